@@ -1,0 +1,33 @@
+# docker build -t fox-shard . && docker run -p 8080:8080 -p 8081:8081 -p 1883:1883 -v fox:/app/data fox-shard
+FROM python:3.12-slim
+
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY fox_shard fox_shard
+RUN pip install --no-cache-dir . \
+ && rm -rf fox_shard build *.egg-info \
+ && useradd --system --no-create-home fox \
+ && install -d -o fox -g fox data run
+COPY conf conf
+
+# Here `docker run -e FOX_SHARDS=8` sets the counts, and supervisord's own lines go to the log too.
+RUN sed -i \
+      -e 's/^environment=.*/environment=FOX_GATEWAYS="%(ENV_FOX_GATEWAYS)s",FOX_SHARDS="%(ENV_FOX_SHARDS)s"/' \
+      -e 's/^silent=true/silent=false/' \
+      conf/fox.conf
+
+# Open to the network that the container is attached to; everything else as in conf/fox.toml.
+ENV PYTHONUNBUFFERED=1 \
+    FOX_CONFIG=/app/conf/fox.toml \
+    FOX_GATEWAYS=2 \
+    FOX_SHARDS=2 \
+    FOX_GATEWAY_WEBSOCKET=0.0.0.0:8080 \
+    FOX_GATEWAY_RAWSOCKET=0.0.0.0:8081 \
+    FOX_GATEWAY_MQTT=0.0.0.0:1883
+
+USER fox
+VOLUME /app/data
+EXPOSE 8080 8081 1883
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["fox", "health"]
+CMD ["supervisord", "-n", "-c", "/app/conf/fox.conf"]

@@ -1,0 +1,39 @@
+"""The configuration: TOML text and FOX_ variables become frozen structs.
+
+Owns: the door to `settings` (what there is to set) and `reader` (how it is read and refused).
+Never: sockets, clocks, logs.
+"""
+
+from fox_shard.config.reader import ConfigError, Origins, load, load_with_origins, parse
+from fox_shard.config.settings import (
+    SETTINGS,
+    Address,
+    Backplane,
+    Config,
+    Gateway,
+    Log,
+    Mqtt,
+    Realm,
+    Rpc,
+    Setting,
+    Statsd,
+)
+
+__all__ = [
+    "SETTINGS",
+    "Address",
+    "Backplane",
+    "Config",
+    "ConfigError",
+    "Gateway",
+    "Log",
+    "Mqtt",
+    "Origins",
+    "Realm",
+    "Rpc",
+    "Setting",
+    "Statsd",
+    "load",
+    "load_with_origins",
+    "parse",
+]

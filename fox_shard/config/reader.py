@@ -1,0 +1,249 @@
+"""Reading the configuration: TOML text and FOX_ variables become one `Config`.
+
+Owns: which of the two wins, and the sentence that answers a mistake.
+Never: reads the environment of its own accord; only `load` and `load_with_origins` open a file.
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from fox_shard.config.settings import (
+    SETTINGS,
+    Address,
+    Config,
+    Gateway,
+    OptionalAddress,
+    Realm,
+    Setting,
+)
+
+Origins = dict[str, str]
+"""Setting path → where its value came from: `default`, the file's name, or the variable's name."""
+
+_SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
+_VARIABLES = {setting.variable: setting for setting in SETTINGS.values()}
+
+# WAMP loose URIs (WAMP #uris), without "@": MQTT clients write user@realm.
+_REALM_NAME = re.compile(r"[^\s.#@\0]+(\.[^\s.#@\0]+)*")
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration: one sentence, where it is and what would be right."""
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read the file at path and the FOX_ variables of environ, which win.
+
+    Raises ConfigError with one sentence for the first mistake found.
+    """
+    return load_with_origins(path, environ)[0]
+
+
+def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, Origins]:
+    """Do as `load` does, and tell where each value came from."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"Cannot read the configuration file {path}: {reason}.") from error
+    return parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
+
+
+def parse(
+    text: str, environ: Mapping[str, str], *, folder: Path, name: str
+) -> tuple[Config, Origins]:
+    """Build the configuration from TOML text and FOX_ variables.
+
+    folder: absolute; relative data_dir and run_dir are relative to it. name: how errors call text.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}.") from error
+    realms = _realms(document.pop("realm", None), name)
+    values: dict[str, object] = {path: setting.default for path, setting in SETTINGS.items()}
+    origins = dict.fromkeys(SETTINGS, "default")
+    for setting, raw in _from_document(document, name):
+        values[setting.path] = _convert(setting, raw, f"{name}: {setting.path}", strict=True)
+        origins[setting.path] = name
+    for setting, raw in _from_environ(environ):
+        where = f"Environment variable {setting.variable}"
+        values[setting.path] = _convert(setting, raw, where, strict=False)
+        origins[setting.path] = setting.variable
+    for path in ("data_dir", "run_dir"):
+        values[path] = str(folder / str(values[path]))
+    config = _build(values, realms)
+    _check_combinations(config)
+    return config, origins
+
+
+def _build(values: Mapping[str, object], realms: tuple[Realm, ...]) -> Config:
+    groups: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for path, setting in SETTINGS.items():
+        groups[setting.section][setting.key] = values[path]
+    top = groups.pop("")
+    sections = {name: type(getattr(Config(), name))(**group) for name, group in groups.items()}
+    return Config(**top, **sections, realms=realms)
+
+
+def _from_document(document: Mapping[str, Any], name: str) -> Iterator[tuple[Setting, object]]:
+    for key, value in document.items():
+        if key not in _SECTIONS:
+            yield _known(key, name), value
+        elif not isinstance(value, dict):
+            raise ConfigError(f"{name}: {key} must be a section [{key}], not {_shown(value)}.")
+        else:
+            for inner, inner_value in value.items():
+                yield _known(f"{key}.{inner}", name), inner_value
+
+
+def _known(path: str, name: str) -> Setting:
+    setting = SETTINGS.get(path)
+    if setting is None:
+        section = path.rpartition(".")[0]
+        siblings = [s.key for s in SETTINGS.values() if s.section == section]
+        if not section:
+            siblings += [f"[{other}]" for other in _SECTIONS if other]
+        raise ConfigError(
+            f"{name}: there is no setting {path}"
+            f"{_suggestion(path, (*SETTINGS, *_SECTIONS)) or _listing(siblings)}"
+        )
+    return setting
+
+
+def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
+    """Yield what FOX_ variables set; sorted, so that the first mistake is always the same one.
+
+    A FOX_ variable that names no setting belongs to somebody else (tests, the benchmark), unless it
+    begins like a section or nearly is a setting: then it is a mistake nobody would find otherwise.
+    """
+    for variable in sorted(name for name in environ if name.startswith("FOX_")):
+        if setting := _VARIABLES.get(variable):
+            yield setting, environ[variable]
+        elif variable.startswith("FOX_REALM_"):
+            raise ConfigError(
+                f"Environment variable {variable}: realms are set by [[realm]] in the file only."
+            )
+        elif variable != "FOX_CONFIG":
+            _refuse_if_meant_for_us(variable)
+
+
+def _refuse_if_meant_for_us(variable: str) -> None:
+    prefixes = tuple(f"FOX_{section.upper()}_" for section in _SECTIONS if section)
+    nearest = _suggestion(variable, (*_VARIABLES, "FOX_CONFIG"))
+    if nearest or variable.startswith(prefixes):
+        section = variable.split("_")[1]
+        siblings = [name for name in _VARIABLES if name.startswith(f"FOX_{section}_")]
+        hint = nearest or _listing(siblings)
+        raise ConfigError(f"Environment variable {variable} names no setting{hint}")
+
+
+def _suggestion(word: str, known: tuple[str, ...]) -> str:
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _listing(known: list[str]) -> str:
+    return f"; there are {', '.join(known)}."
+
+
+def _convert(setting: Setting, raw: object, where: str, *, strict: bool) -> object:
+    try:
+        if setting.kind == OptionalAddress:
+            return _optional_address(raw)
+        return msgspec.convert(raw, setting.kind, strict=strict)
+    except (msgspec.ValidationError, ValueError) as error:
+        _refuse(where, _expected(setting.kind), raw, error)
+
+
+def _refuse(where: str, expected: str, raw: object, cause: Exception) -> NoReturn:
+    raise ConfigError(f"{where} must be {expected}, not {_shown(raw)}.") from cause
+
+
+def _optional_address(raw: object) -> Address | None:
+    if not isinstance(raw, str):
+        raise ValueError(f"expected text, got {raw!r}")
+    return None if raw in ("", "off") else Address.parse(raw)
+
+
+def _expected(kind: object) -> str:
+    """Name a type in words: what a person should have written."""
+    if kind == OptionalAddress:
+        return 'an address "host:port" with a port from 1 to 65535, or "off"'
+    match msgspec.inspect.type_info(kind):
+        case msgspec.inspect.IntType(ge=low, le=high):
+            return f"a whole number from {low} to {high}"
+        case msgspec.inspect.FloatType(ge=low, le=high):
+            return f"a number of seconds from {low:g} to {high:g}"
+        case msgspec.inspect.LiteralType(values=values):
+            return "one of " + ", ".join(f'"{value}"' for value in values)
+        case msgspec.inspect.StrType(min_length=None, pattern=str(pattern)):
+            return f"text that matches {pattern}"
+        case _:
+            return "text that is not empty"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _realms(raw: object, name: str) -> tuple[Realm, ...]:
+    if raw is None:
+        return Config().realms
+    if not isinstance(raw, list) or not raw:
+        _refuse(f"{name}: realm", "one or more sections [[realm]]", raw, TypeError())
+    realms: dict[str, Realm] = {}
+    for index, entry in enumerate(raw):
+        realm = _realm(entry, f"{name}: realm[{index}]")
+        if realm.name in realms:
+            raise ConfigError(f'{name}: realm[{index}].name: there are two realms "{realm.name}".')
+        realms[realm.name] = realm
+    return tuple(realms.values())
+
+
+def _realm(entry: object, where: str) -> Realm:
+    if not isinstance(entry, dict):
+        _refuse(where, "a section [[realm]]", entry, TypeError())
+    for key in entry:
+        if key != "name":
+            raise ConfigError(f"{where}: there is no setting {key}; there is name.")
+    value = entry.get("name")
+    if not isinstance(value, str) or not _REALM_NAME.fullmatch(value):
+        expected = 'a URI such as "com.example.realm", without spaces, "#" and "@"'
+        _refuse(f"{where}.name", expected, value, TypeError())
+    return Realm(name=value)
+
+
+def _check_combinations(config: Config) -> None:
+    links = config.backplane
+    if links.peer_timeout < 2 * links.heartbeat:
+        raise ConfigError(
+            f"backplane.peer_timeout ({links.peer_timeout:g} s) must be at least twice "
+            f"backplane.heartbeat ({links.heartbeat:g} s)."
+        )
+    if config.mqtt.realm not in (realm.name for realm in config.realms):
+        raise ConfigError(
+            f'mqtt.realm must be the name of a [[realm]], and none is called "{config.mqtt.realm}".'
+        )
+    _check_listeners(config.gateway)
+
+
+def _check_listeners(gateway: Gateway) -> None:
+    taken: dict[Address, str] = {}
+    for key in ("websocket", "rawsocket", "mqtt"):
+        address = getattr(gateway, key)
+        if address is None:
+            continue
+        if other := taken.get(address):
+            raise ConfigError(f"gateway.{other} and gateway.{key} are both {address}.")
+        taken[address] = key
+    if not taken:
+        raise ConfigError("gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.")

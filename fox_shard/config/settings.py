@@ -1,0 +1,158 @@
+"""Every setting: name, type, unit, range and default.
+
+Owns: the frozen structs the rest of the program is configured by, and the table made from them.
+Never: TOML, the environment, files.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv6Address
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import msgspec
+from msgspec import Meta, Struct
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class Address(Struct, frozen=True):
+    """A host name or IP address (IPv6 without brackets) and a port from 1 to 65535."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "host:port" or "[ipv6]:port".
+
+        Raises ValueError where the text is neither.
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+            raise ValueError(f"{text!r} has no port from 1 to 65535")
+        if host.startswith("[") and host.endswith("]"):
+            try:
+                return cls(str(IPv6Address(host[1:-1])), int(port))
+            except AddressValueError as error:
+                raise ValueError(f"{host!r} is not an IPv6 address") from error
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is not a host")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+OptionalAddress = Address | None
+Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
+Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
+
+
+class Gateway(Struct, frozen=True, kw_only=True):
+    """Section [gateway]: listeners (None: not listening) and what one client may use.
+
+    outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
+    message. topic_length: bytes of one topic or URI in UTF-8. Times are seconds.
+    """
+
+    websocket: OptionalAddress = Address("127.0.0.1", 8080)
+    rawsocket: OptionalAddress = Address("127.0.0.1", 8081)
+    mqtt: OptionalAddress = Address("127.0.0.1", 1883)
+    outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
+    max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
+    topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
+    handshake_timeout: Seconds = 10.0
+    drain_timeout: Seconds = 2.0
+
+
+class Backplane(Struct, frozen=True, kw_only=True):
+    """Section [backplane]: the links between processes.
+
+    credit: bytes in flight on one link. A peer unheard for peer_timeout seconds is declared gone.
+    """
+
+    credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
+    heartbeat: Seconds = 1.0
+    peer_timeout: Seconds = 5.0
+
+
+class Rpc(Struct, frozen=True, kw_only=True):
+    """Section [rpc]: queue_limit bounds the calls that wait for one procedure."""
+
+    queue_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
+
+
+class Mqtt(Struct, frozen=True, kw_only=True):
+    """Section [mqtt]: the realm of clients that name none, unconfirmed QoS 1 and 2 sends to one."""
+
+    realm: Annotated[str, Meta(min_length=1)] = "realm1"
+    max_inflight: Annotated[int, Meta(ge=1, le=65535)] = 1024
+
+
+class Statsd(Struct, frozen=True, kw_only=True):
+    """Section [statsd]: where metrics go (None: nowhere), and how often (seconds)."""
+
+    address: OptionalAddress = None
+    interval: Seconds = 1.0
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]*$")] = "fox"
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """Section [log]: what the processes write to their standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Realm(Struct, frozen=True, kw_only=True):
+    """One [[realm]]: a topic space of its own. Everybody may join it and do everything there."""
+
+    name: str
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The whole configuration. data_dir and run_dir are absolute once `parse` has made them so."""
+
+    gateways: Annotated[int, Meta(ge=1, le=256)] = 2
+    shards: Annotated[int, Meta(ge=1, le=64)] = 2
+    data_dir: Directory = "data"
+    run_dir: Directory = "run"
+    gateway: Gateway = Gateway()
+    backplane: Backplane = Backplane()
+    rpc: Rpc = Rpc()
+    mqtt: Mqtt = Mqtt()
+    statsd: Statsd = Statsd()
+    log: Log = Log()
+    realms: tuple[Realm, ...] = (Realm(name="realm1"),)
+
+
+class Setting(NamedTuple):
+    """One setting: its section ("" at the top level), key, annotated type and default."""
+
+    section: str
+    key: str
+    kind: Any
+    default: object
+
+    @property
+    def path(self) -> str:
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+    @property
+    def variable(self) -> str:
+        return f"FOX_{self.path.replace('.', '_').upper()}"
+
+
+def _settings() -> Iterator[Setting]:
+    for field in msgspec.structs.fields(Config):
+        if field.name == "realms":
+            continue
+        if not isinstance(field.default, Struct):
+            yield Setting("", field.name, field.type, field.default)
+            continue
+        for inner in msgspec.structs.fields(field.default):
+            yield Setting(field.name, inner.name, inner.type, inner.default)
+
+
+SETTINGS = {setting.path: setting for setting in _settings()}
+"""Setting path, e.g. `gateway.mqtt`, → setting; in the order in which the structs name them."""

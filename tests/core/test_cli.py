@@ -1,0 +1,127 @@
+"""The fox command: which configuration it takes, what it starts, how it refuses."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import fox_shard
+from fox_shard.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Give each test a folder of its own as working directory, with an empty conf/fox.toml."""
+    for name in ("FOX_CONFIG", "FOX_SHARDS", "FOX_GATEWAYS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "fox.toml").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Stand in for fox_shard.processes, and record what is started: (name, number, config)."""
+    calls = []
+    processes = ModuleType("fox_shard.processes")
+    processes.run_gateway = lambda number, config: calls.append(("gateway", number, config)) or 0
+    processes.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
+    processes.run_coordinator = lambda config: calls.append(("coordinator", None, config)) or 0
+    processes.check_health = lambda config: calls.append(("health", None, config)) or 1
+    monkeypatch.setitem(sys.modules, "fox_shard.processes", processes)
+    monkeypatch.setattr(fox_shard, "processes", processes, raising=False)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call", "code"),
+    [
+        (["gateway", "1"], ("gateway", 1), 0),
+        (["shard", "0"], ("shard", 0), 0),
+        (["coordinator"], ("coordinator", None), 0),
+        (["health"], ("health", None), 1),
+    ],
+)
+def test_a_subcommand_starts_its_process_and_returns_its_exit_code(
+    arguments, call, code, started, folder
+):
+    assert main(arguments) == code
+    ((name, number, config),) = started
+    assert (name, number) == call
+    assert config.run_dir == str(folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["shard", "2"], "fox: There is no shard 2: shards is 2, they are numbered 0 to 1.\n"),
+        (
+            ["gateway", "-1"],
+            "fox: There is no gateway -1: gateways is 2, they are numbered 0 to 1.\n",
+        ),
+        (
+            ["gateway", "3"],
+            "fox: There is no gateway 3: gateways is 2, they are numbered 0 to 1.\n",
+        ),
+        (
+            ["config", "--config", "none.toml"],
+            "fox: Cannot read the configuration file none.toml: No such file or directory.\n",
+        ),
+    ],
+)
+def test_what_cannot_be_started_is_refused_with_one_sentence(arguments, sentence, started, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == sentence
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("fox_conf", "environ", "shards"),
+    [
+        (None, {}, 2),
+        ('[supervisord]\nenvironment=FOX_GATEWAYS="4",FOX_SHARDS="8" ; ours\n', {}, 8),
+        ('[supervisord]\nenvironment=FOX_SHARDS="8"\n', {"FOX_SHARDS": "3"}, 3),
+        ('[supervisord]\nenvironment=FOX_SHARDS="%(ENV_FOX_SHARDS)s"\n', {}, 2),
+        ("environment=FOX_SHARDS=8", {}, 2),
+        ("[supervisord]\nenvironment=FOX_SHARDS\n", {}, 2),
+    ],
+)
+def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_says(
+    fox_conf, environ, shards, folder, monkeypatch, started
+):
+    if fox_conf is not None:
+        (folder / "conf" / "fox.conf").write_text(fox_conf)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    main(["health"])
+    assert started[0][2].shards == shards
+
+
+@pytest.mark.parametrize("source", ["argument", "variable"])
+def test_the_file_may_be_named_by_argument_or_variable(source, folder, monkeypatch, capsys):
+    (folder / "other.toml").write_text('[statsd]\nprefix = "other"')
+    if source == "variable":
+        monkeypatch.setenv("FOX_CONFIG", "other.toml")
+    assert main(["config", *(["--config", "other.toml"] if source == "argument" else [])]) == 0
+    assert 'prefix = "other"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["version", "config"])
+def test_python_m_fox_shard_is_the_fox_command(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "fox_shard", command], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith({"version": "fox-shard ", "config": "gateways = 2"}[command])
+
+
+def test_a_quiet_check_prints_nothing_but_the_mistake(folder, capsys):
+    assert main(["config", "--quiet"]) == 0
+    (folder / "conf" / "fox.toml").write_text("shards = 0")
+    assert main(["config", "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        "fox: conf/fox.toml: shards must be a whole number from 1 to 64, not 0.\n"
+    )

@@ -1,0 +1,121 @@
+"""conf/: both files say what the program does, and supervisord takes the counts from one line."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from supervisor.options import ServerOptions
+
+from fox_shard.config import SETTINGS, Config, load_with_origins, parse
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+COUNTS = 'environment=FOX_GATEWAYS="2",FOX_SHARDS="2"'
+SET_IN_FOX_CONF = {"gateways", "shards"}
+
+
+def supervised(path, monkeypatch, **environ):
+    """Return what supervisord would run for this file: {process name: configuration}."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    options = ServerOptions()
+    options.realize(["-c", str(path)])
+    return options, {
+        process.name: process
+        for group in options.process_group_configs
+        for process in group.process_configs
+    }
+
+
+def copy_of_conf(folder, text):
+    (folder / "run").mkdir()
+    (folder / "conf").mkdir()
+    path = folder / "conf" / "fox.conf"
+    path.write_text(text)
+    return path
+
+
+def test_fox_toml_sets_every_setting_to_its_default():
+    config, origins = load_with_origins(CONF / "fox.toml", {})
+    defaults = parse("", {}, folder=ROOT, name="")[0]
+    assert config == defaults
+    assert {path for path, origin in origins.items() if origin == "default"} == SET_IN_FOX_CONF
+
+
+@pytest.mark.parametrize("key", sorted(SET_IN_FOX_CONF))
+def test_fox_toml_shows_the_counts_commented_out(key):
+    text = (CONF / "fox.toml").read_text()
+    (line,) = re.findall(rf"^# ({key} = \d+)", text, flags=re.MULTILINE)
+    assert tomllib.loads(line) == {key: getattr(Config(), key)}
+
+
+def test_every_setting_in_fox_toml_is_explained():
+    lines = (CONF / "fox.toml").read_text().splitlines()
+    unexplained = [
+        line
+        for line in lines
+        if re.match(r"\w+ = ", line) and "#" not in line and not line.startswith('name = "realm1"')
+    ]
+    assert unexplained == []
+    assert len([line for line in lines if re.match(r"(# )?\w+ = ", line)]) == len(SETTINGS) + 1
+
+
+def test_the_counts_are_the_first_setting_of_fox_conf():
+    lines = (CONF / "fox.conf").read_text().splitlines()
+    settings = [line for line in lines if line and not line.startswith(";")]
+    assert settings[:2] == ["[supervisord]", COUNTS]
+
+
+@pytest.mark.parametrize(("gateways", "shards"), [(1, 1), (2, 2), (3, 5)])
+def test_supervisord_runs_as_many_processes_as_the_line_says(
+    tmp_path, monkeypatch, gateways, shards
+):
+    line = f'environment=FOX_GATEWAYS="{gateways}",FOX_SHARDS="{shards}"'
+    path = copy_of_conf(tmp_path, (CONF / "fox.conf").read_text().replace(COUNTS, line))
+    # The line wins over the environment supervisord is started in.
+    _, processes = supervised(path, monkeypatch, FOX_SHARDS="7", FOX_GATEWAYS="7")
+    assert set(processes) == {
+        "coordinator",
+        *(f"gateway-{number}" for number in range(gateways)),
+        *(f"shard-{number}" for number in range(shards)),
+    }
+    for process in processes.values():
+        assert process.environment["FOX_GATEWAYS"] == str(gateways)
+        assert process.environment["FOX_SHARDS"] == str(shards)
+
+
+def test_processes_are_started_from_the_folder_of_the_file_wherever_supervisord_is(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "a copy"
+    folder.mkdir()
+    path = copy_of_conf(folder, (CONF / "fox.conf").read_text())
+    monkeypatch.chdir("/")
+    options, processes = supervised(path, monkeypatch, PATH="/usr/bin")
+    toml = folder / "conf" / "fox.toml"
+    assert processes["coordinator"].command == f'python -m fox_shard coordinator --config "{toml}"'
+    assert processes["shard-1"].command == f'python -m fox_shard shard 1 --config "{toml}"'
+    assert processes["gateway-0"].command == f'python -m fox_shard gateway 0 --config "{toml}"'
+    for process in processes.values():
+        assert Path(process.directory).resolve() == folder
+        first, second = process.environment["PATH"].split(":")
+        assert (Path(first).resolve(), second) == (folder / ".venv" / "bin", "/usr/bin")
+    for file in (options.pidfile, options.logfile, options.server_configs[0]["file"]):
+        assert Path(file).parent == folder / "run"
+
+
+def test_processes_are_given_time_to_drain_and_are_always_started_again(monkeypatch):
+    options, processes = supervised(CONF / "fox.conf", monkeypatch)
+    assert options.nodaemon
+    for process in processes.values():
+        assert process.stopwaitsecs > Config().gateway.drain_timeout
+        assert process.startretries >= 1_000_000
+        assert process.autorestart.__name__ == "RestartUnconditionally"
+        assert process.stdout_logfile == "/dev/fd/1"
+
+
+def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeypatch):
+    options, _ = supervised(CONF / "fox.conf", monkeypatch)
+    by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
+    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway"]

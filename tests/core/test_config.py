@@ -1,0 +1,276 @@
+"""The configuration: what is read, which source wins, and how mistakes are answered."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fox_shard.cli import render
+from fox_shard.config import SETTINGS, Address, Config, ConfigError, Realm, load, parse
+
+FOLDER = Path("/srv/fox")
+REALM = '[[realm]]\nname = "realm1"\n'
+
+
+def read(text="", **environ):
+    return parse(text, environ, folder=FOLDER, name="fox.toml")[0]
+
+
+def value_of(config, path):
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def test_an_empty_file_gives_the_defaults_with_absolute_folders():
+    expected = msgspec.structs.replace(Config(), data_dir="/srv/fox/data", run_dir="/srv/fox/run")
+    assert read() == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "toml", "variable", "text", "value"),
+    [
+        ("gateways", "gateways = 3", "FOX_GATEWAYS", "3", 3),
+        ("shards", "shards = 64", "FOX_SHARDS", "64", 64),
+        ("data_dir", 'data_dir = "d/e"', "FOX_DATA_DIR", "d/e", "/srv/fox/d/e"),
+        ("run_dir", 'run_dir = "/tmp/r"', "FOX_RUN_DIR", "/tmp/r", "/tmp/r"),
+        (
+            "gateway.websocket",
+            '[gateway]\nwebsocket = "0.0.0.0:9000"',
+            "FOX_GATEWAY_WEBSOCKET",
+            "0.0.0.0:9000",
+            Address("0.0.0.0", 9000),
+        ),
+        (
+            "gateway.rawsocket",
+            '[gateway]\nrawsocket = "[::1]:9000"',
+            "FOX_GATEWAY_RAWSOCKET",
+            "[::1]:9000",
+            Address("::1", 9000),
+        ),
+        ("gateway.mqtt", '[gateway]\nmqtt = "off"', "FOX_GATEWAY_MQTT", "off", None),
+        ("gateway.mqtt", '[gateway]\nmqtt = ""', "FOX_GATEWAY_MQTT", "", None),
+        (
+            "gateway.handshake_timeout",
+            "[gateway]\nhandshake_timeout = 3",
+            "FOX_GATEWAY_HANDSHAKE_TIMEOUT",
+            "3",
+            3.0,
+        ),
+        ("backplane.credit", "[backplane]\ncredit = 65536", "FOX_BACKPLANE_CREDIT", "65536", 65536),
+        ("rpc.queue_limit", "[rpc]\nqueue_limit = 0", "FOX_RPC_QUEUE_LIMIT", "0", 0),
+        ("mqtt.max_inflight", "[mqtt]\nmax_inflight = 1", "FOX_MQTT_MAX_INFLIGHT", "1", 1),
+        (
+            "statsd.address",
+            '[statsd]\naddress = "stats.local:8125"',
+            "FOX_STATSD_ADDRESS",
+            "stats.local:8125",
+            Address("stats.local", 8125),
+        ),
+        ("statsd.prefix", '[statsd]\nprefix = ""', "FOX_STATSD_PREFIX", "", ""),
+        ("log.format", '[log]\nformat = "json"', "FOX_LOG_FORMAT", "json", "json"),
+    ],
+)
+def test_a_setting_is_read_from_the_file_and_from_its_variable(path, toml, variable, text, value):
+    assert value_of(read(toml), path) == value
+    assert value_of(read("", **{variable: text}), path) == value
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
+def test_every_setting_has_a_variable_and_a_default_its_own_type_accepts(setting):
+    default = value_of(Config(), setting.path)
+    text = "off" if default is None else str(default)
+    config, origins = parse("", {setting.variable: text}, folder=Path(), name="fox.toml")
+    assert value_of(config, setting.path) == default
+    assert {path: origin for path, origin in origins.items() if origin != "default"} == {
+        setting.path: setting.variable
+    }
+
+
+def test_a_variable_wins_over_the_file_and_origins_tell():
+    config, origins = parse(
+        "shards = 3\ngateways = 3", {"FOX_SHARDS": "4"}, folder=FOLDER, name="fox.toml"
+    )
+    assert (config.shards, config.gateways) == (4, 3)
+    assert (origins["shards"], origins["gateways"], origins["run_dir"]) == (
+        "FOX_SHARDS",
+        "fox.toml",
+        "default",
+    )
+
+
+def test_realms_replace_the_default_one():
+    config = read('[mqtt]\nrealm = "a.b"\n[[realm]]\nname = "a.b"\n[[realm]]\nname = "c"')
+    assert config.realms == (Realm(name="a.b"), Realm(name="c"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("shards = ", "fox.toml is not valid TOML: Invalid value (at end of document)."),
+        ("shard = 2", "fox.toml: there is no setting shard; did you mean shards?"),
+        (
+            "[gateway]\nwebsoket = 'off'",
+            "fox.toml: there is no setting gateway.websoket; did you mean gateway.websocket?",
+        ),
+        ("[gatway]", "fox.toml: there is no setting gatway; did you mean gateway?"),
+        (
+            "[rpc]\nzebra = 1",
+            "fox.toml: there is no setting rpc.zebra; there are queue_limit.",
+        ),
+        (
+            "zebra = 1",
+            "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
+            "[gateway], [backplane], [rpc], [mqtt], [statsd], [log].",
+        ),
+        ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
+        ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
+        ("shards = 65", "fox.toml: shards must be a whole number from 1 to 64, not 65."),
+        ("shards = '2'", 'fox.toml: shards must be a whole number from 1 to 64, not "2".'),
+        ("shards = true", "fox.toml: shards must be a whole number from 1 to 64, not true."),
+        ("shards = 2.0", "fox.toml: shards must be a whole number from 1 to 64, not 2.0."),
+        ("data_dir = ''", 'fox.toml: data_dir must be text that is not empty, not "".'),
+        (
+            "[backplane]\nheartbeat = nan",
+            "fox.toml: backplane.heartbeat must be a number of seconds from 0.1 to 3600, not NaN.",
+        ),
+        (
+            "[log]\nlevel = 'loud'",
+            'fox.toml: log.level must be one of "debug", "error", "info", "warning", not "loud".',
+        ),
+        (
+            "[statsd]\nprefix = 'a b'",
+            'fox.toml: statsd.prefix must be text that matches ^[A-Za-z0-9_.-]*$, not "a b".',
+        ),
+        (
+            "[backplane]\nheartbeat = 3",
+            "backplane.peer_timeout (5 s) must be at least twice backplane.heartbeat (3 s).",
+        ),
+        (
+            "[gateway]\nmqtt = '127.0.0.1:8080'",
+            "gateway.websocket and gateway.mqtt are both 127.0.0.1:8080.",
+        ),
+        (
+            "[gateway]\nmqtt = ''\nwebsocket = ''\nrawsocket = 'off'",
+            "gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.",
+        ),
+        (
+            "[[realm]]\nname = 'other'",
+            'mqtt.realm must be the name of a [[realm]], and none is called "realm1".',
+        ),
+        ("realm = 'x'", 'fox.toml: realm must be one or more sections [[realm]], not "x".'),
+        ("realm = []", "fox.toml: realm must be one or more sections [[realm]], not []."),
+        (REALM + REALM, 'fox.toml: realm[1].name: there are two realms "realm1".'),
+        (
+            REALM + "users = 1",
+            "fox.toml: realm[0]: there is no setting users; there is name.",
+        ),
+        ("realm = [1]", "fox.toml: realm[0] must be a section [[realm]], not 1."),
+        (
+            "[[realm]]\nname = 'a b'",
+            'fox.toml: realm[0].name must be a URI such as "com.example.realm", without spaces, '
+            '"#" and "@", not "a b".',
+        ),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text, sentence):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("8080", ":8080", "host", "host:", "host:0", "host:65536", "host:8o", "host:\u0661"),
+        *("a b:1", "-h:1", "http://h:1", "h:1/ws", "h:+1"),
+        *("[::1:1", "::1:1", "[127.0.0.1]:1", "[fe80::zz]:1"),
+    ],
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(ConfigError) as caught:
+        read("", FOX_GATEWAY_MQTT=text)
+    assert str(caught.value).startswith(
+        'Environment variable FOX_GATEWAY_MQTT must be an address "host:port" with a port '
+        'from 1 to 65535, or "off", not '
+    )
+
+
+@pytest.mark.parametrize("text", ["localhost:1", "10.0.0.1:65535", "[::]:80", "a-b.example:8080"])
+def test_an_address_is_printed_as_it_was_written(text):
+    assert str(Address.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "sentence"),
+    [
+        (
+            "FOX_SHARDS",
+            "many",
+            'Environment variable FOX_SHARDS must be a whole number from 1 to 64, not "many".',
+        ),
+        (
+            "FOX_SHARD",
+            "2",
+            "Environment variable FOX_SHARD names no setting; did you mean FOX_SHARDS?",
+        ),
+        (
+            "FOX_GATWAY_MQTT",
+            "off",
+            "Environment variable FOX_GATWAY_MQTT names no setting; did you mean FOX_GATEWAY_MQTT?",
+        ),
+        (
+            "FOX_RPC_ZEBRA",
+            "",
+            "Environment variable FOX_RPC_ZEBRA names no setting; there are FOX_RPC_QUEUE_LIMIT.",
+        ),
+        (
+            "FOX_REALM_NAME",
+            "a",
+            "Environment variable FOX_REALM_NAME: realms are set by [[realm]] in the file only.",
+        ),
+    ],
+)
+def test_a_mistake_in_the_environment_is_one_sentence_that_names_the_variable(
+    variable, text, sentence
+):
+    with pytest.raises(ConfigError) as caught:
+        read("", **{variable: text})
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("variable", ["FOX_CONFIG", "FOX_PEERS_FOLDER", "FOX", "SHARDS"])
+def test_variables_that_are_not_ours_are_left_alone(variable):
+    assert read("", **{variable: "x"}) == read()
+
+
+def test_load_takes_relative_folders_from_above_the_file(tmp_path):
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf" / "fox.toml"
+    path.write_text('run_dir = "r"')
+    assert load(path, {}).run_dir == str(tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "No such file or directory"), (b"\xff", "'utf-8' codec can't decode byte 0xff")],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, reason):
+    path = tmp_path / "fox.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        ConfigError, match=r"^Cannot read the configuration file .*fox\.toml: "
+    ) as it:
+        load(path, {})
+    assert reason in str(it.value)
+
+
+def test_what_render_prints_is_the_same_configuration():
+    text = '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\n[[realm]]\nname = "r2"\n'
+    config, origins = parse(text, {"FOX_GATEWAY_MQTT": "[::1]:1"}, folder=FOLDER, name="fox.toml")
+    printed = render(config, origins)
+    assert read(printed) == config
+    assert tomllib.loads(printed)["gateway"]["mqtt"] == "[::1]:1"
+    assert "# FOX_GATEWAY_MQTT\n" in printed
