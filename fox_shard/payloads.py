@@ -1,0 +1,316 @@
+"""Payloads: the arguments of an event or a call, as bytes in one of five encodings.
+
+Owns: what the encodings mean, conversion between them, what a payload is as a document.
+Never: where payloads come from or go to.
+
+A payload is `(encoding, args, kwargs)`. For JSON, MSGPACK and CBOR, args is an encoded list and
+kwargs an encoded map, each b"" if absent. For RAW, args is what an MQTT client published and kwargs
+is b"". For NONE both are b"". Absent and empty mean the same.
+
+JSON has no bytes: by WAMP's convention (WAMP #binary-support-in-json) a string that begins with
+U+0000 is bytes in Base64. Every conversion here applies it, in both directions. One that is not
+Base64 stays a string. Whatever cannot be read or has no form in the other encoding raises
+InvalidPayload; numbers do as in JavaScript: NaN and infinities become null in JSON, integers beyond
+64 bits become floats in MessagePack; CBOR's undefined is null.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import cbor2
+import msgspec
+
+from fox_shard.errors import InvalidPayload
+
+NONE: Final = 0
+JSON: Final = 1
+MSGPACK: Final = 2
+CBOR: Final = 3
+RAW: Final = 4
+
+Args: TypeAlias = list[Any]
+Kwargs: TypeAlias = dict[Any, Any]
+Value: TypeAlias = Any
+"""None, bool, int, float, str, bytes, datetime; lists and dicts of them."""
+
+_OPAQUE = frozenset({NONE, RAW})
+_NAMES = {JSON: "JSON", MSGPACK: "MessagePack", CBOR: "CBOR"}
+
+# What the codecs raise at bad input; TypeError: a value that has no form in the other encoding.
+_CODEC_ERRORS = (
+    msgspec.MsgspecError,
+    cbor2.CBORError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+
+_MIN_INT = -(2**63)
+_MAX_INT = 2**64 - 1
+
+_WHITE = b" \t\r\n"
+
+
+def transcode(encoding: int, args: bytes, kwargs: bytes, target: int) -> tuple[bytes, bytes]:
+    """Return args and kwargs in the target encoding: JSON, MSGPACK or CBOR.
+
+    Raises InvalidPayload.
+    """
+    if encoding in (target, NONE):
+        return args, kwargs
+    if encoding == RAW and target == JSON:
+        return _raw_to_json(args), b""
+    return encode(*decode(encoding, args, kwargs), target)
+
+
+def decode(encoding: int, args: bytes, kwargs: bytes) -> tuple[Args, Kwargs]:
+    """Return a payload as values; what is absent is empty. Raises InvalidPayload."""
+    if encoding == RAW:
+        return _read_raw(args), {}
+    try:
+        return (
+            _ARGS_READERS[encoding](args) if args else [],
+            _KWARGS_READERS[encoding](kwargs) if kwargs else {},
+        )
+    except _CODEC_ERRORS as error:
+        raise InvalidPayload(f"the payload is not valid {_NAMES[encoding]}: {error}") from None
+
+
+def encode(args: Args, kwargs: Kwargs, target: int) -> tuple[bytes, bytes]:
+    """Return values as a payload in JSON, MSGPACK or CBOR, b"" for what is empty.
+
+    Raises InvalidPayload.
+    """
+    write = _WRITERS[target]
+    try:
+        return write(args) if args else b"", write(kwargs) if kwargs else b""
+    except _CODEC_ERRORS as error:
+        raise InvalidPayload(f"the payload cannot be sent as {_NAMES[target]}: {error}") from None
+
+
+def to_mqtt(encoding: int, args: bytes, kwargs: bytes) -> bytes:
+    """Return what an MQTT client receives.
+
+    No kwargs and one arg: that arg, bytes as they are and anything else as JSON; no kwargs: the
+    args as a JSON array; kwargs only: a JSON object; both: `{"args": …, "kwargs": …}`; none: b"".
+    Raises InvalidPayload.
+    """
+    if encoding in _OPAQUE:
+        return args
+    if encoding == JSON:
+        return _json_to_mqtt(args, kwargs)
+    values, named = decode(encoding, args, kwargs)
+    if not named and len(values) == 1 and isinstance(values[0], bytes):
+        return values[0]
+    return _json_to_mqtt(*encode(values, named, JSON))
+
+
+def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
+    """Tell whether a retained publish of this erases its key.
+
+    No kwargs, and args absent, `[]` or `[null]`; from MQTT a payload of zero bytes alone.
+    Raises InvalidPayload.
+    """
+    if encoding in _OPAQUE:
+        return not args
+    if kwargs and not _is_void(encoding, kwargs):
+        return False
+    if encoding == JSON:
+        if args.strip(b"[]" + _WHITE) not in (b"", b"null"):
+            return False
+        return b"".join(args.split()) in (b"", b"[]", b"[null]")
+    return len(args) <= _LONGEST_EMPTY and decode(encoding, args, b"")[0] in ([], [None])
+
+
+def document(encoding: int, args: bytes, kwargs: bytes) -> dict[Any, Any] | None:
+    """Return `args[0]`, if that is an object, updated with kwargs; None if there is neither.
+
+    Raises InvalidPayload.
+    """
+    values, named = decode(encoding, args, kwargs)
+    if values and isinstance(values[0], dict):
+        return {**values[0], **named}
+    return named or None
+
+
+# MQTT
+
+
+def _raw_to_json(payload: bytes) -> bytes:
+    """Return args in JSON, the payload's own bytes where it is JSON itself."""
+    if not payload:
+        return b""
+    if not _is_json(payload):
+        return _write_json([payload])
+    return payload if payload.lstrip(_WHITE)[:1] == b"[" else b"[" + payload + b"]"
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        # Skipping over a value would be faster, but msgspec then lets bad UTF-8 and 1e999 pass.
+        _JSON_ANY.decode(payload)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_raw(payload: bytes) -> Args:
+    """Return the args an MQTT payload stands for. What is too deep or too large is not JSON."""
+    if not payload:
+        return []
+    try:
+        value = _read_json(_JSON_ANY, payload)
+    except (ValueError, RecursionError):
+        return [payload]
+    return value if isinstance(value, list) else [value]
+
+
+def _json_to_mqtt(args: bytes, kwargs: bytes) -> bytes:
+    if kwargs and _is_void(JSON, kwargs):
+        kwargs = b""
+    try:
+        items = _JSON_SPLIT.decode(args) if args else []
+        if len(items) == 1 and not kwargs:
+            item = bytes(items[0])
+            value = _read_json(_JSON_ANY, item) if item.startswith(b'"\\u0000') else None
+            return value if isinstance(value, bytes) else item
+    except _CODEC_ERRORS as error:
+        raise InvalidPayload(f"the payload is not valid JSON: {error}") from None
+    if not items:
+        return kwargs
+    if kwargs:
+        return b'{"args":' + args + b',"kwargs":' + kwargs + b"}"
+    return args
+
+
+# Absence
+
+
+def _is_void(encoding: int, kwargs: bytes) -> bool:
+    if encoding == JSON:
+        return not kwargs.strip(b"{}" + _WHITE)
+    return len(kwargs) <= _LONGEST_EMPTY and not decode(encoding, b"", kwargs)[1]
+
+
+# The longest way to write a list of one null: CBOR, its length in eight bytes.
+_LONGEST_EMPTY = 10
+
+
+# JSON
+
+
+def _read_json(decoder: msgspec.json.Decoder[Any], data: bytes) -> Value:
+    value = decoder.decode(data)
+    # In JSON text U+0000 can only be written as an escape.
+    return _convert(value, str, _from_base64) if b"\\u0000" in data else value
+
+
+def _write_json(value: Value) -> bytes:
+    return _JSON_ENCODER.encode(_convert(value, bytes, _to_base64))
+
+
+def _to_base64(data: bytes) -> str:
+    return "\0" + base64.b64encode(data).decode("ascii")
+
+
+def _from_base64(text: str) -> Value:
+    if text[:1] != "\0":
+        return text
+    try:
+        return base64.b64decode(text[1:], validate=True)
+    except binascii.Error:
+        return text
+
+
+def _convert(value: Value, kind: type, leaf: Callable[[Any], Value]) -> Value:
+    """Return a value with its leaves of one exact type converted; map keys stay as they are."""
+    if type(value) is kind:
+        return leaf(value)
+    if isinstance(value, dict):
+        return {key: _convert(item, kind, leaf) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_convert(item, kind, leaf) for item in value]
+    return value
+
+
+# MessagePack
+
+
+def _write_msgpack(value: Value) -> bytes:
+    try:
+        return _MSGPACK_ENCODER.encode(value)
+    except OverflowError:
+        return _MSGPACK_ENCODER.encode(_convert(value, int, _narrow))
+
+
+def _narrow(number: int) -> int | float:
+    return number if _MIN_INT <= number <= _MAX_INT else float(number)
+
+
+# CBOR
+
+
+def _read_cbor(data: bytes, kind: type) -> Value:
+    value = cbor2.loads(data, semantic_decoders=_CBOR_TAGS, tag_hook=_refuse_tag)
+    if not isinstance(value, kind):
+        raise ValueError(f"it is not a {kind.__name__}")
+    # 0xF7 is undefined, or a byte of something else.
+    return _convert(value, _UNDEFINED, lambda _: None) if b"\xf7" in data else value
+
+
+def _untag(value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 calls it so)
+    return value
+
+
+def _refuse_tag(_value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 calls it so)
+    raise ValueError("it has a tag other than date and time (0, 1) and big number (2, 3)")
+
+
+# Tags that cbor2 would interpret (RFC 8949 section 3.4 and registry). Dates stay the text or number
+# they are. Some of the others cost far more memory or time than bytes: shared values and strings
+# (28, 29, 25, 256) grow exponentially once written out, big floats (5) are powers, 35 is a regular
+# expression.
+_CBOR_TAGS = {
+    0: _untag,
+    1: _untag,
+    **dict.fromkeys(
+        (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799),
+        _refuse_tag,
+    ),
+}
+
+
+_UNDEFINED = type(cbor2.undefined)
+
+
+def _write_cbor(value: Value) -> bytes:
+    return cbor2.dumps(value)
+
+
+_JSON_ANY = msgspec.json.Decoder()
+_JSON_SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
+_JSON_ARGS = msgspec.json.Decoder(Args)
+_JSON_KWARGS = msgspec.json.Decoder(Kwargs)
+_JSON_ENCODER = msgspec.json.Encoder()
+_MSGPACK_ENCODER = msgspec.msgpack.Encoder()
+
+_ARGS_READERS: dict[int, Callable[[bytes], Args]] = {
+    NONE: lambda _: [],
+    JSON: lambda data: _read_json(_JSON_ARGS, data),
+    MSGPACK: msgspec.msgpack.Decoder(Args).decode,
+    CBOR: lambda data: _read_cbor(data, list),
+}
+_KWARGS_READERS: dict[int, Callable[[bytes], Kwargs]] = {
+    NONE: lambda _: {},
+    JSON: lambda data: _read_json(_JSON_KWARGS, data),
+    MSGPACK: msgspec.msgpack.Decoder(Kwargs).decode,
+    CBOR: lambda data: _read_cbor(data, dict),
+}
+_WRITERS: dict[int, Callable[[Value], bytes]] = {
+    JSON: _write_json,
+    MSGPACK: _write_msgpack,
+    CBOR: _write_cbor,
+}

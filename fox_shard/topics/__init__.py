@@ -1,0 +1,1 @@
+"""Topics: their names, the patterns that match them, and the indexes over both."""

@@ -1,0 +1,148 @@
+"""A key tree: the retained topics, asked by pattern.
+
+Owns: walking only what a pattern can match. Never: the values of the keys.
+
+The tree is implied by sorted order: the topics below `a.b` are those from `a.b.` up to `a.b/`,
+because `/` is the character after the dot. So a topic costs one pointer, where nodes with dicts of
+their own would cost hundreds of bytes, and a walk leaps from one candidate to the next.
+"""
+
+from collections.abc import Iterator
+
+from fox_shard.topics.pattern import EXACT, ONE, PREFIX, Pattern
+from fox_shard.topics.sortedkeys import SortedKeys
+from fox_shard.topics.topic import RESERVED, is_reserved
+
+_AFTER_DOT = chr(ord(".") + 1)
+_LAST_CHARACTER = chr(0x10FFFF)
+
+
+class KeyTree:
+    """A set of canonical topics that answers patterns, in code point order."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self) -> None:
+        self._keys = SortedKeys()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def add(self, topic: str) -> bool:
+        """Tell whether the topic is new."""
+        return self._keys.add(topic)
+
+    def discard(self, topic: str) -> bool:
+        """Tell whether the topic was there."""
+        return self._keys.discard(topic)
+
+    def match(self, pattern: Pattern) -> Iterator[str]:
+        """Yield the topics that match, in code point order.
+
+        The tree may change meanwhile: what changes may or may not be seen, all else is, once.
+        """
+        if pattern.kind == EXACT:
+            return iter([pattern.literal] if pattern.literal in self._keys else [])
+        if pattern.kind == PREFIX:
+            return self._with_prefix(pattern)
+        if not pattern.components:
+            return self._unreserved("", None)
+        return self._walk(pattern)
+
+    def _with_prefix(self, pattern: Pattern) -> Iterator[str]:
+        low, high = pattern.literal, _after_prefix(pattern.literal)
+        if pattern.begins_with_wildcard:
+            return self._unreserved(low, high)
+        return self._keys.between(low, high)
+
+    def _unreserved(self, low: str, high: str | None) -> Iterator[str]:
+        for start, end in _UNRESERVED:
+            if high is not None and start >= high:
+                return
+            stop = end if high is None else high if end is None else min(end, high)
+            if stop is None or low < stop:
+                yield from self._keys.between(max(low, start), stop)
+
+    def _walk(self, pattern: Pattern) -> Iterator[str]:
+        """Leap from candidate to candidate; every cursor is greater than the key before it."""
+        components = pattern.components
+        depth = len(components)
+        unreserved = pattern.begins_with_wildcard
+        cursor: str | None = ""
+        while cursor is not None:
+            key = self._keys.ceiling(cursor)
+            if key is None:
+                return
+            parts = key.split(".", depth)
+            if unreserved and is_reserved(key):
+                cursor = _after_reserved(key)
+                continue
+            wrong = _first_mismatch(components, parts)
+            if wrong < depth:
+                cursor = _leap(components, parts, wrong, key)
+            elif len(parts) == depth:
+                yield key
+                cursor = key + "\0"
+            else:
+                stem = ".".join(parts[:depth])
+                cursor = stem + _AFTER_DOT
+                if pattern.rest:
+                    yield from self._keys.between(stem + ".", cursor)
+
+
+def _first_mismatch(components: tuple[str | None, ...], parts: list[str]) -> int:
+    """Return the first place where the key does not fit the pattern, or the pattern's length."""
+    for place, component in enumerate(components):
+        if place == len(parts) or (component is not ONE and component != parts[place]):
+            return place
+    return len(components)
+
+
+def _leap(components: tuple[str | None, ...], parts: list[str], wrong: int, key: str) -> str | None:
+    """Return a string after key and not after the next that may match; None: none can."""
+    if wrong == len(parts):
+        # The key is too short. Below a literal component nothing but its subtree can match.
+        return key + ("\0" if components[wrong - 1] is ONE else ".")
+    wanted = ".".join([*parts[:wrong], components[wrong] or ""])
+    if key < wanted:
+        return wanted
+    if key < wanted + ".":
+        return wanted + "."
+    # Past the wanted component: leave the subtree of the nearest wildcard above.
+    for place in range(wrong - 1, -1, -1):
+        if components[place] is ONE:
+            return ".".join(parts[: place + 1]) + _AFTER_DOT
+    return None
+
+
+def _after_reserved(key: str) -> str:
+    """Return a string beyond the reserved topics of this key's first component."""
+    if key[0] == "$":
+        return chr(ord("$") + 1)
+    first, dot, _ = key.partition(".")
+    return first + (_AFTER_DOT if dot else "\0")
+
+
+def _after_prefix(prefix: str) -> str | None:
+    """Return the least string greater than all that begin with the prefix; None: there is none."""
+    stem = prefix.rstrip(_LAST_CHARACTER)
+    return stem[:-1] + chr(ord(stem[-1]) + 1) if stem else None
+
+
+def _unreserved_spans() -> tuple[tuple[str, str | None], ...]:
+    """Return the gaps between reserved topics: from, up to and without."""
+    spans: list[tuple[str, str | None]] = [("", "$")]
+    start = chr(ord("$") + 1)
+    for name in RESERVED:
+        spans += [(start, name), (name + "\0", name + ".")]
+        start = name + _AFTER_DOT
+    return (*spans, (start, None))
+
+
+_UNRESERVED = _unreserved_spans()

@@ -1,0 +1,116 @@
+"""Sorted keys: a set of strings in code point order.
+
+Owns: keeping many strings sorted at little more than one pointer each.
+Never: what the strings mean.
+
+A list of lists ("chunks"), none longer than 1,024: adding and removing move at most one chunk's
+pointers, where one long list would move all.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+_FULL = 1024
+_SPARSE = _FULL // 4
+
+
+class SortedKeys:
+    """A sorted set of strings that may change while somebody iterates over it."""
+
+    __slots__ = ("_chunks", "_heads", "_size")
+
+    def __init__(self) -> None:
+        self._chunks: list[list[str]] = []
+        #: The first key of each chunk.
+        self._heads: list[str] = []
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, key: str) -> bool:
+        return self.ceiling(key) == key
+
+    def __iter__(self) -> Iterator[str]:
+        return self.between("", None)
+
+    def add(self, key: str) -> bool:
+        """Put a key in its place; tell whether it is new."""
+        if not self._chunks:
+            self._chunks.append([])
+            self._heads.append(key)
+        index = max(0, bisect_right(self._heads, key) - 1)
+        chunk = self._chunks[index]
+        place = bisect_left(chunk, key)
+        if place < len(chunk) and chunk[place] == key:
+            return False
+        chunk.insert(place, key)
+        self._heads[index] = chunk[0]
+        self._size += 1
+        if len(chunk) > _FULL:
+            self._split(index)
+        return True
+
+    def discard(self, key: str) -> bool:
+        """Take a key out; tell whether it was there."""
+        index = bisect_right(self._heads, key) - 1
+        if index < 0:
+            return False
+        chunk = self._chunks[index]
+        place = bisect_left(chunk, key)
+        if place == len(chunk) or chunk[place] != key:
+            return False
+        del chunk[place]
+        self._size -= 1
+        if len(chunk) < _SPARSE:
+            self._merge(index)
+        if chunk:
+            self._heads[index] = chunk[0]
+        return True
+
+    def ceiling(self, key: str) -> str | None:
+        """Return the first key that is not less than this one, or None."""
+        index, place = self._place(key)
+        return None if index == len(self._chunks) else self._chunks[index][place]
+
+    def between(self, low: str, high: str | None) -> Iterator[str]:
+        """Yield the keys from low up to, without, high (None: the end), in order.
+
+        A key added or removed meanwhile may or may not be seen; all others are, once.
+        """
+        while True:
+            index, place = self._place(low)
+            if index == len(self._chunks):
+                return
+            chunk = self._chunks[index]
+            end = len(chunk) if high is None else bisect_left(chunk, high, place)
+            page = chunk[place:end]
+            last = end < len(chunk)
+            yield from page
+            if last or not page:
+                return
+            low = page[-1] + "\0"  # the least string greater than it
+
+    def _place(self, key: str) -> tuple[int, int]:
+        """Return where the first key not less than this one lies: its chunk and place in it."""
+        index = max(0, bisect_right(self._heads, key) - 1)
+        if index == len(self._chunks):
+            return index, 0
+        place = bisect_left(self._chunks[index], key)
+        return (index, place) if place < len(self._chunks[index]) else (index + 1, 0)
+
+    def _split(self, index: int) -> None:
+        chunk = self._chunks[index]
+        upper = chunk[_FULL // 2 :]
+        del chunk[_FULL // 2 :]
+        self._chunks.insert(index + 1, upper)
+        self._heads.insert(index + 1, upper[0])
+
+    def _merge(self, index: int) -> None:
+        """Join a sparse chunk with the next one where both fit, and drop it where it is empty."""
+        chunk = self._chunks[index]
+        if not chunk:
+            del self._chunks[index], self._heads[index]
+        elif index + 1 < len(self._chunks) and len(self._chunks[index + 1]) <= _FULL // 2:
+            chunk.extend(self._chunks.pop(index + 1))
+            del self._heads[index + 1]

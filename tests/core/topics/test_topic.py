@@ -1,0 +1,149 @@
+"""Names of topics: the swap, legality, reserved components."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fox_shard.errors import InvalidUri, ProtocolViolation
+from fox_shard.topics.topic import (
+    check_mqtt_topic,
+    check_topic,
+    is_reserved,
+    mqtt_deliverable,
+    to_mqtt,
+    to_wamp,
+)
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "wamp"),
+    [
+        ("a", "a"),
+        ("a/b", "a.b"),
+        ("a.b", "a/b"),
+        ("a/b.c", "a.b/c"),
+        ("/", "."),
+        ("/a//b/", ".a..b."),
+        ("$SYS/broker/uptime", "$SYS.broker.uptime"),
+        ("living room/lamp", "living room.lamp"),
+    ],
+)
+def test_slash_and_dot_change_places(mqtt, wamp):
+    assert to_wamp(mqtt) == wamp
+    assert to_mqtt(wamp) == mqtt
+
+
+@given(st.text(st.sampled_from("ab./\0é")))
+def test_the_swap_is_its_own_inverse_and_loses_nothing(name):
+    assert to_wamp(name) == to_mqtt(name)
+    assert to_mqtt(to_wamp(name)) == name
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "a",
+        "com.myapp.topic",
+        "com.my-app.t+o*p",
+        "été.ü",
+        "a/b.c",
+        "*",
+        "a.$b",
+        "x.wamp",
+        "wamps.a",
+    ],
+)
+def test_loose_uris_are_topics(uri):
+    check_topic(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "source"),
+    [
+        ("", "WAMP #uris: at least one component"),
+        (".", "WAMP #uris: empty component"),
+        ("a..b", "WAMP #uris: empty component"),
+        (".a", "WAMP #uris: empty component"),
+        ("a.", "WAMP #uris: empty component"),
+        ("a b", "WAMP #uris: white space"),
+        ("a\n", "WAMP #uris: white space"),
+        ("a\u2003b", "WAMP #uris: white space"),
+        ("a.#", "WAMP #uris: '#'"),
+        ("a#b", "WAMP #uris: '#'"),
+        ("a\0b", "MQTT-4.7.3-2"),
+    ],
+)
+def test_other_uris_are_refused(uri, source):
+    with pytest.raises(InvalidUri):
+        check_topic(uri, reserved_ok=True)
+
+
+@pytest.mark.parametrize("uri", ["wamp", "wamp.session.count", "fox", "fox.x", "$SYS.x", "$", "$a"])
+def test_reserved_topics_are_refused_unless_allowed(uri):
+    with pytest.raises(InvalidUri, match="reserved"):
+        check_topic(uri)
+    check_topic(uri, reserved_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reserved"),
+    [
+        ("wamp", True),
+        ("wamp.", True),
+        ("wamp.a", True),
+        ("fox.a.b", True),
+        ("$", True),
+        ("$SYS.a", True),
+        ("$share/x", True),
+        ("", False),
+        ("wam", False),
+        ("wamper", False),
+        ("wamp/a", False),
+        ("foxes.a", False),
+        ("a.wamp", False),
+        ("a.$b", False),
+        (".wamp", False),
+    ],
+)
+def test_the_first_component_alone_makes_a_topic_reserved(uri, reserved):
+    assert is_reserved(uri) is reserved
+
+
+@pytest.mark.parametrize("name", ["a", "/", "a b", "//", "é" * 32767 + "x", "$SYS/x", "a*b"])
+def test_mqtt_topic_names_are_nearly_free(name):
+    check_mqtt_topic(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("", "MQTT-4.7.3-1"),
+        ("a\0", "MQTT-4.7.3-2"),
+        ("a" * 65536, "MQTT-4.7.3-3"),
+        ("é" * 32768, "MQTT-4.7.3-3"),
+        ("a/+", "MQTT-3.3.2-2"),
+        ("a+", "MQTT-3.3.2-2"),
+        ("#", "MQTT-3.3.2-2"),
+    ],
+)
+def test_other_mqtt_topic_names_end_the_connection(name, source):
+    with pytest.raises(ProtocolViolation) as caught:
+        check_mqtt_topic(name)
+    assert caught.value.reason == 0x90
+
+
+@pytest.mark.parametrize(
+    ("uri", "deliverable"),
+    [
+        ("a.b", True),
+        ("a b..", True),
+        ("a.+", False),
+        ("a+b", False),
+        ("#", False),
+        ("a" * 65535, True),
+        ("a" * 65536, False),
+        ("é" * 32768, False),
+    ],
+)
+def test_mqtt_clients_get_only_what_is_a_topic_name_to_them(uri, deliverable):
+    assert mqtt_deliverable(uri) is deliverable
