@@ -1,0 +1,1 @@
+"""The links between processes: frames, numbering, credit, placement, sockets."""

@@ -1,0 +1,485 @@
+"""The internal protocol: every frame that crosses a link between processes.
+
+Owns: the vocabulary, its numbers (tags) and its msgpack form. Never: behaviour.
+
+A frame is a msgpack array whose first element is its tag; the fields follow in the order in which
+they are written here. Frames travel in a `Batch`, which is what one ZeroMQ message carries. Change
+`VERSION` whenever a frame changes: processes of different versions refuse each other in `Hello`.
+
+Each docstring says who sends the frame, to whom, and what answers it.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct, msgpack
+
+VERSION = 1
+
+# Bits of `Publish.flags`.
+ACKNOWLEDGE = 1
+"""The publisher waits for `Published` or `Refused`."""
+RETAIN = 2
+"""The event becomes its topic's key (an empty event erases the key)."""
+EXCLUDE_ME = 4
+"""The publishing session does not get its own event (WAMP #pubsub-pub-exclusion)."""
+DISCLOSE = 8
+"""The publisher is named in the event's details (WAMP #pubsub-publisher-identification)."""
+QOS1 = 16
+QOS2 = 32
+"""MQTT quality of service of the publication; neither bit: 0, or a WAMP publication (see `qos`)."""
+EMPTY = 64
+"""The event is empty (no payload): with RETAIN it erases the key. Set by the gateway."""
+
+# Bits of `Call.flags`.
+PROGRESS = 1
+"""The caller receives progressive results (`receive_progress`)."""
+DISCLOSE_CALLER = 2
+
+
+class Fence(Struct, array_like=True, gc=False):
+    """What must have arrived before the event or invocation that carries it may be delivered.
+
+    origin: name of the gateway whose session sent the frame. marks: for each shard at which that
+    session has frames that may not have passed yet, (shard number, the origin's epoch of its link
+    to that shard, sequence number there).
+    """
+
+    origin: str
+    marks: list[tuple[int, int, int]]
+
+
+class Identity(Struct, array_like=True, gc=False):
+    """Who a session is, as disclosed to others (WAMP `publisher_authid`, `caller_authid` …)."""
+
+    authid: str
+    authrole: str
+
+
+class Audience(Struct, array_like=True, gc=False):
+    """Black- and whitelists of a publication (WAMP #pubsub-subscriber-blackwhite-listing).
+
+    None where the publisher gave no such list; an empty `eligible` list reaches nobody.
+    """
+
+    exclude: list[int] | None = None
+    exclude_authid: list[str] | None = None
+    exclude_authrole: list[str] | None = None
+    eligible: list[int] | None = None
+    eligible_authid: list[str] | None = None
+    eligible_authrole: list[str] | None = None
+
+
+class Publish(Struct, array_like=True, tag=1, gc=False):
+    """A publication, from the publisher's gateway (or the coordinator) to the topic's shard.
+
+    session: the publisher (0: the router itself). request: its WAMP request id or MQTT packet id.
+    order: counts what this session sent, over all shards; events of one publisher are delivered in
+    this order. encoding, args, kwargs: see `payloads`. Answered, with ACKNOWLEDGE, by `Published`
+    or `Refused`.
+    """
+
+    realm: str
+    topic: str
+    session: int
+    request: int
+    order: int
+    flags: int
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+    publisher: Identity | None = None
+    audience: Audience | None = None
+    fence: Fence | None = None
+
+
+class Event(Struct, array_like=True, tag=2, gc=False):
+    """A publication with its id, from the shard to each gateway that has a subscriber."""
+
+    publication: int
+    publish: Publish
+
+
+class Published(Struct, array_like=True, tag=3, gc=False):
+    """The publication is safe, and delivered to all gateways concerned: shard to gateway."""
+
+    session: int
+    request: int
+    publication: int
+
+
+class Refused(Struct, array_like=True, tag=4, gc=False):
+    """A Publish, Register or Unregister failed: shard to gateway.
+
+    kind: the tag of the refused frame.
+    """
+
+    session: int
+    request: int
+    kind: int
+    uri: str
+    message: str
+
+
+class Subscribe(Struct, array_like=True, tag=5, gc=False):
+    """The gateway wants the events of `pattern` (its text): gateway to one or all shards.
+
+    token: the gateway's number for the request, answered by `Subscribed` (0: no answer wanted).
+    replay: first the retained keys that match, as `Retained`. Idempotent.
+    """
+
+    token: int
+    realm: str
+    pattern: str
+    replay: bool
+
+
+class Subscribed(Struct, array_like=True, tag=6, gc=False):
+    """The subscription stands, behind its replay: shard to gateway."""
+
+    token: int
+
+
+class Retained(Struct, array_like=True, tag=7, gc=False):
+    """One retained key for the `Subscribe` of that token: shard to gateway."""
+
+    token: int
+    event: Event
+
+
+class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
+    """The gateway's last session left `pattern`: gateway to one or all shards. Not answered."""
+
+    realm: str
+    pattern: str
+
+
+class Register(Struct, array_like=True, tag=10, gc=False):
+    """A callee's registration, gateway to the home shard. `Registered` or `Refused`.
+
+    pattern: text of the pattern. registration: its id (see `topics.ids`). invoke: WAMP invocation
+    policy. concurrency: invocations out at once, 0: unlimited. force: `force_reregister`.
+    replay: told again after a restart; the callee is not answered.
+    """
+
+    realm: str
+    session: int
+    request: int
+    pattern: str
+    registration: int
+    invoke: str
+    concurrency: int
+    force: bool
+    replay: bool
+
+
+class Registered(Struct, array_like=True, tag=11, gc=False):
+    """Shard to gateway, when every shard knows of the registration."""
+
+    session: int
+    request: int
+    registration: int
+
+
+class Unregister(Struct, array_like=True, tag=12, gc=False):
+    """Gateway to home shard. `Unregistered` or `Refused`."""
+
+    realm: str
+    session: int
+    request: int
+    pattern: str
+    registration: int
+
+
+class Unregistered(Struct, array_like=True, tag=13, gc=False):
+    """Shard to gateway."""
+
+    session: int
+    request: int
+
+
+class Revoked(Struct, array_like=True, tag=14, gc=False):
+    """The router took a registration away (`force_reregister`): shard to gateway."""
+
+    session: int
+    registration: int
+    reason: str
+
+
+class Announce(Struct, array_like=True, tag=15, gc=False):
+    """A pattern registration exists (or, with `gone`, no longer): home to all other shards."""
+
+    realm: str
+    pattern: str
+    gone: bool
+
+
+class Call(Struct, array_like=True, tag=20, gc=False):
+    """A call, from the caller's gateway to the procedure's shard (or the coordinator).
+
+    timeout: milliseconds, 0: none. caller: disclosed identity. Answered by any number of
+    progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a `Forwarded` before
+    that names another shard that answers instead.
+    """
+
+    realm: str
+    procedure: str
+    session: int
+    request: int
+    order: int
+    flags: int
+    timeout: int
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+    caller: Identity | None = None
+    fence: Fence | None = None
+
+
+class Invocation(Struct, array_like=True, tag=21, gc=False):
+    """A call on its way to a callee: shard to the callee's gateway. `Yield` or `Failed`.
+
+    invocation: the shard's number for it.
+    """
+
+    invocation: int
+    callee: int
+    registration: int
+    call: Call
+
+
+class Yield(Struct, array_like=True, tag=22, gc=False):
+    """A callee's result: its gateway to the shard of the invocation."""
+
+    invocation: int
+    progress: bool
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Failed(Struct, array_like=True, tag=23, gc=False):
+    """A callee's ERROR: its gateway to the shard of the invocation."""
+
+    invocation: int
+    uri: str
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Result(Struct, array_like=True, tag=24, gc=False):
+    """To the caller's gateway."""
+
+    session: int
+    request: int
+    progress: bool
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class CallError(Struct, array_like=True, tag=25, gc=False):
+    """The call's only, final answer: to the caller's gateway."""
+
+    session: int
+    request: int
+    uri: str
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Cancel(Struct, array_like=True, tag=26, gc=False):
+    """Gateway to the shard that answers the call. mode: `skip`, `kill` or `killnowait`."""
+
+    session: int
+    request: int
+    mode: str
+
+
+class Interrupt(Struct, array_like=True, tag=27, gc=False):
+    """Shard to the callee's gateway: stop that invocation.
+
+    mode: `kill` (the callee's answer is awaited) or `killnowait`.
+    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
+    """
+
+    invocation: int
+    callee: int
+    mode: str
+    reason: str
+
+
+class Forward(Struct, array_like=True, tag=28, gc=False):
+    """A call that matches a pattern registration: procedure's shard to the pattern's home.
+
+    gateway: the caller's gateway, which the home answers directly. pattern: its text.
+    """
+
+    gateway: str
+    pattern: str
+    call: Call
+
+
+class Forwarded(Struct, array_like=True, tag=29, gc=False):
+    """`shard`, in its present `incarnation`, answers that call: procedure's shard to gateway."""
+
+    session: int
+    request: int
+    shard: int
+    incarnation: int
+
+
+class Join(Struct, array_like=True, tag=40, gc=False):
+    """A session began: gateway to coordinator.
+
+    protocol: `wamp.2.json`, `mqtt.3.1.1` …; transport: `websocket`, `rawsocket`, `tcp`.
+    client: MQTT client id, empty for WAMP. began: seconds since 1970. replay: told again; no news.
+    """
+
+    session: int
+    realm: str
+    authid: str
+    authrole: str
+    authmethod: str
+    authprovider: str
+    protocol: str
+    transport: str
+    peer: str
+    client: str
+    began: float
+    replay: bool
+
+
+class Leave(Struct, array_like=True, tag=41, gc=False):
+    """A session ended: gateway to coordinator and to the shards that keep something of it.
+
+    graceful: the client said goodbye (an MQTT will is dropped then, else published).
+    """
+
+    session: int
+    graceful: bool
+
+
+class Will(Struct, array_like=True, tag=42, gc=False):
+    """What to publish when the session ends ungracefully: gateway to the shard of the topic."""
+
+    publish: Publish
+
+
+class Kill(Struct, array_like=True, tag=43, gc=False):
+    """End that session: coordinator to its gateway."""
+
+    session: int
+    reason: str
+    message: str
+
+
+class Report(Struct, array_like=True, tag=44, gc=False):
+    """Counters (since the last report) and gauges of a process: to the coordinator."""
+
+    counters: dict[str, int]
+    gauges: dict[str, int]
+
+
+class Ask(Struct, array_like=True, tag=50, gc=False):
+    """Tell me when you have handled `seq` of origin's link: gateway to shard. `Reached`."""
+
+    origin: str
+    epoch: int
+    seq: int
+
+
+class Reached(Struct, array_like=True, tag=51, gc=False):
+    """All that `origin` sent up to `seq` has had its effects, and they are before this frame."""
+
+    origin: str
+    epoch: int
+    seq: int
+
+
+class Hello(Struct, array_like=True, tag=60, gc=False):
+    """Opens a pair of link ends, in both directions; alone in its batch.
+
+    incarnation: of the process. epoch: of this link end. reply: the peer's hello was heard.
+    generation, shards: of the layout; a mismatch is refused.
+    """
+
+    incarnation: int
+    reply: bool
+    version: int
+    generation: int
+    shards: int
+
+
+class SyncEnd(Struct, array_like=True, tag=61, gc=False):
+    """All state has been replayed: the gateway (or shard) to a shard, behind its replay."""
+
+
+Frame: TypeAlias = (
+    Publish
+    | Event
+    | Published
+    | Refused
+    | Subscribe
+    | Subscribed
+    | Retained
+    | Unsubscribe
+    | Register
+    | Registered
+    | Unregister
+    | Unregistered
+    | Revoked
+    | Announce
+    | Call
+    | Invocation
+    | Yield
+    | Failed
+    | Result
+    | CallError
+    | Cancel
+    | Interrupt
+    | Forward
+    | Forwarded
+    | Join
+    | Leave
+    | Will
+    | Kill
+    | Report
+    | Ask
+    | Reached
+    | Hello
+    | SyncEnd
+)
+
+
+class Batch(Struct, array_like=True, gc=False):
+    """What one ZeroMQ message carries: frames, and the state of the other direction.
+
+    source: the sender's name. epoch: of the sender's link end; target: of the receiver's (0: not
+    known yet). first: sequence number of the first frame; the others follow without a hole.
+    handled, passed: sequence numbers of the other direction (architecture: links). durable: the
+    reliable number up to which the receiver of this batch may forget. prompt: somebody waits for
+    `handled` of this batch. reliable: indexes of the reliable frames, numbered from `rfirst` on.
+    """
+
+    source: str
+    epoch: int
+    target: int
+    first: int
+    handled: int
+    passed: int
+    durable: int
+    prompt: bool
+    rfirst: int = 0
+    reliable: list[int] = []  # noqa: RUF012 - msgspec copies it
+    frames: list[Frame] = []  # noqa: RUF012
+
+
+def qos(flags: int) -> int:
+    """The MQTT quality of service in `Publish.flags`: 0, 1 or 2."""
+    return (flags >> 4) & 3
+
+
+encode = msgpack.Encoder().encode
+decode = msgpack.Decoder(Batch).decode

@@ -1,0 +1,401 @@
+"""One end of the link between two processes.
+
+Owns: numbering, acknowledgement, credit, reliable frames and their repetition, epochs, heartbeats.
+Never: sockets, clocks, chance, and what a frame means.
+
+A *pair* is one acquaintance of two link ends, named by the random epochs that the ends chose for
+it. Within a pair frames are numbered from 1 and none is missing; a hole, a silent or a restarted
+peer ends the pair, and both ends begin a new one. Plain frames that were on the way are gone then.
+Reliable frames are sent again in the new pair, and have numbers of their own (`rseq`) that go on,
+by which the receiver recognizes what it has applied already.
+
+The end that connects says `Hello` until the other answers; the end that listens says `Hello` when
+it is addressed by an epoch it does not know, upon which the first begins anew.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import final
+
+from msgspec import Struct
+
+from fox_shard.backplane.frames import (
+    VERSION,
+    Batch,
+    Frame,
+    Hello,
+    Join,
+    Leave,
+    Publish,
+    SyncEnd,
+    Will,
+    encode,
+)
+
+LAZY_ACK = 0.02
+"""Seconds for which an acknowledgement nobody waits for may wait for a batch to ride on."""
+
+HELLO_INTERVAL = 0.1
+"""Seconds between two attempts to open a link."""
+
+KEPT = (Publish, Will, Join, Leave)
+"""What waits for a peer that is down. All else is state, which is replayed, or is answered."""
+
+
+class Terms(Struct, frozen=True):
+    """What both ends must agree on, and the limits of a link."""
+
+    shards: int
+    generation: int = 0
+    credit: int = 8 << 20
+    """Bytes that may be sent and not yet be handled."""
+    heartbeat: float = 1.0
+    peer_timeout: float = 5.0
+
+
+class Change(Enum):
+    """What became of the pair."""
+
+    NONE = 0
+    OPENED = 1
+    """A new pair: replay state, then `resume`."""
+    BROKEN = 2
+    """The pair has ended."""
+    REFUSED = 3
+    """The peer's layout or protocol is another; see `Link.refusal`."""
+
+
+@final
+class Link:
+    """See the module."""
+
+    __slots__ = (
+        "_ack_due",
+        "_ack_now",
+        "_heard",
+        "_in_flight",
+        "_new_epoch",
+        "_out",
+        "_rflushed",
+        "_rseq",
+        "_said",
+        "_unacked",
+        "_unreturned",
+        "connects",
+        "durable",
+        "epoch",
+        "handled",
+        "hold_credit",
+        "in_flight",
+        "incarnation",
+        "me",
+        "open",
+        "outbox",
+        "passed",
+        "peer",
+        "peer_epoch",
+        "peer_incarnation",
+        "peer_passed",
+        "prompt",
+        "received",
+        "refusal",
+        "reliable",
+        "sent",
+        "terms",
+        "watermark",
+    )
+
+    def __init__(  # noqa: PLR0915 - a line a field
+        self,
+        me: str,
+        peer: str,
+        *,
+        incarnation: int,
+        terms: Terms,
+        new_epoch: Callable[[], int],
+        connects: bool,
+        now: float,
+    ) -> None:
+        """me, peer: process names. incarnation: this process's. connects: this end says hello.
+
+        new_epoch: yields a random number of 53 bits, never 0.
+        """
+        self.me = me
+        self.peer = peer
+        self.incarnation = incarnation
+        self.terms = terms
+        self.connects = connects
+        self._new_epoch = new_epoch
+        self.epoch = new_epoch()
+        self.peer_epoch = 0
+        self.peer_incarnation = 0
+        self.open = False
+        self.refusal = ""
+        # What is sent. `outbox` is appended to directly where speed counts (see `send`).
+        self.outbox: list[Frame] = []
+        self.reliable: list[int] = []
+        self.sent = 0
+        self.prompt = False
+        self._rseq = 0
+        self._rflushed = 0
+        self._unacked: deque[tuple[int, Frame]] = deque()
+        self._in_flight: deque[tuple[int, int]] = deque()
+        self.in_flight = 0
+        self._out: list[bytes] = []
+        # What is received.
+        self.received = 0
+        self.watermark = 0
+        self.handled = 0
+        self.peer_passed = 0
+        self.hold_credit = False
+        # What this end tells the peer about what it received; see `frames.Batch`.
+        self.passed = 0
+        self.durable = 0
+        self._unreturned = 0
+        self._ack_now = False
+        self._ack_due: float | None = None
+        self._heard = now
+        self._said = -1e9
+
+    # Sending
+
+    def send(self, frame: Frame) -> int:
+        """Send at the end of the turn; returns the frame's number in this pair.
+
+        Where a frame is sent for every message, `outbox.append` does the same.
+        """
+        self.outbox.append(frame)
+        return self.sent + len(self.outbox)
+
+    def send_reliable(self, frame: Frame) -> int:
+        """As `send`, and again in the next pair until the peer says that it is durable."""
+        outbox = self.outbox
+        self.reliable.append(len(outbox))
+        outbox.append(frame)
+        self._rseq += 1
+        self._unacked.append((self._rseq, frame))
+        return self.sent + len(outbox)
+
+    @property
+    def last(self) -> int:
+        """Number of the last frame that was given to this end in this pair."""
+        return self.sent + len(self.outbox)
+
+    @property
+    def congested(self) -> bool:
+        """No credit, or nobody there: who causes more frames for the peer should stop."""
+        return not self.open or self.in_flight > self.terms.credit
+
+    def flush(self, now: float) -> list[bytes]:
+        """Everything to be put on the wire now, in order. Call at the end of each turn."""
+        out, self._out = self._out, []
+        if self.open and (self.outbox or self._ack_now or self._ack_late(now)):
+            out.append(self._encode(now))
+        return out
+
+    def _ack_late(self, now: float) -> bool:
+        return self._ack_due is not None and now >= self._ack_due
+
+    def _encode(self, now: float) -> bytes:
+        outbox = self.outbox
+        if not self.hold_credit:
+            self._unreturned = 0
+        data = encode(
+            Batch(
+                self.me,
+                self.epoch,
+                self.peer_epoch,
+                self.sent + 1,
+                0 if self.hold_credit else self.received,
+                self.passed,
+                self.durable,
+                self.prompt,
+                self._rseq - len(self.reliable) + 1,
+                self.reliable,
+                outbox,
+            )
+        )
+        if outbox:
+            self.sent += len(outbox)
+            self._in_flight.append((self.sent, len(data)))
+            self.in_flight += len(data)
+            outbox.clear()
+            self.reliable.clear()
+            self._rflushed = self._rseq
+        self.prompt = False
+        self._ack_now = False
+        self._ack_due = None
+        self._said = now
+        return data
+
+    def acknowledge_soon(self) -> None:
+        """`passed` or `durable` moved and somebody at the peer waits for it."""
+        self._ack_now = True
+
+    # Receiving
+
+    def receive(self, batch: Batch, size: int, now: float) -> tuple[Change, list[Frame]]:
+        """Take a batch of the peer; returns what became of the pair, and the frames to handle.
+
+        size: bytes on the wire. Frames that were applied before are left out (see `watermark`).
+        """
+        self._heard = now
+        frames = batch.frames
+        if frames and type(frames[0]) is Hello:
+            return self._hello(batch, frames[0], now), []
+        if not self._is_of_this_pair(batch):
+            if not self.connects:
+                self._say_hello(batch.epoch, now, reply=False)
+            return Change.NONE, []
+        if batch.first != self.received + 1:
+            self.break_off(now)
+            return Change.BROKEN, []
+        self._settle(batch)
+        if not frames:
+            return Change.NONE, frames
+        self.received += len(frames)
+        self._unreturned += size
+        if batch.prompt or self._unreturned > self.terms.credit // 4:
+            self._ack_now = True
+        elif self._ack_due is None:
+            self._ack_due = now + LAZY_ACK
+        if batch.reliable:
+            frames = self._without_known(batch)
+        return Change.NONE, frames
+
+    def _is_of_this_pair(self, batch: Batch) -> bool:
+        return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch
+
+    def _settle(self, batch: Batch) -> None:
+        """What the peer says of the frames it got."""
+        if batch.handled > self.handled:
+            self.handled = batch.handled
+            in_flight = self._in_flight
+            while in_flight and in_flight[0][0] <= batch.handled:
+                self.in_flight -= in_flight.popleft()[1]
+        if batch.passed > self.peer_passed:
+            self.peer_passed = batch.passed
+        unacked = self._unacked
+        while unacked and unacked[0][0] <= batch.durable:
+            unacked.popleft()
+
+    def _without_known(self, batch: Batch) -> list[Frame]:
+        """The batch's frames less the reliable ones that were applied in an earlier pair."""
+        frames = batch.frames
+        top = batch.rfirst + len(batch.reliable) - 1
+        if batch.rfirst <= self.watermark:
+            known = set(batch.reliable[: self.watermark - batch.rfirst + 1])
+            frames = [frame for i, frame in enumerate(frames) if i not in known]
+        self.watermark = max(self.watermark, top)
+        return frames
+
+    # The pair
+
+    def _hello(self, batch: Batch, hello: Hello, now: float) -> Change:
+        if (hello.version, hello.generation, hello.shards) != self._layout():
+            self.refusal = (
+                f"{self.peer} speaks protocol {hello.version}, layout {hello.generation} with "
+                f"{hello.shards} shards; this process {self._layout()}: stop all processes and "
+                "start them from one configuration"
+            )
+            return Change.REFUSED
+        if self.connects:
+            return self._hello_answered(batch, hello, now)
+        if self.open and batch.epoch == self.peer_epoch:
+            self._say_hello(batch.epoch, now, reply=True)
+            return Change.NONE
+        if self.open:
+            self.break_off(now)
+        self._begin(batch.epoch, hello.incarnation)
+        self._say_hello(batch.epoch, now, reply=True)
+        return Change.OPENED
+
+    def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> Change:
+        if batch.target != self.epoch:
+            return Change.NONE
+        if hello.reply:
+            if self.open:
+                return Change.NONE
+            self._begin(batch.epoch, hello.incarnation)
+            return Change.OPENED
+        was_open = self.open
+        self.break_off(now)
+        return Change.BROKEN if was_open else Change.NONE
+
+    def _layout(self) -> tuple[int, int, int]:
+        return (VERSION, self.terms.generation, self.terms.shards)
+
+    def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
+        version, generation, shards = self._layout()
+        hello = Hello(self.incarnation, reply, version, generation, shards)
+        frames: list[Frame] = [hello]
+        batch = Batch(self.me, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
+        self._out.append(encode(batch))
+        self._said = now
+
+    def _begin(self, peer_epoch: int, peer_incarnation: int) -> None:
+        if peer_incarnation != self.peer_incarnation:
+            self.watermark = 0
+            self.durable = 0
+        self.peer_epoch = peer_epoch
+        self.peer_incarnation = peer_incarnation
+        self.open = True
+        self.refusal = ""
+
+    def break_off(self, now: float) -> None:
+        """End the pair, if there is one, and choose an epoch for the next."""
+        self.open = False
+        self.epoch = self._new_epoch()
+        self.peer_epoch = 0
+        self.sent = self.received = self.handled = self.passed = self.peer_passed = 0
+        self._in_flight.clear()
+        self.in_flight = 0
+        self._unreturned = 0
+        self._ack_now = False
+        self._ack_due = None
+        self._out.clear()
+        self._keep_what_waits()
+        if self.connects:
+            self._say_hello(0, now, reply=False)
+
+    def _keep_what_waits(self) -> None:
+        marked = set(self.reliable)
+        kept = [
+            (frame, i in marked)
+            for i, frame in enumerate(self.outbox)
+            if i in marked or isinstance(frame, KEPT)
+        ]
+        self.outbox[:] = [frame for frame, _ in kept]
+        self.reliable[:] = [i for i, (_, reliable) in enumerate(kept) if reliable]
+
+    def resume(self, replay: Sequence[Frame]) -> None:
+        """After OPENED: send the replayed state, what was not durable, `SyncEnd`, what waited."""
+        if any(not isinstance(frame, KEPT) for frame in self.outbox):
+            self._keep_what_waits()
+        again = [frame for rseq, frame in self._unacked if rseq <= self._rflushed]
+        first: list[Frame] = [*replay, *again, SyncEnd()]
+        shift = len(first)
+        marks = range(len(replay), len(replay) + len(again))
+        self.reliable[:] = [*marks, *(i + shift for i in self.reliable)]
+        self.outbox[:0] = first
+
+    def tick(self, now: float) -> Change:
+        """Heartbeat, hello again, and silence of the peer. Then `flush`."""
+        if not self.open:
+            if self.connects and now - self._said >= HELLO_INTERVAL:
+                self._say_hello(0, now, reply=False)
+            return Change.NONE
+        if now - self._heard > self.terms.peer_timeout:
+            self.break_off(now)
+            return Change.BROKEN
+        if now - self._said >= self.terms.heartbeat * 0.9:
+            self._ack_now = True
+        return Change.NONE
+
+    def next_tick(self) -> float:
+        """When `tick` and `flush` are due, in the unit and origin of `now`."""
+        if not self.open:
+            return self._said + HELLO_INTERVAL if self.connects else self._heard + 3600
+        due = min(self._said + self.terms.heartbeat, self._heard + self.terms.peer_timeout + 0.1)
+        return due if self._ack_due is None else min(due, self._ack_due)

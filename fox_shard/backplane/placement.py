@@ -1,0 +1,42 @@
+"""Which shard owns a topic, a procedure or a session.
+
+Owns: slots and their shards, the only place that decides it. Never: I/O.
+"""
+
+from typing import final
+from zlib import crc32
+
+SLOTS = 1024
+MAX_SHARDS = 64
+
+
+def jump_hash(key: int, buckets: int) -> int:
+    """Lamping and Veach's jump consistent hash: few slots move when `buckets` changes."""
+    b, j = -1, 0
+    while j < buckets:
+        b = j
+        key = (key * 2862933555777941757 + 1) & 0xFFFFFFFFFFFFFFFF
+        j = int((b + 1) * (1 << 31) / ((key >> 33) + 1))
+    return b
+
+
+def slot_of(realm: str, key: str) -> int:
+    """0..1023. key: a topic, a procedure, a pattern's text, `session:<id>` …"""
+    return crc32(f"{realm}\0{key}".encode()) % SLOTS
+
+
+@final
+class Placement:
+    """The layout of one cluster."""
+
+    __slots__ = ("_shard_of_slot", "shards")
+
+    def __init__(self, shards: int) -> None:
+        if not 1 <= shards <= MAX_SHARDS:
+            raise ValueError(f"shards must be 1 to {MAX_SHARDS}, not {shards}")
+        self.shards = shards
+        self._shard_of_slot = [jump_hash(slot, shards) for slot in range(SLOTS)]
+
+    def shard_of(self, realm: str, key: str) -> int:
+        """The number of the shard that owns `key`."""
+        return self._shard_of_slot[slot_of(realm, key)]

@@ -1,0 +1,147 @@
+"""The links' sockets: ZeroMQ.
+
+Owns: which socket leads to which process. Never: what is sent (see `link`).
+
+A process that is connected to binds one ROUTER; one that connects has a DEALER for each such peer.
+No socket has a high-water mark: the links limit themselves. ZeroMQ says on a file descriptor that
+something happened, once, until it is asked; so after every read and write it is asked again.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import final
+
+import zmq
+from msgspec import DecodeError, ValidationError
+
+from fox_shard.backplane.frames import Batch, Hello, decode
+from fox_shard.backplane.tap import RECEIVED, SENT, Tap
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+BATCHES_A_TURN = 64
+"""Read from one socket before the others, the clients among them, get their turn."""
+
+RECONNECT = 20
+"""Milliseconds between two attempts to connect."""
+
+
+@final
+class Wire:
+    """All of one process's."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        run_dir: Path,
+        *,
+        listens: bool,
+        connects: Iterable[str],
+        on_batch: Callable[[Batch, int], None],
+        on_lost: Callable[[str], None],
+        on_garbage: Callable[[str], None],
+    ) -> None:
+        """on_lost(peer): nothing can be sent there now. on_garbage(why): a batch made no sense."""
+        self._on_batch = on_batch
+        self._on_lost = on_lost
+        self._on_garbage = on_garbage
+        self._context: Context = zmq.Context(io_threads=1)
+        self._identity = f"{name}/{incarnation}".encode()
+        self._run_dir = run_dir
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.tap = Tap(self._context, run_dir, name)
+        self._dealers = {peer: self._dealer(peer) for peer in connects}
+        self._routes: dict[str, bytes] = {}
+        self._router = self._bind(name) if listens else None
+
+    def _dealer(self, peer: str) -> Socket:
+        dealer = self._socket(zmq.DEALER)
+        dealer.setsockopt(zmq.IDENTITY, self._identity)
+        # Without a peer nothing is queued: what waits is the link's matter.
+        dealer.setsockopt(zmq.IMMEDIATE, 1)
+        dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
+        dealer.connect(self._endpoint(peer))
+        return dealer
+
+    def _bind(self, name: str) -> Socket:
+        router = self._socket(zmq.ROUTER)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        endpoint = self._endpoint(name)
+        router.bind(endpoint)
+        os.chmod(endpoint.removeprefix("ipc://"), 0o600)
+        return router
+
+    def _socket(self, kind: int) -> Socket:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.LINGER, 0)
+        return socket
+
+    def _endpoint(self, peer: str) -> str:
+        return f"ipc://{self._run_dir / peer}.sock"
+
+    def descriptors(self) -> list[int]:
+        """What the event loop watches for reading; it then calls `read`."""
+        sockets = [*self._dealers.values(), *([self._router] if self._router else [])]
+        return [socket.fileno() for socket in sockets]
+
+    def read(self) -> bool:
+        """Hand over what has arrived. Returns whether there may be more: call again soon."""
+        more = False
+        for dealer in self._dealers.values():
+            more |= self._read(dealer, routed=False)
+        if self._router is not None:
+            more |= self._read(self._router, routed=True)
+        return more
+
+    def _read(self, socket: Socket, *, routed: bool) -> bool:
+        for _ in range(BATCHES_A_TURN):
+            if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                return False
+            if routed:
+                identity, data = socket.recv_multipart(zmq.NOBLOCK)
+                self._take(data, identity)
+            else:
+                self._take(socket.recv(zmq.NOBLOCK), None)
+        return True
+
+    def _take(self, data: bytes, identity: bytes | None) -> None:
+        try:
+            batch = decode(data)
+        except (DecodeError, ValidationError) as error:
+            self._on_garbage(str(error))
+            return
+        if identity is not None and (
+            batch.source not in self._routes or (batch.frames and type(batch.frames[0]) is Hello)
+        ):
+            self._routes[batch.source] = identity
+        if self.tap.active:
+            self.tap.publish(RECEIVED, batch.source, data)
+        self._on_batch(batch, len(data))
+
+    def send(self, peer: str, data: bytes) -> None:
+        """Send one batch, or say that the peer is lost."""
+        if self.tap.active:
+            self.tap.publish(SENT, peer, data)
+        dealer = self._dealers.get(peer)
+        try:
+            if dealer is not None:
+                dealer.send(data, zmq.NOBLOCK)
+            elif self._router is not None and peer in self._routes:
+                self._router.send_multipart((self._routes[peer], data), zmq.NOBLOCK)
+        except (zmq.Again, zmq.ZMQError) as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            self._routes.pop(peer, None)
+            self._on_lost(peer)
+
+    def close(self) -> None:
+        """Send nothing more; what is on the way is left to it."""
+        for socket in (*self._dealers.values(), *([self._router] if self._router else [])):
+            socket.close(linger=500)
+        self.tap.close()
+        self._context.term()
