@@ -1,0 +1,1 @@
+"""Shards: own topics and procedures, each in one thread, in order."""

@@ -1,0 +1,366 @@
+"""One shard: what happens to the frames that arrive.
+
+Owns: the peers, their coming and going, and which noun handles which frame. Never: sockets, clocks,
+chance of its own.
+
+All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
+news. A shard that has just started handles replayed state only, until every process it expects has
+ended its replay or `peer_timeout` is over; the rest waits in order.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import final
+
+from fox_shard.backplane.frames import (
+    Announce,
+    Ask,
+    Batch,
+    Call,
+    Cancel,
+    Failed,
+    Forward,
+    Frame,
+    Leave,
+    Publish,
+    Register,
+    Report,
+    Subscribe,
+    SyncEnd,
+    Unregister,
+    Unsubscribe,
+    Will,
+    Yield,
+)
+from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.node import Notice
+from fox_shard.backplane.placement import Placement
+from fox_shard.shard.broker import Broker
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.dealer import Dealer
+from fox_shard.shard.peer import Kind, Peer
+from fox_shard.shard.registrar import Registrar
+from fox_shard.shard.wills import Wills
+
+STATE = (Subscribe, Register, Announce, Will, SyncEnd)
+"""What a replay consists of; handled at once, also before everybody has replayed."""
+
+
+@final
+class Shard:
+    """See the module."""
+
+    __slots__ = (
+        "_incarnation",
+        "_new_epoch",
+        "_overloaded",
+        "_placement",
+        "_sync_until",
+        "_terms",
+        "broker",
+        "clock",
+        "dealer",
+        "name",
+        "notices",
+        "number",
+        "peers",
+        "registrar",
+        "wills",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        gateways: int,
+        terms: Terms,
+        queue_limit: int,
+        incarnation: int,
+        rng: Random,
+        now: float,
+    ) -> None:
+        """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees."""
+        self.number = number
+        self.name = f"shard-{number}"
+        self._terms = terms
+        self._incarnation = incarnation
+        self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
+        self._placement = Placement(terms.shards)
+        self.clock = PublicationClock(number)
+        self.broker = Broker(self.clock)
+        self.peers: dict[str, Peer] = {}
+        self.dealer = Dealer(number, self._placement, self.peers.get, queue_limit, rng)
+        self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
+        self.wills = Wills()
+        self.notices: list[Notice] = []
+        self._overloaded = False
+        # A shard connects to the shards of higher numbers, and listens to everybody else.
+        for other in range(terms.shards):
+            if other != number:
+                self._meet(f"shard-{other}", now, connects=other > number)
+        for gateway in range(gateways):
+            self._meet(f"gateway-{gateway}", now)
+        self._sync_until: float | None = now + terms.peer_timeout
+
+    def _meet(self, name: str, now: float, *, connects: bool = False) -> Peer:
+        link = Link(
+            self.name,
+            name,
+            incarnation=self._incarnation,
+            terms=self._terms,
+            new_epoch=self._new_epoch,
+            connects=connects,
+            now=now,
+        )
+        peer = self.peers[name] = Peer(link)
+        return peer
+
+    def _other_shards(self) -> list[Peer]:
+        return [peer for peer in self.peers.values() if peer.kind is Kind.SHARD]
+
+    # In
+
+    def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
+        """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
+        peer = self.peers.get(batch.source) or self._meet(batch.source, now)
+        change, frames = peer.link.receive(batch, size, now)
+        if change is not Change.NONE:
+            self._changed(peer, change, now)
+        peer.passing.settle()
+        if frames:
+            self.clock.advance(wall)
+            link = peer.link
+            durable = batch.rfirst + len(batch.reliable) - 1 if batch.reliable else 0
+            if self._sync_until is None and peer.synced:
+                self._handle(peer, frames, link.received, durable, now)
+            else:
+                self._handle_replay(peer, frames, link.received, durable, now)
+
+    def _handle(self, peer: Peer, frames: list[Frame], last: int, durable: int, now: float) -> None:
+        peers = [other for other in self.peers.values() if other is not peer]
+        before = [other.link.last for other in peers]
+        replies: list[Frame] = []
+        publish = self.broker.publish
+        for frame in frames:
+            if type(frame) is Publish:
+                publish(frame, replies)
+            else:
+                self._dispatch(peer, frame, replies, now)
+        touched = [
+            (other.passing, other.link.last)
+            for other, mark in zip(peers, before, strict=True)
+            if other.link.last > mark and other.link.open
+        ]
+        peer.passing.close(last, durable, replies, touched)
+
+    def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
+        match frame:
+            case Call():
+                self.dealer.call(peer, frame, now)
+            case Yield():
+                self.dealer.yielded(frame)
+            case Failed():
+                self.dealer.failed(frame)
+            case Subscribe():
+                self.broker.subscribe(peer, frame)
+            case Unsubscribe():
+                self.broker.unsubscribe(peer, frame)
+            case Ask():
+                self._asked(peer, frame)
+            case Forward():
+                self.dealer.forwarded(frame, now)
+            case Cancel():
+                self.dealer.cancel(frame)
+            case Register():
+                self.registrar.register(peer, frame, replies)
+            case Unregister():
+                self.registrar.unregister(frame, replies)
+            case Announce():
+                self.registrar.announced(frame)
+            case Will():
+                self.wills.keep(peer, frame.publish)
+            case Leave():
+                self._left(frame.session, graceful=frame.graceful)
+            case SyncEnd():
+                peer.synced = True
+                self._end_sync_if_complete(now)
+            case _:
+                raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+
+    def _left(self, session: int, *, graceful: bool) -> None:
+        self.dealer.caller_left(session)
+        self.registrar.session_left(session)
+        will = self.wills.drop(session)
+        if will is not None and not graceful:
+            self.broker.publish(will, [])
+
+    def _asked(self, asker: Peer, ask: Ask) -> None:
+        origin = self.peers.get(ask.origin)
+        if origin is None:
+            origin = self._meet(ask.origin, 0.0)
+        if origin.synced and not origin.waiting:
+            origin.passing.ask(asker.link, ask)
+        else:
+            origin.asks.append((asker.link, ask))
+
+    # Replay
+
+    def _handle_replay(
+        self, peer: Peer, frames: list[Frame], last: int, durable: int, now: float
+    ) -> None:
+        """State at once; the rest when all that is expected has been replayed."""
+        rest: list[Frame] = [frame for frame in frames if not isinstance(frame, STATE)]
+        replies: list[Frame] = []
+        peer.waiting.append((rest, last, durable))
+        for frame in frames:
+            if isinstance(frame, STATE):
+                self._dispatch(peer, frame, replies, now)
+        for reply in replies:
+            peer.reply(reply)
+        if self._sync_until is None and peer.synced:
+            self._catch_up(peer, now)
+
+    def _end_sync_if_complete(self, now: float) -> None:
+        if self._sync_until is not None and all(
+            peer.synced for peer in self.peers.values() if peer.kind is not Kind.COORDINATOR
+        ):
+            self._end_sync(now)
+
+    def _end_sync(self, now: float) -> None:
+        self._sync_until = None
+        for peer in self.peers.values():
+            if peer.synced:
+                self._catch_up(peer, now)
+
+    def _catch_up(self, peer: Peer, now: float) -> None:
+        waiting, peer.waiting = peer.waiting, []
+        for frames, last, durable in waiting:
+            self._handle(peer, frames, last, durable, now)
+        self._answer_asks(peer)
+
+    def _answer_asks(self, origin: Peer) -> None:
+        asks, origin.asks = origin.asks, []
+        for asker, ask in asks:
+            if asker.open:
+                origin.passing.ask(asker, ask)
+
+    # Peers come and go
+
+    def _changed(self, peer: Peer, change: Change, now: float) -> None:
+        match change:
+            case Change.REFUSED:
+                reason: dict[str, object] = {"peer": peer.name, "reason": peer.link.refusal}
+                self.notices.append(("refused", reason))
+            case Change.BROKEN:
+                self.lost(peer.name, now)
+            case Change.OPENED:
+                self._opened(peer)
+
+    def _opened(self, peer: Peer) -> None:
+        self._forget(peer)
+        if peer.incarnation != peer.link.peer_incarnation:
+            self._gone(peer)
+            peer.incarnation = peer.link.peer_incarnation
+        peer.lost_at = None
+        replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
+        peer.link.resume(replay)
+        self.notices.append(("linked", {"peer": peer.name}))
+
+    def lost(self, name: str, now: float) -> None:
+        """The pair with that peer has ended. It may come back and replay its state."""
+        peer = self.peers[name]
+        if peer.lost_at is not None:
+            return
+        if peer.link.open:
+            peer.link.break_off(now)
+        self._forget(peer)
+        peer.lost_at = now
+        self.notices.append(("lost", {"peer": name}))
+
+    def _forget(self, peer: Peer) -> None:
+        """What it will replay if it comes back."""
+        peer.synced = False
+        peer.waiting.clear()
+        self.broker.forget(peer)
+        for session in self.dealer.callers_of(peer):
+            self.dealer.caller_left(session)
+        for session in self.registrar.sessions_of(peer):
+            self.registrar.session_left(session)
+        if peer.kind is Kind.SHARD:
+            self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
+        peer.passing.abandon()
+
+    def _gone(self, peer: Peer) -> None:
+        """That incarnation will not come back: its sessions have ended."""
+        for will in self.wills.drop_all(peer):
+            self.broker.publish(will, [])
+        self._answer_asks(peer)
+
+    # Time and out
+
+    def tick(self, now: float) -> None:
+        """What is due. See `next_tick`."""
+        self.dealer.expire(now)
+        if self._sync_until is not None and now >= self._sync_until:
+            self._end_sync(now)
+        for peer in self.peers.values():
+            if peer.link.tick(now) is Change.BROKEN:
+                self.lost(peer.name, now)
+            if peer.lost_at is not None and now - peer.lost_at > self._terms.peer_timeout:
+                peer.lost_at = None
+                self._gone(peer)
+
+    def next_tick(self) -> float:
+        """When `tick` is due."""
+        due = min(peer.link.next_tick() for peer in self.peers.values())
+        timeout = self.dealer.next_timeout()
+        if timeout is not None:
+            due = min(due, timeout)
+        if self._sync_until is not None:
+            due = min(due, self._sync_until)
+        return due
+
+    def flush(self, now: float) -> list[tuple[str, bytes]]:
+        """(peer, batch) for everybody who has news, once a turn."""
+        self._share_the_load()
+        return [(name, data) for name, peer in self.peers.items() for data in peer.link.flush(now)]
+
+    def _share_the_load(self) -> None:
+        """While a gateway is behind with what it was sent, give no credit to any gateway.
+
+        It stops the publishers; shards and gateways themselves always read, so nothing can block.
+        """
+        overloaded = any(
+            peer.link.in_flight > self._terms.credit
+            for peer in self.peers.values()
+            if peer.kind is Kind.GATEWAY
+        )
+        if overloaded is not self._overloaded:
+            self._overloaded = overloaded
+            for peer in self.peers.values():
+                if peer.kind is Kind.GATEWAY:
+                    peer.link.hold_credit = overloaded
+                    peer.link.acknowledge_soon()
+
+    def send_report(self, now: float) -> None:
+        """Tell the coordinator the metrics."""
+        coordinator = self.peers.get("coordinator")
+        if coordinator is not None:
+            gauges = {
+                f"{self.name}.keys": self.broker.keys_held,
+                f"{self.name}.queue_depth": self.dealer.queued,
+            }
+            coordinator.reply(Report({}, gauges))
+
+    def health(self) -> dict[str, object]:
+        """See `Node`."""
+        peers = {name: peer.link.open for name, peer in self.peers.items()}
+        syncing = self._sync_until is not None
+        status = "unavailable" if syncing else "ok" if all(peers.values()) else "degraded"
+        return {
+            "name": self.name,
+            "status": status,
+            "links": peers,
+            "keys": self.broker.keys_held,
+            "queued_calls": self.dealer.queued,
+        }

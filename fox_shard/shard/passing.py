@@ -1,0 +1,149 @@
+"""When what a peer sent has passed: all it caused has been confirmed by whom it went to.
+
+Owns: for each inbound batch, whom it waits for, and the replies that wait with it. Never: frames'
+meanings.
+
+A publisher is told `Published`, and need not fence what it sends elsewhere, once the gateways that
+must deliver the event have confirmed it. The origin itself needs no confirming: its link is first
+in, first out, so the events it gets are before the reply.
+"""
+
+from collections import deque
+from typing import final
+
+from fox_shard.backplane.frames import Ask, Frame, Reached
+from fox_shard.backplane.link import Link
+
+EVERYTHING = (1 << 53) - 1
+"""A number that is beyond any frame's."""
+
+
+@final
+class Entry:
+    """One batch of an origin, until it has passed."""
+
+    __slots__ = ("durable", "forwards", "last", "replies", "waiting")
+
+    def __init__(self, last: int, durable: int, replies: list[Frame]) -> None:
+        self.last = last
+        self.durable = durable
+        self.replies = replies
+        self.waiting = 0
+        self.forwards = 0
+
+
+@final
+class Passing:
+    """One peer's side of it: as an origin of batches, and as a destination of what they caused."""
+
+    __slots__ = ("_asked", "_awaited", "_done", "_entries", "link", "through_shards")
+
+    def __init__(self, link: Link, *, through_shards: bool) -> None:
+        """through_shards: the peer is a shard; what goes there has passed when it says `passed`."""
+        self.link = link
+        self.through_shards = through_shards
+        self._done = 0
+        self._entries: deque[Entry] = deque()
+        self._awaited: deque[tuple[int, Entry, Passing]] = deque()
+        self._asked: list[tuple[Link, Ask]] = []
+
+    def close(
+        self, last: int, durable: int, replies: list[Frame], touched: "list[tuple[Passing, int]]"
+    ) -> None:
+        """A batch up to `last` has been handled.
+
+        durable: its highest reliable number. replies: to be sent to this peer when it has passed.
+        touched: the other peers that got frames because of it, with the number of the last one.
+        """
+        self._done = last
+        if not touched and not self._entries:
+            self._pass(last, durable, replies)
+            self.answer()
+            return
+        entry = Entry(last, durable, replies)
+        self._entries.append(entry)
+        for destination, number in touched:
+            entry.waiting += 1
+            entry.forwards += destination.through_shards
+            destination.await_(number, entry, self)
+        self.answer()
+
+    def await_(self, number: int, entry: Entry, origin: "Passing") -> None:
+        """`entry` of `origin` waits for this peer's confirmation of `number`."""
+        self._awaited.append((number, entry, origin))
+        if entry.replies or origin.through_shards:
+            self.link.prompt = True
+
+    def settle(self) -> None:
+        """This peer has confirmed more (see `Link.handled`, `Link.peer_passed`)."""
+        awaited = self._awaited
+        if not awaited:
+            return
+        confirmed = self.link.peer_passed if self.through_shards else self.link.handled
+        while awaited and awaited[0][0] <= confirmed:
+            self._confirmed(*awaited.popleft()[1:])
+
+    def abandon(self) -> None:
+        """The peer has gone for good: nobody waits for it any more, and it waits for nobody."""
+        self._done = 0
+        self._entries.clear()
+        for asker, ask in self._asked:
+            if asker.open:
+                asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
+        self._asked.clear()
+        while self._awaited:
+            self._confirmed(*self._awaited.popleft()[1:])
+
+    def _confirmed(self, entry: Entry, origin: "Passing") -> None:
+        entry.waiting -= 1
+        entry.forwards -= self.through_shards
+        if not entry.waiting:
+            origin.drain()
+
+    def drain(self) -> None:
+        """Let pass what waits for nobody, in order."""
+        entries = self._entries
+        while entries and not entries[0].waiting:
+            entry = entries.popleft()
+            self._pass(entry.last, entry.durable, entry.replies)
+        self.answer()
+
+    def _pass(self, last: int, durable: int, replies: list[Frame]) -> None:
+        link = self.link
+        link.passed = last
+        link.durable = max(link.durable, durable)
+        if replies:
+            link.outbox.extend(replies)
+        if self.through_shards:
+            link.acknowledge_soon()
+
+    # Fences (architecture: order)
+
+    @property
+    def reached(self) -> int:
+        """Up to where everything has had its effects, forwarded calls at their homes included."""
+        for entry in self._entries:
+            if entry.forwards:
+                return entry.last - 1
+        return self._done
+
+    def ask(self, asker: Link, ask: Ask) -> None:
+        """Tell `asker` once everything up to `ask.seq` has been reached. Of another pair: now."""
+        if ask.epoch != self.link.peer_epoch:
+            asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
+            return
+        self._asked.append((asker, ask))
+        self.answer()
+
+    def answer(self) -> None:
+        """Answer who asked, where that is possible now."""
+        if not self._asked:
+            return
+        reached = self.reached
+        waiting = []
+        for asker, ask in self._asked:
+            if ask.seq > reached:
+                waiting.append((asker, ask))
+            elif asker.open:
+                asker.send(Reached(ask.origin, ask.epoch, reached))
+        self._asked = waiting
