@@ -1,0 +1,1 @@
+"""Gateways: terminate WAMP and MQTT connections, speak frames to the shards."""

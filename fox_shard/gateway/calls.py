@@ -1,0 +1,338 @@
+"""Calls and registrations of a gateway's sessions.
+
+Owns: which shard answers which call and waits for which invocation. Never: a wire format.
+"""
+
+from typing import final
+
+from fox_shard.backplane.frames import (
+    Call,
+    CallError,
+    Cancel,
+    Failed,
+    Forwarded,
+    Identity,
+    Interrupt,
+    Invocation,
+    Refused,
+    Register,
+    Registered,
+    Result,
+    Revoked,
+    Unregister,
+    Unregistered,
+    Yield,
+)
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.refusals import call_error, refused
+from fox_shard.errors import Canceled, NoSuchRegistration, Unavailable
+from fox_shard.gateway.order import Order
+from fox_shard.gateway.session import Session
+from fox_shard.payloads import MSGPACK
+from fox_shard.topics.ids import pattern_id
+from fox_shard.topics.pattern import Pattern
+
+COORDINATOR = -1
+"""In place of a shard's number: the coordinator answers the session meta procedures."""
+
+META = "wamp.session."
+
+
+@final
+class Calls:
+    """See the module."""
+
+    __slots__ = ("_canceled", "_coordinator", "_links", "_order", "_registering", "_sessions")
+
+    def __init__(
+        self, links: list[Link], coordinator: Link, order: Order, sessions: dict[int, Session]
+    ) -> None:
+        self._links = links
+        self._coordinator = coordinator
+        self._order = order
+        self._sessions = sessions
+        # Registrations that are not confirmed, and cancels of calls that may yet be forwarded.
+        self._registering: dict[tuple[int, int], Register] = {}
+        self._canceled: dict[tuple[int, int], str] = {}
+
+    # Callers
+
+    def call(
+        self,
+        session: Session,
+        request: int,
+        procedure: str,
+        flags: int,
+        timeout: int,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        caller: Identity | None,
+    ) -> None:
+        """Answered by the session's `result` or `call_error`. timeout: milliseconds, 0: none."""
+        realm = session.realm
+        if procedure.startswith(META):
+            shard, link = COORDINATOR, self._coordinator
+        else:
+            shard = realm.shard_of(procedure)
+            link = self._links[shard]
+        if not link.open:
+            down = Unavailable(f"{link.peer} is down: call again soon")
+            session.call_error(call_error(session.id, request, down))
+            return
+        session.order += 1
+        fence = None
+        if shard != COORDINATOR and (session.lane != shard or session.unpassed is not None):
+            fence = self._order.fence(session, shard)
+        number = link.send(
+            Call(
+                realm.name,
+                procedure,
+                session.id,
+                request,
+                session.order,
+                flags,
+                timeout,
+                encoding,
+                args,
+                kwargs,
+                caller,
+                fence,
+            )
+        )
+        if session.calls is None:
+            session.calls = {}
+        session.calls[request] = shard
+        if shard != COORDINATOR:
+            session.lane_seq = number
+            session.shards |= 1 << shard
+        realm.calls += 1
+
+    def cancel(self, session: Session, request: int, mode: str) -> None:
+        """mode: `skip`, `kill` or `killnowait`. A call that is over is ignored."""
+        shard = session.calls.get(request) if session.calls else None
+        if shard is None or shard == COORDINATOR:
+            return
+        self._canceled[session.id, request] = mode
+        self._links[shard].send(Cancel(session.id, request, mode))
+
+    def forwarded(self, frame: Forwarded) -> None:
+        """Another shard answers the call."""
+        session = self._sessions.get(frame.session)
+        if session is None or session.calls is None or frame.request not in session.calls:
+            return
+        link = self._links[frame.shard]
+        if not link.open or link.peer_incarnation != frame.incarnation:
+            down = Unavailable(f"{link.peer} went down with the call: call again soon")
+            self.call_error(call_error(frame.session, frame.request, down))
+            return
+        session.calls[frame.request] = frame.shard
+        session.shards |= 1 << frame.shard
+        mode = self._canceled.get((frame.session, frame.request))
+        if mode is not None:
+            link.send(Cancel(frame.session, frame.request, mode))
+
+    def result(self, frame: Result) -> None:
+        """To the session, if it still waits."""
+        session = self._sessions.get(frame.session)
+        if session is None or not session.calls or frame.request not in session.calls:
+            return
+        if not frame.progress:
+            self._answered(session, frame.request)
+        session.result(frame)
+
+    def call_error(self, frame: CallError) -> None:
+        """To the session, if it still waits."""
+        session = self._sessions.get(frame.session)
+        if session is None or not session.calls or frame.request not in session.calls:
+            return
+        self._answered(session, frame.request)
+        session.call_error(frame)
+
+    def _answered(self, session: Session, request: int) -> None:
+        if session.calls is not None:
+            del session.calls[request]
+        if self._canceled:
+            self._canceled.pop((session.id, request), None)
+
+    # Callees
+
+    def register(
+        self,
+        session: Session,
+        request: int,
+        pattern: Pattern,
+        invoke: str,
+        concurrency: int,
+        *,
+        force: bool,
+    ) -> None:
+        """Answered by the session's `registered` or `refused`."""
+        realm = session.realm
+        shard = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
+        link = self._links[shard]
+        if not link.open:
+            down = Unavailable(f"{link.peer} is down: register again soon")
+            session.refused(refused(Register, session.id, request, down))
+            return
+        frame = Register(
+            realm.name,
+            session.id,
+            request,
+            pattern.text,
+            pattern_id(realm.name, "registration", pattern.text),
+            invoke,
+            concurrency,
+            force,
+            replay=False,
+        )
+        self._registering[session.id, request] = frame
+        session.shards |= 1 << shard
+        link.send(frame)
+
+    def registered(self, frame: Registered) -> None:
+        """Remember it: it is told to the shard again when that restarts."""
+        register = self._registering.pop((frame.session, frame.request), None)
+        session = self._sessions.get(frame.session)
+        if session is None or register is None:
+            return
+        if session.registrations is None:
+            session.registrations = {}
+        register.replay, register.force = True, False
+        session.registrations[frame.registration] = register
+        session.registered(frame.request, frame.registration)
+
+    def unregister(self, session: Session, request: int, registration: int) -> None:
+        """Answered by the session's `unregistered` or `refused`."""
+        register = (session.registrations or {}).get(registration)
+        if register is None:
+            unknown = NoSuchRegistration(f"this session has no registration {registration}")
+            session.refused(refused(Unregister, session.id, request, unknown))
+            return
+        link = self._links[self._home(session, register)]
+        if not link.open:
+            self._disown(session, registration)
+            session.unregistered(request)
+            return
+        link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
+        self._disown(session, registration)
+
+    @staticmethod
+    def _disown(session: Session, registration: int) -> None:
+        if session.registrations is not None:
+            session.registrations.pop(registration, None)
+
+    def _home(self, session: Session, register: Register) -> int:
+        pattern = Pattern.parse(register.pattern)
+        return session.realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
+
+    def unregistered(self, frame: Unregistered) -> None:
+        """As asked."""
+        session = self._sessions.get(frame.session)
+        if session is not None:
+            session.unregistered(frame.request)
+
+    def refused(self, frame: Refused) -> None:
+        """A register or unregister failed."""
+        self._registering.pop((frame.session, frame.request), None)
+        session = self._sessions.get(frame.session)
+        if session is not None:
+            session.refused(frame)
+
+    def revoked(self, frame: Revoked) -> None:
+        """Another callee took the procedure over."""
+        session = self._sessions.get(frame.session)
+        if session is not None:
+            self._disown(session, frame.registration)
+            session.revoked(frame.registration, frame.reason)
+
+    def invoke(self, frame: Invocation, shard: int) -> None:
+        """To the callee."""
+        session = self._sessions.get(frame.callee)
+        if session is None:
+            gone = Canceled("the callee left before it answered")
+            error = call_error(0, 0, gone)
+            self._links[shard].send(Failed(frame.invocation, error.uri, MSGPACK, error.args))
+            return
+        session.next_invocation += 1
+        if session.invocations is None:
+            session.invocations = {}
+        session.invocations[session.next_invocation] = (shard, frame.invocation)
+        session.invocation(session.next_invocation, frame.registration, frame.call)
+
+    def interrupt(self, frame: Interrupt, shard: int) -> None:
+        """To the callee, if it is still busy with it."""
+        session = self._sessions.get(frame.callee)
+        if session is None:
+            return
+        for request, out in (session.invocations or {}).items():
+            if out == (shard, frame.invocation):
+                session.interrupt(request, frame)
+                return
+
+    def yield_(
+        self,
+        session: Session,
+        request: int,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        *,
+        progress: bool,
+    ) -> None:
+        """A callee's result. Of an invocation that is over: ignored."""
+        invocations = session.invocations
+        out = invocations and invocations.get(request)
+        if not invocations or not out:
+            return
+        if not progress:
+            del invocations[request]
+        shard, invocation = out
+        self._links[shard].outbox.append(Yield(invocation, progress, encoding, args, kwargs))
+
+    def invocation_error(
+        self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
+    ) -> None:
+        """A callee's error. Of an invocation that is over: ignored."""
+        out = session.invocations.pop(request, None) if session.invocations else None
+        if out is not None:
+            shard, invocation = out
+            self._links[shard].send(Failed(invocation, uri, encoding, args, kwargs))
+
+    # Ends
+
+    def leave(self, session: Session) -> None:
+        """The session has ended; the shards are told elsewhere."""
+        for request in session.calls or ():
+            self._canceled.pop((session.id, request), None)
+        for key in [key for key in self._registering if key[0] == session.id]:
+            del self._registering[key]
+
+    def lost(self, shard: int) -> None:
+        """The pair with that shard (or the coordinator) has ended: what was out there fails."""
+        link = self._coordinator if shard == COORDINATOR else self._links[shard]
+        down = Unavailable(f"{link.peer} went down with the call: call again soon")
+        for session in list(self._sessions.values()):
+            for request in [r for r, s in (session.calls or {}).items() if s == shard]:
+                self.call_error(call_error(session.id, request, down))
+            for request in [r for r, o in (session.invocations or {}).items() if o[0] == shard]:
+                if session.invocations is not None:
+                    del session.invocations[request]
+        if shard != COORDINATOR:
+            self._fail_registering(shard)
+
+    def _fail_registering(self, shard: int) -> None:
+        down = Unavailable(f"shard-{shard} went down: register again soon")
+        for (sender, request), register in list(self._registering.items()):
+            session = self._sessions.get(sender)
+            if session is not None and self._home(session, register) == shard:
+                self.refused(refused(Register, sender, request, down))
+
+    def replay(self, shard: int) -> list[Register]:
+        """The registrations that shard must know."""
+        return [
+            register
+            for session in self._sessions.values()
+            for register in (session.registrations or {}).values()
+            if self._home(session, register) == shard
+        ]

@@ -1,0 +1,135 @@
+"""Events to sessions.
+
+Owns: which sessions of this gateway get an event. Never: who subscribed; how an event is encoded.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import final
+
+from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event
+from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.realm import Realm
+from fox_shard.gateway.session import Session
+from fox_shard.gateway.subscriptions import Pending, Plan, Subscriptions
+
+Allowed = Callable[[Session], bool]
+
+
+@final
+class Fanout:
+    """One realm's."""
+
+    __slots__ = ("_dirty", "_plans", "_realm", "_sessions", "_subscriptions")
+
+    def __init__(
+        self,
+        realm: Realm,
+        subscriptions: Subscriptions,
+        sessions: dict[int, Session],
+        dirty: list[Connection],
+    ) -> None:
+        """dirty: the gateway's connections that have something to write."""
+        self._realm = realm
+        self._subscriptions = subscriptions
+        self._plans = subscriptions.plans.entries
+        self._sessions = sessions
+        self._dirty = dirty
+
+    def deliver(self, event: Event, shard: int) -> None:  # noqa: C901 - hot: see docs/bench.md
+        """To every session that is to have it. shard: whence it came."""
+        publish = event.publish
+        plan = self._plans.get(publish.topic) or self._subscriptions.plan(publish.topic)
+        flags = publish.flags
+        if publish.audience is not None or (
+            flags & EXCLUDE_ME and publish.session in self._sessions
+        ):
+            self._deliver_to(event, plan, _allowed(event))
+        else:
+            dirty = self._dirty
+            count = 0
+            for flavour, subscription, members in plan.plain:
+                chunk = flavour.event(event, subscription)
+                if not chunk:
+                    continue  # the protocol cannot express it
+                count += len(members)
+                for session in members:
+                    connection = session.connection
+                    out = connection.out
+                    if not out:
+                        dirty.append(connection)
+                    out.append(chunk)
+            self._realm.deliveries += count
+            if plan.granted:
+                self._deliver_granted(event, plan, None)
+        if plan.pending:
+            for pending in plan.pending:
+                if shard not in pending.waiting:
+                    pending.held.append(event)
+
+    def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
+        for flavour, subscription, members in plan.plain:
+            sessions = [session for session in members if allowed(session)]
+            if sessions:
+                chunk = flavour.event(event, subscription)
+                for session in sessions:
+                    session.connection.write(chunk)
+                self._realm.deliveries += len(sessions)
+        self._deliver_granted(event, plan, allowed)
+
+    def _deliver_granted(self, event: Event, plan: Plan, allowed: Allowed | None) -> None:
+        """To sessions with a granted quality of service ≥ 1: as such only if published so."""
+        assured = event.publish.flags & (QOS1 | QOS2)
+        for flavour, subscription, members in plan.granted:
+            chunk = b"" if assured else flavour.event(event, subscription)
+            for session, grant in list(members.items()):
+                if allowed is None or allowed(session):
+                    self._realm.deliveries += 1
+                    if assured:
+                        session.deliver(event, grant)
+                    else:
+                        session.connection.write(chunk)
+
+    def deliver_held(self, pending: Pending, events: list[Event]) -> None:
+        """What came for a subscription while it was being confirmed, to its session alone."""
+        session = pending.session
+        for event in events:
+            if not _allowed(event)(session):
+                continue
+            self._realm.deliveries += 1
+            if pending.grant and event.publish.flags & (QOS1 | QOS2):
+                session.deliver(event, pending.grant)
+            elif chunk := session.flavour.event(event, pending.subscription):
+                session.connection.write(chunk)
+
+
+def visible(events: Iterable[Event], session: Session) -> list[Event]:
+    """Those the session may be shown as retained keys."""
+    return [
+        event
+        for event in events
+        if event.publish.audience is None or _admits(event.publish.audience, session)
+    ]
+
+
+def _allowed(event: Event) -> Allowed:
+    publish = event.publish
+    publisher = publish.session if publish.flags & EXCLUDE_ME else 0
+    audience = publish.audience
+    if audience is None:
+        return lambda session: session.id != publisher
+    return lambda session: session.id != publisher and _admits(audience, session)
+
+
+def _admits(audience: Audience, session: Session) -> bool:
+    """WAMP #pubsub-subscriber-blackwhite-listing: on no black list, on every white list given."""
+    return not (
+        (audience.exclude is not None and session.id in audience.exclude)
+        or (audience.exclude_authid is not None and session.authid in audience.exclude_authid)
+        or (audience.exclude_authrole is not None and session.authrole in audience.exclude_authrole)
+        or (audience.eligible is not None and session.id not in audience.eligible)
+        or (audience.eligible_authid is not None and session.authid not in audience.eligible_authid)
+        or (
+            audience.eligible_authrole is not None
+            and session.authrole not in audience.eligible_authrole
+        )
+    )

@@ -1,0 +1,1 @@
+"""MQTT 3.1 and 3.1.1: packets, transports and sessions. Knows nothing of WAMP."""

@@ -1,0 +1,57 @@
+"""The first packet of a connection: who comes in, and where to.
+
+Owns: the rules for client identifiers and realms. Never: the session that follows.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.mqtt.codec import ConnectRefused, decode
+from fox_shard.gateway.mqtt.packets import (
+    CONNECT,
+    IDENTIFIER_REJECTED,
+    LEVEL_31,
+    NOT_AUTHORIZED,
+    Connect,
+)
+from fox_shard.gateway.mqtt.stream import split
+from fox_shard.gateway.realm import Realm
+
+if TYPE_CHECKING:
+    from fox_shard.gateway.core import Gateway
+
+CONNECT_LIMIT: Final = 0x60000
+"""Bytes of a CONNECT: five strings of 64 KiB. Strangers are not given more memory."""
+
+
+def read_connect(data: bytes, limit: int) -> tuple[Connect | None, int]:
+    """Return the CONNECT that the data begins with, and where it ends; None: it is not complete.
+
+    Raises ProtocolViolation [MQTT-3.1.0-1], ConnectRefused [MQTT-3.1.2-2].
+    """
+    if data[0] >> 4 != CONNECT:
+        raise ProtocolViolation("the first packet must be a CONNECT [MQTT-3.1.0-1]")
+    body, end = split(data, 0, limit)
+    if not body or end > len(data):
+        return None, 0
+    packet = decode(data[0], data[body:end], 0)
+    assert isinstance(packet, Connect)
+    return packet, end
+
+
+def admit(gateway: "Gateway", packet: Connect) -> Realm:
+    """Return the realm the client joins: what its user name says as `user@realm`, or the default.
+
+    Raises ConnectRefused where there is no such realm (MQTT 3.2.2.3: not authorized to connect, to
+    that one), or the client identifier is empty: in MQTT 3.1 it never is (section 3.1), in 3.1.1
+    only for a clean session [MQTT-3.1.3-8]. Longer ones than MQTT 3.1's 23 characters are let in.
+    """
+    if not packet.client_id and (packet.level == LEVEL_31 or not packet.clean_session):
+        raise ConnectRefused(IDENTIFIER_REJECTED)
+    name = gateway.mqtt_realm
+    if packet.user_name is not None and "@" in packet.user_name:
+        name = packet.user_name.rpartition("@")[2]
+    realm = gateway.realms.get(name)
+    if realm is None:
+        raise ConnectRefused(NOT_AUTHORIZED)
+    return realm

@@ -1,0 +1,191 @@
+"""What is on its way at quality of service 1 and 2, in both directions.
+
+Owns: the order of acknowledgements, packet identifiers, the in-flight window and what waits for it.
+Never: the layout of packets (see `flavour`, `codec`); the gateway.
+
+Both classes are made when a session first needs them: most never do.
+"""
+
+from collections import deque
+from typing import Final, final
+
+from fox_shard.backplane.frames import Event
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.mqtt.flavour import MqttFlavour
+
+AWAITING_PUBACK: Final = 1
+AWAITING_PUBCOMP: Final = 3
+"""What a delivery waits for; 2, as its quality of service, is a PUBREC."""
+
+_MAX_PACKET_ID: Final = 0xFFFF
+
+_OVERHEAD: Final = 64
+"""Bytes counted for one waiting event besides its topic and payload."""
+
+
+@final
+class Inbound:
+    """What the client published: acknowledged in the order in which it came [MQTT-4.6.0-2, -3].
+
+    The broker confirms publishes in any order, since they lie at several shards.
+    """
+
+    __slots__ = ("_acknowledgements", "_first", "_settled", "_unreleased")
+
+    def __init__(self) -> None:
+        self._acknowledgements: deque[bytes] = deque()
+        # The number of the oldest of them, and which of the others could go already.
+        self._first = 1
+        self._settled: set[int] = set()
+        # Packet identifiers at quality of service 2 between PUBLISH and PUBREL.
+        self._unreleased: set[bytes] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: the object may be dropped."""
+        return not self._acknowledgements and not self._unreleased
+
+    def is_new(self, packet_id: bytes) -> bool:
+        """Tell, at quality of service 2, a PUBLISH from one that comes again [MQTT-4.3.3-2]."""
+        unreleased = self._unreleased
+        if packet_id in unreleased:
+            return False
+        unreleased.add(packet_id)
+        return True
+
+    def release(self, packet_id: bytes) -> None:
+        """The client sent PUBREL: it will not send that PUBLISH again. Idempotent."""
+        self._unreleased.discard(packet_id)
+
+    def expect(self, acknowledgement: bytes) -> int:
+        """Return the number under which `settle` releases this acknowledgement."""
+        waiting = self._acknowledgements
+        waiting.append(acknowledgement)
+        return self._first + len(waiting) - 1
+
+    def settle(self, number: int) -> bytes:
+        """Return all acknowledgements that may go now, this one or later ones among them.
+
+        A number that is not expected (any more) changes nothing.
+        """
+        waiting, settled = self._acknowledgements, self._settled
+        if number != self._first:
+            if self._first < number < self._first + len(waiting):
+                settled.add(number)
+            return b""
+        if not waiting:
+            return b""
+        self._first = number + 1
+        acknowledgement = waiting.popleft()
+        if not settled:
+            return acknowledgement
+        released = [acknowledgement]
+        while self._first in settled:
+            settled.remove(self._first)
+            self._first += 1
+            released.append(waiting.popleft())
+        return b"".join(released)
+
+    def answer(self, acknowledgement: bytes) -> bytes:
+        """Return what may go now: this acknowledgement, unless it must wait for earlier ones."""
+        return self.settle(self.expect(acknowledgement))
+
+
+@final
+class Outbound:
+    """What the client is sent: at most `window` messages unconfirmed at once, the others wait."""
+
+    __slots__ = (
+        "_connection",
+        "_flavour",
+        "_inflight",
+        "_last_id",
+        "_queued",
+        "_waiting",
+        "_window",
+    )
+
+    def __init__(self, connection: Connection, flavour: MqttFlavour, window: int) -> None:
+        """window: 1 to 65535."""
+        self._connection = connection
+        self._flavour = flavour
+        self._window = window
+        self._last_id = 0
+        # Packet identifier -> what it awaits.
+        self._inflight: dict[int, int] = {}
+        # (event, first byte of its PUBLISH, bytes it counts), in order; and the bytes of all.
+        self._waiting: deque[tuple[Event, int, int]] = deque()
+        self._queued = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way: the object may be dropped."""
+        return not self._inflight and not self._waiting
+
+    def send(self, event: Event, header: int, *, counted: bool = True) -> int:
+        """Send an event, or queue it while the window is full; return the bytes queued.
+
+        header: the first byte of its PUBLISH. counted: a retained key's bytes are not, where it is
+        replayed; how many there are was the client's own wish.
+        """
+        if self._waiting or len(self._inflight) >= self._window:
+            size = _size_of(event) if counted else 0
+            self._waiting.append((event, header, size))
+            self._queued += size
+        else:
+            self._transmit(event, header)
+        return self._queued
+
+    def _transmit(self, event: Event, header: int) -> None:
+        head, payload = self._flavour.parts(event, header)
+        if not head:
+            return
+        # [MQTT-2.3.1-4]: an identifier that is not in use. There is one, by the window.
+        inflight = self._inflight
+        packet_id = self._last_id % _MAX_PACKET_ID + 1
+        while packet_id in inflight:
+            packet_id = packet_id % _MAX_PACKET_ID + 1
+        self._last_id = packet_id
+        # Its quality of service says what comes next.
+        inflight[packet_id] = header >> 1 & 3
+        packet = head + packet_id.to_bytes(2, "big") + payload
+        framing = self._flavour.framing
+        self._connection.write(packet if framing is None else framing(packet))
+
+    def confirm(self, packet_id: int, awaited: int) -> None:
+        """End a delivery, and send what waited for it. An unknown identifier is ignored.
+
+        awaited: AWAITING_PUBACK or AWAITING_PUBCOMP.
+        Raises ProtocolViolation where it is an acknowledgement of another kind that is due.
+        """
+        inflight = self._inflight
+        if inflight.pop(packet_id, awaited) != awaited:
+            raise _misplaced(packet_id)
+        waiting = self._waiting
+        while waiting and len(inflight) < self._window:
+            event, header, size = waiting.popleft()
+            self._queued -= size
+            self._transmit(event, header)
+
+    def receive(self, packet_id: int) -> None:
+        """Note a PUBREC: PUBCOMP comes next. A second one, or an unknown identifier, is ignored.
+
+        Raises ProtocolViolation for a delivery at quality of service 1.
+        """
+        found = self._inflight.get(packet_id)
+        if found == AWAITING_PUBACK:
+            raise _misplaced(packet_id)
+        if found is not None:
+            self._inflight[packet_id] = AWAITING_PUBCOMP
+
+
+def _size_of(event: Event) -> int:
+    publish = event.publish
+    return _OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+
+
+def _misplaced(packet_id: int) -> ProtocolViolation:
+    return ProtocolViolation(
+        f"packet identifier {packet_id} awaits another kind of acknowledgement [MQTT-4.3.3-1]"
+    )

@@ -1,0 +1,400 @@
+"""An MQTT session: one client's connection, from CONNECT to the end.
+
+Owns: which packet is legal when, what is answered, keep-alive, subscriptions under way.
+Never: sockets and clocks; the layout of packets (see `codec`), the numbering of messages in flight
+(see `inflight`).
+
+Sessions end with their connection: one with clean session 0 is taken as clean.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, final
+
+from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS2, Event, Refused, qos
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
+from fox_shard.gateway.mqtt.flavour import QOS0, Framing, MqttFlavour, flavour_of
+from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, admit, read_connect
+from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
+from fox_shard.gateway.mqtt.keepalive import KeepAlive
+from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, split
+from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
+from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
+from fox_shard.gateway.realm import Route
+from fox_shard.gateway.session import Session
+from fox_shard.payloads import RAW
+from fox_shard.topics.pattern import Pattern
+from fox_shard.topics.topic import mqtt_deliverable
+
+if TYPE_CHECKING:
+    from fox_shard.gateway.core import Gateway
+    from fox_shard.gateway.subscriptions import Subscription
+
+_PINGRESP: Final = encode(mqtt.Pingresp())
+_PUBACK: Final = mqtt.PUBACK_HEAD[0]
+_PUBREC: Final = mqtt.PUBREC_HEAD[0]
+_PUBREL: Final = mqtt.PUBREL_HEAD[0]
+_ACKNOWLEDGEMENTS: Final = frozenset({_PUBACK, _PUBREC, _PUBREL, mqtt.PUBCOMP_HEAD[0]})
+_ANONYMOUS: Final = "anonymous"
+
+
+@final
+class MqttSession(Session):
+    """A client that speaks MQTT 3.1 or 3.1.1. Reads its connection itself (it is a `Receiver`)."""
+
+    __slots__ = (
+        "_closed",
+        "_framing",
+        "_gateway",
+        "_hangup",
+        "_inbound",
+        "_keep_alive",
+        "_level",
+        "_outbound",
+        "_partial",
+        "_subscribing",
+    )
+
+    flavour: MqttFlavour
+
+    def __init__(
+        self,
+        gateway: "Gateway",
+        connection: Connection,
+        frame: Framing = None,
+        hangup: Callable[[], None] | None = None,
+    ) -> None:
+        """frame: wraps bytes for the transport; None: TCP. hangup: the transport's way to close."""
+        super().__init__(connection)
+        self._gateway = gateway
+        self._framing = frame
+        self._hangup = hangup
+        # The protocol level; 0 until the CONNECT has been accepted.
+        self._level = 0
+        self._closed = False
+        self._partial: Partial | None = None
+        self._keep_alive: KeepAlive | None = None
+        self._inbound: Inbound | None = None
+        self._outbound: Outbound | None = None
+        self._subscribing: Subscribing | None = None
+        timeout = gateway.settings.handshake_timeout
+        gateway.timers.at(gateway.now + timeout, self._end_handshake)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what was read. A violation closes this connection [MQTT-4.8.0-1]."""
+        if self._closed:
+            return
+        if self._keep_alive is not None:
+            self._keep_alive.heard = now
+        try:
+            if self._partial is not None:
+                whole = self._partial.add(data)
+                if whole is None:
+                    return
+                self._partial = None
+                data = whole
+            start = 0 if self._level else self._read_connect(data)
+            if self._level and start < len(data):
+                self._read(data, start)
+        except ConnectRefused as refused:
+            self._write(encode(mqtt.Connack(refused.code)))
+            self._finish(graceful=False)
+        except ProtocolViolation:
+            # MQTT 3.1.1 has no words for it; the will is due [MQTT-3.1.2-8].
+            self._finish(graceful=False)
+
+    def lost(self, now: float) -> None:
+        """The connection is gone."""
+        if not self._closed:
+            self._let_go(graceful=False)
+
+    def end(self, reason: str, message: str) -> None:
+        """The router ends the session; MQTT 3.1.1 cannot tell the client why."""
+        self._finish(graceful=False)
+
+    def _tidy(self) -> None:
+        """Let go of what an idle client does not need: most clients ping only then."""
+        if self._outbound is not None and self._outbound.idle:
+            self._outbound = None
+        if self._inbound is not None and self._inbound.idle:
+            self._inbound = None
+
+    def _finish(self, *, graceful: bool) -> None:
+        if not self._closed:
+            self._let_go(graceful=graceful)
+            if self._hangup is not None:
+                self._hangup()
+            else:
+                self.connection.close()
+
+    def _let_go(self, *, graceful: bool) -> None:
+        self._closed = True
+        if self._keep_alive is not None:
+            self._keep_alive.stopped = True
+        self._partial = self._inbound = self._outbound = self._subscribing = None
+        if self._level:
+            self._gateway.detach(self, graceful=graceful)
+
+    def _write(self, chunk: bytes) -> None:
+        framing = self._framing
+        self.connection.write(chunk if framing is None else framing(chunk))
+
+    def _read_connect(self, data: bytes) -> int:
+        """Handle the first packet; return where the next one begins."""
+        limit = min(self._gateway.settings.max_message_size, CONNECT_LIMIT)
+        packet, end = read_connect(data, limit)
+        if packet is None:
+            self._partial = Partial(data, limit)
+            return len(data)
+        self._connect(packet)
+        return end
+
+    def _connect(self, packet: mqtt.Connect) -> None:
+        gateway = self._gateway
+        self.realm = admit(gateway, packet)
+        will = packet.will
+        will_route = None if will is None else self._find_route(will.topic.encode())
+        self.authid = packet.client_id or _ANONYMOUS
+        self.authrole = _ANONYMOUS
+        self.flavour = flavour_of(self._framing)
+        self._level = packet.level
+        gateway.attach(
+            self,
+            protocol=mqtt.PROTOCOLS[packet.level],
+            transport="tcp" if self._framing is None else "websocket",
+            authmethod=_ANONYMOUS,
+            authprovider="static",
+            # Where it is empty, the session's id will do for a unique one [MQTT-3.1.3-6].
+            client=packet.client_id,
+        )
+        if will is not None and will_route is not None:
+            gateway.set_will(self, will_route, will_flags(will), RAW, will.payload)
+        self._write(encode(mqtt.Connack(mqtt.ACCEPTED), packet.level))
+        if packet.keep_alive:
+            self._keep_alive = KeepAlive(
+                packet.keep_alive, self.connection, gateway.timers, gateway.now, self._overdue
+            )
+
+    def _end_handshake(self, now: float) -> None:
+        if not self._level:
+            self._finish(graceful=False)
+
+    def _overdue(self) -> None:
+        self._finish(graceful=False)
+
+    def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
+        """Handle all whole packets from data[start] on.
+
+        One loop, without calls for the most frequent packet: 0.37 µs for a PUBLISH of quality of
+        service 0, against 1.4 µs for one that goes through `decode`.
+        """
+        size = len(data)
+        limit = self._gateway.settings.max_message_size
+        publish = self._gateway.publish
+        route_of = self.realm.mqtt_routes.get
+        while size - start >= 2:
+            header = data[start]
+            length = data[start + 1]
+            if length < 0x80:
+                body = start + 2
+                end = body + length
+            else:
+                body, end = split(data, start, limit)
+                if not body:
+                    break
+            if end > size:
+                break
+            if 0x30 <= header < 0x36 and end - body > 2:
+                mark = body + 2 + (data[body] << 8 | data[body + 1])
+                if mark > end or (header >= 0x32 and mark + 2 > end):
+                    raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
+                topic = data[body + 2 : mark]
+                if header < 0x32:
+                    route = route_of(topic) or self._find_route(topic)
+                    if route is not None:
+                        flags = PUBLISH_FLAGS[header & 7]
+                        if mark == end:
+                            flags |= EMPTY
+                        publish(self, route, flags, 0, RAW, data[mark:end])
+                else:
+                    self._publish(header & 7, topic, data[mark : mark + 2], data[mark + 2 : end])
+            elif length == 2 and header in _ACKNOWLEDGEMENTS:
+                self._acknowledged(header, data[body:end])
+            else:
+                self._handle(header, data[body:end])
+            if self._closed:
+                return
+            start = end
+        if start < size:
+            self._partial = Partial(data[start:], limit)
+
+    def _handle(self, header: int, body: bytes) -> None:
+        """Handle a packet that is not among the frequent ones."""
+        if header >> 4 not in mqtt.FROM_CLIENT:
+            raise ProtocolViolation(
+                f"a client must not send packet type {header >> 4} after CONNECT [MQTT-3.1.0-2]"
+            )
+        match decode(header, body, self._level):
+            case mqtt.Pingreq():
+                self._write(_PINGRESP)
+                self._tidy()
+            case mqtt.Subscribe() as packet:
+                self._subscribe(packet)
+            case mqtt.Unsubscribe() as packet:
+                self._unsubscribe(packet)
+            case mqtt.Disconnect():
+                # [MQTT-3.14.4-3]: no will.
+                self._finish(graceful=True)
+            case mqtt.Publish(topic, payload, quality, packet_id, retain):
+                # With DUP; at quality of service 0 that is MQTT 3.1.
+                header = quality << 1 | retain
+                self._publish(header, topic.encode(), packet_id.to_bytes(2, "big"), payload)
+            case mqtt.Pubrel(packet_id):
+                # With DUP, MQTT 3.1.
+                self._acknowledged(_PUBREL, packet_id.to_bytes(2, "big"))
+
+    # What the client publishes.
+
+    def _find_route(self, topic: bytes) -> Route | None:
+        route = find_route(self.realm, topic, self._gateway.settings.topic_length)
+        if route is None:
+            self._gateway.dropped += 1
+        return route
+
+    def _publish(self, bits: int, topic: bytes, packet_id: bytes, payload: bytes) -> None:
+        """Handle a PUBLISH. bits: quality of service and retain, as in the first byte."""
+        flags = PUBLISH_FLAGS[bits] if payload else PUBLISH_FLAGS[bits] | EMPTY
+        route = self.realm.mqtt_routes.get(topic) or self._find_route(topic)
+        if not flags & ACKNOWLEDGE:
+            if route is not None:
+                self._gateway.publish(self, route, flags, 0, RAW, payload)
+            return
+        if packet_id == mqtt.NO_PACKET_ID:
+            raise ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)
+        inbound = self._inbound
+        if inbound is None:
+            inbound = self._inbound = Inbound()
+        acknowledgement = mqtt.PUBACK_HEAD + packet_id
+        if flags & QOS2:
+            acknowledgement = mqtt.PUBREC_HEAD + packet_id
+            if not inbound.is_new(packet_id):
+                # This PUBREC goes behind the first one.
+                route = None
+        if route is None:
+            self._answer(inbound.answer(acknowledgement))
+        else:
+            number = inbound.expect(acknowledgement)
+            self._gateway.publish(self, route, flags, number, RAW, payload)
+
+    def _answer(self, acknowledgements: bytes) -> None:
+        if acknowledgements:
+            self._write(acknowledgements)
+
+    def published(self, request: int, publication: int) -> None:
+        """The publish with that number is safe: acknowledge it, and what waited for it."""
+        if self._inbound is not None:
+            self._answer(self._inbound.settle(request))
+
+    def refused(self, refused: Refused) -> None:
+        """A publish failed: MQTT 3.1.1 has no way to say so. See `FATAL`."""
+        if refused.uri in FATAL:
+            self._finish(graceful=False)
+        else:
+            self._gateway.dropped += 1
+            self.published(refused.request, 0)
+
+    # What the client subscribes to.
+
+    def _subscribe(self, packet: mqtt.Subscribe) -> None:
+        if self._subscribing is None:
+            self._subscribing = Subscribing()
+        gateway = self._gateway
+        requests, suback = self._subscribing.begin(packet, gateway.settings.topic_length)
+        if suback is not None:
+            self._write(encode(suback, self._level))
+        for request, pattern, quality in requests:
+            gateway.subscribe(self, request, pattern, quality, replay=True)
+
+    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+        """One filter's subscription stands: the SUBACK, if it was the last, and its keys.
+
+        While other filters of the same SUBSCRIBE are not confirmed, the keys go before the SUBACK
+        (allowed by MQTT 3.8.4): live events follow, and an old key must not come after a new one.
+        """
+        grant = self._confirm(request)
+        if grant is None:
+            return
+        for event in retained:
+            publish = event.publish
+            if not mqtt_deliverable(publish.topic):
+                continue
+            quality = min(qos(publish.flags), grant)
+            if quality:
+                header = QOS0 | quality << 1 | mqtt.RETAIN_FLAG
+                (self._outbound or self._begin_outbound()).send(event, header, counted=False)
+            else:
+                self.connection.write(self.flavour.retained(event))
+
+    def _confirm(self, request: int) -> int | None:
+        """Send the SUBACK that only waits for this request; return the quality of service granted.
+
+        None: there is no such request.
+        """
+        confirmed = None if self._subscribing is None else self._subscribing.confirm(request)
+        if confirmed is None:
+            return None
+        grant, suback = confirmed
+        if suback is not None:
+            self._write(encode(suback, self._level))
+        return grant
+
+    def _unsubscribe(self, packet: mqtt.Unsubscribe) -> None:
+        patterns = [Pattern.mqtt(text).text for text in packet.filters if not is_shared(text)]
+        for pattern in patterns:
+            if self._subscribing is not None:
+                for request in self._subscribing.requests_for(pattern):
+                    # The gateway forgets it; its SUBACK is due all the same.
+                    self._confirm(request)
+            self._gateway.unsubscribe(self, pattern)
+        self._write(encode(mqtt.Unsuback(packet.packet_id), self._level))
+
+    # What the client is sent.
+
+    def deliver(self, event: Event, grant: int) -> None:
+        """Send an event at its quality of service, or the granted one if that is less."""
+        if self._closed:
+            return
+        quality = event.publish.flags >> 4 & 3
+        quality = grant if quality > grant else quality
+        if not quality:
+            self.connection.write(self.flavour.event(event, None))
+            return
+        outbound = self._outbound or self._begin_outbound()
+        if outbound.send(event, QOS0 | quality << 1) > self._gateway.settings.outbound_limit:
+            # The client reads, but does not confirm.
+            self._gateway.slow(self.connection)
+
+    def _begin_outbound(self) -> Outbound:
+        window = self._gateway.mqtt_max_inflight
+        self._outbound = Outbound(self.connection, self.flavour, window)
+        return self._outbound
+
+    def _acknowledged(self, header: int, packet_id: bytes) -> None:
+        """Handle PUBACK, PUBREC, PUBCOMP, of what was sent, and PUBREL, of what was received."""
+        if packet_id == mqtt.NO_PACKET_ID:
+            raise ProtocolViolation("an acknowledgement of packet identifier 0", MALFORMED)
+        outbound = self._outbound
+        if header == _PUBREL:
+            # PUBCOMP even if the identifier is unknown: the sender asks again.
+            if self._inbound is not None:
+                self._inbound.release(packet_id)
+            self._write(mqtt.PUBCOMP_HEAD + packet_id)
+        elif header == _PUBREC:
+            if outbound is not None:
+                outbound.receive(int.from_bytes(packet_id, "big"))
+            self._write(mqtt.PUBREL_HEAD + packet_id)
+        elif outbound is not None:
+            awaited = AWAITING_PUBACK if header == _PUBACK else AWAITING_PUBCOMP
+            outbound.confirm(int.from_bytes(packet_id, "big"), awaited)

@@ -1,0 +1,34 @@
+"""What a gateway has to do later.
+
+Owns: the order of deadlines. Never: the clock.
+"""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import final
+
+
+@final
+class Timers:
+    """One-shot timers. There is no cancelling: a callback looks whether it is still wanted."""
+
+    __slots__ = ("_heap", "_number")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Callable[[float], None]]] = []
+        self._number = count()
+
+    def at(self, when: float, callback: Callable[[float], None]) -> None:
+        """Call `callback(now)` once `now` is `when` or later."""
+        heappush(self._heap, (when, next(self._number), callback))
+
+    def next(self) -> float | None:
+        """The earliest deadline."""
+        return self._heap[0][0] if self._heap else None
+
+    def run(self, now: float) -> None:
+        """Call what is due, in order."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            heappop(heap)[2](now)

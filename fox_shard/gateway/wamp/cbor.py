@@ -1,0 +1,154 @@
+"""CBOR as a serializer of WAMP, by means of cbor2.
+
+Owns: taking CBOR messages apart. Never: the other serializers.
+
+cbor2 has no raw values: the elements are decoded one after the other, and the places where they
+begin and end give the arguments as the bytes they are.
+"""
+
+from io import BytesIO
+from typing import Any, Final, final
+
+import cbor2
+import msgspec
+from msgspec import Raw
+
+from fox_shard.errors import InvalidPayload, ProtocolViolation
+from fox_shard.gateway.wamp.messages import NOTHING, TYPES, Carrier, Message
+from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
+from fox_shard.gateway.wamp.options import Decoder
+from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer
+from fox_shard.payloads import CBOR
+
+_RAW: Final = ("options", "details", "extra")
+"""Elements that stay encoded."""
+
+_MARK: Final = Raw(b"")
+"""Not NOTHING, in the place of ArgumentsKw: they are behind Arguments, in one piece with them."""
+
+
+class _TagRefused(ValueError):
+    """A tag that not every client understands."""
+
+
+def _refuse(_value: object, _immutable: bool) -> object:  # noqa: FBT001 (cbor2 calls it so)
+    raise _TagRefused("CBOR tags other than 0 to 3 (times, big integers) are not carried")
+
+
+# Those that cbor2 would interpret; `tag_hook` gets the others. See `payloads`: some of them grow
+# without bound, or make their reader fail.
+_TAGS: Final = dict.fromkeys(
+    (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799),
+    _refuse,
+)
+
+
+@final
+class Cbor(Serializer):
+    """WAMP #serializers: CBOR."""
+
+    encoding = CBOR
+    subprotocol = "wamp.2.cbor"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Type of message → its elements behind the first, without the arguments.
+        self._heads = {
+            kind: [name for name in kind.__struct_fields__ if name not in ("args", "kwargs")]
+            for kind in TYPES.values()
+        }
+
+    def read(self, data: bytes) -> Message:
+        try:
+            return self._take_apart(data)
+        except (cbor2.CBORError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self.violation(data, error) from None
+
+    def _take_apart(self, data: bytes) -> Message:
+        stream = BytesIO(data)
+        count = _count(stream)
+        decoder = _decoder(stream)
+        number = decoder.decode() if count else None
+        kind = TYPES.get(number) if type(number) is int else None
+        if kind is None:
+            raise ValueError("it has no known type")
+        elements: list[Any] = [number]
+        head = self._heads[kind]
+        for field in head[: count - 1]:
+            start = stream.tell()
+            value = decoder.decode()
+            elements.append(Raw(data[start : stream.tell()]) if field in _RAW else value)
+        surplus = count - 1 - len(head)
+        if surplus > 0:
+            elements.append(Raw(data[stream.tell() :]))
+            elements += [_MARK] * (surplus - 1)
+        elif stream.tell() != len(data):
+            raise ValueError("there is something behind the message")
+        message: Message = msgspec.convert(elements, Message)
+        return message
+
+    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+        """Raises InvalidPayload too: there are tags that are valid but not carried."""
+        data = bytes(message.args)
+        if message.args is NOTHING:
+            return b"", b""
+        stream = BytesIO(data)
+        try:
+            _check(_decoder(stream).decode(), list, NO_ARGS)
+            middle = stream.tell()
+            if message.kwargs is not NOTHING:
+                _check(_decoder(stream).decode(), dict, NO_KWARGS)
+        except (cbor2.CBORError, ValueError, RecursionError) as error:
+            if isinstance(error.__cause__, _TagRefused):
+                raise InvalidPayload(str(error.__cause__)) from None
+            raise ProtocolViolation(f"the arguments cannot be read: {error}") from None
+        if stream.tell() != len(data):
+            raise ProtocolViolation("there is something behind the message")
+        return data[:middle], data[middle:]
+
+    def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
+        if kwargs:
+            args = args or b"\x80"
+        # All messages have fewer than 24 elements: one byte says how many.
+        count = len(head) + bool(args) + bool(kwargs)
+        return b"".join((bytes((0x80 | count,)), *map(cbor2.dumps, head), args, kwargs))
+
+    def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
+        def decode(raw: bytes) -> Any:  # noqa: ANN401
+            try:
+                value = cbor2.loads(raw, max_depth=DEPTH_LIMIT)
+            except cbor2.CBORError as error:
+                raise ValueError(str(error)) from None
+            return msgspec.convert(value, kind)
+
+        return decode
+
+    def _number(self, data: bytes) -> object:
+        stream = BytesIO(data)
+        try:
+            return _decoder(stream).decode() if _count(stream) else None
+        except cbor2.CBORError as error:
+            raise ValueError(str(error)) from None
+
+
+def _count(stream: BytesIO) -> int:
+    """Read a message's first byte: how many elements it has."""
+    head = stream.read(1)
+    if not head or not 0x80 <= head[0] < 0x98:
+        # Also without a length that is known at the beginning: nobody sends messages so.
+        raise ValueError("a message is a list of fewer than 24 elements")
+    return head[0] - 0x80
+
+
+def _decoder(stream: BytesIO) -> cbor2.CBORDecoder:
+    return cbor2.CBORDecoder(
+        stream, max_depth=DEPTH_LIMIT, semantic_decoders=_TAGS, tag_hook=_refuse
+    )
+
+
+def _check(value: object, kind: type, otherwise: str) -> None:
+    """Raises ProtocolViolation."""
+    if not isinstance(value, kind):
+        raise ProtocolViolation(otherwise)
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise ProtocolViolation(f"{otherwise} whose keys are strings")

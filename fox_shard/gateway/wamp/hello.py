@@ -1,0 +1,98 @@
+"""HELLO: who wants to join which realm, and what it is told.
+
+Owns: the checks of HELLO, the details of WELCOME. Never: the session's states.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from fox_shard import __version__
+from fox_shard.errors import NoSuchRealm, ProtocolViolation, Refusal
+from fox_shard.gateway.realm import Realm
+from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
+from fox_shard.gateway.wamp.serializer import Serializer
+from fox_shard.topics.topic import check_topic
+
+if TYPE_CHECKING:
+    from fox_shard.gateway.wamp.session import WampSession
+
+AUTHMETHOD: Final = "anonymous"
+AUTHPROVIDER: Final = "static"
+AUTHROLE: Final = "anonymous"
+AUTHID: Final = "anonymous"
+"""Whoever has not proved who it is is nobody in particular, whatever `authid` it asks for."""
+
+PROGRESS: Final = 1
+CANCELING: Final = 2
+"""Bits of what a callee can do, all that is kept of its announcement."""
+
+
+class NoMatchingAuthMethod(Refusal):
+    uri = "wamp.error.no_matching_auth_method"
+    reason = 0x8C
+
+
+class Role(Struct, gc=False):
+    """HELLO.Details.roles.<role>."""
+
+    features: dict[str, Any] | UnsetType = UNSET
+
+
+class Details(Struct, gc=False):
+    """HELLO.Details, as far as they concern us."""
+
+    roles: dict[str, Role]
+    authmethods: list[str] | None = None
+    authid: str | None = None
+
+
+def read_details(serializer: Serializer, message: Hello) -> Details:
+    """Raises ProtocolViolation."""
+    details: Details = serializer.dictionary(bytes(message.details), Details, "HELLO.Details")
+    if not CLIENT_ROLES & details.roles.keys():
+        raise ProtocolViolation(
+            "HELLO.Details.roles: a client has at least one role of publisher, subscriber, caller, "
+            "callee"
+        )
+    return details
+
+
+def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
+    """Return the realm that the client joins. Raises Refusal."""
+    name = message.realm
+    if name is None:
+        raise NoSuchRealm("HELLO names no realm, and an anonymous client is assigned none")
+    realm = realms.get(name)
+    if realm is None:
+        check_topic(name, reserved_ok=True)
+        raise NoSuchRealm(f"there is no realm {name!r}")
+    if details.authmethods and AUTHMETHOD not in details.authmethods:
+        raise NoMatchingAuthMethod(f"the only authmethod here is {AUTHMETHOD!r}")
+    return realm
+
+
+def abilities(details: Details) -> int:
+    """PROGRESS and CANCELING, as the callee announced them.
+
+    Progressive results need canceling: without it, the former is disregarded
+    (WAMP #rpc-progressive-call-results).
+    """
+    callee = details.roles.get("callee")
+    features = callee.features if callee is not None and callee.features is not UNSET else {}
+    if features.get("call_canceling") is not True:
+        return 0
+    return CANCELING | (PROGRESS if features.get("progressive_call_results") is True else 0)
+
+
+def welcome(session: "WampSession") -> dict[str, Any]:
+    """WELCOME.Details."""
+    return {
+        "realm": session.realm.name,
+        "authid": session.authid,
+        "authrole": session.authrole,
+        "authmethod": AUTHMETHOD,
+        "authprovider": AUTHPROVIDER,
+        "agent": f"fox-shard/{__version__}",
+        "roles": ROUTER_ROLES,
+    }

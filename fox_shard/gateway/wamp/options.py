@@ -1,0 +1,203 @@
+"""The options of requests: validated, and turned into what frames need.
+
+Owns: which options there are, their types, ranges and defaults. Never: sessions, frames' journeys.
+
+Clients send few different options, and send them again and again: parsed ones are kept by their
+encoded bytes, so that the hot path is one dict lookup. Unknown options are ignored (WAMP
+#extensibility). One of a wrong type or range is `wamp.error.invalid_argument`, naming it.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
+
+from msgspec import Meta, MsgspecError, Struct, ValidationError
+
+from fox_shard.backplane import frames
+from fox_shard.errors import InvalidArgument, ProtocolViolation
+from fox_shard.gateway.wamp.messages import Id
+
+Decoder = Callable[[bytes], Any]
+"""Encoded bytes → a value of the type the decoder was made for."""
+
+Match = Literal["exact", "prefix", "wildcard"]
+Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
+Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
+
+CACHE_ENTRIES: Final = 1024
+CACHED_BYTES: Final = 128
+"""Longer options (lists of sessions, mostly) are not kept."""
+
+BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
+"""What decoders raise."""
+
+
+class PublishWire(Struct, gc=False):
+    """PUBLISH.Options."""
+
+    acknowledge: bool = False
+    exclude_me: bool = True
+    disclose_me: bool = False
+    retain: bool = False
+    exclude: list[Id] | None = None
+    exclude_authid: list[str] | None = None
+    exclude_authrole: list[str] | None = None
+    eligible: list[Id] | None = None
+    eligible_authid: list[str] | None = None
+    eligible_authrole: list[str] | None = None
+
+
+class PublishOptions(Struct, frozen=True, gc=False):
+    """flags: of `frames.Publish`."""
+
+    flags: int
+    audience: frames.Audience | None
+
+    @classmethod
+    def of(cls, wire: PublishWire) -> "PublishOptions":
+        flags = 0
+        for wanted, flag in (
+            (wire.acknowledge, frames.ACKNOWLEDGE),
+            (wire.exclude_me, frames.EXCLUDE_ME),
+            (wire.disclose_me, frames.DISCLOSE),
+            (wire.retain, frames.RETAIN),
+        ):
+            if wanted:
+                flags |= flag
+        lists = (
+            wire.exclude,
+            wire.exclude_authid,
+            wire.exclude_authrole,
+            wire.eligible,
+            wire.eligible_authid,
+            wire.eligible_authrole,
+        )
+        limited = any(names is not None for names in lists)
+        return cls(flags, frames.Audience(*lists) if limited else None)
+
+
+class SubscribeWire(Struct, gc=False):
+    """SUBSCRIBE.Options. `retainedState` is another name of `get_retained`."""
+
+    match: Match = "exact"
+    get_retained: bool = False
+    retainedState: bool = False
+
+
+class SubscribeOptions(Struct, frozen=True, gc=False):
+    """replay: send the retained keys first."""
+
+    match: str
+    replay: bool
+
+    @classmethod
+    def of(cls, wire: SubscribeWire) -> "SubscribeOptions":
+        return cls(wire.match, wire.get_retained or wire.retainedState)
+
+
+class CallWire(Struct, gc=False):
+    """CALL.Options."""
+
+    timeout: Milliseconds = 0
+    receive_progress: bool = False
+    disclose_me: bool = False
+
+
+class CallOptions(Struct, frozen=True, gc=False):
+    """flags: of `frames.Call`. timeout: milliseconds, 0: none."""
+
+    flags: int
+    timeout: int
+
+    @classmethod
+    def of(cls, wire: CallWire) -> "CallOptions":
+        flags = frames.PROGRESS if wire.receive_progress else 0
+        if wire.disclose_me:
+            flags |= frames.DISCLOSE_CALLER
+        return cls(flags, wire.timeout)
+
+
+class RegisterOptions(Struct, frozen=True, gc=False):
+    """REGISTER.Options. concurrency: invocations out at once; None: unlimited."""
+
+    match: Match = "exact"
+    invoke: Literal["single", "first", "last", "random", "roundrobin"] = "single"
+    concurrency: Concurrency | None = None
+    force_reregister: bool = False
+
+
+class CancelOptions(Struct, frozen=True, gc=False):
+    """CANCEL.Options. WAMP names no default; `killnowait` frees the caller and stops the callee."""
+
+    mode: Literal["skip", "kill", "killnowait"] = "killnowait"
+
+
+class YieldOptions(Struct, frozen=True, gc=False):
+    """YIELD.Options."""
+
+    progress: bool = False
+
+
+W = TypeVar("W")
+T = TypeVar("T")
+
+
+@final
+class Reader(Generic[T]):
+    """Reads one kind of options in one encoding."""
+
+    __slots__ = ("_decode", "_make", "cache")
+
+    def __init__(self, decode: Decoder, make: Callable[[Any], T]) -> None:
+        self._decode = decode
+        self._make = make
+        self.cache: dict[bytes, T] = {}
+
+    def read(self, raw: bytes) -> T:
+        """raw: the encoded options. Raises InvalidArgument, ProtocolViolation."""
+        options = self.cache.get(raw)
+        if options is None:
+            options = self._make(self._parse(raw))
+            if len(raw) <= CACHED_BYTES:
+                if len(self.cache) >= CACHE_ENTRIES:
+                    self.cache.clear()
+                self.cache[raw] = options
+        return options
+
+    def _parse(self, raw: bytes) -> Any:  # noqa: ANN401 (what the decoder makes)
+        try:
+            return self._decode(raw)
+        except ValidationError as error:
+            what, at, where = str(error).rpartition(" - at `$.")
+            if at:
+                raise InvalidArgument(f"the option {where.rstrip('`')}: {what}") from None
+            raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
+        except BAD_INPUT as error:
+            raise ProtocolViolation(f"the options cannot be read: {error}") from None
+
+
+@final
+class Options:
+    """The options of all requests, in one encoding."""
+
+    __slots__ = ("_any", "call", "cancel", "publish", "register", "subscribe", "yield_")
+
+    def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
+        """decoder: makes the decoder for a type."""
+        self.publish = Reader(decoder(PublishWire), PublishOptions.of)
+        self.subscribe = Reader(decoder(SubscribeWire), SubscribeOptions.of)
+        self.call = Reader(decoder(CallWire), CallOptions.of)
+        self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _as_it_is)
+        self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _as_it_is)
+        self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _as_it_is)
+        self._any = decoder(dict[str, Any])
+
+    def acknowledges(self, raw: bytes) -> bool:
+        """Does a PUBLISH that cannot be carried out want to hear of it? Its options may be bad."""
+        try:
+            return bool(self._any(raw).get("acknowledge", False))
+        except BAD_INPUT:
+            return False
+
+
+def _as_it_is(options: T) -> T:
+    return options

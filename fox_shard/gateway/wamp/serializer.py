@@ -1,0 +1,80 @@
+"""What a WAMP serializer is: bytes → messages, messages → bytes.
+
+Owns: the interface, and how a message that cannot be read is explained to its sender. Never: an
+encoding (see `serializers`, `cbor`), transports, sessions.
+
+Arguments are cut out of one message and put into others as the bytes they are. So they must be
+sound: what a client's reader would refuse must not get past us, or one client could end another's
+connection.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Final
+
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.wamp.messages import NAMES, TYPES, Carrier, Message
+from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
+from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder, Options
+
+NO_ARGS: Final = "Arguments must be a list"
+NO_KWARGS: Final = "ArgumentsKw must be a dictionary"
+TOO_DEEP: Final = f"the arguments nest deeper than {DEPTH_LIMIT} levels"
+
+_ELEMENT: Final = re.compile(r"`\$\[(\d+)\]")
+
+
+class Serializer(ABC):
+    """One way to write messages. There is one object of each kind, shared by all sessions."""
+
+    encoding: ClassVar[int]
+    """Of the arguments (see `payloads`)."""
+    subprotocol: ClassVar[str]
+    """WAMP #websocket-transport."""
+
+    def __init__(self) -> None:
+        self.options = Options(self.decoder)
+
+    @abstractmethod
+    def read(self, data: bytes) -> Message:
+        """Take a message apart. Raises ProtocolViolation."""
+
+    @abstractmethod
+    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+        """Return a message's args and kwargs, b"" for what is absent. Raises ProtocolViolation."""
+
+    @abstractmethod
+    def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
+        """Make a message of its first elements and encoded arguments (b"": none)."""
+
+    @abstractmethod
+    def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)
+        """Return a function that decodes bytes to `kind`. It raises what is in BAD_INPUT."""
+
+    @abstractmethod
+    def _number(self, data: bytes) -> object:
+        """The message's first element, whatever the rest is. Raises what is in BAD_INPUT."""
+
+    def dictionary(self, raw: bytes, kind: Any, name: str) -> Any:  # noqa: ANN401
+        """Decode details. kind: a Struct. Raises ProtocolViolation, with the element's name."""
+        try:
+            return self.decoder(kind)(raw)
+        except BAD_INPUT as error:
+            raise ProtocolViolation(f"{name}: {error}") from None
+
+    def violation(self, data: bytes, error: Exception) -> ProtocolViolation:
+        """What is wrong with a message that could not be read."""
+        try:
+            number = self._number(data)
+        except BAD_INPUT:
+            number = None
+        if type(number) is not int:
+            return ProtocolViolation(f"this is not a WAMP message: {error}")
+        kind = TYPES.get(number)
+        if kind is not None:
+            fields = ("type", *kind.__struct_fields__)
+            named = _ELEMENT.sub(lambda found: "`" + fields[int(found[1])], str(error))
+            return ProtocolViolation(f"{NAMES[number]}: {named}")
+        if number in NAMES:
+            return ProtocolViolation(f"{NAMES[number]} is not a message that clients send")
+        return ProtocolViolation(f"{number} is not a message type")

@@ -1,0 +1,346 @@
+"""A WAMP session, whatever its transport and serializer.
+
+Owns: the session's states, every message that the router sends. Never: what clients' requests mean
+(see `translate`), how messages are framed.
+
+What a transport does (`rawsocket`, `gateway.websocket`):
+
+* It makes one `WampSession` for each connection once the serializer is agreed on. `frame` makes a
+  message's bytes the bytes to send, `hangup` ends the transport properly (for a WebSocket: a Close
+  frame with code 1000, then the connection; for RawSocket: the connection). `flavour_key` is equal
+  where `frame` and `limit` do the same, so that an event is encoded once for all those sessions;
+  `frame` must not depend on the connection then.
+* It calls `message(data, now)` once for each whole message, and `lost(now)` once when the
+  connection is gone, even after `hangup`. Neither raises. After the end both do nothing.
+* It does not time out a client that is silent at first: the session does.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final, final
+
+from msgspec import Struct
+
+from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
+from fox_shard.backplane.frames import Call as CallFrame
+from fox_shard.backplane.frames import CallError, Event, Interrupt, Refused, Result
+from fox_shard.backplane.refusals import call_error
+from fox_shard.errors import ProtocolViolation, Refusal
+from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.session import Session
+from fox_shard.gateway.wamp import hello, translate
+from fox_shard.gateway.wamp import messages as wamp
+from fox_shard.gateway.wamp.flavour import NO_LIMIT, WampFlavour, flavour_of
+from fox_shard.gateway.wamp.serializer import Serializer
+from fox_shard.payloads import transcode
+
+if TYPE_CHECKING:
+    from fox_shard.gateway.core import Gateway
+    from fox_shard.gateway.subscriptions import Subscription
+
+Handlers = dict[type[Struct], Callable[["WampSession", Any], None]]
+
+GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
+
+
+class PayloadSizeExceeded(Refusal):
+    uri = "wamp.error.payload_size_exceeded"
+    reason = 0x95
+
+
+@final
+class WampSession(Session):
+    """See the module."""
+
+    __slots__ = (
+        "_abilities",
+        "_frame",
+        "_handlers",
+        "_hangup",
+        "_limit",
+        "_transport",
+        "gateway",
+        "serializer",
+        "subscribed_to",
+    )
+
+    flavour: WampFlavour
+
+    def __init__(
+        self,
+        gateway: "Gateway",
+        connection: Connection,
+        serializer: Serializer,
+        frame: Callable[[bytes], bytes],
+        hangup: Callable[[], None],
+        transport: str,
+        flavour_key: Hashable,
+        *,
+        limit: int = NO_LIMIT,
+    ) -> None:
+        """transport: its name. limit: bytes of the longest message that the client takes."""
+        super().__init__(connection)
+        self.gateway = gateway
+        self.serializer = serializer
+        self.flavour = flavour_of(serializer, frame, flavour_key, limit)
+        self._frame = frame
+        self._hangup = hangup
+        self._transport = transport
+        self._limit = limit
+        self._handlers = WAITING
+        self._abilities = 0
+        # Subscription id -> text of its pattern, what UNSUBSCRIBE is about.
+        self.subscribed_to: dict[int, str] | None = None
+        gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._waited)
+
+    # From the transport
+
+    def message(self, data: bytes, now: float) -> None:
+        """Take one message."""
+        handlers = self._handlers
+        if handlers is ENDED:
+            return
+        try:
+            message = self.serializer.read(data)
+            handler = handlers.get(type(message))
+            if handler is None:
+                raise self._unexpected(message)
+            handler(self, message)
+        except ProtocolViolation as violation:
+            if handlers is CLOSING:
+                # Whatever it is, it is not the answer to our GOODBYE (WAMP #session-closing).
+                return
+            self.abort(violation.uri, violation.message)
+
+    def lost(self, now: float) -> None:
+        """The connection is gone."""
+        self._leave(graceful=False)
+
+    def _unexpected(self, message: Struct) -> ProtocolViolation:
+        number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
+        name = wamp.NAMES[number]
+        if self._handlers is WAITING:
+            return ProtocolViolation(f"received {name} before the session was established")
+        return ProtocolViolation(f"received {name} after the session was established")
+
+    # Beginning and end
+
+    def greet(self, message: wamp.Hello) -> None:
+        """[HELLO, Realm|uri, Details|dict]"""
+        details = hello.read_details(self.serializer, message)
+        try:
+            self.realm = hello.admit(self.gateway.realms, message, details)
+        except Refusal as refusal:
+            self.abort(refusal.uri, refusal.message)
+            return
+        self.authid = hello.AUTHID
+        self.authrole = hello.AUTHROLE
+        self._abilities = hello.abilities(details)
+        self._handlers = OPEN
+        self.gateway.attach(
+            self,
+            protocol=self.serializer.subprotocol,
+            transport=self._transport,
+            authmethod=hello.AUTHMETHOD,
+            authprovider=hello.AUTHPROVIDER,
+        )
+        self.send((wamp.WELCOME, self.id, hello.welcome(self)))
+
+    def leave(self, message: wamp.Goodbye) -> None:
+        """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
+        self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
+        if self._handlers is OPEN:
+            self._leave(graceful=True)
+            self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))
+        self._handlers = ENDED
+        self._hangup()
+
+    def aborted(self, _message: wamp.Abort) -> None:
+        """[ABORT, Details|dict, Reason|uri]. Is not answered (WAMP #abort)."""
+        self._leave(graceful=False)
+        self._hangup()
+
+    def abort(self, uri: str, message: str) -> None:
+        """End the session at once (WAMP #protocol-errors)."""
+        self._leave(graceful=False)
+        self.send((wamp.ABORT, {"message": message}, uri))
+        self._hangup()
+
+    def end(self, reason: str, message: str) -> None:
+        """The router ends the session: GOODBYE, and the client's answer is awaited."""
+        if self._handlers is WAITING:
+            self.abort(reason, message)
+        elif self._handlers is OPEN:
+            self._leave(graceful=False)
+            self._handlers = CLOSING
+            self.send((wamp.GOODBYE, {"message": message}, reason))
+            gateway = self.gateway
+            gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._parted)
+
+    def _leave(self, *, graceful: bool) -> None:
+        attached = self._handlers is OPEN
+        self._handlers = ENDED
+        if attached:
+            self.gateway.detach(self, graceful=graceful)
+
+    def _waited(self, now: float) -> None:
+        """The time for HELLO is over."""
+        if self._handlers is WAITING:
+            seconds = self.gateway.settings.handshake_timeout
+            self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
+
+    def _parted(self, now: float) -> None:
+        """The time for the answer to our GOODBYE is over."""
+        if self._handlers is CLOSING:
+            self._handlers = ENDED
+            self._hangup()
+
+    # Messages of the router
+
+    def send(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bool:
+        """Send a message. Returns False, and does not, where it is longer than the client takes."""
+        message = self.serializer.write(head, args, kwargs)
+        if len(message) > self._limit:
+            return False
+        self.connection.write(self._frame(message))
+        return True
+
+    def refuse(self, request_type: int, request: int, refusal: Refusal) -> None:
+        """[ERROR, REQUEST.Type|int, REQUEST.Request|id, Details|dict, Error|uri, [message]]"""
+        self._refuse(request_type, request, refusal.uri, refusal.message)
+
+    def _refuse(self, request_type: int, request: int, uri: str, message: str) -> None:
+        args = self.serializer.write((message,))
+        if not self.send((wamp.ERROR, request_type, request, {}, uri), args):
+            self.send((wamp.ERROR, request_type, request, {}, uri))
+
+    def deliver(self, event: Event, grant: int) -> None:
+        """Does not happen: WAMP subscriptions are granted quality of service 0."""
+
+    def published(self, request: int, publication: int) -> None:
+        """[PUBLISHED, PUBLISH.Request|id, Publication|id]"""
+        self.send((wamp.PUBLISHED, request, publication))
+
+    def refused(self, refused: Refused) -> None:
+        """[ERROR, …] of PUBLISH, REGISTER or UNREGISTER."""
+        self._refuse(REFUSED[refused.kind], refused.request, refused.uri, refused.message)
+
+    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+        """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""
+        if self.subscribed_to is None:
+            self.subscribed_to = {}
+        self.subscribed_to[subscription.id] = subscription.pattern.text
+        self.send((wamp.SUBSCRIBED, request, subscription.id))
+        for event in retained:
+            chunk = self.flavour.retained(event, subscription)
+            if chunk:
+                self.connection.write(chunk)
+
+    def registered(self, request: int, registration: int) -> None:
+        """[REGISTERED, REGISTER.Request|id, Registration|id]"""
+        self.send((wamp.REGISTERED, request, registration))
+
+    def unregistered(self, request: int) -> None:
+        """[UNREGISTERED, UNREGISTER.Request|id]"""
+        self.send((wamp.UNREGISTERED, request))
+
+    def revoked(self, registration: int, reason: str) -> None:
+        """[UNREGISTERED, 0, Details|dict] (WAMP #rpc-registration-revocation)"""
+        details = {"registration": registration, "reason": reason}
+        self.send((wamp.UNREGISTERED, 0, details))
+
+    def invocation(self, request: int, registration: int, call: CallFrame) -> None:
+        """[INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]"""
+        details: dict[str, Any] = {}
+        register = self.registrations.get(registration) if self.registrations else None
+        if register is not None and register.pattern[0] != "=":
+            details["procedure"] = call.procedure
+        if call.flags & WANTS_PROGRESS and self._abilities & hello.PROGRESS:
+            details["receive_progress"] = True
+        if call.caller is not None:
+            details["caller"] = call.session
+            details["caller_authid"] = call.caller.authid
+            details["caller_authrole"] = call.caller.authrole
+        head = (wamp.INVOCATION, request, registration, details)
+        try:
+            self._carry(head, call)
+        except Refusal as refusal:
+            self.fail(request, refusal)
+
+    def interrupt(self, request: int, interrupt: Interrupt) -> None:
+        """[INTERRUPT, INVOCATION.Request|id, Options|dict] (WAMP #rpc-call-canceling)
+
+        A callee that cannot be canceled is not told, as under the mode `skip`; then nobody waits
+        for its answer either.
+        """
+        if self._abilities & hello.CANCELING:
+            options = {"mode": interrupt.mode, "reason": interrupt.reason}
+            self.send((wamp.INTERRUPT, request, options))
+        elif interrupt.mode == "kill":
+            self.gateway.invocation_error(self, request, interrupt.reason, 0, b"", b"")
+
+    def result(self, result: Result) -> None:
+        """[RESULT, CALL.Request|id, Details|dict, …]"""
+        details = {"progress": True} if result.progress else {}
+        try:
+            self._carry((wamp.RESULT, result.request, details), result)
+        except Refusal as refusal:
+            # The one answer that there is to be, unless it comes later.
+            if not result.progress:
+                self.refuse(wamp.CALL, result.request, refusal)
+
+    def call_error(self, error: CallError) -> None:
+        """[ERROR, CALL, CALL.Request|id, Details|dict, Error|uri, …]"""
+        details: dict[str, Any] = {}
+        head = (wamp.ERROR, wamp.CALL, error.request, details, error.uri)
+        try:
+            self._carry(head, error)
+        except Refusal:
+            self.send(head)
+
+    def fail(self, request: int, refusal: Refusal) -> None:
+        """An invocation cannot be carried out: its caller is told."""
+        error = call_error(0, 0, refusal)
+        self.gateway.invocation_error(
+            self, request, error.uri, error.encoding, error.args, error.kwargs
+        )
+
+    def _carry(self, head: tuple[Any, ...], frame: CallFrame | Result | CallError) -> None:
+        """Send a message with a frame's arguments.
+
+        Raises InvalidPayload, PayloadSizeExceeded.
+        """
+        args, kwargs = frame.args, frame.kwargs
+        encoding = self.serializer.encoding
+        if frame.encoding != encoding:
+            args, kwargs = transcode(frame.encoding, args, kwargs, encoding)
+        if not self.send(head, args, kwargs):
+            raise PayloadSizeExceeded(f"the message has more than {self._limit} bytes")
+
+
+# Which messages a client may send when (WAMP #session-statechart): a table for each state, which is
+# what `WampSession._handlers` is. AUTHENTICATE answers a CHALLENGE, which there is none of.
+WAITING: Final[Handlers] = {
+    wamp.Hello: WampSession.greet,
+    wamp.Abort: WampSession.aborted,
+}
+OPEN: Final[Handlers] = {
+    wamp.Publish: translate.publish,
+    wamp.Call: translate.call,
+    wamp.Yield: translate.yield_,
+    wamp.Error: translate.error,
+    wamp.Subscribe: translate.subscribe,
+    wamp.Unsubscribe: translate.unsubscribe,
+    wamp.Register: translate.register,
+    wamp.Unregister: translate.unregister,
+    wamp.Cancel: translate.cancel,
+    wamp.Goodbye: WampSession.leave,
+    wamp.Abort: WampSession.aborted,
+}
+CLOSING: Final[Handlers] = {
+    wamp.Goodbye: WampSession.leave,
+    wamp.Abort: WampSession.aborted,
+}
+ENDED: Final[Handlers] = {}
+
+REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
+"""Tag of the refused frame → type of the request."""

@@ -1,0 +1,308 @@
+"""Sockets of the gateway: a trivial receiver behind real ones, on both event loops."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import uvloop
+
+from fox_shard.config import Address
+from fox_shard.config import Gateway as Settings
+from fox_shard.gateway import listeners as listeners_module
+from fox_shard.gateway.listeners import ListenError, Listeners
+
+LIMIT = 1 << 16
+ANYWHERE = Address("127.0.0.1", 0)
+PATIENCE = 10.0
+
+
+class Echo:
+    """Answers what it reads; `!` closes, `-` pauses reading, `*` floods."""
+
+    def __init__(self, host, connection):
+        self.host, self.connection = host, connection
+        self.got, self.losses = b"", 0
+        host.receivers.append(self)
+
+    def receive(self, data, now):
+        assert now == self.host.now
+        self.got += data
+        self.connection.write(data)
+        self.connection.write(b".")
+        if b"!" in data:
+            self.connection.close()
+        if b"-" in data:
+            self.connection.pause(paused=True)
+        if b"*" in data:
+            for _ in range(1000):
+                self.connection.write(b"x" * LIMIT)
+
+    def lost(self, now):
+        self.losses += 1
+
+
+class Shell:
+    """A gateway's shell around nothing but sockets."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.settings = Settings(
+            websocket=ANYWHERE, rawsocket=None, mqtt=ANYWHERE, outbound_limit=LIMIT
+        )
+        self.dirty = []
+        self.receivers, self.found_slow = [], []
+        self.linked, self.scheduled = True, False
+        echo = partial(Echo, self)
+        self.listeners = Listeners(self, {"mqtt": echo, "websocket": echo}, self.schedule_flush)
+
+    def slow(self, connection):
+        self.found_slow.append(connection)
+        connection.write(b"too slow")
+
+    def schedule_flush(self):
+        if not self.scheduled:
+            self.scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self):
+        self.scheduled = False
+        self.listeners.perform(self.dirty)
+        assert self.dirty == []
+
+    async def connect(self, kind="mqtt"):
+        address = self.listeners.addresses[kind]
+        return await asyncio.open_connection(address.host, address.port)
+
+
+@asynccontextmanager
+async def running():
+    shell = Shell()
+    await shell.listeners.open(shell.settings)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield shell
+    finally:
+        shell.listeners.stop_accepting()
+        await shell.listeners.close_all(0)
+        await until(lambda: len(shell.listeners) == 0)
+
+
+async def until(condition):
+    """Wait in turns of the loop; `running` says how long at most."""
+    while not condition():  # noqa: ASYNC110 - there is nobody who would set an event
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def run(request):
+    def run(coroutine):
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(coroutine)
+
+    return run
+
+
+def test_all_that_is_written_in_a_turn_arrives(run):
+    async def main():
+        async with running() as shell:
+            reader, writer = await shell.connect()
+            writer.write(b"hello")
+            assert await reader.readexactly(6) == b"hello."
+            assert len(shell.listeners) == 1
+            assert shell.receivers[0].connection.peer.startswith("127.0.0.1:")
+            writer.close()
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.receivers[0].losses == 1
+
+    run(main())
+
+
+def test_close_lets_the_client_read_what_was_written_even_while_it_sends(run):
+    """A socket closed with unread input resets, and the reset overtakes what was written."""
+
+    async def main():
+        async with running() as shell:
+            reader, writer = await shell.connect()
+            writer.write(b"bye!")
+            await until(lambda: shell.receivers and shell.receivers[0].losses)
+            writer.write(b"more" * 1000)
+            assert await reader.read() == b"bye!."
+            assert shell.receivers[0].got == b"bye!"
+            writer.close()
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.receivers[0].losses == 1
+
+    run(main())
+
+
+def test_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
+    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+
+    async def main():
+        async with running() as shell:
+            reader, _writer = await shell.connect()
+            _writer.write(b"!")
+            assert await reader.read() == b"!."
+            await until(lambda: len(shell.listeners) == 0)
+            _writer.close()
+
+    run(main())
+
+
+def test_client_that_closes_its_half_gets_its_answer(run):
+    async def main():
+        async with running() as shell:
+            reader, writer = await shell.connect()
+            writer.write(b"hello")
+            writer.write_eof()
+            assert await reader.read() == b"hello."
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.receivers[0].losses == 1
+            writer.close()
+
+    run(main())
+
+
+def test_paused_connection_is_not_read_until_it_goes_on(run):
+    async def main():
+        async with running() as shell:
+            reader, writer = await shell.connect()
+            writer.write(b"-")
+            assert await reader.readexactly(2) == b"-."
+            writer.write(b"more")
+            other_reader, other_writer = await shell.connect()
+            other_writer.write(b"x")
+            await other_reader.readexactly(2)
+            echo = shell.receivers[0]
+            assert echo.got == b"-"
+            echo.connection.pause(paused=False)
+            shell.schedule_flush()
+            assert await reader.readexactly(5) == b"more."
+            writer.close()
+            other_writer.close()
+
+    run(main())
+
+
+def test_client_that_does_not_read_is_found_slow_once(run, monkeypatch):
+    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+
+    async def main():
+        async with running() as shell:
+            _, writer = await shell.connect()
+            writer.transport.pause_reading()
+            writer.write(b"*")
+            await until(lambda: shell.found_slow)
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.found_slow == [shell.receivers[0].connection]
+            assert shell.receivers[0].losses == 1
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_client_that_reads_is_not_slow_however_much_it_gets(run):
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=1 << 28)
+            reader, writer = await shell.connect()
+            writer.write(b"*")
+            assert len(await reader.readexactly(2 + 1000 * LIMIT)) == 2 + 1000 * LIMIT
+            assert shell.found_slow == []
+            writer.close()
+
+    run(main())
+
+
+def test_who_comes_while_the_gateway_is_not_linked_is_held(run):
+    async def main():
+        async with running() as shell:
+            shell.linked = False
+            reader, writer = await shell.connect()
+            _, gone = await shell.connect()
+            writer.write(b"hello")
+            await until(lambda: len(shell.listeners) == 2)
+            gone.transport.abort()
+            assert shell.receivers == []
+            shell.linked = True
+            other_reader, other_writer = await shell.connect()
+            other_writer.write(b"x")
+            assert await other_reader.readexactly(2) == b"x."
+            assert [echo.got for echo in shell.receivers] == [b"x"]
+            shell.listeners.resume_held()
+            assert await reader.readexactly(6) == b"hello."
+            await until(lambda: len(shell.listeners) == 2)
+            writer.close()
+            other_writer.close()
+
+    run(main())
+
+
+def test_websockets_are_not_held_since_their_port_tells_that_we_are_not_linked(run):
+    async def main():
+        async with running() as shell:
+            shell.linked = False
+            reader, writer = await shell.connect("websocket")
+            writer.write(b"well?")
+            assert await reader.readexactly(6) == b"well?."
+            writer.close()
+
+    run(main())
+
+
+def test_stop_accepting_leaves_connections_alone(run):
+    async def main():
+        async with running() as shell:
+            address = shell.listeners.addresses["mqtt"]
+            reader, writer = await shell.connect()
+            writer.write(b"a")
+            await reader.readexactly(2)
+            shell.listeners.stop_accepting()
+            await asyncio.sleep(0)
+            with pytest.raises(OSError, match=r"refused|Connect call failed"):
+                await asyncio.open_connection(address.host, address.port)
+            writer.write(b"b")
+            assert await reader.readexactly(2) == b"b."
+            closing = asyncio.create_task(shell.listeners.close_all(PATIENCE))
+            assert await reader.read() == b""
+            writer.close()
+            await closing
+            assert len(shell.listeners) == 0
+
+    run(main())
+
+
+def test_listeners_share_their_port_with_other_gateways_and_tune_their_clients(run):
+    async def main():
+        async with running() as one:
+            two = Shell()
+            two.settings = Settings(
+                websocket=None, rawsocket=None, mqtt=one.listeners.addresses["mqtt"]
+            )
+            await two.listeners.open(two.settings)
+            two.listeners.stop_accepting()
+            _, writer = await one.connect()
+            await until(lambda: one.receivers)
+            client = one.receivers[0].connection.transport.socket.get_extra_info("socket")
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+            writer.close()
+
+    run(main())
+
+
+def test_taken_port_is_one_sentence_and_nothing_stays_open(run):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            shell = Shell()
+            port = taken.getsockname()[1]
+            listeners = Listeners(shell, {"websocket": Echo, "mqtt": Echo}, shell.schedule_flush)
+            settings = Settings(websocket=ANYWHERE, rawsocket=None, mqtt=Address("127.0.0.1", port))
+            with pytest.raises(ListenError, match=rf"^Cannot listen at 127.0.0.1:{port}: .*in use"):
+                await listeners.open(settings)
+            assert listeners.addresses == {}
+
+    run(main())
