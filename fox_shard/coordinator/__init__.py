@@ -1,0 +1,1 @@
+"""The coordinator: session registry, session meta API, StatsD."""

@@ -1,0 +1,112 @@
+"""The coordinator: frames in, frames out.
+
+Owns: which noun handles which frame, the session meta events. Never: I/O, clocks; the data path
+(with the coordinator dead, publishing and calling go on).
+"""
+
+from typing import final
+
+from msgspec import msgpack
+
+from fox_shard import payloads
+from fox_shard.backplane.frames import Call, Frame, Join, Kill, Leave, Publish, Report, SyncEnd
+from fox_shard.backplane.placement import Placement
+from fox_shard.coordinator.meta import Meta, details
+from fox_shard.coordinator.metrics import Metrics, Value
+from fox_shard.coordinator.sessions import Entry, Sessions
+
+Effects = list[tuple[str, Frame]]
+"""Frames to send, each with the name of the process that is to receive it, in this order."""
+
+TAKEN_OVER = "fox.error.session_taken_over"
+"""Why an MQTT session ends whose client id another one uses now (MQTT-3.1.4-2)."""
+
+ON_JOIN = "wamp.session.on_join"
+ON_LEAVE = "wamp.session.on_leave"
+
+
+@final
+class Coordinator:
+    """One cluster's coordinator. All times are monotonic seconds."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._sessions = Sessions()
+        self._meta = Meta(self._sessions)
+        self._metrics = Metrics()
+
+    def session_count(self) -> int:
+        """How many sessions there are, over all realms and gateways."""
+        return sum(number for _, _, number in self._sessions.counts())
+
+    def receive(self, gateway: str, frame: Frame, now: float) -> Effects:
+        """Handle one frame of a gateway, or a `Report` of a shard.
+
+        Frames that ask nothing of the coordinator are ignored: `Cancel` (calls are answered at
+        once), a `Leave` of a session that is not known.
+        """
+        match frame:
+            case Join():
+                return self._join(gateway, frame)
+            case Leave(session=session):
+                entry = self._sessions.leave(gateway, session)
+                return [] if entry is None else [self._on_leave(entry)]
+            case Call():
+                answer, kills = self._meta.call(frame)
+                return [*kills, (gateway, answer)]
+            case Report():
+                self._metrics.report(gateway, frame, now)
+            case SyncEnd():
+                return self.gateway_synced(gateway)
+        return []
+
+    def gateway_synced(self, gateway: str) -> Effects:
+        """The gateway has told all its sessions again: what was not among them has ended."""
+        return [self._on_leave(entry) for entry in self._sessions.synced(gateway)]
+
+    def gateway_gone(self, gateway: str, now: float) -> Effects:
+        """The gateway died, or is declared gone: all its sessions have ended."""
+        self._metrics.gone(gateway, now)
+        return [self._on_leave(entry) for entry in self._sessions.gone(gateway)]
+
+    def shard_gone(self, shard: str, now: float) -> None:
+        """The shard died: its gauges hold no longer."""
+        self._metrics.gone(shard, now)
+
+    def flush(self, now: float) -> list[Value]:
+        """What StatsD is to be told, once an interval."""
+        return self._metrics.flush(self._sessions.counts(), now)
+
+    def _join(self, gateway: str, join: Join) -> Effects:
+        """Publish `on_join`, once, unless the session is only told again.
+
+        A session that joined while the coordinator was down is first replayed and then reported by
+        its own `Join`, which the link had kept: it is that one which is news.
+        """
+        entry = self._sessions.join(gateway, join)
+        effects: Effects = []
+        if older := self._sessions.take_over(entry):
+            message = "Another client connected with this client id."
+            effects.append((older.gateway, Kill(older.session, TAKEN_OVER, message)))
+        if not join.replay and not entry.announced:
+            entry.announced = True
+            effects.append(self._publish(entry.realm, ON_JOIN, [details(entry)]))
+        return effects
+
+    def _on_leave(self, entry: Entry) -> tuple[str, Frame]:
+        args = [entry.session, entry.authid, entry.authrole]
+        return self._publish(entry.realm, ON_LEAVE, args)
+
+    def _publish(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
+        """A meta event, published by the router itself (session 0), to its shard."""
+        frame = Publish(
+            realm=realm,
+            topic=topic,
+            session=0,
+            request=0,
+            order=0,
+            flags=0,
+            encoding=payloads.MSGPACK,
+            args=msgpack.encode(args),
+        )
+        return f"shard-{self._placement.shard_of(realm, topic)}", frame

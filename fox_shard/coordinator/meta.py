@@ -1,0 +1,173 @@
+"""The session meta API: what `wamp.session.…` calls do and answer (WAMP #session-metapi).
+
+Owns: these procedures, the shape of a session's details. Never: sending; a realm but the caller's.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from msgspec import msgpack
+
+from fox_shard import payloads
+from fox_shard.backplane.frames import Call, CallError, Kill, Result
+from fox_shard.backplane.refusals import call_error
+from fox_shard.coordinator.sessions import Entry, Sessions
+from fox_shard.errors import (
+    InvalidArgument,
+    InvalidPayload,
+    InvalidUri,
+    NoSuchProcedure,
+    NoSuchSession,
+    Refusal,
+)
+from fox_shard.topics.topic import check_topic
+
+DEFAULT_REASON = "wamp.close.normal"
+
+Kills = list[tuple[str, Kill]]
+"""Gateways and what they are told to end."""
+
+
+def details(entry: Entry) -> dict[str, object]:
+    """What `on_join` publishes and `get` returns about a session."""
+    return {
+        "session": entry.session,
+        "authid": entry.authid,
+        "authrole": entry.authrole,
+        "authmethod": entry.authmethod,
+        "authprovider": entry.authprovider,
+        "transport": {
+            "type": entry.transport,
+            "protocol": entry.protocol,
+            "peer": entry.peer,
+        },
+    }
+
+
+@final
+class Meta:
+    """Answers the calls; the coordinator is the one callee of these procedures."""
+
+    __slots__ = ("_procedures", "_sessions")
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._procedures: dict[str, Callable[[Arguments], tuple[list[object], Kills]]] = {
+            "wamp.session.count": self._count,
+            "wamp.session.list": self._list,
+            "wamp.session.get": self._get,
+            "wamp.session.kill": self._kill,
+        }
+
+    def call(self, call: Call) -> tuple[Result | CallError, Kills]:
+        """The answer for the caller, and the sessions that are to end."""
+        try:
+            procedure = self._procedures.get(call.procedure)
+            if procedure is None:
+                raise NoSuchProcedure(f"The router has no procedure {call.procedure}.")
+            values, kills = procedure(Arguments(call))
+        except Refusal as refusal:
+            return call_error(call.session, call.request, refusal), []
+        args = msgpack.encode(values)
+        result = Result(
+            session=call.session,
+            request=call.request,
+            progress=False,
+            encoding=payloads.MSGPACK,
+            args=args,
+        )
+        return result, kills
+
+    def _count(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        entries = self._sessions.of_realm(arguments.realm, arguments.authroles())
+        return [sum(1 for _ in entries)], []
+
+    def _list(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        entries = self._sessions.of_realm(arguments.realm, arguments.authroles())
+        return [[entry.session for entry in entries]], []
+
+    def _get(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        return [details(self._session(arguments.realm, arguments.session()))], []
+
+    def _kill(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        session, reason, message = arguments.session(), arguments.reason(), arguments.message()
+        if session == arguments.caller:
+            raise NoSuchSession("A session cannot kill itself; there is no other one of that id.")
+        entry = self._session(arguments.realm, session)
+        return [], [(entry.gateway, Kill(session, reason, message))]
+
+    def _session(self, realm: str, session: int) -> Entry:
+        entry = self._sessions.get(realm, session)
+        if entry is None:
+            raise NoSuchSession(f"There is no session {session} in this realm.")
+        return entry
+
+
+@final
+class Arguments:
+    """The arguments of one call, decoded; a reader raises the Refusal that names its mistake."""
+
+    __slots__ = ("_args", "_kwargs", "caller", "realm")
+
+    def __init__(self, call: Call) -> None:
+        """Raises InvalidArgument where the payload cannot be read."""
+        self.realm = call.realm
+        self.caller = call.session
+        try:
+            args, kwargs = payloads.decode(call.encoding, call.args, call.kwargs)
+        except InvalidPayload as error:
+            raise InvalidArgument(error.message) from None
+        self._args: list[object] = args
+        self._kwargs: dict[object, object] = kwargs
+
+    def at_most(self, count: int) -> None:
+        """Refuse further positional arguments."""
+        if len(self._args) > count:
+            raise InvalidArgument(
+                f"At most {count} positional argument is taken, not {len(self._args)}."
+            )
+
+    def authroles(self) -> list[str] | None:
+        """The filter of `count` and `list`; None: no filter."""
+        value = self._args[0] if self._args else None
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise InvalidArgument("filter_authroles must be a list of strings.")
+        roles = [role for role in value if isinstance(role, str)]
+        if len(roles) != len(value):
+            raise InvalidArgument("filter_authroles must contain strings only.")
+        return roles
+
+    def session(self) -> int:
+        """The session id that is the first positional argument."""
+        value = self._args[0] if self._args else None
+        # Some serializers of JavaScript clients write whole numbers above 2^32 as floats.
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise InvalidArgument("The first argument must be a session id, a whole number.")
+        return value
+
+    def reason(self) -> str:
+        """The keyword argument of `kill`; anything but a URI is an invalid URI."""
+        value = self._kwargs.get("reason")
+        if value is None:
+            return DEFAULT_REASON
+        if not isinstance(value, str):
+            raise InvalidUri("reason must be a URI such as com.example.maintenance.")
+        check_topic(value, reserved_ok=True)
+        return value
+
+    def message(self) -> str:
+        """The keyword argument of `kill`; empty: none."""
+        value = self._kwargs.get("message")
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise InvalidArgument("message must be a string.")
+        return value
