@@ -1,0 +1,203 @@
+"""The processes: what each consists of, how it starts, how it ends.
+
+Owns: which core runs in which shell. supervisord starts what is defined here, nothing else does.
+Never: decisions about messages.
+"""
+
+import asyncio
+import json
+import logging
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+import uvloop
+
+from fox_shard.backplane.link import Terms
+from fox_shard.config import Config
+from fox_shard.coordinator.hub import Hub
+from fox_shard.coordinator.statsd import Sender
+from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.listeners import ListenError, Listeners
+from fox_shard.gateway.transports import makers
+from fox_shard.shard.core import Shard
+from fox_shard.shell import AlreadyRunning, Shell, new_incarnation, set_up_logging
+
+_log = logging.getLogger("fox")
+
+HEALTH_TIMEOUT = 2.0
+"""Seconds a process has to say how it is."""
+
+
+def run_gateway(number: int, config: Config) -> int:
+    """Run gateway `number` until it is told to stop. Returns the exit code."""
+    return _run(config, _gateway(number, config))
+
+
+def run_shard(number: int, config: Config) -> int:
+    """Run shard `number` until it is told to stop. Returns the exit code."""
+    return _run(config, _shard(number, config))
+
+
+def run_coordinator(config: Config) -> int:
+    """Run the coordinator until it is told to stop. Returns the exit code."""
+    return _run(config, _coordinator(config))
+
+
+def _run(config: Config, main: Coroutine[Any, Any, None]) -> int:
+    set_up_logging(config)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except (AlreadyRunning, ListenError) as error:
+        print(f"fox: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _terms(config: Config) -> Terms:
+    return Terms(
+        shards=config.shards,
+        credit=config.backplane.credit,
+        heartbeat=config.backplane.heartbeat,
+        peer_timeout=config.backplane.peer_timeout,
+    )
+
+
+async def _gateway(number: int, config: Config) -> None:
+    _raise_file_limit()
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    gateway = Gateway(
+        number,
+        realms=[realm.name for realm in config.realms],
+        settings=config.gateway,
+        mqtt=config.mqtt,
+        terms=_terms(config),
+        incarnation=incarnation,
+        rng=SystemRandom(),
+        now=loop.time(),
+        wall=time.time(),
+    )
+    peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
+    shell = Shell(gateway, config, incarnation, listens=False, connects=peers)
+    listeners = Listeners(gateway, makers(gateway), shell.schedule_flush)
+    linked = asyncio.Event()
+
+    def after_flush() -> None:
+        listeners.perform(gateway.dirty)
+        if gateway.linked:
+            listeners.resume_held()
+            linked.set()
+
+    shell.after_flush = after_flush
+    await shell.start()
+    await _either(linked.wait(), shell.stopping.wait())
+    if not shell.stopping.is_set():
+        await listeners.open(config.gateway)
+        where = {kind: str(address) for kind, address in listeners.addresses.items()}
+        _log.info("listening", extra={"fox": {"process": gateway.name, **where}})
+    await shell.stopping.wait()
+    listeners.stop_accepting()
+    for session in list(gateway.sessions.values()):
+        session.end("wamp.close.system_shutdown", "the router is shutting down")
+    shell.schedule_flush()
+    await listeners.close_all(config.gateway.drain_timeout)
+    await _end(shell)
+
+
+async def _shard(number: int, config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    shard = Shard(
+        number,
+        gateways=config.gateways,
+        terms=_terms(config),
+        queue_limit=config.rpc.queue_limit,
+        incarnation=incarnation,
+        rng=SystemRandom(),
+        now=loop.time(),
+    )
+    higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
+    shell = Shell(shard, config, incarnation, listens=True, connects=higher)
+    await shell.start()
+    await shell.stopping.wait()
+    await _end(shell)
+
+
+async def _coordinator(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    hub = Hub(terms=_terms(config), incarnation=incarnation, rng=SystemRandom(), now=loop.time())
+    shards = [f"shard-{shard}" for shard in range(config.shards)]
+    shell = Shell(hub, config, incarnation, listens=True, connects=shards)
+    await shell.start()
+    if config.statsd.address is None:
+        await shell.stopping.wait()
+    else:
+        realms = [realm.name for realm in config.realms]
+        sender = Sender(config.statsd.address, config.statsd.prefix, realms)
+        while not shell.stopping.is_set():
+            await _either(shell.stopping.wait(), asyncio.sleep(config.statsd.interval))
+            await sender.send(hub.metrics(loop.time()))
+        sender.close()
+    await _end(shell)
+
+
+async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is over."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _end(shell: Shell) -> None:
+    await shell.stop()
+    if shell.failure is not None:
+        raise SystemExit(1)
+
+
+def _raise_file_limit() -> None:
+    """A client is a file: take as many as the system gives."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_health(config: Config) -> int:
+    """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
+    names = [f"gateway-{number}" for number in range(config.gateways)]
+    names += [f"shard-{number}" for number in range(config.shards)]
+    healthy = True
+    for name in [*names, "coordinator"]:
+        health = _ask(Path(config.run_dir) / f"{name}.health")
+        healthy &= health.get("status") == "ok"
+        links = health.pop("links", {})
+        down = [peer for peer, is_open in links.items() if not is_open]
+        health.pop("name", None)
+        fields = " ".join(f"{key}={value}" for key, value in health.items())
+        missing = f" not linked to {', '.join(down)}" if down else ""
+        print(f"{name:<12} {fields}{missing}")
+    return 0 if healthy else 1
+
+
+def _ask(path: Path) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(HEALTH_TIMEOUT)
+            client.connect(str(path))
+            with client.makefile() as answer:
+                health: dict[str, Any] = json.loads(answer.read())
+                return health
+    except FileNotFoundError:
+        return {"status": "down"}
+    except (OSError, ValueError) as error:
+        return {"status": "down", "reason": str(error)}
+
+

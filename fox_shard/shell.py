@@ -1,0 +1,236 @@
+"""The shell around a core: event loop, links' sockets, time, logs.
+
+Owns: the turn of the loop: what arrives goes into the node, and once, at its end, everything the
+node has for others goes out. Never: what a node decides.
+"""
+
+import asyncio
+import fcntl
+import gc
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, final
+
+import msgspec
+
+from fox_shard.backplane.frames import Batch
+from fox_shard.backplane.node import Node
+from fox_shard.backplane.wire import Wire
+from fox_shard.config import Config
+
+_log = logging.getLogger("fox")
+
+
+class AlreadyRunning(Exception):
+    """Another process of that name runs."""
+
+
+def new_incarnation() -> int:
+    """A random number that names this run of a process."""
+    return secrets.randbits(52) + 1
+
+
+@final
+class Shell:
+    """Runs one node until SIGTERM or SIGINT."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        incarnation: int,
+        *,
+        listens: bool,
+        connects: Iterable[str],
+    ) -> None:
+        """listens: other processes connect to this one. connects: to these it connects.
+
+        Raises AlreadyRunning.
+        """
+        self.node = node
+        self.config = config
+        run_dir = Path(config.run_dir)
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(run_dir / f"{node.name}.lock")
+        self._loop = asyncio.get_running_loop()
+        self.after_flush: Callable[[], None] = lambda: None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self._health_path = run_dir / f"{node.name}.health"
+        self._health: asyncio.Server | None = None
+        self.wire = Wire(
+            node.name,
+            incarnation,
+            run_dir,
+            listens=listens,
+            connects=connects,
+            on_batch=self._on_batch,
+            on_lost=self._on_lost,
+            on_garbage=lambda why: _log.error("unreadable_batch", extra={"fox": {"reason": why}}),
+        )
+
+    async def start(self) -> None:
+        """Begin to turn."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stopping.set)
+        self._loop.set_exception_handler(self._failed)
+        for descriptor in self.wire.descriptors():
+            self._loop.add_reader(descriptor, self._read)
+        self._loop.add_reader(self.wire.tap.fileno(), self.wire.tap.on_readable)
+        with suppress(FileNotFoundError):
+            self._health_path.unlink()
+        self._health = await asyncio.start_unix_server(self._answer_health, self._health_path)
+        if self.config.statsd.address is not None:
+            self._loop.call_later(self.config.statsd.interval, self._report)
+        # What lives now lives as long as the process.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        self._tick()
+        _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
+
+    async def stop(self) -> None:
+        """Send what is left and let go of everything."""
+        self._flush()
+        if self._health is not None:
+            self._health.close()
+            self._health_path.unlink(missing_ok=True)
+        for descriptor in (*self.wire.descriptors(), self.wire.tap.fileno()):
+            self._loop.remove_reader(descriptor)
+        self.wire.close()
+        self._lock.close()
+        _log.info("stopped", extra={"fox": {"process": self.node.name}})
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """An exception nobody expected: this process's state can no longer be trusted, so it ends.
+
+        supervisord starts it anew, and the others replay what it must know.
+        """
+        error = context.get("exception")
+        self.failure = error if isinstance(error, BaseException) else RuntimeError(context["message"])
+        _log.critical("failed", exc_info=self.failure)
+        self.stopping.set()
+
+    # The turn
+
+    def _read(self) -> None:
+        if self.wire.read():
+            self._loop.call_soon(self._read)
+
+    def _on_batch(self, batch: Batch, size: int) -> None:
+        self.node.receive(batch, size, self._loop.time(), time.time())
+        self.schedule_flush()
+
+    def _on_lost(self, peer: str) -> None:
+        self.node.lost(peer, self._loop.time())
+        self.schedule_flush()
+
+    def schedule_flush(self) -> None:
+        """Flush at the end of this turn."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        now = self._loop.time()
+        for peer, data in self.node.flush(now):
+            self.wire.send(peer, data)
+        self.after_flush()
+        if self.node.notices:
+            self._log_notices()
+        # Sending may swallow the sockets' signal that something has arrived.
+        self._read()
+        self._arm(now)
+
+    def _log_notices(self) -> None:
+        for event, fields in self.node.notices:
+            level = logging.DEBUG if event.startswith("session_") else logging.INFO
+            _log.log(level, event, extra={"fox": {"process": self.node.name, **fields}})
+        self.node.notices.clear()
+
+    def _arm(self, now: float) -> None:
+        due = max(self.node.next_tick(), now + 0.001)
+        timer = self._timer
+        if timer is None or timer.cancelled() or due < timer.when() or timer.when() <= now:
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.node.tick(self._loop.time())
+        self._flush()
+
+    def _report(self) -> None:
+        self.node.send_report(self._loop.time())
+        self.schedule_flush()
+        self._loop.call_later(self.config.statsd.interval, self._report)
+
+    async def _answer_health(
+        self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Whoever connects is told, in one line of JSON."""
+        writer.write(msgspec.json.encode(self.node.health()) + b"\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+
+def _lock(path: Path) -> TextIO:
+    """Hold the name: no second process has it. The lock goes with the process, however it ends."""
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunning(
+            f"{path.stem} runs already (it holds {path}): stop it, or set FOX_RUN_DIR to another "
+            "folder for a second cluster"
+        ) from None
+    return file
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL process event key=value …`, one line an event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fox", {}))
+        process = fields.pop("process", "")
+        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        line = f"{self.formatTime(record)} {record.levelname:<7} {process} {record.getMessage()} {text}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line.rstrip()
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fox", {}),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def set_up_logging(config: Config) -> None:
+    """To standard error, as section [log] says."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if config.log.format == "json" else TextFormatter())
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,1 @@
+"""The cluster in one thread under one seed: a simulator for tests."""

@@ -1,0 +1,181 @@
+"""Scripted clients of the simulator.
+
+Owns: just enough of MQTT and WAMP to talk to a gateway as a real client does, in real bytes.
+Never: decisions of their own; a test says what they do.
+"""
+
+import json
+from typing import Any, final
+
+from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.gateway.mqtt.codec import decode, encode
+from fox_shard.gateway.mqtt.stream import Splitter
+from fox_shard.testing.world import Wire, World
+
+
+@final
+class MqttClient:
+    """MQTT 3.1.1 over TCP; acknowledges everything at once."""
+
+    def __init__(self, world: World, gateway: int, client_id: str = "", **connect: Any) -> None:  # noqa: ANN401 - fields of Connect
+        self._splitter = Splitter()
+        self._wire: Wire = world.connect(gateway, "mqtt", self._received, self._closed)
+        self._packet_id = 0
+        self.connected = False
+        self.closed = False
+        self.messages: list[mqtt.Publish] = []
+        self.acknowledged: list[int] = []
+        self.subscribed: dict[int, tuple[int, ...]] = {}
+        self._unreleased: set[int] = set()
+        self.send(mqtt.Connect(client_id=client_id, **connect))
+
+    def send(self, packet: mqtt.Packet) -> None:
+        """Any packet."""
+        self._wire.send(encode(packet))
+
+    def _next_id(self) -> int:
+        self._packet_id += 1
+        return self._packet_id
+
+    def subscribe(self, *filters: str, qos: int = 0) -> int:
+        """Returns the packet id; see `subscribed`."""
+        packet_id = self._next_id()
+        self.send(mqtt.Subscribe(packet_id, tuple((one, qos) for one in filters)))
+        return packet_id
+
+    def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> int:
+        """Returns the packet id (0 at quality of service 0); see `acknowledged`."""
+        packet_id = self._next_id() if qos else 0
+        self.send(mqtt.Publish(topic, payload, qos, packet_id, retain))
+        return packet_id
+
+    def disconnect(self) -> None:
+        """Say goodbye and hang up."""
+        self.send(mqtt.Disconnect())
+
+    def drop(self) -> None:
+        """Hang up without a goodbye."""
+        self._wire.close()
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """Of the messages so far."""
+        return [message.payload for message in self.messages]
+
+    def _closed(self) -> None:
+        self.closed = True
+
+    def _received(self, data: bytes) -> None:
+        for header, body in self._splitter.feed(data):
+            self._take(decode(header, body, mqtt.LEVEL_311))
+
+    def _take(self, packet: mqtt.Packet) -> None:
+        match packet:
+            case mqtt.Connack(code):
+                self.connected = code == mqtt.ACCEPTED
+            case mqtt.Suback(packet_id, codes):
+                self.subscribed[packet_id] = codes
+            case mqtt.Puback(packet_id) | mqtt.Pubcomp(packet_id):
+                self.acknowledged.append(packet_id)
+            case mqtt.Pubrec(packet_id):
+                self.send(mqtt.Pubrel(packet_id))
+            case mqtt.Pubrel(packet_id):
+                self._unreleased.discard(packet_id)
+                self.send(mqtt.Pubcomp(packet_id))
+            case mqtt.Publish():
+                self._take_publish(packet)
+
+    def _take_publish(self, packet: mqtt.Publish) -> None:
+        if packet.qos == 2:
+            self.send(mqtt.Pubrec(packet.packet_id))
+            if packet.packet_id in self._unreleased:
+                return
+            self._unreleased.add(packet.packet_id)
+        self.messages.append(packet)
+        if packet.qos == 1:
+            self.send(mqtt.Puback(packet.packet_id))
+
+
+@final
+class WampClient:
+    """WAMP in JSON over RawSocket. `inbox` holds every message that came, as lists."""
+
+    def __init__(self, world: World, gateway: int, realm: str = "realm1") -> None:
+        self._buffer = b""
+        self._greeted = False
+        self._request = 0
+        self.session = 0
+        self.inbox: list[list[Any]] = []
+        self.closed = False
+        self._wire = world.connect(gateway, "rawsocket", self._received, self._closed)
+        self._wire.send(b"\x7f\xf1\x00\x00")
+        roles: dict[str, Any] = {
+            "publisher": {},
+            "subscriber": {},
+            "caller": {"features": {"progressive_call_results": True, "call_canceling": True}},
+            "callee": {"features": {"progressive_call_results": True, "call_canceling": True}},
+        }
+        self.send([1, realm, {"roles": roles}])
+
+    def send(self, message: list[Any]) -> None:
+        """Any message."""
+        data = json.dumps(message).encode()
+        self._wire.send(len(data).to_bytes(4, "big") + data)
+
+    def request(self, code: int, *rest: Any) -> int:  # noqa: ANN401 - the fields of a message
+        """A message with a new request id behind its code; returns that."""
+        self._request += 1
+        self.send([code, self._request, *rest])
+        return self._request
+
+    def publish(self, topic: str, *args: Any, **options: Any) -> int:  # noqa: ANN401
+        """Returns the request id."""
+        return self.request(16, options, topic, list(args))
+
+    def subscribe(self, topic: str, **options: Any) -> int:  # noqa: ANN401
+        """Returns the request id."""
+        return self.request(32, options, topic)
+
+    def register(self, procedure: str, **options: Any) -> int:  # noqa: ANN401
+        """Returns the request id."""
+        return self.request(64, options, procedure)
+
+    def call(self, procedure: str, *args: Any, **options: Any) -> int:  # noqa: ANN401
+        """Returns the request id."""
+        return self.request(48, options, procedure, list(args))
+
+    def drop(self) -> None:
+        """Hang up without a goodbye."""
+        self._wire.close()
+
+    def of(self, code: int) -> list[list[Any]]:
+        """The messages of that type, in the order in which they came."""
+        return [message for message in self.inbox if message[0] == code]
+
+    def answer(self, code: int, request: int) -> list[Any] | None:
+        """The answer of that type to a request (behind an ERROR: `answer(8, request)`)."""
+        at = 2 if code == 8 else 1
+        return next((message for message in self.of(code) if message[at] == request), None)
+
+    @property
+    def events(self) -> list[Any]:
+        """The first arguments of the events so far."""
+        return [message[4][0] for message in self.of(36)]
+
+    def _closed(self) -> None:
+        self.closed = True
+
+    def _received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._greeted:
+            self._greeted = True
+            self._buffer = self._buffer[4:]
+        while len(self._buffer) >= 4:
+            end = 4 + int.from_bytes(self._buffer[1:4], "big")
+            if len(self._buffer) < end:
+                return
+            message = json.loads(self._buffer[4:end])
+            self._buffer = self._buffer[end:]
+            if message[0] == 2:
+                self.session = message[1]
+            self.inbox.append(message)
