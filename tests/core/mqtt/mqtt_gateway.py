@@ -39,7 +39,16 @@ class FakeGateway:
         self.calls.append(("will", route.topic, flags, encoding, args))
 
     def publish(
-        self, session, route, flags, request, encoding, args, kwargs=b"", publisher=None, audience=None
+        self,
+        session,
+        route,
+        flags,
+        request,
+        encoding,
+        args,
+        kwargs=b"",
+        publisher=None,
+        audience=None,
     ):
         assert encoding == RAW
         assert (kwargs, publisher, audience) == (b"", None, None)

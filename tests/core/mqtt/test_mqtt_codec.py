@@ -107,12 +107,12 @@ def read_by_amqtt(packet):
             found.dup_flag,
         )
     if kind is mqtt.Subscribe:
-        return mqtt.Subscribe(found.packet_id, tuple(found.payload.topics))
+        return mqtt.Subscribe(found.variable_header.packet_id, tuple(found.payload.topics))
     if kind is mqtt.Suback:
-        return mqtt.Suback(found.packet_id, tuple(found.payload.return_codes))
+        return mqtt.Suback(found.variable_header.packet_id, tuple(found.payload.return_codes))
     if kind is mqtt.Unsubscribe:
-        return mqtt.Unsubscribe(found.packet_id, tuple(found.payload.topics))
-    return kind(found.packet_id) if kind in ACKNOWLEDGEMENTS else kind()
+        return mqtt.Unsubscribe(found.variable_header.packet_id, tuple(found.payload.topics))
+    return kind(found.variable_header.packet_id) if kind in ACKNOWLEDGEMENTS else kind()
 
 
 def _connect_of(found):
@@ -212,9 +212,10 @@ def test_we_read_what_amqtt_writes(packet):
 @given(st.integers(0, mqtt.MAX_REMAINING_LENGTH))
 def test_remaining_lengths_are_those_of_amqtt(length):
     assert b"\x10" + encode_length(length) == MQTTFixedHeader(1, 0, length).to_bytes()
-    assert split(b"\x10" + encode_length(length), 0, length)[1] == 1 + len(
-        encode_length(length)
-    ) + length
+    assert (
+        split(b"\x10" + encode_length(length), 0, length)[1]
+        == 1 + len(encode_length(length)) + length
+    )
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def test_a_large_packet_in_small_pieces_is_joined_once():
 @pytest.mark.parametrize(
     ("data", "limit", "source"),
     [
-        (b"\x30\xff\xff\xff\xff\x01", mqtt.MAX_REMAINING_LENGTH, "MQTT 2.2.3: five bytes"),
+        (b"\x30\xff\xff\xff\xff", mqtt.MAX_REMAINING_LENGTH, "MQTT 2.2.3: a fifth announced"),
         (b"\x30\x80\x80\x80\x80", mqtt.MAX_REMAINING_LENGTH, "MQTT 2.2.3: a fifth announced"),
         (b"\x30\xff\xff\xff\x7f", 1 << 24, "larger than max_message_size"),
         (b"\x30\x81\x08", 1024, "larger than max_message_size by one"),
@@ -380,6 +381,6 @@ def test_bad_remaining_lengths_are_violations_before_the_rest_arrives(data, limi
     with pytest.raises(ProtocolViolation):
         split(data, 0, limit)
     splitter = Splitter(limit)
+    assert [splitter.feed(bytes((byte,))) for byte in data[:-1]] == [[]] * (len(data) - 1)
     with pytest.raises(ProtocolViolation):
-        for byte in data:
-            splitter.feed(bytes((byte,)))
+        splitter.feed(data[-1:])

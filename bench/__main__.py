@@ -1,0 +1,141 @@
+"""`python -m bench`: measure our broker; `--peers`: side by side with mosquitto and fox-wamp."""
+
+import argparse
+import fnmatch
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bench import idle, report
+from bench.load import NAP_SHARE
+from bench.loop import Closed
+from bench.measure import Cost
+from bench.payload import Miscount
+from bench.scenarios import SCENARIOS, Scenario, Terms
+from bench.servers import FoxShard, FoxWamp, Missing, Mosquitto, Server
+
+_NAP_HELP = f"the generator naps for this share of a window's time ({NAP_SHARE}); 0: never"
+
+
+def main() -> int:
+    """Exit code 1 if a message was lost or double, a server missing or a target missed."""
+    options = _options()
+    idle.raise_descriptor_limit()
+    makers: list[Callable[[], Server]] = [Mosquitto, FoxWamp] if options.peers else []
+    if options.server:
+        makers = [maker for maker in (Mosquitto, FoxWamp) if maker.name in options.server]
+    if not options.server or FoxShard.name in options.server:
+        makers.insert(0, lambda: FoxShard(options.gateways, options.shards))
+    with ExitStack() as stack:
+        servers = []
+        try:
+            for maker in makers:
+                servers.append(maker())
+                stack.callback(servers[-1].stop)
+        except Missing as missing:
+            print(missing, file=sys.stderr)
+            return 1
+        if options.memory or options.idle:
+            _at_rest(servers, options)
+            return 0
+        return _load(servers, options)
+
+
+def _load(servers: list[Server], options: argparse.Namespace) -> int:
+    terms = Terms(options.seconds, min(1.0, options.seconds / 2), options.place, options.nap)
+    rounds = options.rounds or (3 if options.peers else 1)
+    failed = 0
+    results: list[dict[str, Any]] = []
+    print(report.head())
+    for scenario in _chosen(options):
+        able = [server for server in servers if scenario.runs_on(server)]
+        if options.peers and len(able) < 2:
+            continue
+        costs, errors = _alternating(scenario, able, terms, rounds)
+        failed += errors
+        for server in able:
+            if costs[server.name]:
+                print(report.row(scenario.name, server.name, report.middle(costs[server.name])))
+                results.append(report.as_json(scenario.name, server.name, costs[server.name]))
+        failed += _compare(scenario, able, costs)
+        sys.stdout.flush()
+    if options.json:
+        Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
+    return 1 if failed else 0
+
+
+def _alternating(
+    scenario: Scenario, servers: list[Server], terms: Terms, rounds: int
+) -> tuple[dict[str, list[Cost]], int]:
+    """A B A B ...: whatever else the machine does falls on all of them alike."""
+    costs: dict[str, list[Cost]] = {server.name: [] for server in servers}
+    errors = 0
+    for _ in range(rounds):
+        for server in servers:
+            try:
+                costs[server.name].append(scenario.run(scenario, server, terms))
+            except (Miscount, Closed, OSError) as error:
+                print(f"{scenario.name} on {server.name}: {type(error).__name__}: {error}")
+                print(server.logs(), file=sys.stderr)
+                errors += 1
+    return costs, errors
+
+
+def _compare(scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]) -> int:
+    """Print ours / theirs; returns 1 if the target is missed."""
+    if len(servers) < 2 or servers[0].name != FoxShard.name or not all(costs.values()):
+        return 0
+    ours = report.middle(costs[servers[0].name])
+    missed = 0
+    for server in servers[1:]:
+        theirs = report.middle(costs[server.name])
+        print(f"{'':<26}{report.verdict(ours, theirs, scenario.target)}")
+        missed |= scenario.target is not None and report.ratio(ours, theirs) > scenario.target
+    return int(missed)
+
+
+def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
+    for scenario in SCENARIOS:
+        if options.only:
+            if any(fnmatch.fnmatch(scenario.name, pattern) for pattern in options.only):
+                yield scenario
+        elif not options.peers or scenario.target is not None or "latency" in scenario.name:
+            yield scenario
+
+
+def _at_rest(servers: list[Server], options: argparse.Namespace) -> None:
+    for server in servers:
+        if options.memory:
+            for row in idle.memory(server, options.connections):
+                print(report.memory_row(row), flush=True)
+        if options.idle:
+            percent = idle.idle(server, options.seconds)
+            print(f"{server.name:<11}idle: {percent:.2f} % of a core", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--peers", action="store_true", help="alternate with mosquitto, fox-wamp")
+    parser.add_argument("--server", action="append", help="only this one (may be repeated)")
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="e.g. 'mqtt-qos0-*'")
+    parser.add_argument("--seconds", type=float, default=None, help="of each run (4; --idle 10)")
+    parser.add_argument("--rounds", type=int, help="of each scenario (1; --peers 3)")
+    parser.add_argument("--gateways", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--place", choices=("apart", "same", "any"), default="apart")
+    parser.add_argument("--nap", type=float, default=NAP_SHARE, help=_NAP_HELP)
+    parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
+    parser.add_argument("--connections", type=int, default=2000, help="of --memory")
+    parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
+    parser.add_argument("--json", metavar="FILE", help="write all rounds")
+    options = parser.parse_args()
+    if options.seconds is None:
+        options.seconds = 10.0 if options.idle else 4.0
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The scenarios: what is measured, on which server, with which goal.
+
+Owns: the list, opening connections, running one scenario once. Never: protocols' bytes, printing.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench import mqtt_load, wamp_load
+from bench.load import NAP_SHARE, Load
+from bench.measure import Cost, owner
+from bench.servers import Server
+from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, Shape
+
+PACE = 500.0  # messages a second of the latency scenarios
+_PLACE_ATTEMPTS = 60
+T = TypeVar("T", socket.socket, wamp_load.Session)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the table."""
+
+    name: str
+    protocol: str  # "mqtt" or "wamp"
+    run: "Run"
+    shape: Shape
+    serializer: wamp_load.Serializer = wamp_load.JSON
+
+    @property
+    def target(self) -> float | None:
+        """The most that our CPU per message may be of the peer's, None if nobody asks."""
+        return _TARGETS.get(self.name)
+
+    def runs_on(self, server: Server) -> bool:
+        """Whether the server speaks this protocol and serializer."""
+        if self.protocol == "mqtt":
+            return server.mqtt is not None
+        json_only = server.name == "fox-wamp"
+        return server.wamp is not None and (self.serializer is wamp_load.JSON or not json_only)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a run lasts, and on which gateways its first two connections lie.
+
+    place: "apart" (two gateways, the usual case of a bigger broker), "same" or "any".
+    nap: see Load.
+    """
+
+    seconds: float = 4.0
+    warm: float = 1.0
+    place: str = "apart"
+    nap: float = NAP_SHARE
+
+
+Run = Callable[[Scenario, Server, Terms], Cost]
+
+
+def throughput(scenario: Scenario, server: Server, terms: Terms) -> Cost:
+    """Publish as fast as the window allows."""
+    load = _publishing(scenario, server, terms)
+    try:
+        return load.run(server.pids, terms.warm, terms.seconds)
+    finally:
+        load.close()
+
+
+def latency(scenario: Scenario, server: Server, terms: Terms) -> Cost:
+    """Publish PACE messages a second."""
+    load = _publishing(scenario, server, terms)
+    try:
+        return load.paced(server.pids, PACE, terms.seconds)
+    finally:
+        load.close()
+
+
+def calls(scenario: Scenario, server: Server, terms: Terms) -> Cost:
+    """Call a procedure that returns its arguments."""
+    assert server.wamp is not None
+    address = server.wamp
+    load = Load(scenario.shape.window, nap=terms.nap, hops=2)
+    callee = wamp_load.Session(address, scenario.serializer)
+    wamp_load.register(callee, "bench.echo")
+    caller = _placed(
+        lambda: wamp_load.Session(address, scenario.serializer), server, callee.sock, terms
+    )
+    wamp_load.build_call(load, caller, callee, "bench.echo", scenario.shape.window)
+    try:
+        return load.run(server.pids, terms.warm, terms.seconds)
+    finally:
+        load.close()
+
+
+def _publishing(scenario: Scenario, server: Server, terms: Terms) -> Load:
+    return (_mqtt if scenario.protocol == "mqtt" else _wamp)(scenario, server, terms)
+
+
+def _mqtt(scenario: Scenario, server: Server, terms: Terms) -> Load:
+    assert server.mqtt is not None
+    shape, address = scenario.shape, server.mqtt
+    subscribing = []
+    for number in range(shape.subscribers):
+        sock = mqtt_load.connect(address, f"bench-sub-{number}")
+        mqtt_load.subscribe(sock, shape.topic(number, "/"), shape.acknowledged)
+        subscribing.append(sock)
+    publishing = [mqtt_load.connect(address, f"bench-pub-{n}") for n in range(1, shape.publishers)]
+    first = _placed(
+        lambda: mqtt_load.connect(address, "bench-pub-0"), server, subscribing[0], terms
+    )
+    load = _load_of(shape, terms)
+    mqtt_load.build(load, ([first, *publishing], subscribing), shape)
+    return load
+
+
+def _wamp(scenario: Scenario, server: Server, terms: Terms) -> Load:
+    assert server.wamp is not None
+    shape, address, serializer = scenario.shape, server.wamp, scenario.serializer
+    subscribing = []
+    for number in range(shape.subscribers):
+        session = wamp_load.Session(address, serializer)
+        wamp_load.subscribe(session, shape.topic(number, "."))
+        subscribing.append(session)
+    publishing = [wamp_load.Session(address, serializer) for _ in range(1, shape.publishers)]
+    first = _placed(
+        lambda: wamp_load.Session(address, serializer), server, subscribing[0].sock, terms
+    )
+    load = _load_of(shape, terms)
+    wamp_load.build(load, ([first, *publishing], subscribing), shape)
+    return load
+
+
+def _placed(connect: Callable[[], T], server: Server, other: socket.socket, terms: Terms) -> T:
+    """Connect until the kernel has chosen the wanted gateway, seen from `other`'s."""
+    for _ in range(_PLACE_ATTEMPTS):
+        made = connect()
+        sock = made if isinstance(made, socket.socket) else made.sock
+        if terms.place == "any" or len(server.gateways) < 2:
+            return made
+        same = _gateway(server, sock) == _gateway(server, other)
+        if same == (terms.place == "same"):
+            return made
+        sock.close()
+    raise ConnectionError(f"no gateway {terms.place} in {_PLACE_ATTEMPTS} attempts")
+
+
+def _load_of(shape: Shape, terms: Terms) -> Load:
+    """QoS 2 passes the generator four times, an acknowledged message twice."""
+    hops = (1, 2, 4)[shape.acknowledged]
+    window = shape.window_each * shape.publishers
+    return Load(window, nap=terms.nap, fans_out=shape.fans_out, hops=hops)
+
+
+def _gateway(server: Server, sock: socket.socket) -> int | None:
+    return owner(server.gateways, sock.getsockname(), sock.getpeername())
+
+
+def _shapes(acknowledged: int) -> dict[str, Shape]:
+    window = WINDOW_ACKNOWLEDGED if acknowledged else WINDOW
+    return {
+        "1-1": Shape(1, 1, acknowledged, window),
+        "50-1": Shape(50, 1, acknowledged, window),
+        "50-50": Shape(50, 50, acknowledged, window),
+        "1-100": Shape(1, 100, acknowledged, window),
+    }
+
+
+_TARGETS = {
+    "mqtt-qos0-1-1": 1.0,
+    "mqtt-qos1-1-1": 1.0,
+    "mqtt-qos2-1-1": 1.0,
+    "mqtt-qos0-50-1": 1.5,
+    "mqtt-qos0-50-50": 1.2,
+    "mqtt-qos0-1-100": 0.1,
+    "wamp-json-1-1": 1.3,
+    "wamp-json-ack-1-1": 1.1,
+    "wamp-json-call": 1.5,
+    "wamp-json-1-100": 0.1,
+}
+
+
+def _mqtt_rows() -> Iterator[Scenario]:
+    for qos in (0, 1, 2):
+        for form, shape in _shapes(qos).items():
+            if qos < 2 or form == "1-1":
+                yield Scenario(f"mqtt-qos{qos}-{form}", "mqtt", throughput, shape)
+    yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape())
+
+
+def _wamp_rows(short: str, serializer: wamp_load.Serializer) -> Iterator[Scenario]:
+    def row(form: str, run: Run, shape: Shape) -> Scenario:
+        return Scenario(f"wamp-{short}-{form}", "wamp", run, shape, serializer)
+
+    for form, shape in _shapes(0).items():
+        yield row(form, throughput, shape)
+    yield row("ack-1-1", throughput, _shapes(1)["1-1"])
+    yield row("call", calls, Shape(window=WINDOW_ACKNOWLEDGED))
+    yield row("call-single", calls, Shape(window=1))
+    yield row("latency", latency, Shape())
+
+
+SCENARIOS = [
+    *_mqtt_rows(),
+    *_wamp_rows("json", wamp_load.JSON),
+    *_wamp_rows("msgpack", wamp_load.MSGPACK),
+]

@@ -1,0 +1,188 @@
+"""The brokers under test: started on free loopback ports, ended by their process ids.
+
+Owns: processes, their settings and folders. Never: load.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.measure import listening
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent
+_PEERS = _HERE / ".peers"
+_FOX_WAMP = "fox-wamp@0.7.28"
+_START_TIMEOUT = 20.0  # seconds
+_MOSQUITTO_CONF = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+set_tcp_nodelay true
+max_inflight_messages 0
+max_queued_messages 0
+sys_interval 0
+log_dest none
+connection_messages false
+"""
+
+
+class Missing(Exception):
+    """A broker cannot be started here; the text says what to install."""
+
+
+class Server:
+    """A broker's processes. `mqtt` and `wamp` are addresses, None where it does not speak that."""
+
+    name = ""
+    mqtt: tuple[str, int] | None = None
+    wamp: tuple[str, int] | None = None
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fox-bench-"))
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes of the broker."""
+        return [process.pid for process in self._processes]
+
+    @property
+    def gateways(self) -> list[int]:
+        """The processes that share the listening ports; empty if there is just one process."""
+        return []
+
+    def stop(self) -> None:
+        """End the processes and remove their folder."""
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def logs(self) -> str:
+        """The end of what each process has written."""
+        texts = {path: path.read_text(errors="replace") for path in self.folder.glob("*.log")}
+        return "\n".join(f"{path.name}: {texts[path][-2000:]}" for path in sorted(texts))
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._processes.append(
+                subprocess.Popen(
+                    command,
+                    cwd=_ROOT,
+                    env=os.environ | environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+
+    def _await_listeners(self, port: int, count: int) -> None:
+        end = time.monotonic() + _START_TIMEOUT
+        while listening(port) < count:
+            dead = [process.args for process in self._processes if process.poll() is not None]
+            if dead or time.monotonic() > end:
+                logs = self.logs()
+                self.stop()
+                raise Missing(f"{self.name} did not start ({dead or 'timeout'})\n{logs}")
+            time.sleep(0.05)
+
+
+class FoxShard(Server):
+    """Our broker: gateways, shards and the coordinator, started directly."""
+
+    name = "fox-shard"
+
+    def __init__(self, gateways: int, shards: int) -> None:
+        super().__init__()
+        websocket, mqtt, raw = _free_port(), _free_port(), _free_port()
+        self.wamp, self.mqtt = ("127.0.0.1", websocket), ("127.0.0.1", mqtt)
+        environment = {
+            "FOX_GATEWAYS": str(gateways),
+            "FOX_SHARDS": str(shards),
+            "FOX_GATEWAY_WEBSOCKET": f"127.0.0.1:{websocket}",
+            "FOX_GATEWAY_MQTT": f"127.0.0.1:{mqtt}",
+            "FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{raw}",
+            "FOX_RUN_DIR": str(self.folder / "run"),
+            "FOX_DATA_DIR": str(self.folder / "data"),
+        }
+        for folder in ("run", "data"):
+            (self.folder / folder).mkdir(mode=0o700)
+        workers = [("shard", str(n)) for n in range(shards)] + [("coordinator",)]
+        workers += [("gateway", str(n)) for n in range(gateways)]
+        for worker in workers:
+            command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
+            self._spawn("-".join(worker), command, environment)
+        self._gateways = gateways
+        self._await_listeners(mqtt, gateways)
+        self._await_listeners(websocket, gateways)
+
+    @property
+    def gateways(self) -> list[int]:
+        """The last processes started."""
+        return self.pids[-self._gateways :]
+
+
+class Mosquitto(Server):
+    """Debian's mosquitto without limits on queues and messages in flight, without a log."""
+
+    name = "mosquitto"
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if path is None:
+            raise Missing("mosquitto is not installed (Debian package mosquitto)")
+        self.mqtt = ("127.0.0.1", _free_port())
+        conf = self.folder / "mosquitto.conf"
+        conf.write_text(_MOSQUITTO_CONF.format(port=self.mqtt[1]))
+        self._spawn("mosquitto", [path, "-c", str(conf)], {})
+        self._await_listeners(self.mqtt[1], 1)
+
+
+class FoxWamp(Server):
+    """The seed's server (npm fox-wamp), in memory, without tracing."""
+
+    name = "fox-wamp"
+
+    def __init__(self) -> None:
+        super().__init__()
+        node = shutil.which("node")
+        if node is None:
+            raise Missing("node is not installed")
+        package = _install_fox_wamp()
+        self.wamp = ("127.0.0.1", _free_port())
+        script = str(_HERE / "fox_wamp.cjs")
+        self._spawn("fox-wamp", [node, script, str(package), str(self.wamp[1])], {})
+        self._await_listeners(self.wamp[1], 1)
+
+
+def _install_fox_wamp() -> Path:
+    """Install the package under bench/.peers once; returns its folder."""
+    package = _PEERS / "node_modules" / "fox-wamp"
+    if not package.exists():
+        _PEERS.mkdir(exist_ok=True)
+        (_PEERS / "package.json").write_text('{"name": "peers", "private": true}\n')
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", _FOX_WAMP]
+        done = subprocess.run(command, cwd=_PEERS, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Missing(f"{_FOX_WAMP} could not be installed: {done.stderr[-500:]}")
+    return package
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,295 @@
+"""What gets past the serializers is sound; what is not ends its sender's session only."""
+
+import cbor2
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wamp_client import ALL, DECODE, ENCODE, joined
+
+from fox_shard.errors import InvalidPayload, ProtocolViolation
+from fox_shard.gateway.wamp.messages import NAMES, Publish
+from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT, json_too_deep, too_deep
+from fox_shard.gateway.wamp.serializers import SERIALIZERS
+
+HEAD = {
+    "wamp.2.json": b'[16,1,{},"a",%b]',
+    "wamp.2.msgpack": b"\x95\x10\x01\x80\xa1a%b",
+    "wamp.2.cbor": b"\x85\x10\x01\xa0\x61a%b",
+}
+JSON, MSGPACK, CBOR = ALL
+
+
+def nested(name, levels):
+    if name == JSON:
+        return b"[" * levels + b"]" * levels
+    return {MSGPACK: b"\x91", CBOR: b"\x81"}[name] * (levels - 1) + {
+        MSGPACK: b"\x90",
+        CBOR: b"\x80",
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        (JSON, b"", "not a WAMP message"),
+        (JSON, b"[]", "not a WAMP message"),
+        (JSON, b"{}", "not a WAMP message"),
+        (JSON, b"7", "not a WAMP message"),
+        (JSON, b"null", "not a WAMP message"),
+        (JSON, b'["PUBLISH"]', "not a WAMP message"),
+        (JSON, b"[[]]", "not a WAMP message"),
+        (JSON, b"[true]", "not a WAMP message"),
+        (JSON, b"[16", "not a WAMP message"),
+        (JSON, b"[16,1,{},'a']", "not a WAMP message"),
+        (JSON, b'\xef\xbb\xbf[16,1,{},"a"]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"\xff"]', "PUBLISH: "),
+        (JSON, b'[16,1,{},"a",["\xff"]]', "PUBLISH: "),
+        (JSON, b'[16,1,{},"a",["\\ud800"]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a",["\\q"]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a",["\x01"]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a",[NaN]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a",[01]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a",[1,]]', "not a WAMP message"),
+        (JSON, b'[16,1,{},"a"] []', "not a WAMP message"),
+        (JSON, b"[0]", "0 is not a message type"),
+        (JSON, b"[-1]", "-1 is not a message type"),
+        (JSON, b"[1000]", "1000 is not a message type"),
+        (JSON, b"[337,1]", "337 is not a message type"),
+        (JSON, b"[2,1,{}]", "WELCOME is not a message that clients send"),
+        (JSON, b"[16]", "PUBLISH: Expected `array` of at least length 4"),
+        (JSON, b'[16,1,{},"a",[],{},1]', "PUBLISH: Expected `array` of at most length 5"),
+        (JSON, b'[16,0,{},"a"]', "at `request`"),
+        (JSON, b'[16,-1,{},"a"]', "at `request`"),
+        (JSON, b'[16,9007199254740993,{},"a"]', "at `request`"),
+        (JSON, b'[16,1.5,{},"a"]', "at `request`"),
+        (JSON, b'[16,true,{},"a"]', "at `request`"),
+        (JSON, b'[16,"1",{},"a"]', "at `request`"),
+        (JSON, b'[16,null,{},"a"]', "at `request`"),
+        (JSON, b'[16,1,{},["a"]]', "at `topic`"),
+        (JSON, b"[16,1,{},7]", "at `topic`"),
+        (MSGPACK, b"", "not a WAMP message"),
+        (MSGPACK, b"\xc1", "not a WAMP message"),
+        (MSGPACK, b"\x90", "not a WAMP message"),
+        (MSGPACK, b"\xdd\xff\xff\xff\xff\x10", "not a WAMP message"),
+        (MSGPACK, b"\x94\x10\x01\x80\xa1\xff", "PUBLISH: "),
+        (MSGPACK, b"\x94\x10\x01\x80\xa1az", "not a WAMP message"),
+        (MSGPACK, b"\x94\x02\x01\x80\xa1a", "WELCOME is not a message that clients send"),
+        (CBOR, b"", "not a WAMP message"),
+        (CBOR, b"\x80", "not a WAMP message"),
+        (CBOR, b"\x9f\x10\xff", "not a WAMP message"),
+        (CBOR, b"\x98\x18\x10", "not a WAMP message"),
+        (CBOR, b"\xa0", "not a WAMP message"),
+        (CBOR, b"\x81\x10", "PUBLISH: "),
+        (CBOR, b"\x84\x10\x01\xa0\x61\xff", "PUBLISH: "),
+        (CBOR, b"\x84\x10\x01\xa0\x61az", "PUBLISH: there is something behind the message"),
+        (CBOR, b"\x84\x02\x01\xa0\x61a", "WELCOME is not a message that clients send"),
+        (CBOR, b"\x84\x10\x01\xa0\x9b" + b"\xff" * 8, "PUBLISH: "),
+        (CBOR, b"\x84\x10\x00\xa0\x61a", "at `request`"),
+        (CBOR, b"\x88\x10\x01\xa0\x61a\x80\xa0\x00", "PUBLISH: Expected `array` of at most length"),
+        (CBOR, b"\x81\xf9\x7e\x00", "not a WAMP message"),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_explained(name, data, reason):
+    """WAMP #protocol-errors: a protocol incompatible message, an error while decoding."""
+    with pytest.raises(ProtocolViolation) as caught:
+        SERIALIZERS[name].read(data)
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "reason"),
+    [
+        (JSON, b"null", "Arguments must be a list"),
+        (JSON, b"{}", "Arguments must be a list"),
+        (JSON, b'"text"', "Arguments must be a list"),
+        (JSON, b"[],[]", "ArgumentsKw must be a dictionary"),
+        (JSON, b"[],null", "ArgumentsKw must be a dictionary"),
+        (JSON, b"[]," + b'{"a":' * 121 + b"1" + b"}" * 121, "nest deeper"),
+        (MSGPACK, b"\xc0", "Arguments must be a list"),
+        (MSGPACK, b"\x80", "Arguments must be a list"),
+        (MSGPACK, b"\x91\xa1\xff", "Arguments must be a list: 'utf-8'"),
+        (MSGPACK, b"\x91\xc7\x0c\xff" + b"\xff" * 12, "timestamp"),
+        (MSGPACK, b"\x90\x90", "ArgumentsKw must be a dictionary"),
+        (MSGPACK, b"\x90\x81\x01\x02", "ArgumentsKw must be a dictionary"),
+        (MSGPACK, b"\x90\x81\xa1a" + nested(MSGPACK, 121), "nest deeper"),
+        (CBOR, b"\xf6", "Arguments must be a list"),
+        (CBOR, b"\xa0", "Arguments must be a list"),
+        (CBOR, b"\x81\x61\xff", "the arguments cannot be read"),
+        (CBOR, b"\x81\xc0\x61x", "the arguments cannot be read"),
+        (CBOR, b"\x81\xf8\x01", "the arguments cannot be read"),
+        (CBOR, b"\x80\x80", "ArgumentsKw must be a dictionary"),
+        (CBOR, b"\x80\xa1\x01\x02", "ArgumentsKw must be a dictionary whose keys are strings"),
+        (CBOR, b"\x9b" + b"\xff" * 8, "the arguments cannot be read"),
+    ]
+    + [(name, nested(name, levels), "") for name in ALL for levels in (121, 900, 100_000)],
+)
+def test_bad_arguments_end_the_session(name, args, reason):
+    """WAMP #messages: Arguments are a list, ArgumentsKw a dictionary with strings as keys."""
+    client = joined(name)
+    head = HEAD[name]
+    if reason.startswith("ArgumentsKw") or "}" in str(args) or args[:3] == b"\x90\x81\xa1":
+        head = head.replace(b"\x95", b"\x96").replace(b"\x85", b"\x86")
+    answers = client.send_bytes(head % args)
+    assert [answer[0::2] for answer in answers] == [[3, "wamp.error.protocol_violation"]]
+    assert reason in answers[0][1]["message"]
+    assert client.hung_up == 1
+    assert client.asked == [("detach", False)]
+
+
+@pytest.mark.parametrize("args", [b"\x80\x80", b"\x80\xa0\xa0"])
+def test_cbor_has_as_many_elements_as_it_says(args):
+    client = joined(CBOR)
+    count = b"\x85" if args == b"\x80\x80" else b"\x86"
+    (answer,) = client.send_bytes(HEAD[CBOR].replace(b"\x85", count) % args)
+    assert answer[1]["message"] == "there is something behind the message"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"\xd8\x1c\x81\xd8\x1d\x00",  # a list that contains itself
+        b"\xc5\x82\x1a\x7f\xff\xff\xff\x03",  # 3 · 2^2147483647
+        b"\xd8\x23\x61(",  # a regular expression, and a bad one
+        b"\xd9\xff\xff\x00",  # unknown
+    ],
+)
+def test_cbor_tags_that_are_not_carried_are_refused(item):
+    client = joined(CBOR)
+    assert client.send_bytes(HEAD[CBOR] % (b"\x81" + item)) == []
+    acknowledged = HEAD[CBOR].replace(b"\xa0", cbor2.dumps({"acknowledge": True}))
+    (answer,) = client.send_bytes(acknowledged % (b"\x81" + item))
+    assert answer[:5] == [8, 16, 1, {}, "fox.error.invalid_payload"]
+    call = HEAD[CBOR].replace(b"\x10", b"\x18\x30")
+    assert client.send_bytes(call % (b"\x81" + item))[0][1] == 48
+    assert client.asked == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_arguments_may_nest_to_the_limit(name):
+    client = joined(name)
+    args = nested(name, DEPTH_LIMIT)
+    client.send_bytes(HEAD[name] % args)
+    assert client.asked[0][5] == args
+    wide = ENCODE[name]([[[]] * 200, {"a": [{}] * 200}, "[{" * 200 + '\\"'])
+    client.send_bytes(HEAD[name] % wide)
+    assert client.asked[0][5] == wide
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (["x"], None),
+        ([], None),
+        ([None, 1.5, {"a": [True]}], {"k": "ä"}),
+        ([], {"k": 1}),
+        (['\\"[{', "\n"], {}),
+        (None, None),
+    ],
+)
+def test_arguments_pass_byte_for_byte(name, args, kwargs):
+    serializer = SERIALIZERS[name]
+    encode = ENCODE[name]
+    rest = [part for part in (args, kwargs) if part is not None]
+    message = serializer.read(encode([16, 5, {"acknowledge": True}, "com.example", *rest]))
+    assert (message.request, message.topic) == (5, "com.example")
+    payload = serializer.payload(message)
+    assert payload == (
+        b"" if args is None else encode(args),
+        b"" if kwargs is None else encode(kwargs),
+    )
+    built = serializer.write((36, 1, 2, {}), *payload)
+    assert DECODE[name](built) == [36, 1, 2, {}, *rest]
+
+
+def test_json_keeps_the_spelling_of_arguments():
+    serializer = SERIALIZERS[JSON]
+    message = serializer.read(' [16, 1 ,{} ,"a", [ 1e2, "\\u00e4ö" ] , { } ] '.encode())
+    assert serializer.payload(message) == ('[ 1e2, "\\u00e4ö" ]'.encode(), b"{ }")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        (JSON, b'[36,1,2,{},[],{"a":1}]'),
+        (MSGPACK, b"\x96\x24\x01\x02\x80\x90\x81\xa1a\x01"),
+        (CBOR, b"\x86\x18\x24\x01\x02\xa0\x80\xa1\x61a\x01"),
+    ],
+)
+def test_kwargs_alone_follow_empty_args(name, written):
+    kwargs = ENCODE[name]({"a": 1})
+    assert SERIALIZERS[name].write((36, 1, 2, {}), b"", kwargs) == written
+
+
+def depth(value):
+    if isinstance(value, dict):
+        return 1 + max(map(depth, [*value.keys(), *value.values()]), default=0)
+    if isinstance(value, list | tuple):
+        return 1 + max(map(depth, value), default=0)
+    return 0
+
+
+TEXT = st.text(st.sampled_from('[]{}\\"a'), max_size=300)
+VALUES = st.recursive(
+    TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
+)
+
+
+@given(st.lists(VALUES), st.integers(0, 130), st.booleans())
+def test_measuring_depth_agrees_with_counting(value, more, as_maps):
+    for _ in range(more):
+        value = {"[": value} if as_maps else ["]", value]
+    expected = depth(value) > DEPTH_LIMIT
+    assert too_deep(value) is expected
+    assert json_too_deep(msgspec.json.encode(value)) is expected
+
+
+@given(st.binary(max_size=60))
+def test_random_bytes_are_read_or_refused(data):
+    for name in ALL:
+        for message in (data, HEAD[name] % data):
+            answers = joined(name).send_bytes(message)
+            assert [answer[0] for answer in answers] in ([], [3], [8])
+
+
+WILD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8"), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(ALL), st.sampled_from([*NAMES, 0, 999]), st.lists(WILD, max_size=6))
+def test_wrong_types_anywhere_are_answered(name, number, elements):
+    client = joined(name)
+    client.session.next_invocation = 5
+    answers = client.send([number, *elements])
+    for answer in answers:
+        assert answer[0] in (3, 6, 8, 35)
+    assert client.hung_up == (3 in [a[0] for a in answers] or 6 in [a[0] for a in answers]) or (
+        number == 3
+    )
+
+
+@given(st.sampled_from(ALL), st.binary(max_size=40), st.integers(0, 200))
+def test_what_passes_can_be_read_by_others(name, noise, at):
+    """Mutate a good message: either it is refused, or every client can read the event."""
+    message = bytearray(ENCODE[name]([16, 1, {}, "a", ["text", [1, {"k": "v"}]], {"k": [None]}]))
+    message[at % len(message) : at % len(message) + len(noise)] = noise
+    serializer = SERIALIZERS[name]
+    try:
+        read = serializer.read(bytes(message))
+        if not isinstance(read, Publish):
+            return
+        payload = serializer.payload(read)
+    except (ProtocolViolation, InvalidPayload):
+        return
+    DECODE[name](serializer.write((36, 1, 2, {}), *payload))
