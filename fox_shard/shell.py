@@ -63,7 +63,9 @@ class Shell:
         self._loop = asyncio.get_running_loop()
         self.after_flush: Callable[[], None] = lambda: None
         self._scheduled = False
+        self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         self._health_path = run_dir / f"{node.name}.health"
@@ -102,6 +104,9 @@ class Shell:
     async def stop(self) -> None:
         """Send what is left and let go of everything."""
         self._flush()
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._health is not None:
             self._health.close()
             self._health_path.unlink(missing_ok=True)
@@ -124,7 +129,7 @@ class Shell:
     # The turn
 
     def _read(self) -> None:
-        if self.wire.read():
+        if not self._stopped and self.wire.read():
             self._loop.call_soon(self._read)
 
     def _on_batch(self, batch: Batch, size: int) -> None:
@@ -143,6 +148,8 @@ class Shell:
 
     def _flush(self) -> None:
         self._scheduled = False
+        if self._stopped:
+            return
         now = self._loop.time()
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
@@ -161,11 +168,12 @@ class Shell:
 
     def _arm(self, now: float) -> None:
         due = max(self.node.next_tick(), now + 0.001)
-        timer = self._timer
-        if timer is None or timer.cancelled() or due < timer.when() or timer.when() <= now:
-            if timer is not None:
-                timer.cancel()
-            self._timer = self._loop.call_at(due, self._tick)
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -78,7 +78,7 @@ class Gateway:
         self.name = f"gateway-{number}"
         self.settings = settings
         self.now = now
-        self.wall = wall
+        self._ahead = wall - now
         self._rng = rng
         self.timers = Timers()
         self.sessions: dict[int, Session] = {}
@@ -136,6 +136,11 @@ class Gateway:
         self.dropped = 0
         # Flavours by whatever makes two sessions' bytes the same; see `session.Flavour`.
         self.flavours: dict[object, Flavour] = {}
+
+    @property
+    def wall(self) -> float:
+        """Seconds since 1970, at `now`."""
+        return self.now + self._ahead
 
     # Sessions
 
@@ -349,7 +354,7 @@ class Gateway:
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire."""
         self.now = now
-        self.wall = wall
+        self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self.coordinator if shard == COORDINATOR else self.links[shard]
         change, frames = link.receive(batch, size, self.now)

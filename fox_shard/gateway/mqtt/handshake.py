@@ -29,7 +29,7 @@ def read_connect(data: bytes, limit: int) -> tuple[Connect | None, int]:
 
     Raises ProtocolViolation [MQTT-3.1.0-1], ConnectRefused [MQTT-3.1.2-2].
     """
-    if data[0] >> 4 != CONNECT:
+    if data[0] != CONNECT << 4:
         raise ProtocolViolation("the first packet must be a CONNECT [MQTT-3.1.0-1]")
     body, end = split(data, 0, limit)
     if not body or end > len(data):

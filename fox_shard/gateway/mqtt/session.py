@@ -1,6 +1,6 @@
 """An MQTT session: one client's connection, from CONNECT to the end.
 
-Owns: which packet is legal when, what is answered, keep-alive, subscriptions under way.
+Owns: which packet is legal when, and what is answered.
 Never: sockets and clocks; the layout of packets (see `codec`), the numbering of messages in flight
 (see `inflight`).
 
@@ -84,7 +84,7 @@ class MqttSession(Session):
 
     def receive(self, data: bytes, now: float) -> None:
         """Take what was read. A violation closes this connection [MQTT-4.8.0-1]."""
-        if self._closed:
+        if self._closed or not data:
             return
         if self._keep_alive is not None:
             self._keep_alive.heard = now
@@ -220,7 +220,7 @@ class MqttSession(Session):
                         publish(self, route, flags, 0, RAW, data[mark:end])
                 else:
                     self._publish(header & 7, topic, data[mark : mark + 2], data[mark + 2 : end])
-            elif length == 2 and header in _ACKNOWLEDGEMENTS:
+            elif end - body == 2 and header in _ACKNOWLEDGEMENTS:
                 self._acknowledged(header, data[body:end])
             else:
                 self._handle(header, data[body:end])
@@ -251,9 +251,9 @@ class MqttSession(Session):
                 # With DUP; at quality of service 0 that is MQTT 3.1.
                 header = quality << 1 | retain
                 self._publish(header, topic.encode(), packet_id.to_bytes(2, "big"), payload)
-            case mqtt.Pubrel(packet_id):
-                # With DUP, MQTT 3.1.
-                self._acknowledged(_PUBREL, packet_id.to_bytes(2, "big"))
+            case _:
+                # PUBREL with DUP, MQTT 3.1.
+                self._acknowledged(_PUBREL, body)
 
     # What the client publishes.
 

@@ -114,14 +114,8 @@ class Cbor(Serializer):
         return b"".join((bytes((0x80 | count,)), *map(cbor2.dumps, head), args, kwargs))
 
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
-        def decode(raw: bytes) -> Any:  # noqa: ANN401
-            try:
-                value = cbor2.loads(raw, max_depth=DEPTH_LIMIT)
-            except cbor2.CBORError as error:
-                raise ValueError(str(error)) from None
-            return msgspec.convert(value, kind)
-
-        return decode
+        # What is decoded so is part of a message, which `read` could decode.
+        return lambda raw: msgspec.convert(cbor2.loads(raw), kind)
 
     def _number(self, data: bytes) -> object:
         stream = BytesIO(data)
@@ -141,8 +135,9 @@ def _count(stream: BytesIO) -> int:
 
 
 def _decoder(stream: BytesIO) -> cbor2.CBORDecoder:
+    # cbor2 does not count the outermost level.
     return cbor2.CBORDecoder(
-        stream, max_depth=DEPTH_LIMIT, semantic_decoders=_TAGS, tag_hook=_refuse
+        stream, max_depth=DEPTH_LIMIT - 1, semantic_decoders=_TAGS, tag_hook=_refuse
     )
 
 

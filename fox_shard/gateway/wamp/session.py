@@ -41,6 +41,9 @@ Handlers = dict[type[Struct], Callable[["WampSession", Any], None]]
 
 GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
 
+SENTENCE: Final = 400
+"""Characters of an error's text; it may quote what the client sent."""
+
 
 class PayloadSizeExceeded(Refusal):
     uri = "wamp.error.payload_size_exceeded"
@@ -126,15 +129,15 @@ class WampSession(Session):
 
     def greet(self, message: wamp.Hello) -> None:
         """[HELLO, Realm|uri, Details|dict]"""
-        details = hello.read_details(self.serializer, message)
+        wishes = hello.read_details(self.serializer, message)
         try:
-            self.realm = hello.admit(self.gateway.realms, message, details)
+            self.realm = hello.admit(self.gateway.realms, message, wishes)
         except Refusal as refusal:
             self.abort(refusal.uri, refusal.message)
             return
         self.authid = hello.AUTHID
         self.authrole = hello.AUTHROLE
-        self._abilities = hello.abilities(details)
+        self._abilities = hello.abilities(wishes)
         self._handlers = OPEN
         self.gateway.attach(
             self,
@@ -143,7 +146,12 @@ class WampSession(Session):
             authmethod=hello.AUTHMETHOD,
             authprovider=hello.AUTHPROVIDER,
         )
-        self.send((wamp.WELCOME, self.id, hello.welcome(self)))
+        details = hello.welcome(self)
+        if not self.send((wamp.WELCOME, self.id, details)):
+            # The features alone are more than RawSocket's smallest limit.
+            details["roles"] = {role: {} for role in details["roles"]}
+            if not self.send((wamp.WELCOME, self.id, details)):
+                self.abort(PayloadSizeExceeded.uri, "WELCOME is longer than this client takes")
 
     def leave(self, message: wamp.Goodbye) -> None:
         """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
@@ -162,7 +170,7 @@ class WampSession(Session):
     def abort(self, uri: str, message: str) -> None:
         """End the session at once (WAMP #protocol-errors)."""
         self._leave(graceful=False)
-        self.send((wamp.ABORT, {"message": message}, uri))
+        self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 
     def end(self, reason: str, message: str) -> None:
@@ -172,9 +180,13 @@ class WampSession(Session):
         elif self._handlers is OPEN:
             self._leave(graceful=False)
             self._handlers = CLOSING
-            self.send((wamp.GOODBYE, {"message": message}, reason))
+            self._send_last(wamp.GOODBYE, message, reason)
             gateway = self.gateway
             gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._parted)
+
+    def _send_last(self, kind: int, message: str, uri: str) -> None:
+        if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
+            self.send((kind, {}, uri))
 
     def _leave(self, *, graceful: bool) -> None:
         attached = self._handlers is OPEN
@@ -209,7 +221,7 @@ class WampSession(Session):
         self._refuse(request_type, request, refusal.uri, refusal.message)
 
     def _refuse(self, request_type: int, request: int, uri: str, message: str) -> None:
-        args = self.serializer.write((message,))
+        args = self.serializer.write((message[:SENTENCE],))
         if not self.send((wamp.ERROR, request_type, request, {}, uri), args):
             self.send((wamp.ERROR, request_type, request, {}, uri))
 

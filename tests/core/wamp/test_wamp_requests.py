@@ -318,7 +318,7 @@ def test_a_call_must_not_take_the_id_of_one_that_runs():
 
 @pytest.mark.parametrize("requests", [(1, 2, 3), (713845233, 25349185, 1), (2**53, 1, 1)])
 def test_request_ids_need_not_be_consecutive(requests):
-    """Many clients draw them at random, as WAMP once had it; see `docs`."""
+    """Many clients draw them at random, as WAMP once had it, and routers accept it."""
     client = joined()
     for request in requests:
         assert client.send([16, request, {}, "com.topic"]) == []

@@ -1,0 +1,198 @@
+"""A broker of real processes on free loopback ports, in a folder of its own.
+
+Owns: starting, waiting until all is linked, logs, ending by process id. Never: clients.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from bench.measure import listening, owner
+
+ROOT = Path(__file__).parents[2]
+START = 30.0
+"""Seconds a broker has to start."""
+
+END = 15.0
+"""Seconds a process has to end."""
+
+BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
+"""What no log may say, whatever clients do."""
+
+
+def free_port():
+    """A TCP port nobody listens at."""
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def await_true(what, condition, patience=START):
+    """Look until it is so; nobody tells when processes and files change."""
+    end = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < end, f"after {patience} s still not: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def ask_health(run_dir, name):
+    """What the process says of itself, {} if it does not."""
+    try:
+        with closing(socket.socket(socket.AF_UNIX)) as sock:
+            sock.settimeout(2)
+            sock.connect(str(run_dir / f"{name}.health"))
+            with sock.makefile() as answer:
+                return json.loads(answer.read())
+    except (OSError, ValueError):
+        return {}
+
+
+class Places:
+    """Ports and folders of one broker, and the environment that tells it of them."""
+
+    def __init__(self, gateways, shards):
+        self.folder = Path(tempfile.mkdtemp(prefix="fox-"))  # short: UNIX sockets' paths are
+        self.run_dir = self.folder / "run"
+        self.websocket, self.rawsocket, self.mqtt = free_port(), free_port(), free_port()
+        self.gateways, self.shards = gateways, shards
+
+    @property
+    def ports(self):
+        return {"websocket": self.websocket, "rawsocket": self.rawsocket, "mqtt": self.mqtt}
+
+    @property
+    def names(self):
+        """All processes, in the order to start them in."""
+        shards = [f"shard-{number}" for number in range(self.shards)]
+        return [*shards, "coordinator", *(f"gateway-{number}" for number in range(self.gateways))]
+
+    def environment(self, **more):
+        listeners = {
+            f"FOX_GATEWAY_{kind.upper()}": f"127.0.0.1:{port}" for kind, port in self.ports.items()
+        }
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
+            **listeners,
+            "FOX_RUN_DIR": str(self.run_dir),
+            "FOX_DATA_DIR": str(self.folder / "data"),
+            **more,
+        }
+
+    def await_ready(self, unless=lambda: None):
+        """Until every process is linked and every gateway listens. unless: raises if it is futile."""
+
+        def ready():
+            unless()
+            well = all(ask_health(self.run_dir, name).get("status") == "ok" for name in self.names)
+            return well and all(listening(port) == self.gateways for port in self.ports.values())
+
+        await_true("the broker is ready", ready)
+
+    def gateway_of(self, pids, client, port):
+        """The number of the gateway, of these process ids in order, that a client is connected to."""
+        found = owner(pids, client, ("127.0.0.1", port))
+        return None if found is None else pids.index(found)
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Cluster(Places):
+    """Processes started directly, without supervisord. Nothing but `stop` ends them."""
+
+    def __init__(self, gateways=2, shards=2, **settings):
+        """settings: further environment variables."""
+        super().__init__(gateways, shards)
+        self.settings = {"FOX_GATEWAYS": str(gateways), "FOX_SHARDS": str(shards), **settings}
+        self.processes = {}
+        for name in self.names:
+            self.start(name)
+        try:
+            self.await_ready(unless=self._all_run)
+        except BaseException:
+            print(self.log())
+            self.stop()
+            raise
+
+    @property
+    def gateway_pids(self):
+        return [self.processes[f"gateway-{number}"].pid for number in range(self.gateways)]
+
+    def pids(self):
+        return [process.pid for process in self.processes.values()]
+
+    def start(self, name):
+        """Start one process, which may be one that has ended."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"],
+                cwd=ROOT,
+                env=self.environment(**self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self, name):
+        """SIGKILL."""
+        process = self.processes[name]
+        process.kill()
+        process.wait(END)
+
+    def health(self, name):
+        return ask_health(self.run_dir, name)
+
+    def gateway_at(self, client, kind):
+        """The number of the gateway that a client, (host, port), is connected to."""
+        return self.gateway_of(self.gateway_pids, client, self.ports[kind])
+
+    def sizes(self):
+        """How long each log is."""
+        return {path: path.stat().st_size for path in self.folder.glob("*.log")}
+
+    def log(self, since=()):
+        """What the logs say, since they had these sizes."""
+        since = dict(since)
+        parts = []
+        for path in sorted(self.folder.glob("*.log")):
+            text = path.read_bytes()[since.get(path, 0) :].decode(errors="replace")
+            parts.append(f"--- {path.name}\n{text[-6000:]}")
+        return "\n".join(parts)
+
+    def check(self, since):
+        """All processes run, and none has complained."""
+        self._all_run()
+        news = self.log(since)
+        found = [sign for sign in BAD_SIGNS if sign in news]
+        assert not found, f"{found} in the log:\n{news}"
+
+    def _all_run(self):
+        ended = {
+            name: process.returncode
+            for name, process in self.processes.items()
+            if process.poll() is not None
+        }
+        assert not ended, f"ended: {ended}"
+
+    def stop(self):
+        """End the processes and remove the folder. Returns the exit codes."""
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(END)
+        self.remove()
+        return {name: process.returncode for name, process in self.processes.items()}

@@ -1,0 +1,90 @@
+"""Real processes, real clients: the broker that most tests share, and how async tests run."""
+
+import asyncio
+import inspect
+from contextlib import AsyncExitStack
+
+import pytest
+from cluster import Cluster
+from mqtt_peers import MqttPeers
+from wamp_peers import WampPeers
+
+PATIENCE = 40.0
+"""Seconds for one async test."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run a test that is a coroutine; what of its fixtures has an `__aenter__` is entered."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def run():
+        async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
+            for value in arguments.values():
+                if hasattr(value, "__aenter__"):
+                    await stack.enter_async_context(value)
+            await pyfuncitem.obj(**arguments)
+
+    asyncio.run(run())
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show what the broker logged during a test that failed."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Cluster):
+                since = getattr(item, "log_sizes", {})
+                report.sections.append(("the broker's logs", value.log(since)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared_cluster():
+    cluster = Cluster(gateways=2, shards=2)
+    yield cluster
+    codes = cluster.stop()
+    assert set(codes.values()) == {0}, f"exit codes {codes}"
+
+
+@pytest.fixture
+def cluster(shared_cluster, request):
+    """The broker of all tests of this worker: 2 gateways, 2 shards."""
+    sizes = request.node.log_sizes = shared_cluster.sizes()
+    yield shared_cluster
+    shared_cluster.check(sizes)
+
+
+@pytest.fixture
+def own_cluster(request):
+    """Makes brokers for this test alone: `own_cluster(gateways=2, shards=4, FOX_…="…")`."""
+    made = []
+
+    def make(**arguments):
+        made.append(Cluster(**arguments))
+        request.node.funcargs["made_cluster"] = made[-1]
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        if cluster.folder.exists():
+            cluster.stop()
+
+
+@pytest.fixture
+def wamp(cluster):
+    """Joins autobahn-python sessions, which leave at the end."""
+    return WampPeers(cluster)
+
+
+@pytest.fixture
+def mqtt(cluster):
+    """Connects paho-mqtt clients, which disconnect at the end."""
+    peers = MqttPeers(cluster)
+    yield peers
+    peers.close()

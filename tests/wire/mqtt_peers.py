@@ -1,0 +1,153 @@
+"""MQTT clients: paho-mqtt, each with its thread.
+
+Owns: how they connect, what they have received. Never: what they say.
+"""
+
+import queue
+import socket
+import threading
+from contextlib import suppress
+
+from paho.mqtt.client import MQTTv31, MQTTv311
+from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.enums import CallbackAPIVersion
+
+PATIENCE = 20.0
+TRIES = 64
+
+__all__ = ["PATIENCE", "MQTTv31", "MQTTv311", "MqttPeer", "MqttPeers", "Refused"]
+
+
+class Refused(Exception):
+    """The broker refused the connection: its first argument is the return code."""
+
+
+class MqttPeer:
+    """A connected client. What arrives is in `messages`."""
+
+    def __init__(
+        self, address, client_id, *, transport="tcp", protocol=MQTTv311, clean=True, keepalive=60,
+        will=None, user=None,
+    ):  # fmt: skip
+        self.messages = queue.Queue()
+        self.lost = threading.Event()
+        self._connected = queue.Queue()
+        self._answers = {}
+        self._answered = threading.Condition()
+        client = self.client = PahoClient(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=clean,
+            protocol=protocol,
+            transport=transport,
+            reconnect_on_failure=False,
+        )
+        if transport == "websockets":
+            client.ws_set_options("/mqtt")
+        client.max_inflight_messages_set(1000)
+        if will is not None:
+            client.will_set(**will)
+        if user is not None:
+            client.username_pw_set(user)
+        client.on_connect = lambda _c, _u, flags, code, _p: self._connected.put((flags, code))
+        client.on_connect_fail = lambda *_: self._connected.put((None, "no connection"))
+        client.on_message = lambda _c, _u, message: self.messages.put(message)
+        client.on_subscribe = lambda _c, _u, mid, codes, _p: self._answer(mid, codes)
+        client.on_unsubscribe = lambda _c, _u, mid, _codes, _p: self._answer(mid, None)
+        client.on_disconnect = self._on_disconnect
+        client.connect(*address, keepalive=keepalive)
+        client.loop_start()
+        self.flags, code = self._connected.get(timeout=PATIENCE)
+        if code != 0:
+            self.close()
+            raise Refused(code)
+
+    def _on_disconnect(self, _client, _data, _flags, code, _properties):
+        self.lost.set()
+        self._connected.put((None, code))
+
+    def _answer(self, mid, codes):
+        with self._answered:
+            self._answers[mid] = codes
+            self._answered.notify_all()
+
+    def _await(self, mid):
+        with self._answered:
+            assert self._answered.wait_for(lambda: mid in self._answers, PATIENCE), "no answer"
+            return self._answers.pop(mid)
+
+    @property
+    def place(self):
+        """(host, port) of this end."""
+        return self.client.socket().getsockname()
+
+    def subscribe(self, *filters, qos=0):
+        """Subscribe to them in one packet and wait. A filter may be (filter, quality of service).
+
+        Returns the SUBACK's return codes.
+        """
+        pairs = [pair if isinstance(pair, tuple) else (pair, qos) for pair in filters]
+        _, mid = self.client.subscribe(pairs)
+        return [code.value for code in self._await(mid)]
+
+    def unsubscribe(self, *filters):
+        """Unsubscribe and wait for UNSUBACK."""
+        _, mid = self.client.unsubscribe(list(filters))
+        self._await(mid)
+
+    def publish(self, topic, payload=None, qos=0, retain=False):
+        """Publish and wait until it is sent, or acknowledged (PUBACK, PUBCOMP)."""
+        info = self.client.publish(topic, payload, qos, retain)
+        info.wait_for_publish(PATIENCE)
+        assert info.is_published()
+
+    def receive(self):
+        """The next message."""
+        return self.messages.get(timeout=PATIENCE)
+
+    def take(self, count):
+        """(topic, payload, qos, retain) of the next messages."""
+        got = [self.receive() for _ in range(count)]
+        return [(m.topic, bytes(m.payload), m.qos, bool(m.retain)) for m in got]
+
+    def until(self, topic):
+        """Payloads of all messages before the next one of this topic, which ends the waiting."""
+        payloads = []
+        while (message := self.receive()).topic != topic:
+            payloads.append((message.topic, bytes(message.payload), message.qos))
+        return payloads
+
+    def cut(self):
+        """Cut the connection without DISCONNECT."""
+        with suppress(OSError):
+            self.client.socket().shutdown(socket.SHUT_RDWR)
+        assert self.lost.wait(PATIENCE)
+
+    def close(self):
+        """DISCONNECT and let go."""
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class MqttPeers:
+    """All clients of one test."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self._peers = []
+
+    def connect(self, client_id="", *, gateway=None, transport="tcp", **options):
+        """Connect. gateway: the number of the one it shall be at. Raises Refused."""
+        kind = "websocket" if transport == "websockets" else "mqtt"
+        address = ("127.0.0.1", self.cluster.ports[kind])
+        for _ in range(TRIES):
+            peer = MqttPeer(address, client_id, transport=transport, **options)
+            if gateway is None or self.cluster.gateway_at(peer.place, kind) == gateway:
+                self._peers.append(peer)
+                return peer
+            peer.close()
+        raise AssertionError(f"no connection landed at gateway {gateway}")
+
+    def close(self):
+        for peer in self._peers:
+            peer.close()
