@@ -86,8 +86,8 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stopping.set)
         self._loop.set_exception_handler(self._failed)
-        for descriptor in self.wire.descriptors():
-            self._loop.add_reader(descriptor, self._read)
+        for descriptor in self.wire.descriptors:
+            self._loop.add_reader(descriptor, self._read, descriptor)
         self._loop.add_reader(self.wire.tap.fileno(), self.wire.tap.on_readable)
         with suppress(FileNotFoundError):
             self._health_path.unlink()
@@ -110,7 +110,7 @@ class Shell:
         if self._health is not None:
             self._health.close()
             self._health_path.unlink(missing_ok=True)
-        for descriptor in (*self.wire.descriptors(), self.wire.tap.fileno()):
+        for descriptor in (*self.wire.descriptors, self.wire.tap.fileno()):
             self._loop.remove_reader(descriptor)
         self.wire.close()
         self._lock.close()
@@ -128,9 +128,9 @@ class Shell:
 
     # The turn
 
-    def _read(self) -> None:
-        if not self._stopped and self.wire.read():
-            self._loop.call_soon(self._read)
+    def _read(self, descriptor: int) -> None:
+        self.wire.read(descriptor)
+        self.schedule_flush()
 
     def _on_batch(self, batch: Batch, size: int) -> None:
         self.node.receive(batch, size, self._loop.time(), time.time())
@@ -156,8 +156,9 @@ class Shell:
         self.after_flush()
         if self.node.notices:
             self._log_notices()
-        # Sending may swallow the sockets' signal that something has arrived.
-        self._read()
+        self.wire.read_on()
+        if self.wire.more:
+            self.schedule_flush()
         self._arm(now)
 
     def _log_notices(self) -> None:

@@ -72,7 +72,7 @@ class Audience(Struct, array_like=True, gc=False):
 class Publish(Struct, array_like=True, tag=1, gc=False):
     """A publication, from the publisher's gateway (or the coordinator) to the topic's shard.
 
-    session: the publisher (0: the router itself). request: its WAMP request id or MQTT packet id.
+    session: the publisher (0: the router itself). request: its number for the acknowledgement.
     order: counts what this session sent, over all shards; events of one publisher are delivered in
     this order. encoding, args, kwargs: see `payloads`. Answered, with ACKNOWLEDGE, by `Published`
     or `Refused`.
@@ -100,11 +100,14 @@ class Event(Struct, array_like=True, tag=2, gc=False):
 
 
 class Published(Struct, array_like=True, tag=3, gc=False):
-    """The publication is safe, and delivered to all gateways concerned: shard to gateway."""
+    """Publications are safe, and delivered to all gateways concerned: shard to gateway.
+
+    A run of one session's: requests[i] became publications[i], in the order of publishing.
+    """
 
     session: int
-    request: int
-    publication: int
+    requests: list[int]
+    publications: list[int]
 
 
 class Refused(Struct, array_like=True, tag=4, gc=False):
@@ -472,8 +475,8 @@ class Batch(Struct, array_like=True, gc=False):
     durable: int
     prompt: bool
     rfirst: int = 0
-    reliable: list[int] = []  # noqa: RUF012 - msgspec copies it
-    frames: list[Frame] = []  # noqa: RUF012
+    reliable: list[int] = []
+    frames: list[Frame] = []
 
 
 def qos(flags: int) -> int:

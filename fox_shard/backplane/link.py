@@ -139,7 +139,8 @@ class Link:
         self.prompt = False
         self._rseq = 0
         self._rflushed = 0
-        self._unacked: deque[tuple[int, Frame]] = deque()
+        # Those not known to be durable; the last has the number `_rseq`.
+        self._unacked: deque[Frame] = deque()
         self._in_flight: deque[tuple[int, int]] = deque()
         self.in_flight = 0
         self._out: list[bytes] = []
@@ -174,13 +175,18 @@ class Link:
         self.reliable.append(len(outbox))
         outbox.append(frame)
         self._rseq += 1
-        self._unacked.append((self._rseq, frame))
+        self._unacked.append(frame)
         return self.sent + len(outbox)
 
     @property
     def last(self) -> int:
         """Number of the last frame that was given to this end in this pair."""
         return self.sent + len(self.outbox)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be sent, and the peer has handled all that was, durably."""
+        return not (self.outbox or self._unacked or self.in_flight)
 
     @property
     def congested(self) -> bool:
@@ -277,7 +283,7 @@ class Link:
         if batch.passed > self.peer_passed:
             self.peer_passed = batch.passed
         unacked = self._unacked
-        while unacked and unacked[0][0] <= batch.durable:
+        for _ in range(len(unacked) - (self._rseq - batch.durable)):
             unacked.popleft()
 
     def _without_known(self, batch: Batch) -> list[Frame]:
@@ -373,7 +379,7 @@ class Link:
         """After OPENED: send the replayed state, what was not durable, `SyncEnd`, what waited."""
         if any(not isinstance(frame, KEPT) for frame in self.outbox):
             self._keep_what_waits()
-        again = [frame for rseq, frame in self._unacked if rseq <= self._rflushed]
+        again = list(self._unacked)[: len(self._unacked) - (self._rseq - self._rflushed)]
         first: list[Frame] = [*replay, *again, SyncEnd()]
         shift = len(first)
         marks = range(len(replay), len(replay) + len(again))

@@ -3,8 +3,9 @@
 Owns: which socket leads to which process. Never: what is sent (see `link`).
 
 A process that is connected to binds one ROUTER; one that connects has a DEALER for each such peer.
-No socket has a high-water mark: the links limit themselves. ZeroMQ says on a file descriptor that
-something happened, once, until it is asked; so after every read and write it is asked again.
+No socket has a high-water mark: the links limit themselves. ZeroMQ says once on a socket's file
+descriptor that something happened, and not again until it is asked; a send may swallow it. So what
+was read or sent on is asked again, until it has nothing.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 import zmq
-from msgspec import DecodeError, ValidationError
+from msgspec import DecodeError
 
 from fox_shard.backplane.frames import Batch, Hello, decode
 from fox_shard.backplane.tap import RECEIVED, SENT, Tap
@@ -56,6 +57,10 @@ class Wire:
         self._dealers = {peer: self._dealer(peer) for peer in connects}
         self._routes: dict[str, bytes] = {}
         self._router = self._bind(name) if listens else None
+        sockets = [*self._dealers.values(), *([self._router] if self._router else [])]
+        self._sockets = {int(socket.fileno()): socket for socket in sockets}
+        # Sockets that may have something to be read although their descriptors do not say so.
+        self._unasked: dict[Socket, None] = {}
 
     def _dealer(self, peer: str) -> Socket:
         dealer = self._socket(zmq.DEALER)
@@ -84,35 +89,42 @@ class Wire:
     def _endpoint(self, peer: str) -> str:
         return f"ipc://{self._run_dir / peer}.sock"
 
-    def descriptors(self) -> list[int]:
-        """What the event loop watches for reading; it then calls `read`."""
-        sockets = [*self._dealers.values(), *([self._router] if self._router else [])]
-        return [socket.fileno() for socket in sockets]
+    @property
+    def descriptors(self) -> Iterable[int]:
+        """What the event loop watches for reading; it then calls `read` with it."""
+        return self._sockets.keys()
 
-    def read(self) -> bool:
-        """Hand over what has arrived. Returns whether there may be more: call again soon."""
-        more = False
-        for dealer in self._dealers.values():
-            more |= self._read(dealer, routed=False)
-        if self._router is not None:
-            more |= self._read(self._router, routed=True)
-        return more
+    def read(self, descriptor: int) -> None:
+        """Hand over what has arrived there. See `more`."""
+        self._read(self._sockets[descriptor])
 
-    def _read(self, socket: Socket, *, routed: bool) -> bool:
+    def read_on(self) -> None:
+        """Hand over what has arrived where something was sent, or was left by `read`."""
+        unasked, self._unasked = self._unasked, {}
+        for socket in unasked:
+            if socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+                self._read(socket)
+
+    @property
+    def more(self) -> bool:
+        """Is `read_on` to be called soon, since the descriptors may not say that it is?"""
+        return bool(self._unasked)
+
+    def _read(self, socket: Socket) -> None:
+        routed = socket is self._router
         for _ in range(BATCHES_A_TURN):
-            if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                return False
-            if routed:
-                identity, data = socket.recv_multipart(zmq.NOBLOCK)
-                self._take(data, identity)
-            else:
-                self._take(socket.recv(zmq.NOBLOCK), None)
-        return True
+            try:
+                identity = socket.recv(zmq.NOBLOCK) if routed else None
+                data = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(data, identity)
+        self._unasked[socket] = None
 
     def _take(self, data: bytes, identity: bytes | None) -> None:
         try:
             batch = decode(data)
-        except (DecodeError, ValidationError) as error:
+        except DecodeError as error:
             self._on_garbage(str(error))
             return
         if identity is not None and (
@@ -127,13 +139,16 @@ class Wire:
         """Send one batch, or say that the peer is lost."""
         if self.tap.active:
             self.tap.publish(SENT, peer, data)
-        dealer = self._dealers.get(peer)
         try:
+            dealer = self._dealers.get(peer)
             if dealer is not None:
+                self._unasked[dealer] = None
                 dealer.send(data, zmq.NOBLOCK)
             elif self._router is not None and peer in self._routes:
-                self._router.send_multipart((self._routes[peer], data), zmq.NOBLOCK)
-        except (zmq.Again, zmq.ZMQError) as error:
+                self._unasked[self._router] = None
+                self._router.send(self._routes[peer], zmq.NOBLOCK | zmq.SNDMORE)
+                self._router.send(data, zmq.NOBLOCK)
+        except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise
             self._routes.pop(peer, None)
@@ -141,7 +156,7 @@ class Wire:
 
     def close(self) -> None:
         """Send nothing more; what is on the way is left to it."""
-        for socket in (*self._dealers.values(), *([self._router] if self._router else [])):
+        for socket in self._sockets.values():
             socket.close(linger=500)
         self.tap.close()
         self._context.term()

@@ -55,6 +55,11 @@ class Calls:
         self._registering: dict[tuple[int, int], Register] = {}
         self._canceled: dict[tuple[int, int], str] = {}
 
+    @property
+    def idle(self) -> bool:
+        """No registration waits to be confirmed, no cancel for where its call has gone."""
+        return not (self._registering or self._canceled)
+
     # Callers
 
     def call(

@@ -101,6 +101,8 @@ class Gateway:
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.notices: list[Notice] = []
+        # Are all shards there? Else no new client is let in: it would see half a key space.
+        self.linked = False
         # Shards for which there is no credit, and who waits for it.
         self._congested: set[int] = set()
         self._paused: dict[int, dict[Connection, None]] = {}
@@ -370,15 +372,15 @@ class Gateway:
                 ):
                     continue
                 fanouts[publish.realm].deliver(frame, shard)
+            elif type(frame) is Published:
+                session = self.sessions.get(frame.session)
+                if session is not None:
+                    session.published(frame.requests, frame.publications)
             else:
                 self._dispatch(frame, shard)
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
-            case Published():
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.published(frame.request, frame.publication)
             case Result():
                 self.calls.result(frame)
             case Invocation():
@@ -450,6 +452,7 @@ class Gateway:
         frames.extend(self.calls.replay(shard))
         frames.extend(Will(will) for of, will in self._wills.values() if of == shard)
         link.resume(frames)
+        self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
             self.order.renumber(session, shard)
@@ -457,6 +460,7 @@ class Gateway:
 
     def _broken(self, shard: int) -> None:
         link = self.coordinator if shard == COORDINATOR else self.links[shard]
+        self.linked = all(other.open for other in self.links)
         self.notices.append(("lost", {"peer": link.peer}))
         self.calls.lost(shard)
 
@@ -467,11 +471,6 @@ class Gateway:
         if link.open:
             link.break_off(now)
             self._broken(shard)
-
-    @property
-    def linked(self) -> bool:
-        """Are all shards there? Else no new client is let in: it would see half a key space."""
-        return all(link.open for link in self.links)
 
     # Time and out
 

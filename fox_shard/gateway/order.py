@@ -74,6 +74,11 @@ class Order:
         """Is anything held back? Then what comes of its sender must wait as well."""
         return bool(self._held)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is held back, and no shard is asked anything."""
+        return not (self._held or self._asked or self._wanted)
+
     def hold(self, frame: Held, shard: int, sender: int, order: int, fence: Fence | None) -> bool:
         """Hold the frame back if it must wait; returns whether it was."""
         held = self._held.get(sender)

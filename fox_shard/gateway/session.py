@@ -83,8 +83,8 @@ class Session(ABC):
         """An event at quality of service ≥ 1 for this session alone. grant: the granted one."""
 
     @abstractmethod
-    def published(self, request: int, publication: int) -> None:
-        """The acknowledged publish is safe."""
+    def published(self, requests: list[int], publications: list[int]) -> None:
+        """Acknowledged publishes are safe: requests[i] became publications[i]."""
 
     @abstractmethod
     def refused(self, refused: Refused) -> None:

@@ -78,7 +78,14 @@ class Broker:
         if flags & RETAIN:
             self._retain(topics, event)
         if flags & ACKNOWLEDGE:
-            replies.append(Published(publish.session, publish.request, event.publication))
+            last = replies[-1] if replies else None
+            if type(last) is Published and last.session == publish.session:
+                last.requests.append(publish.request)
+                last.publications.append(event.publication)
+            else:
+                replies.append(
+                    Published(publish.session, [publish.request], [event.publication])
+                )
 
     def _match(self, topics: Topics, topic: str) -> tuple[list[Frame], ...]:
         matched = tuple(peer.link.outbox for peer in topics.subscribers.match(topic))

@@ -80,6 +80,11 @@ class Dealer:
             procedures = self.realms[realm] = Procedures()
         return procedures
 
+    @property
+    def idle(self) -> bool:
+        """No call is out, and none waits."""
+        return not (self._invocations or self._callers or self.queued)
+
     # The way in
 
     def call(self, peer: Peer, call: Call, now: float) -> None:

@@ -47,6 +47,11 @@ class Passing:
         self._awaited: deque[tuple[int, Entry, Passing]] = deque()
         self._asked: list[tuple[Link, Ask]] = []
 
+    @property
+    def idle(self) -> bool:
+        """Everything has passed, and nobody has asked."""
+        return not (self._entries or self._awaited or self._asked)
+
     def close(
         self, last: int, durable: int, replies: list[Frame], touched: "list[tuple[Passing, int]]"
     ) -> None:

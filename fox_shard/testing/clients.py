@@ -4,20 +4,32 @@ Owns: just enough of MQTT and WAMP to talk to a gateway as a real client does, i
 Never: decisions of their own; a test says what they do.
 """
 
-import json
+from collections.abc import Callable
 from typing import Any, final
+
+from msgspec import json
 
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.stream import Splitter
-from fox_shard.testing.world import Wire, World
+from fox_shard.testing.wires import Wire
+from fox_shard.testing.world import World
 
 
 @final
 class MqttClient:
     """MQTT 3.1.1 over TCP; acknowledges everything at once."""
 
-    def __init__(self, world: World, gateway: int, client_id: str = "", **connect: Any) -> None:  # noqa: ANN401 - fields of Connect
+    def __init__(
+        self,
+        world: World,
+        gateway: int,
+        client_id: str = "",
+        on_packet: Callable[[mqtt.Packet], None] | None = None,
+        **connect: Any,  # noqa: ANN401 - fields of Connect
+    ) -> None:
+        """on_packet: is shown each packet that comes, before it is answered."""
+        self._on_packet = on_packet
         self._splitter = Splitter()
         self._wire: Wire = world.connect(gateway, "mqtt", self._received, self._closed)
         self._packet_id = 0
@@ -49,8 +61,14 @@ class MqttClient:
         self.send(mqtt.Publish(topic, payload, qos, packet_id, retain))
         return packet_id
 
+    def unsubscribe(self, *filters: str) -> int:
+        """Returns the packet id."""
+        packet_id = self._next_id()
+        self.send(mqtt.Unsubscribe(packet_id, filters))
+        return packet_id
+
     def disconnect(self) -> None:
-        """Say goodbye and hang up."""
+        """Say goodbye; the gateway hangs up."""
         self.send(mqtt.Disconnect())
 
     def drop(self) -> None:
@@ -67,7 +85,10 @@ class MqttClient:
 
     def _received(self, data: bytes) -> None:
         for header, body in self._splitter.feed(data):
-            self._take(decode(header, body, mqtt.LEVEL_311))
+            packet = decode(header, body, mqtt.LEVEL_311)
+            if self._on_packet is not None:
+                self._on_packet(packet)
+            self._take(packet)
 
     def _take(self, packet: mqtt.Packet) -> None:
         match packet:
@@ -100,7 +121,15 @@ class MqttClient:
 class WampClient:
     """WAMP in JSON over RawSocket. `inbox` holds every message that came, as lists."""
 
-    def __init__(self, world: World, gateway: int, realm: str = "realm1") -> None:
+    def __init__(
+        self,
+        world: World,
+        gateway: int,
+        realm: str = "realm1",
+        on_message: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        """on_message: is shown each message that comes."""
+        self._on_message = on_message
         self._buffer = b""
         self._greeted = False
         self._request = 0
@@ -119,7 +148,7 @@ class WampClient:
 
     def send(self, message: list[Any]) -> None:
         """Any message."""
-        data = json.dumps(message).encode()
+        data = json.encode(message)
         self._wire.send(len(data).to_bytes(4, "big") + data)
 
     def request(self, code: int, *rest: Any) -> int:  # noqa: ANN401 - the fields of a message
@@ -143,6 +172,10 @@ class WampClient:
     def call(self, procedure: str, *args: Any, **options: Any) -> int:  # noqa: ANN401
         """Returns the request id."""
         return self.request(48, options, procedure, list(args))
+
+    def leave(self) -> None:
+        """Say goodbye; the gateway hangs up."""
+        self.send([6, {}, "wamp.close.close_realm"])
 
     def drop(self) -> None:
         """Hang up without a goodbye."""
@@ -174,8 +207,10 @@ class WampClient:
             end = 4 + int.from_bytes(self._buffer[1:4], "big")
             if len(self._buffer) < end:
                 return
-            message = json.loads(self._buffer[4:end])
+            message = json.decode(self._buffer[4:end])
             self._buffer = self._buffer[end:]
             if message[0] == 2:
                 self.session = message[1]
             self.inbox.append(message)
+            if self._on_message is not None:
+                self._on_message(message)

@@ -9,123 +9,34 @@ anything. A process may be killed and started again; what was on the way to it o
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from heapq import heappop, heappush
 from random import Random
 from typing import final
 
-from fox_shard.backplane.frames import Batch, Hello, decode
+from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
 from fox_shard.backplane.link import Terms
 from fox_shard.backplane.node import Node
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import Mqtt
 from fox_shard.coordinator.hub import Hub
-from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.transports import makers
 from fox_shard.shard.core import Shard
+from fox_shard.testing.wires import Pipe, Wire
 
 logging.getLogger("websockets").setLevel(logging.WARNING)
 
 WALL = 1_800_000_000.0
 """Seconds since 1970 at which virtual time begins."""
 
-TRACE_LIMIT = 4000
-"""Lines of the trace that are kept, the latest."""
+TRACE_LIMIT = 20_000
+"""Entries of the trace that are kept, the latest."""
 
+REPORT_LINES = 120
+"""Lines of the trace that a failure shows, the latest."""
 
-@final
-class Pipe:
-    """One direction between two ends: first in, first out, each item after a delay."""
-
-    __slots__ = ("_deliver", "_items", "_last", "_world", "cut")
-
-    def __init__(self, world: "World", deliver: Callable[[bytes], None]) -> None:
-        self._world = world
-        self._deliver = deliver
-        self._items: deque[bytes] = deque()
-        self._last = 0.0
-        self.cut = False
-
-    def send(self, data: bytes) -> None:
-        """Deliver later, behind what was sent before."""
-        self._last = max(self._last, self._world.now + self._world.delay())
-        self._items.append(data)
-        self._world.at(self._last, self._arrive)
-
-    def _arrive(self) -> None:
-        data = self._items.popleft()
-        if not self.cut:
-            self._deliver(data)
-
-
-@final
-class Wire:
-    """A client's connection, both directions. `received(data)` and `closed()` belong to the client."""
-
-    def __init__(
-        self,
-        world: "World",
-        gateway: Gateway,
-        kind: str,
-        received: Callable[[bytes], None],
-        closed: Callable[[], None],
-    ) -> None:
-        self._world = world
-        self._gateway = gateway
-        self._closed = closed
-        self.open = True
-        self.connection = Connection(gateway.dirty, f"client:{kind}")
-        gateway.now = world.now
-        self.connection.receiver = makers(gateway)[kind](self.connection)
-        self.connection.transport = self
-        self._up = Pipe(world, self._arrived)
-        self._down = Pipe(world, received)
-        self._waiting: list[bytes] = []
-
-    def send(self, data: bytes) -> None:
-        """From the client."""
-        if self.open:
-            self._up.send(data)
-
-    def _arrived(self, data: bytes) -> None:
-        if self.connection.paused:
-            self._waiting.append(data)
-        elif self.open:
-            self._gateway.now = self._world.now
-            self.connection.receiver.receive(data, self._world.now)
-            self._world.turn(self._gateway.name)
-
-    def to_client(self, data: bytes) -> None:
-        """From the gateway."""
-        self._down.send(data)
-
-    def resume(self) -> None:
-        """The gateway reads again."""
-        while self._waiting and not self.connection.paused:
-            self._arrived(self._waiting.pop(0))
-
-    def close(self) -> None:
-        """By the client, without a goodbye."""
-        if self.open:
-            self.open = False
-            self._gateway.now = self._world.now
-            self.connection.receiver.lost(self._world.now)
-            self._world.turn(self._gateway.name)
-
-    def closed_by_gateway(self) -> None:
-        """What was written before still arrives."""
-        if self.open:
-            self.open = False
-            self._world.at(self._world.now + 0.01, self._closed)
-            self.connection.receiver.lost(self._world.now)
-
-    def died(self) -> None:
-        """The gateway was killed."""
-        if self.open:
-            self.open = False
-            self._down.cut = True
-            self._closed()
+Entry = tuple[float, str, str | Batch]
+"""When, what happened to whom; or which process got that batch."""
 
 
 @final
@@ -140,18 +51,19 @@ class World:
         shards: int = 2,
         max_delay: float = 0.02,
         queue_limit: int = 100,
+        credit: int = 8 << 20,
         realms: tuple[str, ...] = ("realm1", "realm2"),
     ) -> None:
-        """max_delay: seconds a batch or a client's bytes may be on the way."""
+        """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`."""
         self.seed = seed
         self.rng = Random(seed)
         self.now = 100.0
-        self.trace: deque[str] = deque(maxlen=TRACE_LIMIT)
-        self._max_delay = max_delay
+        self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
+        self.max_delay = max_delay
         self._queue_limit = queue_limit
-        self._realms = list(realms)
-        self._gateways = gateways
-        self._terms = Terms(shards=shards)
+        self.realms = list(realms)
+        self.gateways = gateways
+        self.terms = Terms(shards=shards, credit=credit)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self.nodes: dict[str, Node] = {}
@@ -174,28 +86,46 @@ class World:
 
     def delay(self) -> float:
         """How long something is on the way: mostly short, sometimes long."""
-        return self.rng.random() ** 3 * self._max_delay
+        return self.rng.random() ** 3 * self.max_delay
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
         until = self.now + seconds
         while self._events and self._events[0][0] <= until:
-            self.now, _, action = heappop(self._events)
-            action()
+            self._step()
         self.now = until
 
     def run_until(self, holds: Callable[[], bool], limit: float = 30.0) -> None:
-        """Let time pass until it holds. Raises AssertionError with the trace after `limit` seconds."""
+        """Let time pass until it holds. Raises AssertionError with the trace after `limit`."""
         until = self.now + limit
         while not holds():
             if not self._events or self._events[0][0] > until:
                 raise AssertionError(self.report("it did not come about"))
-            self.now, _, action = heappop(self._events)
-            action()
+            self._step()
 
-    def report(self, what: str) -> str:
-        """A failure, with everything that is needed to see it again."""
-        return "\n".join([f"seed {self.seed}, at {self.now:.4f}: {what}", *self.trace])
+    def _step(self) -> None:
+        self.now, _, action = heappop(self._events)
+        try:
+            action()
+        except Exception as error:
+            raise AssertionError(self.report(f"{type(error).__name__}: {error}")) from error
+
+    # What happened
+
+    def note(self, text: str) -> None:
+        """A line for the trace."""
+        self.trace.append((self.now, text, ""))
+
+    def report(self, what: str, about: Collection[str] = (), lines: int = REPORT_LINES) -> str:
+        """A failure, with everything that is needed to see it again.
+
+        about: shows only the lines of the trace that contain one of these, if there are any such.
+        """
+        shown = [line for entry in self.trace for line in _lines(entry)]
+        shown = [line for line in shown if any(text in line for text in about)] or shown
+        trimmed = [f"… {len(shown) - lines} lines"] if len(shown) > lines else []
+        head = f"seed {self.seed}, at {self.now:.4f}: {what}"
+        return "\n".join([head, *trimmed, *shown[-lines:]])
 
     # Processes
 
@@ -207,10 +137,10 @@ class World:
         if kind == "gateway":
             self.nodes[name] = Gateway(
                 int(number),
-                realms=self._realms,
+                realms=self.realms,
                 settings=GatewaySettings(),
                 mqtt=Mqtt(),
-                terms=self._terms,
+                terms=self.terms,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
@@ -219,23 +149,21 @@ class World:
         elif kind == "shard":
             self.nodes[name] = Shard(
                 int(number),
-                gateways=self._gateways,
-                terms=self._terms,
+                gateways=self.gateways,
+                terms=self.terms,
                 queue_limit=self._queue_limit,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
             )
         else:
-            self.nodes[name] = Hub(
-                terms=self._terms, incarnation=incarnation, rng=rng, now=self.now
-            )
-        self.trace.append(f"{self.now:.4f} {name} starts")
+            self.nodes[name] = Hub(terms=self.terms, incarnation=incarnation, rng=rng, now=self.now)
+        self.note(f"{name} starts")
         self._arm(name)
 
     def kill(self, name: str) -> None:
         """As SIGKILL does: it and what is on the way to it and from it is gone."""
-        self.trace.append(f"{self.now:.4f} {name} is killed")
+        self.note(f"{name} is killed")
         del self.nodes[name]
         self.cut(name)
         for wire in self._wires.pop(name, []):
@@ -249,6 +177,26 @@ class World:
         for other, node in self.nodes.items():
             if other != name and name in self._peers(other):
                 self.at(self.now + self.delay(), lambda node=node: self._lost(node, name))  # type: ignore[misc]
+
+    def sever(self, one: str, other: str, *, told: bool) -> None:
+        """Break the connection of two processes: what is on the way between them is lost.
+
+        told: both hear of it at once, as when sending fails; else they find the hole themselves.
+        """
+        self.note(f"{one} and {other} are severed")
+        for source, target in ((one, other), (other, one)):
+            pipe = self._pipes.pop((source, target), None)
+            if pipe is not None:
+                pipe.cut = True
+            if told and source in self.nodes and target in self._peers(source):
+                self._lost(self.nodes[source], target)
+
+    def lose(self, source: str, target: str, batches: int) -> None:
+        """The next batches from one to the other vanish."""
+        self.note(f"{batches} batches {source}>{target} are lost")
+        pipe = self._pipes.get((source, target))
+        if pipe is not None:
+            pipe.losing += batches
 
     def _peers(self, name: str) -> set[str]:
         links = self.nodes[name].health()["links"]
@@ -308,14 +256,9 @@ class World:
         if node is None:
             return
         batch = decode(data)
-        self._trace(name, batch)
+        self.trace.append((self.now, name, batch))
         node.receive(batch, len(data), self.now, WALL + self.now)
         self.turn(name)
-
-    def _trace(self, name: str, batch: Batch) -> None:
-        for number, frame in enumerate(batch.frames, batch.first):
-            if type(frame) is not Hello:
-                self.trace.append(f"{self.now:.4f} {batch.source}>{name} {number} {frame!r}")
 
     def _arm(self, name: str) -> None:
         due = max(self.nodes[name].next_tick(), self.now + 0.001)
@@ -358,3 +301,14 @@ class World:
             elif not connection.paused:
                 wire.resume()
         dirty.clear()
+
+
+def _lines(entry: Entry) -> list[str]:
+    now, who, batch = entry
+    if isinstance(batch, str):
+        return [f"{now:.4f} {who}"]
+    return [
+        f"{now:.4f} {batch.source}>{who} {number} {frame!r}"
+        for number, frame in enumerate(batch.frames, batch.first)
+        if not isinstance(frame, Hello | SyncEnd | Report)
+    ]

@@ -3,10 +3,10 @@
 Owns: how they connect, what they have received. Never: what they say.
 """
 
+import os
 import queue
 import socket
 import threading
-from contextlib import suppress
 
 from paho.mqtt.client import MQTTv31, MQTTv311
 from paho.mqtt.client import Client as PahoClient
@@ -27,7 +27,7 @@ class MqttPeer:
 
     def __init__(
         self, address, client_id, *, transport="tcp", protocol=MQTTv311, clean=True, keepalive=60,
-        will=None, user=None,
+        will=None, user=None, manual_ack=False,
     ):  # fmt: skip
         self.messages = queue.Queue()
         self.lost = threading.Event()
@@ -41,6 +41,7 @@ class MqttPeer:
             protocol=protocol,
             transport=transport,
             reconnect_on_failure=False,
+            manual_ack=manual_ack,
         )
         if transport == "websockets":
             client.ws_set_options("/mqtt")
@@ -79,7 +80,12 @@ class MqttPeer:
     @property
     def place(self):
         """(host, port) of this end."""
-        return self.client.socket().getsockname()
+        with self._socket() as sock:
+            return sock.getsockname()
+
+    def _socket(self):
+        """The socket itself: paho's WebSocket does not have all its methods."""
+        return socket.socket(fileno=os.dup(self.client.socket().fileno()))
 
     def subscribe(self, *filters, qos=0):
         """Subscribe to them in one packet and wait. A filter may be (filter, quality of service).
@@ -119,8 +125,8 @@ class MqttPeer:
 
     def cut(self):
         """Cut the connection without DISCONNECT."""
-        with suppress(OSError):
-            self.client.socket().shutdown(socket.SHUT_RDWR)
+        with self._socket() as sock:
+            sock.shutdown(socket.SHUT_RDWR)
         assert self.lost.wait(PATIENCE)
 
     def close(self):
@@ -142,7 +148,8 @@ class MqttPeers:
         address = ("127.0.0.1", self.cluster.ports[kind])
         for _ in range(TRIES):
             peer = MqttPeer(address, client_id, transport=transport, **options)
-            if gateway is None or self.cluster.gateway_at(peer.place, kind) == gateway:
+            peer.gateway = self.cluster.gateway_at(peer.place, kind)
+            if gateway in (None, peer.gateway):
                 self._peers.append(peer)
                 return peer
             peer.close()

@@ -85,11 +85,14 @@ class MqttFlavour:
 
     def _encode(self, publish: Publish, header: int, between: int) -> tuple[bytes, bytes]:
         """Encode what comes before and behind the packet identifier (between: its length)."""
-        topic, payload = self._encode_topic(publish.topic), _payload_of(publish)
+        topic = self._topics.get(publish.topic) or self._encode_topic(publish.topic)
+        payload = publish.args if publish.encoding == payloads.RAW else _payload_of(publish)
         if payload is None or len(topic) + between + len(payload) > MAX_REMAINING_LENGTH:
             return b"", b""
-        length = encode_length(len(topic) + between + len(payload))
-        return b"%c%b%b" % (header, length, topic), payload
+        length = len(topic) + between + len(payload)
+        if length < 0x80:
+            return b"%c%c%b" % (header, length, topic), payload
+        return b"%c%b%b" % (header, encode_length(length), topic), payload
 
     def _encode_topic(self, topic: str) -> bytes:
         encoded = self._topics.get(topic)

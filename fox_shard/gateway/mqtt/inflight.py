@@ -87,6 +87,20 @@ class Inbound:
             released.append(waiting.popleft())
         return b"".join(released)
 
+    def settle_all(self, numbers: list[int]) -> bytes:
+        """As `settle` for each. Mostly they are the oldest ones, all of them and in order."""
+        count = len(numbers)
+        if (
+            numbers[0] == self._first
+            and numbers[-1] - numbers[0] == count - 1
+            and count <= len(self._acknowledgements)
+            and not self._settled
+        ):
+            self._first += count
+            waiting = self._acknowledgements
+            return b"".join([waiting.popleft() for _ in range(count)])
+        return b"".join([self.settle(number) for number in numbers])
+
     def answer(self, acknowledgement: bytes) -> bytes:
         """Return what may go now: this acknowledgement, unless it must wait for earlier ones."""
         return self.settle(self.expect(acknowledgement))
@@ -129,12 +143,12 @@ class Outbound:
         header: the first byte of its PUBLISH. counted: a retained key's bytes are not, where it is
         replayed; how many there are was the client's own wish.
         """
-        if self._waiting or len(self._inflight) >= self._window:
+        if not self._waiting and len(self._inflight) < self._window:
+            self._transmit(event, header)
+        else:
             size = _size_of(event) if counted else 0
             self._waiting.append((event, header, size))
             self._queued += size
-        else:
-            self._transmit(event, header)
         return self._queued
 
     def _transmit(self, event: Event, header: int) -> None:
@@ -149,7 +163,7 @@ class Outbound:
         self._last_id = packet_id
         # Its quality of service says what comes next.
         inflight[packet_id] = header >> 1 & 3
-        packet = head + packet_id.to_bytes(2, "big") + payload
+        packet = b"%b%c%c%b" % (head, packet_id >> 8, packet_id & 0xFF, payload)
         framing = self._flavour.framing
         self._connection.write(packet if framing is None else framing(packet))
 

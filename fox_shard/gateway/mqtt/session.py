@@ -220,6 +220,11 @@ class MqttSession(Session):
                         publish(self, route, flags, 0, RAW, data[mark:end])
                 else:
                     self._publish(header & 7, topic, data[mark : mark + 2], data[mark + 2 : end])
+            elif header == _PUBACK and end - body == 2 and self._outbound is not None:
+                packet = data[body] << 8 | data[body + 1]
+                if not packet:
+                    raise ProtocolViolation("a PUBACK of packet identifier 0", MALFORMED)
+                self._outbound.confirm(packet, AWAITING_PUBACK)
             elif end - body == 2 and header in _ACKNOWLEDGEMENTS:
                 self._acknowledged(header, data[body:end])
             else:
@@ -292,10 +297,10 @@ class MqttSession(Session):
         if acknowledgements:
             self._write(acknowledgements)
 
-    def published(self, request: int, publication: int) -> None:
-        """The publish with that number is safe: acknowledge it, and what waited for it."""
+    def published(self, requests: list[int], publications: list[int]) -> None:
+        """The publishes with those numbers are safe: acknowledge them, and what waited for them."""
         if self._inbound is not None:
-            self._answer(self._inbound.settle(request))
+            self._answer(self._inbound.settle_all(requests))
 
     def refused(self, refused: Refused) -> None:
         """A publish failed: MQTT 3.1.1 has no way to say so. See `FATAL`."""
@@ -303,7 +308,7 @@ class MqttSession(Session):
             self._finish(graceful=False)
         else:
             self._gateway.dropped += 1
-            self.published(refused.request, 0)
+            self.published([refused.request], [0])
 
     # What the client subscribes to.
 

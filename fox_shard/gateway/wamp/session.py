@@ -228,9 +228,10 @@ class WampSession(Session):
     def deliver(self, event: Event, grant: int) -> None:
         """Does not happen: WAMP subscriptions are granted quality of service 0."""
 
-    def published(self, request: int, publication: int) -> None:
-        """[PUBLISHED, PUBLISH.Request|id, Publication|id]"""
-        self.send((wamp.PUBLISHED, request, publication))
+    def published(self, requests: list[int], publications: list[int]) -> None:
+        """[PUBLISHED, PUBLISH.Request|id, Publication|id], one for each."""
+        for request, publication in zip(requests, publications, strict=True):
+            self.send((wamp.PUBLISHED, request, publication))
 
     def refused(self, refused: Refused) -> None:
         """[ERROR, …] of PUBLISH, REGISTER or UNREGISTER."""

@@ -116,7 +116,7 @@ class Client:
     def confirm(self, *requests):
         """The publishes of these numbers are safe."""
         for request in requests:
-            self.session.published(request, 1000 + request)
+            self.session.published([request], [1000 + request])
         return self.received()
 
     def refuse(self, request, uri):

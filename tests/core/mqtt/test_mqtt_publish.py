@@ -305,5 +305,5 @@ def test_answers_are_framed_for_the_transport():
     client.send(mqtt.Connect(client_id="c"))
     assert client.calls == [("attach", "realm1", "mqtt.3.1.1", "websocket", "c")]
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Pingreq())
-    client.session.published(1, 1)
+    client.session.published([1], [1])
     assert client.connection.out == [b"<\x20\x02\0\0>", b"<\xd0\0>", b"<\x40\x02\0\1>"]

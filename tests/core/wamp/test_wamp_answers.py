@@ -123,8 +123,8 @@ def test_events_are_for_subscriptions():
 def test_published():
     """WAMP #published."""
     client = joined()
-    client.session.published(5, BIG)
-    assert client.received() == [[17, 5, BIG]]
+    client.session.published([5, 7], [BIG, BIG - 1])
+    assert client.received() == [[17, 5, BIG], [17, 7, BIG - 1]]
 
 
 @pytest.mark.parametrize(("kind", "request_type"), [(1, 16), (5, 32), (10, 64), (12, 66)])

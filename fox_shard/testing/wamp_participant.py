@@ -1,0 +1,309 @@
+"""A WAMP client with a ledger: publisher, subscriber, caller, and a callee that follows plans.
+
+Owns: what it says in which message, and its record. Never: what is right (see `checks`).
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final, final
+
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.participant import Participant
+from fox_shard.testing.records import Called, Invoked, Offer, Plan, Sent, Window
+from fox_shard.testing.world import World
+from fox_shard.topics.pattern import Pattern
+
+SUBSCRIBE, UNSUBSCRIBE, REGISTER, UNREGISTER = 32, 34, 64, 66
+
+PROMPT: Final = Plan()
+
+
+@final
+class Wamp(Participant):
+    """A WAMP client; as a callee it does what the plan says that came with the call."""
+
+    def __init__(self, world: World, gateway: int, name: str, realm: str = "realm1") -> None:
+        super().__init__(world, gateway, name)
+        self.calls: list[Called] = []
+        self.offers: list[Offer] = []
+        self.invoked: list[Invoked] = []
+        self._requests: dict[int, Any] = {}
+        self._by_id: dict[int, Window] = {}
+        self._offer_by_id: dict[int, Offer] = {}
+        self._invocations: dict[int, Invoked] = {}
+        self.client = WampClient(world, gateway, realm, self._message)
+
+    @property
+    def ready(self) -> bool:
+        """See `Participant`."""
+        return bool(self.client.session)
+
+    @property
+    def closed(self) -> bool:
+        """See `Participant`."""
+        return self.client.closed
+
+    @property
+    def session(self) -> int:
+        """Its id."""
+        return self.client.session
+
+    # Publish and subscribe
+
+    def publish(
+        self,
+        topic: str,
+        *,
+        safe: bool = False,
+        retain: bool = False,
+        empty: bool = False,
+        exclude_me: bool = True,
+    ) -> Sent:
+        """Publish the next number, or nothing. safe: acknowledged."""
+        sent = self._publication(
+            topic, 0, safe=safe, retain=retain, empty=empty, exclude_me=exclude_me
+        )
+        args = [] if empty else [self.name, sent.number]
+        options = {"acknowledge": safe, "retain": retain, "exclude_me": exclude_me}
+        options = {key: value for key, value in options.items() if value is (key != "exclude_me")}
+        request = self.client.publish(topic, *args, **options)
+        if safe:
+            self._requests[request] = sent
+        return sent
+
+    def subscribe(self, topic: str, match: str = "exact", *, replay: bool = False) -> Window:
+        """replay: the retained keys first."""
+        pattern = Pattern.wamp(topic, match)
+        window = Window(self.name, pattern, self.world.now, replay, 0)
+        self.windows.append(window)
+        self._ask(
+            SUBSCRIBE,
+            window,
+            {"match": match, "get_retained": replay} if replay else {"match": match},
+            topic,
+        )
+        return window
+
+    def unsubscribe(self, window: Window) -> None:
+        """A subscription that is confirmed."""
+        window.ended = self.world.now
+        id_ = next(id_ for id_, other in self._by_id.items() if other is window)
+        self._ask(UNSUBSCRIBE, window, id_)
+
+    def _ask(self, code: int, record: object, *rest: object) -> int:
+        request = self.client.request(code, *rest)
+        self._requests[request] = record
+        self.waiting[request] = f"{code} {rest}"
+        return request
+
+    # Calls
+
+    def call(
+        self, procedure: str, plan: Plan = PROMPT, *, timeout: int = 0, progress: bool = False
+    ) -> Called:
+        """timeout: milliseconds."""
+        called = Called(
+            self.name, len(self.calls) + 1, procedure, self.world.now, plan, timeout, progress
+        )
+        self.calls.append(called)
+        options: dict[str, Any] = {"timeout": timeout} if timeout else {}
+        if progress:
+            options["receive_progress"] = True
+        args = [self.name, called.number, asdict(plan)]
+        request = self.client.call(procedure, *args, **options)
+        self._requests[request] = called
+        self.waiting[request] = f"call {procedure} {called.number}"
+        return called
+
+    def cancel(self, called: Called, mode: str) -> None:
+        """mode: `skip`, `kill` or `killnowait`."""
+        called.cancel, called.canceled = mode, self.world.now
+        request = next(one for one, record in self._requests.items() if record is called)
+        self.client.send([49, request, {"mode": mode}])
+
+    def register(
+        self,
+        procedure: str,
+        match: str = "exact",
+        *,
+        invoke: str = "single",
+        concurrency: int = 0,
+        force: bool = False,
+    ) -> Offer:
+        """concurrency: 0 for no limit."""
+        offer = Offer(self.name, Pattern.wamp(procedure, match), invoke, concurrency)
+        self.offers.append(offer)
+        options: dict[str, Any] = {"match": match, "invoke": invoke}
+        if concurrency:
+            options["concurrency"] = concurrency
+        if force:
+            options["force_reregister"] = True
+        self._ask(REGISTER, offer, options, procedure)
+        return offer
+
+    def unregister(self, offer: Offer) -> None:
+        """A registration that is confirmed."""
+        offer.ended = self.world.now
+        self._ask(UNREGISTER, offer, offer.id)
+
+    def leave(self, *, graceful: bool) -> None:
+        """End the session."""
+        self.left, self.graceful = self.world.now, graceful
+        self.waiting.clear()
+        if graceful:
+            self.client.leave()
+        else:
+            self.client.drop()
+
+    # What comes
+
+    def _message(self, message: list[Any]) -> None:
+        handler = _HANDLERS.get(message[0])
+        if handler is not None:
+            handler(self, message)
+
+    def _answered(self, request: int) -> None:
+        if self.waiting.pop(request, None) is None and self.left is None:
+            self.complain(f"an answer to {request}, which does not wait for one")
+
+    def _on_error(self, message: list[Any]) -> None:
+        _, _, request, _, uri = message[:5]
+        record = self._requests.get(request)
+        match record:
+            case Sent():
+                record.refused = uri
+                record.answers.append(self.world.now)
+            case Called():
+                self._answered(request)
+                self._final(record, "error", uri)
+            case Offer():
+                self._answered(request)
+                record.refused = uri
+            case _:
+                self.complain(f"unexpected {message}")
+
+    def _on_published(self, message: list[Any]) -> None:
+        self._requests[message[1]].answers.append(self.world.now)
+
+    def _on_subscribed(self, message: list[Any]) -> None:
+        self._answered(message[1])
+        window = self._requests[message[1]]
+        window.confirmed = self.world.now
+        self._by_id[message[2]] = window
+
+    def _on_unsubscribed(self, message: list[Any]) -> None:
+        self._answered(message[1])
+        window = self._requests[message[1]]
+        window.over = self.world.now
+        self._by_id = {id_: one for id_, one in self._by_id.items() if one is not window}
+
+    def _on_event(self, message: list[Any]) -> None:
+        _, subscription, _, details, *rest = message
+        window = self._by_id.get(subscription)
+        if window is None:
+            self.complain(f"an event for no subscription of mine: {message}")
+            return
+        topic = details.get("topic") or window.pattern.topic
+        args = rest[0] if rest else []
+        self._event(window, topic, args, retained=details.get("retained", False), quality=0)
+
+    def _on_result(self, message: list[Any]) -> None:
+        _, request, details, args = message
+        called = self._requests[request]
+        if details.get("progress"):
+            if called.answered is not None:
+                self.complain(f"progress of {called.number} behind its final answer")
+            called.answers.append(("progress", args))
+        else:
+            self._answered(request)
+            self._final(called, "result", args)
+
+    def _final(self, called: Called, kind: str, contents: object) -> None:
+        if called.answered is not None:
+            self.complain(f"a second final answer of call {called.number}")
+        called.answers.append((kind, contents))
+        called.answered = self.world.now
+
+    def _on_registered(self, message: list[Any]) -> None:
+        self._answered(message[1])
+        offer = self._requests[message[1]]
+        offer.confirmed, offer.id = self.world.now, message[2]
+        self._offer_by_id[message[2]] = offer
+
+    def _on_unregistered(self, message: list[Any]) -> None:
+        if message[1]:
+            self._answered(message[1])
+        else:
+            offer = self._offer_by_id[message[2]["registration"]]
+            offer.ended = self.world.now
+
+    # As a callee
+
+    def _on_invocation(self, message: list[Any]) -> None:
+        _, request, registration, details, args = message
+        caller, number, plan = args
+        offer = self._offer_by_id.get(registration)
+        if offer is None:
+            self.complain(f"an invocation of no registration of mine: {message}")
+            return
+        procedure = details.get("procedure") or offer.pattern.topic
+        invoked = Invoked(self.world.now, offer, caller, number, procedure, request)
+        self.invoked.append(invoked)
+        self._invocations[request] = invoked
+        offer.out.add(request)
+        offer.most = max(offer.most, len(offer.out))
+        steps = plan["steps"] if details.get("receive_progress") else 0
+        self._go_on(invoked, Plan(plan["end"], steps, plan["delay"]), 0)
+
+    def _go_on(self, invoked: Invoked, plan: Plan, step: int) -> None:
+        if plan.end == "never" and step == plan.steps:
+            return
+        if plan.delay:
+            delay = plan.delay * (0.5 + self.world.rng.random())
+            self.world.at(self.world.now + delay, lambda: self._step(invoked, plan, step))
+        else:
+            self._step(invoked, plan, step)
+
+    def _step(self, invoked: Invoked, plan: Plan, step: int) -> None:
+        if invoked.done or not self.here:
+            return
+        contents = [invoked.caller, invoked.number]
+        if step < plan.steps:
+            self.client.send([70, invoked.request, {"progress": True}, [*contents, step]])
+            self._go_on(invoked, plan, step + 1)
+        elif plan.end == "yield":
+            self._end(invoked, [70, invoked.request, {}, contents])
+        else:
+            self._end(invoked, [8, 68, invoked.request, {}, "app.error.failed", contents])
+
+    def _end(self, invoked: Invoked, message: list[Any]) -> None:
+        invoked.done = True
+        invoked.offer.out.discard(invoked.request)
+        self.client.send(message)
+
+    def finish(self, invoked: Invoked) -> None:
+        """Answer an invocation whose plan says `never`."""
+        if not invoked.done:
+            contents = [invoked.caller, invoked.number]
+            self._end(invoked, [70, invoked.request, {}, contents])
+
+    def _on_interrupt(self, message: list[Any]) -> None:
+        _, request, options = message
+        invoked = self._invocations[request]
+        invoked.interrupted = options["mode"]
+        if not invoked.done:
+            self._end(invoked, [8, 68, request, {}, "wamp.error.canceled"])
+
+
+_HANDLERS: dict[int, Callable[[Wamp, list[Any]], None]] = {
+    8: Wamp._on_error,  # noqa: SLF001 - a table of its methods
+    17: Wamp._on_published,  # noqa: SLF001
+    33: Wamp._on_subscribed,  # noqa: SLF001
+    35: Wamp._on_unsubscribed,  # noqa: SLF001
+    36: Wamp._on_event,  # noqa: SLF001
+    50: Wamp._on_result,  # noqa: SLF001
+    65: Wamp._on_registered,  # noqa: SLF001
+    67: Wamp._on_unregistered,  # noqa: SLF001
+    68: Wamp._on_invocation,  # noqa: SLF001
+    69: Wamp._on_interrupt,  # noqa: SLF001
+}

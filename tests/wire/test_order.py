@@ -1,0 +1,192 @@
+"""WAMP's ordering guarantees over real processes: 2 gateways, 4 shards, one sender.
+
+What one session publishes (or calls) reaches another in the order it was sent, also when the topics
+lie on different shards (WAMP #ordering-guarantees, for several topics at once).
+"""
+
+import threading
+from contextlib import ExitStack, closing
+
+import pytest
+from raw_wamp import (
+    CALL,
+    EVENT,
+    INVOCATION,
+    PUBLISH,
+    PUBLISHED,
+    REGISTER,
+    REGISTERED,
+    RESULT,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    YIELD,
+    at_gateway,
+)
+
+EVENTS, TOPICS = 100_000, 50
+CALLS, PROCEDURES = 20_000, 20
+CHUNK = 500
+"""Messages in one write."""
+
+
+@pytest.fixture(scope="module")
+def big_cluster():
+    from cluster import Cluster
+
+    cluster = Cluster(gateways=2, shards=4)
+    yield cluster
+    cluster.check(())
+    codes = cluster.stop()
+    assert set(codes.values()) == {0}
+
+
+class Thread(threading.Thread):
+    """Tells at the end what went wrong in it."""
+
+    def __init__(self, work, *arguments):
+        super().__init__(daemon=True)
+        self._work, self._arguments, self._error = work, arguments, None
+        self.start()
+
+    def run(self):
+        try:
+            self._work(*self._arguments)
+        except BaseException as error:  # noqa: BLE001 - raised again in `done`
+            self._error = error
+
+    def done(self):
+        self.join(60)
+        assert not self.is_alive(), f"{self._work.__name__} has not got all"
+        if self._error is not None:
+            raise self._error
+
+
+def blast(client, frames):
+    """Write as fast as the broker takes it."""
+    for start in range(0, len(frames), CHUNK):
+        client.sock.sendall(b"".join(frames[start : start + CHUNK]))
+
+
+def expect_in_order(client, topics):
+    """Read all events, each of which must be the one behind the last. topics: of subscriptions."""
+    expected = 0
+    while expected < EVENTS:
+        for message in client.receive_all():
+            kind, subscription, _, _, args = message
+            assert kind == EVENT
+            assert args == [expected], f"expected {expected}, got {message}"
+            assert topics.get(subscription) in (None, expected % TOPICS), message
+            expected += 1
+
+
+def subscribed(cluster, gateway, serializer, uris, match="exact"):
+    """A client with these subscriptions: (client, {subscription: number of the topic})."""
+    client = at_gateway(cluster, gateway, serializer)
+    topics = {}
+    for number, uri in enumerate(uris):
+        reply = client.do(SUBSCRIBE, {"match": match}, uri, answer=SUBSCRIBED)
+        topics[reply[2]] = number if len(uris) > 1 else None
+    return client, topics
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+def test_no_event_is_out_of_order_or_missing(big_cluster, serializer):
+    uris = [f"order.{number}.x" for number in range(TOPICS)]
+    with ExitStack() as stack:
+        receivers = [
+            subscribed(big_cluster, 1, serializer, uris),
+            subscribed(big_cluster, 1, serializer, ["order..x"], "wildcard"),
+            subscribed(big_cluster, 0, serializer, ["order"], "prefix"),
+        ]
+        threads = [Thread(expect_in_order, *receiver) for receiver in receivers]
+        publisher = stack.enter_context(closing(at_gateway(big_cluster, 0, serializer)))
+        for client, _ in receivers:
+            stack.callback(client.close)
+        frames = [
+            publisher.frame(PUBLISH, number + 1, {}, uris[number % TOPICS], [number])
+            for number in range(EVENTS)
+        ]
+        blast(publisher, frames)
+        for thread in threads:
+            thread.done()
+
+
+def test_no_event_overtakes_an_acknowledged_one(big_cluster):
+    """Every tenth is acknowledged: those are reliable frames, the others are not."""
+    count = 20_000
+    uris = [f"mixed.{number}.x" for number in range(TOPICS)]
+    with ExitStack() as stack:
+        client, _ = subscribed(big_cluster, 1, "msgpack", ["mixed"], "prefix")
+        publisher = at_gateway(big_cluster, 0)
+        stack.callback(client.close)
+        stack.callback(publisher.close)
+
+        def read():
+            got = []
+            while len(got) < count:
+                got += [message[4][0] for message in client.receive_all()]
+            assert got == list(range(count))
+
+        def read_acknowledgements():
+            wanted = set(range(1, count + 1, 10))
+            while wanted:
+                for message in publisher.receive_all():
+                    assert message[0] == PUBLISHED
+                    wanted.remove(message[1])
+
+        threads = [Thread(read), Thread(read_acknowledgements)]
+        frames = [
+            publisher.frame(
+                PUBLISH,
+                number + 1,
+                {"acknowledge": True} if number % 10 == 0 else {},
+                uris[number % TOPICS],
+                [number],
+            )
+            for number in range(count)
+        ]
+        blast(publisher, frames)
+        for thread in threads:
+            thread.done()
+
+
+@pytest.mark.parametrize("patterns", [False, True], ids=["exact", "patterns"])
+def test_no_call_is_out_of_order_or_missing(big_cluster, patterns):
+    """One callee has all procedures; patterns: half of them by a pattern, so calls are forwarded."""
+    kind = "mixed" if patterns else "exact"
+    uris = [f"ordercalls.{kind}{number}.go" for number in range(PROCEDURES)]
+    callee, caller = at_gateway(big_cluster, 1), at_gateway(big_cluster, 0)
+    with closing(callee), closing(caller):
+        for number, uri in enumerate(uris):
+            by_pattern = patterns and number % 2
+            options = {"match": "prefix"} if by_pattern else {}
+            callee.do(
+                REGISTER, options, uri.removesuffix(".go") if by_pattern else uri, answer=REGISTERED
+            )
+
+        def answer():
+            expected = 0
+            while expected < CALLS:
+                replies = []
+                for message in callee.receive_all():
+                    assert message[0] == INVOCATION
+                    assert message[4] == [expected], f"expected {expected}, got {message}"
+                    replies.append(callee.frame(YIELD, message[1], {}, [expected * 2]))
+                    expected += 1
+                callee.sock.sendall(b"".join(replies))
+
+        def read():
+            wanted = {number + 1: number * 2 for number in range(CALLS)}
+            while wanted:
+                for message in caller.receive_all():
+                    assert message[0] == RESULT, message
+                    assert message[3] == [wanted.pop(message[1])]
+
+        threads = [Thread(answer), Thread(read)]
+        frames = [
+            caller.frame(CALL, number + 1, {}, uris[number % PROCEDURES], [number])
+            for number in range(CALLS)
+        ]
+        blast(caller, frames)
+        for thread in threads:
+            thread.done()
