@@ -29,6 +29,10 @@ from fox_shard.config import Config
 _log = logging.getLogger("fox")
 
 
+SOONEST = 0.001
+"""Seconds until the next tick, at the least."""
+
+
 class AlreadyRunning(Exception):
     """Another process of that name runs."""
 
@@ -168,13 +172,13 @@ class Shell:
         self.node.notices.clear()
 
     def _arm(self, now: float) -> None:
-        due = max(self.node.next_tick(), now + 0.001)
+        due = self.node.deadline.at
         if self._timer is not None:
             if self._due <= due:
                 return
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_at(due, self._tick)
+        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -20,6 +20,7 @@ from typing import final
 
 from msgspec import Struct
 
+from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     VERSION,
     Batch,
@@ -72,17 +73,16 @@ class Link:
 
     __slots__ = (
         "_ack_due",
-        "_ack_now",
         "_heard",
         "_in_flight",
         "_new_epoch",
         "_out",
-        "_rflushed",
         "_rseq",
         "_said",
         "_unacked",
         "_unreturned",
         "connects",
+        "deadline",
         "durable",
         "epoch",
         "handled",
@@ -103,6 +103,7 @@ class Link:
         "reliable",
         "sent",
         "terms",
+        "urgent",
         "watermark",
     )
 
@@ -114,6 +115,7 @@ class Link:
         incarnation: int,
         terms: Terms,
         new_epoch: Callable[[], int],
+        deadline: Deadline,
         connects: bool,
         now: float,
     ) -> None:
@@ -126,6 +128,7 @@ class Link:
         self.incarnation = incarnation
         self.terms = terms
         self.connects = connects
+        self.deadline = deadline
         self._new_epoch = new_epoch
         self.epoch = new_epoch()
         self.peer_epoch = 0
@@ -137,9 +140,10 @@ class Link:
         self.reliable: list[int] = []
         self.sent = 0
         self.prompt = False
+        # Is there something to `flush` besides the outbox?
+        self.urgent = False
+        # Reliable frames that were flushed and are not known to be durable; the last is `_rseq`.
         self._rseq = 0
-        self._rflushed = 0
-        # Those not known to be durable; the last has the number `_rseq`.
         self._unacked: deque[Frame] = deque()
         self._in_flight: deque[tuple[int, int]] = deque()
         self.in_flight = 0
@@ -154,10 +158,10 @@ class Link:
         self.passed = 0
         self.durable = 0
         self._unreturned = 0
-        self._ack_now = False
-        self._ack_due: float | None = None
+        self._ack_due = NEVER
         self._heard = now
         self._said = -1e9
+        deadline.by(now)
 
     # Sending
 
@@ -174,8 +178,6 @@ class Link:
         outbox = self.outbox
         self.reliable.append(len(outbox))
         outbox.append(frame)
-        self._rseq += 1
-        self._unacked.append(frame)
         return self.sent + len(outbox)
 
     @property
@@ -194,14 +196,15 @@ class Link:
         return not self.open or self.in_flight > self.terms.credit
 
     def flush(self, now: float) -> list[bytes]:
-        """Everything to be put on the wire now, in order. Call at the end of each turn."""
-        out, self._out = self._out, []
-        if self.open and (self.outbox or self._ack_now or self._ack_late(now)):
-            out.append(self._encode(now))
-        return out
+        """Everything to be put on the wire now, in order.
 
-    def _ack_late(self, now: float) -> bool:
-        return self._ack_due is not None and now >= self._ack_due
+        Call at the end of each turn if there is something in `outbox`, or `urgent`.
+        """
+        out, self._out = self._out, []
+        if self.open:
+            out.append(self._encode(now))
+        self.urgent = False
+        return out
 
     def _encode(self, now: float) -> bytes:
         outbox = self.outbox
@@ -217,7 +220,7 @@ class Link:
                 self.passed,
                 self.durable,
                 self.prompt,
-                self._rseq - len(self.reliable) + 1,
+                self._rseq + 1,
                 self.reliable,
                 outbox,
             )
@@ -226,22 +229,25 @@ class Link:
             self.sent += len(outbox)
             self._in_flight.append((self.sent, len(data)))
             self.in_flight += len(data)
+            if self.reliable:
+                self._rseq += len(self.reliable)
+                self._unacked.extend([outbox[i] for i in self.reliable])
+                self.reliable.clear()
             outbox.clear()
-            self.reliable.clear()
-            self._rflushed = self._rseq
         self.prompt = False
-        self._ack_now = False
-        self._ack_due = None
+        self._ack_due = NEVER
         self._said = now
         return data
 
     def acknowledge_soon(self) -> None:
         """`passed` or `durable` moved and somebody at the peer waits for it."""
-        self._ack_now = True
+        self.urgent = True
 
     # Receiving
 
-    def receive(self, batch: Batch, size: int, now: float) -> tuple[Change, list[Frame]]:
+    def receive(  # noqa: C901 - the states of a pair
+        self, batch: Batch, size: int, now: float
+    ) -> tuple[Change, list[Frame]]:
         """Take a batch of the peer; returns what became of the pair, and the frames to handle.
 
         size: bytes on the wire. Frames that were applied before are left out (see `watermark`).
@@ -263,9 +269,10 @@ class Link:
         self.received += len(frames)
         self._unreturned += size
         if batch.prompt or self._unreturned > self.terms.credit // 4:
-            self._ack_now = True
-        elif self._ack_due is None:
+            self.urgent = True
+        elif self._ack_due is NEVER:
             self._ack_due = now + LAZY_ACK
+            self.deadline.by(self._ack_due)
         if batch.reliable:
             frames = self._without_known(batch)
         return Change.NONE, frames
@@ -283,7 +290,7 @@ class Link:
         if batch.passed > self.peer_passed:
             self.peer_passed = batch.passed
         unacked = self._unacked
-        for _ in range(len(unacked) - (self._rseq - batch.durable)):
+        for _ in range(len(unacked) + batch.durable - self._rseq):
             unacked.popleft()
 
     def _without_known(self, batch: Batch) -> list[Frame]:
@@ -338,6 +345,7 @@ class Link:
         frames: list[Frame] = [hello]
         batch = Batch(self.me, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
         self._out.append(encode(batch))
+        self.urgent = True
         self._said = now
 
     def _begin(self, peer_epoch: int, peer_incarnation: int) -> None:
@@ -348,6 +356,7 @@ class Link:
         self.peer_incarnation = peer_incarnation
         self.open = True
         self.refusal = ""
+        self.deadline.by(self._said + self.terms.heartbeat)
 
     def break_off(self, now: float) -> None:
         """End the pair, if there is one, and choose an epoch for the next."""
@@ -358,9 +367,10 @@ class Link:
         self._in_flight.clear()
         self.in_flight = 0
         self._unreturned = 0
-        self._ack_now = False
-        self._ack_due = None
+        self._ack_due = NEVER
         self._out.clear()
+        self.urgent = False
+        self.deadline.by(now + HELLO_INTERVAL)
         self._keep_what_waits()
         if self.connects:
             self._say_hello(0, now, reply=False)
@@ -379,7 +389,8 @@ class Link:
         """After OPENED: send the replayed state, what was not durable, `SyncEnd`, what waited."""
         if any(not isinstance(frame, KEPT) for frame in self.outbox):
             self._keep_what_waits()
-        again = list(self._unacked)[: len(self._unacked) - (self._rseq - self._rflushed)]
+        again, self._unacked = self._unacked, deque()
+        self._rseq -= len(again)
         first: list[Frame] = [*replay, *again, SyncEnd()]
         shift = len(first)
         marks = range(len(replay), len(replay) + len(again))
@@ -395,8 +406,8 @@ class Link:
         if now - self._heard > self.terms.peer_timeout:
             self.break_off(now)
             return Change.BROKEN
-        if now - self._said >= self.terms.heartbeat * 0.9:
-            self._ack_now = True
+        if now - self._said >= self.terms.heartbeat * 0.9 or now >= self._ack_due:
+            self.urgent = True
         return Change.NONE
 
     def next_tick(self) -> float:
@@ -404,4 +415,4 @@ class Link:
         if not self.open:
             return self._said + HELLO_INTERVAL if self.connects else self._heard + 3600
         due = min(self._said + self.terms.heartbeat, self._heard + self.terms.peer_timeout + 0.1)
-        return due if self._ack_due is None else min(due, self._ack_due)
+        return min(due, self._ack_due)

@@ -5,6 +5,7 @@ Owns: the interface between a core and its shell. Never: either of them.
 
 from typing import Protocol
 
+from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import Batch
 
 Notice = tuple[str, dict[str, object]]
@@ -16,6 +17,7 @@ class Node(Protocol):
 
     name: str
     notices: list[Notice]
+    deadline: Deadline
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process. size: bytes on the wire."""
@@ -24,10 +26,7 @@ class Node(Protocol):
         """(process, batch) for each that there is news for; once a turn."""
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
-
-    def next_tick(self) -> float:
-        """When `tick` is due."""
+        """Do what is due, and set `deadline`. Call it then, and `flush`."""
 
     def lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""

@@ -102,7 +102,7 @@ class Wire:
         """Hand over what has arrived where something was sent, or was left by `read`."""
         unasked, self._unasked = self._unasked, {}
         for socket in unasked:
-            if socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+            if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 self._read(socket)
 
     @property

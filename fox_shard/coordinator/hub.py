@@ -6,6 +6,7 @@ Owns: who of the other processes is there. Never: what their frames mean (see `c
 from random import Random
 from typing import final
 
+from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
@@ -21,6 +22,7 @@ class Hub:
     def __init__(self, *, terms: Terms, incarnation: int, rng: Random, now: float) -> None:
         self.name = "coordinator"
         self.notices: list[Notice] = []
+        self.deadline = Deadline()
         self.core = Coordinator(Placement(terms.shards))
         self._terms = terms
         self._incarnation = incarnation
@@ -38,6 +40,7 @@ class Hub:
             incarnation=self._incarnation,
             terms=self._terms,
             new_epoch=lambda: self._rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
             connects=connects,
             now=now,
         )
@@ -77,6 +80,7 @@ class Hub:
 
     def _broken(self, name: str, now: float) -> None:
         self._lost_at[name] = now
+        self.deadline.by(self._deadline(now))
         self.notices.append(("lost", {"peer": name}))
 
     def _gone(self, name: str, now: float) -> None:
@@ -105,14 +109,17 @@ class Hub:
     def _deadline(self, since: float) -> float:
         return since + self._terms.peer_timeout
 
-    def next_tick(self) -> float:
-        """When `tick` is due."""
-        due = min(link.next_tick() for link in self._links.values())
-        return min((due, *(self._deadline(since) for since in self._lost_at.values())))
+        due = [link.next_tick() for link in self._links.values()]
+        self.deadline.at = min(due + [self._deadline(since) for since in self._lost_at.values()])
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news."""
-        return [(name, data) for name, link in self._links.items() for data in link.flush(now)]
+        return [
+            (name, data)
+            for name, link in self._links.items()
+            if link.outbox or link.urgent
+            for data in link.flush(now)
+        ]
 
     def send_report(self, now: float) -> None:
         """It has nobody to report to; see `metrics`."""

@@ -10,6 +10,7 @@ become bytes in the connections' buffers. `flush` yields the former; the latter 
 from random import Random
 from typing import final
 
+from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     RETAIN,
@@ -80,7 +81,8 @@ class Gateway:
         self.now = now
         self._ahead = wall - now
         self._rng = rng
-        self.timers = Timers()
+        self.deadline = Deadline()
+        self.timers = Timers(self.deadline)
         self.sessions: dict[int, Session] = {}
         self.dirty: list[Connection] = []
         placement = Placement(terms.shards)
@@ -92,19 +94,22 @@ class Gateway:
                 incarnation=incarnation,
                 terms=terms,
                 new_epoch=lambda: rng.randrange(1, 1 << 53),
+                deadline=self.deadline,
                 connects=True,
                 now=now,
             )
 
         self.links = [link(f"shard-{shard}") for shard in range(terms.shards)]
         self.coordinator = link("coordinator")
+        self._peers = [*self.links, self.coordinator]
+        self._credit = terms.credit
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.notices: list[Notice] = []
         # Are all shards there? Else no new client is let in: it would see half a key space.
         self.linked = False
         # Shards for which there is no credit, and who waits for it.
-        self._congested: set[int] = set()
+        self._congested = set(range(terms.shards))
         self._paused: dict[int, dict[Connection, None]] = {}
 
         self.realms = {name: Realm(name, placement) for name in realms}
@@ -461,6 +466,7 @@ class Gateway:
     def _broken(self, shard: int) -> None:
         link = self.coordinator if shard == COORDINATOR else self.links[shard]
         self.linked = all(other.open for other in self.links)
+        self._look_for_congestion()
         self.notices.append(("lost", {"peer": link.peer}))
         self.calls.lost(shard)
 
@@ -475,28 +481,28 @@ class Gateway:
     # Time and out
 
     def tick(self, now: float) -> None:
-        """What is due. See `next_tick`."""
+        """What is due."""
         self.now = now
         self.timers.run(now)
         for shard in self._numbers.values():
             link = self.coordinator if shard == COORDINATOR else self.links[shard]
             if link.tick(now) is Change.BROKEN:
                 self._broken(shard)
-
-    def next_tick(self) -> float:
-        """When `tick` is due."""
-        due = min(link.next_tick() for link in (*self.links, self.coordinator))
-        timer = self.timers.next()
-        return due if timer is None else min(due, timer)
+        due = min(link.next_tick() for link in self._peers)
+        self.deadline.at = min(due, self.timers.next())
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
-        out = [
-            (link.peer, data)
-            for link in (*self.links, self.coordinator)
-            for data in link.flush(now)
-        ]
-        self._look_for_congestion()
+        out = []
+        credit = self._credit
+        look = bool(self._congested)
+        for link in self._peers:
+            if link.outbox or link.urgent:
+                for data in link.flush(now):
+                    out.append((link.peer, data))
+                look |= link.in_flight > credit
+        if look:
+            self._look_for_congestion()
         return out
 
     def send_report(self, now: float) -> None:

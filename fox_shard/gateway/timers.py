@@ -8,24 +8,28 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import final
 
+from fox_shard.backplane.deadline import NEVER, Deadline
+
 
 @final
 class Timers:
     """One-shot timers. There is no cancelling: a callback looks whether it is still wanted."""
 
-    __slots__ = ("_heap", "_number")
+    __slots__ = ("_deadline", "_heap", "_number")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._heap: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = count()
 
     def at(self, when: float, callback: Callable[[float], None]) -> None:
         """Call `callback(now)` once `now` is `when` or later."""
         heappush(self._heap, (when, next(self._number), callback))
+        self._deadline.by(when)
 
-    def next(self) -> float | None:
-        """The earliest deadline."""
-        return self._heap[0][0] if self._heap else None
+    def next(self) -> float:
+        """The earliest of them."""
+        return self._heap[0][0] if self._heap else NEVER
 
     def run(self, now: float) -> None:
         """Call what is due, in order."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import final
 
+from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     Announce,
     Ask,
@@ -59,6 +60,7 @@ class Shard:
         "_terms",
         "broker",
         "clock",
+        "deadline",
         "dealer",
         "name",
         "notices",
@@ -86,10 +88,13 @@ class Shard:
         self._incarnation = incarnation
         self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._placement = Placement(terms.shards)
+        self.deadline = Deadline()
         self.clock = PublicationClock(number)
         self.broker = Broker(self.clock)
         self.peers: dict[str, Peer] = {}
-        self.dealer = Dealer(number, self._placement, self.peers.get, queue_limit, rng)
+        self.dealer = Dealer(
+            number, self._placement, self.peers.get, queue_limit, rng, self.deadline
+        )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills()
         self.notices: list[Notice] = []
@@ -109,6 +114,7 @@ class Shard:
             incarnation=self._incarnation,
             terms=self._terms,
             new_epoch=self._new_epoch,
+            deadline=self.deadline,
             connects=connects,
             now=now,
         )
@@ -275,6 +281,7 @@ class Shard:
             peer.link.break_off(now)
         self._forget(peer)
         peer.lost_at = now
+        self.deadline.by(now + self._terms.peer_timeout)
         self.notices.append(("lost", {"peer": name}))
 
     def _forget(self, peer: Peer) -> None:
@@ -299,31 +306,36 @@ class Shard:
     # Time and out
 
     def tick(self, now: float) -> None:
-        """What is due. See `next_tick`."""
+        """What is due."""
         self.dealer.expire(now)
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
         for peer in self.peers.values():
             if peer.link.tick(now) is Change.BROKEN:
                 self.lost(peer.name, now)
-            if peer.lost_at is not None and now - peer.lost_at > self._terms.peer_timeout:
+            if peer.lost_at is not None and now >= peer.lost_at + self._terms.peer_timeout:
                 peer.lost_at = None
                 self._gone(peer)
 
-    def next_tick(self) -> float:
-        """When `tick` is due."""
-        due = min(peer.link.next_tick() for peer in self.peers.values())
-        timeout = self.dealer.next_timeout()
-        if timeout is not None:
-            due = min(due, timeout)
-        if self._sync_until is not None:
-            due = min(due, self._sync_until)
-        return due
+        due = [peer.link.next_tick() for peer in self.peers.values()]
+        due.append(self.dealer.next_timeout())
+        due.append(NEVER if self._sync_until is None else self._sync_until)
+        due += [
+            peer.lost_at + self._terms.peer_timeout
+            for peer in self.peers.values()
+            if peer.lost_at is not None
+        ]
+        self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
-        return [(name, data) for name, peer in self.peers.items() for data in peer.link.flush(now)]
+        return [
+            (name, data)
+            for name, peer in self.peers.items()
+            if peer.link.outbox or peer.link.urgent
+            for data in peer.link.flush(now)
+        ]
 
     def _share_the_load(self) -> None:
         """While a gateway is behind with what it was sent, give no credit to any gateway.

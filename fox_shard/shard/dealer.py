@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from random import Random
 from typing import final
 
+from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     PROGRESS,
     Call,
@@ -39,6 +40,7 @@ class Dealer:
 
     __slots__ = (
         "_callers",
+        "_deadline",
         "_invocations",
         "_next_invocation",
         "_peer",
@@ -58,6 +60,7 @@ class Dealer:
         peer: Callable[[str], Peer | None],
         queue_limit: int,
         rng: Random,
+        deadline: Deadline,
     ) -> None:
         """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure."""
         self._shard = shard
@@ -65,6 +68,7 @@ class Dealer:
         self._peer = peer
         self._queue_limit = queue_limit
         self._rng = rng
+        self._deadline = deadline
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -138,7 +142,9 @@ class Dealer:
             calls = self._callers[call.session] = {}
         calls[call.request] = running
         if call.timeout:
-            heappush(self._timeouts, (now + call.timeout / 1000, running.id))
+            due = now + call.timeout / 1000
+            heappush(self._timeouts, (due, running.id))
+            self._deadline.by(due)
         if callee is None:
             procedure.queue[running.id] = running
             self.queued += 1
@@ -262,9 +268,9 @@ class Dealer:
                 self._interrupt(running, "killnowait", Timeout.uri)
                 self._refuse(running, Timeout(f"no result within {running.call.timeout} ms"))
 
-    def next_timeout(self) -> float | None:
+    def next_timeout(self) -> float:
         """When `expire` has something to do."""
-        return self._timeouts[0][0] if self._timeouts else None
+        return self._timeouts[0][0] if self._timeouts else NEVER
 
     def caller_left(self, session: int) -> None:
         """Its calls are of no use any more."""

@@ -35,6 +35,8 @@ class MqttClient:
         self._packet_id = 0
         self.connected = False
         self.closed = False
+        self.closed_at = 0.0
+        self._world = world
         self.messages: list[mqtt.Publish] = []
         self.acknowledged: list[int] = []
         self.subscribed: dict[int, tuple[int, ...]] = {}
@@ -82,6 +84,7 @@ class MqttClient:
 
     def _closed(self) -> None:
         self.closed = True
+        self.closed_at = self._world.now
 
     def _received(self, data: bytes) -> None:
         for header, body in self._splitter.feed(data):
@@ -136,6 +139,8 @@ class WampClient:
         self.session = 0
         self.inbox: list[list[Any]] = []
         self.closed = False
+        self.closed_at = 0.0
+        self._world = world
         self._wire = world.connect(gateway, "rawsocket", self._received, self._closed)
         self._wire.send(b"\x7f\xf1\x00\x00")
         roles: dict[str, Any] = {
@@ -197,6 +202,7 @@ class WampClient:
 
     def _closed(self) -> None:
         self.closed = True
+        self.closed_at = self._world.now
 
     def _received(self, data: bytes) -> None:
         self._buffer += data

@@ -47,6 +47,27 @@ class Mqtt(Participant):
         """See `Participant`."""
         return self.client.closed
 
+    @property
+    def everything(self) -> list[Sent]:
+        """See `Participant`. A will is due unless the client said goodbye [MQTT-3.14.4-3]."""
+        if self.will is None or self.here or self.graceful:
+            return self.sent
+        topic, quality = self.will
+        at = self.client.closed_at if self.left is None else self.left
+        will = Sent(
+            publisher=self.name,
+            number=WILL,
+            topic=topic,
+            at=at,
+            safe=True,
+            quality=quality,
+            retain=False,
+            empty=False,
+            exclude_me=False,
+            answers=[at],
+        )
+        return [*self.sent, will]
+
     def publish(
         self, topic: str, quality: int = 0, *, retain: bool = False, empty: bool = False
     ) -> Sent:

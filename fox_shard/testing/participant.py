@@ -40,6 +40,11 @@ class Participant:
         """Has the session neither ended nor been ended?"""
         return self.left is None and not self.closed
 
+    @property
+    def everything(self) -> list[Sent]:
+        """What it published, and its will if that is due."""
+        return self.sent
+
     def complain(self, what: str) -> None:
         """Something came that must not."""
         self.complaints.append(f"{self.world.now:.4f} {self.name}: {what}")

@@ -37,7 +37,8 @@ class Sent:
 class Window:
     """A subscription, from the wish for it to its end.
 
-    confirmed: SUBSCRIBED came; ended: UNSUBSCRIBE was sent; over: that was answered. grant: MQTT quality of service.
+    confirmed: SUBSCRIBED came; ended: UNSUBSCRIBE was sent; over: that was answered.
+    grant: MQTT quality of service.
     """
 
     subscriber: str

@@ -261,7 +261,7 @@ class World:
         self.turn(name)
 
     def _arm(self, name: str) -> None:
-        due = max(self.nodes[name].next_tick(), self.now + 0.001)
+        due = max(self.nodes[name].deadline.at, self.now + 0.001)
         if not self.now < self._due.get(name, 0.0) <= due:
             self._due[name] = due
             self.at(due, lambda: self._tick(name, due))

@@ -1,0 +1,106 @@
+"""The clients of one run.
+
+Owns: who takes part, and the end of a run with all its checks. Never: what they do.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import final
+
+from fox_shard.testing.checks import check_answers, check_events
+from fox_shard.testing.mqtt_participant import Mqtt
+from fox_shard.testing.participant import Participant
+from fox_shard.testing.quiet import become_quiet, no_calls_are_left, nothing_is_left
+from fox_shard.testing.rpc_checks import check_calls, check_concurrency
+from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.world import World
+
+PAUSE = 0.004
+"""Seconds that clients leave between two deeds, at most; many fit into the longest delay."""
+
+
+@final
+class Cast:
+    """See the module. rng: of the clients' decisions, apart from the world's own chance."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rng = Random(f"cast {world.seed}")
+        self.people: list[Participant] = []
+        self.smooth = True
+        world.run_until(lambda: world.linked)
+
+    # Coming
+
+    def wamp(self, gateway: int | None = None, realm: str = "realm1") -> Wamp:
+        """A WAMP client, at that gateway or any."""
+        one = Wamp(self.world, self._gateway(gateway), f"w{len(self.people)}", realm)
+        self.people.append(one)
+        return one
+
+    def mqtt(
+        self,
+        gateway: int | None = None,
+        *,
+        client_id: str = "",
+        will: tuple[str, int] | None = None,
+    ) -> Mqtt:
+        """An MQTT client, at that gateway or any. will: topic and quality of service."""
+        name = f"m{len(self.people)}"
+        one = Mqtt(self.world, self._gateway(gateway), name, client_id=client_id, will=will)
+        self.people.append(one)
+        return one
+
+    def _gateway(self, number: int | None) -> int:
+        return self.rng.randrange(self.world.gateways) if number is None else number
+
+    @property
+    def wamps(self) -> list[Wamp]:
+        """The WAMP clients."""
+        return [one for one in self.people if isinstance(one, Wamp)]
+
+    def settle(self) -> None:
+        """Until all sessions are open, and all requests are answered."""
+        self.world.run_until(
+            lambda: all(one.ready and not one.waiting for one in self.people if one.here)
+        )
+
+    # Acting
+
+    def play(self, deeds: Sequence[Callable[[], object]], pause: float = PAUSE) -> None:
+        """One after the other at random times; an actor's deeds keep their order."""
+        at = self.world.now
+        for deed in deeds:
+            at += self.rng.random() * pause
+            self.world.at(at, deed)  # type: ignore[arg-type]
+        self.world.run(at - self.world.now)
+
+    def interleave(
+        self, parts: Sequence[Sequence[Callable[[], object]]], pause: float = PAUSE
+    ) -> None:
+        """Several actors' deeds, mixed at random."""
+        order = [number for number, part in enumerate(parts) for _ in part]
+        self.rng.shuffle(order)
+        left = [iter(part) for part in parts]
+        self.play([next(left[number]) for number in order], pause)
+
+    # Ending
+
+    def end(self, *, expected: Sequence[str] = (), calls_end: bool = True) -> None:
+        """Wait for quiet, and check all that always holds. expected: see `check_calls`."""
+        world = self.world
+        become_quiet(world)
+        if calls_end:
+            no_calls_are_left(world)
+        check_answers(world, self.people)
+        check_events(world, self.people, smooth=self.smooth)
+        check_calls(world, self.wamps, smooth=self.smooth, expected=expected)
+        check_concurrency(world, self.wamps)
+
+    def leave(self) -> None:
+        """All go, and nothing of them is left."""
+        for one in self.people:
+            if one.here:
+                one.leave(graceful=self.rng.random() < 0.5)
+        become_quiet(self.world)
+        nothing_is_left(self.world)

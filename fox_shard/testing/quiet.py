@@ -1,0 +1,133 @@
+"""What must be true of the processes when nothing happens any more.
+
+Owns: the invariants of links, order, passing, calls and state. Never: clients.
+"""
+
+from collections.abc import Iterator
+
+from fox_shard.backplane.frames import Register, Subscribe
+from fox_shard.coordinator.hub import Hub
+from fox_shard.gateway.core import Gateway
+from fox_shard.shard.core import Shard
+from fox_shard.shard.peer import Kind
+from fox_shard.testing.world import World
+
+QUIET = 2.5
+"""Seconds after which whatever was on its way has arrived and has been acknowledged."""
+
+
+def become_quiet(world: World) -> None:
+    """Let things end, and check the invariants. Raises AssertionError with the trace."""
+    world.run(QUIET)
+    for problem in problems(world):
+        raise AssertionError(world.report(f"when it was quiet, {problem}"))
+
+
+def problems(world: World) -> Iterator[str]:
+    """Each as a sentence."""
+    if not world.linked:
+        yield f"not all was linked: {[node.health() for node in world.nodes.values()]}"
+    shards = [node for node in world.nodes.values() if isinstance(node, Shard)]
+    gateways = [node for node in world.nodes.values() if isinstance(node, Gateway)]
+    for shard in shards:
+        yield from _of_shard(shard)
+    for gateway in gateways:
+        yield from _of_gateway(gateway)
+        for number, shard in enumerate(shards):
+            yield from _of_both(gateway, shard, number)
+    for node in world.nodes.values():
+        if isinstance(node, Hub):
+            sessions = sum(len(gateway.sessions) for gateway in gateways)
+            if node.core.session_count() != sessions:
+                yield f"the coordinator knew {node.core.session_count()} of {sessions} sessions"
+
+
+def _of_shard(shard: Shard) -> Iterator[str]:
+    for name, peer in shard.peers.items():
+        if not peer.link.idle:
+            yield f"{shard.name} had frames under way to {name}"
+        if not peer.passing.idle:
+            yield f"{shard.name} waited for what {name} caused"
+        if peer.waiting or peer.asks or not peer.synced:
+            yield f"{shard.name} was not in step with {name}"
+    patterns = {
+        (realm, procedure.pattern.text)
+        for realm, procedures in shard.dealer.realms.items()
+        for procedure in procedures.by_text.values()
+        if not procedure.callees
+    }
+    if patterns:
+        yield f"{shard.name} kept procedures without callees: {patterns}"
+
+
+def _of_gateway(gateway: Gateway) -> Iterator[str]:
+    for link in (*gateway.links, gateway.coordinator):
+        if not link.idle:
+            yield f"{gateway.name} had frames under way to {link.peer}"
+    if not gateway.order.idle:
+        yield f"{gateway.name} held back events, or still asked for what to wait"
+    if not gateway.calls.idle:
+        yield f"{gateway.name} waited for registrations, or kept cancels"
+    for session in gateway.sessions.values():
+        if session.connection.paused:
+            yield f"{gateway.name} did not read session {session.id}"
+
+
+def _of_both(gateway: Gateway, shard: Shard, number: int) -> Iterator[str]:
+    peer = shard.peers[gateway.name]
+    wanted = {
+        (frame.realm, frame.pattern)
+        for subscriptions in gateway.subscriptions.values()
+        for frame in subscriptions.replay(number)
+        if isinstance(frame, Subscribe)
+    }
+    if wanted != set(peer.subscriptions):
+        difference = wanted ^ set(peer.subscriptions)
+        yield f"{gateway.name} and {shard.name} disagreed about subscriptions: {difference}"
+    offered = {
+        (frame.realm, frame.pattern, frame.session)
+        for frame in gateway.calls.replay(number)
+        if isinstance(frame, Register)
+    }
+    known = {
+        (realm, procedure.pattern.text, callee.session)
+        for realm, procedures in shard.dealer.realms.items()
+        for procedure in procedures.by_text.values()
+        for callee in procedure.callees
+        if callee.peer is peer
+    }
+    if offered != known:
+        yield f"{gateway.name} and {shard.name} disagreed about callees: {offered ^ known}"
+
+
+def no_calls_are_left(world: World) -> None:
+    """All calls have ended, at their callees too. Raises AssertionError with the trace."""
+    for node in world.nodes.values():
+        if isinstance(node, Shard) and not node.dealer.idle:
+            raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
+        if isinstance(node, Gateway):
+            for session in node.sessions.values():
+                if session.calls or session.invocations:
+                    what = f"{node.name}: session {session.id} has {session.calls} calls, "
+                    raise AssertionError(world.report(f"{what}{session.invocations} invocations"))
+
+
+def nothing_is_left(world: World) -> None:
+    """All clients have left: no process keeps anything of them. Raises AssertionError."""
+    for node in world.nodes.values():
+        left = []
+        if isinstance(node, Shard):
+            left = [
+                name
+                for name, peer in node.peers.items()
+                if peer.kind is Kind.GATEWAY and peer.subscriptions
+            ]
+            left += [
+                f"{realm} procedures"
+                for realm, procedures in node.dealer.realms.items()
+                if procedures.by_text or procedures.announced()
+            ]
+        elif isinstance(node, Gateway):
+            left = [f"session {session}" for session in node.sessions]
+        if left:
+            raise AssertionError(world.report(f"{node.name} kept {left}"))

@@ -1,0 +1,101 @@
+"""What must be true of calls and invocations.
+
+Owns: the promises about calls, as assertions. Never: clients' behaviour.
+"""
+
+from collections.abc import Sequence
+
+from fox_shard.testing.records import Called
+from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.world import World
+
+CANCELED = "wamp.error.canceled"
+TIMEOUT = "wamp.error.timeout"
+NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure"
+UNAVAILABLE = "wamp.error.unavailable"
+QUEUE_FULL = "fox.error.queue_full"
+FAILED = "app.error.failed"
+
+
+def check_calls(
+    world: World, people: Sequence[Wamp], *, smooth: bool = True, expected: Sequence[str] = ()
+) -> None:
+    """Each call has one final answer, its own, behind its progress, all in order.
+
+    expected: error URIs that calls may end with besides those that follow from themselves.
+    """
+    for one in people:
+        for called in one.calls:
+            if one.here or called.answers:
+                problem = _problem(called, here=one.here, smooth=smooth, expected=expected)
+                if problem:
+                    about = (f'["{one.name}",{called.number},', f"{one.session}")
+                    what = f"call {called.number} of {one.name} {problem}: {called}"
+                    raise AssertionError(world.report(what, about))
+
+
+def _problem(called: Called, *, here: bool, smooth: bool, expected: Sequence[str]) -> str:
+    progress = [contents for kind, contents in called.answers if kind == "progress"]
+    mine = [called.caller, called.number]
+    if progress != [[*mine, step] for step in range(len(progress))]:
+        return "has progress that is not its own or not in order"
+    if called.final is None:
+        return "was never answered" if here else ""
+    return _problem_of_end(called, len(progress), smooth=smooth, expected=expected)
+
+
+def _problem_of_end(called: Called, progress: int, *, smooth: bool, expected: Sequence[str]) -> str:
+    assert called.final is not None
+    kind, contents = called.final
+    if kind == "result":
+        steps = called.plan.steps if called.progress else 0
+        if contents != [called.caller, called.number]:
+            return "got another's result"
+        if called.plan.end == "error" or progress != steps:
+            return f"got {progress} of {steps} progressive results, and then a result"
+        return ""
+    allowed = {*expected, *([] if smooth else [UNAVAILABLE, CANCELED, NO_SUCH_PROCEDURE])}
+    if called.plan.end == "error":
+        allowed.add(FAILED)
+    if called.cancel:
+        allowed.add(CANCELED)
+    if called.timeout:
+        allowed.add(TIMEOUT)
+    return "" if contents in allowed else f"ended with {contents}"
+
+
+def check_invocation_order(world: World, people: Sequence[Wamp], *, smooth: bool = True) -> None:
+    """What one caller calls reaches one callee in that order (WAMP #ordering-guarantees).
+
+    Not for procedures with a limited concurrency: calls that wait there may be overtaken.
+    """
+    for callee in people:
+        last: dict[str, int] = {}
+        for invoked in callee.invoked:
+            if invoked.number <= last.get(invoked.caller, 0):
+                what = (
+                    f"{callee.name} was asked {invoked.caller}'s {invoked.number} "
+                    f"behind {last[invoked.caller]}"
+                )
+                raise AssertionError(world.report(what, (f'["{invoked.caller}",',)))
+            last[invoked.caller] = invoked.number
+
+
+def check_concurrency(world: World, people: Sequence[Wamp]) -> None:
+    """No callee ever had more invocations out than it had said (semantics: calls)."""
+    for callee in people:
+        for offer in callee.offers:
+            if offer.concurrency and offer.most > offer.concurrency:
+                raise AssertionError(world.report(f"too many at once: {offer}", (callee.name,)))
+
+
+def check_queue_order(world: World, people: Sequence[Wamp]) -> None:
+    """First in, first out: each caller's calls of a procedure with one callee come in order."""
+    for callee in people:
+        last: dict[tuple[str, str], int] = {}
+        for invoked in callee.invoked:
+            key = (invoked.caller, invoked.procedure)
+            if invoked.number <= last.get(key, 0):
+                what = f"{callee.name} was asked {key}'s {invoked.number} behind {last[key]}"
+                raise AssertionError(world.report(what, (f'["{invoked.caller}",',)))
+            last[key] = invoked.number
