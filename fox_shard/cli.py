@@ -80,17 +80,17 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if not options.quiet:
             print(render(config, origins), end="")
         return 0
-    from fox_shard import processes
+    from fox_shard.processes import check_health, run_coordinator, run_gateway, run_shard
 
     match options.command:
         case "gateway":
-            return processes.run_gateway(_number("gateway", options.number, config), config)
+            return run_gateway(_number("gateway", options.number, config), config)
         case "shard":
-            return processes.run_shard(_number("shard", options.number, config), config)
+            return run_shard(_number("shard", options.number, config), config)
         case "coordinator":
-            return processes.run_coordinator(config)
+            return run_coordinator(config)
         case _:
-            return processes.check_health(config)
+            return check_health(config)
 
 
 def _supervisord_environment(path: Path) -> dict[str, str]:

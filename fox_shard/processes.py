@@ -11,7 +11,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -22,7 +22,6 @@ from fox_shard.backplane.link import Terms
 from fox_shard.config import Config
 from fox_shard.coordinator.hub import Hub
 from fox_shard.coordinator.statsd import Sender
-from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.listeners import ListenError, Listeners
 from fox_shard.gateway.transports import makers

@@ -126,7 +126,9 @@ class Shell:
         supervisord starts it anew, and the others replay what it must know.
         """
         error = context.get("exception")
-        self.failure = error if isinstance(error, BaseException) else RuntimeError(context["message"])
+        if not isinstance(error, BaseException):
+            error = RuntimeError(context["message"])
+        self.failure = error
         _log.critical("failed", exc_info=self.failure)
         self.stopping.set()
 
@@ -221,7 +223,8 @@ class TextFormatter(logging.Formatter):
         fields = dict(getattr(record, "fox", {}))
         process = fields.pop("process", "")
         text = " ".join(f"{key}={value}" for key, value in fields.items())
-        line = f"{self.formatTime(record)} {record.levelname:<7} {process} {record.getMessage()} {text}"
+        when, event = self.formatTime(record), record.getMessage()
+        line = f"{when} {record.levelname:<7} {process} {event} {text}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line.rstrip()

@@ -413,6 +413,6 @@ class Link:
     def next_tick(self) -> float:
         """When `tick` and `flush` are due, in the unit and origin of `now`."""
         if not self.open:
-            return self._said + HELLO_INTERVAL if self.connects else self._heard + 3600
+            return self._said + HELLO_INTERVAL if self.connects else NEVER
         due = min(self._said + self.terms.heartbeat, self._heard + self.terms.peer_timeout + 0.1)
         return min(due, self._ack_due)

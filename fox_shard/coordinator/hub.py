@@ -3,9 +3,9 @@
 Owns: who of the other processes is there. Never: what their frames mean (see `core`).
 """
 
-from random import Random
 from typing import final
 
+from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.link import Change, Link, Terms
@@ -19,7 +19,7 @@ from fox_shard.coordinator.metrics import Value
 class Hub:
     """Listens to the gateways, connects to the shards."""
 
-    def __init__(self, *, terms: Terms, incarnation: int, rng: Random, now: float) -> None:
+    def __init__(self, *, terms: Terms, incarnation: int, rng: Chance, now: float) -> None:
         self.name = "coordinator"
         self.notices: list[Notice] = []
         self.deadline = Deadline()
@@ -105,12 +105,11 @@ class Hub:
         for name in late:
             del self._lost_at[name]
             self._gone(name, now)
+        due = [link.next_tick() for link in self._links.values()]
+        self.deadline.at = min(due + [self._deadline(since) for since in self._lost_at.values()])
 
     def _deadline(self, since: float) -> float:
         return since + self._terms.peer_timeout
-
-        due = [link.next_tick() for link in self._links.values()]
-        self.deadline.at = min(due + [self._deadline(since) for since in self._lost_at.values()])
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news."""

@@ -7,9 +7,9 @@ What the sessions' machines call here becomes frames in the links' outboxes; fra
 become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
-from random import Random
 from typing import final
 
+from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -57,6 +57,9 @@ from fox_shard.topics.pattern import Pattern
 
 PUBLISH_TAG = 1
 
+RELIABLE = ACKNOWLEDGE | RETAIN
+"""Publications that are sent again to a shard that restarts."""
+
 
 @final
 class Gateway:
@@ -71,7 +74,7 @@ class Gateway:
         mqtt: Mqtt,
         terms: Terms,
         incarnation: int,
-        rng: Random,
+        rng: Chance,
         now: float,
         wall: float,
     ) -> None:
@@ -122,6 +125,8 @@ class Gateway:
         }
         self._next_token = 0
         self._pending: dict[int, Pending] = {}
+        # Those of them that wait for events that are held back (see `Pending.earlier`).
+        self._late: dict[int, Pending] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         # What the machines call.
@@ -216,23 +221,24 @@ class Gateway:
         self.subscriptions[join.realm].leave(session)
         self.calls.leave(session)
         leave = Leave(session.id, graceful)
-        self._leave_shards(session, leave)
+        shard_of_will, will = self._wills.pop(session.id, (-1, None))
+        for shard, link in enumerate(self.links):
+            if session.shards >> shard & 1:
+                # The will is dropped there, and published from here: behind all that the session
+                # sent, and also if the shard has lost it.
+                link.send_reliable(leave if shard != shard_of_will else Leave(session.id, True))  # noqa: FBT003 - a frame
+        if will is not None and not graceful:
+            self._publish_will(session, will, shard_of_will)
         self.coordinator.send_reliable(leave)
         self.notices.append(
             ("session_left", {"session": session.id, "realm": join.realm, "graceful": graceful})
         )
 
-    def _leave_shards(self, session: Session, leave: Leave) -> None:
-        shard_of_will, will = self._wills.pop(session.id, (-1, None))
-        for shard, link in enumerate(self.links):
-            if not session.shards >> shard & 1:
-                continue
-            if shard == shard_of_will and will is not None and not link.open:
-                # It will not know of the will when it is back, since the session is not replayed.
-                if not leave.graceful:
-                    link.send_reliable(will)
-            else:
-                link.send_reliable(leave)
+    def _publish_will(self, session: Session, will: Publish, shard: int) -> None:
+        will.order = session.order + 1
+        if session.lane != shard or session.unpassed is not None:
+            will.fence = self.order.fence(session, shard)
+        self.links[shard].send_reliable(will)
 
     def set_will(
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
@@ -291,12 +297,12 @@ class Gateway:
             audience,
             fence,
         )
-        if flags & (ACKNOWLEDGE | RETAIN):
-            session.lane_seq = link.send_reliable(frame)
-        else:
-            outbox = link.outbox
-            outbox.append(frame)
-            session.lane_seq = link.sent + len(outbox)
+        outbox = link.outbox
+        if flags & RELIABLE:
+            # As `Link.send_reliable`.
+            link.reliable.append(len(outbox))
+        outbox.append(frame)
+        session.lane_seq = link.sent + len(outbox)
         realm.publishes += 1
         if self._congested and shard in self._congested:
             self._pause(session.connection, shard)
@@ -336,20 +342,38 @@ class Gateway:
         pending = self._pending.get(token)
         if pending is None:
             return
+        pending.waiting.pop(shard, None)
+        if self.order.held:
+            pending.earlier |= self.order.held_events(shard, pending.subscription.pattern)
+            if pending.earlier:
+                self._late[token] = pending
+        self._complete_if_confirmed(pending)
+
+    def _let_begin(self, publication: int) -> None:
+        """The publication is held back no longer: a subscription may have waited for that."""
+        for pending in [late for late in self._late.values() if publication in late.earlier]:
+            pending.earlier.discard(publication)
+            if not pending.earlier:
+                del self._late[pending.token]
+                self._complete_if_confirmed(pending)
+
+    def _complete_if_confirmed(self, pending: Pending) -> None:
         session = pending.session
         subscriptions = self.subscriptions[session.realm.name]
         withdrawn = pending not in pending.subscription.pending
         if withdrawn or self.sessions.get(session.id) is not session:
-            del self._pending[token]
+            self._pending.pop(pending.token, None)
             if not withdrawn:
                 subscriptions.abandon(pending)
-        elif subscriptions.confirmed(pending, shard):
-            del self._pending[token]
+        elif not pending.waiting and not pending.earlier:
+            del self._pending[pending.token]
             pending.retained = {
                 of: visible(events, session) for of, events in pending.retained.items()
             }
             held = subscriptions.complete(pending)
             self._fanouts[session.realm.name].deliver_held(pending, held)
+            if held and not session.flavour.per_subscription:
+                _forget_held(held, [p for p in self._pending.values() if p.session is session])
 
     def _retained(self, frame: Retained, shard: int) -> None:
         pending = self._pending.get(frame.token)
@@ -369,10 +393,11 @@ class Gateway:
             self._changed(link, shard, change)
         fanouts = self._fanouts
         order = self.order
+        held = order.held
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
-                if (publish.fence is not None or order.holding) and order.hold(
+                if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
                     continue
@@ -390,7 +415,7 @@ class Gateway:
                 self.calls.result(frame)
             case Invocation():
                 call = frame.call
-                if not (call.fence is not None or self.order.holding) or not self.order.hold(
+                if not (call.fence is not None or self.order.held) or not self.order.hold(
                     frame, shard, call.session, call.order, call.fence
                 ):
                     self.calls.invoke(frame, shard)
@@ -432,6 +457,8 @@ class Gateway:
     def _deliver_held_back(self, frame: Held, shard: int) -> None:
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
+            if self._late:
+                self._let_begin(frame.publication)
         elif type(frame) is Invocation:
             self.calls.invoke(frame, shard)
 
@@ -528,3 +555,9 @@ class Gateway:
         peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
         status = "ok" if all(peers.values()) else "degraded" if self.linked else "unavailable"
         return {"name": self.name, "status": status, "links": peers, "sessions": len(self.sessions)}
+
+
+def _forget_held(events: list[Event], pendings: list[Pending]) -> None:
+    """The session of all these has got the events, and is to get them once (MQTT)."""
+    for pending in pendings:
+        pending.held = [event for event in pending.held if event not in events]

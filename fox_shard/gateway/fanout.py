@@ -12,6 +12,8 @@ from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Pending, Plan, Subscriptions
 
+ASSURED = QOS1 | QOS2
+
 Allowed = Callable[[Session], bool]
 
 
@@ -58,13 +60,28 @@ class Fanout:
                     if not out:
                         dirty.append(connection)
                     out.append(chunk)
-            self._realm.deliveries += count
             if plan.granted:
-                self._deliver_granted(event, plan, None)
+                if flags & ASSURED:
+                    for _, _, members in plan.granted:
+                        count += len(members)
+                        for session, grant in list(members.items()):
+                            session.deliver(event, grant)
+                else:
+                    self._deliver_granted(event, plan, None)
+            self._realm.deliveries += count
         if plan.pending:
-            for pending in plan.pending:
-                if shard not in pending.waiting:
-                    pending.held.append(event)
+            self._hold(event, plan, shard)
+
+    @staticmethod
+    def _hold(event: Event, plan: Plan, shard: int) -> None:
+        """Keep it for the subscriptions that are being confirmed, where the shard has done so."""
+        for pending in plan.pending:
+            if (
+                shard not in pending.waiting
+                and event.publication not in pending.earlier
+                and not _gets_it_anyway(pending.session, plan)
+            ):
+                pending.held.append(event)
 
     def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
         for flavour, subscription, members in plan.plain:
@@ -78,7 +95,7 @@ class Fanout:
 
     def _deliver_granted(self, event: Event, plan: Plan, allowed: Allowed | None) -> None:
         """To sessions with a granted quality of service ≥ 1: as such only if published so."""
-        assured = event.publish.flags & (QOS1 | QOS2)
+        assured = event.publish.flags & ASSURED
         for flavour, subscription, members in plan.granted:
             chunk = b"" if assured else flavour.event(event, subscription)
             for session, grant in list(members.items()):
@@ -96,10 +113,17 @@ class Fanout:
             if not _allowed(event)(session):
                 continue
             self._realm.deliveries += 1
-            if pending.grant and event.publish.flags & (QOS1 | QOS2):
+            if pending.grant and event.publish.flags & ASSURED:
                 session.deliver(event, pending.grant)
             elif chunk := session.flavour.event(event, pending.subscription):
                 session.connection.write(chunk)
+
+
+def _gets_it_anyway(session: Session, plan: Plan) -> bool:
+    """By another subscription, and is to get it once (MQTT)."""
+    return not session.flavour.per_subscription and any(
+        session in members for _, _, members in (*plan.plain, *plan.granted)
+    )
 
 
 def visible(events: Iterable[Event], session: Session) -> list[Event]:

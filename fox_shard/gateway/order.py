@@ -16,6 +16,7 @@ from typing import final
 from fox_shard.backplane.frames import Ask, Event, Fence, Invocation, Reached
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.session import Session
+from fox_shard.topics.pattern import Pattern
 
 Held = Event | Invocation
 Mark = tuple[str, int, int]
@@ -26,15 +27,26 @@ Mark = tuple[str, int, int]
 class Order:
     """See the module."""
 
-    __slots__ = ("_asked", "_deliver", "_held", "_links", "_name", "_reached", "_wanted")
+    __slots__ = (
+        "_arrivals",
+        "_asked",
+        "_deliver",
+        "_links",
+        "_name",
+        "_reached",
+        "_wanted",
+        "held",
+    )
 
     def __init__(self, name: str, links: list[Link], deliver: Callable[[Held, int], None]) -> None:
         """name: this gateway's. links: to the shards. deliver(frame, shard): what was held back."""
         self._name = name
         self._links = links
         self._deliver = deliver
-        # Sender -> what is held back of it: (its order, shard, frame, fence).
-        self._held: dict[int, list[tuple[int, int, Held, Fence | None]]] = {}
+        # Sender -> what is held back of it: (its order, arrival, shard, frame, fence).
+        self.held: dict[int, list[tuple[int, int, int, Held, Fence | None]]] = {}
+        # Of two with one order (one of them came again) the first is first.
+        self._arrivals = 0
         self._reached: dict[Mark, int] = {}
         self._asked: dict[Mark, int] = {}
         self._wanted: dict[Mark, int] = {}
@@ -70,26 +82,31 @@ class Order:
     # In
 
     @property
-    def holding(self) -> bool:
-        """Is anything held back? Then what comes of its sender must wait as well."""
-        return bool(self._held)
-
-    @property
     def idle(self) -> bool:
         """Nothing is held back, and no shard is asked anything."""
-        return not (self._held or self._asked or self._wanted)
+        return not (self.held or self._asked or self._wanted)
 
     def hold(self, frame: Held, shard: int, sender: int, order: int, fence: Fence | None) -> bool:
         """Hold the frame back if it must wait; returns whether it was."""
-        held = self._held.get(sender)
+        held = self.held.get(sender)
         if held is None:
             if fence is None or self._satisfied(fence):
                 return False
-            held = self._held[sender] = []
-        heappush(held, (order, shard, frame, fence))
+            held = self.held[sender] = []
+        self._arrivals += 1
+        heappush(held, (order, self._arrivals, shard, frame, fence))
         if fence is not None:
             self._want(fence)
         return True
+
+    def held_events(self, shard: int, pattern: Pattern) -> set[int]:
+        """Publications of that shard, on topics that match, which are held back."""
+        return {
+            frame.publication
+            for held in self.held.values()
+            for _, _, of, frame, _ in held
+            if of == shard and type(frame) is Event and pattern.matches(frame.publish.topic)
+        }
 
     def _satisfied(self, fence: Fence) -> bool:
         reached = self._reached
@@ -125,19 +142,19 @@ class Order:
             self._wanted.pop(mark, None)
         else:
             self._ask(mark)
-        for sender in list(self._held):
+        for sender in list(self.held):
             self._release(sender)
 
     def _release(self, sender: int) -> None:
-        held = self._held[sender]
+        held = self.held[sender]
         while held:
-            fence = held[0][3]
+            fence = held[0][4]
             if fence is not None and not self._satisfied(fence):
                 self._want(fence)
                 return
-            _, shard, frame, _ = heappop(held)
+            _, _, shard, frame, _ = heappop(held)
             self._deliver(frame, shard)
-        del self._held[sender]
+        del self.held[sender]
 
     def ask_again(self, shard: int) -> None:
         """The pair with that shard is new: what was asked is not known there."""

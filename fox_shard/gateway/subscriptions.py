@@ -70,6 +70,7 @@ class Pending:
     """A session's wish to subscribe, until every shard has confirmed it."""
 
     __slots__ = (
+        "earlier",
         "grant",
         "held",
         "replay",
@@ -102,6 +103,9 @@ class Pending:
         # Keys as each shard sent them, and live events of shards that have confirmed already.
         self.retained: dict[int, list[Event]] = {}
         self.held: list[Event] = []
+        # Publications that came before a shard's confirmation, and are held back (see `order`):
+        # they are not for this subscription, which begins when they have gone.
+        self.earlier: set[int] = set()
 
 
 @final
@@ -187,11 +191,6 @@ class Subscriptions:
         session.subscriptions[subscription.pattern.text] = subscription
         self.plans.drop(subscription.pattern)
 
-    def confirmed(self, pending: Pending, shard: int) -> bool:
-        """A shard has confirmed; returns whether that was the last one."""
-        pending.waiting.pop(shard, None)
-        return not pending.waiting
-
     def complete(self, pending: Pending) -> list[Event]:
         """All shards have confirmed: tell the session; returns the live events held for it."""
         subscription = pending.subscription
@@ -257,7 +256,7 @@ class Subscriptions:
             pattern = subscription.pattern
             if shard not in self._shards(pattern):
                 continue
-            frames.append(Subscribe(0, realm, pattern.text, False))
+            frames.append(Subscribe(0, realm, pattern.text, replay=False))
             for pending in subscription.pending:
                 if shard in pending.waiting:
                     pending.retained.pop(shard, None)

@@ -2,8 +2,8 @@
 
 Owns: publication ids. Never: the time of day, which is an argument.
 
-An id is `64·t + shard` with `t = max(last + 1, ticks of 2⁻¹⁷ s since 2024)`: strictly increasing in a
-shard, unique across shards, roughly ordered by time across shards, below 2⁵³ until the year 2056.
+An id is `64·t + shard` with `t = max(last + 1, ticks of 2⁻¹⁷ s since 2024)`: strictly increasing in
+a shard, unique across shards, roughly ordered by time across shards, below 2⁵³ until the year 2058.
 WAMP asks for random ids in the global scope (#ids); these are unique instead, and positions.
 """
 

@@ -9,9 +9,9 @@ ended its replay or `peer_timeout` is over; the rest waits in order.
 """
 
 from collections.abc import Callable
-from random import Random
 from typing import final
 
+from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     Announce,
@@ -78,7 +78,7 @@ class Shard:
         terms: Terms,
         queue_limit: int,
         incarnation: int,
-        rng: Random,
+        rng: Chance,
         now: float,
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees."""

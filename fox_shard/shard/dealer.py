@@ -10,9 +10,9 @@ caller's gateway directly.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from random import Random
 from typing import final
 
+from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     PROGRESS,
@@ -59,7 +59,7 @@ class Dealer:
         placement: Placement,
         peer: Callable[[str], Peer | None],
         queue_limit: int,
-        rng: Random,
+        rng: Chance,
         deadline: Deadline,
     ) -> None:
         """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure."""

@@ -4,9 +4,9 @@ Owns: what is registered by whom, who is next, and who waits. Never: frames bein
 """
 
 from collections import OrderedDict
-from random import Random
 from typing import final
 
+from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import Call
 from fox_shard.shard.peer import Peer
 from fox_shard.topics.pattern import Pattern
@@ -68,7 +68,7 @@ class Procedure:
         """That session's registration."""
         return next((callee for callee in self.callees if callee.session == session), None)
 
-    def choose(self, rng: Random) -> Callee | None:
+    def choose(self, rng: Chance) -> Callee | None:
         """The callee for the next call by the policy (WAMP #rpc-shared-registration).
 
         Among those that have room; None if there is none.

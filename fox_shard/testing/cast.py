@@ -72,7 +72,7 @@ class Cast:
         at = self.world.now
         for deed in deeds:
             at += self.rng.random() * pause
-            self.world.at(at, deed)  # type: ignore[arg-type]
+            self.world.at(at, deed)
         self.world.run(at - self.world.now)
 
     def interleave(

@@ -35,6 +35,14 @@ class Participant:
         """Has the gateway closed the connection, or died?"""
         raise NotImplementedError
 
+    def unsubscribe(self, window: Window) -> None:
+        """End a subscription that is confirmed."""
+        raise NotImplementedError
+
+    def leave(self, *, graceful: bool) -> None:
+        """End the session: say goodbye, or just hang up."""
+        raise NotImplementedError
+
     @property
     def here(self) -> bool:
         """Has the session neither ended nor been ended?"""

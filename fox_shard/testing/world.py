@@ -64,7 +64,7 @@ class World:
         self.realms = list(realms)
         self.gateways = gateways
         self.terms = Terms(shards=shards, credit=credit)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._number = 0
         self.nodes: dict[str, Node] = {}
         self._pipes: dict[tuple[str, str], Pipe] = {}
@@ -79,7 +79,7 @@ class World:
 
     # Time
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def at(self, when: float, action: Callable[[], object]) -> None:
         """Do it then. What is due at the same time happens in the order of asking."""
         self._number += 1
         heappush(self._events, (when, self._number, action))

@@ -4,10 +4,10 @@ What one session publishes (or calls) reaches another in the order it was sent, 
 lie on different shards (WAMP #ordering-guarantees, for several topics at once).
 """
 
-import threading
 from contextlib import ExitStack, closing
 
 import pytest
+from cluster import Cluster
 from raw_wamp import (
     CALL,
     EVENT,
@@ -22,6 +22,7 @@ from raw_wamp import (
     YIELD,
     at_gateway,
 )
+from threads import Thread
 
 EVENTS, TOPICS = 100_000, 50
 CALLS, PROCEDURES = 20_000, 20
@@ -31,34 +32,11 @@ CHUNK = 500
 
 @pytest.fixture(scope="module")
 def big_cluster():
-    from cluster import Cluster
-
     cluster = Cluster(gateways=2, shards=4)
     yield cluster
     cluster.check(())
     codes = cluster.stop()
     assert set(codes.values()) == {0}
-
-
-class Thread(threading.Thread):
-    """Tells at the end what went wrong in it."""
-
-    def __init__(self, work, *arguments):
-        super().__init__(daemon=True)
-        self._work, self._arguments, self._error = work, arguments, None
-        self.start()
-
-    def run(self):
-        try:
-            self._work(*self._arguments)
-        except BaseException as error:  # noqa: BLE001 - raised again in `done`
-            self._error = error
-
-    def done(self):
-        self.join(60)
-        assert not self.is_alive(), f"{self._work.__name__} has not got all"
-        if self._error is not None:
-            raise self._error
 
 
 def blast(client, frames):

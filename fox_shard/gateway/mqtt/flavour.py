@@ -78,10 +78,11 @@ class MqttFlavour:
 
         header: the first byte. (b"", b"") where MQTT cannot express the event.
         """
-        if event is not self._event or header != self._header:
-            self._event, self._header = event, header
-            self._parts = self._encode(event.publish, header, 2)
-        return self._parts
+        if event is self._event and header == self._header:
+            return self._parts
+        self._event, self._header = event, header
+        parts = self._parts = self._encode(event.publish, header, 2)
+        return parts
 
     def _encode(self, publish: Publish, header: int, between: int) -> tuple[bytes, bytes]:
         """Encode what comes before and behind the packet identifier (between: its length)."""

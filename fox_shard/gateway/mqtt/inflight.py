@@ -152,20 +152,27 @@ class Outbound:
         return self._queued
 
     def _transmit(self, event: Event, header: int) -> None:
-        head, payload = self._flavour.parts(event, header)
+        flavour = self._flavour
+        head, payload = flavour.parts(event, header)
         if not head:
             return
         # [MQTT-2.3.1-4]: an identifier that is not in use. There is one, by the window.
         inflight = self._inflight
-        packet_id = self._last_id % _MAX_PACKET_ID + 1
-        while packet_id in inflight:
+        packet_id = self._last_id + 1
+        while packet_id in inflight or packet_id > _MAX_PACKET_ID:
             packet_id = packet_id % _MAX_PACKET_ID + 1
         self._last_id = packet_id
         # Its quality of service says what comes next.
         inflight[packet_id] = header >> 1 & 3
         packet = b"%b%c%c%b" % (head, packet_id >> 8, packet_id & 0xFF, payload)
-        framing = self._flavour.framing
-        self._connection.write(packet if framing is None else framing(packet))
+        if flavour.framing is not None:
+            packet = flavour.framing(packet)
+        # As `Connection.write`.
+        connection = self._connection
+        out = connection.out
+        if not out:
+            connection.dirty.append(connection)
+        out.append(packet)
 
     def confirm(self, packet_id: int, awaited: int) -> None:
         """End a delivery, and send what waited for it. An unknown identifier is ignored.

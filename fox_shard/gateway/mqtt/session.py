@@ -372,12 +372,14 @@ class MqttSession(Session):
         if self._closed:
             return
         quality = event.publish.flags >> 4 & 3
-        quality = grant if quality > grant else quality
+        if quality > grant:
+            quality = grant
         if not quality:
             self.connection.write(self.flavour.event(event, None))
             return
         outbound = self._outbound or self._begin_outbound()
-        if outbound.send(event, QOS0 | quality << 1) > self._gateway.settings.outbound_limit:
+        queued = outbound.send(event, QOS0 | quality << 1)
+        if queued > self._gateway.settings.outbound_limit:
             # The client reads, but does not confirm.
             self._gateway.slow(self.connection)
 

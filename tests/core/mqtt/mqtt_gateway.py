@@ -1,5 +1,6 @@
 """A gateway that writes down what MQTT sessions ask of it, and a client that talks to one."""
 
+from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
@@ -19,7 +20,7 @@ class FakeGateway:
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.now = 100.0
-        self.timers = Timers()
+        self.timers = Timers(Deadline())
         self.realms = {name: Realm(name, Placement(2)) for name in ("realm1", "other")}
         self.mqtt_realm = "realm1"
         self.mqtt_max_inflight = 3
@@ -69,7 +70,7 @@ class FakeGateway:
     def advance(self, seconds):
         """Let time pass, in steps no timer can tell from a clock."""
         end = self.now + seconds
-        while (due := self.timers.next()) is not None and due <= end:
+        while (due := self.timers.next()) <= end:
             self.now = max(self.now, due)
             self.timers.run(self.now)
         self.now = end

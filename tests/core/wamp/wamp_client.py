@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import cbor2
 import msgspec
 
+from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.connection import Connection
@@ -38,7 +39,7 @@ class FakeGateway:
     def __init__(self, **settings):
         self.settings = Settings(**settings)
         self.realms = {"realm1": Realm("realm1", Placement(2))}
-        self.timers = Timers()
+        self.timers = Timers(Deadline())
         self.now = 100.0
         self.asked = []
         self.subscribed = set()

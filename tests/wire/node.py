@@ -1,0 +1,54 @@
+"""Node programs of tests/wire/js: their packages, and running them.
+
+Owns: installing the packages once, whatever the number of test workers. Never: what programs do.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+JS = Path(__file__).parent / "js"
+INSTALL = 300.0
+"""Seconds npm has."""
+
+
+def modules():
+    """Install the packages if they are not. Skips the test where there is no Node, but not in CI."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        reason = "node and npm are not installed (Debian packages nodejs, npm)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    installed = JS / "node_modules" / ".package-lock.json"
+    with (JS / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists():
+            done = subprocess.run(
+                ["npm", "ci", "--loglevel=error"],
+                cwd=JS,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL,
+                check=False,
+            )
+            assert done.returncode == 0, f"npm ci: {done.stdout}\n{done.stderr}"
+    return JS / "node_modules"
+
+
+def run(program, *arguments, timeout=60):
+    """Run tests/wire/js/<program> to its end; returns the JSON that its last line is."""
+    modules()
+    done = subprocess.run(
+        ["node", str(JS / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{program}: {done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,151 @@
+"""A real StatsD daemon (npm `statsd`) receives the metrics."""
+
+import json
+import re
+import socket
+import subprocess
+from contextlib import closing, contextmanager
+
+import node
+import pytest
+from cluster import END, await_true, free_port
+from mqtt_peers import MqttPeer
+from raw_wamp import (
+    CALL,
+    INVOCATION,
+    PUBLISH,
+    PUBLISHED,
+    REGISTER,
+    REGISTERED,
+    RESULT,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    YIELD,
+    at_gateway,
+)
+
+
+class StatsD:
+    """The daemon, asked over its management port."""
+
+    def __init__(self, folder):
+        self.port, self.management = free_port(), free_port()
+        conf = folder / "statsd.js"
+        settings = {
+            "port": self.port,
+            "address": "127.0.0.1",
+            "mgmt_port": self.management,
+            "mgmt_address": "127.0.0.1",
+            "backends": ["./backends/console"],
+            "flushInterval": 3_600_000,  # what it has is asked for; a flush resets the counters
+            "title": False,
+        }
+        conf.write_text(json.dumps(settings))
+        program = node.modules() / "statsd" / "stats.js"
+        self.process = subprocess.Popen(
+            ["node", str(program), str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        await_true("statsd listens", lambda: self.ask("health").startswith("health: up"))
+
+    def ask(self, command):
+        """What the daemon answers, "" while it does not."""
+        try:
+            with closing(socket.create_connection(("127.0.0.1", self.management), 5)) as sock:
+                sock.sendall(f"{command}\n".encode())
+                answer = ""
+                while not answer.endswith("END\n\n") and not answer.startswith("health"):
+                    part = sock.recv(65536).decode()
+                    if not part:
+                        break
+                    answer += part
+                return answer
+        except OSError:
+            return ""
+
+    def values(self, command):
+        """{name: number}: it prints objects as JavaScript shows them."""
+        pairs = re.findall(r"'?([\w.-]+)'?: (-?\d+)", self.ask(command))
+        return {name: int(value) for name, value in pairs}
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(END)
+        self.process.stderr.close()
+
+
+@contextmanager
+def clients(*all_of_them):
+    try:
+        yield
+    finally:
+        for client in all_of_them:
+            client.close()
+
+
+@pytest.fixture
+def statsd(tmp_path):
+    daemon = StatsD(tmp_path)
+    yield daemon
+    daemon.close()
+
+
+def test_statsd_counts_publishes_deliveries_calls_and_sessions(statsd, own_cluster):
+    cluster = own_cluster(
+        FOX_STATSD_ADDRESS=f"127.0.0.1:{statsd.port}",
+        FOX_STATSD_INTERVAL="0.1",
+        FOX_STATSD_PREFIX="testing",
+    )
+    first, second = at_gateway(cluster, 0), at_gateway(cluster, 1)
+    device = MqttPeer(("127.0.0.1", cluster.mqtt), "statsd")
+    with clients(first, second, device):
+        device.subscribe("metrics/topic")
+        second.do(SUBSCRIBE, {}, "metrics.topic", answer=SUBSCRIBED)
+        for _ in range(10):
+            first.do(PUBLISH, {"acknowledge": True}, "metrics.topic", answer=PUBLISHED)
+            second.receive()
+        device.take(10)
+        second.do(REGISTER, {}, "metrics.procedure", answer=REGISTERED)
+        for request in range(100, 105):
+            first.send(CALL, request, {}, "metrics.procedure")
+            invocation = second.receive()
+            assert invocation[0] == INVOCATION
+            second.send(YIELD, invocation[1], {})
+            assert first.receive()[0] == RESULT
+
+        def counted():
+            counters = statsd.values("counters")
+            return (
+                counters.get("testing.realm1.publishes", 0) >= 10
+                and counters.get("testing.realm1.calls", 0) >= 5
+                and counters
+            )
+
+        counters = await_true("everything is counted", counted)
+        assert counters["testing.realm1.publishes"] == 10
+        assert counters["testing.realm1.deliveries"] == 20
+        assert counters["testing.realm1.calls"] == 5
+        assert "statsd.bad_lines_seen" not in counters or not counters["statsd.bad_lines_seen"]
+
+        def gauged():
+            gauges = statsd.values("gauges")
+            return gauges.get("testing.realm1.sessions") == 3 and gauges
+
+        gauges = await_true("three sessions are gauged", gauged)
+        assert gauges["testing.realm1.wamp.sessions"] == 2
+        assert gauges["testing.realm1.mqtt.sessions"] == 1
+        assert gauges["testing.gateway-0.sessions"] + gauges["testing.gateway-1.sessions"] == 3
+    await_true(
+        "no session is left",
+        lambda: statsd.values("gauges").get("testing.realm1.sessions") == 0,
+    )
+    cluster.check(())
+
+
+def test_without_a_daemon_the_broker_goes_on(own_cluster):
+    cluster = own_cluster(
+        FOX_STATSD_ADDRESS=f"127.0.0.1:{free_port()}", FOX_STATSD_INTERVAL="0.1"
+    )
+    await_true("it is logged", lambda: "does not receive the metrics" in cluster.log())
+    with clients(client := at_gateway(cluster, 0)):
+        client.do(PUBLISH, {"acknowledge": True}, "metrics.topic", answer=PUBLISHED)
+    cluster.check(())

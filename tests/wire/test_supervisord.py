@@ -1,0 +1,270 @@
+"""The broker under supervisord, from a copy of conf/ in a folder of its own: start, accident, end."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cluster import END, ROOT, Places, await_true
+from mqtt_peers import MqttPeer
+from raw_wamp import (
+    CALL,
+    ERROR,
+    EVENT,
+    GOODBYE,
+    INVOCATION,
+    PUBLISH,
+    PUBLISHED,
+    REGISTER,
+    REGISTERED,
+    RESULT,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    YIELD,
+    RawWamp,
+)
+
+from fox_shard.backplane.placement import Placement
+
+
+class Supervised(Places):
+    """supervisord and its children. What it and they say is in `said`."""
+
+    def __init__(self, gateways, shards):
+        super().__init__(gateways, shards)
+        conf = self.folder / "conf"
+        shutil.copytree(ROOT / "conf", conf)
+        (self.folder / "run").mkdir()
+        counts = f'environment=FOX_GATEWAYS="{gateways}",FOX_SHARDS="{shards}"'
+        text, changed = re.subn(r"^environment=.*", counts, (conf / "fox.conf").read_text(), 1, re.M)
+        assert changed == 1
+        (conf / "fox.conf").write_text(text)
+        self.said = self.folder / "said.log"
+        self.supervisord = self.start()
+        try:
+            self.await_ready(unless=lambda: self._check_runs())
+        except BaseException:
+            print(self.said.read_text())
+            self.stop()
+            raise
+
+    def environment(self, **more):
+        # FOX_SHARDS here must not win over the line in fox.conf.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return super().environment(PATH=path, PYTHONPATH=str(ROOT), FOX_SHARDS="7", **more)
+
+    def start(self):
+        with self.said.open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", "conf/fox.conf"],
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _check_runs(self):
+        assert self.supervisord.poll() is None, "supervisord has ended"
+
+    def fox(self, *arguments):
+        """Run the fox command beside it."""
+        return subprocess.run(
+            [sys.executable, "-m", "fox_shard", *arguments],
+            cwd=self.folder,
+            env={
+                name: value for name, value in self.environment().items() if name != "FOX_SHARDS"
+            },
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def children(self):
+        """{name of the process: its id}, of supervisord's direct children."""
+        pid = self.supervisord.pid
+        found = {}
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            if "fox_shard" in command:  # else it is just being started
+                kind, number = command[command.index("fox_shard") + 1 :][:2]
+                found[f"{kind}-{number}" if number.isdecimal() else kind] = int(child)
+        return found
+
+    def stop(self):
+        """SIGTERM; returns the exit code. Removes the folder."""
+        self.supervisord.send_signal(signal.SIGCONT)
+        self.supervisord.send_signal(signal.SIGTERM)
+        try:
+            return self.supervisord.wait(END)
+        finally:
+            if self.supervisord.poll() is None:
+                self.supervisord.kill()
+                self.supervisord.wait(END)
+            self.remove()
+
+
+@pytest.fixture(scope="module")
+def supervised():
+    broker = Supervised(gateways=1, shards=3)
+    yield broker
+    if broker.supervisord.poll() is None:
+        broker.stop()
+
+
+def on_shard(number, stem):
+    """A topic or procedure that lies on that one of three shards."""
+    place = Placement(3)
+    names = (f"{stem}.n{count}" for count in range(1000))
+    return next(name for name in names if place.shard_of("realm1", name) == number)
+
+
+def test_the_line_in_fox_conf_says_how_many_processes_there_are(supervised):
+    assert set(supervised.children()) == {
+        "coordinator",
+        "gateway-0",
+        "shard-0",
+        "shard-1",
+        "shard-2",
+    }
+
+
+def test_health_tells_of_all_processes(supervised):
+    done = supervised.fox("health")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "gateway-0",
+        "shard-0",
+        "shard-1",
+        "shard-2",
+        "coordinator",
+    ]
+    assert all("status=ok" in line for line in lines)
+
+
+def test_a_second_process_of_a_name_is_refused_in_one_sentence(supervised):
+    for process in (["shard", "1"], ["gateway", "0"], ["coordinator"]):
+        done = supervised.fox(*process)
+        assert done.returncode == 1
+        (sentence,) = done.stderr.splitlines()
+        assert sentence.startswith(f"fox: {'-'.join(process)} runs already")
+        assert "FOX_RUN_DIR" in sentence
+
+
+def test_a_second_start_in_the_folder_is_refused(supervised):
+    before = supervised.children()
+    second = supervised.start()
+    assert second.wait(END) != 0
+    assert supervised.children() == before
+    assert "Traceback" not in supervised.said.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("FOX_GATEWAY_WEBSOKET", "off", "FOX_GATEWAY_WEBSOKET"),
+        ("FOX_GATEWAY_MQTT", "nonsense", "FOX_GATEWAY_MQTT"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_sentence(supervised, name, value, sentence):
+    done = subprocess.run(
+        [sys.executable, "-m", "fox_shard", "shard", "0"],
+        cwd=supervised.folder,
+        env=supervised.environment(**{name: value}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert sentence in line
+
+
+def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
+    """Calls meanwhile are answered `wamp.error.unavailable`; publishes wait; state is replayed."""
+    topic, procedure, other = (
+        on_shard(1, "killed.topic"),
+        on_shard(1, "killed.procedure"),
+        on_shard(2, "killed.other"),
+    )
+    with (
+        closing(RawWamp(supervised.rawsocket)) as client,
+        closing(RawWamp(supervised.rawsocket)) as caller,
+    ):
+        client.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
+        client.do(REGISTER, {}, procedure, answer=REGISTERED)
+        client.do(REGISTER, {}, other, answer=REGISTERED)
+        pid = supervised.children()["shard-1"]
+        supervised.supervisord.send_signal(signal.SIGSTOP)  # so that it does not act yet
+        os.kill(pid, signal.SIGKILL)
+
+        def call(name):
+            caller.request += 1
+            caller.send(CALL, caller.request, {}, name)
+
+        def refused():
+            call(procedure)
+            reply = caller.receive()
+            assert reply[:3] == [ERROR, CALL, caller.request]
+            return reply[4] == "wamp.error.unavailable" or pytest.fail(str(reply))
+
+        await_true("calls are refused", refused)
+        call(other)  # on another shard, it goes on
+        invocation = client.receive()
+        client.send(YIELD, invocation[1], {}, ["there"])
+        assert caller.receive()[3] == ["there"]
+        caller.request += 1
+        caller.send(PUBLISH, caller.request, {"acknowledge": True}, topic, ["waited"])
+        health = supervised.fox("health")
+        assert health.returncode == 1
+        assert "shard-1" in health.stdout
+
+        supervised.supervisord.send_signal(signal.SIGCONT)
+        supervised.await_ready()
+        assert supervised.children()["shard-1"] != pid
+        event = client.receive()
+        assert (event[0], event[4]) == (EVENT, ["waited"])
+        assert caller.receive()[:2] == [PUBLISHED, caller.request]
+        call(procedure)
+        invocation = client.receive()
+        assert invocation[0] == INVOCATION
+        client.send(YIELD, invocation[1], {}, ["again"])
+        assert caller.receive() == [RESULT, caller.request, {}, ["again"]]
+
+
+@pytest.mark.parametrize("name", ["coordinator", "gateway-0"])
+def test_any_other_killed_process_comes_back_too(supervised, name):
+    pid = supervised.children()[name]
+    os.kill(pid, signal.SIGKILL)
+    await_true(f"{name} is back", lambda: supervised.children().get(name, pid) != pid)
+    supervised.await_ready()
+    with closing(RawWamp(supervised.rawsocket)) as client:
+        client.do(CALL, {}, "wamp.session.count", answer=RESULT)
+        client.do(PUBLISH, {"acknowledge": True}, "killed.any", answer=PUBLISHED)
+
+
+def test_sigterm_says_goodbye_to_all_and_ends_everything(supervised):
+    children = supervised.children()
+    with closing(RawWamp(supervised.rawsocket)) as client:
+        device = MqttPeer(("127.0.0.1", supervised.mqtt), "sigterm")
+        said = supervised.said
+        supervised.supervisord.send_signal(signal.SIGTERM)
+        (goodbye,) = client.closed()
+        assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
+        assert device.lost.wait(END)
+        device.close()
+    assert supervised.supervisord.wait(END) == 0
+    text = said.read_text()
+    assert "Traceback" not in text
+    for name, pid in children.items():
+        assert not Path(f"/proc/{pid}").exists()
+        assert f"{name} stopped" in text
+    supervised.remove()

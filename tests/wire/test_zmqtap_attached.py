@@ -1,0 +1,128 @@
+"""zmqtap attached to a running broker under load, and detached again, as often as one likes."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing, contextmanager
+
+import pytest
+from cluster import END, ROOT
+from raw_wamp import EVENT, PUBLISH, SUBSCRIBE, SUBSCRIBED, at_gateway
+from threads import Thread
+
+TOPIC = "tapped.topic"
+
+
+@contextmanager
+def load(cluster):
+    """Events without end, 50 at a time; at the end every one of them must have arrived, in order."""
+    publisher, subscriber = at_gateway(cluster, 0), at_gateway(cluster, 1)
+    over = threading.Event()
+    sent = 0
+    subscriber.do(SUBSCRIBE, {}, TOPIC, answer=SUBSCRIBED)
+
+    def publish():
+        nonlocal sent
+        while not over.is_set():
+            numbers = range(sent, sent + 50)
+            frames = [publisher.frame(PUBLISH, n + 1, {}, TOPIC, [n]) for n in numbers]
+            publisher.sock.sendall(b"".join(frames))
+            sent += 50
+            over.wait(0.002)
+        publisher.send(PUBLISH, sent + 1, {}, TOPIC, ["end"])
+
+    def receive():
+        expected = 0
+        while True:
+            kind, _, _, _, args = subscriber.receive()
+            assert kind == EVENT
+            if args == ["end"]:
+                break
+            assert args == [expected]
+            expected += 1
+        assert expected == sent > 0
+
+    with closing(publisher), closing(subscriber):
+        threads = [Thread(publish), Thread(receive)]
+        yield
+        over.set()
+        for thread in threads:
+            thread.done()
+
+
+@contextmanager
+def zmqtap(cluster, *arguments):
+    """Attach; gives its lines. Detached with SIGINT, as by Ctrl-C."""
+    tap = subprocess.Popen(
+        [sys.executable, "tools/zmqtap", "--run-dir", str(cluster.run_dir), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(30, tap.kill)
+    timer.start()
+    try:
+        yield tap.stdout
+        tap.send_signal(signal.SIGINT)
+        _, complaints = tap.communicate(timeout=END)
+        assert "Traceback" not in complaints, complaints
+        assert "attached to gateway-0" in complaints
+    finally:
+        timer.cancel()
+        tap.kill()
+        tap.wait(END)
+        tap.stdout.close()
+        tap.stderr.close()
+
+
+def until(lines, condition):
+    for line in lines:
+        if condition(line):
+            return line
+    raise AssertionError("zmqtap has ended")
+
+
+def test_zmqtap_attaches_and_detaches_under_load_and_nothing_is_lost(cluster):
+    with load(cluster):
+        for _ in range(3):
+            with zmqtap(cluster, "--json", "--kind", "publish,event") as lines:
+                kinds = set()
+                for line in lines:
+                    seen = json.loads(line)
+                    assert seen["kind"] in ("publish", "event")
+                    if TOPIC in line:
+                        kinds.add(seen["kind"])
+                    if kinds == {"publish", "event"}:
+                        break
+                assert kinds == {"publish", "event"}
+
+
+def test_zmqtap_filters_by_topic_pattern(cluster):
+    with load(cluster), zmqtap(cluster, "--topic", "tapped/#", "--process", "gateway-*") as lines:
+        line = until(lines, lambda line: " publish " in line)
+    assert "gateway-0" in line
+    assert "realm1 tapped.topic" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sign"), [(["--count"], "publish"), (["--raw"], "gateway-0"), ([], " event ")]
+)
+def test_zmqtap_in_its_other_forms(cluster, arguments, sign):
+    with load(cluster), zmqtap(cluster, *arguments) as lines:
+        until(lines, lambda line: sign in line)
+
+
+def test_zmqtap_waits_for_a_broker_that_does_not_run_yet(tmp_path):
+    tap = subprocess.Popen(
+        [sys.executable, "tools/zmqtap", "--run-dir", str(tmp_path)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with tap:
+        assert f"no process in {tmp_path}/tap yet, waiting" in tap.stderr.readline()
+        tap.send_signal(signal.SIGINT)
+        assert "Traceback" not in tap.stderr.read()
