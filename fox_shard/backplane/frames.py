@@ -194,7 +194,7 @@ class Unregister(Struct, array_like=True, tag=12, gc=False):
 
 
 class Unregistered(Struct, array_like=True, tag=13, gc=False):
-    """Shard to gateway."""
+    """The registration is gone, as asked: shard to gateway."""
 
     session: int
     request: int

@@ -57,6 +57,9 @@ class Meta:
             "wamp.session.list": self._list,
             "wamp.session.get": self._get,
             "wamp.session.kill": self._kill,
+            "wamp.session.kill_by_authid": self._kill_by_authid,
+            "wamp.session.kill_by_authrole": self._kill_by_authrole,
+            "wamp.session.kill_all": self._kill_all,
         }
 
     def call(self, call: Call) -> tuple[Result | CallError, Kills]:
@@ -100,6 +103,35 @@ class Meta:
         entry = self._session(arguments.realm, session)
         return [], [(entry.gateway, Kill(session, reason, message))]
 
+    def _kill_by_authid(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        authid = arguments.string("authid")
+        entries, kills = self._kill_others(arguments, lambda entry: entry.authid == authid)
+        return [[entry.session for entry in entries]], kills
+
+    def _kill_by_authrole(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(1)
+        authrole = arguments.string("authrole")
+        entries, kills = self._kill_others(arguments, lambda entry: entry.authrole == authrole)
+        return [len(entries)], kills
+
+    def _kill_all(self, arguments: "Arguments") -> tuple[list[object], Kills]:
+        arguments.at_most(0)
+        entries, kills = self._kill_others(arguments, lambda _: True)
+        return [len(entries)], kills
+
+    def _kill_others(
+        self, arguments: "Arguments", concerned: Callable[[Entry], bool]
+    ) -> tuple[list[Entry], Kills]:
+        """All sessions of the caller's realm that are concerned, but the caller's own."""
+        reason, message = arguments.reason(), arguments.message()
+        entries = [
+            entry
+            for entry in self._sessions.of_realm(arguments.realm)
+            if entry.session != arguments.caller and concerned(entry)
+        ]
+        return entries, [(e.gateway, Kill(e.session, reason, message)) for e in entries]
+
     def _session(self, realm: str, session: int) -> Entry:
         entry = self._sessions.get(realm, session)
         if entry is None:
@@ -130,6 +162,13 @@ class Arguments:
             raise InvalidArgument(
                 f"At most {count} positional argument is taken, not {len(self._args)}."
             )
+
+    def string(self, name: str) -> str:
+        """The first positional argument, called `name` in the specification."""
+        value = self._args[0] if self._args else None
+        if not isinstance(value, str):
+            raise InvalidArgument(f"The first argument must be the {name}, a string.")
+        return value
 
     def authroles(self) -> list[str] | None:
         """The filter of `count` and `list`; None: no filter."""

@@ -111,7 +111,7 @@ class Calls:
         if shard != COORDINATOR:
             session.lane_seq = number
             session.shards |= 1 << shard
-        realm.calls += 1
+        session.traffic.calls += 1
 
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """mode: `skip`, `kill` or `killnowait`. A call that is over is ignored."""

@@ -6,6 +6,8 @@ Never: sockets; the shell (or the simulator) performs what stands here at the en
 
 from typing import TYPE_CHECKING, Protocol, final
 
+from fox_shard.gateway.traffic import Traffic
+
 if TYPE_CHECKING:
     from fox_shard.gateway.session import Session
 
@@ -24,7 +26,17 @@ class Receiver(Protocol):
 class Connection:
     """A byte stream with one client."""
 
-    __slots__ = ("closing", "dirty", "out", "paused", "peer", "receiver", "session", "transport")
+    __slots__ = (
+        "closing",
+        "dirty",
+        "out",
+        "paused",
+        "peer",
+        "receiver",
+        "session",
+        "traffic",
+        "transport",
+    )
 
     receiver: Receiver
 
@@ -37,6 +49,7 @@ class Connection:
         self.paused = False
         self.transport: object = None
         self.session: Session | None = None
+        self.traffic = Traffic()
 
     def write(self, chunk: bytes) -> None:
         """Write at the end of this turn. The fan-out repeats these lines for speed."""

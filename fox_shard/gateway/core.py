@@ -303,7 +303,7 @@ class Gateway:
             link.reliable.append(len(outbox))
         outbox.append(frame)
         session.lane_seq = link.sent + len(outbox)
-        realm.publishes += 1
+        session.traffic.publishes += 1
         if self._congested and shard in self._congested:
             self._pause(session.connection, shard)
 

@@ -167,7 +167,9 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         listeners = self._listeners
         now = listeners.host.now = listeners.clock()
-        self.connection.receiver.receive(data, now)
+        connection = self.connection
+        connection.traffic.bytes_in += len(data)
+        connection.receiver.receive(data, now)
         listeners.schedule_flush()
 
     def eof_received(self) -> bool:
@@ -323,7 +325,11 @@ class Listeners:
                 out.clear()
                 continue
             if out:
-                chunk = out[0] if len(out) == 1 else b"".join(out)
+                count = len(out)
+                chunk = out[0] if count == 1 else b"".join(out)
+                traffic = connection.traffic
+                traffic.messages_out += count
+                traffic.bytes_out += len(chunk)
                 # Before the write, which may find that the client is slow and write again.
                 out.clear()
                 channel.socket.write(chunk)

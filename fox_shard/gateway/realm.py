@@ -6,6 +6,7 @@ Owns: where a topic or procedure lives, cached. Never: frames.
 from typing import final
 
 from fox_shard.backplane.placement import Placement
+from fox_shard.gateway.traffic import GATES, Traffic
 
 ROUTES_LIMIT = 100_000
 
@@ -27,12 +28,11 @@ class Realm:
 
     __slots__ = (
         "_shards",
-        "calls",
         "deliveries",
         "mqtt_routes",
         "name",
         "placement",
-        "publishes",
+        "traffic",
         "wamp_routes",
     )
 
@@ -44,9 +44,8 @@ class Realm:
         self.mqtt_routes: dict[bytes, Route] = {}
         self._shards: dict[str, int] = {}
         # Since the last report to the coordinator.
-        self.publishes = 0
         self.deliveries = 0
-        self.calls = 0
+        self.traffic = {gate: Traffic() for gate in GATES}
 
     def route(self, topic: str) -> Route:
         """The way to `topic` (canonical form, already validated)."""

@@ -50,6 +50,7 @@ class Session(ABC):
         "registrations",
         "shards",
         "subscriptions",
+        "traffic",
         "unpassed",
     )
 
@@ -58,6 +59,8 @@ class Session(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        # Replaced by that of its realm and gate when it is attached.
+        self.traffic = connection.traffic
         self.id = 0
         self.authid = ""
         self.authrole = ""

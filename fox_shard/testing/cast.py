@@ -18,6 +18,9 @@ from fox_shard.testing.world import World
 PAUSE = 0.004
 """Seconds that clients leave between two deeds, at most; many fit into the longest delay."""
 
+Deed = Callable[[], object]
+"""Something that a client does."""
+
 
 @final
 class Cast:
@@ -67,7 +70,7 @@ class Cast:
 
     # Acting
 
-    def play(self, deeds: Sequence[Callable[[], object]], pause: float = PAUSE) -> None:
+    def play(self, deeds: Sequence[Deed], pause: float = PAUSE) -> None:
         """One after the other at random times; an actor's deeds keep their order."""
         at = self.world.now
         for deed in deeds:
@@ -75,9 +78,7 @@ class Cast:
             self.world.at(at, deed)
         self.world.run(at - self.world.now)
 
-    def interleave(
-        self, parts: Sequence[Sequence[Callable[[], object]]], pause: float = PAUSE
-    ) -> None:
+    def interleave(self, parts: Sequence[Sequence[Deed]], pause: float = PAUSE) -> None:
         """Several actors' deeds, mixed at random."""
         order = [number for number, part in enumerate(parts) for _ in part]
         self.rng.shuffle(order)

@@ -86,7 +86,7 @@ def _check_stream_order(
 ) -> None:
     """The order of publishing, as far as it was published after the subscription stood.
 
-    For an MQTT client that has several; a WAMP client's, since it is one, has always to be in order.
+    An MQTT client has several; what a WAMP client gets for one has always to be in order.
     """
     published = {sent.number: sent for sent in publisher.everything}
     numbers = [
@@ -94,7 +94,9 @@ def _check_stream_order(
         for event in stream
         if event.window is not None
         or any(
-            _stood(window, published[event.number]) and window.pattern.matches(event.topic)
+            _stood(window, published[event.number])
+            and window.pattern.matches(event.topic)
+            and (window.ended is None or event.at < window.ended)
             for window in windows
         )
     ]

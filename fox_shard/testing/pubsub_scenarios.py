@@ -4,11 +4,10 @@ Owns: what happens in each. Never: what must be true (see `checks`). Each takes 
 AssertionError with the trace.
 """
 
-from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from fox_shard.testing.cast import Cast
+from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_state
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.participant import Participant
@@ -16,8 +15,6 @@ from fox_shard.testing.records import WILL
 from fox_shard.testing.wamp_participant import Wamp
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
-
-Deed = Callable[[], object]
 
 TOPICS = [f"{first}.{second}" for first in ("a", "ab", "b") for second in ("x", "y", "z", "q")]
 WAMP_PATTERNS = [("a.x", "exact"), ("b.y", "exact"), ("a", "prefix"), ("a.", "prefix")]

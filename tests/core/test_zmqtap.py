@@ -30,7 +30,7 @@ ALL = [
     frames.Event(99, PUBLISH),
     frames.Subscribe(1, "realm1", "*a.+.#", True),
     frames.Invocation(5, 9, 12, CALL),
-    frames.Published(7, 1, 99),
+    frames.Published(7, [1], [99]),
     frames.Publish(
         "com.other",
         "x",
@@ -422,7 +422,7 @@ def test_zmqtap_attaches_to_running_and_to_later_processes_and_detaches(context,
         second = Tap(context, run_dir, "gateway-0")
         wait_until_active(second)
         first.publish(RECEIVED, "gateway-0", real_batch(PUBLISH))
-        first.publish(SENT, "gateway-0", real_batch(frames.Published(7, 1, 99)))
+        first.publish(SENT, "gateway-0", real_batch(frames.Published(7, [1], [99])))
         second.publish(SENT, "shard-0", real_batch(PUBLISH))
         out, errors = process.communicate(timeout=30)
     finally:

@@ -4,9 +4,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,9 @@ def test_a_second_start_in_the_folder_is_refused(supervised):
     second = supervised.start()
     assert second.wait(END) != 0
     assert supervised.children() == before
-    assert "Traceback" not in supervised.said.read_text()
+    said = supervised.said.read_text()
+    assert "Another program is already listening" in said  # in supervisord's own words
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -195,49 +198,60 @@ def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
         on_shard(1, "killed.procedure"),
         on_shard(2, "killed.other"),
     )
-    with (
-        closing(RawWamp(supervised.rawsocket)) as client,
-        closing(RawWamp(supervised.rawsocket)) as caller,
-    ):
-        client.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
-        client.do(REGISTER, {}, procedure, answer=REGISTERED)
-        client.do(REGISTER, {}, other, answer=REGISTERED)
+    with ExitStack() as stack:
+        callee, caller, second = (RawWamp(supervised.rawsocket) for _ in range(3))
+        for client in (callee, caller, second):
+            stack.callback(client.close)
+        callee.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
+        callee.do(REGISTER, {}, procedure, answer=REGISTERED)
+        callee.do(REGISTER, {}, other, answer=REGISTERED)
         pid = supervised.children()["shard-1"]
-        supervised.supervisord.send_signal(signal.SIGSTOP)  # so that it does not act yet
-        os.kill(pid, signal.SIGKILL)
+        with stopped(supervised.supervisord):  # so that it does not act yet
+            os.kill(pid, signal.SIGKILL)
 
-        def call(name):
-            caller.request += 1
-            caller.send(CALL, caller.request, {}, name)
+            def refused():
+                """The first one or two may be on their way, and are answered as well."""
+                caller.request += 1
+                caller.send(CALL, caller.request, {}, procedure)
+                reply = caller.receive()
+                assert reply[:3] == [ERROR, CALL, caller.request]
+                assert reply[4] == "wamp.error.unavailable"
+                return "shard-1" in reply[5][0]
 
-        def refused():
-            call(procedure)
-            reply = caller.receive()
-            assert reply[:3] == [ERROR, CALL, caller.request]
-            return reply[4] == "wamp.error.unavailable" or pytest.fail(str(reply))
-
-        await_true("calls are refused", refused)
-        call(other)  # on another shard, it goes on
-        invocation = client.receive()
-        client.send(YIELD, invocation[1], {}, ["there"])
-        assert caller.receive()[3] == ["there"]
-        caller.request += 1
-        caller.send(PUBLISH, caller.request, {"acknowledge": True}, topic, ["waited"])
-        health = supervised.fox("health")
-        assert health.returncode == 1
-        assert "shard-1" in health.stdout
-
-        supervised.supervisord.send_signal(signal.SIGCONT)
+            await_true("calls are refused", refused)
+            # What lies on another shard goes on.
+            answer(callee, second, other, "there")
+            second.request += 1
+            second.send(PUBLISH, second.request, {"acknowledge": True}, topic, ["waited"])
+            health = supervised.fox("health")
+            assert health.returncode == 1
+            assert "shard-1" in health.stdout
         supervised.await_ready()
         assert supervised.children()["shard-1"] != pid
-        event = client.receive()
+        event = callee.receive()
         assert (event[0], event[4]) == (EVENT, ["waited"])
-        assert caller.receive()[:2] == [PUBLISHED, caller.request]
-        call(procedure)
-        invocation = client.receive()
-        assert invocation[0] == INVOCATION
-        client.send(YIELD, invocation[1], {}, ["again"])
-        assert caller.receive() == [RESULT, caller.request, {}, ["again"]]
+        assert second.receive()[:2] == [PUBLISHED, second.request]
+        answer(callee, caller, procedure, "again")
+
+
+@contextmanager
+def stopped(process):
+    """It does nothing meanwhile."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def answer(callee, caller, procedure, result):
+    """A call that is answered."""
+    caller.request += 1
+    caller.send(CALL, caller.request, {}, procedure)
+    invocation = callee.receive()
+    assert invocation[0] == INVOCATION
+    callee.send(YIELD, invocation[1], {}, [result])
+    assert caller.receive() == [RESULT, caller.request, {}, [result]]
 
 
 @pytest.mark.parametrize("name", ["coordinator", "gateway-0"])
@@ -247,8 +261,33 @@ def test_any_other_killed_process_comes_back_too(supervised, name):
     await_true(f"{name} is back", lambda: supervised.children().get(name, pid) != pid)
     supervised.await_ready()
     with closing(RawWamp(supervised.rawsocket)) as client:
-        client.do(CALL, {}, "wamp.session.count", answer=RESULT)
         client.do(PUBLISH, {"acknowledge": True}, "killed.any", answer=PUBLISHED)
+
+        def counted():
+            """The gateway may not have noticed yet that it has to link to a new coordinator."""
+            client.request += 1
+            client.send(CALL, client.request, {}, "wamp.session.count")
+            return client.receive()[0] == RESULT
+
+        await_true("the coordinator answers", counted)
+
+
+def test_a_taken_port_is_one_sentence(supervised):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "fox_shard", "gateway", "1"],
+            cwd=supervised.folder,
+            env=supervised.environment(FOX_GATEWAYS="2") | {"FOX_SHARDS": "3"}
+            | {"FOX_GATEWAY_WEBSOCKET": address},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    sentences = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert sentences == [f"fox: Cannot listen at {address}: Address already in use."]
 
 
 def test_sigterm_says_goodbye_to_all_and_ends_everything(supervised):
@@ -259,6 +298,7 @@ def test_sigterm_says_goodbye_to_all_and_ends_everything(supervised):
         supervised.supervisord.send_signal(signal.SIGTERM)
         (goodbye,) = client.closed()
         assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
+        client.close()
         assert device.lost.wait(END)
         device.close()
     assert supervised.supervisord.wait(END) == 0

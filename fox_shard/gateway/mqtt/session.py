@@ -169,6 +169,7 @@ class MqttSession(Session):
             # Where it is empty, the session's id will do for a unique one [MQTT-3.1.3-6].
             client=packet.client_id,
         )
+        self.traffic.others += 1
         if will is not None and will_route is not None:
             gateway.set_will(self, will_route, will_flags(will), RAW, will.payload)
         self._write(encode(mqtt.Connack(mqtt.ACCEPTED), packet.level))
@@ -194,6 +195,7 @@ class MqttSession(Session):
         limit = self._gateway.settings.max_message_size
         publish = self._gateway.publish
         route_of = self.realm.mqtt_routes.get
+        others = 0
         while size - start >= 2:
             header = data[start]
             length = data[start + 1]
@@ -225,14 +227,18 @@ class MqttSession(Session):
                 if not packet:
                     raise ProtocolViolation("a PUBACK of packet identifier 0", MALFORMED)
                 self._outbound.confirm(packet, AWAITING_PUBACK)
+                others += 1
             elif end - body == 2 and header in _ACKNOWLEDGEMENTS:
                 self._acknowledged(header, data[body:end])
+                others += 1
             else:
                 self._handle(header, data[body:end])
+                others += 1
             if self._closed:
-                return
+                break
             start = end
-        if start < size:
+        self.traffic.others += others
+        if start < size and not self._closed:
             self._partial = Partial(data[start:], limit)
 
     def _handle(self, header: int, body: bytes) -> None:
@@ -266,6 +272,7 @@ class MqttSession(Session):
         route = find_route(self.realm, topic, self._gateway.settings.topic_length)
         if route is None:
             self._gateway.dropped += 1
+            self.traffic.others += 1
         return route
 
     def _publish(self, bits: int, topic: bytes, packet_id: bytes, payload: bytes) -> None:
@@ -287,6 +294,7 @@ class MqttSession(Session):
             if not inbound.is_new(packet_id):
                 # This PUBREC goes behind the first one.
                 route = None
+                self.traffic.others += 1
         if route is None:
             self._answer(inbound.answer(acknowledgement))
         else:
@@ -296,6 +304,8 @@ class MqttSession(Session):
     def _answer(self, acknowledgements: bytes) -> None:
         if acknowledgements:
             self._write(acknowledgements)
+            # One chunk of several packets, of four bytes each.
+            self.traffic.messages_out += (len(acknowledgements) >> 2) - 1
 
     def published(self, requests: list[int], publications: list[int]) -> None:
         """The publishes with those numbers are safe: acknowledge them, and what waited for them."""

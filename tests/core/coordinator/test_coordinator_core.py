@@ -375,8 +375,30 @@ def test_kill_ends_the_session_at_its_gateway_and_is_answered_at_once(
 
 
 @pytest.mark.parametrize(
+    ("procedure", "args", "killed", "answer"),
+    [
+        ("wamp.session.kill_by_authid", ["user3"], [3], [[3]]),
+        ("wamp.session.kill_by_authid", ["user1"], [], [[]]),  # the caller's own session stays
+        ("wamp.session.kill_by_authid", ["nobody"], [], [[]]),
+        ("wamp.session.kill_by_authrole", ["no such role"], [], [0]),
+        ("wamp.session.kill_all", [], [2, 3], [2]),
+    ],
+)
+def test_kill_of_many_spares_the_caller_and_other_realms(
+    populated, procedure, args, killed, answer
+):
+    """WAMP #session-metapi."""
+    effects = populated.receive("gateway-0", call(procedure, *args), 0.0)
+    assert [frame.session for _, frame in effects[:-1]] == killed
+    assert effects[-1][1].args == msgpack.encode(answer)
+
+
+@pytest.mark.parametrize(
     ("procedure", "args", "kwargs", "uri"),
     [
+        ("wamp.session.kill_by_authid", [3], {}, "invalid_argument"),
+        ("wamp.session.kill_all", [3], {}, "invalid_argument"),
+        ("wamp.session.kill_all", [], {"reason": "not a uri"}, "invalid_uri"),
         ("wamp.session.get", [99], {}, "no_such_session"),
         ("wamp.session.get", [4], {}, "no_such_session"),  # in another realm
         ("wamp.session.get", [-1], {}, "no_such_session"),

@@ -1,0 +1,165 @@
+"""The vocabulary of the links: what every process must read as every other wrote it."""
+
+import ast
+import inspect
+from typing import get_args
+
+import pytest
+from msgspec import DecodeError, Struct, msgpack
+from msgspec import inspect as described
+from msgspec.structs import fields
+
+from fox_shard.backplane import frames
+from fox_shard.backplane.frames import (
+    QOS1,
+    QOS2,
+    Audience,
+    Batch,
+    Event,
+    Fence,
+    Frame,
+    Identity,
+    Published,
+    Retained,
+    SyncEnd,
+    decode,
+    encode,
+    qos,
+)
+
+FRAMES = get_args(Frame)
+
+# Changing a number, or what it means, is a new VERSION.
+TAGS = {
+    "Publish": 1, "Event": 2, "Published": 3, "Refused": 4, "Subscribe": 5, "Subscribed": 6,
+    "Retained": 7, "Unsubscribe": 8, "Register": 10, "Registered": 11, "Unregister": 12,
+    "Unregistered": 13, "Revoked": 14, "Announce": 15, "Call": 20, "Invocation": 21, "Yield": 22,
+    "Failed": 23, "Result": 24, "CallError": 25, "Cancel": 26, "Interrupt": 27, "Forward": 28,
+    "Forwarded": 29, "Join": 40, "Leave": 41, "Will": 42, "Kill": 43, "Report": 44, "Ask": 50,
+    "Reached": 51, "Hello": 60, "SyncEnd": 61,
+}  # fmt: skip
+
+SAMPLES = {
+    int: 2**53 - 1,
+    str: "a.ü.*",
+    bytes: b"\x00\xff",
+    bool: True,
+    float: 1.5,
+    list[int]: [1, 2],
+    list[str]: ["x", ""],
+    dict[str, int]: {"a": 1},
+    list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
+}
+
+
+def sample(kind):
+    """A frame of that kind with something in every field, also in the nested ones."""
+
+    def value(type_):
+        inner = [one for one in get_args(type_) if one is not type(None)]
+        chosen = SAMPLES.get(type_, SAMPLES.get(inner[0]) if inner else None)
+        if chosen is not None:
+            return chosen
+        return sample(inner[0] if inner else type_)
+
+    return kind(*(value(field.type) for field in fields(kind)))
+
+
+def batch(*content, reliable=()):
+    return Batch("gateway-0", 1, 2, 3, 4, 5, 6, True, 7, list(reliable), list(content))
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_every_frame_comes_back_as_it_was_sent(kind):
+    sent = batch(sample(kind), SyncEnd(), reliable=[0])
+    assert decode(encode(sent)) == sent
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_what_may_be_left_out_comes_back_as_its_default(kind):
+    required = [field for field in fields(kind) if field.required]
+    short = kind(*(getattr(sample(kind), field.name) for field in required))
+    assert decode(encode(batch(short))).frames == [short]
+
+
+@pytest.mark.parametrize("nested", [Fence, Identity, Audience])
+def test_what_frames_hold_comes_back_as_it_was_sent(nested):
+    assert msgpack.decode(msgpack.encode(sample(nested)), type=nested) == sample(nested)
+
+
+def test_an_empty_list_of_receivers_is_not_no_list():
+    """WAMP #pubsub-subscriber-blackwhite-listing: nobody, and everybody."""
+    for eligible in ([], None):
+        data = msgpack.encode(Audience(eligible=eligible))
+        assert msgpack.decode(data, type=Audience).eligible == eligible
+
+
+def test_tags_are_unique_and_stay_what_they_are():
+    assert {kind.__name__: kind.__struct_config__.tag for kind in FRAMES} == TAGS
+    assert len(set(TAGS.values())) == len(TAGS)
+
+
+def test_whatever_has_a_tag_is_a_frame():
+    tagged = {
+        one
+        for _, one in inspect.getmembers(frames, inspect.isclass)
+        if issubclass(one, Struct) and one is not Struct and one.__struct_config__.tag is not None
+    }
+    assert tagged == set(FRAMES)
+
+
+@pytest.mark.parametrize("kind", [*FRAMES, Fence, Identity, Audience, Batch])
+def test_every_frame_is_an_array_and_says_who_sends_it(kind):
+    assert kind.__doc__ is not None
+    assert len(kind.__doc__) > 20
+    assert kind.__struct_config__.array_like
+    assert described.type_info(kind)
+
+
+def test_the_vocabulary_knows_nothing_but_its_codec():
+    tree = ast.parse(inspect.getsource(frames))
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in (node.names if isinstance(node, ast.Import) else [ast.alias(str(node.module))])
+    }
+    assert imported == {"typing", "msgspec"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x00" * 10,
+        encode(batch(SyncEnd()))[:-1],
+        encode(batch(SyncEnd())) + b"\x00",
+        msgpack.encode(["gateway-0", 1, 2]),
+        msgpack.encode(["g", 1, 2, 3, 4, 5, 6, True, 7, [], [[99]]]),
+        msgpack.encode(["g", 1, 2, 3, 4, 5, 6, True, 7, [], [[3, "x", [], []]]]),
+    ],
+)
+def test_anything_else_is_refused_with_one_kind_of_error(data):
+    with pytest.raises(DecodeError):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [(0, 0), (QOS1, 1), (QOS2, 2), (15, 0), (QOS1 | 64 | 15, 1), (QOS2 | 64 | 15, 2)],
+)
+def test_the_quality_of_service_is_two_bits(flags, level):
+    assert qos(flags) == level
+
+
+def test_frames_of_one_batch_do_not_share_their_defaults():
+    first, second = decode(encode(batch())), decode(encode(batch()))
+    first.frames.append(SyncEnd())
+    assert second.frames == []
+    assert Batch("a", 1, 1, 1, 1, 1, 1, prompt=False).frames == []
+
+
+def test_an_event_in_a_retained_frame_keeps_its_publication():
+    assert decode(encode(batch(sample(Retained)))).frames[0].event == sample(Event)
+    assert sample(Published).publications == [1, 2]
