@@ -262,6 +262,8 @@ class Link:
             return Change.NONE, []
         if batch.first != self.received + 1:
             self.break_off(now)
+            if not self.connects:
+                self._say_hello(batch.epoch, now, reply=False)
             return Change.BROKEN, []
         self._settle(batch)
         if not frames:

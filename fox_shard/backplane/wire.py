@@ -25,6 +25,12 @@ Socket = zmq.Socket[bytes]
 BATCHES_A_TURN = 64
 """Read from one socket before the others, the clients among them, get their turn."""
 
+# Plain numbers: arithmetic on the library's enums costs as much as the call itself.
+EVENTS = int(zmq.EVENTS)
+POLLIN = int(zmq.POLLIN)
+NOBLOCK = int(zmq.NOBLOCK)
+NOBLOCK_SNDMORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 RECONNECT = 20
 """Milliseconds between two attempts to connect."""
 
@@ -102,7 +108,7 @@ class Wire:
         """Hand over what has arrived where something was sent, or was left by `read`."""
         unasked, self._unasked = self._unasked, {}
         for socket in unasked:
-            if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if int(socket.get(EVENTS)) & POLLIN:
                 self._read(socket)
 
     @property
@@ -112,13 +118,15 @@ class Wire:
 
     def _read(self, socket: Socket) -> None:
         routed = socket is self._router
-        for _ in range(BATCHES_A_TURN):
-            try:
-                identity = socket.recv(zmq.NOBLOCK) if routed else None
-                data = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._take(data, identity)
+        try:
+            for _ in range(BATCHES_A_TURN):
+                identity = socket.recv(NOBLOCK) if routed else None
+                self._take(socket.recv(NOBLOCK), identity)
+                # Asking is cheaper than an exception.
+                if not int(socket.get(EVENTS)) & POLLIN:
+                    return
+        except zmq.Again:
+            return
         self._unasked[socket] = None
 
     def _take(self, data: bytes, identity: bytes | None) -> None:
@@ -143,11 +151,11 @@ class Wire:
             dealer = self._dealers.get(peer)
             if dealer is not None:
                 self._unasked[dealer] = None
-                dealer.send(data, zmq.NOBLOCK)
+                dealer.send(data, NOBLOCK)
             elif self._router is not None and peer in self._routes:
                 self._unasked[self._router] = None
-                self._router.send(self._routes[peer], zmq.NOBLOCK | zmq.SNDMORE)
-                self._router.send(data, zmq.NOBLOCK)
+                self._router.send(self._routes[peer], NOBLOCK_SNDMORE)
+                self._router.send(data, NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise

@@ -4,16 +4,28 @@ Owns: which noun handles which frame, the session meta events. Never: I/O, clock
 (with the coordinator dead, publishing and calling go on).
 """
 
+from collections.abc import Sequence
 from typing import final
 
 from msgspec import msgpack
 
 from fox_shard import payloads
-from fox_shard.backplane.frames import Call, Frame, Join, Kill, Leave, Publish, Report, SyncEnd
+from fox_shard.backplane.frames import (
+    RETAIN,
+    Call,
+    Frame,
+    Join,
+    Kill,
+    Leave,
+    Publish,
+    Report,
+    SyncEnd,
+)
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
 from fox_shard.coordinator.sessions import Entry, Sessions
+from fox_shard.coordinator.sys import Sys
 
 Effects = list[tuple[str, Frame]]
 """Frames to send, each with the name of the process that is to receive it, in this order."""
@@ -29,11 +41,20 @@ ON_LEAVE = "wamp.session.on_leave"
 class Coordinator:
     """One cluster's coordinator. All times are monotonic seconds."""
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        realms: Sequence[str] = (),
+        sys_interval: float = 0,
+        now: float = 0.0,
+    ) -> None:
+        """sys_interval: seconds between updates of `$SYS` in each of the realms; 0: there is none."""
         self._placement = placement
         self._sessions = Sessions()
         self._meta = Meta(self._sessions)
         self._metrics = Metrics()
+        self._sys = Sys(realms, sys_interval, now)
 
     def session_count(self) -> int:
         """How many sessions there are, over all realms and gateways."""
@@ -56,6 +77,7 @@ class Coordinator:
                 return [*kills, (gateway, answer)]
             case Report():
                 self._metrics.report(gateway, frame, now)
+                self._sys.report(gateway, frame)
             case SyncEnd():
                 return self.gateway_synced(gateway)
         return []
@@ -67,11 +89,35 @@ class Coordinator:
     def gateway_gone(self, gateway: str, now: float) -> Effects:
         """The gateway died, or is declared gone: all its sessions have ended."""
         self._metrics.gone(gateway, now)
+        self._sys.gone(gateway)
         return [self._on_leave(entry) for entry in self._sessions.gone(gateway)]
 
     def shard_gone(self, shard: str, now: float) -> None:
         """The shard died: its gauges hold no longer."""
         self._metrics.gone(shard, now)
+        self._sys.gone(shard)
+
+    def shard_opened(self, shard: str, now: float) -> Effects:
+        """The link to the shard begins anew: it is told all of `$SYS` that it owns again."""
+        for realm, topic in self._sys.topics():
+            if self._owner(realm, topic) == shard:
+                self._sys.forget(realm, topic)
+        return self.sys_news(now)
+
+    @property
+    def sys_due(self) -> float:
+        """When `sys_news` is to be called."""
+        return self._sys.due
+
+    def sys_news(self, now: float) -> Effects:
+        """What is new in `$SYS`. Need not be kept for a shard that is down: see `shard_opened`."""
+        news = self._sys.news(self.session_count(), now)
+        return [
+            self._publish(realm, topic, RETAIN, payloads.RAW, value) for realm, topic, value in news
+        ]
+
+    def _owner(self, realm: str, topic: str) -> str:
+        return f"shard-{self._placement.shard_of(realm, topic)}"
 
     def flush(self, now: float) -> list[Value]:
         """What StatsD is to be told, once an interval."""

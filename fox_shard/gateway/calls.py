@@ -42,7 +42,7 @@ META = "wamp.session."
 class Calls:
     """See the module."""
 
-    __slots__ = ("_canceled", "_coordinator", "_links", "_order", "_registering", "_sessions")
+    __slots__ = ("_coordinator", "_doubts", "_links", "_order", "_registering", "_sessions")
 
     def __init__(
         self, links: list[Link], coordinator: Link, order: Order, sessions: dict[int, Session]
@@ -51,14 +51,15 @@ class Calls:
         self._coordinator = coordinator
         self._order = order
         self._sessions = sessions
-        # Registrations that are not confirmed, and cancels of calls that may yet be forwarded.
+        # Registrations that are not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
-        self._canceled: dict[tuple[int, int], str] = {}
+        # Calls -> shards that would have forgotten them, had they been forwarded there by then.
+        self._doubts: dict[tuple[int, int], set[int]] = {}
 
     @property
     def idle(self) -> bool:
-        """No registration waits to be confirmed, no cancel for where its call has gone."""
-        return not (self._registering or self._canceled)
+        """No registration waits to be confirmed, no call for news of where it has gone."""
+        return not (self._registering or self._doubts)
 
     # Callers
 
@@ -118,24 +119,28 @@ class Calls:
         shard = session.calls.get(request) if session.calls else None
         if shard is None or shard == COORDINATOR:
             return
-        self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))
 
     def forwarded(self, frame: Forwarded) -> None:
         """Another shard answers the call."""
         session = self._sessions.get(frame.session)
-        if session is None or session.calls is None or frame.request not in session.calls:
-            return
         link = self._links[frame.shard]
-        if not link.open or link.peer_incarnation != frame.incarnation:
+        if session is None or session.calls is None or frame.request not in session.calls:
+            if link.open:
+                # Nobody waits for it any more; the home was not told, for it was not known.
+                link.send(Cancel(frame.session, frame.request, "killnowait"))
+            return
+        key = (frame.session, frame.request)
+        if (
+            not link.open
+            or link.peer_incarnation != frame.incarnation
+            or frame.shard in self._doubts.get(key, ())
+        ):
             down = Unavailable(f"{link.peer} went down with the call: call again soon")
             self.call_error(call_error(frame.session, frame.request, down))
             return
         session.calls[frame.request] = frame.shard
         session.shards |= 1 << frame.shard
-        mode = self._canceled.get((frame.session, frame.request))
-        if mode is not None:
-            link.send(Cancel(frame.session, frame.request, mode))
 
     def result(self, frame: Result) -> None:
         """To the session, if it still waits."""
@@ -157,8 +162,8 @@ class Calls:
     def _answered(self, session: Session, request: int) -> None:
         if session.calls is not None:
             del session.calls[request]
-        if self._canceled:
-            self._canceled.pop((session.id, request), None)
+        if self._doubts:
+            self._doubts.pop((session.id, request), None)
 
     # Callees
 
@@ -309,7 +314,7 @@ class Calls:
     def leave(self, session: Session) -> None:
         """The session has ended; the shards are told elsewhere."""
         for request in session.calls or ():
-            self._canceled.pop((session.id, request), None)
+            self._doubts.pop((session.id, request), None)
         for key in [key for key in self._registering if key[0] == session.id]:
             del self._registering[key]
 
@@ -332,6 +337,14 @@ class Calls:
             session = self._sessions.get(sender)
             if session is not None and self._home(session, register) == shard:
                 self.refused(refused(Register, sender, request, down))
+
+    def opened(self, shard: int) -> list[Register]:
+        """The pair with that shard is new: returns the registrations that it must know."""
+        for session in self._sessions.values():
+            for request, at in (session.calls or {}).items():
+                if at not in (shard, COORDINATOR):
+                    self._doubts.setdefault((session.id, request), set()).add(shard)
+        return self.replay(shard)
 
     def replay(self, shard: int) -> list[Register]:
         """The registrations that shard must know."""

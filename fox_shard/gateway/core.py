@@ -7,6 +7,7 @@ What the sessions' machines call here becomes frames in the links' outboxes; fra
 become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
+from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.chance import Chance
@@ -146,6 +147,8 @@ class Gateway:
         self.slow_consumers = 0
         # Publishes that could not be refused (MQTT 3.1.1 has no way to).
         self.dropped = 0
+        # Bytes that wait for clients to read them: the shell's sockets know.
+        self.client_buffers: Callable[[], int] = lambda: 0
         # Flavours by whatever makes two sessions' bytes the same; see `session.Flavour`.
         self.flavours: dict[object, Flavour] = {}
 
@@ -180,6 +183,7 @@ class Gateway:
             session.id = self._rng.randrange(1, 1 << 53)
         self.sessions[session.id] = session
         session.connection.session = session
+        self._count_from_now(session, protocol)
         join = Join(
             session.id,
             session.realm.name,
@@ -207,6 +211,14 @@ class Gateway:
                 },
             )
         )
+
+    @staticmethod
+    def _count_from_now(session: Session, protocol: str) -> None:
+        before = session.connection.traffic
+        traffic = session.realm.traffic[protocol.partition(".")[0]]
+        traffic.bytes_in += before.bytes_in
+        traffic.bytes_out += before.bytes_out
+        session.traffic = session.connection.traffic = traffic
 
     def detach(self, session: Session, *, graceful: bool) -> None:
         """The session has ended. Idempotent; no callback comes after it."""
@@ -481,7 +493,7 @@ class Gateway:
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
-        frames.extend(self.calls.replay(shard))
+        frames.extend(self.calls.opened(shard))
         frames.extend(Will(will) for of, will in self._wills.values() if of == shard)
         link.resume(frames)
         self.linked = all(other.open for other in self.links)
@@ -540,15 +552,18 @@ class Gateway:
     def _report(self) -> Report:
         """Counters since the last report, and gauges."""
         counters: dict[str, int] = {}
-        for name, realm in self.realms.items():
-            counters[f"{name}.publishes"] = realm.publishes
-            counters[f"{name}.deliveries"] = realm.deliveries
-            counters[f"{name}.calls"] = realm.calls
-            realm.publishes = realm.deliveries = realm.calls = 0
+        for realm in self.realms.values():
+            counters.update(realm.take_counts())
         counters[f"{self.name}.slow_consumers"] = self.slow_consumers
         counters[f"{self.name}.dropped"] = self.dropped
         self.slow_consumers = self.dropped = 0
-        return Report(counters, {f"{self.name}.sessions": len(self.sessions)})
+        gauges = {
+            f"{self.name}.sessions": len(self.sessions),
+            f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
+            f"{self.name}.client_buffers": self.client_buffers(),
+            f"{self.name}.link_buffers": sum(link.in_flight for link in self._peers),
+        }
+        return Report(counters, gauges)
 
     def health(self) -> dict[str, object]:
         """For health answers."""

@@ -344,6 +344,10 @@ class Listeners:
                     channel.socket.resume_reading()
         dirty.clear()
 
+    def buffered(self) -> int:
+        """Bytes that wait for clients to read them."""
+        return sum(channel.socket.get_write_buffer_size() for channel in self._channels)
+
     def enter(self) -> float:
         """Tell the gateway what time it is, before it is called."""
         now = self.host.now = self.clock()

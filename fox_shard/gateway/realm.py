@@ -47,6 +47,20 @@ class Realm:
         self.deliveries = 0
         self.traffic = {gate: Traffic() for gate in GATES}
 
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since the last time, by the metrics' names."""
+        counts = {f"{self.name}.deliveries": self.deliveries}
+        self.deliveries = 0
+        for total in ("publishes", "calls"):
+            counts[f"{self.name}.{total}"] = 0
+        for gate, traffic in self.traffic.items():
+            taken = traffic.take()
+            for total in ("publishes", "calls"):
+                counts[f"{self.name}.{total}"] += taken.pop(total)
+            for what, count in taken.items():
+                counts[f"{self.name}.{gate}.{what}"] = count
+        return counts
+
     def route(self, topic: str) -> Route:
         """The way to `topic` (canonical form, already validated)."""
         for cache in (self.wamp_routes, self.mqtt_routes):

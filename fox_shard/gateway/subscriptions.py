@@ -126,7 +126,7 @@ class Plan:
 class Subscriptions:
     """See the module."""
 
-    __slots__ = ("_by_text", "_links", "_pending", "_realm", "_trie", "plans")
+    __slots__ = ("_by_text", "_links", "_pending", "_realm", "_trie", "count", "plans")
 
     def __init__(self, realm: Realm, links: list[Link]) -> None:
         """links: to the shards, by number."""
@@ -136,6 +136,8 @@ class Subscriptions:
         self._trie: Trie[Subscription] = Trie()
         self._pending: dict[int, Pending] = {}
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
+        # How many there are, of all sessions.
+        self.count = 0
 
     def _shards(self, pattern: Pattern) -> Iterable[int]:
         if pattern.is_exact:
@@ -188,6 +190,8 @@ class Subscriptions:
         subscription.add(session, grant)
         if session.subscriptions is None:
             session.subscriptions = {}
+        if subscription.pattern.text not in session.subscriptions:
+            self.count += 1
         session.subscriptions[subscription.pattern.text] = subscription
         self.plans.drop(subscription.pattern)
 
@@ -225,6 +229,7 @@ class Subscriptions:
         had = session.subscriptions is not None and text in session.subscriptions
         if had and session.subscriptions is not None:
             del session.subscriptions[text]
+            self.count -= 1
             subscription.remove(session)
         self.plans.drop(subscription.pattern)
         self._drop_if_unused(subscription)

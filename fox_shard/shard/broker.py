@@ -83,9 +83,7 @@ class Broker:
                 last.requests.append(publish.request)
                 last.publications.append(event.publication)
             else:
-                replies.append(
-                    Published(publish.session, [publish.request], [event.publication])
-                )
+                replies.append(Published(publish.session, [publish.request], [event.publication]))
 
     def _match(self, topics: Topics, topic: str) -> tuple[list[Frame], ...]:
         matched = tuple(peer.link.outbox for peer in topics.subscribers.match(topic))

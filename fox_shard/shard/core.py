@@ -133,6 +133,8 @@ class Shard:
         if change is not Change.NONE:
             self._changed(peer, change, now)
         peer.passing.settle()
+        if peer.kind is Kind.SHARD:
+            self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         if frames:
             self.clock.advance(wall)
             link = peer.link
@@ -295,6 +297,8 @@ class Shard:
             self.registrar.session_left(session)
         if peer.kind is Kind.SHARD:
             self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
+            self.dealer.forwarding.lost(peer)
+        peer.forwarded.clear()
         peer.passing.abandon()
 
     def _gone(self, peer: Peer) -> None:

@@ -21,7 +21,6 @@ from fox_shard.backplane.frames import (
     Cancel,
     Failed,
     Forward,
-    Forwarded,
     Interrupt,
     Invocation,
     Result,
@@ -30,6 +29,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Canceled, NoSuchProcedure, QueueFull, Refusal, Timeout, Unavailable
+from fox_shard.shard.forwarding import Forwarding
 from fox_shard.shard.peer import Peer
 from fox_shard.shard.procedures import Callee, Procedure, Procedures, Running
 
@@ -49,6 +49,7 @@ class Dealer:
         "_rng",
         "_shard",
         "_timeouts",
+        "forwarding",
         "queued",
         "realms",
     )
@@ -76,6 +77,7 @@ class Dealer:
         self._callers: dict[int, dict[int, Running]] = {}
         self._invocations: dict[int, Running] = {}
         self.queued = 0
+        self.forwarding = Forwarding(shard)
 
     def procedures(self, realm: str) -> Procedures:
         """Those of a realm."""
@@ -87,7 +89,7 @@ class Dealer:
     @property
     def idle(self) -> bool:
         """No call is out, and none waits."""
-        return not (self._invocations or self._callers or self.queued)
+        return not (self._invocations or self._callers or self.queued) and self.forwarding.idle
 
     # The way in
 
@@ -105,6 +107,8 @@ class Dealer:
                 self._forward(peer, call, pattern.text, home)
                 return
             procedure = procedures.by_text[pattern.text]
+        if peer.forwarded:
+            self.forwarding.fence(peer, call, self._shard)
         self._start(peer, call, procedure, now)
 
     def _forward(self, peer: Peer, call: Call, pattern: str, home: int) -> None:
@@ -112,9 +116,8 @@ class Dealer:
         if shard is None or not shard.link.open:
             self._refuse_call(peer, call, Unavailable(f"shard-{home} is down: call again soon"))
             return
-        shard.link.send(Forward(peer.name, pattern, call))
-        incarnation = shard.link.peer_incarnation
-        peer.reply(Forwarded(call.session, call.request, home, incarnation))
+        self.forwarding.fence(peer, call, home)
+        self.forwarding.forward(peer, shard, home, pattern, call)
 
     def forwarded(self, forward: Forward, now: float) -> None:
         """Another shard found that the call is for a pattern that lives here."""
@@ -246,6 +249,7 @@ class Dealer:
         """WAMP #rpc-call-canceling. A call that is over is ignored."""
         running = self._callers.get(cancel.session, {}).get(cancel.request)
         if running is None:
+            self.forwarding.cancel(cancel)
             return
         if running.callee is not None and cancel.mode != "skip":
             self._interrupt(running, cancel.mode, Canceled.uri)

@@ -26,6 +26,7 @@ class Peer:
 
     __slots__ = (
         "asks",
+        "forwarded",
         "incarnation",
         "kind",
         "link",
@@ -45,6 +46,8 @@ class Peer:
         self.incarnation = 0
         # (realm, pattern text) -> pattern
         self.subscriptions: dict[tuple[str, str], Pattern] = {}
+        # Session -> its last forwarded call: (number of its batch's last frame, home).
+        self.forwarded: dict[int, tuple[int, int]] = {}
         self.synced = False
         self.lost_at: float | None = None
         # Questions about this peer's frames that wait for its replay.

@@ -261,6 +261,8 @@ class MqttSession(Session):
             case mqtt.Publish(topic, payload, quality, packet_id, retain):
                 # With DUP; at quality of service 0 that is MQTT 3.1.
                 header = quality << 1 | retain
+                # The caller counts it among the others.
+                self.traffic.others -= 1
                 self._publish(header, topic.encode(), packet_id.to_bytes(2, "big"), payload)
             case _:
                 # PUBREL with DUP, MQTT 3.1.
@@ -304,8 +306,9 @@ class MqttSession(Session):
     def _answer(self, acknowledgements: bytes) -> None:
         if acknowledgements:
             self._write(acknowledgements)
-            # One chunk of several packets, of four bytes each.
-            self.traffic.messages_out += (len(acknowledgements) >> 2) - 1
+            if len(acknowledgements) > 4:
+                # Several packets in one chunk.
+                self.traffic.messages_out += len(acknowledgements) // 4 - 1
 
     def published(self, requests: list[int], publications: list[int]) -> None:
         """The publishes with those numbers are safe: acknowledge them, and what waited for them."""

@@ -330,24 +330,38 @@ class WampSession(Session):
             raise PayloadSizeExceeded(f"the message has more than {self._limit} bytes")
 
 
+
+
+def _counted(
+    handler: Callable[[WampSession, Any], None],
+) -> Callable[[WampSession, Any], None]:
+    """The same, and the message is counted: all are but PUBLISH and CALL, which the gateway counts."""
+
+    def handle(session: WampSession, message: Struct) -> None:
+        handler(session, message)
+        session.traffic.others += 1
+
+    return handle
+
+
 # Which messages a client may send when (WAMP #session-statechart): a table for each state, which is
 # what `WampSession._handlers` is. AUTHENTICATE answers a CHALLENGE, which there is none of.
 WAITING: Final[Handlers] = {
-    wamp.Hello: WampSession.greet,
+    wamp.Hello: _counted(WampSession.greet),
     wamp.Abort: WampSession.aborted,
 }
 OPEN: Final[Handlers] = {
     wamp.Publish: translate.publish,
     wamp.Call: translate.call,
-    wamp.Yield: translate.yield_,
-    wamp.Error: translate.error,
-    wamp.Subscribe: translate.subscribe,
-    wamp.Unsubscribe: translate.unsubscribe,
-    wamp.Register: translate.register,
-    wamp.Unregister: translate.unregister,
-    wamp.Cancel: translate.cancel,
-    wamp.Goodbye: WampSession.leave,
-    wamp.Abort: WampSession.aborted,
+    wamp.Yield: _counted(translate.yield_),
+    wamp.Error: _counted(translate.error),
+    wamp.Subscribe: _counted(translate.subscribe),
+    wamp.Unsubscribe: _counted(translate.unsubscribe),
+    wamp.Register: _counted(translate.register),
+    wamp.Unregister: _counted(translate.unregister),
+    wamp.Cancel: _counted(translate.cancel),
+    wamp.Goodbye: _counted(WampSession.leave),
+    wamp.Abort: _counted(WampSession.aborted),
 }
 CLOSING: Final[Handlers] = {
     wamp.Goodbye: WampSession.leave,
