@@ -121,13 +121,19 @@ class Shell:
         _log.info("stopped", extra={"fox": {"process": self.node.name}})
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """An exception nobody expected: this process's state can no longer be trusted, so it ends.
+        """An exception nobody expected.
 
+        While one client's data was read: that client's connection is over (the event loop closes
+        it), nobody else's. Elsewhere the process's state can no longer be trusted, so it ends;
         supervisord starts it anew, and the others replay what it must know.
         """
         error = context.get("exception")
         if not isinstance(error, BaseException):
             error = RuntimeError(context["message"])
+        if "protocol" in context:
+            _log.error("connection_failed", exc_info=error)
+            self.schedule_flush()
+            return
         self.failure = error
         _log.critical("failed", exc_info=self.failure)
         self.stopping.set()

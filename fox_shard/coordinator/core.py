@@ -136,23 +136,28 @@ class Coordinator:
             effects.append((older.gateway, Kill(older.session, TAKEN_OVER, message)))
         if not join.replay and not entry.announced:
             entry.announced = True
-            effects.append(self._publish(entry.realm, ON_JOIN, [details(entry)]))
+            effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
         return effects
 
     def _on_leave(self, entry: Entry) -> tuple[str, Frame]:
         args = [entry.session, entry.authid, entry.authrole]
-        return self._publish(entry.realm, ON_LEAVE, args)
+        return self._meta_event(entry.realm, ON_LEAVE, args)
 
-    def _publish(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
-        """A meta event, published by the router itself (session 0), to its shard."""
+    def _meta_event(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
+        return self._publish(realm, topic, 0, payloads.MSGPACK, msgpack.encode(args))
+
+    def _publish(
+        self, realm: str, topic: str, flags: int, encoding: int, args: bytes
+    ) -> tuple[str, Frame]:
+        """Published by the router itself (session 0), to the topic's shard."""
         frame = Publish(
             realm=realm,
             topic=topic,
             session=0,
             request=0,
             order=0,
-            flags=0,
-            encoding=payloads.MSGPACK,
-            args=msgpack.encode(args),
+            flags=flags,
+            encoding=encoding,
+            args=args,
         )
-        return f"shard-{self._placement.shard_of(realm, topic)}", frame
+        return self._owner(realm, topic), frame

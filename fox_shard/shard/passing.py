@@ -22,9 +22,11 @@ EVERYTHING = (1 << 53) - 1
 class Entry:
     """One batch of an origin, until it has passed."""
 
-    __slots__ = ("durable", "forwards", "last", "replies", "waiting")
+    __slots__ = ("before", "durable", "forwards", "last", "replies", "waiting")
 
-    def __init__(self, last: int, durable: int, replies: list[Frame]) -> None:
+    def __init__(self, before: int, last: int, durable: int, replies: list[Frame]) -> None:
+        """before: the last number of the batch before it."""
+        self.before = before
         self.last = last
         self.durable = durable
         self.replies = replies
@@ -60,12 +62,12 @@ class Passing:
         durable: its highest reliable number. replies: to be sent to this peer when it has passed.
         touched: the other peers that got frames because of it, with the number of the last one.
         """
-        self._done = last
+        before, self._done = self._done, last
         if not touched and not self._entries:
             self._pass(last, durable, replies)
             self.answer()
             return
-        entry = Entry(last, durable, replies)
+        entry = Entry(before, last, durable, replies)
         self._entries.append(entry)
         for destination, number in touched:
             entry.waiting += 1
@@ -129,7 +131,7 @@ class Passing:
         """Up to where everything has had its effects, forwarded calls at their homes included."""
         for entry in self._entries:
             if entry.forwards:
-                return entry.last - 1
+                return entry.before
         return self._done
 
     def ask(self, asker: Link, ask: Ask) -> None:

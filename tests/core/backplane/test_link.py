@@ -1,0 +1,495 @@
+"""One link, two ends: numbering, credit, reliable frames, epochs (architecture: links)."""
+
+import pytest
+from link_ends import TERMS, Ends, publish, state
+
+from fox_shard.backplane.deadline import NEVER
+from fox_shard.backplane.frames import (
+    Batch,
+    Call,
+    Hello,
+    Join,
+    Leave,
+    SyncEnd,
+    Will,
+    decode,
+)
+from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Change, Terms
+
+JOIN = Join(1, "realm1", "", "", "", "", "", "", "", "", 0.0, False)
+CALL = Call("realm1", "p", 1, 1, 1, 0, 0, 0, b"")
+
+
+def kinds(frames):
+    return [type(frame).__name__ for frame in frames]
+
+
+# Opening
+
+
+def test_a_pair_opens_with_a_hello_each_and_the_end_of_a_replay():
+    ends = Ends(opened=False)
+    (hello,) = ends.batches_to_b() or [None] if ends.a.tick(ends.now) else ends.batches_to_b()
+    assert (hello.source, hello.target, hello.frames[0].reply) == ("gateway-0", 0, False)
+    ends.settle()
+    for end in (ends.a, ends.b):
+        assert end.changes == [Change.OPENED]
+        assert end.handled == [SyncEnd()]
+        assert (end.link.peer_incarnation, end.link.refusal) == (1, "")
+    assert ends.a.link.peer_epoch == ends.b.link.epoch
+    assert ends.b.link.peer_epoch == ends.a.link.epoch
+
+
+def test_who_connects_says_hello_until_it_is_answered():
+    ends = Ends(opened=False)
+    said = 0
+    for _ in range(10):
+        ends.now += HELLO_INTERVAL + 0.001
+        assert ends.a.link.next_tick() <= ends.now
+        ends.a.tick(ends.now)
+        said += len(ends.batches_to_b())
+        ends.lose()
+    assert said == 10
+    ends.a.tick(ends.now)
+    assert ends.a.flush(ends.now) == []
+    ends.settle(0.2)
+    assert ends.a.link.open
+
+
+def test_who_listens_says_nothing_of_its_own_accord():
+    ends = Ends(opened=False)
+    ends.b.tick(ends.now + 1000)
+    assert ends.b.flush(ends.now + 1000) == []
+    assert ends.b.link.next_tick() == NEVER
+    assert ends.b.link.congested
+
+
+def test_a_hello_that_is_said_twice_opens_once():
+    ends = Ends(opened=False)
+    ends.a.tick(ends.now)
+    (hello,) = ends.a.flush(ends.now)
+    for _ in range(2):
+        ends.b.take(hello, ends.now)
+    ends.settle()
+    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+    assert ends.a.handled == ends.b.handled == [SyncEnd()]
+
+
+def test_an_answer_to_an_earlier_hello_is_ignored():
+    ends = Ends(opened=False)
+    ends.a.tick(ends.now)
+    ends.b.take(ends.a.flush(ends.now)[0], ends.now)
+    ends.a.link.break_off(ends.now)
+    for data in ends.b.flush(ends.now):
+        ends.a.take(data, ends.now)
+    assert ends.a.changes == []
+    assert not ends.a.link.open
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Terms(shards=3), "with 3 shards"),
+        (Terms(shards=2, generation=1), "layout 1 with 2 shards"),
+    ],
+)
+def test_another_layout_is_refused_with_a_sentence(other, named):
+    ends = Ends(Terms(shards=2), b_terms=other, opened=False)
+    ends.settle(0.5)
+    assert set(ends.b.changes) == {Change.REFUSED}
+    assert not ends.b.link.open
+    assert "gateway-0 speaks protocol 1, layout 0 with 2 shards" in ends.b.link.refusal
+    assert "start them from one configuration" in ends.b.link.refusal
+    assert ends.b.handled == ends.a.handled == []
+    # The other way round.
+    turned = Ends(other, b_terms=Terms(shards=2), opened=False)
+    turned.settle(0.5)
+    assert named in turned.b.link.refusal
+
+
+def test_another_version_is_refused():
+    ends = Ends(opened=False)
+    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
+    assert ends.b.link.receive(batch, 10, ends.now) == (Change.REFUSED, [])
+    assert "speaks protocol 99" in ends.b.link.refusal
+
+
+def test_a_refusal_is_forgotten_when_the_right_peer_comes():
+    ends = Ends(opened=False)
+    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
+    ends.b.link.receive(batch, 10, ends.now)
+    ends.settle()
+    assert ends.b.link.open
+    assert ends.b.link.refusal == ""
+
+
+# What passes
+
+
+def test_frames_arrive_in_the_order_of_sending_with_the_numbers_that_send_returned():
+    ends = Ends()
+    numbers = [ends.a.link.send(publish(1)), ends.a.link.send_reliable(publish(2))]
+    numbers += [ends.a.link.send(state(3)), ends.a.link.last]
+    ends.turn()
+    numbers += [ends.a.link.send(publish(4)), ends.a.link.last]
+    assert numbers == [2, 3, 4, 4, 5, 5]
+    assert ends.b.link.received == 4
+    ends.turn()
+    assert ends.b.numbers == [1, 2, 3, 4]
+    assert ends.b.link.received == 5
+
+
+def test_one_batch_carries_all_frames_of_a_turn():
+    ends = Ends()
+    for number in range(100):
+        ends.a.link.send(publish(number))
+    (batch,) = ends.batches_to_b()
+    assert (batch.first, len(batch.frames)) == (2, 100)
+    assert ends.a.flush(ends.now) == []
+
+
+def test_nothing_is_sent_while_there_is_nothing_to_say():
+    ends = Ends()
+    ends.settle(0.2)
+    assert ends.batches_to_b() == []
+    assert ends.b.flush(ends.now) == []
+
+
+# Credit
+
+
+def test_what_is_in_flight_is_counted_in_bytes_until_it_is_handled():
+    ends = Ends()
+    ends.settle(0.1)
+    assert ends.a.link.in_flight == 0
+    ends.a.link.send(publish(1))
+    (data,) = ends.a.flush(ends.now)
+    assert ends.a.link.in_flight == len(data)
+    assert not ends.a.link.idle
+    ends.b.take(data, ends.now)
+    ends.settle(LAZY_ACK)
+    assert ends.a.link.in_flight == 0
+    assert ends.a.link.idle
+
+
+def test_beyond_the_credit_an_end_is_congested():
+    ends = Ends(Terms(shards=2, credit=200))
+    ends.settle(0.1)
+    for number in range(8):
+        ends.a.link.send(publish(number))
+        assert not ends.a.link.congested
+    sent = ends.a.flush(ends.now)
+    assert ends.a.link.congested
+    for data in sent:
+        ends.b.take(data, ends.now)
+    # More than a quarter of the credit has been handled: that is said at once.
+    assert ends.b.link.urgent
+    ends.turn()
+    assert not ends.a.link.congested
+
+
+def test_credit_that_is_held_is_given_later():
+    ends = Ends(Terms(shards=2, credit=200))
+    ends.settle(0.1)
+    ends.b.link.hold_credit = True
+    for number in range(8):
+        ends.a.link.send(publish(number))
+    ends.settle(0.5)
+    assert ends.b.numbers == [*range(8)]
+    assert ends.a.link.congested
+    # What has passed is said all the same.
+    assert ends.a.link.peer_passed == ends.b.link.received
+    ends.b.link.hold_credit = False
+    ends.b.link.acknowledge_soon()
+    ends.turn()
+    assert not ends.a.link.congested
+    assert ends.a.link.in_flight == 0
+
+
+def test_an_acknowledgement_nobody_waits_for_waits_a_little_for_a_ride():
+    ends = Ends()
+    ends.settle(0.1)
+    ends.a.link.send(publish(1))
+    (data,) = ends.a.flush(ends.now)
+    ends.b.take(data, ends.now)
+    assert ends.b.flush(ends.now) == []
+    due = ends.b.link.next_tick()
+    assert ends.now < due <= ends.now + LAZY_ACK
+    assert ends.b.deadline.at <= due
+    ends.b.tick(due)
+    (ack,) = ends.b.flush(due)
+    assert decode(ack).handled == ends.b.link.received
+    assert decode(ack).frames == []
+    assert ends.b.link.next_tick() > due + LAZY_ACK
+
+
+def test_an_acknowledgement_rides_on_what_is_sent_anyway():
+    ends = Ends()
+    ends.settle(0.1)
+    ends.a.link.send(publish(1))
+    ends.turn()
+    ends.b.link.send(publish(1))
+    (batch,) = (decode(data) for data in ends.b.flush(ends.now))
+    assert batch.handled == ends.a.link.sent
+    assert ends.b.link.next_tick() > ends.now + LAZY_ACK
+
+
+def test_who_waits_for_an_acknowledgement_gets_it_at_once():
+    ends = Ends()
+    ends.settle(0.1)
+    ends.a.link.prompt = True
+    ends.a.link.send(publish(1))
+    ends.turn()
+    ends.turn()
+    assert ends.a.link.in_flight == 0
+    assert ends.a.link.peer_passed == ends.b.link.received
+    assert not ends.a.link.prompt
+
+
+# Reliable frames
+
+
+def test_a_reliable_frame_is_kept_until_it_is_durable():
+    ends = Ends()
+    ends.b.confirms = False
+    ends.a.link.send_reliable(publish(1))
+    ends.settle(0.1)
+    assert (ends.a.link.in_flight, ends.a.link.idle) == (0, False)
+    ends.b.confirm()
+    ends.b.link.acknowledge_soon()
+    ends.turn()
+    ends.turn()
+    assert ends.a.link.idle
+
+
+def test_reliable_frames_that_were_lost_come_again_and_plain_ones_do_not():
+    ends = Ends()
+    ends.a.link.send(publish(1))
+    ends.a.link.send_reliable(publish(2))
+    ends.a.link.send_reliable(publish(3))
+    ends.lose()
+    ends.a.link.send(publish(4))
+    ends.settle(0.5)
+    assert ends.b.numbers == [2, 3]
+    assert ends.b.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+    assert ends.a.link.idle
+
+
+def test_reliable_frames_that_arrived_are_not_handled_again_by_the_same_process():
+    ends = Ends()
+    ends.b.confirms = False
+    for number in (1, 2):
+        ends.a.link.send_reliable(publish(number))
+        ends.turn()
+    ends.a.link.send_reliable(publish(3))
+    ends.lose()
+    ends.a.cut(ends.now)
+    ends.settle(0.5)
+    assert ends.b.numbers == [1, 2, 3]
+    assert len(ends.b.sent) == 2
+
+
+def test_reliable_frames_that_are_not_durable_are_handled_again_after_a_restart():
+    ends = Ends()
+    ends.a.link.send_reliable(publish(1))
+    ends.settle(0.1)
+    ends.b.confirms = False
+    ends.a.link.send_reliable(publish(2))
+    ends.settle(0.1)
+    assert ends.b.numbers == [1, 2]
+    ends.b.start(ends.now)
+    ends.settle(2.0)
+    assert ends.b.numbers == [2]
+    ends.b.confirm()
+    ends.a.link.send_reliable(publish(3))
+    ends.settle(0.1)
+    assert ends.b.numbers == [2, 3]
+
+
+def test_reliable_frames_end_with_their_sender():
+    ends = Ends()
+    ends.b.confirms = False
+    ends.a.link.send_reliable(publish(1))
+    ends.settle(0.1)
+    ends.a.start(ends.now)
+    ends.b.confirms = True
+    ends.settle(0.5)
+    ends.a.link.send_reliable(publish(2))
+    ends.settle(0.1)
+    assert ends.b.numbers == [1, 2]
+    assert ends.b.link.peer_incarnation == 2
+    assert ends.a.link.idle
+
+
+# What waits
+
+
+@pytest.mark.parametrize(
+    ("frame", "kept"),
+    [
+        (publish(1), True),
+        (Will(publish(1)), True),
+        (JOIN, True),
+        (Leave(1, False), True),
+        (state(1), False),
+        (CALL, False),
+    ],
+)
+def test_what_waits_for_a_peer_that_is_down(frame, kept):
+    """Publications and the ends of sessions; state is replayed, calls are answered."""
+    ends = Ends()
+    ends.a.cut(ends.now)
+    ends.a.link.send(frame)
+    ends.settle(0.5)
+    assert ends.b.handled == [SyncEnd(), SyncEnd(), *([frame] if kept else [])]
+
+
+def test_what_waits_goes_behind_the_replay_in_order():
+    ends = Ends()
+    ends.a.replay = [state(100), state(101)]
+    ends.b.confirms = False
+    ends.a.link.send_reliable(publish(1))
+    ends.turn()
+    ends.b.start(ends.now)
+    ends.a.cut(ends.now)
+    ends.a.link.send(publish(2))
+    ends.a.link.send(state(3))
+    ends.a.link.send_reliable(publish(4))
+    ends.a.link.send(publish(5))
+    ends.settle(0.5)
+    assert kinds(ends.b.handled) == [
+        "Unsubscribe", "Unsubscribe", "Publish", "SyncEnd", "Publish", "Publish", "Publish",
+    ]  # fmt: skip
+    assert ends.b.numbers == [100, 101, 1, 2, 4, 5]
+
+
+def test_what_was_not_flushed_when_the_pair_broke_is_not_lost():
+    ends = Ends()
+    ends.a.link.send(state(1))
+    ends.a.link.send(publish(2))
+    ends.a.link.send_reliable(publish(3))
+    ends.a.cut(ends.now)
+    ends.settle(0.5)
+    assert ends.b.numbers == [2, 3]
+    assert ends.a.link.idle
+
+
+def test_a_listening_end_keeps_what_waits_too():
+    ends = Ends()
+    ends.b.cut(ends.now)
+    ends.b.link.send(state(1))
+    ends.b.link.send_reliable(publish(2))
+    ends.settle(3.0)
+    assert ends.a.numbers == [2]
+
+
+# The end of a pair
+
+
+def test_a_hole_ends_the_pair_and_nothing_behind_it_is_handled():
+    ends = Ends()
+    ends.a.link.send(publish(1))
+    ends.lose()
+    ends.a.link.send(publish(2))
+    ends.turn()
+    assert ends.b.numbers == []
+    assert ends.b.changes == [Change.OPENED, Change.BROKEN]
+    ends.settle(2.0)
+    assert ends.a.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+    ends.a.link.send(publish(3))
+    ends.turn()
+    assert ends.b.numbers == [3]
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_a_restarted_process_is_met_anew(who):
+    ends = Ends()
+    epoch = ends.a.link.epoch
+    getattr(ends, who).start(ends.now)
+    ends.settle(2.0)
+    other = ends.b if who == "a" else ends.a
+    assert other.link.peer_incarnation == 2
+    assert ends.a.link.open
+    assert ends.b.link.open
+    assert ends.a.link.epoch != epoch
+    assert ends.a.link.peer_epoch == ends.b.link.epoch
+
+
+def test_a_process_that_restarts_hears_nothing_of_the_ended_pair():
+    ends = Ends()
+    ends.a.link.send(publish(1))
+    on_the_way = ends.a.flush(ends.now)
+    ends.b.start(ends.now)
+    for data in on_the_way:
+        ends.b.take(data, ends.now)
+    assert ends.b.handled == []
+    ends.settle(0.5)
+    assert ends.b.numbers == []
+    assert ends.a.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+
+
+def test_a_silent_peer_is_declared_gone_after_peer_timeout():
+    ends = Ends()
+    heard = ends.now
+    ends.b.link.outbox.clear()
+    for step in (1.0, 3.0, TERMS.peer_timeout):
+        ends.a.tick(heard + step)
+        assert ends.a.changes == [Change.OPENED]
+    assert ends.a.link.next_tick() <= heard + TERMS.peer_timeout + 0.2
+    ends.a.tick(heard + TERMS.peer_timeout + 0.1)
+    assert ends.a.changes == [Change.OPENED, Change.BROKEN]
+    assert not ends.a.link.open
+    assert ends.a.link.congested
+
+
+def test_heartbeats_keep_an_idle_pair_alive():
+    ends = Ends()
+    sent = 0
+    for _ in range(200):
+        ends.now += 0.1
+        for end, wire, other in ((ends.a, ends.to_b, ends.b), (ends.b, ends.to_a, ends.a)):
+            assert end.link.next_tick() > 0
+            end.tick(ends.now)
+            wire.extend(end.flush(ends.now))
+            while wire:
+                sent += 1
+                other.take(wire.popleft(), ends.now)
+    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+    # 20 seconds, an end one a second, and hardly more.
+    assert 40 <= sent <= 48
+
+
+def test_a_tick_in_time_is_all_that_a_pair_needs():
+    """An end that is ticked whenever it says so, and never else, stays open."""
+    ends = Ends()
+    for _ in range(300):
+        ends.now = max(ends.now, min(ends.a.link.next_tick(), ends.b.link.next_tick())) + 1e-6
+        ends.a.tick(ends.now)
+        ends.b.tick(ends.now)
+        ends.turn()
+    assert ends.now > 110
+    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+
+
+def test_a_pair_that_ended_tells_the_deadline():
+    ends = Ends()
+    ends.a.deadline.at = NEVER
+    ends.a.cut(ends.now)
+    assert ends.a.deadline.at <= ends.now + HELLO_INTERVAL
+
+
+def test_batches_of_another_pair_are_not_handled():
+    ends = Ends()
+    ends.a.link.send(publish(1))
+    (data,) = ends.a.flush(ends.now)
+    batch = decode(data)
+    batch.target += 1
+    before = ends.b.link.received
+    assert ends.b.link.receive(batch, len(data), ends.now) == (Change.NONE, [])
+    assert ends.b.link.received == before
+    # Who connects just waits: its own hello will be answered.
+    batch = Batch("shard-0", 1, 2, 3, 0, 0, 0, prompt=False, frames=[publish(1)])
+    assert ends.a.link.receive(batch, 10, ends.now) == (Change.NONE, [])
+    assert not ends.a.link.urgent
