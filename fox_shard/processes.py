@@ -24,6 +24,7 @@ from fox_shard.coordinator.hub import Hub
 from fox_shard.coordinator.statsd import Sender
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.listeners import ListenError, Listeners
+from fox_shard.gateway.ports import Claims
 from fox_shard.gateway.transports import makers
 from fox_shard.shard.core import Shard
 from fox_shard.shell import AlreadyRunning, Shell, new_incarnation, set_up_logging
@@ -87,6 +88,7 @@ async def _gateway(number: int, config: Config) -> None:
     peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
     shell = Shell(gateway, config, incarnation, listens=False, connects=peers)
     listeners = Listeners(gateway, makers(gateway), shell.schedule_flush)
+    gateway.client_buffers = listeners.buffered
     linked = asyncio.Event()
 
     def after_flush() -> None:
@@ -99,7 +101,7 @@ async def _gateway(number: int, config: Config) -> None:
     await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
-        await listeners.open(config.gateway)
+        await listeners.open(config.gateway, Claims(config.run_dir))
         where = {kind: str(address) for kind, address in listeners.addresses.items()}
         _log.info("listening", extra={"fox": {"process": gateway.name, **where}})
     await shell.stopping.wait()
@@ -133,14 +135,21 @@ async def _shard(number: int, config: Config) -> None:
 async def _coordinator(config: Config) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
-    hub = Hub(terms=_terms(config), incarnation=incarnation, rng=SystemRandom(), now=loop.time())
+    realms = [realm.name for realm in config.realms]
+    hub = Hub(
+        terms=_terms(config),
+        incarnation=incarnation,
+        rng=SystemRandom(),
+        now=loop.time(),
+        realms=realms,
+        sys_interval=config.mqtt.sys_interval,
+    )
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, listens=True, connects=shards)
     await shell.start()
     if config.statsd.address is None:
         await shell.stopping.wait()
     else:
-        realms = [realm.name for realm in config.realms]
         sender = Sender(config.statsd.address, config.statsd.prefix, realms)
         while not shell.stopping.is_set():
             await _either(shell.stopping.wait(), asyncio.sleep(config.statsd.interval))
@@ -198,5 +207,3 @@ def _ask(path: Path) -> dict[str, Any]:
         return {"status": "down"}
     except (OSError, ValueError) as error:
         return {"status": "down", "reason": str(error)}
-
-

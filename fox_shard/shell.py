@@ -70,6 +70,7 @@ class Shell:
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        self._report_interval = report_interval(config)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         self._health_path = run_dir / f"{node.name}.health"
@@ -96,8 +97,8 @@ class Shell:
         with suppress(FileNotFoundError):
             self._health_path.unlink()
         self._health = await asyncio.start_unix_server(self._answer_health, self._health_path)
-        if self.config.statsd.address is not None:
-            self._loop.call_later(self.config.statsd.interval, self._report)
+        if self._report_interval:
+            self._loop.call_later(self._report_interval, self._report)
         # What lives now lives as long as the process.
         gc.collect()
         gc.freeze()
@@ -196,7 +197,7 @@ class Shell:
     def _report(self) -> None:
         self.node.send_report(self._loop.time())
         self.schedule_flush()
-        self._loop.call_later(self.config.statsd.interval, self._report)
+        self._loop.call_later(self._report_interval, self._report)
 
     async def _answer_health(
         self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -206,6 +207,14 @@ class Shell:
         with suppress(ConnectionError):
             await writer.drain()
         writer.close()
+
+
+def report_interval(config: Config) -> float:
+    """Seconds between two reports to the coordinator; 0: nobody wants them."""
+    wanted = [float(config.mqtt.sys_interval)] if config.mqtt.sys_interval else []
+    if config.statsd.address is not None:
+        wanted.append(config.statsd.interval)
+    return min(wanted, default=0.0)
 
 
 def _lock(path: Path) -> TextIO:

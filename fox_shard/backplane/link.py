@@ -292,8 +292,9 @@ class Link:
         if batch.passed > self.peer_passed:
             self.peer_passed = batch.passed
         unacked = self._unacked
-        for _ in range(len(unacked) + batch.durable - self._rseq):
-            unacked.popleft()
+        if unacked:  # else they may be in the outbox again (see `resume`), and are known there
+            for _ in range(len(unacked) + batch.durable - self._rseq):
+                unacked.popleft()
 
     def _without_known(self, batch: Batch) -> list[Frame]:
         """The batch's frames less the reliable ones that were applied in an earlier pair."""

@@ -83,10 +83,14 @@ class Rpc(Struct, frozen=True, kw_only=True):
 
 
 class Mqtt(Struct, frozen=True, kw_only=True):
-    """Section [mqtt]: the realm of clients that name none, unconfirmed QoS 1 and 2 sends to one."""
+    """Section [mqtt]: the realm of clients that name none, unconfirmed QoS 1 and 2 sends to one.
+
+    sys_interval: seconds between updates of `$SYS/broker/…`, 0: there is none.
+    """
 
     realm: Annotated[str, Meta(min_length=1)] = "realm1"
     max_inflight: Annotated[int, Meta(ge=1, le=65535)] = 1024
+    sys_interval: Annotated[int, Meta(ge=0, le=3600)] = 10
 
 
 class Statsd(Struct, frozen=True, kw_only=True):

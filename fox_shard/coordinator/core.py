@@ -49,7 +49,7 @@ class Coordinator:
         sys_interval: float = 0,
         now: float = 0.0,
     ) -> None:
-        """sys_interval: seconds between updates of `$SYS` in each of the realms; 0: there is none."""
+        """sys_interval: seconds between updates of `$SYS` in each of the realms; 0: none."""
         self._placement = placement
         self._sessions = Sessions()
         self._meta = Meta(self._sessions)

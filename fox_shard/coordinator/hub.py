@@ -3,6 +3,7 @@
 Owns: who of the other processes is there. Never: what their frames mean (see `core`).
 """
 
+from collections.abc import Sequence
 from typing import final
 
 from fox_shard.backplane.chance import Chance
@@ -19,11 +20,23 @@ from fox_shard.coordinator.metrics import Value
 class Hub:
     """Listens to the gateways, connects to the shards."""
 
-    def __init__(self, *, terms: Terms, incarnation: int, rng: Chance, now: float) -> None:
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        incarnation: int,
+        rng: Chance,
+        now: float,
+        realms: Sequence[str] = (),
+        sys_interval: float = 0,
+    ) -> None:
+        """realms, sys_interval: see `Coordinator`."""
         self.name = "coordinator"
         self.notices: list[Notice] = []
         self.deadline = Deadline()
-        self.core = Coordinator(Placement(terms.shards))
+        placement = Placement(terms.shards)
+        self.core = Coordinator(placement, realms=realms, sys_interval=sys_interval, now=now)
+        self.deadline.by(self.core.sys_due)
         self._terms = terms
         self._incarnation = incarnation
         self._rng = rng
@@ -58,6 +71,8 @@ class Hub:
                 if incarnation not in (0, link.peer_incarnation):
                     self._gone(name, now)
                 link.resume([])
+                if link.connects:
+                    self._send_if_open(self.core.shard_opened(name, now))
                 self.notices.append(("linked", {"peer": name}))
             case Change.BROKEN:
                 self._broken(name, now)
@@ -76,6 +91,13 @@ class Hub:
             if peer.startswith("shard-"):
                 link.send_reliable(frame)
             elif link.open:
+                link.send(frame)
+
+    def _send_if_open(self, effects: Effects) -> None:
+        """What is told again when the link opens: nothing of it waits for a shard that is down."""
+        for peer, frame in effects:
+            link = self._links[peer]
+            if link.open:
                 link.send(frame)
 
     def _broken(self, name: str, now: float) -> None:
@@ -97,7 +119,7 @@ class Hub:
             self._broken(peer, now)
 
     def tick(self, now: float) -> None:
-        """Heartbeats, and gateways that did not come back."""
+        """Heartbeats, gateways that did not come back, and `$SYS`."""
         for name, link in self._links.items():
             if link.tick(now) is Change.BROKEN:
                 self._broken(name, now)
@@ -105,8 +127,11 @@ class Hub:
         for name in late:
             del self._lost_at[name]
             self._gone(name, now)
+        if now >= self.core.sys_due:
+            self._send_if_open(self.core.sys_news(now))
         due = [link.next_tick() for link in self._links.values()]
-        self.deadline.at = min(due + [self._deadline(since) for since in self._lost_at.values()])
+        due += [self._deadline(since) for since in self._lost_at.values()]
+        self.deadline.at = min(*due, self.core.sys_due)
 
     def _deadline(self, since: float) -> float:
         return since + self._terms.peer_timeout

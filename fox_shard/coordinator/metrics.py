@@ -2,7 +2,7 @@
 
 Owns: the sums, and which gauges still hold. Never: sending (see `statsd`), a clock.
 
-Names are paths with dots: `<realm>.publishes`, `<realm>.wamp.messages_in`, `shard.0.queue_depth`.
+Names are paths with dots: `<realm>.publishes`, `<realm>.wamp.messages_in`, `shard-0.queue_depth`.
 What several processes report under one name is one metric: the sum.
 """
 

@@ -42,7 +42,17 @@ META = "wamp.session."
 class Calls:
     """See the module."""
 
-    __slots__ = ("_coordinator", "_doubts", "_links", "_order", "_registering", "_sessions")
+    __slots__ = (
+        "_canceled",
+        "_coordinator",
+        "_doubts",
+        "_early",
+        "_interrupted",
+        "_links",
+        "_order",
+        "_registering",
+        "_sessions",
+    )
 
     def __init__(
         self, links: list[Link], coordinator: Link, order: Order, sessions: dict[int, Session]
@@ -53,13 +63,19 @@ class Calls:
         self._sessions = sessions
         # Registrations that are not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
+        # (session, registration) -> invocations that came before it was confirmed.
+        self._early: dict[tuple[int, int], list[tuple[Invocation, int]]] = {}
+        # (shard, its number for the invocation) -> an interrupt that came before it (was let go).
+        self._interrupted: dict[tuple[int, int], Interrupt] = {}
+        # Calls -> how they were canceled: the shard to which they are forwarded has to hear it.
+        self._canceled: dict[tuple[int, int], str] = {}
         # Calls -> shards that would have forgotten them, had they been forwarded there by then.
         self._doubts: dict[tuple[int, int], set[int]] = {}
 
     @property
     def idle(self) -> bool:
         """No registration waits to be confirmed, no call for news of where it has gone."""
-        return not (self._registering or self._doubts)
+        return not (self._registering or self._canceled or self._doubts)
 
     # Callers
 
@@ -119,6 +135,7 @@ class Calls:
         shard = session.calls.get(request) if session.calls else None
         if shard is None or shard == COORDINATOR:
             return
+        self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))
 
     def forwarded(self, frame: Forwarded) -> None:
@@ -141,6 +158,9 @@ class Calls:
             return
         session.calls[frame.request] = frame.shard
         session.shards |= 1 << frame.shard
+        mode = self._canceled.get(key)
+        if mode is not None:
+            link.send(Cancel(frame.session, frame.request, mode))
 
     def result(self, frame: Result) -> None:
         """To the session, if it still waits."""
@@ -162,6 +182,8 @@ class Calls:
     def _answered(self, session: Session, request: int) -> None:
         if session.calls is not None:
             del session.calls[request]
+        if self._canceled:
+            self._canceled.pop((session.id, request), None)
         if self._doubts:
             self._doubts.pop((session.id, request), None)
 
@@ -197,6 +219,7 @@ class Calls:
             replay=False,
         )
         self._registering[session.id, request] = frame
+        self._early.setdefault((session.id, frame.registration), [])
         session.shards |= 1 << shard
         link.send(frame)
 
@@ -211,6 +234,12 @@ class Calls:
         register.replay, register.force = True, False
         session.registrations[frame.registration] = register
         session.registered(frame.request, frame.registration)
+        self._let_go(register)
+
+    def _let_go(self, register: Register) -> None:
+        """The registration is confirmed or refused: what came before that is late enough now."""
+        for invocation, shard in self._early.pop((register.session, register.registration), ()):
+            self.invoke(invocation, shard)
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
         """Answered by the session's `unregistered` or `refused`."""
@@ -244,10 +273,12 @@ class Calls:
 
     def refused(self, frame: Refused) -> None:
         """A register or unregister failed."""
-        self._registering.pop((frame.session, frame.request), None)
+        register = self._registering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
+        if register is not None:
+            self._let_go(register)
 
     def revoked(self, frame: Revoked) -> None:
         """Another callee took the procedure over."""
@@ -264,11 +295,20 @@ class Calls:
             error = call_error(0, 0, gone)
             self._links[shard].send(Failed(frame.invocation, error.uri, MSGPACK, error.args))
             return
+        if self._early:
+            early = self._early.get((session.id, frame.registration))
+            if early is not None and frame.registration not in (session.registrations or ()):
+                early.append((frame, shard))
+                return
         session.next_invocation += 1
         if session.invocations is None:
             session.invocations = {}
         session.invocations[session.next_invocation] = (shard, frame.invocation)
         session.invocation(session.next_invocation, frame.registration, frame.call)
+        if self._interrupted:
+            interrupt = self._interrupted.pop((shard, frame.invocation), None)
+            if interrupt is not None:
+                session.interrupt(session.next_invocation, interrupt)
 
     def interrupt(self, frame: Interrupt, shard: int) -> None:
         """To the callee, if it is still busy with it."""
@@ -279,6 +319,10 @@ class Calls:
             if out == (shard, frame.invocation):
                 session.interrupt(request, frame)
                 return
+        if self._order.held or self._early:
+            self._interrupted[shard, frame.invocation] = frame
+        else:
+            self._interrupted.clear()
 
     def yield_(
         self,
@@ -314,14 +358,24 @@ class Calls:
     def leave(self, session: Session) -> None:
         """The session has ended; the shards are told elsewhere."""
         for request in session.calls or ():
+            self._canceled.pop((session.id, request), None)
             self._doubts.pop((session.id, request), None)
         for key in [key for key in self._registering if key[0] == session.id]:
             del self._registering[key]
+        for key in [key for key in self._early if key[0] == session.id]:
+            # They find out that the callee has left.
+            for invocation, shard in self._early.pop(key):
+                self.invoke(invocation, shard)
 
     def lost(self, shard: int) -> None:
         """The pair with that shard (or the coordinator) has ended: what was out there fails."""
         link = self._coordinator if shard == COORDINATOR else self._links[shard]
         down = Unavailable(f"{link.peer} went down with the call: call again soon")
+        self._order.forget_invocations(shard)
+        for early in self._early.values():
+            early[:] = [one for one in early if one[1] != shard]
+        for key in [key for key in self._interrupted if key[0] == shard]:
+            del self._interrupted[key]
         for session in list(self._sessions.values()):
             for request in [r for r, s in (session.calls or {}).items() if s == shard]:
                 self.call_error(call_error(session.id, request, down))

@@ -10,6 +10,8 @@ become bytes in the connections' buffers. `flush` yields the former; the latter 
 from collections.abc import Callable
 from typing import final
 
+from msgspec.structs import replace
+
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import (
@@ -483,9 +485,8 @@ class Gateway:
             case Change.BROKEN:
                 self._broken(shard)
             case Change.OPENED if shard == COORDINATOR:
-                for join in self._joins.values():
-                    join.replay = True
-                link.resume(list(self._joins.values()))
+                # Copies: a Join that the coordinator has not heard of yet is still news.
+                link.resume([replace(join, replay=True) for join in self._joins.values()])
             case Change.OPENED:
                 self._opened(link, shard)
 

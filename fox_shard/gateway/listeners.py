@@ -16,6 +16,7 @@ from typing import cast, final
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.connection import Connection, Receiver
+from fox_shard.gateway.ports import Claims, Taken
 
 __all__ = ["Host", "ListenError", "Listeners", "listening_sockets"]
 
@@ -61,11 +62,12 @@ class ListenError(Exception):
     """A listener cannot be opened: one sentence for a person."""
 
 
-def listening_sockets(address: Address) -> list[socket.socket]:
+def listening_sockets(address: Address, claims: Claims | None = None) -> list[socket.socket]:
     """Return sockets bound to all there is at the address (a name may have IPv4 and IPv6).
 
     Other gateways bind the same ones: the kernel spreads new clients over them (SO_REUSEPORT).
-    What is set on them here, accepted ones inherit (tcp(7)). Raises ListenError.
+    What is set on them here, accepted ones inherit (tcp(7)). claims: those of this gateway.
+    Raises ListenError.
     """
     sockets: list[socket.socket] = []
     try:
@@ -73,6 +75,8 @@ def listening_sockets(address: Address) -> list[socket.socket]:
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, kind, protocol, _, place in dict.fromkeys(found):
+            if claims is not None:
+                claims.add(str(place[0]), address.port)
             bound = socket.socket(family, kind, protocol)
             sockets.append(bound)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,7 +87,7 @@ def listening_sockets(address: Address) -> list[socket.socket]:
             for option in _KEEPALIVE:
                 bound.setsockopt(*option)
             bound.bind(place)
-    except OSError as error:
+    except (OSError, Taken) as error:
         for bound in sockets:
             bound.close()
         raise _refusal(address, error) from error
@@ -233,6 +237,7 @@ class Listeners:
         self.schedule_flush = schedule_flush
         self.addresses: dict[str, Address] = {}
         self._make = make
+        self._claims: Claims | None = None
         self._servers: list[asyncio.Server] = []
         self._channels: set[Channel] = set()
         self._held: list[Channel] = []
@@ -244,11 +249,13 @@ class Listeners:
     def __len__(self) -> int:
         return len(self._channels)
 
-    async def open(self, settings: Settings) -> None:
+    async def open(self, settings: Settings, claims: Claims | None = None) -> None:
         """Listen at the addresses of settings; `addresses` tells the ports that are open.
 
-        Raises ListenError, nothing being open then.
+        claims: keeps other servers away from the addresses. Raises ListenError, nothing being open
+        then.
         """
+        self._claims = claims
         places = {
             "websocket": settings.websocket,
             "rawsocket": settings.rawsocket,
@@ -267,7 +274,7 @@ class Listeners:
         make = self._make[kind]
         # A WebSocket's handshake waits by itself: its port also has to tell that we are not linked.
         holds = kind != "websocket"
-        waiting = listening_sockets(address)
+        waiting = listening_sockets(address, self._claims)
         try:
             while waiting:
                 self.addresses[kind] = Address(address.host, waiting[0].getsockname()[1])
@@ -287,6 +294,8 @@ class Listeners:
         while self._servers:
             self._servers.pop().close()
         self.addresses.clear()
+        if self._claims is not None:
+            self._claims.drop()
 
     async def close_all(self, grace: float) -> None:
         """Close all connections when what is to be written has been; cut off the rest after grace.
@@ -368,5 +377,10 @@ class Listeners:
             self._emptied.set()
 
 
-def _refusal(address: Address, error: OSError) -> ListenError:
+def _refusal(address: Address, error: OSError | Taken) -> ListenError:
+    if isinstance(error, Taken):
+        return ListenError(
+            f"Cannot listen at {address}: another fox-shard, whose run directory is {error.owner}, "
+            "listens there; stop it, or set another port."
+        )
     return ListenError(f"Cannot listen at {address}: {error.strerror or error}.")

@@ -10,7 +10,7 @@ the answer comes behind everything they had sent. Until then it holds back what 
 """
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import final
 
 from fox_shard.backplane.frames import Ask, Event, Fence, Invocation, Reached
@@ -69,7 +69,9 @@ class Order:
         session.unpassed = unpassed or None
         if not unpassed:
             return None
-        return Fence(self._name, [(s, links[s].epoch, seq) for s, seq in unpassed.items()])
+        # What waits for a pair will be in its first batch, with numbers that nobody knows yet.
+        marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unpassed.items()]
+        return Fence(self._name, marks)
 
     def renumber(self, session: Session, shard: int) -> None:
         """The pair with the shard is new: all that waited for it is in its first batch."""
@@ -98,6 +100,15 @@ class Order:
         if fence is not None:
             self._want(fence)
         return True
+
+    def forget_invocations(self, shard: int) -> None:
+        """The pair with the shard has ended: nobody waits for what it invoked."""
+        for sender, held in list(self.held.items()):
+            kept = [one for one in held if one[2] != shard or type(one[3]) is not Invocation]
+            if len(kept) < len(held):
+                heapify(kept)
+                self.held[sender] = kept
+                self._release(sender)
 
     def held_events(self, shard: int, pattern: Pattern) -> set[int]:
         """Publications of that shard, on topics that match, which are held back."""

@@ -26,7 +26,6 @@ from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
 
-
 MATCHES_LIMIT = 100_000
 """Topics whose subscribers are remembered, per realm."""
 

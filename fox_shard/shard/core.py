@@ -52,6 +52,8 @@ class Shard:
     """See the module."""
 
     __slots__ = (
+        "_batches",
+        "_frames",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
@@ -99,6 +101,8 @@ class Shard:
         self.wills = Wills()
         self.notices: list[Notice] = []
         self._overloaded = False
+        # Since the last report.
+        self._batches = self._frames = 0
         # A shard connects to the shards of higher numbers, and listens to everybody else.
         for other in range(terms.shards):
             if other != number:
@@ -136,6 +140,8 @@ class Shard:
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         if frames:
+            self._batches += 1
+            self._frames += len(frames)
             self.clock.advance(wall)
             link = peer.link
             durable = batch.rfirst + len(batch.reliable) - 1 if batch.reliable else 0
@@ -362,11 +368,13 @@ class Shard:
         """Tell the coordinator the metrics."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
+            counters = {f"{self.name}.batches": self._batches, f"{self.name}.frames": self._frames}
+            self._batches = self._frames = 0
             gauges = {
                 f"{self.name}.keys": self.broker.keys_held,
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
-            coordinator.reply(Report({}, gauges))
+            coordinator.reply(Report(counters, gauges))
 
     def health(self) -> dict[str, object]:
         """See `Node`."""

@@ -116,8 +116,8 @@ class Dealer:
         if shard is None or not shard.link.open:
             self._refuse_call(peer, call, Unavailable(f"shard-{home} is down: call again soon"))
             return
-        self.forwarding.fence(peer, call, home)
-        self.forwarding.forward(peer, shard, home, pattern, call)
+        alone = call.session not in self._callers
+        self.forwarding.forward(peer, shard, home, pattern, call, alone=alone)
 
     def forwarded(self, forward: Forward, now: float) -> None:
         """Another shard found that the call is for a pattern that lives here."""
@@ -249,7 +249,6 @@ class Dealer:
         """WAMP #rpc-call-canceling. A call that is over is ignored."""
         running = self._callers.get(cancel.session, {}).get(cancel.request)
         if running is None:
-            self.forwarding.cancel(cancel)
             return
         if running.callee is not None and cancel.mode != "skip":
             self._interrupt(running, cancel.mode, Canceled.uri)

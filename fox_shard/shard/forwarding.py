@@ -4,13 +4,13 @@ Owns: which calls have been forwarded and are not known to have arrived, and wha
 them. Never: procedures.
 
 The home of a pattern registration answers the caller's gateway directly, which is told so once the
-home has the call (`Forwarded`). Until then this shard answers for it: it relays a cancel behind the
-call, and fails the call if the pair with the home ends.
+home has the call (`Forwarded`). Until then this shard answers for it: it fails the call if the pair
+with the home ends.
 """
 
 from typing import final
 
-from fox_shard.backplane.frames import Call, Cancel, Fence, Forward, Forwarded
+from fox_shard.backplane.frames import Call, Fence, Forward, Forwarded
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Unavailable
 from fox_shard.shard.peer import Peer
@@ -38,9 +38,19 @@ class Forwarding:
         """Every call is known to have arrived at its home."""
         return not any(self._under_way.values())
 
-    def forward(self, gateway: Peer, home: Peer, number: int, pattern: str, call: Call) -> None:
-        """Send the call to its home, whose link is open. number: the home's."""
+    def forward(
+        self, gateway: Peer, home: Peer, number: int, pattern: str, call: Call, *, alone: bool
+    ) -> None:
+        """Send the call to its home, whose link is open.
+
+        number: the home's. alone: its caller has no calls here that have not been answered.
+        """
         link = home.link
+        if alone and gateway.passing.passed:
+            self.fence(gateway, call, number)
+        else:
+            # What this shard invoked for the caller may not have arrived at the callee.
+            self._mark(gateway, call, gateway.link.received)
         under_way = self._under_way.setdefault(home, {})
         under_way[call.session, call.request] = (
             link.send(Forward(gateway.name, pattern, call)),
@@ -67,6 +77,9 @@ class Forwarding:
         if gateway.passing.reached >= seq:
             del gateway.forwarded[call.session]
             return
+        self._mark(gateway, call, seq)
+
+    def _mark(self, gateway: Peer, call: Call, seq: int) -> None:
         mark = (self._shard, gateway.link.peer_epoch, seq)
         if call.fence is None:
             call.fence = Fence(gateway.name, [mark])
@@ -84,12 +97,6 @@ class Forwarding:
                 return
             del under_way[key]
             gateway.reply(Forwarded(*key, number, home.link.peer_incarnation))
-
-    def cancel(self, cancel: Cancel) -> None:
-        """Send it after its call, if that is under way."""
-        for home, under_way in self._under_way.items():
-            if (cancel.session, cancel.request) in under_way:
-                home.link.send(cancel)
 
     def lost(self, home: Peer) -> None:
         """The pair with that shard has ended: nobody knows which of the calls have arrived."""

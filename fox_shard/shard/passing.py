@@ -50,6 +50,11 @@ class Passing:
         self._asked: list[tuple[Link, Ask]] = []
 
     @property
+    def passed(self) -> bool:
+        """Has all that the peer sent passed, in the batches that have been handled?"""
+        return not self._entries
+
+    @property
     def idle(self) -> bool:
         """Everything has passed, and nobody has asked."""
         return not (self._entries or self._awaited or self._asked)

@@ -33,7 +33,7 @@ from fox_shard.topics.pattern import Pattern
 class Registrar:
     """All realms' registrations on this shard."""
 
-    __slots__ = ("_callees", "_dealer", "_other_shards", "_placement")
+    __slots__ = ("_callees", "_dealer", "_other_shards", "_placement", "_retired")
 
     def __init__(
         self, dealer: Dealer, placement: Placement, other_shards: Callable[[], list[Peer]]
@@ -43,6 +43,8 @@ class Registrar:
         self._other_shards = other_shards
         # Session -> its registrations here.
         self._callees: dict[int, list[Callee]] = {}
+        # Those that are none any more, but were busy when their registrations ended.
+        self._retired: dict[int, list[Callee]] = {}
 
     def register(self, peer: Peer, register: Register, replies: list[Frame]) -> None:
         """replies: gets `Registered` or `Refused`, to go out when all shards know."""
@@ -97,6 +99,9 @@ class Registrar:
         callees.remove(callee)
         if not callees:
             del self._callees[callee.session]
+        if callee.running:
+            busy = [one for one in self._retired.get(callee.session, ()) if one.running]
+            self._retired[callee.session] = [*busy, callee]
 
     def unregister(self, unregister: Unregister, replies: list[Frame]) -> None:
         """replies: gets `Unregistered` or `Refused`."""
@@ -126,10 +131,13 @@ class Registrar:
         for callee in list(self._callees.get(session, ())):
             self._dealer.callee_left(callee)
             self._remove(callee)
+        for callee in self._retired.pop(session, ()):
+            self._dealer.callee_left(callee)
 
     def sessions_of(self, peer: Peer) -> list[int]:
         """Sessions of that gateway that are registered here."""
-        return [session for session, callees in self._callees.items() if callees[0].peer is peer]
+        sessions = {**self._retired, **self._callees}
+        return [session for session, callees in sessions.items() if callees[0].peer is peer]
 
     # Patterns, which every shard knows
 

@@ -8,6 +8,7 @@ from random import Random
 from typing import final
 
 from fox_shard.testing.checks import check_answers, check_events
+from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.participant import Participant
 from fox_shard.testing.quiet import become_quiet, no_calls_are_left, nothing_is_left
@@ -98,10 +99,12 @@ class Cast:
         check_calls(world, self.wamps, smooth=self.smooth, expected=expected)
         check_concurrency(world, self.wamps)
 
-    def leave(self) -> None:
-        """All go, and nothing of them is left."""
+    def leave(self, others: Sequence[MqttClient | WampClient] = ()) -> None:
+        """All go, and nothing of them is left. others: who is not among the people."""
         for one in self.people:
             if one.here:
                 one.leave(graceful=self.rng.random() < 0.5)
+        for other in others:
+            other.drop()
         become_quiet(self.world)
         nothing_is_left(self.world)

@@ -15,20 +15,32 @@ from fox_shard.testing.participant import Participant
 from fox_shard.testing.records import Got, Sent, Window
 from fox_shard.testing.world import World
 
+FAULTS = (" starts", "is killed", "are severed", "are lost")
+"""Notes of what broke."""
 
-def check_events(world: World, people: Sequence[Participant], *, smooth: bool = True) -> None:
-    """Every event that is due arrived, once, in its publisher's order, and no other."""
+
+def check_events(
+    world: World, people: Sequence[Participant], *, smooth: bool = True, since: float = 0.0
+) -> None:
+    """Every event that is due arrived, once, in its publisher's order, and no other.
+
+    since: looks only at what was published later.
+    """
     for publisher in people:
-        published = {sent.number: sent for sent in publisher.everything}
+        published = {sent.number: sent for sent in publisher.everything if sent.at >= since}
         for subscriber in people:
             got = [
                 event
                 for event in subscriber.got
                 if event.publisher == publisher.name and not event.retained
             ]
+            if since:
+                got = [event for event in got if event.number in published]
             _check_genuine(world, subscriber, got, published)
             for stream, windows in _streams(subscriber, got):
-                _check_stream(world, subscriber, stream, windows, publisher, smooth=smooth)
+                _check_stream(
+                    world, subscriber, stream, windows, publisher, published, smooth=smooth
+                )
             _check_session_order(world, subscriber, got, published, smooth=smooth)
 
 
@@ -56,20 +68,21 @@ def _check_stream(
     stream: list[Got],
     windows: list[Window],
     publisher: Participant,
+    published: dict[int, Sent],
     *,
     smooth: bool,
 ) -> None:
     numbers = [event.number for event in stream]
-    about = (f'["{publisher.name}",', "is killed", "severed", " lost")
+    about = (f'["{publisher.name}",', *FAULTS)
     who = f"{subscriber.name} ({[window.pattern.text for window in windows]})"
     if smooth and len(set(numbers)) < len(numbers):
         twice = next(number for number in numbers if numbers.count(number) > 1)
         raise AssertionError(world.report(f"{who} got {publisher.name}'s {twice} twice", about))
-    _check_stream_order(world, subscriber, stream, windows, publisher)
+    _check_stream_order(world, subscriber, stream, windows, published)
     came = set(numbers)
     missing = [
         sent.number
-        for sent in publisher.everything
+        for sent in published.values()
         if sent.number not in came and _is_due(sent, publisher, subscriber, windows, smooth=smooth)
     ]
     if missing:
@@ -82,13 +95,12 @@ def _check_stream_order(
     subscriber: Participant,
     stream: list[Got],
     windows: list[Window],
-    publisher: Participant,
+    published: dict[int, Sent],
 ) -> None:
     """The order of publishing, as far as it was published after the subscription stood.
 
     An MQTT client has several; what a WAMP client gets for one has always to be in order.
     """
-    published = {sent.number: sent for sent in publisher.everything}
     numbers = [
         event.number
         for event in stream
@@ -102,8 +114,9 @@ def _check_stream_order(
     ]
     for one, other in pairwise(dict.fromkeys(numbers)):
         if one > other:
-            what = f"{subscriber.name} got {publisher.name}'s {other} behind {one}"
-            raise AssertionError(world.report(what, (f'["{publisher.name}",',)))
+            publisher = published[one].publisher
+            what = f"{subscriber.name} got {publisher}'s {other} behind {one}"
+            raise AssertionError(world.report(what, (f'["{publisher}",', *FAULTS)))
 
 
 def _is_due(

@@ -31,7 +31,7 @@ class MqttClient:
         """on_packet: is shown each packet that comes, before it is answered."""
         self._on_packet = on_packet
         self._splitter = Splitter()
-        self._wire: Wire = world.connect(gateway, "mqtt", self._received, self._closed)
+        self.wire: Wire = world.connect(gateway, "mqtt", self._received, self._closed)
         self._packet_id = 0
         self.connected = False
         self.closed = False
@@ -45,7 +45,7 @@ class MqttClient:
 
     def send(self, packet: mqtt.Packet) -> None:
         """Any packet."""
-        self._wire.send(encode(packet))
+        self.wire.send(encode(packet))
 
     def _next_id(self) -> int:
         self._packet_id += 1
@@ -75,7 +75,7 @@ class MqttClient:
 
     def drop(self) -> None:
         """Hang up without a goodbye."""
-        self._wire.close()
+        self.wire.close()
 
     @property
     def payloads(self) -> list[bytes]:
@@ -141,8 +141,8 @@ class WampClient:
         self.closed = False
         self.closed_at = 0.0
         self._world = world
-        self._wire = world.connect(gateway, "rawsocket", self._received, self._closed)
-        self._wire.send(b"\x7f\xf1\x00\x00")
+        self.wire = world.connect(gateway, "rawsocket", self._received, self._closed)
+        self.wire.send(b"\x7f\xf1\x00\x00")
         roles: dict[str, Any] = {
             "publisher": {},
             "subscriber": {},
@@ -154,7 +154,7 @@ class WampClient:
     def send(self, message: list[Any]) -> None:
         """Any message."""
         data = json.encode(message)
-        self._wire.send(len(data).to_bytes(4, "big") + data)
+        self.wire.send(len(data).to_bytes(4, "big") + data)
 
     def request(self, code: int, *rest: Any) -> int:  # noqa: ANN401 - the fields of a message
         """A message with a new request id behind its code; returns that."""
@@ -184,7 +184,7 @@ class WampClient:
 
     def drop(self) -> None:
         """Hang up without a goodbye."""
-        self._wire.close()
+        self.wire.close()
 
     def of(self, code: int) -> list[list[Any]]:
         """The messages of that type, in the order in which they came."""

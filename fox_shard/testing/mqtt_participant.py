@@ -32,6 +32,7 @@ class Mqtt(Participant):
         """will: its topic and quality of service; its number is `WILL`."""
         super().__init__(world, gateway, name)
         self.will = will
+        self.client_id = client_id
         self._publishing: dict[int, Sent] = {}
         self._subscribing: dict[int, Window] = {}
         packet = will and mqtt.Will(to_mqtt(will[0]), json.encode([name, WILL]), will[1])

@@ -33,7 +33,7 @@ def _world(seed: int, credit: int = 8 << 20) -> World:
     )
 
 
-def _publishing(cast: Cast, one: Participant, times: int) -> list[Deed]:
+def publishing(cast: Cast, one: Participant, times: int) -> list[Deed]:
     """One publisher's deeds, alternating over many topics as fast as it can."""
     rng = cast.rng
     deeds: list[Deed] = []
@@ -48,7 +48,7 @@ def _publishing(cast: Cast, one: Participant, times: int) -> list[Deed]:
     return deeds
 
 
-def _subscribe(cast: Cast, one: Participant, *, replay: bool = False) -> None:
+def subscribe_somewhere(cast: Cast, one: Participant, *, replay: bool = False) -> None:
     """A WAMP session has one subscription for a pattern, which is not asked for twice here."""
     rng = cast.rng
     if isinstance(one, Wamp):
@@ -67,10 +67,10 @@ def order(seed: int) -> None:
     for gateway in range(cast.world.gateways):
         for one in (cast.wamp(gateway), cast.mqtt(gateway)):
             for _ in range(cast.rng.choice((1, 1, 2, 3))):
-                _subscribe(cast, one)
+                subscribe_somewhere(cast, one)
     cast.settle()
     pause = cast.rng.choice((0.0, 0.0005, 0.004))
-    cast.interleave([_publishing(cast, one, 25) for one in publishers], pause)
+    cast.interleave([publishing(cast, one, 25) for one in publishers], pause)
     cast.end()
     cast.leave()
 
@@ -87,7 +87,7 @@ def comings_and_goings(seed: int) -> None:
     publishers: list[Participant] = [cast.wamp(), cast.mqtt()]
     subscribers: list[Participant] = [cast.wamp(), cast.wamp(), cast.mqtt(), cast.mqtt()]
     cast.settle()
-    parts = [_publishing(cast, one, 30) for one in publishers]
+    parts = [publishing(cast, one, 30) for one in publishers]
     parts += [[partial(_come_and_go, cast, one) for _ in range(8)] for one in subscribers]
     parts.append([partial(_late, cast) for _ in range(2)])
     cast.interleave(parts, rng.choice((0.002, 0.02)))
@@ -107,7 +107,7 @@ def _come_and_go(cast: Cast, one: Participant) -> None:
     if confirmed and rng.random() < 0.5:
         one.unsubscribe(rng.choice(confirmed))
         return
-    _subscribe(cast, one, replay=rng.random() < 0.5)
+    subscribe_somewhere(cast, one, replay=rng.random() < 0.5)
 
 
 def _late(cast: Cast) -> None:
@@ -117,8 +117,8 @@ def _late(cast: Cast) -> None:
 
     def begin() -> None:
         if one.ready:
-            _subscribe(cast, one)
-            for deed in _publishing(cast, one, 3):
+            subscribe_somewhere(cast, one)
+            for deed in publishing(cast, one, 3):
                 deed()
         elif one.here:
             world.at(world.now + 0.005, begin)
@@ -142,7 +142,7 @@ def retained(seed: int) -> None:
         [partial(_write, cast, one, topics[one.name]) for _ in range(30)] for one in writers
     ]
     # One subscription each, so that nothing overlaps.
-    parts += [[partial(_subscribe, cast, one, replay=True)] for one in subscribers]
+    parts += [[partial(subscribe_somewhere, cast, one, replay=True)] for one in subscribers]
     cast.interleave(parts, rng.choice((0.0, 0.002, 0.01)))
     cast.end()
     check_state(cast.world, subscribers, writers)
@@ -171,7 +171,7 @@ def wills(seed: int) -> None:
     for one in mortals:
         graceful = rng.random() < 0.3
         # What is on the way to the gateway is lost with the connection.
-        parts.append([*_publishing(cast, one, 8), partial(one.leave, graceful=graceful)])
+        parts.append([*publishing(cast, one, 8), partial(one.leave, graceful=graceful)])
     cast.interleave(parts)
     cast.end()
     for one in mortals:

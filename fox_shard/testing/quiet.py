@@ -33,8 +33,8 @@ def problems(world: World) -> Iterator[str]:
         yield from _of_shard(shard)
     for gateway in gateways:
         yield from _of_gateway(gateway)
-        for number, shard in enumerate(shards):
-            yield from _of_both(gateway, shard, number)
+        for shard in shards:
+            yield from _of_both(gateway, shard)
     for node in world.nodes.values():
         if isinstance(node, Hub):
             sessions = sum(len(gateway.sessions) for gateway in gateways)
@@ -73,7 +73,8 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
             yield f"{gateway.name} did not read session {session.id}"
 
 
-def _of_both(gateway: Gateway, shard: Shard, number: int) -> Iterator[str]:
+def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
+    number = shard.number
     peer = shard.peers[gateway.name]
     wanted = {
         (frame.realm, frame.pattern)

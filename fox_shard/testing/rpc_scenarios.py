@@ -95,22 +95,22 @@ def policies(seed: int) -> None:
     cast.settle()
     refused = [offer.refused for callee in callees for offer in callee.offers if offer.refused]
     different = "wamp.error.procedure_exists_with_different_invocation_policy"
-    assert refused == [different] * 4 + ["wamp.error.procedure_already_exists"], refused
+    expected = [different] * 4 + ["wamp.error.procedure_already_exists"]
+    cast.world.check(refused == expected, f"refused {refused}")
     kinds = ["first", "last", "roundrobin", "random", "single"] * 6
     rng.shuffle(kinds)
     cast.play([partial(caller.call, f"shared.{kind}") for kind in kinds])
     cast.end()
     asked = [Counter(one.procedure for one in callee.invoked) for callee in callees]
-    for kind, expected in (
+    for kind, times in (
         ("first", [6, 0, 0]),
         ("last", [0, 0, 6]),
         ("roundrobin", [2, 2, 2]),
         ("single", [6, 0, 0]),
     ):
         counts = [count[f"shared.{kind}"] for count in asked]
-        if counts != expected:
-            raise AssertionError(cast.world.report(f"{kind}: {counts}, not {expected}"))
-    assert sum(count["shared.random"] for count in asked) == 6
+        cast.world.check(counts == times, f"{kind}: {counts}, not {times}")
+    cast.world.check(sum(count["shared.random"] for count in asked) == 6, f"{asked}")
     cast.leave()
 
 
@@ -154,14 +154,15 @@ def full_queue(seed: int) -> None:
     calls = [caller.call("slow", NEVER) for _ in range(limit + 2 + 3)]
     cast.world.run(1)
     ends = [called.final for called in calls]
-    assert ends == [None] * (limit + 2) + [("error", QUEUE_FULL)] * 3, cast.world.report(str(ends))
+    expected = [None] * (limit + 2) + [("error", QUEUE_FULL)] * 3
+    cast.world.check(ends == expected, f"ended {ends}")
     while any(not one.done for one in callee.invoked):
         for one in callee.invoked:
             callee.finish(one)
         cast.world.run(0.2)
     cast.end(expected=[QUEUE_FULL])
     asked = [one.number for one in callee.invoked]
-    assert asked == list(range(1, limit + 3)), cast.world.report(f"asked for {asked}")
+    cast.world.check(asked == list(range(1, limit + 3)), f"asked for {asked}")
     cast.leave()
 
 

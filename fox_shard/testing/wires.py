@@ -78,6 +78,8 @@ class Wire:
         self._up = Pipe(world, self._arrived)
         self._down = Pipe(world, received)
         self._waiting: list[bytes] = []
+        # The id of the session that the client has, or had.
+        self.session = 0
 
     def send(self, data: bytes) -> None:
         """From the client."""
@@ -98,6 +100,9 @@ class Wire:
     def _hand_over(self, data: bytes) -> None:
         self._gateway.now = self._world.now
         self.connection.receiver.receive(data, self._world.now)
+        session = self.connection.session
+        if session is not None:
+            self.session = session.id
         self._world.turn(self._gateway.name)
 
     def to_client(self, data: bytes) -> None:

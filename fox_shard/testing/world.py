@@ -116,6 +116,11 @@ class World:
         """A line for the trace."""
         self.trace.append((self.now, text, ""))
 
+    def check(self, holds: object, what: str, about: Collection[str] = ()) -> None:
+        """Raises AssertionError with the trace if it does not hold. about: see `report`."""
+        if not holds:
+            raise AssertionError(self.report(what, about))
+
     def report(self, what: str, about: Collection[str] = (), lines: int = REPORT_LINES) -> str:
         """A failure, with everything that is needed to see it again.
 
@@ -197,6 +202,15 @@ class World:
         pipe = self._pipes.get((source, target))
         if pipe is not None:
             pipe.losing += batches
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Processes that have a link with each other."""
+        return [
+            (one, other)
+            for i, one in enumerate(self.names)
+            for other in self.names[i + 1 :]
+            if not one[:7] == other[:7] == "gateway"
+        ]
 
     def _peers(self, name: str) -> set[str]:
         links = self.nodes[name].health()["links"]

@@ -12,6 +12,7 @@ from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway import listeners as listeners_module
 from fox_shard.gateway.listeners import ListenError, Listeners
+from fox_shard.gateway.ports import Claims
 
 LIMIT = 1 << 16
 ANYWHERE = Address("127.0.0.1", 0)
@@ -304,5 +305,25 @@ def test_taken_port_is_one_sentence_and_nothing_stays_open(run):
             with pytest.raises(ListenError, match=rf"^Cannot listen at 127.0.0.1:{port}: .*in use"):
                 await listeners.open(settings)
             assert listeners.addresses == {}
+
+    run(main())
+
+
+def test_the_port_of_another_server_is_one_sentence(run, tmp_path):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = Address("127.0.0.1", free.getsockname()[1])
+        settings = Settings(websocket=None, rawsocket=None, mqtt=address)
+        ours, same, other = Shell(), Shell(), Shell()
+        folder = tmp_path / "ports"
+        await ours.listeners.open(settings, Claims(str(tmp_path / "ours"), folder))
+        await same.listeners.open(settings, Claims(str(tmp_path / "ours"), folder))
+        sentence = rf"^Cannot listen at {address}: another fox-shard, .* {tmp_path}/ours, listens"
+        with pytest.raises(ListenError, match=sentence):
+            await other.listeners.open(settings, Claims(str(tmp_path / "other"), folder))
+        ours.listeners.stop_accepting()
+        same.listeners.stop_accepting()
+        await other.listeners.open(settings, Claims(str(tmp_path / "other"), folder))
+        other.listeners.stop_accepting()
 
     run(main())

@@ -265,7 +265,8 @@ class WampSession(Session):
         """[INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]"""
         details: dict[str, Any] = {}
         register = self.registrations.get(registration) if self.registrations else None
-        if register is not None and register.pattern[0] != "=":
+        # The registration may have been given up meanwhile.
+        if register is None or register.pattern[0] != "=":
             details["procedure"] = call.procedure
         if call.flags & WANTS_PROGRESS and self._abilities & hello.PROGRESS:
             details["receive_progress"] = True
@@ -330,12 +331,10 @@ class WampSession(Session):
             raise PayloadSizeExceeded(f"the message has more than {self._limit} bytes")
 
 
-
-
 def _counted(
     handler: Callable[[WampSession, Any], None],
 ) -> Callable[[WampSession, Any], None]:
-    """The same, and the message is counted: all are but PUBLISH and CALL, which the gateway counts."""
+    """The same, and the message is counted, as the gateway does with PUBLISH and CALL."""
 
     def handle(session: WampSession, message: Struct) -> None:
         handler(session, message)

@@ -5,7 +5,7 @@ from itertools import count
 from random import Random
 
 from fox_shard.backplane.deadline import Deadline
-from fox_shard.backplane.frames import Batch, Hello, Leave, Publish, SyncEnd, Unsubscribe, decode
+from fox_shard.backplane.frames import Batch, Hello, Publish, SyncEnd, Unsubscribe, decode
 from fox_shard.backplane.link import Change, Link, Terms
 
 TERMS = Terms(shards=2)
@@ -150,7 +150,3 @@ class Ends:
     def batches_to_b(self) -> list[Batch]:
         self.flush()
         return [decode(data) for data in self.to_b]
-
-
-def leave(session):
-    return Leave(session, True)

@@ -20,7 +20,7 @@ class Links(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.ends = Ends(Terms(shards=2, credit=400), opened=False)
+        self.ends = Ends(Terms(shards=2, credit=400))
         self.number = 0
         # Per sender: its reliable frames of this incarnation, and of them those that it was told
         # are durable. Per receiver: what its earlier incarnations handled, by sender's incarnation.
@@ -67,10 +67,17 @@ class Links(RuleBasedStateMachine):
         for _ in range(4):
             self.ends.turn()
 
-    @rule(which=WHICH)
-    def lose_a_batch(self, which):
+    @rule(which=WHICH, before=st.booleans(), behind=st.booleans())
+    def lose_a_batch(self, which, before, behind):
+        other = "b" if which == "a" else "a"
+        if before:
+            self.send(other, reliable=True, kept=True, many=2)
+            self.flush(other)
         if self.wire(which):
-            self.wire(which).popleft()
+            self.wire(which).pop()
+        if behind:
+            self.send(other, reliable=True, kept=True, many=1)
+            self.flush(other)
 
     @rule(which=WHICH, told=st.booleans())
     def cut(self, which, told):
@@ -85,12 +92,9 @@ class Links(RuleBasedStateMachine):
         for which in "ab":
             self.end(which).tick(self.ends.now)
 
-    @rule(which=WHICH, confirms=st.booleans())
-    def confirm(self, which, confirms):
+    @rule(which=WHICH, confirms=st.booleans(), holds=st.booleans())
+    def be_slow(self, which, confirms, holds):
         self.end(which).confirms = confirms
-
-    @rule(which=WHICH, holds=st.booleans())
-    def hold_credit(self, which, holds):
         self.end(which).link.hold_credit = holds
 
     @rule(which=WHICH)
@@ -112,10 +116,10 @@ class Links(RuleBasedStateMachine):
                 continue
             sent = sender.sent[link.peer_epoch][: link.received]
             got = receiver.by_pair.get(link.epoch, [])
-            known = {frame for frame in numbers(sent)} - set(numbers(got))
+            known = set(numbers(sent)) - set(numbers(got))
             assert numbers(got) == [n for n in numbers(sent) if n not in known]
             # What was left out had been handled in an earlier pair.
-            earlier = numbers(receiver.handled)[: len(receiver.handled) - len(got)]
+            earlier = numbers(receiver.handled[: len(receiver.handled) - len(got)])
             assert known <= set(earlier)
             assert known <= set(self.reliable["b" if which == "a" else "a"])
 
@@ -154,7 +158,7 @@ class Links(RuleBasedStateMachine):
 
 
 TestLinks = Links.TestCase
-TestLinks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLinks.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_the_wire_of_these_tests_carries_hellos_too():

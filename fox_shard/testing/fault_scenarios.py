@@ -1,0 +1,190 @@
+"""Scenarios in which processes are killed, connections break, and batches get lost.
+
+Owns: what happens in each, and what must be true when it is over. Each takes a seed, and raises
+AssertionError with the trace.
+"""
+
+from functools import partial
+from random import Random
+
+from fox_shard.testing.cast import Cast, Deed
+from fox_shard.testing.checks import check_events
+from fox_shard.testing.mqtt_participant import Mqtt
+from fox_shard.testing.participant import Participant
+from fox_shard.testing.pubsub_scenarios import publishing, subscribe_somewhere
+from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.records import Plan
+from fox_shard.testing.rpc_checks import check_invocation_order
+from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.world import World
+
+RECOVERY = 4.0
+"""Seconds beyond `peer_timeout` after which all is linked again."""
+
+PROCEDURES = (("one", "exact"), ("two", "exact"), ("three.", "prefix"), ("*.four", "exact"))
+CALLED = ("one", "two", "three.x", "three.y", "a.four", "b.four")
+
+
+def _world(seed: int) -> World:
+    rng = Random(f"world {seed}")
+    return World(
+        seed,
+        gateways=rng.choice((2, 3)),
+        shards=rng.choice((2, 3, 4)),
+        max_delay=rng.choice((0.005, 0.02, 0.05)),
+    )
+
+
+# What breaks
+
+
+def _kill(world: World, name: str, rng: Random) -> None:
+    """As SIGKILL; supervisord starts it anew after a while."""
+    if name in world.nodes:
+        world.kill(name)
+        world.at(world.now + rng.choice((0.01, 0.3, 1.5)), lambda: world.start(name))
+
+
+def _sever(world: World, rng: Random) -> None:
+    one, other = rng.choice(world.pairs())
+    world.sever(one, other, told=rng.random() < 0.5)
+
+
+def _lose(world: World, rng: Random) -> None:
+    one, other = rng.choice(world.pairs())
+    if rng.random() < 0.5:
+        one, other = other, one
+    world.lose(one, other, rng.choice((1, 2, 5)))
+
+
+def _break_links(cast: Cast) -> list[Deed]:
+    rng, world = cast.rng, cast.world
+    return [partial(rng.choice((_sever, _lose)), world, rng) for _ in range(rng.choice((1, 2, 4)))]
+
+
+def _break_processes(cast: Cast, kinds: str) -> list[Deed]:
+    rng, world = cast.rng, cast.world
+    names = [name for name in world.names if name.startswith(kinds)]
+    return [partial(_kill, world, rng.choice(names), rng) for _ in range(rng.choice((1, 1, 2)))]
+
+
+# What goes on meanwhile
+
+
+def _run(seed: int, kinds: str) -> Cast:
+    """Traffic while something breaks; then all is well again, and everything works."""
+    cast = Cast(_world(seed))
+    cast.smooth = False
+    world, rng = cast.world, cast.rng
+    publishers: list[Participant] = [cast.wamp(), cast.mqtt(), cast.wamp(), cast.mqtt()]
+    for gateway in range(world.gateways):
+        for one in (cast.wamp(gateway), cast.mqtt(gateway)):
+            subscribe_somewhere(cast, one)
+    callees, callers = [cast.wamp(), cast.wamp()], [cast.wamp(), cast.wamp()]
+    cast.settle()
+    for number, callee in enumerate(callees):
+        for name, match in PROCEDURES:
+            callee.register(f"c{number}.{name}" if name[0] != "*" else f"*.c{number}.four", match)
+    cast.settle()
+    parts = [publishing(cast, one, 20) for one in publishers]
+    parts += [_calling(cast, one, 12) for one in callers]
+    parts.append(_break_links(cast) if kinds == "links" else _break_processes(cast, kinds))
+    cast.interleave(parts, rng.choice((0.002, 0.01, 0.05)))
+    world.run(2)
+    world.run_until(lambda: len(world.nodes) == len(world.names), 5)
+    world.run_until(lambda: world.linked, world.terms.peer_timeout + RECOVERY)
+    become_quiet(world)
+    _everything_works(cast, publishers, callers, callees)
+    return cast
+
+
+def _calling(cast: Cast, one: Wamp, times: int) -> list[Deed]:
+    rng = cast.rng
+    deeds: list[Deed] = []
+    for _ in range(times):
+        name = rng.choice(CALLED)
+        number = rng.randrange(2)
+        name = name.replace(".four", f".c{number}.four") if "four" in name else f"c{number}.{name}"
+        plan = Plan(rng.choice(("yield", "error")), rng.choice((0, 2)), rng.choice((0, 0.02)))
+        deeds.append(partial(one.call, name, plan, progress=True))
+    return deeds
+
+
+def _everything_works(
+    cast: Cast, publishers: list[Participant], callers: list[Wamp], callees: list[Wamp]
+) -> None:
+    """As in a smooth world: subscriptions and registrations stand without anybody's doing."""
+    world = cast.world
+    since = world.now
+    parts = [publishing(cast, one, 6) for one in publishers if one.here]
+    parts += [_calling(cast, one, 6) for one in callers if one.here]
+    cast.interleave(parts, 0.004)
+    alive = all(callee.here for callee in callees)
+    cast.end()
+    check_events(world, cast.people, since=since)
+    if alive:
+        for caller in callers:
+            for called in caller.calls:
+                if called.at > since and caller.here:
+                    expected = "result" if called.plan.end == "yield" else "error"
+                    world.check(
+                        called.final and called.final[0] == expected,
+                        f"ended with {called.final}: {called}",
+                        (f'["{called.caller}",{called.number},',),
+                    )
+    check_invocation_order(world, [callee for callee in callees if callee.here])
+
+
+def shard_dies(seed: int) -> None:
+    """One or two shards are killed and come back."""
+    _run(seed, "shard").leave()
+
+
+def gateway_dies(seed: int) -> None:
+    """One or two gateways are killed and come back."""
+    _run(seed, "gateway").leave()
+
+
+def coordinator_dies(seed: int) -> None:
+    """The coordinator is not on the data path: nothing is lost or late."""
+    cast = _run(seed, "coordinator")
+    check_events(cast.world, cast.people)
+    cast.leave()
+
+
+def links_break(seed: int) -> None:
+    """Connections break, or lose batches, whether the ends are told or not."""
+    _run(seed, "links").leave()
+
+
+def wills_of_a_gateway(seed: int) -> None:
+    """The wills of the clients of a killed gateway are published (MQTT-3.1.2-8), once."""
+    cast = Cast(_world(seed))
+    cast.smooth = False
+    world, rng = cast.world, cast.rng
+    watchers: list[Participant] = [cast.wamp(0), cast.mqtt(0)]
+    cast.settle()
+    for watcher in watchers:
+        if isinstance(watcher, Wamp):
+            watcher.subscribe("", "prefix")
+        elif isinstance(watcher, Mqtt):
+            watcher.subscribe("#", 1)
+    mortals = [cast.mqtt(1, will=(rng.choice(("a.x", "b.y", "c")), 1)) for _ in range(3)]
+    cast.settle()
+    saint = rng.choice(mortals)
+    saint.leave(graceful=True)
+    world.run(0.5)
+    if rng.random() < 0.3:
+        # Shards forget wills when they die, and are told again.
+        _kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)
+        world.run(rng.choice((0.005, 0.5, 3.0)))
+    world.kill("gateway-1")
+    back = rng.choice((0.01, 1.0, 8.0))
+    world.at(world.now + back, lambda: world.start("gateway-1"))
+    world.run(back + world.terms.peer_timeout + RECOVERY)
+    cast.end()
+    for watcher in watchers:
+        wills = sorted(got.publisher for got in watcher.got)
+        expected = sorted(one.name for one in mortals if one is not saint)
+        world.check(wills == expected, f"{watcher.name} got the wills of {wills}, not {expected}")
+    cast.leave()

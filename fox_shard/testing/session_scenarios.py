@@ -1,0 +1,174 @@
+"""Scenarios of sessions in a smooth world: the registry, its meta events, take-overs.
+
+Owns: what happens in each, and what must be true of sessions. Each takes a seed, and raises
+AssertionError with the trace.
+"""
+
+from collections import Counter
+from functools import partial
+from random import Random
+from typing import Any
+
+from fox_shard.coordinator.hub import Hub
+from fox_shard.testing.cast import Cast, Deed
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.mqtt_participant import Mqtt
+from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.world import World
+
+ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
+
+
+def _world(seed: int) -> World:
+    rng = Random(f"world {seed}")
+    return World(
+        seed,
+        gateways=rng.choice((2, 3)),
+        shards=rng.choice((1, 3, 4)),
+        max_delay=rng.choice((0.005, 0.02, 0.05)),
+    )
+
+
+class Watcher:
+    """A client that is told who comes and who goes. realm: where it is."""
+
+    def __init__(self, world: World, gateway: int, realm: str = "realm1") -> None:
+        self.client = WampClient(world, gateway, realm)
+        world.run_until(lambda: self.client.session > 0)
+        requests = [self.client.subscribe(ON_JOIN), self.client.subscribe(ON_LEAVE)]
+        world.run_until(lambda: all(self.client.answer(33, one) for one in requests))
+        self._topics = {
+            message[2]: topic
+            for message, topic in zip(self.client.of(33), (ON_JOIN, ON_LEAVE), strict=True)
+        }
+        if [message[1] for message in self.client.of(33)] != requests:
+            self._topics = dict(zip(self._topics, (ON_LEAVE, ON_JOIN), strict=True))
+
+    def told(self, topic: str) -> Counter[int]:
+        """Sessions, and how often each was in an event on the topic."""
+        return Counter(
+            args[0]["session"] if topic == ON_JOIN else args[0]
+            for _, subscription, _, _, args in self.client.of(36)
+            if self._topics[subscription] == topic
+        )
+
+    def call(self, world: World, procedure: str, *args: Any) -> list[Any]:  # noqa: ANN401
+        """The arguments of the RESULT, or the uri of the ERROR alone."""
+        request = self.client.call(procedure, *args)
+        world.run_until(
+            lambda: bool(self.client.answer(50, request) or self.client.answer(8, request))
+        )
+        result, error = self.client.answer(50, request), self.client.answer(8, request)
+        if error:
+            return [error[4]]
+        return result[3] if result and len(result) > 3 else []
+
+
+def registry(seed: int) -> None:
+    """All gateways' sessions are known, and each coming and going is told exactly once."""
+    world = _world(seed)
+    cast = Cast(world)
+    rng = cast.rng
+    watchers = [Watcher(world, gateway) for gateway in range(world.gateways)]
+    stranger = Watcher(world, 0, "realm2")
+    world.run(1)
+    before = [watcher.told(ON_JOIN) for watcher in watchers]
+    parts: list[list[Deed]] = [[partial(_visit, cast)] for _ in range(12)]
+    cast.interleave(parts, 0.02)
+    become_quiet(world)
+    here = {_session(cast, one) for one in cast.people if one.here}
+    gone = {_session(cast, one) for one in cast.people if not one.here and _session(cast, one)}
+    for watcher, known in zip(watchers, before, strict=True):
+        joined = watcher.told(ON_JOIN) - known
+        left = watcher.told(ON_LEAVE)
+        if joined != Counter(here | gone) or left != Counter(gone):
+            what = f"told of {joined} and {left}, not of {here | gone} and {gone}"
+            raise AssertionError(world.report(what))
+        others = {one.client.session for one in watchers}
+        listed = watcher.call(world, "wamp.session.list")[0]
+        world.check(sorted(listed) == sorted(here | others), f"listed {listed}")
+        counted = watcher.call(world, "wamp.session.count")
+        world.check(counted == [len(here | others)], f"counted {counted}")
+    told = stranger.told(ON_JOIN) + stranger.told(ON_LEAVE)
+    world.check(not told - Counter([stranger.client.session]), f"a stranger was told of {told}")
+    listed = stranger.call(world, "wamp.session.list")
+    world.check(listed == [[stranger.client.session]], f"a stranger listed {listed}")
+    _check_get_and_kill(cast, watchers[rng.randrange(len(watchers))])
+    cast.leave([*(one.client for one in watchers), stranger.client])
+
+
+def _visit(cast: Cast) -> None:
+    """Come, and perhaps go again soon, in some way."""
+    rng, world = cast.rng, cast.world
+    one = cast.wamp() if rng.random() < 0.5 else cast.mqtt()
+    if rng.random() < 0.5:
+        graceful = rng.random() < 0.5
+        stay = rng.choice((0.0, 0.02, 0.2))
+
+        def go() -> None:
+            if one.ready:
+                one.leave(graceful=graceful)
+            else:
+                world.at(world.now + 0.01, go)
+
+        world.at(world.now + stay, go)
+
+
+def _session(cast: Cast, one: object) -> int:
+    """The session's id; an MQTT client is not told its own."""
+    if isinstance(one, Wamp):
+        return one.session
+    assert isinstance(one, Mqtt)
+    return one.client.wire.session
+
+
+def _check_get_and_kill(cast: Cast, watcher: Watcher) -> None:
+    world = cast.world
+    victims = [one for one in cast.people if one.here]
+    if not victims:
+        return
+    one = cast.rng.choice(victims)
+    session = _session(cast, one)
+    (details,) = watcher.call(world, "wamp.session.get", session)
+    gate = "wamp" if isinstance(one, Wamp) else "mqtt"
+    told = (details["session"], details["transport"]["protocol"][:4])
+    world.check(told == (session, gate), f"got {details}")
+    watcher.call(world, "wamp.session.kill", session)
+    world.run_until(lambda: one.closed or (isinstance(one, Wamp) and bool(one.client.of(6))))
+    become_quiet(world)
+    world.check(watcher.told(ON_LEAVE)[session] == 1, f"{session} left unnoticed")
+    answer = watcher.call(world, "wamp.session.get", session)
+    world.check(answer == ["wamp.error.no_such_session"], f"{session} is still there: {answer}")
+
+
+def takeovers(seed: int) -> None:
+    """Of the clients with one client id, wherever they are, the last is left (MQTT-3.1.4-2)."""
+    world = _world(seed)
+    cast = Cast(world)
+    watcher = Watcher(world, 0)
+    world.run(1)
+    before = watcher.told(ON_JOIN)
+    pause = cast.rng.choice((0.0, 0.01, 0.1))
+    deeds = [
+        partial(cast.mqtt, client_id=f"client {cast.rng.randrange(2)}", will=("a.x", 1))
+        for _ in range(8)
+    ]
+    cast.play(deeds, pause)
+    become_quiet(world)
+    joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
+    mortals = [one for one in cast.people if isinstance(one, Mqtt)]
+    names = {one.client_id for one in mortals}
+    survivors = Counter(one.client_id for one in mortals if one.here)
+    if survivors != Counter(names):
+        raise AssertionError(world.report(f"left are {survivors}"))
+    if max([*joined.values(), *left.values()]) > 1 or len(joined) != len(left) + len(names):
+        raise AssertionError(world.report(f"told {joined}, {left}"))
+    if pause == 0.1 and world.max_delay < 0.02:
+        # They came one after the other: it is the last that stays.
+        for name in names:
+            here = [one.here for one in mortals if one.client_id == name]
+            world.check(here[-1], f"{name}: {here}")
+    hub = world.nodes["coordinator"]
+    assert isinstance(hub, Hub)
+    world.check(hub.core.session_count() == len(names) + 1, "the count is wrong")

@@ -1,0 +1,168 @@
+"""`$SYS`: mosquitto's topics and forms, told when they are news, at the shard that owns them."""
+
+import pytest
+
+from fox_shard import __version__, payloads
+from fox_shard.backplane.deadline import NEVER
+from fox_shard.backplane.frames import RETAIN, Join, Leave, Publish, Report
+from fox_shard.backplane.placement import Placement
+from fox_shard.coordinator.core import Coordinator
+from fox_shard.coordinator.sys import Sys
+
+PLACEMENT = Placement(4)
+VERSION = f"fox-shard version {__version__}".encode()
+
+
+def sys_of(*realms, interval=10.0, now=100.0):
+    return Sys(realms or ("realm1",), interval, now)
+
+
+def told(sys, now, sessions=0):
+    return {
+        topic.removeprefix("$SYS.broker."): value for _, topic, value in sys.news(sessions, now)
+    }
+
+
+def test_at_first_everything_is_told():
+    assert told(sys_of(), 103.5, sessions=7) == {
+        "version": VERSION,
+        "uptime": b"3 seconds",
+        "clients.connected": b"7",
+        "clients.total": b"7",
+        "messages.received": b"0",
+        "messages.sent": b"0",
+        "bytes.received": b"0",
+        "bytes.sent": b"0",
+        "publish.messages.received": b"0",
+        "publish.messages.sent": b"0",
+        "subscriptions.count": b"0",
+        "retained messages.count": b"0",
+    }
+
+
+def test_then_only_what_has_changed():
+    sys = sys_of()
+    told(sys, 100.0)
+    assert told(sys, 110.0) == {"uptime": b"10 seconds"}
+    assert told(sys, 110.9) == {}
+    news = told(sys, 120.0, sessions=1)
+    assert news == {
+        "uptime": b"20 seconds",
+        "clients.connected": b"1",
+        "clients.total": b"1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [
+        ("realm1.wamp.messages_in", "messages.received"),
+        ("realm1.mqtt.messages_out", "messages.sent"),
+        ("com.example.bytes_in.mqtt.bytes_in", "bytes.received"),
+        ("realm1.mqtt.bytes_out", "bytes.sent"),
+        ("realm1.publishes", "publish.messages.received"),
+        ("realm1.deliveries", "publish.messages.sent"),
+    ],
+)
+def test_counters_add_up_over_processes_and_reports(name, topic):
+    sys = sys_of()
+    told(sys, 100.0)
+    sys.report("gateway-0", Report({name: 3}, {}))
+    sys.report("gateway-1", Report({name: 4, "other.calls": 9}, {}))
+    assert told(sys, 100.0) == {topic: b"7"}
+    sys.report("gateway-0", Report({name: 5}, {}))
+    sys.gone("gateway-0")
+    assert told(sys, 100.0) == {topic: b"12"}
+
+
+@pytest.mark.parametrize(
+    ("names", "topic"),
+    [
+        (("gateway-0.subscriptions", "gateway-1.subscriptions"), "subscriptions.count"),
+        (("shard-0.keys", "shard-1.keys"), "retained messages.count"),
+    ],
+)
+def test_gauges_are_the_last_of_each_living_process(names, topic):
+    sys = sys_of()
+    told(sys, 100.0)
+    sys.report("one", Report({}, {names[0]: 3}))
+    sys.report("two", Report({}, {names[1]: 4}))
+    assert told(sys, 100.0) == {topic: b"7"}
+    sys.report("one", Report({}, {names[0]: 1}))
+    assert told(sys, 100.0) == {topic: b"5"}
+    sys.gone("two")
+    assert told(sys, 100.0) == {topic: b"1"}
+
+
+def test_it_is_due_each_interval():
+    sys = sys_of(interval=10.0, now=100.0)
+    assert sys.due == 110.0
+    sys.news(0, 110.2)
+    assert sys.due == 120.2
+
+
+def test_with_interval_0_there_is_none():
+    sys = sys_of(interval=0.0)
+    assert sys.due == NEVER
+    assert sys.news(3, 200.0) == []
+    assert list(sys.topics()) == []
+
+
+def test_each_realm_is_told_the_same():
+    sys = sys_of("realm1", "com.other")
+    news = sys.news(1, 100.0)
+    for realm in ("realm1", "com.other"):
+        assert (realm, "$SYS.broker.version", VERSION) in news
+        assert (realm, "$SYS.broker.clients.connected", b"1") in news
+
+
+# The coordinator
+
+
+@pytest.fixture
+def coordinator():
+    return Coordinator(PLACEMENT, realms=["realm1", "other"], sys_interval=10, now=0.0)
+
+
+def join(session):
+    return Join(session, "other", "me", "", "", "", "wamp.2.json", "", "", "", 0.0, replay=False)
+
+
+def test_the_router_publishes_retained_text_at_the_topics_shard(coordinator):
+    for shard, frame in coordinator.sys_news(10.0):
+        assert isinstance(frame, Publish)
+        assert shard == f"shard-{PLACEMENT.shard_of(frame.realm, frame.topic)}"
+        assert (frame.session, frame.request, frame.flags) == (0, 0, RETAIN)
+        assert (frame.encoding, frame.kwargs) == (payloads.RAW, b"")
+
+
+def test_sessions_are_counted_over_all_realms(coordinator):
+    coordinator.sys_news(0.0)
+    coordinator.receive("gateway-0", join(5), 0.0)
+    news = {(f.realm, f.topic): f.args for _, f in coordinator.sys_news(0.0)}
+    assert news["realm1", "$SYS.broker.clients.connected"] == b"1"
+    coordinator.receive("gateway-0", Leave(5, graceful=True), 0.0)
+    news = {(f.realm, f.topic): f.args for _, f in coordinator.sys_news(0.0)}
+    assert news["realm1", "$SYS.broker.clients.connected"] == b"0"
+
+
+def test_a_shard_that_is_linked_anew_is_told_what_it_owns_again(coordinator):
+    """It has forgotten its keys, or never got what was on the way."""
+    everything = coordinator.sys_news(0.0)
+    for number in range(4):
+        shard = f"shard-{number}"
+        again = coordinator.shard_opened(shard, 0.0)
+        assert again == [effect for effect in everything if effect[0] == shard]
+    assert coordinator.sys_news(0.0) == []
+
+
+def test_a_process_that_is_gone_is_not_gauged(coordinator):
+    coordinator.receive("shard-0", Report({}, {"shard-0.keys": 3}), 0.0)
+    coordinator.receive("gateway-0", Report({}, {"gateway-0.subscriptions": 4}), 0.0)
+    coordinator.sys_news(0.0)
+    coordinator.shard_gone("shard-0", 0.0)
+    coordinator.gateway_gone("gateway-0", 0.0)
+    assert {frame.topic: frame.args for _, frame in coordinator.sys_news(0.0)} == {
+        "$SYS.broker.retained messages.count": b"0",
+        "$SYS.broker.subscriptions.count": b"0",
+    }

@@ -1,0 +1,212 @@
+"""One shard, and puppets in the places of all the other processes."""
+
+from random import Random
+
+from fox_shard import payloads
+from fox_shard.backplane.deadline import Deadline
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    Call,
+    Leave,
+    Publish,
+    Register,
+    Subscribe,
+    SyncEnd,
+    Unregister,
+    Yield,
+    decode,
+)
+from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.placement import Placement
+from fox_shard.shard.core import Shard
+from fox_shard.topics.ids import pattern_id
+
+REALM = "realm1"
+WALL = 1_800_000_000.0
+
+
+class Puppet:
+    """Another process: what it got, and whether it confirms it."""
+
+    def __init__(self, name, terms, now, *, connects, incarnation=1):
+        self.link = Link(
+            name,
+            "shard-0",
+            incarnation=incarnation,
+            terms=terms,
+            new_epoch=iter(range(incarnation * 1000, 1 << 52)).__next__,
+            deadline=Deadline(),
+            connects=connects,
+            now=now,
+        )
+        self.got = []
+        self.changes = []
+        self.replay = []
+        # Silent: what it says does not arrive. Slow: it gives no credit.
+        self.silent = False
+
+    def take(self, data, now):
+        change, frames = self.link.receive(decode(data), len(data), now)
+        if change is not Change.NONE:
+            self.changes.append(change)
+        if change is Change.OPENED:
+            self.link.resume(self.replay)
+        self.got.extend(frame for frame in frames if not isinstance(frame, SyncEnd))
+        self.link.passed, self.link.durable = self.link.received, self.link.watermark
+
+
+class Stage:
+    """`shard` is shard-0; the others are linked and have replayed nothing, unless told otherwise.
+
+    Nothing moves but in `turn`, which lets what both sides have to say arrive.
+    """
+
+    def __init__(
+        self, gateways=2, shards=1, *, linked=True, queue_limit=3, credit=8 << 20, absent=()
+    ):
+        self.terms = Terms(shards=shards, credit=credit)
+        self.placement = Placement(shards)
+        self.now = 100.0
+        self.shard = Shard(
+            0,
+            gateways=gateways,
+            terms=self.terms,
+            queue_limit=queue_limit,
+            incarnation=77,
+            rng=Random(1),
+            now=self.now,
+        )
+        self.puppets = {}
+        names = [f"gateway-{n}" for n in range(gateways)]
+        names += [f"shard-{n}" for n in range(1, shards)]
+        for name in names:
+            if name not in absent:
+                self.join(name)
+        if linked:
+            self.turns()
+            self.shard.notices.clear()
+
+    def join(self, name, incarnation=1, replay=()):
+        """The process starts, for the first time or again."""
+        # The shard connects to shards of higher numbers.
+        connects = not name.startswith("shard-")
+        puppet = Puppet(name, self.terms, self.now, connects=connects, incarnation=incarnation)
+        puppet.replay = [*replay]
+        self.puppets[name] = puppet
+        return puppet
+
+    def __getitem__(self, name):
+        return self.puppets[name]
+
+    def kill(self, name):
+        """The process ends, and the shard hears of the broken connection."""
+        del self.puppets[name]
+        self.shard.lost(name, self.now)
+
+    # Time
+
+    def turn(self):
+        """What both sides have to say arrives."""
+        for name, data in self.shard.flush(self.now):
+            if name in self.puppets:
+                self.puppets[name].take(data, self.now)
+        for puppet in self.puppets.values():
+            link = puppet.link
+            link.tick(self.now)
+            if not puppet.silent and (link.outbox or link.urgent):
+                for data in link.flush(self.now):
+                    self.shard.receive(decode(data), len(data), self.now, WALL + self.now)
+
+    def turns(self, many=4):
+        self.shard.tick(self.now)
+        for _ in range(many):
+            self.turn()
+
+    def pass_time(self, seconds, step=0.25):
+        """With everything the shard and the others do meanwhile."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + step, until)
+            self.turns(3)
+
+    # What the others do
+
+    def send(self, name, *frames, reliable=False):
+        link = self.puppets[name].link
+        for frame in frames:
+            if reliable:
+                link.send_reliable(frame)
+            else:
+                link.send(frame)
+
+    def say(self, name, *frames, reliable=False):
+        """Send, and let everything happen that follows."""
+        self.send(name, *frames, reliable=reliable)
+        self.turns()
+
+    def got(self, name, kind=object):
+        """What it got since it was last asked."""
+        puppet = self.puppets[name]
+        got = [frame for frame in puppet.got if isinstance(frame, kind)]
+        puppet.got = [frame for frame in puppet.got if not isinstance(frame, kind)]
+        return got
+
+    def home(self, shard, template="*{}.+.#", realm=REALM):
+        """A pattern's text that lives on that shard; template: with a place for a component."""
+        texts = (template.format(f"n{n}") for n in range(1000))
+        return next(text for text in texts if self.placement.shard_of(realm, text) == shard)
+
+
+def publish(
+    topic="a.b", *, session=1, request=1, flags=ACKNOWLEDGE, args=b"[1]", realm=REALM, **more
+):
+    return Publish(
+        realm,
+        topic,
+        session,
+        request,
+        more.pop("order", request),
+        flags,
+        payloads.JSON,
+        args,
+        **more,
+    )
+
+
+def subscribe(pattern="=a.b", *, token=0, replay=False, realm=REALM):
+    return Subscribe(token, realm, pattern, replay)
+
+
+def register(
+    session,
+    pattern="=p.q",
+    *,
+    request=1,
+    invoke="single",
+    concurrency=0,
+    force=False,
+    replay=False,
+    realm=REALM,
+):
+    registration = pattern_id(realm, "registration", pattern)
+    return Register(
+        realm, session, request, pattern, registration, invoke, concurrency, force, replay
+    )
+
+
+def unregister(session, pattern="=p.q", *, request=2, realm=REALM):
+    return Unregister(
+        realm, session, request, pattern, pattern_id(realm, "registration", pattern)
+    )
+
+
+def call(session=1, request=1, procedure="p.q", *, flags=0, timeout=0, realm=REALM):
+    return Call(realm, procedure, session, request, request, flags, timeout, payloads.JSON, b"[]")
+
+
+def yield_(invocation, args=b"[1]", *, progress=False):
+    return Yield(invocation.invocation, progress, payloads.JSON, args)
+
+
+def leave(session, *, graceful=True):
+    return Leave(session, graceful)

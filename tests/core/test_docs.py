@@ -1,0 +1,165 @@
+"""docs/: what is listed there is what there is. (Their Python blocks are run as well: conftest.py.)"""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fox_shard.config import SETTINGS, Address, Setting
+from fox_shard.coordinator.sys import COUNTERS, GAUGES, Sys
+from fox_shard.errors import Refusal
+from fox_shard.testing.clients import MqttClient
+from fox_shard.testing.world import World
+from fox_shard.topics.topic import to_mqtt
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def rows(page, first):
+    """Cells of the table whose first column is called that."""
+    lines = iter((DOCS / page).read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"| {first} |"):
+            break
+    else:
+        raise AssertionError(f"{page} has no table that begins with {first}")
+    assert next(lines).startswith("|--")
+    found = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def names(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def default_of(setting: Setting) -> str:
+    match setting.default:
+        case None:
+            return '"off"'
+        case str() | Address() as text:
+            return f'"{text}"'
+        case number:
+            return str(number)
+
+
+def range_of(setting: Setting) -> set[str]:
+    match msgspec.inspect.type_info(setting.kind):
+        case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high):
+            return {f"{low:.10g} to {high:.10g}"}
+        case msgspec.inspect.LiteralType(values=values):
+            return set(values)
+        case _:
+            return set()
+
+
+def test_configuration_lists_every_setting():
+    listed = rows("configuration.md", "setting")
+    assert [row[0] for row in listed] == [f"`{path}`" for path in SETTINGS]
+
+
+@pytest.mark.parametrize("row", rows("configuration.md", "setting"), ids=lambda row: row[0])
+def test_configuration_tells_default_and_range(row):
+    (path,) = names(row[0])
+    setting = SETTINGS[path]
+    assert row[1] == f"`{default_of(setting)}`"
+    assert {part for part in row[2].split(", ") if part} == range_of(setting)
+
+
+@pytest.mark.parametrize(
+    ("page", "first"), [("operations.md", "setting"), ("semantics.md", "limit")]
+)
+def test_other_pages_name_settings_that_there_are(page, first):
+    named = [name for row in rows(page, first) for name in names(row[0]) + names(row[1])]
+    settings = [name for name in named if re.fullmatch(r"(gateway|rpc)\.\w+", name)]
+    assert settings
+    assert set(settings) <= set(SETTINGS)
+
+
+def reported():
+    """Name and kind of every metric of a small cluster, as operations.md writes them."""
+    world = World(1, gateways=1, shards=1, realms=("realm1",))
+    world.run_until(lambda: world.linked)
+    client = MqttClient(world, 0)
+    world.run_until(lambda: client.connected)
+    for name, node in world.nodes.items():
+        node.send_report(world.now)
+        world.turn(name)
+    world.run(1)
+    hub = world.nodes["coordinator"]
+    found = set()
+    for name, _, kind in hub.metrics(world.now):
+        name = re.sub(r"^realm1\.", "<realm>.", name)
+        name = re.sub(r"^(gateway|shard)-0\.", r"\1-<n>.", name)
+        found.add((name, kind))
+    # Of a gate that nobody has come through yet there is no such gauge.
+    return found | {("<realm>.wamp.sessions", "g")}
+
+
+def test_operations_lists_every_metric():
+    listed = {(name, row[1]) for row in rows("operations.md", "name") for name in names(row[0])}
+    assert listed == reported()
+
+
+def test_semantics_lists_every_sys_topic():
+    listed = [name for row in rows("semantics.md", "`$SYS/broker/…`") for name in names(row[0])]
+    sys = Sys(["realm1"], 10, 0.0)
+    topics = [to_mqtt(topic).removeprefix("$SYS/broker/") for _, topic in sys.topics()]
+    assert sorted(listed) == sorted(topics)
+    assert len(topics) == len(COUNTERS) + len(GAUGES) + 4
+
+
+def test_error_uris_in_the_pages_are_ours():
+    known = {refusal.uri for refusal in Refusal.__subclasses__()}
+    text = "".join(page.read_text() for page in PAGES)
+    assert set(re.findall(r"fox\.error\.\w+", text)) <= known
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_and_files_exist(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    named = re.findall(r"`((?:backplane|gateway|shard|coordinator|topics)/[\w/]+\.py)`", text)
+    for path in named:
+        assert (ROOT / "fox_shard" / path).exists(), path
+
+
+def test_the_index_lists_all_pages():
+    listed = re.findall(r"\]\((\w+\.md)\)", (DOCS / "index.md").read_text())
+    assert sorted([*listed, "index.md"]) == [page.name for page in PAGES]
+
+
+# `Class.method` in the tour -> module.
+STEPS = {
+    "Channel": "gateway/listeners.py",
+    "MqttSession": "gateway/mqtt/session.py",
+    "Gateway": "gateway/core.py",
+    "Shell": "shell.py",
+    "Link": "backplane/link.py",
+    "Wire": "backplane/wire.py",
+    "Shard": "shard/core.py",
+    "Broker": "shard/broker.py",
+    "Passing": "shard/passing.py",
+    "Fanout": "gateway/fanout.py",
+    "Listeners": "gateway/listeners.py",
+    "Calls": "gateway/calls.py",
+    "Dealer": "shard/dealer.py",
+}
+
+
+def test_the_tour_names_functions_that_there_are():
+    text = (DOCS / "architecture.md").read_text()
+    steps = re.findall(r"`([A-Z]\w+)\.(\w+)`", text)
+    steps = [(owner, name) for owner, name in steps if owner in STEPS]
+    assert len(steps) > 15
+    for owner, name in steps:
+        source = (ROOT / "fox_shard" / STEPS[owner]).read_text()
+        body = source.partition(f"class {owner}")[2]
+        assert f"def {name}(" in body, f"{owner}.{name}"

@@ -1,0 +1,115 @@
+"""The client examples of README.md, run as they are printed, but for the ports."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+import node
+import pytest
+from cluster import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def example(language, containing):
+    """The block of that language in which that is written."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if containing in block]
+    return found
+
+
+def at_ports(cluster, text):
+    """The same for the test's broker."""
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{cluster.websocket}")
+    return text.replace('json.dumps(21.5), qos=1', f'json.dumps(21.5), port={cluster.mqtt}, qos=1')
+
+
+@pytest.fixture
+def program(cluster, tmp_path):
+    """The WAMP program in Python, running; gives what it prints next."""
+    script = tmp_path / "wamp_program.py"
+    script.write_text(at_ports(cluster, example("python", "Component(")))
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    timer = threading.Timer(30, process.kill)
+    timer.start()
+
+    def printed():
+        for line in process.stdout:
+            if not re.match(r"\d{4}-\d\d-", line):  # a line of autobahn's log
+                return line.strip()
+        raise AssertionError("the program has ended")
+
+    with process:
+        yield printed
+        process.kill()
+    timer.cancel()
+
+
+def run(command):
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def publish_with_paho(cluster, tmp_path):
+    script = tmp_path / "mqtt_program.py"
+    script.write_text(at_ports(cluster, example("python", "paho.mqtt.publish.single")))
+    run([sys.executable, str(script)])
+
+
+def test_the_python_examples(cluster, program, tmp_path):
+    assert program() == "2 + 3 = 5"
+    publish_with_paho(cluster, tmp_path)
+    assert program() == "it is 21.5 °C"
+
+
+def test_the_mosquitto_commands(cluster, program):
+    if shutil.which("mosquitto_pub") is None:
+        pytest.skip("mosquitto_pub is not installed (Debian package mosquitto-clients)")
+    assert program() == "2 + 3 = 5"
+    commands = re.findall(r"^    (mosquitto_(?:pub|sub) .*)$", README, re.MULTILINE)
+    pub, sub = (f"{command} -p {cluster.mqtt}" for command in commands)
+    assert pub.startswith("mosquitto_pub")
+    listener = subprocess.Popen(
+        ["sh", "-c", f"exec {sub} -C 1 -W 20"], stdout=subprocess.PIPE, text=True
+    )
+    with listener:
+        # Until the subscription stands: the program gets every one, the listener just one.
+        while listener.poll() is None:
+            run(["sh", "-c", pub])
+            assert program() == "it is 21.5 °C"
+        assert listener.stdout.read() == "com/example/temperature 21.5\n"
+
+
+def test_the_example_for_the_browser(cluster, program, tmp_path):
+    """In Node, which has `autobahn` in place of what the first script tag loads."""
+    assert program() == "2 + 3 = 5"
+    publish_with_paho(cluster, tmp_path)
+    html = at_ports(cluster, example("html", "autobahn.Connection"))
+    (script,) = re.findall(r"<script>\n(.*?)</script>", html, re.DOTALL)
+    path = tmp_path / "page.cjs"
+    path.write_text(
+        "delete globalThis.WebSocket;\n"
+        f"globalThis.autobahn = require({str(node.modules() / 'autobahn')!r});\n{script}"
+    )
+    page = subprocess.Popen(["node", str(path)], stdout=subprocess.PIPE, text=True)
+    timer = threading.Timer(30, page.kill)
+    timer.start()
+    with page:
+        # The call's result may overtake the event: these are two orders.
+        lines = [page.stdout.readline().strip() for _ in range(3)]
+        page.terminate()
+    timer.cancel()
+    assert lines[0] == "21.5 °C"
+    assert sorted(lines[1:]) == ["22 °C", "5"]
+    assert program() == "it is 21.5 °C"
+    assert program() == "it is 22 °C"
