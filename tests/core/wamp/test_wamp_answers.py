@@ -175,7 +175,8 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         ("com.p", "exact", call(), {}, "WAMP #invocation"),
         ("com", "prefix", call(), {"procedure": "com.p"}, "WAMP #rpc-pattern-reg"),
         (".p", "wildcard", call(), {"procedure": "com.p"}, "WAMP #rpc-pattern-reg"),
-        (None, None, call(), {}, "unregistered meanwhile"),
+        # What it was registered by is not known any more, so the callee is told.
+        (None, None, call(), {"procedure": "com.p"}, "unregistered meanwhile"),
         (
             "com.p",
             "exact",
@@ -202,6 +203,7 @@ def test_invocation(uri, match, frame, details, source, subprotocol):
 
 def test_progress_is_not_asked_of_who_cannot_give_it():
     client = joined()
+    registered(client, 77, "com.p", "exact")
     client.session.invocation(1, 77, call(PROGRESS))
     assert client.received() == [[68, 1, 77, {}, [1]]]
 
