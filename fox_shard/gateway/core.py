@@ -10,8 +10,6 @@ become bytes in the connections' buffers. `flush` yields the former; the latter 
 from collections.abc import Callable
 from typing import final
 
-from msgspec.structs import replace
-
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import (
@@ -26,9 +24,7 @@ from fox_shard.backplane.frames import (
     Identity,
     Interrupt,
     Invocation,
-    Join,
     Kill,
-    Leave,
     Publish,
     Published,
     Reached,
@@ -40,7 +36,6 @@ from fox_shard.backplane.frames import (
     Revoked,
     Subscribed,
     Unregistered,
-    Will,
 )
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
@@ -48,15 +43,17 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import SlowConsumer
+from fox_shard.gateway.backpressure import Backpressure
 from fox_shard.gateway.calls import COORDINATOR, Calls
+from fox_shard.gateway.confirmations import Confirmations
 from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.fanout import Fanout, visible
+from fox_shard.gateway.fanout import Fanout
+from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
 from fox_shard.gateway.realm import Realm, Route
 from fox_shard.gateway.session import Flavour, Session
-from fox_shard.gateway.subscriptions import Pending, Subscriptions
+from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
-from fox_shard.topics.pattern import Pattern
 
 PUBLISH_TAG = 1
 
@@ -86,10 +83,8 @@ class Gateway:
         self.settings = settings
         self.now = now
         self._ahead = wall - now
-        self._rng = rng
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
-        self.sessions: dict[int, Session] = {}
         self.dirty: list[Connection] = []
         placement = Placement(terms.shards)
 
@@ -114,10 +109,11 @@ class Gateway:
         self.notices: list[Notice] = []
         # Are all shards there? Else no new client is let in: it would see half a key space.
         self.linked = False
-        # Shards for which there is no credit, and who waits for it.
-        self._congested = set(range(terms.shards))
-        self._paused: dict[int, dict[Connection, None]] = {}
+        self._backpressure = Backpressure(self.links)
+        self._congested = self._backpressure.congested
 
+        self._membership = Membership(self.links, self.coordinator, rng, self.notices)
+        self.sessions = self._membership.sessions
         self.realms = {name: Realm(name, placement) for name in realms}
         self.subscriptions = {
             name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
@@ -126,13 +122,14 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._next_token = 0
-        self._pending: dict[int, Pending] = {}
-        # Those of them that wait for events that are held back (see `Pending.earlier`).
-        self._late: dict[int, Pending] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
-        # What the machines call.
+        self.confirmations = Confirmations(
+            self.subscriptions, self._fanouts, self.order, self.sessions
+        )
+        # What the sessions call.
+        self.set_will = self._membership.set_will
+        self.subscribe = self.confirmations.subscribe
         self.call = self.calls.call
         self.cancel = self.calls.cancel
         self.register = self.calls.register
@@ -142,10 +139,6 @@ class Gateway:
 
         self.mqtt_realm = mqtt.realm
         self.mqtt_max_inflight = mqtt.max_inflight
-        # (realm, MQTT client id) -> its session; session id -> its Join and its will.
-        self._clients: dict[tuple[str, str], Session] = {}
-        self._joins: dict[int, Join] = {}
-        self._wills: dict[int, tuple[int, Publish]] = {}
         self.slow_consumers = 0
         # Publishes that could not be refused (MQTT 3.1.1 has no way to).
         self.dropped = 0
@@ -171,98 +164,26 @@ class Gateway:
         authprovider: str,
         client: str = "",
     ) -> None:
-        """The session is open: it gets its id, and the coordinator hears of it.
+        """The session is open. Its realm, authid, authrole and flavour are set.
 
-        Its realm, authid, authrole and flavour are set. client: MQTT client id; an older session
-        of that id on this gateway ends (MQTT-3.1.4-2), one on another gateway by the coordinator.
+        client: MQTT client id, "" if there is none.
         """
-        if client:
-            older = self._clients.get((session.realm.name, client))
-            if older is not None:
-                older.end("fox.close.session_taken_over", f"{client} has connected again")
-            self._clients[session.realm.name, client] = session
-        while not session.id or session.id in self.sessions:
-            session.id = self._rng.randrange(1, 1 << 53)
-        self.sessions[session.id] = session
-        session.connection.session = session
-        self._count_from_now(session, protocol)
-        join = Join(
-            session.id,
-            session.realm.name,
-            session.authid,
-            session.authrole,
-            authmethod,
-            authprovider,
-            protocol,
-            transport,
-            session.connection.peer,
-            client,
-            self.wall,
-            replay=False,
+        self._membership.begin(
+            session,
+            protocol=protocol,
+            transport=transport,
+            authmethod=authmethod,
+            authprovider=authprovider,
+            client=client,
+            wall=self.wall,
         )
-        self._joins[session.id] = join
-        self.coordinator.send_reliable(join)
-        self.notices.append(
-            (
-                "session_joined",
-                {
-                    "session": session.id,
-                    "realm": join.realm,
-                    "protocol": protocol,
-                    "peer": join.peer,
-                },
-            )
-        )
-
-    @staticmethod
-    def _count_from_now(session: Session, protocol: str) -> None:
-        before = session.connection.traffic
-        traffic = session.realm.traffic[protocol.partition(".")[0]]
-        traffic.bytes_in += before.bytes_in
-        traffic.bytes_out += before.bytes_out
-        session.traffic = session.connection.traffic = traffic
 
     def detach(self, session: Session, *, graceful: bool) -> None:
         """The session has ended. Idempotent; no callback comes after it."""
-        if self.sessions.pop(session.id, None) is None:
-            return
-        join = self._joins.pop(session.id)
-        if self._clients.get((join.realm, join.client)) is session:
-            del self._clients[join.realm, join.client]
-        session.connection.session = None
-        for shard in self._paused:
-            self._paused[shard].pop(session.connection, None)
-        self.subscriptions[join.realm].leave(session)
-        self.calls.leave(session)
-        leave = Leave(session.id, graceful)
-        shard_of_will, will = self._wills.pop(session.id, (-1, None))
-        for shard, link in enumerate(self.links):
-            if session.shards >> shard & 1:
-                # The will is dropped there, and published from here: behind all that the session
-                # sent, and also if the shard has lost it.
-                link.send_reliable(leave if shard != shard_of_will else Leave(session.id, True))  # noqa: FBT003 - a frame
-        if will is not None and not graceful:
-            self._publish_will(session, will, shard_of_will)
-        self.coordinator.send_reliable(leave)
-        self.notices.append(
-            ("session_left", {"session": session.id, "realm": join.realm, "graceful": graceful})
-        )
-
-    def _publish_will(self, session: Session, will: Publish, shard: int) -> None:
-        will.order = session.order + 1
-        if session.lane != shard or session.unpassed is not None:
-            will.fence = self.order.fence(session, shard)
-        self.links[shard].send_reliable(will)
-
-    def set_will(
-        self, session: Session, route: Route, flags: int, encoding: int, args: bytes
-    ) -> None:
-        """What to publish when the session ends without a goodbye."""
-        will = Publish(session.realm.name, route.topic, session.id, 0, 0, flags, encoding, args)
-        self._wills[session.id] = (route.shard, will)
-        session.shards |= 1 << route.shard
-        if self.links[route.shard].open:
-            self.links[route.shard].send(Will(will))
+        if self._membership.end(session, self.order, graceful=graceful):
+            self._backpressure.forget(session.connection)
+            self.subscriptions[session.realm.name].leave(session)
+            self.calls.leave(session)
 
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
@@ -319,80 +240,11 @@ class Gateway:
         session.lane_seq = link.sent + len(outbox)
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:
-            self._pause(session.connection, shard)
-
-    def _pause(self, connection: Connection, shard: int) -> None:
-        connection.pause(paused=True)
-        self._paused.setdefault(shard, {})[connection] = None
-
-    def _look_for_congestion(self) -> None:
-        """Who waits for a shard's credit reads on when there is some."""
-        for shard, link in enumerate(self.links):
-            if link.congested:
-                self._congested.add(shard)
-            elif shard in self._congested:
-                self._congested.discard(shard)
-                for connection in self._paused.pop(shard, ()):
-                    connection.pause(paused=False)
-
-    # Subscribing
-
-    def subscribe(
-        self, session: Session, request: int, pattern: Pattern, grant: int, *, replay: bool
-    ) -> None:
-        """Answered by the session's `subscribed`; events come only after that."""
-        self._next_token += 1
-        pending = self.subscriptions[session.realm.name].subscribe(
-            self._next_token, session, request, pattern, grant, replay=replay
-        )
-        if pending is not None:
-            self._pending[pending.token] = pending
+            self._backpressure.pause(session.connection, shard)
 
     def unsubscribe(self, session: Session, pattern: str) -> bool:
         """At once. pattern: its text. Returns whether there was such a subscription."""
         return self.subscriptions[session.realm.name].unsubscribe(session, pattern)
-
-    def _subscribed(self, token: int, shard: int) -> None:
-        pending = self._pending.get(token)
-        if pending is None:
-            return
-        pending.waiting.pop(shard, None)
-        if self.order.held:
-            pending.earlier |= self.order.held_events(shard, pending.subscription.pattern)
-            if pending.earlier:
-                self._late[token] = pending
-        self._complete_if_confirmed(pending)
-
-    def _let_begin(self, publication: int) -> None:
-        """The publication is held back no longer: a subscription may have waited for that."""
-        for pending in [late for late in self._late.values() if publication in late.earlier]:
-            pending.earlier.discard(publication)
-            if not pending.earlier:
-                del self._late[pending.token]
-                self._complete_if_confirmed(pending)
-
-    def _complete_if_confirmed(self, pending: Pending) -> None:
-        session = pending.session
-        subscriptions = self.subscriptions[session.realm.name]
-        withdrawn = pending not in pending.subscription.pending
-        if withdrawn or self.sessions.get(session.id) is not session:
-            self._pending.pop(pending.token, None)
-            if not withdrawn:
-                subscriptions.abandon(pending)
-        elif not pending.waiting and not pending.earlier:
-            del self._pending[pending.token]
-            pending.retained = {
-                of: visible(events, session) for of, events in pending.retained.items()
-            }
-            held = subscriptions.complete(pending)
-            self._fanouts[session.realm.name].deliver_held(pending, held)
-            if held and not session.flavour.per_subscription:
-                _forget_held(held, [p for p in self._pending.values() if p.session is session])
-
-    def _retained(self, frame: Retained, shard: int) -> None:
-        pending = self._pending.get(frame.token)
-        if pending is not None:
-            pending.retained.setdefault(shard, []).append(frame.event)
 
     # From the links
 
@@ -438,9 +290,9 @@ class Gateway:
             case Reached():
                 self.order.reached(frame, shard)
             case Retained():
-                self._retained(frame, shard)
+                self.confirmations.retained(frame, shard)
             case Subscribed():
-                self._subscribed(frame.token, shard)
+                self.confirmations.subscribed(frame, shard)
             case Refused():
                 self._refused(frame)
             case Registered():
@@ -471,8 +323,7 @@ class Gateway:
     def _deliver_held_back(self, frame: Held, shard: int) -> None:
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
-            if self._late:
-                self._let_begin(frame.publication)
+            self.confirmations.delivered(frame.publication)
         elif type(frame) is Invocation:
             self.calls.invoke(frame, shard)
 
@@ -485,8 +336,7 @@ class Gateway:
             case Change.BROKEN:
                 self._broken(shard)
             case Change.OPENED if shard == COORDINATOR:
-                # Copies: a Join that the coordinator has not heard of yet is still news.
-                link.resume([replace(join, replay=True) for join in self._joins.values()])
+                link.resume(self._membership.joins())
             case Change.OPENED:
                 self._opened(link, shard)
 
@@ -495,7 +345,7 @@ class Gateway:
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.calls.opened(shard))
-        frames.extend(Will(will) for of, will in self._wills.values() if of == shard)
+        frames.extend(self._membership.wills_for(shard))
         link.resume(frames)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
@@ -506,7 +356,7 @@ class Gateway:
     def _broken(self, shard: int) -> None:
         link = self.coordinator if shard == COORDINATOR else self.links[shard]
         self.linked = all(other.open for other in self.links)
-        self._look_for_congestion()
+        self._backpressure.look()
         self.notices.append(("lost", {"peer": link.peer}))
         self.calls.lost(shard)
 
@@ -542,7 +392,7 @@ class Gateway:
                     out.append((link.peer, data))
                 look |= link.in_flight > credit
         if look:
-            self._look_for_congestion()
+            self._backpressure.look()
         return out
 
     def send_report(self, now: float) -> None:
@@ -571,9 +421,3 @@ class Gateway:
         peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
         status = "ok" if all(peers.values()) else "degraded" if self.linked else "unavailable"
         return {"name": self.name, "status": status, "links": peers, "sessions": len(self.sessions)}
-
-
-def _forget_held(events: list[Event], pendings: list[Pending]) -> None:
-    """The session of all these has got the events, and is to get them once (MQTT)."""
-    for pending in pendings:
-        pending.held = [event for event in pending.held if event not in events]
