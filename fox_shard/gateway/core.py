@@ -51,7 +51,7 @@ from fox_shard.gateway.fanout import Fanout
 from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
 from fox_shard.gateway.realm import Realm, Route
-from fox_shard.gateway.session import Flavour, Session
+from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
 
@@ -144,8 +144,6 @@ class Gateway:
         self.dropped = 0
         # Bytes that wait for clients to read them: the shell's sockets know.
         self.client_buffers: Callable[[], int] = lambda: 0
-        # Flavours by whatever makes two sessions' bytes the same; see `session.Flavour`.
-        self.flavours: dict[object, Flavour] = {}
 
     @property
     def wall(self) -> float:
