@@ -168,7 +168,8 @@ class _Receiver:
         runs, taken = cut(data, websocket_header)
         for at, size, count in runs:
             content = at + websocket_header(data, at)[0] + self._begins_at
-            first = data.find(MARK, content, at + size)
+            # The last one: the bytes of an id may look like a mark. (No payload has two.)
+            first = data.rfind(MARK, content, at + size)
             if first < 0 or not data.startswith(self._begins, content):
                 raise Miscount(f"a receiver got {data[at : at + size]!r}")
             self._deliver(self._expected.take(data, first, size, count))

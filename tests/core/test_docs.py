@@ -1,4 +1,4 @@
-"""docs/: what is listed there is what there is. (Their Python blocks are run as well: conftest.py.)"""
+"""docs/: what is listed there is what there is. (Python blocks are run by `conftest.py`.)"""
 
 import re
 from pathlib import Path
