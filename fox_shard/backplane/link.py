@@ -75,7 +75,6 @@ class Link:
         "_ack_due",
         "_heard",
         "_in_flight",
-        "_new_epoch",
         "_out",
         "_rseq",
         "_said",
@@ -129,7 +128,6 @@ class Link:
         self.terms = terms
         self.connects = connects
         self.deadline = deadline
-        self._new_epoch = new_epoch
         self.epoch = new_epoch()
         self.peer_epoch = 0
         self.peer_incarnation = 0
@@ -238,6 +236,20 @@ class Link:
         self._ack_due = NEVER
         self._said = now
         return data
+
+    def keep_reliable(self, since: int) -> None:
+        """Of what waits behind the frame of that number, keep what is reliable."""
+        start = since - self.sent
+        kept = [self.outbox[i] for i in self.reliable if i >= start]
+        earlier = [i for i in self.reliable if i < start]
+        self.outbox[start:] = kept
+        self.reliable[:] = [*earlier, *range(start, len(self.outbox))]
+
+    def forget(self) -> None:
+        """The peer that all this was for will not come back."""
+        self.outbox.clear()
+        self.reliable.clear()
+        self._unacked.clear()
 
     def acknowledge_soon(self) -> None:
         """`passed` or `durable` moved and somebody at the peer waits for it."""
@@ -362,9 +374,9 @@ class Link:
         self.deadline.by(self._said + self.terms.heartbeat)
 
     def break_off(self, now: float) -> None:
-        """End the pair, if there is one, and choose an epoch for the next."""
+        """End the pair, if there is one, and choose an epoch for the next: a higher one."""
         self.open = False
-        self.epoch = self._new_epoch()
+        self.epoch += 1
         self.peer_epoch = 0
         self.sent = self.received = self.handled = self.passed = self.peer_passed = 0
         self._in_flight.clear()

@@ -272,6 +272,7 @@ class Gateway:
                     session.published(frame.requests, frame.publications)
             else:
                 self._dispatch(frame, shard)
+        link.durable = link.watermark
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:

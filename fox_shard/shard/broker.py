@@ -26,6 +26,8 @@ from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
 
+Outboxes = tuple[tuple[list[Frame], list[int]], ...]
+
 MATCHES_LIMIT = 100_000
 """Topics whose subscribers are remembered, per realm."""
 
@@ -38,8 +40,8 @@ class Topics:
 
     def __init__(self) -> None:
         self.subscribers: Trie[Peer] = Trie()
-        # Topic -> outboxes of the gateways that want it; what a publish looks at.
-        self.outboxes: MatchCache[tuple[list[Frame], ...]] = MatchCache(MATCHES_LIMIT)
+        # Topic -> (outbox, reliable) of the links to the gateways that want it.
+        self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
         self.keys: dict[str, Event] = {}
         self.tree = KeyTree()
 
@@ -71,12 +73,17 @@ class Broker:
         if outboxes is None:
             outboxes = self._match(topics, publish.topic)
         event = Event(self._clock.next(), publish)
-        for outbox in outboxes:
-            outbox.append(event)
         flags = publish.flags
         if flags & RETAIN:
             self._retain(topics, event)
-        if flags & ACKNOWLEDGE:
+        if not flags & ACKNOWLEDGE:
+            for outbox, _ in outboxes:
+                outbox.append(event)
+        else:
+            for outbox, reliable in outboxes:
+                # As `Link.send_reliable`.
+                reliable.append(len(outbox))
+                outbox.append(event)
             last = replies[-1] if replies else None
             if type(last) is Published and last.session == publish.session:
                 last.requests.append(publish.request)
@@ -84,8 +91,10 @@ class Broker:
             else:
                 replies.append(Published(publish.session, [publish.request], [event.publication]))
 
-    def _match(self, topics: Topics, topic: str) -> tuple[list[Frame], ...]:
-        matched = tuple(peer.link.outbox for peer in topics.subscribers.match(topic))
+    def _match(self, topics: Topics, topic: str) -> Outboxes:
+        matched = tuple(
+            (peer.link.outbox, peer.link.reliable) for peer in topics.subscribers.match(topic)
+        )
         topics.outboxes.put(topic, matched)
         return matched
 
@@ -110,6 +119,7 @@ class Broker:
         """Idempotent. Sends the keys that match, if asked to, then `Subscribed`."""
         topics = self._topics(subscribe.realm)
         pattern = Pattern.parse(subscribe.pattern)
+        peer.stale.discard((subscribe.realm, subscribe.pattern))
         if (subscribe.realm, subscribe.pattern) not in peer.subscriptions:
             peer.subscriptions[subscribe.realm, subscribe.pattern] = pattern
             topics.subscribers.add(pattern, peer)
@@ -119,6 +129,12 @@ class Broker:
                 peer.link.send(Retained(subscribe.token, topics.keys[topic]))
         if subscribe.token:
             peer.link.send(Subscribed(subscribe.token))
+
+    def told_again(self, peer: Peer) -> None:
+        """The peer is back and has told its subscriptions: others that it had are no more."""
+        for realm, text in peer.stale:
+            self._remove(realm, peer.subscriptions.pop((realm, text)), peer)
+        peer.stale.clear()
 
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
         """What was not subscribed to is ignored."""
@@ -136,6 +152,7 @@ class Broker:
         for (realm, _), pattern in peer.subscriptions.items():
             self._remove(realm, pattern, peer)
         peer.subscriptions.clear()
+        peer.stale.clear()
 
 
 def _without_fence(publish: Publish) -> Publish:

@@ -163,9 +163,20 @@ class Shard:
         touched = [
             (other.passing, other.link.last)
             for other, mark in zip(peers, before, strict=True)
-            if other.link.last > mark and other.link.open
+            if other.link.last > mark and (other.link.open or self._await_return(other, mark))
         ]
+        if durable:
+            peer.applied = durable
         peer.passing.close(last, durable, replies, touched)
+
+    @staticmethod
+    def _await_return(peer: Peer, mark: int) -> bool:
+        """Keep what is acknowledged for a gateway that may come back; returns whether it is any.
+
+        mark: what it was sent before.
+        """
+        peer.link.keep_reliable(mark)
+        return peer.link.last > mark
 
     def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
@@ -197,6 +208,7 @@ class Shard:
                 self._left(frame.session, graceful=frame.graceful)
             case SyncEnd():
                 peer.synced = True
+                self.broker.told_again(peer)
                 self._end_sync_if_complete(now)
             case _:
                 raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
@@ -212,10 +224,10 @@ class Shard:
         origin = self.peers.get(ask.origin)
         if origin is None:
             origin = self._meet(ask.origin, 0.0)
-        if origin.synced and not origin.waiting:
-            origin.passing.ask(asker.link, ask)
-        else:
-            origin.asks.append((asker.link, ask))
+        origin.asks.append((asker.link, ask))
+        absent = self._sync_until is None and not origin.link.open and origin.lost_at is None
+        if absent or (origin.synced and not origin.waiting):
+            self._answer_asks(origin)
 
     # Replay
 
@@ -245,6 +257,8 @@ class Shard:
         for peer in self.peers.values():
             if peer.synced:
                 self._catch_up(peer, now)
+            elif not peer.link.open:
+                self._answer_asks(peer)
 
     def _catch_up(self, peer: Peer, now: float) -> None:
         waiting, peer.waiting = peer.waiting, []
@@ -255,7 +269,9 @@ class Shard:
     def _answer_asks(self, origin: Peer) -> None:
         asks, origin.asks = origin.asks, []
         for asker, ask in asks:
-            if asker.open:
+            if origin.passing.is_to_come(ask.epoch):
+                origin.asks.append((asker, ask))
+            elif asker.open:
                 origin.passing.ask(asker, ask)
 
     # Peers come and go
@@ -271,13 +287,19 @@ class Shard:
                 self._opened(peer)
 
     def _opened(self, peer: Peer) -> None:
+        known = peer.incarnation == peer.link.peer_incarnation
+        if not known:
+            peer.applied = 0
         self._forget(peer)
-        if peer.incarnation != peer.link.peer_incarnation:
-            self._gone(peer)
+        if not known:
+            if peer.incarnation:
+                self._gone(peer)
             peer.incarnation = peer.link.peer_incarnation
         peer.lost_at = None
+        peer.stale = set(peer.subscriptions)
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
+        peer.passing.resume()
         self.notices.append(("linked", {"peer": peer.name}))
 
     def lost(self, name: str, now: float) -> None:
@@ -295,8 +317,10 @@ class Shard:
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
         peer.synced = False
-        peer.waiting.clear()
-        self.broker.forget(peer)
+        if peer.waiting:
+            # Not handled: it is to be sent again.
+            peer.waiting.clear()
+            peer.link.watermark = peer.applied
         for session in self.dealer.callers_of(peer):
             self.dealer.caller_left(session)
         for session in self.registrar.sessions_of(peer):
@@ -305,10 +329,13 @@ class Shard:
             self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
             self.dealer.forwarding.lost(peer)
         peer.forwarded.clear()
-        peer.passing.abandon()
+        peer.asks.extend(peer.passing.pause())
 
     def _gone(self, peer: Peer) -> None:
         """That incarnation will not come back: its sessions have ended."""
+        self.broker.forget(peer)
+        peer.link.forget()
+        peer.passing.abandon()
         for will in self.wills.drop_all(peer):
             self.broker.publish(will, [])
         self._answer_asks(peer)

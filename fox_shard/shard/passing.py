@@ -11,11 +11,14 @@ in, first out, so the events it gets are before the reply.
 from collections import deque
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Frame, Reached
+from fox_shard.backplane.frames import Ask, Frame, Published, Reached
 from fox_shard.backplane.link import Link
 
 EVERYTHING = (1 << 53) - 1
 """A number that is beyond any frame's."""
+
+EPOCHS = 1 << 20
+"""More pairs than one incarnation of a process opens."""
 
 
 @final
@@ -38,7 +41,15 @@ class Entry:
 class Passing:
     """One peer's side of it: as an origin of batches, and as a destination of what they caused."""
 
-    __slots__ = ("_asked", "_awaited", "_done", "_entries", "link", "through_shards")
+    __slots__ = (
+        "_asked",
+        "_awaited",
+        "_done",
+        "_entries",
+        "_owed",
+        "link",
+        "through_shards",
+    )
 
     def __init__(self, link: Link, *, through_shards: bool) -> None:
         """through_shards: the peer is a shard; what goes there has passed when it says `passed`."""
@@ -48,6 +59,8 @@ class Passing:
         self._entries: deque[Entry] = deque()
         self._awaited: deque[tuple[int, Entry, Passing]] = deque()
         self._asked: list[tuple[Link, Ask]] = []
+        # What has not passed yet of earlier pairs.
+        self._owed: deque[Entry] = deque()
 
     @property
     def passed(self) -> bool:
@@ -57,7 +70,7 @@ class Passing:
     @property
     def idle(self) -> bool:
         """Everything has passed, and nobody has asked."""
-        return not (self._entries or self._awaited or self._asked)
+        return not (self._entries or self._awaited or self._asked or self._owed)
 
     def close(
         self, last: int, durable: int, replies: list[Frame], touched: "list[tuple[Passing, int]]"
@@ -68,7 +81,7 @@ class Passing:
         touched: the other peers that got frames because of it, with the number of the last one.
         """
         before, self._done = self._done, last
-        if not touched and not self._entries:
+        if not (touched or self._entries or self._owed):
             self._pass(last, durable, replies)
             self.answer()
             return
@@ -95,14 +108,31 @@ class Passing:
         while awaited and awaited[0][0] <= confirmed:
             self._confirmed(*awaited.popleft()[1:])
 
+    def pause(self) -> list[tuple[Link, Ask]]:
+        """The pair has ended; returns the questions, which its return may yet answer.
+
+        The peer still hears what is safe when that has passed. A gateway that comes back is sent
+        again what it has to confirm; what went to a shard is lost.
+        """
+        self._done = 0
+        self._owed.extend(self._entries)
+        self._entries.clear()
+        asked, self._asked = self._asked, []
+        if self.through_shards:
+            self._confirm_all()
+        return asked
+
+    def resume(self) -> None:
+        """The pair is new, of the same incarnation: what was not confirmed is in its outbox."""
+        last = self.link.last
+        self._awaited = deque((last, entry, origin) for _, entry, origin in self._awaited)
+
     def abandon(self) -> None:
         """The peer has gone for good: nobody waits for it any more, and it waits for nobody."""
-        self._done = 0
-        self._entries.clear()
-        for asker, ask in self._asked:
-            if asker.open:
-                asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
-        self._asked.clear()
+        self._owed.clear()
+        self._confirm_all()
+
+    def _confirm_all(self) -> None:
         while self._awaited:
             self._confirmed(*self._awaited.popleft()[1:])
 
@@ -114,8 +144,10 @@ class Passing:
 
     def drain(self) -> None:
         """Let pass what waits for nobody, in order."""
+        while self._owed and not self._owed[0].waiting:
+            self._pay(self._owed.popleft())
         entries = self._entries
-        while entries and not entries[0].waiting:
+        while entries and not self._owed and not entries[0].waiting:
             entry = entries.popleft()
             self._pass(entry.last, entry.durable, entry.replies)
         self.answer()
@@ -125,9 +157,24 @@ class Passing:
         link.passed = last
         link.durable = max(link.durable, durable)
         if replies:
-            link.outbox.extend(replies)
+            self._reply(replies)
         if self.through_shards:
             link.acknowledge_soon()
+
+    def _pay(self, entry: Entry) -> None:
+        """An earlier pair's: its numbers mean nothing any more, but what was safe still is."""
+        link = self.link
+        link.durable = max(link.durable, entry.durable)
+        self._reply([reply for reply in entry.replies if type(reply) is Published])
+        link.acknowledge_soon()
+
+    def _reply(self, replies: list[Frame]) -> None:
+        """What was published safely is said reliably; on all else the end of the pair is answer."""
+        outbox, reliable = self.link.outbox, self.link.reliable
+        for reply in replies:
+            if type(reply) is Published:
+                reliable.append(len(outbox))
+            outbox.append(reply)
 
     # Fences (architecture: order)
 
@@ -138,6 +185,10 @@ class Passing:
             if entry.forwards:
                 return entry.before
         return self._done
+
+    def is_to_come(self, epoch: int) -> bool:
+        """Is that epoch one of a pair that the peer will yet open? They count up (see `Link`)."""
+        return 0 < epoch - self.link.peer_epoch < EPOCHS
 
     def ask(self, asker: Link, ask: Ask) -> None:
         """Tell `asker` once everything up to `ask.seq` has been reached. Of another pair: now."""

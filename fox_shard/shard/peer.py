@@ -25,6 +25,7 @@ class Peer:
     """One gateway, other shard, or the coordinator."""
 
     __slots__ = (
+        "applied",
         "asks",
         "forwarded",
         "incarnation",
@@ -33,6 +34,7 @@ class Peer:
         "lost_at",
         "name",
         "passing",
+        "stale",
         "subscriptions",
         "synced",
         "waiting",
@@ -46,9 +48,13 @@ class Peer:
         self.incarnation = 0
         # (realm, pattern text) -> pattern
         self.subscriptions: dict[tuple[str, str], Pattern] = {}
+        # Those that it has not yet told again since it is back.
+        self.stale: set[tuple[str, str]] = set()
         # Session -> its last forwarded call: (number of its batch's last frame, home).
         self.forwarded: dict[int, tuple[int, int]] = {}
         self.synced = False
+        # The highest reliable number that was handled.
+        self.applied = 0
         self.lost_at: float | None = None
         # Questions about this peer's frames that wait for its replay.
         self.asks: list[tuple[Link, Ask]] = []

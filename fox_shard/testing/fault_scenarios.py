@@ -175,9 +175,10 @@ def wills_of_a_gateway(seed: int) -> None:
     saint.leave(graceful=True)
     world.run(0.5)
     if rng.random() < 0.3:
-        # Shards forget wills when they die, and are told again.
+        # Shards forget wills when they die, and are told again when they are back.
         _kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)
-        world.run(rng.choice((0.005, 0.5, 3.0)))
+        world.run(2)
+        world.run_until(lambda: world.linked, world.terms.peer_timeout + RECOVERY)
     world.kill("gateway-1")
     back = rng.choice((0.01, 1.0, 8.0))
     world.at(world.now + back, lambda: world.start("gateway-1"))

@@ -25,10 +25,19 @@ SEGMENTS = 0.2
 class Pipe:
     """One direction between two ends: first in, first out, each item after a delay.
 
-    cut: what is still on the way is lost. losing: how many of the next items are.
+    cut: what is still on the way is lost. losing: how many of the next items are, until a time.
     """
 
-    __slots__ = ("_deliver", "_items", "_last", "_slowness", "_world", "cut", "losing")
+    __slots__ = (
+        "_deliver",
+        "_items",
+        "_last",
+        "_slowness",
+        "_world",
+        "cut",
+        "losing",
+        "losing_until",
+    )
 
     def __init__(self, world: "World", deliver: Callable[[bytes], None]) -> None:
         self._world = world
@@ -38,12 +47,14 @@ class Pipe:
         self._slowness = world.rng.choice(SLOWNESS)
         self.cut = False
         self.losing = 0
+        self.losing_until = 0.0
 
     def send(self, data: bytes) -> None:
         """Deliver later, behind what was sent before."""
         if self.losing:
             self.losing -= 1
-            return
+            if self._world.now < self.losing_until:
+                return
         world = self._world
         self._last = max(self._last, world.now + world.delay() * self._slowness)
         self._items.append(data)

@@ -35,6 +35,9 @@ TRACE_LIMIT = 20_000
 REPORT_LINES = 120
 """Lines of the trace that a failure shows, the latest."""
 
+LOSING = 0.3
+"""Seconds after which a connection loses nothing more."""
+
 Entry = tuple[float, str, str | Batch]
 """When, what happened to whom; or which process got that batch."""
 
@@ -197,11 +200,12 @@ class World:
                 self._lost(self.nodes[source], target)
 
     def lose(self, source: str, target: str, batches: int) -> None:
-        """The next batches from one to the other vanish."""
+        """The next batches from one to the other vanish, for a while."""
         self.note(f"{batches} batches {source}>{target} are lost")
         pipe = self._pipes.get((source, target))
         if pipe is not None:
             pipe.losing += batches
+            pipe.losing_until = self.now + LOSING
 
     def pairs(self) -> list[tuple[str, str]]:
         """Processes that have a link with each other."""
