@@ -9,6 +9,7 @@ RUN pip install --no-cache-dir . \
  && useradd --system --no-create-home fox \
  && install -d -o fox -g fox data run
 COPY conf conf
+COPY tools tools
 
 # Here `docker run -e FOX_SHARDS=8` sets the counts, and supervisord's own lines go to the log too.
 RUN sed -i \
