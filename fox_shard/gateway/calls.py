@@ -51,7 +51,9 @@ class Calls:
         "_links",
         "_order",
         "_registering",
+        "_revoked",
         "_sessions",
+        "_unregistering",
     )
 
     def __init__(
@@ -65,8 +67,12 @@ class Calls:
         self._registering: dict[tuple[int, int], Register] = {}
         # (session, registration) -> invocations that came before it was confirmed.
         self._early: dict[tuple[int, int], list[tuple[Invocation, int]]] = {}
+        # (session, registration) -> its revocation, which came before it was confirmed.
+        self._revoked: dict[tuple[int, int], Revoked] = {}
         # (shard, its number for the invocation) -> an interrupt that came before it (was let go).
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
+        # UNREGISTER requests that are not answered -> the shard that is asked.
+        self._unregistering: dict[tuple[int, int], int] = {}
         # Calls -> how they were canceled: the shard to which they are forwarded has to hear it.
         self._canceled: dict[tuple[int, int], str] = {}
         # Calls -> shards that would have forgotten them, had they been forwarded there by then.
@@ -75,7 +81,7 @@ class Calls:
     @property
     def idle(self) -> bool:
         """No registration waits to be confirmed, no call for news of where it has gone."""
-        return not (self._registering or self._canceled or self._doubts)
+        return not (self._registering or self._unregistering or self._canceled or self._doubts)
 
     # Callers
 
@@ -238,8 +244,12 @@ class Calls:
 
     def _let_go(self, register: Register) -> None:
         """The registration is confirmed or refused: what came before that is late enough now."""
-        for invocation, shard in self._early.pop((register.session, register.registration), ()):
+        key = (register.session, register.registration)
+        for invocation, shard in self._early.pop(key, ()):
             self.invoke(invocation, shard)
+        revoked = self._revoked.pop(key, None)
+        if revoked is not None and register.replay:
+            self.revoked(revoked)
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
         """Answered by the session's `unregistered` or `refused`."""
@@ -248,11 +258,13 @@ class Calls:
             unknown = NoSuchRegistration(f"this session has no registration {registration}")
             session.refused(refused(Unregister, session.id, request, unknown))
             return
-        link = self._links[self._home(session, register)]
+        shard = self._home(session, register)
+        link = self._links[shard]
         if not link.open:
             self._disown(session, registration)
             session.unregistered(request)
             return
+        self._unregistering[session.id, request] = shard
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
         self._disown(session, registration)
 
@@ -267,6 +279,7 @@ class Calls:
 
     def unregistered(self, frame: Unregistered) -> None:
         """As asked."""
+        self._unregistering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.unregistered(frame.request)
@@ -274,6 +287,7 @@ class Calls:
     def refused(self, frame: Refused) -> None:
         """A register or unregister failed."""
         register = self._registering.pop((frame.session, frame.request), None)
+        self._unregistering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
@@ -283,9 +297,14 @@ class Calls:
     def revoked(self, frame: Revoked) -> None:
         """Another callee took the procedure over."""
         session = self._sessions.get(frame.session)
-        if session is not None:
-            self._disown(session, frame.registration)
-            session.revoked(frame.registration, frame.reason)
+        if session is None:
+            return
+        key = (frame.session, frame.registration)
+        if key in self._early and frame.registration not in (session.registrations or ()):
+            self._revoked[key] = frame
+            return
+        self._disown(session, frame.registration)
+        session.revoked(frame.registration, frame.reason)
 
     def invoke(self, frame: Invocation, shard: int) -> None:
         """To the callee."""
@@ -362,10 +381,13 @@ class Calls:
             self._doubts.pop((session.id, request), None)
         for key in [key for key in self._registering if key[0] == session.id]:
             del self._registering[key]
+        for key in [key for key in self._unregistering if key[0] == session.id]:
+            del self._unregistering[key]
         for key in [key for key in self._early if key[0] == session.id]:
             # They find out that the callee has left.
             for invocation, shard in self._early.pop(key):
                 self.invoke(invocation, shard)
+            self._revoked.pop(key, None)
 
     def lost(self, shard: int) -> None:
         """The pair with that shard (or the coordinator) has ended: what was out there fails."""
@@ -391,6 +413,10 @@ class Calls:
             session = self._sessions.get(sender)
             if session is not None and self._home(session, register) == shard:
                 self.refused(refused(Register, sender, request, down))
+        # That is not registered any more, and is not told to the shard again.
+        for (sender, request), at in list(self._unregistering.items()):
+            if at == shard:
+                self.unregistered(Unregistered(sender, request))
 
     def opened(self, shard: int) -> list[Register]:
         """The pair with that shard is new: returns the registrations that it must know."""

@@ -234,13 +234,17 @@ class Shard:
     def _handle_replay(
         self, peer: Peer, frames: list[Frame], last: int, durable: int, now: float
     ) -> None:
-        """State at once; the rest when all that is expected has been replayed."""
-        rest: list[Frame] = [frame for frame in frames if not isinstance(frame, STATE)]
+        """State at once; the rest when all that is expected has been replayed.
+
+        Behind the end of its replay a peer's frames are not told apart: they keep their order.
+        """
+        end = 0 if peer.synced else _end_of_replay(frames)
+        state = [frame for frame in frames[:end] if isinstance(frame, STATE)]
+        rest = [frame for frame in frames[:end] if not isinstance(frame, STATE)]
         replies: list[Frame] = []
-        peer.waiting.append((rest, last, durable))
-        for frame in frames:
-            if isinstance(frame, STATE):
-                self._dispatch(peer, frame, replies, now)
+        peer.waiting.append((rest + frames[end:], last, durable))
+        for frame in state:
+            self._dispatch(peer, frame, replies, now)
         for reply in replies:
             peer.reply(reply)
         if self._sync_until is None and peer.synced:
@@ -415,3 +419,8 @@ class Shard:
             "keys": self.broker.keys_held,
             "queued_calls": self.dealer.queued,
         }
+
+
+def _end_of_replay(frames: list[Frame]) -> int:
+    """Where in a batch it ends."""
+    return next((i for i, frame in enumerate(frames, 1) if type(frame) is SyncEnd), len(frames))

@@ -129,6 +129,9 @@ class Passing:
 
     def abandon(self) -> None:
         """The peer has gone for good: nobody waits for it any more, and it waits for nobody."""
+        for asker, ask in self.pause():
+            if asker.open:
+                asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
         self._owed.clear()
         self._confirm_all()
 

@@ -88,6 +88,16 @@ class Cast:
 
     # Ending
 
+    def finish(self) -> None:
+        """Answer, again and again, the invocations whose plans say `never`."""
+        self.world.run(1)
+        for _ in range(30):
+            for one in self.wamps:
+                for invoked in one.invoked:
+                    if one.here:
+                        one.finish(invoked)
+            self.world.run(0.15)
+
     def end(self, *, expected: Sequence[str] = (), calls_end: bool = True) -> None:
         """Wait for quiet, and check all that always holds. expected: see `check_calls`."""
         world = self.world

@@ -33,6 +33,7 @@ class Mqtt(Participant):
         super().__init__(world, gateway, name)
         self.will = will
         self.client_id = client_id
+        self._since = world.now
         self._publishing: dict[int, Sent] = {}
         self._subscribing: dict[int, Window] = {}
         packet = will and mqtt.Will(to_mqtt(will[0]), json.encode([name, WILL]), will[1])
@@ -50,8 +51,11 @@ class Mqtt(Participant):
 
     @property
     def everything(self) -> list[Sent]:
-        """See `Participant`. A will is due unless the client said goodbye [MQTT-3.14.4-3]."""
-        if self.will is None or self.here or self.graceful:
+        """See `Participant`. A will is due unless the client said goodbye [MQTT-3.14.4-3].
+
+        If the gateway was killed, its goodbye, or the will itself, may have been on the way.
+        """
+        if self.will is None or self.here:
             return self.sent
         topic, quality = self.will
         at = self.client.closed_at if self.left is None else self.left
@@ -66,8 +70,14 @@ class Mqtt(Participant):
             empty=False,
             exclude_me=False,
             answers=[at],
+            refused="goodbye" if self.graceful else "killed" if self._gateway_was_killed else "",
         )
         return [*self.sent, will]
+
+    @property
+    def _gateway_was_killed(self) -> bool:
+        times = self.world.killed.get(f"gateway-{self.gateway}", [])
+        return any(time >= self._since for time in times)
 
     def publish(
         self, topic: str, quality: int = 0, *, retain: bool = False, empty: bool = False

@@ -88,14 +88,15 @@ def comings_and_goings(seed: int) -> None:
     subscribers: list[Participant] = [cast.wamp(), cast.wamp(), cast.mqtt(), cast.mqtt()]
     cast.settle()
     parts = [publishing(cast, one, 30) for one in publishers]
-    parts += [[partial(_come_and_go, cast, one) for _ in range(8)] for one in subscribers]
+    parts += [[partial(come_and_go, cast, one) for _ in range(8)] for one in subscribers]
     parts.append([partial(_late, cast) for _ in range(2)])
     cast.interleave(parts, rng.choice((0.002, 0.02)))
     cast.end()
     cast.leave()
 
 
-def _come_and_go(cast: Cast, one: Participant) -> None:
+def come_and_go(cast: Cast, one: Participant) -> None:
+    """Subscribe, unsubscribe or, rarely, leave."""
     rng = cast.rng
     if not one.here:
         return
@@ -139,7 +140,7 @@ def retained(seed: int) -> None:
     ]
     cast.settle()
     parts: list[list[Deed]] = [
-        [partial(_write, cast, one, topics[one.name]) for _ in range(30)] for one in writers
+        [partial(write, cast, one, topics[one.name]) for _ in range(30)] for one in writers
     ]
     # One subscription each, so that nothing overlaps.
     parts += [[partial(subscribe_somewhere, cast, one, replay=True)] for one in subscribers]
@@ -149,7 +150,8 @@ def retained(seed: int) -> None:
     cast.leave()
 
 
-def _write(cast: Cast, one: Participant, topics: list[str]) -> None:
+def write(cast: Cast, one: Participant, topics: list[str]) -> None:
+    """Set or erase a key."""
     topic, empty = cast.rng.choice(topics), cast.rng.random() < 0.2
     if isinstance(one, Wamp):
         one.publish(topic, retain=True, empty=empty, safe=cast.rng.random() < 0.3)

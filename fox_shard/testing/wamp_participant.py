@@ -234,8 +234,11 @@ class Wamp(Participant):
         if message[1]:
             self._answered(message[1])
         else:
-            offer = self._offer_by_id[message[2]["registration"]]
-            offer.ended = self.world.now
+            offer = self._offer_by_id.get(message[2]["registration"])
+            if offer is None:
+                self.complain(f"a revocation of no registration of mine: {message}")
+            else:
+                offer.ended = self.world.now
 
     # As a callee
 
@@ -289,7 +292,10 @@ class Wamp(Participant):
 
     def _on_interrupt(self, message: list[Any]) -> None:
         _, request, options = message
-        invoked = self._invocations[request]
+        invoked = self._invocations.get(request)
+        if invoked is None:
+            self.complain(f"an interrupt of no invocation of mine: {message}")
+            return
         invoked.interrupted = options["mode"]
         if not invoked.done:
             self._end(invoked, [8, 68, request, {}, "wamp.error.canceled"])

@@ -74,6 +74,8 @@ class World:
         self._due: dict[str, float] = {}
         self._turning: set[str] = set()
         self._wires: dict[str, list[Wire]] = {}
+        # When each process was killed.
+        self.killed: dict[str, list[float]] = {}
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
         self.names.append("coordinator")
@@ -172,6 +174,7 @@ class World:
     def kill(self, name: str) -> None:
         """As SIGKILL does: it and what is on the way to it and from it is gone."""
         self.note(f"{name} is killed")
+        self.killed.setdefault(name, []).append(self.now)
         del self.nodes[name]
         self.cut(name)
         for wire in self._wires.pop(name, []):
@@ -236,6 +239,11 @@ class World:
         node = self.nodes[f"shard-{number}"]
         assert isinstance(node, Shard)
         return node
+
+    @property
+    def gateways_here(self) -> list[int]:
+        """Those that run."""
+        return [number for number in range(self.gateways) if f"gateway-{number}" in self.nodes]
 
     @property
     def linked(self) -> bool:

@@ -1,0 +1,43 @@
+"""All scenarios, by name.
+
+Owns: which there are. Never: anything else.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from fox_shard.testing import (
+    fault_scenarios,
+    pubsub_scenarios,
+    rpc_scenarios,
+    session_scenarios,
+    walk,
+)
+
+Scenario = Callable[[int], None]
+"""Takes a seed. Raises AssertionError, whose text has the seed and the trace."""
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        pubsub_scenarios.order,
+        pubsub_scenarios.comings_and_goings,
+        pubsub_scenarios.retained,
+        pubsub_scenarios.wills,
+        rpc_scenarios.calls_in_order,
+        rpc_scenarios.policies,
+        rpc_scenarios.queues,
+        rpc_scenarios.full_queue,
+        rpc_scenarios.cancels,
+        rpc_scenarios.departures,
+        session_scenarios.registry,
+        session_scenarios.takeovers,
+        fault_scenarios.shard_dies,
+        fault_scenarios.gateway_dies,
+        fault_scenarios.coordinator_dies,
+        fault_scenarios.links_break,
+        fault_scenarios.wills_of_a_gateway,
+        walk.walk,
+        walk.walk_and_stumble,
+    )
+}
