@@ -39,6 +39,21 @@ META = "wamp.session."
 
 
 @final
+class Unconfirmed:
+    """One session's registrations for one procedure that are not answered, and what came before.
+
+    requests: how many they are. invocations: with the shards they are from.
+    """
+
+    __slots__ = ("invocations", "requests", "revoked")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.invocations: list[tuple[Invocation, int]] = []
+        self.revoked: Revoked | None = None
+
+
+@final
 class Calls:
     """See the module."""
 
@@ -51,7 +66,6 @@ class Calls:
         "_links",
         "_order",
         "_registering",
-        "_revoked",
         "_sessions",
         "_unregistering",
     )
@@ -65,10 +79,8 @@ class Calls:
         self._sessions = sessions
         # Registrations that are not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
-        # (session, registration) -> invocations that came before it was confirmed.
-        self._early: dict[tuple[int, int], list[tuple[Invocation, int]]] = {}
-        # (session, registration) -> its revocation, which came before it was confirmed.
-        self._revoked: dict[tuple[int, int], Revoked] = {}
+        # (session, registration) -> what came before it was confirmed.
+        self._early: dict[tuple[int, int], Unconfirmed] = {}
         # (shard, its number for the invocation) -> an interrupt that came before it (was let go).
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
         # UNREGISTER requests that are not answered -> the shard that is asked.
@@ -225,7 +237,7 @@ class Calls:
             replay=False,
         )
         self._registering[session.id, request] = frame
-        self._early.setdefault((session.id, frame.registration), [])
+        self._early.setdefault((session.id, frame.registration), Unconfirmed()).requests += 1
         session.shards |= 1 << shard
         link.send(frame)
 
@@ -244,12 +256,13 @@ class Calls:
 
     def _let_go(self, register: Register) -> None:
         """The registration is confirmed or refused: what came before that is late enough now."""
-        key = (register.session, register.registration)
-        for invocation, shard in self._early.pop(key, ()):
+        early = self._early.pop((register.session, register.registration), None)
+        if early is None:
+            return
+        for invocation, shard in early.invocations:
             self.invoke(invocation, shard)
-        revoked = self._revoked.pop(key, None)
-        if revoked is not None and register.replay:
-            self.revoked(revoked)
+        if early.revoked is not None and register.replay:
+            self.revoked(early.revoked)
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
         """Answered by the session's `unregistered` or `refused`."""
@@ -291,17 +304,20 @@ class Calls:
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
-        if register is not None:
-            self._let_go(register)
+        early = register and self._early.get((register.session, register.registration))
+        if register is not None and early:
+            early.requests -= 1
+            if not early.requests:
+                self._let_go(register)
 
     def revoked(self, frame: Revoked) -> None:
         """Another callee took the procedure over."""
         session = self._sessions.get(frame.session)
         if session is None:
             return
-        key = (frame.session, frame.registration)
-        if key in self._early and frame.registration not in (session.registrations or ()):
-            self._revoked[key] = frame
+        early = self._early.get((frame.session, frame.registration))
+        if early is not None and frame.registration not in (session.registrations or ()):
+            early.revoked = frame
             return
         self._disown(session, frame.registration)
         session.revoked(frame.registration, frame.reason)
@@ -317,7 +333,7 @@ class Calls:
         if self._early:
             early = self._early.get((session.id, frame.registration))
             if early is not None and frame.registration not in (session.registrations or ()):
-                early.append((frame, shard))
+                early.invocations.append((frame, shard))
                 return
         session.next_invocation += 1
         if session.invocations is None:
@@ -385,9 +401,8 @@ class Calls:
             del self._unregistering[key]
         for key in [key for key in self._early if key[0] == session.id]:
             # They find out that the callee has left.
-            for invocation, shard in self._early.pop(key):
+            for invocation, shard in self._early.pop(key).invocations:
                 self.invoke(invocation, shard)
-            self._revoked.pop(key, None)
 
     def lost(self, shard: int) -> None:
         """The pair with that shard (or the coordinator) has ended: what was out there fails."""
@@ -395,7 +410,7 @@ class Calls:
         down = Unavailable(f"{link.peer} went down with the call: call again soon")
         self._order.forget_invocations(shard)
         for early in self._early.values():
-            early[:] = [one for one in early if one[1] != shard]
+            early.invocations = [one for one in early.invocations if one[1] != shard]
         for key in [key for key in self._interrupted if key[0] == shard]:
             del self._interrupted[key]
         for session in list(self._sessions.values()):

@@ -18,6 +18,9 @@ from fox_shard.gateway.session import Session
 
 TAKEN_OVER = "fox.close.session_taken_over"
 
+LAST = (1 << 53) - 1
+"""The order of a will that a shard publishes: behind all that is held back of its session."""
+
 
 @final
 class Membership:
@@ -131,7 +134,7 @@ class Membership:
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
         """What to publish when the session ends without a goodbye, also if this gateway does."""
-        will = Publish(session.realm.name, route.topic, session.id, 0, 0, flags, encoding, args)
+        will = Publish(session.realm.name, route.topic, session.id, 0, LAST, flags, encoding, args)
         self._wills[session.id] = (route.shard, will)
         session.shards |= 1 << route.shard
         if self._links[route.shard].open:

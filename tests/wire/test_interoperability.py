@@ -73,7 +73,7 @@ def test_retained_messages(mqtt, gateways):
         first.publish(topic, payload, qos, retain=True)
     second = mqtt.connect("myclientid2", gateway=gateways[1])
     second.subscribe("+/+", END, qos=2)
-    first.publish(END, "", 1)
+    first.publish(END, "", 2)
     # Other tests may have left retained messages of theirs.
     got = [entry for entry in second.until(END) if entry[0] in kept]
     assert sorted(got) == sorted((topic, *kept[topic]) for topic in kept)
@@ -120,8 +120,8 @@ def test_messages_are_queued_for_a_client_that_is_offline(mqtt, gateways):
     for topic, qos in [(A_B, 0), (C, 1), (A_C, 2)]:
         second.publish(topic, f"qos {qos}", qos)
     again = mqtt.connect("myclientid", gateway=gateways[0], clean=False)
-    again.subscribe(END, qos=1)
-    again.publish(END, "", 1)
+    again.subscribe(END, qos=2)
+    again.publish(END, "", 2)
     got = [qos for _, _, qos in again.until(END)]
     assert got in ([0, 1, 2], [1, 2])
 
@@ -130,9 +130,10 @@ def test_overlapping_subscriptions(mqtt, gateways):
     """One message in the best quality, or one for each subscription in its own."""
     first = mqtt.connect("myclientid", gateway=gateways[0])
     second = mqtt.connect("myclientid2", gateway=gateways[1])
-    assert first.subscribe(("TopicA/#", 2), ("TopicA/+", 1), (END, 0)) == [2, 1, 0]
+    assert first.subscribe(("TopicA/#", 2), ("TopicA/+", 1), (END, 2)) == [2, 1, 2]
     second.publish(A_C, b"overlapping topic filters", 2)
-    second.publish(END)
+    # In the same quality: the client hands that over in order.
+    second.publish(END, None, 2)
     got = [qos for _, _, qos in first.until(END)]
     assert got in ([2], [2, 1], [1, 2])
 
