@@ -162,7 +162,7 @@ def test_a_will_goes_out_when_the_socket_is_cut(mqtt, transport, qos, retain):
     assert watcher.take(1) == [(topic, b"gone\0", qos, False)]
     late = mqtt.connect("will-late", gateway=1)
     late.subscribe(topic, "will/end", qos=2)
-    late.publish("will/end")
+    late.publish("will/end", None, 2)
     assert late.until("will/end") == ([(topic, b"gone\0", qos)] if retain else [])
     watcher.publish(topic, "", retain=True)
 
