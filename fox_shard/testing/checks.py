@@ -60,6 +60,23 @@ def _check_genuine(
         sent = published.get(event.number)
         if sent is None or sent.topic != event.topic:
             raise AssertionError(world.report(f"{subscriber.name} got {event}, sent was {sent}"))
+        if sent.exclude_me and sent.publisher == subscriber.name:
+            raise AssertionError(world.report(f"{subscriber.name} got its own {sent}"))
+        quality = _quality(sent, subscriber.windows) if isinstance(subscriber, Mqtt) else 0
+        if quality is not None and event.quality != quality:
+            what = f"{subscriber.name} got {event} at {event.quality}, not {quality}: {sent}"
+            raise AssertionError(world.report(what, (f'["{sent.publisher}",{sent.number}]',)))
+
+
+def _quality(sent: Sent, windows: list[Window]) -> int | None:
+    """Of an MQTT delivery [MQTT-3.8.4-6, -3.3.5-1]; None where subscriptions came and went."""
+    matching = [window for window in windows if window.pattern.matches(sent.topic)]
+    grants = {window.pattern: window.grant for window in matching}
+    if len(grants) < len(matching) or any(
+        window.ended is not None or not _stood(window, sent) for window in matching
+    ):
+        return None
+    return min(sent.quality, max(grants.values(), default=0))
 
 
 def _check_stream(

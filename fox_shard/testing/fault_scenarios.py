@@ -9,10 +9,10 @@ from random import Random
 
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_events
-from fox_shard.testing.faults import RECOVERY, kill, lose, recover, sever
+from fox_shard.testing.faults import DOWN, RECOVERY, kill, lose, recover, sever
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.participant import Participant
-from fox_shard.testing.pubsub_scenarios import publishing, subscribe_somewhere
+from fox_shard.testing.pubsub_scenarios import come_and_go, publishing, subscribe_somewhere
 from fox_shard.testing.records import Plan
 from fox_shard.testing.rpc_checks import check_invocation_order
 from fox_shard.testing.wamp_participant import Wamp
@@ -58,6 +58,7 @@ def _run(seed: int, kinds: str) -> Cast:
     for gateway in range(world.gateways):
         for one in (cast.wamp(gateway), cast.mqtt(gateway)):
             subscribe_somewhere(cast, one)
+    movers = [cast.wamp(), cast.mqtt()]
     callees, callers = [cast.wamp(), cast.wamp()], [cast.wamp(), cast.wamp()]
     cast.settle()
     for number, callee in enumerate(callees):
@@ -66,6 +67,7 @@ def _run(seed: int, kinds: str) -> Cast:
     cast.settle()
     parts = [publishing(cast, one, 20) for one in publishers]
     parts += [_calling(cast, one, 12) for one in callers]
+    parts += [[partial(come_and_go, cast, one) for _ in range(10)] for one in movers]
     parts.append(_break_links(cast) if kinds == "links" else _break_processes(cast, kinds))
     cast.interleave(parts, rng.choice((0.002, 0.01, 0.05)))
     recover(world)
@@ -164,4 +166,31 @@ def wills_of_a_gateway(seed: int) -> None:
         wills = sorted(got.publisher for got in watcher.got)
         expected = sorted(one.name for one in mortals if one is not saint)
         world.check(wills == expected, f"{watcher.name} got the wills of {wills}, not {expected}")
+    cast.leave()
+
+
+def shard_returns_without_a_gateway(seed: int) -> None:
+    """A shard that starts waits for the replay of a gateway that is down, but not for ever."""
+    cast = Cast(_world(seed))
+    cast.smooth = False
+    world, rng = cast.world, cast.rng
+    publishers: list[Participant] = [cast.wamp(0), cast.mqtt(0), cast.wamp(1), cast.mqtt(1)]
+    subscribers = [cast.wamp(0), cast.mqtt(0)]
+    for one in subscribers:
+        subscribe_somewhere(cast, one)
+    cast.settle()
+    shard = rng.choice([name for name in world.names if name.startswith("shard")])
+    deeds: list[Deed] = [partial(world.kill, "gateway-1"), partial(kill, world, shard, rng)]
+    rng.shuffle(deeds)
+    # Those at the gateway that dies publish nothing afterwards.
+    parts = [publishing(cast, one, 10) for one in publishers]
+    cast.interleave([*parts, deeds], rng.choice((0.002, 0.01)))
+    world.run(max(DOWN) + world.terms.peer_timeout + RECOVERY)
+    for one in publishers[:2]:
+        late = [sent.number for sent in one.sent if sent.safe and not sent.answers]
+        world.check(not late, f"{one.name}'s {late} were not acknowledged", (f'"{one.name}"',))
+    world.check(world.gateway(0).order.idle, "gateway-0 holds back events")
+    world.start("gateway-1")
+    recover(world)
+    cast.end()
     cast.leave()

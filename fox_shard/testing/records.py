@@ -122,7 +122,10 @@ class Offer:
 
 @dataclass(slots=True)
 class Invoked:
-    """An invocation at its callee. interrupted: the mode of an INTERRUPT that came."""
+    """An invocation at its callee. interrupted: the mode of an INTERRUPT that came.
+
+    idle: its plan says `never`, and there is nothing else to do.
+    """
 
     at: float
     offer: Offer
@@ -131,4 +134,5 @@ class Invoked:
     procedure: str
     request: int
     interrupted: str = ""
+    idle: bool = False
     done: bool = False

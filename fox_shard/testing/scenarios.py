@@ -32,11 +32,13 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         rpc_scenarios.departures,
         session_scenarios.registry,
         session_scenarios.takeovers,
+        session_scenarios.joins_without_coordinator,
         fault_scenarios.shard_dies,
         fault_scenarios.gateway_dies,
         fault_scenarios.coordinator_dies,
         fault_scenarios.links_break,
         fault_scenarios.wills_of_a_gateway,
+        fault_scenarios.shard_returns_without_a_gateway,
         walk.walk,
         walk.walk_and_stumble,
     )

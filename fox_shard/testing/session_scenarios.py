@@ -172,3 +172,24 @@ def takeovers(seed: int) -> None:
     hub = world.nodes["coordinator"]
     assert isinstance(hub, Hub)
     world.check(hub.core.session_count() == len(names) + 1, "the count is wrong")
+
+
+def joins_without_coordinator(seed: int) -> None:
+    """Who comes while the coordinator is down is told of once, when it is back."""
+    world = _world(seed)
+    cast = Cast(world)
+    watcher = Watcher(world, 0)
+    world.run(1)
+    before = watcher.told(ON_JOIN)
+    world.kill("coordinator")
+    cast.play([cast.wamp, cast.mqtt, cast.wamp, cast.mqtt], 0.1)
+    world.run(cast.rng.choice((0.01, 1.0, 7.0)))
+    world.start("coordinator")
+    world.run_until(lambda: world.linked)
+    become_quiet(world)
+    told = watcher.told(ON_JOIN) - before
+    here = Counter(_session(cast, one) for one in cast.people)
+    world.check(told == here, f"told of {told}, not of {here}")
+    listed = watcher.call(world, "wamp.session.list")[0]
+    world.check(sorted(listed) == sorted([*here, watcher.client.session]), f"listed {listed}")
+    cast.leave([watcher.client])

@@ -260,6 +260,7 @@ class Wamp(Participant):
 
     def _go_on(self, invoked: Invoked, plan: Plan, step: int) -> None:
         if plan.end == "never" and step == plan.steps:
+            invoked.idle = True
             return
         if plan.delay:
             delay = plan.delay * (0.5 + self.world.rng.random())
@@ -286,7 +287,7 @@ class Wamp(Participant):
 
     def finish(self, invoked: Invoked) -> None:
         """Answer an invocation whose plan says `never`."""
-        if not invoked.done:
+        if invoked.idle and not invoked.done:
             contents = [invoked.caller, invoked.number]
             self._end(invoked, [70, invoked.request, {}, contents])
 
