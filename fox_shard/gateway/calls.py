@@ -42,7 +42,8 @@ META = "wamp.session."
 class Unconfirmed:
     """One session's registrations for one procedure that are not answered, and what came before.
 
-    requests: how many they are. invocations: with the shards they are from.
+    requests: how many they are. invocations: with the shards they are from. revoked: each is about
+    the first of the registrations that is then confirmed.
     """
 
     __slots__ = ("invocations", "requests", "revoked")
@@ -50,7 +51,7 @@ class Unconfirmed:
     def __init__(self) -> None:
         self.requests = 0
         self.invocations: list[tuple[Invocation, int]] = []
-        self.revoked: Revoked | None = None
+        self.revoked: list[Revoked] = []
 
 
 @final
@@ -256,13 +257,20 @@ class Calls:
 
     def _let_go(self, register: Register) -> None:
         """The registration is confirmed or refused: what came before that is late enough now."""
-        early = self._early.pop((register.session, register.registration), None)
+        key = (register.session, register.registration)
+        early = self._early.get(key)
         if early is None:
             return
-        for invocation, shard in early.invocations:
+        early.requests -= 1
+        if not early.requests:
+            del self._early[key]
+        elif not register.replay:
+            return  # refused: what came is for another
+        invocations, early.invocations = early.invocations, []
+        for invocation, shard in invocations:
             self.invoke(invocation, shard)
-        if early.revoked is not None and register.replay:
-            self.revoked(early.revoked)
+        if early.revoked and register.replay:
+            self.revoked(early.revoked.pop(0))
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
         """Answered by the session's `unregistered` or `refused`."""
@@ -304,11 +312,8 @@ class Calls:
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
-        early = register and self._early.get((register.session, register.registration))
-        if register is not None and early:
-            early.requests -= 1
-            if not early.requests:
-                self._let_go(register)
+        if register is not None:
+            self._let_go(register)
 
     def revoked(self, frame: Revoked) -> None:
         """Another callee took the procedure over."""
@@ -317,7 +322,7 @@ class Calls:
             return
         early = self._early.get((frame.session, frame.registration))
         if early is not None and frame.registration not in (session.registrations or ()):
-            early.revoked = frame
+            early.revoked.append(frame)
             return
         self._disown(session, frame.registration)
         session.revoked(frame.registration, frame.reason)

@@ -88,7 +88,7 @@ class Places:
         }
 
     def await_ready(self, unless=lambda: None):
-        """Until every process is linked and every gateway listens. unless: raises if it is futile."""
+        """Until all are linked and every gateway listens. unless: raises if it is futile."""
 
         def ready():
             unless()
@@ -98,7 +98,7 @@ class Places:
         await_true("the broker is ready", ready)
 
     def gateway_of(self, pids, client, port):
-        """The number of the gateway, of these process ids in order, that a client is connected to."""
+        """The number of the gateway, of these process ids, that a client is connected to."""
         found = owner(pids, client, ("127.0.0.1", port))
         return None if found is None else pids.index(found)
 

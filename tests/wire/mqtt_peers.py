@@ -8,8 +8,8 @@ import queue
 import socket
 import threading
 
-from paho.mqtt.client import MQTTv31, MQTTv311
 from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.client import MQTTv31, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 PATIENCE = 20.0

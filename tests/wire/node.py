@@ -18,7 +18,7 @@ INSTALL = 300.0
 
 
 def modules():
-    """Install the packages if they are not. Skips the test where there is no Node, but not in CI."""
+    """Install the packages if need be. Skips the test where there is no Node, but not in CI."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         reason = "node and npm are not installed (Debian packages nodejs, npm)"
         if os.environ.get("CI"):

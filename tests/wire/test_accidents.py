@@ -118,9 +118,7 @@ def test_a_killed_gateway_takes_only_its_own_sessions_along(fragile, clients, de
     again.do(REGISTER, {}, "accident.procedure", answer=REGISTERED)
 
 
-def test_a_gateway_that_hung_too_long_ends_its_sessions_and_begins_anew(
-    fragile, clients, devices
-):
+def test_a_gateway_that_hung_too_long_ends_its_sessions_and_begins_anew(fragile, clients, devices):
     watcher = clients(0)
     watcher.do(SUBSCRIBE, {}, "accident.hung", answer=SUBSCRIBED)
     hung = devices.connect("hung", gateway=1, will={"topic": "accident/hung", "payload": "1"})
@@ -152,9 +150,7 @@ def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
         fragile.start("shard-1")
     else:
         with hanging(fragile, "shard-1"):
-            await_true(
-                "it is missed", lambda: links(fragile, "gateway-0").get("shard-1") is False
-            )
+            await_true("it is missed", lambda: links(fragile, "gateway-0").get("shard-1") is False)
     thread.done()
     fragile.await_ready()
     assert acknowledged == list(range(count))

@@ -182,9 +182,7 @@ def test_a_silent_client_is_cut_off_and_its_will_goes_out(mqtt, cluster):
     """[MQTT-3.1.2-24]: after one and a half keep-alive intervals."""
     watcher = mqtt.connect("silent-watcher", gateway=0)
     watcher.subscribe("silent/will")
-    connect = (
-        b"\x10\x24\x00\x04MQTT\x04\x06\x00\x01\x00\x06silent\x00\x0bsilent/will\x00\x03hem"
-    )
+    connect = b"\x10\x24\x00\x04MQTT\x04\x06\x00\x01\x00\x06silent\x00\x0bsilent/will\x00\x03hem"
     with socket.create_connection(("127.0.0.1", cluster.mqtt), PATIENCE) as silent:
         silent.sendall(connect)
         assert silent.recv(4) == b"\x20\x02\x00\x00"

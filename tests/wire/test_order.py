@@ -130,7 +130,7 @@ def test_no_event_overtakes_an_acknowledged_one(big_cluster):
 
 @pytest.mark.parametrize("patterns", [False, True], ids=["exact", "patterns"])
 def test_no_call_is_out_of_order_or_missing(big_cluster, patterns):
-    """One callee has all procedures; patterns: half of them by a pattern, so calls are forwarded."""
+    """One callee has all procedures; patterns: half of them by a pattern, so forwarded."""
     kind = "mixed" if patterns else "exact"
     uris = [f"ordercalls.{kind}{number}.go" for number in range(PROCEDURES)]
     callee, caller = at_gateway(big_cluster, 1), at_gateway(big_cluster, 0)

@@ -23,7 +23,7 @@ def example(language, containing):
 def at_ports(cluster, text):
     """The same for the test's broker."""
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{cluster.websocket}")
-    return text.replace('json.dumps(21.5), qos=1', f'json.dumps(21.5), port={cluster.mqtt}, qos=1')
+    return text.replace("json.dumps(21.5), qos=1", f"json.dumps(21.5), port={cluster.mqtt}, qos=1")
 
 
 @pytest.fixture

@@ -142,9 +142,7 @@ def test_statsd_counts_publishes_deliveries_calls_and_sessions(statsd, own_clust
 
 
 def test_without_a_daemon_the_broker_goes_on(own_cluster):
-    cluster = own_cluster(
-        FOX_STATSD_ADDRESS=f"127.0.0.1:{free_port()}", FOX_STATSD_INTERVAL="0.1"
-    )
+    cluster = own_cluster(FOX_STATSD_ADDRESS=f"127.0.0.1:{free_port()}", FOX_STATSD_INTERVAL="0.1")
     await_true("it is logged", lambda: "does not receive the metrics" in cluster.log())
     with clients(client := at_gateway(cluster, 0)):
         client.do(PUBLISH, {"acknowledge": True}, "metrics.topic", answer=PUBLISHED)

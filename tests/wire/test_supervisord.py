@@ -1,4 +1,4 @@
-"""The broker under supervisord, from a copy of conf/ in a folder of its own: start, accident, end."""
+"""The broker under supervisord, from a copy of conf/ in its own folder: start, accident, end."""
 
 import os
 import re
@@ -42,7 +42,9 @@ class Supervised(Places):
         shutil.copytree(ROOT / "conf", conf)
         (self.folder / "run").mkdir()
         counts = f'environment=FOX_GATEWAYS="{gateways}",FOX_SHARDS="{shards}"'
-        text, changed = re.subn(r"^environment=.*", counts, (conf / "fox.conf").read_text(), 1, re.M)
+        text, changed = re.subn(
+            r"^environment=.*", counts, (conf / "fox.conf").read_text(), count=1, flags=re.M
+        )
         assert changed == 1
         (conf / "fox.conf").write_text(text)
         self.said = self.folder / "said.log"
@@ -78,9 +80,7 @@ class Supervised(Places):
         return subprocess.run(
             [sys.executable, "-m", "fox_shard", *arguments],
             cwd=self.folder,
-            env={
-                name: value for name, value in self.environment().items() if name != "FOX_SHARDS"
-            },
+            env={name: value for name, value in self.environment().items() if name != "FOX_SHARDS"},
             capture_output=True,
             text=True,
             timeout=30,

@@ -172,9 +172,7 @@ async def test_calls_of_a_callee_that_leaves_are_answered(wamp):
         ("wildcard", "calls.w1..go", ["calls.w1.a.go", "calls.w1.b.go"], "calls.w1.a.stay"),
     ],
 )
-async def test_a_pattern_registration_takes_calls_that_match(
-    wamp, match, pattern, matching, other
-):
+async def test_a_pattern_registration_takes_calls_that_match(wamp, match, pattern, matching, other):
     """WAMP #pattern-based-registration."""
     callee, caller = await wamp.two()
 
@@ -267,20 +265,21 @@ async def test_a_caller_is_disclosed_when_it_wishes(wamp, cluster):
 
 async def test_a_concurrency_limit_queues_what_exceeds_it(wamp):
     callee, caller = await wamp.two()
-    running, most, free = 0, 0, asyncio.Event()
+    running, most, free, full = 0, 0, asyncio.Event(), asyncio.Event()
 
     async def procedure(number):
         nonlocal running, most
         running += 1
         most = max(most, running)
+        if running == 2:
+            full.set()
         await free.wait()
         running -= 1
         return number
 
     await callee.register(procedure, "calls.limited", RegisterOptions(concurrency=2))
     calls = [caller.call("calls.limited", number) for number in range(10)]
-    while running < 2:
-        await asyncio.sleep(0)
+    await full.wait()
     free.set()
     assert await asyncio.gather(*calls) == list(range(10))
     assert most == 2

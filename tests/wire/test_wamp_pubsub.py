@@ -146,7 +146,7 @@ async def test_events_go_to_eligible_and_not_to_excluded_sessions(wamp):
 
 
 async def test_a_publisher_is_disclosed_when_it_wishes(wamp, cluster):
-    """WAMP #pubsub-publisher-identification. autobahn-python has no such wish: a raw client does."""
+    """WAMP #pubsub-publisher-identification. autobahn-python cannot wish it: a raw client does."""
     with closing(RawWamp(cluster.rawsocket)) as publisher:
         subscriber = await wamp.join()
         queue = await subscriber.events("disclosure.topic")

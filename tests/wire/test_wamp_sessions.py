@@ -1,4 +1,4 @@
-"""Sessions: joining, leaving, and the session meta API over both gateways (WAMP #session-metapi)."""
+"""Sessions: joining, leaving, the session meta API over both gateways (WAMP #session-metapi)."""
 
 import asyncio
 from contextlib import closing, suppress

@@ -17,7 +17,7 @@ TOPIC = "tapped.topic"
 
 @contextmanager
 def load(cluster):
-    """Events without end, 50 at a time; at the end every one of them must have arrived, in order."""
+    """Events without end, 50 at a time; in the end every one must have arrived, in order."""
     publisher, subscriber = at_gateway(cluster, 0), at_gateway(cluster, 1)
     over = threading.Event()
     sent = 0

@@ -25,7 +25,9 @@ from autobahn.websocket.compress import (  # noqa: E402
 
 SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
 KINDS = [
-    (transport, serializer) for transport in ("websocket", "rawsocket") for serializer in SERIALIZERS
+    (transport, serializer)
+    for transport in ("websocket", "rawsocket")
+    for serializer in SERIALIZERS
 ]
 BIG = 1 << 24
 TRIES = 64

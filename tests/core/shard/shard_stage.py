@@ -195,9 +195,7 @@ def register(
 
 
 def unregister(session, pattern="=p.q", *, request=2, realm=REALM):
-    return Unregister(
-        realm, session, request, pattern, pattern_id(realm, "registration", pattern)
-    )
+    return Unregister(realm, session, request, pattern, pattern_id(realm, "registration", pattern))
 
 
 def call(session=1, request=1, procedure="p.q", *, flags=0, timeout=0, realm=REALM):

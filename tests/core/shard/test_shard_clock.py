@@ -29,9 +29,7 @@ def test_an_id_is_time_and_shard(shard, walls, id_):
     assert clock.next() == id_
 
 
-@given(
-    st.integers(0, 63), st.lists(st.none() | st.floats(0, 4e9, allow_nan=False), max_size=50)
-)
+@given(st.integers(0, 63), st.lists(st.none() | st.floats(0, 4e9, allow_nan=False), max_size=50))
 def test_ids_grow_strictly_and_name_their_shard(shard, steps):
     clock = PublicationClock(shard)
     ids = []
