@@ -73,6 +73,7 @@ class Link:
 
     __slots__ = (
         "_ack_due",
+        "_acked",
         "_heard",
         "_in_flight",
         "_out",
@@ -142,6 +143,7 @@ class Link:
         self.urgent = False
         # Reliable frames that were flushed and are not known to be durable; the last is `_rseq`.
         self._rseq = 0
+        self._acked = 0
         self._unacked: deque[Frame] = deque()
         self._in_flight: deque[tuple[int, int]] = deque()
         self.in_flight = 0
@@ -228,8 +230,10 @@ class Link:
             self._in_flight.append((self.sent, len(data)))
             self.in_flight += len(data)
             if self.reliable:
+                before = self._rseq
                 self._rseq += len(self.reliable)
-                self._unacked.extend([outbox[i] for i in self.reliable])
+                known = max(0, self._acked - before)
+                self._unacked.extend([outbox[i] for i in self.reliable[known:]])
                 self.reliable.clear()
             outbox.clear()
         self.prompt = False
@@ -304,9 +308,11 @@ class Link:
         if batch.passed > self.peer_passed:
             self.peer_passed = batch.passed
         unacked = self._unacked
-        if unacked:  # else they may be in the outbox again (see `resume`), and are known there
+        if unacked:
             for _ in range(len(unacked) + batch.durable - self._rseq):
                 unacked.popleft()
+        else:  # they may be in the outbox again (see `resume`)
+            self._acked = batch.durable
 
     def _without_known(self, batch: Batch) -> list[Frame]:
         """The batch's frames less the reliable ones that were applied in an earlier pair."""

@@ -60,6 +60,9 @@ PUBLISH_TAG = 1
 RELIABLE = ACKNOWLEDGE | RETAIN
 """Publications that are sent again to a shard that restarts."""
 
+STOOD_STILL = "fox.close.stood_still"
+"""Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
+
 
 @final
 class Gateway:
@@ -104,6 +107,8 @@ class Gateway:
         self.coordinator = link("coordinator")
         self._peers = [*self.links, self.coordinator]
         self._credit = terms.credit
+        self._peer_timeout = terms.peer_timeout
+        self._ticked = now
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.notices: list[Notice] = []
@@ -372,6 +377,9 @@ class Gateway:
     def tick(self, now: float) -> None:
         """What is due."""
         self.now = now
+        if now - self._ticked > self._peer_timeout:
+            self._stood_still(now - self._ticked)
+        self._ticked = now
         self.timers.run(now)
         for shard in self._numbers.values():
             link = self.coordinator if shard == COORDINATOR else self.links[shard]
@@ -379,6 +387,12 @@ class Gateway:
                 self._broken(shard)
         due = min(link.next_tick() for link in self._peers)
         self.deadline.at = min(due, self.timers.next())
+
+    def _stood_still(self, seconds: float) -> None:
+        """Others may have declared this gateway gone, and its sessions with it: so be it."""
+        self._membership.leave_wills_to_shards()
+        for session in list(self.sessions.values()):
+            session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""

@@ -140,6 +140,10 @@ class Membership:
         if self._links[route.shard].open:
             self._links[route.shard].send(Will(will))
 
+    def leave_wills_to_shards(self) -> None:
+        """A shard that has declared this gateway gone has published them; another does so yet."""
+        self._wills.clear()
+
     def wills_for(self, shard: int) -> list[Will]:
         """What that shard must know."""
         return [Will(will) for of, will in self._wills.values() if of == shard]

@@ -51,8 +51,12 @@ class Registrar:
         try:
             procedure = self._procedure_for(register)
         except Refusal as refusal:
-            if not register.replay:
-                replies.append(refused(Register, register.session, register.request, refusal))
+            session = register.session
+            if register.replay:
+                # Somebody else took the procedure while the pair with that gateway was broken.
+                peer.reply(Revoked(session, register.registration, "wamp.registration.revoked"))
+            else:
+                replies.append(refused(Register, session, register.request, refusal))
             return
         callee = Callee(peer, register.session, procedure, register.concurrency)
         procedure.callees.append(callee)

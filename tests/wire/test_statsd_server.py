@@ -117,6 +117,8 @@ def test_statsd_counts_publishes_deliveries_calls_and_sessions(statsd, own_clust
             return (
                 counters.get("testing.realm1.publishes", 0) >= 10
                 and counters.get("testing.realm1.calls", 0) >= 5
+                # The gateways report at different times.
+                and counters.get("testing.realm1.deliveries", 0) >= 20
                 and counters
             )
 

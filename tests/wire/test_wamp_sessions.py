@@ -135,6 +135,7 @@ async def test_on_join_and_on_leave_tell_of_mqtt_clients_even_when_cut_off(wamp,
 
 async def test_kill_ends_a_session_at_another_gateway_with_a_reason(wamp):
     killer, victim = await wamp.two()
+    news = await killer.events("wamp.session.on_leave")
     await killer.call(
         "wamp.session.kill",
         victim.details.session,
@@ -144,6 +145,8 @@ async def test_kill_ends_a_session_at_another_gateway_with_a_reason(wamp):
     details = await victim.left
     assert isinstance(details, CloseDetails)
     assert (details.reason, details.message) == ("com.example.maintenance", "come back later")
+    while (await news.get())[0][0] != victim.details.session:
+        pass  # of other tests
     with pytest.raises(ApplicationError) as caught:
         await killer.call("wamp.session.get", victim.details.session)
     assert caught.value.error == "wamp.error.no_such_session"
