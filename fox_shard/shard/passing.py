@@ -194,10 +194,7 @@ class Passing:
         return 0 < epoch - self.link.peer_epoch < EPOCHS
 
     def ask(self, asker: Link, ask: Ask) -> None:
-        """Tell `asker` once everything up to `ask.seq` has been reached. Of another pair: now."""
-        if ask.epoch != self.link.peer_epoch:
-            asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
-            return
+        """Tell `asker` once everything up to `ask.seq`, or of an earlier pair, has been reached."""
         self._asked.append((asker, ask))
         self.answer()
 
@@ -205,9 +202,12 @@ class Passing:
         """Answer who asked, where that is possible now."""
         if not self._asked:
             return
-        reached = self.reached
+        epoch = self.link.peer_epoch
+        now = self.reached
+        earlier = 0 if any(entry.forwards for entry in self._owed) else EVERYTHING
         waiting = []
         for asker, ask in self._asked:
+            reached = now if ask.epoch == epoch else earlier
             if ask.seq > reached:
                 waiting.append((asker, ask))
             elif asker.open:
