@@ -27,6 +27,7 @@ class Process:
 
     def __init__(self, run_dir, name, incarnation=1, *, listens=False, connects=()):
         self.name = name
+        self.incarnation = incarnation
         self.batches, self.lost, self.garbage = [], [], []
         self.wire = Wire(
             name,
@@ -41,8 +42,8 @@ class Process:
 
     def take(self, batch, size):
         """A hello is said until it is heard, so it may be heard twice: that counts once."""
-        again = self.batches and type(batch.frames[0]) is Hello
-        if not again or type(self.batches[-1][0].frames[0]) is not Hello:
+        again = type(batch.frames[0]) is Hello and (batch, size) in self.batches
+        if not again:
             self.batches.append((batch, size))
 
     def batch(self, number, *frames):
@@ -51,7 +52,9 @@ class Process:
         )
 
     def hello(self):
-        return self.batch(0, Hello(1, reply=False, version=1, generation=0, shards=1))
+        return self.batch(
+            0, Hello(self.incarnation, reply=False, version=1, generation=0, shards=1)
+        )
 
     @property
     def firsts(self):
