@@ -190,7 +190,7 @@ async def test_a_retained_event_is_there_for_those_who_ask(wamp):
     args, _, details = await asked.get()
     assert args == ("kept",)
     assert details.retained is True
-    pattern = await subscriber.events("kept", SubscribeOptions(match="prefix", get_retained=True))
+    pattern = await subscriber.events("kept.t", SubscribeOptions(match="prefix", get_retained=True))
     args, _, details = await pattern.get()
     assert (args, details.topic) == (("kept",), "kept.topic")
     await publish(publisher, "kept.topic", options=PublishOptions(acknowledge=True, retain=True))
