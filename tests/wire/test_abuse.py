@@ -6,6 +6,7 @@ That no log has a traceback and no process ends is checked behind each test (see
 import random
 import socket
 import struct
+import zlib
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -464,6 +465,51 @@ def test_a_websocket_message_beyond_the_limit_closes_with_1009(strict_cluster):
         send(sock, frame(0, b"x" * 10_000, fin=False))
         answer = read_to_end(sock)
         assert struct.unpack("!H", answer[answer.rfind(b"\x88") + 2 :][:2])[0] == 1009
+
+
+def test_a_message_that_grows_beyond_the_limit_when_it_is_unpacked_closes_with_1009(
+    strict_cluster,
+):
+    """RFC 7692: 100 MB of one letter are 100 KB in compressed form; half of them are enough."""
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"x" * 50 * MIB) + packer.flush(zlib.Z_SYNC_FLUSH)
+    packed = packed.removesuffix(b"\x00\x00\xff\xff")
+    assert len(packed) < 65536
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    with connected(strict_cluster, "websocket") as sock:
+        sock.sendall(UPGRADE.removesuffix(b"\r\n") + offer)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(65536)
+        assert b"permessage-deflate" in head
+        pid = strict_cluster.gateway_pids[0]
+        before = memory(pid)
+        compressed = bytearray(text_frame(packed))
+        compressed[0] |= 0x40
+        sock.sendall(compressed)
+        answer = read_to_end(sock)
+        assert struct.unpack("!H", answer[answer.rfind(b"\x88") + 2 :][:2])[0] == 1009
+        assert memory(pid) - before < 8 * MIB
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_mqtt_packets_need_not_end_where_websocket_messages_do(cluster, size):
+    """[MQTT-6.0.0-2]."""
+    with connected(cluster, "websocket") as sock:
+        request = UPGRADE.replace(b"/ws", b"/mqtt").replace(b"wamp.2.json", b"mqtt")
+        sock.sendall(request)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(65536)
+        stream = CONNECT + b"\xc0\x00" * 3 + b"\xe0\x00"
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        sock.sendall(b"".join(frame(2, piece) for piece in pieces))
+        answer = b""
+        while b"\x88" not in answer:
+            answer += sock.recv(65536)
+        assert answer.count(b"\xd0\x00") == 3
+        assert b"\x20\x02\x00\x00" in answer
+        hang_up(sock)
 
 
 def memory(pid):
