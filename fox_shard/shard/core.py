@@ -322,7 +322,11 @@ class Shard:
         """What it will replay if it comes back."""
         peer.synced = False
         if peer.waiting:
-            # Not handled: it is to be sent again.
+            # Not handled: what is reliable is to be sent again, calls are not.
+            for frames, _, _ in peer.waiting:
+                for frame in frames:
+                    if type(frame) is Forward:
+                        self.dealer.refuse_forwarded(frame, peer.name)
             peer.waiting.clear()
             peer.link.watermark = peer.applied
         for session in self.dealer.callers_of(peer):

@@ -130,6 +130,13 @@ class Dealer:
             return
         self._start(peer, forward.call, procedure, now)
 
+    def refuse_forwarded(self, forward: Forward, shard: str) -> None:
+        """The shard that forwarded the call has gone before the call was handled here."""
+        peer = self._peer(forward.gateway)
+        if peer is not None:
+            down = Unavailable(f"{shard} went down with the call: call again soon")
+            self._refuse_call(peer, forward.call, down)
+
     def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
         callee = None if procedure.queue else procedure.choose(self._rng)
         if callee is None and len(procedure.queue) >= self._queue_limit:

@@ -420,7 +420,54 @@ def test_a_listening_end_keeps_what_waits_too():
     assert ends.a.numbers == [2]
 
 
+def test_of_what_waits_only_the_reliable_part_behind_a_mark_is_kept():
+    """What a gateway that may come back was sent meanwhile: events nobody acknowledged go."""
+    ends = Ends()
+    ends.a.cut(ends.now)
+    link = ends.a.link
+    link.send(publish(1))
+    link.send_reliable(publish(2))
+    mark = link.last
+    link.send(publish(3))
+    link.send_reliable(publish(4))
+    link.send(publish(5))
+    link.send_reliable(publish(6))
+    link.keep_reliable(mark)
+    link.send_reliable(publish(7))
+    ends.settle(0.5)
+    assert ends.b.numbers == [1, 2, 4, 6, 7]
+    assert link.idle
+
+
+def test_what_was_for_a_peer_that_has_gone_is_forgotten():
+    ends = Ends()
+    ends.b.confirms = False
+    ends.a.link.send_reliable(publish(1))
+    ends.settle(0.1)
+    ends.a.cut(ends.now)
+    ends.a.link.send_reliable(publish(2))
+    ends.a.link.forget()
+    assert ends.a.link.idle
+    ends.b.start(ends.now)
+    ends.a.link.send_reliable(publish(3))
+    ends.b.confirms = True
+    ends.settle(0.5)
+    assert ends.b.numbers == [3]
+    assert ends.a.link.idle
+
+
 # The end of a pair
+
+
+def test_epochs_of_an_end_count_up():
+    """So it can be told which of two pairs is the later one."""
+    ends = Ends()
+    epochs = [ends.a.link.epoch]
+    for _ in range(3):
+        ends.a.cut(ends.now)
+        ends.settle(0.5)
+        epochs.append(ends.a.link.epoch)
+    assert epochs == [*range(epochs[0], epochs[0] + 4)]
 
 
 def test_a_hole_ends_the_pair_and_nothing_behind_it_is_handled():

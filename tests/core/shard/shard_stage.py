@@ -25,6 +25,11 @@ REALM = "realm1"
 WALL = 1_800_000_000.0
 
 
+def epoch_of(incarnation):
+    """Where a puppet's epochs begin; they count up by one a pair."""
+    return incarnation << 40
+
+
 class Puppet:
     """Another process: what it got, and whether it confirms it."""
 
@@ -34,7 +39,7 @@ class Puppet:
             "shard-0",
             incarnation=incarnation,
             terms=terms,
-            new_epoch=iter(range(incarnation * 1000, 1 << 52)).__next__,
+            new_epoch=lambda: epoch_of(incarnation),
             deadline=Deadline(),
             connects=connects,
             now=now,
@@ -150,6 +155,11 @@ class Stage:
         got = [frame for frame in puppet.got if isinstance(frame, kind)]
         puppet.got = [frame for frame in puppet.got if not isinstance(frame, kind)]
         return got
+
+    @staticmethod
+    def id_of(pattern):
+        """The id of a registration."""
+        return pattern_id(REALM, "registration", pattern)
 
     def home(self, shard, template="*{}.+.#", realm=REALM):
         """A pattern's text that lives on that shard; template: with a place for a component."""

@@ -183,6 +183,18 @@ def test_subscriptions_that_a_gateway_no_longer_tells_are_gone(stage):
     assert topics(stage.got("gateway-1", Event)) == ["a.c"]
 
 
+def test_a_gateway_that_does_not_come_back_wants_nothing_more(stage):
+    stage.say("gateway-1", subscribe("=a.b"), subscribe("*a.#"))
+    stage.kill("gateway-1")
+    stage.pass_time(6.0)
+    stage.say("gateway-0", publish())
+    assert stage.got("gateway-0", Published)
+    stage.join("gateway-1")
+    stage.turns(6)
+    stage.say("gateway-0", publish())
+    assert stage.got("gateway-1") == []
+
+
 # Subscribing
 
 

@@ -7,9 +7,11 @@ from shard_stage import Stage, call, leave, register, unregister, yield_
 from fox_shard import payloads
 from fox_shard.backplane.frames import (
     PROGRESS,
+    Announce,
     CallError,
     Cancel,
     Failed,
+    Forward,
     Interrupt,
     Invocation,
     Registered,
@@ -115,6 +117,50 @@ def test_a_result_for_a_gateway_that_has_gone_goes_nowhere(stage):
     stage.kill(CALLER)
     stage.say(CALLEE, yield_(invocation))
     assert stage.shard.dealer.idle
+
+
+# Patterns (see also test_forwarding)
+
+
+def test_an_exact_registration_is_called_before_a_pattern(stage):
+    """WAMP #rpc-pattern-based: exact, then the longest prefix, then wildcards."""
+    stage.say(CALLEE, register(11, "^p"), register(12, "^p."), register(13, "*+.q"))
+    stage.say(CALLEE, register(14, "=p.q"))
+    stage.say(CALLER, *(call(1, n, uri) for n, uri in enumerate(["p.q", "p.x", "px", "x.q"])))
+    assert [one.callee for one in invocations(stage)] == [14, 12, 11, 13]
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_pattern_of_another_shard_is_called_there(down):
+    stage = Stage(gateways=2, shards=2)
+    pattern = stage.home(1, "^there{}.")
+    stage.say("shard-1", Announce("realm1", pattern, gone=False))
+    if down:
+        stage.shard.peers["shard-1"].link.break_off(stage.now)
+    stage.say(CALLER, call(1, 5, pattern[1:] + "x"))
+    (answer,) = stage.got(CALLER)
+    if down:
+        assert answer.uri == "wamp.error.unavailable"
+    else:
+        assert (answer.shard, answer.incarnation) == (1, 1)
+
+
+def test_a_call_forwarded_to_here_is_this_shards_to_answer():
+    stage = Stage(gateways=2, shards=2)
+    pattern = stage.home(0, "^here{}.")
+    stage.say(CALLEE, register(11, pattern))
+    for text, gateway in ((pattern, CALLER), ("^gone.", CALLER), (pattern, "gateway-9")):
+        stage.say("shard-1", Forward(gateway, text, call(1, 5, text[1:] + "x")))
+    (invocation,) = invocations(stage)
+    assert ends(stage) == [(5, "wamp.error.no_such_procedure")]
+    stage.say(CALLEE, yield_(invocation))
+    assert ends(stage) == [(5, None)]
+
+
+def test_a_call_for_a_pattern_of_nobody_is_an_error(stage):
+    stage.say(CALLEE, register(11, "^p."))
+    stage.say(CALLER, call(1, 5, "q.x"))
+    assert ends(stage) == [(5, "wamp.error.no_such_procedure")]
 
 
 # Concurrency and the queue

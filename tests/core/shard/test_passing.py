@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.backplane.deadline import Deadline
-from fox_shard.backplane.frames import Ask, Published, Reached
+from fox_shard.backplane.frames import Ask, Published, Reached, Registered
 from fox_shard.backplane.link import Link, Terms
 from fox_shard.shard.passing import EVERYTHING, Passing
 
@@ -136,6 +136,14 @@ def test_a_shard_is_told_at_once_what_has_passed(from_shard):
     assert origin.link.urgent is from_shard
 
 
+def test_what_has_passed_may_be_seen_when_nobody_waits(origin, there):
+    confirm(there, 10)
+    assert there.idle
+    origin.close(3, 0, [], [(there, 11)])
+    confirm(there, 10)
+    assert not origin.passed
+
+
 def test_a_destination_that_goes_is_waited_for_no_more(origin, there):
     origin.close(3, 0, [reply(1)], [(there, 10)])
     origin.close(4, 0, [reply(2)], [(there, 11)])
@@ -156,6 +164,53 @@ def test_an_origin_that_goes_gets_no_replies_and_harms_nobody(origin, there):
     assert origin.link.outbox == []
     assert origin.link.passed == 0
     assert other.link.outbox == [reply(2)]
+
+
+def test_a_gateway_that_comes_back_still_hears_what_was_published_safely(origin, there):
+    """Reliably; what else it asked the end of the pair has answered already."""
+    other = Registered(1, 7, 7)
+    origin.close(3, 1, [reply(1), other], [(there, 10)])
+    origin.close(5, 2, [reply(2)], [(there, 11)])
+    assert origin.pause() == []
+    origin.resume()
+    confirm(there, 10)
+    assert origin.link.outbox == [reply(1)]
+    assert origin.link.reliable == [0]
+    # The numbers of the ended pair mean nothing in the new one.
+    assert (origin.link.passed, origin.link.durable) == (0, 1)
+    assert origin.link.urgent
+    origin.close(1, 2, [reply(3)], [])
+    assert origin.link.outbox == [reply(1)]
+    confirm(there, 11)
+    assert origin.link.outbox == [reply(1), reply(2), reply(3)]
+    assert (origin.link.passed, origin.link.durable) == (1, 2)
+    assert origin.idle
+
+
+def test_a_destination_that_comes_back_confirms_what_it_is_sent_again(origin, there):
+    origin.close(3, 0, [reply(1)], [(there, 10)])
+    there.pause()
+    assert origin.link.outbox == []
+    there.link.outbox.extend([reply(8), reply(9)])  # as after Link.resume
+    there.resume()
+    confirm(there, 1)
+    assert origin.link.outbox == []
+    confirm(there, 2)
+    assert origin.link.outbox == [reply(1)]
+
+
+def test_what_went_to_a_shard_that_is_lost_is_not_waited_for(origin, shard):
+    origin.close(3, 0, [reply(1)], [(shard, 10)])
+    shard.pause()
+    assert origin.link.outbox == [reply(1)]
+
+
+def test_whether_all_that_was_handled_has_passed(origin, there):
+    assert origin.passed
+    origin.close(3, 0, [], [(there, 10)])
+    assert not origin.passed
+    confirm(there, 10)
+    assert origin.passed
 
 
 @given(st.lists(st.sets(st.sampled_from("abc")), max_size=12), st.randoms(use_true_random=False))
@@ -238,6 +293,30 @@ def test_nothing_of_a_batch_is_reached_while_something_of_it_is_forwarded(
 def test_of_another_pair_everything_has_been_reached(origin, there):
     origin.ask(there.link, ask(5, epoch=4))
     assert there.link.outbox == [Reached("gateway-0", 4, EVERYTHING)]
+    assert origin.idle
+
+
+@pytest.mark.parametrize(
+    ("epoch", "to_come"),
+    [(4, False), (5, False), (6, True), (5 + (1 << 19), True), (5 + (1 << 30), False)],
+)
+def test_later_epochs_of_an_incarnation_are_yet_to_come(epoch, to_come, origin):
+    assert origin.is_to_come(epoch) is to_come
+
+
+def test_an_earlier_pair_is_reached_when_what_it_forwarded_has_passed(origin, there, shard):
+    origin.close(3, 0, [], [(shard, 9)])
+    origin.pause()
+    origin.link.peer_epoch = 6
+    origin.ask(there.link, ask(3))
+    assert there.link.outbox == []
+    confirm(shard, 9)
+    assert there.link.outbox == [Reached("gateway-0", 5, EVERYTHING)]
+
+
+def test_a_question_is_given_back_when_the_pair_ends(origin, there):
+    origin.ask(there.link, ask(5))
+    assert origin.pause() == [(there.link, ask(5))]
     assert origin.idle
 
 
