@@ -36,9 +36,11 @@ class Backpressure:
             elif shard in self.congested:
                 self.congested.discard(shard)
                 for connection in self._paused.pop(shard, ()):
-                    connection.pause(paused=False)
+                    if not any(connection in others for others in self._paused.values()):
+                        connection.pause(paused=False)
 
     def forget(self, connection: Connection) -> None:
-        """Its session has ended."""
+        """Its session has ended: what the client says to that is read."""
         for paused in self._paused.values():
             paused.pop(connection, None)
+        connection.pause(paused=False)
