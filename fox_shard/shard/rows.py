@@ -1,0 +1,72 @@
+"""A shard's rows: how its state is written into its store.
+
+Owns: the keys and values of all rows, both ways. Never: a store, or when something is written.
+
+Each row's key begins with one byte that says what it is:
+
+| key | value |
+|---|---|
+| `k` realm NUL topic | the retained key: its `Event`, without a fence |
+| `w` session | the will of a session: gateway, its incarnation, `Publish` |
+| `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
+| `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
+| `c` | the ceiling of the publication clock |
+
+Realms and peers contain no NUL; numbers in keys are eight bytes, big endian, so that rows of one
+kind are in the order of their numbers.
+"""
+
+from typing import Final
+
+from msgspec import Struct, msgpack
+
+from fox_shard.backplane.frames import Event, Publish
+
+KEY: Final = b"k"
+WILL: Final = b"w"
+PEER: Final = b"p"
+OUTCOMES: Final = b"o"
+CEILING: Final = b"c"
+
+
+class WillRow(Struct, array_like=True, gc=False):
+    """The will of a session at that gateway, in that incarnation of it."""
+
+    gateway: str
+    incarnation: int
+    publish: Publish
+
+
+class PeerRow(Struct, array_like=True, gc=False):
+    """How far a peer's reliable frames are in this store. identity: see `Link`."""
+
+    identity: int
+    watermark: int
+
+
+encode: Final = msgpack.Encoder().encode
+decode_event: Final = msgpack.Decoder(Event).decode
+decode_will: Final = msgpack.Decoder(WillRow).decode
+decode_peer: Final = msgpack.Decoder(PeerRow).decode
+decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
+decode_ceiling: Final = msgpack.Decoder(int).decode
+
+
+def key(realm: str, topic: str) -> bytes:
+    """Of a retained key."""
+    return b"k%b\0%b" % (realm.encode(), topic.encode())
+
+
+def will(session: int) -> bytes:
+    """Of a session's will."""
+    return WILL + session.to_bytes(8, "big")
+
+
+def peer(name: str) -> bytes:
+    """Of a peer's watermark."""
+    return PEER + name.encode()
+
+
+def outcomes(name: str, rseq: int) -> bytes:
+    """Of the outcomes of one batch of a peer, whose first recorded frame has that number."""
+    return b"o%b\0%b" % (name.encode(), rseq.to_bytes(8, "big"))
