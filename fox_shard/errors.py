@@ -78,6 +78,11 @@ class Unavailable(Refusal):
     reason = 0x88
 
 
+class UnavailableStore(Refusal):
+    uri = "fox.error.unavailable_store"
+    reason = 0x97
+
+
 class OptionNotAllowed(Refusal):
     uri = "wamp.error.option_not_allowed"
 

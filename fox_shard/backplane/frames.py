@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, msgpack
 
-VERSION = 1
+VERSION = 2
 
 # Bits of `Publish.flags`.
 ACKNOWLEDGE = 1
@@ -29,6 +29,9 @@ QOS2 = 32
 """MQTT quality of service of the publication; neither bit: 0, or a WAMP publication (see `qos`)."""
 EMPTY = 64
 """The event is empty (no payload): with RETAIN it erases the key. Set by the gateway."""
+
+RECORDED = 128
+"""The publication is in the shard's store: it may come again, as `Again`. Set by the shard."""
 
 # Bits of `Call.flags`.
 PROGRESS = 1
@@ -97,6 +100,21 @@ class Event(Struct, array_like=True, tag=2, gc=False):
 
     publication: int
     publish: Publish
+
+
+class Again(Struct, array_like=True, tag=9, gc=False):
+    """An event that may have been sent already: by a shard that has restarted, to each gateway.
+
+    Its publication was committed, but its publisher may not have been told so.
+    """
+
+    event: Event
+
+
+class Settled(Struct, array_like=True, tag=16, gc=False):
+    """No publication up to that id comes as `Again` any more: shard to gateway. Not answered."""
+
+    publication: int
 
 
 class Published(Struct, array_like=True, tag=3, gc=False):
@@ -404,11 +422,13 @@ class Reached(Struct, array_like=True, tag=51, gc=False):
 class Hello(Struct, array_like=True, tag=60, gc=False):
     """Opens a pair of link ends, in both directions; alone in its batch.
 
-    incarnation: of the process. epoch: of this link end. reply: the peer's hello was heard.
+    incarnation: of the process. identity: of what numbers its reliable frames: the incarnation, or
+    the store that holds them. reply: the peer's hello was heard.
     generation, shards: of the layout; a mismatch is refused.
     """
 
     incarnation: int
+    identity: int
     reply: bool
     version: int
     generation: int
@@ -422,6 +442,8 @@ class SyncEnd(Struct, array_like=True, tag=61, gc=False):
 Frame: TypeAlias = (
     Publish
     | Event
+    | Again
+    | Settled
     | Published
     | Refused
     | Subscribe
@@ -464,6 +486,7 @@ class Batch(Struct, array_like=True, gc=False):
     handled, passed: sequence numbers of the other direction (architecture: links). durable: the
     reliable number up to which the receiver of this batch may forget. prompt: somebody waits for
     `handled` of this batch. reliable: indexes of the reliable frames, numbered from `rfirst` on.
+    forgotten: the reliable number up to which the sender has heard that it may forget.
     """
 
     source: str
@@ -477,6 +500,7 @@ class Batch(Struct, array_like=True, gc=False):
     rfirst: int = 0
     reliable: list[int] = []
     frames: list[Frame] = []
+    forgotten: int = 0
 
 
 def qos(flags: int) -> int:

@@ -13,6 +13,7 @@ The end that connects says `Hello` until the other answers; the end that listens
 it is addressed by an epoch it does not know, upon which the first begins anew.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -20,7 +21,6 @@ from typing import final
 
 from msgspec import Struct
 
-from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     VERSION,
     Batch,
@@ -33,6 +33,7 @@ from fox_shard.backplane.frames import (
     Will,
     encode,
 )
+from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.02
 """Seconds for which an acknowledgement nobody waits for may wait for a batch to ride on."""
@@ -87,20 +88,25 @@ class Link:
         "epoch",
         "handled",
         "hold_credit",
+        "identity",
         "in_flight",
         "incarnation",
+        "marks",
         "me",
         "open",
         "outbox",
         "passed",
         "peer",
         "peer_epoch",
+        "peer_forgot",
+        "peer_identity",
         "peer_incarnation",
         "peer_passed",
         "prompt",
         "received",
         "refusal",
         "reliable",
+        "rfirst",
         "sent",
         "terms",
         "urgent",
@@ -118,20 +124,24 @@ class Link:
         deadline: Deadline,
         connects: bool,
         now: float,
+        identity: int = 0,
     ) -> None:
         """me, peer: process names. incarnation: this process's. connects: this end says hello.
 
-        new_epoch: yields a random number of 53 bits, never 0.
+        new_epoch: yields a random number of 53 bits, never 0. identity: of the store that keeps
+        this end's reliable frames through restarts; 0: they end with the incarnation.
         """
         self.me = me
         self.peer = peer
         self.incarnation = incarnation
+        self.identity = identity or incarnation
         self.terms = terms
         self.connects = connects
         self.deadline = deadline
         self.epoch = new_epoch()
         self.peer_epoch = 0
         self.peer_incarnation = 0
+        self.peer_identity = 0
         self.open = False
         self.refusal = ""
         # What is sent. `outbox` is appended to directly where speed counts (see `send`).
@@ -154,6 +164,11 @@ class Link:
         self.handled = 0
         self.peer_passed = 0
         self.hold_credit = False
+        # Of what `receive` returned last: where the reliable frames are, numbered from `rfirst`.
+        self.marks: list[int] = []
+        self.rfirst = 1
+        # The reliable number up to which the peer will send nothing again.
+        self.peer_forgot = 0
         # What this end tells the peer about what it received; see `frames.Batch`.
         self.passed = 0
         self.durable = 0
@@ -223,6 +238,7 @@ class Link:
                 self._rseq + 1,
                 self.reliable,
                 outbox,
+                self._acked,
             )
         )
         if outbox:
@@ -291,7 +307,9 @@ class Link:
         elif self._ack_due is NEVER:
             self._ack_due = now + LAZY_ACK
             self.deadline.by(self._ack_due)
+        self.marks = batch.reliable
         if batch.reliable:
+            self.rfirst = batch.rfirst
             frames = self._without_known(batch)
         return Change.NONE, frames
 
@@ -307,19 +325,27 @@ class Link:
                 self.in_flight -= in_flight.popleft()[1]
         if batch.passed > self.peer_passed:
             self.peer_passed = batch.passed
-        unacked = self._unacked
-        if unacked:
-            for _ in range(len(unacked) + batch.durable - self._rseq):
-                unacked.popleft()
-        else:  # they may be in the outbox again (see `resume`)
+        if batch.durable > self._acked:
             self._acked = batch.durable
+            unacked = self._unacked  # if it is empty: they may be in the outbox again (`resume`)
+            if unacked:
+                for _ in range(len(unacked) + batch.durable - self._rseq):
+                    unacked.popleft()
+        if batch.forgotten > self.peer_forgot:
+            self.peer_forgot = batch.forgotten
 
     def _without_known(self, batch: Batch) -> list[Frame]:
         """The batch's frames less the reliable ones that were applied in an earlier pair."""
         frames = batch.frames
         top = batch.rfirst + len(batch.reliable) - 1
         if batch.rfirst <= self.watermark:
-            known = set(batch.reliable[: self.watermark - batch.rfirst + 1])
+            count = self.watermark - batch.rfirst + 1
+            known = set(batch.reliable[:count])
+            self.marks = [
+                i - bisect_left(batch.reliable, i, hi=min(count, len(batch.reliable)))
+                for i in batch.reliable[count:]
+            ]
+            self.rfirst = self.watermark + 1
             frames = [frame for i, frame in enumerate(frames) if i not in known]
         self.watermark = max(self.watermark, top)
         return frames
@@ -341,7 +367,7 @@ class Link:
             return Change.NONE
         if self.open:
             self.break_off(now)
-        self._begin(batch.epoch, hello.incarnation)
+        self._begin(batch.epoch, hello)
         self._say_hello(batch.epoch, now, reply=True)
         return Change.OPENED
 
@@ -351,7 +377,7 @@ class Link:
         if hello.reply:
             if self.open:
                 return Change.NONE
-            self._begin(batch.epoch, hello.incarnation)
+            self._begin(batch.epoch, hello)
             return Change.OPENED
         was_open = self.open
         self.break_off(now)
@@ -362,19 +388,19 @@ class Link:
 
     def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
         version, generation, shards = self._layout()
-        hello = Hello(self.incarnation, reply, version, generation, shards)
+        hello = Hello(self.incarnation, self.identity, reply, version, generation, shards)
         frames: list[Frame] = [hello]
         batch = Batch(self.me, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
         self._out.append(encode(batch))
         self.urgent = True
         self._said = now
 
-    def _begin(self, peer_epoch: int, peer_incarnation: int) -> None:
-        if peer_incarnation != self.peer_incarnation:
-            self.watermark = 0
-            self.durable = 0
+    def _begin(self, peer_epoch: int, hello: Hello) -> None:
+        if hello.identity != self.peer_identity:
+            self.watermark = self.durable = self.peer_forgot = 0
         self.peer_epoch = peer_epoch
-        self.peer_incarnation = peer_incarnation
+        self.peer_incarnation = hello.incarnation
+        self.peer_identity = hello.identity
         self.open = True
         self.refusal = ""
         self.deadline.by(self._said + self.terms.heartbeat)

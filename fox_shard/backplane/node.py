@@ -5,8 +5,9 @@ Owns: the interface between a core and its shell. Never: either of them.
 
 from typing import Protocol
 
-from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import Batch
+from fox_shard.deadline import Deadline
+from fox_shard.store.journal import Journal
 
 Notice = tuple[str, dict[str, object]]
 """Something worth a line in the log: what happened, and to whom."""
@@ -18,6 +19,10 @@ class Node(Protocol):
     name: str
     notices: list[Notice]
     deadline: Deadline
+
+    @property
+    def journal(self) -> Journal | None:
+        """What is to go into its store, once a turn; None: it has no store."""
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process. size: bytes on the wire."""

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import final
 
 from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.metrics import Value
+from fox_shard.deadline import Deadline
+from fox_shard.store.journal import Journal
 
 
 @final
@@ -33,6 +34,7 @@ class Hub:
         """realms, sys_interval: see `Coordinator`."""
         self.name = "coordinator"
         self.notices: list[Notice] = []
+        self.journal: Journal | None = None
         self.deadline = Deadline()
         placement = Placement(terms.shards)
         self.core = Coordinator(placement, realms=realms, sys_interval=sys_interval, now=now)

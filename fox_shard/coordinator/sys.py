@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, final
 
 from fox_shard import __version__
-from fox_shard.backplane.deadline import NEVER
 from fox_shard.backplane.frames import Report
+from fox_shard.deadline import NEVER
 
 COUNTERS: Final = {
     "messages_in": "$SYS.broker.messages.received",

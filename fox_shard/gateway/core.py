@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.deadline import Deadline
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
+    RECORDED,
     RETAIN,
+    Again,
     Audience,
     Batch,
     CallError,
@@ -34,6 +35,7 @@ from fox_shard.backplane.frames import (
     Result,
     Retained,
     Revoked,
+    Settled,
     Subscribed,
     Unregistered,
 )
@@ -42,6 +44,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.deadline import Deadline
 from fox_shard.errors import SlowConsumer
 from fox_shard.gateway.backpressure import Backpressure
 from fox_shard.gateway.calls import COORDINATOR, Calls
@@ -51,11 +54,13 @@ from fox_shard.gateway.fanout import Fanout
 from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
 from fox_shard.gateway.realm import Realm, Route
+from fox_shard.gateway.repeats import Repeats
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
+from fox_shard.store.journal import Journal
 
-PUBLISH_TAG = 1
+PUBLISH_TAG = Publish.__struct_config__.tag
 
 RELIABLE = ACKNOWLEDGE | RETAIN
 """Publications that are sent again to a shard that restarts."""
@@ -112,6 +117,7 @@ class Gateway:
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.notices: list[Notice] = []
+        self.journal: Journal | None = None
         # Are all shards there? Else no new client is let in: it would see half a key space.
         self.linked = False
         self._backpressure = Backpressure(self.links)
@@ -127,6 +133,7 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
+        self._repeats = Repeats(terms.shards)
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.confirmations = Confirmations(
@@ -266,6 +273,8 @@ class Gateway:
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
+                if publish.flags & RECORDED:
+                    self._repeats.note(shard, frame.publication)
                 if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
@@ -299,6 +308,10 @@ class Gateway:
                 self.confirmations.subscribed(frame, shard)
             case Refused():
                 self._refused(frame)
+            case Again():
+                self._came_again(frame.event, shard)
+            case Settled():
+                self._repeats.settled(shard, frame.publication)
             case Registered():
                 self.calls.registered(frame)
             case Unregistered():
@@ -315,6 +328,13 @@ class Gateway:
                     session.end(frame.reason, frame.message)
             case _:
                 pass  # SyncEnd: a gateway needs no state of a shard's
+
+    def _came_again(self, event: Event, shard: int) -> None:
+        publish = event.publish
+        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
+            event, shard, publish.session, publish.order, publish.fence
+        ):
+            self._fanouts[publish.realm].deliver(event, shard)
 
     def _refused(self, frame: Refused) -> None:
         if frame.kind != PUBLISH_TAG:
@@ -351,6 +371,7 @@ class Gateway:
         frames.extend(self.calls.opened(shard))
         frames.extend(self._membership.wills_for(shard))
         link.resume(frames)
+        self._repeats.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():

@@ -200,11 +200,15 @@ class Subscriptions:
         subscription = pending.subscription
         subscription.pending.remove(pending)
         subscription.established = True
-        held = [] if subscription.has(pending.session) else pending.held
-        self._activate(pending.session, subscription, pending.grant)
         retained = [
             event for shard in sorted(pending.retained) for event in pending.retained[shard]
         ]
+        held = [] if subscription.has(pending.session) else pending.held
+        if held and retained:
+            # Of a restarted shard, an event may come that is older than the key.
+            keys = {event.publish.topic: event.publication for event in retained}
+            held = [one for one in held if one.publication > keys.get(one.publish.topic, 0)]
+        self._activate(pending.session, subscription, pending.grant)
         pending.session.subscribed(pending.request, subscription, retained)
         return held
 

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import final
 
-from fox_shard.backplane.deadline import NEVER, Deadline
+from fox_shard.deadline import NEVER, Deadline
 
 
 @final

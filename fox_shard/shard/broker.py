@@ -4,12 +4,15 @@ Owns: which gateway wants which topics, and the retained keys. Never: sockets, c
 gateway's sessions gets an event.
 """
 
+from collections import deque
+from collections.abc import Collection
 from typing import final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
     RETAIN,
+    Again,
     Event,
     Frame,
     Publish,
@@ -19,10 +22,12 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.keys import Keys
 from fox_shard.shard.peer import Peer
+from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
-from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
 
@@ -31,65 +36,90 @@ Outboxes = tuple[tuple[list[Frame], list[int]], ...]
 MATCHES_LIMIT = 100_000
 """Topics whose subscribers are remembered, per realm."""
 
+UNSTORED = "$"
+"""Topics that begin with it are the server's own: it tells them again after a restart."""
+
 
 @final
 class Topics:
-    """The topics of one realm on this shard."""
+    """The topics of one realm on this shard. stored: its keys are rows of the store."""
 
-    __slots__ = ("keys", "outboxes", "subscribers", "tree")
+    __slots__ = ("keys", "outboxes", "stored", "subscribers")
 
-    def __init__(self) -> None:
+    def __init__(self, *, stored: bool) -> None:
         self.subscribers: Trie[Peer] = Trie()
         # Topic -> (outbox, reliable) of the links to the gateways that want it.
         self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
-        self.keys: dict[str, Event] = {}
-        self.tree = KeyTree()
+        self.keys = Keys()
+        self.stored = stored
 
 
 @final
 class Broker:
     """All realms' topics on this shard."""
 
-    __slots__ = ("_clock", "keys_held", "realms")
+    __slots__ = ("_changing", "_clock", "_journal", "_unstored", "realms")
 
-    def __init__(self, clock: PublicationClock) -> None:
+    def __init__(
+        self, clock: PublicationClock, journal: Journal, unstored: Collection[str]
+    ) -> None:
+        """unstored: realms whose keys are in memory only."""
         self._clock = clock
+        self._journal = journal
+        self._unstored = unstored
         self.realms: dict[str, Topics] = {}
-        self.keys_held = 0
+        # Keys that have changed in transactions that are not durable.
+        self._changing: deque[tuple[int, Keys, str]] = deque()
 
     def _topics(self, realm: str) -> Topics:
         topics = self.realms.get(realm)
         if topics is None:
-            topics = self.realms[realm] = Topics()
+            topics = self.realms[realm] = Topics(stored=realm not in self._unstored)
         return topics
 
+    @property
+    def keys_held(self) -> int:
+        """How many there are, in all realms."""
+        return sum(len(topics.keys) for topics in self.realms.values())
+
+    # Events
+
     def publish(self, publish: Publish, replies: list[Frame]) -> None:
-        """Send the event to each gateway that wants it, once; keep it if it is to be retained.
+        """Send the event, which changes no key, to each gateway that wants it, once.
 
         replies: gets the `Published` that goes out when the event has passed.
         """
+        self.send(Event(self._clock.next(), publish), replies)
+
+    def send(self, event: Event, replies: list[Frame]) -> None:
+        """As `publish`, for an event that has its id."""
+        publish = event.publish
         topics = self.realms.get(publish.realm) or self._topics(publish.realm)
         outboxes = topics.outboxes.entries.get(publish.topic)
         if outboxes is None:
             outboxes = self._match(topics, publish.topic)
-        event = Event(self._clock.next(), publish)
-        flags = publish.flags
-        if flags & RETAIN:
-            self._retain(topics, event)
-        if not flags & ACKNOWLEDGE:
+        if not publish.flags & ACKNOWLEDGE:
             for outbox, _ in outboxes:
                 outbox.append(event)
+            return
+        for outbox, reliable in outboxes:
+            # As `Link.send_reliable`.
+            reliable.append(len(outbox))
+            outbox.append(event)
+        last = replies[-1] if replies else None
+        if type(last) is Published and last.session == publish.session:
+            last.requests.append(publish.request)
+            last.publications.append(event.publication)
         else:
-            for outbox, reliable in outboxes:
-                # As `Link.send_reliable`.
-                reliable.append(len(outbox))
-                outbox.append(event)
-            last = replies[-1] if replies else None
-            if type(last) is Published and last.session == publish.session:
-                last.requests.append(publish.request)
-                last.publications.append(event.publication)
-            else:
-                replies.append(Published(publish.session, [publish.request], [event.publication]))
+            replies.append(Published(publish.session, [publish.request], [event.publication]))
+
+    def send_again(self, event: Event, replies: list[Frame]) -> None:
+        """An event that has its effect already, to whoever may have missed it."""
+        publish = event.publish
+        for peer in self._topics(publish.realm).subscribers.match(publish.topic):
+            peer.link.send_reliable(Again(event))
+        if publish.flags & ACKNOWLEDGE:
+            replies.append(Published(publish.session, [publish.request], [event.publication]))
 
     def _match(self, topics: Topics, topic: str) -> Outboxes:
         matched = tuple(
@@ -98,22 +128,51 @@ class Broker:
         topics.outboxes.put(topic, matched)
         return matched
 
-    def _retain(self, topics: Topics, event: Event) -> None:
-        publish = event.publish
-        audience = publish.audience
-        if audience and (audience.eligible is not None or audience.exclude is not None):
-            return  # limited to sessions of now: it means nothing to a late joiner
-        had = publish.topic in topics.keys
-        if publish.flags & EMPTY:
-            if had:
-                del topics.keys[publish.topic]
-                topics.tree.discard(publish.topic)
-                self.keys_held -= 1
-            return
-        topics.keys[publish.topic] = Event(event.publication, _without_fence(publish))
-        if not had:
-            topics.tree.add(publish.topic)
-            self.keys_held += 1
+    # Keys
+
+    def is_stored(self, publish: Publish) -> bool:
+        """Does the publish change a row of the store?"""
+        return (
+            _changes_key(publish)
+            and self._topics(publish.realm).stored
+            and not publish.topic.startswith(UNSTORED)
+        )
+
+    def change(self, publish: Publish) -> Event:
+        """Give the publish its id, and let it change the key that is to be stored, if it does."""
+        event = Event(self._clock.next(), publish)
+        if self.is_stored(publish):
+            keys = self._topics(publish.realm).keys
+            value = _value(event)
+            ticket = self._journal.ticket
+            keys.change(publish.topic, value, ticket)
+            self._changing.append((ticket, keys, publish.topic))
+            row = rows.key(publish.realm, publish.topic)
+            self._journal.put(row, None if value is None else rows.encode(value))
+        elif _changes_key(publish):
+            self._topics(publish.realm).keys.set(publish.topic, _value(event))
+        return event
+
+    def load(self, realm: str, event: Event) -> None:
+        """A key from the store."""
+        topics = self._topics(realm)
+        if topics.stored:
+            topics.keys.set(event.publish.topic, event)
+
+    def settle(self, ticket: int) -> None:
+        """Transactions up to that one are durable."""
+        changing = self._changing
+        while changing and changing[0][0] <= ticket:
+            _, keys, topic = changing.popleft()
+            keys.settle(topic, ticket)
+
+    def undo(self) -> None:
+        """All transactions that are not durable have failed."""
+        for _, keys, topic in self._changing:
+            keys.undo(topic)
+        self._changing.clear()
+
+    # Subscriptions
 
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         """Idempotent. Sends the keys that match, if asked to, then `Subscribed`."""
@@ -125,8 +184,8 @@ class Broker:
             topics.subscribers.add(pattern, peer)
             topics.outboxes.drop(pattern)
         if subscribe.replay:
-            for topic in topics.tree.match(pattern):
-                peer.link.send(Retained(subscribe.token, topics.keys[topic]))
+            for event in topics.keys.durable(pattern):
+                peer.link.send(Retained(subscribe.token, event))
         if subscribe.token:
             peer.link.send(Subscribed(subscribe.token))
 
@@ -155,20 +214,34 @@ class Broker:
         peer.stale.clear()
 
 
-def _without_fence(publish: Publish) -> Publish:
-    """A key outlives the order in which it was published."""
+def _changes_key(publish: Publish) -> bool:
+    if not publish.flags & RETAIN:
+        return False
+    audience = publish.audience
+    # Limited to sessions of now, it means nothing to a late joiner.
+    return audience is None or (audience.eligible is None and audience.exclude is None)
+
+
+def _value(event: Event) -> Event | None:
+    """What the key holds: it outlives the order in which it was published, so no fence."""
+    publish = event.publish
+    if publish.flags & EMPTY:
+        return None
     if publish.fence is None:
-        return publish
-    return Publish(
-        publish.realm,
-        publish.topic,
-        publish.session,
-        publish.request,
-        publish.order,
-        publish.flags,
-        publish.encoding,
-        publish.args,
-        publish.kwargs,
-        publish.publisher,
-        publish.audience,
+        return event
+    return Event(
+        event.publication,
+        Publish(
+            publish.realm,
+            publish.topic,
+            publish.session,
+            publish.request,
+            publish.order,
+            publish.flags,
+            publish.encoding,
+            publish.args,
+            publish.kwargs,
+            publish.publisher,
+            publish.audience,
+        ),
     )

@@ -16,15 +16,36 @@ TICKS = 1 << 17
 """Per second."""
 
 
+AHEAD = 60 * TICKS
+"""How far the ceiling is raised above what has been issued; again when half of that is left."""
+
+
 @final
 class PublicationClock:
-    """A hybrid logical clock."""
+    """A hybrid logical clock. `t` below `ceiling` is stored as used: a restart begins there."""
 
-    __slots__ = ("_shard", "_t")
+    __slots__ = ("_shard", "_t", "ceiling")
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
         self._t = 0
+        self.ceiling = 0
+
+    def load(self, ceiling: int) -> None:
+        """Begin above what was issued before the restart, also if the time of day was set back."""
+        self._t = self.ceiling = ceiling
+
+    def raise_ceiling(self) -> bool:
+        """Raise it if little is left; returns whether it was raised, and has to be stored."""
+        if self._t + AHEAD // 2 < self.ceiling:
+            return False
+        self.ceiling = self._t + AHEAD
+        return True
+
+    @property
+    def last(self) -> int:
+        """The last id that was issued, or could have been."""
+        return self._t * 64 + self._shard
 
     def advance(self, wall: float) -> None:
         """Catch up with the time of day (seconds since 1970); once a batch is enough."""

@@ -4,21 +4,23 @@ Owns: the peers, their coming and going, and which noun handles which frame. Nev
 chance of its own.
 
 All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
-news. A shard that has just started handles replayed state only, until every process it expects has
-ended its replay or `peer_timeout` is over; the rest waits in order.
+news; what has changed in the store goes there as one transaction (`journal`). A shard that has just
+started handles replayed state only, until every process it expects has ended its replay or
+`peer_timeout` is over; the rest waits in order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
+    RETAIN,
     Announce,
     Ask,
     Batch,
     Call,
     Cancel,
+    Event,
     Failed,
     Forward,
     Frame,
@@ -26,6 +28,7 @@ from fox_shard.backplane.frames import (
     Publish,
     Register,
     Report,
+    Settled,
     Subscribe,
     SyncEnd,
     Unregister,
@@ -36,15 +39,28 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.deadline import NEVER, Deadline
+from fox_shard.shard import catchup
 from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.commits import Commits
 from fox_shard.shard.dealer import Dealer
-from fox_shard.shard.peer import Kind, Peer
+from fox_shard.shard.gate import Gate, Group, OfSession
+from fox_shard.shard.ledger import Ledger
+from fox_shard.shard.loading import load
+from fox_shard.shard.passing import EVERYTHING, Touched
+from fox_shard.shard.peer import Arrival, Kind, Peer
 from fox_shard.shard.registrar import Registrar
+from fox_shard.shard.rows import CEILING
+from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.wills import Wills
+from fox_shard.store.journal import Journal
 
 STATE = (Subscribe, Register, Announce, Will, SyncEnd)
 """What a replay consists of; handled at once, also before everybody has replayed."""
+
+SETTLED_EVERY = 1000
+"""Recorded publishes after which the gateways hear what will not come again."""
 
 
 @final
@@ -53,7 +69,10 @@ class Shard:
 
     __slots__ = (
         "_batches",
+        "_commits",
+        "_due_wills",
         "_frames",
+        "_gate",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
@@ -64,6 +83,8 @@ class Shard:
         "clock",
         "deadline",
         "dealer",
+        "journal",
+        "ledger",
         "name",
         "notices",
         "number",
@@ -82,8 +103,14 @@ class Shard:
         incarnation: int,
         rng: Chance,
         now: float,
+        rows: Iterable[tuple[bytes, bytes]] = (),
+        unstored: Collection[str] = (),
     ) -> None:
-        """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees."""
+        """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees.
+
+        rows: of the store, in order. unstored: realms whose keys are in memory only.
+        Raises ValueError for a row that it does not understand.
+        """
         self.number = number
         self.name = f"shard-{number}"
         self._terms = terms
@@ -91,14 +118,20 @@ class Shard:
         self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
+        self.journal = Journal(self.deadline, self._durable, self._failed)
         self.clock = PublicationClock(number)
-        self.broker = Broker(self.clock)
+        self.broker = Broker(self.clock, self.journal, unstored)
+        self._gate = Gate()
+        self.ledger = Ledger(self.journal)
+        self._commits = Commits(self.broker, self._gate, self.ledger, self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(
             number, self._placement, self.peers.get, queue_limit, rng, self.deadline
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
-        self.wills = Wills()
+        self.wills = Wills(self.journal)
+        # Of gateways that were found gone before everybody had replayed.
+        self._due_wills: list[tuple[Peer, Publish]] = []
         self.notices: list[Notice] = []
         self._overloaded = False
         # Since the last report.
@@ -110,6 +143,12 @@ class Shard:
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
         self._sync_until: float | None = now + terms.peer_timeout
+        for name, incarnation in load(rows, self.clock, self.broker, self.ledger, self.wills):
+            peer = self.peers.get(name) or self._meet(name, now)
+            peer.careful = True
+            if peer.kind is Kind.GATEWAY:
+                # It may come back; else its sessions have ended.
+                peer.incarnation, peer.lost_at = incarnation, now
 
     def _meet(self, name: str, now: float, *, connects: bool = False) -> Peer:
         link = Link(
@@ -139,35 +178,52 @@ class Shard:
         peer.passing.settle()
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
+        self.ledger.prune(peer)
         if frames:
             self._batches += 1
             self._frames += len(frames)
             self.clock.advance(wall)
-            link = peer.link
-            durable = batch.rfirst + len(batch.reliable) - 1 if batch.reliable else 0
+            if self.clock.raise_ceiling():
+                self.journal.keep(CEILING, encode_row(self.clock.ceiling))
+            arrival = Arrival.of(peer.link, frames)
             if self._sync_until is None and peer.synced:
-                self._handle(peer, frames, link.received, durable, now)
+                self._handle(peer, arrival, now)
             else:
-                self._handle_replay(peer, frames, link.received, durable, now)
+                self._handle_replay(peer, arrival, now)
 
-    def _handle(self, peer: Peer, frames: list[Frame], last: int, durable: int, now: float) -> None:
-        peers = [other for other in self.peers.values() if other is not peer]
-        before = [other.link.last for other in peers]
+    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
+        marks = self._marks(peer)
         replies: list[Frame] = []
         publish = self.broker.publish
-        for frame in frames:
+        gate = self._gate
+        for index, frame in enumerate(arrival.frames):
             if type(frame) is Publish:
-                publish(frame, replies)
+                if frame.flags & RETAIN or gate.active or peer.careful:
+                    self._commits.publish(peer, frame, arrival.rseq(index), replies)
+                else:
+                    publish(frame, replies)
             else:
-                self._dispatch(peer, frame, replies, now)
-        touched = [
-            (other.passing, other.link.last)
-            for other, mark in zip(peers, before, strict=True)
-            if other.link.last > mark and (other.link.open or self._await_return(other, mark))
+                self._handle_other(peer, frame, replies, now)
+        if arrival.durable:
+            peer.applied = arrival.durable
+            self.ledger.close(peer, arrival.durable)
+        groups = gate.close()
+        touched = self._touched(marks)
+        entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
+        for group in groups:
+            group.entry = entry
+
+    def _marks(self, origin: Peer) -> list[tuple[Peer, int]]:
+        """Where the links to all others are, before something is sent that `origin` caused."""
+        return [(peer, peer.link.last) for peer in self.peers.values() if peer is not origin]
+
+    def _touched(self, marks: list[tuple[Peer, int]]) -> Touched:
+        """Who got something since then, and has to confirm it."""
+        return [
+            (peer.passing, peer.link.last)
+            for peer, mark in marks
+            if peer.link.last > mark and (peer.link.open or self._await_return(peer, mark))
         ]
-        if durable:
-            peer.applied = durable
-        peer.passing.close(last, durable, replies, touched)
 
     @staticmethod
     def _await_return(peer: Peer, mark: int) -> bool:
@@ -177,6 +233,12 @@ class Shard:
         """
         peer.link.keep_reliable(mark)
         return peer.link.last > mark
+
+    def _handle_other(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:
+        """What is no publish, unless it has to wait behind one of its session."""
+        gate = self._gate
+        if not (gate.active and isinstance(frame, OfSession) and gate.holds_up(peer, frame)):
+            self._dispatch(peer, frame, replies, now)
 
     def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
@@ -205,7 +267,7 @@ class Shard:
             case Will():
                 self.wills.keep(peer, frame.publish)
             case Leave():
-                self._left(frame.session, graceful=frame.graceful)
+                self._left(peer, frame, replies)
             case SyncEnd():
                 peer.synced = True
                 self.broker.told_again(peer)
@@ -213,12 +275,15 @@ class Shard:
             case _:
                 raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
 
-    def _left(self, session: int, *, graceful: bool) -> None:
-        self.dealer.caller_left(session)
-        self.registrar.session_left(session)
-        will = self.wills.drop(session)
-        if will is not None and not graceful:
-            self.broker.publish(will, [])
+    def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
+        self.dealer.caller_left(leave.session)
+        self.registrar.session_left(leave.session)
+        will = self.wills.drop(leave.session)
+        if will is not None:
+            # It is not to be found again after a restart that the gateway does not know to tell of.
+            self._gate.group(self.journal.ticket, peer)
+            if not leave.graceful:
+                self._commits.publish(peer, will, 0, replies)
 
     def _asked(self, asker: Peer, ask: Ask) -> None:
         origin = self.peers.get(ask.origin)
@@ -231,24 +296,24 @@ class Shard:
 
     # Replay
 
-    def _handle_replay(
-        self, peer: Peer, frames: list[Frame], last: int, durable: int, now: float
-    ) -> None:
+    def _handle_replay(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """State at once; the rest when all that is expected has been replayed.
 
         Behind the end of its replay a peer's frames are not told apart: they keep their order.
         """
-        end = 0 if peer.synced else _end_of_replay(frames)
-        state = [frame for frame in frames[:end] if isinstance(frame, STATE)]
-        rest = [frame for frame in frames[:end] if not isinstance(frame, STATE)]
+        end = 0 if peer.synced else _end_of_replay(arrival.frames)
+        replay, rest = catchup.split(arrival, end)
+        if replay.frames:
+            peer.resent.append(catchup.without_state(replay, STATE))
+        peer.waiting.append(rest)
         replies: list[Frame] = []
-        peer.waiting.append((rest + frames[end:], last, durable))
-        for frame in state:
-            self._dispatch(peer, frame, replies, now)
+        for frame in replay.frames:
+            if isinstance(frame, STATE):
+                self._dispatch(peer, frame, replies, now)
         for reply in replies:
             peer.reply(reply)
         if self._sync_until is None and peer.synced:
-            self._catch_up(peer, now)
+            self._catch_up([peer], now)
 
     def _end_sync_if_complete(self, now: float) -> None:
         if self._sync_until is not None and all(
@@ -258,17 +323,24 @@ class Shard:
 
     def _end_sync(self, now: float) -> None:
         self._sync_until = None
+        self._catch_up([peer for peer in self.peers.values() if peer.synced], now)
         for peer in self.peers.values():
-            if peer.synced:
-                self._catch_up(peer, now)
-            elif not peer.link.open:
+            if not (peer.synced or peer.link.open):
                 self._answer_asks(peer)
+        wills, self._due_wills = self._due_wills, []
+        for peer, will in wills:
+            self._publish_will(peer, will)
 
-    def _catch_up(self, peer: Peer, now: float) -> None:
-        waiting, peer.waiting = peer.waiting, []
-        for frames, last, durable in waiting:
-            self._handle(peer, frames, last, durable, now)
-        self._answer_asks(peer)
+    def _catch_up(self, peers: list[Peer], now: float) -> None:
+        """First what was sent again, in the order in which it had its effects; then the rest."""
+        for peer, arrival in catchup.in_order(peers, self.ledger):
+            self._handle(peer, arrival, now)
+        for peer in peers:
+            peer.careful = peer.kind is Kind.COORDINATOR
+            waiting, peer.waiting = peer.waiting, []
+            for arrival in waiting:
+                self._handle(peer, arrival, now)
+            self._answer_asks(peer)
 
     def _answer_asks(self, origin: Peer) -> None:
         asks, origin.asks = origin.asks, []
@@ -321,13 +393,15 @@ class Shard:
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
         peer.synced = False
+        self._gate.forget(peer)
         if peer.waiting:
             # Not handled: what is reliable is to be sent again, calls are not.
-            for frames, _, _ in peer.waiting:
-                for frame in frames:
+            for arrival in peer.waiting:
+                for frame in arrival.frames:
                     if type(frame) is Forward:
                         self.dealer.refuse_forwarded(frame, peer.name)
             peer.waiting.clear()
+            peer.resent.clear()
             peer.link.watermark = peer.applied
         for session in self.dealer.callers_of(peer):
             self.dealer.caller_left(session)
@@ -344,14 +418,59 @@ class Shard:
         self.broker.forget(peer)
         peer.link.forget()
         peer.passing.abandon()
-        for will in self.wills.drop_all(peer):
-            self.broker.publish(will, [])
+        self.ledger.forget(peer)
+        for will in self.wills.drop_all(peer.name):
+            if self._sync_until is None:
+                self._publish_will(peer, will)
+            else:
+                self._due_wills.append((peer, will))
         self._answer_asks(peer)
+
+    def _publish_will(self, peer: Peer, will: Publish) -> None:
+        self._commits.publish(peer, will, 0, [])
+        self._gate.close()
+
+    # The store
+
+    def _durable(self, ticket: int, now: float) -> None:
+        self.broker.settle(ticket)
+        for group in self._gate.release(ticket):
+            self._release(group, [], now)
+
+    def _failed(self, _ticket: int, why: str, now: float) -> None:
+        """Undo what was changed, and refuse who caused it. Something is kept for the retry."""
+        self.notices.append(("store_failed", {"reason": why}))
+        self.broker.undo()
+        self.journal.keep(CEILING, encode_row(self.clock.ceiling))
+        for group in self._gate.release(EVERYTHING):
+            replies: list[Frame] = []
+            group.effects = self._commits.failed(group, why, replies)
+            self._release(group, replies, now)
+
+    def _release(self, group: Group, replies: list[Frame], now: float) -> None:
+        """What waited for a transaction has its effects."""
+        peer, entry = group.peer, group.entry
+        marks = self._marks(peer)
+        for frame, _ in group.effects:
+            if isinstance(frame, Event):
+                self.broker.send(frame, replies)
+            else:
+                self._dispatch(peer, frame, replies, now)
+        # A session that has left has a will, perhaps, which waits again.
+        again = self._gate.close()
+        touched = self._touched(marks)
+        if entry is not None:
+            entry.parts += len(again)
+            entry.unreached += len(again)
+            for later in again:
+                later.entry = entry
+            peer.passing.release(entry, replies, touched)
 
     # Time and out
 
     def tick(self, now: float) -> None:
         """What is due."""
+        self.journal.tick(now)
         self.dealer.expire(now)
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
@@ -363,7 +482,7 @@ class Shard:
                 self._gone(peer)
 
         due = [peer.link.next_tick() for peer in self.peers.values()]
-        due.append(self.dealer.next_timeout())
+        due += [self.dealer.next_timeout(), self.journal.next_tick()]
         due.append(NEVER if self._sync_until is None else self._sync_until)
         due += [
             peer.lost_at + self._terms.peer_timeout
@@ -375,6 +494,8 @@ class Shard:
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
+        if self._commits.recorded >= SETTLED_EVERY:
+            self._say_what_is_settled()
         return [
             (name, data)
             for name, peer in self.peers.items()
@@ -382,12 +503,20 @@ class Shard:
             for data in peer.link.flush(now)
         ]
 
+    def _say_what_is_settled(self) -> None:
+        self._commits.recorded = 0
+        floor = self.ledger.floor
+        settled = Settled(self.clock.last if floor is None else floor - 1)
+        for peer in self.peers.values():
+            if peer.kind is Kind.GATEWAY:
+                peer.reply(settled)
+
     def _share_the_load(self) -> None:
-        """While a gateway is behind with what it was sent, give no credit to any gateway.
+        """While a gateway, or the store, is behind, give no credit to any gateway.
 
         It stops the publishers; shards and gateways themselves always read, so nothing can block.
         """
-        overloaded = any(
+        overloaded = self.journal.waiting > self._terms.credit or any(
             peer.link.in_flight > self._terms.credit
             for peer in self.peers.values()
             if peer.kind is Kind.GATEWAY
@@ -415,13 +544,16 @@ class Shard:
         """See `Node`."""
         peers = {name: peer.link.open for name, peer in self.peers.items()}
         syncing = self._sync_until is not None
-        status = "unavailable" if syncing else "ok" if all(peers.values()) else "degraded"
+        well = all(peers.values()) and not self.journal.failing
+        status = "unavailable" if syncing else "ok" if well else "degraded"
+        trouble = {"store": self.journal.failing} if self.journal.failing else {}
         return {
             "name": self.name,
             "status": status,
             "links": peers,
             "keys": self.broker.keys_held,
             "queued_calls": self.dealer.queued,
+            **trouble,
         }
 
 

@@ -13,7 +13,6 @@ from heapq import heappop, heappush
 from typing import final
 
 from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.deadline import NEVER, Deadline
 from fox_shard.backplane.frames import (
     PROGRESS,
     Call,
@@ -28,6 +27,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.refusals import call_error
+from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import Canceled, NoSuchProcedure, QueueFull, Refusal, Timeout, Unavailable
 from fox_shard.shard.forwarding import Forwarding
 from fox_shard.shard.peer import Peer

@@ -6,12 +6,15 @@ meanings.
 A publisher is told `Published`, and need not fence what it sends elsewhere, once the gateways that
 must deliver the event have confirmed it. The origin itself needs no confirming: its link is first
 in, first out, so the events it gets are before the reply.
+
+A batch has parts that are answered apart: what it caused at once, and for each transaction of which
+something in it waits, what that will cause when it is durable.
 """
 
 from collections import deque
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Frame, Published, Reached
+from fox_shard.backplane.frames import Ask, Frame, Publish, Published, Reached, Refused
 from fox_shard.backplane.link import Link
 
 EVERYTHING = (1 << 53) - 1
@@ -20,18 +23,42 @@ EVERYTHING = (1 << 53) - 1
 EPOCHS = 1 << 20
 """More pairs than one incarnation of a process opens."""
 
+PUBLISH_TAG = Publish.__struct_config__.tag
+
+Touched = list[tuple["Passing", int]]
+"""Peers that got frames, each with the number of the last one."""
+
 
 @final
 class Entry:
-    """One batch of an origin, until it has passed."""
+    """One batch of an origin, until it has passed. parts: how many have not been confirmed.
 
-    __slots__ = ("before", "durable", "forwards", "last", "replies", "waiting")
+    unreached: parts that have not had their effects, and forwarded calls that are under way.
+    """
 
-    def __init__(self, before: int, last: int, durable: int, replies: list[Frame]) -> None:
-        """before: the last number of the batch before it."""
+    __slots__ = ("before", "durable", "gone", "last", "old", "parts", "unreached")
+
+    def __init__(self, before: int, last: int, durable: int) -> None:
+        """before: the last number of the batch before it. durable: its last reliable number."""
         self.before = before
         self.last = last
         self.durable = durable
+        self.parts = 0
+        self.unreached = 0
+        # The pair that it came in has ended; its origin has gone for good.
+        self.old = False
+        self.gone = False
+
+
+@final
+class Part:
+    """See the module. replies: for the origin, when all whom this part concerns have confirmed."""
+
+    __slots__ = ("entry", "forwards", "origin", "replies", "waiting")
+
+    def __init__(self, origin: "Passing", entry: Entry, replies: list[Frame]) -> None:
+        self.origin = origin
+        self.entry = entry
         self.replies = replies
         self.waiting = 0
         self.forwards = 0
@@ -57,8 +84,9 @@ class Passing:
         self.through_shards = through_shards
         self._done = 0
         self._entries: deque[Entry] = deque()
-        self._awaited: deque[tuple[int, Entry, Passing]] = deque()
-        self._asked: list[tuple[Link, Ask]] = []
+        self._awaited: deque[tuple[int, Part]] = deque()
+        # Questions, each with the number of the present pair up to which all must be reached.
+        self._asked: list[tuple[Link, Ask, int]] = []
         # What has not passed yet of earlier pairs.
         self._owed: deque[Entry] = deque()
 
@@ -73,30 +101,55 @@ class Passing:
         return not (self._entries or self._awaited or self._asked or self._owed)
 
     def close(
-        self, last: int, durable: int, replies: list[Frame], touched: "list[tuple[Passing, int]]"
-    ) -> None:
-        """A batch up to `last` has been handled.
+        self,
+        last: int,
+        durable: int,
+        replies: list[Frame],
+        touched: Touched,
+        gated: int = 0,
+    ) -> Entry | None:
+        """A batch up to `last` has been handled. Returns its entry, unless it has passed.
 
-        durable: its highest reliable number. replies: to be sent to this peer when it has passed.
-        touched: the other peers that got frames because of it, with the number of the last one.
+        durable: its highest reliable number. replies: to be sent to this peer when what it caused
+        at once has passed. touched: the other peers that got frames because of it. gated: how many
+        parts are still to have their effects; see `release`.
         """
         before, self._done = self._done, last
-        if not (touched or self._entries or self._owed):
-            self._pass(last, durable, replies)
+        if not (touched or gated or self._entries or self._owed):
+            self._pass(last, durable)
+            self._reply(replies)
             self.answer()
-            return
-        entry = Entry(before, last, durable, replies)
+            return None
+        entry = Entry(before, last, durable)
+        entry.parts = entry.unreached = gated
         self._entries.append(entry)
-        for destination, number in touched:
-            entry.waiting += 1
-            entry.forwards += destination.through_shards
-            destination.await_(number, entry, self)
+        self._add(entry, replies, touched)
         self.answer()
+        return entry
 
-    def await_(self, number: int, entry: Entry, origin: "Passing") -> None:
-        """`entry` of `origin` waits for this peer's confirmation of `number`."""
-        self._awaited.append((number, entry, origin))
-        if entry.replies or origin.through_shards:
+    def release(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
+        """A gated part of the batch has had its effects."""
+        entry.parts -= 1
+        entry.unreached -= 1
+        self._add(entry, replies, touched)
+        self.drain()
+
+    def _add(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
+        if not touched:
+            self._answer_part(entry, replies)
+            return
+        part = Part(self, entry, replies)
+        entry.parts += 1
+        for destination, number in touched:
+            part.waiting += 1
+            part.forwards += destination.through_shards
+            destination.await_(number, part)
+        entry.unreached += part.forwards
+
+    def await_(self, number: int, part: Part) -> None:
+        """The part waits for this peer's confirmation of `number`."""
+        self._awaited.append((number, part))
+        if part.replies or part.origin.through_shards:
             self.link.prompt = True
 
     def settle(self) -> None:
@@ -106,7 +159,7 @@ class Passing:
             return
         confirmed = self.link.peer_passed if self.through_shards else self.link.handled
         while awaited and awaited[0][0] <= confirmed:
-            self._confirmed(*awaited.popleft()[1:])
+            self._confirmed(awaited.popleft()[1])
 
     def pause(self) -> list[tuple[Link, Ask]]:
         """The pair has ended; returns the questions, which its return may yet answer.
@@ -115,9 +168,12 @@ class Passing:
         again what it has to confirm; what went to a shard is lost.
         """
         self._done = 0
+        for entry in self._entries:
+            entry.old = True
         self._owed.extend(self._entries)
         self._entries.clear()
-        asked, self._asked = self._asked, []
+        asked = [(asker, ask) for asker, ask, _ in self._asked]
+        self._asked.clear()
         if self.through_shards:
             self._confirm_all()
         return asked
@@ -125,57 +181,64 @@ class Passing:
     def resume(self) -> None:
         """The pair is new, of the same incarnation: what was not confirmed is in its outbox."""
         last = self.link.last
-        self._awaited = deque((last, entry, origin) for _, entry, origin in self._awaited)
+        self._awaited = deque((last, part) for _, part in self._awaited)
 
     def abandon(self) -> None:
         """The peer has gone for good: nobody waits for it any more, and it waits for nobody."""
         for asker, ask in self.pause():
             if asker.open:
                 asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
+        for entry in self._owed:
+            entry.gone = True
         self._owed.clear()
         self._confirm_all()
 
     def _confirm_all(self) -> None:
         while self._awaited:
-            self._confirmed(*self._awaited.popleft()[1:])
+            self._confirmed(self._awaited.popleft()[1])
 
-    def _confirmed(self, entry: Entry, origin: "Passing") -> None:
-        entry.waiting -= 1
-        entry.forwards -= self.through_shards
-        if not entry.waiting:
-            origin.drain()
+    def _confirmed(self, part: Part) -> None:
+        part.waiting -= 1
+        if self.through_shards:
+            part.forwards -= 1
+            part.entry.unreached -= 1
+        if not part.waiting:
+            part.entry.parts -= 1
+            part.origin.confirmed(part.entry, part.replies)
+
+    def confirmed(self, entry: Entry, replies: list[Frame]) -> None:
+        """All whom a part of this peer's batch concerns have confirmed."""
+        self._answer_part(entry, replies)
+        self.drain()
 
     def drain(self) -> None:
         """Let pass what waits for nobody, in order."""
-        while self._owed and not self._owed[0].waiting:
-            self._pay(self._owed.popleft())
+        while self._owed and not self._owed[0].parts:
+            # Its numbers mean nothing any more, but what was safe still is.
+            self.link.durable = max(self.link.durable, self._owed.popleft().durable)
+            self.link.acknowledge_soon()
         entries = self._entries
-        while entries and not self._owed and not entries[0].waiting:
+        while entries and not self._owed and not entries[0].parts:
             entry = entries.popleft()
-            self._pass(entry.last, entry.durable, entry.replies)
+            self._pass(entry.last, entry.durable)
         self.answer()
 
-    def _pass(self, last: int, durable: int, replies: list[Frame]) -> None:
+    def _pass(self, last: int, durable: int) -> None:
         link = self.link
         link.passed = last
         link.durable = max(link.durable, durable)
-        if replies:
-            self._reply(replies)
         if self.through_shards:
             link.acknowledge_soon()
 
-    def _pay(self, entry: Entry) -> None:
-        """An earlier pair's: its numbers mean nothing any more, but what was safe still is."""
-        link = self.link
-        link.durable = max(link.durable, entry.durable)
-        self._reply([reply for reply in entry.replies if type(reply) is Published])
-        link.acknowledge_soon()
+    def _answer_part(self, entry: Entry, replies: list[Frame]) -> None:
+        if replies and not entry.gone:
+            self._reply([one for one in replies if _is_safe(one)] if entry.old else replies)
 
     def _reply(self, replies: list[Frame]) -> None:
-        """What was published safely is said reliably; on all else the end of the pair is answer."""
+        """How publishes ended is said reliably; on all else the end of the pair is answer."""
         outbox, reliable = self.link.outbox, self.link.reliable
         for reply in replies:
-            if type(reply) is Published:
+            if _is_safe(reply):
                 reliable.append(len(outbox))
             outbox.append(reply)
 
@@ -185,7 +248,7 @@ class Passing:
     def reached(self) -> int:
         """Up to where everything has had its effects, forwarded calls at their homes included."""
         for entry in self._entries:
-            if entry.forwards:
+            if entry.unreached:
                 return entry.before
         return self._done
 
@@ -195,21 +258,27 @@ class Passing:
 
     def ask(self, asker: Link, ask: Ask) -> None:
         """Tell `asker` once everything up to `ask.seq`, or of an earlier pair, has been reached."""
-        self._asked.append((asker, ask))
+        # What was sent again of an earlier pair has been handled in this one.
+        needed = ask.seq if ask.epoch == self.link.peer_epoch else self._done
+        self._asked.append((asker, ask, needed))
         self.answer()
 
     def answer(self) -> None:
         """Answer who asked, where that is possible now."""
         if not self._asked:
             return
-        epoch = self.link.peer_epoch
         now = self.reached
-        earlier = 0 if any(entry.forwards for entry in self._owed) else EVERYTHING
+        owed = any(entry.unreached for entry in self._owed)
         waiting = []
-        for asker, ask in self._asked:
-            reached = now if ask.epoch == epoch else earlier
-            if ask.seq > reached:
-                waiting.append((asker, ask))
+        for asker, ask, needed in self._asked:
+            of_this_pair = ask.epoch == self.link.peer_epoch
+            if needed > now or (owed and not of_this_pair):
+                waiting.append((asker, ask, needed))
             elif asker.open:
-                asker.send(Reached(ask.origin, ask.epoch, reached))
+                asker.send(Reached(ask.origin, ask.epoch, now if of_this_pair else EVERYTHING))
         self._asked = waiting
+
+
+def _is_safe(reply: Frame) -> bool:
+    """The end of a publish: it must be told, since the publish will not be sent again."""
+    return type(reply) is Published or (type(reply) is Refused and reply.kind == PUBLISH_TAG)

@@ -3,8 +3,11 @@
 Owns: what the shard keeps per peer. Never: decisions.
 """
 
+from bisect import bisect_left
 from enum import Enum
 from typing import final
+
+from msgspec import Struct
 
 from fox_shard.backplane.frames import Ask, Frame
 from fox_shard.backplane.link import Link
@@ -20,6 +23,34 @@ class Kind(Enum):
     COORDINATOR = "coordinator"
 
 
+class Arrival(Struct, gc=False):
+    """Frames of one batch of a peer that are to be handled.
+
+    last: number of the last one in its pair. durable: the highest reliable number of the batch, 0:
+    it has none. marks: indexes of the reliable frames, numbered from `rfirst` on.
+    """
+
+    frames: list[Frame]
+    last: int
+    durable: int
+    marks: list[int]
+    rfirst: int
+
+    @classmethod
+    def of(cls, link: Link, frames: list[Frame]) -> "Arrival":
+        """What `Link.receive` has just returned."""
+        marks = link.marks
+        durable = link.rfirst + len(marks) - 1 if marks else 0
+        return cls(frames, link.received, durable, marks, link.rfirst)
+
+    def rseq(self, index: int) -> int:
+        """The reliable number of that frame; 0: it has none."""
+        place = bisect_left(self.marks, index)
+        if place < len(self.marks) and self.marks[place] == index:
+            return self.rfirst + place
+        return 0
+
+
 @final
 class Peer:
     """One gateway, other shard, or the coordinator."""
@@ -27,6 +58,7 @@ class Peer:
     __slots__ = (
         "applied",
         "asks",
+        "careful",
         "forwarded",
         "incarnation",
         "kind",
@@ -34,6 +66,7 @@ class Peer:
         "lost_at",
         "name",
         "passing",
+        "resent",
         "stale",
         "subscriptions",
         "synced",
@@ -58,8 +91,11 @@ class Peer:
         self.lost_at: float | None = None
         # Questions about this peer's frames that wait for its replay.
         self.asks: list[tuple[Link, Ask]] = []
-        # Batches that wait for the end of the replay: (frames, last number, durable).
-        self.waiting: list[tuple[list[Frame], int, int]] = []
+        # Batches that wait for the end of the replay, and what was sent again in it.
+        self.waiting: list[Arrival] = []
+        self.resent: list[Arrival] = []
+        # Its frames may be recorded already, or are even if they change no key.
+        self.careful = self.kind is Kind.COORDINATOR
 
     def reply(self, frame: Frame) -> None:
         """Send, unless the pair has ended: then whom it was for has gone, or has been answered."""

@@ -9,28 +9,45 @@ when the session ends, which every shard that keeps something of the session is 
 from typing import final
 
 from fox_shard.backplane.frames import Publish
+from fox_shard.shard import rows
 from fox_shard.shard.peer import Peer
+from fox_shard.store.journal import Journal
 
 
 @final
 class Wills:
     """See the module (MQTT-3.1.2-8)."""
 
-    __slots__ = ("_wills",)
+    __slots__ = ("_journal", "_wills")
 
-    def __init__(self) -> None:
-        self._wills: dict[int, tuple[Peer, Publish]] = {}
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        # Session -> its gateway's name, and its will.
+        self._wills: dict[int, tuple[str, Publish]] = {}
 
     def keep(self, peer: Peer, publish: Publish) -> None:
         """For the session that is its publisher; idempotent. peer: that session's gateway."""
-        self._wills[publish.session] = (peer, publish)
+        session = publish.session
+        known = self._wills.get(session)
+        self._wills[session] = (peer.name, publish)
+        if known is None or known[1] != publish:
+            row = rows.WillRow(peer.name, peer.link.peer_incarnation, publish)
+            self._journal.keep(rows.will(session), rows.encode(row))
+
+    def load(self, row: rows.WillRow) -> None:
+        """From the store."""
+        self._wills[row.publish.session] = (row.gateway, row.publish)
 
     def drop(self, session: int) -> Publish | None:
         """The session has ended; returns its will."""
         kept = self._wills.pop(session, None)
-        return kept and kept[1]
+        if kept is None:
+            return None
+        self._journal.keep(rows.will(session), None)
+        return kept[1]
 
-    def drop_all(self, peer: Peer) -> list[Publish]:
+    def drop_all(self, gateway: str) -> list[Publish]:
         """The gateway has gone, and all its sessions with it; returns their wills."""
-        sessions = [session for session, (of, _) in self._wills.items() if of is peer]
-        return [self._wills.pop(session)[1] for session in sessions]
+        sessions = [session for session, (of, _) in self._wills.items() if of == gateway]
+        wills = [self.drop(session) for session in sessions]
+        return [will for will in wills if will is not None]

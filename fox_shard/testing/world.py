@@ -22,6 +22,7 @@ from fox_shard.config import Mqtt
 from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
+from fox_shard.testing.disk import Disk
 from fox_shard.testing.wires import Pipe, Wire
 
 logging.getLogger("websockets").setLevel(logging.WARNING)
@@ -56,8 +57,12 @@ class World:
         queue_limit: int = 100,
         credit: int = 8 << 20,
         realms: tuple[str, ...] = ("realm1", "realm2"),
+        unstored: tuple[str, ...] = (),
     ) -> None:
-        """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`."""
+        """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`.
+
+        unstored: realms whose keys are in memory only.
+        """
         self.seed = seed
         self.rng = Random(seed)
         self.now = 100.0
@@ -65,6 +70,7 @@ class World:
         self.max_delay = max_delay
         self._queue_limit = queue_limit
         self.realms = list(realms)
+        self._unstored = unstored
         self.gateways = gateways
         self.terms = Terms(shards=shards, credit=credit)
         self._events: list[tuple[float, int, Callable[[], object]]] = []
@@ -74,6 +80,8 @@ class World:
         self._due: dict[str, float] = {}
         self._turning: set[str] = set()
         self._wires: dict[str, list[Wire]] = {}
+        # They outlive the processes.
+        self.disks: dict[str, Disk] = {}
         # When each process was killed.
         self.killed: dict[str, list[float]] = {}
         self.names = [f"gateway-{number}" for number in range(gateways)]
@@ -157,6 +165,7 @@ class World:
                 wall=WALL + self.now,
             )
         elif kind == "shard":
+            disk = self._disk(name)
             self.nodes[name] = Shard(
                 int(number),
                 gateways=self.gateways,
@@ -165,17 +174,35 @@ class World:
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
+                rows=disk.scan(),
+                unstored=self._unstored,
             )
         else:
             self.nodes[name] = Hub(terms=self.terms, incarnation=incarnation, rng=rng, now=self.now)
         self.note(f"{name} starts")
+        node = self.nodes[name]
+        if node.journal is not None:
+            self._disk(name).open(lambda ticket, why: self._committed(node, ticket, why))
         self._arm(name)
+
+    def _disk(self, name: str) -> Disk:
+        disk = self.disks.get(name)
+        if disk is None:
+            disk = self.disks[name] = Disk(self, name)
+        return disk
+
+    def _committed(self, node: Node, ticket: int, why: str) -> None:
+        if node.journal is not None:
+            node.journal.outcome(ticket, why, self.now)
+            self.turn(node.name)
 
     def kill(self, name: str) -> None:
         """As SIGKILL does: it and what is on the way to it and from it is gone."""
         self.note(f"{name} is killed")
         self.killed.setdefault(name, []).append(self.now)
         del self.nodes[name]
+        if name in self.disks:
+            self.disks[name].crash()
         self.cut(name)
         for wire in self._wires.pop(name, []):
             wire.died()
@@ -265,6 +292,9 @@ class World:
             return
         for peer, data in node.flush(self.now):
             self._send(name, peer, data)
+        write = None if node.journal is None else node.journal.take()
+        if write is not None:
+            self.disks[name].write(write)
         node.notices.clear()
         if isinstance(node, Gateway):
             self._perform(node)

@@ -7,7 +7,7 @@ Never: the wire (see `codec`); when something is sent (see `session`).
 from typing import Final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS1, QOS2, RETAIN
-from fox_shard.errors import QueueFull, Unavailable
+from fox_shard.errors import QueueFull, Unavailable, UnavailableStore
 from fox_shard.gateway.mqtt.codec import decode_string
 from fox_shard.gateway.mqtt.packets import Will
 from fox_shard.gateway.realm import Realm, Route
@@ -25,7 +25,7 @@ PUBLISH_FLAGS: Final = (
 )
 """`Publish.flags` by the lower three bits of a PUBLISH's first byte."""
 
-FATAL: Final = frozenset({QueueFull.uri, Unavailable.uri, "fox.error.unavailable_store"})
+FATAL: Final = frozenset({QueueFull.uri, Unavailable.uri, UnavailableStore.uri})
 """Why a publish may fail although a later attempt may succeed.
 
 MQTT 3.1.1 has no negative PUBACK: such a publish must not be acknowledged, so the connection ends.

@@ -50,6 +50,10 @@ class PayloadSizeExceeded(Refusal):
     reason = 0x95
 
 
+NOTHING: set[int] = set()
+"""Shared by all sessions that expect no answer; never added to."""
+
+
 @final
 class WampSession(Session):
     """See the module."""
@@ -64,6 +68,7 @@ class WampSession(Session):
         "gateway",
         "serializer",
         "subscribed_to",
+        "unanswered",
     )
 
     flavour: WampFlavour
@@ -93,6 +98,8 @@ class WampSession(Session):
         self._abilities = 0
         # Subscription id -> text of its pattern, what UNSUBSCRIBE is about.
         self.subscribed_to: dict[int, str] | None = None
+        # Requests of acknowledged publishes: a shard that restarts may answer one twice.
+        self.unanswered: set[int] = NOTHING
         gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._waited)
 
     # From the transport
@@ -230,12 +237,26 @@ class WampSession(Session):
 
     def published(self, requests: list[int], publications: list[int]) -> None:
         """[PUBLISHED, PUBLISH.Request|id, Publication|id], one for each."""
+        unanswered = self.unanswered
         for request, publication in zip(requests, publications, strict=True):
-            self.send((wamp.PUBLISHED, request, publication))
+            if request in unanswered:
+                unanswered.remove(request)
+                self.send((wamp.PUBLISHED, request, publication))
+
+    def expect_published(self, request: int) -> None:
+        """`published` or `refused` is to answer that request, once."""
+        if self.unanswered is NOTHING:
+            self.unanswered = set()
+        self.unanswered.add(request)
 
     def refused(self, refused: Refused) -> None:
         """[ERROR, …] of PUBLISH, REGISTER or UNREGISTER."""
-        self._refuse(REFUSED[refused.kind], refused.request, refused.uri, refused.message)
+        kind = REFUSED[refused.kind]
+        if kind == wamp.PUBLISH:
+            if refused.request not in self.unanswered:
+                return
+            self.unanswered.remove(refused.request)
+        self._refuse(kind, refused.request, refused.uri, refused.message)
 
     def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
         """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
     DISCLOSE,
     DISCLOSE_CALLER,
     EMPTY,
@@ -71,6 +72,8 @@ def publish(session: "WampSession", message: Publish) -> None:
         if serializer.options.acknowledges(raw):
             session.refuse(PUBLISH, message.request, refusal)
         return
+    if flags & ACKNOWLEDGE:
+        session.expect_published(message.request)
     session.gateway.publish(
         session,
         route,

@@ -3,7 +3,7 @@
 import pytest
 from link_ends import TERMS, Ends, publish, state
 
-from fox_shard.backplane.deadline import NEVER
+from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import (
     Batch,
     Call,

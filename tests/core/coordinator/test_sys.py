@@ -3,7 +3,7 @@
 import pytest
 
 from fox_shard import __version__, payloads
-from fox_shard.backplane.deadline import NEVER
+from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import RETAIN, Join, Leave, Publish, Report
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.core import Coordinator

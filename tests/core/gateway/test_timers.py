@@ -2,7 +2,7 @@
 
 import pytest
 
-from fox_shard.backplane.deadline import NEVER, Deadline
+from fox_shard.deadline import NEVER, Deadline
 from fox_shard.gateway.timers import Timers
 
 

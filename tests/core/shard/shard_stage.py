@@ -3,7 +3,7 @@
 from random import Random
 
 from fox_shard import payloads
-from fox_shard.backplane.deadline import Deadline
+from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     Call,

@@ -15,7 +15,7 @@ from shard_stage import (
     yield_,
 )
 
-from fox_shard.backplane.deadline import NEVER
+from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     RETAIN,

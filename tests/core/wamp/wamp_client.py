@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import cbor2
 import msgspec
 
-from fox_shard.backplane.deadline import Deadline
+from fox_shard.deadline import Deadline
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.connection import Connection

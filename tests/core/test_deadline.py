@@ -2,7 +2,7 @@
 
 import pytest
 
-from fox_shard.backplane.deadline import NEVER, Deadline
+from fox_shard.deadline import NEVER, Deadline
 
 
 def test_at_first_there_is_nothing_to_do():

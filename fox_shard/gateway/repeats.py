@@ -1,0 +1,46 @@
+"""Events that come again from a shard that has restarted.
+
+Owns: which recorded events this gateway has had. Never: their delivery.
+
+A shard that restarts sends again the events whose publishers may not have been told that they are
+safe (`Again`), with their ids. Who has had them is not to get them twice. Who had no link with the
+shard before that restart has missed none: what it asked for since then includes their effects.
+"""
+
+from typing import final
+
+
+@final
+class Repeats:
+    """Of all shards."""
+
+    __slots__ = ("_incarnations", "_seen", "_since")
+
+    def __init__(self, shards: int) -> None:
+        self._seen: list[dict[int, None]] = [{} for _ in range(shards)]
+        # The first incarnation of each shard that there was a link with, and whether others came.
+        self._incarnations = [0] * shards
+        self._since = [False] * shards
+
+    def opened(self, shard: int, incarnation: int) -> None:
+        """A link with the shard has begun."""
+        if not self._incarnations[shard]:
+            self._incarnations[shard] = incarnation
+        elif self._incarnations[shard] != incarnation:
+            self._since[shard] = True
+
+    def note(self, shard: int, publication: int) -> None:
+        """A recorded event has come."""
+        self._seen[shard][publication] = None
+
+    def is_new(self, shard: int, publication: int) -> bool:
+        """Has an event that comes again been missed? It counts as had from now on."""
+        seen = self._seen[shard]
+        if not self._since[shard] or publication in seen:
+            return False
+        seen[publication] = None
+        return True
+
+    def settled(self, shard: int, publication: int) -> None:
+        """None up to that one comes again."""
+        self._seen[shard] = {one: None for one in self._seen[shard] if one > publication}

@@ -1,0 +1,99 @@
+"""Publishes that have to do with the store: they change a key, or wait for one that did.
+
+Owns: which publishes wait for which transaction, and how those end whose commit fails. Never: the
+store itself; who is told (see `broker`).
+"""
+
+from typing import final
+
+from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Event, Frame, Publish
+from fox_shard.backplane.refusals import refused
+from fox_shard.errors import UnavailableStore
+from fox_shard.shard.broker import Broker
+from fox_shard.shard.gate import PLAIN, Effect, Gate, Group
+from fox_shard.shard.ledger import REFUSED, Ledger
+from fox_shard.shard.peer import Kind, Peer
+from fox_shard.store.journal import Journal
+
+
+@final
+class Commits:
+    """See the module."""
+
+    __slots__ = ("_broker", "_gate", "_journal", "_ledger", "dropped", "recorded")
+
+    def __init__(self, broker: Broker, gate: Gate, ledger: Ledger, journal: Journal) -> None:
+        self._broker = broker
+        self._gate = gate
+        self._ledger = ledger
+        self._journal = journal
+        # Publishes that could neither be stored nor refused: nobody waited for an answer.
+        self.dropped = 0
+        # Since somebody last asked.
+        self.recorded = 0
+
+    def publish(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
+        """As `Broker.publish`, for any publish. rseq: its reliable number, 0: none.
+
+        replies: gets what is to be answered when the batch has passed. What has to wait is held.
+        """
+        stored = self._broker.is_stored(publish)
+        from_outbox = peer.kind is Kind.COORDINATOR and rseq > 0
+        if peer.careful and (stored or from_outbox) and self._is_recorded(peer, rseq):
+            self._answer_again(peer, publish, rseq, replies)
+        elif stored and self._journal.failing:
+            self._ledger.note(rseq, REFUSED)
+            self._refuse(publish, self._journal.failing, replies)
+        elif stored or (from_outbox and not self._journal.failing):
+            publish.flags |= RECORDED
+            event = self._broker.change(publish)
+            self._ledger.note(rseq, event.publication)
+            self.recorded += 1
+            self._gate.hold(self._journal.ticket, peer, event, rseq)
+        else:
+            self._pass_on(peer, publish, replies)
+
+    def _pass_on(self, peer: Peer, publish: Publish, replies: list[Frame]) -> None:
+        """It needs no commit itself, but does not overtake what waits for one."""
+        event = self._broker.change(publish)
+        ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+        if ticket:
+            self._gate.hold(ticket, peer, event, PLAIN)
+        else:
+            self._broker.send(event, replies)
+
+    def _is_recorded(self, peer: Peer, rseq: int) -> bool:
+        return 0 < rseq <= self._ledger.watermark(peer)
+
+    def _answer_again(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
+        """It had its effect before the restart; who has not heard of that hears of it now."""
+        publication = self._ledger.outcome(peer, rseq)
+        if publication == REFUSED:
+            self._refuse(publish, "the store did not work then", replies)
+        elif publication is not None:
+            self._broker.send_again(Event(publication, publish), replies)
+
+    def _refuse(self, publish: Publish, why: str, replies: list[Frame]) -> None:
+        if publish.flags & ACKNOWLEDGE:
+            error = UnavailableStore(f"the key cannot be stored ({why}): publish it again later")
+            replies.append(refused(Publish, publish.session, publish.request, error))
+        else:
+            self.dropped += 1
+
+    def failed(self, group: Group, why: str, replies: list[Frame]) -> list[Effect]:
+        """The group's transaction has failed. Returns what of its effects remains.
+
+        replies: gets the refusals.
+        """
+        remaining: list[Effect] = []
+        rseqs: list[int] = []
+        for frame, rseq in group.effects:
+            if rseq != PLAIN and isinstance(frame, Event) and self._broker.is_stored(frame.publish):
+                self._refuse(frame.publish, why, replies)
+                if rseq:
+                    rseqs.append(rseq)
+            else:
+                remaining.append((frame, rseq))
+        if rseqs:
+            self._ledger.refused(group.peer, rseqs)
+        return remaining

@@ -1,0 +1,109 @@
+"""What waits for a commit, and what must not overtake it.
+
+Owns: effects that are held until the transaction they belong to is durable, and whom they hold up.
+Never: doing them.
+
+A publish that changes a key is delivered and acknowledged when the change is durable. Until then
+all else of its session, and all else on its topic, waits with it, so that nothing overtakes; other
+traffic goes on. What waits is itself waited for: it holds up its own session and topic.
+"""
+
+from typing import final
+
+from fox_shard.backplane.frames import Call, Cancel, Event, Frame, Leave, Register, Unregister
+from fox_shard.shard.passing import Entry
+from fox_shard.shard.peer import Peer
+
+OfSession = Call | Cancel | Register | Unregister | Leave
+"""What must not overtake a publish of its session."""
+
+PLAIN = -1
+"""In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
+
+Effect = tuple[Frame, int]
+"""A frame that is still to be handled or (an `Event`) sent; its reliable number if it is recorded,
+0 if it has none, PLAIN if it is not."""
+
+
+@final
+class Group:
+    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks."""
+
+    __slots__ = ("effects", "entry", "peer")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.entry: Entry | None = None
+        self.effects: list[Effect] = []
+
+
+@final
+class Gate:
+    """See the module."""
+
+    __slots__ = ("_groups", "_open", "_sessions", "_topics")
+
+    def __init__(self) -> None:
+        # Ticket -> groups, in the order in which they came.
+        self._groups: dict[int, list[Group]] = {}
+        # Those of the batch that is being handled, by ticket.
+        self._open: dict[int, Group] = {}
+        # Who is held up, by the last ticket: sessions, and (realm, topic).
+        self._sessions: dict[int, int] = {}
+        self._topics: dict[tuple[str, str], int] = {}
+
+    @property
+    def active(self) -> bool:
+        """Does anything wait?"""
+        return bool(self._groups)
+
+    def group(self, ticket: int, peer: Peer) -> Group:
+        """The group of the present batch for that transaction."""
+        group = self._open.get(ticket)
+        if group is None:
+            group = self._open[ticket] = Group(peer)
+            self._groups.setdefault(ticket, []).append(group)
+        return group
+
+    def close(self) -> list[Group]:
+        """The present batch has been handled: its groups."""
+        groups = list(self._open.values())
+        self._open.clear()
+        return groups
+
+    def hold(self, ticket: int, peer: Peer, event: Event, rseq: int) -> None:
+        """Hold an event until that transaction is durable. rseq: see `Effect`."""
+        publish = event.publish
+        self.group(ticket, peer).effects.append((event, rseq))
+        self._sessions[publish.session] = ticket
+        self._topics[publish.realm, publish.topic] = ticket
+
+    def ticket_of(self, session: int, realm: str, topic: str) -> int:
+        """The transaction for which a publish of the session on the topic has to wait; 0: none."""
+        return max(self._sessions.get(session, 0), self._topics.get((realm, topic), 0))
+
+    def holds_up(self, peer: Peer, frame: OfSession) -> bool:
+        """Hold the frame behind what its session has published, if that waits."""
+        ticket = self._sessions.get(frame.session, 0)
+        if ticket:
+            self.group(ticket, peer).effects.append((frame, PLAIN))
+        return bool(ticket)
+
+    def release(self, ticket: int) -> list[Group]:
+        """What waited for transactions up to that one, in order."""
+        done = sorted(one for one in self._groups if one <= ticket)
+        groups = [group for one in done for group in self._groups.pop(one)]
+        self._sessions = {s: last for s, last in self._sessions.items() if last > ticket}
+        self._topics = {t: last for t, last in self._topics.items() if last > ticket}
+        return groups
+
+    def forget(self, peer: Peer) -> None:
+        """The pair with that peer has ended: its calls and registrations are answered, or told
+        again. What it published, and that sessions have left, stands.
+        """
+        for groups in self._groups.values():
+            for group in groups:
+                if group.peer is peer:
+                    group.effects = [
+                        effect for effect in group.effects if isinstance(effect[0], Event | Leave)
+                    ]

@@ -1,0 +1,148 @@
+"""How far the peers' reliable frames are in the store, and how each ended.
+
+Owns: watermarks and outcomes, and their rows. Never: what a frame does.
+
+A frame that changes the store is *recorded*: its number and its outcome are in the transaction that
+has its effect. After a restart the peers send again what they do not know to be safe. What has an
+outcome is answered from it, and not applied again. An outcome is kept until the peer has heard that
+it may forget the frame. Whatever else comes again is handled again.
+"""
+
+from collections import deque
+from typing import final
+
+from fox_shard.shard import rows
+from fox_shard.shard.peer import Kind, Peer
+from fox_shard.store.journal import Journal
+
+REFUSED = 0
+"""In place of a publication id: the store did not work, and the publisher is told so."""
+
+
+@final
+class Record:
+    """Of one peer. identity, watermark: as in its row; 0: there is none."""
+
+    __slots__ = ("identity", "outcomes", "rows", "watermark")
+
+    def __init__(self) -> None:
+        self.identity = 0
+        self.watermark = 0
+        # Since the restart, what may come again: rseq -> publication id.
+        self.outcomes: dict[int, int] = {}
+        # Rows of outcomes: (last rseq, first publication id, key).
+        self.rows: deque[tuple[int, int, bytes]] = deque()
+
+
+@final
+class Ledger:
+    """Of all peers."""
+
+    __slots__ = ("_batch", "_journal", "_records")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._records: dict[str, Record] = {}
+        # Of the batch that is being handled: (rseq, publication id).
+        self._batch: list[tuple[int, int]] = []
+
+    def _record(self, name: str) -> Record:
+        record = self._records.get(name)
+        if record is None:
+            record = self._records[name] = Record()
+        return record
+
+    # Loading
+
+    def load_peer(self, name: str, row: rows.PeerRow) -> None:
+        """A watermark from the store."""
+        record = self._record(name)
+        record.identity, record.watermark = row.identity, row.watermark
+
+    def load_outcomes(self, name: str, key: bytes, outcomes: list[tuple[int, int]]) -> None:
+        """Outcomes from the store; in the order of their keys."""
+        record = self._record(name)
+        record.outcomes.update(outcomes)
+        record.rows.append((outcomes[-1][0], outcomes[0][1], key))
+
+    @property
+    def names(self) -> dict[str, int]:
+        """The peers that are named in the store, with their identities."""
+        return {name: record.identity for name, record in self._records.items() if record.identity}
+
+    # Recording
+
+    def note(self, rseq: int, publication: int) -> None:
+        """That frame of the present batch is recorded. publication: its id, or REFUSED."""
+        if rseq:
+            self._batch.append((rseq, publication))
+
+    def close(self, peer: Peer, last: int) -> None:
+        """The batch has been handled. last: its last reliable number, of which it has some."""
+        if not self._batch:
+            return
+        self.keep_watermark(peer, last)
+        record = self._record(peer.name)
+        key = rows.outcomes(peer.name, self._batch[0][0])
+        value = rows.encode(self._batch)
+        if any(publication == REFUSED for _, publication in self._batch):
+            self._journal.keep(key, value)
+        else:
+            self._journal.put(key, value)
+        record.rows.append((self._batch[-1][0], self._batch[0][1], key))
+        self._batch = []
+
+    def keep_watermark(self, peer: Peer, last: int) -> None:
+        """In this transaction is what the peer's reliable frames up to `last` did to the store."""
+        record = self._record(peer.name)
+        record.identity = peer.link.peer_identity
+        record.watermark = max(record.watermark, last)
+        row = rows.PeerRow(record.identity, record.watermark)
+        self._journal.keep(rows.peer(peer.name), rows.encode(row))
+
+    def refused(self, peer: Peer, rseqs: list[int]) -> None:
+        """The commit of those frames has failed, and their publishers are told so."""
+        self._journal.keep(
+            rows.outcomes(peer.name, rseqs[0]), rows.encode([(rseq, REFUSED) for rseq in rseqs])
+        )
+
+    # After a restart
+
+    def watermark(self, peer: Peer) -> int:
+        """Up to which of its numbers the peer's frames may be recorded."""
+        record = self._records.get(peer.name)
+        if record is None or record.identity != peer.link.peer_identity:
+            return 0
+        return record.watermark
+
+    def outcome(self, peer: Peer, rseq: int) -> int | None:
+        """How that frame ended; None: it is not recorded."""
+        record = self._records.get(peer.name)
+        return None if record is None else record.outcomes.get(rseq)
+
+    # Forgetting
+
+    def prune(self, peer: Peer) -> None:
+        """Drop the outcomes of what the peer will not send again."""
+        record = self._records.get(peer.name)
+        if record is None:
+            return
+        forgotten = peer.link.peer_forgot
+        while record.rows and record.rows[0][0] <= forgotten:
+            self._journal.drop(record.rows.popleft()[2])
+            if not record.rows:
+                record.outcomes.clear()
+
+    def forget(self, peer: Peer) -> None:
+        """That gateway's incarnation will not come back."""
+        record = self._records.pop(peer.name, None)
+        if record is not None and peer.kind is Kind.GATEWAY:
+            for _, _, key in record.rows:
+                self._journal.drop(key)
+            self._journal.drop(rows.peer(peer.name))
+
+    @property
+    def floor(self) -> int | None:
+        """The lowest publication id with an outcome; None: there is none."""
+        firsts = [record.rows[0][1] for record in self._records.values() if record.rows]
+        return min(firsts, default=None)

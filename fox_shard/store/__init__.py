@@ -1,0 +1,1 @@
+"""Stores: what a process must find again when it restarts."""

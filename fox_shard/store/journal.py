@@ -1,0 +1,162 @@
+"""What a process has changed and does not know to be durable.
+
+Owns: the rows of the transaction that is being made, tickets, what becomes of rows whose commit has
+failed. Never: a store, and what waits for a commit.
+
+All changes of a turn are one transaction, with one ticket; transactions become durable in order, or
+fail together with all later ones. A row is either *put*, by a request, which is refused if the
+commit fails, or *kept*: the process's own bookkeeping, which is then written again.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from msgspec import Struct
+
+from fox_shard.deadline import NEVER, Deadline
+
+RETRY = 1.0
+"""Seconds until it is tried again whether a store that failed works."""
+
+Changes = dict[bytes, bytes | None]
+"""Rows by their keys; None: the row is deleted."""
+
+
+class Write(Struct, frozen=True):
+    """A transaction for the store. resume: the store may work again; see `Store.write`."""
+
+    ticket: int
+    changes: Changes
+    resume: bool
+
+
+@final
+class Journal:
+    """See the module."""
+
+    __slots__ = (
+        "_changes",
+        "_deadline",
+        "_kept",
+        "_lazy",
+        "_on_durable",
+        "_on_failed",
+        "_resume",
+        "_retry_at",
+        "_size",
+        "_under_way",
+        "durable",
+        "failing",
+        "ticket",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        deadline: Deadline,
+        on_durable: Callable[[int, float], None],
+        on_failed: Callable[[int, str, float], None],
+    ) -> None:
+        """on_durable(ticket, now): all up to that ticket is. on_failed(ticket, why, now): that one
+        and all later ones have failed, and what was put in them is undone; it precedes the retry.
+        """
+        self._deadline = deadline
+        self._on_durable = on_durable
+        self._on_failed = on_failed
+        # Of the transaction that is being made; the one before it is the last that was written.
+        self.ticket = 1
+        self.durable = 0
+        self._changes: Changes = {}
+        self._kept: Changes = {}
+        self._lazy: list[bytes] = []
+        self._size = 0
+        # Written and not known to be durable: ticket -> (bytes, what was kept in it).
+        self._under_way: dict[int, tuple[int, Changes]] = {}
+        # Bytes that are not durable.
+        self.waiting = 0
+        # Why the store does not work; "" if it does.
+        self.failing = ""
+        self._retry_at = NEVER
+        self._resume = False
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """For a request. Only while the store is not failing."""
+        self._changes[key] = value
+        self._count(key, value)
+
+    def keep(self, key: bytes, value: bytes | None) -> None:
+        """For the process itself."""
+        self._kept[key] = value
+        self._count(key, value)
+
+    def drop(self, key: bytes) -> None:
+        """Delete a row that does no harm: with the next transaction there is."""
+        if self._kept.pop(key, None) is None:
+            self._lazy.append(key)
+
+    def _count(self, key: bytes, value: bytes | None) -> None:
+        size = len(key) + (len(value) if value is not None else 0)
+        self._size += size
+        self.waiting += size
+
+    @property
+    def changed(self) -> bool:
+        """Is there anything to be written?"""
+        return bool(self._changes or self._kept)
+
+    @property
+    def idle(self) -> bool:
+        """Is everything durable?"""
+        return not (self._changes or self._kept or self._under_way)
+
+    def take(self) -> Write | None:
+        """The transaction of this turn; None: there is nothing to be written (now)."""
+        if not self.changed or (self.failing and not self._resume):
+            return None
+        kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
+        write = Write(self.ticket, {**kept, **self._changes}, self._resume)
+        self._under_way[self.ticket] = (self._size, kept)
+        self._changes, self._kept, self._size = {}, {}, 0
+        self._lazy.clear()
+        self._resume = False
+        self.ticket += 1
+        return write
+
+    def outcome(self, ticket: int, why: str, now: float) -> None:
+        """The store has spoken. why: "" all up to `ticket` is durable; else it has failed."""
+        if why:
+            self._failed(ticket, why, now)
+            return
+        for done in [done for done in self._under_way if done <= ticket]:
+            self.waiting -= self._under_way.pop(done)[0]
+        self.durable = ticket
+        self.failing = ""
+        self._retry_at = NEVER
+        self._on_durable(ticket, now)
+
+    def _failed(self, ticket: int, why: str, now: float) -> None:
+        again: Changes = {}
+        for failed in [failed for failed in self._under_way if failed >= ticket]:
+            size, kept = self._under_way.pop(failed)
+            self.waiting -= size
+            again.update(kept)
+        self.waiting -= self._size
+        self._size = 0
+        self._changes.clear()
+        kept, self._kept = self._kept, {}
+        for key, value in {**again, **kept}.items():
+            self.keep(key, value)
+        self.failing = why
+        self._on_failed(ticket, why, now)
+        self._retry_at = now + RETRY
+        self._deadline.by(self._retry_at)
+
+    def tick(self, now: float) -> None:
+        """Try again, if that is due."""
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY
+            self._resume = True
+
+    def next_tick(self) -> float:
+        """When `tick` has something to do."""
+        return self._retry_at

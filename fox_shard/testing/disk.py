@@ -1,0 +1,95 @@
+"""The store of one process in the simulated world, which outlives the process.
+
+Owns: which transactions are on the disk, and how long that takes. Never: what the rows mean.
+
+Transactions that wait are committed together, as in a real store. What is being committed when
+the process is killed is on the disk as a whole or not at all; what waits behind it is lost.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, final
+
+from fox_shard.store.journal import Write
+
+if TYPE_CHECKING:
+    from fox_shard.testing.world import World
+
+SPEEDS = (0.0005, 0.005, 0.05)
+"""Seconds that a commit takes at most: some disks are fast, some are slow."""
+
+
+@final
+class Disk:
+    """See the module. trouble: why commits fail; "": they succeed."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self._world = world
+        self._name = name
+        self._speed = world.rng.choice(SPEEDS)
+        self.rows: dict[bytes, bytes] = {}
+        self.trouble = ""
+        self.identity = world.rng.randrange(1, 1 << 53)
+        self._on_outcome: Callable[[int, str], None] = lambda ticket, why: None
+        self._waiting: deque[Write] = deque()
+        self._committing: list[Write] = []
+        # Counts processes that had this disk: what one of them started is nothing to the next.
+        self._life = 0
+        self._failed = False
+
+    def open(self, on_outcome: Callable[[int, str], None]) -> None:
+        """A process has it from now on; it is told what becomes of its transactions."""
+        self._on_outcome = on_outcome
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows, in order."""
+        return iter(sorted(self.rows.items()))
+
+    def write(self, write: Write) -> None:
+        """See `Store.write`."""
+        if write.resume:
+            self._failed = False
+        if self._failed:
+            return
+        self._waiting.append(write)
+        if not self._committing:
+            self._commit()
+
+    def _commit(self) -> None:
+        self._committing = list(self._waiting)
+        self._waiting.clear()
+        life = self._life
+        delay = self._world.rng.random() * self._speed
+        self._world.at(self._world.now + delay, lambda: self._committed(life))
+
+    def _committed(self, life: int) -> None:
+        if life != self._life:
+            return
+        done, self._committing = self._committing, []
+        if self.trouble:
+            self._failed = True
+            self._waiting.clear()
+            self._on_outcome(done[0].ticket, self.trouble)
+            return
+        self._apply(done)
+        if self._waiting:
+            self._commit()
+        self._on_outcome(done[-1].ticket, "")
+
+    def _apply(self, writes: list[Write]) -> None:
+        for write in writes:
+            for key, value in write.changes.items():
+                if value is None:
+                    self.rows.pop(key, None)
+                else:
+                    self.rows[key] = value
+        self._world.note(f"{self._name} has transactions up to {writes[-1].ticket} on its disk")
+
+    def crash(self) -> None:
+        """The process is killed."""
+        self._life += 1
+        if self._committing and not self.trouble and self._world.rng.random() < 0.5:
+            self._apply(self._committing)
+        self._committing = []
+        self._waiting.clear()
+        self._failed = False
