@@ -11,6 +11,7 @@ from typing import final
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
+    RECORDED,
     RETAIN,
     Again,
     Event,
@@ -35,6 +36,9 @@ Outboxes = tuple[tuple[list[Frame], list[int]], ...]
 
 MATCHES_LIMIT = 100_000
 """Topics whose subscribers are remembered, per realm."""
+
+RELIABLE = ACKNOWLEDGE | RECORDED
+"""Publications whose events are sent again to a gateway whose link was broken."""
 
 UNSTORED = "$"
 """Topics that begin with it are the server's own: it tells them again after a restart."""
@@ -98,7 +102,7 @@ class Broker:
         outboxes = topics.outboxes.entries.get(publish.topic)
         if outboxes is None:
             outboxes = self._match(topics, publish.topic)
-        if not publish.flags & ACKNOWLEDGE:
+        if not publish.flags & RELIABLE:
             for outbox, _ in outboxes:
                 outbox.append(event)
             return
@@ -106,6 +110,8 @@ class Broker:
             # As `Link.send_reliable`.
             reliable.append(len(outbox))
             outbox.append(event)
+        if not publish.flags & ACKNOWLEDGE:
+            return
         last = replies[-1] if replies else None
         if type(last) is Published and last.session == publish.session:
             last.requests.append(publish.request)

@@ -68,6 +68,7 @@ class Shard:
     """See the module."""
 
     __slots__ = (
+        "_asks",
         "_batches",
         "_commits",
         "_due_wills",
@@ -134,6 +135,8 @@ class Shard:
         self._due_wills: list[tuple[Peer, Publish]] = []
         self.notices: list[Notice] = []
         self._overloaded = False
+        # Of the batch that is being handled.
+        self._asks: list[Ask] = []
         # Since the last report.
         self._batches = self._frames = 0
         # A shard connects to the shards of higher numbers, and listens to everybody else.
@@ -212,6 +215,11 @@ class Shard:
         entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
         for group in groups:
             group.entry = entry
+        if self._asks:
+            # Now that all of this batch is known, it may be about it.
+            asks, self._asks = self._asks, []
+            for ask in asks:
+                self._asked(peer, ask)
 
     def _marks(self, origin: Peer) -> list[tuple[Peer, int]]:
         """Where the links to all others are, before something is sent that `origin` caused."""
@@ -253,7 +261,7 @@ class Shard:
             case Unsubscribe():
                 self.broker.unsubscribe(peer, frame)
             case Ask():
-                self._asked(peer, frame)
+                self._asks.append(frame)
             case Forward():
                 self.dealer.forwarded(frame, now)
             case Cancel():

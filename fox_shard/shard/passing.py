@@ -12,6 +12,7 @@ something in it waits, what that will cause when it is durable.
 """
 
 from collections import deque
+from itertools import chain
 from typing import final
 
 from fox_shard.backplane.frames import Ask, Frame, Publish, Published, Reached, Refused
@@ -36,10 +37,14 @@ class Entry:
     unreached: parts that have not had their effects, and forwarded calls that are under way.
     """
 
-    __slots__ = ("before", "durable", "gone", "last", "old", "parts", "unreached")
+    __slots__ = ("before", "durable", "gone", "last", "old", "parts", "serial", "unreached")
 
-    def __init__(self, before: int, last: int, durable: int) -> None:
-        """before: the last number of the batch before it. durable: its last reliable number."""
+    def __init__(self, serial: int, before: int, last: int, durable: int) -> None:
+        """serial: counts its origin's entries, over all pairs.
+
+        before: the last number of the batch before it. durable: its last reliable number.
+        """
+        self.serial = serial
         self.before = before
         self.last = last
         self.durable = durable
@@ -74,6 +79,7 @@ class Passing:
         "_done",
         "_entries",
         "_owed",
+        "_serial",
         "link",
         "through_shards",
     )
@@ -85,10 +91,12 @@ class Passing:
         self._done = 0
         self._entries: deque[Entry] = deque()
         self._awaited: deque[tuple[int, Part]] = deque()
-        # Questions, each with the number of the present pair up to which all must be reached.
+        # Questions, each with the serial number up to which entries must have been reached, where
+        # it is about an earlier pair.
         self._asked: list[tuple[Link, Ask, int]] = []
         # What has not passed yet of earlier pairs.
         self._owed: deque[Entry] = deque()
+        self._serial = 0
 
     @property
     def passed(self) -> bool:
@@ -120,7 +128,8 @@ class Passing:
             self._reply(replies)
             self.answer()
             return None
-        entry = Entry(before, last, durable)
+        self._serial += 1
+        entry = Entry(self._serial, before, last, durable)
         entry.parts = entry.unreached = gated
         self._entries.append(entry)
         self._add(entry, replies, touched)
@@ -184,14 +193,16 @@ class Passing:
         self._awaited = deque((last, part) for _, part in self._awaited)
 
     def abandon(self) -> None:
-        """The peer has gone for good: nobody waits for it any more, and it waits for nobody."""
-        for asker, ask in self.pause():
-            if asker.open:
-                asker.send(Reached(ask.origin, ask.epoch, EVERYTHING))
+        """The peer has gone for good: nobody waits for it any more, and it waits for nobody.
+
+        What it sent may yet have effects, behind which alone the questions are answered.
+        """
+        asked = self.pause()
         for entry in self._owed:
             entry.gone = True
-        self._owed.clear()
         self._confirm_all()
+        for asker, ask in asked:
+            self.ask(asker, ask)
 
     def _confirm_all(self) -> None:
         while self._awaited:
@@ -215,8 +226,10 @@ class Passing:
         """Let pass what waits for nobody, in order."""
         while self._owed and not self._owed[0].parts:
             # Its numbers mean nothing any more, but what was safe still is.
-            self.link.durable = max(self.link.durable, self._owed.popleft().durable)
-            self.link.acknowledge_soon()
+            entry = self._owed.popleft()
+            if not entry.gone:
+                self.link.durable = max(self.link.durable, entry.durable)
+                self.link.acknowledge_soon()
         entries = self._entries
         while entries and not self._owed and not entries[0].parts:
             entry = entries.popleft()
@@ -259,24 +272,29 @@ class Passing:
     def ask(self, asker: Link, ask: Ask) -> None:
         """Tell `asker` once everything up to `ask.seq`, or of an earlier pair, has been reached."""
         # What was sent again of an earlier pair has been handled in this one.
-        needed = ask.seq if ask.epoch == self.link.peer_epoch else self._done
-        self._asked.append((asker, ask, needed))
+        self._asked.append((asker, ask, self._serial))
         self.answer()
 
     def answer(self) -> None:
         """Answer who asked, where that is possible now."""
         if not self._asked:
             return
-        now = self.reached
-        owed = any(entry.unreached for entry in self._owed)
+        epoch, now = self.link.peer_epoch, self.reached
         waiting = []
-        for asker, ask, needed in self._asked:
-            of_this_pair = ask.epoch == self.link.peer_epoch
-            if needed > now or (owed and not of_this_pair):
-                waiting.append((asker, ask, needed))
+        for asker, ask, serial in self._asked:
+            reached = now if ask.epoch == epoch else self._reached_earlier(serial)
+            if ask.seq > reached:
+                waiting.append((asker, ask, serial))
             elif asker.open:
-                asker.send(Reached(ask.origin, ask.epoch, now if of_this_pair else EVERYTHING))
+                asker.send(Reached(ask.origin, ask.epoch, reached))
         self._asked = waiting
+
+    def _reached_earlier(self, serial: int) -> int:
+        """How far all of an earlier pair has had its effects, which is in entries up to that."""
+        for entry in chain(self._owed, self._entries):
+            if entry.unreached:
+                return EVERYTHING if entry.serial > serial else 0
+        return EVERYTHING
 
 
 def _is_safe(reply: Frame) -> bool:

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from fox_shard.backplane.frames import Register, Subscribe
 from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
+from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
 from fox_shard.shard.peer import Kind
 from fox_shard.testing.world import World
+from fox_shard.topics.pattern import Pattern
+
+EVERYTHING = Pattern.mqtt("#")
 
 QUIET = 2.5
 """Seconds after which whatever was on its way has arrived and has been acknowledged."""
@@ -31,6 +35,7 @@ def problems(world: World) -> Iterator[str]:
     gateways = [node for node in world.nodes.values() if isinstance(node, Gateway)]
     for shard in shards:
         yield from _of_shard(shard)
+        yield from _of_store(shard, world.disks[shard.name].rows)
     for gateway in gateways:
         yield from _of_gateway(gateway)
         for shard in shards:
@@ -58,6 +63,24 @@ def _of_shard(shard: Shard) -> Iterator[str]:
     }
     if patterns:
         yield f"{shard.name} kept procedures without callees: {patterns}"
+
+
+def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
+    """What is in memory is on the disk."""
+    if not shard.journal.idle or shard.journal.waiting:
+        yield f"{shard.name} has changes that are not on its disk"
+    held = {
+        rows.key(realm, event.publish.topic): rows.encode(event)
+        for realm, topics in shard.broker.realms.items()
+        for event in topics.keys.durable(EVERYTHING)
+        if topics.stored
+    }
+    on_disk = {key: value for key, value in stored.items() if key.startswith(rows.KEY)}
+    if held != on_disk:
+        yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
+    for realm, topics in shard.broker.realms.items():
+        if not topics.keys.settled:
+            yield f"{shard.name} has keys of {realm} that have not been settled"
 
 
 def _of_gateway(gateway: Gateway) -> Iterator[str]:

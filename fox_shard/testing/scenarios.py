@@ -11,6 +11,7 @@ from fox_shard.testing import (
     pubsub_scenarios,
     rpc_scenarios,
     session_scenarios,
+    store_scenarios,
     walk,
 )
 
@@ -39,6 +40,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         fault_scenarios.links_break,
         fault_scenarios.wills_of_a_gateway,
         fault_scenarios.shard_returns_without_a_gateway,
+        store_scenarios.keys_survive,
+        store_scenarios.everything_dies,
+        store_scenarios.a_disk_fails,
+        store_scenarios.a_disk_fails_and_its_shard_dies,
+        store_scenarios.a_machine_without_power,
         walk.walk,
         walk.walk_and_stumble,
     )
