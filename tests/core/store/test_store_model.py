@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from outcomes import Outcomes
@@ -78,3 +79,4 @@ class SqliteModel(Model):
 
 TestMemoryStore = Model.TestCase
 TestSqliteStore = SqliteModel.TestCase
+TestSqliteStore.settings = settings(max_examples=50, stateful_step_count=20)
