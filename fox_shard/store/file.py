@@ -7,7 +7,7 @@ A file is opened to read first and looked at, so that one that is refused stays 
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -25,9 +25,6 @@ SCHEMA: Final = (
 
 OLDEST_SQLITE: Final = (3, 32, 0)
 """Before, a statement could not have as many parameters as ours have."""
-
-ROWS_AT_ONCE: Final = 1000
-"""Rows fetched from a cursor in one go."""
 
 
 class Label(NamedTuple):
@@ -94,15 +91,15 @@ def count(path: Path, label: Label) -> int:
         return number
 
 
-def read(path: Path, label: Label, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+def read(
+    path: Path, label: Label, prefix: bytes = b""
+) -> Generator[tuple[bytes, bytes], None, None]:
     """The rows whose keys begin so, in the order of the keys, all as of one moment.
 
     Raises StoreError, at any row.
     """
     with closing(open_to_read(path, label)) as connection, refusing(path):
-        cursor = scan(connection, prefix)
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            yield from rows
+        yield from scan(connection, prefix)
 
 
 def _check(connection: sqlite3.Connection, path: Path, label: Label) -> None:
