@@ -18,6 +18,7 @@ from typing import Final, Self, final
 
 import msgspec
 
+from fox_shard.backplane.frames import Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.shard import rows
 from fox_shard.store.bulk import Bulk
@@ -63,14 +64,34 @@ def require(folder: Path) -> None:
         raise StoreError(f"Nothing is stored in {folder} yet.")
 
 
-def _files(layout: Layout) -> list[int]:
+def shards_with_files(layout: Layout) -> list[int]:
     """Numbers of the shards that have files: all, or none if none has stored anything yet."""
     return [number for number in range(layout.shards) if layout.shard(number)[0].exists()]
 
 
 def count_rows(layout: Layout) -> int:
     """Of all kinds, in all shards. Raises StoreError."""
-    return sum(count(*layout.shard(number)) for number in _files(layout))
+    return sum(count(*layout.shard(number)) for number in shards_with_files(layout))
+
+
+def read_keys(layout: Layout) -> Iterator[Event]:
+    """The retained keys, one shard after the other, each as of one moment.
+
+    Raises StoreError, at any key.
+    """
+    for number in shards_with_files(layout):
+        path, label = layout.shard(number)
+        with closing(read(path, label, rows.KEY)) as found:
+            for key, value in found:
+                yield decode_event(key, value)
+
+
+def decode_event(key: bytes, value: bytes) -> Event:
+    """The event that a row holds. Raises StoreError."""
+    try:
+        return rows.decode_event(value)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error
 
 
 def read_rows(layout: Layout) -> Iterator[Row]:
@@ -78,7 +99,7 @@ def read_rows(layout: Layout) -> Iterator[Row]:
 
     Raises StoreError, at any row.
     """
-    return merge(*(_rows_of(layout, number) for number in _files(layout)))
+    return merge(*(_rows_of(layout, number) for number in shards_with_files(layout)))
 
 
 def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
@@ -161,12 +182,6 @@ class NextGeneration:
         self._sizes[shard] += len(value)
         if len(waiting) == 2 * LARGEST or self._sizes[shard] > BUFFER:
             self._flush(shard)
-
-    def get(self, shard: int, key: bytes) -> bytes | None:
-        """The value that has been put there."""
-        if self._waiting[shard]:
-            self._flush(shard)
-        return self._files[shard].get(key)
 
     def _flush(self, shard: int) -> None:
         self._files[shard].put(self._waiting[shard])

@@ -53,12 +53,6 @@ class Bulk:
             for sql, values in statements.puts(rows):
                 self._connection.execute(sql, values)
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value that has been put there."""
-        with refusing(self._path):
-            row = self._connection.execute("SELECT v FROM kv WHERE k = ?", (key,)).fetchone()
-            return row and bytes(row[0])
-
     def finish(self) -> None:
         """Make the file durable and give it its name, which nothing has."""
         with refusing(self._path):

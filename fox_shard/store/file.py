@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, final
 
 from fox_shard.store.statements import PREPARED, scan
 from fox_shard.store.store import StoreError
@@ -100,6 +100,24 @@ def read(
     """
     with closing(open_to_read(path, label)) as connection, refusing(path):
         yield from scan(connection, prefix)
+
+
+@final
+class Lookup:
+    """Single rows of a file. All methods raise StoreError."""
+
+    def __init__(self, path: Path, label: Label) -> None:
+        self._path = path
+        self._connection = open_to_read(path, label)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of the key, if it has one."""
+        with refusing(self._path):
+            found = self._connection.execute("SELECT v FROM kv WHERE k = ?", (key,)).fetchone()
+            return None if found is None else bytes(found[0])
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _check(connection: sqlite3.Connection, path: Path, label: Label) -> None:
