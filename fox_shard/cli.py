@@ -127,7 +127,8 @@ def render(config: Config, origins: Origins) -> str:
         lines = [f"[{section}]"] if section else []
         blocks.append([*lines, *(_line(setting, config, origins) for setting in settings)])
     for realm in config.realms:
-        blocks.append(["[[realm]]", f"name = {json.dumps(realm.name, ensure_ascii=False)}"])
+        name = json.dumps(realm.name, ensure_ascii=False)
+        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"'])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

@@ -212,14 +212,19 @@ def _realms(raw: object, name: str) -> tuple[Realm, ...]:
 def _realm(entry: object, where: str) -> Realm:
     if not isinstance(entry, dict):
         _refuse(where, "a section [[realm]]", entry, TypeError())
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Realm)}
     for key in entry:
-        if key != "name":
-            raise ConfigError(f"{where}: there is no setting {key}; there is name.")
+        if key not in kinds:
+            there_are = ", ".join(kinds)
+            raise ConfigError(f"{where}: there is no setting {key}; there are {there_are}.")
     value = entry.get("name")
     if not isinstance(value, str) or not _REALM_NAME.fullmatch(value):
         expected = 'a URI such as "com.example.realm", without spaces, "#" and "@"'
         _refuse(f"{where}.name", expected, value, TypeError())
-    return Realm(name=value)
+    try:
+        return msgspec.convert(entry, Realm)
+    except msgspec.ValidationError as error:
+        _refuse(f"{where}.store", _expected(kinds["store"]), entry["store"], error)
 
 
 def _check_combinations(config: Config) -> None:

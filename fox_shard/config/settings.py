@@ -109,9 +109,13 @@ class Log(Struct, frozen=True, kw_only=True):
 
 
 class Realm(Struct, frozen=True, kw_only=True):
-    """One [[realm]]: a topic space of its own. Everybody may join it and do everything there."""
+    """One [[realm]]: a topic space of its own. Everybody may join it and do everything there.
+
+    store: where its keys are kept; in memory they are gone when their shard ends.
+    """
 
     name: str
+    store: Literal["sqlite", "memory"] = "sqlite"
 
 
 class Config(Struct, frozen=True, kw_only=True):

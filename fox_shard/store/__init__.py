@@ -1,1 +1,5 @@
-"""Stores: what a process must find again when it restarts."""
+"""Stores: what a process keeps over its own end.
+
+Owns: ordered maps of bytes in memory and in SQLite files, and where the files lie.
+Never: what the rows mean.
+"""

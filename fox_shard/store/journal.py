@@ -14,12 +14,10 @@ from typing import final
 from msgspec import Struct
 
 from fox_shard.deadline import NEVER, Deadline
+from fox_shard.store.store import Changes
 
 RETRY = 1.0
 """Seconds until it is tried again whether a store that failed works."""
-
-Changes = dict[bytes, bytes | None]
-"""Rows by their keys; None: the row is deleted."""
 
 
 class Write(Struct, frozen=True):

@@ -105,6 +105,12 @@ def test_realms_replace_the_default_one():
     assert config.realms == (Realm(name="a.b"), Realm(name="c"))
 
 
+def test_a_realm_says_where_it_is_stored():
+    config = read(REALM + 'store = "memory"\n[[realm]]\nname = "r2"\nstore = "sqlite"')
+    assert [realm.store for realm in config.realms] == ["memory", "sqlite"]
+    assert [realm.store for realm in read().realms] == ["sqlite"]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -164,7 +170,15 @@ def test_realms_replace_the_default_one():
         (REALM + REALM, 'fox.toml: realm[1].name: there are two realms "realm1".'),
         (
             REALM + "users = 1",
-            "fox.toml: realm[0]: there is no setting users; there is name.",
+            "fox.toml: realm[0]: there is no setting users; there are name, store.",
+        ),
+        (
+            REALM + "store = 'disk'",
+            'fox.toml: realm[0].store must be one of "memory", "sqlite", not "disk".',
+        ),
+        (
+            REALM + "store = 1",
+            'fox.toml: realm[0].store must be one of "memory", "sqlite", not 1.',
         ),
         ("realm = [1]", "fox.toml: realm[0] must be a section [[realm]], not 1."),
         (
@@ -268,7 +282,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, reason):
 
 
 def test_what_render_prints_is_the_same_configuration():
-    text = '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\n[[realm]]\nname = "r2"\n'
+    text = (
+        '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n[[realm]]\nname = "r2"\n'
+    )
     config, origins = parse(text, {"FOX_GATEWAY_MQTT": "[::1]:1"}, folder=FOLDER, name="fox.toml")
     printed = render(config, origins)
     assert read(printed) == config

@@ -1,0 +1,70 @@
+"""A store's file in the making.
+
+Owns: that a file is there whole and safe on disk, or not at all. Never: files that are in use.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, final
+
+from fox_shard.store import statements
+from fox_shard.store.disk import sync
+from fox_shard.store.file import FORMAT, SCHEMA, Label, connect, refusing
+from fox_shard.store.store import new_identity
+
+CACHE: Final = 32 << 10
+"""KiB of pages that are kept in memory."""
+
+
+@final
+class Bulk:
+    """Rows go into `<path>.new`, at best in the order of their keys; `finish` gives it its name.
+
+    All methods raise StoreError.
+    """
+
+    def __init__(self, path: Path, label: Label) -> None:
+        self._path = path
+        self._making = path.with_name(f"{path.name}.new")
+        with refusing(path):
+            self._making.unlink(missing_ok=True)
+            self._connection = connect(self._making, "rwc")
+            try:
+                self._begin(label)
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _begin(self, label: Label) -> None:
+        execute = self._connection.execute
+        # Until `finish` nobody needs what is in the file: no journal, no waiting for the disk.
+        execute("PRAGMA journal_mode = OFF")
+        execute("PRAGMA synchronous = OFF")
+        execute(f"PRAGMA cache_size = -{CACHE}")
+        execute("BEGIN")
+        for statement in SCHEMA:
+            execute(statement)
+        meta = {"format": FORMAT, "identity": new_identity(), **label._asdict()}
+        self._connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+    def put(self, rows: Sequence[bytes]) -> None:
+        """Write these rows: key, value, key, value …; a key's last value counts."""
+        with refusing(self._path):
+            for sql, values in statements.puts(rows):
+                self._connection.execute(sql, values)
+
+    def finish(self) -> None:
+        """Make the file durable and give it its name, which nothing has."""
+        with refusing(self._path):
+            self._connection.execute("COMMIT")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.close()
+            sync(self._making)
+            self._making.rename(self._path)
+            sync(self._path.parent)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        with refusing(self._path):
+            self._connection.close()
+            self._making.unlink(missing_ok=True)

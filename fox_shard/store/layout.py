@@ -1,0 +1,207 @@
+"""The layout of a data folder: which files there are, and for how many shards.
+
+Owns: the manifest, the files' places, and the lock that says whether the layout may change.
+Never: what is in the stores.
+
+    manifest.json                   {"format": 1, "generation": 2, "shards": 3}
+    lock                            shared by all that use the files, alone whoever moves them
+    generation-2/shard-0.sqlite     … shard-2.sqlite
+    coordinator.sqlite
+
+Another number of shards is another generation: its files are written beside the old ones, and the
+manifest, which is replaced in one step, says which of them count.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Final, Literal, NamedTuple, Self, final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from fox_shard.store.disk import sync
+from fox_shard.store.file import Label, refusing
+from fox_shard.store.store import StoreError
+
+FORMAT: Final = 1
+"""Of the folder; the files in it have their own."""
+
+
+class _Manifest(Struct):
+    format: Literal[1]
+    generation: Annotated[int, Meta(ge=1, lt=1 << 53)]
+    shards: Annotated[int, Meta(ge=1, le=64)]
+
+
+class _Format(Struct):
+    format: int
+
+
+class Layout(NamedTuple):
+    """What the manifest of `folder` says."""
+
+    folder: Path
+    generation: int
+    shards: int
+
+    @property
+    def directory(self) -> Path:
+        """Where the shards' files are."""
+        return self.folder / f"generation-{self.generation}"
+
+    @property
+    def coordinator(self) -> tuple[Path, Label]:
+        """The coordinator's file and its label; it belongs to no generation."""
+        return self.folder / "coordinator.sqlite", Label("coordinator", 0)
+
+    def shard(self, number: int) -> tuple[Path, Label]:
+        """A shard's file and its label."""
+        label = Label(f"shard {number} of {self.shards}", self.generation)
+        return self.directory / f"shard-{number}.sqlite", label
+
+    def next(self, shards: int) -> "Layout":
+        """The generation that follows."""
+        return Layout(self.folder, self.generation + 1, shards)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Layout | None":
+        """What there is; None: no manifest. Raises StoreError.
+
+        Hold the lock before: without it another generation may begin at once.
+        """
+        path = _manifest(folder)
+        try:
+            with refusing(path):
+                text = path.read_bytes()
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        try:
+            number = msgspec.json.decode(text, type=_Format).format
+            if number > FORMAT:
+                raise StoreError(
+                    f"{path} has format {number}, and this version of fox-shard knows {FORMAT}: "
+                    "start the version of fox-shard that wrote it."
+                )
+            manifest = msgspec.json.decode(text, type=_Manifest)
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"{path} is damaged ({error}): write it anew as "
+                '{"format": 1, "generation": …, "shards": …}, with the number of the generation-… '
+                "folder beside it and the number of shard files therein."
+            ) from error
+        return cls(folder, manifest.generation, manifest.shards)
+
+    @classmethod
+    def open(cls, folder: Path, shards: int) -> "Layout":
+        """What there is; in a new folder, begin generation 1 of so many shards.
+
+        The number of shards found may be another one. Several processes may do this at a time.
+        Raises StoreError.
+        """
+        found = cls.read(folder)
+        if found is not None:
+            return found
+        lost = next(folder.glob("generation-*"), None)
+        if lost is not None:
+            raise StoreError(
+                f"{_manifest(folder)} is missing, but {lost.name} is there: bring it back, or move "
+                f"{lost.name} away to begin with nothing."
+            )
+        return _begin(cls(folder, 1, shards))
+
+    def replace(self) -> None:
+        """From now on this is what counts. Hold the lock alone. Raises StoreError."""
+        path = _manifest(self.folder)
+        with refusing(path):
+            _write(self, path.with_suffix(".new")).rename(path)
+            sync(self.folder)
+
+
+def _begin(layout: Layout) -> Layout:
+    path = _manifest(layout.folder)
+    with refusing(path):
+        layout.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written = _write(layout, path.with_suffix(f".{os.getpid()}"))
+        try:
+            os.link(written, path)  # unlike a renaming, it leaves the manifest of a faster one
+        except FileExistsError:
+            return Layout.open(layout.folder, layout.shards)
+        finally:
+            written.unlink()
+        sync(layout.folder)
+    return layout
+
+
+def _write(layout: Layout, path: Path) -> Path:
+    manifest = _Manifest(FORMAT, layout.generation, layout.shards)
+    path.write_bytes(msgspec.json.encode(manifest))
+    sync(path)
+    return path
+
+
+def _manifest(folder: Path) -> Path:
+    return folder / "manifest.json"
+
+
+@final
+class Hold:
+    """The lock of a data folder, until `release` or the end of the process.
+
+    It belongs to this object: one that is held shared keeps the same process, too, from having it
+    alone.
+    """
+
+    def __init__(self, folder: Path, operation: int) -> None:
+        """operation: see flock(2). Raises BlockingIOError, StoreError."""
+        path = folder / "lock"
+        with refusing(path):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("a")
+        try:
+            fcntl.flock(self._file, operation)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def release(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def hold_shared(folder: Path, *, wait: bool) -> Hold:
+    """Keep the layout as it is, for as long as its files are in use.
+
+    wait: for whoever moves the files just now; else that is refused. Raises StoreError.
+    """
+    try:
+        return Hold(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise StoreError(
+            f"The files in {folder} are being moved by `fox reshard` or `fox load`: try again when "
+            "that has ended."
+        ) from None
+
+
+def hold_alone(folder: Path) -> Hold:
+    """Be the only one who uses the files. Raises StoreError if somebody does."""
+    try:
+        return Hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StoreError(
+            f"The files in {folder} are in use, by a shard that runs or by another `fox` command: "
+            "stop the broker, then try again."
+        ) from None

@@ -1,0 +1,183 @@
+"""The layout of a data folder: the manifest, where files lie, who holds the lock."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fox_shard.store.layout import Layout, hold_alone, hold_shared
+from fox_shard.store.store import StoreError
+
+LOCKER = """
+import sys
+from pathlib import Path
+from fox_shard.store.layout import hold_alone, hold_shared
+folder = Path(sys.argv[1])
+hold = hold_alone(folder) if sys.argv[2] == "alone" else hold_shared(folder, wait=True)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+CREATOR = """
+import sys
+from pathlib import Path
+from fox_shard.store.layout import Layout
+print("ready", flush=True)
+sys.stdin.readline()
+print(Layout.open(Path(sys.argv[1]), int(sys.argv[2])).shards)
+"""
+
+
+def manifest(folder):
+    return folder / "manifest.json"
+
+
+def test_a_new_folder_has_no_layout(tmp_path):
+    assert Layout.read(tmp_path) is None
+    assert Layout.read(tmp_path / "none") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_layout_is_generation_1(tmp_path):
+    folder = tmp_path / "var" / "data"
+    layout = Layout.open(folder, 3)
+    assert layout == Layout(folder, 1, 3)
+    assert Layout.read(folder) == layout
+    assert manifest(folder).read_text() == '{"format":1,"generation":1,"shards":3}'
+    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_layout_that_is_there_stays(tmp_path):
+    Layout.open(tmp_path, 3)
+    assert Layout.open(tmp_path, 5) == Layout(tmp_path, 1, 3)
+
+
+def test_a_layout_is_replaced_by_the_next_generation(tmp_path):
+    layout = Layout.open(tmp_path, 3).next(5)
+    assert Layout.read(tmp_path).generation == 1
+    layout.replace()
+    assert Layout.read(tmp_path) == Layout(tmp_path, 2, 5)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_files_and_labels(tmp_path):
+    layout = Layout(tmp_path, 4, 3)
+    path, label = layout.shard(2)
+    assert path == tmp_path / "generation-4" / "shard-2.sqlite"
+    assert label == ("shard 2 of 3", 4)
+    assert str(label) == "shard 2 of 3, generation 4"
+    path, label = layout.coordinator
+    assert path == tmp_path / "coordinator.sqlite"
+    assert str(label) == "coordinator"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is damaged"),
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"format": 1}', "is damaged"),
+        ('{"format": 0, "generation": 1, "shards": 2}', "is damaged"),
+        ('{"format": 1, "generation": 0, "shards": 2}', "is damaged"),
+        ('{"format": 1, "generation": 1, "shards": 65}', "is damaged"),
+        ('{"format": 1, "generation": 1, "shards": "2"}', "is damaged"),
+        ('{"format": 2, "other": true}', "start the version of fox-shard that wrote it."),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, text, sentence):
+    manifest(tmp_path).write_text(text)
+    for read in (Layout.read, lambda folder: Layout.open(folder, 2)):
+        with pytest.raises(StoreError) as error:
+            read(tmp_path)
+        assert str(error.value).startswith(str(manifest(tmp_path)))
+        assert sentence in str(error.value)
+    assert manifest(tmp_path).read_text() == text
+
+
+def test_a_manifest_that_was_lost_is_missed(tmp_path):
+    (tmp_path / "generation-3").mkdir()
+    with pytest.raises(StoreError, match=r"manifest.json is missing, but generation-3 is there"):
+        Layout.open(tmp_path, 2)
+    assert not manifest(tmp_path).exists()
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path):
+    manifest(tmp_path).mkdir()
+    with pytest.raises(StoreError, match="cannot be used"):
+        Layout.read(tmp_path)
+
+
+def test_processes_that_begin_together_agree(tmp_path):
+    counts = [2, 3, 4, 5, 6]
+    creators = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATOR, str(tmp_path), str(shards)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for shards in counts
+    ]
+    assert {creator.stdout.readline() for creator in creators} == {"ready\n"}
+    for creator in creators:
+        creator.stdin.write("\n")
+        creator.stdin.flush()
+    seen = {int(creator.communicate()[0]) for creator in creators}
+    assert seen == {Layout.read(tmp_path).shards}
+    assert seen <= set(counts)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+# The lock
+
+
+def test_a_lock_may_be_shared(tmp_path):
+    first, second = hold_shared(tmp_path, wait=False), hold_shared(tmp_path, wait=True)
+    for hold in (first, second):
+        with pytest.raises(StoreError, match=r"are in use, .*: stop the broker, then try again."):
+            hold_alone(tmp_path)
+        hold.release()
+    hold_alone(tmp_path).release()
+
+
+def test_who_is_alone_is_alone(tmp_path):
+    alone = hold_alone(tmp_path)
+    with pytest.raises(StoreError, match="are being moved by"):
+        hold_shared(tmp_path, wait=False)
+    with pytest.raises(StoreError, match="are in use"):
+        hold_alone(tmp_path)
+    alone.release()
+    hold_shared(tmp_path, wait=False).release()
+
+
+@pytest.mark.parametrize("kind", ["alone", "shared"])
+def test_a_lock_goes_with_its_process(tmp_path, kind):
+    command = [sys.executable, "-c", LOCKER, str(tmp_path), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+        assert locker.stdout.readline() == b"held\n"
+        with pytest.raises(StoreError):
+            hold_alone(tmp_path)
+        locker.kill()
+        locker.wait()
+    hold_alone(tmp_path).release()
+
+
+def test_who_waits_comes_when_the_other_has_gone(tmp_path):
+    alone = hold_alone(tmp_path)
+    command = [sys.executable, "-c", LOCKER, str(tmp_path), "shared"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
+        alone.release()
+        assert locker.stdout.readline() == b"held\n"
+        locker.stdin.close()
+
+
+def test_the_lock_is_let_go_in_whatever_way_a_block_is_left(tmp_path):
+    def fail():
+        with hold_alone(tmp_path):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    hold_alone(tmp_path).release()
