@@ -41,6 +41,8 @@ LAZY_ACK = 0.02
 HELLO_INTERVAL = 0.1
 """Seconds between two attempts to open a link."""
 
+NO_MARKS: list[int] = []
+
 KEPT = (Publish, Will, Join, Leave)
 """What waits for a peer that is down. All else is state, which is replayed, or is answered."""
 
@@ -165,7 +167,7 @@ class Link:
         self.peer_passed = 0
         self.hold_credit = False
         # Of what `receive` returned last: where the reliable frames are, numbered from `rfirst`.
-        self.marks: list[int] = []
+        self.marks = NO_MARKS
         self.rfirst = 1
         # The reliable number up to which the peer will send nothing again.
         self.peer_forgot = 0
@@ -271,6 +273,19 @@ class Link:
         self.reliable.clear()
         self._unacked.clear()
 
+    def restore(self, last: int, frames: Sequence[Frame]) -> None:
+        """Before the first pair: reliable frames that were kept through a restart of this process.
+
+        last: the number of the last one there ever was; the others' are those before it.
+        """
+        self._rseq = last
+        self._unacked.extend(frames)
+
+    @property
+    def forgotten(self) -> int:
+        """The reliable number up to which the peer has what it was sent, durably."""
+        return self._acked
+
     def acknowledge_soon(self) -> None:
         """`passed` or `durable` moved and somebody at the peer waits for it."""
         self.urgent = True
@@ -285,6 +300,7 @@ class Link:
         size: bytes on the wire. Frames that were applied before are left out (see `watermark`).
         """
         self._heard = now
+        self.marks = NO_MARKS
         frames = batch.frames
         if frames and type(frames[0]) is Hello:
             return self._hello(batch, frames[0], now), []
@@ -307,8 +323,8 @@ class Link:
         elif self._ack_due is NEVER:
             self._ack_due = now + LAZY_ACK
             self.deadline.by(self._ack_due)
-        self.marks = batch.reliable
         if batch.reliable:
+            self.marks = batch.reliable
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
         return Change.NONE, frames

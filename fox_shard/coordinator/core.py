@@ -22,10 +22,12 @@ from fox_shard.backplane.frames import (
     SyncEnd,
 )
 from fox_shard.backplane.placement import Placement
+from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
 from fox_shard.coordinator.sessions import Entry, Sessions
 from fox_shard.coordinator.sys import Sys
+from fox_shard.store.journal import Journal
 
 Effects = list[tuple[str, Frame]]
 """Frames to send, each with the name of the process that is to receive it, in this order."""
@@ -44,17 +46,26 @@ class Coordinator:
     def __init__(
         self,
         placement: Placement,
+        journal: Journal,
         *,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
         now: float = 0.0,
     ) -> None:
-        """sys_interval: seconds between updates of `$SYS` in each of the realms; 0: none."""
+        """journal: gets the sessions' rows.
+
+        sys_interval: seconds between updates of `$SYS` in each of the realms; 0: none.
+        """
         self._placement = placement
+        self._journal = journal
         self._sessions = Sessions()
         self._meta = Meta(self._sessions)
         self._metrics = Metrics()
         self._sys = Sys(realms, sys_interval, now)
+
+    def load(self, entry: Entry) -> None:
+        """A session that was there before the restart."""
+        self._sessions.load(entry)
 
     def session_count(self) -> int:
         """How many sessions there are, over all realms and gateways."""
@@ -137,9 +148,11 @@ class Coordinator:
         if not join.replay and not entry.announced:
             entry.announced = True
             effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
+        self._journal.keep(rows.session(gateway, entry.session), rows.encode(entry))
         return effects
 
     def _on_leave(self, entry: Entry) -> tuple[str, Frame]:
+        self._journal.keep(rows.session(entry.gateway, entry.session), None)
         args = [entry.session, entry.authid, entry.authrole]
         return self._meta_event(entry.realm, ON_LEAVE, args)
 

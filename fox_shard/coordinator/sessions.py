@@ -12,8 +12,8 @@ from msgspec import Struct
 from fox_shard.backplane.frames import Join
 
 
-class Entry(Struct, gc=False):
-    """One session. announced: its `wamp.session.on_join` has gone out (in this incarnation)."""
+class Entry(Struct, array_like=True, gc=False):
+    """One session. announced: its `wamp.session.on_join` has gone out."""
 
     session: int
     gateway: str
@@ -88,6 +88,15 @@ class Sessions:
             self._of_realm.setdefault(entry.realm, {})[entry.session] = entry
             self._count(entry, 1)
         return entry
+
+    def load(self, entry: Entry) -> None:
+        """A session from the store; interned as one that joins."""
+        entry.gateway, entry.realm = intern(entry.gateway), intern(entry.realm)
+        entry.protocol, entry.transport = intern(entry.protocol), intern(entry.transport)
+        self._of_gateway.setdefault(entry.gateway, {})[entry.session] = entry
+        self._of_realm.setdefault(entry.realm, {})[entry.session] = entry
+        self._count(entry, 1)
+        self.take_over(entry)
 
     def take_over(self, entry: Entry) -> Entry | None:
         """The session that must end because of `entry`: the older one of two with one client id.

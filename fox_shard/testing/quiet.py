@@ -42,9 +42,14 @@ def problems(world: World) -> Iterator[str]:
             yield from _of_both(gateway, shard)
     for node in world.nodes.values():
         if isinstance(node, Hub):
-            sessions = sum(len(gateway.sessions) for gateway in gateways)
-            if node.core.session_count() != sessions:
-                yield f"the coordinator knew {node.core.session_count()} of {sessions} sessions"
+            yield from _of_coordinator(node, sum(len(gateway.sessions) for gateway in gateways))
+
+
+def _of_coordinator(hub: Hub, sessions: int) -> Iterator[str]:
+    if hub.core.session_count() != sessions:
+        yield f"the coordinator knew {hub.core.session_count()} of {sessions} sessions"
+    if not hub.journal.idle:
+        yield f"{hub.name} has changes that are not on its disk"
 
 
 def _of_shard(shard: Shard) -> Iterator[str]:

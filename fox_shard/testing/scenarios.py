@@ -33,7 +33,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         rpc_scenarios.departures,
         session_scenarios.registry,
         session_scenarios.takeovers,
-        session_scenarios.joins_without_coordinator,
+        session_scenarios.coordinator_remembers,
         fault_scenarios.shard_dies,
         fault_scenarios.gateway_dies,
         fault_scenarios.coordinator_dies,

@@ -12,6 +12,7 @@ from typing import Any
 from fox_shard.coordinator.hub import Hub
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
+from fox_shard.testing.faults import kill
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.wamp_participant import Wamp
@@ -178,22 +179,35 @@ def takeovers(seed: int) -> None:
     world.check(hub.core.session_count() == len(names) + 1, "the count is wrong")
 
 
-def joins_without_coordinator(seed: int) -> None:
-    """Who comes while the coordinator is down is told of once, when it is back."""
+def coordinator_remembers(seed: int) -> None:
+    """Who comes and goes while the coordinator dies again and again is told of just once."""
     world = _world(seed)
     cast = Cast(world)
+    rng = cast.rng
     watcher = Watcher(world, 0)
     world.run(1)
     before = watcher.told(ON_JOIN)
-    world.kill("coordinator")
-    cast.play([cast.wamp, cast.mqtt, cast.wamp, cast.mqtt], 0.1)
-    world.run(cast.rng.choice((0.01, 1.0, 7.0)))
-    world.start("coordinator")
+    parts: list[list[Deed]] = [[partial(_visit, cast)] for _ in range(20)]
+    parts.append([partial(_restart_coordinator, world, rng) for _ in range(rng.choice((1, 3)))])
+    if rng.random() < 0.5:
+        parts.append([partial(_kill_a_shard, world, rng)])
+    cast.interleave(parts, rng.choice((0.01, 0.1)))
+    world.run(10)
     world.run_until(lambda: world.linked)
     become_quiet(world)
-    told = watcher.told(ON_JOIN) - before
-    here = Counter(_session(cast, one) for one in cast.people)
-    world.check(told == here, f"told of {told}, not of {here}")
+    joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
+    here = Counter(_session(cast, one) for one in cast.people if one.here)
+    gone = Counter(_session(cast, one) for one in cast.people if not one.here)
+    world.check(joined == here + gone, f"told that {joined} came, not {here + gone}")
+    world.check(left == gone, f"told that {left} went, not {gone}")
     listed = watcher.call(world, "wamp.session.list")[0]
     world.check(sorted(listed) == sorted([*here, watcher.client.session]), f"listed {listed}")
     cast.leave([watcher.client])
+
+
+def _restart_coordinator(world: World, rng: Random) -> None:
+    kill(world, "coordinator", rng)
+
+
+def _kill_a_shard(world: World, rng: Random) -> None:
+    kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)

@@ -178,7 +178,15 @@ class World:
                 unstored=self._unstored,
             )
         else:
-            self.nodes[name] = Hub(terms=self.terms, incarnation=incarnation, rng=rng, now=self.now)
+            disk = self._disk(name)
+            self.nodes[name] = Hub(
+                terms=self.terms,
+                incarnation=incarnation,
+                rng=rng,
+                now=self.now,
+                identity=disk.identity,
+                stored=disk.scan(),
+            )
         self.note(f"{name} starts")
         node = self.nodes[name]
         if node.journal is not None:

@@ -3,7 +3,6 @@
 import pytest
 from link_ends import TERMS, Ends, publish, state
 
-from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import (
     Batch,
     Call,
@@ -15,6 +14,7 @@ from fox_shard.backplane.frames import (
     decode,
 )
 from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Change, Terms
+from fox_shard.deadline import NEVER
 
 JOIN = Join(1, "realm1", "", "", "", "", "", "", "", "", 0.0, False)
 CALL = Call("realm1", "p", 1, 1, 1, 0, 0, 0, b"")

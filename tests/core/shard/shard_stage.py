@@ -3,7 +3,6 @@
 from random import Random
 
 from fox_shard import payloads
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     Call,
@@ -18,6 +17,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.placement import Placement
+from fox_shard.deadline import Deadline
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import Ask, Published, Reached, Registered
 from fox_shard.backplane.link import Link, Terms
+from fox_shard.deadline import Deadline
 from fox_shard.shard.passing import EVERYTHING, Passing
 
 

@@ -15,7 +15,6 @@ from shard_stage import (
     yield_,
 )
 
-from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     RETAIN,
@@ -43,6 +42,7 @@ from fox_shard.backplane.frames import (
     decode,
     encode,
 )
+from fox_shard.deadline import NEVER
 from fox_shard.shard.passing import EVERYTHING
 
 
