@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from fox_shard import storage
 from fox_shard.backplane.link import Terms
 from fox_shard.config import Config
 from fox_shard.coordinator.hub import Hub
@@ -27,7 +28,8 @@ from fox_shard.gateway.listeners import ListenError, Listeners
 from fox_shard.gateway.ports import Claims
 from fox_shard.gateway.transports import makers
 from fox_shard.shard.core import Shard
-from fox_shard.shell import AlreadyRunning, Shell, new_incarnation, set_up_logging
+from fox_shard.shell import AlreadyRunning, Shell, hold_name, new_incarnation, set_up_logging
+from fox_shard.store.store import StoreError
 
 _log = logging.getLogger("fox")
 
@@ -55,15 +57,16 @@ def _run(config: Config, main: Coroutine[Any, Any, None]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (AlreadyRunning, ListenError) as error:
+    except (AlreadyRunning, ListenError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _terms(config: Config) -> Terms:
+def _terms(config: Config, generation: int) -> Terms:
     return Terms(
         shards=config.shards,
+        generation=generation,
         credit=config.backplane.credit,
         heartbeat=config.backplane.heartbeat,
         peer_timeout=config.backplane.peer_timeout,
@@ -74,19 +77,21 @@ async def _gateway(number: int, config: Config) -> None:
     _raise_file_limit()
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
+    lock = hold_name(config, f"gateway-{number}")
+    terms = _terms(config, await storage.generation(config))
     gateway = Gateway(
         number,
         realms=[realm.name for realm in config.realms],
         settings=config.gateway,
         mqtt=config.mqtt,
-        terms=_terms(config),
+        terms=terms,
         incarnation=incarnation,
         rng=SystemRandom(),
         now=loop.time(),
         wall=time.time(),
     )
     peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
-    shell = Shell(gateway, config, incarnation, listens=False, connects=peers)
+    shell = Shell(gateway, config, incarnation, lock, listens=False, connects=peers)
     listeners = Listeners(gateway, makers(gateway), shell.schedule_flush)
     gateway.client_buffers = listeners.buffered
     linked = asyncio.Event()
@@ -116,17 +121,27 @@ async def _gateway(number: int, config: Config) -> None:
 async def _shard(number: int, config: Config) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
-    shard = Shard(
-        number,
-        gateways=config.gateways,
-        terms=_terms(config),
-        queue_limit=config.rpc.queue_limit,
-        incarnation=incarnation,
-        rng=SystemRandom(),
-        now=loop.time(),
+    name = f"shard-{number}"
+    lock = hold_name(config, name)
+    opened, generation = await storage.open_shard(
+        number, config, lambda ticket, why: shell.committed(ticket, why)
     )
+    with storage.loading(name):
+        shard = Shard(
+            number,
+            gateways=config.gateways,
+            terms=_terms(config, generation),
+            queue_limit=config.rpc.queue_limit,
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=loop.time(),
+            rows=opened.store.scan(),
+            unstored=storage.unstored(config),
+        )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
-    shell = Shell(shard, config, incarnation, listens=True, connects=higher)
+    shell = Shell(
+        shard, config, incarnation, lock, listens=True, connects=higher, store=opened.store
+    )
     await shell.start()
     await shell.stopping.wait()
     await _end(shell)
@@ -136,16 +151,23 @@ async def _coordinator(config: Config) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
     realms = [realm.name for realm in config.realms]
-    hub = Hub(
-        terms=_terms(config),
-        incarnation=incarnation,
-        rng=SystemRandom(),
-        now=loop.time(),
-        realms=realms,
-        sys_interval=config.mqtt.sys_interval,
+    lock = hold_name(config, "coordinator")
+    opened, generation = await storage.open_coordinator(
+        config, lambda ticket, why: shell.committed(ticket, why)
     )
+    with storage.loading("the coordinator"):
+        hub = Hub(
+            terms=_terms(config, generation),
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=loop.time(),
+            realms=realms,
+            sys_interval=config.mqtt.sys_interval,
+            identity=opened.store.identity,
+            stored=opened.store.scan(),
+        )
     shards = [f"shard-{shard}" for shard in range(config.shards)]
-    shell = Shell(hub, config, incarnation, listens=True, connects=shards)
+    shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
     await shell.start()
     if config.statsd.address is None:
         await shell.stopping.wait()

@@ -1,7 +1,7 @@
-"""The shell around a core: event loop, links' sockets, time, logs.
+"""The shell around a core: event loop, links' sockets, store, time, logs.
 
 Owns: the turn of the loop: what arrives goes into the node, and once, at its end, everything the
-node has for others goes out. Never: what a node decides.
+node has for others and for its store goes out. Never: what a node decides.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
+from fox_shard.store.store import Store
 
 _log = logging.getLogger("fox")
 
@@ -51,20 +52,23 @@ class Shell:
         node: Node,
         config: Config,
         incarnation: int,
+        lock: TextIO,
         *,
         listens: bool,
         connects: Iterable[str],
+        store: Store | None = None,
     ) -> None:
-        """listens: other processes connect to this one. connects: to these it connects.
+        """lock: of the node's name. listens: other processes connect to this one.
 
-        Raises AlreadyRunning.
+        connects: to these it connects. store: of the node's journal, with `committed` as its
+        `on_outcome`.
         """
         self.node = node
         self.config = config
         run_dir = Path(config.run_dir)
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(run_dir / f"{node.name}.lock")
+        self._lock = lock
         self._loop = asyncio.get_running_loop()
+        self._store = store
         self.after_flush: Callable[[], None] = lambda: None
         self._scheduled = False
         self._stopped = False
@@ -107,8 +111,14 @@ class Shell:
         _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
 
     async def stop(self) -> None:
-        """Send what is left and let go of everything."""
+        """Store and send what is left, and let go of everything."""
         self._flush()
+        if self._store is not None:
+            # It says what has become of its last transactions; whoever waited for them is told.
+            self._store.close()
+            self._store = None
+            await asyncio.sleep(0)
+            self._flush()
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -166,6 +176,10 @@ class Shell:
         now = self._loop.time()
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
+        if self._store is not None and self.node.journal is not None:
+            write = self.node.journal.take()
+            if write is not None:
+                self._store.write(write.ticket, write.changes, resume=write.resume)
         self.after_flush()
         if self.node.notices:
             self._log_notices()
@@ -173,6 +187,15 @@ class Shell:
         if self.wire.more:
             self.schedule_flush()
         self._arm(now)
+
+    def committed(self, ticket: int, why: str) -> None:
+        """The store's `on_outcome`; from any thread."""
+        self._loop.call_soon_threadsafe(self._committed, ticket, why)
+
+    def _committed(self, ticket: int, why: str) -> None:
+        if self.node.journal is not None:
+            self.node.journal.outcome(ticket, why, self._loop.time())
+            self.schedule_flush()
 
     def _log_notices(self) -> None:
         for event, fields in self.node.notices:
@@ -217,15 +240,21 @@ def report_interval(config: Config) -> float:
     return min(wanted, default=0.0)
 
 
-def _lock(path: Path) -> TextIO:
-    """Hold the name: no second process has it. The lock goes with the process, however it ends."""
+def hold_name(config: Config, name: str) -> TextIO:
+    """Be the only process of that name. The lock goes with the process, however it ends.
+
+    Raises AlreadyRunning.
+    """
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = run_dir / f"{name}.lock"
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise AlreadyRunning(
-            f"{path.stem} runs already (it holds {path}): stop it, or set FOX_RUN_DIR to another "
+            f"{name} runs already (it holds {path}): stop it, or set FOX_RUN_DIR to another "
             "folder for a second cluster"
         ) from None
     return file
