@@ -1,7 +1,8 @@
-"""The `fox` command: one subcommand per process, and the ones that look at a configuration.
+"""The `fox` command: one subcommand per process, and the ones for configuration and data folder.
 
 Owns: arguments, exit codes, and which configuration file is meant.
-Never: what the processes do; that is `fox_shard.processes`, imported only when one is started.
+Never: what the processes do (`fox_shard.processes`) or what is done with a data folder
+(`fox_shard.upkeep`); they are imported only when they are needed.
 """
 
 import argparse
@@ -30,6 +31,9 @@ from fox_shard.config import (
 __all__ = ["main", "render"]
 
 Member = Literal["gateway", "shard"]
+
+UPKEEP = ("reshard", "dump", "load")
+"""Subcommands that work on the data folder."""
 
 CONFIG_MISTAKE = 2
 """Exit code of a refused configuration and of refused arguments (argparse uses it too)."""
@@ -66,10 +70,27 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("number", type=int, metavar="N")
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
+    _add_upkeep(commands, common)
     config = commands.add_parser("config", parents=[common], help="print what is configured")
     config.add_argument("--quiet", action="store_true", help="only check it")
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def _add_upkeep(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser
+) -> None:
+    command = commands.add_parser(
+        "reshard", parents=[common], help="move the stored data to another number of shards"
+    )
+    command.add_argument("--to", type=int, choices=range(1, 65), required=True, metavar="1..64")
+    command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
+    command = commands.add_parser("dump", parents=[common], help="write all retained keys to FILE")
+    command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
+    command.add_argument("file", type=Path, nargs="?", default=Path("-"), metavar="FILE|-")
+    command = commands.add_parser("load", parents=[common], help="read a dump; nothing may run")
+    command.add_argument("--replace", action="store_true", help="also keys that are there already")
+    command.add_argument("file", type=Path, metavar="FILE|-")
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -80,6 +101,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if not options.quiet:
             print(render(config, origins), end="")
         return 0
+    if options.command in UPKEEP:
+        return _look_after(options, config)
     from fox_shard.processes import check_health, run_coordinator, run_gateway, run_shard
 
     match options.command:
@@ -91,6 +114,18 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return run_coordinator(config)
         case _:
             return check_health(config)
+
+
+def _look_after(options: argparse.Namespace, config: Config) -> int:
+    from fox_shard.upkeep import run_dump, run_load, run_reshard
+
+    match options.command:
+        case "reshard":
+            return run_reshard(config, options.to, dry_run=options.dry_run)
+        case "dump":
+            return run_dump(config, options.file, options.format)
+        case _:
+            return run_load(config, options.file, replace=options.replace)
 
 
 def _supervisord_environment(path: Path) -> dict[str, str]:
