@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import idle, report
+from bench import idle, keys, report
 from bench.load import NAP_SHARE
 from bench.loop import Closed
 from bench.measure import Cost
@@ -38,8 +38,8 @@ def main() -> int:
         except Missing as missing:
             print(missing, file=sys.stderr)
             return 1
-        if options.memory or options.idle:
-            _at_rest(servers, options)
+        if options.memory or options.idle or options.keys is not None:
+            _without_load(servers, options)
             return 0
         return _load(servers, options)
 
@@ -106,6 +106,15 @@ def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
             yield scenario
 
 
+def _without_load(servers: list[Server], options: argparse.Namespace) -> None:
+    if options.keys is None:
+        _at_rest(servers, options)
+    for server in servers:
+        if options.keys is not None and isinstance(server, FoxShard):
+            for line in keys.report(server, options.seconds, options.keys):
+                print(line, flush=True)
+
+
 def _at_rest(servers: list[Server], options: argparse.Namespace) -> None:
     for server in servers:
         if options.memory:
@@ -130,6 +139,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
     parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
+    parser.add_argument("--keys", type=int, metavar="N", help="retained keys, and a start with N")
     parser.add_argument("--json", metavar="FILE", help="write all rounds")
     options = parser.parse_args()
     if options.seconds is None:

@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent
 _PEERS = _HERE / ".peers"
 _FOX_WAMP = "fox-wamp@0.7.28"
-_START_TIMEOUT = 20.0  # seconds
+_START_TIMEOUT = 60.0  # seconds
 _MOSQUITTO_CONF = """\
 listener {port} 127.0.0.1
 allow_anonymous true
@@ -58,8 +58,8 @@ class Server:
         """The processes that share the listening ports; empty if there is just one process."""
         return []
 
-    def stop(self) -> None:
-        """End the processes and remove their folder."""
+    def halt(self) -> None:
+        """End the processes."""
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
@@ -68,6 +68,11 @@ class Server:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._processes.clear()
+
+    def stop(self) -> None:
+        """End the processes and remove their folder."""
+        self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> str:
@@ -103,12 +108,14 @@ class FoxShard(Server):
     """Our broker: gateways, shards and the coordinator, started directly."""
 
     name = "fox-shard"
+    mqtt: tuple[str, int]
+    wamp: tuple[str, int]
 
     def __init__(self, gateways: int, shards: int) -> None:
         super().__init__()
         websocket, mqtt, raw = _free_port(), _free_port(), _free_port()
         self.wamp, self.mqtt = ("127.0.0.1", websocket), ("127.0.0.1", mqtt)
-        environment = {
+        self._environment = {
             "FOX_GATEWAYS": str(gateways),
             "FOX_SHARDS": str(shards),
             "FOX_GATEWAY_WEBSOCKET": f"127.0.0.1:{websocket}",
@@ -119,14 +126,18 @@ class FoxShard(Server):
         }
         for folder in ("run", "data"):
             (self.folder / folder).mkdir(mode=0o700)
-        workers = [("shard", str(n)) for n in range(shards)] + [("coordinator",)]
-        workers += [("gateway", str(n)) for n in range(gateways)]
-        for worker in workers:
-            command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
-            self._spawn("-".join(worker), command, environment)
+        self._workers = [("shard", str(n)) for n in range(shards)] + [("coordinator",)]
+        self._workers += [("gateway", str(n)) for n in range(gateways)]
         self._gateways = gateways
-        self._await_listeners(mqtt, gateways)
-        self._await_listeners(websocket, gateways)
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the processes, with the data there is; returns when they serve."""
+        for worker in self._workers:
+            command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
+            self._spawn("-".join(worker), command, self._environment)
+        for address in (self.mqtt, self.wamp):
+            self._await_listeners(address[1], self._gateways)
 
     @property
     def gateways(self) -> list[int]:

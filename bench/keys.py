@@ -1,0 +1,168 @@
+"""What keys cost: acknowledged retained publishes, a start with many keys, memory per key.
+
+Owns: these measurements of our broker with its store on disk. Never: other brokers, which store
+nothing or otherwise.
+"""
+
+import select
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bench import mqtt_load
+from bench.measure import cpu_seconds, memory_kib, percentile
+from bench.servers import FoxShard
+
+CLIENTS = 20
+IN_FLIGHT = 64
+KEYS_EACH = 1000
+PAYLOAD = 64
+"""Bytes of a key's value."""
+
+
+class Writes(NamedTuple):
+    """Acknowledged retained publishes a second, and the broker's CPU in µs for each."""
+
+    rate: float
+    cpu: float
+
+
+class Waits(NamedTuple):
+    """Milliseconds from a publish to its acknowledgement, one at a time."""
+
+    p50: float
+    p99: float
+
+
+class Start(NamedTuple):
+    """Seconds until a broker with so many keys serves, and bytes of memory for each of them."""
+
+    keys: int
+    seconds: float
+    bytes_each: float
+
+
+class _Writer:
+    """One client: always `window` publishes under way, of keys of its own in turn."""
+
+    def __init__(self, address: tuple[str, int], number: int, window: int, keys: int) -> None:
+        self.sock = mqtt_load.connect(address, f"bench-key-{number}")
+        self._number = number
+        self._keys = keys
+        self._next = 0
+        self._window = window
+        self._rest = b""
+        self.acknowledged = 0
+
+    def fill(self, count: int) -> None:
+        """Publish the next keys."""
+        numbers = range(self._next, self._next + count)
+        self._next += count
+        chunk = [_packet(self._number, n % self._keys, n % 60000 + 1) for n in numbers]
+        self.sock.sendall(b"".join(chunk))
+
+    def begin(self) -> None:
+        self.fill(self._window)
+
+    def read(self) -> int:
+        """How many were acknowledged by what has come."""
+        came = self.sock.recv(1 << 16)
+        if not came:
+            raise ConnectionError("the broker closed a connection")
+        data = self._rest + came
+        count = len(data) // 4
+        self._rest = data[4 * count :]
+        if data[: 4 * count : 4] != b"\x40" * count:
+            raise ConnectionError(f"not PUBACKs alone: {data[:16]!r}")
+        self.acknowledged += count
+        return count
+
+
+def _packet(client: int, key: int, packet_id: int) -> bytes:
+    topic = f"bench/{client}/key{key}".encode()
+    body = len(topic).to_bytes(2, "big") + topic + packet_id.to_bytes(2, "big") + b"x" * PAYLOAD
+    # Quality of service 1, retain; the remaining length is below 128.
+    return bytes((0x33, len(body))) + body
+
+
+def writes(server: FoxShard, seconds: float) -> Writes:
+    """As fast as CLIENTS clients with IN_FLIGHT publishes each can."""
+    writers = [_Writer(server.mqtt, n, IN_FLIGHT, KEYS_EACH) for n in range(CLIENTS)]
+    for writer in writers:
+        writer.begin()
+    _run(writers, 1.0)
+    before, cpu = sum(w.acknowledged for w in writers), cpu_seconds(server.pids)
+    began = time.perf_counter()
+    _run(writers, seconds)
+    took = time.perf_counter() - began
+    count = sum(w.acknowledged for w in writers) - before
+    used = cpu_seconds(server.pids) - cpu
+    for writer in writers:
+        writer.sock.close()
+    return Writes(count / took, 1e6 * used / max(1, count))
+
+
+def _run(writers: list[_Writer], seconds: float) -> None:
+    by_descriptor = {writer.sock.fileno(): writer for writer in writers}
+    poll = select.epoll()
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.EPOLLIN)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        for descriptor, _ in poll.poll(0.1):
+            writer = by_descriptor[descriptor]
+            writer.fill(writer.read())
+    poll.close()
+
+
+def waits(server: FoxShard, count: int = 500) -> Waits:
+    """One publish at a time."""
+    writer = _Writer(server.mqtt, CLIENTS, 1, KEYS_EACH)
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        writer.fill(1)
+        writer.read()
+        took.append(1000 * (time.perf_counter() - began))
+    writer.sock.close()
+    took.sort()
+    return Waits(percentile(took, 0.5), percentile(took, 0.99))
+
+
+def start(server: FoxShard, keys: int) -> Start:
+    """Publish so many keys, stop everything, start it again."""
+    empty = memory_kib(server.pids)
+    _publish_all(server.mqtt, keys)
+    server.halt()
+    began = time.perf_counter()
+    server.begin()
+    seconds = time.perf_counter() - began
+    return Start(keys, seconds, 1024 * (memory_kib(server.pids) - empty) / keys)
+
+
+def _publish_all(address: tuple[str, int], keys: int) -> None:
+    """From one client, with many under way."""
+    writer = _Writer(address, CLIENTS + 1, 0, keys)
+    left = keys
+    writer.fill(min(left, 2000))
+    left -= min(left, 2000)
+    while writer.acknowledged < keys:
+        more = min(left, writer.read())
+        if more:
+            writer.fill(more)
+            left -= more
+
+
+def report(server: FoxShard, seconds: float, keys: int) -> Iterator[str]:
+    """The lines to be printed."""
+    one = waits(server)
+    yield f"one at a time: p50 {one.p50:.2f} ms, p99 {one.p99:.2f} ms"
+    many = writes(server, seconds)
+    in_flight = f"{IN_FLIGHT} in flight of each of {CLIENTS} clients"
+    yield f"{in_flight}: {many.rate:,.0f}/s, broker CPU {many.cpu:.1f} µs each"
+    if keys:
+        began = start(server, keys)
+        yield (
+            f"start with {began.keys:,} keys: {began.seconds:.1f} s until it serves, "
+            f"{began.bytes_each:.0f} bytes of memory a key"
+        )
