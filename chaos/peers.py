@@ -101,7 +101,7 @@ class Peer(asyncio.Protocol):
         await asyncio.wait([self.lost])
 
     def write(self, data: bytes) -> None:
-        if self.transport is not None and not self.lost.done():
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def abort(self) -> None:
