@@ -29,6 +29,9 @@ END = 20.0
 RAN = 1.0
 """Seconds after which a start counts as one (`startsecs`); else the next one is put off."""
 
+PEER_TIMEOUT = 3.0
+"""Seconds until a process that hangs is given up by the others."""
+
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """What no log may say, whoever is killed."""
 
@@ -67,13 +70,14 @@ class Broker:
             **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
             **listeners,
             "FOX_GATEWAY_WEBSOCKET": "off",
+            "FOX_BACKPLANE_PEER_TIMEOUT": str(PEER_TIMEOUT),
             "FOX_GATEWAYS": str(gateways),
             "FOX_SHARDS": str(shards),
             "FOX_RUN_DIR": str(self.folder / "run"),
             "FOX_DATA_DIR": str(self.folder / "data"),
         }
         self.processes: dict[str, Process] = {}
-        self.starts = dict.fromkeys(self.names, 0)
+        self.hanging: set[str] = set()
         self.exits: list[tuple[str, int]] = []
         self._keepers: list[asyncio.Task[None]] = []
 
@@ -97,7 +101,6 @@ class Broker:
                     stdout=log,
                     stderr=STDOUT,
                 )
-            self.starts[name] += 1
             self.exits.append((name, await process.wait()))
             put_off = 0 if loop.time() - began >= RAN else put_off + 1
             await asyncio.sleep(put_off)
@@ -115,8 +118,22 @@ class Broker:
         self.processes[name].send_signal(number)
         return True
 
+    async def hang(self, name: str, seconds: float) -> bool:
+        """It does nothing for so long. False: it does not run."""
+        if not self.send(name, signal.SIGSTOP):
+            return False
+        self.hanging.add(name)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.send(name, signal.SIGCONT)
+            self.hanging.discard(name)
+        return True
+
     def is_well(self, name: str) -> bool:
         """Does it say so itself?"""
+        if name in self.hanging:
+            return False
         try:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(1)

@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from chaos.broker import Broker, until
+from chaos.broker import PEER_TIMEOUT, Broker, until
 
-SEVERAL, GENTLY = 0.2, 0.35
-"""Shares, summed up: of accidents that kill several at once, of those that are a SIGTERM."""
+SEVERAL, GENTLY, HANGS = 0.2, 0.32, 0.37
+"""Shares, summed up: of accidents that kill several at once, are a SIGTERM, let one hang."""
+
+LONGEST = 1.7 * PEER_TIMEOUT
+"""Seconds that one hangs at most."""
 
 AT_ONCE = 0.35
 """Share of accidents that the next one follows before everything is well again."""
@@ -38,13 +41,13 @@ class Havoc:
         self.told: list[tuple[float, str]] = []
         self.back: list[float] = []
 
-    async def run(self, spared: str, seconds: float, progress: Callable[[], int]) -> None:
-        """Kill, but not `spared`. progress: grows while the clients get on."""
+    async def run(self, spared: str | None, seconds: float, progress: Callable[[], int]) -> None:
+        """Kill, but not `spared` (None: nobody is). progress: grows while the clients get on."""
         end = self._now() + seconds
         victims = [name for name in self._broker.names if name != spared]
         while self._now() < end:
             began = self._now()
-            self._strike(victims)
+            await self._strike(victims)
             if self._rng.random() >= AT_ONCE:
                 await self._broker.whole()
                 self.back.append(self._now() - began)
@@ -57,15 +60,25 @@ class Havoc:
         before = progress()
         await until("publishes are acknowledged", lambda: progress() >= before + ENOUGH, PATIENCE)
 
-    def _strike(self, victims: list[str]) -> None:
+    async def _strike(self, victims: list[str]) -> None:
         chance = self._rng.random()
-        number = signal.SIGKILL
-        chosen = [self._rng.choice(victims)]
+        one = self._rng.choice(victims)
         if chance < SEVERAL:
-            chosen = self._rng.sample(victims, self._rng.randint(2, len(victims)))
+            for name in self._rng.sample(victims, self._rng.randint(2, len(victims))):
+                self._kill(name, signal.SIGKILL)
         elif chance < GENTLY:
-            number = signal.SIGTERM
-        for name in chosen:
-            if self._broker.send(name, number):
-                self.counts[f"{number.name} {name.partition('-')[0]}"] += 1
-                self.told.append((self._now(), f"{number.name} {name}"))
+            self._kill(one, signal.SIGTERM)
+        elif chance < HANGS:
+            self._tell("SIGSTOP", one)
+            await self._broker.hang(one, self._rng.uniform(0.1, LONGEST))
+            self.told.append((self._now(), f"SIGCONT {one}"))
+        else:
+            self._kill(one, signal.SIGKILL)
+
+    def _kill(self, name: str, number: signal.Signals) -> None:
+        if self._broker.send(name, number):
+            self._tell(number.name, name)
+
+    def _tell(self, what: str, name: str) -> None:
+        self.counts[f"{what} {name.partition('-')[0]}"] += 1
+        self.told.append((self._now(), f"{what} {name}"))
