@@ -273,6 +273,13 @@ class Link:
         self.reliable.clear()
         self._unacked.clear()
 
+    def renew(self, incarnation: int, now: float) -> None:
+        """Begin again as a process that has just started, of no store: nothing is sent again."""
+        self.incarnation = self.identity = incarnation
+        self.forget()
+        self._rseq = self._acked = 0
+        self.break_off(now)
+
     def restore(self, last: int, frames: Sequence[Frame]) -> None:
         """Before the first pair: reliable frames that were kept through a restart of this process.
 

@@ -114,6 +114,7 @@ class Gateway:
         self._credit = terms.credit
         self._peer_timeout = terms.peer_timeout
         self._ticked = now
+        self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.notices: list[Notice] = []
@@ -410,10 +411,21 @@ class Gateway:
         self.deadline.at = min(due, self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
-        """Others may have declared this gateway gone, and its sessions with it: so be it."""
+        """Others may have declared this gateway gone, and its sessions with it: so be it.
+
+        It goes on in a new incarnation. What its sessions had published and nobody has applied yet
+        has no effect any more: others may have been told since then that theirs has.
+        """
         self._membership.leave_wills_to_shards()
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
+        incarnation = self._new_incarnation()
+        for shard in self._numbers.values():
+            link = self.coordinator if shard == COORDINATOR else self.links[shard]
+            was_open = link.open
+            link.renew(incarnation, self.now)
+            if was_open:
+                self._broken(shard)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""

@@ -11,6 +11,7 @@ from raw_wamp import (
     CALL,
     ERROR,
     EVENT,
+    GOODBYE,
     INVOCATION,
     PUBLISH,
     PUBLISHED,
@@ -281,3 +282,26 @@ def test_a_gateway_lets_nobody_in_until_all_shards_are_there(own_cluster):
     cluster.start("shard-1")
     thread.done()
     assert joined
+
+
+def test_what_a_gateway_that_hung_too_long_had_not_passed_on_has_no_effect_any_more(
+    fragile, clients
+):
+    """Its sessions have ended; meanwhile others, or the same client elsewhere, have gone on."""
+    topic, elsewhere = on_shard(1, "accident.stale"), on_shard(0, "accident.stale")
+    retain = {"acknowledge": True, "retain": True}
+    stale, neighbour, writer = clients(1), clients(1), clients(0)
+    fragile.kill("shard-1")
+    await_true("it is missed", lambda: links(fragile, "gateway-1").get("shard-1") is False)
+    stale.send(PUBLISH, 1, retain, topic, ["stale"])
+    # When this is answered the gateway has read that.
+    neighbour.do(PUBLISH, {"acknowledge": True}, elsewhere, answer=PUBLISHED)
+    with hanging(fragile, "gateway-1"):
+        fragile.start("shard-1")
+        writer.do(PUBLISH, retain, topic, ["new"], answer=PUBLISHED)
+    assert [message[0] for message in stale.closed()] == [GOODBYE]
+    fragile.await_ready()
+    again = clients(1)
+    again.do(PUBLISH, {"acknowledge": True}, topic, ["behind it"], answer=PUBLISHED)
+    again.do(SUBSCRIBE, {"get_retained": True}, topic, answer=SUBSCRIBED)
+    assert again.receive()[4] == ["new"]
