@@ -4,9 +4,9 @@ from collections import deque
 from itertools import count
 from random import Random
 
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import Batch, Hello, Publish, SyncEnd, Unsubscribe, decode
 from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.deadline import Deadline
 
 TERMS = Terms(shards=2)
 

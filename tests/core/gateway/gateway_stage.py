@@ -3,7 +3,6 @@
 from random import Random
 
 from fox_shard import payloads
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import (
     Call,
     Event,
@@ -17,6 +16,7 @@ from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.realm import Realm

@@ -1,9 +1,9 @@
 """A gateway that writes down what MQTT sessions ask of it, and a client that talks to one."""
 
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
+from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mqtt_gateway import Client, FakeGateway, connected
 
-from fox_shard.deadline import NEVER
 from fox_shard.backplane.frames import EMPTY, QOS1, QOS2, RETAIN
+from fox_shard.deadline import NEVER
 from fox_shard.gateway.confirmations import Confirmations
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.membership import Membership

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import cbor2
 import msgspec
 
-from fox_shard.deadline import Deadline
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
+from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.subscriptions import Subscription
