@@ -150,6 +150,14 @@ def test_a_publish_has_one_answer(first):
     assert client.received() == []
 
 
+@pytest.mark.parametrize("acknowledge", [True, False])
+def test_who_asked_for_an_acknowledgement_gets_it(acknowledge):
+    client = joined()
+    assert client.send([16, 5, {"acknowledge": acknowledge}, "com.example"]) == []
+    client.session.published([5], [BIG])
+    assert client.received() == ([[17, 5, BIG]] if acknowledge else [])
+
+
 def test_an_answer_in_a_run_with_others_is_not_missed():
     client = expecting(5, 7)
     client.session.published([4, 5, 6, 7], [1, 2, 3, 4])
