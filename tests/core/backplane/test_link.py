@@ -4,6 +4,7 @@ import pytest
 from link_ends import TERMS, Ends, publish, state
 
 from fox_shard.backplane.frames import (
+    VERSION,
     Batch,
     Call,
     Hello,
@@ -99,7 +100,7 @@ def test_another_layout_is_refused_with_a_sentence(other, named):
     ends.settle(0.5)
     assert set(ends.b.changes) == {Change.REFUSED}
     assert not ends.b.link.open
-    assert "gateway-0 speaks protocol 1, layout 0 with 2 shards" in ends.b.link.refusal
+    assert f"gateway-0 speaks protocol {VERSION}, layout 0 with 2 shards" in ends.b.link.refusal
     assert "start them from one configuration" in ends.b.link.refusal
     assert ends.b.handled == ends.a.handled == []
     # The other way round.
@@ -110,7 +111,7 @@ def test_another_layout_is_refused_with_a_sentence(other, named):
 
 def test_another_version_is_refused():
     ends = Ends(opened=False)
-    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
     assert ends.b.link.receive(batch, 10, ends.now) == (Change.REFUSED, [])
     assert "speaks protocol 99" in ends.b.link.refusal
@@ -118,7 +119,7 @@ def test_another_version_is_refused():
 
 def test_a_refusal_is_forgotten_when_the_right_peer_comes():
     ends = Ends(opened=False)
-    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
     ends.b.link.receive(batch, 10, ends.now)
     ends.settle()
