@@ -185,7 +185,7 @@ class Shell:
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
         if self._store is not None and self.node.journal is not None:
-            write = self.node.journal.take()
+            write = self.node.journal.take(now)
             if write is not None:
                 self._store.write(write.ticket, write.changes, resume=write.resume)
         self.after_flush()

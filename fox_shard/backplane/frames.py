@@ -403,6 +403,12 @@ class Report(Struct, array_like=True, tag=44, gc=False):
     gauges: dict[str, int]
 
 
+class Trouble(Struct, array_like=True, tag=45, gc=False):
+    """The shard's store does not work, or ("") works again: to each gateway. Not answered."""
+
+    reason: str
+
+
 class Ask(Struct, array_like=True, tag=50, gc=False):
     """Tell me when you have handled `seq` of origin's link: gateway to shard. `Reached`."""
 
@@ -471,6 +477,7 @@ Frame: TypeAlias = (
     | Will
     | Kill
     | Report
+    | Trouble
     | Ask
     | Reached
     | Hello

@@ -37,6 +37,7 @@ from fox_shard.backplane.frames import (
     Revoked,
     Settled,
     Subscribed,
+    Trouble,
     Unregistered,
 )
 from fox_shard.backplane.link import Change, Link, Terms
@@ -134,6 +135,8 @@ class Gateway:
             for name, realm in self.realms.items()
         }
         self._repeats = Repeats(terms.shards)
+        # Shards whose stores do not work: why; or did not: "".
+        self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.confirmations = Confirmations(
@@ -312,6 +315,8 @@ class Gateway:
                 self._came_again(frame.event, shard)
             case Settled():
                 self._repeats.settled(shard, frame.publication)
+            case Trouble():
+                self._trouble[shard] = frame.reason
             case Registered():
                 self.calls.registered(frame)
             case Unregistered():
@@ -383,6 +388,7 @@ class Gateway:
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
         self.notices.append(("lost", {"peer": link.peer}))
+        self._trouble.pop(shard, None)
         self.calls.lost(shard)
 
     def lost(self, peer: str, now: float) -> None:
@@ -453,5 +459,12 @@ class Gateway:
     def health(self) -> dict[str, object]:
         """For health answers."""
         peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
-        status = "ok" if all(peers.values()) else "degraded" if self.linked else "unavailable"
-        return {"name": self.name, "status": status, "links": peers, "sessions": len(self.sessions)}
+        trouble = {self.links[of].peer: why for of, why in self._trouble.items() if why}
+        well = all(peers.values()) and not trouble
+        health: dict[str, object] = {
+            "name": self.name,
+            "status": "ok" if well else "degraded" if self.linked else "unavailable",
+            "links": peers,
+            "sessions": len(self.sessions),
+        }
+        return {**health, "stores": trouble} if trouble else health

@@ -31,6 +31,7 @@ from fox_shard.backplane.frames import (
     Settled,
     Subscribe,
     SyncEnd,
+    Trouble,
     Unregister,
     Unsubscribe,
     Will,
@@ -74,6 +75,7 @@ class Shard:
         "_due_wills",
         "_frames",
         "_gate",
+        "_in_trouble",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
@@ -133,6 +135,7 @@ class Shard:
         self.wills = Wills(self.journal)
         # Of gateways that were found gone before everybody had replayed.
         self._due_wills: list[tuple[Peer, Publish]] = []
+        self._in_trouble = False
         self.notices: list[Notice] = []
         self._overloaded = False
         # Of the batch that is being handled.
@@ -384,6 +387,8 @@ class Shard:
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
+        if self._in_trouble and peer.kind is Kind.GATEWAY:
+            peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
 
     def lost(self, name: str, now: float) -> None:
@@ -442,12 +447,19 @@ class Shard:
 
     def _durable(self, ticket: int, now: float) -> None:
         self.broker.settle(ticket)
+        if self._in_trouble:
+            self._in_trouble = False
+            self._tell_gateways(Trouble(""))
+            self.notices.append(("store_recovered", {}))
         for group in self._gate.release(ticket):
             self._release(group, [], now)
 
     def _failed(self, _ticket: int, why: str, now: float) -> None:
         """Undo what was changed, and refuse who caused it. Something is kept for the retry."""
-        self.notices.append(("store_failed", {"reason": why}))
+        if not self._in_trouble:
+            self._in_trouble = True
+            self._tell_gateways(Trouble(why))
+            self.notices.append(("store_failed", {"reason": why}))
         self.broker.undo()
         self.journal.keep(CEILING, encode_row(self.clock.ceiling))
         for group in self._gate.release(EVERYTHING):
@@ -514,10 +526,12 @@ class Shard:
     def _say_what_is_settled(self) -> None:
         self._commits.recorded = 0
         floor = self.ledger.floor
-        settled = Settled(self.clock.last if floor is None else floor - 1)
+        self._tell_gateways(Settled(self.clock.last if floor is None else floor - 1))
+
+    def _tell_gateways(self, frame: Frame) -> None:
         for peer in self.peers.values():
             if peer.kind is Kind.GATEWAY:
-                peer.reply(settled)
+                peer.reply(frame)
 
     def _share_the_load(self) -> None:
         """While a gateway, or the store, is behind, give no credit to any gateway.
@@ -540,9 +554,16 @@ class Shard:
         """Tell the coordinator the metrics."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
-            counters = {f"{self.name}.batches": self._batches, f"{self.name}.frames": self._frames}
-            self._batches = self._frames = 0
+            commits, seconds = self.journal.take_times()
+            counters = {
+                f"{self.name}.batches": self._batches,
+                f"{self.name}.frames": self._frames,
+                f"{self.name}.commits": commits,
+                f"{self.name}.unstored": self._commits.dropped,
+            }
+            self._batches = self._frames = self._commits.dropped = 0
             gauges = {
+                f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.broker.keys_held,
                 f"{self.name}.queue_depth": self.dealer.queued,
             }

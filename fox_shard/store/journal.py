@@ -34,6 +34,7 @@ class Journal:
 
     __slots__ = (
         "_changes",
+        "_commits",
         "_deadline",
         "_kept",
         "_lazy",
@@ -41,6 +42,7 @@ class Journal:
         "_on_failed",
         "_resume",
         "_retry_at",
+        "_seconds",
         "_size",
         "_under_way",
         "durable",
@@ -68,14 +70,17 @@ class Journal:
         self._kept: Changes = {}
         self._lazy: list[bytes] = []
         self._size = 0
-        # Written and not known to be durable: ticket -> (bytes, what was kept in it).
-        self._under_way: dict[int, tuple[int, Changes]] = {}
+        # Written and not known to be durable: ticket -> (bytes, what was kept in it, since when).
+        self._under_way: dict[int, tuple[int, Changes, float]] = {}
         # Bytes that are not durable.
         self.waiting = 0
         # Why the store does not work; "" if it does.
         self.failing = ""
         self._retry_at = NEVER
         self._resume = False
+        # Transactions that have become durable, and how long that took in all; see `take_times`.
+        self._commits = 0
+        self._seconds = 0.0
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """For a request. Only while the store is not failing."""
@@ -107,13 +112,13 @@ class Journal:
         """Is everything durable?"""
         return not (self._changes or self._kept or self._under_way)
 
-    def take(self) -> Write | None:
+    def take(self, now: float) -> Write | None:
         """The transaction of this turn; None: there is nothing to be written (now)."""
         if not self.changed or (self.failing and not self._resume):
             return None
         kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
         write = Write(self.ticket, {**kept, **self._changes}, self._resume)
-        self._under_way[self.ticket] = (self._size, kept)
+        self._under_way[self.ticket] = (self._size, kept, now)
         self._changes, self._kept, self._size = {}, {}, 0
         self._lazy.clear()
         self._resume = False
@@ -126,7 +131,10 @@ class Journal:
             self._failed(ticket, why, now)
             return
         for done in [done for done in self._under_way if done <= ticket]:
-            self.waiting -= self._under_way.pop(done)[0]
+            size, _, since = self._under_way.pop(done)
+            self.waiting -= size
+            self._commits += 1
+            self._seconds += now - since
         self.durable = ticket
         self.failing = ""
         self._retry_at = NEVER
@@ -135,7 +143,7 @@ class Journal:
     def _failed(self, ticket: int, why: str, now: float) -> None:
         again: Changes = {}
         for failed in [failed for failed in self._under_way if failed >= ticket]:
-            size, kept = self._under_way.pop(failed)
+            size, kept, _ = self._under_way.pop(failed)
             self.waiting -= size
             again.update(kept)
         self.waiting -= self._size
@@ -148,6 +156,12 @@ class Journal:
         self._on_failed(ticket, why, now)
         self._retry_at = now + RETRY
         self._deadline.by(self._retry_at)
+
+    def take_times(self) -> tuple[int, float]:
+        """How many became durable since the last time, and seconds from `take` on, on average."""
+        commits, seconds = self._commits, self._seconds
+        self._commits, self._seconds = 0, 0.0
+        return commits, seconds / max(1, commits)
 
     def tick(self, now: float) -> None:
         """Try again, if that is due."""

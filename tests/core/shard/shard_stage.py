@@ -174,7 +174,7 @@ class Stage:
 
     def turn(self):
         """What both sides have to say arrives."""
-        write = self.shard.journal.take()
+        write = self.shard.journal.take(self.now)
         if write is not None:
             self.disk.write(write)
         if not self.disk.held:

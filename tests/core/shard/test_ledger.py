@@ -42,7 +42,7 @@ class Stored:
         return self.commit()
 
     def commit(self):
-        write = self.journal.take()
+        write = self.journal.take(0.0)
         if write is None:
             return {}
         for key, value in write.changes.items():
@@ -118,7 +118,7 @@ def test_the_watermark_never_goes_back(stored):
 def test_a_refusal_is_told_the_store_when_it_works_again(stored):
     stored.ledger.note(3, REFUSED)
     stored.ledger.close(peer(), 3)
-    write = stored.journal.take()
+    write = stored.journal.take(0.0)
     stored.journal.outcome(write.ticket, "full", 100.0)
     stored.journal.tick(200.0)
     stored.commit()
@@ -130,7 +130,7 @@ def test_what_has_failed_is_refused_in_the_store_too(stored):
     stored.ledger.note(3, 300)
     stored.ledger.note(4, 400)
     stored.ledger.close(peer(), 4)
-    write = stored.journal.take()
+    write = stored.journal.take(0.0)
     stored.ledger.refused(peer(), [3, 4])
     stored.journal.outcome(write.ticket, "full", 100.0)
     stored.journal.tick(200.0)

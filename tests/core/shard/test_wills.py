@@ -49,22 +49,22 @@ def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
     peer, _ = peers()
     wills.keep(peer, publish(session=1))
     row = rows.WillRow("gateway-0", peer.link.peer_incarnation, publish(session=1))
-    assert journal.take().changes == {rows.will(1): rows.encode(row)}
+    assert journal.take(0.0).changes == {rows.will(1): rows.encode(row)}
     wills.drop(1)
-    assert journal.take().changes == {rows.will(1): None}
+    assert journal.take(0.0).changes == {rows.will(1): None}
 
 
 def test_a_will_that_is_told_again_is_not_written_again(wills, journal):
     peer, _ = peers()
     wills.keep(peer, publish(session=1))
-    assert journal.take() is not None
+    assert journal.take(0.0) is not None
     wills.keep(peer, publish(session=1))
-    assert journal.take() is None
+    assert journal.take(0.0) is None
 
 
 def test_a_will_from_the_store_is_that_of_its_session_and_gateway(wills, journal):
     wills.load(rows.WillRow("gateway-0", 5, publish(session=1)))
     wills.load(rows.WillRow("gateway-1", 6, publish(session=2)))
-    assert journal.take() is None
+    assert journal.take(0.0) is None
     assert [will.session for will in wills.drop_all("gateway-1")] == [2]
     assert wills.drop(1) == publish(session=1)

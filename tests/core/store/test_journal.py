@@ -26,7 +26,7 @@ class Watched:
         """A transaction that changes those rows for a request; returns its ticket."""
         for key, value in rows.items():
             self.journal.put(key.encode(), value)
-        return self.journal.take().ticket
+        return self.journal.take(0.0).ticket
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def journal(watched):
 
 
 def test_a_turn_without_changes_writes_nothing(journal):
-    assert journal.take() is None
+    assert journal.take(0.0) is None
     assert (journal.changed, journal.idle, journal.waiting) == (False, True, 0)
 
 
@@ -50,8 +50,8 @@ def test_all_changes_of_a_turn_are_one_transaction(journal):
     journal.put(b"a", b"3")
     journal.put(b"c", None)
     assert journal.changed
-    assert journal.take() == Write(1, {b"a": b"3", b"b": b"2", b"c": None}, resume=False)
-    assert journal.take() is None
+    assert journal.take(0.0) == Write(1, {b"a": b"3", b"b": b"2", b"c": None}, resume=False)
+    assert journal.take(0.0) is None
     assert (journal.changed, journal.idle) == (False, False)
 
 
@@ -86,7 +86,7 @@ def test_bytes_wait_until_they_are_durable(watched, journal):
     assert journal.waiting == 4 + 2 + 2
     journal.outcome(1, "", NOW)
     assert journal.waiting == 2 + 2
-    assert journal.take() is not None
+    assert journal.take(0.0) is not None
     journal.outcome(3, "", NOW)
     assert journal.waiting == 0
 
@@ -96,23 +96,23 @@ def test_bytes_wait_until_they_are_durable(watched, journal):
 
 def test_a_row_that_does_no_harm_is_deleted_with_the_next_transaction(watched, journal):
     journal.drop(b"old")
-    assert (journal.changed, journal.idle, journal.take()) == (False, True, None)
+    assert (journal.changed, journal.idle, journal.take(0.0)) == (False, True, None)
     journal.put(b"a", b"1")
-    assert journal.take().changes == {b"old": None, b"a": b"1"}
+    assert journal.take(0.0).changes == {b"old": None, b"a": b"1"}
     journal.put(b"a", b"2")
-    assert journal.take().changes == {b"a": b"2"}
+    assert journal.take(0.0).changes == {b"a": b"2"}
 
 
 def test_a_row_that_was_not_written_need_not_be_deleted(journal):
     journal.keep(b"a", b"1")
     journal.drop(b"a")
-    assert journal.take() is None
+    assert journal.take(0.0) is None
 
 
 def test_a_row_that_is_written_anew_is_not_deleted(journal):
     journal.drop(b"a")
     journal.keep(b"a", b"1")
-    assert journal.take().changes == {b"a": b"1"}
+    assert journal.take(0.0).changes == {b"a": b"1"}
 
 
 def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, journal):
@@ -120,7 +120,7 @@ def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, jo
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take().changes == {b"old": None}
+    assert journal.take(0.0).changes == {b"old": None}
 
 
 # Failure
@@ -140,15 +140,18 @@ def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journa
     journal.put(b"request 1", b"1")
     journal.keep(b"own 1", b"1")
     journal.keep(b"own", b"old")
-    journal.take()
+    journal.take(0.0)
     journal.put(b"request 2", b"2")
     journal.keep(b"own", b"new")
-    journal.take()
+    journal.take(0.0)
     journal.put(b"request 3", b"3")
     journal.keep(b"own 3", None)
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take() == Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True)
+    write = Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True)
+    assert journal.take(0.0) == write
+        3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True
+    )
 
 
 def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, journal):
@@ -157,14 +160,14 @@ def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, jour
     journal.keep(b"own", b"1")
     assert journal.next_tick() == watched.deadline.at == NOW + RETRY
     journal.tick(NOW + RETRY / 2)
-    assert journal.take() is None
+    assert journal.take(0.0) is None
     journal.tick(NOW + RETRY)
-    assert journal.take() == Write(2, {b"own": b"1"}, resume=True)
+    assert journal.take(0.0) == Write(2, {b"own": b"1"}, resume=True)
     # And then nothing more until that has an outcome, or it is time again.
     journal.keep(b"own", b"2")
-    assert journal.take() is None
+    assert journal.take(0.0) is None
     journal.tick(NOW + 2 * RETRY)
-    assert journal.take() == Write(3, {b"own": b"2"}, resume=True)
+    assert journal.take(0.0) == Write(3, {b"own": b"2"}, resume=True)
 
 
 def test_a_store_that_works_again_is_said_to(watched, journal):
@@ -172,7 +175,7 @@ def test_a_store_that_works_again_is_said_to(watched, journal):
     journal.outcome(1, "full", NOW)
     journal.keep(b"own", b"1")
     journal.tick(NOW + RETRY)
-    journal.take()
+    journal.take(0.0)
     journal.outcome(2, "", NOW + RETRY)
     assert (journal.failing, journal.durable, journal.next_tick()) == ("", 2, NEVER)
     assert watched.write(a=b"1") == 3
@@ -184,21 +187,21 @@ def test_a_retry_may_fail_as_well(watched, journal):
     journal.outcome(1, "full", NOW)
     journal.keep(b"own", b"1")
     journal.tick(NOW + RETRY)
-    journal.take()
+    journal.take(0.0)
     journal.outcome(2, "still full", NOW + 2 * RETRY)
     assert (journal.failing, journal.next_tick()) == ("still full", NOW + 3 * RETRY)
     journal.tick(NOW + 3 * RETRY)
-    assert journal.take() == Write(3, {b"own": b"1"}, resume=True)
+    assert journal.take(0.0) == Write(3, {b"own": b"1"}, resume=True)
 
 
 def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
     """The process hears of the failure before the retry, and has something to say about it."""
     journal = Journal(Deadline(), lambda *_: None, lambda *_: journal.keep(b"refused", b"1"))
     journal.put(b"a", b"1")
-    journal.take()
+    journal.take(0.0)
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take().changes == {b"refused": b"1"}
+    assert journal.take(0.0).changes == {b"refused": b"1"}
 
 
 # A store and a journal agree
@@ -229,7 +232,7 @@ def test_the_store_has_all_that_was_kept_and_what_was_put_unless_it_failed(steps
         elif step == "retry":
             now += RETRY
             journal.tick(now)
-        if step in ("take", "retry") and (write := journal.take()) is not None:
+        if step in ("take", "retry") and (write := journal.take(0.0)) is not None:
             waiting.append(write)
         elif step == "commit" and waiting:
             for write in waiting:
