@@ -255,6 +255,45 @@ class Gateway:
         if self._congested and shard in self._congested:
             self._backpressure.pause(session.connection, shard)
 
+    def publish_all(
+        self,
+        session: Session,
+        route: Route,
+        flags: int,
+        request: int,
+        encoding: int,
+        payloads: list[bytes],
+    ) -> None:
+        """`publish` each, in a third of the time. request: of the first; those of others follow."""
+        step = 1 if flags & ACKNOWLEDGE else 0
+        self.publish(session, route, flags, request, encoding, payloads[0])
+        if len(payloads) == 1:
+            return
+        if session.unpassed is not None:  # each with a fence of its own
+            for args in payloads[1:]:
+                request += step
+                self.publish(session, route, flags, request, encoding, args)
+            return
+        link = self.links[route.shard]
+        outbox = link.outbox
+        count = len(payloads) - 1
+        if flags & RELIABLE:
+            # As `Link.send_reliable`.
+            link.reliable.extend(range(len(outbox), len(outbox) + count))
+        realm, topic, publisher, order = session.realm.name, route.topic, session.id, session.order
+        outbox.extend(
+            [
+                Publish(
+                    realm, topic, publisher, request + step * i, order + i, flags, encoding, args
+                )
+                for i, args in enumerate(payloads)
+                if i
+            ]
+        )
+        session.order = order + count
+        session.lane_seq = link.sent + len(outbox)
+        session.traffic.publishes += count
+
     def unsubscribe(self, session: Session, pattern: str) -> bool:
         """At once. pattern: its text. Returns whether there was such a subscription."""
         return self.subscriptions[session.realm.name].unsubscribe(session, pattern)

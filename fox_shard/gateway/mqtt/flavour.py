@@ -81,7 +81,14 @@ class MqttFlavour:
         if event is self._event and header == self._header:
             return self._parts
         self._event, self._header = event, header
-        parts = self._parts = self._encode(event.publish, header, 2)
+        publish = event.publish
+        topic = self._topics.get(publish.topic)
+        payload = publish.args
+        if topic is None or publish.encoding != payloads.RAW or len(topic) + len(payload) > 0x7D:
+            parts = self._parts = self._encode(publish, header, 2)
+            return parts
+        # What is frequent, as `_encode` does it.
+        parts = self._parts = b"%c%c%b" % (header, len(topic) + len(payload) + 2, topic), payload
         return parts
 
     def _encode(self, publish: Publish, header: int, between: int) -> tuple[bytes, bytes]:

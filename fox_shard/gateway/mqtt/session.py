@@ -19,7 +19,7 @@ from fox_shard.gateway.mqtt.flavour import QOS0, Framing, MqttFlavour, flavour_o
 from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, admit, read_connect
 from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
-from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, split
+from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, pubacks, split
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
 from fox_shard.gateway.realm import Route
@@ -36,6 +36,7 @@ _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
+_NO_PUBACK: Final = mqtt.PUBACK_HEAD + mqtt.NO_PACKET_ID
 _ACKNOWLEDGEMENTS: Final = frozenset({_PUBACK, _PUBREC, _PUBREL, mqtt.PUBCOMP_HEAD[0]})
 _ANONYMOUS: Final = "anonymous"
 
@@ -188,56 +189,74 @@ class MqttSession(Session):
     def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
         """Handle all whole packets from data[start] on.
 
-        One loop, without calls for the most frequent packet: 0.37 µs for a PUBLISH of quality of
-        service 0, against 1.4 µs for one that goes through `decode`.
+        One loop, in which the most frequent packets are only cut and collected: 0.45 µs for a
+        PUBLISH of quality of service 0 in a run, against 1.4 µs for one that goes through `decode`.
         """
         size = len(data)
         limit = self._gateway.settings.max_message_size
-        publish = self._gateway.publish
-        route_of = self.realm.mqtt_routes.get
         others = 0
-        while size - start >= 2:
-            header = data[start]
-            length = data[start + 1]
-            if length < 0x80:
-                body = start + 2
-                end = body + length
-            else:
-                body, end = split(data, start, limit)
-                if not body:
-                    break
-            if end > size:
-                break
-            if 0x30 <= header < 0x36 and end - body > 2:
-                mark = body + 2 + (data[body] << 8 | data[body + 1])
-                if mark > end or (header >= 0x32 and mark + 2 > end):
-                    raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
-                topic = data[body + 2 : mark]
-                if header < 0x32:
-                    route = route_of(topic) or self._find_route(topic)
-                    if route is not None:
-                        flags = PUBLISH_FLAGS[header & 7]
-                        if mark == end:
-                            flags |= EMPTY
-                        publish(self, route, flags, 0, RAW, data[mark:end])
+        # A run of PUBLISHes that differ in their payloads only.
+        run_topic, run_flags = b"", 0
+        payloads: list[bytes] = []
+        acknowledgements: list[bytes] = []
+        try:
+            while size - start >= 2:
+                header = data[start]
+                length = data[start + 1]
+                if length < 0x80:
+                    body = start + 2
+                    end = body + length
                 else:
-                    self._publish(header & 7, topic, data[mark : mark + 2], data[mark + 2 : end])
-            elif header == _PUBACK and end - body == 2 and self._outbound is not None:
-                packet = data[body] << 8 | data[body + 1]
-                if not packet:
-                    raise ProtocolViolation("a PUBACK of packet identifier 0", MALFORMED)
-                self._outbound.confirm(packet, AWAITING_PUBACK)
-                others += 1
-            elif end - body == 2 and header in _ACKNOWLEDGEMENTS:
-                self._acknowledged(header, data[body:end])
-                others += 1
-            else:
-                self._handle(header, data[body:end])
-                others += 1
-            if self._closed:
-                break
-            start = end
-        self.traffic.others += others
+                    body, end = split(data, start, limit)
+                    if not body:
+                        break
+                if end > size:
+                    break
+                if 0x30 <= header < 0x34 and end - body > 2:
+                    mark = body + 2 + (data[body] << 8 | data[body + 1])
+                    topic = data[body + 2 : mark]
+                    flags = PUBLISH_FLAGS[header & 7]
+                    acknowledgement = b""
+                    if header >= 0x32:
+                        acknowledgement = mqtt.PUBACK_HEAD + data[mark : mark + 2]
+                        mark += 2
+                    if mark >= end:
+                        if mark > end:
+                            raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
+                        flags |= EMPTY
+                    if topic != run_topic or flags != run_flags:
+                        if payloads:
+                            run, payloads = payloads, []
+                            self._publish_run(run_topic, run_flags, run, acknowledgements)
+                            acknowledgements = []
+                        run_topic, run_flags = topic, flags
+                    if acknowledgement:
+                        if acknowledgement == _NO_PUBACK:
+                            raise _no_packet_id()
+                        acknowledgements.append(acknowledgement)
+                    payloads.append(data[mark:end])
+                elif header == _PUBACK and end == start + 4 and self._outbound is not None:
+                    packet_ids = pubacks(data, start)
+                    self._outbound.confirm_all(packet_ids)
+                    others += len(packet_ids)
+                    end = start + 4 * len(packet_ids)
+                else:
+                    if payloads:
+                        run, payloads = payloads, []
+                        self._publish_run(run_topic, run_flags, run, acknowledgements)
+                        acknowledgements = []
+                    if end - body == 2 and header in _ACKNOWLEDGEMENTS:
+                        self._acknowledged(header, data[body:end])
+                    else:
+                        self._handle(header, data[body:end])
+                    others += 1
+                    if self._closed:
+                        break
+                start = end
+        finally:
+            self.traffic.others += others
+            if payloads:
+                self._publish_run(run_topic, run_flags, payloads, acknowledgements)
         if start < size and not self._closed:
             self._partial = Partial(data[start:], limit)
 
@@ -270,15 +289,33 @@ class MqttSession(Session):
 
     # What the client publishes.
 
-    def _find_route(self, topic: bytes) -> Route | None:
+    def _find_route(self, topic: bytes, count: int = 1) -> Route | None:
+        """count: messages that go there, or are dropped."""
         route = find_route(self.realm, topic, self._gateway.settings.topic_length)
         if route is None:
-            self._gateway.dropped += 1
-            self.traffic.others += 1
+            self._gateway.dropped += count
+            self.traffic.others += count
         return route
 
+    def _publish_run(
+        self, topic: bytes, flags: int, payloads: list[bytes], acknowledgements: list[bytes]
+    ) -> None:
+        """Handle PUBLISHes of one topic. acknowledgements: their PUBACKs, at quality 1."""
+        route = self.realm.mqtt_routes.get(topic) or self._find_route(topic, len(payloads))
+        number = 0
+        if acknowledgements:
+            inbound = self._inbound
+            if inbound is None:
+                inbound = self._inbound = Inbound()
+            if route is None:
+                self._answer(inbound.answer(acknowledgements))
+            else:
+                number = inbound.expect(acknowledgements)
+        if route is not None:
+            self._gateway.publish_all(self, route, flags, number, RAW, payloads)
+
     def _publish(self, bits: int, topic: bytes, packet_id: bytes, payload: bytes) -> None:
-        """Handle a PUBLISH. bits: quality of service and retain, as in the first byte."""
+        """Handle one PUBLISH. bits: quality of service and retain, as in the first byte."""
         flags = PUBLISH_FLAGS[bits] if payload else PUBLISH_FLAGS[bits] | EMPTY
         route = self.realm.mqtt_routes.get(topic) or self._find_route(topic)
         if not flags & ACKNOWLEDGE:
@@ -286,7 +323,7 @@ class MqttSession(Session):
                 self._gateway.publish(self, route, flags, 0, RAW, payload)
             return
         if packet_id == mqtt.NO_PACKET_ID:
-            raise ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)
+            raise _no_packet_id()
         inbound = self._inbound
         if inbound is None:
             inbound = self._inbound = Inbound()
@@ -298,9 +335,9 @@ class MqttSession(Session):
                 route = None
                 self.traffic.others += 1
         if route is None:
-            self._answer(inbound.answer(acknowledgement))
+            self._answer(inbound.answer([acknowledgement]))
         else:
-            number = inbound.expect(acknowledgement)
+            number = inbound.expect([acknowledgement])
             self._gateway.publish(self, route, flags, number, RAW, payload)
 
     def _answer(self, acknowledgements: bytes) -> None:
@@ -418,3 +455,7 @@ class MqttSession(Session):
         elif outbound is not None:
             awaited = AWAITING_PUBACK if header == _PUBACK else AWAITING_PUBCOMP
             outbound.confirm(int.from_bytes(packet_id, "big"), awaited)
+
+
+def _no_packet_id() -> ProtocolViolation:
+    return ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)

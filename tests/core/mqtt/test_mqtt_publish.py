@@ -152,6 +152,14 @@ def test_a_dropped_publish_keeps_its_place_among_the_acknowledgements():
     assert client.confirm(1) == [mqtt.Puback(1), mqtt.Puback(2)]
 
 
+def test_what_came_before_a_violation_is_published():
+    client = connected()
+    client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Publish("a", b"y", 1, 2))
+    client.feed(encode(mqtt.Publish("a", b"z", 1, 3)) + b"\x32\5\0\1a\0\0")
+    assert [call[-2:] for call in client.calls[:-1]] == [(1, b"x"), (2, b"y"), (3, b"z")]
+    assert client.closed
+
+
 def test_a_topic_beyond_the_limit_is_dropped():
     client = connected(FakeGateway(topic_length=64))
     client.send(mqtt.Publish("a" * 64, b"x"), mqtt.Publish("a" * 65, b"x"))
