@@ -419,16 +419,19 @@ class MqttSession(Session):
 
     def deliver(self, event: Event, grant: int) -> None:
         """Send an event at its quality of service, or the granted one if that is less."""
+        self.deliver_all([event], grant)
+
+    def deliver_all(self, events: list[Event], grant: int) -> None:
+        """As `deliver` for each: they have one topic, and the same flags."""
         if self._closed:
             return
-        quality = event.publish.flags >> 4 & 3
-        if quality > grant:
-            quality = grant
+        quality = min(qos(events[0].publish.flags), grant)
         if not quality:
-            self.connection.write(self.flavour.event(event, None))
+            for chunk in self.flavour.events(events, None):
+                self.connection.write(chunk)
             return
         outbound = self._outbound or self._begin_outbound()
-        queued = outbound.send(event, QOS0 | quality << 1)
+        queued = outbound.send_all(events, QOS0 | quality << 1)
         if queued > self._gateway.settings.outbound_limit:
             # The client reads, but does not confirm.
             self._gateway.slow(self.connection)
