@@ -19,7 +19,7 @@ from fox_shard.gateway.mqtt.flavour import QOS0, Framing, MqttFlavour, flavour_o
 from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, admit, read_connect
 from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
-from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, pubacks, split
+from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, end_of_run, pubacks, split
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
 from fox_shard.gateway.realm import Route
@@ -36,7 +36,6 @@ _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
-_NO_PUBACK: Final = mqtt.PUBACK_HEAD + mqtt.NO_PACKET_ID
 _ACKNOWLEDGEMENTS: Final = frozenset({_PUBACK, _PUBREC, _PUBREL, mqtt.PUBCOMP_HEAD[0]})
 _ANONYMOUS: Final = "anonymous"
 
@@ -189,7 +188,7 @@ class MqttSession(Session):
     def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
         """Handle all whole packets from data[start] on.
 
-        One loop, in which the most frequent packets are only cut and collected: 0.45 µs for a
+        One loop, in which the most frequent packets are only cut and collected: 0.3 µs for a
         PUBLISH of quality of service 0 in a run, against 1.4 µs for one that goes through `decode`.
         """
         size = len(data)
@@ -198,7 +197,7 @@ class MqttSession(Session):
         # A run of PUBLISHes that differ in their payloads only.
         run_topic, run_flags = b"", 0
         payloads: list[bytes] = []
-        acknowledgements: list[bytes] = []
+        packet_ids: list[bytes] = []
         try:
             while size - start >= 2:
                 header = data[start]
@@ -215,36 +214,36 @@ class MqttSession(Session):
                 if 0x30 <= header < 0x34 and end - body > 2:
                     mark = body + 2 + (data[body] << 8 | data[body + 1])
                     topic = data[body + 2 : mark]
+                    step = end - start
+                    end = end_of_run(data, end, data[start:mark], step)
                     flags = PUBLISH_FLAGS[header & 7]
-                    acknowledgement = b""
                     if header >= 0x32:
-                        acknowledgement = mqtt.PUBACK_HEAD + data[mark : mark + 2]
                         mark += 2
-                    if mark >= end:
-                        if mark > end:
+                    if mark >= start + step:
+                        if mark > start + step:
                             raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
                         flags |= EMPTY
                     if topic != run_topic or flags != run_flags:
                         if payloads:
                             run, payloads = payloads, []
-                            self._publish_run(run_topic, run_flags, run, acknowledgements)
-                            acknowledgements = []
+                            self._publish_run(run_topic, run_flags, run, packet_ids)
+                            packet_ids = []
                         run_topic, run_flags = topic, flags
-                    if acknowledgement:
-                        if acknowledgement == _NO_PUBACK:
-                            raise _no_packet_id()
-                        acknowledgements.append(acknowledgement)
-                    payloads.append(data[mark:end])
+                    places = range(mark, mark + end - start, step)
+                    if header >= 0x32:
+                        packet_ids += [data[at - 2 : at] for at in places]
+                    rest = start + step - mark
+                    payloads += [data[at : at + rest] for at in places]
                 elif header == _PUBACK and end == start + 4 and self._outbound is not None:
-                    packet_ids = pubacks(data, start)
-                    self._outbound.confirm_all(packet_ids)
-                    others += len(packet_ids)
-                    end = start + 4 * len(packet_ids)
+                    confirmed = pubacks(data, start)
+                    self._outbound.confirm_all(confirmed)
+                    others += len(confirmed)
+                    end = start + 4 * len(confirmed)
                 else:
                     if payloads:
                         run, payloads = payloads, []
-                        self._publish_run(run_topic, run_flags, run, acknowledgements)
-                        acknowledgements = []
+                        self._publish_run(run_topic, run_flags, run, packet_ids)
+                        packet_ids = []
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:
                         self._acknowledged(header, data[body:end])
                     else:
@@ -256,7 +255,7 @@ class MqttSession(Session):
         finally:
             self.traffic.others += others
             if payloads:
-                self._publish_run(run_topic, run_flags, payloads, acknowledgements)
+                self._publish_run(run_topic, run_flags, payloads, packet_ids)
         if start < size and not self._closed:
             self._partial = Partial(data[start:], limit)
 
@@ -298,15 +297,21 @@ class MqttSession(Session):
         return route
 
     def _publish_run(
-        self, topic: bytes, flags: int, payloads: list[bytes], acknowledgements: list[bytes]
+        self, topic: bytes, flags: int, payloads: list[bytes], packet_ids: list[bytes]
     ) -> None:
-        """Handle PUBLISHes of one topic. acknowledgements: their PUBACKs, at quality 1."""
+        """Handle PUBLISHes of one topic. packet_ids: theirs, at quality of service 1."""
+        if mqtt.NO_PACKET_ID in packet_ids:
+            good = packet_ids.index(mqtt.NO_PACKET_ID)
+            if good:
+                self._publish_run(topic, flags, payloads[:good], packet_ids[:good])
+            raise _no_packet_id()
         route = self.realm.mqtt_routes.get(topic) or self._find_route(topic, len(payloads))
         number = 0
-        if acknowledgements:
+        if packet_ids:
             inbound = self._inbound
             if inbound is None:
                 inbound = self._inbound = Inbound()
+            acknowledgements = [mqtt.PUBACK_HEAD + packet_id for packet_id in packet_ids]
             if route is None:
                 self._answer(inbound.answer(acknowledgements))
             else:

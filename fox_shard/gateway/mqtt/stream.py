@@ -47,6 +47,17 @@ def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
     return 0, 0
 
 
+def end_of_run(data: bytes, end: int, head: bytes, size: int) -> int:
+    """Where the packets end that begin with `head` and have `size` bytes, from data[end] on.
+
+    Whole ones; where there are none, that is `end`.
+    """
+    last = len(data) - size
+    while end <= last and data.startswith(head, end):
+        end += size
+    return end
+
+
 def pubacks(data: bytes, start: int) -> Sequence[int]:
     """The packet identifiers of the PUBACKs from data[start] on, where there is one: 0.03 µs each.
 

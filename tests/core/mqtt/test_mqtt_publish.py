@@ -251,14 +251,14 @@ PACKETS = st.one_of(
     st.builds(
         mqtt.Publish,
         st.sampled_from(["a", "a/b", "fox/x", "x" * 150]),
-        st.binary(max_size=20),
+        st.one_of(st.sampled_from([b"x", b"y", b""]), st.binary(max_size=20)),
         st.just(0),
         retain=st.booleans(),
     ),
     st.builds(
         mqtt.Publish,
         st.sampled_from(["a", "a/b"]),
-        st.binary(max_size=200),
+        st.one_of(st.sampled_from([b"x", b"y", b""]), st.binary(max_size=200)),
         st.integers(1, 2),
         st.integers(1, 9),
         st.booleans(),
