@@ -10,7 +10,7 @@ Sessions end with their connection: one with clean session 0 is taken as clean.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS2, Event, Refused, qos
+from fox_shard.backplane.frames import EMPTY, QOS2, Event, Refused, qos
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.mqtt import packets as mqtt
@@ -211,7 +211,7 @@ class MqttSession(Session):
                         break
                 if end > size:
                     break
-                if 0x30 <= header < 0x34 and end - body > 2:
+                if 0x30 <= header < 0x36 and end - body > 2:
                     mark = body + 2 + (data[body] << 8 | data[body + 1])
                     topic = data[body + 2 : mark]
                     step = end - start
@@ -278,10 +278,11 @@ class MqttSession(Session):
                 self._finish(graceful=True)
             case mqtt.Publish(topic, payload, quality, packet_id, retain):
                 # With DUP; at quality of service 0 that is MQTT 3.1.
-                header = quality << 1 | retain
+                flags = PUBLISH_FLAGS[quality << 1 | retain] | (not payload) * EMPTY
                 # The caller counts it among the others.
                 self.traffic.others -= 1
-                self._publish(header, topic.encode(), packet_id.to_bytes(2, "big"), payload)
+                packet_ids = [packet_id.to_bytes(2, "big")] if quality else []
+                self._publish_run(topic.encode(), flags, [payload], packet_ids)
             case _:
                 # PUBREL with DUP, MQTT 3.1.
                 self._acknowledged(_PUBREL, body)
@@ -299,51 +300,57 @@ class MqttSession(Session):
     def _publish_run(
         self, topic: bytes, flags: int, payloads: list[bytes], packet_ids: list[bytes]
     ) -> None:
-        """Handle PUBLISHes of one topic. packet_ids: theirs, at quality of service 1."""
+        """Handle PUBLISHes of one topic. packet_ids: theirs, at quality of service 1 and 2."""
         if mqtt.NO_PACKET_ID in packet_ids:
             good = packet_ids.index(mqtt.NO_PACKET_ID)
             if good:
                 self._publish_run(topic, flags, payloads[:good], packet_ids[:good])
-            raise _no_packet_id()
+            raise ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)
         route = self.realm.mqtt_routes.get(topic) or self._find_route(topic, len(payloads))
-        number = 0
         if packet_ids:
-            inbound = self._inbound
-            if inbound is None:
-                inbound = self._inbound = Inbound()
-            acknowledgements = [mqtt.PUBACK_HEAD + packet_id for packet_id in packet_ids]
-            if route is None:
-                self._answer(inbound.answer(acknowledgements))
-            else:
-                number = inbound.expect(acknowledgements)
-        if route is not None:
-            self._gateway.publish_all(self, route, flags, number, RAW, payloads)
+            self._publish_acknowledged(route, flags, payloads, packet_ids)
+        elif route is not None:
+            self._gateway.publish_all(self, route, flags, 0, RAW, payloads)
 
-    def _publish(self, bits: int, topic: bytes, packet_id: bytes, payload: bytes) -> None:
-        """Handle one PUBLISH. bits: quality of service and retain, as in the first byte."""
-        flags = PUBLISH_FLAGS[bits] if payload else PUBLISH_FLAGS[bits] | EMPTY
-        route = self.realm.mqtt_routes.get(topic) or self._find_route(topic)
-        if not flags & ACKNOWLEDGE:
-            if route is not None:
-                self._gateway.publish(self, route, flags, 0, RAW, payload)
-            return
-        if packet_id == mqtt.NO_PACKET_ID:
-            raise _no_packet_id()
+    def _publish_acknowledged(
+        self, route: Route | None, flags: int, payloads: list[bytes], packet_ids: list[bytes]
+    ) -> None:
         inbound = self._inbound
         if inbound is None:
             inbound = self._inbound = Inbound()
-        acknowledgement = mqtt.PUBACK_HEAD + packet_id
+        head = mqtt.PUBACK_HEAD
         if flags & QOS2:
-            acknowledgement = mqtt.PUBREC_HEAD + packet_id
-            if not inbound.is_new(packet_id):
-                # This PUBREC goes behind the first one.
-                route = None
-                self.traffic.others += 1
+            head = mqtt.PUBREC_HEAD
+            repeated = [i for i, one in enumerate(packet_ids) if not inbound.is_new(one)]
+            if repeated:
+                self._publish_again(inbound, route, flags, payloads, packet_ids, repeated)
+                return
+        acknowledgements = [head + packet_id for packet_id in packet_ids]
         if route is None:
-            self._answer(inbound.answer([acknowledgement]))
+            self._answer(inbound.answer(acknowledgements))
         else:
-            number = inbound.expect([acknowledgement])
-            self._gateway.publish(self, route, flags, number, RAW, payload)
+            number = inbound.expect(acknowledgements)
+            self._gateway.publish_all(self, route, flags, number, RAW, payloads)
+
+    def _publish_again(
+        self,
+        inbound: Inbound,
+        route: Route | None,
+        flags: int,
+        payloads: list[bytes],
+        packet_ids: list[bytes],
+        repeated: list[int],
+    ) -> None:
+        """Handle PUBLISHes at quality of service 2; repeated: which of them are not published."""
+        for i, (payload, packet_id) in enumerate(zip(payloads, packet_ids, strict=True)):
+            acknowledgement = [mqtt.PUBREC_HEAD + packet_id]
+            if i in repeated or route is None:
+                # This PUBREC goes behind the first one.
+                self.traffic.others += i in repeated
+                self._answer(inbound.answer(acknowledgement))
+            else:
+                number = inbound.expect(acknowledgement)
+                self._gateway.publish(self, route, flags, number, RAW, payload)
 
     def _answer(self, acknowledgements: bytes) -> None:
         if acknowledgements:
@@ -463,7 +470,3 @@ class MqttSession(Session):
         elif outbound is not None:
             awaited = AWAITING_PUBACK if header == _PUBACK else AWAITING_PUBCOMP
             outbound.confirm(int.from_bytes(packet_id, "big"), awaited)
-
-
-def _no_packet_id() -> ProtocolViolation:
-    return ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)

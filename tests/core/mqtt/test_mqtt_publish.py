@@ -120,6 +120,14 @@ def test_a_repeated_publish_of_quality_of_service_2_is_not_published_again():
     assert client.answers(mqtt.Pubrel(9), mqtt.Pubrel(9)) == [mqtt.Pubcomp(9), mqtt.Pubcomp(9)]
 
 
+def test_a_repeated_publish_to_where_nothing_is_published_is_answered_again():
+    client = connected()
+    packets = [mqtt.Publish("fox/a", b"x", 2, 9), mqtt.Publish("fox/a", b"x", 2, 9)]
+    assert client.answers(*packets) == [mqtt.Pubrec(9), mqtt.Pubrec(9)]
+    assert client.calls == []
+    assert client.gateway.dropped == 2
+
+
 def test_a_pubrel_of_an_unknown_identifier_is_completed():
     # MQTT 4.4: a client that has reconnected sends it again.
     client = connected()
