@@ -300,7 +300,7 @@ class Gateway:
 
     # From the links
 
-    def receive(  # noqa: C901 - hot: events are collected into runs
+    def receive(  # noqa: C901, PLR0915 - hot: events are collected into runs
         self, batch: Batch, size: int, now: float, wall: float
     ) -> None:
         """Handle one batch. size: bytes on the wire."""

@@ -458,7 +458,7 @@ def test_the_coordinator_is_told_the_metrics():
         "shard-0.queue_depth": 1,
         "shard-0.commit_microseconds": 0,
     }
-    assert reports[0].counters["shard-0.commits"] == 1
+    assert reports[0].counters["shard-0.commits"] == 2  # the ceiling, and the key
     assert reports[0].counters["shard-0.frames"] >= 4
     assert 2 <= reports[0].counters["shard-0.batches"] <= reports[0].counters["shard-0.frames"]
     assert reports[1].counters["shard-0.frames"] == 0

@@ -150,8 +150,6 @@ def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journa
     journal.tick(NOW + RETRY)
     write = Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True)
     assert journal.take(0.0) == write
-        3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True
-    )
 
 
 def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, journal):
