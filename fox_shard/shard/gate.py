@@ -27,13 +27,17 @@ Effect = tuple[Frame, int]
 
 @final
 class Group:
-    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks."""
+    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
-    __slots__ = ("effects", "entry", "peer")
+    kept: rows of the transaction, which are written again if it fails, are waited for too.
+    """
+
+    __slots__ = ("effects", "entry", "kept", "peer")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.entry: Entry | None = None
+        self.kept = False
         self.effects: list[Effect] = []
 
 
