@@ -94,7 +94,7 @@ class Shard:
         "wills",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a line a field
         self,
         number: int,
         *,
