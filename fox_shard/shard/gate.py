@@ -29,13 +29,14 @@ Effect = tuple[Frame, int]
 class Group:
     """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
-    kept: rows of the transaction, which are written again if it fails, are waited for too.
+    identity: of the peer then (see `Link`). kept: rows of the transaction, which are written again if it fails, are waited for too.
     """
 
-    __slots__ = ("effects", "entry", "kept", "peer")
+    __slots__ = ("effects", "entry", "identity", "kept", "peer")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.identity = peer.link.peer_identity
         self.entry: Entry | None = None
         self.kept = False
         self.effects: list[Effect] = []

@@ -100,11 +100,15 @@ class Ledger:
         row = rows.PeerRow(record.identity, record.watermark)
         self._journal.keep(rows.peer(peer.name), rows.encode(row))
 
-    def refused(self, peer: Peer, rseqs: list[int]) -> None:
-        """The commit of those frames has failed, and their publishers are told so."""
-        self._journal.keep(
-            rows.outcomes(peer.name, rseqs[0]), rows.encode([(rseq, REFUSED) for rseq in rseqs])
-        )
+    def refused(self, name: str, identity: int, rseqs: list[int]) -> None:
+        """The commit of those frames has failed, and their publishers are told so.
+
+        name, identity: of the peer that has sent them; it may have gone since then.
+        """
+        record = self._records.get(name)
+        if record is not None and record.identity == identity:
+            row = [(rseq, REFUSED) for rseq in rseqs]
+            self._journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
 
     # After a restart
 

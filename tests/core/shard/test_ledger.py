@@ -131,13 +131,20 @@ def test_what_has_failed_is_refused_in_the_store_too(stored):
     stored.ledger.note(4, 400)
     stored.ledger.close(peer(), 4)
     write = stored.journal.take()
-    stored.ledger.refused(peer(), [3, 4])
+    stored.ledger.refused("gateway-0", 7, [3, 4])
     stored.journal.outcome(write.ticket, "full", 100.0)
     stored.journal.tick(200.0)
     stored.commit()
     stored.start()
     assert outcomes(stored, peer()) == {3: REFUSED, 4: REFUSED}
     assert stored.ledger.watermark(peer()) == 4
+
+
+def test_what_has_failed_of_another_with_that_name_is_not_noted(stored):
+    stored.batch(peer(identity=8), (1, 100))
+    stored.ledger.refused("gateway-0", 7, [3, 4])
+    stored.ledger.refused("gateway-1", 7, [3, 4])
+    assert stored.commit() == {}
 
 
 # Forgetting

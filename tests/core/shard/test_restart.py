@@ -236,6 +236,25 @@ def test_a_new_incarnation_of_a_gateway_is_not_taken_for_the_old_one(stage):
     assert len(outcomes(stage)) == 1
 
 
+def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(stage):
+    stage.say("gateway-0", keep(request=1), keep(request=2), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", keep(request=3), reliable=True)
+    stage.join("gateway-0", incarnation=2)
+    stage.turns(6)
+    stage.disk.held, stage.disk.trouble = False, "disk full"
+    stage.turns()
+    stage.disk.trouble = ""
+    stage.pass_time(RETRY + 0.5)
+    stage["gateway-0"].deaf = True
+    stage.say("gateway-0", *(keep(request=n) for n in (1, 2, 3)), reliable=True)
+    assert len(outcomes(stage)) == 1
+    stage.restart()
+    stage.turns(8)
+    assert stage.got("gateway-0", Refused) == []
+    assert [one.requests for one in stage.got("gateway-0", Published)] == [[1], [2], [3]]
+
+
 def test_the_gateways_hear_what_will_not_come_again(stage):
     for number in range(1001):
         stage.send("gateway-0", keep(f"t{number}", request=number), reliable=True)
@@ -280,6 +299,22 @@ def test_an_event_of_the_coordinator_comes_once(with_coordinator):
     stage.turns(8)
     again = stage.got("gateway-1", Again | Event)
     assert [one.event.publication for one in again] == [first.publication, second.publication]
+
+
+def test_an_event_that_could_not_be_recorded_does_not_come_twice_either(with_coordinator):
+    """While the store fails: the event needs no row, and whoever is there gets it."""
+    stage = with_coordinator
+    stage.disk.trouble = "disk full"
+    stage.say("gateway-0", keep())
+    stage["coordinator"].deaf = True
+    stage.say("coordinator", meta(1), reliable=True)
+    stage.disk.trouble = ""
+    stage.pass_time(RETRY + 0.5)
+    stage.say("coordinator", meta(2), reliable=True)
+    assert numbers(stage, Event) == [b"[1]", b"[2]"]
+    stage.restart()
+    stage.turns(8)
+    assert numbers(stage) == [b"[2]"]
 
 
 @pytest.mark.parametrize("shard", ["lives", "dies"])
