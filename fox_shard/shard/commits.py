@@ -95,5 +95,5 @@ class Commits:
             else:
                 remaining.append((frame, rseq))
         if rseqs:
-            self._ledger.refused(group.peer, rseqs)
+            self._ledger.refused(group.peer.name, group.identity, rseqs)
         return remaining

@@ -292,7 +292,7 @@ class Shard:
         will = self.wills.drop(leave.session)
         if will is not None:
             # It is not to be found again after a restart that the gateway does not know to tell of.
-            self._gate.group(self.journal.ticket, peer)
+            self._gate.group(self.journal.ticket, peer).kept = True
             if not leave.graceful:
                 self._commits.publish(peer, will, 0, replies)
 
@@ -382,6 +382,7 @@ class Shard:
             if peer.incarnation:
                 self._gone(peer)
             peer.incarnation = peer.link.peer_incarnation
+        self.ledger.opened(peer)
         peer.lost_at = None
         peer.stale = set(peer.subscriptions)
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
@@ -431,7 +432,7 @@ class Shard:
         self.broker.forget(peer)
         peer.link.forget()
         peer.passing.abandon()
-        self.ledger.forget(peer)
+        self.ledger.gone(peer)
         for will in self.wills.drop_all(peer.name):
             if self._sync_until is None:
                 self._publish_will(peer, will)
@@ -465,6 +466,8 @@ class Shard:
         for group in self._gate.release(EVERYTHING):
             replies: list[Frame] = []
             group.effects = self._commits.failed(group, why, replies)
+            if group.kept:
+                self._gate.group(self.journal.ticket, group.peer).kept = True
             self._release(group, replies, now)
 
     def _release(self, group: Group, replies: list[Frame], now: float) -> None:
@@ -476,7 +479,7 @@ class Shard:
                 self.broker.send(frame, replies)
             else:
                 self._dispatch(peer, frame, replies, now)
-        # A session that has left has a will, perhaps, which waits again.
+        # What is kept waits for the retry; a session that has left has a will, perhaps.
         again = self._gate.close()
         touched = self._touched(marks)
         if entry is not None:

@@ -27,13 +27,19 @@ Effect = tuple[Frame, int]
 
 @final
 class Group:
-    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks."""
+    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
-    __slots__ = ("effects", "entry", "peer")
+    identity: of the peer then (see `Link`). kept: it waits for rows that are written again if the
+    transaction fails, too.
+    """
+
+    __slots__ = ("effects", "entry", "identity", "kept", "peer")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.identity = peer.link.peer_identity
         self.entry: Entry | None = None
+        self.kept = False
         self.effects: list[Effect] = []
 
 

@@ -100,11 +100,15 @@ class Ledger:
         row = rows.PeerRow(record.identity, record.watermark)
         self._journal.keep(rows.peer(peer.name), rows.encode(row))
 
-    def refused(self, peer: Peer, rseqs: list[int]) -> None:
-        """The commit of those frames has failed, and their publishers are told so."""
-        self._journal.keep(
-            rows.outcomes(peer.name, rseqs[0]), rows.encode([(rseq, REFUSED) for rseq in rseqs])
-        )
+    def refused(self, name: str, identity: int, rseqs: list[int]) -> None:
+        """The commit of those frames has failed, and their publishers are told so.
+
+        name, identity: of the peer that has sent them; it may have gone since then.
+        """
+        record = self._records.get(name)
+        if record is not None and record.identity == identity:
+            row = [(rseq, REFUSED) for rseq in rseqs]
+            self._journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
 
     # After a restart
 
@@ -133,13 +137,23 @@ class Ledger:
             if not record.rows:
                 record.outcomes.clear()
 
-    def forget(self, peer: Peer) -> None:
-        """That gateway's incarnation will not come back."""
-        record = self._records.pop(peer.name, None)
-        if record is not None and peer.kind is Kind.GATEWAY:
+    def opened(self, peer: Peer) -> None:
+        """A link has begun. Its numbers may be those of another than was known by that name."""
+        record = self._records.get(peer.name)
+        if record is not None and record.identity != peer.link.peer_identity:
+            self._drop(peer.name)
+
+    def gone(self, peer: Peer) -> None:
+        """That incarnation will not come back. What others than gateways number may."""
+        if peer.kind is Kind.GATEWAY:
+            self._drop(peer.name)
+
+    def _drop(self, name: str) -> None:
+        record = self._records.pop(name, None)
+        if record is not None:
             for _, _, key in record.rows:
                 self._journal.drop(key)
-            self._journal.drop(rows.peer(peer.name))
+            self._journal.drop(rows.peer(name))
 
     @property
     def floor(self) -> int | None:

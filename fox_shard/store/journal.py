@@ -94,7 +94,9 @@ class Journal:
 
     def drop(self, key: bytes) -> None:
         """Delete a row that does no harm: with the next transaction there is."""
-        if self._kept.pop(key, None) is None:
+        if key in self._kept:
+            self.keep(key, None)
+        else:
             self._lazy.append(key)
 
     def _count(self, key: bytes, value: bytes | None) -> None:
@@ -146,6 +148,8 @@ class Journal:
             size, kept, _ = self._under_way.pop(failed)
             self.waiting -= size
             again.update(kept)
+        again.update(dict.fromkeys(self._lazy))
+        self._lazy.clear()
         self.waiting -= self._size
         self._size = 0
         self._changes.clear()

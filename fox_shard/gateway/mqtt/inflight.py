@@ -34,10 +34,11 @@ class Inbound:
 
     __slots__ = ("_acknowledgements", "_first", "_settled", "_unreleased")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
+        """first: number of the first publish. None comes twice: old ones may be settled again."""
         self._acknowledgements: deque[bytes] = deque()
         # The number of the oldest of them, and which of the others could go already.
-        self._first = 1
+        self._first = first
         self._settled: set[int] = set()
         # Packet identifiers at quality of service 2 between PUBLISH and PUBREL.
         self._unreleased: set[bytes] = set()
@@ -46,6 +47,11 @@ class Inbound:
     def idle(self) -> bool:
         """Whether nothing is under way: the object may be dropped."""
         return not self._acknowledgements and not self._unreleased
+
+    @property
+    def next(self) -> int:
+        """The number that the next publish will have."""
+        return self._first + len(self._acknowledgements)
 
     def is_new(self, packet_id: bytes) -> bool:
         """Tell, at quality of service 2, a PUBLISH from one that comes again [MQTT-4.3.3-2]."""
@@ -61,9 +67,8 @@ class Inbound:
 
     def expect(self, acknowledgements: list[bytes]) -> int:
         """Return the number under which `settle` releases the first of these; the others follow."""
-        waiting = self._acknowledgements
-        number = self._first + len(waiting)
-        waiting.extend(acknowledgements)
+        number = self.next
+        self._acknowledgements.extend(acknowledgements)
         return number
 
     def settle(self, number: int) -> bytes:

@@ -52,6 +52,7 @@ class MqttSession(Session):
         "_inbound",
         "_keep_alive",
         "_level",
+        "_next_number",
         "_outbound",
         "_partial",
         "_subscribing",
@@ -77,6 +78,8 @@ class MqttSession(Session):
         self._partial: Partial | None = None
         self._keep_alive: KeepAlive | None = None
         self._inbound: Inbound | None = None
+        # Of the publish that makes the next `Inbound`.
+        self._next_number = 1
         self._outbound: Outbound | None = None
         self._subscribing: Subscribing | None = None
         timeout = gateway.settings.handshake_timeout
@@ -119,6 +122,7 @@ class MqttSession(Session):
         if self._outbound is not None and self._outbound.idle:
             self._outbound = None
         if self._inbound is not None and self._inbound.idle:
+            self._next_number = self._inbound.next
             self._inbound = None
 
     def _finish(self, *, graceful: bool) -> None:
@@ -317,7 +321,7 @@ class MqttSession(Session):
     ) -> None:
         inbound = self._inbound
         if inbound is None:
-            inbound = self._inbound = Inbound()
+            inbound = self._inbound = Inbound(self._next_number)
         head = mqtt.PUBACK_HEAD
         if flags & QOS2:
             head = mqtt.PUBREC_HEAD

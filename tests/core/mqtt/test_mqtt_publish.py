@@ -89,6 +89,17 @@ def test_acknowledgements_come_in_the_order_of_the_publishes(qos, answer, source
     assert len(answers) == 8
 
 
+def test_an_acknowledgement_that_comes_again_acknowledges_nothing_else():
+    """A shard that restarts may say once more that a publish is safe."""
+    client = connected()
+    client.send(mqtt.Publish("a", b"x", 1, 5))
+    assert client.confirm(1) == [mqtt.Puback(5)]
+    assert client.answers(mqtt.Pingreq()) == [mqtt.Pingresp()]
+    client.send(mqtt.Publish("a", b"x", 1, 6))
+    assert client.confirm(1) == []
+    assert client.confirm(2) == [mqtt.Puback(6)]
+
+
 def test_publishes_of_both_kinds_keep_their_order_when_mixed():
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 5), mqtt.Publish("a", b"x", 2, 5))

@@ -47,8 +47,9 @@ class Puppet:
         self.got = []
         self.changes = []
         self.replay = []
-        # Silent: what it says does not arrive. Slow: it gives no credit.
+        # Silent: what it says does not arrive. Deaf: what it is told does not.
         self.silent = False
+        self.deaf = False
 
     def take(self, data, now):
         change, frames = self.link.receive(decode(data), len(data), now)
@@ -63,8 +64,8 @@ class Puppet:
 class Disk:
     """The shard's store: commits what it gets at once, unless `held`; fails if it has `trouble`."""
 
-    def __init__(self):
-        self.rows = {}
+    def __init__(self, rows=()):
+        self.rows = dict(rows)
         self.held = False
         self.trouble = ""
         # Written and not committed.
@@ -151,18 +152,14 @@ class Stage:
         del self.puppets[name]
         self.shard.lost(name, self.now)
 
-    def restart(self, *names, incarnation=78):
-        """The shard is killed, and starts again from what is on its disk; what is not is lost.
-
-        The peers of those names, or all of them, find it. Nobody has replayed yet.
-        """
-        self.disk.waiting.clear()
-        self.disk.held, self.disk.trouble = False, ""
+    def restart(self, incarnation=78):
+        """The shard is killed, and starts from what is on its disk. Nobody has replayed yet."""
+        self.disk = Disk(self.disk.rows)
         self.shard = self._start(incarnation)
         for puppet in self.puppets.values():
             puppet.link.break_off(self.now)
             puppet.got.clear()
-            puppet.silent = bool(names) and puppet.link.me not in names
+            puppet.deaf = False
 
     # Time
 
@@ -180,7 +177,7 @@ class Stage:
         if not self.disk.held:
             self.commit()
         for name, data in self.shard.flush(self.now):
-            if name in self.puppets:
+            if name in self.puppets and not self.puppets[name].deaf:
                 self.puppets[name].take(data, self.now)
         for puppet in self.puppets.values():
             link = puppet.link

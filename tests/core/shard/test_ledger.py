@@ -131,13 +131,20 @@ def test_what_has_failed_is_refused_in_the_store_too(stored):
     stored.ledger.note(4, 400)
     stored.ledger.close(peer(), 4)
     write = stored.journal.take(0.0)
-    stored.ledger.refused(peer(), [3, 4])
+    stored.ledger.refused("gateway-0", 7, [3, 4])
     stored.journal.outcome(write.ticket, "full", 100.0)
     stored.journal.tick(200.0)
     stored.commit()
     stored.start()
     assert outcomes(stored, peer()) == {3: REFUSED, 4: REFUSED}
     assert stored.ledger.watermark(peer()) == 4
+
+
+def test_what_has_failed_of_another_with_that_name_is_not_noted(stored):
+    stored.batch(peer(identity=8), (1, 100))
+    stored.ledger.refused("gateway-0", 7, [3, 4])
+    stored.ledger.refused("gateway-1", 7, [3, 4])
+    assert stored.commit() == {}
 
 
 # Forgetting
@@ -160,7 +167,8 @@ def test_the_outcomes_of_a_batch_are_kept_until_all_of_it_is_forgotten(forgotten
 
 def test_who_is_not_known_has_nothing_to_forget(stored):
     stored.ledger.prune(peer(forgotten=9))
-    stored.ledger.forget(peer())
+    stored.ledger.opened(peer())
+    stored.ledger.gone(peer())
     assert stored.ledger.names == {}
 
 
@@ -174,13 +182,28 @@ def test_when_all_is_forgotten_nothing_is_known_any_more(stored):
 
 @pytest.mark.parametrize("name", ["gateway-0", "shard-1", "coordinator"])
 def test_of_a_gateway_that_will_not_come_back_nothing_is_kept(name, stored):
-    """Others come back with what their own stores hold."""
+    """Others may come back with what their own stores hold."""
     stored.batch(peer(name), (3, 300))
-    stored.ledger.forget(peer(name))
+    stored.ledger.gone(peer(name))
     stored.batch(peer("gateway-1"), (1, 1))
     gone = name == "gateway-0"
     assert (rows.peer(name) in stored.rows) is not gone
     assert (rows.outcomes(name, 3) in stored.rows) is not gone
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("identity", "known"), [(7, True), (8, False)])
+def test_of_another_with_that_name_nothing_is_known(identity, known, restarted, stored):
+    """Its numbers begin anew, below those of the one before it."""
+    stored.batch(peer("coordinator"), (3, 300), (5, 500))
+    if restarted:
+        stored.start()
+    comes = peer("coordinator", identity=identity)
+    stored.ledger.opened(comes)
+    stored.batch(comes, (6, 600) if known else (1, 700))
+    assert stored.ledger.watermark(comes) == (6 if known else 1)
+    stored.start()
+    assert outcomes(stored, comes) == ({3: 300, 5: 500, 6: 600} if known else {1: 700})
 
 
 def test_the_floor_is_below_all_that_may_come_again(stored):

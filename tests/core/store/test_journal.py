@@ -103,10 +103,13 @@ def test_a_row_that_does_no_harm_is_deleted_with_the_next_transaction(watched, j
     assert journal.take(0.0).changes == {b"a": b"2"}
 
 
-def test_a_row_that_was_not_written_need_not_be_deleted(journal):
+def test_a_row_is_deleted_although_it_was_to_be_written_anew(journal):
+    """An older value of it may be in the store."""
     journal.keep(b"a", b"1")
     journal.drop(b"a")
-    assert journal.take(0.0) is None
+    assert journal.take(0.0).changes == {b"a": None}
+    journal.outcome(1, "", NOW)
+    assert (journal.idle, journal.waiting) == (True, 0)
 
 
 def test_a_row_that_is_written_anew_is_not_deleted(journal):
@@ -121,6 +124,17 @@ def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, jo
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
     assert journal.take(0.0).changes == {b"old": None}
+
+
+def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
+    journal.keep(b"a", b"1")
+    journal.take(0.0)
+    journal.drop(b"a")
+    journal.outcome(1, "full", NOW)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0).changes == {b"a": None}
+    journal.outcome(2, "", NOW)
+    assert (journal.idle, journal.waiting) == (True, 0)
 
 
 # Failure
