@@ -38,10 +38,10 @@ class Record:
 class Ledger:
     """Of all peers."""
 
-    __slots__ = ("_batch", "_journal", "_records")
+    __slots__ = ("_batch", "_records", "journal")
 
     def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+        self.journal = journal
         self._records: dict[str, Record] = {}
         # Of the batch that is being handled: (rseq, publication id).
         self._batch: list[tuple[int, int]] = []
@@ -86,9 +86,9 @@ class Ledger:
         key = rows.outcomes(peer.name, self._batch[0][0])
         value = rows.encode(self._batch)
         if any(publication == REFUSED for _, publication in self._batch):
-            self._journal.keep(key, value)
+            self.journal.keep(key, value)
         else:
-            self._journal.put(key, value)
+            self.journal.put(key, value)
         record.rows.append((self._batch[-1][0], self._batch[0][1], key))
         self._batch = []
 
@@ -98,7 +98,7 @@ class Ledger:
         record.identity = peer.link.peer_identity
         record.watermark = max(record.watermark, last)
         row = rows.PeerRow(record.identity, record.watermark)
-        self._journal.keep(rows.peer(peer.name), rows.encode(row))
+        self.journal.keep(rows.peer(peer.name), rows.encode(row))
 
     def refused(self, name: str, identity: int, rseqs: list[int]) -> None:
         """The commit of those frames has failed, and their publishers are told so.
@@ -108,7 +108,7 @@ class Ledger:
         record = self._records.get(name)
         if record is not None and record.identity == identity:
             row = [(rseq, REFUSED) for rseq in rseqs]
-            self._journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
+            self.journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
 
     # After a restart
 
@@ -133,7 +133,7 @@ class Ledger:
             return
         forgotten = peer.link.peer_forgot
         while record.rows and record.rows[0][0] <= forgotten:
-            self._journal.drop(record.rows.popleft()[2])
+            self.journal.drop(record.rows.popleft()[2])
             if not record.rows:
                 record.outcomes.clear()
 
@@ -152,8 +152,8 @@ class Ledger:
         record = self._records.pop(name, None)
         if record is not None:
             for _, _, key in record.rows:
-                self._journal.drop(key)
-            self._journal.drop(rows.peer(name))
+                self.journal.drop(key)
+            self.journal.drop(rows.peer(name))
 
     @property
     def floor(self) -> int | None:

@@ -36,13 +36,13 @@ def test_a_session_without_a_will_has_none(wills):
     assert wills.drop(7) is None
 
 
-def test_a_gateway_takes_the_wills_of_its_sessions_along(wills):
+def test_a_gateway_has_the_wills_of_its_sessions(wills):
     one, other = peers()
     for session in (1, 2, 3):
         wills.keep(other if session == 2 else one, publish(session=session))
-    assert [will.session for will in wills.drop_all(one.name)] == [1, 3]
-    assert wills.drop_all(one.name) == []
-    assert wills.drop(2).session == 2
+    assert wills.sessions_of(one.name) == [1, 3]
+    wills.drop(1)
+    assert (wills.sessions_of(one.name), wills.sessions_of(other.name)) == ([3], [2])
 
 
 def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
@@ -66,5 +66,5 @@ def test_a_will_from_the_store_is_that_of_its_session_and_gateway(wills, journal
     wills.load(rows.WillRow("gateway-0", 5, publish(session=1)))
     wills.load(rows.WillRow("gateway-1", 6, publish(session=2)))
     assert journal.take(0.0) is None
-    assert [will.session for will in wills.drop_all("gateway-1")] == [2]
+    assert wills.sessions_of("gateway-1") == [2]
     assert wills.drop(1) == publish(session=1)
