@@ -3,17 +3,19 @@
 # make test         what must pass: lint, types, import contracts, tests
 # make lint         ruff and its formatter, mypy, import contracts
 # make simulate     the simulated cluster under SEEDS=1000 seeds
+# make chaos        SECONDS=120 of load while processes are killed at random; SEED=n: as then
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make clean        removes what the other targets made, but not data/
 
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1000
+SECONDS ?= 120
 
 # Holds the folder it was made for: a virtual environment that was copied or moved is made anew.
 STAMP := .venv/.setup
 
-.PHONY: setup run test lint pytest simulate bench bench-peers clean
+.PHONY: setup run test lint pytest simulate chaos bench bench-peers clean
 
 setup:
 	@if test $(STAMP) -nt pyproject.toml && test "$$(cat $(STAMP))" = "$$(pwd)"; then exit 0; fi; \
@@ -46,6 +48,9 @@ pytest: setup
 
 simulate: setup
 	$(BIN)/python -m fox_shard.testing --seeds $(SEEDS)
+
+chaos: setup
+	$(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	$(BIN)/python -m bench

@@ -28,7 +28,7 @@ def main() -> int:
     if options.server:
         makers = [maker for maker in (Mosquitto, FoxWamp) if maker.name in options.server]
     if not options.server or FoxShard.name in options.server:
-        makers.insert(0, lambda: FoxShard(options.gateways, options.shards))
+        makers.insert(0, lambda: FoxShard(options.gateways, options.shards, traced=options.syncs))
     with ExitStack() as stack:
         servers = []
         try:
@@ -111,7 +111,12 @@ def _without_load(servers: list[Server], options: argparse.Namespace) -> None:
         _at_rest(servers, options)
     for server in servers:
         if options.keys is not None and isinstance(server, FoxShard):
-            for line in keys.report(server, options.seconds, options.keys):
+            lines = (
+                keys.report_syncs(server, options.seconds)
+                if options.syncs
+                else keys.report(server, options.seconds, options.keys)
+            )
+            for line in lines:
                 print(line, flush=True)
 
 
@@ -140,6 +145,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
     parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
     parser.add_argument("--keys", type=int, metavar="N", help="retained keys, and a start with N")
+    parser.add_argument(
+        "--syncs",
+        action="store_true",
+        help="with --keys: how often the disk is waited for (strace)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write all rounds")
     options = parser.parse_args()
     if options.seconds is None:

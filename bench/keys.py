@@ -153,6 +153,23 @@ def _publish_all(address: tuple[str, int], keys: int) -> None:
             left -= more
 
 
+def report_syncs(server: FoxShard, seconds: float) -> Iterator[str]:
+    """How often the disk is waited for: the lines to be printed. The server is a traced one."""
+    for clients, in_flight in ((1, 1), (1, IN_FLIGHT), (CLIENTS, IN_FLIGHT)):
+        writers = [_Writer(server.mqtt, n, in_flight, KEYS_EACH) for n in range(clients)]
+        began = time.time()
+        for writer in writers:
+            writer.begin()
+        _run(writers, seconds)
+        count, syncs = sum(w.acknowledged for w in writers), server.syncs(began, time.time())
+        for writer in writers:
+            writer.sock.close()
+        yield (
+            f"{clients} clients, {in_flight} in flight each: {count:,} acknowledged, {syncs:,} "
+            f"syncs, {count / max(1, syncs):.1f} acknowledged each"
+        )
+
+
 def report(server: FoxShard, seconds: float, keys: int) -> Iterator[str]:
     """The lines to be printed."""
     one = waits(server)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import syncs
 from bench.measure import listening
 
 _HERE = Path(__file__).parent
@@ -111,8 +112,10 @@ class FoxShard(Server):
     mqtt: tuple[str, int]
     wamp: tuple[str, int]
 
-    def __init__(self, gateways: int, shards: int) -> None:
+    def __init__(self, gateways: int, shards: int, *, traced: bool = False) -> None:
+        """traced: note when shards wait for the disk (see `syncs`)."""
         super().__init__()
+        self._traced = traced
         websocket, mqtt, raw = _free_port(), _free_port(), _free_port()
         self.wamp, self.mqtt = ("127.0.0.1", websocket), ("127.0.0.1", mqtt)
         self._environment = {
@@ -135,9 +138,16 @@ class FoxShard(Server):
         """Start the processes, with the data there is; returns when they serve."""
         for worker in self._workers:
             command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
+            if self._traced and worker[0] == "shard":
+                command = syncs.traced(command, self.folder / f"{'-'.join(worker)}.syncs")
             self._spawn("-".join(worker), command, self._environment)
         for address in (self.mqtt, self.wamp):
             self._await_listeners(address[1], self._gateways)
+
+    def syncs(self, began: float, ended: float) -> int:
+        """How often traced shards waited for the disk then; seconds since 1970."""
+        found = [sync for file in self.folder.glob("*.syncs") for sync in syncs.read(file)]
+        return sum(began <= sync.began and sync.ended <= ended for sync in found)
 
     @property
     def gateways(self) -> list[int]:

@@ -130,11 +130,15 @@ class Cluster(Places):
     def pids(self):
         return [process.pid for process in self.processes.values()]
 
+    def command(self, name):
+        """What starts that process."""
+        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"]
+
     def start(self, name):
         """Start one process, which may be one that has ended."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"],
+                self.command(name),
                 cwd=ROOT,
                 env=self.environment(**self.settings),
                 stdin=subprocess.DEVNULL,

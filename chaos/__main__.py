@@ -1,0 +1,39 @@
+"""`python -m chaos`: kill the broker's processes under load, then see whether all promises held."""
+
+import argparse
+import asyncio
+import secrets
+
+from chaos.run import run
+
+SHOWN = 30
+"""Complaints that are printed."""
+
+
+def main() -> int:
+    """Exit code 1 if there is anything to complain about."""
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of load (120)")
+    parser.add_argument(
+        "--seed", type=int, help="decides who is killed when, and what is published"
+    )
+    parser.add_argument("--gateways", type=int, default=2, help="2 or more (2)")
+    parser.add_argument("--shards", type=int, default=2, help="(2)")
+    options = parser.parse_args()
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    print(f"seed {seed}, {options.seconds:g} seconds", flush=True)
+    summary = asyncio.run(run(options.seconds, seed, options.gateways, options.shards))
+    print(summary)
+    if not summary.complaints:
+        print("all promises were kept")
+        return 0
+    print("\nwho was killed:", *summary.log[-60:], sep="\n")
+    print(f"\n{len(summary.complaints)} complaints:")
+    for complaint in summary.complaints[:SHOWN]:
+        print(complaint)
+    print(summary.complaints[-1])
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

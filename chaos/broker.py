@@ -1,0 +1,195 @@
+"""The broker's processes, started again when they end, as supervisord does it with conf/fox.conf.
+
+Owns: processes, their ports and folder, their logs. Never: when they are killed.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from bench.measure import listening, owner
+
+ROOT = Path(__file__).parents[1]
+
+START = 60.0
+"""Seconds the broker has to be whole."""
+
+END = 20.0
+"""Seconds a process has to end after SIGTERM."""
+
+RAN = 1.0
+"""Seconds after which a start counts as one (`startsecs`); else the next one is put off."""
+
+PEER_TIMEOUT = 3.0
+"""Seconds until a process that hangs is given up by the others."""
+
+BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
+"""What no log may say, whoever is killed."""
+
+
+def free_port() -> int:
+    """A TCP port nobody listens at."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+async def until(what: str, condition: Callable[[], bool], patience: float) -> None:
+    """Look until it is so; nobody tells when processes and files change."""
+    try:
+        async with asyncio.timeout(patience):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"after {patience:g} s still not: {what}") from None
+
+
+class Broker:
+    """Use as a context. Whatever ends is started again until `stop`."""
+
+    def __init__(self, gateways: int, shards: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fox-chaos-"))
+        self.gateways = [f"gateway-{number}" for number in range(gateways)]
+        shard_names = [f"shard-{number}" for number in range(shards)]
+        self.names = [*shard_names, "coordinator", *self.gateways]
+        self.ports = {"rawsocket": free_port(), "mqtt": free_port()}
+        listeners = {
+            f"FOX_GATEWAY_{kind.upper()}": f"127.0.0.1:{port}" for kind, port in self.ports.items()
+        }
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
+            **listeners,
+            "FOX_GATEWAY_WEBSOCKET": "off",
+            "FOX_BACKPLANE_PEER_TIMEOUT": str(PEER_TIMEOUT),
+            "FOX_GATEWAYS": str(gateways),
+            "FOX_SHARDS": str(shards),
+            "FOX_RUN_DIR": str(self.folder / "run"),
+            "FOX_DATA_DIR": str(self.folder / "data"),
+        }
+        self.processes: dict[str, Process] = {}
+        self.hanging: set[str] = set()
+        self.exits: list[tuple[str, int]] = []
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns when all are linked and serve."""
+        self._keepers = [asyncio.create_task(self._keep(name)) for name in self.names]
+        await self.whole()
+
+    async def _keep(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        put_off = 0
+        while True:
+            began = loop.time()
+            with (self.folder / f"{name}.log").open("ab") as log:
+                process = self.processes[name] = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "fox_shard", *name.split("-")),
+                    *("--config", "conf/fox.toml"),
+                    cwd=ROOT,
+                    env=self._environment,
+                    stdin=DEVNULL,
+                    stdout=log,
+                    stderr=STDOUT,
+                )
+            self.exits.append((name, await process.wait()))
+            put_off = 0 if loop.time() - began >= RAN else put_off + 1
+            await asyncio.sleep(put_off)
+
+    def pid(self, name: str) -> int | None:
+        """None: it does not run just now."""
+        process = self.processes.get(name)
+        return process.pid if process is not None and process.returncode is None else None
+
+    def send(self, name: str, number: signal.Signals) -> bool:
+        """Send a signal; False: there is nobody to get it."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        self.processes[name].send_signal(number)
+        return True
+
+    async def hang(self, name: str, seconds: float) -> bool:
+        """It does nothing for so long. False: it does not run."""
+        if not self.send(name, signal.SIGSTOP):
+            return False
+        self.hanging.add(name)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.send(name, signal.SIGCONT)
+            self.hanging.discard(name)
+        return True
+
+    def is_well(self, name: str) -> bool:
+        """Does it say so itself?"""
+        if name in self.hanging:
+            return False
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(1)
+                sock.connect(str(self.folder / "run" / f"{name}.health"))
+                with sock.makefile() as answer:
+                    return bool(json.loads(answer.read())["status"] == "ok")
+        except (OSError, ValueError):
+            return False
+
+    def is_whole(self) -> bool:
+        """Are all linked, and do all gateways listen?"""
+        return all(listening(port) == len(self.gateways) for port in self.ports.values()) and all(
+            self.is_well(name) for name in self.names
+        )
+
+    async def whole(self) -> None:
+        await until("all processes are well", self.is_whole, START)
+
+    def gateway_of(self, kind: str, client: tuple[str, int]) -> str | None:
+        """The name of the one that a client is connected to."""
+        running = {pid: name for name in self.gateways if (pid := self.pid(name)) is not None}
+        with suppress(OSError):  # a process may end while its files are looked at
+            pid = owner(running, client, ("127.0.0.1", self.ports[kind]))
+            return None if pid is None else running[pid]
+        return None
+
+    def complaints(self) -> list[str]:
+        """What the logs have that they must not have."""
+        found = []
+        for path in sorted(self.folder.glob("*.log")):
+            text = path.read_text(errors="replace")
+            for sign in BAD_SIGNS:
+                at = text.find(sign)
+                if at >= 0:
+                    found.append(f"{path.name}: {text[max(0, at - 300) : at + 3000]}")
+        return found
+
+    async def stop(self) -> list[str]:
+        """End all; returns who did not end well."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        living = {name: p for name, p in self.processes.items() if p.returncode is None}
+        for process in living.values():
+            process.send_signal(signal.SIGTERM)
+        bad = []
+        for name, process in living.items():
+            try:
+                code = await asyncio.wait_for(process.wait(), END)
+            except TimeoutError:
+                process.kill()
+                code = await process.wait()
+            if code:
+                bad.append(f"{name} ended with {code} after SIGTERM")
+        return bad
+
+    def remove(self) -> None:
+        """The folder, with logs and data."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,145 @@
+"""Those who call procedures and those who have them. Every call must end.
+
+Owns: registering, calling, what became of the calls. Never: publishing.
+"""
+
+import asyncio
+from collections import Counter
+from functools import partial
+from random import Random
+from typing import Any
+
+from chaos.door import Door
+from chaos.peers import (
+    CALL,
+    INVOCATION,
+    REGISTER,
+    WAMP_ERROR,
+    YIELD,
+    Answer,
+    Lost,
+    Refused,
+    Wamp,
+)
+
+PROCEDURES = [f"chaos.procedure.p{number}" for number in range(6)]
+PREFIX = "chaos.pattern."
+PATTERNS = [f"{PREFIX}p{number}" for number in range(6)]
+"""Procedures that are registered by their prefix: their calls are forwarded to its home."""
+
+WINDOW = 8
+PACE = 0.02
+SLOW = 0.05
+"""Seconds that an invocation may take."""
+
+AGAIN = 0.2
+"""Seconds until a registration that was refused is tried again."""
+
+PATIENCE = 40.0
+"""Seconds that a call may take, whatever happens meanwhile."""
+
+
+class Callee:
+    """Has all procedures, shared with the other callees; answers with the arguments."""
+
+    def __init__(self, door: Door, rng: Random) -> None:
+        self._door = door
+        self._rng = rng
+
+    async def run(self) -> None:
+        """Until it is canceled."""
+        while True:
+            peer = await self._door.enter(Wamp, "")
+            peer.on_invocation = partial(self._invoked, peer)
+            try:
+                for procedure in PROCEDURES:
+                    await self._register(peer, procedure, {})
+                await self._register(peer, PREFIX, {"match": "prefix"})
+            except Lost:
+                continue
+            await peer.ended()
+
+    @staticmethod
+    async def _register(peer: Wamp, procedure: str, options: dict[str, Any]) -> None:
+        while True:
+            try:
+                await peer.request(REGISTER, {"invoke": "roundrobin", **options}, procedure)
+            except Refused:
+                await asyncio.sleep(AGAIN)
+            else:
+                return
+
+    def _invoked(self, peer: Wamp, message: list[Any]) -> None:
+        answer = partial(self._answer, peer, message[1], message[4])
+        if self._rng.random() < 0.5:
+            answer()
+        else:
+            delay = self._rng.random() * SLOW
+            asyncio.get_running_loop().call_later(delay, answer)
+
+    def _answer(self, peer: Wamp, invocation: int, args: list[Any]) -> None:
+        if args[0] % 10:
+            peer.send(YIELD, invocation, {}, args)
+        else:
+            peer.send(WAMP_ERROR, INVOCATION, invocation, {}, "chaos.error", args)
+
+
+class Caller:
+    """ends: how the calls ended, and how many."""
+
+    def __init__(self, door: Door, rng: Random) -> None:
+        self._door = door
+        self._rng = rng
+        self._stopping = False
+        self._changed = asyncio.Event()
+        self._number = 0
+        self.ends: Counter[str] = Counter()
+        self.longest = 0.0
+        self.complaints: list[str] = []
+
+    async def run(self) -> None:
+        """Until `stop`, and until all calls have ended. Complains about one that does not."""
+        while not self._stopping:
+            peer, until = await self._door.move(Wamp, "", self._rng)
+            peer.lost.add_done_callback(lambda _: self._changed.set())
+            while not (self._stopping or peer.lost.done() or self._door.now() > until):
+                await self._call(peer)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while peer.under_way:
+                        await self._next_change()
+            except TimeoutError:
+                self.complaints.append(f"{peer.under_way} calls have not ended at {peer.place}")
+            await self._door.leave(peer)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._changed.set()
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _call(self, peer: Wamp) -> None:
+        if peer.under_way < WINDOW:
+            self._number += 1
+            procedure = self._rng.choice(PROCEDURES + PATTERNS)
+            answer = peer.request(CALL, {}, procedure, [self._number])
+            answer.add_done_callback(partial(self._ended, self._number, self._door.now()))
+            await asyncio.sleep(self._rng.expovariate(1 / PACE))
+        else:
+            await self._next_change()
+
+    def _ended(self, number: int, began: float, answer: Answer) -> None:
+        self._changed.set()
+        error = answer.exception()
+        took = self._door.now() - began
+        self.longest = max(self.longest, took)
+        if took > PATIENCE:
+            self.complaints.append(f"call {number} took {took:.1f} s")
+        if error is None:
+            self.ends["result"] += 1
+            if answer.result()[3] != [number]:
+                self.complaints.append(f"call {number} was answered {answer.result()}")
+        else:
+            self.ends["connection lost" if isinstance(error, Lost) else str(error)] += 1

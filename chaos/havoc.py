@@ -1,0 +1,84 @@
+"""Who is killed when, as chance has it.
+
+Owns: choosing, signals, their account. Never: starting processes again.
+"""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from chaos.broker import PEER_TIMEOUT, Broker, until
+
+SEVERAL, GENTLY, HANGS = 0.2, 0.32, 0.37
+"""Shares, summed up: of accidents that kill several at once, are a SIGTERM, let one hang."""
+
+LONGEST = 1.7 * PEER_TIMEOUT
+"""Seconds that one hangs at most."""
+
+AT_ONCE = 0.35
+"""Share of accidents that the next one follows before everything is well again."""
+
+SOON = 0.4
+"""Seconds from one accident, or from its being over, to the next, on average."""
+
+ENOUGH = 50
+"""Publishes that are acknowledged before an accident, unless it follows at once."""
+
+PATIENCE = 40.0
+"""Seconds they may take."""
+
+
+class Havoc:
+    """told: what was done, and when. back: seconds until all was well again after an accident."""
+
+    def __init__(self, broker: Broker, rng: Random, now: Callable[[], float]) -> None:
+        self._broker = broker
+        self._rng = rng
+        self._now = now
+        self.counts: Counter[str] = Counter()
+        self.told: list[tuple[float, str]] = []
+        self.back: list[float] = []
+
+    async def run(self, spared: str | None, seconds: float, progress: Callable[[], int]) -> None:
+        """Kill, but not `spared` (None: nobody is). progress: grows while the clients get on."""
+        end = self._now() + seconds
+        victims = [name for name in self._broker.names if name != spared]
+        while self._now() < end:
+            began = self._now()
+            await self._strike(victims)
+            if self._rng.random() >= AT_ONCE:
+                await self._broker.whole()
+                self.back.append(self._now() - began)
+                await self._get_on(progress)
+            await asyncio.sleep(self._rng.expovariate(1 / SOON))
+        await self._broker.whole()
+
+    async def _get_on(self, progress: Callable[[], int]) -> None:
+        """The next accident is to meet somebody who is at work."""
+        before = progress()
+        await until("publishes are acknowledged", lambda: progress() >= before + ENOUGH, PATIENCE)
+
+    async def _strike(self, victims: list[str]) -> None:
+        chance = self._rng.random()
+        one = self._rng.choice(victims)
+        if chance < SEVERAL:
+            for name in self._rng.sample(victims, self._rng.randint(2, len(victims))):
+                self._kill(name, signal.SIGKILL)
+        elif chance < GENTLY:
+            self._kill(one, signal.SIGTERM)
+        elif chance < HANGS:
+            self._tell("SIGSTOP", one)
+            await self._broker.hang(one, self._rng.uniform(0.1, LONGEST))
+            self.told.append((self._now(), f"SIGCONT {one}"))
+        else:
+            self._kill(one, signal.SIGKILL)
+
+    def _kill(self, name: str, number: signal.Signals) -> None:
+        if self._broker.send(name, number):
+            self._tell(number.name, name)
+
+    def _tell(self, what: str, name: str) -> None:
+        self.counts[f"{what} {name.partition('-')[0]}"] += 1
+        self.told.append((self._now(), f"{what} {name}"))

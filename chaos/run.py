@@ -1,0 +1,226 @@
+"""A run: rounds of load and accidents, and after each the judgement.
+
+Owns: who takes part, what is checked. Never: how.
+"""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any, NamedTuple
+
+from chaos.broker import Broker
+from chaos.calls import Callee, Caller
+from chaos.door import Door
+from chaos.havoc import Havoc
+from chaos.ledger import Ledger, Watch
+from chaos.peers import CALL, Mqtt, Peer, Refused, Wamp
+from chaos.readers import read_mqtt, read_wamp, watch
+from chaos.writers import Writer
+
+ROUND = 20.0
+"""Seconds of load at most until everything is checked."""
+
+WRITERS = ("wamp", "wamp", "wamp", "mqtt 1", "mqtt 1", "mqtt 2", "mqtt 2")
+WATCHERS = (None, 1, 2)
+CALLEES, CALLERS = 2, 3
+
+SETTLED = 20.0
+"""Seconds until the registry has heard of everything."""
+
+
+class Summary(NamedTuple):
+    """complaints: empty if all is well."""
+
+    seed: int
+    complaints: list[str]
+    counts: dict[str, Any]
+    log: list[str]
+
+    def __str__(self) -> str:
+        parts = [f"{name}: {value}" for name, value in self.counts.items()]
+        return "\n".join((f"seed {self.seed}", *parts))
+
+
+class _Run:
+    def __init__(self, broker: Broker, seed: int) -> None:
+        self.broker = broker
+        self.rng = Random(seed)
+        self.door = Door(broker)
+        self.ledger = Ledger()
+        self.havoc = Havoc(broker, self._chance(), self.door.now)
+        self.complaints: list[str] = []
+        self.calls: Counter[str] = Counter()
+        self.longest_call = 0.0
+        self.events = self.repeated = self.refused = self.connections = 0
+
+    def _chance(self) -> Random:
+        return Random(self.rng.random())
+
+    async def round(self, number: int, seconds: float) -> None:
+        """Each one spares another gateway, at which the watchers are; after all of them, none."""
+        gateways = self.broker.gateways
+        spared = [*gateways, None][number % (len(gateways) + 1)]
+        async with AsyncExitStack() as stack:
+            watches = await self._watch(number, spared) if spared else []
+            writers = [
+                Writer(f"r{number}w{n}", how, self.ledger, self.door, self._chance())
+                for n, how in enumerate(WRITERS)
+            ]
+            callers = [Caller(self.door, self._chance()) for _ in range(CALLERS)]
+            callees = [Callee(self.door, self._chance()) for _ in range(CALLEES)]
+            having = [asyncio.create_task(callee.run()) for callee in callees]
+            stack.callback(lambda: [task.cancel() for task in having])
+            working: list[Writer | Caller] = [*writers, *callers]
+            async with asyncio.TaskGroup() as group:
+                for one in working:
+                    group.create_task(one.run())
+                await self.havoc.run(spared, seconds, lambda: self.ledger.acknowledged)
+                for one in working:
+                    one.stop()
+        await self._judge_watches(watches, writers)
+        self._take(writers, callers)
+        await self._judge_keys()
+        await self._judge_sessions(spared or gateways[0])
+        for peer in self.door.living():
+            await self.door.leave(peer)
+
+    async def _watch(self, number: int, gateway: str) -> list[tuple[Watch, Peer]]:
+        return [
+            await watch(self.door, self.ledger, gateway, f"r{number}watcher{n}", qos)
+            for n, qos in enumerate(WATCHERS)
+        ]
+
+    def _take(self, writers: list[Writer], callers: list[Caller]) -> None:
+        for writer in writers:
+            self.connections += writer.connections
+            self.refused += len(writer.refused)
+            self.complaints += [f"a publish was refused: {why}" for why in set(writer.refused)]
+        for caller in callers:
+            self.calls += caller.ends
+            self.longest_call = max(self.longest_call, caller.longest)
+            self.complaints += caller.complaints
+
+    async def _judge_watches(
+        self, watches: list[tuple[Watch, Peer]], writers: list[Writer]
+    ) -> None:
+        """What was acknowledged is in the sockets of the watchers; it is to be read still."""
+        names = [writer.account.writer for writer in writers]
+        for watching, peer in watches:
+            if peer.lost.done():
+                self.complaints.append(f"{watching.name}: lost its connection")
+            await self._read_on(watching, names)
+            self.complaints += watching.judge(names)
+            self.events += watching.events
+            self.repeated += watching.repeated
+
+    async def _read_on(self, watching: Watch, names: list[str]) -> None:
+        """Until nothing is missing, or for a moment."""
+        end = asyncio.get_running_loop().time() + 5
+        while asyncio.get_running_loop().time() < end:
+            if sum(1 for _ in watching.judge(names)) == len(watching.complaints):
+                return
+            await asyncio.sleep(0.1)
+
+    async def _judge_keys(self) -> None:
+        for gateway in self.broker.gateways:
+            found = await read_wamp(self.door, gateway)
+            self.complaints += self.ledger.judge_keys(f"WAMP at {gateway}", found)
+            found = await read_mqtt(self.door, gateway)
+            self.complaints += self.ledger.judge_keys(f"MQTT at {gateway}", found)
+        self.complaints += self.ledger.judge_ids()
+
+    async def _judge_sessions(self, gateway: str) -> None:
+        """The registry has the sessions there are, once it has heard of all that ended."""
+        asking = await self.door.enter(Wamp, "", gateway)
+        end = asyncio.get_running_loop().time() + SETTLED
+        while complaint := await self._compare_sessions(asking):
+            if asyncio.get_running_loop().time() > end:
+                self.complaints.append(complaint)
+                return
+            await asyncio.sleep(0.1)
+
+    async def _compare_sessions(self, asking: Wamp) -> str:
+        living = self.door.living()
+        try:
+            listed = (await asking.request(CALL, {}, "wamp.session.list"))[3][0]
+            count = (await asking.request(CALL, {}, "wamp.session.count"))[3][0]
+            got = [
+                (await asking.request(CALL, {}, "wamp.session.get", [one]))[3][0] for one in listed
+            ]
+        except Refused as error:
+            return f"the registry answers {error}"
+        ids = {peer.session for peer in living if isinstance(peer, Wamp)}
+        clients = {peer.client_id for peer in living if isinstance(peer, Mqtt)}
+        found_clients = [one["authid"] for one in got if one["session"] not in ids]
+        if (
+            ids <= set(listed)
+            and sorted(clients) == sorted(found_clients)
+            and count == len(listed) == len(living)
+        ):
+            return ""
+        missing = sorted(ids - set(listed)), sorted(clients - set(found_clients))
+        extra = sorted(set(found_clients) - clients)
+        return (
+            f"the registry has {count} sessions (listed {len(listed)}), and there are "
+            f"{len(living)}; missing {missing}; not there: {extra}"
+        )
+
+
+async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> Summary:
+    """seconds: of load, in all rounds together. The folder stays if there is a complaint."""
+    broker = Broker(gateways, shards)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await broker.start()
+    this = _Run(broker, seed)
+    loop.set_exception_handler(
+        lambda _, context: this.complaints.append(f"a client failed: {context}")
+    )
+    rounds = max(1, round(seconds / ROUND))
+    done = 0
+    try:
+        for number in range(rounds):
+            await this.round(number, seconds / rounds)
+            done += 1
+            if this.complaints:
+                break
+    except Exception as error:  # noqa: BLE001 - it is told
+        this.complaints.append(f"round {done}: {_all_of(error)}")
+    finally:
+        this.complaints += await broker.stop()
+    this.complaints += _bad_exits(broker) + broker.complaints()
+    if this.complaints:
+        this.complaints.append(f"logs and data are in {broker.folder}")
+    else:
+        broker.remove()
+    back = sorted(this.havoc.back)
+    counts = {
+        "accidents": sum(this.havoc.counts.values()),
+        "of them": dict(sorted(this.havoc.counts.items())),
+        "well again after": f"median {back[len(back) // 2]:.2f} s, longest {back[-1]:.2f} s"
+        if back
+        else "-",
+        "publishes acknowledged": this.ledger.acknowledged,
+        "keys": this.ledger.keys,
+        "writers' connections": this.connections,
+        "events watched": this.events,
+        "plain events that came again": this.repeated,
+        "calls": dict(this.calls),
+        "longest call": f"{this.longest_call:.2f} s",
+        "took": f"{loop.time() - began:.0f} s",
+    }
+    log = [f"{when:9.3f} {what}" for when, what in this.havoc.told]
+    return Summary(seed, this.complaints, counts, log)
+
+
+def _all_of(error: BaseException) -> str:
+    """With those a group is made of."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_all_of(one) for one in error.exceptions)
+    return f"{type(error).__name__}: {error}"
+
+
+def _bad_exits(broker: Broker) -> list[str]:
+    """A process ends by our signals only, and with 0 once it heeds SIGTERM."""
+    return [f"{name} ended with {code}" for name, code in broker.exits if code not in (0, -9, -15)]

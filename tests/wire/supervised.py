@@ -1,0 +1,105 @@
+"""The broker under supervisord, from a copy of conf/ in a folder of its own.
+
+Owns: supervisord and what it is told. Never: clients.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from cluster import END, ROOT, Places
+
+
+class Supervised(Places):
+    """supervisord and its children. What it and they say is in `said`."""
+
+    def __init__(self, gateways, shards):
+        super().__init__(gateways, shards)
+        conf = self.folder / "conf"
+        shutil.copytree(ROOT / "conf", conf)
+        (self.folder / "run").mkdir()
+        counts = f'environment=FOX_GATEWAYS="{gateways}",FOX_SHARDS="{shards}"'
+        text, changed = re.subn(
+            r"^environment=.*", counts, (conf / "fox.conf").read_text(), count=1, flags=re.M
+        )
+        assert changed == 1
+        (conf / "fox.conf").write_text(text)
+        self.said = self.folder / "said.log"
+        self.supervisord = self.start()
+        try:
+            self.await_ready(unless=lambda: self._check_runs())
+        except BaseException:
+            print(self.said.read_text())
+            self.stop()
+            raise
+
+    def environment(self, **more):
+        # FOX_SHARDS here must not win over the line in fox.conf.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return super().environment(PATH=path, PYTHONPATH=str(ROOT), FOX_SHARDS="7", **more)
+
+    def start(self):
+        with self.said.open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", "conf/fox.conf"],
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _check_runs(self):
+        assert self.supervisord.poll() is None, "supervisord has ended"
+
+    def fox(self, *arguments):
+        """Run the fox command beside it."""
+        return subprocess.run(
+            [sys.executable, "-m", "fox_shard", *arguments],
+            cwd=self.folder,
+            env={name: value for name, value in self.environment().items() if name != "FOX_SHARDS"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def ctl(self, *arguments):
+        """Run supervisorctl; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisorctl", "-c", "conf/fox.conf", *arguments],
+            cwd=self.folder,
+            env=self.environment(FOX_GATEWAYS="1"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def children(self):
+        """{name of the process: its id}, of supervisord's direct children."""
+        pid = self.supervisord.pid
+        found = {}
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            if "fox_shard" in command:  # else it is just being started
+                kind, number = command[command.index("fox_shard") + 1 :][:2]
+                found[f"{kind}-{number}" if number.isdecimal() else kind] = int(child)
+        return found
+
+    def stop(self):
+        """SIGTERM; returns the exit code. Removes the folder."""
+        self.supervisord.send_signal(signal.SIGCONT)
+        self.supervisord.send_signal(signal.SIGTERM)
+        try:
+            return self.supervisord.wait(END)
+        finally:
+            if self.supervisord.poll() is None:
+                self.supervisord.kill()
+                self.supervisord.wait(END)
+            self.remove()

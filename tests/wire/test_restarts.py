@@ -1,0 +1,161 @@
+"""supervisord and its workers: who ends is started again, who is stopped says goodbye."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack, closing
+from random import Random
+
+import pytest
+from cluster import END, ask_health, await_true
+from mqtt_peers import MqttPeer
+from raw_wamp import EVENT, GOODBYE, PUBLISH, SUBSCRIBE, SUBSCRIBED, RawWamp
+from supervised import Supervised
+
+from chaos.door import Door
+from chaos.ledger import Ledger
+from chaos.readers import read_mqtt, read_wamp
+from chaos.writers import Writer
+
+BACK = 20.0
+"""Seconds in which a worker is back, at the latest; it is rather one."""
+
+
+@pytest.fixture(scope="module")
+def supervised():
+    broker = Supervised(gateways=2, shards=2)
+    yield broker
+    assert broker.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", ["gateway-0", "shard-1", "coordinator"])
+def test_a_worker_that_ends_is_back(supervised, name, number, record_property):
+    """After SIGTERM and SIGINT its exit code is 0."""
+    program = name if name == "coordinator" else f"{name.partition('-')[0]}:{name}"
+    # Who ends within a second of its start is started again later only.
+    await_true(
+        "supervisord takes it for started", lambda: "RUNNING" in supervised.ctl("status", program)
+    )
+    pid = supervised.children()[name]
+    log = supervised.folder / "run" / "supervisord.log"
+    before = log.stat().st_size
+    began = time.monotonic()
+    os.kill(pid, number)
+    await_true(f"{name} is started", lambda: supervised.children().get(name, pid) != pid, BACK)
+    await_true(
+        f"{name} is well",
+        lambda: ask_health(supervised.run_dir, name).get("status") == "ok",
+        BACK,
+    )
+    supervised.await_ready()
+    took = time.monotonic() - began
+    record_property("seconds", round(took, 2))
+    print(f"{name} is back {took:.2f} s after {number.name}")
+    if number != signal.SIGKILL:
+        assert f"exited: {name} (exit status 0; expected)" in log.read_text()[before:]
+
+
+class Site:
+    """A supervised broker as `chaos` wants to see it."""
+
+    def __init__(self, supervised):
+        self.gateways = [f"gateway-{number}" for number in range(supervised.gateways)]
+        self.ports = supervised.ports
+        self._supervised = supervised
+
+    def is_well(self, name):
+        return ask_health(self._supervised.run_dir, name).get("status") == "ok"
+
+    def gateway_of(self, kind, client):
+        pids = {pid: name for name, pid in self._supervised.children().items()}
+        try:
+            number = self._supervised.gateway_of(list(pids), client, self.ports[kind])
+        except OSError:  # a process has ended meanwhile
+            return None
+        return None if number is None else list(pids.values())[number]
+
+
+def test_restarts_by_supervisorctl_under_load_lose_nothing_acknowledged(supervised):
+    asyncio.run(restart_under_load(supervised))
+
+
+async def restart_under_load(supervised):
+    door, ledger = Door(Site(supervised)), Ledger()
+    writers = [
+        Writer(f"w{number}", how, ledger, door, Random(number))
+        for number, how in enumerate(("wamp", "wamp", "mqtt 1", "mqtt 2"))
+    ]
+
+    async def get_on():
+        before = ledger.acknowledged
+        await asyncio.to_thread(
+            await_true, "publishes are acknowledged", lambda: ledger.acknowledged > before + 100
+        )
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        for writer in writers:
+            group.create_task(writer.run())
+        for whom in (
+            "gateway:gateway-0",
+            "gateway:gateway-1",
+            "gateway:*",
+            "shard:*",
+            "coordinator",
+        ):
+            await get_on()
+            said = await asyncio.to_thread(supervised.ctl, "restart", whom)
+            assert "started" in said
+            assert "ERROR" not in said
+            await asyncio.to_thread(supervised.await_ready)
+        await get_on()
+        for writer in writers:
+            writer.stop()
+    assert not [why for writer in writers for why in writer.refused]
+    for gateway in door.broker.gateways:
+        for read in (read_wamp, read_mqtt):
+            found = await read(door, gateway)
+            complaints = list(ledger.judge_keys(f"{read.__name__} at {gateway}", found))
+            assert not complaints, "\n".join(complaints[:10])
+    assert not list(ledger.judge_ids())
+
+
+def test_a_stop_takes_seconds_whatever_the_clients_do(record_property):
+    """WAMP clients get a GOODBYE, whether they answer or not; whoever does not read is cut off."""
+    broker = Supervised(gateways=1, shards=1)
+    with ExitStack() as stack:
+        polite, silent, deaf, flooding = (
+            stack.enter_context(closing(RawWamp(broker.rawsocket, receive_buffer=size)))
+            for size in (None, None, 4096, None)
+        )
+        mute = stack.enter_context(socket.create_connection(("127.0.0.1", broker.rawsocket)))
+        device = MqttPeer(("127.0.0.1", broker.mqtt), "device")
+        stack.callback(device.close)
+        deaf.do(SUBSCRIBE, {}, "stop.flood", answer=SUBSCRIBED)
+        silent.do(SUBSCRIBE, {}, "stop.flood", answer=SUBSCRIBED)
+        for number in range(200):
+            flooding.send(PUBLISH, number + 1, {}, "stop.flood", ["x" * 30000])
+        for _ in range(200):
+            assert silent.receive()[0] == EVENT
+        began = time.monotonic()
+        broker.supervisord.send_signal(signal.SIGTERM)
+        goodbye = polite.receive()
+        assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
+        polite.send(GOODBYE, {}, "wamp.close.goodbye_and_out")
+        assert polite.closed() == []
+        # It does not answer, and is closed all the same.
+        (goodbye,) = silent.closed()
+        assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
+        assert device.lost.wait(END)
+        mute.settimeout(END)
+        assert mute.recv(1) == b""
+        assert broker.supervisord.wait(END) == 0
+        took = time.monotonic() - began
+    record_property("seconds", round(took, 2))
+    print(f"all is stopped after {took:.2f} s")
+    said = broker.said.read_text()
+    assert "Traceback" not in said
+    assert "SIGKILL" not in (broker.folder / "run" / "supervisord.log").read_text()
+    broker.remove()

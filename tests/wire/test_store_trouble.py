@@ -1,0 +1,323 @@
+"""Disks that are full or read-only, files that are damaged (architecture: when something dies)."""
+
+import shutil
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+
+import pytest
+from cluster import ROOT, Cluster, Places, await_true
+from disks import small_disk
+from mqtt_peers import PATIENCE, MqttPeers
+from raw_wamp import (
+    CALL,
+    ERROR,
+    EVENT,
+    INVOCATION,
+    PUBLISH,
+    PUBLISHED,
+    REGISTER,
+    REGISTERED,
+    RESULT,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    YIELD,
+    at_gateway,
+)
+
+from fox_shard.backplane.placement import Placement
+
+UNAVAILABLE = "fox.error.unavailable_store"
+RETAIN = {"acknowledge": True, "retain": True}
+PLACE = Placement(2)
+TOPICS = [
+    next(t for t in map("trouble.t{}".format, range(100)) if PLACE.shard_of("realm1", t) == shard)
+    for shard in (0, 1)
+]
+"""One on each shard."""
+
+
+# A disk that is full
+
+
+@pytest.fixture(scope="module")
+def disk():
+    with small_disk(8) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(disk):
+    """With its data on the small disk. It writes nothing that no test has asked for."""
+    made = Cluster(FOX_DATA_DIR=str(disk.folder / "data"), FOX_MQTT_SYS_INTERVAL="0")
+    yield made
+    made.check(())
+    assert set(made.stop().values()) == {0}
+
+
+@pytest.fixture
+def full(disk, cluster):
+    """From here to the end of the test there is no room."""
+    disk.fill()
+    yield disk
+    if disk.is_full:
+        disk.make_room()
+    with closing(at_gateway(cluster, 0)) as client:
+        for topic in TOPICS:
+            await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic) == "")
+
+
+@pytest.fixture
+def client(cluster):
+    with closing(at_gateway(cluster, 0)) as made:
+        yield made
+
+
+@pytest.fixture
+def devices(cluster):
+    peers = MqttPeers(cluster)
+    yield peers
+    peers.close()
+
+
+def attempt(client, topic, value="attempt", options=RETAIN):
+    """Publish; returns the error's URI, "" if there was none."""
+    client.request += 1
+    client.send(PUBLISH, client.request, options, topic, [value])
+    reply = client.receive()
+    if reply[0] == PUBLISHED:
+        return ""
+    assert reply[:3] == [ERROR, PUBLISH, client.request]
+    assert len(reply[5][0]) > 10, "no sentence"
+    return reply[4]
+
+
+def keys_of(cluster):
+    """{topic: value}, as a new subscriber is shown them."""
+    with closing(at_gateway(cluster, 1)) as reader:
+        options = {"match": "prefix", "get_retained": True}
+        reader.request += 1
+        reader.send(SUBSCRIBE, reader.request, options, "trouble.")
+        reader.send(
+            PUBLISH, reader.request + 1, {"acknowledge": True, "exclude_me": False}, "trouble.end"
+        )
+        keys = {}
+        while True:
+            message = reader.receive()
+            if message[0] == EVENT:
+                if message[3]["topic"] == "trouble.end":
+                    return keys
+                keys[message[3]["topic"]] = message[4][0]
+
+
+def fox(cluster, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "fox_shard", *arguments],
+        cwd=ROOT,
+        env=cluster.environment(**cluster.settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_needs_a_full_disk_is_refused_and_the_rest_goes_on(cluster, client, request):
+    for topic in TOPICS:
+        assert attempt(client, topic, "kept") == ""
+    with closing(at_gateway(cluster, 1)) as subscriber:
+        subscriber.do(SUBSCRIBE, {"match": "prefix"}, "trouble.", answer=SUBSCRIBED)
+        subscriber.do(REGISTER, {}, "trouble.procedure", answer=REGISTERED)
+        request.getfixturevalue("full")
+        for number, topic in enumerate(TOPICS):
+            assert attempt(client, topic, f"refused {number}") == UNAVAILABLE
+            # Neither is this one written, although the store is tried again meanwhile.
+            assert attempt(client, topic, "") == UNAVAILABLE
+        for topic in TOPICS:
+            assert attempt(client, topic, "plain", {"acknowledge": True}) == ""
+            event = subscriber.receive()
+            assert (event[0], event[3]["topic"], event[4]) == (EVENT, topic, ["plain"])
+        client.request += 1
+        client.send(CALL, client.request, {}, "trouble.procedure", ["goes on"])
+        invocation = subscriber.receive()
+        assert invocation[0] == INVOCATION
+        subscriber.send(YIELD, invocation[1], {}, invocation[4])
+        assert client.receive() == [RESULT, client.request, {}, ["goes on"]]
+    assert keys_of(cluster) == dict.fromkeys(TOPICS, "kept")
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_an_mqtt_client_is_disconnected_instead_of_an_acknowledgement(
+    cluster, full, client, devices, qos
+):
+    device = devices.connect(f"trouble-{qos}", gateway=1)
+    reader = devices.connect(f"reader-{qos}", gateway=1)
+    reader.subscribe("trouble/#", qos=1)
+    topic = TOPICS[qos - 1].replace(".", "/")
+    device.publish(topic, "plain", qos=qos)
+    info = device.client.publish(topic, "refused", qos, retain=True)
+    assert device.lost.wait(PATIENCE)
+    assert not info.is_published()
+    again = devices.connect(f"trouble-{qos}", gateway=1)
+    again.publish("trouble/end", "", qos=qos)
+    seen = [payload for _, payload, _ in reader.until("trouble/end")]
+    assert b"plain" in seen
+    assert b"refused" not in seen
+
+
+def test_health_tells_of_a_full_disk(cluster, full, client):
+    for topic in TOPICS:
+        assert attempt(client, topic) == UNAVAILABLE
+    done = fox(cluster, "health")
+    assert done.returncode == 1
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    for number in (0, 1):
+        line = lines[f"shard-{number}"]
+        assert "status=degraded" in line
+        assert f"shard-{number}.sqlite: database or disk is full" in line
+    assert "status=ok" in lines["gateway-0"]
+    # What the gateway says of itself: it knows nothing of the stores of shards.
+    with urllib.request.urlopen(f"http://127.0.0.1:{cluster.websocket}/healthz") as answer:
+        assert answer.status == 200
+
+
+def test_it_recovers_by_itself_when_there_is_room(cluster, full, client):
+    pids = cluster.pids()
+    for number, topic in enumerate(TOPICS):
+        assert attempt(client, topic, f"before {number}") == UNAVAILABLE
+    full.make_room()
+    for topic in TOPICS:
+        await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic, "after") == "")
+    cluster.await_ready()
+    assert fox(cluster, "health").returncode == 0
+    assert cluster.pids() == pids
+    assert keys_of(cluster) == dict.fromkeys(TOPICS, "after")
+
+
+def test_a_shard_that_is_killed_on_a_full_disk_has_what_was_acknowledged(cluster, full, client):
+    full.make_room()
+    for topic in TOPICS:
+        await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic, "safe") == "")
+    full.fill()
+    for topic in TOPICS:
+        assert attempt(client, topic, "refused") == UNAVAILABLE
+    for number in (0, 1):
+        cluster.kill(f"shard-{number}")
+    full.make_room()
+    for number in (0, 1):
+        cluster.start(f"shard-{number}")
+    cluster.await_ready()
+    assert keys_of(cluster) == dict.fromkeys(TOPICS, "safe")
+
+
+# A disk that is read-only: one that becomes so under an open file cannot be made, mount refuses it
+
+
+def test_a_shard_refuses_a_read_only_disk_in_one_sentence():
+    with small_disk(4) as disk:
+        disk.make_read_only()
+        for name in ("data", ""):
+            refusal = refused_start(disk.folder / name)
+            assert "Read-only file system" in refusal
+            assert str(disk.folder) in refusal
+
+
+def test_a_shard_refuses_a_full_disk_in_one_sentence():
+    with small_disk(4) as disk:
+        disk.fill()
+        refusal = refused_start(disk.folder / "data")
+        assert "No space left on device" in refusal or "There is no room" in refusal
+        assert str(disk.folder) in refusal
+
+
+def refused_start(data_dir):
+    """Start shard-0 of 2 there; returns the sentence with which it has refused to."""
+    places = Places(gateways=1, shards=2)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "fox_shard", "shard", "0", "--config", "conf/fox.toml"],
+            cwd=ROOT,
+            env=places.environment(FOX_DATA_DIR=str(data_dir)),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        places.remove()
+    assert done.returncode == 1, done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert sentence.startswith("fox: ")
+    return sentence
+
+
+# Files that are damaged
+
+KEYS = 300
+
+
+@pytest.fixture(scope="module", params=["stopped", "killed"])
+def files(request, tmp_path_factory):
+    """A data folder with keys: of a broker that was stopped, or killed, which leaves a log."""
+    data_dir = tmp_path_factory.mktemp("data")
+    cluster = Cluster(gateways=1, shards=2, FOX_DATA_DIR=str(data_dir))
+    with closing(at_gateway(cluster, 0)) as client:
+        for number in range(KEYS):
+            topic = f"trouble.k{number}"
+            assert attempt(client, topic, "x" * 200) == ""
+    if request.param == "killed":
+        for number in (0, 1):
+            cluster.kill(f"shard-{number}")
+    cluster.stop()
+    return data_dir
+
+
+def overwritten(content):
+    return b"nothing that SQLite knows" * (len(content) // 25)
+
+
+def cut_off(content):
+    return content[: len(content) // 2]
+
+
+def spoilt(content):
+    """Every page but the first."""
+    return content[:4096] + b"\xa5" * (len(content) - 4096)
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut_off, spoilt])
+def test_a_shard_refuses_a_damaged_file_in_one_sentence_and_leaves_it_as_it_is(
+    files, tmp_path, damage
+):
+    data_dir = tmp_path / "data"
+    shutil.copytree(files, data_dir)
+    path = data_dir / "generation-1" / "shard-0.sqlite"
+    path.write_bytes(damage(path.read_bytes()))
+    for log in path.parent.glob("shard-0.sqlite-*"):
+        log.unlink()  # it could make it whole
+    before = path.read_bytes()
+    sentence = refused_start(data_dir)
+    assert str(path) in sentence
+    assert "move it away" in sentence
+    assert path.read_bytes() == before
+
+
+def test_what_is_in_a_log_counts_up_to_where_it_is_damaged(files, tmp_path):
+    """A log that was cut off is what a power failure may leave."""
+    data_dir = tmp_path / "data"
+    shutil.copytree(files, data_dir)
+    for log in data_dir.glob("generation-1/*.sqlite-wal"):
+        log.write_bytes(cut_off(log.read_bytes()))
+    cluster = Cluster(gateways=2, shards=2, FOX_DATA_DIR=str(data_dir))
+    try:
+        found = keys_of(cluster)
+        cluster.check(())
+    finally:
+        cluster.stop()
+    for shard in (0, 1):
+        topics = [f"trouble.k{number}" for number in range(KEYS)]
+        topics = [topic for topic in topics if PLACE.shard_of("realm1", topic) == shard]
+        there = [topic for topic in topics if topic in found]
+        assert there == topics[: len(there)], "one is missing that is older than another"
+    assert set(found.values()) <= {"x" * 200}

@@ -1,0 +1,120 @@
+"""The disk is waited for before each acknowledgement, once for all that is under way."""
+
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+from cluster import Cluster
+from mqtt_peers import MqttPeers
+from raw_wamp import PUBLISH, PUBLISHED, at_gateway
+
+from bench import syncs
+from fox_shard.backplane.placement import Placement
+
+PLACE = Placement(2)
+
+
+class Traced(Cluster):
+    """Notes when shards wait for the disk."""
+
+    def command(self, name):
+        command = super().command(name)
+        return syncs.traced(command, self.trace(name)) if name.startswith("shard") else command
+
+    def trace(self, name):
+        return self.folder / f"{name}.syncs"
+
+    def syncs(self, shard, began, ended):
+        """Of the shard's log that lie in that time."""
+        found = syncs.read(self.trace(f"shard-{shard}"))
+        return [
+            sync
+            for sync in found
+            if sync.path.endswith(f"shard-{shard}.sqlite-wal")
+            and began <= sync.began
+            and sync.ended <= ended
+        ]
+
+
+@pytest.fixture(scope="module")
+def traced():
+    if not syncs.traceable():
+        pytest.skip("strace is not installed (Debian package strace)")
+    cluster = Traced(FOX_MQTT_SYS_INTERVAL="0")
+    if not cluster.trace("shard-0").exists():
+        cluster.stop()
+        pytest.skip("strace cannot trace here")
+    yield cluster
+    cluster.check(())
+    assert set(cluster.stop().values()) == {0}
+
+
+def publish_all(client, topics, options, window):
+    """Publish to each, so many at a time; returns [(topic, sent, acknowledged)]."""
+    done, under_way = [], {}
+    for number, topic in enumerate(topics):
+        client.request += 1
+        under_way[client.request] = topic, time.time()
+        client.send(PUBLISH, client.request, {"acknowledge": True, **options}, topic, [number])
+        while len(under_way) >= window or (under_way and number == len(topics) - 1):
+            reply = client.receive()
+            assert reply[0] == PUBLISHED
+            done.append((*under_way.pop(reply[1]), time.time()))
+    return done
+
+
+def unsynced(cluster, done):
+    """Those for which the disk was not waited for between publish and acknowledgement."""
+    found = {shard: cluster.syncs(shard, done[0][1], time.time()) for shard in (0, 1)}
+    return [
+        topic
+        for topic, sent, acknowledged in done
+        if not any(
+            sent <= sync.began and sync.ended <= acknowledged
+            for sync in found[PLACE.shard_of("realm1", topic)]
+        )
+    ]
+
+
+@pytest.mark.parametrize("window", [1, 20])
+def test_what_is_acknowledged_has_been_synced_before(traced, window):
+    with ExitStack() as stack:
+        for gateway in (0, 1):
+            client = stack.enter_context(closing(at_gateway(traced, gateway)))
+            topics = [f"sync.g{gateway}.k{number}" for number in range(300)]
+            done = publish_all(client, topics, {"retain": True}, window)
+            assert len(done) == len(topics)
+            assert unsynced(traced, done) == []
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_an_mqtt_client_is_told_to_be_safe_has_been_synced_before(traced, qos):
+    peers = MqttPeers(traced)
+    try:
+        device = peers.connect(f"sync-{qos}")
+        done = []
+        for number in range(50):
+            sent = time.time()
+            device.publish(f"sync/{qos}/k{number}", "1", qos=qos, retain=True)
+            done.append((f"sync.{qos}.k{number}", sent, time.time()))
+    finally:
+        peers.close()
+    assert unsynced(traced, done) == []
+
+
+def test_what_comes_together_is_synced_together(traced):
+    with closing(at_gateway(traced, 0)) as client:
+        began = time.time()
+        topics = [f"sync.many.k{number}" for number in range(3000)]
+        assert len(publish_all(client, topics, {"retain": True}, 500)) == len(topics)
+        count = sum(len(traced.syncs(shard, began, time.time())) for shard in (0, 1))
+    assert 0 < count < len(topics) / 10
+
+
+def test_what_is_not_retained_does_not_wait_for_the_disk(traced):
+    with closing(at_gateway(traced, 0)) as client:
+        began = time.time()
+        topics = [f"sync.plain.k{number % 10}" for number in range(500)]
+        assert len(publish_all(client, topics, {}, 1)) == len(topics)
+        count = sum(len(traced.syncs(shard, began, time.time())) for shard in (0, 1))
+    assert count < len(topics) / 10
