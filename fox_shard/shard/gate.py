@@ -29,7 +29,8 @@ Effect = tuple[Frame, int]
 class Group:
     """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
-    identity: of the peer then (see `Link`). kept: rows of the transaction, which are written again if it fails, are waited for too.
+    identity: of the peer then (see `Link`). kept: rows of the transaction, which are written again
+    if it fails, are waited for too.
     """
 
     __slots__ = ("effects", "entry", "identity", "kept", "peer")
