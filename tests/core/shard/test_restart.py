@@ -16,7 +16,7 @@ from fox_shard.backplane.frames import (
     Settled,
     Will,
 )
-from fox_shard.shard import rows
+from fox_shard.shard import core, rows
 from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -255,15 +255,42 @@ def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(stage):
     assert [one.requests for one in stage.got("gateway-0", Published)] == [[1], [2], [3]]
 
 
-def test_the_gateways_hear_what_will_not_come_again(stage):
-    for number in range(1001):
-        stage.send("gateway-0", keep(f"t{number}", request=number), reliable=True)
-        if number % 100 == 0:
-            stage.turns()
-    stage.turns()
-    last = max(one.publication for one in stage.got("gateway-1", Event))
+def test_the_gateways_hear_what_will_not_come_again(stage, monkeypatch):
+    """After some recorded publishes: up to where all their publishers have heard of it."""
+    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
+    for number in (1, 2):
+        stage.say("gateway-0", keep(request=number), reliable=True)
+    # Who does not want it to be acknowledged does not send it again here.
+    stage.say("gateway-1", keep("x", session=2, flags=RETAIN))
+    ids = [event.publication for event in stage.got("gateway-1", Event)]
     (settled,) = stage.got("gateway-1", Settled)
-    assert 0 < settled.publication <= last
+    # Of its first it has said so with the second, of the second it has not.
+    assert settled.publication == ids[1] - 1
+    assert ids[0] <= settled.publication
+
+
+def test_if_nothing_can_come_again_all_is_settled(stage, monkeypatch):
+    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
+    stage.say("gateway-0", *(keep(request=n) for n in (1, 2, 3)))
+    ids = [event.publication for event in stage.got("gateway-1", Event)]
+    assert stage.got("gateway-1", Settled) == [Settled(ids[-1])]
+    # It is not said again until as many have been recorded.
+    stage.say("gateway-0", keep(), keep())
+    assert stage.got("gateway-1", Settled) == []
+
+
+def test_a_replay_that_breaks_off_begins_anew(stage):
+    """Before the barrier is over: what was sent again is not handled twice."""
+    unheard(stage, keep())
+    stage["gateway-1"].silent = True
+    stage.turns(6)
+    stage["gateway-0"].link.break_off(stage.now)
+    stage.shard.lost("gateway-0", stage.now)
+    stage.turns(6)
+    stage["gateway-1"].silent = False
+    stage.turns(8)
+    assert len(stage.got("gateway-1", Again | Event)) == 1
+    assert len(stage.got("gateway-0", Published)) == 1
 
 
 # The coordinator: all it publishes is recorded
