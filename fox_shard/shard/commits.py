@@ -6,7 +6,7 @@ store itself; who is told (see `broker`).
 
 from typing import final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Event, Frame, Publish
+from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Frame, Publish
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import UnavailableStore
 from fox_shard.shard.broker import Broker
@@ -71,7 +71,12 @@ class Commits:
         if publication == REFUSED:
             self._refuse(publish, "the store did not work then", replies)
         elif publication is not None:
-            self._broker.send_again(Event(publication, publish), replies)
+            event = Event(publication, publish)
+            ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+            if ticket:
+                self._gate.hold(ticket, peer, Again(event), PLAIN)
+            else:
+                self._broker.send_again(event, replies)
 
     def _refuse(self, publish: Publish, why: str, replies: list[Frame]) -> None:
         if publish.flags & ACKNOWLEDGE:

@@ -15,6 +15,7 @@ from typing import final
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
     RETAIN,
+    Again,
     Announce,
     Ask,
     Batch,
@@ -465,6 +466,8 @@ class Shard:
         for frame, _ in group.effects:
             if isinstance(frame, Event):
                 self.broker.send(frame, replies)
+            elif isinstance(frame, Again):
+                self.broker.send_again(frame.event, replies)
             else:
                 self._dispatch(peer, frame, replies, now)
         # What is kept waits for the retry; a session that has left has a will, perhaps.

@@ -145,6 +145,27 @@ def test_who_publishes_at_another_gateway_does_not_wait_for_what_comes_again(sta
     assert len(stage.got("gateway-1", Published)) == 1
 
 
+@pytest.mark.parametrize("disk", ["works", "fails"])
+def test_what_comes_again_does_not_overtake_what_its_session_published_before(disk):
+    """Which waits behind a key that was not recorded, and is applied now."""
+    stage = Stage(gateways=3)
+    stage["gateway-2"].replay = [subscribe("*#")]
+    stage["gateway-1"].deaf = True
+    stage.disk.held = True
+    earlier = publish("key", session=2, request=1)
+    stage.say("gateway-1", earlier, keep("recorded", session=2, request=2), reliable=True)
+    stage.commit()
+    stage.say("gateway-0", keep("key"), reliable=True)
+    stage.restart()
+    stage.disk.trouble = "" if disk == "works" else "disk full"
+    stage.turns(8)
+    frames = stage.got("gateway-2", Again | Event)
+    topics = [getattr(frame, "event", frame).publish.topic for frame in frames]
+    assert topics == [*(["key"] if disk == "works" else []), "key", "recorded"]
+    assert [type(frame) for frame in frames[-2:]] == [Event, Again]
+    assert [one.requests for one in stage.got("gateway-1", Published)] == [[1], [2]]
+
+
 def test_what_was_refused_is_refused_again(stage):
     stage.disk.trouble = "disk full"
     stage["gateway-0"].deaf = True
