@@ -6,7 +6,7 @@ store itself; who is told (see `broker`).
 
 from typing import final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Event, Frame, Publish
+from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Frame, Publish
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import UnavailableStore
 from fox_shard.shard.broker import Broker
@@ -39,7 +39,7 @@ class Commits:
         """
         stored = self._broker.is_stored(publish)
         from_outbox = peer.kind is Kind.COORDINATOR and rseq > 0
-        if peer.careful and (stored or from_outbox) and self._is_recorded(peer, rseq):
+        if peer.careful and (stored or from_outbox) and self._ledger.is_recorded(peer, rseq):
             self._answer_again(peer, publish, rseq, replies)
         elif stored and self._journal.failing:
             self._ledger.note(rseq, REFUSED)
@@ -62,16 +62,18 @@ class Commits:
         else:
             self._broker.send(event, replies)
 
-    def _is_recorded(self, peer: Peer, rseq: int) -> bool:
-        return 0 < rseq <= self._ledger.watermark(peer)
-
     def _answer_again(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
         """It had its effect before the restart; who has not heard of that hears of it now."""
         publication = self._ledger.outcome(peer, rseq)
         if publication == REFUSED:
             self._refuse(publish, "the store did not work then", replies)
         elif publication is not None:
-            self._broker.send_again(Event(publication, publish), replies)
+            event = Event(publication, publish)
+            ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+            if ticket:
+                self._gate.hold(ticket, peer, Again(event), PLAIN)
+            else:
+                self._broker.send_again(event, replies)
 
     def _refuse(self, publish: Publish, why: str, replies: list[Frame]) -> None:
         if publish.flags & ACKNOWLEDGE:

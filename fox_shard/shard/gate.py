@@ -10,19 +10,31 @@ traffic goes on. What waits is itself waited for: it holds up its own session an
 
 from typing import final
 
-from fox_shard.backplane.frames import Call, Cancel, Event, Frame, Leave, Register, Unregister
+from fox_shard.backplane.frames import (
+    Again,
+    Call,
+    Cancel,
+    Event,
+    Frame,
+    Leave,
+    Register,
+    Unregister,
+)
 from fox_shard.shard.passing import Entry
 from fox_shard.shard.peer import Peer
 
 OfSession = Call | Cancel | Register | Unregister | Leave
 """What must not overtake a publish of its session."""
 
+STANDS = Event | Again | Leave
+"""What stays when the pair ends in which it was caused."""
+
 PLAIN = -1
 """In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
 
 Effect = tuple[Frame, int]
-"""A frame that is still to be handled or (an `Event`) sent; its reliable number if it is recorded,
-0 if it has none, PLAIN if it is not."""
+"""A frame that is still to be handled or (`Event`, `Again`) sent; its reliable number if it is
+recorded, 0 if it has none, PLAIN if it is not."""
 
 
 @final
@@ -77,9 +89,9 @@ class Gate:
         self._open.clear()
         return groups
 
-    def hold(self, ticket: int, peer: Peer, event: Event, rseq: int) -> None:
+    def hold(self, ticket: int, peer: Peer, event: Event | Again, rseq: int) -> None:
         """Hold an event until that transaction is durable. rseq: see `Effect`."""
-        publish = event.publish
+        publish = event.event.publish if isinstance(event, Again) else event.publish
         self.group(ticket, peer).effects.append((event, rseq))
         self._sessions[publish.session] = ticket
         self._topics[publish.realm, publish.topic] = ticket
@@ -111,5 +123,5 @@ class Gate:
             for group in groups:
                 if group.peer is peer:
                     group.effects = [
-                        effect for effect in group.effects if isinstance(effect[0], Event | Leave)
+                        effect for effect in group.effects if isinstance(effect[0], STANDS)
                     ]

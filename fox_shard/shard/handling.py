@@ -8,6 +8,7 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     RETAIN,
+    Again,
     Announce,
     Ask,
     Call,
@@ -205,6 +206,8 @@ class Handling:
         for frame, _ in group.effects:
             if isinstance(frame, Event):
                 self._broker.send(frame, replies)
+            elif isinstance(frame, Again):
+                self._broker.send_again(frame.event, replies)
             else:
                 self._dispatch(peer, frame, replies, now)
         # What is kept waits for the retry; a session that has left has a will, perhaps.

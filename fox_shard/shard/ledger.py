@@ -119,6 +119,16 @@ class Ledger:
             return 0
         return record.watermark
 
+    def is_recorded(self, peer: Peer, rseq: int) -> bool:
+        """Has that frame had its effect before the restart?
+
+        A gateway sends nothing again whose outcome is deleted; an outbox, whose own rows are
+        deleted late, does.
+        """
+        if not 0 < rseq <= self.watermark(peer):
+            return False
+        return peer.kind is Kind.COORDINATOR or self.outcome(peer, rseq) is not None
+
     def outcome(self, peer: Peer, rseq: int) -> int | None:
         """How that frame ended; None: it is not recorded."""
         record = self._records.get(peer.name)

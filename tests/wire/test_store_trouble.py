@@ -8,7 +8,6 @@ from contextlib import closing
 
 import pytest
 from cluster import ROOT, Cluster, Places, await_true
-from disks import small_disk
 from mqtt_peers import PATIENCE, MqttPeers
 from raw_wamp import (
     CALL,
@@ -25,6 +24,7 @@ from raw_wamp import (
     YIELD,
     at_gateway,
 )
+from small_disks import small_disk
 
 from fox_shard.backplane.placement import Placement
 

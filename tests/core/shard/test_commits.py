@@ -240,6 +240,25 @@ def test_a_session_that_leaves_does_so_behind_what_it_has_published(stage):
     assert topics(stage) == ["a.b", "w"]
 
 
+def test_what_waits_twice_passes_when_it_has_happened(stage):
+    """A session leaves behind its publish, and has a will that is stored in turn."""
+    epoch = stage["gateway-0"].link.epoch
+    will = Will(keep("w", flags=RETAIN))
+    stage.say("gateway-0", will, keep(), leave(1, graceful=False), reliable=True)
+    stage.say("gateway-1", Ask("gateway-0", epoch, 4))
+    stage.commit()
+    stage.turns()
+    assert [type(frame) for frame in stage.got("gateway-1")] == [Event]
+    stage.pass_time(stage.terms.heartbeat)
+    assert not stage["gateway-0"].link.idle
+    commit(stage)
+    event, reached = stage.got("gateway-1")
+    assert (event.publish.topic, type(reached)) == ("w", Reached)
+    stage.pass_time(2 * stage.terms.heartbeat)
+    assert stage["gateway-0"].link.idle
+    assert stage.shard.peers["gateway-0"].passing.idle
+
+
 def test_later_transactions_are_told_later(stage):
     stage.say("gateway-0", keep("a"))
     (first,) = stage.disk.waiting
@@ -382,6 +401,17 @@ def test_a_store_that_goes_on_failing_is_tried_again(stage):
     recover(stage)
     stage.say("gateway-0", keep("a", request=3))
     assert answered(stage) == [(1, [3])]
+
+
+def test_the_deadline_tells_when_it_is_tried_again(stage):
+    stage = Stage(gateways=1)
+    stage.disk.trouble = "disk full"
+    stage.say("gateway-0", keep())
+    stage.kill("gateway-0")
+    stage.pass_time(6.0)
+    stage.shard.tick(stage.now)
+    # Nobody is there, and nothing else is due.
+    assert stage.now < stage.shard.deadline.at <= stage.now + RETRY
 
 
 def test_the_log_names_the_reason(stage):

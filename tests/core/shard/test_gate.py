@@ -3,7 +3,7 @@
 import pytest
 from shard_stage import REALM, Stage, call, leave, publish, register, unregister
 
-from fox_shard.backplane.frames import Cancel, Event
+from fox_shard.backplane.frames import Again, Cancel, Event
 from fox_shard.shard.gate import PLAIN, Gate
 
 OTHER_REALM = "com.other"
@@ -79,6 +79,11 @@ def test_what_waits_holds_up_others_in_turn(gate, peer):
     assert gate.ticket_of(2, REALM, "b") == 5
 
 
+def test_what_comes_again_holds_up_its_session_and_topic_as_well(gate, peer):
+    gate.hold(5, peer, Again(event(session=1)), PLAIN)
+    assert gate.ticket_of(1, REALM, "x") == gate.ticket_of(9, REALM, "a.b") == 5
+
+
 def test_when_it_is_released_nobody_is_held_up_any_more_unless_by_something_later(gate, peer):
     gate.hold(5, peer, event(session=1, topic="a"), 0)
     gate.hold(6, peer, event(session=2, topic="a"), 0)
@@ -125,7 +130,7 @@ def test_batches_have_groups_of_their_own(gate, peers):
 
 
 def test_transactions_come_out_in_order(gate, peer):
-    for ticket in (7, 5, 6):
+    for ticket in (7, 6, 5):
         gate.hold(ticket, peer, event(ticket), 0)
     assert [one.publication for ((one, _),) in effects(gate.release(6))] == [5, 6]
     assert gate.active
@@ -144,12 +149,13 @@ def test_when_a_pair_ends_what_its_peer_has_published_stands(gate, peers):
     peer, other = peers
     gate.hold(5, peer, event(session=1), 3)
     gate.holds_up(peer, call(1))
+    gate.hold(5, peer, Again(event(2, session=1)), PLAIN)
     gate.holds_up(peer, leave(1))
     gate.close()
     gate.hold(5, other, event(session=2), 0)
     gate.holds_up(other, register(2))
     gate.forget(peer)
     assert effects(gate.release(5)) == [
-        [(event(session=1), 3), (leave(1), PLAIN)],
+        [(event(session=1), 3), (Again(event(2, session=1)), PLAIN), (leave(1), PLAIN)],
         [(event(session=2), 0), (register(2), PLAIN)],
     ]

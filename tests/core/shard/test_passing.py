@@ -405,6 +405,30 @@ def test_a_question_about_an_ended_pair_waits_for_what_waits_of_it(origin, there
     assert origin.link.passed == 1
 
 
+def test_a_question_about_an_ended_pair_waits_for_what_was_sent_again(origin, there):
+    """Which has been handled in the new pair, before anybody asked."""
+    origin.close(3, 0, [], [], 1)
+    origin.abandon()
+    origin.link.peer_epoch = 6
+    again = origin.close(1, 0, [], [], 1)
+    origin.ask(there.link, ask(3))
+    first, *_ = origin._owed
+    origin.release(first, [], [])
+    assert there.link.outbox == []
+    origin.release(again, [], [])
+    assert there.link.outbox == [Reached("gateway-0", 5, EVERYTHING)]
+
+
+def test_nothing_of_a_new_pair_passes_before_what_is_owed_of_the_old_one(origin, there, shard):
+    origin.close(9, 3, [], [(there, 10)])
+    origin.pause()
+    origin.close(1, 4, [], [(shard, 4)])
+    confirm(shard, 4)
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
+    confirm(there, 10)
+    assert (origin.link.passed, origin.link.durable) == (1, 4)
+
+
 def test_what_a_pair_that_has_ended_still_does_is_said_if_it_is_safe(origin):
     """The end of a publish is; a registration is told again by its gateway."""
     entry = origin.close(3, 2, [], [], 1)

@@ -16,7 +16,7 @@ from fox_shard.backplane.frames import (
     Settled,
     Will,
 )
-from fox_shard.shard import rows
+from fox_shard.shard import core, rows
 from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -145,6 +145,27 @@ def test_who_publishes_at_another_gateway_does_not_wait_for_what_comes_again(sta
     assert len(stage.got("gateway-1", Published)) == 1
 
 
+@pytest.mark.parametrize("disk", ["works", "fails"])
+def test_what_comes_again_does_not_overtake_what_its_session_published_before(disk):
+    """Which waits behind a key that was not recorded, and is applied now."""
+    stage = Stage(gateways=3)
+    stage["gateway-2"].replay = [subscribe("*#")]
+    stage["gateway-1"].deaf = True
+    stage.disk.held = True
+    earlier = publish("key", session=2, request=1)
+    stage.say("gateway-1", earlier, keep("recorded", session=2, request=2), reliable=True)
+    stage.commit()
+    stage.say("gateway-0", keep("key"), reliable=True)
+    stage.restart()
+    stage.disk.trouble = "" if disk == "works" else "disk full"
+    stage.turns(8)
+    frames = stage.got("gateway-2", Again | Event)
+    topics = [getattr(frame, "event", frame).publish.topic for frame in frames]
+    assert topics == [*(["key"] if disk == "works" else []), "key", "recorded"]
+    assert [type(frame) for frame in frames[-2:]] == [Event, Again]
+    assert [one.requests for one in stage.got("gateway-1", Published)] == [[1], [2]]
+
+
 def test_what_was_refused_is_refused_again(stage):
     stage.disk.trouble = "disk full"
     stage["gateway-0"].deaf = True
@@ -255,15 +276,42 @@ def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(stage):
     assert [one.requests for one in stage.got("gateway-0", Published)] == [[1], [2], [3]]
 
 
-def test_the_gateways_hear_what_will_not_come_again(stage):
-    for number in range(1001):
-        stage.send("gateway-0", keep(f"t{number}", request=number), reliable=True)
-        if number % 100 == 0:
-            stage.turns()
-    stage.turns()
-    last = max(one.publication for one in stage.got("gateway-1", Event))
+def test_the_gateways_hear_what_will_not_come_again(stage, monkeypatch):
+    """After some recorded publishes: up to where all their publishers have heard of it."""
+    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
+    for number in (1, 2):
+        stage.say("gateway-0", keep(request=number), reliable=True)
+    # Who does not want it to be acknowledged does not send it again here.
+    stage.say("gateway-1", keep("x", session=2, flags=RETAIN))
+    ids = [event.publication for event in stage.got("gateway-1", Event)]
     (settled,) = stage.got("gateway-1", Settled)
-    assert 0 < settled.publication <= last
+    # Of its first it has said so with the second, of the second it has not.
+    assert settled.publication == ids[1] - 1
+    assert ids[0] <= settled.publication
+
+
+def test_if_nothing_can_come_again_all_is_settled(stage, monkeypatch):
+    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
+    stage.say("gateway-0", *(keep(request=n) for n in (1, 2, 3)))
+    ids = [event.publication for event in stage.got("gateway-1", Event)]
+    assert stage.got("gateway-1", Settled) == [Settled(ids[-1])]
+    # It is not said again until as many have been recorded.
+    stage.say("gateway-0", keep(), keep())
+    assert stage.got("gateway-1", Settled) == []
+
+
+def test_a_replay_that_breaks_off_begins_anew(stage):
+    """Before the barrier is over: what was sent again is not handled twice."""
+    unheard(stage, keep())
+    stage["gateway-1"].silent = True
+    stage.turns(6)
+    stage["gateway-0"].link.break_off(stage.now)
+    stage.shard.lost("gateway-0", stage.now)
+    stage.turns(6)
+    stage["gateway-1"].silent = False
+    stage.turns(8)
+    assert len(stage.got("gateway-1", Again | Event)) == 1
+    assert len(stage.got("gateway-0", Published)) == 1
 
 
 # The coordinator: all it publishes is recorded

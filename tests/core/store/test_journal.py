@@ -177,6 +177,7 @@ def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, jour
     assert journal.take(0.0) == Write(2, {b"own": b"1"}, resume=True)
     # And then nothing more until that has an outcome, or it is time again.
     journal.keep(b"own", b"2")
+    journal.tick(NOW + 1.5 * RETRY)
     assert journal.take(0.0) is None
     journal.tick(NOW + 2 * RETRY)
     assert journal.take(0.0) == Write(3, {b"own": b"2"}, resume=True)
