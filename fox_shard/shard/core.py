@@ -343,8 +343,6 @@ class Shard:
             self._in_trouble = True
             self._tell_gateways(Trouble(why))
             self.notices.append(("store_failed", {"reason": why}))
-        # With it, the store is tried again.
-        self.journal.keep(CEILING, encode_row(self.clock.ceiling))
         self._handling.failed(why, now)
 
     # Time and out

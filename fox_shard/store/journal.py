@@ -9,7 +9,7 @@ commit fails, or *kept*: the process's own bookkeeping, which is then written ag
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from msgspec import Struct
 
@@ -18,6 +18,12 @@ from fox_shard.store.store import Changes
 
 RETRY = 1.0
 """Seconds until it is tried again whether a store that failed works."""
+
+TRIAL: Final = b"~"
+"""Key of the row by which that is tried; whoever loads rows leaves it out."""
+
+TRIAL_SIZE: Final = 1 << 16
+"""Bytes: a disk that has room for a small row alone has none."""
 
 
 class Write(Struct, frozen=True):
@@ -58,7 +64,7 @@ class Journal:
         on_failed: Callable[[int, str, float], None],
     ) -> None:
         """on_durable(ticket, now): all up to that ticket is. on_failed(ticket, why, now): that one
-        and all later ones have failed, and what was put in them is undone; it precedes the retry.
+        and all later ones have failed, and what was put in them is to be undone.
         """
         self._deadline = deadline
         self._on_durable = on_durable
@@ -116,10 +122,11 @@ class Journal:
 
     def take(self, now: float) -> Write | None:
         """The transaction of this turn; None: there is nothing to be written (now)."""
-        if not self.changed or (self.failing and not self._resume):
+        if not (self._resume if self.failing else self.changed):
             return None
         kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
-        write = Write(self.ticket, {**kept, **self._changes}, self._resume)
+        trial = {TRIAL: bytes(TRIAL_SIZE)} if self._resume else {}
+        write = Write(self.ticket, {**kept, **self._changes, **trial}, self._resume)
         self._under_way[self.ticket] = (self._size, kept, now)
         self._changes, self._kept, self._size = {}, {}, 0
         self._lazy.clear()
@@ -138,8 +145,10 @@ class Journal:
             self._commits += 1
             self._seconds += now - since
         self.durable = ticket
-        self.failing = ""
-        self._retry_at = NEVER
+        if self.failing:
+            self.failing = ""
+            self._retry_at = NEVER
+            self.drop(TRIAL)
         self._on_durable(ticket, now)
 
     def _failed(self, ticket: int, why: str, now: float) -> None:

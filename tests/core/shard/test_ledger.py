@@ -8,7 +8,7 @@ from fox_shard.deadline import Deadline
 from fox_shard.shard import rows
 from fox_shard.shard.ledger import REFUSED, Ledger
 from fox_shard.shard.peer import Kind
-from fox_shard.store.journal import Journal
+from fox_shard.store.journal import TRIAL, Journal
 
 
 def peer(name="gateway-0", *, identity=7, forgotten=0):
@@ -30,7 +30,7 @@ class Stored:
         for key, value in sorted(self.rows.items()):
             if key.startswith(rows.PEER):
                 self.ledger.load_peer(key[1:].decode(), rows.decode_peer(value))
-            else:
+            elif key != TRIAL:
                 name = key[1 : key.index(b"\0")].decode()
                 self.ledger.load_outcomes(name, key, rows.decode_outcomes(value))
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.store.journal import RETRY, Journal, Write
+from fox_shard.store.journal import RETRY, TRIAL, TRIAL_SIZE, Journal, Write
 
 NOW = 100.0
+TRIED = {TRIAL: bytes(TRIAL_SIZE)}
 
 
 class Watched:
@@ -123,7 +124,7 @@ def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, jo
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take(0.0).changes == {b"old": None}
+    assert journal.take(0.0).changes == {b"old": None, **TRIED}
 
 
 def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
@@ -132,7 +133,7 @@ def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
     journal.drop(b"a")
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take(0.0).changes == {b"a": None}
+    assert journal.take(0.0).changes == {b"a": None, **TRIED}
     journal.outcome(2, "", NOW)
     assert (journal.idle, journal.waiting) == (True, 0)
 
@@ -162,7 +163,7 @@ def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journa
     journal.keep(b"own 3", None)
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    write = Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None}, resume=True)
+    write = Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None, **TRIED}, resume=True)
     assert journal.take(0.0) == write
 
 
@@ -174,13 +175,13 @@ def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, jour
     journal.tick(NOW + RETRY / 2)
     assert journal.take(0.0) is None
     journal.tick(NOW + RETRY)
-    assert journal.take(0.0) == Write(2, {b"own": b"1"}, resume=True)
+    assert journal.take(0.0) == Write(2, {b"own": b"1", **TRIED}, resume=True)
     # And then nothing more until that has an outcome, or it is time again.
     journal.keep(b"own", b"2")
     journal.tick(NOW + 1.5 * RETRY)
     assert journal.take(0.0) is None
     journal.tick(NOW + 2 * RETRY)
-    assert journal.take(0.0) == Write(3, {b"own": b"2"}, resume=True)
+    assert journal.take(0.0) == Write(3, {b"own": b"2", **TRIED}, resume=True)
 
 
 def test_a_store_that_works_again_is_said_to(watched, journal):
@@ -195,6 +196,18 @@ def test_a_store_that_works_again_is_said_to(watched, journal):
     assert journal.waiting == 2
 
 
+def test_a_retry_needs_room_and_gives_it_back(watched, journal):
+    """It is made although there is nothing else to be written."""
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    assert (journal.idle, journal.take(0.0)) == (True, None)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0) == Write(2, TRIED, resume=True)
+    journal.outcome(2, "", NOW + RETRY)
+    journal.put(b"a", b"1")
+    assert journal.take(0.0) == Write(3, {TRIAL: None, b"a": b"1"}, resume=False)
+
+
 def test_a_retry_may_fail_as_well(watched, journal):
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
@@ -204,7 +217,7 @@ def test_a_retry_may_fail_as_well(watched, journal):
     journal.outcome(2, "still full", NOW + 2 * RETRY)
     assert (journal.failing, journal.next_tick()) == ("still full", NOW + 3 * RETRY)
     journal.tick(NOW + 3 * RETRY)
-    assert journal.take(0.0) == Write(3, {b"own": b"1"}, resume=True)
+    assert journal.take(0.0) == Write(3, {b"own": b"1", **TRIED}, resume=True)
 
 
 def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
@@ -214,7 +227,7 @@ def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
     journal.take(0.0)
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
-    assert journal.take(0.0).changes == {b"refused": b"1"}
+    assert journal.take(0.0).changes == {b"refused": b"1", **TRIED}
 
 
 # A store and a journal agree
@@ -250,6 +263,7 @@ def test_the_store_has_all_that_was_kept_and_what_was_put_unless_it_failed(steps
         elif step == "commit" and waiting:
             for write in waiting:
                 stored.update(write.changes)
+                stored.pop(TRIAL, None)
             last = waiting[-1].ticket
             durable.update((key, value) for ticket, key, value in unstored if ticket <= last)
             unstored[:] = [one for one in unstored if one[0] > last]
