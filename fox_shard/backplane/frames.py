@@ -112,7 +112,10 @@ class Again(Struct, array_like=True, tag=9, gc=False):
 
 
 class Settled(Struct, array_like=True, tag=16, gc=False):
-    """No publication up to that id comes as `Again` any more: shard to gateway. Not answered."""
+    """All events up to that id that concern the gateway are before this frame: shard to gateway.
+
+    What comes as `Again` up to there is old. Not answered.
+    """
 
     publication: int
 

@@ -20,7 +20,7 @@ from fox_shard.store.journal import Journal
 class Commits:
     """See the module."""
 
-    __slots__ = ("_broker", "_gate", "_journal", "_ledger", "dropped", "recorded")
+    __slots__ = ("_broker", "_gate", "_journal", "_ledger", "dropped", "last", "recorded")
 
     def __init__(self, broker: Broker, gate: Gate, ledger: Ledger, journal: Journal) -> None:
         self._broker = broker
@@ -29,7 +29,8 @@ class Commits:
         self._journal = journal
         # Publishes that could neither be stored nor refused: nobody waited for an answer.
         self.dropped = 0
-        # Since somebody last asked.
+        # The last that was recorded, and how many were since somebody asked.
+        self.last = 0
         self.recorded = 0
 
     def publish(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
@@ -48,6 +49,7 @@ class Commits:
             publish.flags |= RECORDED
             event = self._broker.change(publish)
             self._ledger.note(rseq, event.publication)
+            self.last = event.publication
             self.recorded += 1
             self._gate.hold(self._journal.ticket, peer, event, rseq)
         else:

@@ -21,7 +21,6 @@ from fox_shard.backplane.frames import (
     Frame,
     Register,
     Report,
-    Settled,
     Subscribe,
     SyncEnd,
     Trouble,
@@ -237,6 +236,7 @@ class Shard:
             self._handle(peer, arrival, now)
         for peer in peers:
             peer.careful = peer.kind is Kind.COORDINATOR
+            self.ledger.caught_up(peer)
             waiting, peer.waiting = peer.waiting, []
             for arrival in waiting:
                 self._handle(peer, arrival, now)
@@ -273,6 +273,7 @@ class Shard:
             peer.incarnation = peer.link.peer_incarnation
         self.ledger.opened(peer)
         peer.lost_at = None
+        peer.settled = 0
         peer.stale = set(peer.subscriptions)
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
@@ -374,18 +375,16 @@ class Shard:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
         if self._handling.commits.recorded >= SETTLED_EVERY:
-            self._say_what_is_settled()
+            self._handling.commits.recorded = 0
+            for peer in self.peers.values():
+                if peer.kind is Kind.GATEWAY and peer.synced:
+                    self._handling.say_what_is_settled(peer)
         return [
             (name, data)
             for name, peer in self.peers.items()
             if peer.link.outbox or peer.link.urgent
             for data in peer.link.flush(now)
         ]
-
-    def _say_what_is_settled(self) -> None:
-        self._handling.commits.recorded = 0
-        floor = self.ledger.floor
-        self._tell_gateways(Settled(self.clock.last if floor is None else floor - 1))
 
     def _tell_gateways(self, frame: Frame) -> None:
         for peer in self.peers.values():

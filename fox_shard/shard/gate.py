@@ -115,6 +115,16 @@ class Gate:
         self._topics = {t: last for t, last in self._topics.items() if last > ticket}
         return groups
 
+    @property
+    def lowest(self) -> int | None:
+        """The lowest id of the recorded events that are held; None: there is none."""
+        for ticket in sorted(self._groups):
+            for group in self._groups[ticket]:
+                for frame, rseq in group.effects:
+                    if rseq != PLAIN and isinstance(frame, Event):
+                        return frame.publication
+        return None
+
     def forget(self, peer: Peer) -> None:
         """The pair with that peer has ended: its calls and registrations are answered, or told
         again. What it published, and that sessions have left, stands.

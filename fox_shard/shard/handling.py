@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import (
     Leave,
     Publish,
     Register,
+    Settled,
     Subscribe,
     Unregister,
     Unsubscribe,
@@ -130,7 +131,7 @@ class Handling:
         peer.link.keep_reliable(mark)
         return peer.link.last > mark
 
-    def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901 - a table
+    def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
             case Call():
                 self._dealer.call(peer, frame, now)
@@ -139,6 +140,8 @@ class Handling:
             case Failed():
                 self._dealer.failed(frame)
             case Subscribe():
+                if frame.token and peer.synced:
+                    self.say_what_is_settled(peer)
                 self._broker.subscribe(peer, frame)
             case Unsubscribe():
                 self._broker.unsubscribe(peer, frame)
@@ -177,6 +180,14 @@ class Handling:
         if will is not None:
             self.commits.publish(peer, will, 0, [])
             self._gate.close()
+
+    def say_what_is_settled(self, peer: Peer) -> None:
+        """A gateway hears of what it has not missed, if that is news."""
+        if self.commits.last <= peer.settled:
+            return
+        unsettled = [one for one in (self._gate.lowest, self._ledger.lowest) if one is not None]
+        peer.settled = min(unsettled) - 1 if unsettled else self.commits.last
+        peer.reply(Settled(peer.settled))
 
     def forget(self, peer: Peer) -> None:
         """The pair with that peer has ended; see `Gate.forget`."""

@@ -165,8 +165,14 @@ class Ledger:
                 self.journal.drop(key)
             self.journal.drop(rows.peer(name))
 
+    def caught_up(self, peer: Peer) -> None:
+        """All that the peer sent again since the restart has been handled."""
+        record = self._records.get(peer.name)
+        if record is not None:
+            record.outcomes.clear()
+
     @property
-    def floor(self) -> int | None:
-        """The lowest publication id with an outcome; None: there is none."""
-        firsts = [record.rows[0][1] for record in self._records.values() if record.rows]
-        return min(firsts, default=None)
+    def lowest(self) -> int | None:
+        """The lowest id of those that may come again since the restart; None: there is none."""
+        lowest = [min(one.outcomes.values()) for one in self._records.values() if one.outcomes]
+        return min(lowest, default=None)

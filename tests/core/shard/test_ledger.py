@@ -177,7 +177,7 @@ def test_when_all_is_forgotten_nothing_is_known_any_more(stored):
     stored.start()
     stored.ledger.prune(peer(forgotten=3))
     assert outcomes(stored, peer()) == {}
-    assert stored.ledger.floor is None
+    assert stored.ledger.lowest is None
 
 
 @pytest.mark.parametrize("name", ["gateway-0", "shard-1", "coordinator"])
@@ -206,14 +206,13 @@ def test_of_another_with_that_name_nothing_is_known(identity, known, restarted, 
     assert outcomes(stored, comes) == ({3: 300, 5: 500, 6: 600} if known else {1: 700})
 
 
-def test_the_floor_is_below_all_that_may_come_again(stored):
-    assert stored.ledger.floor is None
+def test_the_lowest_is_the_first_that_may_come_again_since_the_restart(stored):
     stored.batch(peer(), (3, 300), (4, 400))
     stored.batch(peer("gateway-1"), (1, 200))
-    assert stored.ledger.floor == 200
-    stored.ledger.prune(peer("gateway-1", forgotten=1))
-    assert stored.ledger.floor == 300
-    stored.ledger.prune(peer(forgotten=3))
-    assert stored.ledger.floor == 300
-    stored.ledger.prune(peer(forgotten=4))
-    assert stored.ledger.floor is None
+    assert stored.ledger.lowest is None
+    stored.start()
+    assert stored.ledger.lowest == 200
+    stored.ledger.caught_up(peer("gateway-1"))
+    assert stored.ledger.lowest == 300
+    stored.ledger.gone(peer())
+    assert stored.ledger.lowest is None

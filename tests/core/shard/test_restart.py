@@ -14,6 +14,7 @@ from fox_shard.backplane.frames import (
     Refused,
     Retained,
     Settled,
+    Subscribed,
     Will,
 )
 from fox_shard.shard import core, rows
@@ -276,21 +277,26 @@ def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(stage):
     assert [one.requests for one in stage.got("gateway-0", Published)] == [[1], [2], [3]]
 
 
-def test_the_gateways_hear_what_will_not_come_again(stage, monkeypatch):
-    """After some recorded publishes: up to where all their publishers have heard of it."""
-    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
-    for number in (1, 2):
-        stage.say("gateway-0", keep(request=number), reliable=True)
-    # Who does not want it to be acknowledged does not send it again here.
-    stage.say("gateway-1", keep("x", session=2, flags=RETAIN))
-    ids = [event.publication for event in stage.got("gateway-1", Event)]
-    (settled,) = stage.got("gateway-1", Settled)
-    # Of its first it has said so with the second, of the second it has not.
-    assert settled.publication == ids[1] - 1
-    assert ids[0] <= settled.publication
+def test_a_subscriber_hears_first_that_what_he_has_not_seen_is_old(stage):
+    """Up to what is held, which he is yet to see."""
+    stage.say("gateway-0", keep(request=1))
+    (first,) = (event.publication for event in stage.got("gateway-1", Event))
+    stage.say("gateway-1", subscribe("=other", token=1))
+    assert stage.got("gateway-1") == [Settled(first), Subscribed(1)]
+    stage.say("gateway-1", subscribe("=another", token=2))
+    assert stage.got("gateway-1") == [Subscribed(2)]
+    stage.disk.held = True
+    stage.say("gateway-0", keep(request=2))
+    stage.say("gateway-1", subscribe("=a third", token=3))
+    settled, subscribed = stage.got("gateway-1")
+    stage.disk.held = False
+    stage.commit()
+    stage.turns()
+    (second,) = (event.publication for event in stage.got("gateway-1", Event))
+    assert (settled, subscribed) == (Settled(second - 1), Subscribed(3))
 
 
-def test_if_nothing_can_come_again_all_is_settled(stage, monkeypatch):
+def test_gateways_hear_what_is_settled_from_time_to_time(stage, monkeypatch):
     monkeypatch.setattr(core, "SETTLED_EVERY", 3)
     stage.say("gateway-0", *(keep(request=n) for n in (1, 2, 3)))
     ids = [event.publication for event in stage.got("gateway-1", Event)]
