@@ -6,7 +6,6 @@ Owns: processes, their settings and folders. Never: load.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from bench import syncs
 from bench.measure import listening
+from bench.ports import free_port
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent
@@ -116,7 +116,7 @@ class FoxShard(Server):
         """traced: note when shards wait for the disk (see `syncs`)."""
         super().__init__()
         self._traced = traced
-        websocket, mqtt, raw = _free_port(), _free_port(), _free_port()
+        websocket, mqtt, raw = free_port(), free_port(), free_port()
         self.wamp, self.mqtt = ("127.0.0.1", websocket), ("127.0.0.1", mqtt)
         self._environment = {
             "FOX_GATEWAYS": str(gateways),
@@ -165,7 +165,7 @@ class Mosquitto(Server):
         path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if path is None:
             raise Missing("mosquitto is not installed (Debian package mosquitto)")
-        self.mqtt = ("127.0.0.1", _free_port())
+        self.mqtt = ("127.0.0.1", free_port())
         conf = self.folder / "mosquitto.conf"
         conf.write_text(_MOSQUITTO_CONF.format(port=self.mqtt[1]))
         self._spawn("mosquitto", [path, "-c", str(conf)], {})
@@ -183,7 +183,7 @@ class FoxWamp(Server):
         if node is None:
             raise Missing("node is not installed")
         package = _install_fox_wamp()
-        self.wamp = ("127.0.0.1", _free_port())
+        self.wamp = ("127.0.0.1", free_port())
         script = str(_HERE / "fox_wamp.cjs")
         self._spawn("fox-wamp", [node, script, str(package), str(self.wamp[1])], {})
         self._await_listeners(self.wamp[1], 1)
@@ -200,10 +200,3 @@ def _install_fox_wamp() -> Path:
         if done.returncode:
             raise Missing(f"{_FOX_WAMP} could not be installed: {done.stderr[-500:]}")
     return package
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

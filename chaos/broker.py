@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.measure import listening, owner
+from bench.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,14 +35,6 @@ PEER_TIMEOUT = 3.0
 
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """What no log may say, whoever is killed."""
-
-
-def free_port() -> int:
-    """A TCP port nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 async def until(what: str, condition: Callable[[], bool], patience: float) -> None:

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.measure import listening, owner
+from bench.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START = 30.0
@@ -26,13 +27,6 @@ END = 15.0
 
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """What no log may say, whatever clients do."""
-
-
-def free_port():
-    """A TCP port nobody listens at."""
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def await_true(what, condition, patience=START):

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import node
 import pytest
-from cluster import END, await_true, free_port
+from cluster import END, await_true
 from mqtt_peers import MqttPeer
 from raw_wamp import (
     CALL,
@@ -23,6 +23,8 @@ from raw_wamp import (
     YIELD,
     at_gateway,
 )
+
+from bench.ports import free_port
 
 
 class StatsD:

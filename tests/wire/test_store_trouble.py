@@ -199,7 +199,7 @@ def test_it_recovers_by_itself_when_there_is_room(cluster, full, client):
     assert keys_of(cluster) == dict.fromkeys(TOPICS, "after")
 
 
-def test_a_shard_that_is_killed_on_a_full_disk_has_what_was_acknowledged(cluster, full, client):
+def test_a_shard_starts_on_a_full_disk_with_what_was_acknowledged(cluster, full, client):
     full.make_room()
     for topic in TOPICS:
         await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic, "safe") == "")
@@ -208,11 +208,22 @@ def test_a_shard_that_is_killed_on_a_full_disk_has_what_was_acknowledged(cluster
         assert attempt(client, topic, "refused") == UNAVAILABLE
     for number in (0, 1):
         cluster.kill(f"shard-{number}")
-    full.make_room()
     for number in (0, 1):
         cluster.start(f"shard-{number}")
-    cluster.await_ready()
+    for name in ("gateway-0", "gateway-1"):
+        await_true(f"{name} is linked", lambda name=name: all(links(cluster, name).values()))
     assert keys_of(cluster) == dict.fromkeys(TOPICS, "safe")
+    for topic in TOPICS:
+        assert attempt(client, topic, "refused") == UNAVAILABLE
+    full.make_room()
+    for topic in TOPICS:
+        await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic, "after") == "")
+    cluster.await_ready()
+    assert keys_of(cluster) == dict.fromkeys(TOPICS, "after")
+
+
+def links(cluster, name):
+    return cluster.health(name).get("links", {"": False})
 
 
 # A disk that is read-only: one that becomes so under an open file cannot be made, mount refuses it
