@@ -21,6 +21,7 @@ import msgspec
 from fox_shard.backplane.frames import Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.shard import rows
+from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
 from fox_shard.store.file import count, read, refusing
@@ -122,7 +123,7 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
             case rows.WILL:
                 publish = rows.decode_will(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
-            case rows.PEER | rows.OUTCOMES | rows.CEILING:
+            case rows.PEER | rows.OUTCOMES | rows.CEILING | journal.TRIAL:
                 return None
     except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error

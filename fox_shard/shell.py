@@ -30,6 +30,12 @@ from fox_shard.store.store import Store
 _log = logging.getLogger("fox")
 
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a busy turn lets the store's thread go on (Python's default: 0.005).
+
+Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
+"""
+
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
 
@@ -107,6 +113,8 @@ class Shell:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        if self._store is not None:
+            sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()
         _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
 
@@ -177,7 +185,7 @@ class Shell:
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
         if self._store is not None and self.node.journal is not None:
-            write = self.node.journal.take()
+            write = self.node.journal.take(now)
             if write is not None:
                 self._store.write(write.ticket, write.changes, resume=write.resume)
         self.after_flush()

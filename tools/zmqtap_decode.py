@@ -165,7 +165,7 @@ def _unpack_piecemeal(data: bytes) -> tuple[list[object], str]:
     values: list[object] = []
     try:
         for index in range(unpacker.read_array_header()):
-            if index == len(_BATCH_NAMES) - 1:
+            if _BATCH_NAMES[index : index + 1] == ["frames"]:
                 contents: list[object] = []
                 values.append(contents)
                 contents.extend(unpacker.unpack() for _ in range(unpacker.read_array_header()))

@@ -112,7 +112,10 @@ class Again(Struct, array_like=True, tag=9, gc=False):
 
 
 class Settled(Struct, array_like=True, tag=16, gc=False):
-    """No publication up to that id comes as `Again` any more: shard to gateway. Not answered."""
+    """All events up to that id that concern the gateway are before this frame: shard to gateway.
+
+    What comes as `Again` up to there is old. Not answered.
+    """
 
     publication: int
 
@@ -403,6 +406,12 @@ class Report(Struct, array_like=True, tag=44, gc=False):
     gauges: dict[str, int]
 
 
+class Trouble(Struct, array_like=True, tag=45, gc=False):
+    """The shard's store does not work, or ("") works again: to each gateway. Not answered."""
+
+    reason: str
+
+
 class Ask(Struct, array_like=True, tag=50, gc=False):
     """Tell me when you have handled `seq` of origin's link: gateway to shard. `Reached`."""
 
@@ -471,6 +480,7 @@ Frame: TypeAlias = (
     | Will
     | Kill
     | Report
+    | Trouble
     | Ask
     | Reached
     | Hello

@@ -52,6 +52,7 @@ class Hub:
         )
         self.deadline.by(self.core.sys_due)
         self._identity = identity
+        self._in_trouble = False
         self._terms = terms
         self._incarnation = incarnation
         self._rng = rng
@@ -151,6 +152,9 @@ class Hub:
                 link.send(frame)
 
     def _durable(self, ticket: int, _now: float) -> None:
+        if self._in_trouble:
+            self._in_trouble = False
+            self.notices.append(("store_recovered", {}))
         self._outbox.durable(ticket)
         unsafe = self._unsafe
         while unsafe and unsafe[0][0] <= ticket:
@@ -162,8 +166,9 @@ class Hub:
 
     def _failed(self, _ticket: int, why: str, _now: float) -> None:
         """All of it is written again: sessions go on, and are told of when the store works."""
-        self.notices.append(("store_failed", {"reason": why}))
-        self.journal.keep(rows.GENERATION, rows.encode(self._terms.generation))
+        if not self._in_trouble:
+            self._in_trouble = True
+            self.notices.append(("store_failed", {"reason": why}))
         self._outbox.failed()
         ticket = self.journal.ticket
         self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from fox_shard.backplane.frames import Publish
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.sessions import Entry
+from fox_shard.store.journal import TRIAL
 
 
 class Stored(Struct):
@@ -41,6 +42,6 @@ def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:
             found.last[rows.name_of(key)] = rows.decode_number(value)
         elif kind == rows.GENERATION:
             found.generation = rows.decode_number(value)
-        else:
+        elif key != TRIAL:
             raise ValueError(f"there are no rows of kind {kind!r} in this version")
     return found

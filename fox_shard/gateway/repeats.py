@@ -4,7 +4,8 @@ Owns: which recorded events this gateway has had. Never: their delivery.
 
 A shard that restarts sends again the events whose publishers may not have been told that they are
 safe (`Again`), with their ids. Who has had them is not to get them twice. Who had no link with the
-shard before that restart has missed none: what it asked for since then includes their effects.
+shard before that restart, or heard that all up to them had been sent (`Settled`), has missed none:
+what it asked for since then includes their effects.
 """
 
 from typing import final
@@ -14,10 +15,11 @@ from typing import final
 class Repeats:
     """Of all shards."""
 
-    __slots__ = ("_incarnations", "_seen", "_since")
+    __slots__ = ("_incarnations", "_seen", "_settled", "_since")
 
     def __init__(self, shards: int) -> None:
         self._seen: list[dict[int, None]] = [{} for _ in range(shards)]
+        self._settled = [0] * shards
         # The first incarnation of each shard that there was a link with, and whether others came.
         self._incarnations = [0] * shards
         self._since = [False] * shards
@@ -36,11 +38,12 @@ class Repeats:
     def is_new(self, shard: int, publication: int) -> bool:
         """Has an event that comes again been missed? It counts as had from now on."""
         seen = self._seen[shard]
-        if not self._since[shard] or publication in seen:
+        if not self._since[shard] or publication in seen or publication <= self._settled[shard]:
             return False
         seen[publication] = None
         return True
 
     def settled(self, shard: int, publication: int) -> None:
-        """None up to that one comes again."""
+        """All up to that one have come, as far as they concern this gateway."""
+        self._settled[shard] = max(publication, self._settled[shard])
         self._seen[shard] = {one: None for one in self._seen[shard] if one > publication}

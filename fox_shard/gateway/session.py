@@ -30,6 +30,9 @@ class Flavour(Protocol):
         subscription: the one that matched (WAMP), None for MQTT at quality of service 0.
         """
 
+    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+        """As `event` for each, of one topic; those that cannot be expressed are left out."""
+
 
 class Session(ABC):
     """The part of a session that the gateway's core works with."""
@@ -84,6 +87,11 @@ class Session(ABC):
     @abstractmethod
     def deliver(self, event: Event, grant: int) -> None:
         """An event at quality of service ≥ 1 for this session alone. grant: the granted one."""
+
+    def deliver_all(self, events: list[Event], grant: int) -> None:
+        """As `deliver` for each; they have one topic, and the same flags."""
+        for event in events:
+            self.deliver(event, grant)
 
     @abstractmethod
     def published(self, requests: list[int], publications: list[int]) -> None:

@@ -6,7 +6,7 @@ store itself; who is told (see `broker`).
 
 from typing import final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Event, Frame, Publish
+from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Frame, Publish
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import UnavailableStore
 from fox_shard.shard.broker import Broker
@@ -20,7 +20,7 @@ from fox_shard.store.journal import Journal
 class Commits:
     """See the module."""
 
-    __slots__ = ("_broker", "_gate", "_journal", "_ledger", "dropped", "recorded")
+    __slots__ = ("_broker", "_gate", "_journal", "_ledger", "dropped", "last", "recorded")
 
     def __init__(self, broker: Broker, gate: Gate, ledger: Ledger, journal: Journal) -> None:
         self._broker = broker
@@ -29,7 +29,8 @@ class Commits:
         self._journal = journal
         # Publishes that could neither be stored nor refused: nobody waited for an answer.
         self.dropped = 0
-        # Since somebody last asked.
+        # The last that was recorded, and how many were since somebody asked.
+        self.last = 0
         self.recorded = 0
 
     def publish(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
@@ -39,7 +40,7 @@ class Commits:
         """
         stored = self._broker.is_stored(publish)
         from_outbox = peer.kind is Kind.COORDINATOR and rseq > 0
-        if peer.careful and (stored or from_outbox) and self._is_recorded(peer, rseq):
+        if peer.careful and (stored or from_outbox) and self._ledger.is_recorded(peer, rseq):
             self._answer_again(peer, publish, rseq, replies)
         elif stored and self._journal.failing:
             self._ledger.note(rseq, REFUSED)
@@ -48,6 +49,7 @@ class Commits:
             publish.flags |= RECORDED
             event = self._broker.change(publish)
             self._ledger.note(rseq, event.publication)
+            self.last = event.publication
             self.recorded += 1
             self._gate.hold(self._journal.ticket, peer, event, rseq)
         else:
@@ -62,16 +64,18 @@ class Commits:
         else:
             self._broker.send(event, replies)
 
-    def _is_recorded(self, peer: Peer, rseq: int) -> bool:
-        return 0 < rseq <= self._ledger.watermark(peer)
-
     def _answer_again(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
         """It had its effect before the restart; who has not heard of that hears of it now."""
         publication = self._ledger.outcome(peer, rseq)
         if publication == REFUSED:
             self._refuse(publish, "the store did not work then", replies)
         elif publication is not None:
-            self._broker.send_again(Event(publication, publish), replies)
+            event = Event(publication, publish)
+            ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+            if ticket:
+                self._gate.hold(ticket, peer, Again(event), PLAIN)
+            else:
+                self._broker.send_again(event, replies)
 
     def _refuse(self, publish: Publish, why: str, replies: list[Frame]) -> None:
         if publish.flags & ACKNOWLEDGE:
@@ -95,5 +99,5 @@ class Commits:
             else:
                 remaining.append((frame, rseq))
         if rseqs:
-            self._ledger.refused(group.peer, rseqs)
+            self._ledger.refused(group.peer.name, group.identity, rseqs)
         return remaining

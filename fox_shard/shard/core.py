@@ -1,7 +1,7 @@
-"""One shard: what happens to the frames that arrive.
+"""One shard: its peers, its turns, its time.
 
-Owns: the peers, their coming and going, and which noun handles which frame. Never: sockets, clocks,
-chance of its own.
+Owns: the coming and going of peers, their replays, what is due. Never: what a frame does (see
+`handling`); sockets, clocks, chance of its own.
 
 All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
 news; what has changed in the store goes there as one transaction (`journal`). A shard that has just
@@ -14,27 +14,17 @@ from typing import final
 
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
-    RETAIN,
     Announce,
     Ask,
     Batch,
-    Call,
-    Cancel,
-    Event,
-    Failed,
     Forward,
     Frame,
-    Leave,
-    Publish,
     Register,
     Report,
-    Settled,
     Subscribe,
     SyncEnd,
-    Unregister,
-    Unsubscribe,
+    Trouble,
     Will,
-    Yield,
 )
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
@@ -43,12 +33,10 @@ from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import catchup
 from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.commits import Commits
 from fox_shard.shard.dealer import Dealer
-from fox_shard.shard.gate import Gate, Group, OfSession
+from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.loading import load
-from fox_shard.shard.passing import EVERYTHING, Touched
 from fox_shard.shard.peer import Arrival, Kind, Peer
 from fox_shard.shard.registrar import Registrar
 from fox_shard.shard.rows import CEILING
@@ -56,7 +44,7 @@ from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.wills import Wills
 from fox_shard.store.journal import Journal
 
-STATE = (Subscribe, Register, Announce, Will, SyncEnd)
+STATE = (Subscribe, Register, Announce, Will)
 """What a replay consists of; handled at once, also before everybody has replayed."""
 
 SETTLED_EVERY = 1000
@@ -68,12 +56,11 @@ class Shard:
     """See the module."""
 
     __slots__ = (
-        "_asks",
         "_batches",
-        "_commits",
         "_due_wills",
         "_frames",
-        "_gate",
+        "_handling",
+        "_in_trouble",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
@@ -94,7 +81,7 @@ class Shard:
         "wills",
     )
 
-    def __init__(  # noqa: PLR0915 - a line a field
+    def __init__(
         self,
         number: int,
         *,
@@ -122,21 +109,21 @@ class Shard:
         self.journal = Journal(self.deadline, self._durable, self._failed)
         self.clock = PublicationClock(number)
         self.broker = Broker(self.clock, self.journal, unstored)
-        self._gate = Gate()
         self.ledger = Ledger(self.journal)
-        self._commits = Commits(self.broker, self._gate, self.ledger, self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(
             number, self._placement, self.peers.get, queue_limit, rng, self.deadline
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
-        # Of gateways that were found gone before everybody had replayed.
-        self._due_wills: list[tuple[Peer, Publish]] = []
+        self._handling = Handling(
+            self.peers, self.broker, self.dealer, self.registrar, self.wills, self.ledger
+        )
+        # Of gateways that were found gone before everybody had replayed: sessions with wills.
+        self._due_wills: list[tuple[Peer, int]] = []
+        self._in_trouble = False
         self.notices: list[Notice] = []
         self._overloaded = False
-        # Of the batch that is being handled.
-        self._asks: list[Ask] = []
         # Since the last report.
         self._batches = self._frames = 0
         # A shard connects to the shards of higher numbers, and listens to everybody else.
@@ -195,103 +182,8 @@ class Shard:
                 self._handle_replay(peer, arrival, now)
 
     def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        marks = self._marks(peer)
-        replies: list[Frame] = []
-        publish = self.broker.publish
-        gate = self._gate
-        for index, frame in enumerate(arrival.frames):
-            if type(frame) is Publish:
-                if frame.flags & RETAIN or gate.active or peer.careful:
-                    self._commits.publish(peer, frame, arrival.rseq(index), replies)
-                else:
-                    publish(frame, replies)
-            else:
-                self._handle_other(peer, frame, replies, now)
-        if arrival.durable:
-            peer.applied = arrival.durable
-            self.ledger.close(peer, arrival.durable)
-        groups = gate.close()
-        touched = self._touched(marks)
-        entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
-        for group in groups:
-            group.entry = entry
-        if self._asks:
-            # Now that all of this batch is known, it may be about it.
-            asks, self._asks = self._asks, []
-            for ask in asks:
-                self._asked(peer, ask)
-
-    def _marks(self, origin: Peer) -> list[tuple[Peer, int]]:
-        """Where the links to all others are, before something is sent that `origin` caused."""
-        return [(peer, peer.link.last) for peer in self.peers.values() if peer is not origin]
-
-    def _touched(self, marks: list[tuple[Peer, int]]) -> Touched:
-        """Who got something since then, and has to confirm it."""
-        return [
-            (peer.passing, peer.link.last)
-            for peer, mark in marks
-            if peer.link.last > mark and (peer.link.open or self._await_return(peer, mark))
-        ]
-
-    @staticmethod
-    def _await_return(peer: Peer, mark: int) -> bool:
-        """Keep what is acknowledged for a gateway that may come back; returns whether it is any.
-
-        mark: what it was sent before.
-        """
-        peer.link.keep_reliable(mark)
-        return peer.link.last > mark
-
-    def _handle_other(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:
-        """What is no publish, unless it has to wait behind one of its session."""
-        gate = self._gate
-        if not (gate.active and isinstance(frame, OfSession) and gate.holds_up(peer, frame)):
-            self._dispatch(peer, frame, replies, now)
-
-    def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
-        match frame:
-            case Call():
-                self.dealer.call(peer, frame, now)
-            case Yield():
-                self.dealer.yielded(frame)
-            case Failed():
-                self.dealer.failed(frame)
-            case Subscribe():
-                self.broker.subscribe(peer, frame)
-            case Unsubscribe():
-                self.broker.unsubscribe(peer, frame)
-            case Ask():
-                self._asks.append(frame)
-            case Forward():
-                self.dealer.forwarded(frame, now)
-            case Cancel():
-                self.dealer.cancel(frame)
-            case Register():
-                self.registrar.register(peer, frame, replies)
-            case Unregister():
-                self.registrar.unregister(frame, replies)
-            case Announce():
-                self.registrar.announced(frame)
-            case Will():
-                self.wills.keep(peer, frame.publish)
-            case Leave():
-                self._left(peer, frame, replies)
-            case SyncEnd():
-                peer.synced = True
-                self.broker.told_again(peer)
-                self._end_sync_if_complete(now)
-            case _:
-                raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
-
-    def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
-        self.dealer.caller_left(leave.session)
-        self.registrar.session_left(leave.session)
-        will = self.wills.drop(leave.session)
-        if will is not None:
-            # It is not to be found again after a restart that the gateway does not know to tell of.
-            self._gate.group(self.journal.ticket, peer)
-            if not leave.graceful:
-                self._commits.publish(peer, will, 0, replies)
+        for ask in self._handling.handle(peer, arrival, now):
+            self._asked(peer, ask)
 
     def _asked(self, asker: Peer, ask: Ask) -> None:
         origin = self.peers.get(ask.origin)
@@ -312,14 +204,13 @@ class Shard:
         end = 0 if peer.synced else _end_of_replay(arrival.frames)
         replay, rest = catchup.split(arrival, end)
         if replay.frames:
-            peer.resent.append(catchup.without_state(replay, STATE))
+            peer.resent.append(catchup.without_state(replay, (*STATE, SyncEnd)))
         peer.waiting.append(rest)
-        replies: list[Frame] = []
-        for frame in replay.frames:
-            if isinstance(frame, STATE):
-                self._dispatch(peer, frame, replies, now)
-        for reply in replies:
-            peer.reply(reply)
+        self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
+        if replay.frames and type(replay.frames[-1]) is SyncEnd:
+            peer.synced = True
+            self.broker.told_again(peer)
+            self._end_sync_if_complete(now)
         if self._sync_until is None and peer.synced:
             self._catch_up([peer], now)
 
@@ -336,8 +227,8 @@ class Shard:
             if not (peer.synced or peer.link.open):
                 self._answer_asks(peer)
         wills, self._due_wills = self._due_wills, []
-        for peer, will in wills:
-            self._publish_will(peer, will)
+        for peer, session in wills:
+            self._handling.publish_will(peer, session)
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
@@ -345,6 +236,7 @@ class Shard:
             self._handle(peer, arrival, now)
         for peer in peers:
             peer.careful = peer.kind is Kind.COORDINATOR
+            self.ledger.caught_up(peer)
             waiting, peer.waiting = peer.waiting, []
             for arrival in waiting:
                 self._handle(peer, arrival, now)
@@ -379,11 +271,15 @@ class Shard:
             if peer.incarnation:
                 self._gone(peer)
             peer.incarnation = peer.link.peer_incarnation
+        self.ledger.opened(peer)
         peer.lost_at = None
+        peer.settled = 0
         peer.stale = set(peer.subscriptions)
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
+        if self._in_trouble and peer.kind is Kind.GATEWAY:
+            peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
 
     def lost(self, name: str, now: float) -> None:
@@ -401,7 +297,7 @@ class Shard:
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
         peer.synced = False
-        self._gate.forget(peer)
+        self._handling.forget(peer)
         if peer.waiting:
             # Not handled: what is reliable is to be sent again, calls are not.
             for arrival in peer.waiting:
@@ -426,53 +322,29 @@ class Shard:
         self.broker.forget(peer)
         peer.link.forget()
         peer.passing.abandon()
-        self.ledger.forget(peer)
-        for will in self.wills.drop_all(peer.name):
+        self.ledger.gone(peer)
+        for session in self.wills.sessions_of(peer.name):
             if self._sync_until is None:
-                self._publish_will(peer, will)
+                self._handling.publish_will(peer, session)
             else:
-                self._due_wills.append((peer, will))
+                self._due_wills.append((peer, session))
         self._answer_asks(peer)
-
-    def _publish_will(self, peer: Peer, will: Publish) -> None:
-        self._commits.publish(peer, will, 0, [])
-        self._gate.close()
 
     # The store
 
     def _durable(self, ticket: int, now: float) -> None:
-        self.broker.settle(ticket)
-        for group in self._gate.release(ticket):
-            self._release(group, [], now)
+        if self._in_trouble:
+            self._in_trouble = False
+            self._tell_gateways(Trouble(""))
+            self.notices.append(("store_recovered", {}))
+        self._handling.durable(ticket, now)
 
     def _failed(self, _ticket: int, why: str, now: float) -> None:
-        """Undo what was changed, and refuse who caused it. Something is kept for the retry."""
-        self.notices.append(("store_failed", {"reason": why}))
-        self.broker.undo()
-        self.journal.keep(CEILING, encode_row(self.clock.ceiling))
-        for group in self._gate.release(EVERYTHING):
-            replies: list[Frame] = []
-            group.effects = self._commits.failed(group, why, replies)
-            self._release(group, replies, now)
-
-    def _release(self, group: Group, replies: list[Frame], now: float) -> None:
-        """What waited for a transaction has its effects."""
-        peer, entry = group.peer, group.entry
-        marks = self._marks(peer)
-        for frame, _ in group.effects:
-            if isinstance(frame, Event):
-                self.broker.send(frame, replies)
-            else:
-                self._dispatch(peer, frame, replies, now)
-        # A session that has left has a will, perhaps, which waits again.
-        again = self._gate.close()
-        touched = self._touched(marks)
-        if entry is not None:
-            entry.parts += len(again)
-            entry.unreached += len(again)
-            for later in again:
-                later.entry = entry
-            peer.passing.release(entry, replies, touched)
+        if not self._in_trouble:
+            self._in_trouble = True
+            self._tell_gateways(Trouble(why))
+            self.notices.append(("store_failed", {"reason": why}))
+        self._handling.failed(why, now)
 
     # Time and out
 
@@ -502,8 +374,11 @@ class Shard:
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
-        if self._commits.recorded >= SETTLED_EVERY:
-            self._say_what_is_settled()
+        if self._handling.commits.recorded >= SETTLED_EVERY:
+            self._handling.commits.recorded = 0
+            for peer in self.peers.values():
+                if peer.kind is Kind.GATEWAY and peer.synced:
+                    self._handling.say_what_is_settled(peer)
         return [
             (name, data)
             for name, peer in self.peers.items()
@@ -511,13 +386,10 @@ class Shard:
             for data in peer.link.flush(now)
         ]
 
-    def _say_what_is_settled(self) -> None:
-        self._commits.recorded = 0
-        floor = self.ledger.floor
-        settled = Settled(self.clock.last if floor is None else floor - 1)
+    def _tell_gateways(self, frame: Frame) -> None:
         for peer in self.peers.values():
             if peer.kind is Kind.GATEWAY:
-                peer.reply(settled)
+                peer.reply(frame)
 
     def _share_the_load(self) -> None:
         """While a gateway, or the store, is behind, give no credit to any gateway.
@@ -540,9 +412,16 @@ class Shard:
         """Tell the coordinator the metrics."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
-            counters = {f"{self.name}.batches": self._batches, f"{self.name}.frames": self._frames}
-            self._batches = self._frames = 0
+            commits, seconds = self.journal.take_times()
+            counters = {
+                f"{self.name}.batches": self._batches,
+                f"{self.name}.frames": self._frames,
+                f"{self.name}.commits": commits,
+                f"{self.name}.unstored": self._handling.commits.dropped,
+            }
+            self._batches = self._frames = self._handling.commits.dropped = 0
             gauges = {
+                f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.broker.keys_held,
                 f"{self.name}.queue_depth": self.dealer.queued,
             }

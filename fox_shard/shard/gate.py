@@ -10,30 +10,48 @@ traffic goes on. What waits is itself waited for: it holds up its own session an
 
 from typing import final
 
-from fox_shard.backplane.frames import Call, Cancel, Event, Frame, Leave, Register, Unregister
+from fox_shard.backplane.frames import (
+    Again,
+    Call,
+    Cancel,
+    Event,
+    Frame,
+    Leave,
+    Register,
+    Unregister,
+)
 from fox_shard.shard.passing import Entry
 from fox_shard.shard.peer import Peer
 
 OfSession = Call | Cancel | Register | Unregister | Leave
 """What must not overtake a publish of its session."""
 
+STANDS = Event | Again | Leave
+"""What stays when the pair ends in which it was caused."""
+
 PLAIN = -1
 """In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
 
 Effect = tuple[Frame, int]
-"""A frame that is still to be handled or (an `Event`) sent; its reliable number if it is recorded,
-0 if it has none, PLAIN if it is not."""
+"""A frame that is still to be handled or (`Event`, `Again`) sent; its reliable number if it is
+recorded, 0 if it has none, PLAIN if it is not."""
 
 
 @final
 class Group:
-    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks."""
+    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
-    __slots__ = ("effects", "entry", "peer")
+    identity: of the peer then (see `Link`). kept: it waits for rows that are written again if the
+    transaction fails, too.
+    """
+
+    __slots__ = ("effects", "entry", "identity", "kept", "peer")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
+        self.identity = peer.link.peer_identity
         self.entry: Entry | None = None
+        self.kept = False
         self.effects: list[Effect] = []
 
 
@@ -71,9 +89,9 @@ class Gate:
         self._open.clear()
         return groups
 
-    def hold(self, ticket: int, peer: Peer, event: Event, rseq: int) -> None:
+    def hold(self, ticket: int, peer: Peer, event: Event | Again, rseq: int) -> None:
         """Hold an event until that transaction is durable. rseq: see `Effect`."""
-        publish = event.publish
+        publish = event.event.publish if isinstance(event, Again) else event.publish
         self.group(ticket, peer).effects.append((event, rseq))
         self._sessions[publish.session] = ticket
         self._topics[publish.realm, publish.topic] = ticket
@@ -97,6 +115,16 @@ class Gate:
         self._topics = {t: last for t, last in self._topics.items() if last > ticket}
         return groups
 
+    @property
+    def lowest(self) -> int | None:
+        """The lowest id of the recorded events that are held; None: there is none."""
+        for ticket in sorted(self._groups):
+            for group in self._groups[ticket]:
+                for frame, rseq in group.effects:
+                    if rseq != PLAIN and isinstance(frame, Event):
+                        return frame.publication
+        return None
+
     def forget(self, peer: Peer) -> None:
         """The pair with that peer has ended: its calls and registrations are answered, or told
         again. What it published, and that sessions have left, stands.
@@ -105,5 +133,5 @@ class Gate:
             for group in groups:
                 if group.peer is peer:
                     group.effects = [
-                        effect for effect in group.effects if isinstance(effect[0], Event | Leave)
+                        effect for effect in group.effects if isinstance(effect[0], STANDS)
                     ]

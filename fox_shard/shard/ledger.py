@@ -38,10 +38,10 @@ class Record:
 class Ledger:
     """Of all peers."""
 
-    __slots__ = ("_batch", "_journal", "_records")
+    __slots__ = ("_batch", "_records", "journal")
 
     def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+        self.journal = journal
         self._records: dict[str, Record] = {}
         # Of the batch that is being handled: (rseq, publication id).
         self._batch: list[tuple[int, int]] = []
@@ -86,9 +86,9 @@ class Ledger:
         key = rows.outcomes(peer.name, self._batch[0][0])
         value = rows.encode(self._batch)
         if any(publication == REFUSED for _, publication in self._batch):
-            self._journal.keep(key, value)
+            self.journal.keep(key, value)
         else:
-            self._journal.put(key, value)
+            self.journal.put(key, value)
         record.rows.append((self._batch[-1][0], self._batch[0][1], key))
         self._batch = []
 
@@ -98,13 +98,17 @@ class Ledger:
         record.identity = peer.link.peer_identity
         record.watermark = max(record.watermark, last)
         row = rows.PeerRow(record.identity, record.watermark)
-        self._journal.keep(rows.peer(peer.name), rows.encode(row))
+        self.journal.keep(rows.peer(peer.name), rows.encode(row))
 
-    def refused(self, peer: Peer, rseqs: list[int]) -> None:
-        """The commit of those frames has failed, and their publishers are told so."""
-        self._journal.keep(
-            rows.outcomes(peer.name, rseqs[0]), rows.encode([(rseq, REFUSED) for rseq in rseqs])
-        )
+    def refused(self, name: str, identity: int, rseqs: list[int]) -> None:
+        """The commit of those frames has failed, and their publishers are told so.
+
+        name, identity: of the peer that has sent them; it may have gone since then.
+        """
+        record = self._records.get(name)
+        if record is not None and record.identity == identity:
+            row = [(rseq, REFUSED) for rseq in rseqs]
+            self.journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
 
     # After a restart
 
@@ -114,6 +118,16 @@ class Ledger:
         if record is None or record.identity != peer.link.peer_identity:
             return 0
         return record.watermark
+
+    def is_recorded(self, peer: Peer, rseq: int) -> bool:
+        """Has that frame had its effect before the restart?
+
+        A gateway sends nothing again whose outcome is deleted; an outbox, whose own rows are
+        deleted late, does.
+        """
+        if not 0 < rseq <= self.watermark(peer):
+            return False
+        return peer.kind is Kind.COORDINATOR or self.outcome(peer, rseq) is not None
 
     def outcome(self, peer: Peer, rseq: int) -> int | None:
         """How that frame ended; None: it is not recorded."""
@@ -129,20 +143,36 @@ class Ledger:
             return
         forgotten = peer.link.peer_forgot
         while record.rows and record.rows[0][0] <= forgotten:
-            self._journal.drop(record.rows.popleft()[2])
+            self.journal.drop(record.rows.popleft()[2])
             if not record.rows:
                 record.outcomes.clear()
 
-    def forget(self, peer: Peer) -> None:
-        """That gateway's incarnation will not come back."""
-        record = self._records.pop(peer.name, None)
-        if record is not None and peer.kind is Kind.GATEWAY:
+    def opened(self, peer: Peer) -> None:
+        """A link has begun. Its numbers may be those of another than was known by that name."""
+        record = self._records.get(peer.name)
+        if record is not None and record.identity != peer.link.peer_identity:
+            self._drop(peer.name)
+
+    def gone(self, peer: Peer) -> None:
+        """That incarnation will not come back. What others than gateways number may."""
+        if peer.kind is Kind.GATEWAY:
+            self._drop(peer.name)
+
+    def _drop(self, name: str) -> None:
+        record = self._records.pop(name, None)
+        if record is not None:
             for _, _, key in record.rows:
-                self._journal.drop(key)
-            self._journal.drop(rows.peer(peer.name))
+                self.journal.drop(key)
+            self.journal.drop(rows.peer(name))
+
+    def caught_up(self, peer: Peer) -> None:
+        """All that the peer sent again since the restart has been handled."""
+        record = self._records.get(peer.name)
+        if record is not None:
+            record.outcomes.clear()
 
     @property
-    def floor(self) -> int | None:
-        """The lowest publication id with an outcome; None: there is none."""
-        firsts = [record.rows[0][1] for record in self._records.values() if record.rows]
-        return min(firsts, default=None)
+    def lowest(self) -> int | None:
+        """The lowest id of those that may come again since the restart; None: there is none."""
+        lowest = [min(one.outcomes.values()) for one in self._records.values() if one.outcomes]
+        return min(lowest, default=None)

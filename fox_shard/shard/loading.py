@@ -10,6 +10,7 @@ from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.wills import Wills
+from fox_shard.store.journal import TRIAL
 
 
 def load(
@@ -40,6 +41,6 @@ def load(
             ledger.load_outcomes(name, key, rows.decode_outcomes(value))
         elif kind == rows.CEILING:
             clock.load(rows.decode_ceiling(value))
-        else:
+        elif key != TRIAL:
             raise ValueError(f"there are no rows of kind {kind!r} in this version")
     return list({**gateways, **ledger.names}.items())

@@ -259,7 +259,12 @@ class Passing:
 
     @property
     def reached(self) -> int:
-        """Up to where everything has had its effects, forwarded calls at their homes included."""
+        """Up to where everything has had its effects, forwarded calls at their homes included.
+
+        What the peer sent again in this pair may be what has yet to have them from an earlier one.
+        """
+        if any(entry.unreached for entry in self._owed):
+            return 0
         for entry in self._entries:
             if entry.unreached:
                 return entry.before

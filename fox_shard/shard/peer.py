@@ -67,6 +67,7 @@ class Peer:
         "name",
         "passing",
         "resent",
+        "settled",
         "stale",
         "subscriptions",
         "synced",
@@ -94,6 +95,8 @@ class Peer:
         # Batches that wait for the end of the replay, and what was sent again in it.
         self.waiting: list[Arrival] = []
         self.resent: list[Arrival] = []
+        # The publication id that was last said to it in `Settled`.
+        self.settled = 0
         # Its frames may be recorded already, or are even if they change no key.
         self.careful = self.kind is Kind.COORDINATOR
 

@@ -46,8 +46,6 @@ class Wills:
         self._journal.keep(rows.will(session), None)
         return kept[1]
 
-    def drop_all(self, gateway: str) -> list[Publish]:
-        """The gateway has gone, and all its sessions with it; returns their wills."""
-        sessions = [session for session, (of, _) in self._wills.items() if of == gateway]
-        wills = [self.drop(session) for session in sessions]
-        return [will for will in wills if will is not None]
+    def sessions_of(self, gateway: str) -> list[int]:
+        """Those of that gateway that have wills."""
+        return [session for session, (of, _) in self._wills.items() if of == gateway]

@@ -9,7 +9,7 @@ commit fails, or *kept*: the process's own bookkeeping, which is then written ag
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from msgspec import Struct
 
@@ -18,6 +18,12 @@ from fox_shard.store.store import Changes
 
 RETRY = 1.0
 """Seconds until it is tried again whether a store that failed works."""
+
+TRIAL: Final = b"~"
+"""Key of the row by which that is tried; whoever loads rows leaves it out."""
+
+TRIAL_SIZE: Final = 1 << 16
+"""Bytes: a disk that has room for a small row alone has none."""
 
 
 class Write(Struct, frozen=True):
@@ -34,6 +40,7 @@ class Journal:
 
     __slots__ = (
         "_changes",
+        "_commits",
         "_deadline",
         "_kept",
         "_lazy",
@@ -41,6 +48,7 @@ class Journal:
         "_on_failed",
         "_resume",
         "_retry_at",
+        "_seconds",
         "_size",
         "_under_way",
         "durable",
@@ -56,7 +64,7 @@ class Journal:
         on_failed: Callable[[int, str, float], None],
     ) -> None:
         """on_durable(ticket, now): all up to that ticket is. on_failed(ticket, why, now): that one
-        and all later ones have failed, and what was put in them is undone; it precedes the retry.
+        and all later ones have failed, and what was put in them is to be undone.
         """
         self._deadline = deadline
         self._on_durable = on_durable
@@ -68,14 +76,17 @@ class Journal:
         self._kept: Changes = {}
         self._lazy: list[bytes] = []
         self._size = 0
-        # Written and not known to be durable: ticket -> (bytes, what was kept in it).
-        self._under_way: dict[int, tuple[int, Changes]] = {}
+        # Written and not known to be durable: ticket -> (bytes, what was kept in it, since when).
+        self._under_way: dict[int, tuple[int, Changes, float]] = {}
         # Bytes that are not durable.
         self.waiting = 0
         # Why the store does not work; "" if it does.
         self.failing = ""
         self._retry_at = NEVER
         self._resume = False
+        # Transactions that have become durable, and how long that took in all; see `take_times`.
+        self._commits = 0
+        self._seconds = 0.0
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """For a request. Only while the store is not failing."""
@@ -89,7 +100,9 @@ class Journal:
 
     def drop(self, key: bytes) -> None:
         """Delete a row that does no harm: with the next transaction there is."""
-        if self._kept.pop(key, None) is None:
+        if key in self._kept:
+            self.keep(key, None)
+        else:
             self._lazy.append(key)
 
     def _count(self, key: bytes, value: bytes | None) -> None:
@@ -107,13 +120,14 @@ class Journal:
         """Is everything durable?"""
         return not (self._changes or self._kept or self._under_way)
 
-    def take(self) -> Write | None:
+    def take(self, now: float) -> Write | None:
         """The transaction of this turn; None: there is nothing to be written (now)."""
-        if not self.changed or (self.failing and not self._resume):
+        if not (self._resume if self.failing else self.changed):
             return None
         kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
-        write = Write(self.ticket, {**kept, **self._changes}, self._resume)
-        self._under_way[self.ticket] = (self._size, kept)
+        trial = {TRIAL: bytes(TRIAL_SIZE)} if self._resume else {}
+        write = Write(self.ticket, {**kept, **self._changes, **trial}, self._resume)
+        self._under_way[self.ticket] = (self._size, kept, now)
         self._changes, self._kept, self._size = {}, {}, 0
         self._lazy.clear()
         self._resume = False
@@ -126,18 +140,25 @@ class Journal:
             self._failed(ticket, why, now)
             return
         for done in [done for done in self._under_way if done <= ticket]:
-            self.waiting -= self._under_way.pop(done)[0]
+            size, _, since = self._under_way.pop(done)
+            self.waiting -= size
+            self._commits += 1
+            self._seconds += now - since
         self.durable = ticket
-        self.failing = ""
-        self._retry_at = NEVER
+        if self.failing:
+            self.failing = ""
+            self._retry_at = NEVER
+            self.drop(TRIAL)
         self._on_durable(ticket, now)
 
     def _failed(self, ticket: int, why: str, now: float) -> None:
         again: Changes = {}
         for failed in [failed for failed in self._under_way if failed >= ticket]:
-            size, kept = self._under_way.pop(failed)
+            size, kept, _ = self._under_way.pop(failed)
             self.waiting -= size
             again.update(kept)
+        again.update(dict.fromkeys(self._lazy))
+        self._lazy.clear()
         self.waiting -= self._size
         self._size = 0
         self._changes.clear()
@@ -148,6 +169,12 @@ class Journal:
         self._on_failed(ticket, why, now)
         self._retry_at = now + RETRY
         self._deadline.by(self._retry_at)
+
+    def take_times(self) -> tuple[int, float]:
+        """How many became durable since the last time, and seconds from `take` on, on average."""
+        commits, seconds = self._commits, self._seconds
+        self._commits, self._seconds = 0, 0.0
+        return commits, seconds / max(1, commits)
 
     def tick(self, now: float) -> None:
         """Try again, if that is due."""

@@ -133,6 +133,7 @@ def _begin(layout: Layout) -> Layout:
         finally:
             written.unlink()
         sync(layout.folder)
+        sync(layout.folder.parent)  # which may have got a new folder
     return layout
 
 

@@ -6,6 +6,9 @@ Never: what the rows mean, which file it is.
 All tickets that wait when a transaction ends become the next one (group commit): while the disk
 works others queue up, and the cost of a commit is divided by their number. A single statement is
 its own transaction, which saves two rounds with the GIL (see `statements`).
+
+"Failed" means: not known to be durable. Where the disk's last answer to a commit was an error, the
+log may hold that commit whole, and a process that ends before the next one finds it there.
 """
 
 import fcntl
@@ -18,6 +21,7 @@ from typing import Final, NamedTuple, TextIO, final
 
 from fox_shard.store import statements
 from fox_shard.store.bulk import Bulk
+from fox_shard.store.disk import sync
 from fox_shard.store.file import Label, identity_of, open_to_write, read, refusing
 from fox_shard.store.store import Changes, OnOutcome, StoreError
 
@@ -67,6 +71,8 @@ class SqliteStore:
         try:
             if not path.exists():
                 Bulk(path, label).finish()
+                with refusing(path):
+                    sync(path.parent.parent)  # which may have got a new folder, too
             self._connection = open_to_write(path, label, PRAGMAS)
             self.identity = identity_of(self._connection)
         except BaseException:

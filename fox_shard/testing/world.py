@@ -300,7 +300,7 @@ class World:
             return
         for peer, data in node.flush(self.now):
             self._send(name, peer, data)
-        write = None if node.journal is None else node.journal.take()
+        write = None if node.journal is None else node.journal.take(self.now)
         if write is not None:
             self.disks[name].write(write)
         node.notices.clear()

@@ -1,5 +1,6 @@
 """Disks that are full or read-only, files that are damaged (architecture: when something dies)."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from contextlib import closing
 
 import pytest
 from cluster import ROOT, Cluster, Places, await_true
-from disks import small_disk
 from mqtt_peers import PATIENCE, MqttPeers
 from raw_wamp import (
     CALL,
@@ -25,6 +25,7 @@ from raw_wamp import (
     YIELD,
     at_gateway,
 )
+from small_disks import small_disk
 
 from fox_shard.backplane.placement import Placement
 
@@ -176,10 +177,13 @@ def test_health_tells_of_a_full_disk(cluster, full, client):
         line = lines[f"shard-{number}"]
         assert "status=degraded" in line
         assert f"shard-{number}.sqlite: database or disk is full" in line
-    assert "status=ok" in lines["gateway-0"]
-    # What the gateway says of itself: it knows nothing of the stores of shards.
+    assert "status=degraded" in lines["gateway-0"]
+    # It serves what needs no store.
     with urllib.request.urlopen(f"http://127.0.0.1:{cluster.websocket}/healthz") as answer:
         assert answer.status == 200
+        health = json.load(answer)
+    assert health["status"] == "degraded"
+    assert "disk is full" in health["stores"]["shard-0"]
 
 
 def test_it_recovers_by_itself_when_there_is_room(cluster, full, client):

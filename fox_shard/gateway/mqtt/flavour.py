@@ -5,6 +5,7 @@ Owns: the encoding of events and the caches that make it cheap. Never: sessions.
 
 from collections.abc import Callable
 from functools import cache
+from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from fox_shard import payloads
@@ -21,6 +22,8 @@ Framing: TypeAlias = Callable[[bytes], bytes] | None
 """Wraps bytes for the transport (a WebSocket message); None: they go as they are (TCP)."""
 
 QOS0: Final = PUBLISH << 4
+packed: Final = Struct(">H").pack
+"""A packet identifier's two bytes."""
 _TOPICS_LIMIT = 20_000
 _SHORT = tuple(bytes((QOS0, length)) for length in range(0x80))
 
@@ -65,6 +68,43 @@ class MqttFlavour:
         framing = self.framing
         return packet if framing is None else framing(packet)
 
+    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+        """As `event` for each, of one topic; those that MQTT cannot express are left out."""
+        topic = self._encode_topic(events[0].publish.topic)
+        framing = self.framing
+        chunks = []
+        for event in events:
+            publish = event.publish
+            payload = publish.args
+            length = len(topic) + len(payload)
+            if length < 0x80 and publish.encoding == payloads.RAW and framing is None:
+                chunks.append(_SHORT[length] + topic + payload)
+            elif chunk := self.event(event, None):
+                chunks.append(chunk)
+        return chunks
+
+    def packets(self, events: list[Event], header: int, packet_id: int) -> list[bytes]:
+        """The PUBLISHes at quality of service 1 or 2, framed, of events of one topic.
+
+        packet_id: of the first; it counts up. Events that MQTT cannot express are left out.
+        """
+        framing = self.framing
+        packets = []
+        head, size = b"", -1
+        for event in events:
+            publish = event.publish
+            payload = publish.args
+            if publish.encoding != payloads.RAW or len(payload) != size:
+                head, payload = self._encode(publish, header, 2)
+                if not head:
+                    size = -1
+                    continue
+                size = len(payload) if publish.encoding == payloads.RAW else -1
+            packet = head + packed(packet_id) + payload
+            packets.append(packet if framing is None else framing(packet))
+            packet_id += 1
+        return packets
+
     def retained(self, event: Event) -> bytes:
         """The same for a retained key that a new subscription is sent [MQTT-3.3.1-8]."""
         head, payload = self._encode(event.publish, QOS0 | RETAIN_FLAG, 0)
@@ -81,7 +121,14 @@ class MqttFlavour:
         if event is self._event and header == self._header:
             return self._parts
         self._event, self._header = event, header
-        parts = self._parts = self._encode(event.publish, header, 2)
+        publish = event.publish
+        topic = self._topics.get(publish.topic)
+        payload = publish.args
+        if topic is None or publish.encoding != payloads.RAW or len(topic) + len(payload) > 0x7D:
+            parts = self._parts = self._encode(publish, header, 2)
+            return parts
+        # What is frequent, as `_encode` does it.
+        parts = self._parts = b"%c%c%b" % (header, len(topic) + len(payload) + 2, topic), payload
         return parts
 
     def _encode(self, publish: Publish, header: int, between: int) -> tuple[bytes, bytes]:

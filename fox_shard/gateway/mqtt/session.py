@@ -10,7 +10,7 @@ Sessions end with their connection: one with clean session 0 is taken as clean.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS2, Event, Refused, qos
+from fox_shard.backplane.frames import EMPTY, QOS2, Event, Refused, qos
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.mqtt import packets as mqtt
@@ -19,7 +19,7 @@ from fox_shard.gateway.mqtt.flavour import QOS0, Framing, MqttFlavour, flavour_o
 from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, admit, read_connect
 from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
-from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, split
+from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, end_of_run, pubacks, split
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
 from fox_shard.gateway.realm import Route
@@ -52,6 +52,7 @@ class MqttSession(Session):
         "_inbound",
         "_keep_alive",
         "_level",
+        "_next_number",
         "_outbound",
         "_partial",
         "_subscribing",
@@ -77,6 +78,8 @@ class MqttSession(Session):
         self._partial: Partial | None = None
         self._keep_alive: KeepAlive | None = None
         self._inbound: Inbound | None = None
+        # Of the publish that makes the next `Inbound`.
+        self._next_number = 1
         self._outbound: Outbound | None = None
         self._subscribing: Subscribing | None = None
         timeout = gateway.settings.handshake_timeout
@@ -119,6 +122,7 @@ class MqttSession(Session):
         if self._outbound is not None and self._outbound.idle:
             self._outbound = None
         if self._inbound is not None and self._inbound.idle:
+            self._next_number = self._inbound.next
             self._inbound = None
 
     def _finish(self, *, graceful: bool) -> None:
@@ -188,56 +192,74 @@ class MqttSession(Session):
     def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
         """Handle all whole packets from data[start] on.
 
-        One loop, without calls for the most frequent packet: 0.37 µs for a PUBLISH of quality of
-        service 0, against 1.4 µs for one that goes through `decode`.
+        One loop, in which the most frequent packets are only cut and collected: 0.3 µs for a
+        PUBLISH of quality of service 0 in a run, against 1.4 µs for one that goes through `decode`.
         """
         size = len(data)
         limit = self._gateway.settings.max_message_size
-        publish = self._gateway.publish
-        route_of = self.realm.mqtt_routes.get
         others = 0
-        while size - start >= 2:
-            header = data[start]
-            length = data[start + 1]
-            if length < 0x80:
-                body = start + 2
-                end = body + length
-            else:
-                body, end = split(data, start, limit)
-                if not body:
-                    break
-            if end > size:
-                break
-            if 0x30 <= header < 0x36 and end - body > 2:
-                mark = body + 2 + (data[body] << 8 | data[body + 1])
-                if mark > end or (header >= 0x32 and mark + 2 > end):
-                    raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
-                topic = data[body + 2 : mark]
-                if header < 0x32:
-                    route = route_of(topic) or self._find_route(topic)
-                    if route is not None:
-                        flags = PUBLISH_FLAGS[header & 7]
-                        if mark == end:
-                            flags |= EMPTY
-                        publish(self, route, flags, 0, RAW, data[mark:end])
+        # A run of PUBLISHes that differ in their payloads only.
+        run_topic, run_flags = b"", 0
+        payloads: list[bytes] = []
+        packet_ids: list[bytes] = []
+        try:
+            while size - start >= 2:
+                header = data[start]
+                length = data[start + 1]
+                if length < 0x80:
+                    body = start + 2
+                    end = body + length
                 else:
-                    self._publish(header & 7, topic, data[mark : mark + 2], data[mark + 2 : end])
-            elif header == _PUBACK and end - body == 2 and self._outbound is not None:
-                packet = data[body] << 8 | data[body + 1]
-                if not packet:
-                    raise ProtocolViolation("a PUBACK of packet identifier 0", MALFORMED)
-                self._outbound.confirm(packet, AWAITING_PUBACK)
-                others += 1
-            elif end - body == 2 and header in _ACKNOWLEDGEMENTS:
-                self._acknowledged(header, data[body:end])
-                others += 1
-            else:
-                self._handle(header, data[body:end])
-                others += 1
-            if self._closed:
-                break
-            start = end
-        self.traffic.others += others
+                    body, end = split(data, start, limit)
+                    if not body:
+                        break
+                if end > size:
+                    break
+                if 0x30 <= header < 0x36 and end - body > 2:
+                    mark = body + 2 + (data[body] << 8 | data[body + 1])
+                    topic = data[body + 2 : mark]
+                    step = end - start
+                    end = end_of_run(data, end, data[start:mark], step)
+                    flags = PUBLISH_FLAGS[header & 7]
+                    if header >= 0x32:
+                        mark += 2
+                    if mark >= start + step:
+                        if mark > start + step:
+                            raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
+                        flags |= EMPTY
+                    if topic != run_topic or flags != run_flags:
+                        if payloads:
+                            run, payloads = payloads, []
+                            self._publish_run(run_topic, run_flags, run, packet_ids)
+                            packet_ids = []
+                        run_topic, run_flags = topic, flags
+                    places = range(mark, mark + end - start, step)
+                    if header >= 0x32:
+                        packet_ids += [data[at - 2 : at] for at in places]
+                    rest = start + step - mark
+                    payloads += [data[at : at + rest] for at in places]
+                elif header == _PUBACK and end == start + 4 and self._outbound is not None:
+                    confirmed = pubacks(data, start)
+                    self._outbound.confirm_all(confirmed)
+                    others += len(confirmed)
+                    end = start + 4 * len(confirmed)
+                else:
+                    if payloads:
+                        run, payloads = payloads, []
+                        self._publish_run(run_topic, run_flags, run, packet_ids)
+                        packet_ids = []
+                    if end - body == 2 and header in _ACKNOWLEDGEMENTS:
+                        self._acknowledged(header, data[body:end])
+                    else:
+                        self._handle(header, data[body:end])
+                    others += 1
+                    if self._closed:
+                        break
+                start = end
+        finally:
+            self.traffic.others += others
+            if payloads:
+                self._publish_run(run_topic, run_flags, payloads, packet_ids)
         if start < size and not self._closed:
             self._partial = Partial(data[start:], limit)
 
@@ -260,48 +282,79 @@ class MqttSession(Session):
                 self._finish(graceful=True)
             case mqtt.Publish(topic, payload, quality, packet_id, retain):
                 # With DUP; at quality of service 0 that is MQTT 3.1.
-                header = quality << 1 | retain
+                flags = PUBLISH_FLAGS[quality << 1 | retain] | (not payload) * EMPTY
                 # The caller counts it among the others.
                 self.traffic.others -= 1
-                self._publish(header, topic.encode(), packet_id.to_bytes(2, "big"), payload)
+                packet_ids = [packet_id.to_bytes(2, "big")] if quality else []
+                self._publish_run(topic.encode(), flags, [payload], packet_ids)
             case _:
                 # PUBREL with DUP, MQTT 3.1.
                 self._acknowledged(_PUBREL, body)
 
     # What the client publishes.
 
-    def _find_route(self, topic: bytes) -> Route | None:
+    def _find_route(self, topic: bytes, count: int = 1) -> Route | None:
+        """count: messages that go there, or are dropped."""
         route = find_route(self.realm, topic, self._gateway.settings.topic_length)
         if route is None:
-            self._gateway.dropped += 1
-            self.traffic.others += 1
+            self._gateway.dropped += count
+            self.traffic.others += count
         return route
 
-    def _publish(self, bits: int, topic: bytes, packet_id: bytes, payload: bytes) -> None:
-        """Handle a PUBLISH. bits: quality of service and retain, as in the first byte."""
-        flags = PUBLISH_FLAGS[bits] if payload else PUBLISH_FLAGS[bits] | EMPTY
-        route = self.realm.mqtt_routes.get(topic) or self._find_route(topic)
-        if not flags & ACKNOWLEDGE:
-            if route is not None:
-                self._gateway.publish(self, route, flags, 0, RAW, payload)
-            return
-        if packet_id == mqtt.NO_PACKET_ID:
+    def _publish_run(
+        self, topic: bytes, flags: int, payloads: list[bytes], packet_ids: list[bytes]
+    ) -> None:
+        """Handle PUBLISHes of one topic. packet_ids: theirs, at quality of service 1 and 2."""
+        if mqtt.NO_PACKET_ID in packet_ids:
+            good = packet_ids.index(mqtt.NO_PACKET_ID)
+            if good:
+                self._publish_run(topic, flags, payloads[:good], packet_ids[:good])
             raise ProtocolViolation("a PUBLISH of packet identifier 0 [MQTT-2.3.1-1]", MALFORMED)
+        route = self.realm.mqtt_routes.get(topic) or self._find_route(topic, len(payloads))
+        if packet_ids:
+            self._publish_acknowledged(route, flags, payloads, packet_ids)
+        elif route is not None:
+            self._gateway.publish_all(self, route, flags, 0, RAW, payloads)
+
+    def _publish_acknowledged(
+        self, route: Route | None, flags: int, payloads: list[bytes], packet_ids: list[bytes]
+    ) -> None:
         inbound = self._inbound
         if inbound is None:
-            inbound = self._inbound = Inbound()
-        acknowledgement = mqtt.PUBACK_HEAD + packet_id
+            inbound = self._inbound = Inbound(self._next_number)
+        head = mqtt.PUBACK_HEAD
         if flags & QOS2:
-            acknowledgement = mqtt.PUBREC_HEAD + packet_id
-            if not inbound.is_new(packet_id):
-                # This PUBREC goes behind the first one.
-                route = None
-                self.traffic.others += 1
+            head = mqtt.PUBREC_HEAD
+            repeated = [i for i, one in enumerate(packet_ids) if not inbound.is_new(one)]
+            if repeated:
+                self._publish_again(inbound, route, flags, payloads, packet_ids, repeated)
+                return
+        acknowledgements = [head + packet_id for packet_id in packet_ids]
         if route is None:
-            self._answer(inbound.answer(acknowledgement))
+            self._answer(inbound.answer(acknowledgements))
         else:
-            number = inbound.expect(acknowledgement)
-            self._gateway.publish(self, route, flags, number, RAW, payload)
+            number = inbound.expect(acknowledgements)
+            self._gateway.publish_all(self, route, flags, number, RAW, payloads)
+
+    def _publish_again(
+        self,
+        inbound: Inbound,
+        route: Route | None,
+        flags: int,
+        payloads: list[bytes],
+        packet_ids: list[bytes],
+        repeated: list[int],
+    ) -> None:
+        """Handle PUBLISHes at quality of service 2; repeated: which of them are not published."""
+        for i, (payload, packet_id) in enumerate(zip(payloads, packet_ids, strict=True)):
+            acknowledgement = [mqtt.PUBREC_HEAD + packet_id]
+            if i in repeated or route is None:
+                # This PUBREC goes behind the first one.
+                self.traffic.others += i in repeated
+                self._answer(inbound.answer(acknowledgement))
+            else:
+                number = inbound.expect(acknowledgement)
+                self._gateway.publish(self, route, flags, number, RAW, payload)
 
     def _answer(self, acknowledgements: bytes) -> None:
         if acknowledgements:
@@ -382,16 +435,19 @@ class MqttSession(Session):
 
     def deliver(self, event: Event, grant: int) -> None:
         """Send an event at its quality of service, or the granted one if that is less."""
+        self.deliver_all([event], grant)
+
+    def deliver_all(self, events: list[Event], grant: int) -> None:
+        """As `deliver` for each: they have one topic, and the same flags."""
         if self._closed:
             return
-        quality = event.publish.flags >> 4 & 3
-        if quality > grant:
-            quality = grant
+        quality = min(qos(events[0].publish.flags), grant)
         if not quality:
-            self.connection.write(self.flavour.event(event, None))
+            for chunk in self.flavour.events(events, None):
+                self.connection.write(chunk)
             return
         outbound = self._outbound or self._begin_outbound()
-        queued = outbound.send(event, QOS0 | quality << 1)
+        queued = outbound.send_all(events, QOS0 | quality << 1)
         if queued > self._gateway.settings.outbound_limit:
             # The client reads, but does not confirm.
             self._gateway.slow(self.connection)

@@ -4,16 +4,21 @@ Owns: the fixed header and its remaining length (MQTT 2.2), packets that arrive 
 Never: what is in a packet (see `codec`).
 """
 
+from collections.abc import Sequence
+from struct import unpack_from
 from typing import final
 
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.mqtt.packets import MAX_REMAINING_LENGTH
+from fox_shard.gateway.mqtt.packets import MAX_REMAINING_LENGTH, PUBACK_HEAD
 
 MALFORMED = 0x81
 """MQTT 5 reason code of what cannot be decoded."""
 
 TOO_LARGE = 0x95
 """MQTT 5 reason code of a packet beyond the limit."""
+
+PUBACKS_AT_ONCE = 256
+"""So that what follows a PUBACK is not looked at again and again."""
 
 
 def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
@@ -40,6 +45,34 @@ def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
         if shift == 28:
             raise ProtocolViolation("the remaining length has more than four bytes", MALFORMED)
     return 0, 0
+
+
+def end_of_run(data: bytes, end: int, head: bytes, size: int) -> int:
+    """Where the packets end that begin with `head` and have `size` bytes, from data[end] on.
+
+    Whole ones; where there are none, that is `end`.
+    """
+    last = len(data) - size
+    while end <= last and data.startswith(head, end):
+        end += size
+    return end
+
+
+def pubacks(data: bytes, start: int) -> Sequence[int]:
+    """The packet identifiers of the PUBACKs from data[start] on, where there is one: 0.03 µs each.
+
+    Raises ProtocolViolation where one is 0.
+    """
+    count = 1
+    if data[start + 4 : start + 6] == PUBACK_HEAD:
+        end = min(len(data) - (len(data) - start) % 4, start + 4 * PUBACKS_AT_ONCE)
+        kinds, lengths = data[start:end:4], data[start + 1 : end : 4]
+        others = max(len(kinds.lstrip(PUBACK_HEAD[:1])), len(lengths.lstrip(PUBACK_HEAD[1:])))
+        count = max(1, len(kinds) - others)
+    packet_ids = unpack_from(f">{2 * count}H", data, start)[1::2]
+    if 0 in packet_ids:
+        raise ProtocolViolation("a PUBACK of packet identifier 0", MALFORMED)
+    return packet_ids
 
 
 @final

@@ -48,6 +48,10 @@ class WampFlavour:
             details = _details(event, subscription)
         return self._encode(event, subscription, details)
 
+    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+        """As `event` for each; those that these clients cannot take are left out."""
+        return [chunk for event in events if (chunk := self.event(event, subscription))]
+
     def retained(self, event: Event, subscription: "Subscription") -> bytes:
         """The same of a retained key (WAMP #pubsub-event-retention)."""
         return self._encode(

@@ -36,7 +36,7 @@ TAGS = {
     "Unregistered": 13, "Revoked": 14, "Announce": 15, "Call": 20, "Invocation": 21, "Yield": 22,
     "Failed": 23, "Result": 24, "CallError": 25, "Cancel": 26, "Interrupt": 27, "Forward": 28,
     "Forwarded": 29, "Join": 40, "Leave": 41, "Will": 42, "Kill": 43, "Report": 44, "Ask": 50,
-    "Reached": 51, "Hello": 60, "SyncEnd": 61,
+    "Reached": 51, "Hello": 60, "SyncEnd": 61, "Again": 9, "Settled": 16, "Trouble": 45,
 }  # fmt: skip
 
 SAMPLES = {
@@ -66,7 +66,7 @@ def sample(kind):
 
 
 def batch(*content, reliable=()):
-    return Batch("gateway-0", 1, 2, 3, 4, 5, 6, True, 7, list(reliable), list(content))
+    return Batch("gateway-0", 1, 2, 3, 4, 5, 6, True, 7, list(reliable), list(content), 8)
 
 
 @pytest.mark.parametrize("kind", FRAMES)

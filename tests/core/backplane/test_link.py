@@ -1,9 +1,12 @@
 """One link, two ends: numbering, credit, reliable frames, epochs (architecture: links)."""
 
 import pytest
-from link_ends import TERMS, Ends, publish, state
+from hypothesis import given
+from hypothesis import strategies as st
+from link_ends import TERMS, Ends, number_of, publish, state
 
 from fox_shard.backplane.frames import (
+    VERSION,
     Batch,
     Call,
     Hello,
@@ -13,8 +16,8 @@ from fox_shard.backplane.frames import (
     Will,
     decode,
 )
-from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Change, Terms
-from fox_shard.deadline import NEVER
+from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Change, Link, Terms
+from fox_shard.deadline import NEVER, Deadline
 
 JOIN = Join(1, "realm1", "", "", "", "", "", "", "", "", 0.0, False)
 CALL = Call("realm1", "p", 1, 1, 1, 0, 0, 0, b"")
@@ -99,7 +102,7 @@ def test_another_layout_is_refused_with_a_sentence(other, named):
     ends.settle(0.5)
     assert set(ends.b.changes) == {Change.REFUSED}
     assert not ends.b.link.open
-    assert "gateway-0 speaks protocol 1, layout 0 with 2 shards" in ends.b.link.refusal
+    assert f"gateway-0 speaks protocol {VERSION}, layout 0 with 2 shards" in ends.b.link.refusal
     assert "start them from one configuration" in ends.b.link.refusal
     assert ends.b.handled == ends.a.handled == []
     # The other way round.
@@ -110,7 +113,7 @@ def test_another_layout_is_refused_with_a_sentence(other, named):
 
 def test_another_version_is_refused():
     ends = Ends(opened=False)
-    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
     assert ends.b.link.receive(batch, 10, ends.now) == (Change.REFUSED, [])
     assert "speaks protocol 99" in ends.b.link.refusal
@@ -118,7 +121,7 @@ def test_another_version_is_refused():
 
 def test_a_refusal_is_forgotten_when_the_right_peer_comes():
     ends = Ends(opened=False)
-    hello = Hello(1, reply=False, version=99, generation=0, shards=2)
+    hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
     ends.b.link.receive(batch, 10, ends.now)
     ends.settle()
@@ -322,6 +325,65 @@ def test_reliable_frames_end_with_their_sender():
     assert ends.b.numbers == [1, 2]
     assert ends.b.link.peer_incarnation == 2
     assert ends.a.link.idle
+
+
+@given(st.lists(st.booleans(), max_size=8), st.integers(1, 6), st.integers(0, 12), st.booleans())
+def test_a_frame_has_the_same_reliable_number_whatever_was_known(kinds, rfirst, known, prompt):
+    """marks and rfirst are of the frames that are to be handled."""
+    link = Ends().b.link
+    link.watermark = known
+    frames = [publish(i) for i in range(len(kinds))]
+    marks = [i for i, reliable in enumerate(kinds) if reliable]
+    numbers = {mark: rfirst + place for place, mark in enumerate(marks)}
+    batch = Batch(
+        "gateway-0", link.peer_epoch, link.epoch, link.received + 1, 0, 0, 0, prompt, rfirst, marks,
+        frames,
+    )  # fmt: skip
+    _, handled = link.receive(batch, 10, 100.0)
+    places = {mark: link.rfirst + place for place, mark in enumerate(link.marks)}
+    assert [(number_of(frame), places.get(i)) for i, frame in enumerate(handled)] == [
+        (i, numbers.get(i)) for i in range(len(kinds)) if i not in numbers or numbers[i] > known
+    ]
+    assert link.watermark == max([known, *numbers.values()])
+
+
+def test_the_receiver_hears_what_will_not_be_sent_again():
+    ends = Ends()
+    ends.a.link.send_reliable(publish(1))
+    ends.settle(0.1)
+    assert (ends.a.link.idle, ends.b.link.peer_forgot) == (True, 0)
+    ends.a.link.send(publish(2))
+    ends.settle(0.1)
+    assert ends.b.link.peer_forgot == 1
+    # Of the next process, which numbers anew, nothing has been forgotten.
+    ends.a.cut(ends.now)
+    ends.settle(0.5)
+    assert ends.b.link.peer_forgot == 1
+    ends.a.start(ends.now)
+    ends.settle(0.5)
+    assert ends.b.link.peer_forgot == 0
+
+
+@pytest.mark.parametrize(("identity", "expected"), [(0, 7), (99, 99)])
+def test_what_numbers_its_reliable_frames_is_said_in_the_hello(identity, expected):
+    link = Link(
+        "shard-0", "shard-1", incarnation=7, terms=TERMS, new_epoch=lambda: 5, deadline=Deadline(),
+        connects=True, now=0.0, identity=identity,
+    )  # fmt: skip
+    link.tick(1.0)
+    (hello,) = (frame for data in link.flush(1.0) for frame in decode(data).frames)
+    assert (hello.incarnation, hello.identity) == (7, expected)
+
+
+def test_who_has_the_same_store_is_known_in_another_incarnation():
+    """What it sends again was applied; only a new store begins anew."""
+    link = Ends().b.link
+    link.watermark, link.durable = 5, 4
+    for epoch, identity, watermark in ((10, 1, 5), (11, 1, 5), (12, 2, 0)):
+        hello = Hello(epoch, identity, reply=False, version=VERSION, generation=0, shards=2)
+        batch = Batch("gateway-0", epoch, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
+        assert link.receive(batch, 10, 100.0) == (Change.OPENED, [])
+        assert (link.watermark, link.peer_incarnation) == (watermark, epoch)
 
 
 # What waits

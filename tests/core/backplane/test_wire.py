@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from fox_shard.backplane.frames import Batch, Hello, SyncEnd, encode
+from fox_shard.backplane.frames import VERSION, Batch, Hello, SyncEnd, encode
 from fox_shard.backplane.wire import BATCHES_A_TURN, Wire
 
 PATIENCE = 10_000
@@ -52,9 +52,11 @@ class Process:
         )
 
     def hello(self):
-        return self.batch(
-            0, Hello(self.incarnation, reply=False, version=1, generation=0, shards=1)
+        incarnation = self.incarnation
+        hello = Hello(
+            incarnation, incarnation, reply=False, version=VERSION, generation=0, shards=1
         )
+        return self.batch(0, hello)
 
     @property
     def firsts(self):

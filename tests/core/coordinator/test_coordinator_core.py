@@ -5,6 +5,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from coordinators import coordinator_of
 from msgspec import msgpack
 
 from fox_shard import payloads
@@ -89,7 +90,7 @@ def left(*sessions: int) -> list[tuple[str, list[Any]]]:
 
 
 def coordinator_with(*sessions: int, gateway: str = "gateway-0") -> Coordinator:
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     for session in sessions:
         coordinator.receive(gateway, join(session), 0.0)
     return coordinator
@@ -103,7 +104,7 @@ def listed(coordinator: Coordinator, realm: str = "realm1") -> list[int]:
 
 
 def test_on_join_is_published_with_the_details():
-    effects = Coordinator(PLACEMENT).receive("gateway-1", join(5), 0.0)
+    effects = coordinator_of(PLACEMENT).receive("gateway-1", join(5), 0.0)
     assert published(effects) == [
         (
             "wamp.session.on_join",
@@ -133,7 +134,7 @@ def test_on_leave_is_published_with_session_authid_and_authrole():
 
 
 def test_meta_events_go_to_the_realm_of_the_session():
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     for session, realm in enumerate(("realm1", "com.other")):
         ((_, event),) = coordinator.receive("gateway-0", join(session, realm), 0.0)
         assert isinstance(event, Publish)
@@ -217,7 +218,7 @@ def test_a_session_that_leaves_during_the_replay_leaves_once():
 
 
 def test_sessions_replayed_to_a_new_coordinator_are_no_news():
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     assert coordinator.receive("gateway-0", join(1, replay=True), 0.0) == []
     assert coordinator.gateway_synced("gateway-0") == []
     assert listed(coordinator) == [1]
@@ -227,7 +228,7 @@ def test_sessions_replayed_to_a_new_coordinator_are_no_news():
 
 def test_a_join_while_the_coordinator_was_down_is_announced_once():
     """The gateway replays the session, then sends the Join that nobody has confirmed."""
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     assert coordinator.receive("gateway-0", join(1, replay=True), 0.0) == []
     assert len(published(coordinator.receive("gateway-0", join(1), 0.0))) == 1
     assert coordinator.receive("gateway-0", join(1), 0.0) == []
@@ -246,7 +247,7 @@ def kills(effects: list[tuple[str, Frame]]) -> list[tuple[str, int]]:
 
 def test_a_client_id_in_use_at_another_gateway_is_taken_over():
     """MQTT-3.1.4-2: the server disconnects the existing client."""
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     assert kills(coordinator.receive("gateway-0", mqtt(1), 0.0)) == []
     effects = coordinator.receive("gateway-1", mqtt(2, began=1001.0), 0.0)
     assert kills(effects) == [("gateway-0", 1)]
@@ -257,21 +258,21 @@ def test_a_client_id_in_use_at_another_gateway_is_taken_over():
 
 @pytest.mark.parametrize("other", [mqtt(2, "c2"), mqtt(2, realm="com.other"), join(2)])
 def test_other_client_ids_realms_and_wamp_sessions_are_not_taken_over(other):
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", mqtt(1), 0.0)
     coordinator.receive("gateway-0", join(3), 0.0)
     assert kills(coordinator.receive("gateway-1", other, 0.0)) == []
 
 
 def test_a_client_id_is_free_again_when_its_session_has_left():
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", mqtt(1), 0.0)
     coordinator.receive("gateway-0", Leave(1, graceful=True), 0.0)
     assert kills(coordinator.receive("gateway-1", mqtt(2), 0.0)) == []
 
 
 def test_of_two_replayed_sessions_with_one_client_id_the_older_one_ends():
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", mqtt(1, began=2000.0, replay=True), 0.0)
     effects = coordinator.receive("gateway-1", mqtt(2, began=1000.0, replay=True), 0.0)
     assert kills(effects) == [("gateway-1", 2)]
@@ -282,7 +283,7 @@ def test_of_two_replayed_sessions_with_one_client_id_the_older_one_ends():
 
 @pytest.fixture
 def populated() -> Coordinator:
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", join(1), 0.0)
     coordinator.receive("gateway-1", join(2, authrole="admin"), 0.0)
     coordinator.receive("gateway-1", mqtt(3, authrole="device"), 0.0)
@@ -478,7 +479,7 @@ def test_sessions_are_gauges_by_realm_and_gate(populated):
 
 
 def test_reports_of_gateways_and_shards_are_summed():
-    coordinator = Coordinator(PLACEMENT)
+    coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", Report({"realm1.publishes": 3}, {"buffers": 10}), 0.0)
     coordinator.receive("shard-0", Report({"realm1.publishes": 4}, {"buffers": 1}), 0.0)
     assert ("realm1.publishes", 7, "c") in coordinator.flush(1.0)

@@ -1,11 +1,11 @@
 """`$SYS`: mosquitto's topics and forms, told when they are news, at the shard that owns them."""
 
 import pytest
+from coordinators import coordinator_of
 
 from fox_shard import __version__, payloads
 from fox_shard.backplane.frames import RETAIN, Join, Leave, Publish, Report
 from fox_shard.backplane.placement import Placement
-from fox_shard.coordinator.core import Coordinator
 from fox_shard.coordinator.sys import Sys
 from fox_shard.deadline import NEVER
 
@@ -121,7 +121,7 @@ def test_each_realm_is_told_the_same():
 
 @pytest.fixture
 def coordinator():
-    return Coordinator(PLACEMENT, realms=["realm1", "other"], sys_interval=10, now=0.0)
+    return coordinator_of(PLACEMENT, realms=["realm1", "other"], sys_interval=10, now=0.0)
 
 
 def join(session):

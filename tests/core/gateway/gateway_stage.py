@@ -42,6 +42,9 @@ class Flavour:
             return b""
         return f"{self.name}:{event.publication};".encode()
 
+    def events(self, events, subscription):
+        return [chunk for event in events if (chunk := self.event(event, subscription))]
+
 
 class Spy(Session):
     """A session; what it is told is in `told`, as (what, …)."""

@@ -55,6 +55,11 @@ class FakeGateway:
         assert (kwargs, publisher, audience) == (b"", None, None)
         self.calls.append(("publish", route.topic, flags, request, args))
 
+    def publish_all(self, session, route, flags, request, encoding, payloads):
+        for args in payloads:
+            self.publish(session, route, flags, request, encoding, args)
+            request += bool(flags & ACKNOWLEDGE)
+
     def subscribe(self, session, request, pattern, grant, *, replay):
         assert replay
         self.calls.append(("subscribe", request, pattern.text, grant))

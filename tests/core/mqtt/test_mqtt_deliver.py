@@ -8,8 +8,8 @@ from mqtt_gateway import FakeGateway, connected, event
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode
 from fox_shard.gateway.mqtt.flavour import MqttFlavour, flavour_of
-from fox_shard.gateway.mqtt.stream import Splitter
-from fox_shard.payloads import CBOR, JSON, NONE
+from fox_shard.gateway.mqtt.stream import PUBACKS_AT_ONCE, Splitter, pubacks
+from fox_shard.payloads import CBOR, JSON, NONE, RAW
 
 ENDED = ("detach", False)
 
@@ -74,6 +74,7 @@ def test_an_event_too_large_for_mqtt_is_nothing(monkeypatch):
     assert flavour.retained(fits)
     assert all(flavour.parts(fits, 0x32))
     assert flavour.event(too_large, None) == flavour.retained(too_large) == b""
+    assert flavour.events([too_large, fits], None) == [flavour.event(fits, None)]
     assert flavour.parts(too_large, 0x32) == (b"", b"")
 
 
@@ -247,3 +248,67 @@ def test_every_event_arrives_once_in_order_whatever_the_client_confirms_when(dat
                     due.append(mqtt.Pubcomp(packet_id))
         assert len(due) <= 3, "the window"
     assert arrived == [b"%d" % n for n in range(len(sent))]
+
+
+RUNS = st.lists(
+    st.sampled_from(
+        [(b"x", RAW), (b"yy", RAW), (bytes(130), RAW), (b"\x61x", CBOR), (b"\xff", CBOR)]
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(
+    runs=st.lists(RUNS, max_size=4),
+    quality=st.integers(0, 2),
+    window=st.integers(1, 20),
+    last_id=st.sampled_from([0, 3, 0xFFFC]),
+    confirmed=st.sets(st.integers(1, 24)),
+    framed=st.booleans(),
+)
+def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, confirmed, framed):
+    sent = []
+    for at_once in (False, True):
+        client = connected(frame=(lambda chunk: b"<" + chunk) if framed else None)
+        client.connection.out.clear()
+        client.gateway.mqtt_max_inflight = window
+        client.session._begin_outbound()._last_id = last_id
+        for run in runs:
+            events = [event("a.b", args, quality, 0, encoding) for args, encoding in run]
+            if at_once:
+                client.session.deliver_all(events, 2)
+            else:
+                for one in events:
+                    client.session.deliver(one, 2)
+            if quality == 1:
+                for packet_id in sorted(confirmed):
+                    client.send(mqtt.Puback(packet_id))
+        sent.append(b"".join(client.connection.out))
+        assert len(client.session._outbound._inflight) <= window
+    assert sent[0] == sent[1]
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.integers(0, 300),
+    st.sampled_from([b"", b"\x40", b"\x40\2\0", b"\xc0\0", b"\x40\3\0\1", b"\x50\2\0\1"]),
+)
+def test_pubacks_that_follow_one_another_are_read_at_once(packet_ids, more, behind):
+    packet_ids = [*packet_ids, *range(10, 10 + more)]
+    data = b"?" + b"".join(b"\x40\2" + n.to_bytes(2, "big") for n in packet_ids)
+    assert [*pubacks(data + behind, 1)] == packet_ids[:PUBACKS_AT_ONCE]
+
+
+def test_a_run_of_pubacks_sends_what_waits_and_may_hold_a_violation():
+    client = connected()
+    deliver(client, *(event("a", b"%d" % n) for n in range(7)))
+    packets = client.answers(mqtt.Puback(1), mqtt.Puback(9), mqtt.Puback(3), mqtt.Puback(2))
+    assert [packet.payload for packet in packets] == [b"3", b"4", b"5"]
+    deliver(client, event("a", b"7", 2))
+    client.feed(b"\x40\2\0\4\x40\2\0\0")
+    assert client.closed
+    client = connected()
+    deliver(client, event(qos=1), event(qos=2))
+    client.send(mqtt.Puback(1), mqtt.Puback(2))
+    assert client.closed

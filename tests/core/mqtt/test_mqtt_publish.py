@@ -89,6 +89,17 @@ def test_acknowledgements_come_in_the_order_of_the_publishes(qos, answer, source
     assert len(answers) == 8
 
 
+def test_an_acknowledgement_that_comes_again_acknowledges_nothing_else():
+    """A shard that restarts may say once more that a publish is safe."""
+    client = connected()
+    client.send(mqtt.Publish("a", b"x", 1, 5))
+    assert client.confirm(1) == [mqtt.Puback(5)]
+    assert client.answers(mqtt.Pingreq()) == [mqtt.Pingresp()]
+    client.send(mqtt.Publish("a", b"x", 1, 6))
+    assert client.confirm(1) == []
+    assert client.confirm(2) == [mqtt.Puback(6)]
+
+
 def test_publishes_of_both_kinds_keep_their_order_when_mixed():
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 5), mqtt.Publish("a", b"x", 2, 5))
@@ -118,6 +129,14 @@ def test_a_repeated_publish_of_quality_of_service_2_is_not_published_again():
     assert client.answers(again) == [mqtt.Pubrec(9)]
     assert topics_of(client.calls) == ["a"]
     assert client.answers(mqtt.Pubrel(9), mqtt.Pubrel(9)) == [mqtt.Pubcomp(9), mqtt.Pubcomp(9)]
+
+
+def test_a_repeated_publish_to_where_nothing_is_published_is_answered_again():
+    client = connected()
+    packets = [mqtt.Publish("fox/a", b"x", 2, 9), mqtt.Publish("fox/a", b"x", 2, 9)]
+    assert client.answers(*packets) == [mqtt.Pubrec(9), mqtt.Pubrec(9)]
+    assert client.calls == []
+    assert client.gateway.dropped == 2
 
 
 def test_a_pubrel_of_an_unknown_identifier_is_completed():
@@ -150,6 +169,14 @@ def test_a_dropped_publish_keeps_its_place_among_the_acknowledgements():
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Publish("fox/a", b"x", 1, 2))
     assert client.received() == []
     assert client.confirm(1) == [mqtt.Puback(1), mqtt.Puback(2)]
+
+
+def test_what_came_before_a_violation_is_published():
+    client = connected()
+    client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Publish("a", b"y", 1, 2))
+    client.feed(encode(mqtt.Publish("a", b"z", 1, 3)) + b"\x32\5\0\1a\0\0")
+    assert [call[-2:] for call in client.calls[:-1]] == [(1, b"x"), (2, b"y"), (3, b"z")]
+    assert client.closed
 
 
 def test_a_topic_beyond_the_limit_is_dropped():
@@ -243,14 +270,14 @@ PACKETS = st.one_of(
     st.builds(
         mqtt.Publish,
         st.sampled_from(["a", "a/b", "fox/x", "x" * 150]),
-        st.binary(max_size=20),
+        st.one_of(st.sampled_from([b"x", b"y", b""]), st.binary(max_size=20)),
         st.just(0),
         retain=st.booleans(),
     ),
     st.builds(
         mqtt.Publish,
         st.sampled_from(["a", "a/b"]),
-        st.binary(max_size=200),
+        st.one_of(st.sampled_from([b"x", b"y", b""]), st.binary(max_size=200)),
         st.integers(1, 2),
         st.integers(1, 9),
         st.booleans(),

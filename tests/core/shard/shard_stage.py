@@ -47,8 +47,9 @@ class Puppet:
         self.got = []
         self.changes = []
         self.replay = []
-        # Silent: what it says does not arrive. Slow: it gives no credit.
+        # Silent: what it says does not arrive. Deaf: what it is told does not.
         self.silent = False
+        self.deaf = False
 
     def take(self, data, now):
         change, frames = self.link.receive(decode(data), len(data), now)
@@ -60,6 +61,37 @@ class Puppet:
         self.link.passed, self.link.durable = self.link.received, self.link.watermark
 
 
+class Disk:
+    """The shard's store: commits what it gets at once, unless `held`; fails if it has `trouble`."""
+
+    def __init__(self, rows=()):
+        self.rows = dict(rows)
+        self.held = False
+        self.trouble = ""
+        # Written and not committed.
+        self.waiting = []
+        self._failed = False
+
+    def write(self, write):
+        if write.resume:
+            self._failed = False
+        if not self._failed:
+            self.waiting.append(write)
+
+    def commit(self):
+        """Returns the ticket and what became of it; None: there was nothing to commit."""
+        if not self.waiting:
+            return None
+        writes, self.waiting = self.waiting, []
+        if self.trouble:
+            self._failed = True
+            return writes[0].ticket, self.trouble
+        for write in writes:
+            self.rows.update(write.changes)
+        self.rows = {key: value for key, value in self.rows.items() if value is not None}
+        return writes[-1].ticket, ""
+
+
 class Stage:
     """`shard` is shard-0; the others are linked and have replayed nothing, unless told otherwise.
 
@@ -67,20 +99,32 @@ class Stage:
     """
 
     def __init__(
-        self, gateways=2, shards=1, *, linked=True, queue_limit=3, credit=8 << 20, absent=()
+        self,
+        gateways=2,
+        shards=1,
+        *,
+        linked=True,
+        queue_limit=3,
+        credit=8 << 20,
+        absent=(),
+        unstored=(),
     ):
         self.terms = Terms(shards=shards, credit=credit)
         self.placement = Placement(shards)
         self.now = 100.0
-        self.shard = Shard(
+        self.disk = Disk()
+        self._start = lambda incarnation: Shard(
             0,
             gateways=gateways,
             terms=self.terms,
             queue_limit=queue_limit,
-            incarnation=77,
-            rng=Random(1),
+            incarnation=incarnation,
+            rng=Random(incarnation),
             now=self.now,
+            rows=sorted(self.disk.rows.items()),
+            unstored=unstored,
         )
+        self.shard = self._start(77)
         self.puppets = {}
         names = [f"gateway-{n}" for n in range(gateways)]
         names += [f"shard-{n}" for n in range(1, shards)]
@@ -108,12 +152,32 @@ class Stage:
         del self.puppets[name]
         self.shard.lost(name, self.now)
 
+    def restart(self, incarnation=78):
+        """The shard is killed, and starts from what is on its disk. Nobody has replayed yet."""
+        self.disk = Disk(self.disk.rows)
+        self.shard = self._start(incarnation)
+        for puppet in self.puppets.values():
+            puppet.link.break_off(self.now)
+            puppet.got.clear()
+            puppet.deaf = False
+
     # Time
+
+    def commit(self):
+        """What the shard has written is committed, or fails."""
+        outcome = self.disk.commit()
+        if outcome is not None:
+            self.shard.journal.outcome(*outcome, self.now)
 
     def turn(self):
         """What both sides have to say arrives."""
+        write = self.shard.journal.take(self.now)
+        if write is not None:
+            self.disk.write(write)
+        if not self.disk.held:
+            self.commit()
         for name, data in self.shard.flush(self.now):
-            if name in self.puppets:
+            if name in self.puppets and not self.puppets[name].deaf:
                 self.puppets[name].take(data, self.now)
         for puppet in self.puppets.values():
             link = puppet.link

@@ -99,15 +99,17 @@ def test_a_shard_confirms_by_what_has_passed_there_not_by_what_it_handled(origin
     assert origin.link.outbox == [reply(1)]
 
 
-def test_batches_pass_in_order(origin, there, shard):
+def test_batches_pass_in_order_but_each_is_answered_when_it_can_be(origin, there, shard):
     origin.close(3, 1, [reply(1)], [(there, 10)])
     origin.close(5, 2, [reply(2)], [(shard, 4)])
     origin.close(6, 3, [reply(3)], [])
+    assert origin.link.outbox == [reply(3)]
     confirm(shard, 4)
-    assert (origin.link.passed, origin.link.outbox) == (0, [])
+    assert origin.link.outbox == [reply(3), reply(2)]
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
     confirm(there, 10)
+    assert origin.link.outbox == [reply(3), reply(2), reply(1)]
     assert (origin.link.passed, origin.link.durable) == (6, 3)
-    assert origin.link.outbox == [reply(1), reply(2), reply(3)]
 
 
 def test_durable_never_goes_back(origin):
@@ -156,14 +158,14 @@ def test_a_destination_that_goes_is_waited_for_no_more(origin, there):
 
 def test_an_origin_that_goes_gets_no_replies_and_harms_nobody(origin, there):
     other = peer("gateway-2")
-    origin.close(3, 0, [reply(1)], [(there, 10)])
+    origin.close(3, 2, [reply(1)], [(there, 10)])
     other.close(8, 0, [reply(2)], [(there, 11)])
     origin.abandon()
-    assert origin.idle
     confirm(there, 11)
     assert origin.link.outbox == []
-    assert origin.link.passed == 0
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
     assert other.link.outbox == [reply(2)]
+    assert origin.idle
 
 
 def test_a_gateway_that_comes_back_still_hears_what_was_published_safely(origin, there):
@@ -180,9 +182,11 @@ def test_a_gateway_that_comes_back_still_hears_what_was_published_safely(origin,
     assert (origin.link.passed, origin.link.durable) == (0, 1)
     assert origin.link.urgent
     origin.close(1, 2, [reply(3)], [])
-    assert origin.link.outbox == [reply(1)]
+    assert origin.link.outbox == [reply(1), reply(3)]
+    # It does not pass before what was owed: the new numbers would say that as well.
+    assert (origin.link.passed, origin.link.durable) == (0, 1)
     confirm(there, 11)
-    assert origin.link.outbox == [reply(1), reply(2), reply(3)]
+    assert origin.link.outbox == [reply(1), reply(3), reply(2)]
     assert (origin.link.passed, origin.link.durable) == (1, 2)
     assert origin.idle
 
@@ -214,7 +218,7 @@ def test_whether_all_that_was_handled_has_passed(origin, there):
 
 
 @given(st.lists(st.sets(st.sampled_from("abc")), max_size=12), st.randoms(use_true_random=False))
-def test_any_confirmations_in_any_order_pass_everything_in_order(batches, rng):
+def test_any_confirmations_pass_everything_in_order_and_answer_what_they_concern(batches, rng):
     origin = peer("gateway-0")
     others = {name: peer(f"gateway-{name}", through_shards=name == "c") for name in "abc"}
     sent = dict.fromkeys(others, 0)
@@ -231,13 +235,10 @@ def test_any_confirmations_in_any_order_pass_everything_in_order(batches, rng):
         name = rng.choice([name for name in others if confirmed[name] < sent[name]])
         confirmed[name] = rng.randint(confirmed[name] + 1, sent[name])
         confirm(others[name], confirmed[name])
-        passed = 0
-        for need in needs:
-            if any(confirmed[name] < number for name, number in need.items()):
-                break
-            passed += 1
-        assert origin.link.passed == passed
-        assert origin.link.outbox == [reply(number + 1) for number in range(passed)]
+        done = [all(confirmed[name] >= sent for name, sent in need.items()) for need in needs]
+        assert origin.link.passed == [*done, False].index(False)
+        answered = [answer.requests[0] for answer in origin.link.outbox]
+        assert sorted(answered) == [number for number, one in enumerate(done, 1) if one]
     assert origin.link.passed == len(batches)
     assert origin.idle
 
@@ -320,15 +321,121 @@ def test_a_question_is_given_back_when_the_pair_ends(origin, there):
     assert origin.idle
 
 
+def end(passing):
+    """The pair ends, as in `Link.break_off`."""
+    passing.link.open = False
+    passing.link.peer_epoch = 0
+
+
 def test_when_the_origin_goes_everything_has_been_reached(origin, there):
     gone = peer("gateway-2")
-    gone.link.open = False
     origin.ask(there.link, ask(5))
     origin.ask(gone.link, ask(5))
+    end(gone)
+    end(origin)
     origin.abandon()
     assert there.link.outbox == [Reached("gateway-0", 5, EVERYTHING)]
     assert gone.link.outbox == []
     assert origin.idle
+
+
+def test_what_an_origin_that_has_gone_published_is_reached_when_it_has_its_effects(origin, there):
+    """Its key's commit may be under way; the events come behind it, and then the answer."""
+    entry = origin.close(3, 0, [], [], 1)
+    origin.ask(there.link, ask(3))
+    end(origin)
+    origin.abandon()
+    assert there.link.outbox == []
+    there.link.outbox.append(reply(9))
+    origin.release(entry, [reply(1)], [(there, 10)])
+    assert there.link.outbox == [reply(9), Reached("gateway-0", 5, EVERYTHING)]
+    confirm(there, 10)
+    assert origin.link.outbox == []
+    assert origin.idle
+
+
+# Parts: what waits for a commit
+
+
+def test_what_waits_for_a_commit_is_answered_apart(origin, there):
+    entry = origin.close(3, 2, [reply(1)], [], 2)
+    assert origin.link.outbox == [reply(1)]
+    origin.release(entry, [reply(2)], [(there, 10)])
+    origin.release(entry, [reply(3)], [])
+    assert origin.link.outbox == [reply(1), reply(3)]
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
+    confirm(there, 10)
+    assert origin.link.outbox == [reply(1), reply(3), reply(2)]
+    assert (origin.link.passed, origin.link.durable) == (3, 2)
+    assert origin.idle
+
+
+def test_what_waits_for_a_commit_holds_up_what_has_passed_behind_it(origin):
+    entry = origin.close(3, 2, [], [], 1)
+    origin.close(4, 3, [reply(1)], [])
+    assert origin.link.outbox == [reply(1)]
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
+    origin.release(entry, [], [])
+    assert (origin.link.passed, origin.link.durable) == (4, 3)
+
+
+def test_what_waits_for_a_commit_has_not_been_reached(origin, there):
+    origin.close(2, 0, [], [])
+    entry = origin.close(4, 0, [], [], 1)
+    origin.close(5, 0, [], [])
+    for seq in (2, 3, 5):
+        origin.ask(there.link, ask(seq))
+    assert there.link.outbox == [Reached("gateway-0", 5, 2)]
+    # Whether that is confirmed does not matter: the answer comes behind it.
+    origin.release(entry, [], [(there, 10)])
+    assert there.link.outbox == [Reached("gateway-0", 5, seq) for seq in (2, 5, 5)]
+
+
+def test_a_question_about_an_ended_pair_waits_for_what_waits_of_it(origin, there):
+    entry = origin.close(3, 0, [], [], 1)
+    origin.pause()
+    origin.link.peer_epoch = 6
+    origin.ask(there.link, ask(3))
+    later = origin.close(1, 0, [], [], 1)
+    assert there.link.outbox == []
+    origin.release(entry, [], [])
+    assert there.link.outbox == [Reached("gateway-0", 5, EVERYTHING)]
+    assert (origin.link.passed, origin.idle) == (0, False)
+    origin.release(later, [], [])
+    assert origin.link.passed == 1
+
+
+def test_a_question_about_an_ended_pair_waits_for_what_was_sent_again(origin, there):
+    """Which has been handled in the new pair, before anybody asked."""
+    origin.close(3, 0, [], [], 1)
+    origin.abandon()
+    origin.link.peer_epoch = 6
+    again = origin.close(1, 0, [], [], 1)
+    origin.ask(there.link, ask(3))
+    first, *_ = origin._owed
+    origin.release(first, [], [])
+    assert there.link.outbox == []
+    origin.release(again, [], [])
+    assert there.link.outbox == [Reached("gateway-0", 5, EVERYTHING)]
+
+
+def test_nothing_of_a_new_pair_passes_before_what_is_owed_of_the_old_one(origin, there, shard):
+    origin.close(9, 3, [], [(there, 10)])
+    origin.pause()
+    origin.close(1, 4, [], [(shard, 4)])
+    confirm(shard, 4)
+    assert (origin.link.passed, origin.link.durable) == (0, 0)
+    confirm(there, 10)
+    assert (origin.link.passed, origin.link.durable) == (1, 4)
+
+
+def test_what_a_pair_that_has_ended_still_does_is_said_if_it_is_safe(origin):
+    """The end of a publish is; a registration is told again by its gateway."""
+    entry = origin.close(3, 2, [], [], 1)
+    origin.pause()
+    origin.release(entry, [Registered(1, 7, 7), reply(1)], [])
+    assert origin.link.outbox == [reply(1)]
+    assert origin.link.durable == 2
 
 
 def test_an_asker_that_went_is_not_answered(origin, there):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.shard.clock import EPOCH, TICKS, PublicationClock
+from fox_shard.shard.clock import AHEAD, EPOCH, TICKS, PublicationClock
 
 BEFORE = EPOCH - 1000.0
 
@@ -54,3 +54,44 @@ def test_ids_fit_what_wamp_allows_until_2057():
     clock = PublicationClock(63)
     clock.advance(EPOCH + 33 * 365.25 * 86400)
     assert clock.next() < 2**53
+
+
+# The ceiling, which is in the store
+
+
+def test_the_ceiling_is_above_all_that_is_issued():
+    clock = PublicationClock(0)
+    clock.advance(EPOCH + 5.0)
+    assert clock.raise_ceiling()
+    assert clock.ceiling == 5 * TICKS + AHEAD
+    assert clock.next() < clock.ceiling * 64
+
+
+def test_the_ceiling_is_raised_when_half_of_it_is_left():
+    clock = PublicationClock(0)
+    assert clock.raise_ceiling()
+    assert not clock.raise_ceiling()
+    clock.advance(EPOCH + AHEAD / TICKS / 2 - 1.0)
+    assert not clock.raise_ceiling()
+    clock.advance(EPOCH + AHEAD / TICKS / 2)
+    assert clock.raise_ceiling()
+
+
+@pytest.mark.parametrize("wall", [BEFORE, EPOCH + 1.0, EPOCH + 1e9])
+def test_a_restart_begins_above_what_was_issued_whatever_the_time_is(wall):
+    clock = PublicationClock(3)
+    clock.advance(EPOCH + 1000.0)
+    clock.raise_ceiling()
+    issued = [clock.next() for _ in range(100)]
+    again = PublicationClock(3)
+    again.load(clock.ceiling)
+    again.advance(wall)
+    assert again.raise_ceiling()
+    assert again.next() > max(issued)
+
+
+def test_the_last_id_is_that_of_the_clock():
+    clock = PublicationClock(3)
+    clock.advance(EPOCH + 5.0)
+    issued = clock.next()
+    assert clock.last == issued

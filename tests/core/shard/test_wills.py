@@ -1,8 +1,12 @@
 """Wills: kept per session, gone with it (MQTT-3.1.2-8)."""
 
+import pytest
 from shard_stage import Stage, publish
 
+from fox_shard.deadline import Deadline
+from fox_shard.shard import rows
 from fox_shard.shard.wills import Wills
+from fox_shard.store.journal import Journal
 
 
 def peers():
@@ -10,24 +14,57 @@ def peers():
     return stage.shard.peers["gateway-0"], stage.shard.peers["gateway-1"]
 
 
-def test_a_session_has_one_will_the_last_one():
+@pytest.fixture
+def journal():
+    return Journal(Deadline(), lambda ticket, now: None, lambda ticket, why, now: None)
+
+
+@pytest.fixture
+def wills(journal):
+    return Wills(journal)
+
+
+def test_a_session_has_one_will_the_last_one(wills):
     peer, _ = peers()
-    wills = Wills()
     wills.keep(peer, publish(session=1, args=b"[1]"))
     wills.keep(peer, publish(session=1, args=b"[2]"))
     assert wills.drop(1).args == b"[2]"
     assert wills.drop(1) is None
 
 
-def test_a_session_without_a_will_has_none():
-    assert Wills().drop(7) is None
+def test_a_session_without_a_will_has_none(wills):
+    assert wills.drop(7) is None
 
 
-def test_a_gateway_takes_the_wills_of_its_sessions_along():
+def test_a_gateway_has_the_wills_of_its_sessions(wills):
     one, other = peers()
-    wills = Wills()
     for session in (1, 2, 3):
         wills.keep(other if session == 2 else one, publish(session=session))
-    assert [will.session for will in wills.drop_all(one)] == [1, 3]
-    assert wills.drop_all(one) == []
-    assert wills.drop(2).session == 2
+    assert wills.sessions_of(one.name) == [1, 3]
+    wills.drop(1)
+    assert (wills.sessions_of(one.name), wills.sessions_of(other.name)) == ([3], [2])
+
+
+def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
+    peer, _ = peers()
+    wills.keep(peer, publish(session=1))
+    row = rows.WillRow("gateway-0", peer.link.peer_incarnation, publish(session=1))
+    assert journal.take(0.0).changes == {rows.will(1): rows.encode(row)}
+    wills.drop(1)
+    assert journal.take(0.0).changes == {rows.will(1): None}
+
+
+def test_a_will_that_is_told_again_is_not_written_again(wills, journal):
+    peer, _ = peers()
+    wills.keep(peer, publish(session=1))
+    assert journal.take(0.0) is not None
+    wills.keep(peer, publish(session=1))
+    assert journal.take(0.0) is None
+
+
+def test_a_will_from_the_store_is_that_of_its_session_and_gateway(wills, journal):
+    wills.load(rows.WillRow("gateway-0", 5, publish(session=1)))
+    wills.load(rows.WillRow("gateway-1", 6, publish(session=2)))
+    assert journal.take(0.0) is None
+    assert wills.sessions_of("gateway-1") == [2]
+    assert wills.drop(1) == publish(session=1)

@@ -11,9 +11,12 @@ class Mount:
         self.folder = folder
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise PermissionError(f"cannot mount: {done.stderr.strip()}")
+        try:
+            subprocess.run(command, capture_output=True, text=True, check=True)
+        except FileNotFoundError:
+            raise PermissionError("there is no mount(8)") from None
+        except subprocess.CalledProcessError as error:
+            raise PermissionError(f"cannot mount: {error.stderr.strip()}") from None
 
     def fill(self):
         with (self.folder / "filler").open("wb", buffering=0) as file:

@@ -29,6 +29,14 @@ def event(encoding=JSON, args=b'["x"]', kwargs=b"", *, topic="com.example", publ
     return Event(BIG, publish)
 
 
+def expecting(*requests, **more):
+    """A session that has published, and waits for those acknowledgements."""
+    client = joined(**more)
+    for request in requests:
+        client.session.expect_published(request)
+    return client
+
+
 def events(client, event, to):
     chunk = client.session.flavour.event(event, to)
     return [client.decode(chunk)] if chunk else []
@@ -122,15 +130,51 @@ def test_events_are_for_subscriptions():
 
 def test_published():
     """WAMP #published."""
-    client = joined()
+    client = expecting(5, 7)
     client.session.published([5, 7], [BIG, BIG - 1])
     assert client.received() == [[17, 5, BIG], [17, 7, BIG - 1]]
+
+
+@pytest.mark.parametrize("first", ["published", "refused"])
+def test_a_publish_has_one_answer(first):
+    """A shard that restarts may answer again, also what the client did not want answered."""
+    client = expecting(5)
+    refusal = Refused(SESSION, 5, 1, "wamp.error.unavailable", "later")
+    if first == "published":
+        client.session.published([5], [BIG])
+    else:
+        client.session.refused(refusal)
+    assert len(client.received()) == 1
+    client.session.published([4, 5, 6], [BIG, BIG, BIG])
+    client.session.refused(refusal)
+    assert client.received() == []
+
+
+@pytest.mark.parametrize("acknowledge", [True, False])
+def test_who_asked_for_an_acknowledgement_gets_it(acknowledge):
+    client = joined()
+    assert client.send([16, 5, {"acknowledge": acknowledge}, "com.example"]) == []
+    client.session.published([5], [BIG])
+    assert client.received() == ([[17, 5, BIG]] if acknowledge else [])
+
+
+def test_an_answer_in_a_run_with_others_is_not_missed():
+    client = expecting(5, 7)
+    client.session.published([4, 5, 6, 7], [1, 2, 3, 4])
+    assert client.received() == [[17, 5, 2], [17, 7, 4]]
+
+
+def test_sessions_expect_their_own_answers_only():
+    expecting(5)
+    client = joined()
+    client.session.published([5], [BIG])
+    assert client.received() == []
 
 
 @pytest.mark.parametrize(("kind", "request_type"), [(1, 16), (5, 32), (10, 64), (12, 66)])
 def test_refused(kind, request_type):
     """WAMP #error."""
-    client = joined()
+    client = expecting(5)
     client.session.refused(Refused(SESSION, 5, kind, "wamp.error.unavailable", "later"))
     assert client.received() == [[8, request_type, 5, {}, "wamp.error.unavailable", ["later"]]]
 
@@ -290,7 +334,7 @@ def test_a_call_always_ends(encoding, args, limit, uri):
 
 
 def test_an_error_longer_than_the_client_takes_goes_without_its_sentence():
-    client = joined(limit=512)
+    client = expecting(5, limit=512)
     client.session.refused(Refused(SESSION, 5, 1, "wamp.error.unavailable", "ä" * 600))
     assert client.received() == [[8, 16, 5, {}, "wamp.error.unavailable"]]
 

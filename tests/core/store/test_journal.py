@@ -1,0 +1,278 @@
+"""What a process has changed: transactions, and what becomes of them when the store fails."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fox_shard.deadline import NEVER, Deadline
+from fox_shard.store.journal import RETRY, TRIAL, TRIAL_SIZE, Journal, Write
+
+NOW = 100.0
+TRIED = {TRIAL: bytes(TRIAL_SIZE)}
+
+
+class Watched:
+    """A journal, and what it has told the process."""
+
+    def __init__(self):
+        self.told = []
+        self.deadline = Deadline()
+        self.journal = Journal(
+            self.deadline,
+            lambda ticket, now: self.told.append(("durable", ticket)),
+            lambda ticket, why, now: self.told.append(("failed", ticket, why)),
+        )
+
+    def write(self, **rows):
+        """A transaction that changes those rows for a request; returns its ticket."""
+        for key, value in rows.items():
+            self.journal.put(key.encode(), value)
+        return self.journal.take(0.0).ticket
+
+
+@pytest.fixture
+def watched():
+    return Watched()
+
+
+@pytest.fixture
+def journal(watched):
+    return watched.journal
+
+
+def test_a_turn_without_changes_writes_nothing(journal):
+    assert journal.take(0.0) is None
+    assert (journal.changed, journal.idle, journal.waiting) == (False, True, 0)
+
+
+def test_all_changes_of_a_turn_are_one_transaction(journal):
+    journal.put(b"a", b"1")
+    journal.keep(b"b", b"2")
+    journal.put(b"a", b"3")
+    journal.put(b"c", None)
+    assert journal.changed
+    assert journal.take(0.0) == Write(1, {b"a": b"3", b"b": b"2", b"c": None}, resume=False)
+    assert journal.take(0.0) is None
+    assert (journal.changed, journal.idle) == (False, False)
+
+
+def test_transactions_are_numbered_from_one_on(watched, journal):
+    assert journal.ticket == 1
+    assert [watched.write(a=b"1"), watched.write(a=b"2")] == [1, 2]
+    assert (journal.ticket, journal.durable) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "told"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([3], [3]),
+        ([2, 3], [2, 3]),
+    ],
+)
+def test_what_is_durable_is_said_up_to_the_last(outcomes, told, watched, journal):
+    for _ in range(3):
+        watched.write(a=b"1")
+    for ticket in outcomes:
+        journal.outcome(ticket, "", NOW)
+        assert journal.durable == ticket
+    assert watched.told == [("durable", ticket) for ticket in told]
+    assert journal.idle
+
+
+def test_bytes_wait_until_they_are_durable(watched, journal):
+    watched.write(a=b"123")
+    watched.write(bb=None)
+    journal.keep(b"c", b"1")
+    assert journal.waiting == 4 + 2 + 2
+    journal.outcome(1, "", NOW)
+    assert journal.waiting == 2 + 2
+    assert journal.take(0.0) is not None
+    journal.outcome(3, "", NOW)
+    assert journal.waiting == 0
+
+
+# Rows that do no harm
+
+
+def test_a_row_that_does_no_harm_is_deleted_with_the_next_transaction(watched, journal):
+    journal.drop(b"old")
+    assert (journal.changed, journal.idle, journal.take(0.0)) == (False, True, None)
+    journal.put(b"a", b"1")
+    assert journal.take(0.0).changes == {b"old": None, b"a": b"1"}
+    journal.put(b"a", b"2")
+    assert journal.take(0.0).changes == {b"a": b"2"}
+
+
+def test_a_row_is_deleted_although_it_was_to_be_written_anew(journal):
+    """An older value of it may be in the store."""
+    journal.keep(b"a", b"1")
+    journal.drop(b"a")
+    assert journal.take(0.0).changes == {b"a": None}
+    journal.outcome(1, "", NOW)
+    assert (journal.idle, journal.waiting) == (True, 0)
+
+
+def test_a_row_that_is_written_anew_is_not_deleted(journal):
+    journal.drop(b"a")
+    journal.keep(b"a", b"1")
+    assert journal.take(0.0).changes == {b"a": b"1"}
+
+
+def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, journal):
+    journal.drop(b"old")
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0).changes == {b"old": None, **TRIED}
+
+
+def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
+    journal.keep(b"a", b"1")
+    journal.take(0.0)
+    journal.drop(b"a")
+    journal.outcome(1, "full", NOW)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0).changes == {b"a": None, **TRIED}
+    journal.outcome(2, "", NOW)
+    assert (journal.idle, journal.waiting) == (True, 0)
+
+
+# Failure
+
+
+def test_a_failure_is_of_all_later_transactions_too(watched, journal):
+    for _ in range(3):
+        watched.write(a=b"1")
+    journal.outcome(1, "", NOW)
+    journal.outcome(2, "full", NOW)
+    assert watched.told == [("durable", 1), ("failed", 2, "full")]
+    assert (journal.durable, journal.failing) == (1, "full")
+    assert (journal.idle, journal.waiting) == (True, 0)
+
+
+def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journal):
+    journal.put(b"request 1", b"1")
+    journal.keep(b"own 1", b"1")
+    journal.keep(b"own", b"old")
+    journal.take(0.0)
+    journal.put(b"request 2", b"2")
+    journal.keep(b"own", b"new")
+    journal.take(0.0)
+    journal.put(b"request 3", b"3")
+    journal.keep(b"own 3", None)
+    journal.outcome(1, "full", NOW)
+    journal.tick(NOW + RETRY)
+    write = Write(3, {b"own 1": b"1", b"own": b"new", b"own 3": None, **TRIED}, resume=True)
+    assert journal.take(0.0) == write
+
+
+def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, journal):
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    journal.keep(b"own", b"1")
+    assert journal.next_tick() == watched.deadline.at == NOW + RETRY
+    journal.tick(NOW + RETRY / 2)
+    assert journal.take(0.0) is None
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0) == Write(2, {b"own": b"1", **TRIED}, resume=True)
+    # And then nothing more until that has an outcome, or it is time again.
+    journal.keep(b"own", b"2")
+    journal.tick(NOW + 1.5 * RETRY)
+    assert journal.take(0.0) is None
+    journal.tick(NOW + 2 * RETRY)
+    assert journal.take(0.0) == Write(3, {b"own": b"2", **TRIED}, resume=True)
+
+
+def test_a_store_that_works_again_is_said_to(watched, journal):
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    journal.keep(b"own", b"1")
+    journal.tick(NOW + RETRY)
+    journal.take(0.0)
+    journal.outcome(2, "", NOW + RETRY)
+    assert (journal.failing, journal.durable, journal.next_tick()) == ("", 2, NEVER)
+    assert watched.write(a=b"1") == 3
+    assert journal.waiting == 2
+
+
+def test_a_retry_needs_room_and_gives_it_back(watched, journal):
+    """It is made although there is nothing else to be written."""
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    assert (journal.idle, journal.take(0.0)) == (True, None)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0) == Write(2, TRIED, resume=True)
+    journal.outcome(2, "", NOW + RETRY)
+    journal.put(b"a", b"1")
+    assert journal.take(0.0) == Write(3, {TRIAL: None, b"a": b"1"}, resume=False)
+
+
+def test_a_retry_may_fail_as_well(watched, journal):
+    watched.write(a=b"1")
+    journal.outcome(1, "full", NOW)
+    journal.keep(b"own", b"1")
+    journal.tick(NOW + RETRY)
+    journal.take(0.0)
+    journal.outcome(2, "still full", NOW + 2 * RETRY)
+    assert (journal.failing, journal.next_tick()) == ("still full", NOW + 3 * RETRY)
+    journal.tick(NOW + 3 * RETRY)
+    assert journal.take(0.0) == Write(3, {b"own": b"1", **TRIED}, resume=True)
+
+
+def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
+    """The process hears of the failure before the retry, and has something to say about it."""
+    journal = Journal(Deadline(), lambda *_: None, lambda *_: journal.keep(b"refused", b"1"))
+    journal.put(b"a", b"1")
+    journal.take(0.0)
+    journal.outcome(1, "full", NOW)
+    journal.tick(NOW + RETRY)
+    assert journal.take(0.0).changes == {b"refused": b"1", **TRIED}
+
+
+# A store and a journal agree
+
+
+KEYS = st.sampled_from([b"a", b"b", b"c"])
+STEPS = st.one_of(
+    st.tuples(st.just("put"), KEYS),
+    st.tuples(st.just("keep"), KEYS.map(bytes.upper)),
+    st.tuples(st.sampled_from(["take", "commit", "fail", "retry"]), st.none()),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_the_store_has_all_that_was_kept_and_what_was_put_unless_it_failed(steps):
+    """put: lower case, kept: upper case. A failure takes all puts that are not durable."""
+    now = NOW
+    journal = Journal(Deadline(), lambda *_: None, lambda *_: unstored.clear())
+    stored, waiting, kept, durable, unstored = {}, [], {}, {}, []
+    for number, (step, key) in enumerate([*steps, ("retry", None), ("commit", None)]):
+        value = b"%d" % number
+        if step == "put" and not journal.failing:
+            journal.put(key, value)
+            unstored.append((journal.ticket, key, value))
+        elif step == "keep":
+            journal.keep(key, value)
+            kept[key] = value
+        elif step == "retry":
+            now += RETRY
+            journal.tick(now)
+        if step in ("take", "retry") and (write := journal.take(0.0)) is not None:
+            waiting.append(write)
+        elif step == "commit" and waiting:
+            for write in waiting:
+                stored.update(write.changes)
+                stored.pop(TRIAL, None)
+            last = waiting[-1].ticket
+            durable.update((key, value) for ticket, key, value in unstored if ticket <= last)
+            unstored[:] = [one for one in unstored if one[0] > last]
+            waiting.clear()
+            journal.outcome(last, "", now)
+        elif step == "fail" and waiting:
+            first = waiting[0].ticket
+            waiting.clear()
+            journal.outcome(first, "full", now)
+    if journal.idle:
+        assert stored == {**kept, **durable}
+        assert journal.waiting == 0
