@@ -194,3 +194,11 @@ class Cluster(Places):
                 process.wait(END)
         self.remove()
         return {name: process.returncode for name, process in self.processes.items()}
+
+    def end(self):
+        """Stop, in any case; all were there, none had complained, all exit with 0."""
+        try:
+            self.check(())
+        finally:
+            codes = self.stop()
+        assert set(codes.values()) == {0}, f"exit codes {codes}"

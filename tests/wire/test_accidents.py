@@ -42,8 +42,7 @@ def fragile():
         FOX_BACKPLANE_HEARTBEAT="0.1",
     )
     yield cluster
-    cluster.check(())
-    assert set(cluster.stop().values()) == {0}
+    cluster.end()
 
 
 @pytest.fixture
