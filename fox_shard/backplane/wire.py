@@ -23,7 +23,12 @@ Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
 
 BATCHES_A_TURN = 64
-"""Read from one socket before the others, the clients among them, get their turn."""
+BYTES_A_TURN = 1 << 18
+"""Read from one socket before the others, the clients among them, get their turn.
+
+What is read in a turn goes out as one batch for each peer, so this bounds how large batches grow:
+a process that is starved of CPU must not be busy with one for so long that it seems to hang.
+"""
 
 # Plain numbers: arithmetic on the library's enums costs as much as the call itself.
 EVENTS = int(zmq.EVENTS)
@@ -118,13 +123,18 @@ class Wire:
 
     def _read(self, socket: Socket) -> None:
         routed = socket is self._router
+        read = 0
         try:
             for _ in range(BATCHES_A_TURN):
                 identity = socket.recv(NOBLOCK) if routed else None
-                self._take(socket.recv(NOBLOCK), identity)
+                data = socket.recv(NOBLOCK)
+                read += len(data)
+                self._take(data, identity)
                 # Asking is cheaper than an exception.
                 if not int(socket.get(EVENTS)) & POLLIN:
                     return
+                if read > BYTES_A_TURN:
+                    break
         except zmq.Again:
             return
         self._unasked[socket] = None

@@ -473,6 +473,7 @@ class Gateway:
             link = self.coordinator if shard == COORDINATOR else self.links[shard]
             if link.tick(now) is Change.BROKEN:
                 self._broken(shard)
+        self.order.go_on()
         due = min(link.next_tick() for link in self._peers)
         self.deadline.at = min(due, self.timers.next())
 
@@ -495,6 +496,8 @@ class Gateway:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
+        if self.order.end_turn():
+            self.deadline.by(now)
         out = []
         credit = self._credit
         look = bool(self._congested)

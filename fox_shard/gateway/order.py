@@ -18,6 +18,9 @@ from fox_shard.backplane.link import Link
 from fox_shard.gateway.session import Session
 from fox_shard.topics.pattern import Pattern
 
+RELEASED_A_TURN = 1000
+"""Frames that were held back and are delivered before the links and clients get their turn."""
+
 Held = Event | Invocation
 Mark = tuple[str, int, int]
 """(origin, shard, epoch): one pair of link ends."""
@@ -30,10 +33,12 @@ class Order:
     __slots__ = (
         "_arrivals",
         "_asked",
+        "_budget",
         "_deliver",
         "_links",
         "_name",
         "_reached",
+        "_unfinished",
         "_wanted",
         "held",
     )
@@ -50,6 +55,9 @@ class Order:
         self._reached: dict[Mark, int] = {}
         self._asked: dict[Mark, int] = {}
         self._wanted: dict[Mark, int] = {}
+        # How many may be delivered in this turn, and senders of whom more could be.
+        self._budget = RELEASED_A_TURN
+        self._unfinished: dict[int, None] = {}
 
     # Out
 
@@ -86,7 +94,7 @@ class Order:
     @property
     def idle(self) -> bool:
         """Nothing is held back, and no shard is asked anything."""
-        return not (self.held or self._asked or self._wanted)
+        return not (self.held or self._asked or self._wanted or self._unfinished)
 
     def hold(self, frame: Held, shard: int, sender: int, order: int, fence: Fence | None) -> bool:
         """Hold the frame back if it must wait; returns whether it was."""
@@ -163,9 +171,25 @@ class Order:
             if fence is not None and not self._satisfied(fence):
                 self._want(fence)
                 return
+            if not self._budget:
+                self._unfinished[sender] = None
+                return
+            self._budget -= 1
             _, _, shard, frame, _ = heappop(held)
             self._deliver(frame, shard)
         del self.held[sender]
+
+    def end_turn(self) -> bool:
+        """Returns whether `go_on` has something to do in the next."""
+        self._budget = RELEASED_A_TURN
+        return bool(self._unfinished)
+
+    def go_on(self) -> None:
+        """Deliver what was left in an earlier turn."""
+        senders, self._unfinished = self._unfinished, {}
+        for sender in senders:
+            if sender in self.held:
+                self._release(sender)
 
     def ask_again(self, shard: int) -> None:
         """The pair with that shard is new: what was asked is not known there."""

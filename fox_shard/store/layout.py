@@ -107,6 +107,10 @@ class Layout(NamedTuple):
             return found
         lost = next(folder.glob("generation-*"), None)
         if lost is not None:
+            # Unless another process has begun it since then.
+            found = cls.read(folder)
+            if found is not None:
+                return found
             raise StoreError(
                 f"{_manifest(folder)} is missing, but {lost.name} is there: bring it back, or move "
                 f"{lost.name} away to begin with nothing."

@@ -5,6 +5,7 @@ A failure names its seed and shows the trace; `make simulate SEEDS=1000` runs ma
 
 import pytest
 
+from fox_shard.gateway import order
 from fox_shard.testing.scenarios import SCENARIOS
 
 CHUNK = 10
@@ -26,3 +27,10 @@ LONGER = {"order": 8, "calls_in_order": 8, "links_break": 8, "walk": 10, "walk_a
 def test_what_is_promised_holds_under_any_seed(name, first):
     for seed in range(first, first + CHUNK):
         SCENARIOS[name](seed)
+
+
+@pytest.mark.parametrize("scenario", ["order", "calls_in_order", "keys_survive"])
+def test_what_is_held_back_is_released_over_several_turns(scenario, monkeypatch):
+    monkeypatch.setattr(order, "RELEASED_A_TURN", 2)
+    for seed in range(20):
+        SCENARIOS[scenario](seed)

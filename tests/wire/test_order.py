@@ -48,8 +48,8 @@ def expect_in_order(client, topics):
     expected = 0
     while expected < EVENTS:
         for message in client.receive_all():
-            kind, subscription, _, _, args = message
-            assert kind == EVENT
+            assert message[0] == EVENT, message
+            _, subscription, _, _, args = message
             assert args == [expected], f"expected {expected}, got {message}"
             assert topics.get(subscription) in (None, expected % TOPICS), message
             expected += 1

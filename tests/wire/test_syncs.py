@@ -64,7 +64,8 @@ def publish_all(client, topics, options, window):
 
 def unsynced(cluster, done):
     """Those for which the disk was not waited for between publish and acknowledgement."""
-    found = {shard: cluster.syncs(shard, done[0][1], time.time()) for shard in (0, 1)}
+    began = min(sent for _, sent, _ in done)
+    found = {shard: cluster.syncs(shard, began, time.time()) for shard in (0, 1)}
     return [
         topic
         for topic, sent, acknowledged in done
