@@ -78,6 +78,7 @@ class Link:
         "_ack_due",
         "_acked",
         "_heard",
+        "_highest",
         "_in_flight",
         "_out",
         "_rseq",
@@ -155,6 +156,7 @@ class Link:
         self.urgent = False
         # Reliable frames that were flushed and are not known to be durable; the last is `_rseq`.
         self._rseq = 0
+        self._highest = 0
         self._acked = 0
         self._unacked: deque[Frame] = deque()
         self._in_flight: deque[tuple[int, int]] = deque()
@@ -250,6 +252,7 @@ class Link:
             if self.reliable:
                 before = self._rseq
                 self._rseq += len(self.reliable)
+                self._highest = max(self._highest, self._rseq)
                 known = max(0, self._acked - before)
                 self._unacked.extend([outbox[i] for i in self.reliable[known:]])
                 self.reliable.clear()
@@ -277,7 +280,7 @@ class Link:
         """Begin again as a process that has just started, of no store: nothing is sent again."""
         self.incarnation = self.identity = incarnation
         self.forget()
-        self._rseq = self._acked = 0
+        self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 
     def restore(self, last: int, frames: Sequence[Frame]) -> None:
@@ -285,7 +288,7 @@ class Link:
 
         last: the number of the last one there ever was; the others' are those before it.
         """
-        self._rseq = last
+        self._rseq = self._highest = last
         self._unacked.extend(frames)
 
     @property
@@ -459,13 +462,30 @@ class Link:
         """After OPENED: send the replayed state, what was not durable, `SyncEnd`, what waited."""
         if any(not isinstance(frame, KEPT) for frame in self.outbox):
             self._keep_what_waits()
-        again, self._unacked = self._unacked, deque()
-        self._rseq -= len(again)
+        again = self._take_again()
         first: list[Frame] = [*replay, *again, SyncEnd()]
         shift = len(first)
         marks = range(len(replay), len(replay) + len(again))
         self.reliable[:] = [*marks, *(i + shift for i in self.reliable)]
         self.outbox[:0] = first
+
+    def _take_again(self) -> list[Frame]:
+        """What has been sent and is not known to be durable.
+
+        If the last pair ended before anything was flushed, that is in the outbox again; some of it
+        may be durable, as the peer may have said in that pair.
+        """
+        again = list(self._unacked)
+        self._unacked.clear()
+        self._rseq -= len(again)
+        sent = self.reliable[: self._highest - self._rseq - len(again)]
+        known = max(0, self._acked - self._rseq)
+        again += [self.outbox[place] for place in sent[known:]]
+        for place in reversed(sent):
+            del self.outbox[place]
+        self.reliable[:] = [place - len(sent) for place in self.reliable[len(sent) :]]
+        self._rseq += known
+        return again
 
     def tick(self, now: float) -> Change:
         """Heartbeat, hello again, and silence of the peer. Then `flush`."""

@@ -457,6 +457,33 @@ def test_what_waits_reliably_is_still_reliable_behind_the_replay():
     assert ends.b.numbers == [100, 2]
 
 
+@pytest.mark.parametrize("durable", [0, 2])
+def test_what_was_sent_comes_again_before_the_end_of_the_replay_whatever_breaks(durable):
+    """Also a pair that ends before anything was flushed. What is durable is left out."""
+    ends = Ends()
+    ends.b.confirms = False
+    for number in (1, 2, 3):
+        ends.a.link.send_reliable(publish(number))
+    ends.settle()
+    ends.a.cut(ends.now)
+    ends.a.link.send_reliable(publish(4))
+    ends.a.link.resume([])
+    ends.a.link._acked = durable  # the peer says so in the pair that is about to end
+    ends.a.link.break_off(ends.now)
+    ends.b.handled.clear()
+    ends.b.start(ends.now)
+    ends.settle(1)
+    end = next(i for i, frame in enumerate(ends.b.handled) if isinstance(frame, SyncEnd))
+    again = [number_of(frame) for frame in ends.b.handled[:end]]
+    assert again == [number for number in (1, 2, 3) if number > durable]
+    assert ends.b.numbers == [*again, 4]
+    ends.b.confirms = True
+    ends.b.confirm()
+    ends.b.link.acknowledge_soon()
+    ends.settle()
+    assert ends.a.link.idle
+
+
 def test_what_was_durable_before_the_pair_broke_may_be_confirmed_while_it_is_sent_again():
     """The peer says so in the batch behind its hello, before anything was sent again."""
     ends = Ends()
