@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
 from fox_shard import payloads
-from fox_shard.backplane.frames import Audience, Event, Identity, Publish
+from fox_shard.backplane.frames import Audience, Event, Identity, Keep, Publish
 from fox_shard.errors import InvalidPayload
 from fox_shard.store.store import StoreError
 
@@ -99,6 +99,7 @@ class _About(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=Tru
     flags: int = 0
     publisher: Publisher | None = None
     audience: Limits | None = None
+    expires: float = 0.0
 
 
 class Key(_About, tag="key", tag_field="record", kw_only=True):
@@ -139,6 +140,7 @@ def key_of(event: Event) -> Key:
         kwargs=publish.kwargs,
         publisher=_as(Publisher, publish.publisher),
         audience=_as(Limits, publish.audience),
+        expires=publish.keep.expires if publish.keep else 0.0,
     )
 
 
@@ -156,6 +158,7 @@ def event_of(key: Key) -> Event:
         kwargs=key.kwargs,
         publisher=_as(Identity, key.publisher),
         audience=_as(Audience, key.audience),
+        keep=Keep(expires=key.expires) if key.expires else None,
     )
     return Event(key.publication, publish)
 

@@ -83,6 +83,17 @@ class UnavailableStore(Refusal):
     reason = 0x97
 
 
+class ConditionFailed(Refusal):
+    """publication: the id of the key's present value, 0: there is no key."""
+
+    uri = "fox.error.condition_failed"
+    reason = 0x83
+
+    def __init__(self, message: str, publication: int) -> None:
+        super().__init__(message)
+        self.publication = publication
+
+
 class OptionNotAllowed(Refusal):
     uri = "wamp.error.option_not_allowed"
 

@@ -135,6 +135,7 @@ async def _shard(number: int, config: Config) -> None:
             incarnation=incarnation,
             rng=SystemRandom(),
             now=loop.time(),
+            wall=time.time(),
             rows=opened.store.scan(),
             unstored=storage.unstored(config),
         )

@@ -33,6 +33,9 @@ EMPTY = 64
 RECORDED = 128
 """The publication is in the shard's store: it may come again, as `Again`. Set by the shard."""
 
+CONDITION = 256
+"""`Publish.keep` has a condition."""
+
 # Bits of `Call.flags`.
 PROGRESS = 1
 """The caller receives progressive results (`receive_progress`)."""
@@ -72,6 +75,21 @@ class Audience(Struct, array_like=True, gc=False):
     eligible_authrole: list[str] | None = None
 
 
+class Keep(Struct, array_like=True, gc=False):
+    """How a publication is to become a key, and what the key has to be before.
+
+    seconds: after which the key is erased, 0: never. expires: when that is, in seconds since 1970,
+    0: never; set by the shard. when_id: the publication id that the key must have (0: there must be
+    no key). when: what its document must contain, an object in msgpack, or nil: there must be no
+    key. None: no condition.
+    """
+
+    seconds: float = 0.0
+    expires: float = 0.0
+    when_id: int | None = None
+    when: bytes | None = None
+
+
 class Publish(Struct, array_like=True, tag=1, gc=False):
     """A publication, from the publisher's gateway (or the coordinator) to the topic's shard.
 
@@ -93,6 +111,7 @@ class Publish(Struct, array_like=True, tag=1, gc=False):
     publisher: Identity | None = None
     audience: Audience | None = None
     fence: Fence | None = None
+    keep: Keep | None = None
 
 
 class Event(Struct, array_like=True, tag=2, gc=False):
@@ -134,7 +153,8 @@ class Published(Struct, array_like=True, tag=3, gc=False):
 class Refused(Struct, array_like=True, tag=4, gc=False):
     """A Publish, Register or Unregister failed: shard to gateway.
 
-    kind: the tag of the refused frame.
+    kind: the tag of the refused frame. publication: the id of the key's value, where a condition
+    failed (0: there is no key), else -1.
     """
 
     session: int
@@ -142,6 +162,7 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
     kind: int
     uri: str
     message: str
+    publication: int = -1
 
 
 class Subscribe(Struct, array_like=True, tag=5, gc=False):

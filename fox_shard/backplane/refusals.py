@@ -6,7 +6,7 @@ Owns: how an error travels. Never: which error it is.
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import CallError, Refused
-from fox_shard.errors import Refusal
+from fox_shard.errors import ConditionFailed, Refusal
 from fox_shard.payloads import MSGPACK
 
 
@@ -15,7 +15,8 @@ def refused(kind: type[Struct], session: int, request: int, refusal: Refusal) ->
     tag = kind.__struct_config__.tag
     if not isinstance(tag, int):
         raise TypeError(f"{kind.__name__} is no frame")
-    return Refused(session, request, tag, refusal.uri, refusal.message)
+    publication = refusal.publication if isinstance(refusal, ConditionFailed) else -1
+    return Refused(session, request, tag, refusal.uri, refusal.message, publication)
 
 
 def call_error(session: int, request: int, refusal: Refusal) -> CallError:

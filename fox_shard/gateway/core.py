@@ -13,6 +13,7 @@ from typing import final
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
+    CONDITION,
     RECORDED,
     RETAIN,
     Again,
@@ -25,6 +26,7 @@ from fox_shard.backplane.frames import (
     Identity,
     Interrupt,
     Invocation,
+    Keep,
     Kill,
     Publish,
     Published,
@@ -63,7 +65,7 @@ from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
 
-RELIABLE = ACKNOWLEDGE | RETAIN
+RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION
 """Publications that are sent again to a shard that restarts."""
 
 STOOD_STILL = "fox.close.stood_still"
@@ -223,6 +225,7 @@ class Gateway:
         kwargs: bytes = b"",
         publisher: Identity | None = None,
         audience: Audience | None = None,
+        keep: Keep | None = None,
     ) -> None:
         """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
         shard = route.shard
@@ -245,6 +248,7 @@ class Gateway:
             publisher,
             audience,
             fence,
+            keep,
         )
         outbox = link.outbox
         if flags & RELIABLE:

@@ -10,12 +10,14 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
+    CONDITION,
     EMPTY,
     RECORDED,
     RETAIN,
     Again,
     Event,
     Frame,
+    Keep,
     Publish,
     Published,
     Retained,
@@ -25,6 +27,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.expiry import Expiry
 from fox_shard.shard.keys import Keys
 from fox_shard.shard.peer import Peer
 from fox_shard.store.journal import Journal
@@ -39,6 +42,12 @@ MATCHES_LIMIT = 100_000
 
 RELIABLE = ACKNOWLEDGE | RECORDED
 """Publications whose events are sent again to a gateway whose link was broken."""
+
+EXPIRED_AT_ONCE = 1000
+"""Keys that are erased before others get their turn."""
+
+SHORTLY = 0.05
+"""Seconds until a key is looked at again that was changing when its time came."""
 
 UNSTORED = "$"
 """Topics that begin with it are the server's own: it tells them again after a restart."""
@@ -62,7 +71,7 @@ class Topics:
 class Broker:
     """All realms' topics on this shard."""
 
-    __slots__ = ("_changing", "_clock", "_journal", "_unstored", "realms")
+    __slots__ = ("_changing", "_clock", "_expiry", "_journal", "_unstored", "realms")
 
     def __init__(
         self, clock: PublicationClock, journal: Journal, unstored: Collection[str]
@@ -74,6 +83,7 @@ class Broker:
         self.realms: dict[str, Topics] = {}
         # Keys that have changed in transactions that are not durable.
         self._changing: deque[tuple[int, Keys, str]] = deque()
+        self._expiry = Expiry()
 
     def _topics(self, realm: str) -> Topics:
         topics = self.realms.get(realm)
@@ -136,10 +146,14 @@ class Broker:
 
     # Keys
 
+    def key(self, publish: Publish) -> Event | None:
+        """The key of the publish's topic, durable or not."""
+        return self._topics(publish.realm).keys.get(publish.topic)
+
     def is_stored(self, publish: Publish) -> bool:
-        """Does the publish change a row of the store?"""
+        """Does the publish change a row of the store, or depend on one?"""
         return (
-            _changes_key(publish)
+            (_changes_key(publish) or publish.flags & CONDITION > 0)
             and self._topics(publish.realm).stored
             and not publish.topic.startswith(UNSTORED)
         )
@@ -147,23 +161,68 @@ class Broker:
     def change(self, publish: Publish) -> Event:
         """Give the publish its id, and let it change the key that is to be stored, if it does."""
         event = Event(self._clock.next(), publish)
+        if publish.keep is not None:
+            self._set_expiry(publish, publish.keep)
+        if not _changes_key(publish):
+            return event
+        keys = self._topics(publish.realm).keys
+        value = _value(event)
         if self.is_stored(publish):
-            keys = self._topics(publish.realm).keys
-            value = _value(event)
             ticket = self._journal.ticket
             keys.change(publish.topic, value, ticket)
             self._changing.append((ticket, keys, publish.topic))
             row = rows.key(publish.realm, publish.topic)
             self._journal.put(row, None if value is None else rows.encode(value))
-        elif _changes_key(publish):
-            self._topics(publish.realm).keys.set(publish.topic, _value(event))
+        else:
+            keys.set(publish.topic, value)
         return event
 
     def load(self, realm: str, event: Event) -> None:
-        """A key from the store."""
+        """A key from the store, unless it has expired."""
         topics = self._topics(realm)
-        if topics.stored:
-            topics.keys.set(event.publish.topic, event)
+        topic = event.publish.topic
+        expires = _expires(event)
+        if not topics.stored:
+            return
+        if expires and expires <= self._clock.wall:
+            self._journal.drop(rows.key(realm, topic))
+            return
+        if expires:
+            self._expiry.plan((realm, topic), expires)
+        topics.keys.set(topic, event)
+
+    # Expiry
+
+    def _set_expiry(self, publish: Publish, keep: Keep) -> None:
+        """What was asked for has been done: what is left of it is when the key expires."""
+        if not (keep.seconds and _changes_key(publish)):
+            publish.keep = None
+            return
+        expires = self._clock.wall + keep.seconds
+        publish.keep = Keep(expires=expires)
+        self._expiry.plan((publish.realm, publish.topic), expires)
+
+    @property
+    def next_expiry(self) -> float:
+        """When `expire` has something to do, in seconds since 1970."""
+        return self._expiry.next
+
+    def expire(self, wall: float) -> None:
+        """Erase keys whose time has come, some of them at a time."""
+        for realm, topic in self._expiry.due(wall, EXPIRED_AT_ONCE):
+            topics = self._topics(realm)
+            event = topics.keys.get(topic)
+            expires = 0.0 if event is None else _expires(event)
+            if not expires:
+                continue
+            if expires > wall:
+                self._expiry.plan((realm, topic), expires)
+            elif topics.keys.is_changing(topic):
+                self._expiry.plan((realm, topic), wall + SHORTLY)
+            else:
+                topics.keys.set(topic, None)
+                if topics.stored:
+                    self._journal.keep(rows.key(realm, topic), None)
 
     def settle(self, ticket: int) -> None:
         """Transactions up to that one are durable."""
@@ -228,6 +287,12 @@ def _changes_key(publish: Publish) -> bool:
     return audience is None or (audience.eligible is None and audience.exclude is None)
 
 
+def _expires(event: Event) -> float:
+    """Seconds since 1970, 0: never."""
+    keep = event.publish.keep
+    return keep.expires if keep is not None else 0.0
+
+
 def _value(event: Event) -> Event | None:
     """What the key holds: it outlives the order in which it was published, so no fence."""
     publish = event.publish
@@ -249,5 +314,7 @@ def _value(event: Event) -> Event | None:
             publish.kwargs,
             publish.publisher,
             publish.audience,
+            None,
+            publish.keep,
         ),
     )

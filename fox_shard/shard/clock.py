@@ -24,10 +24,12 @@ AHEAD = 60 * TICKS
 class PublicationClock:
     """A hybrid logical clock. `t` below `ceiling` is stored as used: a restart begins there."""
 
-    __slots__ = ("_shard", "_t", "ceiling")
+    __slots__ = ("_shard", "_t", "ceiling", "wall")
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, wall: float = 0.0) -> None:
         self._shard = shard
+        # The time of day, when it was last heard of.
+        self.wall = wall
         self._t = 0
         self.ceiling = 0
 
@@ -49,6 +51,7 @@ class PublicationClock:
 
     def advance(self, wall: float) -> None:
         """Catch up with the time of day (seconds since 1970); once a batch is enough."""
+        self.wall = wall
         self._t = max(self._t, int((wall - EPOCH) * TICKS))
 
     def next(self) -> int:

@@ -8,10 +8,11 @@ from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Frame, Publish
 from fox_shard.backplane.refusals import refused
-from fox_shard.errors import UnavailableStore
+from fox_shard.errors import ConditionFailed, UnavailableStore
 from fox_shard.shard.broker import Broker
+from fox_shard.shard.conditions import hold
 from fox_shard.shard.gate import PLAIN, Effect, Gate, Group
-from fox_shard.shard.ledger import REFUSED, Ledger
+from fox_shard.shard.ledger import REFUSED, Ledger, condition_failed
 from fox_shard.shard.peer import Kind, Peer
 from fox_shard.store.journal import Journal
 
@@ -42,6 +43,8 @@ class Commits:
         from_outbox = peer.kind is Kind.COORDINATOR and rseq > 0
         if peer.careful and (stored or from_outbox) and self._ledger.is_recorded(peer, rseq):
             self._answer_again(peer, publish, rseq, replies)
+        elif publish.keep is not None and not hold(publish.keep, self._broker.key(publish)):
+            self._condition_failed(peer, publish, rseq, replies, stored=stored)
         elif stored and self._journal.failing:
             self._ledger.note(rseq, REFUSED)
             self._refuse(publish, self._journal.failing, replies)
@@ -64,11 +67,39 @@ class Commits:
         else:
             self._broker.send(event, replies)
 
+    def _condition_failed(
+        self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame], *, stored: bool
+    ) -> None:
+        """That it failed is recorded, too: what the publisher is told must stay true."""
+        key = self._broker.key(publish)
+        present = key.publication if key is not None else 0
+        answers: list[Frame] = []
+        self._refuse_condition(publish, present, answers)
+        if not stored or self._journal.failing:
+            replies.extend(answers)
+            return
+        self._ledger.note(rseq, condition_failed(present))
+        group = self._gate.group(self._journal.ticket, peer)
+        group.effects.extend((answer, PLAIN) for answer in answers)
+
+    def _refuse_condition(self, publish: Publish, present: int, replies: list[Frame]) -> None:
+        if publish.flags & ACKNOWLEDGE:
+            what = f"the key's value has the publication id {present}" if present else "no key"
+            error = ConditionFailed(
+                f"the condition does not hold, there is {what}: read the key, and decide anew",
+                present,
+            )
+            replies.append(refused(Publish, publish.session, publish.request, error))
+        else:
+            self.dropped += 1
+
     def _answer_again(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
         """It had its effect before the restart; who has not heard of that hears of it now."""
         publication = self._ledger.outcome(peer, rseq)
         if publication == REFUSED:
             self._refuse(publish, "the store did not work then", replies)
+        elif publication is not None and publication < 0:
+            self._refuse_condition(publish, condition_failed(publication), replies)
         elif publication is not None:
             event = Event(publication, publish)
             ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)

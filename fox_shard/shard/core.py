@@ -56,6 +56,7 @@ class Shard:
     """See the module."""
 
     __slots__ = (
+        "_ahead",
         "_batches",
         "_due_wills",
         "_frames",
@@ -81,7 +82,7 @@ class Shard:
         "wills",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a line a field
         self,
         number: int,
         *,
@@ -91,12 +92,14 @@ class Shard:
         incarnation: int,
         rng: Chance,
         now: float,
+        wall: float,
         rows: Iterable[tuple[bytes, bytes]] = (),
         unstored: Collection[str] = (),
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees.
 
-        rows: of the store, in order. unstored: realms whose keys are in memory only.
+        now: monotonic, wall: since 1970 (seconds). rows: of the store, in order.
+        unstored: realms whose keys are in memory only.
         Raises ValueError for a row that it does not understand.
         """
         self.number = number
@@ -107,7 +110,8 @@ class Shard:
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.journal = Journal(self.deadline, self._durable, self._failed)
-        self.clock = PublicationClock(number)
+        self._ahead = wall - now
+        self.clock = PublicationClock(number, wall)
         self.broker = Broker(self.clock, self.journal, unstored)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
@@ -172,6 +176,7 @@ class Shard:
         if frames:
             self._batches += 1
             self._frames += len(frames)
+            self._ahead = wall - now
             self.clock.advance(wall)
             if self.clock.raise_ceiling():
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
@@ -180,6 +185,7 @@ class Shard:
                 self._handle(peer, arrival, now)
             else:
                 self._handle_replay(peer, arrival, now)
+            self.deadline.by(self.broker.next_expiry - self._ahead)
 
     def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
         for ask in self._handling.handle(peer, arrival, now):
@@ -352,6 +358,7 @@ class Shard:
         """What is due."""
         self.journal.tick(now)
         self.dealer.expire(now)
+        self.broker.expire(now + self._ahead)
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
         for peer in self.peers.values():
@@ -363,6 +370,7 @@ class Shard:
 
         due = [peer.link.next_tick() for peer in self.peers.values()]
         due += [self.dealer.next_timeout(), self.journal.next_tick()]
+        due.append(self.broker.next_expiry - self._ahead)
         due.append(NEVER if self._sync_until is None else self._sync_until)
         due += [
             peer.lost_at + self._terms.peer_timeout

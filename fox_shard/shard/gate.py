@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
     Event,
     Frame,
     Leave,
+    Refused,
     Register,
     Unregister,
 )
@@ -26,7 +27,7 @@ from fox_shard.shard.peer import Peer
 OfSession = Call | Cancel | Register | Unregister | Leave
 """What must not overtake a publish of its session."""
 
-STANDS = Event | Again | Leave
+STANDS = Event | Again | Leave | Refused
 """What stays when the pair ends in which it was caused."""
 
 PLAIN = -1

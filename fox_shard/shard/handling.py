@@ -7,6 +7,7 @@ who has to confirm what it caused. Never: peers' coming and going, time.
 from typing import final
 
 from fox_shard.backplane.frames import (
+    CONDITION,
     RETAIN,
     Again,
     Announce,
@@ -19,6 +20,7 @@ from fox_shard.backplane.frames import (
     Frame,
     Leave,
     Publish,
+    Refused,
     Register,
     Settled,
     Subscribe,
@@ -36,6 +38,9 @@ from fox_shard.shard.passing import EVERYTHING, Touched
 from fox_shard.shard.peer import Arrival, Peer
 from fox_shard.shard.registrar import Registrar
 from fox_shard.shard.wills import Wills
+
+OF_KEYS = RETAIN | CONDITION
+"""Publishes that change a key, or depend on one."""
 
 
 @final
@@ -85,7 +90,7 @@ class Handling:
         gate = self._gate
         for index, frame in enumerate(arrival.frames):
             if type(frame) is Publish:
-                if frame.flags & RETAIN or gate.active or peer.careful:
+                if frame.flags & OF_KEYS or gate.active or peer.careful:
                     self.commits.publish(peer, frame, arrival.rseq(index), replies)
                 else:
                     publish(frame, replies)
@@ -219,6 +224,8 @@ class Handling:
                 self._broker.send(frame, replies)
             elif isinstance(frame, Again):
                 self._broker.send_again(frame.event, replies)
+            elif isinstance(frame, Refused):
+                replies.append(frame)
             else:
                 self._dispatch(peer, frame, replies, now)
         # What is kept waits for the retry; a session that has left has a will, perhaps.

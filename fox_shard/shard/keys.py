@@ -48,6 +48,10 @@ class Keys:
         """The key's value, durable or not."""
         return self._values.get(topic)
 
+    def is_changing(self, topic: str) -> bool:
+        """Is a change of it on its way to the disk?"""
+        return topic in self._unsettled
+
     def set(self, topic: str, event: Event | None) -> None:
         """Change a key for good. None: erase it."""
         if event is not None:

@@ -19,6 +19,11 @@ REFUSED = 0
 """In place of a publication id: the store did not work, and the publisher is told so."""
 
 
+def condition_failed(present: int) -> int:
+    """In place of a publication id, and back: a condition failed. present: the key's id, or 0."""
+    return -1 - present
+
+
 @final
 class Record:
     """Of one peer. identity, watermark: as in its row; 0: there is none."""
@@ -30,8 +35,8 @@ class Record:
         self.watermark = 0
         # Since the restart, what may come again: rseq -> publication id.
         self.outcomes: dict[int, int] = {}
-        # Rows of outcomes: (last rseq, first publication id, key).
-        self.rows: deque[tuple[int, int, bytes]] = deque()
+        # Rows of outcomes: (last rseq, key).
+        self.rows: deque[tuple[int, bytes]] = deque()
 
 
 @final
@@ -63,7 +68,7 @@ class Ledger:
         """Outcomes from the store; in the order of their keys."""
         record = self._record(name)
         record.outcomes.update(outcomes)
-        record.rows.append((outcomes[-1][0], outcomes[0][1], key))
+        record.rows.append((outcomes[-1][0], key))
 
     @property
     def names(self) -> dict[str, int]:
@@ -89,7 +94,7 @@ class Ledger:
             self.journal.keep(key, value)
         else:
             self.journal.put(key, value)
-        record.rows.append((self._batch[-1][0], self._batch[0][1], key))
+        record.rows.append((self._batch[-1][0], key))
         self._batch = []
 
     def keep_watermark(self, peer: Peer, last: int) -> None:
@@ -143,7 +148,7 @@ class Ledger:
             return
         forgotten = peer.link.peer_forgot
         while record.rows and record.rows[0][0] <= forgotten:
-            self.journal.drop(record.rows.popleft()[2])
+            self.journal.drop(record.rows.popleft()[1])
             if not record.rows:
                 record.outcomes.clear()
 
@@ -161,7 +166,7 @@ class Ledger:
     def _drop(self, name: str) -> None:
         record = self._records.pop(name, None)
         if record is not None:
-            for _, _, key in record.rows:
+            for _, key in record.rows:
                 self.journal.drop(key)
             self.journal.drop(rows.peer(name))
 
@@ -174,5 +179,7 @@ class Ledger:
     @property
     def lowest(self) -> int | None:
         """The lowest id of those that may come again since the restart; None: there is none."""
-        lowest = [min(one.outcomes.values()) for one in self._records.values() if one.outcomes]
-        return min(lowest, default=None)
+        return min(
+            (id_ for one in self._records.values() for id_ in one.outcomes.values() if id_ > 0),
+            default=None,
+        )

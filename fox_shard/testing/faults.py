@@ -49,9 +49,14 @@ def a_fault(cast: Cast) -> None:
         lose(world, rng)
 
 
-def recover(world: World) -> None:
-    """All is linked again in time, and nothing hangs. Raises AssertionError with the trace."""
+def relink(world: World) -> None:
+    """All is linked again in time. Raises AssertionError with the trace."""
     world.run(max(DOWN) + 0.5)
     world.run_until(lambda: len(world.nodes) == len(world.names), 1)
     world.run_until(lambda: world.linked, world.terms.peer_timeout + RECOVERY)
+
+
+def recover(world: World) -> None:
+    """All is linked again in time, and nothing hangs. Raises AssertionError with the trace."""
+    relink(world)
     become_quiet(world)

@@ -8,6 +8,7 @@ from typing import Final
 
 from fox_shard.testing import (
     fault_scenarios,
+    key_scenarios,
     pubsub_scenarios,
     rpc_scenarios,
     session_scenarios,
@@ -45,6 +46,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         store_scenarios.a_disk_fails,
         store_scenarios.a_disk_fails_and_its_shard_dies,
         store_scenarios.a_machine_without_power,
+        key_scenarios.compare_and_set,
+        key_scenarios.keys_expire,
         walk.walk,
         walk.walk_and_stumble,
     )

@@ -174,6 +174,7 @@ class World:
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
+                wall=WALL + self.now,
                 rows=disk.scan(),
                 unstored=self._unstored,
             )

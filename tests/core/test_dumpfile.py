@@ -99,8 +99,8 @@ def test_all_comes_back_byte_for_byte(form, found):
 
 
 def test_a_record_has_all_that_a_publish_has():
-    names = {field.name for field in structs.fields(Publish)} - {"fence"}
-    assert names | {"publication"} == {field.name for field in structs.fields(Key)}
+    names = {field.name for field in structs.fields(Publish)} - {"fence", "keep"}
+    assert names | {"publication", "expires"} == {field.name for field in structs.fields(Key)}
 
 
 @pytest.mark.parametrize(

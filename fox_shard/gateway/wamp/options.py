@@ -8,9 +8,10 @@ encoded bytes, so that the hot path is one dict lookup. Unknown options are igno
 """
 
 from collections.abc import Callable
+from math import isnan
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
 
-from msgspec import Meta, MsgspecError, Struct, ValidationError
+from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
 
 from fox_shard.backplane import frames
 from fox_shard.errors import InvalidArgument, ProtocolViolation
@@ -21,6 +22,8 @@ Decoder = Callable[[bytes], Any]
 
 Match = Literal["exact", "prefix", "wildcard"]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
+Seconds = Annotated[int, Meta(ge=0, le=1 << 32)] | Annotated[float, Meta(ge=0, le=1 << 32)]
+PublicationId = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
 
 CACHE_ENTRIES: Final = 1024
@@ -37,7 +40,9 @@ class PublishWire(Struct, gc=False):
     acknowledge: bool = False
     exclude_me: bool = True
     disclose_me: bool = False
-    retain: bool = False
+    retain: bool | Seconds = False
+    when: dict[str, Any] | UnsetType | None = UNSET
+    when_id: PublicationId | UnsetType = UNSET
     exclude: list[Id] | None = None
     exclude_authid: list[str] | None = None
     exclude_authrole: list[str] | None = None
@@ -47,10 +52,11 @@ class PublishWire(Struct, gc=False):
 
 
 class PublishOptions(Struct, frozen=True, gc=False):
-    """flags: of `frames.Publish`."""
+    """flags, keep: of `frames.Publish`."""
 
     flags: int
     audience: frames.Audience | None
+    keep: frames.Keep | None
 
     @classmethod
     def of(cls, wire: PublishWire) -> "PublishOptions":
@@ -59,7 +65,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
             (wire.acknowledge, frames.ACKNOWLEDGE),
             (wire.exclude_me, frames.EXCLUDE_ME),
             (wire.disclose_me, frames.DISCLOSE),
-            (wire.retain, frames.RETAIN),
+            (wire.retain is not False, frames.RETAIN),
         ):
             if wanted:
                 flags |= flag
@@ -72,7 +78,29 @@ class PublishOptions(Struct, frozen=True, gc=False):
             wire.eligible_authrole,
         )
         limited = any(names is not None for names in lists)
-        return cls(flags, frames.Audience(*lists) if limited else None)
+        keep = _keep(wire)
+        if keep is not None and (keep.when is not None or keep.when_id is not None):
+            flags |= frames.CONDITION
+        return cls(flags, frames.Audience(*lists) if limited else None, keep)
+
+
+def _keep(wire: PublishWire) -> frames.Keep | None:
+    """Raises InvalidArgument. `retain`: true or 0 is for ever."""
+    seconds = 0.0 if isinstance(wire.retain, bool) else float(wire.retain)
+    if isnan(seconds):
+        raise InvalidArgument("the option retain: a number of seconds, or true for ever, not NaN")
+    when_id = None if wire.when_id is UNSET else wire.when_id
+    when = None if wire.when is UNSET else _packed(wire.when)
+    if not seconds and when_id is None and when is None:
+        return None
+    return frames.Keep(seconds, 0.0, when_id, when)
+
+
+def _packed(when: object) -> bytes:
+    try:
+        return msgpack.encode(when)
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"the option when: {error}") from None
 
 
 class SubscribeWire(Struct, gc=False):

@@ -31,6 +31,7 @@ from fox_shard.gateway.wamp import hello, translate
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.flavour import NO_LIMIT, WampFlavour, flavour_of
 from fox_shard.gateway.wamp.serializer import Serializer
+from fox_shard.payloads import encode as encode_payload
 from fox_shard.payloads import transcode
 
 if TYPE_CHECKING:
@@ -227,9 +228,18 @@ class WampSession(Session):
         """[ERROR, REQUEST.Type|int, REQUEST.Request|id, Details|dict, Error|uri, [message]]"""
         self._refuse(request_type, request, refusal.uri, refusal.message)
 
-    def _refuse(self, request_type: int, request: int, uri: str, message: str) -> None:
+    def _refuse(
+        self,
+        request_type: int,
+        request: int,
+        uri: str,
+        message: str,
+        named: dict[str, int] | None = None,
+    ) -> None:
+        """named: keyword arguments."""
         args = self.serializer.write((message[:SENTENCE],))
-        if not self.send((wamp.ERROR, request_type, request, {}, uri), args):
+        kwargs = encode_payload([], named, self.serializer.encoding)[1] if named else b""
+        if not self.send((wamp.ERROR, request_type, request, {}, uri), args, kwargs):
             self.send((wamp.ERROR, request_type, request, {}, uri))
 
     def deliver(self, event: Event, grant: int) -> None:
@@ -256,7 +266,8 @@ class WampSession(Session):
             if refused.request not in self.unanswered:
                 return
             self.unanswered.remove(refused.request)
-        self._refuse(kind, refused.request, refused.uri, refused.message)
+        named = {"publication": refused.publication} if refused.publication >= 0 else {}
+        self._refuse(kind, refused.request, refused.uri, refused.message, named)
 
     def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
         """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""

@@ -84,6 +84,7 @@ def publish(session: "WampSession", message: Publish) -> None:
         kwargs,
         Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
         options.audience,
+        options.keep,
     )
 
 

@@ -50,9 +50,10 @@ class FakeGateway:
         kwargs=b"",
         publisher=None,
         audience=None,
+        keep=None,
     ):
         assert encoding == RAW
-        assert (kwargs, publisher, audience) == (b"", None, None)
+        assert (kwargs, publisher, audience, keep) == (b"", None, None, None)
         self.calls.append(("publish", route.topic, flags, request, args))
 
     def publish_all(self, session, route, flags, request, encoding, payloads):

@@ -121,6 +121,7 @@ class Stage:
             incarnation=incarnation,
             rng=Random(incarnation),
             now=self.now,
+            wall=WALL + self.now,
             rows=sorted(self.disk.rows.items()),
             unstored=unstored,
         )

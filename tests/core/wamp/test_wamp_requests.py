@@ -1,10 +1,11 @@
 """What clients ask for, as the gateway's core hears it: WAMP Basic and Advanced Profile."""
 
 import pytest
+from msgspec import msgpack
 from wamp_client import ALL, ENCODE, SESSION, joined
 
 from fox_shard.backplane import frames
-from fox_shard.backplane.frames import Audience, Identity
+from fox_shard.backplane.frames import Audience, Identity, Keep
 from fox_shard.gateway.wamp.options import CACHE_ENTRIES, CACHED_BYTES
 from fox_shard.payloads import CBOR, JSON, MSGPACK, NONE
 from fox_shard.topics.pattern import Pattern
@@ -31,7 +32,7 @@ def test_publish(subprotocol):
     assert route.topic == "com.topic"
     assert first == (
         *("publish", route, EXCLUDE_ME, 1, encoding, encode(["x"]), encode({"a": 1})),
-        *(None, None),
+        *(None, None, None),
     )
     # The route is looked up once.
     assert second[1] is third[1] is route
@@ -81,8 +82,38 @@ ME = Identity("anonymous", "anonymous")
 def test_publish_options(options, flags, publisher, audience, source, subprotocol):
     client = joined(subprotocol)
     client.send([16, 1, options, "com.topic", ["x"]])
-    ((_, _, got_flags, _, _, _, _, got_publisher, got_audience),) = client.asked
+    ((_, _, got_flags, _, _, _, _, got_publisher, got_audience, keep),) = client.asked
     assert (got_flags, got_publisher, got_audience) == (flags, publisher, audience)
+    assert keep is None
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("options", "flags", "keep"),
+    [
+        ({"retain": True}, frames.RETAIN, None),
+        ({"retain": 0}, frames.RETAIN, None),
+        ({"retain": 1}, frames.RETAIN, Keep(1.0)),
+        ({"retain": 0.5}, frames.RETAIN, Keep(0.5)),
+        ({"when_id": 0}, frames.CONDITION, Keep(when_id=0)),
+        (
+            {"retain": 2, "when_id": 7},
+            frames.RETAIN | frames.CONDITION,
+            Keep(2.0, when_id=7),
+        ),
+        ({"when": None}, frames.CONDITION, Keep(when=msgpack.encode(None))),
+        (
+            {"when": {"a": {"b": [1, None]}}},
+            frames.CONDITION,
+            Keep(when=msgpack.encode({"a": {"b": [1, None]}})),
+        ),
+    ],
+)
+def test_how_a_key_is_to_be_kept_and_on_what_condition(options, flags, keep, subprotocol):
+    client = joined(subprotocol)
+    client.send([16, 1, options, "com.topic", ["x"]])
+    ((_, _, got_flags, *_, got_keep),) = client.asked
+    assert (got_flags, got_keep) == (EXCLUDE_ME | flags, keep)
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -142,7 +173,13 @@ def test_publishing_to_a_bad_topic_is_refused(uri, source):
         ({"acknowledge": True, "exclude_me": None}, "exclude_me"),
         ({"acknowledge": True, "disclose_me": 0}, "disclose_me"),
         ({"acknowledge": True, "retain": "yes"}, "retain"),
-        ({"acknowledge": True, "retain": 1}, "retain"),
+        ({"acknowledge": True, "retain": -1}, "retain"),
+        ({"acknowledge": True, "retain": None}, "retain"),
+        ({"acknowledge": True, "when": 1}, "when"),
+        ({"acknowledge": True, "when": []}, "when"),
+        ({"acknowledge": True, "when_id": -1}, "when_id"),
+        ({"acknowledge": True, "when_id": None}, "when_id"),
+        ({"acknowledge": True, "when_id": 2**53}, "when_id"),
         ({"acknowledge": True, "exclude": 5}, "exclude"),
         ({"acknowledge": True, "exclude": [True]}, "exclude"),
         ({"acknowledge": True, "exclude": [0]}, "exclude"),
@@ -173,7 +210,7 @@ def test_options_that_cannot_be_read_end_the_session():
 
 def test_nobody_is_told_where_it_cannot_be_seen_who_asks():
     client = joined("wamp.2.msgpack")
-    options = b"\x82\xa6retain\x01\xa1k\x91\xa1\xff"
+    options = b"\x82\xa6retain\xa1x\xa1k\x91\xa1\xff"
     assert client.send_bytes(b"\x94\x10\x01" + options + b"\xa1a") == []
     assert (client.asked, client.hung_up) == ([], 0)
 
@@ -187,7 +224,7 @@ def test_parsed_options_are_kept_within_bounds():
     assert len(cache) == 10
     client.send([16, 1, {"exclude_authid": ["x" * CACHED_BYTES]}, "com.topic"])
     assert len(cache) == 10
-    assert client.asked[-1][-1] == Audience(exclude_authid=["x" * CACHED_BYTES])
+    assert client.asked[-1][-2] == Audience(exclude_authid=["x" * CACHED_BYTES])
 
 
 # SUBSCRIBE, UNSUBSCRIBE

@@ -1,0 +1,152 @@
+"""Scenarios of keys as a synchronization service: conditions and expiry, while processes die.
+
+Owns: what happens in each, and what must be true of the keys. Each takes a seed, and raises
+AssertionError with the trace.
+"""
+
+from functools import partial
+from random import Random
+from typing import Any, final
+
+from fox_shard.testing.cast import Cast, Deed
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.faults import a_fault, recover, relink
+from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.world import World
+
+PUBLISHED, ERROR, EVENT = 17, 8, 36
+FAILED = "fox.error.condition_failed"
+COUNTER = "counter"
+
+
+def _world(seed: int) -> World:
+    rng = Random(f"world {seed}")
+    return World(
+        seed,
+        gateways=rng.choice((2, 3)),
+        shards=rng.choice((1, 3)),
+        max_delay=rng.choice((0.005, 0.02)),
+        unstored=rng.choice(((), (), ("realm2",))),
+    )
+
+
+@final
+class Counter:
+    """A client that counts by compare-and-set: it adds one to what it believes there is.
+
+    done: (id that the key had, id that it has got) of each time that it was told it succeeded.
+    """
+
+    def __init__(self, world: World, gateway: int, times: int) -> None:
+        self.world = world
+        self.done: list[tuple[int, int]] = []
+        self._left = times
+        self._known = 0
+        self._asked: dict[int, int] = {}
+        self.client = WampClient(world, gateway, on_message=self._message)
+
+    @property
+    def waits(self) -> bool:
+        """For an answer that a client of a living gateway gets."""
+        return bool(self._asked) and not self.client.closed
+
+    def go(self) -> None:
+        """Try once, unless an answer is awaited."""
+        if self.client.session and not self.client.closed and not self._asked and self._left:
+            options: dict[str, Any] = {"acknowledge": True, "retain": True, "when_id": self._known}
+            self._asked[self.client.publish(COUNTER, {"n": self._left}, **options)] = self._known
+
+    def _message(self, message: list[Any]) -> None:
+        if message[0] == PUBLISHED:
+            self.done.append((self._asked.pop(message[1]), message[2]))
+            self._known = message[2]
+            self._left -= 1
+        elif message[0] == ERROR and message[4] == FAILED:
+            del self._asked[message[2]]
+            self._known = message[6]["publication"]
+        elif message[0] == ERROR:
+            raise AssertionError(self.world.report(f"a counter got {message}"))
+        else:
+            return
+        self.world.at(self.world.now + 0.002, self.go)
+
+
+def compare_and_set(seed: int) -> None:
+    """Of those who saw the same value one alone succeeds, whatever dies; each hears how it was."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    counters = [Counter(world, rng.randrange(world.gateways), 15) for _ in range(4)]
+    world.run_until(lambda: all(one.client.session for one in counters))
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2, 4)))]
+    cast.interleave([[one.go] for one in counters], 0.01)
+    cast.play(faults, 0.2)
+    relink(world)
+    world.run(10)
+    for one in counters:
+        world.check(not one.waits, "a counter waits for an answer for ever")
+    done = [step for one in counters for step in one.done]
+    for place, ids in (("from", [was for was, _ in done]), ("to", [new for _, new in done])):
+        twice = {id_ for id_ in ids if ids.count(id_) > 1}
+        world.check(not twice, f"several succeeded {place} {twice}: {done}", (COUNTER,))
+    backwards = [step for step in done if step[1] <= step[0]]
+    world.check(not backwards, f"ids went backwards: {backwards}")
+    if not any(one.client.closed for one in counters):
+        unheard = {was for was, _ in done} - {new for _, new in done} - {0}
+        world.check(not unheard, f"nobody was told that he made {unheard}", (COUNTER,))
+    _check_counter(world, counters, done)
+    become_quiet(world)
+
+
+def _check_counter(world: World, counters: list[Counter], done: list[tuple[int, int]]) -> None:
+    """The key is what the last success made it, or somebody's who was not told."""
+    reader = WampClient(world, 0)
+    world.run_until(lambda: bool(reader.session))
+    reader.subscribe(COUNTER, get_retained=True)
+    world.run(0.5)
+    shown = [message[2] for message in reader.of(EVENT)]
+    last = max((new for _, new in done), default=0)
+    untold = any(one.client.closed for one in counters)
+    holds = shown == [last] or (untold and (not last or shown[-1] >= last)) or not (shown or last)
+    world.check(holds, f"the key has {shown}, the last success {last}", (COUNTER,))
+    reader.drop()
+
+
+def keys_expire(seed: int) -> None:
+    """Each is there until its time has come, and not much longer, whatever dies meanwhile."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    writer = WampClient(world, 0)
+    world.run_until(lambda: bool(writer.session))
+    ends: dict[str, float] = {}
+    began = world.now
+    for number in range(20):
+        topic, seconds = f"key.{number}", rng.choice((0.3, 2.0, 12.0, 30.0))
+        writer.publish(topic, number, acknowledge=True, retain=seconds)
+        ends[topic] = world.now + seconds
+    world.run_until(lambda: len(writer.of(PUBLISHED)) == len(ends))
+    late = world.now - began + 0.3
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2)))]
+    cast.play(faults, 1.0)
+    recover(world)
+    for wait in (0.0, 4.0, 20.0):
+        world.run(wait)
+        _check_expired(cast, ends, late)
+    become_quiet(world)
+
+
+def _check_expired(cast: Cast, ends: dict[str, float], late: float) -> None:
+    """late: seconds; a shard counts from when it gets the publish."""
+    world = cast.world
+    reader = WampClient(world, cast.rng.choice(world.gateways_here))
+    world.run_until(lambda: bool(reader.session))
+    asked = world.now
+    request = reader.subscribe("key.", match="prefix", get_retained=True)
+    world.run_until(lambda: bool(reader.answer(33, request)))
+    world.run(0.2)
+    shown = {f"key.{message[4][0]}" for message in reader.of(EVENT)}
+    for topic, end in ends.items():
+        if topic in shown:
+            world.check(asked < end + late, f"{topic} is there {asked - end} s late", (topic,))
+        else:
+            world.check(world.now > end - 0.01, f"{topic} has gone {end - world.now} s early")
+    reader.drop()

@@ -1,0 +1,178 @@
+"""Conditions of a publish: what its key has to be (semantics: `when`, `when_id`)."""
+
+import pytest
+from msgspec import msgpack
+from shard_stage import Stage, publish, subscribe
+
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    CONDITION,
+    EMPTY,
+    RETAIN,
+    Event,
+    Keep,
+    Published,
+    Refused,
+    Retained,
+)
+from fox_shard.shard.conditions import contains, hold
+
+KEEP = ACKNOWLEDGE | RETAIN
+IF = KEEP | CONDITION
+FAILED = "fox.error.condition_failed"
+
+
+@pytest.mark.parametrize(
+    ("document", "wanted", "holds"),
+    [
+        ({}, {}, True),
+        ({"a": 1}, {}, True),
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"a": 1.0}, True),
+        ({"a": 1}, {"a": "1"}, False),
+        ({"a": 1}, {"a": True}, False),
+        ({"a": True}, {"a": True}, True),
+        ({"a": 0}, {"a": False}, False),
+        ({"a": None}, {"a": None}, True),
+        ({}, {"a": None}, False),
+        ({"a": 1, "b": 2}, {"b": 2}, True),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 2}}, True),
+        ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, False),
+        ({"a": {}}, {"a": []}, False),
+        ({"a": [1, 2]}, {"a": [1, 2.0]}, True),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, False),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 1.0}]}, True),
+        ({"a": "x"}, {"a": b"x"}, False),
+    ],
+)
+def test_an_object_contains_what_semantics_say(document, wanted, holds):
+    assert contains(document, wanted) is holds
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "wanted", "holds"),
+    [
+        (b'[{"a":1}]', b"", {"a": 1}, True),
+        (b'[{"a":1}]', b'{"a":2}', {"a": 2}, True),
+        (b"[]", b'{"a":1}', {"a": 1}, True),
+        (b"[1]", b"", {"a": 1}, False),
+        (b"[1]", b"", {}, True),
+        (b'[{"a":1}]', b"", None, False),
+    ],
+)
+def test_a_condition_is_about_the_keys_document(args, kwargs, wanted, holds):
+    event = Event(7, publish(args=args, kwargs=kwargs))
+    assert hold(Keep(when=msgpack.encode(wanted)), event) is holds
+
+
+@pytest.mark.parametrize(("when_id", "holds"), [(0, True), (7, False)])
+def test_where_there_is_no_key_its_id_is_0(when_id, holds):
+    assert hold(Keep(when_id=when_id), None) is holds
+    assert hold(Keep(when=msgpack.encode(None), when_id=when_id), None) is holds
+    assert not hold(Keep(when=msgpack.encode({})), None)
+
+
+def test_a_payload_that_cannot_be_read_contains_nothing():
+    event = Event(7, publish(args=b"[1"))
+    assert not hold(Keep(when=msgpack.encode({"a": 1})), event)
+
+
+# In the shard
+
+
+@pytest.fixture
+def stage():
+    stage = Stage(gateways=2)
+    stage.say("gateway-1", subscribe())
+    return stage
+
+
+def conditional(request, when_id, *, flags=IF, **more):
+    return publish(request=request, flags=flags, keep=Keep(when_id=when_id), **more)
+
+
+def answers(stage):
+    """{request: publication id}, or what the key's id is if it was refused, negative."""
+    told = {}
+    for answer in stage.got("gateway-0", Published | Refused):
+        if isinstance(answer, Refused):
+            assert answer.uri == FAILED
+            told[answer.request] = -answer.publication
+        else:
+            told |= zip(answer.requests, answer.publications, strict=True)
+    return told
+
+
+def test_of_two_who_saw_the_same_one_is_refused(stage):
+    stage.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
+    told = answers(stage)
+    assert told == {1: told[1], 2: -told[1]}
+    assert told[1] > 0
+    assert [event.publish.request for event in stage.got("gateway-1", Event)] == [1]
+    stage.say("gateway-0", conditional(3, told[1]), reliable=True)
+    assert answers(stage)[3] > told[1]
+
+
+def test_that_it_failed_is_said_when_that_is_durable(stage):
+    """The value that it failed by may yet be undone."""
+    stage.disk.held = True
+    stage.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
+    assert answers(stage) == {}
+    stage.disk.held = False
+    stage.commit()
+    stage.turns()
+    assert set(answers(stage)) == {1, 2}
+
+
+def test_what_was_told_stays_true_after_a_restart(stage):
+    stage.disk.held = True
+    stage.say("gateway-0", conditional(1, 0), conditional(2, 0, args=b"[2]"), reliable=True)
+    stage.commit()
+    stage.restart()
+    stage.turns()
+    told = answers(stage)
+    assert told[2] == -told[1]
+    stage.say("gateway-1", subscribe("=a.b", token=1, replay=True))
+    (shown,) = stage.got("gateway-1", Retained)
+    assert (shown.event.publication, shown.event.publish.args) == (told[1], b"[1]")
+
+
+def test_a_plain_event_with_a_condition_changes_nothing_and_waits_like_a_change(stage):
+    flags = ACKNOWLEDGE | CONDITION
+    stage.say("gateway-0", conditional(1, 0, flags=flags), reliable=True)
+    stage.say("gateway-0", conditional(2, 0, flags=flags), reliable=True)
+    assert all(id_ > 0 for id_ in answers(stage).values())
+    assert len(stage.got("gateway-1", Event)) == 2
+    assert stage.shard.broker.keys_held == 0
+
+
+def test_a_key_is_erased_on_a_condition(stage):
+    stage.say("gateway-0", conditional(1, 0), reliable=True)
+    (first,) = answers(stage).values()
+    erase = {"flags": IF | EMPTY, "args": b""}
+    stage.say("gateway-0", conditional(2, first - 1, **erase), reliable=True)
+    assert answers(stage) == {2: -first}
+    stage.say("gateway-0", conditional(3, first, **erase), reliable=True)
+    assert answers(stage)[3] > first
+    assert stage.shard.broker.keys_held == 0
+
+
+def test_nobody_waits_for_a_refusal_that_did_not_ask_for_an_answer(stage):
+    stage.say("gateway-0", conditional(1, 5, flags=RETAIN | CONDITION), reliable=True)
+    assert stage.got("gateway-0", Published | Refused) == []
+    assert stage.shard._handling.commits.dropped == 1
+
+
+def test_conditions_hold_in_memory_too():
+    stage = Stage(gateways=2, unstored=("realm1",))
+    stage.disk.held = True
+    stage.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
+    told = answers(stage)
+    assert told[2] == -told[1]
+
+
+def test_subscribers_are_not_shown_conditions(stage):
+    stage.say("gateway-0", conditional(1, 0), reliable=True)
+    (event,) = stage.got("gateway-1", Event)
+    assert event.publish.keep is None
