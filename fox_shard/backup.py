@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from fox_shard.backplane.frames import Event
 from fox_shard.dumpfile import Form, Key, event_of, key_of, read, write
 from fox_shard.generation import (
     NextGeneration,
@@ -42,7 +43,13 @@ def dump(data_dir: Path, out: BinaryIO, form: Form) -> int:
     require(data_dir)
     with hold_shared(data_dir, wait=False):
         layout = stored(data_dir)
-        return write(out, form, layout.shards, map(key_of, read_keys(layout)))
+        keys = (key_of(event) for event in read_keys(layout) if not _is_weak(event))
+        return write(out, form, layout.shards, keys)
+
+
+def _is_weak(event: Event) -> bool:
+    """It goes with a session, which will not be there where it is loaded."""
+    return event.publish.keep is not None and event.publish.keep.weak
 
 
 def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loaded:

@@ -81,13 +81,17 @@ class Keep(Struct, array_like=True, gc=False):
     seconds: after which the key is erased, 0: never. expires: when that is, in seconds since 1970,
     0: never; set by the shard. when_id: the publication id that the key must have (0: there must be
     no key). when: what its document must contain, an object in msgpack, or nil: there must be no
-    key. None: no condition.
+    key. None: no condition. weak: the key goes when the publishing session ends, which is of that
+    gateway in that incarnation; these two are set by the shard.
     """
 
     seconds: float = 0.0
     expires: float = 0.0
     when_id: int | None = None
     when: bytes | None = None
+    weak: bool = False
+    gateway: str = ""
+    incarnation: int = 0
 
 
 class Publish(Struct, array_like=True, tag=1, gc=False):

@@ -256,6 +256,8 @@ class Gateway:
             link.reliable.append(len(outbox))
         outbox.append(frame)
         session.lane_seq = link.sent + len(outbox)
+        if keep is not None and keep.weak:
+            session.shards |= 1 << shard
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:
             self._backpressure.pause(session.connection, shard)

@@ -27,8 +27,9 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.expiry import Expiry
+from fox_shard.shard.expiry import Expiry, Place
 from fox_shard.shard.keys import Keys
+from fox_shard.shard.owners import Owners
 from fox_shard.shard.peer import Peer
 from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
@@ -71,7 +72,7 @@ class Topics:
 class Broker:
     """All realms' topics on this shard."""
 
-    __slots__ = ("_changing", "_clock", "_expiry", "_journal", "_unstored", "realms")
+    __slots__ = ("_changing", "_clock", "_expiry", "_journal", "_unstored", "owners", "realms")
 
     def __init__(
         self, clock: PublicationClock, journal: Journal, unstored: Collection[str]
@@ -84,6 +85,7 @@ class Broker:
         # Keys that have changed in transactions that are not durable.
         self._changing: deque[tuple[int, Keys, str]] = deque()
         self._expiry = Expiry()
+        self.owners = Owners()
 
     def _topics(self, realm: str) -> Topics:
         topics = self.realms.get(realm)
@@ -158,11 +160,14 @@ class Broker:
             and not publish.topic.startswith(UNSTORED)
         )
 
-    def change(self, publish: Publish) -> Event:
-        """Give the publish its id, and let it change the key that is to be stored, if it does."""
+    def change(self, publish: Publish, peer: Peer) -> Event:
+        """Give the publish its id, and let it change the key that is to be stored, if it does.
+
+        peer: the publisher's gateway.
+        """
         event = Event(self._clock.next(), publish)
         if publish.keep is not None:
-            self._set_expiry(publish, publish.keep)
+            publish.keep = self._kept(publish, publish.keep, peer)
         if not _changes_key(publish):
             return event
         keys = self._topics(publish.realm).keys
@@ -180,27 +185,35 @@ class Broker:
     def load(self, realm: str, event: Event) -> None:
         """A key from the store, unless it has expired."""
         topics = self._topics(realm)
-        topic = event.publish.topic
-        expires = _expires(event)
+        keep = event.publish.keep
         if not topics.stored:
             return
-        if expires and expires <= self._clock.wall:
-            self._journal.drop(rows.key(realm, topic))
+        if keep is not None and 0 < keep.expires <= self._clock.wall:
+            self._journal.drop(rows.key(realm, event.publish.topic))
             return
-        if expires:
-            self._expiry.plan((realm, topic), expires)
-        topics.keys.set(topic, event)
+        if keep is not None:
+            self._plan(event.publish, keep)
+        topics.keys.set(event.publish.topic, event)
 
-    # Expiry
+    # Keys that go by themselves
 
-    def _set_expiry(self, publish: Publish, keep: Keep) -> None:
-        """What was asked for has been done: what is left of it is when the key expires."""
-        if not (keep.seconds and _changes_key(publish)):
-            publish.keep = None
-            return
-        expires = self._clock.wall + keep.seconds
-        publish.keep = Keep(expires=expires)
-        self._expiry.plan((publish.realm, publish.topic), expires)
+    def _kept(self, publish: Publish, keep: Keep, peer: Peer) -> Keep | None:
+        """What is left of it when the condition has been met: when the key is to go."""
+        if not (keep.seconds or keep.weak) or not _changes_key(publish):
+            return None
+        kept = Keep(expires=self._clock.wall + keep.seconds if keep.seconds else 0.0)
+        if keep.weak:
+            kept.weak, kept.gateway = True, peer.name
+            kept.incarnation = peer.link.peer_incarnation
+        self._plan(publish, kept)
+        return kept
+
+    def _plan(self, publish: Publish, keep: Keep) -> None:
+        place = (publish.realm, publish.topic)
+        if keep.expires:
+            self._expiry.plan(place, keep.expires)
+        if keep.weak:
+            self.owners.add(keep.gateway, keep.incarnation, publish.session, place)
 
     @property
     def next_expiry(self) -> float:
@@ -217,12 +230,34 @@ class Broker:
                 continue
             if expires > wall:
                 self._expiry.plan((realm, topic), expires)
-            elif topics.keys.is_changing(topic):
-                self._expiry.plan((realm, topic), wall + SHORTLY)
             else:
-                topics.keys.set(topic, None)
-                if topics.stored:
-                    self._journal.keep(rows.key(realm, topic), None)
+                self._erase((realm, topic))
+
+    def _erase(self, place: Place) -> None:
+        """For good; if it is changing just now, when that is over."""
+        realm, topic = place
+        topics = self._topics(realm)
+        if topics.keys.is_changing(topic):
+            self._expiry.plan(place, self._clock.wall + SHORTLY)
+            return
+        topics.keys.set(topic, None)
+        if topics.stored:
+            self._journal.keep(rows.key(realm, topic), None)
+
+    def session_left(self, session: int) -> None:
+        """Erase the keys that are its own."""
+        for place in self.owners.take(session):
+            event = self._topics(place[0]).keys.get(place[1])
+            keep = None if event is None else event.publish.keep
+            if event and keep and keep.weak and event.publish.session == session:
+                # If it cannot be erased at once, it expires.
+                keep.expires = self._clock.wall
+                self._erase(place)
+
+    def gateway_left(self, gateway: str, incarnation: int) -> None:
+        """All sessions of that gateway have ended but those of this incarnation (0: those, too)."""
+        for session in self.owners.of_others(gateway, incarnation):
+            self.session_left(session)
 
     def settle(self, ticket: int) -> None:
         """Transactions up to that one are durable."""

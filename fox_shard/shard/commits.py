@@ -50,7 +50,7 @@ class Commits:
             self._refuse(publish, self._journal.failing, replies)
         elif stored or (from_outbox and not self._journal.failing):
             publish.flags |= RECORDED
-            event = self._broker.change(publish)
+            event = self._broker.change(publish, peer)
             self._ledger.note(rseq, event.publication)
             self.last = event.publication
             self.recorded += 1
@@ -60,7 +60,7 @@ class Commits:
 
     def _pass_on(self, peer: Peer, publish: Publish, replies: list[Frame]) -> None:
         """It needs no commit itself, but does not overtake what waits for one."""
-        event = self._broker.change(publish)
+        event = self._broker.change(publish, peer)
         ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
         if ticket:
             self._gate.hold(ticket, peer, event, PLAIN)

@@ -278,6 +278,7 @@ class Shard:
                 self._gone(peer)
             peer.incarnation = peer.link.peer_incarnation
         self.ledger.opened(peer)
+        self.broker.gateway_left(peer.name, peer.incarnation)
         peer.lost_at = None
         peer.settled = 0
         peer.stale = set(peer.subscriptions)
@@ -329,6 +330,7 @@ class Shard:
         peer.link.forget()
         peer.passing.abandon()
         self.ledger.gone(peer)
+        self.broker.gateway_left(peer.name, 0)
         for session in self.wills.sessions_of(peer.name):
             if self._sync_until is None:
                 self._handling.publish_will(peer, session)

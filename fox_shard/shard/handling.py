@@ -172,12 +172,14 @@ class Handling:
     def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.caller_left(leave.session)
         self._registrar.session_left(leave.session)
+        self._broker.session_left(leave.session)
         will = self._wills.drop(leave.session)
-        if will is not None:
-            # It is not to be found again after a restart that the gateway does not know to tell of.
+        if self._journal.changed:
+            # What is erased with the session is not to be found again after a restart of which the
+            # gateway does not know that it has to tell it.
             self._gate.group(self._journal.ticket, peer).kept = True
-            if not leave.graceful:
-                self.commits.publish(peer, will, 0, replies)
+        if will is not None and not leave.graceful:
+            self.commits.publish(peer, will, 0, replies)
 
     def publish_will(self, peer: Peer, session: int) -> None:
         """That gateway has gone, and its session with it."""

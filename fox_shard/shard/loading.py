@@ -43,4 +43,4 @@ def load(
             clock.load(rows.decode_ceiling(value))
         elif key != TRIAL:
             raise ValueError(f"there are no rows of kind {kind!r} in this version")
-    return list({**gateways, **ledger.names}.items())
+    return list({**broker.owners.gateways, **gateways, **ledger.names}.items())

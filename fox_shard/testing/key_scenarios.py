@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any, final
 
+from fox_shard.shard.core import Shard
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, recover, relink
@@ -150,3 +151,58 @@ def _check_expired(cast: Cast, ends: dict[str, float], late: float) -> None:
         else:
             world.check(world.now > end - 0.01, f"{topic} has gone {end - world.now} s early")
     reader.drop()
+
+
+def weak_keys(seed: int) -> None:
+    """They are there as long as their sessions, however these end, and whatever dies."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    clients = [WampClient(world, rng.randrange(world.gateways)) for _ in range(8)]
+    world.run_until(lambda: all(client.session for client in clients))
+    gone: list[WampClient] = []
+    parts: list[list[Deed]] = [
+        [partial(_own, client, number, rng), partial(_perhaps_go, client, rng, gone)]
+        for number, client in enumerate(clients)
+    ]
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2, 4)))]
+    cast.interleave([*parts, faults], rng.choice((0.005, 0.05)))
+    recover(world)
+    world.run(world.terms.peer_timeout)
+    become_quiet(world)
+    for gateway in range(world.gateways):
+        reader = WampClient(world, gateway)
+        world.run_until(lambda one=reader: bool(one.session))  # type: ignore[misc]
+        reader.subscribe("own.", match="prefix", get_retained=True)
+        world.run(0.5)
+        shown = sorted(message[4][0] for message in reader.of(EVENT))
+        here = [
+            number
+            for number, client in enumerate(clients)
+            if not client.closed and client not in gone
+        ]
+        world.check(shown == here, f"there are keys of {shown}, and sessions {here}", ("own.",))
+        reader.drop()
+    for client in clients:
+        if not client.closed and client not in gone:
+            client.drop()
+    become_quiet(world)
+    for node in world.nodes.values():
+        if isinstance(node, Shard):
+            world.check(node.broker.owners.idle, f"{node.name} knows of owners")
+            world.check(not node.broker.keys_held, f"{node.name} has keys")
+
+
+def _own(client: WampClient, number: int, rng: Random) -> None:
+    """Publish a weak key, and perhaps more of them; another one's key is not touched."""
+    for name in "abc"[: rng.choice((1, 3))]:
+        client.publish(f"own.{number}.{name}", number, retain=True, weak=True, acknowledge=True)
+    for name in "bc":
+        client.publish(f"own.{number}.{name}", retain=True, acknowledge=True)
+
+
+def _perhaps_go(client: WampClient, rng: Random, gone: list[WampClient]) -> None:
+    """With or without a goodbye."""
+    end = rng.choice((client.leave, client.drop, None, None))
+    if end is not None and not client.closed:
+        end()
+        gone.append(client)

@@ -48,6 +48,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         store_scenarios.a_machine_without_power,
         key_scenarios.compare_and_set,
         key_scenarios.keys_expire,
+        key_scenarios.weak_keys,
         walk.walk,
         walk.walk_and_stumble,
     )

@@ -80,3 +80,17 @@ def test_keys_expire_and_conditions_stand_over_a_killed_shard(keeper):
         assert publish(client, "keys.stays", retain=True, when_id=0) == -stays
         assert publish(client, "keys.stays", retain=True, when_id=stays) > stays
         assert key(client, "keys.stays") is None
+
+
+def test_presence_is_a_weak_key_each(keeper):
+    with closing(at_gateway(keeper, 0)) as watcher:
+        with closing(at_gateway(keeper, 1)) as present:
+            publish(present, "keys.presence.one", "here", retain=True, weak=True)
+            assert key(watcher, "keys.presence.one")[1] == ["here"]
+        await_true("it has gone", lambda: key(watcher, "keys.presence.one") is None)
+        with closing(at_gateway(keeper, 1)) as present:
+            publish(present, "keys.presence.one", "again", retain=True, weak=True)
+            keeper.kill("gateway-1")
+        await_true("it has gone", lambda: key(watcher, "keys.presence.one") is None)
+        keeper.start("gateway-1")
+        keeper.await_ready()

@@ -41,6 +41,7 @@ class PublishWire(Struct, gc=False):
     exclude_me: bool = True
     disclose_me: bool = False
     retain: bool | Seconds = False
+    weak: bool | Literal["public"] = False
     when: dict[str, Any] | UnsetType | None = UNSET
     when_id: PublicationId | UnsetType = UNSET
     exclude: list[Id] | None = None
@@ -91,9 +92,10 @@ def _keep(wire: PublishWire) -> frames.Keep | None:
         raise InvalidArgument("the option retain: a number of seconds, or true for ever, not NaN")
     when_id = None if wire.when_id is UNSET else wire.when_id
     when = None if wire.when is UNSET else _packed(wire.when)
-    if not seconds and when_id is None and when is None:
+    weak = wire.weak is not False and wire.retain is not False
+    if not (seconds or weak) and when_id is None and when is None:
         return None
-    return frames.Keep(seconds, 0.0, when_id, when)
+    return frames.Keep(seconds, 0.0, when_id, when, weak)
 
 
 def _packed(when: object) -> bytes:

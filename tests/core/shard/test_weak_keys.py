@@ -1,0 +1,135 @@
+"""Keys that go with their sessions (semantics: `weak`)."""
+
+import pytest
+from shard_stage import Stage, leave, publish, subscribe
+
+from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Retained
+from fox_shard.shard import rows
+from fox_shard.shard.owners import Owners
+
+KEEP = ACKNOWLEDGE | RETAIN
+
+
+def test_a_session_owns_what_it_has_published_until_that_is_taken():
+    owners = Owners()
+    assert owners.idle
+    for topic in ("a", "b", "a"):
+        owners.add("gateway-0", 1, 7, ("realm1", topic))
+    owners.add("gateway-0", 2, 8, ("realm1", "c"))
+    assert owners.take(9) == []
+    assert owners.take(7) == [("realm1", "a"), ("realm1", "b")]
+    assert owners.take(7) == []
+    assert owners.gateways == {"gateway-0": 2}
+    assert owners.take(8) == [("realm1", "c")]
+    assert (owners.idle, owners.gateways) == (True, {})
+
+
+def test_sessions_of_other_incarnations_are_found():
+    owners = Owners()
+    owners.add("gateway-0", 1, 7, ("realm1", "a"))
+    owners.add("gateway-0", 2, 8, ("realm1", "b"))
+    owners.add("gateway-1", 1, 9, ("realm1", "c"))
+    assert owners.of_others("gateway-0", 2) == [7]
+    assert owners.of_others("gateway-0", 0) == [7, 8]
+    assert owners.of_others("gateway-2", 0) == []
+
+
+@pytest.fixture
+def stage():
+    stage = Stage(gateways=2)
+    stage.say("gateway-1", subscribe())
+    return stage
+
+
+def weak(session=1, *, flags=KEEP, **more):
+    return publish(session=session, flags=flags, keep=Keep(weak=True), **more)
+
+
+def keys(stage):
+    stage.say("gateway-1", subscribe("*#", token=1, replay=True))
+    return [frame.event.publish.args for frame in stage.got("gateway-1", Retained)]
+
+
+def stored(stage):
+    return [key for key in stage.disk.rows if key.startswith(rows.KEY)]
+
+
+@pytest.mark.parametrize("graceful", [True, False])
+def test_a_weak_key_goes_with_its_session_without_an_event(graceful, stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    assert keys(stage) == [b"[1]"]
+    stage.say("gateway-0", leave(2), leave(1, graceful=graceful), reliable=True)
+    assert (keys(stage), stored(stage)) == ([], [])
+    assert len(stage.got("gateway-1", Event)) == 1
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        publish(session=1, flags=KEEP, request=2, args=b"[2]"),
+        publish(session=1, flags=KEEP, request=2, args=b"[2]", keep=Keep(3600.0)),
+        publish(session=2, flags=KEEP, request=2, args=b"[2]"),
+        weak(2, request=2, args=b"[2]"),
+    ],
+    ids=["its own", "its own for an hour", "another's", "another's weak one"],
+)
+def test_a_key_that_is_not_its_own_any_more_stays(later, stage):
+    stage.say("gateway-0", weak(), later, reliable=True)
+    stage.say("gateway-0", leave(1), reliable=True)
+    assert keys(stage) == [b"[2]"]
+
+
+def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_along(stage):
+    stage.disk.held = True
+    stage.say("gateway-0", weak(), leave(1), reliable=True)
+    stage.disk.held = False
+    stage.commit()
+    stage.turns()
+    assert (keys(stage), stored(stage)) == ([], [])
+
+
+def test_that_it_has_gone_is_durable_before_the_gateway_may_forget_it(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", leave(1), reliable=True)
+    stage.restart()
+    stage.turns()
+    assert (keys(stage), stored(stage)) == ([], [])
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_keys_of_a_gateway_that_is_gone_go(restarted, stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.say("gateway-1", weak(2, topic="a.c", args=b"[2]"), reliable=True)
+    stage.kill("gateway-0")
+    if restarted:
+        stage.restart()
+    stage.pass_time(stage.terms.peer_timeout + 1)
+    assert keys(stage) == [b"[2]"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted, stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.kill("gateway-0")
+    if restarted:
+        stage.restart()
+    stage.join("gateway-0", incarnation=2)
+    stage.turns(6)
+    assert (keys(stage), stored(stage)) == ([], [])
+
+
+def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.restart()
+    stage.pass_time(stage.terms.peer_timeout + 1)
+    assert keys(stage) == [b"[1]"]
+    stage.say("gateway-0", leave(1), reliable=True)
+    assert keys(stage) == []
+
+
+def test_an_erased_weak_key_is_nobodys(stage):
+    stage.say("gateway-0", weak(), weak(request=2, flags=KEEP | EMPTY, args=b""), reliable=True)
+    stage.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
+    stage.say("gateway-0", leave(1), reliable=True)
+    assert keys(stage) == [b"[5]"]
