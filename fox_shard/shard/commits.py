@@ -28,7 +28,7 @@ class Commits:
         self._gate = gate
         self._ledger = ledger
         self._journal = journal
-        # Publishes that could neither be stored nor refused: nobody waited for an answer.
+        # Publishes that had no effect and could not be refused: nobody waited for an answer.
         self.dropped = 0
         # The last that was recorded, and how many were since somebody asked.
         self.last = 0

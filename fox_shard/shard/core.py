@@ -427,7 +427,7 @@ class Shard:
                 f"{self.name}.batches": self._batches,
                 f"{self.name}.frames": self._frames,
                 f"{self.name}.commits": commits,
-                f"{self.name}.unstored": self._handling.commits.dropped,
+                f"{self.name}.dropped": self._handling.commits.dropped,
             }
             self._batches = self._frames = self._handling.commits.dropped = 0
             gauges = {
