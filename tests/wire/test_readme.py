@@ -113,3 +113,17 @@ def test_the_example_for_the_browser(cluster, program, tmp_path):
     assert sorted(lines[1:]) == ["22 °C", "5"]
     assert program() == "it is 21.5 °C"
     assert program() == "it is 22 °C"
+
+
+def test_the_example_of_keys(cluster, tmp_path):
+    body = example("js", "com.example.leader")
+    path = tmp_path / "keys.cjs"
+    path.write_text(
+        "delete globalThis.WebSocket;\n"
+        f"const autobahn = require({str(node.modules() / 'autobahn')!r});\n"
+        "const connection = new autobahn.Connection("
+        f"{{url: 'ws://127.0.0.1:{cluster.websocket}/ws', realm: 'realm1', max_retries: 0}});\n"
+        f"connection.onopen = async (session) => {{\n{body}\nconnection.close();\n}};\n"
+        "connection.open();\n"
+    )
+    assert run(["node", str(path)]) == "fox.error.condition_failed true\n"
