@@ -12,21 +12,15 @@ from typing import final
 
 from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
-    ACKNOWLEDGE,
-    CONDITION,
     RECORDED,
-    RETAIN,
     Again,
-    Audience,
     Batch,
     CallError,
     Event,
     Forwarded,
     Frame,
-    Identity,
     Interrupt,
     Invocation,
-    Keep,
     Kill,
     Publish,
     Published,
@@ -56,7 +50,8 @@ from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.fanout import Fanout
 from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
-from fox_shard.gateway.realm import Realm, Route
+from fox_shard.gateway.publishing import Publishing
+from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.repeats import Repeats
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
@@ -64,9 +59,6 @@ from fox_shard.gateway.timers import Timers
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
-
-RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION
-"""Publications that are sent again to a shard that restarts."""
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -145,7 +137,10 @@ class Gateway:
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.sessions
         )
+        self._publishing = Publishing(self.links, self.order, self._backpressure)
         # What the sessions call.
+        self.publish = self._publishing.publish
+        self.publish_all = self._publishing.publish_all
         self.set_will = self._membership.set_will
         self.subscribe = self.confirmations.subscribe
         self.call = self.calls.call
@@ -212,94 +207,7 @@ class Gateway:
                 "or subscribe to less",
             )
 
-    # Publishing
-
-    def publish(
-        self,
-        session: Session,
-        route: Route,
-        flags: int,
-        request: int,
-        encoding: int,
-        args: bytes,
-        kwargs: bytes = b"",
-        publisher: Identity | None = None,
-        audience: Audience | None = None,
-        keep: Keep | None = None,
-    ) -> None:
-        """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
-        shard = route.shard
-        link = self.links[shard]
-        realm = session.realm
-        order = session.order = session.order + 1
-        fence = None
-        if session.lane != shard or session.unpassed is not None:
-            fence = self.order.fence(session, shard)
-        frame = Publish(
-            realm.name,
-            route.topic,
-            session.id,
-            request,
-            order,
-            flags,
-            encoding,
-            args,
-            kwargs,
-            publisher,
-            audience,
-            fence,
-            keep,
-        )
-        outbox = link.outbox
-        if flags & RELIABLE:
-            # As `Link.send_reliable`.
-            link.reliable.append(len(outbox))
-        outbox.append(frame)
-        session.lane_seq = link.sent + len(outbox)
-        if keep is not None and keep.weak:
-            session.shards |= 1 << shard
-        session.traffic.publishes += 1
-        if self._congested and shard in self._congested:
-            self._backpressure.pause(session.connection, shard)
-
-    def publish_all(
-        self,
-        session: Session,
-        route: Route,
-        flags: int,
-        request: int,
-        encoding: int,
-        payloads: list[bytes],
-    ) -> None:
-        """`publish` each, in a third of the time. request: of the first; those of others follow."""
-        step = 1 if flags & ACKNOWLEDGE else 0
-        self.publish(session, route, flags, request, encoding, payloads[0])
-        if len(payloads) == 1:
-            return
-        if session.unpassed is not None:  # each with a fence of its own
-            for args in payloads[1:]:
-                request += step
-                self.publish(session, route, flags, request, encoding, args)
-            return
-        link = self.links[route.shard]
-        outbox = link.outbox
-        count = len(payloads) - 1
-        if flags & RELIABLE:
-            # As `Link.send_reliable`.
-            link.reliable.extend(range(len(outbox), len(outbox) + count))
-        realm, topic, publisher, order = session.realm.name, route.topic, session.id, session.order
-        outbox.extend(
-            [
-                Publish(
-                    realm, topic, publisher, request + step * i, order + i, flags, encoding, args
-                )
-                for i, args in enumerate(payloads)
-                if i
-            ]
-        )
-        session.order = order + count
-        session.lane_seq = link.sent + len(outbox)
-        session.traffic.publishes += count
+    # Subscribing
 
     def unsubscribe(self, session: Session, pattern: str) -> bool:
         """At once. pattern: its text. Returns whether there was such a subscription."""

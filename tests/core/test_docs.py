@@ -141,6 +141,7 @@ STEPS = {
     "Channel": "gateway/listeners.py",
     "MqttSession": "gateway/mqtt/session.py",
     "Gateway": "gateway/core.py",
+    "Publishing": "gateway/publishing.py",
     "Shell": "shell.py",
     "Link": "backplane/link.py",
     "Wire": "backplane/wire.py",

@@ -14,6 +14,7 @@ from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
+from fox_shard.gateway.publishing import Publishing
 from fox_shard.payloads import RAW
 
 ENDED = ("detach", False)
@@ -24,7 +25,8 @@ ENDED = ("detach", False)
     [
         ("attach", Gateway),
         ("detach", Gateway),
-        ("publish", Gateway),
+        ("publish", Publishing),
+        ("publish_all", Publishing),
         ("unsubscribe", Gateway),
         ("slow", Gateway),
         ("set_will", Membership),
