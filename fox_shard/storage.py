@@ -95,6 +95,9 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
             layout = Layout.open(folder, config.shards)
             if layout.shards == config.shards:
                 path, label = layout.shard(number)
+                if not path.exists():
+                    fields = {"process": f"shard-{number}", "file": str(path)}
+                    _log.info("new_store", extra={"fox": fields})
                 return Opened(SqliteStore(path, label, on_outcome), hold), layout.generation
             hold.release()
         elif number == 0:
