@@ -108,11 +108,6 @@ class QueueFull(Refusal):
     reason = 0x97
 
 
-class LimitExceeded(Refusal):
-    uri = "fox.error.limit_exceeded"
-    reason = 0x97
-
-
 class SlowConsumer(Refusal):
     uri = "fox.error.slow_consumer"
     reason = 0x97

@@ -78,7 +78,7 @@ async def _gateway(number: int, config: Config) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
     lock = hold_name(config, f"gateway-{number}")
-    terms = _terms(config, await storage.generation(config))
+    terms = _terms(config, await storage.generation(config, f"gateway-{number}"))
     gateway = Gateway(
         number,
         realms=[realm.name for realm in config.realms],
@@ -226,7 +226,7 @@ def _ask(path: Path) -> dict[str, Any]:
             with client.makefile() as answer:
                 health: dict[str, Any] = json.loads(answer.read())
                 return health
-    except FileNotFoundError:
+    except (FileNotFoundError, ConnectionRefusedError):
         return {"status": "down"}
     except (OSError, ValueError) as error:
         return {"status": "down", "reason": str(error)}

@@ -36,6 +36,9 @@ SWITCH_INTERVAL = 0.0005
 Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
 """
 
+TROUBLES = ("refused", "store_failed")
+"""Notices that somebody has to do something about."""
+
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
 
@@ -207,8 +210,7 @@ class Shell:
 
     def _log_notices(self) -> None:
         for event, fields in self.node.notices:
-            level = logging.DEBUG if event.startswith("session_") else logging.INFO
-            _log.log(level, event, extra={"fox": {"process": self.node.name, **fields}})
+            _log.log(_level(event), event, extra={"fox": {"process": self.node.name, **fields}})
         self.node.notices.clear()
 
     def _arm(self, now: float) -> None:
@@ -238,6 +240,12 @@ class Shell:
         with suppress(ConnectionError):
             await writer.drain()
         writer.close()
+
+
+def _level(event: str) -> int:
+    if event in TROUBLES:
+        return logging.ERROR
+    return logging.DEBUG if event.startswith("session_") else logging.INFO
 
 
 def report_interval(config: Config) -> float:

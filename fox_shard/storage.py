@@ -58,15 +58,15 @@ def _in_memory(config: Config) -> bool:
     return len(unstored(config)) == len(config.realms)
 
 
-async def generation(config: Config) -> int:
+async def generation(config: Config, process: str) -> int:
     """That of the layout, once it is for the configured number of shards. Raises StoreError."""
     if _in_memory(config):
         return IN_MEMORY
-    return (await _layout(config)).generation
+    return (await _layout(config, process)).generation
 
 
-async def _layout(config: Config) -> Layout:
-    """Wait until it is that of the configuration."""
+async def _layout(config: Config, process: str) -> Layout:
+    """Wait until it is that of the configuration. process: who waits, for the log."""
     folder = Path(config.data_dir)
     waiting = False
     while True:
@@ -75,8 +75,8 @@ async def _layout(config: Config) -> Layout:
             return layout
         if not waiting:
             waiting = True
-            fields = {"found": layout.shards, "configured": config.shards}
-            _log.info("waiting_for_resharding", extra={"fox": fields})
+            found = {"found": layout.shards, "configured": config.shards}
+            _log.info("waiting_for_resharding", extra={"fox": {"process": process, **found}})
         await asyncio.sleep(LOOK_AGAIN)
 
 
@@ -95,12 +95,15 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
             layout = Layout.open(folder, config.shards)
             if layout.shards == config.shards:
                 path, label = layout.shard(number)
+                if not path.exists():
+                    fields = {"process": f"shard-{number}", "file": str(path)}
+                    _log.info("new_store", extra={"fox": fields})
                 return Opened(SqliteStore(path, label, on_outcome), hold), layout.generation
             hold.release()
         elif number == 0:
             _reshard(folder, layout.shards, config.shards)
         else:
-            await _layout(config)
+            await _layout(config, f"shard-{number}")
 
 
 def _reshard(folder: Path, old: int, new: int) -> None:
@@ -124,6 +127,6 @@ async def open_coordinator(config: Config, on_outcome: OnOutcome) -> tuple[Opene
     """The coordinator's store, and the layout's generation. Raises StoreError."""
     if _in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
-    layout = await _layout(config)
+    layout = await _layout(config, "coordinator")
     path, label = layout.coordinator
     return Opened(SqliteStore(path, label, on_outcome), None), layout.generation

@@ -32,7 +32,7 @@ from fox_shard.store.journal import Journal
 Effects = list[tuple[str, Frame]]
 """Frames to send, each with the name of the process that is to receive it, in this order."""
 
-TAKEN_OVER = "fox.error.session_taken_over"
+TAKEN_OVER = "fox.close.session_taken_over"
 """Why an MQTT session ends whose client id another one uses now (MQTT-3.1.4-2)."""
 
 ON_JOIN = "wamp.session.on_join"

@@ -341,6 +341,7 @@ class Gateway:
                 self._broken(shard)
             case Change.OPENED if shard == COORDINATOR:
                 link.resume(self._membership.joins())
+                self.notices.append(("linked", {"peer": link.peer}))
             case Change.OPENED:
                 self._opened(link, shard)
 

@@ -299,7 +299,8 @@ class Shard:
         self._forget(peer)
         peer.lost_at = now
         self.deadline.by(now + self._terms.peer_timeout)
-        self.notices.append(("lost", {"peer": name}))
+        if peer.incarnation:
+            self.notices.append(("lost", {"peer": name}))
 
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""

@@ -43,16 +43,18 @@ class Group:
     """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
 
     identity: of the peer then (see `Link`). kept: it waits for rows that are written again if the
-    transaction fails, too.
+    transaction fails, too. has_effects: some wait, or did; else it is about such rows alone, and
+    nobody's order depends on it.
     """
 
-    __slots__ = ("effects", "entry", "identity", "kept", "peer")
+    __slots__ = ("effects", "entry", "has_effects", "identity", "kept", "peer")
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.identity = peer.link.peer_identity
         self.entry: Entry | None = None
         self.kept = False
+        self.has_effects = False
         self.effects: list[Effect] = []
 
 
@@ -87,6 +89,8 @@ class Gate:
     def close(self) -> list[Group]:
         """The present batch has been handled: its groups."""
         groups = list(self._open.values())
+        for group in groups:
+            group.has_effects = bool(group.effects)
         self._open.clear()
         return groups
 

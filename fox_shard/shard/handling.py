@@ -101,7 +101,10 @@ class Handling:
             self._ledger.close(peer, arrival.durable)
         groups = gate.close()
         touched = self._touched(marks)
-        entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
+        waiting = sum(group.has_effects for group in groups)
+        entry = peer.passing.close(
+            arrival.last, arrival.durable, replies, touched, len(groups), waiting
+        )
         for group in groups:
             group.entry = entry
         asks, self._asks = self._asks, []
@@ -235,7 +238,7 @@ class Handling:
         touched = self._touched(marks)
         if entry is not None:
             entry.parts += len(again)
-            entry.unreached += len(again)
+            entry.unreached += sum(later.has_effects for later in again)
             for later in again:
                 later.entry = entry
-            peer.passing.release(entry, replies, touched)
+            peer.passing.release(entry, replies, touched, reached=group.has_effects)

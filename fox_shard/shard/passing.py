@@ -115,12 +115,14 @@ class Passing:
         replies: list[Frame],
         touched: Touched,
         gated: int = 0,
+        unreached: int | None = None,
     ) -> Entry | None:
         """A batch up to `last` has been handled. Returns its entry, unless it has passed.
 
         durable: its highest reliable number. replies: to be sent to this peer when what it caused
         at once has passed. touched: the other peers that got frames because of it. gated: how many
-        parts are still to have their effects; see `release`.
+        parts wait for the store, see `release`. unreached: how many of them are still to have
+        effects; None: all.
         """
         before, self._done = self._done, last
         if not (touched or gated or self._entries or self._owed):
@@ -130,16 +132,19 @@ class Passing:
             return None
         self._serial += 1
         entry = Entry(self._serial, before, last, durable)
-        entry.parts = entry.unreached = gated
+        entry.parts = gated
+        entry.unreached = gated if unreached is None else unreached
         self._entries.append(entry)
         self._add(entry, replies, touched)
         self.answer()
         return entry
 
-    def release(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
-        """A gated part of the batch has had its effects."""
+    def release(
+        self, entry: Entry, replies: list[Frame], touched: Touched, *, reached: bool = True
+    ) -> None:
+        """A gated part of the batch has had its effects. reached: there were some."""
         entry.parts -= 1
-        entry.unreached -= 1
+        entry.unreached -= reached
         self._add(entry, replies, touched)
         self.drain()
 

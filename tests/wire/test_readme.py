@@ -77,7 +77,7 @@ def test_the_mosquitto_commands(cluster, program):
         pytest.skip("mosquitto_pub is not installed (Debian package mosquitto-clients)")
     assert program() == "2 + 3 = 5"
     commands = re.findall(r"^    (mosquitto_(?:pub|sub) .*)$", README, re.MULTILINE)
-    pub, sub = (f"{command} -p {cluster.mqtt}" for command in commands)
+    sub, pub = (f"{command} -p {cluster.mqtt}" for command in commands)
     assert pub.startswith("mosquitto_pub")
     listener = subprocess.Popen(
         ["sh", "-c", f"exec {sub} -C 1 -W 20"], stdout=subprocess.PIPE, text=True

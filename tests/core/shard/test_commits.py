@@ -281,6 +281,26 @@ def test_who_asks_about_what_waits_is_answered_behind_it(stage):
     assert reached == Reached("gateway-0", epoch, 2)
 
 
+@pytest.mark.parametrize("trouble", ["", "disk full"])
+def test_nobody_waits_for_a_disk_that_is_to_forget_a_will(trouble, stage):
+    """Who has asked is answered; the gateway itself hears later that it may forget."""
+    epoch = stage["gateway-0"].link.epoch
+    stage.say("gateway-0", Will(publish("w", flags=0)), reliable=True)
+    commit(stage)
+    stage.disk.held, stage.disk.trouble = not trouble, trouble
+    stage.say("gateway-0", leave(1), publish("a", session=2), reliable=True)
+    stage.say("gateway-1", Ask("gateway-0", epoch, 4))
+    assert topics(stage) == ["a"]
+    assert stage.got("gateway-1", Reached) == [Reached("gateway-0", epoch, 4)]
+    stage.pass_time(stage.terms.heartbeat)
+    assert not stage["gateway-0"].link.idle
+    stage.disk.held = False
+    recover(stage)
+    stage.pass_time(2 * stage.terms.heartbeat)
+    assert stage["gateway-0"].link.idle
+    assert stage.shard.peers["gateway-0"].passing.idle
+
+
 # Who has gone
 
 
