@@ -233,26 +233,29 @@ class Broker:
             else:
                 self._erase((realm, topic))
 
-    def _erase(self, place: Place) -> None:
-        """For good; if it is changing just now, when that is over."""
+    def _erase(self, place: Place) -> bool:
+        """For good; if it is changing just now, when that is over. Returns whether a row is."""
         realm, topic = place
         topics = self._topics(realm)
         if topics.keys.is_changing(topic):
             self._expiry.plan(place, self._clock.wall + SHORTLY)
-            return
+            return False
         topics.keys.set(topic, None)
         if topics.stored:
             self._journal.keep(rows.key(realm, topic), None)
+        return topics.stored
 
-    def session_left(self, session: int) -> None:
-        """Erase the keys that are its own."""
+    def session_left(self, session: int) -> bool:
+        """Erase the keys that are its own. Returns whether rows are erased."""
+        erased = False
         for place in self.owners.take(session):
             event = self._topics(place[0]).keys.get(place[1])
             keep = None if event is None else event.publish.keep
             if event and keep and keep.weak and event.publish.session == session:
                 # If it cannot be erased at once, it expires.
                 keep.expires = self._clock.wall
-                self._erase(place)
+                erased |= self._erase(place)
+        return erased
 
     def gateway_left(self, gateway: str, incarnation: int) -> None:
         """All sessions of that gateway have ended but those of this incarnation (0: those, too)."""

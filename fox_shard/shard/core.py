@@ -216,6 +216,7 @@ class Shard:
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
             peer.synced = True
             self.broker.told_again(peer)
+            self.wills.told_again(peer)
             self._end_sync_if_complete(now)
         if self._sync_until is None and peer.synced:
             self._catch_up([peer], now)
@@ -282,6 +283,7 @@ class Shard:
         peer.lost_at = None
         peer.settled = 0
         peer.stale = set(peer.subscriptions)
+        peer.stale_wills = set(self.wills.sessions_of(peer.name)) if known else set()
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()

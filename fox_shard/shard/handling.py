@@ -175,11 +175,10 @@ class Handling:
     def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.caller_left(leave.session)
         self._registrar.session_left(leave.session)
-        self._broker.session_left(leave.session)
         will = self._wills.drop(leave.session)
-        if self._journal.changed:
-            # What is erased with the session is not to be found again after a restart of which the
-            # gateway does not know that it has to tell it.
+        if self._broker.session_left(leave.session):
+            # Its keys are not to be found again after a restart, when the gateway does not tell any
+            # more that it has left. (A will may be: see `Wills.told_again`.)
             self._gate.group(self._journal.ticket, peer).kept = True
         if will is not None and not leave.graceful:
             self.commits.publish(peer, will, 0, replies)

@@ -69,6 +69,7 @@ class Peer:
         "resent",
         "settled",
         "stale",
+        "stale_wills",
         "subscriptions",
         "synced",
         "waiting",
@@ -84,6 +85,7 @@ class Peer:
         self.subscriptions: dict[tuple[str, str], Pattern] = {}
         # Those that it has not yet told again since it is back.
         self.stale: set[tuple[str, str]] = set()
+        self.stale_wills: set[int] = set()
         # Session -> its last forwarded call: (number of its batch's last frame, home).
         self.forwarded: dict[int, tuple[int, int]] = {}
         self.synced = False

@@ -28,6 +28,7 @@ class Wills:
     def keep(self, peer: Peer, publish: Publish) -> None:
         """For the session that is its publisher; idempotent. peer: that session's gateway."""
         session = publish.session
+        peer.stale_wills.discard(session)
         known = self._wills.get(session)
         self._wills[session] = (peer.name, publish)
         if known is None or known[1] != publish:
@@ -45,6 +46,15 @@ class Wills:
             return None
         self._journal.keep(rows.will(session), None)
         return kept[1]
+
+    def told_again(self, peer: Peer) -> None:
+        """The gateway is back as it was: sessions whose wills it did not tell have ended.
+
+        So the end of a session need not be known to the store before the gateway forgets it.
+        """
+        for session in peer.stale_wills:
+            self.drop(session)
+        peer.stale_wills.clear()
 
     def sessions_of(self, gateway: str) -> list[int]:
         """Those of that gateway that have wills."""

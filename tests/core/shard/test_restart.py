@@ -407,13 +407,19 @@ def test_of_an_old_coordinator_nothing_is_left(with_coordinator):
 # Wills
 
 
-def test_a_will_is_there_after_a_restart(stage):
+@pytest.mark.parametrize("told", [True, False])
+def test_a_will_is_there_after_a_restart_if_its_gateway_tells_it_again(told, stage):
+    """If it does not, the session has left meanwhile."""
     will = Will(publish("w", flags=0, args=b'["will"]'))
     stage.say("gateway-0", will)
+    if told:
+        stage["gateway-0"].replay = [*stage["gateway-0"].replay, will]
     stage.restart()
     stage.turns(8)
     stage.say("gateway-0", leave(1, graceful=False))
-    assert numbers(stage) == [b'["will"]']
+    assert numbers(stage) == ([b'["will"]'] if told else [])
+    stage.commit()
+    assert not any(key.startswith(rows.WILL) for key in stage.disk.rows)
 
 
 @pytest.mark.parametrize("returns", ["same", "new", "never"])
