@@ -44,8 +44,8 @@ def loading(what: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise StoreError(
-            f"The store of {what} holds a row that is none ({error}): move it away, or restore a "
-            "backup with `fox load`."
+            f"The store of {what} holds a row that cannot be read ({error}): move it away, or "
+            "restore a backup with `fox load`."
         ) from error
 
 

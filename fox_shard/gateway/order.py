@@ -21,6 +21,9 @@ from fox_shard.topics.pattern import Pattern
 RELEASED_A_TURN = 1000
 """Frames that were held back and are delivered before the links and clients get their turn."""
 
+MARKS_LIMIT = 10_000
+"""Pairs remembered; an ended pair stays until then."""
+
 Held = Event | Invocation
 Mark = tuple[str, int, int]
 """(origin, shard, epoch): one pair of link ends."""
@@ -196,7 +199,3 @@ class Order:
         for mark in [mark for mark in self._wanted if mark[1] == shard]:
             self._asked.pop(mark, None)
             self._ask(mark)
-
-
-MARKS_LIMIT = 10_000
-"""Pairs remembered; an ended pair stays until then."""

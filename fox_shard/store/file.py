@@ -123,7 +123,7 @@ class Lookup:
 def _check(connection: sqlite3.Connection, path: Path, label: Label) -> None:
     meta = _meta(connection)
     number = meta.get("format")
-    if not isinstance(number, int):
+    if not isinstance(number, int) or not {"what", "generation"} <= meta.keys():
         raise StoreError(_NO_STORE.format(path=path))
     if number > FORMAT:
         raise StoreError(
