@@ -45,14 +45,13 @@ class Hub:
         self.name = "coordinator"
         self.notices: list[Notice] = []
         self.deadline = Deadline()
-        self.journal = Journal(self.deadline, self._durable, self._failed)
+        self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         placement = Placement(terms.shards)
         self.core = Coordinator(
             placement, self.journal, realms=realms, sys_interval=sys_interval, now=now
         )
         self.deadline.by(self.core.sys_due)
         self._identity = identity
-        self._in_trouble = False
         self._terms = terms
         self._incarnation = incarnation
         self._rng = rng
@@ -152,9 +151,6 @@ class Hub:
                 link.send(frame)
 
     def _durable(self, ticket: int, _now: float) -> None:
-        if self._in_trouble:
-            self._in_trouble = False
-            self.notices.append(("store_recovered", {}))
         self._outbox.durable(ticket)
         unsafe = self._unsafe
         while unsafe and unsafe[0][0] <= ticket:
@@ -164,14 +160,14 @@ class Hub:
                 link.durable = max(link.durable, rseq)
                 link.acknowledge_soon()
 
-    def _failed(self, _ticket: int, why: str, _now: float) -> None:
+    def _failed(self, _ticket: int, _why: str, _now: float) -> None:
         """All of it is written again: sessions go on, and are told of when the store works."""
-        if not self._in_trouble:
-            self._in_trouble = True
-            self.notices.append(("store_failed", {"reason": why}))
         self._outbox.failed()
         ticket = self.journal.ticket
         self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)
+
+    def _trouble(self, why: str) -> None:
+        self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     def _send_if_open(self, effects: Effects) -> None:
         """What is told again when the link opens: nothing of it waits for a shard that is down."""

@@ -40,11 +40,6 @@ class Outbox:
             if shard in self._links:
                 self._links[shard].restore(number, waiting)
 
-    @property
-    def idle(self) -> bool:
-        """No frame waits for the disk."""
-        return not self._waiting
-
     def send(self, shard: str, frame: Publish) -> None:
         """Send it when that is durable."""
         number = self._last[shard] = self._last.get(shard, 0) + 1

@@ -222,7 +222,7 @@ class Gateway:
         self.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
-        link = self.coordinator if shard == COORDINATOR else self.links[shard]
+        link = self._link(shard)
         change, frames = link.receive(batch, size, self.now)
         if change is not Change.NONE:
             self._changed(link, shard, change)
@@ -333,6 +333,10 @@ class Gateway:
 
     # Pairs begin and end
 
+    def _link(self, shard: int) -> Link:
+        """To that shard, or to the coordinator."""
+        return self.coordinator if shard == COORDINATOR else self.links[shard]
+
     def _changed(self, link: Link, shard: int, change: Change) -> None:
         match change:
             case Change.REFUSED:
@@ -360,7 +364,7 @@ class Gateway:
         self.order.ask_again(shard)
 
     def _broken(self, shard: int) -> None:
-        link = self.coordinator if shard == COORDINATOR else self.links[shard]
+        link = self._link(shard)
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
         self.notices.append(("lost", {"peer": link.peer}))
@@ -370,7 +374,7 @@ class Gateway:
     def lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
         shard = self._numbers[peer]
-        link = self.coordinator if shard == COORDINATOR else self.links[shard]
+        link = self._link(shard)
         if link.open:
             link.break_off(now)
             self._broken(shard)
@@ -385,7 +389,7 @@ class Gateway:
         self._ticked = now
         self.timers.run(now)
         for shard in self._numbers.values():
-            link = self.coordinator if shard == COORDINATOR else self.links[shard]
+            link = self._link(shard)
             if link.tick(now) is Change.BROKEN:
                 self._broken(shard)
         self.order.go_on()
@@ -403,7 +407,7 @@ class Gateway:
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
         incarnation = self._new_incarnation()
         for shard in self._numbers.values():
-            link = self.coordinator if shard == COORDINATOR else self.links[shard]
+            link = self._link(shard)
             was_open = link.open
             link.renew(incarnation, self.now)
             if was_open:

@@ -61,7 +61,6 @@ class Shard:
         "_due_wills",
         "_frames",
         "_handling",
-        "_in_trouble",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
@@ -82,7 +81,7 @@ class Shard:
         "wills",
     )
 
-    def __init__(  # noqa: PLR0915 - a line a field
+    def __init__(
         self,
         number: int,
         *,
@@ -109,7 +108,7 @@ class Shard:
         self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
-        self.journal = Journal(self.deadline, self._durable, self._failed)
+        self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
         self.broker = Broker(self.clock, self.journal, unstored)
@@ -125,7 +124,6 @@ class Shard:
         )
         # Of gateways that were found gone before everybody had replayed: sessions with wills.
         self._due_wills: list[tuple[Peer, int]] = []
-        self._in_trouble = False
         self.notices: list[Notice] = []
         self._overloaded = False
         # Since the last report.
@@ -287,7 +285,7 @@ class Shard:
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
-        if self._in_trouble and peer.kind is Kind.GATEWAY:
+        if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
 
@@ -344,18 +342,14 @@ class Shard:
     # The store
 
     def _durable(self, ticket: int, now: float) -> None:
-        if self._in_trouble:
-            self._in_trouble = False
-            self._tell_gateways(Trouble(""))
-            self.notices.append(("store_recovered", {}))
         self._handling.durable(ticket, now)
 
     def _failed(self, _ticket: int, why: str, now: float) -> None:
-        if not self._in_trouble:
-            self._in_trouble = True
-            self._tell_gateways(Trouble(why))
-            self.notices.append(("store_failed", {"reason": why}))
         self._handling.failed(why, now)
+
+    def _trouble(self, why: str) -> None:
+        self._tell_gateways(Trouble(why))
+        self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     # Time and out
 

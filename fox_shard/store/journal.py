@@ -46,6 +46,7 @@ class Journal:
         "_lazy",
         "_on_durable",
         "_on_failed",
+        "_on_trouble",
         "_resume",
         "_retry_at",
         "_seconds",
@@ -62,13 +63,16 @@ class Journal:
         deadline: Deadline,
         on_durable: Callable[[int, float], None],
         on_failed: Callable[[int, str, float], None],
+        on_trouble: Callable[[str], None],
     ) -> None:
         """on_durable(ticket, now): all up to that ticket is. on_failed(ticket, why, now): that one
-        and all later ones have failed, and what was put in them is to be undone.
+        and all later ones have failed, and what was put in them is to be undone. on_trouble(why),
+        before these: the store has begun to fail, or works again ("").
         """
         self._deadline = deadline
         self._on_durable = on_durable
         self._on_failed = on_failed
+        self._on_trouble = on_trouble
         # Of the transaction that is being made; the one before it is the last that was written.
         self.ticket = 1
         self.durable = 0
@@ -149,6 +153,7 @@ class Journal:
             self.failing = ""
             self._retry_at = NEVER
             self.drop(TRIAL)
+            self._on_trouble("")
         self._on_durable(ticket, now)
 
     def _failed(self, ticket: int, why: str, now: float) -> None:
@@ -165,7 +170,10 @@ class Journal:
         kept, self._kept = self._kept, {}
         for key, value in {**again, **kept}.items():
             self.keep(key, value)
+        begins = not self.failing
         self.failing = why
+        if begins:
+            self._on_trouble(why)
         self._on_failed(ticket, why, now)
         self._retry_at = now + RETRY
         self._deadline.by(self._retry_at)

@@ -6,5 +6,7 @@ from fox_shard.store.journal import Journal
 
 
 def coordinator_of(placement, **options):
-    journal = Journal(Deadline(), lambda ticket, now: None, lambda ticket, why, now: None)
+    journal = Journal(
+        Deadline(), lambda ticket, now: None, lambda ticket, why, now: None, lambda why: None
+    )
     return Coordinator(placement, journal, **options)

@@ -25,7 +25,7 @@ class Stored:
 
     def start(self):
         """From the rows that there are."""
-        self.journal = Journal(Deadline(), lambda *_: None, lambda *_: None)
+        self.journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
         self.ledger = Ledger(self.journal)
         for key, value in sorted(self.rows.items()):
             if key.startswith(rows.PEER):

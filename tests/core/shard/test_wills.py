@@ -16,7 +16,9 @@ def peers():
 
 @pytest.fixture
 def journal():
-    return Journal(Deadline(), lambda ticket, now: None, lambda ticket, why, now: None)
+    return Journal(
+        Deadline(), lambda ticket, now: None, lambda ticket, why, now: None, lambda why: None
+    )
 
 
 @pytest.fixture

@@ -16,11 +16,13 @@ class Watched:
 
     def __init__(self):
         self.told = []
+        self.troubles = []
         self.deadline = Deadline()
         self.journal = Journal(
             self.deadline,
             lambda ticket, now: self.told.append(("durable", ticket)),
             lambda ticket, why, now: self.told.append(("failed", ticket, why)),
+            self.troubles.append,
         )
 
     def write(self, **rows):
@@ -222,12 +224,24 @@ def test_a_retry_may_fail_as_well(watched, journal):
 
 def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
     """The process hears of the failure before the retry, and has something to say about it."""
-    journal = Journal(Deadline(), lambda *_: None, lambda *_: journal.keep(b"refused", b"1"))
+    journal = Journal(
+        Deadline(), lambda *_: None, lambda *_: journal.keep(b"refused", b"1"), lambda _: None
+    )
     journal.put(b"a", b"1")
     journal.take(0.0)
     journal.outcome(1, "full", NOW)
     journal.tick(NOW + RETRY)
     assert journal.take(0.0).changes == {b"refused": b"1", **TRIED}
+
+
+def test_it_is_told_once_that_the_store_fails_and_once_that_it_works_again(watched):
+    watched.write(a=b"1")
+    watched.journal.outcome(1, "full", NOW)
+    for retry, why in enumerate(("still full", ""), start=1):
+        now = NOW + retry * RETRY
+        watched.journal.tick(now)
+        watched.journal.outcome(watched.journal.take(now).ticket, why, now)
+    assert watched.troubles == ["full", ""]
 
 
 # A store and a journal agree
@@ -245,7 +259,7 @@ STEPS = st.one_of(
 def test_the_store_has_all_that_was_kept_and_what_was_put_unless_it_failed(steps):
     """put: lower case, kept: upper case. A failure takes all puts that are not durable."""
     now = NOW
-    journal = Journal(Deadline(), lambda *_: None, lambda *_: unstored.clear())
+    journal = Journal(Deadline(), lambda *_: None, lambda *_: unstored.clear(), lambda _: None)
     stored, waiting, kept, durable, unstored = {}, [], {}, {}, []
     for number, (step, key) in enumerate([*steps, ("retry", None), ("commit", None)]):
         value = b"%d" % number
