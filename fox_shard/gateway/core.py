@@ -189,9 +189,9 @@ class Gateway:
             wall=self.wall,
         )
 
-    def detach(self, session: Session, *, graceful: bool) -> None:
-        """The session has ended. Idempotent; no callback comes after it."""
-        if self._membership.end(session, self.order, graceful=graceful):
+    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
+        """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
+        if self._membership.end(session, self.order, reason, graceful=graceful):
             self._backpressure.forget(session.connection)
             self.subscriptions[session.realm.name].leave(session)
             self.calls.leave(session)

@@ -103,7 +103,7 @@ class Membership:
         who = {"session": session.id, "realm": realm, "protocol": protocol, "peer": peer}
         self._notices.append(("session_joined", who))
 
-    def end(self, session: Session, order: Order, *, graceful: bool) -> bool:
+    def end(self, session: Session, order: Order, reason: str, *, graceful: bool) -> bool:
         """Tell whoever keeps something of the session. Returns False if it had ended already.
 
         graceful: the client said goodbye, so its will is dropped.
@@ -126,7 +126,7 @@ class Membership:
                 will.fence = order.fence(session, shard_of_will)
             self._links[shard_of_will].send_reliable(will)
         self._coordinator.send_reliable(Leave(session.id, graceful))
-        who = {"session": session.id, "realm": join.realm, "graceful": graceful}
+        who = {"session": session.id, "realm": join.realm, "reason": reason}
         self._notices.append(("session_left", who))
         return True
 

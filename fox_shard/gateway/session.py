@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fox_shard.gateway.subscriptions import Subscription
 
 
+CONNECTION_LOST = "connection lost"
+"""Why a session ended whose client was not heard to say goodbye; for the log."""
+
+
 class Flavour(Protocol):
     """One way to put an event on the wire, shared by all sessions that have it.
 

@@ -23,7 +23,7 @@ from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, end_of_run, puback
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
 from fox_shard.gateway.realm import Route
-from fox_shard.gateway.session import Session
+from fox_shard.gateway.session import CONNECTION_LOST, Session
 from fox_shard.payloads import RAW
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
@@ -103,19 +103,19 @@ class MqttSession(Session):
                 self._read(data, start)
         except ConnectRefused as refused:
             self._write(encode(mqtt.Connack(refused.code)))
-            self._finish(graceful=False)
-        except ProtocolViolation:
+            self._finish(f"CONNECT refused, code {refused.code}")
+        except ProtocolViolation as violation:
             # MQTT 3.1.1 has no words for it; the will is due [MQTT-3.1.2-8].
-            self._finish(graceful=False)
+            self._finish(violation.message)
 
     def lost(self, now: float) -> None:
         """The connection is gone."""
         if not self._closed:
-            self._let_go(graceful=False)
+            self._let_go(CONNECTION_LOST, graceful=False)
 
     def end(self, reason: str, message: str) -> None:
         """The router ends the session; MQTT 3.1.1 cannot tell the client why."""
-        self._finish(graceful=False)
+        self._finish(reason)
 
     def _tidy(self) -> None:
         """Let go of what an idle client does not need: most clients ping only then."""
@@ -125,21 +125,21 @@ class MqttSession(Session):
             self._next_number = self._inbound.next
             self._inbound = None
 
-    def _finish(self, *, graceful: bool) -> None:
+    def _finish(self, reason: str, *, graceful: bool = False) -> None:
         if not self._closed:
-            self._let_go(graceful=graceful)
+            self._let_go(reason, graceful=graceful)
             if self._hangup is not None:
                 self._hangup()
             else:
                 self.connection.close()
 
-    def _let_go(self, *, graceful: bool) -> None:
+    def _let_go(self, reason: str, *, graceful: bool) -> None:
         self._closed = True
         if self._keep_alive is not None:
             self._keep_alive.stopped = True
         self._partial = self._inbound = self._outbound = self._subscribing = None
         if self._level:
-            self._gateway.detach(self, graceful=graceful)
+            self._gateway.detach(self, reason, graceful=graceful)
 
     def _write(self, chunk: bytes) -> None:
         framing = self._framing
@@ -184,10 +184,10 @@ class MqttSession(Session):
 
     def _end_handshake(self, now: float) -> None:
         if not self._level:
-            self._finish(graceful=False)
+            self._finish("no CONNECT came in time")
 
     def _overdue(self) -> None:
-        self._finish(graceful=False)
+        self._finish("nothing came for one and a half times the keep-alive")
 
     def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
         """Handle all whole packets from data[start] on.
@@ -279,7 +279,7 @@ class MqttSession(Session):
                 self._unsubscribe(packet)
             case mqtt.Disconnect():
                 # [MQTT-3.14.4-3]: no will.
-                self._finish(graceful=True)
+                self._finish("DISCONNECT", graceful=True)
             case mqtt.Publish(topic, payload, quality, packet_id, retain):
                 # With DUP; at quality of service 0 that is MQTT 3.1.
                 flags = PUBLISH_FLAGS[quality << 1 | retain] | (not payload) * EMPTY
@@ -371,7 +371,7 @@ class MqttSession(Session):
     def refused(self, refused: Refused) -> None:
         """A publish failed: MQTT 3.1.1 has no way to say so. See `FATAL`."""
         if refused.uri in FATAL:
-            self._finish(graceful=False)
+            self._finish(f"{refused.uri}: {refused.message}")
         else:
             self._gateway.dropped += 1
             self.published([refused.request], [0])

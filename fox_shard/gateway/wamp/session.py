@@ -26,7 +26,7 @@ from fox_shard.backplane.frames import CallError, Event, Interrupt, Refused, Res
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.session import Session
+from fox_shard.gateway.session import CONNECTION_LOST, Session
 from fox_shard.gateway.wamp import hello, translate
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.flavour import NO_LIMIT, WampFlavour, flavour_of
@@ -124,7 +124,7 @@ class WampSession(Session):
 
     def lost(self, now: float) -> None:
         """The connection is gone."""
-        self._leave(graceful=False)
+        self._leave(CONNECTION_LOST)
 
     def _unexpected(self, message: Struct) -> ProtocolViolation:
         number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
@@ -165,19 +165,19 @@ class WampSession(Session):
         """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
         self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
         if self._handlers is OPEN:
-            self._leave(graceful=True)
+            self._leave("GOODBYE", graceful=True)
             self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))
         self._handlers = ENDED
         self._hangup()
 
     def aborted(self, _message: wamp.Abort) -> None:
         """[ABORT, Details|dict, Reason|uri]. Is not answered (WAMP #abort)."""
-        self._leave(graceful=False)
+        self._leave("ABORT")
         self._hangup()
 
     def abort(self, uri: str, message: str) -> None:
         """End the session at once (WAMP #protocol-errors)."""
-        self._leave(graceful=False)
+        self._leave(f"{uri}: {message[:SENTENCE]}")
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 
@@ -186,7 +186,7 @@ class WampSession(Session):
         if self._handlers is WAITING:
             self.abort(reason, message)
         elif self._handlers is OPEN:
-            self._leave(graceful=False)
+            self._leave(reason)
             self._handlers = CLOSING
             self._send_last(wamp.GOODBYE, message, reason)
             gateway = self.gateway
@@ -196,11 +196,11 @@ class WampSession(Session):
         if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
             self.send((kind, {}, uri))
 
-    def _leave(self, *, graceful: bool) -> None:
+    def _leave(self, reason: str, *, graceful: bool = False) -> None:
         attached = self._handlers is OPEN
         self._handlers = ENDED
         if attached:
-            self.gateway.detach(self, graceful=graceful)
+            self.gateway.detach(self, reason, graceful=graceful)
 
     def _waited(self, now: float) -> None:
         """The time for HELLO is over."""

@@ -111,7 +111,7 @@ class Spy(Session):
     def end(self, reason, message):
         self.told.append(("end", reason))
         if self.gateway is not None:
-            self.gateway.detach(self, graceful=False)
+            self.gateway.detach(self, "ended")
 
 
 def realm(shards=1):

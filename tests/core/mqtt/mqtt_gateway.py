@@ -33,7 +33,7 @@ class FakeGateway:
         session.id = self.attached
         self.calls.append(("attach", session.realm.name, protocol, transport, client))
 
-    def detach(self, session, *, graceful):
+    def detach(self, session, reason, *, graceful=False):
         self.calls.append(("detach", graceful))
 
     def set_will(self, session, route, flags, encoding, args):

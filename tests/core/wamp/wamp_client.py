@@ -48,7 +48,7 @@ class FakeGateway:
         session.id = SESSION
         self.asked.append(("attach", how))
 
-    def detach(self, session, *, graceful):
+    def detach(self, session, reason, *, graceful=False):
         self.asked.append(("detach", graceful))
 
     def unsubscribe(self, session, pattern):
