@@ -131,8 +131,12 @@ class MqttPeer:
 
     def close(self):
         """DISCONNECT and let go."""
-        self.client.disconnect()
-        self.client.loop_stop()
+        client = self.client
+        client.disconnect()
+        client.loop_stop()
+        # No cycle with this object: else its sockets may be collected before it closes them.
+        client.on_connect = client.on_connect_fail = client.on_disconnect = None
+        client.on_message = client.on_subscribe = client.on_unsubscribe = None
 
 
 class MqttPeers:
