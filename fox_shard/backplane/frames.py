@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, msgpack
 
-VERSION = 2
+VERSION = 3
 
 # Bits of `Publish.flags`.
 ACKNOWLEDGE = 1
@@ -35,6 +35,9 @@ RECORDED = 128
 
 CONDITION = 256
 """`Publish.keep` has a condition."""
+
+TRACE = 512
+"""The event is recorded in its topic's history, also where no rule says so."""
 
 # Bits of `Call.flags`.
 PROGRESS = 1
@@ -81,8 +84,13 @@ class Keep(Struct, array_like=True, gc=False):
     seconds: after which the key is erased, 0: never. expires: when that is, in seconds since 1970,
     0: never; set by the shard. when_id: the publication id that the key must have (0: there must be
     no key). when: what its document must contain, an object in msgpack, or nil: there must be no
-    key. None: no condition. weak: the key goes when the publishing session ends, which is of that
-    gateway in that incarnation; these two are set by the shard.
+    key. None: no condition. watch: if the condition does not hold, the publish waits until it does.
+    patch: the document is merged into the key's (RFC 7386). sequence: the key is the topic's child
+    that is named after the publication's id. private: only the publisher is shown the key.
+
+    weak: the key goes when the publishing session ends. will: then it takes this value instead (as
+    `Publish.args` in msgpack, b"": none). That session is of that gateway in that incarnation;
+    these two are set by the shard.
     """
 
     seconds: float = 0.0
@@ -92,6 +100,16 @@ class Keep(Struct, array_like=True, gc=False):
     weak: bool = False
     gateway: str = ""
     incarnation: int = 0
+    will: bytes | None = None
+    watch: bool = False
+    patch: bool = False
+    sequence: bool = False
+    private: bool = False
+
+    @property
+    def owned(self) -> bool:
+        """Does the key, or the publish that waits, end with the publisher's session?"""
+        return self.weak or self.watch or self.will is not None
 
 
 class Publish(Struct, array_like=True, tag=1, gc=False):
@@ -172,20 +190,45 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
 class Subscribe(Struct, array_like=True, tag=5, gc=False):
     """The gateway wants the events of `pattern` (its text): gateway to one or all shards.
 
-    token: the gateway's number for the request, answered by `Subscribed` (0: no answer wanted).
-    replay: first the retained keys that match, as `Retained`. Idempotent.
+    token: the gateway's number for the request, answered by `Subscribed` (0: no answer wanted) or
+    `NotSubscribed`. replay: first the retained keys that match, as `Retained`. after: then the
+    recorded events, as `Recorded`, whose ids are beyond those in the list that come from the same
+    shard (id mod 64), or else beyond `floor`. Idempotent, for a token without a replay.
     """
 
     token: int
     realm: str
     pattern: str
     replay: bool
+    selection: "Selection | None" = None
+    after: list[int] | None = None
+    floor: int = 0
+
+
+class Selection(Struct, array_like=True, gc=False):
+    """A subscription that is not simply to all events; they come as `Selected`.
+
+    id: of the subscription. state: changes of keys instead of events. filter: what the document
+    must contain, an object in msgpack, b"": anything.
+    """
+
+    id: int
+    state: bool = False
+    filter: bytes = b""
 
 
 class Subscribed(Struct, array_like=True, tag=6, gc=False):
     """The subscription stands, behind its replay: shard to gateway."""
 
     token: int
+
+
+class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
+    """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same."""
+
+    token: int
+    uri: str
+    message: str
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):
@@ -195,11 +238,49 @@ class Retained(Struct, array_like=True, tag=7, gc=False):
     event: Event
 
 
+class Recorded(Struct, array_like=True, tag=18, gc=False):
+    """One event of the history, for the `Subscribe` of that token: shard to gateway."""
+
+    token: int
+    event: Event
+
+
+class More(Struct, array_like=True, tag=30, gc=False):
+    """The subscriber can take more of its replay: gateway to shard. What follows, or `CaughtUp`."""
+
+    token: int
+
+
+class CaughtUp(Struct, array_like=True, tag=19, gc=False):
+    """All that was to be replayed is before this frame, live events are behind it: to gateway."""
+
+    token: int
+
+
+class Selected(Struct, array_like=True, tag=17, gc=False):
+    """An event, or the change of a key, for those selections: shard to gateway.
+
+    removed: why the key is no more (`deleted`, `expired`, `weak`, or `filter`: it does not match
+    any longer); the event is what it was then, and its audience who is told. known: there was a key
+    before, for that audience: who may see it, but not the new value, is told that it is `deleted`.
+    """
+
+    event: Event
+    selections: list[int]
+    removed: str = ""
+    known: bool = False
+    audience: Audience | None = None
+
+
 class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
-    """The gateway's last session left `pattern`: gateway to one or all shards. Not answered."""
+    """The gateway's last session left `pattern`: gateway to one or all shards. Not answered.
+
+    selection: id of the `Selection`, 0: there was none.
+    """
 
     realm: str
     pattern: str
+    selection: int = 0
 
 
 class Register(Struct, array_like=True, tag=10, gc=False):
@@ -482,7 +563,12 @@ Frame: TypeAlias = (
     | Refused
     | Subscribe
     | Subscribed
+    | NotSubscribed
     | Retained
+    | Recorded
+    | More
+    | CaughtUp
+    | Selected
     | Unsubscribe
     | Register
     | Registered
