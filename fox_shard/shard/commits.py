@@ -109,7 +109,7 @@ class Commits:
         """It is recorded; returns its id."""
         event = event_of(effect)
         assert event is not None
-        self.last = event.publication
+        self.last = max(self.last, event.publication)
         self.recorded += 1
         return event.publication
 

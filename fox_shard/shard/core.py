@@ -211,7 +211,7 @@ class Shard:
         if origin is None:
             origin = self._meet(ask.origin, 0.0)
         origin.asks.append((asker.link, ask))
-        absent = self._sync_until is None and not origin.link.open and origin.lost_at is None
+        absent = self._sync_until is None and origin.gone
         if absent or (origin.synced and not origin.waiting):
             self._answer_asks(origin)
 
@@ -306,7 +306,6 @@ class Shard:
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
-        self._handling.grants.opened(peer)
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
@@ -369,6 +368,7 @@ class Shard:
     # The store
 
     def _durable(self, ticket: int, now: float) -> None:
+        self.clock.wall = now + self._ahead
         self._handling.durable(ticket, now)
 
     def _failed(self, _ticket: int, why: str, now: float) -> None:
@@ -382,6 +382,7 @@ class Shard:
 
     def tick(self, now: float) -> None:
         """What is due."""
+        self.clock.wall = now + self._ahead
         self.journal.tick(now)
         self.dealer.expire(now)
         if self._sync_until is None:
