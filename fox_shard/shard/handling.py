@@ -254,7 +254,7 @@ class Handling:
         self._retention.settle(ticket)
         for group in self._gate.release(ticket):
             self._release(group, [], now)
-        if self.turns.has_put_off and self._here:
+        if self.commits.has_put_off and self._here:
             self.commits.go_on()
             self._end_turn()
 
