@@ -463,9 +463,12 @@ def test_a_turn_is_not_told_before_everybody_has_replayed(stage):
     assert seen(stage, Again) == [b"[2]"]
 
 
-def test_a_gateway_that_goes_before_all_have_confirmed_leaves_no_row(stage):
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_gateway_that_goes_before_it_has_heard_leaves_no_row(confirmed, stage):
+    """confirmed: the other gateway has had the event before that one was gone."""
     queue(stage, 1, 2)
-    stage["gateway-1"].silent = True
+    stage["gateway-0"].deaf = True
+    stage["gateway-1"].silent = not confirmed
     say(stage, erase())
     stage.kill("gateway-0")
     stage.shard.peers["gateway-0"].lost_at = stage.now - stage.terms.peer_timeout
