@@ -39,6 +39,7 @@ from fox_shard.shard.dealer import Dealer
 from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.loading import load
+from fox_shard.shard.passing import EVERYTHING
 from fox_shard.shard.peer import Arrival, Kind, Peer
 from fox_shard.shard.realms import Realms
 from fox_shard.shard.registrar import Registrar
@@ -257,7 +258,9 @@ class Shard:
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
         for peer, arrival in catchup.in_order(peers, self.ledger):
+            self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
             self._handle(peer, arrival, now)
+        self._handling.give_again(EVERYTHING)
         for peer in peers:
             peer.careful = peer.kind is Kind.COORDINATOR
             self.ledger.caught_up(peer)

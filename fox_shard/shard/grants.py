@@ -7,6 +7,7 @@ too, until the gateway has confirmed that it was told; by then every other gatew
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import final
 
 from fox_shard.shard import rows
@@ -23,7 +24,7 @@ class Grants:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         # From the store, until everybody has replayed.
-        self._loaded: list[rows.GrantRow] = []
+        self._loaded: deque[rows.GrantRow] = deque()
         # Gateway -> (reliable number of what told it, row).
         self._told: dict[str, deque[tuple[int, bytes]]] = {}
 
@@ -31,10 +32,10 @@ class Grants:
         """From the store, in the order of publications."""
         self._loaded.append(row)
 
-    def take_loaded(self) -> list[rows.GrantRow]:
-        """Those that may not have been told, and not sent to all, before the restart."""
-        loaded, self._loaded = self._loaded, []
-        return loaded
+    def take_loaded(self, before: int) -> Iterator[rows.GrantRow]:
+        """Those up to that id that may not have been told, or sent to all, before the restart."""
+        while self._loaded and self._loaded[0].event.publication < before:
+            yield self._loaded.popleft()
 
     def told(self, peer: Peer, publication: int) -> None:
         """The gateway has just been sent `Published`, or need not be."""

@@ -223,8 +223,6 @@ class Handling:
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
         self._here = True
-        for row in self.grants.take_loaded():
-            self._give_again(row)
         self.turns.look_everywhere()
         if not self._journal.failing:
             self.commits.go_on()
@@ -329,8 +327,12 @@ class Handling:
 
         peer.passing.aside(replies, self._touched(marks), told)
 
+    def give_again(self, before: int) -> None:
+        """Send what was let through before the restart, up to that publication id."""
+        for row in self.grants.take_loaded(before):
+            self._give_again(row)
+
     def _give_again(self, row: GrantRow) -> None:
-        """As `_give`, of what was let through before the restart."""
         peer, publication = self._peers[row.gateway], row.event.publication
         replies: list[Frame] = []
         marks = self._marks(peer)

@@ -463,6 +463,34 @@ def test_a_turn_is_not_told_before_everybody_has_replayed(stage):
     assert seen(stage, Again) == [b"[2]"]
 
 
+def test_a_turn_comes_again_where_it_was_among_what_comes_again(stage):
+    """Behind the release that led to it, before what was published since."""
+    queue(stage, 1, 2)
+    stage["gateway-0"].deaf = stage["gateway-1"].deaf = True
+    say(stage, erase())
+    say(stage, publish(session=11, flags=KEEP, args=b'["last"]'), name="gateway-1")
+    stage.restart()
+    stage.turns(8)
+    assert seen(stage, Again) == [b"", b"[2]", b'["last"]']
+
+
+def test_a_turn_comes_again_before_what_is_published_then(stage):
+    queue(stage, 1, 2)
+    stage.disk.held = True
+    say(stage, leave(1))
+    stage.commit()
+    stage.restart()
+    stage["gateway-0"].silent = True
+    stage.turns(4)
+    later = publish(session=11, flags=KEEP, args=b'["later"]')
+    say(stage, later, subscribe("=a.b", token=1), name="gateway-1")
+    assert stage.got("gateway-1", Again | Event | Settled) == []
+    stage["gateway-0"].silent = False
+    stage.turns(8)
+    kinds = [type(one) for one in stage.got("gateway-1", Again | Event | Settled)]
+    assert kinds == [Again, Settled, Event]
+
+
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_a_gateway_that_goes_before_it_has_heard_leaves_no_row(confirmed, stage):
     """confirmed: the other gateway has had the event before that one was gone."""
