@@ -16,21 +16,26 @@ from fox_shard.backplane.frames import (
     Again,
     Batch,
     CallError,
+    CaughtUp,
     Event,
     Forwarded,
     Frame,
     Interrupt,
     Invocation,
     Kill,
+    NotSubscribed,
+    Paused,
     Publish,
     Published,
     Reached,
+    Recorded,
     Refused,
     Registered,
     Report,
     Result,
     Retained,
     Revoked,
+    Selected,
     Settled,
     Subscribed,
     Trouble,
@@ -57,9 +62,13 @@ from fox_shard.gateway.repeats import Repeats
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
+from fox_shard.gateway.watches import Watches
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
+
+EVENTS, SELECTED, CHANGES = range(3)
+"""What may come again."""
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -123,7 +132,13 @@ class Gateway:
         self._membership = Membership(self.links, self.coordinator, rng, self.notices)
         self.sessions = self._membership.sessions
         self.realms = {
-            one.name: Realm(one.name, placement, headers=one.kwargs_are_headers) for one in realms
+            one.name: Realm(
+                one.name,
+                placement,
+                headers=one.kwargs_are_headers,
+                stored=one.store != "memory",
+            )
+            for one in realms
         }
         self.subscriptions = {
             name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
@@ -132,15 +147,20 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._repeats = Repeats(terms.shards)
+        # Of events, of selected ones, of changes of keys.
+        self._repeats = tuple(Repeats(terms.shards) for _ in range(3))
+        self._repeats_of_events = self._repeats[EVENTS]
+        # The incarnations of the shards that there was a link with last.
+        self._incarnations: dict[int, int] = {}
         # Shards whose stores do not work: why; or did not: "".
         self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.confirmations = Confirmations(
-            self.subscriptions, self._fanouts, self.order, self.sessions
+            self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
-        self._publishing = Publishing(self.links, self.order, self._backpressure)
+        self._watches = Watches()
+        self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
         # What the sessions call.
         self.publish = self._publishing.publish
         self.publish_all = self._publishing.publish_all
@@ -196,7 +216,9 @@ class Gateway:
         """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
         if self._membership.end(session, self.order, reason, graceful=graceful):
             self._backpressure.forget(session.connection)
-            self.subscriptions[session.realm.name].leave(session)
+            self._watches.leave(session.id)
+            wishes = self.confirmations.withdraw(session)
+            self.subscriptions[session.realm.name].leave(session, wishes)
             self.calls.leave(session)
 
     def slow(self, connection: Connection) -> None:
@@ -212,9 +234,10 @@ class Gateway:
 
     # Subscribing
 
-    def unsubscribe(self, session: Session, pattern: str) -> bool:
-        """At once. pattern: its text. Returns whether there was such a subscription."""
-        return self.subscriptions[session.realm.name].unsubscribe(session, pattern)
+    def unsubscribe(self, session: Session, name: str) -> bool:
+        """At once. name: the subscription's. Returns whether there was such a one."""
+        self.confirmations.withdraw(session, name)
+        return self.subscriptions[session.realm.name].unsubscribe(session, name)
 
     # From the links
 
@@ -222,7 +245,7 @@ class Gateway:
         self, batch: Batch, size: int, now: float, wall: float
     ) -> None:
         """Handle one batch. size: bytes on the wire."""
-        self.now = now
+        self.now = self.confirmations.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
@@ -236,7 +259,7 @@ class Gateway:
             if type(frame) is Event:
                 publish = frame.publish
                 if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
+                    self._repeats_of_events.note(shard, frame.publication)
                 if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
@@ -250,6 +273,9 @@ class Gateway:
                 session = self.sessions.get(frame.session)
                 if session is not None:
                     session.published(frame.requests, frame.publications)
+                if self._watches.waiting:
+                    for request in frame.requests:
+                        self._watches.answered(frame.session, request)
             else:
                 self._dispatch(frame, shard)
         if events:
@@ -270,16 +296,33 @@ class Gateway:
                 self.calls.call_error(frame)
             case Reached():
                 self.order.reached(frame, shard)
+            case Selected():
+                if frame.event.publish.flags & RECORDED:
+                    self._repeats_of(frame).note(shard, frame.event.publication)
+                self._selected(frame, shard)
             case Retained():
                 self.confirmations.retained(frame, shard)
+            case Recorded():
+                self.confirmations.recorded(frame, shard)
+            case Paused():
+                self.confirmations.paused(frame, shard)
+            case CaughtUp():
+                self.confirmations.caught_up(frame, shard)
             case Subscribed():
                 self.confirmations.subscribed(frame, shard)
+            case NotSubscribed():
+                self.confirmations.not_subscribed(frame)
             case Refused():
                 self._refused(frame)
-            case Again():
-                self._came_again(frame.event, shard)
+            case Again(event=Event() as event):
+                self._came_again(event, shard)
+            case Again(event=Selected() as selected):
+                self.confirmations.came_again(selected.event, shard)
+                if self._repeats_of(selected).is_new(shard, selected.event.publication):
+                    self._selected(selected, shard)
             case Settled():
-                self._repeats.settled(shard, frame.publication)
+                for repeats in self._repeats:
+                    repeats.settled(shard, frame.publication)
             case Trouble():
                 self._trouble[shard] = frame.reason
             case Registered():
@@ -301,15 +344,28 @@ class Gateway:
 
     def _came_again(self, event: Event, shard: int) -> None:
         publish = event.publish
-        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
+        self.confirmations.came_again(event, shard)
+        if self._repeats_of_events.is_new(shard, event.publication) and not self.order.hold(
             event, shard, publish.session, publish.order, publish.fence
         ):
             self._fanouts[publish.realm].deliver(event, shard)
+
+    def _repeats_of(self, selected: Selected) -> Repeats:
+        return self._repeats[CHANGES if selected.state else SELECTED]
+
+    def _selected(self, frame: Selected, shard: int) -> None:
+        """Changes of one key come in order, of several keys in any: fences are for events."""
+        publish = frame.event.publish
+        if frame.state or not self.order.hold(
+            frame, shard, publish.session, publish.order, publish.fence
+        ):
+            self._fanouts[publish.realm].select(frame, shard)
 
     def _refused(self, frame: Refused) -> None:
         if frame.kind != PUBLISH_TAG:
             self.calls.refused(frame)
             return
+        self._watches.answered(frame.session, frame.request)
         session = self.sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
@@ -331,6 +387,9 @@ class Gateway:
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
             self.confirmations.delivered(frame.publication)
+        elif type(frame) is Selected:
+            self._fanouts[frame.event.publish.realm].select(frame, shard)
+            self.confirmations.delivered(-frame.event.publication)
         elif type(frame) is Invocation:
             self.calls.invoke(frame, shard)
 
@@ -356,11 +415,18 @@ class Gateway:
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
+        frames.extend(self.confirmations.replay(shard))
         frames.extend(self.calls.opened(shard))
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
-        self._repeats.opened(shard, link.peer_incarnation)
+        if self._incarnations.get(shard) != link.peer_incarnation:
+            self._incarnations[shard] = link.peer_incarnation
+            for publish in self._watches.at(shard):
+                if not any(frame is publish for frame in link.outbox):
+                    link.send_reliable(publish)
+        for repeats in self._repeats:
+            repeats.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
@@ -387,7 +453,7 @@ class Gateway:
 
     def tick(self, now: float) -> None:
         """What is due."""
-        self.now = now
+        self.now = self.confirmations.now = now
         if now - self._ticked > self._peer_timeout:
             self._stood_still(now - self._ticked)
         self._ticked = now
