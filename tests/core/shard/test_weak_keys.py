@@ -25,6 +25,32 @@ def test_a_session_owns_what_it_has_published_until_that_is_taken():
     assert (owners.idle, owners.gateways) == (True, {})
 
 
+def test_a_session_owns_what_is_its_own_yet():
+    owners = Owners()
+    owners.add("gateway-0", 1, 7, None)
+    owners.add("gateway-0", 1, 7, ("realm1", "a"))
+    owners.add("gateway-0", 1, 7, ("realm1", "b"))
+    owners.discard(7, ("realm1", "a"))
+    owners.discard(7, ("realm1", "c"))
+    owners.discard(8, ("realm1", "a"))
+    assert owners.gateways == {"gateway-0": 1}
+    assert owners.take(7) == [("realm1", "b")]
+    assert owners.idle
+
+
+@pytest.mark.parametrize("realm", ["realm1", "memory"])
+def test_what_is_gone_of_it_is_not_kept_in_mind(realm):
+    """Else a session that has many weak keys one after the other would cost more and more."""
+    stage = Stage(gateways=2, unstored=["memory"])
+    for number in range(3):
+        topic = f"a.{number}"
+        stage.say("gateway-0", weak(topic=topic, realm=realm), reliable=True)
+        erase = publish(topic, flags=KEEP | EMPTY, args=b"", realm=realm)
+        stage.say("gateway-0", erase, reliable=True)
+    stage.say("gateway-0", weak(topic="a.last", realm=realm), reliable=True)
+    assert stage.shard.retention.owners.take(1) == [(realm, "a.last")]
+
+
 def test_sessions_of_other_incarnations_are_found():
     owners = Owners()
     owners.add("gateway-0", 1, 7, ("realm1", "a"))
