@@ -112,8 +112,8 @@ def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
 def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """The shard that a row goes to in another generation; None: to none.
 
-    Peers and outcomes are of links between processes that have ended. Clock ceilings go to all
-    shards (see `NextGeneration.raise_ceiling`). Raises StoreError.
+    Peers, outcomes and waiting publishes are of processes and clients that have ended. Clock
+    ceilings go to all shards (see `NextGeneration.raise_ceiling`). Raises StoreError.
     """
     try:
         match key[:1]:
@@ -123,7 +123,9 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
             case rows.WILL:
                 publish = rows.decode_will(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
-            case rows.PEER | rows.OUTCOMES | rows.CEILING | journal.TRIAL:
+            case (
+                rows.WAITER | rows.GRANT | rows.PEER | rows.OUTCOMES | rows.CEILING | journal.TRIAL
+            ):
                 return None
     except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error

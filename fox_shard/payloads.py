@@ -136,6 +136,12 @@ def document(encoding: int, args: bytes, kwargs: bytes) -> dict[Any, Any] | None
     return named or None
 
 
+def check_patch(encoding: int, args: bytes, kwargs: bytes) -> None:
+    """Refuse what is no patch for a document. Raises InvalidPayload."""
+    if document(encoding, args, kwargs) is None:
+        raise InvalidPayload("a patch is an object: the first argument, or keyword arguments")
+
+
 # MQTT
 
 

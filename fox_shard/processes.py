@@ -81,7 +81,7 @@ async def _gateway(number: int, config: Config) -> None:
     terms = _terms(config, await storage.generation(config, f"gateway-{number}"))
     gateway = Gateway(
         number,
-        realms=[realm.name for realm in config.realms],
+        realms=config.realms,
         settings=config.gateway,
         mqtt=config.mqtt,
         terms=terms,
@@ -137,7 +137,7 @@ async def _shard(number: int, config: Config) -> None:
             now=loop.time(),
             wall=time.time(),
             rows=opened.store.scan(),
-            unstored=storage.unstored(config),
+            realms=config.realms,
         )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(

@@ -39,6 +39,9 @@ CONDITION = 256
 TRACE = 512
 """The event is recorded in its topic's history, also where no rule says so."""
 
+LAST = (1 << 53) - 1
+"""The order of a will that a shard publishes: behind all that is held back of its session."""
+
 # Bits of `Call.flags`.
 PROGRESS = 1
 """The caller receives progressive results (`receive_progress`)."""
@@ -497,6 +500,15 @@ class Will(Struct, array_like=True, tag=42, gc=False):
     publish: Publish
 
 
+class Present(Struct, array_like=True, tag=46, gc=False):
+    """The session lives, and may have something at that shard: gateway to shard, when it returns.
+
+    Sessions of that gateway that are not told so by its `SyncEnd` have ended. Not answered.
+    """
+
+    session: int
+
+
 class Kill(Struct, array_like=True, tag=43, gc=False):
     """End that session: coordinator to its gateway."""
 
@@ -589,6 +601,7 @@ Frame: TypeAlias = (
     | Join
     | Leave
     | Will
+    | Present
     | Kill
     | Report
     | Trouble

@@ -292,6 +292,11 @@ class Link:
         self._unacked.extend(frames)
 
     @property
+    def reliably_sent(self) -> int:
+        """The number of the last reliable frame that was given to this end."""
+        return self._rseq + len(self.reliable)
+
+    @property
     def forgotten(self) -> int:
         """The reliable number up to which the peer has what it was sent, durably."""
         return self._acked

@@ -6,6 +6,8 @@ Owns: slots and their shards, the only place that decides it. Never: I/O.
 from typing import final
 from zlib import crc32
 
+from fox_shard.topics.topic import SEQUENCE_LENGTH, is_in_sequence
+
 SLOTS = 1024
 MAX_SHARDS = 64
 
@@ -21,7 +23,12 @@ def jump_hash(key: int, buckets: int) -> int:
 
 
 def slot_of(realm: str, key: str) -> int:
-    """0..1023. key: a topic, a procedure, a pattern's text, `session:<id>` …"""
+    """0..1023. key: a topic, a procedure, a pattern's text.
+
+    A topic of a sequence is where the sequence is: the shard that gives it its id owns it.
+    """
+    if is_in_sequence(key):
+        key = key[:-SEQUENCE_LENGTH]
     return crc32(f"{realm}\0{key}".encode()) % SLOTS
 
 

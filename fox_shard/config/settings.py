@@ -112,10 +112,12 @@ class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own. Everybody may join it and do everything there.
 
     store: where its keys are kept; in memory they are gone when their shard ends.
+    kwargs_are_headers: keyword arguments are carried, but do not belong to an event's document.
     """
 
     name: str
     store: Literal["sqlite", "memory"] = "sqlite"
+    kwargs_are_headers: bool = False
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ What the sessions' machines call here becomes frames in the links' outboxes; fra
 become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from fox_shard.backplane.chance import Chance
@@ -41,6 +41,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.errors import SlowConsumer
 from fox_shard.gateway.backpressure import Backpressure
@@ -72,7 +73,7 @@ class Gateway:
         self,
         number: int,
         *,
-        realms: list[str],
+        realms: Iterable[RealmSettings],
         settings: Settings,
         mqtt: Mqtt,
         terms: Terms,
@@ -121,7 +122,9 @@ class Gateway:
 
         self._membership = Membership(self.links, self.coordinator, rng, self.notices)
         self.sessions = self._membership.sessions
-        self.realms = {name: Realm(name, placement) for name in realms}
+        self.realms = {
+            one.name: Realm(one.name, placement, headers=one.kwargs_are_headers) for one in realms
+        }
         self.subscriptions = {
             name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
         }
@@ -355,6 +358,7 @@ class Gateway:
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.calls.opened(shard))
         frames.extend(self._membership.wills_for(shard))
+        frames.extend(self._membership.present_at(shard))
         link.resume(frames)
         self._repeats.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)

@@ -9,7 +9,7 @@ from typing import final
 from msgspec.structs import replace
 
 from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.frames import Join, Leave, Publish, Will
+from fox_shard.backplane.frames import LAST, Join, Leave, Present, Publish, Will
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.gateway.order import Order
@@ -17,9 +17,6 @@ from fox_shard.gateway.realm import Route
 from fox_shard.gateway.session import Session
 
 TAKEN_OVER = "fox.close.session_taken_over"
-
-LAST = (1 << 53) - 1
-"""The order of a will that a shard publishes: behind all that is held back of its session."""
 
 
 @final
@@ -143,6 +140,12 @@ class Membership:
     def leave_wills_to_shards(self) -> None:
         """A shard that has declared this gateway gone has published them; another does so yet."""
         self._wills.clear()
+
+    def present_at(self, shard: int) -> list[Present]:
+        """What that shard must know: sessions of which it may have something."""
+        return [
+            Present(session.id) for session in self.sessions.values() if session.shards >> shard & 1
+        ]
 
     def wills_for(self, shard: int) -> list[Will]:
         """What that shard must know."""

@@ -80,7 +80,7 @@ class Publishing:
             link.reliable.append(len(outbox))
         outbox.append(frame)
         session.lane_seq = link.sent + len(outbox)
-        if keep is not None and keep.weak:
+        if keep is not None and keep.owned:
             session.shards |= 1 << shard
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:

@@ -29,6 +29,7 @@ class Realm:
     __slots__ = (
         "_shards",
         "deliveries",
+        "headers",
         "mqtt_routes",
         "name",
         "placement",
@@ -36,8 +37,10 @@ class Realm:
         "wamp_routes",
     )
 
-    def __init__(self, name: str, placement: Placement) -> None:
+    def __init__(self, name: str, placement: Placement, *, headers: bool = False) -> None:
+        """headers: keyword arguments do not belong to an event's document."""
         self.name = name
+        self.headers = headers
         self.placement = placement
         # One cache per notation, each filled by the protocol that validates it. Bounded.
         self.wamp_routes: dict[str, Route] = {}

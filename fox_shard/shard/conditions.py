@@ -15,8 +15,20 @@ from fox_shard.errors import InvalidPayload
 from fox_shard.payloads import document
 
 
-def hold(keep: Keep, key: Event | None) -> bool:
-    """key: None if there is none."""
+def is_shown(key: Event, session: int) -> bool:
+    """Is the session shown the key? One that is private is its publisher's alone."""
+    keep = key.publish.keep
+    return keep is None or not keep.private or key.publish.session == session
+
+
+def hold(keep: Keep, key: Event | None, session: int = 0, *, headers: bool = False) -> bool:
+    """Does the key meet the conditions of that session's publish?
+
+    key: None if there is none. What the session is not shown meets no condition. headers: keyword
+    arguments do not belong to the document.
+    """
+    if key is not None and not is_shown(key, session):
+        return False
     if keep.when_id is not None and keep.when_id != (key.publication if key else 0):
         return False
     if keep.when is None:
@@ -26,7 +38,8 @@ def hold(keep: Keep, key: Event | None) -> bool:
         return wanted is None and key is None
     publish = key.publish
     try:
-        found = document(publish.encoding, publish.args, publish.kwargs)
+        kwargs = b"" if headers else publish.kwargs
+        found = document(publish.encoding, publish.args, kwargs)
     except InvalidPayload:
         return False
     return contains(found or {}, wanted)

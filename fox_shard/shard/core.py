@@ -9,7 +9,7 @@ started handles replayed state only, until every process it expects has ended it
 `peer_timeout` is over; the rest waits in order.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from fox_shard.backplane.chance import Chance
@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Batch,
     Forward,
     Frame,
+    Present,
     Register,
     Report,
     Subscribe,
@@ -29,6 +30,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import catchup
 from fox_shard.shard.broker import Broker
@@ -38,13 +40,15 @@ from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.loading import load
 from fox_shard.shard.peer import Arrival, Kind, Peer
+from fox_shard.shard.realms import Realms
 from fox_shard.shard.registrar import Registrar
+from fox_shard.shard.retention import Retention
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.wills import Wills
 from fox_shard.store.journal import Journal
 
-STATE = (Subscribe, Register, Announce, Will)
+STATE = (Subscribe, Register, Announce, Will, Present)
 """What a replay consists of; handled at once, also before everybody has replayed."""
 
 SETTLED_EVERY = 1000
@@ -58,7 +62,7 @@ class Shard:
     __slots__ = (
         "_ahead",
         "_batches",
-        "_due_wills",
+        "_ended",
         "_frames",
         "_handling",
         "_incarnation",
@@ -78,10 +82,11 @@ class Shard:
         "number",
         "peers",
         "registrar",
+        "retention",
         "wills",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a line a field
         self,
         number: int,
         *,
@@ -93,12 +98,12 @@ class Shard:
         now: float,
         wall: float,
         rows: Iterable[tuple[bytes, bytes]] = (),
-        unstored: Collection[str] = (),
+        realms: Iterable[Realm] = (),
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees.
 
         now: monotonic, wall: since 1970 (seconds). rows: of the store, in order.
-        unstored: realms whose keys are in memory only.
+        realms: those that are configured.
         Raises ValueError for a row that it does not understand.
         """
         self.number = number
@@ -111,7 +116,9 @@ class Shard:
         self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
-        self.broker = Broker(self.clock, self.journal, unstored)
+        kept = Realms(realms)
+        self.broker = Broker(kept, self.clock)
+        self.retention = Retention(kept, self.clock, self.journal)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(
@@ -120,10 +127,17 @@ class Shard:
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         self._handling = Handling(
-            self.peers, self.broker, self.dealer, self.registrar, self.wills, self.ledger
+            self.peers,
+            self.broker,
+            self.retention,
+            self.clock,
+            self.dealer,
+            self.registrar,
+            self.wills,
+            self.ledger,
         )
-        # Of gateways that were found gone before everybody had replayed: sessions with wills.
-        self._due_wills: list[tuple[Peer, int]] = []
+        # Sessions that were found gone before everybody had replayed.
+        self._ended: list[int] = []
         self.notices: list[Notice] = []
         self._overloaded = False
         # Since the last report.
@@ -135,7 +149,9 @@ class Shard:
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
         self._sync_until: float | None = now + terms.peer_timeout
-        for name, incarnation in load(rows, self.clock, self.broker, self.ledger, self.wills):
+        for name, incarnation in load(
+            rows, self.clock, self.retention, self._handling, self.ledger, self.wills
+        ):
             peer = self.peers.get(name) or self._meet(name, now)
             peer.careful = True
             if peer.kind is Kind.GATEWAY:
@@ -171,6 +187,7 @@ class Shard:
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         self.ledger.prune(peer)
+        self._handling.grants.prune(peer)
         if frames:
             self._batches += 1
             self._frames += len(frames)
@@ -183,7 +200,7 @@ class Shard:
                 self._handle(peer, arrival, now)
             else:
                 self._handle_replay(peer, arrival, now)
-            self.deadline.by(self.broker.next_expiry - self._ahead)
+            self.deadline.by(self.retention.next_expiry - self._ahead)
 
     def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
         for ask in self._handling.handle(peer, arrival, now):
@@ -215,6 +232,8 @@ class Shard:
             peer.synced = True
             self.broker.told_again(peer)
             self.wills.told_again(peer)
+            self._end_sessions(sorted(peer.absent))
+            peer.absent.clear()
             self._end_sync_if_complete(now)
         if self._sync_until is None and peer.synced:
             self._catch_up([peer], now)
@@ -231,9 +250,9 @@ class Shard:
         for peer in self.peers.values():
             if not (peer.synced or peer.link.open):
                 self._answer_asks(peer)
-        wills, self._due_wills = self._due_wills, []
-        for peer, session in wills:
-            self._handling.publish_will(peer, session)
+        ended, self._ended = self._ended, []
+        self._end_sessions(ended)
+        self._handling.everybody_is_here()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
@@ -277,7 +296,9 @@ class Shard:
                 self._gone(peer)
             peer.incarnation = peer.link.peer_incarnation
         self.ledger.opened(peer)
-        self.broker.gateway_left(peer.name, peer.incarnation)
+        owners = self.retention.owners
+        self._end_sessions(owners.of_others(peer.name, peer.incarnation))
+        peer.absent = set(owners.of_others(peer.name, 0))
         peer.lost_at = None
         peer.settled = 0
         peer.stale = set(peer.subscriptions)
@@ -285,6 +306,7 @@ class Shard:
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
+        self._handling.grants.opened(peer)
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
@@ -331,13 +353,18 @@ class Shard:
         peer.link.forget()
         peer.passing.abandon()
         self.ledger.gone(peer)
-        self.broker.gateway_left(peer.name, 0)
-        for session in self.wills.sessions_of(peer.name):
-            if self._sync_until is None:
-                self._handling.publish_will(peer, session)
-            else:
-                self._due_wills.append((peer, session))
+        self._handling.grants.gone(peer)
+        owning = self.retention.owners.of_others(peer.name, 0)
+        self._end_sessions([*owning, *self.wills.sessions_of(peer.name)])
         self._answer_asks(peer)
+
+    def _end_sessions(self, sessions: list[int]) -> None:
+        """They have ended with their gateway, or unheard. Idempotent."""
+        if self._sync_until is not None:
+            self._ended.extend(sessions)
+            return
+        for session in sessions:
+            self._handling.session_gone(session)
 
     # The store
 
@@ -357,7 +384,8 @@ class Shard:
         """What is due."""
         self.journal.tick(now)
         self.dealer.expire(now)
-        self.broker.expire(now + self._ahead)
+        if self._sync_until is None:
+            self._handling.expire(now + self._ahead)
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
         for peer in self.peers.values():
@@ -369,7 +397,8 @@ class Shard:
 
         due = [peer.link.next_tick() for peer in self.peers.values()]
         due += [self.dealer.next_timeout(), self.journal.next_tick()]
-        due.append(self.broker.next_expiry - self._ahead)
+        if self._sync_until is None:
+            due.append(self.retention.next_expiry - self._ahead)
         due.append(NEVER if self._sync_until is None else self._sync_until)
         due += [
             peer.lost_at + self._terms.peer_timeout
@@ -429,7 +458,8 @@ class Shard:
             self._batches = self._frames = self._handling.commits.dropped = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
-                f"{self.name}.keys": self.broker.keys_held,
+                f"{self.name}.keys": self.retention.keys_held,
+                f"{self.name}.waiting_publishes": len(self._handling.turns.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
             coordinator.reply(Report(counters, gauges))
@@ -445,7 +475,8 @@ class Shard:
             "name": self.name,
             "status": status,
             "links": peers,
-            "keys": self.broker.keys_held,
+            "keys": self.retention.keys_held,
+            "waiting_publishes": len(self._handling.turns.waiting),
             "queued_calls": self.dealer.queued,
             **trouble,
         }

@@ -11,9 +11,7 @@ from heapq import heappop, heappush
 from typing import final
 
 from fox_shard.deadline import NEVER
-
-Place = tuple[str, str]
-"""Realm and topic of a key."""
+from fox_shard.shard.place import Place
 
 
 @final

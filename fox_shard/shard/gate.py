@@ -10,6 +10,8 @@ traffic goes on. What waits is itself waited for: it holds up its own session an
 
 from typing import final
 
+from msgspec import Struct
+
 from fox_shard.backplane.frames import (
     Again,
     Call,
@@ -21,40 +23,61 @@ from fox_shard.backplane.frames import (
     Register,
     Unregister,
 )
+from fox_shard.errors import Refusal
 from fox_shard.shard.passing import Entry
 from fox_shard.shard.peer import Peer
+from fox_shard.shard.retention import Change
+from fox_shard.shard.waiting import Waiter
 
 OfSession = Call | Cancel | Register | Unregister | Leave
 """What must not overtake a publish of its session."""
 
-STANDS = Event | Again | Leave | Refused
+
+class Granted(Struct, gc=False):
+    """A publish that has waited has its effect, or cannot have it."""
+
+    waiter: Waiter
+    effect: Event | Change | Refusal
+
+    @property
+    def event(self) -> Event | None:
+        """What it has become."""
+        return event_of(self.effect)
+
+
+class Parked(Struct, gc=False):
+    """A publish waits from now on."""
+
+    waiter: Waiter
+
+
+STANDS = Event | Change | Again | Granted | Parked | Leave | Refused
 """What stays when the pair ends in which it was caused."""
 
 PLAIN = -1
 """In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
 
-Effect = tuple[Frame, int]
-"""A frame that is still to be handled or (`Event`, `Again`) sent; its reliable number if it is
-recorded, 0 if it has none, PLAIN if it is not."""
+HeldEffect = Frame | Change | Granted | Parked
+
+Effect = tuple[HeldEffect, int]
+"""What is still to be done, sent or handled; its reliable number if it is recorded, 0 if it has
+none, PLAIN if it is not."""
 
 
 @final
 class Group:
-    """What one inbound batch caused that waits for one transaction. entry: None: nobody asks.
+    """What one inbound batch caused that waits for one transaction.
 
-    identity: of the peer then (see `Link`). kept: it waits for rows that are written again if the
-    transaction fails, too. has_effects: some wait, or did; else it is about such rows alone, and
-    nobody's order depends on it.
+    peer: whose batch, None: nobody's, it was time. identity: of the peer then (see `Link`). entry:
+    None: nobody asks.
     """
 
-    __slots__ = ("effects", "entry", "has_effects", "identity", "kept", "peer")
+    __slots__ = ("effects", "entry", "identity", "peer")
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer | None) -> None:
         self.peer = peer
-        self.identity = peer.link.peer_identity
+        self.identity = peer.link.peer_identity if peer is not None else 0
         self.entry: Entry | None = None
-        self.kept = False
-        self.has_effects = False
         self.effects: list[Effect] = []
 
 
@@ -62,9 +85,11 @@ class Group:
 class Gate:
     """See the module."""
 
-    __slots__ = ("_groups", "_open", "_sessions", "_topics")
+    __slots__ = ("_groups", "_open", "_sessions", "_topics", "peer")
 
     def __init__(self) -> None:
+        # Whose batch is being handled, None: nobody's.
+        self.peer: Peer | None = None
         # Ticket -> groups, in the order in which they came.
         self._groups: dict[int, list[Group]] = {}
         # Those of the batch that is being handled, by ticket.
@@ -78,38 +103,40 @@ class Gate:
         """Does anything wait?"""
         return bool(self._groups)
 
-    def group(self, ticket: int, peer: Peer) -> Group:
+    def group(self, ticket: int) -> Group:
         """The group of the present batch for that transaction."""
         group = self._open.get(ticket)
         if group is None:
-            group = self._open[ticket] = Group(peer)
+            group = self._open[ticket] = Group(self.peer)
             self._groups.setdefault(ticket, []).append(group)
         return group
 
     def close(self) -> list[Group]:
         """The present batch has been handled: its groups."""
         groups = list(self._open.values())
-        for group in groups:
-            group.has_effects = bool(group.effects)
         self._open.clear()
+        self.peer = None
         return groups
 
-    def hold(self, ticket: int, peer: Peer, event: Event | Again, rseq: int) -> None:
-        """Hold an event until that transaction is durable. rseq: see `Effect`."""
-        publish = event.event.publish if isinstance(event, Again) else event.publish
-        self.group(ticket, peer).effects.append((event, rseq))
-        self._sessions[publish.session] = ticket
-        self._topics[publish.realm, publish.topic] = ticket
+    def hold(self, ticket: int, effect: Event | Change | Again | Granted, rseq: int) -> None:
+        """Hold it until that transaction is durable. rseq: see `Effect`."""
+        self.group(ticket).effects.append((effect, rseq))
+        event = event_of(effect)
+        if event is not None:
+            self._sessions[event.publish.session] = ticket
+            self._topics[event.publish.realm, event.publish.topic] = ticket
+        elif isinstance(effect, Change):
+            self._topics[effect.place] = ticket
 
     def ticket_of(self, session: int, realm: str, topic: str) -> int:
         """The transaction for which a publish of the session on the topic has to wait; 0: none."""
         return max(self._sessions.get(session, 0), self._topics.get((realm, topic), 0))
 
-    def holds_up(self, peer: Peer, frame: OfSession) -> bool:
+    def holds_up(self, frame: OfSession) -> bool:
         """Hold the frame behind what its session has published, if that waits."""
         ticket = self._sessions.get(frame.session, 0)
         if ticket:
-            self.group(ticket, peer).effects.append((frame, PLAIN))
+            self.group(ticket).effects.append((frame, PLAIN))
         return bool(ticket)
 
     def release(self, ticket: int) -> list[Group]:
@@ -125,9 +152,10 @@ class Gate:
         """The lowest id of the recorded events that are held; None: there is none."""
         for ticket in sorted(self._groups):
             for group in self._groups[ticket]:
-                for frame, rseq in group.effects:
-                    if rseq != PLAIN and isinstance(frame, Event):
-                        return frame.publication
+                for effect, rseq in group.effects:
+                    event = None if rseq == PLAIN else event_of(effect)
+                    if event is not None:
+                        return event.publication
         return None
 
     def forget(self, peer: Peer) -> None:
@@ -140,3 +168,10 @@ class Gate:
                     group.effects = [
                         effect for effect in group.effects if isinstance(effect[0], STANDS)
                     ]
+
+
+def event_of(effect: object) -> Event | None:
+    """The publication whose effect that is; None: it is of none."""
+    if isinstance(effect, Again | Change | Granted):
+        return effect.event
+    return effect if isinstance(effect, Event) else None

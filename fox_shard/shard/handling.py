@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Forward,
     Frame,
     Leave,
+    Present,
     Publish,
     Refused,
     Register,
@@ -29,14 +30,20 @@ from fox_shard.backplane.frames import (
     Will,
     Yield,
 )
+from fox_shard.backplane.refusals import refused
+from fox_shard.errors import Refusal
 from fox_shard.shard.broker import Broker
+from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.commits import Commits
 from fox_shard.shard.dealer import Dealer
-from fox_shard.shard.gate import Gate, Group, OfSession
+from fox_shard.shard.gate import Gate, Granted, Group, HeldEffect, OfSession, Parked
+from fox_shard.shard.grants import Grants
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.passing import EVERYTHING, Touched
 from fox_shard.shard.peer import Arrival, Peer
 from fox_shard.shard.registrar import Registrar
+from fox_shard.shard.retention import Change, Retention
+from fox_shard.shard.turns import Turns
 from fox_shard.shard.wills import Wills
 
 OF_KEYS = RETAIN | CONDITION
@@ -52,18 +59,24 @@ class Handling:
         "_broker",
         "_dealer",
         "_gate",
+        "_here",
         "_journal",
         "_ledger",
         "_peers",
         "_registrar",
+        "_retention",
         "_wills",
         "commits",
+        "grants",
+        "turns",
     )
 
     def __init__(
         self,
         peers: dict[str, Peer],
         broker: Broker,
+        retention: Retention,
+        clock: PublicationClock,
         dealer: Dealer,
         registrar: Registrar,
         wills: Wills,
@@ -72,13 +85,18 @@ class Handling:
         """peers: all there are, by name."""
         self._peers = peers
         self._broker = broker
+        self._retention = retention
         self._dealer = dealer
         self._registrar = registrar
         self._wills = wills
         self._ledger = ledger
         self._journal = ledger.journal
         self._gate = Gate()
-        self.commits = Commits(broker, self._gate, ledger, self._journal)
+        self.turns = Turns(retention, clock, self._gate, ledger)
+        self.commits = Commits(broker, retention, self.turns, self._gate, ledger)
+        self.grants = Grants(self._journal)
+        # Has everybody replayed?
+        self._here = False
         # Of the batch that is being handled.
         self._asks: list[Ask] = []
 
@@ -88,23 +106,22 @@ class Handling:
         replies: list[Frame] = []
         publish = self._broker.publish
         gate = self._gate
+        gate.peer = peer
         for index, frame in enumerate(arrival.frames):
             if type(frame) is Publish:
                 if frame.flags & OF_KEYS or gate.active or peer.careful:
                     self.commits.publish(peer, frame, arrival.rseq(index), replies)
                 else:
                     publish(frame, replies)
-            elif not (gate.active and isinstance(frame, OfSession) and gate.holds_up(peer, frame)):
+            elif not (gate.active and isinstance(frame, OfSession) and gate.holds_up(frame)):
                 self._dispatch(peer, frame, replies, now)
         if arrival.durable:
             peer.applied = arrival.durable
             self._ledger.close(peer, arrival.durable)
+        self._give_all()
         groups = gate.close()
         touched = self._touched(marks)
-        waiting = sum(group.has_effects for group in groups)
-        entry = peer.passing.close(
-            arrival.last, arrival.durable, replies, touched, len(groups), waiting
-        )
+        entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
         for group in groups:
             group.entry = entry
         asks, self._asks = self._asks, []
@@ -118,8 +135,11 @@ class Handling:
         for reply in replies:
             peer.reply(reply)
 
-    def _marks(self, origin: Peer) -> list[tuple[Peer, int]]:
-        """Where the links to all others are, before something is sent that `origin` caused."""
+    def _marks(self, origin: Peer | None) -> list[tuple[Peer, int]]:
+        """Where the links to all others are, before something is sent that `origin` caused.
+
+        None: nobody has.
+        """
         return [(peer, peer.link.last) for peer in self._peers.values() if peer is not origin]
 
     def _touched(self, marks: list[tuple[Peer, int]]) -> Touched:
@@ -165,6 +185,8 @@ class Handling:
                 self._registrar.unregister(frame, replies)
             case Announce():
                 self._registrar.announced(frame)
+            case Present():
+                peer.absent.discard(frame.session)
             case Will():
                 self._wills.keep(peer, frame.publish)
             case Leave():
@@ -176,19 +198,41 @@ class Handling:
         self._dealer.caller_left(leave.session)
         self._registrar.session_left(leave.session)
         will = self._wills.drop(leave.session)
-        if self._broker.session_left(leave.session):
-            # Its keys are not to be found again after a restart, when the gateway does not tell any
-            # more that it has left. (A will may be: see `Wills.told_again`.)
-            self._gate.group(self._journal.ticket, peer).kept = True
+        self.commits.session_left(leave.session, replies)
         if will is not None and not leave.graceful:
             self.commits.publish(peer, will, 0, replies)
 
-    def publish_will(self, peer: Peer, session: int) -> None:
-        """That gateway has gone, and its session with it."""
+    def session_gone(self, session: int) -> None:
+        """It has ended with its gateway, or while this shard was down. Nobody asks about it."""
         will = self._wills.drop(session)
+        self.commits.session_left(session, [])
         if will is not None:
-            self.commits.publish(peer, will, 0, [])
-            self._gate.close()
+            self.commits.publish(None, will, 0, [])
+        self._end_turn()
+
+    def expire(self, wall: float) -> None:
+        """Erase the keys whose time has come."""
+        changes = self._retention.expire(wall)
+        for change in changes:
+            self.commits.went(change)
+        if changes:
+            self._end_turn()
+
+    def everybody_is_here(self) -> None:
+        """All have replayed: what has to do with keys goes on."""
+        self._here = True
+        for event in self.grants.loaded:
+            self._broker.send_again(event, [])
+        self.grants.loaded.clear()
+        self.turns.look_everywhere()
+        if not self._journal.failing:
+            self.commits.go_on()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Of what happened in no batch."""
+        self._give_all()
+        self._gate.close()
 
     def say_what_is_settled(self, peer: Peer) -> None:
         """A gateway hears of what it has not missed, if that is news."""
@@ -206,38 +250,78 @@ class Handling:
 
     def durable(self, ticket: int, now: float) -> None:
         """Transactions up to that one are: what waited for them has its effects."""
-        self._broker.settle(ticket)
+        self._retention.settle(ticket)
         for group in self._gate.release(ticket):
             self._release(group, [], now)
+        if self.turns.has_put_off and self._here:
+            self.commits.go_on()
+            self._end_turn()
 
     def failed(self, why: str, now: float) -> None:
         """All that are not durable have failed: undo them, and refuse who caused them."""
-        self._broker.undo()
-        for group in self._gate.release(EVERYTHING):
-            replies: list[Frame] = []
-            group.effects = self.commits.failed(group, why, replies)
-            if group.kept:
-                self._gate.group(self._journal.ticket, group.peer).kept = True
+        groups = self._gate.release(EVERYTHING)
+        refusals = self.commits.undo(groups, why)
+        self._end_turn()
+        for group, replies in zip(groups, refusals, strict=True):
             self._release(group, replies, now)
 
     def _release(self, group: Group, replies: list[Frame], now: float) -> None:
         peer, entry = group.peer, group.entry
         marks = self._marks(peer)
-        for frame, _ in group.effects:
-            if isinstance(frame, Event):
-                self._broker.send(frame, replies)
-            elif isinstance(frame, Again):
-                self._broker.send_again(frame.event, replies)
-            elif isinstance(frame, Refused):
-                replies.append(frame)
-            else:
-                self._dispatch(peer, frame, replies, now)
-        # What is kept waits for the retry; a session that has left has a will, perhaps.
+        self._gate.peer = peer
+        for effect, _ in group.effects:
+            self._perform(effect, peer, replies, now)
+        self._give_all()
+        # A session that has left has a will, perhaps.
         again = self._gate.close()
         touched = self._touched(marks)
-        if entry is not None:
+        if entry is not None and peer is not None:
             entry.parts += len(again)
-            entry.unreached += sum(later.has_effects for later in again)
+            entry.unreached += len(again)
             for later in again:
                 later.entry = entry
-            peer.passing.release(entry, replies, touched, reached=group.has_effects)
+            peer.passing.release(entry, replies, touched)
+
+    def _perform(
+        self, effect: HeldEffect, peer: Peer | None, replies: list[Frame], now: float
+    ) -> None:
+        match effect:
+            case Event() | Change():
+                self._broker.tell(effect, replies)
+            case Again():
+                self._broker.send_again(effect.event, replies)
+            case Refused():
+                replies.append(effect)
+            case Granted():
+                self.turns.durable(effect)
+                self._give(effect)
+            case Parked():
+                pass  # it waits, safely
+            case _ if peer is not None:
+                self._dispatch(peer, effect, replies, now)
+
+    # Publishes that have waited
+
+    def _give_all(self) -> None:
+        for granted in self.turns.take_granted():
+            self._give(granted)
+
+    def _give(self, granted: Granted) -> None:
+        """Send the event; its publisher hears of it when that has passed, as of any other."""
+        waiter, effect = granted.waiter, granted.effect
+        peer = self._peers[waiter.gateway]
+        replies: list[Frame] = []
+        marks = self._marks(peer)
+        if isinstance(effect, Refusal):
+            publish = waiter.publish
+            replies.append(refused(Publish, publish.session, publish.request, effect))
+        else:
+            self._broker.tell(effect, replies)
+        event = granted.event
+        stored = event is not None and self._retention.is_stored(event.publish)
+
+        def told() -> None:
+            if event is not None and stored:
+                self.grants.told(peer, event.publication)
+
+        peer.passing.aside(replies, self._touched(marks), told)

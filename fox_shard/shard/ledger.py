@@ -19,6 +19,13 @@ REFUSED = 0
 """In place of a publication id: the store did not work, and the publisher is told so."""
 
 
+PARKED = -(1 << 61)
+"""In place of a publication id: the publish waits for its condition, or did."""
+
+HIDDEN = 1 << 60
+"""In place of the id that the key has: the publisher is not shown it."""
+
+
 def condition_failed(present: int) -> int:
     """In place of a publication id, and back: a condition failed. present: the key's id, or 0."""
     return -1 - present

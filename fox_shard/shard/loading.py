@@ -3,12 +3,13 @@
 Owns: which noun gets which row. Never: the store.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fox_shard.shard import rows
-from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
+from fox_shard.shard.retention import Retention
 from fox_shard.shard.wills import Wills
 from fox_shard.store.journal import TRIAL
 
@@ -16,7 +17,8 @@ from fox_shard.store.journal import TRIAL
 def load(
     stored: Iterable[tuple[bytes, bytes]],
     clock: PublicationClock,
-    broker: Broker,
+    retention: Retention,
+    handling: Handling,
     ledger: Ledger,
     wills: Wills,
 ) -> list[tuple[str, int]]:
@@ -25,22 +27,28 @@ def load(
     Raises ValueError (`msgspec.DecodeError` is one) for a row that is none of this version's.
     """
     gateways: dict[str, int] = {}
+
+    def load_will(row: rows.WillRow) -> None:
+        wills.load(row)
+        gateways[row.gateway] = row.incarnation
+
+    # Those of each kind come in the order of their keys.
+    loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
+        rows.KEY: lambda _, value: retention.load(rows.decode_event(value)),
+        rows.WAITER: lambda _, value: handling.turns.load(rows.decode_waiter(value)),
+        rows.GRANT: lambda _, value: handling.grants.load(rows.decode_grant(value)),
+        rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
+        rows.PEER: lambda key, value: ledger.load_peer(rows.peer_of(key), rows.decode_peer(value)),
+        rows.OUTCOMES: lambda key, value: ledger.load_outcomes(
+            rows.peer_of(key), key, rows.decode_outcomes(value)
+        ),
+        rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
+        TRIAL[:1]: lambda _, value: None,
+    }
     for key, value in stored:
-        kind = key[:1]
-        if kind == rows.KEY:
-            event = rows.decode_event(value)
-            broker.load(event.publish.realm, event)
-        elif kind == rows.WILL:
-            will = rows.decode_will(value)
-            wills.load(will)
-            gateways[will.gateway] = will.incarnation
-        elif kind == rows.PEER:
-            ledger.load_peer(key[1:].decode(), rows.decode_peer(value))
-        elif kind == rows.OUTCOMES:
-            name = key[1 : key.index(b"\0")].decode()
-            ledger.load_outcomes(name, key, rows.decode_outcomes(value))
-        elif kind == rows.CEILING:
-            clock.load(rows.decode_ceiling(value))
-        elif key != TRIAL:
-            raise ValueError(f"there are no rows of kind {kind!r} in this version")
-    return list({**broker.owners.gateways, **gateways, **ledger.names}.items())
+        loader = loaders.get(key[:1])
+        if loader is None:
+            raise ValueError(f"there are no rows of kind {key[:1]!r} in this version")
+        loader(key, value)
+    of_keys = {**handling.grants.gateways, **retention.owners.gateways}
+    return list({**of_keys, **gateways, **ledger.names}.items())

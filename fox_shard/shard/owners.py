@@ -1,12 +1,11 @@
-"""Which sessions own weak keys.
+"""Which sessions own something at keys: weak keys, wills, publishes that wait.
 
-Owns: session -> the keys it has published as its own. Never: keys; whether they are still its own
-is seen at the key.
+Owns: session -> where that is. Never: keys; whether it is still its own is seen at the key.
 """
 
 from typing import final
 
-from fox_shard.shard.expiry import Place
+from fox_shard.shard.place import Place
 
 
 @final
@@ -21,12 +20,12 @@ class Owners:
         self._sessions: dict[str, dict[int, int]] = {}
 
     def add(self, gateway: str, incarnation: int, session: int, place: Place) -> None:
-        """The session has published the key as its own."""
+        """The session has something of its own at that key."""
         self._places.setdefault(session, {})[place] = None
         self._sessions.setdefault(gateway, {})[session] = incarnation
 
     def take(self, session: int) -> list[Place]:
-        """The session has ended: what it has published so."""
+        """The session has ended: where it had something."""
         places = self._places.pop(session, None)
         if places is None:
             return []
@@ -35,7 +34,7 @@ class Owners:
         return list(places)
 
     def of_others(self, gateway: str, incarnation: int) -> list[int]:
-        """Sessions of that gateway in other incarnations than this one."""
+        """Sessions of that gateway in other incarnations than this one; 0: in any."""
         sessions = self._sessions.get(gateway, {})
         return [session for session, of in sessions.items() if of != incarnation]
 

@@ -12,6 +12,7 @@ something in it waits, what that will cause when it is durable.
 """
 
 from collections import deque
+from collections.abc import Callable
 from itertools import chain
 from typing import final
 
@@ -57,14 +58,20 @@ class Entry:
 
 @final
 class Part:
-    """See the module. replies: for the origin, when all whom this part concerns have confirmed."""
+    """See the module. replies: for the origin, when all whom this part concerns have confirmed.
 
-    __slots__ = ("entry", "forwards", "origin", "replies", "waiting")
+    then: is called behind that.
+    """
 
-    def __init__(self, origin: "Passing", entry: Entry, replies: list[Frame]) -> None:
+    __slots__ = ("entry", "forwards", "origin", "replies", "then", "waiting")
+
+    def __init__(
+        self, origin: "Passing", entry: Entry, replies: list[Frame], then: Callable[[], None] | None
+    ) -> None:
         self.origin = origin
         self.entry = entry
         self.replies = replies
+        self.then = then
         self.waiting = 0
         self.forwards = 0
 
@@ -115,14 +122,12 @@ class Passing:
         replies: list[Frame],
         touched: Touched,
         gated: int = 0,
-        unreached: int | None = None,
     ) -> Entry | None:
         """A batch up to `last` has been handled. Returns its entry, unless it has passed.
 
         durable: its highest reliable number. replies: to be sent to this peer when what it caused
         at once has passed. touched: the other peers that got frames because of it. gated: how many
-        parts wait for the store, see `release`. unreached: how many of them are still to have
-        effects; None: all.
+        parts wait for the store, see `release`.
         """
         before, self._done = self._done, last
         if not (touched or gated or self._entries or self._owed):
@@ -133,26 +138,43 @@ class Passing:
         self._serial += 1
         entry = Entry(self._serial, before, last, durable)
         entry.parts = gated
-        entry.unreached = gated if unreached is None else unreached
+        entry.unreached = gated
         self._entries.append(entry)
         self._add(entry, replies, touched)
         self.answer()
         return entry
 
-    def release(
-        self, entry: Entry, replies: list[Frame], touched: Touched, *, reached: bool = True
-    ) -> None:
-        """A gated part of the batch has had its effects. reached: there were some."""
+    def release(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
+        """A gated part of the batch has had its effects."""
         entry.parts -= 1
-        entry.unreached -= reached
+        entry.unreached -= 1
         self._add(entry, replies, touched)
         self.drain()
 
-    def _add(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
+    def aside(self, replies: list[Frame], touched: Touched, then: Callable[[], None]) -> None:
+        """As `close`, of something that is in no batch: what was sent long ago, and has waited.
+
+        then: is called when that has passed and is answered.
+        """
+        self._serial += 1
+        entry = Entry(self._serial, self._done, self._done, 0)
+        self._entries.append(entry)
+        self._add(entry, replies, touched, then)
+        self.drain()
+
+    def _add(
+        self,
+        entry: Entry,
+        replies: list[Frame],
+        touched: Touched,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         if not touched:
             self._answer_part(entry, replies)
+            if then is not None:
+                then()
             return
-        part = Part(self, entry, replies)
+        part = Part(self, entry, replies, then)
         entry.parts += 1
         for destination, number in touched:
             part.waiting += 1
@@ -221,6 +243,8 @@ class Passing:
         if not part.waiting:
             part.entry.parts -= 1
             part.origin.confirmed(part.entry, part.replies)
+            if part.then is not None:
+                part.then()
 
     def confirmed(self, entry: Entry, replies: list[Frame]) -> None:
         """All whom a part of this peer's batch concerns have confirmed."""

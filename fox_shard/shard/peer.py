@@ -56,6 +56,7 @@ class Peer:
     """One gateway, other shard, or the coordinator."""
 
     __slots__ = (
+        "absent",
         "applied",
         "asks",
         "careful",
@@ -86,6 +87,8 @@ class Peer:
         # Those that it has not yet told again since it is back.
         self.stale: set[tuple[str, str]] = set()
         self.stale_wills: set[int] = set()
+        # Of its sessions that have something at keys, those that it has not yet told again.
+        self.absent: set[int] = set()
         # Session -> its last forwarded call: (number of its batch's last frame, home).
         self.forwarded: dict[int, tuple[int, int]] = {}
         self.synced = False

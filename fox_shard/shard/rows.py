@@ -7,6 +7,8 @@ Each row's key begins with one byte that says what it is:
 | key | value |
 |---|---|
 | `k` realm NUL topic | the retained key: its `Event`, without a fence |
+| `q` arrival | a publish that waits: `Waiter` |
+| `g` publication | a publish that has waited: its publisher may not have heard of it |
 | `w` session | the will of a session: gateway, its incarnation, `Publish` |
 | `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
@@ -21,9 +23,12 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import Event, Publish
+from fox_shard.shard.waiting import Waiter
 
 KEY: Final = b"k"
 WILL: Final = b"w"
+WAITER: Final = b"q"
+GRANT: Final = b"g"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 CEILING: Final = b"c"
@@ -37,6 +42,14 @@ class WillRow(Struct, array_like=True, gc=False):
     publish: Publish
 
 
+class GrantRow(Struct, array_like=True, gc=False):
+    """The publisher is at that gateway, in that incarnation of it."""
+
+    gateway: str
+    incarnation: int
+    event: Event
+
+
 class PeerRow(Struct, array_like=True, gc=False):
     """How far a peer's reliable frames are in this store. identity: see `Link`."""
 
@@ -47,6 +60,8 @@ class PeerRow(Struct, array_like=True, gc=False):
 encode: Final = msgpack.Encoder().encode
 decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
+decode_waiter: Final = msgpack.Decoder(Waiter).decode
+decode_grant: Final = msgpack.Decoder(GrantRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
@@ -62,9 +77,24 @@ def will(session: int) -> bytes:
     return WILL + session.to_bytes(8, "big")
 
 
+def waiter(arrival: int) -> bytes:
+    """Of a publish that waits."""
+    return WAITER + arrival.to_bytes(8, "big")
+
+
+def grant(publication: int) -> bytes:
+    """Of a publish that has waited."""
+    return GRANT + publication.to_bytes(8, "big")
+
+
 def peer(name: str) -> bytes:
     """Of a peer's watermark."""
     return PEER + name.encode()
+
+
+def peer_of(key: bytes) -> str:
+    """Whose watermark or outcomes a row is about."""
+    return key[1:].partition(b"\0")[0].decode()
 
 
 def outcomes(name: str, rseq: int) -> bytes:

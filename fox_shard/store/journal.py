@@ -98,7 +98,8 @@ class Journal:
         self._count(key, value)
 
     def keep(self, key: bytes, value: bytes | None) -> None:
-        """For the process itself."""
+        """For the process itself. What was put there before in this transaction is past."""
+        self._changes.pop(key, None)
         self._kept[key] = value
         self._count(key, value)
 

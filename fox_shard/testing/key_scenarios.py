@@ -188,8 +188,8 @@ def weak_keys(seed: int) -> None:
     become_quiet(world)
     for node in world.nodes.values():
         if isinstance(node, Shard):
-            world.check(node.broker.owners.idle, f"{node.name} knows of owners")
-            world.check(not node.broker.keys_held, f"{node.name} has keys")
+            world.check(node.retention.owners.idle, f"{node.name} knows of owners")
+            world.check(not node.retention.keys_held, f"{node.name} has keys")
 
 
 def _own(client: WampClient, number: int, rng: Random) -> None:

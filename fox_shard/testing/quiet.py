@@ -75,17 +75,17 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
     if not shard.journal.idle or shard.journal.waiting:
         yield f"{shard.name} has changes that are not on its disk"
     held = {
-        rows.key(realm, event.publish.topic): rows.encode(event)
-        for realm, topics in shard.broker.realms.items()
-        for event in topics.keys.durable(EVERYTHING)
-        if topics.stored
+        rows.key(realm.name, event.publish.topic): rows.encode(event)
+        for realm in shard.broker.realms
+        for event in realm.keys.durable(EVERYTHING)
+        if realm.stored
     }
     on_disk = {key: value for key, value in stored.items() if key.startswith(rows.KEY)}
     if held != on_disk:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
-    for realm, topics in shard.broker.realms.items():
-        if not topics.keys.settled:
-            yield f"{shard.name} has keys of {realm} that have not been settled"
+    for realm in shard.broker.realms:
+        if not realm.keys.settled:
+            yield f"{shard.name} has keys of {realm.name} that have not been settled"
 
 
 def _of_gateway(gateway: Gateway) -> Iterator[str]:

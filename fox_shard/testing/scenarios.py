@@ -9,6 +9,7 @@ from typing import Final
 from fox_shard.testing import (
     fault_scenarios,
     key_scenarios,
+    lock_scenarios,
     pubsub_scenarios,
     rpc_scenarios,
     session_scenarios,
@@ -49,6 +50,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.compare_and_set,
         key_scenarios.keys_expire,
         key_scenarios.weak_keys,
+        lock_scenarios.locks,
+        lock_scenarios.locks_on_a_failing_disk,
         walk.walk,
         walk.walk_and_stumble,
     )

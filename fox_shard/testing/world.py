@@ -19,6 +19,7 @@ from fox_shard.backplane.link import Terms
 from fox_shard.backplane.node import Node
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import Mqtt
+from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
@@ -69,8 +70,10 @@ class World:
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
         self.max_delay = max_delay
         self._queue_limit = queue_limit
-        self.realms = list(realms)
-        self._unstored = unstored
+        self.realms = [
+            RealmSettings(name=name, store="memory" if name in unstored else "sqlite")
+            for name in realms
+        ]
         self.gateways = gateways
         self.terms = Terms(shards=shards, credit=credit)
         self._events: list[tuple[float, int, Callable[[], object]]] = []
@@ -176,7 +179,7 @@ class World:
                 now=self.now,
                 wall=WALL + self.now,
                 rows=disk.scan(),
-                unstored=self._unstored,
+                realms=self.realms,
             )
         else:
             disk = self._disk(name)

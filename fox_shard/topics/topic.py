@@ -49,6 +49,23 @@ def is_reserved(uri: str) -> bool:
     return uri[0] == "$" or uri.partition(".")[0] in RESERVED
 
 
+SEQUENCE_LENGTH = 18
+"""Characters that `in_sequence` adds to a topic, `.~` and 16 digits."""
+
+
+def in_sequence(topic: str, publication: int) -> str:
+    """Return the topic of that publication in the sequence of a topic; they sort by it."""
+    return f"{topic}.~{publication:016d}"
+
+
+def is_in_sequence(topic: str) -> bool:
+    """Tell whether `in_sequence` has made it."""
+    number = topic[2 - SEQUENCE_LENGTH :]
+    return topic[-SEQUENCE_LENGTH : 2 - SEQUENCE_LENGTH] == ".~" and (
+        number.isascii() and number.isdecimal() and len(topic) > SEQUENCE_LENGTH
+    )
+
+
 def check_topic(uri: str, *, reserved_ok: bool = False) -> None:
     """Refuse what a WAMP client may not publish to, call or register (WAMP #uris, loose rule).
 

@@ -170,7 +170,8 @@ def test_a_realm_says_where_it_is_stored():
         (REALM + REALM, 'fox.toml: realm[1].name: there are two realms "realm1".'),
         (
             REALM + "users = 1",
-            "fox.toml: realm[0]: there is no setting users; there are name, store.",
+            "fox.toml: realm[0]: there is no setting users; "
+            "there are name, store, kwargs_are_headers.",
         ),
         (
             REALM + "store = 'disk'",

@@ -41,9 +41,14 @@ class PublishWire(Struct, gc=False):
     exclude_me: bool = True
     disclose_me: bool = False
     retain: bool | Seconds = False
-    weak: bool | Literal["public"] = False
+    weak: bool | Literal["public", "private"] = False
+    will: Any = UNSET
     when: dict[str, Any] | UnsetType | None = UNSET
     when_id: PublicationId | UnsetType = UNSET
+    watch: bool = False
+    patch: bool = False
+    sequence: bool = False
+    trace: bool = False
     exclude: list[Id] | None = None
     exclude_authid: list[str] | None = None
     exclude_authrole: list[str] | None = None
@@ -61,12 +66,14 @@ class PublishOptions(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, wire: PublishWire) -> "PublishOptions":
+        """Raises InvalidArgument."""
         flags = 0
         for wanted, flag in (
             (wire.acknowledge, frames.ACKNOWLEDGE),
             (wire.exclude_me, frames.EXCLUDE_ME),
             (wire.disclose_me, frames.DISCLOSE),
-            (wire.retain is not False, frames.RETAIN),
+            (wire.retain is not False or wire.sequence, frames.RETAIN),
+            (wire.trace, frames.TRACE),
         ):
             if wanted:
                 flags |= flag
@@ -90,19 +97,54 @@ def _keep(wire: PublishWire) -> frames.Keep | None:
     seconds = 0.0 if isinstance(wire.retain, bool) else float(wire.retain)
     if isnan(seconds):
         raise InvalidArgument("the option retain: a number of seconds, or true for ever, not NaN")
-    when_id = None if wire.when_id is UNSET else wire.when_id
-    when = None if wire.when is UNSET else _packed(wire.when)
-    weak = wire.weak is not False and wire.retain is not False
-    if not (seconds or weak) and when_id is None and when is None:
-        return None
-    return frames.Keep(seconds, 0.0, when_id, when, weak)
+    _check_combinations(wire)
+    will = None if wire.will is UNSET else _will(wire.will)
+    keep = frames.Keep(
+        seconds,
+        when_id=None if wire.when_id is UNSET else wire.when_id,
+        when=None if wire.when is UNSET else _packed(wire.when, "when"),
+        # To will nothing is to be weak.
+        weak=wire.weak is not False or will == b"",
+        will=will or None,
+        watch=wire.watch,
+        patch=wire.patch,
+        sequence=wire.sequence,
+        private=wire.weak == "private",
+    )
+    return None if keep == frames.Keep() else keep
 
 
-def _packed(when: object) -> bytes:
+def _check_combinations(wire: PublishWire) -> None:
+    """Raises InvalidArgument."""
+    conditional = wire.when is not UNSET or wire.when_id is not UNSET
+    retained = wire.retain is not False or wire.sequence
+    for name, wanted, right, what in (
+        ("weak", wire.weak, retained, "is about a key: it needs the option retain"),
+        ("will", wire.will is not UNSET, retained, "is about a key: it needs the option retain"),
+        ("patch", wire.patch, retained, "changes a key: it needs the option retain"),
+        ("watch", wire.watch, conditional, "waits for a condition: it needs when or when_id"),
+        (
+            "sequence",
+            wire.sequence,
+            not (conditional or wire.patch),
+            "makes a new key: there is nothing that when, when_id or patch could be about",
+        ),
+    ):
+        if wanted and not right:
+            raise InvalidArgument(f"the option {name} {what}")
+
+
+def _will(value: object) -> bytes:
+    """As arguments: a list is all of them, any other value the only one."""
+    args = value if isinstance(value, list) else [value]
+    return b"" if args in ([], [None]) else _packed(args, "will")
+
+
+def _packed(value: object, name: str) -> bytes:
     try:
-        return msgpack.encode(when)
+        return msgpack.encode(value)
     except (TypeError, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"the option when: {error}") from None
+        raise InvalidArgument(f"the option {name}: {error}") from None
 
 
 class SubscribeWire(Struct, gc=False):

@@ -10,12 +10,15 @@ goes on; ProtocolViolation, which ends it, is handled by the session.
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     DISCLOSE,
     DISCLOSE_CALLER,
     EMPTY,
     RETAIN,
+    Audience,
     Identity,
 )
 from fox_shard.errors import InvalidUri, NoSuchSubscription, ProtocolViolation, Refusal
@@ -40,9 +43,10 @@ from fox_shard.gateway.wamp.messages import (
     Unsubscribe,
     Yield,
 )
-from fox_shard.payloads import NONE, is_empty
+from fox_shard.gateway.wamp.options import PublishOptions
+from fox_shard.payloads import NONE, check_patch, is_empty
 from fox_shard.topics.pattern import Pattern
-from fox_shard.topics.topic import check_topic, is_reserved
+from fox_shard.topics.topic import SEQUENCE_LENGTH, check_topic, is_reserved
 
 if TYPE_CHECKING:
     from fox_shard.gateway.wamp.session import WampSession
@@ -64,9 +68,13 @@ def publish(session: "WampSession", message: Publish) -> None:
         options = reader.cache.get(raw) or reader.read(raw)
         realm = session.realm
         route = realm.wamp_routes.get(message.topic) or _new_route(session, realm, message.topic)
-        flags = options.flags
-        if flags & RETAIN and is_empty(serializer.encoding, args, kwargs):
-            flags |= EMPTY
+        flags, audience, keep = options.flags, options.audience, options.keep
+        if flags & RETAIN:
+            named = b"" if realm.headers else kwargs
+            if is_empty(serializer.encoding, args, named):
+                flags |= EMPTY
+            if keep is not None:
+                audience = _check_keep(session, message, options, args, named)
     except Refusal as refusal:
         # Without acknowledgement nobody waits for an answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
@@ -83,9 +91,34 @@ def publish(session: "WampSession", message: Publish) -> None:
         args,
         kwargs,
         Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
-        options.audience,
-        options.keep,
+        audience,
+        keep,
     )
+
+
+def _check_keep(
+    session: "WampSession", message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
+) -> Audience | None:
+    """Of a publish that changes a key in a special way; returns who is shown it. Raises Refusal."""
+    keep, encoding = options.keep, session.serializer.encoding
+    if keep is None:
+        return options.audience
+    if keep.patch and not is_empty(encoding, args, kwargs):
+        check_patch(encoding, args, kwargs)
+    if keep.sequence:
+        _check_length(session, message.topic, SEQUENCE_LENGTH)
+    return _only_me(session, options.audience) if keep.private else options.audience
+
+
+def _only_me(session: "WampSession", audience: Audience | None) -> Audience:
+    """Whom a private key is shown: all sessions of its publisher, who is nobody in particular yet.
+
+    So it is the session itself, if its own lists do not leave that out.
+    """
+    if audience is None:
+        return Audience(eligible=[session.id])
+    admitted = audience.eligible is None or session.id in audience.eligible
+    return replace(audience, eligible=[session.id] if admitted else [])
 
 
 def _new_route(session: "WampSession", realm: Realm, topic: str) -> Route:
@@ -256,8 +289,8 @@ def _check_invocation(session: "WampSession", name: str, request: int) -> None:
         raise ProtocolViolation(f"{name}: there was no invocation with the request id {request}")
 
 
-def _check_length(session: "WampSession", uri: str) -> None:
-    """A character has four bytes at most. Raises InvalidUri."""
-    limit = session.gateway.settings.topic_length
+def _check_length(session: "WampSession", uri: str, more: int = 0) -> None:
+    """A character has four bytes at most. more: bytes that will be added. Raises InvalidUri."""
+    limit = session.gateway.settings.topic_length - more
     if len(uri) > limit >> 2 and len(uri.encode()) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

@@ -16,6 +16,7 @@ from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.core import Gateway
@@ -195,7 +196,7 @@ class GatewayStage:
         self.now = 100.0
         self.gateway = Gateway(
             0,
-            realms=[REALM, "other"],
+            realms=[RealmSettings(name=name) for name in (REALM, "other")],
             settings=Settings(**settings),
             mqtt=Mqtt(),
             terms=self.terms,

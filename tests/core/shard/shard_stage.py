@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.placement import Placement
+from fox_shard.config import Realm
 from fox_shard.deadline import Deadline
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
@@ -108,6 +109,7 @@ class Stage:
         credit=8 << 20,
         absent=(),
         unstored=(),
+        realms=(),
     ):
         self.terms = Terms(shards=shards, credit=credit)
         self.placement = Placement(shards)
@@ -123,7 +125,7 @@ class Stage:
             now=self.now,
             wall=WALL + self.now,
             rows=sorted(self.disk.rows.items()),
-            unstored=unstored,
+            realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)
         self.puppets = {}

@@ -241,7 +241,7 @@ def test_a_retained_event_is_its_topics_key_until_an_empty_one(published, kept, 
     for topic, flags, args in published:
         stage.say("gateway-0", publish(topic, flags=flags, args=args))
     assert keys(stage) == kept
-    assert stage.shard.broker.keys_held == len(kept)
+    assert stage.shard.retention.keys_held == len(kept)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_a_plain_event_with_a_condition_changes_nothing_and_waits_like_a_change(
     stage.say("gateway-0", conditional(2, 0, flags=flags), reliable=True)
     assert all(id_ > 0 for id_ in answers(stage).values())
     assert len(stage.got("gateway-1", Event)) == 2
-    assert stage.shard.broker.keys_held == 0
+    assert stage.shard.retention.keys_held == 0
 
 
 def test_a_key_is_erased_on_a_condition(stage):
@@ -155,7 +155,7 @@ def test_a_key_is_erased_on_a_condition(stage):
     assert answers(stage) == {2: -first}
     stage.say("gateway-0", conditional(3, first, **erase), reliable=True)
     assert answers(stage)[3] > first
-    assert stage.shard.broker.keys_held == 0
+    assert stage.shard.retention.keys_held == 0
 
 
 def test_nobody_waits_for_a_refusal_that_did_not_ask_for_an_answer(stage):

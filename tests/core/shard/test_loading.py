@@ -52,7 +52,7 @@ def shown(stage, realm=REALM):
 
 def test_no_rows_are_no_state():
     stage = stage_of({})
-    assert (shown(stage), stage.shard.broker.keys_held) == ([], 0)
+    assert (shown(stage), stage.shard.retention.keys_held) == ([], 0)
     assert stage.shard.health()["status"] == "ok"
 
 
@@ -69,7 +69,7 @@ def test_keys_are_as_they_were():
     assert [len(keys) for keys in before] == [2, 1]
     stage = stage_of(written.disk.rows)
     assert [shown(stage, realm) for realm in (REALM, OTHER)] == before
-    assert stage.shard.broker.keys_held == 3
+    assert stage.shard.retention.keys_held == 3
 
 
 def test_what_was_erased_is_not_there():

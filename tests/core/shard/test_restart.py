@@ -84,7 +84,7 @@ def test_what_is_recorded_is_not_applied_twice(stage):
     stage.restart()
     stage.turns(8)
     assert shown(stage) == [b'["newer"]']
-    assert stage.shard.broker.keys_held == 1
+    assert stage.shard.retention.keys_held == 1
 
 
 def test_what_is_not_recorded_is_applied(stage):

@@ -456,6 +456,7 @@ def test_the_coordinator_is_told_the_metrics():
     assert reports[0].gauges == {
         "shard-0.keys": 1,
         "shard-0.queue_depth": 1,
+        "shard-0.waiting_publishes": 0,
         "shard-0.commit_microseconds": 0,
     }
     assert reports[0].counters["shard-0.commits"] == 2  # the ceiling, and the key
@@ -474,6 +475,7 @@ def test_health_names_the_links_and_what_the_shard_holds():
         "links": {"gateway-0": True, "gateway-1": False},
         "keys": 1,
         "queued_calls": 0,
+        "waiting_publishes": 0,
     }
 
 

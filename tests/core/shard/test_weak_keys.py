@@ -3,7 +3,7 @@
 import pytest
 from shard_stage import Stage, leave, publish, subscribe
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Retained
+from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Present, Retained
 from fox_shard.shard import rows
 from fox_shard.shard.owners import Owners
 
@@ -88,13 +88,25 @@ def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_alo
     assert (keys(stage), stored(stage)) == ([], [])
 
 
-def test_that_it_has_gone_is_durable_before_the_gateway_may_forget_it(stage):
-    stage.say("gateway-0", weak(), reliable=True)
+def test_a_session_that_its_gateway_does_not_tell_again_has_gone(stage):
+    """So the gateway may forget that it has left before that is durable."""
+    stage.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
     stage.disk.held = True
     stage.say("gateway-0", leave(1), reliable=True)
+    stage.pass_time(0.5)
+    assert stage["gateway-0"].link.idle
+    stage["gateway-0"].replay = [Present(2)]
     stage.restart()
     stage.turns()
-    assert (keys(stage), stored(stage)) == ([], [])
+    assert keys(stage) == [b"[2]"]
+
+
+def test_sessions_are_told_again_when_a_link_was_broken(stage):
+    stage.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
+    stage["gateway-0"].replay = [Present(2)]
+    stage["gateway-0"].link.break_off(stage.now)
+    stage.turns()
+    assert keys(stage) == [b"[2]"]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -102,6 +114,7 @@ def test_the_keys_of_a_gateway_that_is_gone_go(restarted, stage):
     stage.say("gateway-0", weak(), reliable=True)
     stage.say("gateway-1", weak(2, topic="a.c", args=b"[2]"), reliable=True)
     stage.kill("gateway-0")
+    stage["gateway-1"].replay = [Present(2)]
     if restarted:
         stage.restart()
     stage.pass_time(stage.terms.peer_timeout + 1)
@@ -121,6 +134,7 @@ def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted
 
 def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(stage):
     stage.say("gateway-0", weak(), reliable=True)
+    stage["gateway-0"].replay = [Present(1)]
     stage.restart()
     stage.pass_time(stage.terms.peer_timeout + 1)
     assert keys(stage) == [b"[1]"]

@@ -1,0 +1,327 @@
+"""The keys of all realms on this shard: what changes them, and when they go by themselves.
+
+Owns: a key's next value, its row, its time and its owner. Never: who is told of a change, and when.
+
+A change counts at once for those that come after it. Where its row has to be stored first, whoever
+holds it back until then says how that went (`settle`, `undo`).
+"""
+
+from collections import deque
+from typing import final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from fox_shard.backplane.frames import CONDITION, EMPTY, LAST, RETAIN, Event, Keep, Publish
+from fox_shard.errors import InvalidPayload
+from fox_shard.payloads import CBOR, JSON, MSGPACK, document, encode
+from fox_shard.shard import rows
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.conditions import hold, is_shown
+from fox_shard.shard.expiry import Expiry
+from fox_shard.shard.merging import merged
+from fox_shard.shard.owners import Owners
+from fox_shard.shard.place import Place
+from fox_shard.shard.realms import Realm, Realms
+from fox_shard.store.journal import Journal
+from fox_shard.topics.topic import in_sequence
+
+EXPIRED_AT_ONCE = 1000
+"""Keys that are erased before others get their turn."""
+
+UNSTORED = "$"
+"""Topics that begin with it are the server's own: it tells them again after a restart."""
+
+WRITABLE = (JSON, MSGPACK, CBOR)
+"""Encodings in which a patched document can be written."""
+
+DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
+"""Why a key is no more."""
+
+
+class Change(Struct, gc=False):
+    """A key takes another value.
+
+    before, after: the values; not both None. event: the publication that makes it so, None: it goes
+    by itself, because it is `removed`. unsettled: the change is in the present transaction.
+    """
+
+    place: Place
+    event: Event | None
+    before: Event | None
+    after: Event | None
+    removed: str = ""
+    unsettled: bool = False
+
+
+Ends = tuple[list[Change], list[Publish]]
+"""Keys that have gone, and wills of keys that are to be published."""
+
+
+@final
+class Retention:
+    """See the module."""
+
+    __slots__ = ("_changing", "_clock", "_expiry", "_journal", "_left", "owners", "realms")
+
+    def __init__(self, realms: Realms, clock: PublicationClock, journal: Journal) -> None:
+        self.realms = realms
+        self._clock = clock
+        self._journal = journal
+        # Keys that have changed in transactions that are not durable.
+        self._changing: deque[tuple[int, Realm, str]] = deque()
+        # Sessions that left in such transactions, with the places of what they owned.
+        self._left: deque[tuple[int, int, list[Place]]] = deque()
+        self._expiry = Expiry()
+        self.owners = Owners()
+
+    @property
+    def keys_held(self) -> int:
+        """How many there are, in all realms."""
+        return sum(len(realm.keys) for realm in self.realms)
+
+    def key(self, place: Place) -> Event | None:
+        """Its value, durable or not."""
+        return self.realms[place[0]].keys.get(place[1])
+
+    def meets(self, publish: Publish) -> bool:
+        """Does the key of its topic meet the publish's condition, if it has one?"""
+        keep = publish.keep
+        if keep is None:
+            return True
+        realm = self.realms[publish.realm]
+        key = realm.keys.get(publish.topic)
+        return hold(keep, key, publish.session, headers=realm.headers)
+
+    def is_stored(self, publish: Publish) -> bool:
+        """Does the publish change a row of the store, or depend on one?"""
+        return (
+            (changes_key(publish) or publish.flags & CONDITION > 0)
+            and self.realms[publish.realm].stored
+            and not publish.topic.startswith(UNSTORED)
+        )
+
+    # Publications
+
+    def change(self, publish: Publish, gateway: str, incarnation: int) -> Event | Change:
+        """Give the publish its id, and let it change its key, if it does.
+
+        gateway, incarnation: the publisher's. Raises InvalidPayload, and nothing is changed.
+        """
+        keep = publish.keep
+        if keep is None and not publish.flags & RETAIN:
+            return Event(self._clock.next(), publish)
+        if keep is not None and keep.patch and not publish.flags & EMPTY:
+            self._patch(publish)
+        event = Event(self._clock.next(), publish)
+        if keep is not None:
+            if keep.sequence:
+                publish.topic = in_sequence(publish.topic, event.publication)
+            publish.keep = self._kept(publish, keep, gateway, incarnation)
+        return self._change(event) if changes_key(publish) else event
+
+    def _change(self, event: Event) -> Change | Event:
+        publish = event.publish
+        realm = self.realms[publish.realm]
+        keys, topic = realm.keys, publish.topic
+        before, after = keys.get(topic), _value(event)
+        unsettled = self.is_stored(publish)
+        if unsettled:
+            ticket = self._journal.ticket
+            keys.change(topic, after, ticket)
+            self._changing.append((ticket, realm, topic))
+            row = rows.key(realm.name, topic)
+            self._journal.put(row, None if after is None else rows.encode(after))
+        else:
+            keys.set(topic, after)
+        if before is None and after is None:
+            return event
+        removed = DELETED if after is None else ""
+        return Change((realm.name, topic), event, before, after, removed, unsettled)
+
+    def _patch(self, publish: Publish) -> None:
+        """The event becomes what the key is with its document merged into it (RFC 7386)."""
+        realm = self.realms[publish.realm]
+        patch = document(publish.encoding, publish.args, realm.kwargs_of(publish))
+        if patch is None:
+            raise InvalidPayload("a patch is an object: the first argument, or keyword arguments")
+        key = realm.keys.get(publish.topic)
+        target: object = None
+        if key is not None and is_shown(key, publish.session):
+            was = key.publish
+            target = document(was.encoding, was.args, realm.kwargs_of(was))
+        kwargs = publish.kwargs if realm.headers else b""
+        encoding = publish.encoding if publish.encoding in WRITABLE else JSON
+        publish.args = encode([merged(target, patch)], {}, encoding)[0]
+        publish.encoding, publish.kwargs = encoding, kwargs
+
+    def _kept(self, publish: Publish, keep: Keep, gateway: str, incarnation: int) -> Keep | None:
+        """What is left of it when the condition has been met: how the key is to go."""
+        if publish.flags & EMPTY or not changes_key(publish):
+            return None
+        owned = keep.weak or keep.will is not None
+        if not (keep.seconds or owned or keep.private):
+            return None
+        kept = Keep(
+            expires=self._clock.wall + keep.seconds if keep.seconds else 0.0,
+            weak=keep.weak,
+            will=keep.will,
+            private=keep.private,
+        )
+        if owned:
+            kept.gateway, kept.incarnation = gateway, incarnation
+        self._plan(publish, kept)
+        return kept
+
+    def _plan(self, publish: Publish, keep: Keep) -> None:
+        place = (publish.realm, publish.topic)
+        if keep.expires:
+            self._expiry.plan(place, keep.expires)
+        if keep.owned:
+            self.owners.add(keep.gateway, keep.incarnation, publish.session, place)
+
+    def load(self, event: Event) -> None:
+        """A key from the store, unless it has expired."""
+        publish = event.publish
+        realm = self.realms[publish.realm]
+        keep = publish.keep
+        if not realm.stored:
+            return
+        if keep is not None and 0 < keep.expires <= self._clock.wall:
+            self._journal.drop(rows.key(realm.name, publish.topic))
+            return
+        if keep is not None:
+            self._plan(publish, keep)
+        realm.keys.set(publish.topic, event)
+
+    # Keys that go by themselves
+
+    @property
+    def next_expiry(self) -> float:
+        """When `expire` has something to do, in seconds since 1970."""
+        return self._expiry.next
+
+    def expire(self, wall: float) -> list[Change]:
+        """Erase keys whose time has come, some of them at a time."""
+        changes = []
+        for place in self._expiry.due(wall, EXPIRED_AT_ONCE):
+            key = self.key(place)
+            expires = 0.0 if key is None else _expires(key)
+            if key is not None and expires:
+                if expires > wall:
+                    self._expiry.plan(place, expires)
+                else:
+                    changes.append(self.erase(place, key, EXPIRED))
+        return changes
+
+    def erase(self, place: Place, key: Event, removed: str) -> Change:
+        """The key is no more. key: its value."""
+        realm = self.realms[place[0]]
+        change = Change(place, None, key, None, removed)
+        if realm.keys.is_changing(place[1]):
+            # What it has just become may fail yet.
+            change.unsettled = True
+            ticket = self._journal.ticket
+            realm.keys.change(place[1], None, ticket)
+            self._changing.append((ticket, realm, place[1]))
+            self._journal.put(rows.key(*place), None)
+        else:
+            realm.keys.set(place[1], None)
+            if realm.stored:
+                self._journal.keep(rows.key(*place), None)
+        return change
+
+    def session_left(self, session: int) -> Ends:
+        """Erase the keys that are its own; wills of its keys are to be published."""
+        places = self.owners.take(session)
+        if not places:
+            return [], []
+        self._left.append((self._journal.ticket, session, places))
+        return self._end(session, places)
+
+    def _end(self, session: int, places: list[Place]) -> Ends:
+        changes: list[Change] = []
+        wills: list[Publish] = []
+        for place in places:
+            key = self.key(place)
+            keep = None if key is None else key.publish.keep
+            if key is None or keep is None or key.publish.session != session:
+                continue
+            if keep.will is not None:
+                wills.append(_will(key, keep.will))
+            elif keep.weak:
+                changes.append(self.erase(place, key, WEAK))
+        return changes, wills
+
+    # The store
+
+    def settle(self, ticket: int) -> None:
+        """Transactions up to that one are durable."""
+        changing = self._changing
+        while changing and changing[0][0] <= ticket:
+            _, realm, topic = changing.popleft()
+            realm.keys.settle(topic, ticket)
+        while self._left and self._left[0][0] <= ticket:
+            self._left.popleft()
+
+    def undo(self) -> Ends:
+        """All transactions that are not durable have failed. Returns what has to end all the same.
+
+        As `session_left` does, of sessions that have left meanwhile.
+        """
+        for _, realm, topic in self._changing:
+            realm.keys.undo(topic)
+            key = realm.keys.get(topic)
+            if key is not None and _expires(key):
+                self._expiry.plan((realm.name, topic), _expires(key))
+        self._changing.clear()
+        left, self._left = self._left, deque()
+        ends = [self._end(session, places) for _, session, places in left]
+        changes = [change for changes, _ in ends for change in changes]
+        return changes, [will for _, wills in ends for will in wills]
+
+
+def changes_key(publish: Publish) -> bool:
+    """Is the event its topic's key from now on, or none?"""
+    if not publish.flags & RETAIN:
+        return False
+    audience = publish.audience
+    # Limited to sessions of now, it means nothing to a late joiner.
+    return (
+        audience is None
+        or (audience.eligible is None and audience.exclude is None)
+        or (publish.keep is not None and publish.keep.private)
+    )
+
+
+def _expires(event: Event) -> float:
+    """Seconds since 1970, 0: never."""
+    keep = event.publish.keep
+    return keep.expires if keep is not None else 0.0
+
+
+def _value(event: Event) -> Event | None:
+    """What the key holds: it outlives the order in which it was published, so no fence."""
+    if event.publish.flags & EMPTY:
+        return None
+    if event.publish.fence is None:
+        return event
+    return Event(event.publication, replace(event.publish, fence=None))
+
+
+def _will(key: Event, args: bytes) -> Publish:
+    """What the key becomes, unless somebody has changed it by then."""
+    was = key.publish
+    return Publish(
+        was.realm,
+        was.topic,
+        was.session,
+        request=0,
+        order=LAST,
+        flags=RETAIN | CONDITION,
+        encoding=MSGPACK,
+        args=args,
+        publisher=was.publisher,
+        audience=was.audience,
+        keep=Keep(when_id=key.publication, private=was.keep is not None and was.keep.private),
+    )

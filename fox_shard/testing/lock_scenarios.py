@@ -1,0 +1,234 @@
+"""Scenarios of locks: publishes that wait for a key, while processes die and clients leave.
+
+Owns: what happens in each, and what must be true of the locks. Each takes a seed, and raises
+AssertionError with the trace.
+
+A lock is a key that is published with `when: null`, `weak` and `watch`; its publication id is the
+fencing token. Who has heard PUBLISHED holds it until it erases the key, or its session ends.
+"""
+
+from functools import partial
+from itertools import pairwise
+from random import Random
+from typing import Any, final
+
+from fox_shard.shard import rows
+from fox_shard.shard.core import Shard
+from fox_shard.testing.cast import Cast, Deed
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.faults import a_fault, kill, relink
+from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.world import World
+
+PUBLISHED, ERROR = 17, 8
+UNAVAILABLE = "fox.error.unavailable_store"
+LOCKS = ("lock.a", "lock.b")
+
+LONG = 60.0
+"""Seconds within which everybody has had his turn."""
+
+
+@final
+class Hold:
+    """One time that a client held a lock. since: it was told; until: it let go, None: not yet."""
+
+    def __init__(self, lock: str, token: int, since: float) -> None:
+        self.lock = lock
+        self.token = token
+        self.since = since
+        self.until: float | None = None
+
+
+@final
+class Locker:
+    """A client that takes a lock, holds it a while, and releases it, several times."""
+
+    def __init__(self, world: World, gateway: int, rng: Random, times: int) -> None:
+        self.world = world
+        self.rng = rng
+        self.left = times
+        self.holds: list[Hold] = []
+        self.answers: dict[int, int] = {}
+        self._asked: dict[int, tuple[str, float]] = {}
+        self._releasing: dict[int, Hold] = {}
+        self.client = WampClient(world, gateway, on_message=self._message)
+        self.gone = False
+
+    @property
+    def waits(self) -> bool:
+        """For an answer that a client of a living gateway gets."""
+        return bool(self._asked or self._releasing) and not (self.client.closed or self.gone)
+
+    @property
+    def done(self) -> bool:
+        """Nothing will happen any more."""
+        return self.client.closed or self.gone or not (self.left or self.waits)
+
+    def go(self) -> None:
+        """Ask for a lock."""
+        if self.done or self._asked or not self.client.session:
+            return
+        self.left -= 1
+        lock, seconds = self.rng.choice(LOCKS), self.rng.choice((0.0, 0.0, 0.2))
+        options: dict[str, Any] = {"when": None, "weak": True, "watch": True}
+        options["retain"] = seconds or True
+        request = self.client.publish(lock, self.left, acknowledge=True, **options)
+        self._asked[request] = lock, seconds
+
+    def leave(self) -> None:
+        """With or without a goodbye; what it holds it holds no more."""
+        if self.done:
+            return
+        self.gone = True
+        self._let_go()
+        if self.rng.random() < 0.5:
+            self.client.drop()
+        else:
+            self.client.leave()
+
+    def _let_go(self) -> None:
+        for hold in self.holds:
+            if hold.until is None:
+                hold.until = self.world.now
+
+    def _message(self, message: list[Any]) -> None:
+        if self.gone or message[0] not in (PUBLISHED, ERROR):
+            return
+        request = message[1] if message[0] == PUBLISHED else message[2]
+        self.answers[request] = self.answers.get(request, 0) + 1
+        if request in self._asked:
+            self._lock_answered(*self._asked.pop(request), message)
+        elif request in self._releasing:
+            self._release_answered(self._releasing.pop(request), message)
+
+    def _lock_answered(self, lock: str, seconds: float, message: list[Any]) -> None:
+        if message[0] == ERROR:
+            self._refused(message)
+            self.left += 1
+            self.world.at(self.world.now + 0.5, self.go)
+            return
+        hold = Hold(lock, message[2], self.world.now)
+        self.holds.append(hold)
+        if seconds:
+            # It has perhaps expired before this was told: the token is all there is to go by.
+            hold.until = 0.0
+            self.world.at(self.world.now + seconds, self.go)
+            return
+        self.world.at(self.world.now + self.rng.random() * 0.02, partial(self._release, hold))
+
+    def _release(self, hold: Hold) -> None:
+        if self.gone or self.client.closed:
+            return
+        # The key may go as soon as this is sent.
+        hold.until = hold.until or self.world.now
+        options = {"acknowledge": True, "retain": True, "when_id": hold.token}
+        self._releasing[self.client.publish(hold.lock, **options)] = hold
+
+    def _release_answered(self, hold: Hold, message: list[Any]) -> None:
+        if message[0] == ERROR:
+            self._refused(message)
+            # It is held yet; nobody else has heard anything meanwhile.
+            self.world.at(self.world.now + 0.5, partial(self._release, hold))
+        else:
+            self.world.at(self.world.now + self.rng.random() * 0.01, self.go)
+
+    def _refused(self, message: list[Any]) -> None:
+        self.world.check(message[4] == UNAVAILABLE, f"a locker got {message}")
+
+    def end(self) -> None:
+        """Its gateway was killed: so it holds nothing since then."""
+        if self.client.closed:
+            for hold in self.holds:
+                closed = self.client.closed_at
+                hold.until = closed if hold.until is None else min(hold.until, closed)
+
+
+def _world(seed: int) -> World:
+    rng = Random(f"world {seed}")
+    return World(
+        seed,
+        gateways=rng.choice((2, 3)),
+        shards=rng.choice((1, 3)),
+        max_delay=rng.choice((0.005, 0.02)),
+    )
+
+
+def locks(seed: int) -> None:
+    """One holder at a time, each waiter let through once and none forgotten, whatever dies."""
+    cast = Cast(_world(seed))
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((0, 1, 2)))]
+    shards = [name for name in cast.world.names if name.startswith("shard")]
+    faults += [
+        lambda: kill(cast.world, cast.rng.choice(shards), cast.rng)
+        for _ in range(cast.rng.choice((0, 1, 3)))
+    ]
+    _take_turns(cast, faults)
+
+
+def locks_on_a_failing_disk(seed: int) -> None:
+    """The same while disks fail for a while: waiters wait on, new ones are refused."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    shards = [name for name in world.disks if name.startswith("shard")]
+
+    def fail() -> None:
+        disk = world.disks[rng.choice(shards)]
+        disk.trouble = "disk full"
+        world.note("a disk fails")
+
+        def heal() -> None:
+            disk.trouble = ""
+            world.note("the disk is well")
+
+        world.at(world.now + rng.choice((0.01, 0.1, 2.5)), heal)
+
+    faults: list[Deed] = [fail for _ in range(rng.choice((1, 2)))]
+    _take_turns(cast, faults)
+
+
+def _take_turns(cast: Cast, faults: list[Deed]) -> None:
+    world, rng = cast.world, cast.rng
+    lockers = [
+        Locker(world, rng.randrange(world.gateways), rng, rng.choice((1, 3))) for _ in range(6)
+    ]
+    world.run_until(lambda: all(one.client.session for one in lockers))
+    leavers = [one for one in lockers if rng.random() < 0.3]
+    parts: list[list[Deed]] = [[one.go] for one in lockers]
+    parts += [[one.leave] for one in leavers]
+    for fault in faults:
+        world.at(world.now + rng.random() * rng.choice((0.05, 0.5)), fault)
+    cast.interleave(parts, rng.choice((0.005, 0.05)))
+    relink(world)
+    world.run_until(lambda: all(one.done for one in lockers), LONG)
+    become_quiet(world)
+    for one in lockers:
+        one.end()
+        twice = {request: count for request, count in one.answers.items() if count > 1}
+        world.check(not twice, f"requests were answered more than once: {twice}")
+    for lock in LOCKS:
+        _check_holds(world, [hold for one in lockers for hold in one.holds if hold.lock == lock])
+    for one in lockers:
+        if not (one.client.closed or one.gone):
+            one.client.drop()
+    become_quiet(world)
+    _check_that_nothing_waits(world)
+
+
+def _check_holds(world: World, holds: list[Hold]) -> None:
+    """In the order of their tokens, each was over before the next one was told."""
+    holds.sort(key=lambda hold: hold.token)
+    for one, other in pairwise(holds):
+        spans = [(hold.token, hold.since, hold.until) for hold in (one, other)]
+        world.check(one.token < other.token, f"two hold the same: {spans}", (one.lock,))
+        apart = one.until is not None and one.until <= other.since
+        world.check(apart, f"two held {one.lock} at a time: {spans}", (one.lock,))
+
+
+def _check_that_nothing_waits(world: World) -> None:
+    for node in world.nodes.values():
+        if isinstance(node, Shard):
+            world.check(not node.retention.keys_held, f"{node.name} has keys", LOCKS)
+            world.check(node.retention.owners.idle, f"{node.name} knows of owners")
+            world.check(not node.health()["waiting_publishes"], f"somebody waits at {node.name}")
+            left = [key for key in world.disks[node.name].rows if key[:1] == rows.WAITER]
+            world.check(not left, f"{node.name} has stored waiters: {left}")
