@@ -3,10 +3,12 @@
 Owns: processes by their id, their lines, patience. Never: what they are.
 """
 
+import fcntl
 import os
 import select
 import subprocess
 import sys
+import termios
 import time
 
 from cluster import ROOT
@@ -80,6 +82,44 @@ class Program:
         code = self.process.wait(PATIENCE)
         rest = self._read + self.process.stdout.read()
         return code, rest.decode(), self.process.stderr.read().decode()
+
+
+class AtTerminal:
+    """A process in a session of its own, whose terminal we are."""
+
+    def __init__(self, command, environment):
+        self.master, slave = os.openpty()
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+        self.shown = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        os.close(self.master)
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def await_shown(self, text):
+        """Read until that has been shown."""
+        end = time.monotonic() + PATIENCE
+        while text.encode() not in self.shown:
+            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+            assert ready, f"{text!r} is not in {self.shown!r}"
+            self.shown += os.read(self.master, 4096)
 
 
 class Fox:

@@ -4,12 +4,13 @@ import json
 import os
 import select
 import signal
+import sys
 from contextlib import ExitStack, closing
 
 import paho.mqtt.publish
 import pytest
 from cluster import await_true
-from programs import FOX, Fox, alive
+from programs import FOX, AtTerminal, Fox, alive
 from raw_wamp import PUBLISH, PUBLISHED, RawWamp
 
 HOLD = ("sh", "-c", "echo $FOX_FENCE; echo $$; read line")
@@ -277,6 +278,28 @@ def test_signals_are_passed_on(number, fox):
         lock.signal(number)
         assert lock.end() == (128 + number, "", "")
     assert fox.run("get", f"cmdlock.{name}")[0] == 1
+
+
+COUNT_INTERRUPTS = """
+import signal, sys
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"interrupts: {len(seen)}"))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_at_a_terminal_ctrl_c_reaches_the_command_once(fox):
+    command = [*FOX, "lock", "cmdlock.tty", "--", sys.executable, "-c", COUNT_INTERRUPTS]
+    with AtTerminal(command, fox.environment) as lock:
+        lock.await_shown("ready")
+        lock.type("\x03")
+        lock.await_shown("^C")
+        lock.process.send_signal(signal.SIGTERM)  # passed on behind all interrupts
+        lock.await_shown("interrupts: 1\r\n")
+        assert lock.process.wait(30) == 1
 
 
 @pytest.mark.parametrize(
