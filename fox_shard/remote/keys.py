@@ -10,7 +10,7 @@ from math import inf
 from typing import Literal
 
 from fox_shard.client import Event, Session
-from fox_shard.remote.values import as_json, as_plain, value_of
+from fox_shard.remote.values import as_json, as_name, as_plain, value_of
 from fox_shard.remote.visit import DONE, NO, tell
 
 Match = Literal["exact", "prefix", "wildcard"]
@@ -31,14 +31,14 @@ def get(session: Session, topic: str, *, json: bool) -> int:
 def put(session: Session, topic: str, args: list[object], options: dict[str, object]) -> int:
     """Publish a key (no arguments: erase it) and print the publication's id."""
     until = inf if "watch" in options else None
-    print(session.publish(topic, args, options, until=until))
+    print(session.publish(topic, args, options, until=until), flush=True)
     return DONE
 
 
 def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> int:
     """Print the topics that match, sorted. long: publication ids and values too."""
     for event in sorted(_keys(session, pattern, match), key=lambda event: event.topic):
-        fields = [event.topic]
+        fields = [as_name(event.topic)]
         if long:
             fields += [str(event.publication), as_json(value_of(event))]
         print("\t".join(fields))
@@ -51,7 +51,7 @@ def watch(session: Session, pattern: str, match: Match) -> int:
     changes = session.subscribe(pattern, {"match": match, "retained": True})
     while (event := changes.next()) is not None:
         news = f"-\t{event.removed}" if event.removed else as_json(value_of(event))
-        print(f"{event.topic}\t{news}", flush=True)
+        print(f"{as_name(event.topic)}\t{news}", flush=True)
     tell("The router has ended the subscription.")
     return NO
 

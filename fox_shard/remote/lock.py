@@ -166,5 +166,7 @@ def _loss(event: Event) -> str:
             return f"Somebody has published {as_json(value_of(event))} there."
         case "weak":
             return "The router has ended our session."
-        case reason:
-            return f"The key was {reason}."
+        case "expired":
+            return "The key has expired."
+        case _:
+            return "The key was deleted."

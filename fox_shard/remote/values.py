@@ -11,7 +11,7 @@ import msgspec
 
 from fox_shard.client import Event
 
-__all__ = ["as_json", "as_plain", "from_text", "value_of"]
+__all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of"]
 
 
 def from_text(text: str) -> object:
@@ -32,6 +32,11 @@ def value_of(event: Event) -> Any:  # noqa: ANN401 (JSON)
 def as_json(value: object) -> str:
     """On one line."""
     return msgspec.json.encode(value).decode()
+
+
+def as_name(topic: str) -> str:
+    """The topic; as JSON, if it is one of MQTT that would not stay on its line."""
+    return topic if topic.isprintable() else as_json(topic)
 
 
 def as_plain(value: object) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from fox_shard.client import Event
-from fox_shard.remote.values import as_json, as_plain, from_text, value_of
+from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value_of
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_text_and_bytes_are_printed_as_they_are(value, plain, json):
 @pytest.mark.parametrize("text", ["half price", "{", "NaN", "01", "", "\udcff"])
 def test_what_is_not_json_is_text(text):
     assert from_text(text) == text
+
+
+def test_a_topic_stays_on_its_line():
+    assert as_name("grüße.aus") == "grüße.aus"
+    assert as_name("two\nlines") == '"two\\nlines"'
