@@ -139,7 +139,7 @@ class Lock:
         while (event := self._changes.next(until)) is not None:
             if self._is_ours(event):
                 return
-            if event.publication > self._fence:
+            if event.publication >= self._fence:
                 raise Held(f"{self.name} was lost as soon as it was taken: {_loss(event)}")
         raise NoAnswer(f"The router does not show us our own lock {self.name}.")
 

@@ -34,6 +34,10 @@ def test_the_command_runs_once_the_lock_is_ours_and_has_been_seen(capfd):
     ("behind", "sentence"),
     [
         ([36, 5, 9, {"removed": "deleted"}], "as soon as it was taken: The key was deleted."),
+        (
+            [36, 5, 8, {"removed": "weak"}],
+            "as soon as it was taken: The router has ended our session.",
+        ),
         ([36, 5, 9, {}, [1]], "as soon as it was taken: Somebody has published 1 there."),
     ],
 )
