@@ -146,15 +146,6 @@ class Event(Struct, array_like=True, tag=2, gc=False):
     publish: Publish
 
 
-class Again(Struct, array_like=True, tag=9, gc=False):
-    """An event that may have been sent already: by a shard that has restarted, to each gateway.
-
-    Its publication was committed, but its publisher may not have been told so.
-    """
-
-    event: Event
-
-
 class Settled(Struct, array_like=True, tag=16, gc=False):
     """All events up to that id that concern the gateway are before this frame: shard to gateway.
 
@@ -193,10 +184,12 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
 class Subscribe(Struct, array_like=True, tag=5, gc=False):
     """The gateway wants the events of `pattern` (its text): gateway to one or all shards.
 
-    token: the gateway's number for the request, answered by `Subscribed` (0: no answer wanted) or
-    `NotSubscribed`. replay: first the retained keys that match, as `Retained`. after: then the
-    recorded events, as `Recorded`, whose ids are beyond those in the list that come from the same
-    shard (id mod 64), or else beyond `floor`. Idempotent, for a token without a replay.
+    token: the gateway's number for the request (0: no answer wanted), answered by `Subscribed` or
+    `NotSubscribed`. replay: first the retained keys that match, as `Retained`, of the topics behind
+    `start_topic`. after: then the recorded events, as `Recorded`, whose ids are beyond those in the
+    list that come from the same shard (id mod 64), or else beyond `floor`; and beyond `start_id`.
+    Behind both `CaughtUp`, if either is wanted. once: the replay alone, it is no subscription.
+    Idempotent.
     """
 
     token: int
@@ -206,6 +199,9 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     selection: "Selection | None" = None
     after: list[int] | None = None
     floor: int = 0
+    start_topic: str = ""
+    start_id: int = 0
+    once: bool = False
 
 
 class Selection(Struct, array_like=True, gc=False):
@@ -235,10 +231,16 @@ class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):
-    """One retained key for the `Subscribe` of that token: shard to gateway."""
+    """One retained key for the `Subscribe` of that token: shard to gateway.
+
+    ahead: it comes before its turn, because something is about to happen to `topic`. No event:
+    there is no such key (yet).
+    """
 
     token: int
-    event: Event
+    event: Event | None
+    ahead: bool = False
+    topic: str = ""
 
 
 class Recorded(Struct, array_like=True, tag=18, gc=False):
@@ -248,10 +250,20 @@ class Recorded(Struct, array_like=True, tag=18, gc=False):
     event: Event
 
 
-class More(Struct, array_like=True, tag=30, gc=False):
-    """The subscriber can take more of its replay: gateway to shard. What follows, or `CaughtUp`."""
+class Paused(Struct, array_like=True, tag=34, gc=False):
+    """There is more to be replayed, when the gateway says `More`: shard to gateway."""
 
     token: int
+
+
+class More(Struct, array_like=True, tag=30, gc=False):
+    """The subscriber can take more of its replay, or (enough) wants no more: gateway to shard.
+
+    Answered by what follows and `Paused` or `CaughtUp`; `enough` is not answered.
+    """
+
+    token: int
+    enough: bool = False
 
 
 class CaughtUp(Struct, array_like=True, tag=19, gc=False):
@@ -261,7 +273,7 @@ class CaughtUp(Struct, array_like=True, tag=19, gc=False):
 
 
 class Selected(Struct, array_like=True, tag=17, gc=False):
-    """An event, or the change of a key, for those selections: shard to gateway.
+    """An event, or (state) the change of a key, for those selections: shard to gateway.
 
     removed: why the key is no more (`deleted`, `expired`, `weak`, or `filter`: it does not match
     any longer); the event is what it was then, and its audience who is told. known: there was a key
@@ -273,6 +285,16 @@ class Selected(Struct, array_like=True, tag=17, gc=False):
     removed: str = ""
     known: bool = False
     audience: Audience | None = None
+    state: bool = False
+
+
+class Again(Struct, array_like=True, tag=9, gc=False):
+    """An event, or change, that may have been sent already: by a restarted shard, to each gateway.
+
+    Its publication was committed, but its publisher may not have been told so.
+    """
+
+    event: Event | Selected
 
 
 class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
@@ -578,6 +600,7 @@ Frame: TypeAlias = (
     | NotSubscribed
     | Retained
     | Recorded
+    | Paused
     | More
     | CaughtUp
     | Selected

@@ -4,6 +4,7 @@ Owns: what waits to be written in this turn, and whether the connection is to be
 Never: sockets; the shell (or the simulator) performs what stands here at the end of the turn.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, final
 
 from fox_shard.gateway.traffic import Traffic
@@ -36,6 +37,7 @@ class Connection:
         "session",
         "traffic",
         "transport",
+        "waiting",
     )
 
     receiver: Receiver
@@ -50,6 +52,8 @@ class Connection:
         self.transport: object = None
         self.session: Session | None = None
         self.traffic = Traffic()
+        # Bytes that were written and have not left: the transport knows.
+        self.waiting: Callable[[], int] = lambda: 0
 
     def write(self, chunk: bytes) -> None:
         """Write at the end of this turn. The fan-out repeats these lines for speed."""

@@ -16,21 +16,26 @@ from fox_shard.backplane.frames import (
     Again,
     Batch,
     CallError,
+    CaughtUp,
     Event,
     Forwarded,
     Frame,
     Interrupt,
     Invocation,
     Kill,
+    NotSubscribed,
+    Paused,
     Publish,
     Published,
     Reached,
+    Recorded,
     Refused,
     Registered,
     Report,
     Result,
     Retained,
     Revoked,
+    Selected,
     Settled,
     Subscribed,
     Trouble,
@@ -60,6 +65,9 @@ from fox_shard.gateway.timers import Timers
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
+
+EVENTS, SELECTED, CHANGES = range(3)
+"""What may come again."""
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -132,13 +140,15 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._repeats = Repeats(terms.shards)
+        # Of events, of selected ones, of changes of keys.
+        self._repeats = tuple(Repeats(terms.shards) for _ in range(3))
+        self._repeats_of_events = self._repeats[EVENTS]
         # Shards whose stores do not work: why; or did not: "".
         self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.confirmations = Confirmations(
-            self.subscriptions, self._fanouts, self.order, self.sessions
+            self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
         self._publishing = Publishing(self.links, self.order, self._backpressure)
         # What the sessions call.
@@ -196,7 +206,8 @@ class Gateway:
         """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
         if self._membership.end(session, self.order, reason, graceful=graceful):
             self._backpressure.forget(session.connection)
-            self.subscriptions[session.realm.name].leave(session)
+            wishes = self.confirmations.withdraw(session)
+            self.subscriptions[session.realm.name].leave(session, wishes)
             self.calls.leave(session)
 
     def slow(self, connection: Connection) -> None:
@@ -212,9 +223,10 @@ class Gateway:
 
     # Subscribing
 
-    def unsubscribe(self, session: Session, pattern: str) -> bool:
-        """At once. pattern: its text. Returns whether there was such a subscription."""
-        return self.subscriptions[session.realm.name].unsubscribe(session, pattern)
+    def unsubscribe(self, session: Session, name: str) -> bool:
+        """At once. name: the subscription's. Returns whether there was such a one."""
+        self.confirmations.withdraw(session, name)
+        return self.subscriptions[session.realm.name].unsubscribe(session, name)
 
     # From the links
 
@@ -222,7 +234,7 @@ class Gateway:
         self, batch: Batch, size: int, now: float, wall: float
     ) -> None:
         """Handle one batch. size: bytes on the wire."""
-        self.now = now
+        self.now = self.confirmations.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
@@ -236,7 +248,7 @@ class Gateway:
             if type(frame) is Event:
                 publish = frame.publish
                 if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
+                    self._repeats_of_events.note(shard, frame.publication)
                 if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
@@ -270,16 +282,33 @@ class Gateway:
                 self.calls.call_error(frame)
             case Reached():
                 self.order.reached(frame, shard)
+            case Selected():
+                if frame.event.publish.flags & RECORDED:
+                    self._repeats_of(frame).note(shard, frame.event.publication)
+                self._selected(frame, shard)
             case Retained():
                 self.confirmations.retained(frame, shard)
+            case Recorded():
+                self.confirmations.recorded(frame, shard)
+            case Paused():
+                self.confirmations.paused(frame, shard)
+            case CaughtUp():
+                self.confirmations.caught_up(frame, shard)
             case Subscribed():
                 self.confirmations.subscribed(frame, shard)
+            case NotSubscribed():
+                self.confirmations.not_subscribed(frame)
             case Refused():
                 self._refused(frame)
-            case Again():
-                self._came_again(frame.event, shard)
+            case Again(event=Event() as event):
+                self._came_again(event, shard)
+            case Again(event=Selected() as selected):
+                self.confirmations.came_again(selected.event, shard)
+                if self._repeats_of(selected).is_new(shard, selected.event.publication):
+                    self._selected(selected, shard)
             case Settled():
-                self._repeats.settled(shard, frame.publication)
+                for repeats in self._repeats:
+                    repeats.settled(shard, frame.publication)
             case Trouble():
                 self._trouble[shard] = frame.reason
             case Registered():
@@ -301,10 +330,22 @@ class Gateway:
 
     def _came_again(self, event: Event, shard: int) -> None:
         publish = event.publish
-        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
+        self.confirmations.came_again(event, shard)
+        if self._repeats_of_events.is_new(shard, event.publication) and not self.order.hold(
             event, shard, publish.session, publish.order, publish.fence
         ):
             self._fanouts[publish.realm].deliver(event, shard)
+
+    def _repeats_of(self, selected: Selected) -> Repeats:
+        return self._repeats[CHANGES if selected.state else SELECTED]
+
+    def _selected(self, frame: Selected, shard: int) -> None:
+        """Changes of one key come in order, of several keys in any: fences are for events."""
+        publish = frame.event.publish
+        if frame.state or not self.order.hold(
+            frame, shard, publish.session, publish.order, publish.fence
+        ):
+            self._fanouts[publish.realm].select(frame, shard)
 
     def _refused(self, frame: Refused) -> None:
         if frame.kind != PUBLISH_TAG:
@@ -331,6 +372,9 @@ class Gateway:
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
             self.confirmations.delivered(frame.publication)
+        elif type(frame) is Selected:
+            self._fanouts[frame.event.publish.realm].select(frame, shard)
+            self.confirmations.delivered(-frame.event.publication)
         elif type(frame) is Invocation:
             self.calls.invoke(frame, shard)
 
@@ -356,11 +400,13 @@ class Gateway:
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
+        frames.extend(self.confirmations.replay(shard))
         frames.extend(self.calls.opened(shard))
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
-        self._repeats.opened(shard, link.peer_incarnation)
+        for repeats in self._repeats:
+            repeats.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
@@ -387,7 +433,7 @@ class Gateway:
 
     def tick(self, now: float) -> None:
         """What is due."""
-        self.now = now
+        self.now = self.confirmations.now = now
         if now - self._ticked > self._peer_timeout:
             self._stood_still(now - self._ticked)
         self._ticked = now

@@ -6,15 +6,22 @@ Owns: which sessions of this gateway get an event. Never: who subscribed; how an
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event
+from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, Selected
 from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.pending import Pending
 from fox_shard.gateway.realm import Realm
-from fox_shard.gateway.session import Session
-from fox_shard.gateway.subscriptions import Pending, Plan, Subscriptions
+from fox_shard.gateway.session import Flavour, Session
+from fox_shard.gateway.subscriptions import Plan, Subscription, Subscriptions
 
 ASSURED = QOS1 | QOS2
 
 Allowed = Callable[[Session], bool]
+
+Admission = Callable[[Session], str | None]
+"""See `_admission`."""
+
+DELETED = "deleted"
+"""Why a key is no more for those who may not see its new value."""
 
 
 @final
@@ -114,16 +121,53 @@ class Fanout:
         if plan.pending:
             self._hold(event, plan, shard)
 
-    @staticmethod
-    def _hold(event: Event, plan: Plan, shard: int) -> None:
-        """Keep it for the subscriptions that are being confirmed, where the shard has done so."""
+    def _hold(self, event: Event, plan: Plan, shard: int) -> None:
+        """To those whose subscriptions are not complete, for whom it is; or keep it for them."""
         for pending in plan.pending:
-            if (
-                shard not in pending.waiting
-                and event.publication not in pending.earlier
-                and not _gets_it_anyway(pending.session, plan)
+            if pending.is_live(shard, event.publication) and not _gets_it_anyway(
+                pending.session, plan
             ):
-                pending.held.append(event)
+                self._deliver_or_keep(pending, event)
+
+    def _deliver_or_keep(self, pending: Pending, event: Event | Selected) -> None:
+        if pending.confirmed:
+            self.deliver_held(pending, [event])
+        else:
+            pending.held.append(event)
+
+    # Selections
+
+    def select(self, selected: Selected, shard: int) -> None:
+        """To the members of the selections. shard: whence it came."""
+        for id_ in selected.selections:
+            subscription = self._subscriptions.by_id.get(id_)
+            if subscription is None:
+                continue
+            admit = _admission(selected, subscription)
+            for flavour, members in subscription.plain.items():
+                self._select(selected, subscription, flavour, list(members), admit)
+            for pending in subscription.pending:
+                if pending.is_live(shard, -selected.event.publication):
+                    self._deliver_or_keep(pending, selected)
+
+    def _select(
+        self,
+        selected: Selected,
+        subscription: Subscription,
+        flavour: Flavour,
+        sessions: list[Session],
+        admit: Admission,
+    ) -> None:
+        """Those who may not see it are told what they may know."""
+        told: dict[str | None, list[Session]] = {}
+        for session in sessions:
+            told.setdefault(admit(session), []).append(session)
+        for removed, those in told.items():
+            chunk = b"" if removed is None else flavour.selected(selected, subscription, removed)
+            if chunk:
+                for session in those:
+                    session.connection.write(chunk)
+                self._realm.deliveries += len(those)
 
     def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
         for flavour, subscription, members in plan.plain:
@@ -150,17 +194,24 @@ class Fanout:
                     else:
                         session.connection.write(chunk)
 
-    def deliver_held(self, pending: Pending, events: list[Event]) -> None:
+    def deliver_held(self, pending: Pending, events: list[Event | Selected]) -> None:
         """What came for a subscription while it was being confirmed, to its session alone."""
-        session = pending.session
+        session, subscription = pending.session, pending.subscription
         for event in events:
-            if not _allowed(event)(session):
-                continue
-            self._realm.deliveries += 1
-            if pending.grant and event.publish.flags & ASSURED:
-                session.deliver(event, pending.grant)
-            elif chunk := session.flavour.event(event, pending.subscription):
-                session.connection.write(chunk)
+            if isinstance(event, Selected):
+                admit = _admission(event, subscription)
+                self._select(event, subscription, session.flavour, [session], admit)
+            elif _allowed(event)(session):
+                self.deliver_to_one(pending, event)
+
+    def deliver_to_one(self, pending: Pending, event: Event) -> None:
+        """To the session whose subscription is not complete."""
+        session = pending.session
+        self._realm.deliveries += 1
+        if pending.grant and event.publish.flags & ASSURED:
+            session.deliver(event, pending.grant)
+        elif chunk := session.flavour.event(event, pending.subscription):
+            session.connection.write(chunk)
 
 
 def _gets_it_anyway(session: Session, plan: Plan) -> bool:
@@ -177,6 +228,27 @@ def visible(events: Iterable[Event], session: Session) -> list[Event]:
         for event in events
         if event.publish.audience is None or _admits(event.publish.audience, session)
     ]
+
+
+def _admission(selected: Selected, subscription: Subscription) -> Admission:
+    """What a session is told: why the key is no more, "": the event, None: nothing.
+
+    State is complete: the publisher is told of it, too.
+    """
+    if subscription.selection is not None and not subscription.selection.state:
+        allowed = _allowed(selected.event)
+        return lambda session: "" if allowed(session) else None
+    audience = selected.event.publish.audience
+
+    def admit(session: Session) -> str | None:
+        if audience is None or _admits(audience, session):
+            return selected.removed
+        known = selected.known and (
+            selected.audience is None or _admits(selected.audience, session)
+        )
+        return DELETED if known else None
+
+    return admit
 
 
 def _allowed(event: Event) -> Allowed:

@@ -154,6 +154,7 @@ class Channel(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
         self.connection.transport = self
+        self.connection.waiting = self.socket.get_write_buffer_size
         self.connection.receiver = _Held(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 

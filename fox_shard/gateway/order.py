@@ -13,7 +13,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Event, Fence, Invocation, Reached
+from fox_shard.backplane.frames import Ask, Event, Fence, Invocation, Reached, Selected
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.session import Session
 from fox_shard.topics.pattern import Pattern
@@ -24,7 +24,7 @@ RELEASED_A_TURN = 1000
 MARKS_LIMIT = 10_000
 """Pairs remembered; an ended pair stays until then."""
 
-Held = Event | Invocation
+Held = Event | Selected | Invocation
 Mark = tuple[str, int, int]
 """(origin, shard, epoch): one pair of link ends."""
 
@@ -121,14 +121,20 @@ class Order:
                 self.held[sender] = kept
                 self._release(sender)
 
-    def held_events(self, shard: int, pattern: Pattern) -> set[int]:
-        """Publications of that shard, on topics that match, which are held back."""
-        return {
-            frame.publication
-            for held in self.held.values()
-            for _, _, of, frame, _ in held
-            if of == shard and type(frame) is Event and pattern.matches(frame.publish.topic)
-        }
+    def held_events(self, shard: int, pattern: Pattern, *, selective: bool = False) -> set[int]:
+        """Publications of that shard, on topics that match, which are held back.
+
+        selective: those that were selected, as negative numbers.
+        """
+        frames = [
+            frame for held in self.held.values() for _, _, of, frame, _ in held if of == shard
+        ]
+        if selective:
+            events = [frame.event for frame in frames if type(frame) is Selected]
+        else:
+            events = [frame for frame in frames if type(frame) is Event]
+        sign = -1 if selective else 1
+        return {sign * one.publication for one in events if pattern.matches(one.publish.topic)}
 
     def _satisfied(self, fence: Fence) -> bool:
         reached = self._reached

@@ -7,7 +7,16 @@ format; `wamp.session` and `mqtt.session` derive from it and translate.
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-from fox_shard.backplane.frames import Call, CallError, Event, Interrupt, Refused, Register, Result
+from fox_shard.backplane.frames import (
+    Call,
+    CallError,
+    Event,
+    Interrupt,
+    Refused,
+    Register,
+    Result,
+    Selected,
+)
 from fox_shard.gateway.connection import Connection
 
 if TYPE_CHECKING:
@@ -36,6 +45,9 @@ class Flavour(Protocol):
 
     def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
         """As `event` for each, of one topic; those that cannot be expressed are left out."""
+
+    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+        """As `event`, for a selection. removed: "", or why the key is no more."""
 
 
 class Session(ABC):
@@ -108,6 +120,20 @@ class Session(ABC):
     @abstractmethod
     def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
         """The subscription stands at all shards. retained: the keys to send first (may be [])."""
+
+    @abstractmethod
+    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+        """More keys, of a subscription that stands."""
+
+    def not_subscribed(
+        self, request: int, subscription: "Subscription", uri: str, message: str
+    ) -> None:
+        """The subscription cannot be made."""
+        raise NotImplementedError
+
+    def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
+        """Nothing more comes for it. reason: for people."""
+        raise NotImplementedError
 
     def registered(self, request: int, registration: int) -> None:
         """The registration stands."""

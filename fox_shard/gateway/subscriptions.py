@@ -10,8 +10,16 @@ the gateway's subscription there, the last that leaves takes it away.
 from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.frames import Event, Frame, Subscribe, Unsubscribe
+from fox_shard.backplane.frames import (
+    Event,
+    Frame,
+    Selected,
+    Selection,
+    Subscribe,
+    Unsubscribe,
+)
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.pending import Pending, Wish
 from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.session import Flavour, Session
 from fox_shard.topics.cache import MatchCache
@@ -26,21 +34,47 @@ Groups = list[tuple[Flavour, "Subscription", Members]]
 
 @final
 class Subscription:
-    """One pattern, with all its subscribers on this gateway.
+    """One pattern, with all its subscribers on this gateway who want the same of it.
 
     Members are grouped by flavour, so that an event is encoded once for each group. plain: granted
-    quality of service 0 (all WAMP sessions); granted: 1 or 2.
+    quality of service 0 (all WAMP sessions); granted: 1 or 2. selection: None: all events. once: it
+    is a replay alone, which the shards need not know.
     """
 
-    __slots__ = ("established", "granted", "id", "pattern", "pending", "plain")
+    __slots__ = (
+        "established",
+        "granted",
+        "id",
+        "name",
+        "once",
+        "pattern",
+        "pending",
+        "plain",
+        "realm",
+        "selection",
+    )
 
-    def __init__(self, realm: str, pattern: Pattern) -> None:
-        self.id = pattern_id(realm, "subscription", pattern.text)
+    def __init__(self, realm: str, pattern: Pattern, wish: Wish) -> None:
+        self.realm = realm
         self.pattern = pattern
+        self.once = wish.snapshot
+        # Names it on this gateway; its id is a hash of that.
+        self.name = pattern.text
+        if wish.state or wish.filter or wish.snapshot:
+            marks = "s" * wish.state + "1" * wish.snapshot
+            self.name += f"\0{marks}\0{wish.filter.hex()}"
+        self.id = pattern_id(realm, "subscription", self.name)
+        selective = wish.state or wish.filter
+        self.selection = Selection(self.id, wish.state, wish.filter) if selective else None
         self.established = False
         self.plain: dict[Flavour, Members] = {}
         self.granted: dict[Flavour, Members] = {}
         self.pending: list[Pending] = []
+
+    @property
+    def is_plain(self) -> bool:
+        """Is it to all events, as they come?"""
+        return self.selection is None and not self.once
 
     @property
     def unused(self) -> bool:
@@ -66,49 +100,6 @@ class Subscription:
 
 
 @final
-class Pending:
-    """A session's wish to subscribe, until every shard has confirmed it."""
-
-    __slots__ = (
-        "earlier",
-        "grant",
-        "held",
-        "replay",
-        "request",
-        "retained",
-        "session",
-        "subscription",
-        "token",
-        "waiting",
-    )
-
-    def __init__(
-        self,
-        token: int,
-        session: Session,
-        request: int,
-        subscription: Subscription,
-        grant: int,
-        *,
-        replay: bool,
-        shards: Iterable[int],
-    ) -> None:
-        self.token = token
-        self.session = session
-        self.request = request
-        self.subscription = subscription
-        self.grant = grant
-        self.replay = replay
-        self.waiting = dict.fromkeys(shards)
-        # Keys as each shard sent them, and live events of shards that have confirmed already.
-        self.retained: dict[int, list[Event]] = {}
-        self.held: list[Event] = []
-        # Publications that came before a shard's confirmation, and are held back (see `order`):
-        # they are not for this subscription, which begins when they have gone.
-        self.earlier: set[int] = set()
-
-
-@final
 class Plan:
     """Whom an event on one topic goes to. Refers to the subscriptions' living groups."""
 
@@ -126,15 +117,15 @@ class Plan:
 class Subscriptions:
     """See the module."""
 
-    __slots__ = ("_by_text", "_links", "_pending", "_realm", "_trie", "count", "plans")
+    __slots__ = ("_by_name", "_links", "_realm", "_trie", "by_id", "count", "plans")
 
     def __init__(self, realm: Realm, links: list[Link]) -> None:
         """links: to the shards, by number."""
         self._realm = realm
         self._links = links
-        self._by_text: dict[str, Subscription] = {}
+        self._by_name: dict[str, Subscription] = {}
+        self.by_id: dict[int, Subscription] = {}
         self._trie: Trie[Subscription] = Trie()
-        self._pending: dict[int, Pending] = {}
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
         # How many there are, of all sessions.
         self.count = 0
@@ -147,73 +138,82 @@ class Subscriptions:
     # Subscribing
 
     def subscribe(
-        self,
-        token: int,
-        session: Session,
-        request: int,
-        pattern: Pattern,
-        grant: int,
-        *,
-        replay: bool,
+        self, token: int, session: Session, request: int, pattern: Pattern, grant: int, wish: Wish
     ) -> Pending | None:
-        """Begin a subscription; returns what has to be confirmed, None if it stands already.
+        """Begin a subscription; returns what has to come first, None if it stands already.
 
         token: names it at the shards.
         """
-        subscription = self._by_text.get(pattern.text)
-        if subscription is None:
-            subscription = Subscription(self._realm.name, pattern)
-            self._by_text[pattern.text] = subscription
-            self._trie.add(pattern, subscription)
-        if subscription.established and not replay:
+        subscription = self._find(pattern, wish)
+        if subscription.established and not wish.replays:
             self._activate(session, subscription, grant)
             session.subscribed(request, subscription, [])
             return None
-        pending = Pending(
-            token,
-            session,
-            request,
-            subscription,
-            grant,
-            replay=replay,
-            shards=self._shards(pattern),
-        )
+        shards = self._shards(pattern)
+        pending = Pending(token, session, request, subscription, grant, wish, shards)
         subscription.pending.append(pending)
         self.plans.drop(pattern)
-        frame = Subscribe(token, self._realm.name, pattern.text, replay)
         for shard in pending.waiting:
             if self._links[shard].open:
-                self._links[shard].send(frame)
+                self._links[shard].send(pending.subscribe(shard))
         return pending
+
+    def _find(self, pattern: Pattern, wish: Wish) -> Subscription:
+        subscription = Subscription(self._realm.name, pattern, wish)
+        found = self._by_name.get(subscription.name)
+        if found is not None:
+            return found
+        self._by_name[subscription.name] = subscription
+        self.by_id[subscription.id] = subscription
+        if subscription.is_plain:
+            self._trie.add(pattern, subscription)
+        return subscription
 
     def _activate(self, session: Session, subscription: Subscription, grant: int) -> None:
         subscription.add(session, grant)
         if session.subscriptions is None:
             session.subscriptions = {}
-        if subscription.pattern.text not in session.subscriptions:
+        if subscription.name not in session.subscriptions:
             self.count += 1
-        session.subscriptions[subscription.pattern.text] = subscription
+        session.subscriptions[subscription.name] = subscription
         self.plans.drop(subscription.pattern)
 
-    def complete(self, pending: Pending) -> list[Event]:
-        """All shards have confirmed: tell the session; returns the live events held for it."""
-        subscription = pending.subscription
-        subscription.pending.remove(pending)
-        subscription.established = True
+    def begin(self, pending: Pending) -> list[Event | Selected]:
+        """All shards have confirmed: tell the session; returns the live events held for it.
+
+        What has to come first goes on coming, unless `finish` is next.
+        """
+        subscription, session = pending.subscription, pending.session
+        pending.confirmed = True
         retained = [
             event for shard in sorted(pending.retained) for event in pending.retained[shard]
         ]
-        held = [] if subscription.has(pending.session) else pending.held
+        held, pending.held = pending.held, []
+        if not pending.wish.snapshot:
+            subscription.established = True
+        if pending.wish.after is None and not pending.wish.snapshot:
+            subscription.pending.remove(pending)
+            if subscription.has(session):
+                held = []
+            self._activate(session, subscription, pending.grant)
         if held and retained:
             # Of a restarted shard, an event may come that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
-            held = [one for one in held if one.publication > keys.get(one.publish.topic, 0)]
-        self._activate(pending.session, subscription, pending.grant)
-        pending.session.subscribed(pending.request, subscription, retained)
+            held = [one for one in held if _is_newer(one, keys)]
+        session.subscribed(pending.request, subscription, retained)
         return held
 
+    def finish(self, pending: Pending) -> bool:
+        """All that had to come first has come. Returns whether that was all there is to come."""
+        if pending.wish.snapshot:
+            self.abandon(pending)
+        elif pending.wish.after is not None:
+            pending.subscription.pending.remove(pending)
+            self._activate(pending.session, pending.subscription, pending.grant)
+        return pending.wish.snapshot
+
     def abandon(self, pending: Pending) -> None:
-        """The session has gone, or has unsubscribed meanwhile."""
+        """It is not, or not any longer, what the session wants."""
         subscription = pending.subscription
         subscription.pending.remove(pending)
         self.plans.drop(subscription.pattern)
@@ -221,18 +221,17 @@ class Subscriptions:
 
     # Unsubscribing
 
-    def unsubscribe(self, session: Session, text: str) -> bool:
+    def unsubscribe(self, session: Session, name: str) -> bool:
         """Returns whether there was such a subscription, or the wish for one."""
-        subscription = self._by_text.get(text)
+        subscription = self._by_name.get(name)
         if subscription is None:
             return False
         mine = [pending for pending in subscription.pending if pending.session is session]
         for pending in mine:
-            pending.waiting.clear()
             subscription.pending.remove(pending)
-        had = session.subscriptions is not None and text in session.subscriptions
+        had = session.subscriptions is not None and name in session.subscriptions
         if had and session.subscriptions is not None:
-            del session.subscriptions[text]
+            del session.subscriptions[name]
             self.count -= 1
             subscription.remove(session)
         self.plans.drop(subscription.pattern)
@@ -241,36 +240,41 @@ class Subscriptions:
 
     def _drop_if_unused(self, subscription: Subscription) -> None:
         pattern = subscription.pattern
-        if not subscription.unused or self._by_text.get(pattern.text) is not subscription:
+        if not subscription.unused or self._by_name.get(subscription.name) is not subscription:
             return
-        del self._by_text[pattern.text]
-        self._trie.remove(pattern, subscription)
-        frame = Unsubscribe(self._realm.name, pattern.text)
+        del self._by_name[subscription.name]
+        del self.by_id[subscription.id]
+        if subscription.is_plain:
+            self._trie.remove(pattern, subscription)
+        if subscription.once:
+            return
+        selection = subscription.selection
+        id_ = 0 if selection is None else selection.id
+        frame = Unsubscribe(self._realm.name, pattern.text, id_)
         for shard in self._shards(pattern):
             if self._links[shard].open:
                 self._links[shard].send(frame)
 
-    def leave(self, session: Session) -> None:
-        """The session has ended."""
-        for text in list(session.subscriptions or ()):
-            self.unsubscribe(session, text)
+    def leave(self, session: Session, wishes: Iterable[str]) -> None:
+        """The session has ended. wishes: names of what it had not been told to have."""
+        for name in [*(session.subscriptions or ()), *wishes]:
+            self.unsubscribe(session, name)
 
     # A shard comes back
 
     def replay(self, shard: int) -> list[Frame]:
         """What that shard must know."""
-        frames: list[Frame] = []
-        realm = self._realm.name
-        for subscription in self._by_text.values():
-            pattern = subscription.pattern
-            if shard not in self._shards(pattern):
-                continue
-            frames.append(Subscribe(0, realm, pattern.text, replay=False))
-            for pending in subscription.pending:
-                if shard in pending.waiting:
-                    pending.retained.pop(shard, None)
-                    frames.append(Subscribe(pending.token, realm, pattern.text, pending.replay))
-        return frames
+        return [
+            Subscribe(
+                0,
+                self._realm.name,
+                subscription.pattern.text,
+                replay=False,
+                selection=subscription.selection,
+            )
+            for subscription in self._by_name.values()
+            if not subscription.once and shard in self._shards(subscription.pattern)
+        ]
 
     # Matching
 
@@ -304,6 +308,12 @@ class Subscriptions:
 
 
 PLANS_LIMIT = 10_000
+
+
+def _is_newer(held: Event | Selected, keys: dict[str, int]) -> bool:
+    """keys: topic -> publication id of what was shown."""
+    event = held.event if isinstance(held, Selected) else held
+    return event.publication > keys.get(event.publish.topic, 0)
 
 
 def _merge(plan: Plan) -> None:

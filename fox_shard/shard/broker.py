@@ -8,21 +8,27 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
+    EMPTY,
     RECORDED,
     Again,
+    CaughtUp,
     Event,
     Frame,
+    More,
+    Paused,
     Publish,
     Published,
-    Retained,
     Subscribe,
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.shard.change import Change
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.peer import Peer
+from fox_shard.shard.peer import Peer, Wanted
 from fox_shard.shard.realms import Outboxes, Realm, Realms
-from fox_shard.shard.retention import Change
+from fox_shard.shard.replaying import Replay
+from fox_shard.shard.retention import changes_key
+from fox_shard.shard.selecting import Selector, select, select_again, select_change
 from fox_shard.topics.pattern import Pattern
 
 RELIABLE = ACKNOWLEDGE | RECORDED
@@ -53,13 +59,23 @@ class Broker:
         """What a publish, or time, has done. replies: as in `publish`."""
         if isinstance(effect, Event):
             self.send(effect, replies)
-        elif effect.event is not None:
+            return
+        publication = self._clock.next() if effect.event is None else effect.event.publication
+        if effect.event is not None:
             self.send(effect.event, replies)
+        realm = self.realms[effect.place[0]]
+        if realm.attentive:
+            selectors = self._selectors(realm, effect.place[1])
+            selected = select_change(selectors, effect, publication, realm.document_of)
+            for peer, frame in selected:
+                peer.link.send_reliable(frame)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
         """As `publish`, for an event that has its id."""
         publish = event.publish
         realm = self._known.get(publish.realm) or self.realms[publish.realm]
+        if realm.attentive:
+            self._attend(realm, event)
         outboxes = realm.outboxes.entries.get(publish.topic)
         if outboxes is None:
             outboxes = self._match(realm, publish.topic)
@@ -83,10 +99,42 @@ class Broker:
     def send_again(self, event: Event, replies: list[Frame]) -> None:
         """An event that has its effect already, to whoever may have missed it."""
         publish = event.publish
-        for peer in self.realms[publish.realm].subscribers.match(publish.topic):
+        realm = self.realms[publish.realm]
+        for peer in realm.subscribers.match(publish.topic):
             peer.link.send_reliable(Again(event))
+        if realm.attentive:
+            self._attend_again(realm, event)
         if publish.flags & ACKNOWLEDGE:
             replies.append(Published(publish.session, [publish.request], [event.publication]))
+
+    def _attend(self, realm: Realm, event: Event) -> None:
+        """Whatever there is to do besides sending it to those who want all events."""
+        publish = event.publish
+        realm.precede(publish.topic)
+        selectors = self._selectors(realm, publish.topic)
+        for peer, frame in select(selectors, event, realm.document_of):
+            if publish.flags & RELIABLE:
+                peer.link.send_reliable(frame)
+            else:
+                peer.link.send(frame)
+
+    def _attend_again(self, realm: Realm, event: Event) -> None:
+        publish, documents = event.publish, realm.document_of
+        selectors = self._selectors(realm, publish.topic)
+        again = select(selectors, event, documents)
+        if changes_key(publish):
+            erased = publish.flags & EMPTY > 0
+            again += select_again(selectors, event, documents, erased=erased)
+        for peer, frame in again:
+            peer.link.send_reliable(Again(frame))
+
+    @staticmethod
+    def _selectors(realm: Realm, topic: str) -> tuple[Selector, ...]:
+        selectors = realm.selections.entries.get(topic)
+        if selectors is None:
+            selectors = tuple(realm.selectors.match(topic))
+            realm.selections.put(topic, selectors)
+        return selectors
 
     def _match(self, realm: Realm, topic: str) -> Outboxes:
         matched = tuple(
@@ -98,40 +146,95 @@ class Broker:
     # Subscriptions
 
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
-        """Idempotent. Sends the keys that match, if asked to, then `Subscribed`."""
-        realm = self.realms[subscribe.realm]
-        pattern = Pattern.parse(subscribe.pattern)
-        peer.stale.discard((subscribe.realm, subscribe.pattern))
-        if (subscribe.realm, subscribe.pattern) not in peer.subscriptions:
-            peer.subscriptions[subscribe.realm, subscribe.pattern] = pattern
+        """From now on the peer gets what it wants. Idempotent."""
+        selection = subscribe.selection
+        wanted = (subscribe.realm, subscribe.pattern, 0 if selection is None else selection.id)
+        peer.stale.discard(wanted)
+        if subscribe.once or wanted in peer.subscriptions:
+            return
+        realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
+        selector = None if selection is None else Selector(peer, pattern, selection)
+        peer.subscriptions[wanted] = selector or pattern
+        if selector is None:
             realm.subscribers.add(pattern, peer)
             realm.outboxes.drop(pattern)
-        if subscribe.replay:
-            for event in realm.keys.durable(pattern):
-                peer.link.send(Retained(subscribe.token, event))
-        if subscribe.token:
-            peer.link.send(Subscribed(subscribe.token))
+        else:
+            realm.selectors.add(pattern, selector)
+            realm.selections.drop(pattern)
+            realm.attentive += 1
+
+    def answer(self, peer: Peer, subscribe: Subscribe) -> None:
+        """Say that it does, and begin the replay, if there is to be one."""
+        if not subscribe.token:
+            return
+        replay = self._begin_replay(peer, subscribe) if subscribe.replay else None
+        peer.link.send(Subscribed(subscribe.token))
+        if replay is not None:
+            self._end_page(replay)
 
     def told_again(self, peer: Peer) -> None:
         """The peer is back and has told its subscriptions: others that it had are no more."""
-        for realm, text in peer.stale:
-            self._remove(realm, peer.subscriptions.pop((realm, text)), peer)
+        for wanted in sorted(peer.stale):
+            self._remove(peer, wanted)
         peer.stale.clear()
 
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
         """What was not subscribed to is ignored."""
-        pattern = peer.subscriptions.pop((unsubscribe.realm, unsubscribe.pattern), None)
-        if pattern is not None:
-            self._remove(unsubscribe.realm, pattern, peer)
+        self._remove(peer, (unsubscribe.realm, unsubscribe.pattern, unsubscribe.selection))
 
-    def _remove(self, realm: str, pattern: Pattern, peer: Peer) -> None:
-        topics = self.realms[realm]
-        topics.subscribers.remove(pattern, peer)
-        topics.outboxes.drop(pattern)
+    def _remove(self, peer: Peer, wanted: Wanted) -> None:
+        had = peer.subscriptions.pop(wanted, None)
+        realm = self.realms[wanted[0]]
+        if isinstance(had, Pattern):
+            realm.subscribers.remove(had, peer)
+            realm.outboxes.drop(had)
+        elif had is not None:
+            realm.selectors.remove(had.pattern, had)
+            realm.selections.drop(had.pattern)
+            realm.attentive -= 1
 
     def forget(self, peer: Peer) -> None:
         """Drop all of the peer's subscriptions."""
-        for (realm, _), pattern in peer.subscriptions.items():
-            self._remove(realm, pattern, peer)
-        peer.subscriptions.clear()
+        for wanted in list(peer.subscriptions):
+            self._remove(peer, wanted)
         peer.stale.clear()
+
+    # Replays
+
+    def _begin_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:
+        realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
+        selection = subscribe.selection
+        selector = None if selection is None else Selector(peer, pattern, selection)
+        replay = Replay(realm, peer, pattern, subscribe, selector)
+        peer.replays[replay.token] = replay
+        realm.replays.append(replay)
+        realm.attentive += 1
+        replay.page()
+        return replay
+
+    def more(self, peer: Peer, more: More) -> None:
+        """The next page; of a replay that has ended: nothing."""
+        replay = peer.replays.get(more.token)
+        if replay is None:
+            return
+        if more.enough:
+            self._end_replay(replay)
+        else:
+            replay.page()
+            self._end_page(replay)
+
+    def _end_page(self, replay: Replay) -> None:
+        replay.peer.link.send(CaughtUp(replay.token) if replay.done else Paused(replay.token))
+        if replay.done:
+            self._end_replay(replay)
+
+    @staticmethod
+    def _end_replay(replay: Replay) -> None:
+        del replay.peer.replays[replay.token]
+        replay.realm.replays.remove(replay)
+        replay.realm.attentive -= 1
+
+    def end_replays(self, peer: Peer) -> None:
+        """The pair with that peer has ended."""
+        for replay in list(peer.replays.values()):
+            self._end_replay(replay)

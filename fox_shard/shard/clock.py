@@ -9,12 +9,7 @@ WAMP asks for random ids in the global scope (#ids); these are unique instead, a
 
 from typing import final
 
-EPOCH = 1704067200
-"""2024-01-01 00:00 UTC, in seconds since 1970."""
-
-TICKS = 1 << 17
-"""Per second."""
-
+from fox_shard.topics.ids import EPOCH, TICKS
 
 AHEAD = 60 * TICKS
 """How far the ceiling is raised above what has been issued; again when half of that is left."""

@@ -10,11 +10,12 @@ from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Fram
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import ConditionFailed, InvalidPayload, Refusal, UnavailableStore
 from fox_shard.shard.broker import Broker
+from fox_shard.shard.change import Change
 from fox_shard.shard.conditions import is_shown
 from fox_shard.shard.gate import PLAIN, Effect, Gate, Granted, Group, Parked, event_of
 from fox_shard.shard.ledger import HIDDEN, PARKED, REFUSED, Ledger, condition_failed
 from fox_shard.shard.peer import Kind, Peer
-from fox_shard.shard.retention import Change, Retention
+from fox_shard.shard.retention import Retention
 from fox_shard.shard.turns import Turns
 from fox_shard.topics.topic import in_sequence
 

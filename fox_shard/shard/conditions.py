@@ -1,16 +1,12 @@
 """Conditions of a publish: what its key has to be.
 
 Owns: whether a key meets a condition. Never: keys, and what becomes of the publish.
-
-A condition is *contained* in a key's document if all its fields are there: objects one by one and
-recursively, all else by JSON's equality, where 1 is 1.0, but neither "1" nor true.
 """
-
-from typing import Any
 
 from msgspec import msgpack
 
 from fox_shard.backplane.frames import Event, Keep
+from fox_shard.containment import contains
 from fox_shard.errors import InvalidPayload
 from fox_shard.payloads import document
 
@@ -43,26 +39,3 @@ def hold(keep: Keep, key: Event | None, session: int = 0, *, headers: bool = Fal
     except InvalidPayload:
         return False
     return contains(found or {}, wanted)
-
-
-def contains(document: dict[Any, Any], wanted: dict[Any, Any]) -> bool:
-    """See the module."""
-    return all(name in document and _meets(document[name], wanted[name]) for name in wanted)
-
-
-def _meets(value: object, wanted: object) -> bool:
-    if isinstance(value, dict) and isinstance(wanted, dict):
-        return contains(value, wanted)
-    return _equal(value, wanted)
-
-
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
-    return type(one) is type(other) and one == other

@@ -24,9 +24,9 @@ from fox_shard.backplane.frames import (
     Unregister,
 )
 from fox_shard.errors import Refusal
+from fox_shard.shard.change import Change
 from fox_shard.shard.passing import Entry
 from fox_shard.shard.peer import Peer
-from fox_shard.shard.retention import Change
 from fox_shard.shard.waiting import Waiter
 
 OfSession = Call | Cancel | Register | Unregister | Leave
@@ -173,5 +173,5 @@ class Gate:
 def event_of(effect: object) -> Event | None:
     """The publication whose effect that is; None: it is of none."""
     if isinstance(effect, Again | Change | Granted):
-        return effect.event
+        effect = effect.event
     return effect if isinstance(effect, Event) else None

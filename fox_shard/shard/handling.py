@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Forward,
     Frame,
     Leave,
+    More,
     Present,
     Publish,
     Refused,
@@ -33,6 +34,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import Refusal
 from fox_shard.shard.broker import Broker
+from fox_shard.shard.change import Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.commits import Commits
 from fox_shard.shard.dealer import Dealer
@@ -42,7 +44,7 @@ from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.passing import EVERYTHING, Touched
 from fox_shard.shard.peer import Arrival, Peer
 from fox_shard.shard.registrar import Registrar
-from fox_shard.shard.retention import Change, Retention
+from fox_shard.shard.retention import Retention
 from fox_shard.shard.turns import Turns
 from fox_shard.shard.wills import Wills
 
@@ -58,6 +60,7 @@ class Handling:
         "_asks",
         "_broker",
         "_dealer",
+        "_early",
         "_gate",
         "_here",
         "_journal",
@@ -95,7 +98,8 @@ class Handling:
         self.turns = Turns(retention, clock, self._gate, ledger)
         self.commits = Commits(broker, retention, self.turns, self._gate, ledger)
         self.grants = Grants(self._journal)
-        # Has everybody replayed?
+        # Replays that were asked for before everybody had replayed; and has everybody?
+        self._early: list[tuple[Peer, Subscribe]] = []
         self._here = False
         # Of the batch that is being handled.
         self._asks: list[Ask] = []
@@ -170,7 +174,9 @@ class Handling:
             case Subscribe():
                 if frame.token and peer.synced:
                     self.say_what_is_settled(peer)
-                self._broker.subscribe(peer, frame)
+                self._subscribe(peer, frame)
+            case More():
+                self._more(peer, frame)
             case Unsubscribe():
                 self._broker.unsubscribe(peer, frame)
             case Ask():
@@ -193,6 +199,20 @@ class Handling:
                 self._left(peer, frame, replies)
             case _:
                 raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+
+    def _subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
+        self._broker.subscribe(peer, subscribe)
+        if self._here or not (subscribe.replay or subscribe.after is not None):
+            self._broker.answer(peer, subscribe)
+        else:
+            # What is sent again has to be before what a newcomer is shown.
+            self._early.append((peer, subscribe))
+
+    def _more(self, peer: Peer, more: More) -> None:
+        self._broker.more(peer, more)
+        if more.enough and self._early:
+            asked = (peer, more.token)
+            self._early = [one for one in self._early if (one[0], one[1].token) != asked]
 
     def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.caller_left(leave.session)
@@ -224,6 +244,9 @@ class Handling:
         for event in self.grants.loaded:
             self._broker.send_again(event, [])
         self.grants.loaded.clear()
+        early, self._early = self._early, []
+        for peer, subscribe in early:
+            self._broker.answer(peer, subscribe)
         self.turns.look_everywhere()
         if not self._journal.failing:
             self.commits.go_on()
@@ -243,8 +266,10 @@ class Handling:
         peer.reply(Settled(peer.settled))
 
     def forget(self, peer: Peer) -> None:
-        """The pair with that peer has ended; see `Gate.forget`."""
+        """The pair with that peer has ended; see `Gate.forget`. It asks for replays again."""
+        self._early = [(asker, asked) for asker, asked in self._early if asker is not peer]
         self._gate.forget(peer)
+        self._broker.end_replays(peer)
 
     # The store
 
@@ -288,8 +313,8 @@ class Handling:
         match effect:
             case Event() | Change():
                 self._broker.tell(effect, replies)
-            case Again():
-                self._broker.send_again(effect.event, replies)
+            case Again(event=Event() as event):
+                self._broker.send_again(event, replies)
             case Refused():
                 replies.append(effect)
             case Granted():

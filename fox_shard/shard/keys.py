@@ -90,6 +90,22 @@ class Keys:
         if unsettled is not None:
             self.set(topic, unsettled.durable)
 
+    def durable_value(self, topic: str) -> Event | None:
+        """As the disk has it."""
+        unsettled = self._unsettled.get(topic)
+        return self._values.get(topic) if unsettled is None else unsettled.durable
+
+    def topics(self, pattern: Pattern, start: str = "") -> Iterator[str]:
+        """Of the keys that match, those behind `start`, in code point order.
+
+        Keys that come or go meanwhile may or may not be among them.
+        """
+        return (topic for topic in self._tree.match(pattern) if topic > start)
+
+    def changing(self, pattern: Pattern) -> list[str]:
+        """Topics that match, whose changes are on their way to the disk."""
+        return [topic for topic in self._unsettled if pattern.matches(topic)]
+
     def durable(self, pattern: Pattern) -> Iterator[Event]:
         """The keys that match, as the disk has them; by topic, those that change last."""
         unsettled = self._unsettled

@@ -5,7 +5,7 @@ Owns: what the shard keeps per peer. Never: decisions.
 
 from bisect import bisect_left
 from enum import Enum
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from msgspec import Struct
 
@@ -13,6 +13,13 @@ from fox_shard.backplane.frames import Ask, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.shard.passing import Passing
 from fox_shard.topics.pattern import Pattern
+
+if TYPE_CHECKING:
+    from fox_shard.shard.replaying import Replay
+    from fox_shard.shard.selecting import Selector
+
+Wanted = tuple[str, str, int]
+"""A subscription: its realm, the text of its pattern, the id of its selection, 0: it has none."""
 
 
 class Kind(Enum):
@@ -67,6 +74,7 @@ class Peer:
         "lost_at",
         "name",
         "passing",
+        "replays",
         "resent",
         "settled",
         "stale",
@@ -82,10 +90,11 @@ class Peer:
         self.kind = Kind(link.peer.partition("-")[0])
         self.passing = Passing(link, through_shards=self.kind is Kind.SHARD)
         self.incarnation = 0
-        # (realm, pattern text) -> pattern
-        self.subscriptions: dict[tuple[str, str], Pattern] = {}
+        self.subscriptions: dict[Wanted, Pattern | Selector] = {}
         # Those that it has not yet told again since it is back.
-        self.stale: set[tuple[str, str]] = set()
+        self.stale: set[Wanted] = set()
+        # Token -> the replay that is under way.
+        self.replays: dict[int, Replay] = {}
         self.stale_wills: set[int] = set()
         # Of its sessions that have something at keys, those that it has not yet told again.
         self.absent: set[int] = set()

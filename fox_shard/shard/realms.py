@@ -9,8 +9,12 @@ from typing import final
 
 from fox_shard.backplane.frames import Frame, Publish
 from fox_shard.config import Realm as Settings
+from fox_shard.containment import Document
+from fox_shard.payloads import document
 from fox_shard.shard.keys import Keys
 from fox_shard.shard.peer import Peer
+from fox_shard.shard.replaying import Replay
+from fox_shard.shard.selecting import Selector
 from fox_shard.topics.cache import MatchCache
 from fox_shard.topics.trie import Trie
 
@@ -27,7 +31,18 @@ class Realm:
     stored: its keys are rows of the store. headers: keyword arguments do not belong to documents.
     """
 
-    __slots__ = ("headers", "keys", "name", "outboxes", "stored", "subscribers")
+    __slots__ = (
+        "attentive",
+        "headers",
+        "keys",
+        "name",
+        "outboxes",
+        "replays",
+        "selections",
+        "selectors",
+        "stored",
+        "subscribers",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.name = settings.name
@@ -37,6 +52,20 @@ class Realm:
         # Topic -> (outbox, reliable) of the links to the gateways that want it.
         self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
         self.keys = Keys()
+        self.selectors: Trie[Selector] = Trie()
+        self.selections: MatchCache[tuple[Selector, ...]] = MatchCache(MATCHES_LIMIT)
+        self.replays: list[Replay] = []
+        # Selectors and replays: is there more to do for an event than to send it?
+        self.attentive = 0
+
+    def precede(self, topic: str) -> None:
+        """Something is about to happen to the topic, or its key: see `replaying`."""
+        for replay in self.replays:
+            replay.precede(topic)
+
+    def document_of(self, publish: Publish) -> Document | None:
+        """Raises InvalidPayload."""
+        return document(publish.encoding, publish.args, self.kwargs_of(publish))
 
     def kwargs_of(self, publish: Publish) -> bytes:
         """What of its keyword arguments belongs to its document."""

@@ -9,13 +9,13 @@ holds it back until then says how that went (`settle`, `undo`).
 from collections import deque
 from typing import final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import CONDITION, EMPTY, LAST, RETAIN, Event, Keep, Publish
 from fox_shard.errors import InvalidPayload
-from fox_shard.payloads import CBOR, JSON, MSGPACK, document, encode
+from fox_shard.payloads import CBOR, JSON, MSGPACK, encode
 from fox_shard.shard import rows
+from fox_shard.shard.change import DELETED, EXPIRED, WEAK, Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.conditions import hold, is_shown
 from fox_shard.shard.expiry import Expiry
@@ -34,25 +34,6 @@ UNSTORED = "$"
 
 WRITABLE = (JSON, MSGPACK, CBOR)
 """Encodings in which a patched document can be written."""
-
-DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
-"""Why a key is no more."""
-
-
-class Change(Struct, gc=False):
-    """A key takes another value.
-
-    before, after: the values; not both None. event: the publication that makes it so, None: it goes
-    by itself, because it is `removed`. unsettled: the change is in the present transaction.
-    """
-
-    place: Place
-    event: Event | None
-    before: Event | None
-    after: Event | None
-    removed: str = ""
-    unsettled: bool = False
-
 
 Ends = tuple[list[Change], list[Publish]]
 """Keys that have gone, and wills of keys that are to be published."""
@@ -133,6 +114,7 @@ class Retention:
             row = rows.key(realm.name, topic)
             self._journal.put(row, None if after is None else rows.encode(after))
         else:
+            realm.precede(topic)
             keys.set(topic, after)
         if before is None and after is None:
             return event
@@ -142,14 +124,13 @@ class Retention:
     def _patch(self, publish: Publish) -> None:
         """The event becomes what the key is with its document merged into it (RFC 7386)."""
         realm = self.realms[publish.realm]
-        patch = document(publish.encoding, publish.args, realm.kwargs_of(publish))
+        patch = realm.document_of(publish)
         if patch is None:
             raise InvalidPayload("a patch is an object: the first argument, or keyword arguments")
         key = realm.keys.get(publish.topic)
         target: object = None
         if key is not None and is_shown(key, publish.session):
-            was = key.publish
-            target = document(was.encoding, was.args, realm.kwargs_of(was))
+            target = realm.document_of(key.publish)
         kwargs = publish.kwargs if realm.headers else b""
         encoding = publish.encoding if publish.encoding in WRITABLE else JSON
         publish.args = encode([merged(target, patch)], {}, encoding)[0]
@@ -226,6 +207,7 @@ class Retention:
             self._changing.append((ticket, realm, place[1]))
             self._journal.put(rows.key(*place), None)
         else:
+            realm.precede(place[1])
             realm.keys.set(place[1], None)
             if realm.stored:
                 self._journal.keep(rows.key(*place), None)
@@ -260,6 +242,7 @@ class Retention:
         changing = self._changing
         while changing and changing[0][0] <= ticket:
             _, realm, topic = changing.popleft()
+            realm.precede(topic)
             realm.keys.settle(topic, ticket)
         while self._left and self._left[0][0] <= ticket:
             self._left.popleft()

@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import RECORDED, Publish
 from fox_shard.errors import InvalidPayload
 from fox_shard.shard import rows
+from fox_shard.shard.change import Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.gate import PLAIN, Gate, Granted, Parked
 from fox_shard.shard.ledger import PARKED, Ledger
 from fox_shard.shard.peer import Peer
 from fox_shard.shard.place import Place
-from fox_shard.shard.retention import Change, Retention
+from fox_shard.shard.retention import Retention
 from fox_shard.shard.waiting import Waiter, Waiting
 
 

@@ -103,7 +103,7 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
     number = shard.number
     peer = shard.peers[gateway.name]
     wanted = {
-        (frame.realm, frame.pattern)
+        (frame.realm, frame.pattern, frame.selection.id if frame.selection else 0)
         for subscriptions in gateway.subscriptions.values()
         for frame in subscriptions.replay(number)
         if isinstance(frame, Subscribe)

@@ -14,6 +14,7 @@ from fox_shard.testing import (
     rpc_scenarios,
     session_scenarios,
     store_scenarios,
+    view_scenarios,
     walk,
 )
 
@@ -52,6 +53,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.weak_keys,
         lock_scenarios.locks,
         lock_scenarios.locks_on_a_failing_disk,
+        view_scenarios.views,
         walk.walk,
         walk.walk_and_stumble,
     )

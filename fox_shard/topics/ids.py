@@ -1,9 +1,19 @@
-"""Ids of subscriptions and registrations.
+"""Ids of subscriptions, registrations and publications.
 
-Owns: their computation. A subscription's id is the same on every gateway, without asking anybody.
+Owns: their computation. A subscription's id is the same on every gateway, without asking anybody;
+a publication's is `64·t + shard`, t in ticks since an epoch (see `shard.clock`).
 """
 
 from hashlib import blake2b
+
+EPOCH = 1704067200
+"""2024-01-01 00:00 UTC, in seconds since 1970."""
+
+TICKS = 1 << 17
+"""Per second."""
+
+SHARDS = 64
+"""More there are not."""
 
 
 def pattern_id(realm: str, kind: str, pattern: str) -> int:

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from fox_shard import payloads
-from fox_shard.backplane.frames import Event, Publish
+from fox_shard.backplane.frames import Event, Publish, Selected
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.mqtt.codec import encode_length, encode_string
 from fox_shard.gateway.mqtt.packets import MAX_REMAINING_LENGTH, PUBLISH, RETAIN_FLAG
@@ -82,6 +82,10 @@ class MqttFlavour:
             elif chunk := self.event(event, None):
                 chunks.append(chunk)
         return chunks
+
+    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+        """Does not happen: MQTT subscriptions are to all events."""
+        return b""
 
     def packets(self, events: list[Event], header: int, packet_id: int) -> list[bytes]:
         """The PUBLISHes at quality of service 1 or 2, framed, of events of one topic.

@@ -22,6 +22,7 @@ from fox_shard.gateway.mqtt.keepalive import KeepAlive
 from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, end_of_run, pubacks, split
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
+from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.realm import Route
 from fox_shard.gateway.session import CONNECTION_LOST, Session
 from fox_shard.payloads import RAW
@@ -37,6 +38,7 @@ _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
 _ACKNOWLEDGEMENTS: Final = frozenset({_PUBACK, _PUBREC, _PUBREL, mqtt.PUBCOMP_HEAD[0]})
+KEYS_FIRST: Final = Wish(replay=True)
 _ANONYMOUS: Final = "anonymous"
 
 
@@ -386,7 +388,7 @@ class MqttSession(Session):
         if suback is not None:
             self._write(encode(suback, self._level))
         for request, pattern, quality in requests:
-            gateway.subscribe(self, request, pattern, quality, replay=True)
+            gateway.subscribe(self, request, pattern, quality, KEYS_FIRST)
 
     def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
         """One filter's subscription stands: the SUBACK, if it was the last, and its keys.
@@ -395,9 +397,12 @@ class MqttSession(Session):
         (allowed by MQTT 3.8.4): live events follow, and an old key must not come after a new one.
         """
         grant = self._confirm(request)
-        if grant is None:
-            return
-        for event in retained:
+        if grant is not None:
+            self.shown(retained, subscription, grant)
+
+    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+        """See `Session`."""
+        for event in events:
             publish = event.publish
             if not mqtt_deliverable(publish.topic):
                 continue

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, final
 from weakref import WeakValueDictionary
 
-from fox_shard.backplane.frames import Event
+from fox_shard.backplane.frames import Event, Selected
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.wamp.messages import EVENT
 from fox_shard.gateway.wamp.serializer import Serializer
@@ -57,6 +57,18 @@ class WampFlavour:
         return self._encode(
             event, subscription, {**_details(event, subscription), "retained": True}
         )
+
+    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+        """The same for a selection; of a key that is no more, an empty one that says why."""
+        event = selected.event
+        if not removed:
+            return self._encode(event, subscription, _details(event, subscription))
+        publish = event.publish
+        details: dict[str, Any] = {"removed": removed}
+        if not subscription.pattern.is_exact:
+            details["topic"] = publish.topic
+        message = self._serializer.write((EVENT, subscription.id, event.publication, details))
+        return self._frame(message)
 
     def _encode(self, event: Event, subscription: "Subscription", details: dict[str, Any]) -> bytes:
         publish = event.publish

@@ -14,8 +14,11 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
 
 from fox_shard.backplane import frames
+from fox_shard.containment import Filter
 from fox_shard.errors import InvalidArgument, ProtocolViolation
+from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.wamp.messages import Id
+from fox_shard.topics.ids import SHARDS, TICKS
 
 Decoder = Callable[[bytes], Any]
 """Encoded bytes → a value of the type the decoder was made for."""
@@ -29,6 +32,9 @@ Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
 CACHE_ENTRIES: Final = 1024
 CACHED_BYTES: Final = 128
 """Longer options (lists of sessions, mostly) are not kept."""
+
+OTHERS_BEHIND: Final = 2 * TICKS * SHARDS
+"""Two seconds, in publication ids."""
 
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
 """What decoders raise."""
@@ -142,7 +148,8 @@ def _will(value: object) -> bytes:
 
 def _packed(value: object, name: str) -> bytes:
     try:
-        return msgpack.encode(value)
+        # One form for what means the same: a filter is part of its subscription's id.
+        return msgpack.encode(value, order="sorted")
     except (TypeError, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"the option {name}: {error}") from None
 
@@ -153,17 +160,50 @@ class SubscribeWire(Struct, gc=False):
     match: Match = "exact"
     get_retained: bool = False
     retainedState: bool = False
+    retained: bool = False
+    filter: dict[str, Any] = {}
+    after: PublicationId | Annotated[list[PublicationId], Meta(max_length=64)] | None = None
+    snapshot: bool = False
 
 
 class SubscribeOptions(Struct, frozen=True, gc=False):
-    """replay: send the retained keys first."""
+    """What is subscribed to, and how."""
 
     match: str
-    replay: bool
+    wish: Wish
 
     @classmethod
     def of(cls, wire: SubscribeWire) -> "SubscribeOptions":
-        return cls(wire.match, wire.get_retained or wire.retainedState)
+        """Raises InvalidArgument."""
+        if wire.retained and wire.after is not None:
+            raise InvalidArgument(
+                "the option after is about events, and retained about keys: subscribe twice"
+            )
+        after, floor = _position(wire.after)
+        keys = wire.get_retained or wire.retainedState or wire.retained
+        if wire.filter:
+            Filter(wire.filter)
+        wish = Wish(
+            replay=keys or (wire.snapshot and after is None),
+            state=wire.retained,
+            filter=_packed(wire.filter, "filter") if wire.filter else b"",
+            after=after,
+            floor=floor,
+            snapshot=wire.snapshot,
+        )
+        return cls(wire.match, wish)
+
+
+def _position(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, int]:
+    """Of `Wish`: ids, and the floor for shards of which there is none.
+
+    With one id alone, the clocks of the others are taken to be less than two seconds behind.
+    """
+    if after is None or after == 0:
+        return (None if after is None else ()), 0
+    if isinstance(after, int):
+        return (after,), max(0, after - OTHERS_BEHIND)
+    return tuple(after), 0
 
 
 class CallWire(Struct, gc=False):

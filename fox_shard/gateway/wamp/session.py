@@ -273,12 +273,29 @@ class WampSession(Session):
         """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""
         if self.subscribed_to is None:
             self.subscribed_to = {}
-        self.subscribed_to[subscription.id] = subscription.pattern.text
+        self.subscribed_to[subscription.id] = subscription.name
         self.send((wamp.SUBSCRIBED, request, subscription.id))
-        for event in retained:
+        self.shown(retained, subscription, 0)
+
+    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+        """See `Session`."""
+        for event in events:
             chunk = self.flavour.retained(event, subscription)
             if chunk:
                 self.connection.write(chunk)
+
+    def not_subscribed(
+        self, request: int, subscription: "Subscription", uri: str, message: str
+    ) -> None:
+        """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message]]"""
+        self._refuse(wamp.SUBSCRIBE, request, uri, message)
+
+    def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
+        """[UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)"""
+        if self.subscribed_to is not None:
+            self.subscribed_to.pop(subscription.id, None)
+        details = {"subscription": subscription.id, "reason": reason}
+        self.send((wamp.UNSUBSCRIBED, 0, details))
 
     def registered(self, request: int, registration: int) -> None:
         """[REGISTERED, REGISTER.Request|id, Registration|id]"""

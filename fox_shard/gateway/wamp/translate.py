@@ -138,7 +138,7 @@ def subscribe(session: "WampSession", message: Subscribe) -> None:
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
         return
-    session.gateway.subscribe(session, message.request, pattern, 0, replay=options.replay)
+    session.gateway.subscribe(session, message.request, pattern, 0, options.wish)
 
 
 def unsubscribe(session: "WampSession", message: Unsubscribe) -> None:

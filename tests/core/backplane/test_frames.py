@@ -38,6 +38,7 @@ TAGS = {
     "Forwarded": 29, "Join": 40, "Leave": 41, "Will": 42, "Kill": 43, "Report": 44, "Ask": 50,
     "Reached": 51, "Hello": 60, "SyncEnd": 61, "Again": 9, "Settled": 16, "Trouble": 45,
     "Selected": 17, "Recorded": 18, "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "Present": 46,
+    "Paused": 34,
 }  # fmt: skip
 
 SAMPLES = {

@@ -20,6 +20,7 @@ from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.session import Session
 from fox_shard.topics.pattern import Pattern
@@ -87,6 +88,9 @@ class Spy(Session):
     def subscribed(self, request, subscription, retained):
         ids = [event.publication for event in retained]
         self.told.append(("subscribed", request, subscription.pattern.text, ids))
+
+    def shown(self, events, subscription, grant):
+        self.told.append(("shown", [event.publication for event in events]))
 
     def registered(self, request, registration):
         self.told.append(("registered", request, registration))
@@ -288,4 +292,4 @@ class GatewayStage:
 
     def subscribe(self, session, text, *, request=1, grant=0, replay=False):
         pattern = Pattern.parse(text)
-        self.gateway.subscribe(session, request, pattern, grant, replay=replay)
+        self.gateway.subscribe(session, request, pattern, grant, Wish(replay=replay))

@@ -9,6 +9,7 @@ from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.mqtt.stream import Splitter
+from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.timers import Timers
 from fox_shard.payloads import RAW
@@ -61,12 +62,12 @@ class FakeGateway:
             self.publish(session, route, flags, request, encoding, args)
             request += bool(flags & ACKNOWLEDGE)
 
-    def subscribe(self, session, request, pattern, grant, *, replay):
-        assert replay
+    def subscribe(self, session, request, pattern, grant, wish):
+        assert wish == Wish(replay=True)
         self.calls.append(("subscribe", request, pattern.text, grant))
 
-    def unsubscribe(self, session, pattern):
-        self.calls.append(("unsubscribe", pattern))
+    def unsubscribe(self, session, name):
+        self.calls.append(("unsubscribe", name))
         return True
 
     def slow(self, connection):

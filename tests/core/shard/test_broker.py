@@ -11,6 +11,7 @@ from fox_shard.backplane.frames import (
     RECORDED,
     RETAIN,
     Audience,
+    CaughtUp,
     Event,
     Fence,
     Published,
@@ -87,7 +88,7 @@ def test_publication_ids_grow(stage):
 def test_realms_know_nothing_of_each_other(stage):
     stage.say("gateway-1", subscribe("*#", realm="other", token=1, replay=True))
     stage.say("gateway-0", publish(flags=KEEP))
-    assert stage.got("gateway-1") == [Subscribed(1)]
+    assert stage.got("gateway-1") == [Subscribed(1), CaughtUp(1)]
     stage.say("gateway-1", subscribe("*#", realm="other", token=2, replay=True))
     assert stage.got("gateway-1", Event | Retained | Subscribed) == [Subscribed(2)]
 
@@ -201,7 +202,7 @@ def test_a_gateway_that_does_not_come_back_wants_nothing_more(stage):
 
 @pytest.mark.parametrize(
     ("token", "replay", "answer"),
-    [(0, False, []), (7, False, [Subscribed(7)]), (7, True, [Subscribed(7)])],
+    [(0, False, []), (7, False, [Subscribed(7)]), (7, True, [Subscribed(7), CaughtUp(7)])],
 )
 def test_a_subscription_is_answered_if_it_has_a_token(token, replay, answer, stage):
     for _ in range(2):
@@ -215,8 +216,8 @@ def test_a_subscription_is_answered_if_it_has_a_token(token, replay, answer, sta
 def keys(stage, pattern="*#"):
     """[(topic, args)] of the keys that match, as a new subscriber gets them."""
     stage.say("gateway-2", subscribe(pattern, token=9, replay=True))
-    *retained, end = stage.got("gateway-2", (Retained, Subscribed))
-    assert end == Subscribed(9)
+    *retained, end, caught_up = stage.got("gateway-2", (Retained, Subscribed, CaughtUp))
+    assert (end, caught_up) == (Subscribed(9), CaughtUp(9))
     stage.say("gateway-2", unsubscribe(pattern))
     assert {frame.token for frame in retained} <= {9}
     return [(frame.event.publish.topic, frame.event.publish.args) for frame in retained]

@@ -15,7 +15,8 @@ from fox_shard.backplane.frames import (
     Refused,
     Retained,
 )
-from fox_shard.shard.conditions import contains, hold
+from fox_shard.containment import contains
+from fox_shard.shard.conditions import hold
 
 KEEP = ACKNOWLEDGE | RETAIN
 IF = KEEP | CONDITION

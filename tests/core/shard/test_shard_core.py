@@ -134,7 +134,8 @@ def test_behind_the_end_of_its_replay_a_gateways_frames_keep_their_order():
     assert stage.got("gateway-0") == []
     stage.join("gateway-1")
     stage.turns(6)
-    subscribed, *events = stage.got("gateway-0", (Retained, Subscribed, Event))
+    no_key_yet, subscribed, *events = stage.got("gateway-0", (Retained, Subscribed, Event))
+    assert no_key_yet == Retained(1, None, ahead=True, topic="a.b")
     assert subscribed == Subscribed(1)
     assert [event.publish.args for event in events] == [b"[1]", b"[2]"]
 

@@ -9,6 +9,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.realm import Realm
 from fox_shard.gateway.subscriptions import Subscription
 from fox_shard.gateway.timers import Timers
@@ -51,9 +52,9 @@ class FakeGateway:
     def detach(self, session, reason, *, graceful=False):
         self.asked.append(("detach", graceful))
 
-    def unsubscribe(self, session, pattern):
-        self.asked.append(("unsubscribe", pattern))
-        return pattern in self.subscribed
+    def unsubscribe(self, session, name):
+        self.asked.append(("unsubscribe", name))
+        return name in self.subscribed
 
     def __getattr__(self, name):
         def note(session, *args, **named):
@@ -121,7 +122,7 @@ def joined(subprotocol="wamp.2.json", *, roles=ROLES, **more):
 
 
 def subscription(uri="com.example", match="exact"):
-    return Subscription("realm1", Pattern.wamp(uri, match))
+    return Subscription("realm1", Pattern.wamp(uri, match), Wish())
 
 
 def registered(client, registration, uri, match="exact"):

@@ -1,0 +1,141 @@
+"""Containment: what a document has to have in it, for a condition or a filter.
+
+Owns: what it means, which operators there are. Never: whose document it is.
+
+A document contains another if all its fields are there: objects one by one and recursively, all
+else by JSON's equality, where 1 is 1.0, but neither "1" nor true. In a filter, an object of
+operators may stand in the place of a value: `{"$gt": 5, "$lte": 9}`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from fox_shard.errors import InvalidArgument
+
+Document = dict[Any, Any]
+
+DEEPEST: Final = 32
+"""Levels of a filter."""
+
+
+def contains(document: Document, wanted: Document) -> bool:
+    """See the module; without operators."""
+    return all(name in document and _meets(document[name], wanted[name]) for name in wanted)
+
+
+def _meets(value: object, wanted: object) -> bool:
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return contains(value, wanted)
+    return equal(value, wanted)
+
+
+def equal(one: object, other: object) -> bool:
+    """JSON's equality."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
+    return type(one) is type(other) and one == other
+
+
+class _Missing:
+    """In the place of a field that is not there."""
+
+
+MISSING: Final = _Missing()
+
+Test = Callable[[object], bool]
+"""Is a field, or MISSING, as it should be?"""
+
+
+@final
+class Filter:
+    """A filter that is ready to be asked."""
+
+    __slots__ = ("_tests",)
+
+    def __init__(self, wanted: Document) -> None:
+        """Raises InvalidArgument, which names the operator."""
+        self._tests = _tests_of(wanted, 0)
+
+    def matches(self, document: Document | None) -> bool:
+        """None: there is no document; it has no fields."""
+        return _all_meet(self._tests, document or {})
+
+
+def _tests_of(wanted: Document, depth: int) -> dict[Any, Test]:
+    if depth > DEEPEST:
+        raise InvalidArgument(f"the option filter: more than {DEEPEST} levels")
+    return {name: _test(value, depth + 1) for name, value in wanted.items()}
+
+
+def _test(value: object, depth: int) -> Test:
+    if not isinstance(value, dict):
+        return lambda found: found is not MISSING and equal(found, value)
+    if any(isinstance(name, str) and name[:1] == "$" for name in value):
+        tests = [_operator(name, operand) for name, operand in value.items()]
+        return lambda found: all(test(found) for test in tests)
+    fields = _tests_of(value, depth)
+    return lambda found: isinstance(found, dict) and _all_meet(fields, found)
+
+
+def _all_meet(tests: dict[Any, Test], document: Document) -> bool:
+    return all(test(document.get(name, MISSING)) for name, test in tests.items())
+
+
+def _operator(name: object, operand: object) -> Test:
+    make = _OPERATORS.get(str(name))
+    if make is None:
+        there_are = ", ".join(_OPERATORS)
+        raise InvalidArgument(
+            f"the option filter: there is no operator {name!r}; there are {there_are}"
+        )
+    return make(operand)
+
+
+def _ordered(name: str, holds: Callable[[Any, Any], bool]) -> Callable[[object], Test]:
+    """Numbers have an order, and texts have one (by code points)."""
+
+    def make(operand: object) -> Test:
+        kind: Any = str if isinstance(operand, str) else (int, float)
+        if isinstance(operand, bool) or not isinstance(operand, kind):
+            raise InvalidArgument(f"the option filter: {name} takes a number or a text")
+
+        def test(found: object) -> bool:
+            comparable = isinstance(found, kind) and not isinstance(found, bool)
+            return comparable and holds(found, operand)
+
+        return test
+
+    return make
+
+
+def _not_equal(operand: object) -> Test:
+    return lambda found: found is MISSING or not equal(found, operand)
+
+
+def _one_of(operand: object) -> Test:
+    if not isinstance(operand, list):
+        raise InvalidArgument("the option filter: $in takes a list")
+    return lambda found: found is not MISSING and any(equal(found, one) for one in operand)
+
+
+def _exists(operand: object) -> Test:
+    if not isinstance(operand, bool):
+        raise InvalidArgument("the option filter: $exists takes true or false")
+    return lambda found: (found is not MISSING) is operand
+
+
+_OPERATORS: Final[dict[str, Callable[[object], Test]]] = {
+    "$gt": _ordered("$gt", lambda found, operand: found > operand),
+    "$gte": _ordered("$gte", lambda found, operand: found >= operand),
+    "$lt": _ordered("$lt", lambda found, operand: found < operand),
+    "$lte": _ordered("$lte", lambda found, operand: found <= operand),
+    "$ne": _not_equal,
+    "$in": _one_of,
+    "$exists": _exists,
+}

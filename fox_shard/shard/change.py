@@ -1,0 +1,27 @@
+"""The change of a key.
+
+Owns: what a change is. Never: what makes one, and who is told.
+"""
+
+from msgspec import Struct
+
+from fox_shard.backplane.frames import Event
+from fox_shard.shard.place import Place
+
+DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
+"""Why a key is no more."""
+
+
+class Change(Struct, gc=False):
+    """A key takes another value.
+
+    before, after: the values; not both None. event: the publication that makes it so, None: it goes
+    by itself, because it is `removed`. unsettled: the change is in the present transaction.
+    """
+
+    place: Place
+    event: Event | None
+    before: Event | None
+    after: Event | None
+    removed: str = ""
+    unsettled: bool = False

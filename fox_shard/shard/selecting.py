@@ -1,0 +1,107 @@
+"""Subscriptions to some events only, or to what becomes of keys.
+
+Owns: which selections an event, or a change of a key, is for, and as what. Never: who subscribed.
+
+An event is for a selection if its document meets the filter. To a selection of state, a key is
+there if its value meets the filter: it is told each value, and that the key is no more, or does not
+meet the filter any longer.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import final
+
+from msgspec import msgpack
+
+from fox_shard.backplane.frames import Event, Publish, Selected, Selection
+from fox_shard.containment import Document, Filter
+from fox_shard.errors import InvalidPayload
+from fox_shard.shard.change import DELETED, Change
+from fox_shard.shard.peer import Peer
+from fox_shard.topics.pattern import Pattern
+
+OUTSIDE = "filter"
+"""Why a key is no more, for those whose filter it does not meet any longer."""
+
+Documents = Callable[[Publish], Document | None]
+"""A publication's document; None: it has none. Raises InvalidPayload."""
+
+
+@final
+class Selector:
+    """One gateway's. state: it is about keys."""
+
+    __slots__ = ("filter", "id", "pattern", "peer", "state")
+
+    def __init__(self, peer: Peer, pattern: Pattern, selection: Selection) -> None:
+        self.peer = peer
+        self.pattern = pattern
+        self.id = selection.id
+        self.state = selection.state
+        self.filter = Filter(msgpack.decode(selection.filter)) if selection.filter else None
+
+    def wants(self, event: Event | None, documents: Documents) -> bool:
+        """Does the event, or the key's value, meet the filter? None: there is none."""
+        if event is None or self.filter is None:
+            return event is not None
+        try:
+            return self.filter.matches(documents(event.publish))
+        except InvalidPayload:
+            return False
+
+
+def select(
+    selectors: Iterable[Selector], event: Event, documents: Documents
+) -> list[tuple[Peer, Selected]]:
+    """What is sent of a plain event."""
+    ids: dict[Peer, list[int]] = {}
+    for selector in selectors:
+        if not selector.state and selector.wants(event, documents):
+            ids.setdefault(selector.peer, []).append(selector.id)
+    return [(peer, Selected(event, chosen)) for peer, chosen in ids.items()]
+
+
+def select_change(
+    selectors: Iterable[Selector], change: Change, publication: int, documents: Documents
+) -> list[tuple[Peer, Selected]]:
+    """What is sent of a key's change. publication: its id."""
+    ids: dict[tuple[Peer, str], list[int]] = {}
+    for selector in selectors:
+        if not selector.state:
+            continue
+        if selector.wants(change.after, documents):
+            ids.setdefault((selector.peer, ""), []).append(selector.id)
+        elif selector.wants(change.before, documents):
+            removed = change.removed or OUTSIDE
+            ids.setdefault((selector.peer, removed), []).append(selector.id)
+    return [
+        (peer, _selected(change, publication, chosen, removed))
+        for (peer, removed), chosen in ids.items()
+    ]
+
+
+def _selected(change: Change, publication: int, ids: list[int], removed: str) -> Selected:
+    value = change.before if removed else change.after
+    assert value is not None
+    known = change.before is not None and not removed
+    audience = change.before.publish.audience if change.before is not None and known else None
+    event = Event(publication, value.publish)
+    return Selected(event, ids, removed, known, audience, state=True)
+
+
+def select_again(
+    selectors: Iterable[Selector], event: Event, documents: Documents, *, erased: bool
+) -> list[tuple[Peer, Selected]]:
+    """What is sent of a key's change that may have been sent before a restart.
+
+    What the key was before is not known: perhaps those who were shown that are not shown this.
+    """
+    ids: dict[tuple[Peer, str], list[int]] = {}
+    for selector in selectors:
+        if selector.state:
+            there = not erased and selector.wants(event, documents)
+            removed = "" if there else DELETED if erased else OUTSIDE
+            ids.setdefault((selector.peer, removed), []).append(selector.id)
+    return [
+        (peer, Selected(event, chosen, removed, known=not removed, state=True))
+        for (peer, removed), chosen in ids.items()
+    ]
