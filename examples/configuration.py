@@ -81,7 +81,7 @@ def over_wamp():
         else:
             await set_settings(session, arguments.name, arguments.settings)
 
-    run([component], log_level="warn")
+    run([component], log_level=None)
 
 
 if arguments.role == "device":

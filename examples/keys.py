@@ -1,13 +1,19 @@
 """The options of fox-shard's keys, for autobahn, which sends only those that it knows itself.
 
-Owns: `KeyOptions` and `StateOptions`, in place of autobahn's options. Never: connections.
+Owns: `KeyOptions` and `StateOptions`, in place of autobahn's options; that its log goes to standard
+error. Never: connections.
 
 autobahn-js needs nothing of the kind: it sends whatever options it is given.
 """
 
+import sys
 from typing import Any
 
+import txaio
 from autobahn.wamp import message, types
+
+txaio.use_asyncio()
+txaio.start_logging(out=sys.stderr, level="warn")
 
 
 class KeyOptions(types.PublishOptions):

@@ -39,4 +39,4 @@ async def joined(session, _details):
     print(f"I lead in term {term.id}", flush=True)
 
 
-run([component], log_level="warn")
+run([component], log_level=None)

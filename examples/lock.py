@@ -91,4 +91,4 @@ async def joined(session, _details):
         await writer(session, arguments.name)
 
 
-run([component], log_level="warn")
+run([component], log_level=None)

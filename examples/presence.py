@@ -41,4 +41,4 @@ async def joined(session, _details):
     await session.publish(PRESENT + arguments.name, arguments.name, options=KeyOptions(weak=True))
 
 
-run([component], log_level="warn")
+run([component], log_level=None)
