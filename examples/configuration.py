@@ -12,6 +12,7 @@ what a device reports. `set lamp level=null` removes a setting.
 
 import argparse
 import json
+from contextlib import suppress
 
 import paho.mqtt.client as mqtt
 from autobahn.asyncio.component import Component, run
@@ -46,7 +47,8 @@ def device(name):
 
     client.on_connect, client.on_message = connected, configured
     client.connect("127.0.0.1", arguments.mqtt_port)
-    client.loop_forever()
+    with suppress(KeyboardInterrupt):
+        client.loop_forever()
 
 
 async def set_settings(session, name, settings):

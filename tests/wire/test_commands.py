@@ -272,7 +272,8 @@ def test_signals_are_passed_on(number, fox):
         assert lock.line() == "ready"
         lock.signal(number)
         assert lock.line() == name
-        assert lock.end() == (3, "", "")
+        # The shell may say what has become of its sleep, which gets the signal, too.
+        assert lock.end()[:2] == (3, "")
     with fox.start("lock", f"cmdlock.{name}", "--", *HOLD) as lock:
         lock.lines(2)
         lock.signal(number)
