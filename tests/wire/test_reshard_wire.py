@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from cluster import END, ROOT, Cluster, await_true
 from mqtt_peers import MqttPeers
-from raw_wamp import EVENT, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gateway
+from raw_wamp import EVENT, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, at_gateway
 from threads import Thread
 
 RETAIN = {"acknowledge": True, "retain": True}
@@ -55,20 +55,15 @@ def publish(cluster, numbers, stem="moved"):
 def keys_of(cluster, stem="moved"):
     """{topic: (value, publication id)}, as a new subscriber is shown them."""
     with closing(at_gateway(cluster, cluster.gateways - 1)) as client:
-        options = {"match": "prefix", "get_retained": True}
-        end = f"{stem}.end"
+        options = {"match": "prefix", "get_retained": True, "snapshot": True}
         client.send(SUBSCRIBE, 1, options, f"{stem}.")
-        client.send(PUBLISH, 2, {"exclude_me": False}, end)
+        assert client.receive()[0] == SUBSCRIBED
         keys = {}
-        while True:
-            message = client.receive()
-            if message[0] == EVENT:
-                if message[3]["topic"] == end:
-                    return keys
-                assert message[3]["topic"] not in keys
-                keys[message[3]["topic"]] = message[4][0], message[2]
-            else:
-                assert message[0] == SUBSCRIBED
+        while (message := client.receive())[0] == EVENT:
+            assert message[3]["topic"] not in keys
+            keys[message[3]["topic"]] = message[4][0], message[2]
+        assert message[:2] == [UNSUBSCRIBED, 0]
+        return keys
 
 
 def command(cluster, *arguments, data_dir=None, shards=None):
