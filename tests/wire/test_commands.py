@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import select
+import shlex
 import signal
 import sys
+import textwrap
 from contextlib import ExitStack, closing
 
 import paho.mqtt.publish
 import pytest
-from cluster import await_true
+from cluster import ROOT, await_true
 from programs import FOX, AtTerminal, Fox, alive
 from raw_wamp import PUBLISH, PUBLISHED, RawWamp
 
@@ -22,6 +25,31 @@ LOST = 75
 @pytest.fixture
 def fox(cluster):
     return Fox(cluster)
+
+
+def shown_session():
+    """What docs/commands.md shows first: (command, what it says), publication ids as N."""
+    text = (ROOT / "docs" / "commands.md").read_text()
+    (block,) = re.findall(r"((?:^    .*\n)+)", text, re.MULTILINE)[:1]
+    parts = re.split(r"^    \$ (.*)\n", block, flags=re.MULTILINE)
+    assert parts.pop(0) == ""
+    return [
+        (command, numbered(textwrap.dedent(said)))
+        for command, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def numbered(text):
+    return re.sub(r"\d{15,}", "N", text)
+
+
+def test_the_page_shows_what_the_commands_say(fox):
+    for command, said in shown_session():
+        program, *arguments = shlex.split(command)
+        assert program == "fox"
+        _, out, err = fox.run(*arguments)
+        assert numbered(out + err) == said
+    fox.prints("put", "com.example.color", "--delete")
 
 
 def weak_key(cluster, topic, value):
