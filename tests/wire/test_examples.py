@@ -92,7 +92,7 @@ def fox_key(fox):
         return watch.line().split("\t")[1].strip('"')
 
 
-def test_configuration(example):
+def test_configuration(cluster, example):
     with example("configuration", "watch") as watch:
         with example("configuration", "set", "lamp", "level=3", 'color="red"') as change:
             assert change.end()[0] == 0
@@ -107,6 +107,9 @@ def test_configuration(example):
             'lamp has {"color": "red"}',
             'lamp should have {"color": "red"}',
         ]
+    # The broker is other tests', too, which expect that nothing else is kept there.
+    for key in ("com.example.wanted.lamp", "com.example.applied.lamp"):
+        Fox(cluster).prints("put", key, "--delete")
 
 
 def test_every_example_tells_how_to_run_it():
