@@ -235,6 +235,11 @@ class Retention:
                 changes.append(self.erase(place, key, WEAK))
         return changes, wills
 
+    def ends_now(self, will: Publish) -> None:
+        """A will that was put off is published in this transaction; see `undo` if that fails."""
+        place = (will.realm, will.topic)
+        self._left.append((self._journal.ticket, will.session, [place]))
+
     # The store
 
     def settle(self, ticket: int) -> None:

@@ -6,6 +6,7 @@ from shard_stage import Stage, leave, publish, subscribe
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Present, Retained
 from fox_shard.shard import rows
 from fox_shard.shard.owners import Owners
+from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
 
@@ -147,3 +148,39 @@ def test_an_erased_weak_key_is_nobodys(stage):
     stage.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
     stage.say("gateway-0", leave(1), reliable=True)
     assert keys(stage) == [b"[5]"]
+
+
+# When the store fails
+
+
+def fail_and_recover(stage):
+    stage.disk.trouble = "disk full"
+    stage.disk.held = False
+    stage.turns()
+    stage.disk.trouble = ""
+    stage.pass_time(RETRY + 0.5)
+
+
+def test_a_key_that_was_never_stored_does_not_go_either(stage):
+    stage.disk.held = True
+    stage.say("gateway-0", weak(), leave(1), reliable=True)
+    fail_and_recover(stage)
+    assert (keys(stage), stored(stage), stage.got("gateway-1", Event)) == ([], [], [])
+
+
+def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_failed(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", weak(request=2, args=b"[2]"), leave(1), reliable=True)
+    fail_and_recover(stage)
+    assert (keys(stage), stored(stage)) == ([], [])
+
+
+def test_what_another_session_had_before_is_back(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", weak(2, args=b"[2]"), leave(2), reliable=True)
+    fail_and_recover(stage)
+    assert keys(stage) == [b"[1]"]
+    stage.say("gateway-0", leave(1), reliable=True)
+    assert (keys(stage), stored(stage)) == ([], [])
