@@ -9,6 +9,7 @@ from typing import Final
 from fox_shard.testing import (
     fault_scenarios,
     key_scenarios,
+    linear_scenarios,
     lock_scenarios,
     pubsub_scenarios,
     rpc_scenarios,
@@ -51,6 +52,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.compare_and_set,
         key_scenarios.keys_expire,
         key_scenarios.weak_keys,
+        linear_scenarios.one_key,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,
         lock_scenarios.locks_on_a_failing_disk,
