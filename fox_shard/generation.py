@@ -112,19 +112,24 @@ def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
 def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """The shard that a row goes to in another generation; None: to none.
 
-    Peers, outcomes and waiting publishes are of processes and clients that have ended. Clock
-    ceilings go to all shards (see `NextGeneration.raise_ceiling`). Raises StoreError.
+    Peers, outcomes, waiting publishes and untold changes are of processes and clients that have
+    ended. Clock ceilings go to all shards (see `NextGeneration.raise_ceiling`). Raises StoreError.
     """
     try:
         match key[:1]:
             case rows.KEY:
-                realm, _, topic = key[1:].partition(b"\0")
-                return placement.shard_of(realm.decode(), topic.decode())
+                return placement.shard_of(*rows.place_of(key))
             case rows.WILL:
                 publish = rows.decode_will(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
             case (
-                rows.WAITER | rows.GRANT | rows.PEER | rows.OUTCOMES | rows.CEILING | journal.TRIAL
+                rows.UNTOLD
+                | rows.WAITER
+                | rows.GRANT
+                | rows.PEER
+                | rows.OUTCOMES
+                | rows.CEILING
+                | journal.TRIAL
             ):
                 return None
     except (UnicodeDecodeError, msgspec.MsgspecError) as error:

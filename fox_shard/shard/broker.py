@@ -22,13 +22,16 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unsubscribe,
 )
-from fox_shard.shard.change import Change
+from fox_shard.payloads import NONE
+from fox_shard.shard.change import DELETED, Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.peer import Peer, Wanted
+from fox_shard.shard.place import Place
 from fox_shard.shard.realms import Outboxes, Realm, Realms
 from fox_shard.shard.replaying import Replay
 from fox_shard.shard.retention import changes_key
 from fox_shard.shard.selecting import Selector, select, select_again, select_change
+from fox_shard.shard.untold import Untold
 from fox_shard.topics.pattern import Pattern
 
 RELIABLE = ACKNOWLEDGE | RECORDED
@@ -39,12 +42,13 @@ RELIABLE = ACKNOWLEDGE | RECORDED
 class Broker:
     """All realms' subscriptions on this shard."""
 
-    __slots__ = ("_clock", "_known", "realms")
+    __slots__ = ("_clock", "_known", "_untold", "realms")
 
-    def __init__(self, realms: Realms, clock: PublicationClock) -> None:
+    def __init__(self, realms: Realms, clock: PublicationClock, untold: Untold) -> None:
         self._clock = clock
         self._known = realms.known
         self.realms = realms
+        self._untold = untold
 
     # Events
 
@@ -60,15 +64,17 @@ class Broker:
         if isinstance(effect, Event):
             self.send(effect, replies)
             return
-        publication = self._clock.next() if effect.event is None else effect.event.publication
         if effect.event is not None:
             self.send(effect.event, replies)
         realm = self.realms[effect.place[0]]
+        told: list[Peer] = []
         if realm.attentive:
             selectors = self._selectors(realm, effect.place[1])
-            selected = select_change(selectors, effect, publication, realm.document_of)
-            for peer, frame in selected:
+            for peer, frame in select_change(selectors, effect, realm.document_of):
                 peer.link.send_reliable(frame)
+                told.append(peer)
+        if effect.noted:
+            self._untold.told(effect, told)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
         """As `publish`, for an event that has its id."""
@@ -123,10 +129,26 @@ class Broker:
         selectors = self._selectors(realm, publish.topic)
         again = select(selectors, event, documents)
         if changes_key(publish):
-            erased = publish.flags & EMPTY > 0
-            again += select_again(selectors, event, documents, erased=erased)
+            removed = DELETED if publish.flags & EMPTY else ""
+            again += select_again(selectors, event, documents, removed)
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
+
+    def tell_state_again(self) -> None:
+        """Everybody has replayed: of what may not have been told before the restart."""
+        for place, row in self._untold.take_loaded().items():
+            realm = self.realms[place[0]]
+            key = realm.keys.durable_value(place[1])
+            publication, removed = row.publication, row.removed
+            if not publication:
+                publication = self._clock.next()
+            event = key or Event(publication, _nothing(place))
+            selectors = self._selectors(realm, place[1])
+            erased = key is None
+            again = select_again(selectors, event, realm.document_of, removed if erased else "")
+            for peer, frame in again:
+                peer.link.send_reliable(Again(frame))
+            self._untold.told_again(place, [peer for peer, _ in again])
 
     @staticmethod
     def _selectors(realm: Realm, topic: str) -> tuple[Selector, ...]:
@@ -162,6 +184,7 @@ class Broker:
             realm.selectors.add(pattern, selector)
             realm.selections.drop(pattern)
             realm.attentive += 1
+            realm.states += selector.state
 
     def answer(self, peer: Peer, subscribe: Subscribe) -> None:
         """Say that it does, and begin the replay, if there is to be one."""
@@ -192,6 +215,7 @@ class Broker:
             realm.selectors.remove(had.pattern, had)
             realm.selections.drop(had.pattern)
             realm.attentive -= 1
+            realm.states -= had.state
 
     def forget(self, peer: Peer) -> None:
         """Drop all of the peer's subscriptions."""
@@ -238,3 +262,9 @@ class Broker:
         """The pair with that peer has ended."""
         for replay in list(peer.replays.values()):
             self._end_replay(replay)
+
+
+def _nothing(place: Place) -> Publish:
+    """In the place of a value that is known no more."""
+    realm, topic = place
+    return Publish(realm, topic, session=0, request=0, order=0, flags=0, encoding=NONE, args=b"")

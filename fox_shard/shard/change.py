@@ -16,12 +16,15 @@ class Change(Struct, gc=False):
     """A key takes another value.
 
     before, after: the values; not both None. event: the publication that makes it so, None: it goes
-    by itself, because it is `removed`. unsettled: the change is in the present transaction.
+    by itself, because it is `removed`. publication: its id, and in any case greater than that of
+    the change before. unsettled: the change is in the present transaction. noted: see `untold`.
     """
 
     place: Place
+    publication: int
     event: Event | None
     before: Event | None
     after: Event | None
     removed: str = ""
     unsettled: bool = False
+    noted: bool = False

@@ -46,6 +46,7 @@ from fox_shard.shard.registrar import Registrar
 from fox_shard.shard.retention import Retention
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
+from fox_shard.shard.untold import Untold
 from fox_shard.shard.wills import Wills
 from fox_shard.store.journal import Journal
 
@@ -72,6 +73,7 @@ class Shard:
         "_placement",
         "_sync_until",
         "_terms",
+        "_untold",
         "broker",
         "clock",
         "deadline",
@@ -118,8 +120,9 @@ class Shard:
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
         kept = Realms(realms)
-        self.broker = Broker(kept, self.clock)
-        self.retention = Retention(kept, self.clock, self.journal)
+        self._untold = Untold(self.journal)
+        self.broker = Broker(kept, self.clock, self._untold)
+        self.retention = Retention(kept, self.clock, self.journal, self._untold)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(
@@ -151,7 +154,7 @@ class Shard:
             self._meet(f"gateway-{gateway}", now)
         self._sync_until: float | None = now + terms.peer_timeout
         for name, incarnation in load(
-            rows, self.clock, self.retention, self._handling, self.ledger, self.wills
+            rows, self.clock, self.retention, self._untold, self._handling, self.ledger, self.wills
         ):
             peer = self.peers.get(name) or self._meet(name, now)
             peer.careful = True
@@ -189,6 +192,7 @@ class Shard:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         self.ledger.prune(peer)
         self._handling.grants.prune(peer)
+        self._untold.prune(peer)
         if frames:
             self._batches += 1
             self._frames += len(frames)
@@ -356,6 +360,7 @@ class Shard:
         peer.passing.abandon()
         self.ledger.gone(peer)
         self._handling.grants.gone(peer)
+        self._untold.gone(peer)
         owning = self.retention.owners.of_others(peer.name, 0)
         self._end_sessions([*owning, *self.wills.sessions_of(peer.name)])
         self._answer_asks(peer)

@@ -243,6 +243,7 @@ class Handling:
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
         self._here = True
+        self._broker.tell_state_again()
         early, self._early = self._early, []
         for peer, subscribe in early:
             self._broker.answer(peer, subscribe)

@@ -10,6 +10,7 @@ from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.retention import Retention
+from fox_shard.shard.untold import Untold
 from fox_shard.shard.wills import Wills
 from fox_shard.store.journal import TRIAL
 
@@ -18,6 +19,7 @@ def load(
     stored: Iterable[tuple[bytes, bytes]],
     clock: PublicationClock,
     retention: Retention,
+    untold: Untold,
     handling: Handling,
     ledger: Ledger,
     wills: Wills,
@@ -35,6 +37,7 @@ def load(
     # Those of each kind come in the order of their keys.
     loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
         rows.KEY: lambda _, value: retention.load(rows.decode_event(value)),
+        rows.UNTOLD: lambda key, value: untold.load(rows.place_of(key), rows.decode_untold(value)),
         rows.WAITER: lambda _, value: handling.turns.load(rows.decode_waiter(value)),
         rows.GRANT: lambda _, value: handling.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),

@@ -40,6 +40,7 @@ class Realm:
         "replays",
         "selections",
         "selectors",
+        "states",
         "stored",
         "subscribers",
     )
@@ -55,6 +56,8 @@ class Realm:
         self.selectors: Trie[Selector] = Trie()
         self.selections: MatchCache[tuple[Selector, ...]] = MatchCache(MATCHES_LIMIT)
         self.replays: list[Replay] = []
+        # How many of the selectors are about keys.
+        self.states = 0
         # Selectors and replays: is there more to do for an event than to send it?
         self.attentive = 0
 

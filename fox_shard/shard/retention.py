@@ -23,6 +23,7 @@ from fox_shard.shard.merging import merged
 from fox_shard.shard.owners import Owners
 from fox_shard.shard.place import Place
 from fox_shard.shard.realms import Realm, Realms
+from fox_shard.shard.untold import Untold
 from fox_shard.store.journal import Journal
 from fox_shard.topics.topic import in_sequence
 
@@ -43,12 +44,24 @@ Ends = tuple[list[Change], list[Publish]]
 class Retention:
     """See the module."""
 
-    __slots__ = ("_changing", "_clock", "_expiry", "_journal", "_left", "owners", "realms")
+    __slots__ = (
+        "_changing",
+        "_clock",
+        "_expiry",
+        "_journal",
+        "_left",
+        "_untold",
+        "owners",
+        "realms",
+    )
 
-    def __init__(self, realms: Realms, clock: PublicationClock, journal: Journal) -> None:
+    def __init__(
+        self, realms: Realms, clock: PublicationClock, journal: Journal, untold: Untold
+    ) -> None:
         self.realms = realms
         self._clock = clock
         self._journal = journal
+        self._untold = untold
         # Keys that have changed in transactions that are not durable.
         self._changing: deque[tuple[int, Realm, str]] = deque()
         # Sessions that left in such transactions, with the places of what they owned.
@@ -120,7 +133,11 @@ class Retention:
         if before is None and after is None:
             return event
         removed = DELETED if after is None else ""
-        return Change((realm.name, topic), event, before, after, removed, unsettled)
+        place, publication = (realm.name, topic), event.publication
+        change = Change(place, publication, event, before, after, removed, unsettled)
+        if realm.states and unsettled:
+            self._untold.note(change)
+        return change
 
     def _patch(self, publish: Publish) -> None:
         """The event becomes what the key is with its document merged into it (RFC 7386)."""
@@ -171,6 +188,7 @@ class Retention:
             return
         if keep is not None and 0 < keep.expires <= self._clock.wall:
             self._journal.drop(rows.key(realm.name, publish.topic))
+            self._untold.load((realm.name, publish.topic), rows.UntoldRow(0, EXPIRED))
             return
         if keep is not None:
             self._plan(publish, keep)
@@ -199,7 +217,7 @@ class Retention:
     def erase(self, place: Place, key: Event, removed: str) -> Change:
         """The key is no more. key: its value."""
         realm = self.realms[place[0]]
-        change = Change(place, None, key, None, removed)
+        change = Change(place, self._clock.next(), None, key, None, removed)
         if realm.keys.is_changing(place[1]):
             # What it has just become may fail yet.
             change.unsettled = True
@@ -213,6 +231,8 @@ class Retention:
             self._disown(key, None)
             if realm.stored:
                 self._journal.keep(rows.key(*place), None)
+        if realm.states and realm.stored:
+            self._untold.note(change)
         return change
 
     def session_left(self, session: int) -> Ends:
@@ -276,6 +296,7 @@ class Retention:
             if key is not None and _expires(key):
                 self._expiry.plan((realm.name, topic), _expires(key))
         self._changing.clear()
+        self._untold.undo()
         left, self._left = self._left, deque()
         ends = [self._end(session, places) for _, session, places in left]
         changes = [change for changes, _ in ends for change in changes]

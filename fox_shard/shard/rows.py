@@ -7,6 +7,7 @@ Each row's key begins with one byte that says what it is:
 | key | value |
 |---|---|
 | `k` realm NUL topic | the retained key: its `Event`, without a fence |
+| `u` realm NUL topic | a change of that key that somebody may not have heard of |
 | `q` arrival | a publish that waits: `Waiter` |
 | `g` publication | a publish that has waited: its publisher may not have heard of it |
 | `w` session | the will of a session: gateway, its incarnation, `Publish` |
@@ -23,10 +24,12 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import Event, Publish
+from fox_shard.shard.place import Place
 from fox_shard.shard.waiting import Waiter
 
 KEY: Final = b"k"
 WILL: Final = b"w"
+UNTOLD: Final = b"u"
 WAITER: Final = b"q"
 GRANT: Final = b"g"
 PEER: Final = b"p"
@@ -50,6 +53,13 @@ class GrantRow(Struct, array_like=True, gc=False):
     event: Event
 
 
+class UntoldRow(Struct, array_like=True, gc=False):
+    """The last change of a key: its id, and why the key is no more (see `change`), "": it is."""
+
+    publication: int
+    removed: str
+
+
 class PeerRow(Struct, array_like=True, gc=False):
     """How far a peer's reliable frames are in this store. identity: see `Link`."""
 
@@ -62,6 +72,7 @@ decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
 decode_waiter: Final = msgpack.Decoder(Waiter).decode
 decode_grant: Final = msgpack.Decoder(GrantRow).decode
+decode_untold: Final = msgpack.Decoder(UntoldRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
@@ -75,6 +86,17 @@ def key(realm: str, topic: str) -> bytes:
 def will(session: int) -> bytes:
     """Of a session's will."""
     return WILL + session.to_bytes(8, "big")
+
+
+def untold(realm: str, topic: str) -> bytes:
+    """Of a key's change that somebody may not have heard of."""
+    return b"u%b\0%b" % (realm.encode(), topic.encode())
+
+
+def place_of(key: bytes) -> Place:
+    """Which key a row of a key, or of its change, is about."""
+    realm, _, topic = key[1:].partition(b"\0")
+    return realm.decode(), topic.decode()
 
 
 def waiter(arrival: int) -> bytes:

@@ -15,7 +15,7 @@ from msgspec import msgpack
 from fox_shard.backplane.frames import Event, Publish, Selected, Selection
 from fox_shard.containment import Document, Filter
 from fox_shard.errors import InvalidPayload
-from fox_shard.shard.change import DELETED, Change
+from fox_shard.shard.change import Change
 from fox_shard.shard.peer import Peer
 from fox_shard.topics.pattern import Pattern
 
@@ -61,9 +61,9 @@ def select(
 
 
 def select_change(
-    selectors: Iterable[Selector], change: Change, publication: int, documents: Documents
+    selectors: Iterable[Selector], change: Change, documents: Documents
 ) -> list[tuple[Peer, Selected]]:
-    """What is sent of a key's change. publication: its id."""
+    """What is sent of a key's change."""
     ids: dict[tuple[Peer, str], list[int]] = {}
     for selector in selectors:
         if not selector.state:
@@ -73,35 +73,33 @@ def select_change(
         elif selector.wants(change.before, documents):
             removed = change.removed or OUTSIDE
             ids.setdefault((selector.peer, removed), []).append(selector.id)
-    return [
-        (peer, _selected(change, publication, chosen, removed))
-        for (peer, removed), chosen in ids.items()
-    ]
+    return [(peer, _selected(change, chosen, removed)) for (peer, removed), chosen in ids.items()]
 
 
-def _selected(change: Change, publication: int, ids: list[int], removed: str) -> Selected:
+def _selected(change: Change, ids: list[int], removed: str) -> Selected:
     value = change.before if removed else change.after
     assert value is not None
     known = change.before is not None and not removed
     audience = change.before.publish.audience if change.before is not None and known else None
-    event = Event(publication, value.publish)
+    event = Event(change.publication, value.publish)
     return Selected(event, ids, removed, known, audience, state=True)
 
 
 def select_again(
-    selectors: Iterable[Selector], event: Event, documents: Documents, *, erased: bool
+    selectors: Iterable[Selector], event: Event, documents: Documents, removed: str
 ) -> list[tuple[Peer, Selected]]:
     """What is sent of a key's change that may have been sent before a restart.
 
-    What the key was before is not known: perhaps those who were shown that are not shown this.
+    removed: why the key is no more, "": it is there, and the event is its value. What the key was
+    before is not known: perhaps those who were shown that are not shown this.
     """
     ids: dict[tuple[Peer, str], list[int]] = {}
     for selector in selectors:
         if selector.state:
-            there = not erased and selector.wants(event, documents)
-            removed = "" if there else DELETED if erased else OUTSIDE
-            ids.setdefault((selector.peer, removed), []).append(selector.id)
+            outside = not removed and not selector.wants(event, documents)
+            why = OUTSIDE if outside else removed
+            ids.setdefault((selector.peer, why), []).append(selector.id)
     return [
-        (peer, Selected(event, chosen, removed, known=not removed, state=True))
-        for (peer, removed), chosen in ids.items()
+        (peer, Selected(event, chosen, why, known=not why, state=True))
+        for (peer, why), chosen in ids.items()
     ]

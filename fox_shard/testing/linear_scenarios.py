@@ -133,11 +133,9 @@ def one_key(seed: int) -> None:
     world.run_until(lambda: bool(witness.answer(33, request)))
     numbers = [0]
     kind = rng.choice(("shard", "gateway"))
-    faults: list[Deed] = [
-        partial(_a_fault, world, rng, kind) for _ in range(rng.choice((0, 1, 2, 4)))
-    ]
-    for fault in faults:
-        world.at(world.now + rng.random() * rng.choice((0.05, 0.3)), fault)
+    for _ in range(rng.choice((0, 1, 2, 4))):
+        when = world.now + rng.random() * rng.choice((0.05, 0.3))
+        world.at(when, partial(_a_fault, world, rng, kind))
     cast.interleave([[partial(one.go, numbers)] for one in dealers], 0.01)
     world.run(0.5)
     relink(world)

@@ -57,6 +57,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         lock_scenarios.locks_in_memory,
         lock_scenarios.locks_on_a_failing_disk,
         view_scenarios.views,
+        view_scenarios.views_of_presence,
         walk.walk,
         walk.walk_and_stumble,
     )

@@ -220,3 +220,46 @@ def _check_views(world: World, viewers: list[Viewer]) -> None:
             )
     for one in newcomers:
         one.client.drop()
+
+
+def views_of_presence(seed: int) -> None:
+    """Keys that go by themselves, while anything dies: who follows the state ends up right."""
+    rng = Random(f"world {seed}")
+    world = World(seed, gateways=3, shards=rng.choice((1, 3)), max_delay=rng.choice((0.002, 0.01)))
+    cast = Cast(world)
+    rng = cast.rng
+    viewers = [Viewer(world, gateway, {"retained": True}) for gateway in (0, 1)]
+    people = [WampClient(world, rng.randrange(3)) for _ in range(8)]
+    clients = [*people, *(one.client for one in viewers)]
+    world.run_until(lambda: all(client.session for client in clients))
+    for number, person in enumerate(people):
+        for _ in range(rng.choice((1, 3))):
+            world.at(world.now + rng.random() * 0.4, partial(_appear, person, number, rng))
+        if rng.random() < 0.6:
+            world.at(world.now + rng.random() * 0.4, person.drop)
+    for viewer in viewers:
+        world.at(world.now + rng.random() * 0.1, viewer.subscribe)
+    for _ in range(rng.choice((0, 1, 2, 4))):
+        world.at(world.now + rng.random() * 0.4, partial(a_fault, cast))
+    world.run(0.5)
+    relink(world)
+    world.run(world.terms.peer_timeout + 2)
+    _check_views(world, viewers)
+    become_quiet(world)
+
+
+def _appear(person: WampClient, number: int, rng: Random) -> None:
+    """A key that goes with its session, or by itself, or to another value; or that is erased."""
+    if person.closed:
+        return
+    options: dict[str, Any] = rng.choice(
+        (
+            {"retain": True, "weak": True},
+            {"retain": 0.2},
+            {"retain": True, "will": {"n": 1000, "even": True}},
+            {"retain": True},
+        )
+    )
+    topic = f"view.{rng.choice((number, 0))}.{rng.randrange(2)}"
+    args = [{"n": number + 1, "even": True}] if rng.random() < 0.8 else []
+    person.publish(topic, *args, acknowledge=True, **options)
