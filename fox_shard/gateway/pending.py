@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, final
 from msgspec import Struct
 
 from fox_shard.backplane.frames import Event, Selected, Subscribe
+from fox_shard.topics.ids import SHARDS
 
 if TYPE_CHECKING:
     from fox_shard.gateway.session import Session
@@ -119,6 +120,14 @@ class Pending:
             once=wish.snapshot,
         )
 
+    def begin_anew(self, shard: int) -> None:
+        """The shard has returned before the session was told: what had come of it is replayed."""
+        self.retained.pop(shard, None)
+        if shard in self.behind:
+            self.waiting[shard] = None
+            self.behind[shard] = Progress()
+            self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
+
     def is_asked(self, shard: int) -> bool:
         """Does it owe an answer, or a part of the replay?"""
         return shard in self.waiting or shard in self.behind
@@ -128,3 +137,7 @@ class Pending:
         if self.wish.snapshot or shard in self.waiting or publication in self.earlier:
             return False
         return self.wish.after is None or shard not in self.behind
+
+
+def _publication(held: Event | Selected) -> int:
+    return held.event.publication if isinstance(held, Selected) else held.publication

@@ -8,7 +8,6 @@ from shard_stage import REALM, Stage, leave, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
-    CONDITION,
     EMPTY,
     RETAIN,
     Again,
