@@ -144,6 +144,8 @@ class Confirmations:
             known = progress.ahead.pop(progress.topic, -1)
         if event is None or known >= 0:
             return
+        if publication <= progress.again.get(event.publish.topic, 0):
+            return
         if pending.confirmed:
             events = visible([event], pending.session)
             pending.session.shown(events, pending.subscription, pending.grant)
@@ -151,7 +153,7 @@ class Confirmations:
             pending.retained.setdefault(shard, []).append(event)
 
     def came_again(self, event: Event, shard: int) -> None:
-        """Of a shard that has returned: to a session that still waits for that key, it is shown."""
+        """Of a shard that has returned: whoever still waits for the key has seen it up to that."""
         publish = event.publish
         if not publish.flags & RETAIN:
             return
@@ -163,7 +165,8 @@ class Confirmations:
                 and pending.wish.after is None
                 and pending.subscription.realm == publish.realm
             ):
-                progress.ahead[publish.topic] = event.publication
+                known = progress.again.get(publish.topic, 0)
+                progress.again[publish.topic] = max(event.publication, known)
 
     def recorded(self, frame: Recorded, shard: int) -> None:
         """An event of the history."""

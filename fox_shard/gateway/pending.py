@@ -45,14 +45,15 @@ class Wish(Struct, frozen=True, gc=False):
 class Progress(Struct, gc=False):
     """How far a shard's replay is: the last topic, and the last id, that have come.
 
-    ahead: topics whose keys have come before their turn, and events that came again instead of
-    them, with their ids.
+    ahead: topics whose keys have come before their turn, with their ids (0: there was no key).
+    again: topics of which a change came again before that, with its id.
     """
 
     topic: str = ""
     id: int = 0
     paused: bool = False
     ahead: dict[str, int] = {}
+    again: dict[str, int] = {}
 
 
 @final

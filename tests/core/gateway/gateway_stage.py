@@ -96,8 +96,8 @@ class Spy(Session):
     def shown(self, events, subscription, grant):
         self.told.append(("shown", [event.publication for event in events]))
 
-    def not_subscribed(self, request, subscription, uri, message):
-        self.told.append(("not subscribed", request, uri))
+    def not_subscribed(self, request, uri, message, oldest):
+        self.told.append(("not subscribed", request, uri, oldest))
 
     def subscription_revoked(self, subscription, reason):
         self.told.append(("subscription revoked", subscription.pattern.text))

@@ -298,13 +298,13 @@ def test_what_was_not_subscribed_to_cannot_be_given_up(stage):
 def test_a_refused_subscription_is_none(stage):
     session, asked = begin(stage, **VIEW)
     stage.say("shard-1", Subscribed(asked.token), Paused(asked.token))
-    stage.say("shard-0", NotSubscribed(asked.token, "fox.error.unavailable_store", "why"))
-    assert session.take() == [("not subscribed", 1, "fox.error.unavailable_store")]
+    stage.say("shard-0", NotSubscribed(asked.token, "x.y", "why", 5))
+    assert session.take() == [("not subscribed", 1, "x.y", 5)]
     assert (mores(stage), mores(stage, "shard-1")) == ([True], [True])
     gone = Unsubscribe(REALM, "*#", asked.selection.id)
     assert stage.got("shard-0", Unsubscribe) == stage.got("shard-1", Unsubscribe) == [gone]
     assert stage.gateway.confirmations.idle
-    stage.say("shard-1", NotSubscribed(asked.token, "x.y", "again"), change(asked, 5))
+    stage.say("shard-1", NotSubscribed(asked.token, "x.y", "again", 5), change(asked, 5))
     assert (session.take(), session.written) == ([], [])
 
 
@@ -576,6 +576,21 @@ def test_a_change_that_comes_again_before_its_keys_turn_is_instead_of_it(erased,
     stage.say("shard-0", key(asked, 6, "e"), key(asked, 7, "f"))
     assert session.written == ["w:6"]
     assert shown(session) == [7]
+
+
+def test_of_two_changes_before_the_shard_died_the_last_is_shown(stage):
+    """Only the first comes again: the publisher of the other has been told."""
+    session, asked = begin(stage, **VIEW)
+    confirm(stage, asked)
+    stage.say("shard-0", key(asked, 1, "a"), Paused(asked.token))
+    shown(session)
+    restart(stage)
+    for number, topic in ((5, "e"), (6, "f")):
+        stage.say("shard-0", Again(change(asked, number, topic, flags=RETAIN | RECORDED)))
+    stage.say("shard-0", key(asked, 7, "f", ahead=True), change(asked, 8, "f"))
+    stage.say("shard-0", key(asked, 7, "e"), key(asked, 8, "f"))
+    assert session.written == ["w:5", "w:6", "w:8"]
+    assert shown(session) == [7, 7]
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,9 @@ def test_a_subscription_is_revoked_once_its_snapshot_is_over():
 
 def test_a_subscription_that_cannot_be_made_is_an_error():
     client = joined()
-    client.session.not_subscribed(4, subscription(state=True), "fox.error.unavailable_store", "why")
-    assert client.received() == [[8, 32, 4, {}, "fox.error.unavailable_store", ["why"]]]
+    client.session.not_subscribed(4, "fox.error.history", "why", 7)
+    error = [8, 32, 4, {}, "fox.error.history", ["why"], {"oldest": 7}]
+    assert client.received() == [error]
 
 
 def test_a_subscription_with_a_selection_is_given_back_by_its_id():
