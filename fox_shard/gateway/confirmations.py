@@ -7,6 +7,7 @@ Never: matching (see `subscriptions`).
 from typing import final
 
 from fox_shard.backplane.frames import (
+    RETAIN,
     CaughtUp,
     Event,
     Frame,
@@ -21,7 +22,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.fanout import Fanout, visible
 from fox_shard.gateway.order import Order
-from fox_shard.gateway.pending import Pending, Progress, Wish
+from fox_shard.gateway.pending import Pending, Wish
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
@@ -121,9 +122,7 @@ class Confirmations:
         for pending in self._pending.values():
             if pending.is_asked(shard):
                 if not pending.confirmed:
-                    pending.retained.pop(shard, None)
-                    if shard in pending.behind:
-                        pending.behind[shard] = Progress()
+                    pending.begin_anew(shard)
                 frames.append(pending.subscribe(shard))
         return frames
 
@@ -145,6 +144,8 @@ class Confirmations:
             known = progress.ahead.pop(progress.topic, -1)
         if event is None or known >= 0:
             return
+        if publication <= progress.again.get(event.publish.topic, 0):
+            return
         if pending.confirmed:
             events = visible([event], pending.session)
             pending.session.shown(events, pending.subscription, pending.grant)
@@ -152,11 +153,20 @@ class Confirmations:
             pending.retained.setdefault(shard, []).append(event)
 
     def came_again(self, event: Event, shard: int) -> None:
-        """Of a shard that has returned: to a session that still waits for that key, it is shown."""
+        """Of a shard that has returned: whoever still waits for the key has seen it up to that."""
+        publish = event.publish
+        if not publish.flags & RETAIN:
+            return
         for pending in self._pending.values():
             progress = pending.behind.get(shard)
-            if progress is not None and pending.confirmed and pending.wish.after is None:
-                progress.ahead[event.publish.topic] = event.publication
+            if (
+                progress is not None
+                and pending.confirmed
+                and pending.wish.after is None
+                and pending.subscription.realm == publish.realm
+            ):
+                known = progress.again.get(publish.topic, 0)
+                progress.again[publish.topic] = max(event.publication, known)
 
     def recorded(self, frame: Recorded, shard: int) -> None:
         """An event of the history."""

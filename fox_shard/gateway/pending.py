@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, final
 from msgspec import Struct
 
 from fox_shard.backplane.frames import Event, Selected, Subscribe
+from fox_shard.topics.ids import SHARDS
 
 if TYPE_CHECKING:
     from fox_shard.gateway.session import Session
@@ -44,14 +45,15 @@ class Wish(Struct, frozen=True, gc=False):
 class Progress(Struct, gc=False):
     """How far a shard's replay is: the last topic, and the last id, that have come.
 
-    ahead: topics whose keys have come before their turn, and events that came again instead of
-    them, with their ids.
+    ahead: topics whose keys have come before their turn, with their ids (0: there was no key).
+    again: topics of which a change came again before that, with its id.
     """
 
     topic: str = ""
     id: int = 0
     paused: bool = False
     ahead: dict[str, int] = {}
+    again: dict[str, int] = {}
 
 
 @final
@@ -119,6 +121,14 @@ class Pending:
             once=wish.snapshot,
         )
 
+    def begin_anew(self, shard: int) -> None:
+        """The shard has returned before the session was told: what had come of it is replayed."""
+        self.retained.pop(shard, None)
+        if shard in self.behind:
+            self.waiting[shard] = None
+            self.behind[shard] = Progress()
+            self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
+
     def is_asked(self, shard: int) -> bool:
         """Does it owe an answer, or a part of the replay?"""
         return shard in self.waiting or shard in self.behind
@@ -128,3 +138,7 @@ class Pending:
         if self.wish.snapshot or shard in self.waiting or publication in self.earlier:
             return False
         return self.wish.after is None or shard not in self.behind
+
+
+def _publication(held: Event | Selected) -> int:
+    return held.event.publication if isinstance(held, Selected) else held.publication

@@ -169,10 +169,12 @@ class Broker:
 
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         """From now on the peer gets what it wants. Idempotent."""
+        if subscribe.once:
+            return
         selection = subscribe.selection
         wanted = (subscribe.realm, subscribe.pattern, 0 if selection is None else selection.id)
         peer.stale.discard(wanted)
-        if subscribe.once or wanted in peer.subscriptions:
+        if wanted in peer.subscriptions:
             return
         realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
         selector = None if selection is None else Selector(peer, pattern, selection)

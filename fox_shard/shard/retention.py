@@ -120,6 +120,7 @@ class Retention:
         keys, topic = realm.keys, publish.topic
         before, after = keys.get(topic), _value(event)
         unsettled = self.is_stored(publish)
+        realm.precede(topic)
         if unsettled:
             ticket = self._journal.ticket
             keys.change(topic, after, ticket)
@@ -127,7 +128,6 @@ class Retention:
             row = rows.key(realm.name, topic)
             self._journal.put(row, None if after is None else rows.encode(after))
         else:
-            realm.precede(topic)
             keys.set(topic, after)
             self._disown(before, after)
         if before is None and after is None:
@@ -218,6 +218,7 @@ class Retention:
         """The key is no more. key: its value."""
         realm = self.realms[place[0]]
         change = Change(place, self._clock.next(), None, key, None, removed)
+        realm.precede(place[1])
         if realm.keys.is_changing(place[1]):
             # What it has just become may fail yet.
             change.unsettled = True
@@ -226,7 +227,6 @@ class Retention:
             self._changing.append((ticket, realm, place[1]))
             self._journal.put(rows.key(*place), None)
         else:
-            realm.precede(place[1])
             realm.keys.set(place[1], None)
             self._disown(key, None)
             if realm.stored:
@@ -278,7 +278,6 @@ class Retention:
         changing = self._changing
         while changing and changing[0][0] <= ticket:
             _, realm, topic = changing.popleft()
-            realm.precede(topic)
             before = realm.keys.durable_value(topic)
             realm.keys.settle(topic, ticket)
             self._disown(before, realm.keys.get(topic))

@@ -64,23 +64,30 @@ def select_change(
     selectors: Iterable[Selector], change: Change, documents: Documents
 ) -> list[tuple[Peer, Selected]]:
     """What is sent of a key's change."""
-    ids: dict[tuple[Peer, str], list[int]] = {}
+    after = change.after
+    limited = after is not None and after.publish.audience is not None
+    # By what differs between them: why it is no more; was it there before, for its audience then?
+    ids: dict[tuple[Peer, str, bool], list[int]] = {}
     for selector in selectors:
         if not selector.state:
             continue
-        if selector.wants(change.after, documents):
-            ids.setdefault((selector.peer, ""), []).append(selector.id)
+        if selector.wants(after, documents):
+            known = limited and selector.wants(change.before, documents)
+            ids.setdefault((selector.peer, "", known), []).append(selector.id)
         elif selector.wants(change.before, documents):
             removed = change.removed or OUTSIDE
-            ids.setdefault((selector.peer, removed), []).append(selector.id)
-    return [(peer, _selected(change, chosen, removed)) for (peer, removed), chosen in ids.items()]
+            ids.setdefault((selector.peer, removed, False), []).append(selector.id)
+    return [
+        (peer, _selected(change, chosen, removed, known=known))
+        for (peer, removed, known), chosen in ids.items()
+    ]
 
 
-def _selected(change: Change, ids: list[int], removed: str) -> Selected:
-    value = change.before if removed else change.after
+def _selected(change: Change, ids: list[int], removed: str, *, known: bool) -> Selected:
+    before = change.before
+    value = before if removed else change.after
     assert value is not None
-    known = change.before is not None and not removed
-    audience = change.before.publish.audience if change.before is not None and known else None
+    audience = before.publish.audience if before is not None and known else None
     event = Event(change.publication, value.publish)
     return Selected(event, ids, removed, known, audience, state=True)
 
@@ -91,7 +98,8 @@ def select_again(
     """What is sent of a key's change that may have been sent before a restart.
 
     removed: why the key is no more, "": it is there, and the event is its value. What the key was
-    before is not known: perhaps those who were shown that are not shown this.
+    before is not known: perhaps those who were shown that are not shown this, or may not see the
+    event that erases it.
     """
     ids: dict[tuple[Peer, str], list[int]] = {}
     for selector in selectors:
@@ -100,6 +108,6 @@ def select_again(
             why = OUTSIDE if outside else removed
             ids.setdefault((selector.peer, why), []).append(selector.id)
     return [
-        (peer, Selected(event, chosen, why, known=not why, state=True))
+        (peer, Selected(event, chosen, why, known=True, state=True))
         for (peer, why), chosen in ids.items()
     ]

@@ -202,6 +202,7 @@ ROUTER_ROLES: Final = {
             "publisher_identification": True,
             "session_meta_api": True,
             "subscriber_blackwhite_listing": True,
+            "subscription_revocation": True,
         }
     },
     "dealer": {

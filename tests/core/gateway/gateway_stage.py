@@ -47,6 +47,10 @@ class Flavour:
     def events(self, events, subscription):
         return [chunk for event in events if (chunk := self.event(event, subscription))]
 
+    def selected(self, selected, subscription, removed):
+        """`<name>:<publication>`, and behind it why the key is no more."""
+        return f"{self.name}:{selected.event.publication}{removed};".encode()
+
 
 class Spy(Session):
     """A session; what it is told is in `told`, as (what, …)."""
@@ -91,6 +95,12 @@ class Spy(Session):
 
     def shown(self, events, subscription, grant):
         self.told.append(("shown", [event.publication for event in events]))
+
+    def not_subscribed(self, request, uri, message, oldest):
+        self.told.append(("not subscribed", request, uri, oldest))
+
+    def subscription_revoked(self, subscription, reason):
+        self.told.append(("subscription revoked", subscription.pattern.text))
 
     def registered(self, request, registration):
         self.told.append(("registered", request, registration))
@@ -290,6 +300,6 @@ class GatewayStage:
         route = self.realm.route(topic)
         self.gateway.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
 
-    def subscribe(self, session, text, *, request=1, grant=0, replay=False):
+    def subscribe(self, session, text, *, request=1, grant=0, **wish):
         pattern = Pattern.parse(text)
-        self.gateway.subscribe(session, request, pattern, grant, Wish(replay=replay))
+        self.gateway.subscribe(session, request, pattern, grant, Wish(**wish))

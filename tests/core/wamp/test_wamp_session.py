@@ -28,6 +28,7 @@ def test_hello_is_answered_by_welcome(subprotocol):
     }
     assert set(roles) == {"broker", "dealer"}
     assert roles["broker"]["features"]["event_retention"] is True
+    assert roles["broker"]["features"]["subscription_revocation"] is True
     assert roles["dealer"]["features"]["call_canceling"] is True
     assert client.asked == [
         (
