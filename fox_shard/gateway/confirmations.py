@@ -31,6 +31,9 @@ from fox_shard.topics.pattern import Pattern
 ENOUGH = 1 << 18
 """Bytes that wait for a client, with which it is not sent more of a replay."""
 
+SNAPSHOT = "fox.close.snapshot"
+"""Why a subscription is revoked that was to a replay alone."""
+
 LOOK_AGAIN = 0.02
 """Seconds after which it is seen whether the client has read them."""
 
@@ -232,7 +235,11 @@ class Confirmations:
         self._stop_replays(pending)
         session = pending.session
         self._subscriptions[session.realm.name].abandon(pending)
-        session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)
+        if pending.confirmed:
+            # It is a shard that has returned, and the session has been told long ago.
+            session.subscription_revoked(pending.subscription, frame.uri)
+        else:
+            session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)
 
     def _leave_out_what_is_held_back(self, pending: Pending, shard: int) -> None:
         if self._order.held:
@@ -259,7 +266,7 @@ class Confirmations:
         if not pending.behind:
             self._forget(pending)
             if self._subscriptions[pending.session.realm.name].finish(pending):
-                pending.session.subscription_revoked(pending.subscription, "that was the snapshot")
+                pending.session.subscription_revoked(pending.subscription, SNAPSHOT)
 
     def _begin(self, pending: Pending) -> None:
         session = pending.session

@@ -130,7 +130,7 @@ class Session(ABC):
         raise NotImplementedError
 
     def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
-        """Nothing more comes for it. reason: for people."""
+        """Nothing more comes for it. reason: a URI."""
         raise NotImplementedError
 
     def registered(self, request: int, registration: int) -> None:

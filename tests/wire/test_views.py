@@ -37,7 +37,7 @@ class View:
         """The next news: (topic behind the prefix, argument, details but the topic)."""
         reply = self.client.receive()
         if reply[0] == UNSUBSCRIBED:
-            assert (reply[1], reply[2]["reason"]) == (0, "that was the snapshot")
+            assert (reply[1], reply[2]["reason"]) == (0, "fox.close.snapshot")
             return None
         assert reply[0] == EVENT, reply
         details = dict(reply[3])
@@ -313,6 +313,6 @@ async def test_autobahn_js(cluster, serializer):
         ],
         "big": [["b", {"n": 9}, True], ["a", {"n": 7}, False], ["a", None, False]],
         "snapshot": [["b", {"n": 9}, True]],
-        "reason": "that was the snapshot",
+        "reason": "fox.close.snapshot",
         "active": [True, True, False],
     }

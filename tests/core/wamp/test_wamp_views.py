@@ -219,8 +219,8 @@ def test_a_subscription_is_revoked_once_its_snapshot_is_over():
     for number, one in enumerate((to, stays), 4):
         client.session.subscribed(number, one, [])
     client.received()
-    client.session.subscription_revoked(to, "that was the snapshot")
-    details = {"subscription": to.id, "reason": "that was the snapshot"}
+    client.session.subscription_revoked(to, "fox.close.snapshot")
+    details = {"subscription": to.id, "reason": "fox.close.snapshot"}
     assert client.received() == [[35, 0, details]]
     client.gateway.subscribed = {to.name, stays.name}
     assert client.send([34, 9, to.id])[0][:5] == [8, 34, 9, {}, "wamp.error.no_such_subscription"]
