@@ -9,6 +9,10 @@ Each row's key begins with one byte that says what it is:
 | `k` realm NUL topic | the retained key: its `Event`, without a fence |
 | `q` arrival | a publish that waits: `Waiter` |
 | `g` publication | a publish that has waited: its publisher may not have heard of it |
+| `h` realm NUL publication | a recorded event: its `Event`, without a fence and what was kept |
+| `t` realm NUL topic | up to which ids the topic's recorded events may be missing (see `Marks`) |
+| `s` realm NUL shelf | the same of a whole shelf, named by eight bytes; its having begun |
+| `n` | publication ids below that are of earlier generations of files |
 | `w` session | the will of a session: gateway, its incarnation, `Publish` |
 | `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
@@ -29,6 +33,10 @@ KEY: Final = b"k"
 WILL: Final = b"w"
 WAITER: Final = b"q"
 GRANT: Final = b"g"
+RECORDED: Final = b"h"
+TOPIC_MARKS: Final = b"t"
+SHELF_MARKS: Final = b"s"
+RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 CEILING: Final = b"c"
@@ -64,6 +72,8 @@ decode_waiter: Final = msgpack.Decoder(Waiter).decode
 decode_grant: Final = msgpack.Decoder(GrantRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
+decode_marks: Final = msgpack.Decoder(list[int]).decode
+decode_resharded: Final = msgpack.Decoder(int).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -85,6 +95,27 @@ def waiter(arrival: int) -> bytes:
 def grant(publication: int) -> bytes:
     """Of a publish that has waited."""
     return GRANT + publication.to_bytes(8, "big")
+
+
+def recorded(realm: str, publication: int) -> bytes:
+    """Of a recorded event."""
+    return b"h%b\0%b" % (realm.encode(), publication.to_bytes(8, "big"))
+
+
+def topic_marks(realm: str, topic: str) -> bytes:
+    """Of what of a topic's history may be missing."""
+    return b"t%b\0%b" % (realm.encode(), topic.encode())
+
+
+def shelf_marks(realm: str, shelf: bytes) -> bytes:
+    """Of what of a shelf may be missing."""
+    return b"s%b\0%b" % (realm.encode(), shelf)
+
+
+def realm_and_rest(key: bytes) -> tuple[str, bytes]:
+    """Of a row's key that has both."""
+    realm, _, rest = key[1:].partition(b"\0")
+    return realm.decode(), rest
 
 
 def peer(name: str) -> bytes:
