@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench import mqtt_load
+from bench import mqtt_load, sync
 from bench.measure import cpu_seconds, memory_kib, percentile
 from bench.servers import FoxShard
 
@@ -183,3 +183,4 @@ def report(server: FoxShard, seconds: float, keys: int) -> Iterator[str]:
             f"start with {began.keys:,} keys: {began.seconds:.1f} s until it serves, "
             f"{began.bytes_each:.0f} bytes of memory a key"
         )
+    yield from sync.report(server, seconds, keys, f"bench.{CLIENTS + 1}.key")

@@ -1,8 +1,9 @@
-"""The `fox` command: one subcommand per process, and the ones for configuration and data folder.
+"""The `fox` command: one subcommand per process, those for the data folder, those for keys.
 
-Owns: arguments, exit codes, and which configuration file is meant.
-Never: what the processes do (`fox_shard.processes`) or what is done with a data folder
-(`fox_shard.upkeep`); they are imported only when they are needed.
+Owns: arguments, and which configuration file is meant.
+Never: what the processes do (`fox_shard.processes`), what is done with a data folder
+(`fox_shard.upkeep`) or at a running server (`fox_shard.remote`); they are imported only when they
+are needed.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from fox_shard.config import (
     Setting,
     load_with_origins,
 )
+from fox_shard.remote import arguments
 
 __all__ = ["main", "render"]
 
@@ -40,12 +42,12 @@ CONFIG_MISTAKE = 2
 """Exit code of a refused configuration and of refused arguments (argparse uses it too)."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
-    arguments: without the program's name; None: those of the process. Returns the exit code.
+    argv: without the program's name; None: those of the process. Returns the exit code.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(argv)
     if options.command == "version":
         print(f"fox-shard {__version__}")
         return 0
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
     _add_upkeep(commands, common)
+    arguments.add(commands, common)
     config = commands.add_parser("config", parents=[common], help="print what is configured")
     config.add_argument("--quiet", action="store_true", help="only check it")
     commands.add_parser("version", help="print the version")
@@ -95,15 +98,15 @@ def _add_upkeep(
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    path: Path = options.config or Path(environ.get("FOX_CONFIG") or "conf/fox.toml")
-    counts = _supervisord_environment(path)
-    config, origins = load_with_origins(path, {**counts, **environ})
+    config, origins = _configuration(options, environ)
     if options.command == "config":
         if not options.quiet:
             print(render(config, origins), end="")
         return 0
     if options.command in UPKEEP:
         return _look_after(options, config)
+    if options.command in arguments.COMMANDS:
+        return _visit(options, config)
     from fox_shard.processes import check_health, run_coordinator, run_gateway, run_shard
 
     match options.command:
@@ -117,6 +120,16 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return check_health(config)
 
 
+def _configuration(
+    options: argparse.Namespace, environ: Mapping[str, str]
+) -> tuple[Config, Origins]:
+    if options.command in arguments.COMMANDS and arguments.say_where(options):
+        return Config(), {}
+    path: Path = options.config or Path(environ.get("FOX_CONFIG") or "conf/fox.toml")
+    counts = _supervisord_environment(path)
+    return load_with_origins(path, {**counts, **environ})
+
+
 def _look_after(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.upkeep import run_dump, run_load, run_reshard
 
@@ -127,6 +140,12 @@ def _look_after(options: argparse.Namespace, config: Config) -> int:
             return run_dump(config, options.file, options.format)
         case _:
             return run_load(config, options.file, replace=options.replace)
+
+
+def _visit(options: argparse.Namespace, config: Config) -> int:
+    from fox_shard.remote.errands import run
+
+    return run(options, config)
 
 
 def _supervisord_environment(path: Path) -> dict[str, str]:

@@ -94,6 +94,17 @@ class ConditionFailed(Refusal):
         self.publication = publication
 
 
+class HistoryGap(Refusal):
+    """oldest: the lowest publication id from which on the history is complete."""
+
+    uri = "fox.error.history_gap"
+    reason = 0x80
+
+    def __init__(self, message: str, oldest: int) -> None:
+        super().__init__(message)
+        self.oldest = oldest
+
+
 class OptionNotAllowed(Refusal):
     uri = "wamp.error.option_not_allowed"
 

@@ -223,11 +223,15 @@ class Subscribed(Struct, array_like=True, tag=6, gc=False):
 
 
 class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
-    """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same."""
+    """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same.
+
+    oldest: the lowest id from which on the history is complete, where it is not complete enough.
+    """
 
     token: int
     uri: str
     message: str
+    oldest: int
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):

@@ -222,7 +222,7 @@ class Confirmations:
         self._stop_replays(pending)
         session = pending.session
         self._subscriptions[session.realm.name].abandon(pending)
-        session.not_subscribed(pending.request, pending.subscription, frame.uri, frame.message)
+        session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)
 
     def _leave_out_what_is_held_back(self, pending: Pending, shard: int) -> None:
         if self._order.held:

@@ -62,6 +62,7 @@ from fox_shard.gateway.repeats import Repeats
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
+from fox_shard.gateway.watches import Watches
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
@@ -131,7 +132,13 @@ class Gateway:
         self._membership = Membership(self.links, self.coordinator, rng, self.notices)
         self.sessions = self._membership.sessions
         self.realms = {
-            one.name: Realm(one.name, placement, headers=one.kwargs_are_headers) for one in realms
+            one.name: Realm(
+                one.name,
+                placement,
+                headers=one.kwargs_are_headers,
+                stored=one.store != "memory",
+            )
+            for one in realms
         }
         self.subscriptions = {
             name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
@@ -143,6 +150,8 @@ class Gateway:
         # Of events, of selected ones, of changes of keys.
         self._repeats = tuple(Repeats(terms.shards) for _ in range(3))
         self._repeats_of_events = self._repeats[EVENTS]
+        # The incarnations of the shards that there was a link with last.
+        self._incarnations: dict[int, int] = {}
         # Shards whose stores do not work: why; or did not: "".
         self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
@@ -150,7 +159,8 @@ class Gateway:
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
-        self._publishing = Publishing(self.links, self.order, self._backpressure)
+        self._watches = Watches()
+        self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
         # What the sessions call.
         self.publish = self._publishing.publish
         self.publish_all = self._publishing.publish_all
@@ -206,6 +216,7 @@ class Gateway:
         """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
         if self._membership.end(session, self.order, reason, graceful=graceful):
             self._backpressure.forget(session.connection)
+            self._watches.leave(session.id)
             wishes = self.confirmations.withdraw(session)
             self.subscriptions[session.realm.name].leave(session, wishes)
             self.calls.leave(session)
@@ -262,6 +273,9 @@ class Gateway:
                 session = self.sessions.get(frame.session)
                 if session is not None:
                     session.published(frame.requests, frame.publications)
+                if self._watches.waiting:
+                    for request in frame.requests:
+                        self._watches.answered(frame.session, request)
             else:
                 self._dispatch(frame, shard)
         if events:
@@ -351,6 +365,7 @@ class Gateway:
         if frame.kind != PUBLISH_TAG:
             self.calls.refused(frame)
             return
+        self._watches.answered(frame.session, frame.request)
         session = self.sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
@@ -405,6 +420,11 @@ class Gateway:
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
+        if self._incarnations.get(shard) != link.peer_incarnation:
+            self._incarnations[shard] = link.peer_incarnation
+            for publish in self._watches.at(shard):
+                if not any(frame is publish for frame in link.outbox):
+                    link.send_reliable(publish)
         for repeats in self._repeats:
             repeats.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)

@@ -21,6 +21,7 @@ from fox_shard.gateway.backpressure import Backpressure
 from fox_shard.gateway.order import Order
 from fox_shard.gateway.realm import Route
 from fox_shard.gateway.session import Session
+from fox_shard.gateway.watches import Watches
 
 RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
 """Publications that are sent again to a shard that restarts."""
@@ -30,13 +31,16 @@ RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
 class Publishing:
     """Of all sessions of a gateway."""
 
-    __slots__ = ("_backpressure", "_congested", "_links", "_order")
+    __slots__ = ("_backpressure", "_congested", "_links", "_order", "_watches")
 
-    def __init__(self, links: list[Link], order: Order, backpressure: Backpressure) -> None:
+    def __init__(
+        self, links: list[Link], order: Order, backpressure: Backpressure, watches: Watches
+    ) -> None:
         """links: to the shards, by number."""
         self._links = links
         self._order = order
         self._backpressure = backpressure
+        self._watches = watches
         self._congested = backpressure.congested
 
     def publish(
@@ -83,6 +87,8 @@ class Publishing:
         session.lane_seq = link.sent + len(outbox)
         if keep is not None and keep.owned:
             session.shards |= 1 << shard
+            if keep.watch and not realm.stored:
+                self._watches.note(shard, frame)
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:
             self._backpressure.pause(session.connection, shard)

@@ -33,14 +33,18 @@ class Realm:
         "mqtt_routes",
         "name",
         "placement",
+        "stored",
         "traffic",
         "wamp_routes",
     )
 
-    def __init__(self, name: str, placement: Placement, *, headers: bool = False) -> None:
-        """headers: keyword arguments do not belong to an event's document."""
+    def __init__(
+        self, name: str, placement: Placement, *, headers: bool = False, stored: bool = True
+    ) -> None:
+        """headers: keyword arguments do not belong to an event's document. stored: keys are."""
         self.name = name
         self.headers = headers
+        self.stored = stored
         self.placement = placement
         # One cache per notation, each filled by the protocol that validates it. Bounded.
         self.wamp_routes: dict[str, Route] = {}

@@ -125,10 +125,8 @@ class Session(ABC):
     def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
         """More keys, of a subscription that stands."""
 
-    def not_subscribed(
-        self, request: int, subscription: "Subscription", uri: str, message: str
-    ) -> None:
-        """The subscription cannot be made."""
+    def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
+        """The subscription cannot be made. oldest: see `frames.NotSubscribed`."""
         raise NotImplementedError
 
     def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:

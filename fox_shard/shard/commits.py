@@ -6,7 +6,16 @@ store itself; who is told (see `broker`); keys (see `retention`); who waits for 
 
 from typing import final
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, RECORDED, Again, Event, Frame, Publish
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    EMPTY,
+    RECORDED,
+    Again,
+    Event,
+    Frame,
+    Publish,
+    Published,
+)
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import ConditionFailed, InvalidPayload, Refusal, UnavailableStore
 from fox_shard.shard.broker import Broker
@@ -112,7 +121,7 @@ class Commits:
         """It is recorded; returns its id."""
         event = event_of(effect)
         assert event is not None
-        self.last = event.publication
+        self.last = max(self.last, event.publication)
         self.recorded += 1
         return event.publication
 
@@ -194,9 +203,16 @@ class Commits:
 
     # After a restart, after a failure
 
+    @property
+    def has_put_off(self) -> bool:
+        """Is `go_on` due when the store works and everybody is here?"""
+        return bool(self._wills) or self.turns.has_put_off
+
     def go_on(self) -> None:
         """Everybody has replayed, and the store works (again): do what was put off."""
         wills, self._wills = self._wills, []
+        for will in wills:
+            self._retention.ends_now(will)
         self._end([], wills, [])
         self.turns.go_on()
 
@@ -210,14 +226,26 @@ class Commits:
         elif publication < 0:
             self._refuse_condition(publish, condition_failed(publication), replies)
         else:
-            if publish.keep is not None and publish.keep.sequence:
-                publish.topic = in_sequence(publish.topic, publication)
-            event = Event(publication, publish)
-            ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-            if ticket:
-                self._gate.hold(ticket, Again(event), PLAIN)
-            else:
-                self._broker.send_again(event, replies)
+            self._send_again(publish, publication, replies)
+
+    def _send_again(self, publish: Publish, publication: int, replies: list[Frame]) -> None:
+        event = Event(publication, publish)
+        keep = publish.keep
+        if keep is not None and keep.sequence:
+            publish.topic = in_sequence(publish.topic, publication)
+        if keep is not None and keep.patch and not publish.flags & EMPTY:
+            key = self._retention.key((publish.realm, publish.topic))
+            if key is None or key.publication != publication:
+                # What it made of the key is past, and nobody knows it any more.
+                if publish.flags & ACKNOWLEDGE:
+                    replies.append(Published(publish.session, [publish.request], [publication]))
+                return
+            event = key
+        ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+        if ticket:
+            self._gate.hold(ticket, Again(event), PLAIN)
+        else:
+            self._broker.send_again(event, replies)
 
     def undo(self, groups: list[Group], why: str) -> list[list[Frame]]:
         """Those groups' transactions have failed. What of their effects remains is left in them.

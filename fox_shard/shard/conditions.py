@@ -23,6 +23,8 @@ def hold(keep: Keep, key: Event | None, session: int = 0, *, headers: bool = Fal
     key: None if there is none. What the session is not shown meets no condition. headers: keyword
     arguments do not belong to the document.
     """
+    if keep.when_id is None and keep.when is None:
+        return True
     if key is not None and not is_shown(key, session):
         return False
     if keep.when_id is not None and keep.when_id != (key.publication if key else 0):

@@ -40,6 +40,7 @@ from fox_shard.shard.dealer import Dealer
 from fox_shard.shard.handling import Handling
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.loading import load
+from fox_shard.shard.passing import EVERYTHING
 from fox_shard.shard.peer import Arrival, Kind, Peer
 from fox_shard.shard.realms import Realms
 from fox_shard.shard.registrar import Registrar
@@ -214,7 +215,7 @@ class Shard:
         if origin is None:
             origin = self._meet(ask.origin, 0.0)
         origin.asks.append((asker.link, ask))
-        absent = self._sync_until is None and not origin.link.open and origin.lost_at is None
+        absent = self._sync_until is None and origin.gone
         if absent or (origin.synced and not origin.waiting):
             self._answer_asks(origin)
 
@@ -260,7 +261,9 @@ class Shard:
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
         for peer, arrival in catchup.in_order(peers, self.ledger):
+            self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
             self._handle(peer, arrival, now)
+        self._handling.give_again(EVERYTHING)
         for peer in peers:
             peer.careful = peer.kind is Kind.COORDINATOR
             self.ledger.caught_up(peer)
@@ -309,7 +312,6 @@ class Shard:
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
-        self._handling.grants.opened(peer)
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
         self.notices.append(("linked", {"peer": peer.name}))
@@ -372,6 +374,7 @@ class Shard:
     # The store
 
     def _durable(self, ticket: int, now: float) -> None:
+        self.clock.wall = now + self._ahead
         self._handling.durable(ticket, now)
 
     def _failed(self, _ticket: int, why: str, now: float) -> None:
@@ -385,6 +388,7 @@ class Shard:
 
     def tick(self, now: float) -> None:
         """What is due."""
+        self.clock.wall = now + self._ahead
         self.journal.tick(now)
         self.dealer.expire(now)
         if self._sync_until is None:

@@ -4,6 +4,7 @@ Owns: the way of a batch through broker, dealer and registrar, what of it waits 
 who has to confirm what it caused. Never: peers' coming and going, time.
 """
 
+from functools import partial
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -47,6 +48,7 @@ from fox_shard.shard.passing import EVERYTHING, Touched
 from fox_shard.shard.peer import Arrival, Peer
 from fox_shard.shard.registrar import Registrar
 from fox_shard.shard.retention import Retention
+from fox_shard.shard.rows import GrantRow
 from fox_shard.shard.turns import Turns
 from fox_shard.shard.wills import Wills
 
@@ -251,9 +253,6 @@ class Handling:
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
         self._here = True
-        for event in self.grants.loaded:
-            self._broker.send_again(event, [])
-        self.grants.loaded.clear()
         early, self._early = self._early, []
         for peer, subscribe in early:
             self._broker.answer(peer, subscribe)
@@ -288,7 +287,7 @@ class Handling:
         self._retention.settle(ticket)
         for group in self._gate.release(ticket):
             self._release(group, [], now)
-        if self.turns.has_put_off and self._here:
+        if self.commits.has_put_off and self._here:
             self.commits.go_on()
             self._end_turn()
 
@@ -347,16 +346,33 @@ class Handling:
         peer = self._peers[waiter.gateway]
         replies: list[Frame] = []
         marks = self._marks(peer)
+        event = granted.event
+        stored = event is not None and self._retention.is_stored(event.publish)
         if isinstance(effect, Refusal):
             publish = waiter.publish
             replies.append(refused(Publish, publish.session, publish.request, effect))
         else:
             self._broker.tell(effect, replies)
-        event = granted.event
-        stored = event is not None and self._retention.is_stored(event.publish)
+            if stored:
+                self.commits.note(effect)
 
         def told() -> None:
             if event is not None and stored:
                 self.grants.told(peer, event.publication)
 
+        peer.passing.aside(replies, self._touched(marks), told)
+
+    def give_again(self, before: int) -> None:
+        """Send what was let through before the restart, up to that publication id."""
+        for row in self.grants.take_loaded(before):
+            self._give_again(row)
+
+    def _give_again(self, row: GrantRow) -> None:
+        peer, publication = self._peers[row.gateway], row.event.publication
+        replies: list[Frame] = []
+        marks = self._marks(peer)
+        self._broker.send_again(row.event, replies)
+        if row.incarnation != peer.incarnation:
+            replies.clear()  # its session has gone
+        told = partial(self.grants.told, peer, publication)
         peer.passing.aside(replies, self._touched(marks), told)

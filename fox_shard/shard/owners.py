@@ -1,6 +1,6 @@
 """Which sessions own something at keys: weak keys, wills, publishes that wait.
 
-Owns: session -> where that is. Never: keys; whether it is still its own is seen at the key.
+Owns: session -> at which keys. Never: keys; whether it is still its own is seen at the key.
 """
 
 from typing import final
@@ -19,10 +19,16 @@ class Owners:
         # Gateway -> session -> incarnation.
         self._sessions: dict[str, dict[int, int]] = {}
 
-    def add(self, gateway: str, incarnation: int, session: int, place: Place) -> None:
-        """The session has something of its own at that key."""
-        self._places.setdefault(session, {})[place] = None
+    def add(self, gateway: str, incarnation: int, session: int, place: Place | None) -> None:
+        """The session has something of its own at that key, or (None) waits somewhere."""
+        places = self._places.setdefault(session, {})
+        if place is not None:
+            places[place] = None
         self._sessions.setdefault(gateway, {})[session] = incarnation
+
+    def discard(self, session: int, place: Place) -> None:
+        """What it had there is not its own any more."""
+        self._places.get(session, {}).pop(place, None)
 
     def take(self, session: int) -> list[Place]:
         """The session has ended: where it had something."""

@@ -114,6 +114,11 @@ class Peer:
         # Its frames may be recorded already, or are even if they change no key.
         self.careful = self.kind is Kind.COORDINATOR
 
+    @property
+    def gone(self) -> bool:
+        """Has it gone for good, or never been here?"""
+        return self.lost_at is None and not self.link.open
+
     def reply(self, frame: Frame) -> None:
         """Send, unless the pair has ended: then whom it was for has gone, or has been answered."""
         if self.link.open:

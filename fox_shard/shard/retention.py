@@ -130,6 +130,7 @@ class Retention:
         else:
             realm.precede(topic)
             keys.set(topic, after)
+            self._disown(before, after)
         if before is None and after is None:
             return event
         removed = DELETED if after is None else ""
@@ -224,6 +225,7 @@ class Retention:
         else:
             realm.precede(place[1])
             realm.keys.set(place[1], None)
+            self._disown(key, None)
             if realm.stored:
                 self._journal.keep(rows.key(*place), None)
         return change
@@ -244,11 +246,25 @@ class Retention:
             keep = None if key is None else key.publish.keep
             if key is None or keep is None or key.publish.session != session:
                 continue
-            if keep.will is not None:
+            if keep.will is not None and not keep.private:
                 wills.append(_will(key, keep.will))
-            elif keep.weak:
+            elif keep.owned:
+                # What is private would be shown to nobody from now on.
                 changes.append(self.erase(place, key, WEAK))
         return changes, wills
+
+    def ends_now(self, will: Publish) -> None:
+        """A will that was put off is published in this transaction; see `undo` if that fails."""
+        place = (will.realm, will.topic)
+        self._left.append((self._journal.ticket, will.session, [place]))
+
+    def _disown(self, before: Event | None, after: Event | None) -> None:
+        """A key is for good not what it was: perhaps it is not its session's any more."""
+        if before is None or not _is_owned(before):
+            return
+        publish = before.publish
+        if after is None or after.publish.session != publish.session or not _is_owned(after):
+            self.owners.discard(publish.session, (publish.realm, publish.topic))
 
     # The store
 
@@ -259,7 +275,9 @@ class Retention:
         while changing and changing[0][0] <= ticket:
             _, realm, topic = changing.popleft()
             realm.precede(topic)
+            before = realm.keys.durable_value(topic)
             realm.keys.settle(topic, ticket)
+            self._disown(before, realm.keys.get(topic))
         while self._left and self._left[0][0] <= ticket:
             self._left.popleft()
 
@@ -292,6 +310,12 @@ def changes_key(publish: Publish) -> bool:
         or (audience.eligible is None and audience.exclude is None)
         or (publish.keep is not None and publish.keep.private)
     )
+
+
+def _is_owned(event: Event) -> bool:
+    """Does it end with its publisher's session?"""
+    keep = event.publish.keep
+    return keep is not None and keep.owned
 
 
 def _expires(event: Event) -> float:

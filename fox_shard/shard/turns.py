@@ -78,7 +78,7 @@ class Turns:
         """It waits from now on. From the store: in the order of arrival."""
         self.waiting.add(waiter)
         session = waiter.publish.session
-        self._retention.owners.add(waiter.gateway, waiter.incarnation, session, waiter.place)
+        self._retention.owners.add(waiter.gateway, waiter.incarnation, session, None)
 
     def session_left(self, session: int) -> None:
         """Nothing of that session waits any more."""

@@ -22,6 +22,7 @@ from fox_shard.testing.world import World
 
 PUBLISHED, ERROR = 17, 8
 UNAVAILABLE = "fox.error.unavailable_store"
+FAILED = "fox.error.condition_failed"
 LOCKS = ("lock.a", "lock.b")
 
 LONG = 60.0
@@ -43,8 +44,12 @@ class Hold:
 class Locker:
     """A client that takes a lock, holds it a while, and releases it, several times."""
 
-    def __init__(self, world: World, gateway: int, rng: Random, times: int) -> None:
+    def __init__(
+        self, world: World, gateway: int, rng: Random, times: int, *, remembers: bool
+    ) -> None:
+        """remembers: a shard that dies knows who holds what when it is back."""
         self.world = world
+        self.remembers = remembers
         self.rng = rng
         self.left = times
         self.holds: list[Hold] = []
@@ -125,7 +130,8 @@ class Locker:
         self._releasing[self.client.publish(hold.lock, **options)] = hold
 
     def _release_answered(self, hold: Hold, message: list[Any]) -> None:
-        if message[0] == ERROR:
+        forgotten = message[0] == ERROR and message[4] == FAILED and not self.remembers
+        if message[0] == ERROR and not forgotten:
             self._refused(message)
             # It is held yet; nobody else has heard anything meanwhile.
             self.world.at(self.world.now + 0.5, partial(self._release, hold))
@@ -143,13 +149,14 @@ class Locker:
                 hold.until = closed if hold.until is None else min(hold.until, closed)
 
 
-def _world(seed: int) -> World:
+def _world(seed: int, unstored: tuple[str, ...] = ()) -> World:
     rng = Random(f"world {seed}")
     return World(
         seed,
         gateways=rng.choice((2, 3)),
         shards=rng.choice((1, 3)),
         max_delay=rng.choice((0.005, 0.02)),
+        unstored=unstored,
     )
 
 
@@ -163,6 +170,13 @@ def locks(seed: int) -> None:
         for _ in range(cast.rng.choice((0, 1, 3)))
     ]
     _take_turns(cast, faults)
+
+
+def locks_in_memory(seed: int) -> None:
+    """A shard that dies forgets who holds what: those who wait are let through all the same."""
+    cast = Cast(_world(seed, ("realm1",)))
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((0, 1, 2, 4)))]
+    _take_turns(cast, faults, remembers=False)
 
 
 def locks_on_a_failing_disk(seed: int) -> None:
@@ -186,10 +200,11 @@ def locks_on_a_failing_disk(seed: int) -> None:
     _take_turns(cast, faults)
 
 
-def _take_turns(cast: Cast, faults: list[Deed]) -> None:
+def _take_turns(cast: Cast, faults: list[Deed], *, remembers: bool = True) -> None:
     world, rng = cast.world, cast.rng
     lockers = [
-        Locker(world, rng.randrange(world.gateways), rng, rng.choice((1, 3))) for _ in range(6)
+        Locker(world, rng.randrange(world.gateways), rng, rng.choice((1, 3)), remembers=remembers)
+        for _ in range(6)
     ]
     world.run_until(lambda: all(one.client.session for one in lockers))
     leavers = [one for one in lockers if rng.random() < 0.3]
@@ -205,7 +220,7 @@ def _take_turns(cast: Cast, faults: list[Deed]) -> None:
         one.end()
         twice = {request: count for request, count in one.answers.items() if count > 1}
         world.check(not twice, f"requests were answered more than once: {twice}")
-    for lock in LOCKS:
+    for lock in LOCKS if remembers else ():
         _check_holds(world, [hold for one in lockers for hold in one.holds if hold.lock == lock])
     for one in lockers:
         if not (one.client.closed or one.gone):

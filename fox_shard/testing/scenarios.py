@@ -52,6 +52,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.keys_expire,
         key_scenarios.weak_keys,
         lock_scenarios.locks,
+        lock_scenarios.locks_in_memory,
         lock_scenarios.locks_on_a_failing_disk,
         view_scenarios.views,
         walk.walk,

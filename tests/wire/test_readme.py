@@ -115,8 +115,15 @@ def test_the_example_for_the_browser(cluster, program, tmp_path):
     assert program() == "it is 22 °C"
 
 
-def test_the_example_of_keys(cluster, tmp_path):
-    body = example("js", "com.example.leader")
+@pytest.mark.parametrize(
+    ("containing", "prints"),
+    [
+        ("com.example.leader", "fox.error.condition_failed true\n"),
+        ("com.example.lock", "true\n"),
+    ],
+)
+def test_the_examples_of_keys(containing, prints, cluster, tmp_path):
+    body = example("js", containing)
     path = tmp_path / "keys.cjs"
     path.write_text(
         "delete globalThis.WebSocket;\n"
@@ -126,4 +133,4 @@ def test_the_example_of_keys(cluster, tmp_path):
         f"connection.onopen = async (session) => {{\n{body}\nconnection.close();\n}};\n"
         "connection.open();\n"
     )
-    assert run(["node", str(path)]) == "fox.error.condition_failed true\n"
+    assert run(["node", str(path)]) == prints

@@ -1,11 +1,26 @@
 """Keys as clients see them: conditions and expiry, over gateways and restarts."""
 
-from contextlib import closing
+import json
+import subprocess
+import sys
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 from cluster import Cluster, await_true
-from raw_wamp import ERROR, EVENT, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gateway
+from raw_wamp import (
+    ERROR,
+    EVENT,
+    PUBLISH,
+    PUBLISHED,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    UNSUBSCRIBE,
+    UNSUBSCRIBED,
+    at_gateway,
+)
 
+PUBLISHER = Path(__file__).with_name("publishing_client.py")
 FAILED = "fox.error.condition_failed"
 
 
@@ -42,7 +57,7 @@ def key(client, topic):
         if event[4] == ["end"]:
             break
         found = event[2], event[4]
-    client.do(34, reply[2], answer=35)
+    client.do(UNSUBSCRIBE, reply[2], answer=UNSUBSCRIBED)
     return found
 
 
@@ -94,3 +109,130 @@ def test_presence_is_a_weak_key_each(keeper):
         await_true("it has gone", lambda: key(watcher, "keys.presence.one") is None)
         keeper.start("gateway-1")
         keeper.await_ready()
+
+
+@contextmanager
+def publisher(cluster, topic, argument, **options):
+    """A process of its own that has published; gives it and the publication's id."""
+    arguments = [str(cluster.rawsocket), topic, json.dumps(options), json.dumps(argument)]
+    process = subprocess.Popen(
+        [sys.executable, str(PUBLISHER), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def subscribe(client, topic, **options):
+    return client.do(SUBSCRIBE, options, topic, answer=SUBSCRIBED)[2]
+
+
+def test_a_key_takes_the_value_that_a_killed_process_willed(keeper):
+    topic = "keys.willed"
+    with closing(at_gateway(keeper, 0)) as watcher:
+        subscription = subscribe(watcher, topic)
+        will = {"retain": True, "will": {"state": "gone"}}
+        with publisher(keeper, topic, {"state": "here"}, **will) as (process, here):
+            assert watcher.receive()[:3] == [EVENT, subscription, here]
+            process.kill()  # SIGKILL
+            event = watcher.receive()
+        assert (event[:2], event[4]) == ([EVENT, subscription], [{"state": "gone"}])
+        assert event[2] > here
+    with closing(at_gateway(keeper, 1)) as client:
+        assert key(client, topic) == (event[2], [{"state": "gone"}])
+
+
+def test_a_will_that_somebody_has_cancelled_does_not_come(keeper):
+    topic = "keys.cancelled"
+    with closing(at_gateway(keeper, 0)) as client:
+        with publisher(keeper, topic, "here", retain=True, will="gone") as (process, _):
+            later = publish(client, topic, "taken over", retain=True)
+            process.kill()
+        # Its end is known when a weak key of a session that ended later is gone.
+        with closing(at_gateway(keeper, 0)) as other:
+            publish(other, topic + ".end", "here", retain=True, weak=True)
+        await_true("it has gone", lambda: key(client, topic + ".end") is None)
+        assert key(client, topic) == (later, ["taken over"])
+
+
+def test_the_wills_of_a_killed_gateway_come_over_a_killed_shard(keeper):
+    topic = "keys.both.killed"
+    with closing(at_gateway(keeper, 0)) as watcher:
+        subscribe(watcher, topic)
+        with closing(at_gateway(keeper, 1)) as client:
+            here = publish(client, topic, "here", retain=True, will=["gone", 1])
+            assert watcher.receive()[2] == here
+            for name in ("gateway-1", "shard-0", "shard-1"):
+                keeper.kill(name)
+            for name in ("shard-0", "shard-1", "gateway-1"):
+                keeper.start(name)
+            assert watcher.receive()[4] == ["gone", 1]
+        keeper.await_ready()
+        assert key(watcher, topic)[1] == ["gone", 1]
+
+
+@pytest.fixture
+def clients(keeper):
+    """Two that act, one at each gateway, and one that watches."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(at_gateway(keeper, number))) for number in (0, 1, 0)]
+
+
+def restart_shards(cluster):
+    """After SIGKILL."""
+    for shard in ("shard-0", "shard-1"):
+        cluster.kill(shard)
+        cluster.start(shard)
+    cluster.await_ready()
+
+
+def test_a_private_key_is_shown_to_its_session_alone(keeper, clients):
+    topic = "keys.private"
+    owner, other, watcher = clients
+    subscribe(watcher, topic)
+    mine = publish(owner, topic, "secret", retain=True, weak="private")
+    refusal = other.do(PUBLISH, {"acknowledge": True, "when_id": 0}, topic, answer=ERROR)
+    assert (refusal[4], refusal[6:]) == (FAILED, [])
+    restart_shards(keeper)
+    assert publish(owner, topic, "public", retain=True, when_id=mine) > mine
+    # Nothing has come before.
+    assert watcher.receive()[4] == ["public"]
+    again = publish(owner, topic, "secret", retain=True, weak="private")
+    assert key(owner, topic) == (again, ["secret"])
+    assert key(other, topic) is None
+
+
+def test_a_sequence_is_read_in_order_and_taken_by_name(keeper, clients):
+    topic = "keys.queue"
+    one, other, watcher = clients
+    subscription = subscribe(watcher, topic + ".", match="prefix")
+    ids = [publish(client, topic, n, sequence=True) for n, client in enumerate((one, other, one))]
+    assert ids == sorted(ids)
+    names = [f"{topic}.~{id_:016d}" for id_ in ids]
+    events = [watcher.receive() for _ in ids]
+    assert [event[1:3] for event in events] == [[subscription, id_] for id_ in ids]
+    assert [event[3]["topic"] for event in events] == names
+    restart_shards(keeper)
+    for number, (id_, name) in enumerate(zip(ids, names, strict=True)):
+        assert key(other, name) == (id_, [number])
+    # Of two who take the same one alone succeeds.
+    assert publish(one, names[0], retain=True, when_id=ids[0]) > 0
+    assert publish(other, names[0], retain=True, when_id=ids[0]) == 0
+
+
+def test_patches_of_several_clients_are_merged(keeper, clients):
+    topic = "keys.patched"
+    one, other, watcher = clients
+    subscribe(watcher, topic)
+    publish(one, topic, {"a": 1, "b": {"c": 2}}, retain=True)
+    publish(other, topic, {"b": {"c": None, "d": 3}}, retain=True, patch=True)
+    last = publish(one, topic, {"a": None}, retain=True, patch=True)
+    documents = [watcher.receive()[4] for _ in range(3)]
+    assert documents[1:] == [[{"a": 1, "b": {"d": 3}}], [{"b": {"d": 3}}]]
+    patch = {"acknowledge": True, "retain": True, "patch": True}
+    refusal = one.do(PUBLISH, patch, topic, [1], answer=ERROR)
+    assert refusal[4] == "fox.error.invalid_payload"
+    assert key(other, topic) == (last, [{"b": {"d": 3}}])

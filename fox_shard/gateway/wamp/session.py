@@ -284,11 +284,9 @@ class WampSession(Session):
             if chunk:
                 self.connection.write(chunk)
 
-    def not_subscribed(
-        self, request: int, subscription: "Subscription", uri: str, message: str
-    ) -> None:
-        """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message]]"""
-        self._refuse(wamp.SUBSCRIBE, request, uri, message)
+    def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
+        """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message], {oldest}]"""
+        self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
 
     def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
         """[UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)"""

@@ -664,3 +664,31 @@ def test_batches_of_another_pair_are_not_handled():
     batch = Batch("shard-0", 1, 2, 3, 0, 0, 0, prompt=False, frames=[publish(1)])
     assert ends.a.link.receive(batch, 10, ends.now) == (Change.NONE, [])
     assert not ends.a.link.urgent
+
+
+def test_the_number_of_what_was_given_last_is_known_before_it_is_sent():
+    """And when that number is forgotten, the peer has it."""
+    ends = Ends()
+    link = ends.a.link
+    assert link.reliably_sent == 0
+    link.send_reliable(publish(1))
+    link.send(publish(2))
+    link.send_reliable(publish(3))
+    assert (link.reliably_sent, link.forgotten) == (2, 0)
+    ends.settle(1.0)
+    assert (link.reliably_sent, link.forgotten) == (2, 2)
+    link.send_reliable(publish(4))
+    assert link.reliably_sent == 3
+
+
+def test_the_numbers_go_on_when_the_pair_is_another():
+    ends = Ends()
+    link = ends.a.link
+    link.send_reliable(publish(1))
+    ends.lose()
+    ends.a.cut(ends.now)
+    link.send_reliable(publish(2))
+    assert link.reliably_sent == 2
+    ends.settle(3.0)
+    assert ends.b.numbers == [1, 2]
+    assert (link.reliably_sent, link.forgotten) == (2, 2)

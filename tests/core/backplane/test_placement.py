@@ -6,6 +6,7 @@ from zlib import crc32
 import pytest
 
 from fox_shard.backplane.placement import MAX_SHARDS, SLOTS, Placement, jump_hash, slot_of
+from fox_shard.topics.topic import in_sequence
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,15 @@ def test_a_placement_is_the_hash_of_the_slot():
         placement = Placement(shards)
         for key in ("", "a", "ü", "session:12", "=a.b"):
             assert placement.shard_of("r", key) == jump_hash(slot_of("r", key), shards)
+
+
+def test_a_topic_of_a_sequence_is_where_the_sequence_is():
+    """The shard that makes the key is its shard, so that it is found there, also by its name."""
+    for sequence in (f"queue.n{n}" for n in range(50)):
+        for publication in (1, 1234567890, (1 << 53) - 1):
+            assert slot_of("r", in_sequence(sequence, publication)) == slot_of("r", sequence)
+    others = [f"queue.~{n}" for n in range(50)]
+    assert [slot_of("r", other) for other in others] != [slot_of("r", "queue")] * 50
 
 
 @pytest.mark.parametrize("shards", [0, -1, MAX_SHARDS + 1])

@@ -20,6 +20,7 @@ from fox_shard.shard.conditions import hold
 
 KEEP = ACKNOWLEDGE | RETAIN
 IF = KEEP | CONDITION
+NIL = msgpack.encode(None)
 FAILED = "fox.error.condition_failed"
 
 
@@ -72,6 +73,30 @@ def test_where_there_is_no_key_its_id_is_0(when_id, holds):
     assert hold(Keep(when_id=when_id), None) is holds
     assert hold(Keep(when=msgpack.encode(None), when_id=when_id), None) is holds
     assert not hold(Keep(when=msgpack.encode({})), None)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_no_condition_always_holds(private):
+    key = Event(7, publish(session=1, keep=Keep(private=private)))
+    for keep in (Keep(), Keep(5.0, weak=True), Keep(patch=True)):
+        assert hold(keep, key, 2)
+        assert hold(keep, None, 2)
+
+
+@pytest.mark.parametrize(
+    "keep", [Keep(when=msgpack.encode({})), Keep(when_id=7), Keep(when_id=0), Keep(when=NIL)]
+)
+def test_a_private_key_meets_no_condition_of_others(keep):
+    key = Event(7, publish(session=1, keep=Keep(private=True)))
+    assert not hold(keep, key, 2)
+    assert hold(keep, key, 1) is (keep.when_id != 0 and keep.when != NIL)
+
+
+def test_keyword_arguments_may_be_headers():
+    event = Event(7, publish(args=b'[{"a":1}]', kwargs=b'{"a":2}'))
+    wanted = Keep(when=msgpack.encode({"a": 2}))
+    assert hold(wanted, event)
+    assert not hold(wanted, event, headers=True)
 
 
 def test_a_payload_that_cannot_be_read_contains_nothing():

@@ -6,6 +6,7 @@ from shard_stage import WALL, Stage, publish, subscribe
 from fox_shard.backplane.frames import ACKNOWLEDGE, RETAIN, Event, Keep, Retained
 from fox_shard.shard import rows
 from fox_shard.shard.expiry import Expiry
+from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
 
@@ -110,3 +111,17 @@ def test_a_key_in_memory_expires_too():
     stage.say("gateway-0", keep(10.0))
     stage.pass_time(11)
     assert stage.shard.retention.keys_held == 0
+
+
+def test_a_key_whose_time_came_while_a_later_value_waited_for_the_disk_in_vain(stage):
+    """It was looked at when it was another; now that it is back, it has to go."""
+    stage.say("gateway-0", keep(3.0))
+    stage.disk.held = True
+    stage.say("gateway-0", keep(0, request=2, args=b"[2]"))
+    stage.pass_time(4.0)
+    stage.disk.trouble = "disk full"
+    stage.disk.held = False
+    stage.turns()
+    stage.disk.trouble = ""
+    stage.pass_time(RETRY + 0.5)
+    assert (keys(stage), stored(stage), stage.shard.retention.keys_held) == ([], [], 0)

@@ -453,3 +453,60 @@ def test_a_new_pair_begins_from_nothing(origin, there):
     assert there.link.outbox == []
     origin.close(1, 0, [], [])
     assert there.link.outbox == [Reached("gateway-0", 5, 1)]
+
+
+# What is in no batch
+
+
+@pytest.fixture
+def done():
+    return []
+
+
+def test_what_had_waited_is_answered_when_it_has_passed(origin, there, done):
+    origin.close(3, 2, [], [])
+    origin.aside([reply(1)], [(there, 10)], lambda: done.append(origin.link.outbox[:]))
+    assert (origin.link.outbox, done) == ([], [])
+    assert not origin.idle
+    confirm(there, 10)
+    assert done == [[reply(1)]]
+    assert origin.link.reliable == [0]
+    assert (origin.link.passed, origin.link.durable) == (3, 2)
+    assert origin.idle
+
+
+def test_what_had_waited_and_concerns_nobody_is_answered_at_once(origin, done):
+    origin.close(3, 2, [], [])
+    origin.aside([reply(1)], [], lambda: done.append(origin.link.outbox[:]))
+    assert done == [[reply(1)]]
+    assert origin.idle
+
+
+def test_later_batches_pass_behind_what_had_waited(origin, there, done):
+    origin.close(3, 2, [], [])
+    origin.aside([reply(1)], [(there, 10)], lambda: done.append(1))
+    origin.close(4, 3, [reply(2)], [])
+    assert (origin.link.outbox, origin.link.passed) == ([reply(2)], 3)
+    confirm(there, 10)
+    assert origin.link.outbox == [reply(2), reply(1)]
+    assert (origin.link.passed, origin.link.durable) == (4, 3)
+
+
+def test_the_answer_of_what_had_waited_outlives_the_pair(origin, there, done):
+    origin.close(3, 2, [], [])
+    origin.aside([reply(1)], [(there, 10)], lambda: done.append(1))
+    origin.pause()
+    origin.close(1, 1, [], [])
+    assert origin.link.outbox == []
+    confirm(there, 10)
+    assert (origin.link.outbox, done) == ([reply(1)], [1])
+    assert (origin.link.passed, origin.link.durable) == (1, 2)
+    assert origin.idle
+
+
+def test_nobody_is_answered_who_has_gone_for_good(origin, there, done):
+    origin.aside([reply(1)], [(there, 10)], lambda: done.append(1))
+    origin.abandon()
+    confirm(there, 10)
+    assert (origin.link.outbox, done) == ([], [1])
+    assert origin.idle

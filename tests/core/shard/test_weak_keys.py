@@ -6,6 +6,7 @@ from shard_stage import Stage, leave, publish, subscribe
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Present, Retained
 from fox_shard.shard import rows
 from fox_shard.shard.owners import Owners
+from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
 
@@ -22,6 +23,32 @@ def test_a_session_owns_what_it_has_published_until_that_is_taken():
     assert owners.gateways == {"gateway-0": 2}
     assert owners.take(8) == [("realm1", "c")]
     assert (owners.idle, owners.gateways) == (True, {})
+
+
+def test_a_session_owns_what_is_its_own_yet():
+    owners = Owners()
+    owners.add("gateway-0", 1, 7, None)
+    owners.add("gateway-0", 1, 7, ("realm1", "a"))
+    owners.add("gateway-0", 1, 7, ("realm1", "b"))
+    owners.discard(7, ("realm1", "a"))
+    owners.discard(7, ("realm1", "c"))
+    owners.discard(8, ("realm1", "a"))
+    assert owners.gateways == {"gateway-0": 1}
+    assert owners.take(7) == [("realm1", "b")]
+    assert owners.idle
+
+
+@pytest.mark.parametrize("realm", ["realm1", "memory"])
+def test_what_is_gone_of_it_is_not_kept_in_mind(realm):
+    """Else a session that has many weak keys one after the other would cost more and more."""
+    stage = Stage(gateways=2, unstored=["memory"])
+    for number in range(3):
+        topic = f"a.{number}"
+        stage.say("gateway-0", weak(topic=topic, realm=realm), reliable=True)
+        erase = publish(topic, flags=KEEP | EMPTY, args=b"", realm=realm)
+        stage.say("gateway-0", erase, reliable=True)
+    stage.say("gateway-0", weak(topic="a.last", realm=realm), reliable=True)
+    assert stage.shard.retention.owners.take(1) == [(realm, "a.last")]
 
 
 def test_sessions_of_other_incarnations_are_found():
@@ -147,3 +174,39 @@ def test_an_erased_weak_key_is_nobodys(stage):
     stage.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
     stage.say("gateway-0", leave(1), reliable=True)
     assert keys(stage) == [b"[5]"]
+
+
+# When the store fails
+
+
+def fail_and_recover(stage):
+    stage.disk.trouble = "disk full"
+    stage.disk.held = False
+    stage.turns()
+    stage.disk.trouble = ""
+    stage.pass_time(RETRY + 0.5)
+
+
+def test_a_key_that_was_never_stored_does_not_go_either(stage):
+    stage.disk.held = True
+    stage.say("gateway-0", weak(), leave(1), reliable=True)
+    fail_and_recover(stage)
+    assert (keys(stage), stored(stage), stage.got("gateway-1", Event)) == ([], [], [])
+
+
+def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_failed(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", weak(request=2, args=b"[2]"), leave(1), reliable=True)
+    fail_and_recover(stage)
+    assert (keys(stage), stored(stage)) == ([], [])
+
+
+def test_what_another_session_had_before_is_back(stage):
+    stage.say("gateway-0", weak(), reliable=True)
+    stage.disk.held = True
+    stage.say("gateway-0", weak(2, args=b"[2]"), leave(2), reliable=True)
+    fail_and_recover(stage)
+    assert keys(stage) == [b"[1]"]
+    stage.say("gateway-0", leave(1), reliable=True)
+    assert (keys(stage), stored(stage)) == ([], [])

@@ -47,6 +47,18 @@ def test_a_turn_without_changes_writes_nothing(journal):
     assert (journal.changed, journal.idle, journal.waiting) == (False, True, 0)
 
 
+def test_what_is_kept_comes_in_place_of_what_was_put_before(journal):
+    journal.put(b"a", b"1")
+    journal.keep(b"a", None)
+    assert journal.take(0.0) == Write(1, {b"a": None}, resume=False)
+
+
+def test_what_is_put_comes_in_place_of_what_was_kept_before(journal):
+    journal.keep(b"a", None)
+    journal.put(b"a", b"1")
+    assert journal.take(0.0) == Write(1, {b"a": b"1"}, resume=False)
+
+
 def test_all_changes_of_a_turn_are_one_transaction(journal):
     journal.put(b"a", b"1")
     journal.keep(b"b", b"2")

@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from fox_shard.errors import InvalidUri, ProtocolViolation
 from fox_shard.topics.topic import (
+    SEQUENCE_LENGTH,
     check_mqtt_topic,
     check_topic,
+    in_sequence,
+    is_in_sequence,
     is_reserved,
     mqtt_deliverable,
     to_mqtt,
@@ -147,3 +150,45 @@ def test_other_mqtt_topic_names_end_the_connection(name, source):
 )
 def test_mqtt_clients_get_only_what_is_a_topic_name_to_them(uri, deliverable):
     assert mqtt_deliverable(uri) is deliverable
+
+
+# Sequences
+
+
+@pytest.mark.parametrize(
+    ("publication", "name"),
+    [(1, "a.b.~0000000000000001"), ((1 << 53) - 1, "a.b.~9007199254740991")],
+)
+def test_a_topic_in_a_sequence_is_named_after_its_publication(publication, name):
+    assert in_sequence("a.b", publication) == name
+    assert len(name) == len("a.b") + SEQUENCE_LENGTH
+    assert is_in_sequence(name)
+    check_topic(name)
+
+
+@given(st.lists(st.integers(0, (1 << 53) - 1)))
+def test_topics_of_a_sequence_sort_by_publication(publications):
+    names = [in_sequence("é", number) for number in publications]
+    assert sorted(names) == [in_sequence("é", number) for number in sorted(publications)]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "",
+        "a",
+        "a.b",
+        ".~0000000000000001",
+        "a.~000000000000001",
+        "a.0000000000000001",
+        "a~0000000000000001",
+        "a.~00000000000000x1",
+        "a.~000000000000001x",
+        "a.~00000000000000-1",
+        "a.~000000000000000٣",
+        "a.~000000000000000²",
+        "a.~0000000000000001.b",
+    ],
+)
+def test_other_topics_are_in_no_sequence(topic):
+    assert not is_in_sequence(topic)

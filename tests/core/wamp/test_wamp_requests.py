@@ -151,6 +151,74 @@ def test_a_retained_publish_says_whether_it_is_empty(payload, empty, subprotocol
     assert plain[2] == EXCLUDE_ME
 
 
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("lists", "audience"),
+    [
+        ({}, Audience(eligible=[SESSION])),
+        ({"eligible": [1, SESSION]}, Audience(eligible=[SESSION])),
+        ({"eligible": [1]}, Audience(eligible=[])),
+        (
+            {"exclude": [1], "eligible_authid": ["a"]},
+            Audience(exclude=[1], eligible=[SESSION], eligible_authid=["a"]),
+        ),
+    ],
+)
+def test_a_private_key_is_for_its_publisher_alone(lists, audience, subprotocol):
+    client = joined(subprotocol)
+    for _ in range(2):  # the second time, the options are not read anew
+        client.send([16, 1, {"retain": True, "weak": "private", **lists}, "com.topic", ["x"]])
+        ((*_, got_audience, keep),) = client.asked
+        assert (got_audience, keep.private) == (audience, True)
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize("payload", [[[1]], [["text", {"a": 1}]], [[[{"a": 1}]]]])
+def test_a_patch_that_is_no_object_is_refused(payload, subprotocol):
+    client = joined(subprotocol)
+    options = {"retain": True, "patch": True}
+    (answer,) = client.send([16, 7, {"acknowledge": True, **options}, "com.topic", *payload])
+    assert answer[:5] == [8, 16, 7, {}, "fox.error.invalid_payload"]
+    assert "a patch is an object" in answer[5][0]
+    assert client.send([16, 8, options, "com.topic", *payload]) == []
+    assert client.asked == []
+
+
+@pytest.mark.parametrize("payload", [[[{"a": 1}]], [[], {"a": 1}], [[1], {"a": 1}], [], [[None]]])
+def test_a_patch_is_an_object_or_empty(payload):
+    client = joined()
+    assert client.send([16, 1, {"retain": True, "patch": True}, "com.topic", *payload]) == []
+    ((*_, keep),) = client.asked
+    assert keep == Keep(patch=True)
+
+
+@pytest.mark.parametrize(
+    ("payload", "empty", "patch"),
+    [
+        ([[], {"h": 1}], True, True),
+        ([[1], {"h": 1}], False, False),
+        ([[{}], {"h": 1}], False, True),
+    ],
+)
+def test_keyword_arguments_may_be_headers_of_a_realm(payload, empty, patch):
+    """Then they belong neither to emptiness nor to a patch."""
+    client = joined()
+    client.session.realm.headers = True
+    client.send([16, 1, {"retain": True}, "com.topic", *payload])
+    ((_, _, flags, *_),) = client.asked
+    assert flags & frames.EMPTY == (frames.EMPTY if empty else 0)
+    options = {"acknowledge": True, "retain": True, "patch": True}
+    answers = client.send([16, 7, options, "com.topic", *payload])
+    assert [answer[4] for answer in answers] == ([] if patch else ["fox.error.invalid_payload"])
+
+
+def test_a_topic_has_room_for_the_number_in_the_sequence():
+    client = joined(topic_length=64)
+    for length, refused in ((46, False), (47, True)):
+        answers = client.send([16, 7, {"acknowledge": True, "sequence": True}, "a" * length])
+        assert [answer[4] for answer in answers] == ([INVALID_URI] if refused else [])
+
+
 BAD_URIS = [
     ("", "loose rule"),
     (".", "loose rule"),

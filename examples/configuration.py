@@ -1,0 +1,92 @@
+"""Configuration that is pushed to devices over MQTT, and changed and read over WAMP.
+
+`make run` in one shell, then, in three others:
+
+    .venv/bin/python examples/configuration.py watch              # WAMP: what is, what should be
+    .venv/bin/python examples/configuration.py device lamp        # MQTT: applies what it is sent
+    .venv/bin/python examples/configuration.py set lamp level=3   # WAMP: changes a setting
+
+The order does not matter, and whoever restarts is up to date: the configuration is a key, and so is
+what a device reports. `set lamp level=null` removes a setting.
+"""
+
+import argparse
+import json
+from contextlib import suppress
+
+import paho.mqtt.client as mqtt
+from autobahn.asyncio.component import Component, run
+from keys import KeyOptions, StateOptions
+
+WANTED = "com.example.wanted."
+APPLIED = "com.example.applied."
+
+parser = argparse.ArgumentParser()
+roles = parser.add_subparsers(dest="role", required=True)
+roles.add_parser("watch")
+roles.add_parser("device").add_argument("name")
+change = roles.add_parser("set")
+change.add_argument("name")
+change.add_argument("settings", nargs="+", metavar="SETTING=JSON")
+parser.add_argument("--url", default="ws://127.0.0.1:8080/ws")
+parser.add_argument("--mqtt-port", type=int, default=1883)
+arguments = parser.parse_args()
+
+
+def device(name):
+    """It knows MQTT and JSON, and nothing of WAMP: the dots of topics are its slashes."""
+    wanted, applied = (f"{topic}{name}".replace(".", "/") for topic in (WANTED, APPLIED))
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name)
+
+    def connected(client, *_):
+        client.subscribe(wanted, qos=1)
+
+    def configured(client, _userdata, event):
+        print(f"{name} applies {event.payload.decode()}", flush=True)
+        client.publish(applied, event.payload, qos=1, retain=True)
+
+    client.on_connect, client.on_message = connected, configured
+    client.connect("127.0.0.1", arguments.mqtt_port)
+    with suppress(KeyboardInterrupt):
+        client.loop_forever()
+
+
+async def set_settings(session, name, settings):
+    changes = {}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        changes[key] = json.loads(value)
+    # The router merges them into what there is, also if others do the same at that moment.
+    await session.publish(WANTED + name, changes, options=KeyOptions(patch=True))
+    session.leave()
+
+
+async def watch(session):
+    def shows(prefix, verb):
+        def changed(*value, details):
+            what = json.dumps(value[0]) if value else "nothing"
+            print(f"{details.topic.removeprefix(prefix)} {verb} {what}", flush=True)
+
+        return session.subscribe(changed, prefix, options=StateOptions(match="prefix"))
+
+    await shows(WANTED, "should have")
+    await shows(APPLIED, "has")
+
+
+def over_wamp():
+    component = Component(transports=arguments.url, realm="realm1")
+
+    @component.on_join
+    async def joined(session, _details):
+        if arguments.role == "watch":
+            await watch(session)
+        else:
+            await set_settings(session, arguments.name, arguments.settings)
+
+    run([component], log_level=None)
+
+
+if arguments.role == "device":
+    device(arguments.name)
+else:
+    over_wamp()

@@ -1,0 +1,42 @@
+"""One of several leads, and when it dies another one does.
+
+`make run` in one shell, then in two or more others:
+
+    .venv/bin/python examples/leader.py ann
+    .venv/bin/python examples/leader.py bob
+
+Each says who leads. End the one that does, with Ctrl-C or `kill -9`: the next one takes over. The
+number of a term is greater than those of all terms before.
+"""
+
+import argparse
+
+from autobahn.asyncio.component import Component, run
+from keys import KeyOptions, StateOptions
+
+LEADER = "com.example.leader"
+
+parser = argparse.ArgumentParser()
+parser.add_argument("name")
+parser.add_argument("--url", default="ws://127.0.0.1:8080/ws")
+arguments = parser.parse_args()
+
+component = Component(transports=arguments.url, realm="realm1")
+
+
+@component.on_join
+async def joined(session, _details):
+    def changed(*leader, details):
+        if leader:
+            print(f"{leader[0]} leads in term {details.publication}", flush=True)
+        else:
+            print("nobody leads", flush=True)
+
+    await session.subscribe(changed, LEADER, options=StateOptions())
+    # Only where there is no leader; who comes when there is one waits, first come, first served.
+    candidacy = KeyOptions(weak=True, when=None, watch=True)
+    term = await session.publish(LEADER, arguments.name, options=candidacy)
+    print(f"I lead in term {term.id}", flush=True)
+
+
+run([component], log_level=None)

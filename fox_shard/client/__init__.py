@@ -1,0 +1,15 @@
+"""A WAMP client that waits where it is called: no threads, no event loop."""
+
+from fox_shard.client.connection import ConnectionLost, Failure, Unreachable
+from fox_shard.client.session import Event, NoAnswer, Refused, Session, Subscription
+
+__all__ = [
+    "ConnectionLost",
+    "Event",
+    "Failure",
+    "NoAnswer",
+    "Refused",
+    "Session",
+    "Subscription",
+    "Unreachable",
+]

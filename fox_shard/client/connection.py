@@ -1,0 +1,223 @@
+"""A WebSocket to a router, on which one waits in the calling thread.
+
+Owns: the socket, the opening handshake, whole messages, signs of life. Never: what messages mean
+(`session`).
+
+It is websockets' protocol without its threads, so that a file descriptor can be waited for at the
+same time (the end of a process, for `fox lock`), and processes can be forked safely.
+"""
+
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from math import inf
+from typing import Final, final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI, parse_uri
+
+OPENING: Final = 15.0
+"""Seconds to connect in. A gateway that waits for its shards says so after 10 (503)."""
+
+QUIET: Final = 0.25
+"""Part of `patience` after which a router that says nothing is asked whether it is there."""
+
+READ: Final = 1 << 16
+
+
+class Failure(Exception):
+    """What went wrong between the router and us, in a sentence."""
+
+
+class Unreachable(Failure):
+    """There is no session."""
+
+
+class ConnectionLost(Failure):
+    """The session has ended, and not by our doing."""
+
+
+@final
+class Connection:
+    """An open WebSocket. Raises ConnectionLost wherever it is not open any more."""
+
+    __slots__ = (
+        "_asked",
+        "_fragments",
+        "_heard",
+        "_lost",
+        "_messages",
+        "_patience",
+        "_protocol",
+        "_socket",
+        "_url",
+    )
+
+    def __init__(self, url: str, subprotocol: str, patience: float) -> None:
+        """patience: seconds without a sign of life, after which the connection is lost.
+
+        Raises Unreachable.
+        """
+        self._url = url
+        self._patience = patience
+        self._messages: deque[bytes] = deque()
+        self._fragments = b""
+        self._lost = ""
+        self._heard = time.monotonic()
+        self._asked: float | None = None
+        try:
+            uri = parse_uri(url)
+        except InvalidURI:
+            raise Unreachable(
+                f"{url!r} is not the address of a WebSocket (ws://… or wss://…)."
+            ) from None
+        self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=None)
+        try:
+            self._socket = _open(uri)
+        except OSError as error:
+            why = error.strerror or error
+            raise Unreachable(f"Cannot connect to {url}: {why}.") from error
+        try:
+            self._shake_hands(time.monotonic() + OPENING)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.settimeout(patience)
+
+    def send(self, message: bytes) -> None:
+        """Send a text message."""
+        if self._lost:
+            raise ConnectionLost(self._lost)
+        self._protocol.send_text(message)
+        self._write()
+
+    def receive(self, until: float = inf, unless: int | None = None) -> bytes | None:
+        """Return the next message.
+
+        until: the time (monotonic) to give up at. unless: a file descriptor; being readable, it is
+        a reason to give up, too. Returns None then.
+        """
+        while not self._messages:
+            if self._lost:
+                raise ConnectionLost(self._lost)
+            wake = self._wake()
+            ready = self._wait(min(until, wake), unless)
+            now = time.monotonic()
+            if self._socket in ready:
+                self._read()
+            elif unless in ready or now >= until:
+                return None
+            elif now >= wake:
+                self._ask(now)
+        return self._messages.popleft()
+
+    def close(self) -> None:
+        """Say goodbye, if there is still somebody, and let go of the socket."""
+        if self._protocol.state is State.OPEN and not self._lost:
+            self._protocol.send_close(1000)
+            self._write()
+        self._socket.close()
+
+    def _shake_hands(self, until: float) -> None:
+        protocol = self._protocol
+        protocol.send_request(protocol.connect())
+        self._write()
+        while protocol.state is State.CONNECTING and not (protocol.handshake_exc or self._lost):
+            if self._wait(until, None):
+                self._read()
+            elif time.monotonic() >= until:
+                raise Unreachable(f"{self._url} does not answer.")
+        if protocol.state is not State.OPEN:
+            why = _refusal(protocol.handshake_exc)
+            raise Unreachable(f"There is no router at {self._url}: {why}.")
+
+    def _wake(self) -> float:
+        """When something is to be done about a silent router."""
+        if self._asked is None:
+            return self._heard + self._patience * QUIET
+        return self._asked + self._patience * (1 - QUIET)
+
+    def _ask(self, now: float) -> None:
+        if self._asked is not None:
+            self._lost = f"{self._url} does not answer any more."
+            return
+        self._asked = now
+        self._protocol.send_ping(b"")
+        self._write()
+
+    def _wait(self, until: float, unless: int | None) -> list[socket.socket | int]:
+        """Until one of them is readable."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return [self._socket]
+        files: list[socket.socket | int] = [self._socket]
+        if unless is not None:
+            files.append(unless)
+        seconds = None if until == inf else max(0.0, until - time.monotonic())
+        return select.select(files, [], [], seconds)[0]
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ)
+        except OSError as error:
+            self._lose(error)
+            return
+        self._heard = time.monotonic()
+        self._asked = None
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        self._write()
+        if self._protocol.state in (State.CLOSING, State.CLOSED) and not self._lost:
+            why = self._protocol.close_reason or "it was closed"
+            self._lost = f"The connection to {self._url} is lost: {why}."
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._fragments += frame.data
+            if frame.fin:
+                self._messages.append(self._fragments)
+                self._fragments = b""
+
+    def _write(self) -> None:
+        """Send what the protocol has to say. Whoever waits is told where it cannot be sent."""
+        try:
+            for data in self._protocol.data_to_send():
+                if data:
+                    self._socket.sendall(data)
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self._lost = f"The connection to {self._url} is lost: {error.strerror or error}."
+
+
+def _open(uri: WebSocketURI) -> socket.socket:
+    plain = socket.create_connection((uri.host, uri.port), timeout=OPENING)
+    try:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not uri.secure:
+            return plain
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=uri.host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _refusal(error: Exception | None) -> str:
+    match error:
+        case InvalidStatus(response=response):
+            return f"it answers HTTP {response.status_code} {response.reason_phrase}"
+        case InvalidHandshake():
+            return f"it answers like something else ({error})"
+        case _:
+            return "it closes the connection"

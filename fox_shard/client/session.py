@@ -1,0 +1,244 @@
+"""A WAMP session: joining a realm, publishing with an answer, reading events.
+
+Owns: requests and their answers, events by subscription. Never: sockets (`connection`), and what
+the events are for.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from math import inf
+from types import TracebackType
+from typing import Any, Final, Self, final
+
+import msgspec
+from msgspec import Struct
+
+from fox_shard.client.connection import Connection, ConnectionLost, Failure, Unreachable
+from fox_shard.gateway.wamp import messages as wamp
+
+SUBPROTOCOL: Final = "wamp.2.json"
+
+ANSWER: Final = 15.0
+"""Seconds the router has for an answer that waits for nobody."""
+
+FAREWELL: Final = 2.0
+"""Seconds it has for saying goodbye."""
+
+ROLES: Final = {
+    "publisher": {"features": {"publisher_exclusion": True}},
+    "subscriber": {
+        "features": {"pattern_based_subscription": True, "subscription_revocation": True}
+    },
+}
+
+
+class NoAnswer(Failure):
+    """The router is there, but did not answer in time."""
+
+
+class Refused(Failure):
+    """The answer is ERROR. uri: which; details: its keyword arguments."""
+
+    def __init__(self, uri: str, sentence: str, details: dict[str, Any]) -> None:
+        super().__init__(sentence)
+        self.uri = uri
+        self.details = details
+
+
+class Event(Struct, frozen=True):
+    """What EVENT tells. removed: why there is no such key any more, "" if this is a value."""
+
+    topic: str
+    publication: int
+    args: list[Any]
+    kwargs: dict[str, Any]
+    removed: str
+
+
+@final
+class Subscription:
+    """Where the events of one subscription wait. over: no more will come."""
+
+    __slots__ = ("_session", "events", "over", "topic")
+
+    def __init__(self, session: "Session", topic: str) -> None:
+        self._session = session
+        self.topic = topic
+        self.events: deque[Event] = deque()
+        self.over = False
+
+    def next(self, until: float = inf, unless: int | None = None) -> Event | None:
+        """Return the next event; None: it is over, or a reason to give up (`Connection.receive`).
+
+        Raises ConnectionLost.
+        """
+        while not self.events and not self.over:
+            if not self._session.receive(until, unless):
+                return None
+        return self.events.popleft() if self.events else None
+
+    def replay(self) -> Iterator[Event]:
+        """Yield what comes until it is over. Raises ConnectionLost, NoAnswer."""
+        while (event := self.next(time.monotonic() + ANSWER)) is not None:
+            yield event
+        if not self.over:
+            raise NoAnswer(
+                f"The router has not sent the end of {self.topic!r} within {ANSWER:g} s."
+            )
+
+
+@final
+class Session:
+    """A joined session; leaves at the end of its `with` block.
+
+    All methods raise ConnectionLost. id: what the router calls it.
+    """
+
+    __slots__ = ("_connection", "_request", "_subscriptions", "id")
+
+    def __init__(self, url: str, realm: str, patience: float = 20.0) -> None:
+        """patience: seconds without a sign of life, after which the session is lost.
+
+        Raises Unreachable: nobody answers at url, or the router does not let us in.
+        """
+        self._connection = Connection(url, SUBPROTOCOL, patience)
+        self._request = 0
+        self._subscriptions: dict[int, Subscription] = {}
+        try:
+            self.id = self._join(realm)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if not isinstance(error, ConnectionLost):
+                self._leave()
+        except ConnectionLost:
+            pass  # It is over either way.
+        finally:
+            self._connection.close()
+
+    def publish(
+        self, topic: str, args: list[Any], options: dict[str, Any], *, until: float | None = None
+    ) -> int:
+        """Return the publication's id.
+
+        until: when to give up (monotonic; `inf`: never), None: after `ANSWER` seconds.
+        Raises Refused, NoAnswer; after the latter it may still be published.
+        """
+        request = self._ask(wamp.PUBLISH, {**options, "acknowledge": True}, topic, args)
+        (publication,) = self._answer(wamp.PUBLISHED, request, until)
+        return int(publication)
+
+    def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
+        """Raises Refused, NoAnswer."""
+        request = self._ask(wamp.SUBSCRIBE, options, topic)
+        (subscription,) = self._answer(wamp.SUBSCRIBED, request)
+        return self._subscriptions.setdefault(subscription, Subscription(self, topic))
+
+    def receive(self, until: float = inf, unless: int | None = None) -> bool:
+        """Take one message, of whatever kind; False: gave up, see `Connection.receive`."""
+        message = self._read(until, unless)
+        if message is None:
+            return False
+        self._take(message)
+        return True
+
+    def _join(self, realm: str) -> int:
+        self._send(wamp.HELLO, realm, {"roles": ROLES, "agent": "fox"})
+        match self._read(time.monotonic() + ANSWER):
+            case [wamp.WELCOME, int(session), *_]:
+                return session
+            case [wamp.ABORT, dict(details), str(reason), *_]:
+                why = details.get("message", reason)
+                raise Unreachable(f"The router does not let us into {realm!r}: {why}.")
+            case None:
+                raise Unreachable("The router does not answer to HELLO.")
+            case _:
+                raise Unreachable("The router answers HELLO with something else than WELCOME.")
+
+    def _leave(self) -> None:
+        """Wait for the answer: then the router has ended the session."""
+        self._send(wamp.GOODBYE, {}, "wamp.close.close_realm")
+        until = time.monotonic() + FAREWELL
+        while (message := self._read(until)) is not None and message[0] != wamp.GOODBYE:
+            pass
+
+    def _ask(self, kind: int, *rest: object) -> int:
+        self._request += 1
+        self._send(kind, self._request, *rest)
+        return self._request
+
+    def _answer(self, kind: int, request: int, until: float | None = None) -> list[Any]:
+        """What follows the request's id in its answer."""
+        if until is None:
+            until = time.monotonic() + ANSWER
+        while (message := self._read(until)) is not None:
+            match message:
+                case [answer, number, *rest] if answer == kind and number == request:
+                    return rest
+                case [wamp.ERROR, _, number, _, uri, *rest] if number == request:
+                    raise _refused(uri, *rest)
+                case _:
+                    self._take(message)
+        raise NoAnswer("The router has not answered in time.")
+
+    def _take(self, message: list[Any]) -> None:
+        match message:
+            case [wamp.EVENT, number, publication, details, *payload]:
+                subscription = self._subscriptions.get(number)
+                if subscription is not None:
+                    event = _event(subscription.topic, publication, details, *payload)
+                    subscription.events.append(event)
+            case [wamp.UNSUBSCRIBED, 0, {"subscription": number}]:  # WAMP #subscription-revocation
+                subscription = self._subscriptions.pop(number, None)
+                if subscription is not None:
+                    subscription.over = True
+            case [wamp.GOODBYE | wamp.ABORT, details, reason, *_]:
+                why = details.get("message", reason)
+                raise ConnectionLost(f"The router has ended the session: {why}.")
+            case _:
+                pass  # An answer that came after we had given it up.
+
+    def _send(self, *message: object) -> None:
+        self._connection.send(msgspec.json.encode(message))
+
+    def _read(self, until: float, unless: int | None = None) -> list[Any] | None:
+        data = self._connection.receive(until, unless)
+        if data is None:
+            return None
+        message: list[Any] = msgspec.json.decode(data, type=list[Any])
+        return message
+
+
+def _event(
+    topic: str,
+    publication: int,
+    details: dict[str, Any],
+    args: list[Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+) -> Event:
+    return Event(
+        topic=details.get("topic", topic),
+        publication=publication,
+        args=args or [],
+        kwargs=kwargs or {},
+        removed=details.get("removed", ""),
+    )
+
+
+def _refused(
+    uri: str, args: list[Any] | None = None, kwargs: dict[str, Any] | None = None
+) -> Refused:
+    sentence = str(args[0]) if args else uri
+    return Refused(uri, sentence, kwargs or {})

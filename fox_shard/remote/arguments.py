@@ -1,0 +1,228 @@
+"""The arguments of the commands that visit a running server.
+
+Owns: their options, help texts, and what of it is a mistake. Never: what the commands do
+(`errands`); so it is imported without the client.
+"""
+
+import argparse
+from math import inf, isfinite
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from fox_shard.errors import Refusal
+from fox_shard.topics.pattern import Pattern
+
+COMMANDS: Final = ("get", "put", "keys", "watch", "lock")
+
+NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
+WILDCARDS: Final = (
+    "PATTERN: a topic, in which a component * is any one component and a last component # any"
+    f" number of them. {NOTATION}"
+)
+
+Commands = Any
+"""What `add_subparsers` returns: argparse has no public name for it."""
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the commands. common: options that all commands have."""
+    remote = argparse.ArgumentParser(add_help=False, parents=[common])
+    remote.add_argument("--url", help="where WAMP is (default: ws://<gateway.websocket>/ws)")
+    remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
+    _add_get(commands, remote)
+    _add_put(commands, remote)
+    _add_keys(commands, remote)
+    _add_watch(commands, remote)
+    _add_lock(commands, remote)
+
+
+def _add_get(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "get",
+        parents=[remote],
+        help="print the value of a key",
+        description="Print the value of a key: text as it is, everything else as JSON.",
+        epilog=f"Exit code 1: there is no such key. {NOTATION}",
+    )
+    command.add_argument("topic", type=topic, metavar="TOPIC")
+    command.add_argument("--json", action="store_true", help="print text as JSON, too, in quotes")
+
+
+def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "put",
+        parents=[remote],
+        help="set or delete a key",
+        description="Publish a value that is kept, as the key TOPIC, and print the publication's"
+        " id. With a condition it is published only if that holds.",
+        epilog=f"Exit code 1: the condition does not hold. {NOTATION}",
+    )
+    command.add_argument("topic", metavar="TOPIC")
+    command.add_argument(
+        "value", nargs="?", metavar="VALUE", help="JSON, or else text; -: read it from stdin"
+    )
+    command.add_argument("--delete", action="store_true", help="in place of VALUE: erase the key")
+    command.add_argument(
+        "--for",
+        dest="seconds",
+        type=_positive,
+        metavar="SECONDS",
+        help="erase it after so long (default: keep it)",
+    )
+    condition = command.add_mutually_exclusive_group()
+    condition.add_argument("--new", action="store_true", help="only if there is no such key")
+    condition.add_argument(
+        "--when", type=_document, metavar="JSON", help="only if the key contains this object"
+    )
+    condition.add_argument(
+        "--when-id",
+        type=_publication,
+        metavar="N",
+        help="only if the key's value is the publication N (0: if there is no key)",
+    )
+    command.add_argument(
+        "--wait", action="store_true", help="wait until the condition holds; one at a time gets it"
+    )
+    command.set_defaults(mistake=command.error)
+
+
+def _add_keys(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "keys",
+        parents=[remote],
+        help="list keys",
+        description="List the topics of the keys that match, sorted, one a line.",
+        epilog=WILDCARDS,
+    )
+    _add_pattern(command)
+    command.add_argument(
+        "--long",
+        action="store_true",
+        help="beside each its publication's id and its value as JSON, with tabs between",
+    )
+
+
+def _add_watch(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "watch",
+        parents=[remote],
+        help="print keys and their changes",
+        description="Print the keys that match, and then each of their changes, until Ctrl-C:"
+        " a line has the topic, a tab, and the value as JSON; or, if the key is gone, -, a tab,"
+        " and why: deleted, expired, or weak (its session has ended).",
+        epilog=WILDCARDS,
+    )
+    _add_pattern(command)
+
+
+def _add_pattern(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "pattern", nargs="?", default="#", metavar="PATTERN", help="(default: all)"
+    )
+    command.add_argument(
+        "--match",
+        choices=("exact", "prefix", "wildcard"),
+        default="exact",
+        help="how PATTERN is meant: prefix: the first characters of topics; wildcard: an empty"
+        " component is any one, too",
+    )
+
+
+def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "lock",
+        parents=[remote],
+        help="run a command while holding a lock",
+        usage="fox lock NAME [options] -- COMMAND [ARGUMENT ...]",
+        description="Wait for the lock NAME, which is the key of that topic, run COMMAND, release"
+        " the lock. COMMAND finds the lock's name in $FOX_LOCK, and in $FOX_FENCE a number that"
+        " grows with each holder: storage that refuses smaller ones is safe from holders who have"
+        " not noticed yet that they are none any more. If the lock is lost (the connection, or"
+        " somebody deletes the key), COMMAND gets SIGTERM and, after --grace seconds, SIGKILL.",
+        epilog="Exit code: that of COMMAND; 75: the lock was not to be had in time, or was lost;"
+        " 69: no server. SIGTERM, SIGINT and SIGHUP are passed on to COMMAND.",
+    )
+    command.add_argument("name", type=topic, metavar="NAME")
+    command.add_argument("command_line", nargs="+", metavar="COMMAND")
+    command.add_argument(
+        "--value",
+        type=_holder,
+        metavar="JSON",
+        help='what the others are told of the holder (default: {"host": …, "pid": …})',
+    )
+    patience = command.add_mutually_exclusive_group()
+    patience.add_argument(
+        "--timeout",
+        type=_positive,
+        default=inf,
+        metavar="SECONDS",
+        help="how long to wait for it (default: as long as it takes)",
+    )
+    patience.add_argument("--no-wait", action="store_true", help="do not wait if it is held")
+    command.add_argument(
+        "--grace",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="between SIGTERM and SIGKILL (default: 5)",
+    )
+
+
+def say_where(options: argparse.Namespace) -> bool:
+    """Is the server elsewhere, and all said, so that there need be no configuration here?"""
+    return bool(options.url and options.realm and not options.config)
+
+
+def topic(text: str) -> str:
+    """One topic, not a pattern."""
+    try:
+        if Pattern.wamp(text).is_exact:
+            return text
+    except Refusal as error:
+        _refuse(error.message)
+    _refuse(f"{text!r} is a pattern; this is about one topic")
+
+
+def _positive(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds == 0:
+        _refuse("more than 0 seconds")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not isfinite(seconds) or seconds < 0:
+        _refuse(f"a number of seconds, not {text!r}")
+    return seconds
+
+
+def _publication(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        _refuse(f"a publication's id, not {text!r}")
+    return int(text)
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        _refuse(f"an object in JSON, not {text!r}")
+
+
+def _holder(text: str) -> Any:  # noqa: ANN401 (JSON)
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        _refuse(f"JSON, not {text!r}")
+    if value is None:
+        _refuse("anything but null, which would be no key")
+    return value
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(sentence)

@@ -1,0 +1,61 @@
+"""Keys of a running server, one errand each: get, put, list, watch.
+
+Owns: what is asked of the router, and what is printed. Never: the session's beginning and end, and
+what failures mean (`visit`).
+"""
+
+import sys
+from collections.abc import Iterator
+from math import inf
+from typing import Literal
+
+from fox_shard.client import Event, Session
+from fox_shard.remote.values import as_json, as_name, as_plain, value_of
+from fox_shard.remote.visit import DONE, NO, tell
+
+Match = Literal["exact", "prefix", "wildcard"]
+
+
+def get(session: Session, topic: str, *, json: bool) -> int:
+    """Print a key's value. Returns the exit code."""
+    for event in _keys(session, topic, "exact"):
+        value = value_of(event)
+        text = as_json(value).encode() + b"\n" if json else as_plain(value)
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+        return DONE
+    tell(f"There is no key {topic}.")
+    return NO
+
+
+def put(session: Session, topic: str, args: list[object], options: dict[str, object]) -> int:
+    """Publish a key (no arguments: erase it) and print the publication's id."""
+    until = inf if "watch" in options else None
+    print(session.publish(topic, args, options, until=until), flush=True)
+    return DONE
+
+
+def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> int:
+    """Print the topics that match, sorted. long: publication ids and values too."""
+    for event in sorted(_keys(session, pattern, match), key=lambda event: event.topic):
+        fields = [as_name(event.topic)]
+        if long:
+            fields += [str(event.publication), as_json(value_of(event))]
+        print("\t".join(fields))
+    sys.stdout.flush()
+    return DONE
+
+
+def watch(session: Session, pattern: str, match: Match) -> int:
+    """Print the keys that match, and each of their changes, until something ends us."""
+    changes = session.subscribe(pattern, {"match": match, "retained": True})
+    while (event := changes.next()) is not None:
+        news = f"-\t{event.removed}" if event.removed else as_json(value_of(event))
+        print(f"{as_name(event.topic)}\t{news}", flush=True)
+    tell("The router has ended the subscription.")
+    return NO
+
+
+def _keys(session: Session, pattern: str, match: Match) -> Iterator[Event]:
+    options = {"match": match, "get_retained": True, "snapshot": True}
+    return session.subscribe(pattern, options).replay()

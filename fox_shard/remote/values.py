@@ -1,0 +1,51 @@
+"""Values of keys on the command line: from an argument, and as text.
+
+Owns: one value for an event's arguments, JSON or plain. Never: sessions.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+
+from fox_shard.client import Event
+
+__all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of"]
+
+
+def from_text(text: str) -> object:
+    """JSON, or else the text itself."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return text
+
+
+def value_of(event: Event) -> Any:  # noqa: ANN401 (JSON)
+    """One value for the arguments, as MQTT clients are shown them (docs/semantics.md, Payloads)."""
+    if not event.kwargs:
+        return event.args[0] if len(event.args) == 1 else event.args
+    return {"args": event.args, "kwargs": event.kwargs} if event.args else event.kwargs
+
+
+def as_json(value: object) -> str:
+    """On one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def as_name(topic: str) -> str:
+    """The topic; as JSON, if it is one of MQTT that would not stay on its line."""
+    return topic if topic.isprintable() else as_json(topic)
+
+
+def as_plain(value: object) -> bytes:
+    """Text and bytes (WAMP #binary-support-in-json) as they are, everything else as JSON."""
+    if not isinstance(value, str):
+        return as_json(value).encode() + b"\n"
+    if value.startswith("\0"):
+        try:
+            return base64.b64decode(value[1:], validate=True)
+        except binascii.Error:
+            pass
+    return value.encode("utf-8", "surrogatepass") + b"\n"

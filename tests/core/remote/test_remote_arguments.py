@@ -1,0 +1,148 @@
+"""The commands that visit a server: what they make of their arguments, without a server."""
+
+import sys
+from math import inf
+from types import ModuleType
+
+import pytest
+
+import fox_shard.remote
+from fox_shard.cli import main
+from fox_shard.config import ConfigError
+from fox_shard.config import parse as parse_config
+from fox_shard.remote.visit import Target, target_of
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("FOX_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "fox.toml").touch()
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stand in for fox_shard.remote.errands, and record the options."""
+    calls = []
+    errands = ModuleType("fox_shard.remote.errands")
+    errands.run = lambda options, config: calls.append((options, config)) or 0
+    monkeypatch.setitem(sys.modules, "fox_shard.remote.errands", errands)
+    monkeypatch.setattr(fox_shard.remote, "errands", errands, raising=False)
+    return calls
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Record what would be published: (topic, arguments, options), or how a lock is asked for."""
+    from fox_shard.remote import errands
+
+    calls = []
+    monkeypatch.setattr(errands, "visit", lambda target, errand: errand(None))
+    monkeypatch.setattr(errands.keys, "put", lambda router, *rest: calls.append(rest) or 0)
+    monkeypatch.setattr(errands, "run_under_lock", lambda router, *rest: calls.append(rest) or 0)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "args", "options"),
+    [
+        (["21.5"], [21.5], {"retain": True}),
+        (["half price"], ["half price"], {"retain": True}),
+        (['"21.5"'], ["21.5"], {"retain": True}),
+        (["[1, 2]"], [[1, 2]], {"retain": True}),
+        ([""], [""], {"retain": True}),
+        (["1", "--for", "2.5"], [1], {"retain": 2.5}),
+        (["1", "--new"], [1], {"retain": True, "when": None}),
+        (["1", "--when", '{"a": 1}'], [1], {"retain": True, "when": {"a": 1}}),
+        (["1", "--when-id", "0"], [1], {"retain": True, "when_id": 0}),
+        (["1", "--new", "--wait"], [1], {"retain": True, "when": None, "watch": True}),
+        (["--delete"], [], {"retain": True}),
+        (["--delete", "--when-id", "7"], [], {"retain": True, "when_id": 7}),
+    ],
+)
+def test_put_publishes_with_these_options(arguments, args, options, published):
+    assert main(["put", "a.b", *arguments]) == 0
+    assert published == [("a.b", args, options)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "wait", "grace", "command"),
+    [
+        (["a", "--", "true"], "a", inf, 5, ["true"]),
+        (["--timeout", "2", "a", "--", "ls", "-l"], "a", 2, 5, ["ls", "-l"]),
+        (["a", "--no-wait", "--grace", "0", "--", "x", "--", "y"], "a", 0, 0, ["x", "--", "y"]),
+        (["a", "ls"], "a", inf, 5, ["ls"]),
+    ],
+)
+def test_lock_is_asked_for_with_these_terms(arguments, name, wait, grace, command, published):
+    assert main(["lock", "--value", '{"by": "me"}', *arguments]) == 0
+    assert published == [(name, {"by": "me"}, (wait, grace), command)]
+
+
+def test_a_lock_tells_who_holds_it(published):
+    main(["lock", "a", "--", "true"])
+    assert set(published[0][1]) == {"host", "pid"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["get", "a.*"], "argument TOPIC: 'a.*' is a pattern; this is about one topic"),
+        (["get", "a..b"], "argument TOPIC: 'a..b' is not a URI"),
+        (["put", "a"], "a VALUE, or - to read it from stdin, or --delete"),
+        (["put", "a", "1", "--delete"], "either VALUE or --delete"),
+        (["put", "a", "null"], "null would be no key: say --delete"),
+        (["put", "a", "1", "--wait"], "--wait is for a condition: --new, --when or --when-id"),
+        (["put", "a", "1", "--for", "0"], "argument --for: more than 0 seconds"),
+        (["put", "a", "1", "--for", "nan"], "argument --for: a number of seconds, not 'nan'"),
+        (["put", "a", "1", "--when", "[1]"], "argument --when: an object in JSON, not '[1]'"),
+        (["put", "a", "1", "--when-id", "-1"], "argument --when-id: a publication's id, not '-1'"),
+        (["put", "a", "1", "--new", "--when-id", "1"], "not allowed with argument --new"),
+        (["lock", "a"], "the following arguments are required: COMMAND"),
+        (["lock", "a.#", "--", "true"], "argument NAME: 'a.#' is a pattern"),
+        (["lock", "a", "--value", "null", "--", "true"], "argument --value: anything but null"),
+        (["lock", "a", "--value", "{", "--", "true"], "argument --value: JSON, not '{'"),
+        (["watch", "a", "--match", "regex"], "argument --match: invalid choice: 'regex'"),
+    ],
+)
+def test_mistakes_are_told(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["keys", "watch"])
+def test_without_a_pattern_it_is_about_all_keys(command, asked):
+    assert main([command]) == 0
+    assert (asked[0][0].pattern, asked[0][0].match) == ("#", "exact")
+
+
+@pytest.mark.parametrize(
+    ("websocket", "given", "target"),
+    [
+        ("127.0.0.1:9000", (None, None), Target("ws://127.0.0.1:9000/ws", "realm1")),
+        ("0.0.0.0:80", (None, None), Target("ws://127.0.0.1:80/ws", "realm1")),
+        ("[::]:80", (None, "other"), Target("ws://[::1]:80/ws", "other")),
+        ("off", ("wss://x/ws", None), Target("wss://x/ws", "realm1")),
+    ],
+)
+def test_where_the_server_is(websocket, given, target, folder):
+    environ = {"FOX_GATEWAY_WEBSOCKET": websocket}
+    config, _ = parse_config("", environ, folder=folder, name="fox.toml")
+    assert target_of(config, *given) == target
+
+
+def test_without_a_websocket_one_must_say_where(folder):
+    config, _ = parse_config("", {"FOX_GATEWAY_WEBSOCKET": "off"}, folder=folder, name="fox.toml")
+    with pytest.raises(ConfigError, match=r"gateway\.websocket is off.*--url"):
+        target_of(config, None, None)
+
+
+def test_who_says_url_and_realm_needs_no_configuration(folder, asked):
+    (folder / "conf" / "fox.toml").unlink()
+    assert main(["get", "a", "--url", "ws://x/ws"]) == 2
+    assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r"]) == 0
+    assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r", "--config", "none"]) == 2

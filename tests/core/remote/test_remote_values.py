@@ -1,0 +1,47 @@
+"""Values on the command line, and back."""
+
+import pytest
+
+from fox_shard.client import Event
+from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value_of
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "value"),
+    [
+        ([], {}, []),
+        ([21.5], {}, 21.5),
+        ([[1, 2]], {}, [1, 2]),
+        ([1, 2], {}, [1, 2]),
+        ([], {"a": 1}, {"a": 1}),
+        ([1], {"a": 1}, {"args": [1], "kwargs": {"a": 1}}),
+    ],
+)
+def test_a_value_is_what_mqtt_clients_are_shown(args, kwargs, value):
+    assert value_of(Event("a", 1, args, kwargs, "")) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "json"),
+    [
+        ("half price", b"half price\n", '"half price"'),
+        (21.5, b"21.5\n", "21.5"),
+        ({"ü": None}, '{"ü":null}\n'.encode(), '{"ü":null}'),
+        ("\0/wA=", b"\xff\x00", '"\\u0000/wA="'),
+        ("\0no base64", b"\0no base64\n", '"\\u0000no base64"'),
+        ("two\nlines", b"two\nlines\n", '"two\\nlines"'),
+    ],
+)
+def test_text_and_bytes_are_printed_as_they_are(value, plain, json):
+    assert (as_plain(value), as_json(value)) == (plain, json)
+    assert from_text(json) == value
+
+
+@pytest.mark.parametrize("text", ["half price", "{", "NaN", "01", "", "\udcff"])
+def test_what_is_not_json_is_text(text):
+    assert from_text(text) == text
+
+
+def test_a_topic_stays_on_its_line():
+    assert as_name("grüße.aus") == "grüße.aus"
+    assert as_name("two\nlines") == '"two\\nlines"'

@@ -1,0 +1,16 @@
+"""A process that publishes once, says so, and stays until it is killed.
+
+python publishing_client.py <rawsocket port> <topic> <options as JSON> <argument as JSON>. It prints
+the publication id.
+"""
+
+import json
+import sys
+
+from raw_wamp import PUBLISH, PUBLISHED, RawWamp
+
+port, topic, options, argument = sys.argv[1:]
+client = RawWamp(int(port))
+options = {"acknowledge": True, **json.loads(options)}
+print(client.do(PUBLISH, options, topic, [json.loads(argument)], answer=PUBLISHED)[2], flush=True)
+sys.stdin.read()

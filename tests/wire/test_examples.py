@@ -1,0 +1,118 @@
+"""The programs in examples/, run as their docstrings say, but for the ports."""
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+from cluster import ROOT
+from programs import Fox, Program
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def example(cluster):
+    """Start one: `example("lock", "store")`."""
+
+    def start(name, *arguments):
+        command = [
+            sys.executable,
+            EXAMPLES / f"{name}.py",
+            "--url",
+            f"ws://127.0.0.1:{cluster.websocket}/ws",
+        ]
+        if name == "configuration":
+            command += ["--mqtt-port", cluster.mqtt]
+        return Program([*command, *arguments], os.environ)
+
+    return start
+
+
+def number_in(line):
+    return int(re.search(r"\d+$", line)[0])
+
+
+def test_presence(example):
+    with example("presence", "ann") as ann:
+        assert ann.line() == "here: ann"
+        with example("presence", "bob") as bob:
+            assert ann.line() == "here: ann, bob"
+            while bob.line() != "here: ann, bob":
+                pass  # whichever of the two keys came first
+            os.kill(bob.pid, signal.SIGKILL)
+            assert ann.line() == "here: ann"
+
+
+def test_leader(example):
+    with example("leader", "ann") as ann:
+        lines = ann.lines(2)
+        term = number_in(lines[0])
+        assert sorted(lines) == [f"I lead in term {term}", f"ann leads in term {term}"]
+        with example("leader", "bob") as bob:
+            assert bob.line() == f"ann leads in term {term}"
+            os.kill(ann.pid, signal.SIGKILL)
+            assert bob.line() == "nobody leads"
+            lines = bob.lines(2)
+            following = number_in(lines[0])
+            assert following > term
+            assert sorted(lines) == [
+                f"I lead in term {following}",
+                f"bob leads in term {following}",
+            ]
+
+
+def test_lock(cluster, example):
+    fox = Fox(cluster)
+    with (
+        example("lock", "store") as store,
+        example("lock", "writer", "ann") as ann,
+        example("lock", "writer", "bob") as bob,
+    ):
+        assert store.line() == "the store is open"
+        first, second = (ann, bob) if fox_key(fox) == "ann" else (bob, ann)
+        names = {ann: "ann", bob: "bob"}
+        assert first.line() == f"{names[first]} has the lock; Enter: write"
+        fox.prints("put", "com.example.store.lock", "--delete")
+        assert second.line() == f"{names[second]} has the lock; Enter: write"
+        second.say()
+        assert second.line() == "written"
+        assert store.line() == f"stored: {names[second]} was here"
+        assert second.end()[:2] == (0, "")
+        first.say()
+        assert re.fullmatch(r"refused: (\d+) is over, (\d+) has written", first.line())
+        assert first.line() == "the lock was not mine any more"
+        assert first.end()[:2] == (0, "")
+
+
+def fox_key(fox):
+    """Who has the lock, as soon as somebody has."""
+    with fox.start("watch", "com.example.store.lock") as watch:
+        return watch.line().split("\t")[1].strip('"')
+
+
+def test_configuration(cluster, example):
+    with example("configuration", "watch") as watch:
+        with example("configuration", "set", "lamp", "level=3", 'color="red"') as change:
+            assert change.end()[0] == 0
+        assert watch.line() == 'lamp should have {"level": 3, "color": "red"}'
+        with example("configuration", "device", "lamp") as lamp:
+            assert lamp.line() == 'lamp applies {"level":3,"color":"red"}'
+            assert watch.line() == 'lamp has {"level": 3, "color": "red"}'
+            with example("configuration", "set", "lamp", "level=null") as change:
+                assert change.end()[0] == 0
+            assert lamp.line() == 'lamp applies {"color":"red"}'
+        assert sorted(watch.lines(2)) == [
+            'lamp has {"color": "red"}',
+            'lamp should have {"color": "red"}',
+        ]
+    # The broker is other tests', too, which expect that nothing else is kept there.
+    for key in ("com.example.wanted.lamp", "com.example.applied.lamp"):
+        Fox(cluster).prints("put", key, "--delete")
+
+
+def test_every_example_tells_how_to_run_it():
+    for path in EXAMPLES.glob("*.py"):
+        if path.name != "keys.py":
+            assert f".venv/bin/python examples/{path.name}" in path.read_text().split('"""')[1]

@@ -1,0 +1,213 @@
+"""Locks as clients use them: one holder at a time, in order, whatever is killed."""
+
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, await_true
+from raw_wamp import ERROR, PUBLISH, PUBLISHED, at_gateway
+
+LOCK = {"acknowledge": True, "retain": True, "when": None, "weak": True, "watch": True}
+CLIENT = Path(__file__).with_name("lock_client.py")
+
+
+@pytest.fixture(scope="module")
+def keeper():
+    """A broker that every test leaves whole."""
+    cluster = Cluster()
+    yield cluster
+    cluster.check(())
+    assert set(cluster.stop().values()) == {0}
+
+
+def ask_for(client, key):
+    """Ask for the lock; returns the request. What the session says later goes on."""
+    client.request += 1
+    client.send(PUBLISH, client.request, LOCK, key, [client.session])
+    return client.request
+
+
+def take(client, key):
+    """The token of a lock that is free."""
+    return wait_for(client, ask_for(client, key))
+
+
+def wait_for(client, request):
+    """The token, when it is this client's turn."""
+    reply = client.receive()
+    assert reply[:2] == [PUBLISHED, request], reply
+    return reply[2]
+
+
+def release(client, key, token):
+    options = {"acknowledge": True, "retain": True, "when_id": token}
+    client.do(PUBLISH, options, key, [], answer=PUBLISHED)
+
+
+def waiting(cluster):
+    """How many wait in all shards."""
+    shards = (cluster.health(f"shard-{n}") for n in range(cluster.shards))
+    return sum(health.get("waiting_publishes", 0) for health in shards)
+
+
+def await_waiting(cluster, many):
+    await_true(f"{many} wait", lambda: waiting(cluster) == many)
+
+
+def test_a_lock_goes_from_hand_to_hand_over_two_gateways(keeper):
+    key = "lock.hands"
+    with ExitStack() as stack:
+        one, two, three = (
+            stack.enter_context(closing(at_gateway(keeper, number))) for number in (0, 1, 0)
+        )
+        token = take(one, key)
+        second = ask_for(two, key)
+        await_waiting(keeper, 1)
+        third = ask_for(three, key)
+        await_waiting(keeper, 2)
+        tokens = [token]
+        release(one, key, token)
+        tokens.append(wait_for(two, second))
+        release(two, key, tokens[-1])
+        tokens.append(wait_for(three, third))
+        assert tokens == sorted(set(tokens))
+        release(three, key, tokens[-1])
+
+
+def test_who_waits_goes_on_with_everything_else(keeper):
+    key = "lock.else"
+    with closing(at_gateway(keeper, 0)) as one, closing(at_gateway(keeper, 1)) as two:
+        token = take(one, key)
+        request = ask_for(two, key)
+        for _ in range(3):
+            two.do(
+                PUBLISH, {"acknowledge": True, "retain": 60}, "lock.other", [1], answer=PUBLISHED
+            )
+        release(one, key, token)
+        assert wait_for(two, request) > token
+
+
+def test_who_does_not_want_to_wait_is_refused_with_the_token(keeper):
+    key = "lock.refused"
+    with closing(at_gateway(keeper, 0)) as one, closing(at_gateway(keeper, 1)) as two:
+        token = take(one, key)
+        options = {**LOCK, "watch": False}
+        refused = two.do(PUBLISH, options, key, [2], answer=ERROR)
+        assert (refused[4], refused[6]) == ("fox.error.condition_failed", {"publication": token})
+
+
+@contextmanager
+def competitor(cluster, key):
+    """A process that wants the lock; `says()` is its next line."""
+    process = subprocess.Popen(
+        [sys.executable, str(CLIENT), str(cluster.rawsocket), key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.says = lambda: process.stdout.readline().split()
+    with process:
+        yield process
+        process.kill()
+
+
+def test_processes_compete_and_the_next_one_gets_what_a_killed_one_held(keeper):
+    key = "lock.processes"
+    with ExitStack() as stack:
+        queue, tokens = [], []
+        for _ in range(3):
+            queue.append(stack.enter_context(competitor(keeper, key)))
+            assert queue[-1].says() == ["waiting"]
+        for turn in range(5):
+            said, token = queue[0].says()
+            assert said == "held"
+            tokens.append(int(token))
+            assert waiting(keeper) == len(queue) - 1
+            holder = queue.pop(0)
+            if turn % 2:
+                holder.stdin.write("release\n")
+                holder.stdin.flush()
+                assert holder.says() == ["waiting"]
+                queue.append(holder)
+            else:
+                holder.kill()  # SIGKILL
+        assert tokens == sorted(set(tokens))
+        assert len(tokens) == 5
+    await_waiting(keeper, 0)
+
+
+def test_who_waits_is_in_the_queue_over_a_killed_shard(keeper):
+    key = "lock.shards"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(at_gateway(keeper, n))) for n in (0, 1, 0)]
+        tokens = [take(clients[0], key)]
+        requests = []
+        for client in clients[1:]:
+            requests.append(ask_for(client, key))
+            await_waiting(keeper, len(requests))
+        for _ in range(2):
+            for shard in ("shard-0", "shard-1"):
+                keeper.kill(shard)
+                keeper.start(shard)
+            keeper.await_ready()
+            assert waiting(keeper) == 2
+        release(clients[0], key, tokens[0])
+        tokens.append(wait_for(clients[1], requests[0]))
+        clients[1].close()
+        tokens.append(wait_for(clients[2], requests[1]))
+        assert tokens == sorted(set(tokens))
+
+
+def test_a_holder_that_leaves_while_the_shards_are_down_holds_it_no_more(keeper):
+    key = "lock.down"
+    with closing(at_gateway(keeper, 1)) as two:
+        with closing(at_gateway(keeper, 0)) as one:
+            token = take(one, key)
+            request = ask_for(two, key)
+            await_waiting(keeper, 1)
+            for shard in ("shard-0", "shard-1"):
+                keeper.kill(shard)
+        for shard in ("shard-0", "shard-1"):
+            keeper.start(shard)
+        assert wait_for(two, request) > token
+    keeper.await_ready()
+
+
+def reset(client):
+    """RST instead of FIN."""
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_a_connection_that_is_reset_holds_nothing_and_waits_for_nothing(keeper):
+    key = "lock.reset"
+    with closing(at_gateway(keeper, 1)) as last:
+        one, two = at_gateway(keeper, 0), at_gateway(keeper, 0)
+        token = take(one, key)
+        for many, client in ((1, two), (2, last)):
+            request = ask_for(client, key)
+            await_waiting(keeper, many)
+        reset(two)
+        await_waiting(keeper, 1)
+        reset(one)
+        assert wait_for(last, request) > token
+
+
+def test_what_the_sessions_of_a_killed_gateway_held_is_free(keeper):
+    key = "lock.gateway"
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(closing(at_gateway(keeper, 0))) for _ in range(2))
+        last = stack.enter_context(closing(at_gateway(keeper, 1)))
+        token = take(one, key)
+        for many, client in ((1, two), (2, last)):
+            request = ask_for(client, key)
+            await_waiting(keeper, many)
+        keeper.kill("gateway-0")
+        assert wait_for(last, request) > token
+        keeper.start("gateway-0")
+        keeper.await_ready()
+        assert waiting(keeper) == 0
