@@ -60,7 +60,7 @@ from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
 from fox_shard.gateway.publishing import Publishing
 from fox_shard.gateway.realm import Realm
-from fox_shard.gateway.repeats import Repeats
+from fox_shard.gateway.repeats import Changes, Repeats
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.subscriptions import Subscriptions
 from fox_shard.gateway.timers import Timers
@@ -68,9 +68,6 @@ from fox_shard.gateway.watches import Watches
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag
-
-EVENTS, SELECTED, CHANGES = range(3)
-"""What may come again."""
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -149,9 +146,9 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        # Of events, of selected ones, of changes of keys.
-        self._repeats = tuple(Repeats(terms.shards) for _ in range(3))
-        self._repeats_of_events = self._repeats[EVENTS]
+        self._repeats = Repeats(terms.shards)
+        self._repeats_of_selected = Repeats(terms.shards)
+        self._changes = Changes(terms.shards)
         # The incarnations of the shards that there was a link with last.
         self._incarnations: dict[int, int] = {}
         # Shards whose stores do not work: why; or did not: "".
@@ -264,7 +261,7 @@ class Gateway:
             if type(frame) is Event:
                 publish = frame.publish
                 if publish.flags & RECORDED:
-                    self._repeats_of_events.note(shard, frame.publication)
+                    self._repeats.note(shard, frame.publication)
                 if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
@@ -302,8 +299,10 @@ class Gateway:
             case Reached():
                 self.order.reached(frame, shard)
             case Selected():
-                if frame.event.publish.flags & RECORDED:
-                    self._repeats_of(frame).note(shard, frame.event.publication)
+                if frame.state:
+                    self._changes.note(shard, frame.event)
+                elif frame.event.publish.flags & RECORDED:
+                    self._repeats_of_selected.note(shard, frame.event.publication)
                 self._selected(frame, shard)
             case Retained():
                 self.confirmations.retained(frame, shard)
@@ -324,12 +323,10 @@ class Gateway:
             case Again(event=Event() as event):
                 self._came_again(event, shard)
             case Again(event=Selected() as selected):
-                self.confirmations.came_again(selected.event, shard)
-                if self._repeats_of(selected).is_new(shard, selected.event.publication):
-                    self._selected(selected, shard)
+                self._selected_again(selected, shard)
             case Settled():
-                for repeats in self._repeats:
-                    repeats.settled(shard, frame.publication)
+                for noted in (self._repeats, self._repeats_of_selected, self._changes):
+                    noted.settled(shard, frame.publication)
             case Trouble():
                 self._trouble[shard] = frame.reason
             case Registered():
@@ -352,13 +349,20 @@ class Gateway:
     def _came_again(self, event: Event, shard: int) -> None:
         publish = event.publish
         self.confirmations.came_again(event, shard)
-        if self._repeats_of_events.is_new(shard, event.publication) and not self.order.hold(
+        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
             event, shard, publish.session, publish.order, publish.fence
         ):
             self._fanouts[publish.realm].deliver(event, shard)
 
-    def _repeats_of(self, selected: Selected) -> Repeats:
-        return self._repeats[CHANGES if selected.state else SELECTED]
+    def _selected_again(self, frame: Selected, shard: int) -> None:
+        event = frame.event
+        self.confirmations.came_again(event, shard)
+        if frame.state:
+            is_new = self._changes.is_new(shard, event)
+        else:
+            is_new = self._repeats_of_selected.is_new(shard, event.publication)
+        if is_new:
+            self._selected(frame, shard)
 
     def _selected(self, frame: Selected, shard: int) -> None:
         """Changes of one key come in order, of several keys in any: fences are for events."""
@@ -432,8 +436,8 @@ class Gateway:
             for publish in self._watches.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
-        for repeats in self._repeats:
-            repeats.opened(shard, link.peer_incarnation)
+        self._repeats.opened(shard, link.peer_incarnation)
+        self._repeats_of_selected.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():

@@ -10,6 +10,8 @@ what it asked for since then includes their effects.
 
 from typing import final
 
+from fox_shard.backplane.frames import Event
+
 
 @final
 class Repeats:
@@ -47,3 +49,39 @@ class Repeats:
         """All up to that one have come, as far as they concern this gateway."""
         self._settled[shard] = max(publication, self._settled[shard])
         self._seen[shard] = {one: None for one in self._seen[shard] if one > publication}
+
+
+@final
+class Changes:
+    """The same for changes of keys, of all shards.
+
+    What comes again may be no change: to erase what is not there is none, but after its restart a
+    shard does not know. So only what is later than all that was seen of that key is new.
+    """
+
+    __slots__ = ("_seen", "_settled")
+
+    def __init__(self, shards: int) -> None:
+        # (realm, topic) -> the last publication id.
+        self._seen: list[dict[tuple[str, str], int]] = [{} for _ in range(shards)]
+        self._settled = [0] * shards
+
+    def note(self, shard: int, event: Event) -> None:
+        """A change has come."""
+        publish = event.publish
+        self._seen[shard][publish.realm, publish.topic] = event.publication
+
+    def is_new(self, shard: int, event: Event) -> bool:
+        """Has a change that comes again been missed? It counts as had from now on."""
+        publish = event.publish
+        last = self._seen[shard].get((publish.realm, publish.topic), self._settled[shard])
+        if event.publication <= max(last, self._settled[shard]):
+            return False
+        self.note(shard, event)
+        return True
+
+    def settled(self, shard: int, publication: int) -> None:
+        """All up to that one have come, as far as they concern this gateway."""
+        self._settled[shard] = max(publication, self._settled[shard])
+        seen = self._seen[shard]
+        self._seen[shard] = {key: last for key, last in seen.items() if last > publication}

@@ -3,8 +3,9 @@
 Owns: cutting a replay into its parts, and the common order of what several peers sent again. Never:
 handling it.
 
-What is recorded has publication ids, in whose order subscribers are to get the events. What is not
-recorded keeps its place among what its own peer sent.
+What is recorded has publication ids, in whose order subscribers are to get the events. What was not
+handled before the restart will get higher ones, so it comes behind all that is recorded, of
+whatever peer. What was, and is not recorded, keeps its place among what its own peer sent.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from heapq import merge
 from fox_shard.backplane.frames import Frame
 from fox_shard.shard.ledger import Ledger
 from fox_shard.shard.peer import Arrival, Peer
+
+BEYOND = (1 << 53) - 1
+"""A publication id that is higher than any."""
 
 
 def split(arrival: Arrival, end: int) -> tuple[Arrival, Arrival]:
@@ -54,9 +58,10 @@ def _placed(
 ) -> Iterator[tuple[int, int, Arrival]]:
     """(publication id, peer's number, frame); the id is that of the last recorded one."""
     place = 0
+    watermark = ledger.watermark(peer)
     for arrival in arrivals:
         for index, frame in enumerate(arrival.frames):
             rseq = arrival.rseq(index)
-            place = max(place, ledger.outcome(peer, rseq) or 0)
+            place = BEYOND if rseq > watermark else max(place, ledger.outcome(peer, rseq) or 0)
             # Of this pair nothing has passed until the batch has.
             yield place, number, Arrival([frame], 0, rseq, [0] if rseq else [], rseq)

@@ -70,6 +70,9 @@ class Ledger:
     def outcome(self, peer, rseq):
         return self._outcomes.get((peer.name, rseq))
 
+    def watermark(self, peer):
+        return max((rseq for name, rseq in self._outcomes if name == peer.name), default=0)
+
 
 def resent(name, *frames, unreliable=()):
     """A peer that has sent those frames again, in batches of two."""
@@ -94,12 +97,12 @@ def test_what_is_recorded_comes_in_the_order_of_publication():
     ]  # fmt: skip
 
 
-def test_what_is_not_recorded_keeps_its_place_behind_what_its_peer_had_sent():
+def test_what_is_not_recorded_keeps_its_place_and_what_was_not_handled_is_last():
     outcomes = {("g0", 2): 20, ("g1", 1): 10, ("g1", 3): 30}
     peers = resent("g0", "first", "recorded", "behind"), resent("g1", "a", "plain", "b")
     assert order(outcomes, *peers) == [
-        ("g0", "first"), ("g1", "a"), ("g1", "plain"), ("g0", "recorded"), ("g0", "behind"),
-        ("g1", "b"),
+        ("g0", "first"), ("g1", "a"), ("g1", "plain"), ("g0", "recorded"), ("g1", "b"),
+        ("g0", "behind"),
     ]  # fmt: skip
 
 
