@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from supervisor.datatypes import dict_of_key_value_pairs
 
 from fox_shard import __version__
@@ -182,7 +183,14 @@ def render(config: Config, origins: Origins) -> str:
         blocks.append([*lines, *(_line(setting, config, origins) for setting in settings)])
     for realm in config.realms:
         name = json.dumps(realm.name, ensure_ascii=False)
-        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"'])
+        headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
+        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', headers])
+        for rule in realm.history:
+            lines = [
+                f"{key} = {json.dumps(value, ensure_ascii=False)}"
+                for key, value in msgspec.structs.asdict(rule).items()
+            ]
+            blocks.append(["[[realm.history]]", *lines])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

@@ -21,6 +21,7 @@ import msgspec
 from fox_shard.backplane.frames import Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.shard import rows
+from fox_shard.shard.position import Marks
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
@@ -28,6 +29,7 @@ from fox_shard.store.file import count, read, refusing
 from fox_shard.store.layout import Layout
 from fox_shard.store.statements import LARGEST
 from fox_shard.store.store import StoreError
+from fox_shard.topics.ids import SHARDS
 
 Row = tuple[bytes, bytes, int]
 """Key, value, number of the shard whose it was."""
@@ -113,12 +115,18 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """The shard that a row goes to in another generation; None: to none.
 
     Peers, outcomes, waiting publishes and untold changes are of processes and clients that have
-    ended. Clock ceilings go to all shards (see `NextGeneration.raise_ceiling`). Raises StoreError.
+    ended. Clock ceilings and marks of shelves go to all shards (see `NextGeneration`). Raises
+    StoreError.
     """
     try:
         match key[:1]:
-            case rows.KEY:
+            case rows.KEY | rows.TOPIC_MARKS:
                 return placement.shard_of(*rows.place_of(key))
+            case rows.RECORDED:
+                publish = rows.decode_event(value).publish
+                return placement.shard_of(publish.realm, publish.topic)
+            case rows.SHELF_MARKS | rows.RESHARDED:
+                return None
             case rows.WILL:
                 publish = rows.decode_will(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
@@ -149,6 +157,8 @@ class NextGeneration:
         self.layout = old.next(shards)
         self.placement = Placement(shards)
         self._ceiling = 0
+        # Topics of one shelf may come from several shards, and go to any.
+        self._shelves: dict[bytes, Marks] = {}
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
@@ -208,6 +218,8 @@ class NextGeneration:
             self.put(home, key, value)
         elif key == rows.CEILING:
             self.raise_ceiling(rows.decode_ceiling(value))
+        elif key[:1] == rows.SHELF_MARKS:
+            self._shelves.setdefault(key, Marks()).add(rows.decode_marks(value))
         return home
 
     def finish(self, old: Layout) -> None:
@@ -215,6 +227,9 @@ class NextGeneration:
         for shard, file in enumerate(self._files):
             if self._ceiling:
                 self.put(shard, rows.CEILING, rows.encode(self._ceiling))
+                self.put(shard, rows.RESHARDED, rows.encode(self._ceiling * SHARDS))
+            for key, marks in self._shelves.items():
+                self.put(shard, key, rows.encode(marks.ids))
             self._flush(shard)
             file.finish()
         # Whatever happens in between, the manifest decides: nothing must be undone from here on.

@@ -33,7 +33,8 @@ STRIDE: Final = 5000
 class Summary(NamedTuple):
     """What was moved, or would be.
 
-    moved: keys and wills that are at another shard then. per_shard: keys and wills of each new one.
+    events: recorded ones. moved: keys, wills and events that are at another shard then. per_shard:
+    how many of these each new one has.
     """
 
     old: int
@@ -41,6 +42,7 @@ class Summary(NamedTuple):
     generation: int
     keys: int
     wills: int
+    events: int
     moved: int
     per_shard: list[int]
 
@@ -73,16 +75,17 @@ def _move(
 ) -> Summary:
     """into: None: only count."""
     total = count_rows(old)
-    wills = moved = 0
+    kinds = dict.fromkeys((rows.KEY, rows.WILL, rows.RECORDED), 0)
+    moved = 0
     per_shard = [0] * placement.shards
     progress(0, total)
     for done, row in enumerate(read_rows(old), 1):
         key, value, source = row
         home = into.carry_over(row) if into else home_of(key, value, placement)
-        if home is not None:
+        if home is not None and key[:1] in kinds:
+            kinds[key[:1]] += 1
             per_shard[home] += 1
             moved += home != source
-            wills += key.startswith(rows.WILL)
         if not done % STRIDE:
             progress(done, total)
     progress(total, total)
@@ -90,8 +93,9 @@ def _move(
         old=old.shards,
         new=placement.shards,
         generation=into.layout.generation if into else old.generation,
-        keys=sum(per_shard) - wills,
-        wills=wills,
+        keys=kinds[rows.KEY],
+        wills=kinds[rows.WILL],
+        events=kinds[rows.RECORDED],
         moved=moved,
         per_shard=per_shard,
     )

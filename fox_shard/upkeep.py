@@ -37,11 +37,11 @@ def run_reshard(config: Config, shards: int, *, dry_run: bool) -> int:
 def _account(summary: Summary, *, dry_run: bool) -> str:
     if summary.old == summary.new:
         return f"The data is for {summary.new} shards already: nothing is to be moved."
-    total = summary.keys + summary.wills
+    total = summary.keys + summary.wills + summary.events
     verb = "would be moved" if dry_run else "were moved"
     parts = ", ".join(f"shard {n}: {count}" for n, count in enumerate(summary.per_shard))
     return (
-        f"{summary.moved} of {total} keys and wills {verb}, "
+        f"{summary.moved} of {total} keys, wills and recorded events {verb}, "
         f"from {summary.old} to {summary.new} shards ({parts})."
     )
 

@@ -312,6 +312,33 @@ class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
     selection: int = 0
 
 
+class Recall(Struct, array_like=True, tag=32, gc=False):
+    """The gateway wants recorded events of `pattern` (its text): gateway to one or all shards.
+
+    Those whose ids are `first`, `last` or between them, the lowest ids first, or (reverse) the
+    highest; no more than `limit`. token: the gateway's number for it. Answered by `Recalled`.
+    """
+
+    token: int
+    realm: str
+    pattern: str
+    first: int
+    last: int
+    limit: int
+    reverse: bool = False
+
+
+class Recalled(Struct, array_like=True, tag=33, gc=False):
+    """Recorded events, in the order that was asked for: shard to gateway. more: there are others.
+
+    These may be fewer than the limit all the same; ask again for those behind the last.
+    """
+
+    token: int
+    events: list[Event]
+    more: bool
+
+
 class Register(Struct, array_like=True, tag=10, gc=False):
     """A callee's registration, gateway to the home shard. `Registered` or `Refused`.
 
@@ -609,6 +636,8 @@ Frame: TypeAlias = (
     | CaughtUp
     | Selected
     | Unsubscribe
+    | Recall
+    | Recalled
     | Register
     | Registered
     | Unregister

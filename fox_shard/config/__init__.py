@@ -1,16 +1,19 @@
 """The configuration: TOML text and FOX_ variables become frozen structs.
 
-Owns: the door to `settings` (what there is to set) and `reader` (how it is read and refused).
+Owns: the door to `settings` (what there is to set), `reader` and `realms` (how it is read and
+refused).
 Never: sockets, clocks, logs.
 """
 
-from fox_shard.config.reader import ConfigError, Origins, load, load_with_origins, parse
+from fox_shard.config.mistakes import ConfigError
+from fox_shard.config.reader import Origins, load, load_with_origins, parse
 from fox_shard.config.settings import (
     SETTINGS,
     Address,
     Backplane,
     Config,
     Gateway,
+    History,
     Log,
     Mqtt,
     Realm,
@@ -26,6 +29,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Gateway",
+    "History",
     "Log",
     "Mqtt",
     "Origins",

@@ -5,15 +5,15 @@ Never: reads the environment of its own accord; only `load` and `load_with_origi
 """
 
 import difflib
-import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
+from fox_shard.config.mistakes import ConfigError, expected, refuse, shown
+from fox_shard.config.realms import read_realms
 from fox_shard.config.settings import (
     SETTINGS,
     Address,
@@ -29,13 +29,6 @@ Origins = dict[str, str]
 
 _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
 _VARIABLES = {setting.variable: setting for setting in SETTINGS.values()}
-
-# WAMP loose URIs (WAMP #uris), without "@": MQTT clients write user@realm.
-_REALM_NAME = re.compile(r"[^\s.#@\0]+(\.[^\s.#@\0]+)*")
-
-
-class ConfigError(Exception):
-    """A mistake in the configuration: one sentence, where it is and what would be right."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -67,7 +60,7 @@ def parse(
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}.") from error
-    realms = _realms(document.pop("realm", None), name)
+    realms = read_realms(document.pop("realm", None), name)
     values: dict[str, object] = {path: setting.default for path, setting in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, "default")
     for setting, raw in _from_document(document, name):
@@ -98,7 +91,7 @@ def _from_document(document: Mapping[str, Any], name: str) -> Iterator[tuple[Set
         if key not in _SECTIONS:
             yield _known(key, name), value
         elif not isinstance(value, dict):
-            raise ConfigError(f"{name}: {key} must be a section [{key}], not {_shown(value)}.")
+            raise ConfigError(f"{name}: {key} must be a section [{key}], not {shown(value)}.")
         else:
             for inner, inner_value in value.items():
                 yield _known(f"{key}.{inner}", name), inner_value
@@ -160,71 +153,13 @@ def _convert(setting: Setting, raw: object, where: str, *, strict: bool) -> obje
             return _optional_address(raw)
         return msgspec.convert(raw, setting.kind, strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
-        _refuse(where, _expected(setting.kind), raw, error)
-
-
-def _refuse(where: str, expected: str, raw: object, cause: Exception) -> NoReturn:
-    raise ConfigError(f"{where} must be {expected}, not {_shown(raw)}.") from cause
+        refuse(where, expected(setting.kind), raw, error)
 
 
 def _optional_address(raw: object) -> Address | None:
     if not isinstance(raw, str):
         raise ValueError(f"expected text, got {raw!r}")
     return None if raw in ("", "off") else Address.parse(raw)
-
-
-def _expected(kind: object) -> str:
-    """Name a type in words: what a person should have written."""
-    if kind == OptionalAddress:
-        return 'an address "host:port" with a port from 1 to 65535, or "off"'
-    match msgspec.inspect.type_info(kind):
-        case msgspec.inspect.IntType(ge=low, le=high):
-            return f"a whole number from {low} to {high}"
-        case msgspec.inspect.FloatType(ge=low, le=high):
-            return f"a number of seconds from {low:g} to {high:g}"
-        case msgspec.inspect.LiteralType(values=values):
-            return "one of " + ", ".join(f'"{value}"' for value in values)
-        case msgspec.inspect.StrType(min_length=None, pattern=str(pattern)):
-            return f"text that matches {pattern}"
-        case _:
-            return "text that is not empty"
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _realms(raw: object, name: str) -> tuple[Realm, ...]:
-    if raw is None:
-        return Config().realms
-    if not isinstance(raw, list) or not raw:
-        _refuse(f"{name}: realm", "one or more sections [[realm]]", raw, TypeError())
-    realms: dict[str, Realm] = {}
-    for index, entry in enumerate(raw):
-        realm = _realm(entry, f"{name}: realm[{index}]")
-        if realm.name in realms:
-            raise ConfigError(f'{name}: realm[{index}].name: there are two realms "{realm.name}".')
-        realms[realm.name] = realm
-    return tuple(realms.values())
-
-
-def _realm(entry: object, where: str) -> Realm:
-    if not isinstance(entry, dict):
-        _refuse(where, "a section [[realm]]", entry, TypeError())
-    kinds = {field.name: field.type for field in msgspec.structs.fields(Realm)}
-    for key in entry:
-        if key not in kinds:
-            there_are = ", ".join(kinds)
-            raise ConfigError(f"{where}: there is no setting {key}; there are {there_are}.")
-    value = entry.get("name")
-    if not isinstance(value, str) or not _REALM_NAME.fullmatch(value):
-        expected = 'a URI such as "com.example.realm", without spaces, "#" and "@"'
-        _refuse(f"{where}.name", expected, value, TypeError())
-    try:
-        return msgspec.convert(entry, Realm)
-    except msgspec.ValidationError as error:
-        _refuse(f"{where}.store", _expected(kinds["store"]), entry["store"], error)
 
 
 def _check_combinations(config: Config) -> None:

@@ -108,16 +108,32 @@ class Log(Struct, frozen=True, kw_only=True):
     format: Literal["text", "json"] = "text"
 
 
+class History(Struct, frozen=True, kw_only=True):
+    """One [[realm.history]]: the events on its topics are recorded.
+
+    topic, match: as a WAMP client subscribes. max_events: of each topic. max_age: seconds, 0: as
+    long as there is room. max_bytes: of all its topics on one shard.
+    """
+
+    topic: str
+    match: Literal["exact", "prefix", "wildcard"] = "exact"
+    max_events: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000
+    max_age: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    max_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 40)] = 1 << 26
+
+
 class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own. Everybody may join it and do everything there.
 
-    store: where its keys are kept; in memory they are gone when their shard ends.
+    store: where its keys and its history are kept; in memory they are gone when their shard ends.
     kwargs_are_headers: keyword arguments are carried, but do not belong to an event's document.
+    history: what is recorded; of several rules for a topic the first one counts.
     """
 
     name: str
     store: Literal["sqlite", "memory"] = "sqlite"
     kwargs_are_headers: bool = False
+    history: tuple[History, ...] = ()
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 Owns: which shard answers which call and waits for which invocation. Never: a wire format.
 """
 
+from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -25,7 +26,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
-from fox_shard.errors import Canceled, NoSuchRegistration, Unavailable
+from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
 from fox_shard.gateway.order import Order
 from fox_shard.gateway.session import Session
 from fox_shard.payloads import MSGPACK
@@ -35,7 +36,13 @@ from fox_shard.topics.pattern import Pattern
 COORDINATOR = -1
 """In place of a shard's number: the coordinator answers the session meta procedures."""
 
+HERE = -2
+"""In place of a shard's number: the gateway answers itself, when it has asked around."""
+
 META = "wamp.session."
+
+Here = Callable[[Session, int, int, bytes, bytes], None]
+"""A procedure of the gateway's own: session, request, encoding, args, kwargs. Raises Refusal."""
 
 
 @final
@@ -69,6 +76,7 @@ class Calls:
         "_registering",
         "_sessions",
         "_unregistering",
+        "here",
     )
 
     def __init__(
@@ -78,6 +86,7 @@ class Calls:
         self._coordinator = coordinator
         self._order = order
         self._sessions = sessions
+        self.here: dict[str, Here] = {}
         # Registrations that are not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
         # (session, registration) -> what came before it was confirmed.
@@ -112,6 +121,9 @@ class Calls:
     ) -> None:
         """Answered by the session's `result` or `call_error`. timeout: milliseconds, 0: none."""
         realm = session.realm
+        if procedure in self.here:
+            self._call_here(session, request, self.here[procedure], encoding, args, kwargs)
+            return
         if procedure.startswith(META):
             shard, link = COORDINATOR, self._coordinator
         else:
@@ -149,10 +161,22 @@ class Calls:
             session.shards |= 1 << shard
         session.traffic.calls += 1
 
+    def _call_here(
+        self, session: Session, request: int, do: Here, encoding: int, args: bytes, kwargs: bytes
+    ) -> None:
+        if session.calls is None:
+            session.calls = {}
+        session.calls[request] = HERE
+        session.traffic.calls += 1
+        try:
+            do(session, request, encoding, args, kwargs)
+        except Refusal as refusal:
+            self.call_error(call_error(session.id, request, refusal))
+
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """mode: `skip`, `kill` or `killnowait`. A call that is over is ignored."""
         shard = session.calls.get(request) if session.calls else None
-        if shard is None or shard == COORDINATOR:
+        if shard is None or shard in (COORDINATOR, HERE):
             return
         self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))
@@ -442,7 +466,7 @@ class Calls:
         """The pair with that shard is new: returns the registrations that it must know."""
         for session in self._sessions.values():
             for request, at in (session.calls or {}).items():
-                if at not in (shard, COORDINATOR):
+                if at not in (shard, COORDINATOR, HERE):
                     self._doubts.setdefault((session.id, request), set()).add(shard)
         return self.replay(shard)
 

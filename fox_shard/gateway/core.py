@@ -28,6 +28,7 @@ from fox_shard.backplane.frames import (
     Publish,
     Published,
     Reached,
+    Recalled,
     Recorded,
     Refused,
     Registered,
@@ -54,6 +55,7 @@ from fox_shard.gateway.calls import COORDINATOR, Calls
 from fox_shard.gateway.confirmations import Confirmations
 from fox_shard.gateway.connection import Connection
 from fox_shard.gateway.fanout import Fanout
+from fox_shard.gateway.history import Recollections
 from fox_shard.gateway.membership import Membership
 from fox_shard.gateway.order import Held, Order
 from fox_shard.gateway.publishing import Publishing
@@ -155,6 +157,9 @@ class Gateway:
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.links, self.timers
+        )
+        self.recollections = Recollections(
+            self.links, self.subscriptions, self.calls, self.sessions
         )
         self._watches = Watches()
         self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
@@ -303,6 +308,8 @@ class Gateway:
                 self.confirmations.retained(frame, shard)
             case Recorded():
                 self.confirmations.recorded(frame, shard)
+            case Recalled():
+                self.recollections.recalled(frame, shard)
             case Paused():
                 self.confirmations.paused(frame, shard)
             case CaughtUp():
@@ -444,6 +451,7 @@ class Gateway:
         self.notices.append(("lost", {"peer": link.peer}))
         self._trouble.pop(shard, None)
         self.calls.lost(shard)
+        self.recollections.lost(shard)
 
     def lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""

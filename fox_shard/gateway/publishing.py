@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     CONDITION,
     RETAIN,
+    TRACE,
     Audience,
     Identity,
     Keep,
@@ -22,7 +23,7 @@ from fox_shard.gateway.realm import Route
 from fox_shard.gateway.session import Session
 from fox_shard.gateway.watches import Watches
 
-RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION
+RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
 """Publications that are sent again to a shard that restarts."""
 
 

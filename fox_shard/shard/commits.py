@@ -104,10 +104,12 @@ class Commits:
         effect = self._retention.change(publish, gateway, incarnation)
         if recorded:
             self._ledger.note(rseq, self.note(effect))
+            self._retention.archive.record(effect, self._journal.ticket)
             self._gate.hold(self._journal.ticket, effect, rseq)
         else:
             # It does not overtake what waits for a commit.
             ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+            self._retention.archive.record(effect, ticket)
             if ticket:
                 self._gate.hold(ticket, effect, PLAIN)
             else:
@@ -290,4 +292,4 @@ class Commits:
 
 def unavailable(why: str) -> UnavailableStore:
     """Why a publish has no effect."""
-    return UnavailableStore(f"the key cannot be stored ({why}): publish it again later")
+    return UnavailableStore(f"it cannot be stored ({why}): publish it again later")

@@ -33,6 +33,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import catchup
+from fox_shard.shard.archive import Archive
 from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dealer import Dealer
@@ -119,10 +120,12 @@ class Shard:
         self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
-        kept = Realms(realms)
+        settings = tuple(realms)
+        kept = Realms(settings)
         self._untold = Untold(self.journal)
         self.broker = Broker(kept, self.clock, self._untold)
-        self.retention = Retention(kept, self.clock, self.journal, self._untold)
+        archive = Archive(settings, self.clock, self.journal)
+        self.retention = Retention(kept, self.clock, self.journal, self._untold, archive)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(

@@ -10,6 +10,7 @@ from typing import final
 from fox_shard.backplane.frames import (
     CONDITION,
     RETAIN,
+    TRACE,
     Again,
     Announce,
     Ask,
@@ -23,6 +24,7 @@ from fox_shard.backplane.frames import (
     More,
     Present,
     Publish,
+    Recall,
     Refused,
     Register,
     Settled,
@@ -50,8 +52,8 @@ from fox_shard.shard.rows import GrantRow
 from fox_shard.shard.turns import Turns
 from fox_shard.shard.wills import Wills
 
-OF_KEYS = RETAIN | CONDITION
-"""Publishes that change a key, or depend on one."""
+OF_STORE = RETAIN | CONDITION | TRACE
+"""Publishes that change a key, or depend on one, or are to be recorded."""
 
 
 @final
@@ -110,12 +112,18 @@ class Handling:
         """Returns the questions in it: now that all of the batch is known, they may be about it."""
         marks = self._marks(peer)
         replies: list[Frame] = []
+        ruled, wants = self._retention.archive.ruled, self._retention.archive.wants
         publish = self._broker.publish
         gate = self._gate
         gate.peer = peer
         for index, frame in enumerate(arrival.frames):
             if type(frame) is Publish:
-                if frame.flags & OF_KEYS or gate.active or peer.careful:
+                if (
+                    frame.flags & OF_STORE
+                    or gate.active
+                    or peer.careful
+                    or (ruled and frame.realm in ruled and wants(frame))
+                ):
                     self.commits.publish(peer, frame, arrival.rseq(index), replies)
                 else:
                     publish(frame, replies)
@@ -181,6 +189,8 @@ class Handling:
                 self._more(peer, frame)
             case Unsubscribe():
                 self._broker.unsubscribe(peer, frame)
+            case Recall():
+                peer.reply(self._retention.archive.recall(frame))
             case Ask():
                 self._asks.append(frame)
             case Forward():

@@ -29,6 +29,7 @@ def load(
     Raises ValueError (`msgspec.DecodeError` is one) for a row that is none of this version's.
     """
     gateways: dict[str, int] = {}
+    archive = retention.archive
 
     def load_will(row: rows.WillRow) -> None:
         wills.load(row)
@@ -38,6 +39,14 @@ def load(
     loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
         rows.KEY: lambda _, value: retention.load(rows.decode_event(value)),
         rows.UNTOLD: lambda key, value: untold.load(rows.place_of(key), rows.decode_untold(value)),
+        rows.RECORDED: lambda _, value: archive.load_event(rows.decode_event(value)),
+        rows.SHELF_MARKS: lambda key, value: archive.load_shelf_marks(
+            key, rows.decode_marks(value)
+        ),
+        rows.TOPIC_MARKS: lambda key, value: archive.load_topic_marks(
+            key, rows.decode_marks(value)
+        ),
+        rows.RESHARDED: lambda _, value: archive.load_resharded(rows.decode_resharded(value)),
         rows.WAITER: lambda _, value: handling.turns.load(rows.decode_waiter(value)),
         rows.GRANT: lambda _, value: handling.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
@@ -53,5 +62,10 @@ def load(
         if loader is None:
             raise ValueError(f"there are no rows of kind {key[:1]!r} in this version")
         loader(key, value)
+    fresh = not clock.ceiling
+    if fresh:
+        # Else the clock begins above whatever was given before.
+        clock.advance(clock.wall)
+    archive.begin(fresh=fresh)
     of_keys = {**handling.grants.gateways, **retention.owners.gateways}
     return list({**of_keys, **gateways, **ledger.names}.items())

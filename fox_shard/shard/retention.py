@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import CONDITION, EMPTY, LAST, RETAIN, Event, Ke
 from fox_shard.errors import InvalidPayload
 from fox_shard.payloads import CBOR, JSON, MSGPACK, encode
 from fox_shard.shard import rows
+from fox_shard.shard.archive import Archive
 from fox_shard.shard.change import DELETED, EXPIRED, WEAK, Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.conditions import hold, is_shown
@@ -51,14 +52,22 @@ class Retention:
         "_journal",
         "_left",
         "_untold",
+        "archive",
         "owners",
         "realms",
     )
 
     def __init__(
-        self, realms: Realms, clock: PublicationClock, journal: Journal, untold: Untold
+        self,
+        realms: Realms,
+        clock: PublicationClock,
+        journal: Journal,
+        untold: Untold,
+        archive: Archive,
     ) -> None:
+        """archive: what else than keys publications change."""
         self.realms = realms
+        self.archive = archive
         self._clock = clock
         self._journal = journal
         self._untold = untold
@@ -90,7 +99,7 @@ class Retention:
     def is_stored(self, publish: Publish) -> bool:
         """Does the publish change a row of the store, or depend on one?"""
         return (
-            (changes_key(publish) or publish.flags & CONDITION > 0)
+            (changes_key(publish) or publish.flags & CONDITION > 0 or self.archive.wants(publish))
             and self.realms[publish.realm].stored
             and not publish.topic.startswith(UNSTORED)
         )
@@ -199,10 +208,11 @@ class Retention:
     @property
     def next_expiry(self) -> float:
         """When `expire` has something to do, in seconds since 1970."""
-        return self._expiry.next
+        return min(self._expiry.next, self.archive.next_expiry)
 
     def expire(self, wall: float) -> list[Change]:
-        """Erase keys whose time has come, some of them at a time."""
+        """Erase keys whose time has come, some of them at a time; so with what was recorded."""
+        self.archive.expire(wall)
         changes = []
         for place in self._expiry.due(wall, EXPIRED_AT_ONCE):
             key = self.key(place)
@@ -275,6 +285,7 @@ class Retention:
 
     def settle(self, ticket: int) -> None:
         """Transactions up to that one are durable."""
+        self.archive.settle(ticket)
         changing = self._changing
         while changing and changing[0][0] <= ticket:
             _, realm, topic = changing.popleft()
@@ -289,6 +300,7 @@ class Retention:
 
         As `session_left` does, of sessions that have left meanwhile.
         """
+        self.archive.undo()
         for _, realm, topic in self._changing:
             realm.keys.undo(topic)
             key = realm.keys.get(topic)

@@ -10,6 +10,10 @@ Each row's key begins with one byte that says what it is:
 | `u` realm NUL topic | a change of that key that somebody may not have heard of |
 | `q` arrival | a publish that waits: `Waiter` |
 | `g` publication | a publish that has waited: its publisher may not have heard of it |
+| `h` realm NUL publication | a recorded event: its `Event`, without a fence and what was kept |
+| `t` realm NUL topic | up to which ids the topic's recorded events may be missing (see `Marks`) |
+| `s` realm NUL shelf | the same of a whole shelf, named by eight bytes; its having begun |
+| `n` | publication ids below that are of earlier generations of files |
 | `w` session | the will of a session: gateway, its incarnation, `Publish` |
 | `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
@@ -32,6 +36,10 @@ WILL: Final = b"w"
 UNTOLD: Final = b"u"
 WAITER: Final = b"q"
 GRANT: Final = b"g"
+RECORDED: Final = b"h"
+TOPIC_MARKS: Final = b"t"
+SHELF_MARKS: Final = b"s"
+RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 CEILING: Final = b"c"
@@ -75,6 +83,8 @@ decode_grant: Final = msgpack.Decoder(GrantRow).decode
 decode_untold: Final = msgpack.Decoder(UntoldRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
+decode_marks: Final = msgpack.Decoder(list[int]).decode
+decode_resharded: Final = msgpack.Decoder(int).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -95,8 +105,8 @@ def untold(realm: str, topic: str) -> bytes:
 
 def place_of(key: bytes) -> Place:
     """Which key a row of a key, or of its change, is about."""
-    realm, _, topic = key[1:].partition(b"\0")
-    return realm.decode(), topic.decode()
+    realm, topic = realm_and_rest(key)
+    return realm, topic.decode()
 
 
 def waiter(arrival: int) -> bytes:
@@ -107,6 +117,27 @@ def waiter(arrival: int) -> bytes:
 def grant(publication: int) -> bytes:
     """Of a publish that has waited."""
     return GRANT + publication.to_bytes(8, "big")
+
+
+def recorded(realm: str, publication: int) -> bytes:
+    """Of a recorded event."""
+    return b"h%b\0%b" % (realm.encode(), publication.to_bytes(8, "big"))
+
+
+def topic_marks(realm: str, topic: str) -> bytes:
+    """Of what of a topic's history may be missing."""
+    return b"t%b\0%b" % (realm.encode(), topic.encode())
+
+
+def shelf_marks(realm: str, shelf: bytes) -> bytes:
+    """Of what of a shelf may be missing."""
+    return b"s%b\0%b" % (realm.encode(), shelf)
+
+
+def realm_and_rest(key: bytes) -> tuple[str, bytes]:
+    """Of a row's key that has both."""
+    realm, _, rest = key[1:].partition(b"\0")
+    return realm.decode(), rest
 
 
 def peer(name: str) -> bytes:

@@ -10,6 +10,7 @@ from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
+from fox_shard.shard.history import LAST
 from fox_shard.shard.peer import Kind
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
@@ -83,6 +84,15 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
     on_disk = {key: value for key, value in stored.items() if key.startswith(rows.KEY)}
     if held != on_disk:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
+    recorded = {
+        rows.recorded(realm.name, event.publication)
+        for realm in shard.broker.realms
+        for event in shard.retention.archive[realm.name].walk(EVERYTHING, 0, LAST)
+        if realm.stored
+    }
+    # Rows of what was trimmed go with the next transaction.
+    if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
+        yield f"{shard.name} has recorded what is not on its disk"
     for realm in shard.broker.realms:
         if not realm.keys.settled:
             yield f"{shard.name} has keys of {realm.name} that have not been settled"
@@ -133,7 +143,7 @@ def no_calls_are_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not node.calls.idle:
+            if not (node.calls.idle and node.recollections.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:

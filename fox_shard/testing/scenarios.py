@@ -8,6 +8,7 @@ from typing import Final
 
 from fox_shard.testing import (
     fault_scenarios,
+    history_scenarios,
     key_scenarios,
     linear_scenarios,
     lock_scenarios,
@@ -52,6 +53,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.compare_and_set,
         key_scenarios.keys_expire,
         key_scenarios.weak_keys,
+        history_scenarios.history_survives,
+        history_scenarios.history_on_a_failing_disk,
         linear_scenarios.one_key,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,

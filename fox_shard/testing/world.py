@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
 from fox_shard.backplane.link import Terms
 from fox_shard.backplane.node import Node
 from fox_shard.config import Gateway as GatewaySettings
+from fox_shard.config import History as Rule
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.hub import Hub
@@ -59,10 +60,11 @@ class World:
         credit: int = 8 << 20,
         realms: tuple[str, ...] = ("realm1", "realm2"),
         unstored: tuple[str, ...] = (),
+        history: tuple[Rule, ...] = (),
     ) -> None:
         """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`.
 
-        unstored: realms whose keys are in memory only.
+        unstored: realms whose keys are in memory only. history: what all realms record.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -71,7 +73,9 @@ class World:
         self.max_delay = max_delay
         self._queue_limit = queue_limit
         self.realms = [
-            RealmSettings(name=name, store="memory" if name in unstored else "sqlite")
+            RealmSettings(
+                name=name, store="memory" if name in unstored else "sqlite", history=history
+            )
             for name in realms
         ]
         self.gateways = gateways

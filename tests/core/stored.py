@@ -33,6 +33,17 @@ def will_rows(count):
     return dict(will(session, "realm1", f"gone.{session}") for session in range(1, count + 1))
 
 
+def history_rows(count, realm="realm1"):
+    """{key: value} of recorded events, and of what a topic has been trimmed of."""
+    found = {}
+    for number in range(1, count + 1):
+        topic = f"log.{number % 50}"
+        one = event(realm, topic, number)
+        found[rows.recorded(realm, one.publication)] = rows.encode(one)
+        found[rows.topic_marks(realm, topic)] = rows.encode([64])
+    return found
+
+
 def link_rows(shard):
     """Rows that are of this generation only."""
     return {
@@ -55,8 +66,11 @@ def fill(folder, shards, found):
 
 
 def owner(key, value, placement):
-    if key[:1] == b"k":
+    if key[:1] in b"kt":
         realm, topic = key[1:].decode().split("\0")
+    elif key[:1] == b"h":
+        publish = rows.decode_event(value).publish
+        realm, topic = publish.realm, publish.topic
     else:
         publish = rows.decode_will(value).publish
         realm, topic = publish.realm, publish.topic
@@ -76,13 +90,13 @@ def shard_rows(layout, shard):
 
 
 def stored_rows(folder):
-    """All keys and wills, each of which is in its shard and nowhere else; and the ceilings."""
+    """All keys, wills, recorded events and their marks, each in its shard alone; and ceilings."""
     layout = Layout.read(folder)
     placement = Placement(layout.shards)
     found, ceilings = {}, []
     for shard in range(layout.shards):
         for key, value in shard_rows(layout, shard).items():
-            if key[:1] in (b"k", b"w"):
+            if key[:1] in (b"k", b"w", b"h", b"t"):
                 assert owner(key, value, placement) == shard
                 assert key not in found
                 found[key] = value

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
-from fox_shard.config import SETTINGS, Config, load_with_origins, parse
+from fox_shard.config import SETTINGS, Config, History, Realm, load_with_origins, parse
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -58,7 +58,17 @@ def test_every_setting_in_fox_toml_is_explained():
         if re.match(r"\w+ = ", line) and "#" not in line and not line.startswith('name = "realm1"')
     ]
     assert unexplained == []
-    assert len([line for line in lines if re.match(r"(# )?\w+ = ", line)]) == len(SETTINGS) + 2
+    shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
+    of_realms = [name for name in Realm.__struct_fields__ if name != "history"]
+    assert len(shown) == len(SETTINGS) + len(of_realms) + len(History.__struct_fields__)
+
+
+def test_the_history_that_fox_toml_shows_commented_out_has_the_defaults():
+    text = (CONF / "fox.toml").read_text()
+    before, section, rule = text.partition("# [[realm.history]]")
+    shown = before + (section + rule).replace("\n# ", "\n").removeprefix("# ")
+    config, _ = parse(shown, {}, folder=ROOT, name="fox.toml")
+    assert config.realms[0].history == (History(topic="com.example.#"),)
 
 
 def test_the_counts_are_the_first_setting_of_fox_conf():

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fox_shard.cli import render
-from fox_shard.config import SETTINGS, Address, Config, ConfigError, Realm, load, parse
+from fox_shard.config import SETTINGS, Address, Config, ConfigError, History, Realm, load, parse
+from fox_shard.errors import InvalidUri
+from fox_shard.topics.pattern import Pattern
 
 FOLDER = Path("/srv/fox")
 REALM = '[[realm]]\nname = "realm1"\n'
+RULE = '[[realm.history]]\ntopic = "a.b"\n'
 
 
 def read(text="", **environ):
@@ -105,6 +110,32 @@ def test_realms_replace_the_default_one():
     assert config.realms == (Realm(name="a.b"), Realm(name="c"))
 
 
+def test_a_realm_says_what_is_recorded():
+    more = RULE + "max_events = 5\n[[realm.history]]\ntopic = ''\nmatch = 'prefix'\nmax_age = 60"
+    assert read(REALM + more).realms[0].history == (
+        History(topic="a.b", max_events=5),
+        History(topic="", match="prefix", max_age=60),
+    )
+    rule = History(topic="a")
+    assert (rule.max_events, rule.max_age, rule.max_bytes) == (10_000, 0, 64 << 20)
+    assert read().realms[0].history == ()
+
+
+@given(
+    st.text(st.sampled_from("ab.*# $+"), max_size=6),
+    st.sampled_from(["exact", "prefix", "wildcard"]),
+)
+def test_what_may_be_recorded_is_what_may_be_subscribed_to(topic, match):
+    text = REALM + f"[[realm.history]]\ntopic = '{topic}'\nmatch = '{match}'"
+    try:
+        Pattern.wamp(topic, match)
+    except InvalidUri:
+        with pytest.raises(ConfigError, match=r"realm\[0\].history\[0\].topic must be"):
+            read(text)
+    else:
+        assert read(text).realms[0].history[0].topic == topic
+
+
 def test_a_realm_says_where_it_is_stored():
     config = read(REALM + 'store = "memory"\n[[realm]]\nname = "r2"\nstore = "sqlite"')
     assert [realm.store for realm in config.realms] == ["memory", "sqlite"]
@@ -171,7 +202,7 @@ def test_a_realm_says_where_it_is_stored():
         (
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, kwargs_are_headers.",
+            "there are name, store, kwargs_are_headers, history.",
         ),
         (
             REALM + "store = 'disk'",
@@ -180,6 +211,46 @@ def test_a_realm_says_where_it_is_stored():
         (
             REALM + "store = 1",
             'fox.toml: realm[0].store must be one of "memory", "sqlite", not 1.',
+        ),
+        (
+            REALM + "kwargs_are_headers = 1",
+            "fox.toml: realm[0].kwargs_are_headers must be true or false, not 1.",
+        ),
+        (
+            REALM + "history = 'a'",
+            'fox.toml: realm[0].history must be one or more sections [[realm.history]], not "a".',
+        ),
+        (
+            REALM + "history = [1]",
+            "fox.toml: realm[0].history[0] must be a section [[realm.history]], not 1.",
+        ),
+        (
+            REALM + RULE + RULE.replace('"a', '"b') + "max_event = 1",
+            "fox.toml: realm[0].history[1]: there is no setting max_event; "
+            "there are topic, match, max_events, max_age, max_bytes.",
+        ),
+        (
+            REALM + RULE + "max_events = 0",
+            "fox.toml: realm[0].history[0].max_events must be a whole number from 1 to 1000000000, "
+            "not 0.",
+        ),
+        (
+            REALM + "[[realm.history]]\nmax_age = 1",
+            "fox.toml: realm[0].history[0].topic must be a topic or a pattern, not null.",
+        ),
+        (
+            REALM + "[[realm.history]]\ntopic = 'a..b'",
+            "fox.toml: realm[0].history[0].topic must be a topic or a pattern "
+            '(match = "exact"), not "a..b".',
+        ),
+        (
+            REALM + RULE + "match = 'regex'",
+            "fox.toml: realm[0].history[0].match must be one of "
+            '"exact", "prefix", "wildcard", not "regex".',
+        ),
+        (
+            REALM + RULE + RULE,
+            'fox.toml: realm[0].history[1].topic: there are two rules for "a.b".',
         ),
         ("realm = [1]", "fox.toml: realm[0] must be a section [[realm]], not 1."),
         (
@@ -284,7 +355,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, reason):
 
 def test_what_render_prints_is_the_same_configuration():
     text = (
-        '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n[[realm]]\nname = "r2"\n'
+        '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n'
+        "kwargs_are_headers = true\n"
+        '[[realm]]\nname = "r2"\n[[realm.history]]\ntopic = "ü.#"\nmax_age = 5\n'
     )
     config, origins = parse(text, {"FOX_GATEWAY_MQTT": "[::1]:1"}, folder=FOLDER, name="fox.toml")
     printed = render(config, origins)

@@ -9,15 +9,36 @@ from contextlib import closing
 from itertools import count
 from random import Random
 
+import msgspec
 import pytest
-from stored import files, fill, key_rows, link_rows, shard_rows, stored_rows, will_rows, write
+from stored import (
+    files,
+    fill,
+    history_rows,
+    key_rows,
+    link_rows,
+    shard_rows,
+    stored_rows,
+    will_rows,
+    write,
+)
 
 import fox_shard.generation
+from fox_shard.backplane.frames import Event, Publish
+from fox_shard.backplane.placement import Placement
+from fox_shard.config import History, Realm
+from fox_shard.deadline import Deadline
+from fox_shard.payloads import JSON
 from fox_shard.resharding import reshard
 from fox_shard.shard import rows
+from fox_shard.shard.archive import Archive
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.position import Position
+from fox_shard.store.journal import Journal
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
 from fox_shard.store.store import StoreError
+from fox_shard.topics.pattern import Pattern
 
 KEYS = key_rows(6000)
 WILLS = will_rows(50)
@@ -54,7 +75,74 @@ def test_rows_of_links_stay_behind(two):
     assert set(link_rows(0)) <= set(shard_rows(layout, 0))
     reshard(two, 3, progress=quietly)
     kinds = {key[:1] for shard in range(3) for key in shard_rows(Layout.read(two), shard)}
-    assert kinds == {rows.KEY, rows.WILL, rows.CEILING}
+    assert kinds == {rows.KEY, rows.WILL, rows.CEILING, rows.RESHARDED}
+
+
+def test_recorded_events_go_with_their_topics_and_marks_of_shelves_to_all(tmp_path):
+    found = {**key_rows(10), **history_rows(200)}
+    fill(tmp_path, 2, found)
+    shelf, old = rows.shelf_marks("realm1", b"12345678"), Layout.read(tmp_path)
+    write(old, 0, {shelf: rows.encode([640, 65])})
+    write(old, 1, {shelf: rows.encode([641])})
+    summary = reshard(tmp_path, 3, progress=quietly)
+    assert stored_rows(tmp_path)[0] == found
+    assert (summary.keys, summary.events, sum(summary.per_shard)) == (10, 200, 210)
+    for shard in range(3):
+        there = shard_rows(Layout.read(tmp_path), shard)
+        assert rows.decode_marks(there[shelf]) == [640, 641]
+        assert rows.decode_resharded(there[rows.RESHARDED]) == 64 * 1001
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, shards):
+    """Two shards have trimmed; whoever has a topic now tells of the gap there is."""
+    realm = Realm(name="realm1", history=(History(topic="#", max_events=1),))
+    layout = Layout.open(tmp_path, 2)
+    topics = [f"t{number}" for number in range(20)]
+    read = {}
+    for shard in range(2):
+        archive, journal, clock = archive_of(shard, realm)
+        mine = [topic for topic in topics if Placement(2).shard_of("realm1", topic) == shard]
+        for topic in mine * 3:
+            one = Event(clock.next(), Publish("realm1", topic, 7, 1, 1, 0, JSON, b"[1]"))
+            archive.record(one, journal.ticket)
+            read.setdefault(topic, []).append(one.publication)
+        changes = {rows.CEILING: rows.encode(clock.last // 64 + 1)}
+        for _ in range(2):
+            ticket, more, _ = msgspec.structs.astuple(journal.take(0.0))
+            changes.update(more)
+            archive.settle(ticket)
+            journal.keep(b"~", b"")
+        write(layout, shard, {key: value for key, value in changes.items() if value is not None})
+    reshard(tmp_path, shards, progress=quietly)
+    for topic in topics:
+        shard = Placement(shards).shard_of("realm1", topic)
+        history = archive_of(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0]["realm1"]
+        pattern, (first, _, last) = Pattern.wamp(topic), read[topic]
+        assert history.gap(pattern, Position([first])) == last
+        assert history.gap(pattern, Position([last])) == 0
+        got = history.read(pattern, Position([first]), 0, 9)
+        assert [one.publication for one in got] == [last]
+
+
+def archive_of(shard, realm, stored=None):
+    """With its journal and its clock."""
+    clock = PublicationClock(shard, 1.8e9)
+    clock.advance(1.8e9)
+    journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
+    archive = Archive([realm], clock, journal)
+    for key, value in sorted((stored or {}).items()):
+        match key[:1]:
+            case rows.RECORDED:
+                archive.load_event(rows.decode_event(value))
+            case rows.SHELF_MARKS:
+                archive.load_shelf_marks(key, rows.decode_marks(value))
+            case rows.TOPIC_MARKS:
+                archive.load_topic_marks(key, rows.decode_marks(value))
+            case rows.RESHARDED:
+                archive.load_resharded(rows.decode_resharded(value))
+    archive.begin(fresh=not stored)
+    return archive, journal, clock
 
 
 def test_there_and_back_again(two):

@@ -42,7 +42,9 @@ def test_reshard_tells_what_it_did_and_what_is_next(folder, capsys):
     assert Layout.read(folder / "data").shards == 1
     out, err = capsys.readouterr()
     first, second = out.splitlines()
-    assert first.endswith(" of 110 keys and wills were moved, from 2 to 1 shards (shard 0: 110).")
+    assert first.endswith(
+        " of 110 keys, wills and recorded events were moved, from 2 to 1 shards (shard 0: 110)."
+    )
     assert second == 'Now set FOX_SHARDS="1" where it says 2, and start.'
     assert err == ""
 
@@ -56,7 +58,7 @@ def test_reshard_to_the_configured_number_needs_nothing_else(capsys):
 def test_a_dry_run_moves_nothing(folder, capsys):
     assert main(["reshard", "--to", "1", "--dry-run"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert " of 110 keys and wills would be moved, from 2 to 1 shards " in line
+    assert " of 110 keys, wills and recorded events would be moved, from 2 to 1 shards " in line
     assert Layout.read(folder / "data").shards == 2
 
 

@@ -196,6 +196,7 @@ CLIENT_ROLES: Final = frozenset(("publisher", "subscriber", "caller", "callee"))
 ROUTER_ROLES: Final = {
     "broker": {
         "features": {
+            "event_history": True,
             "event_retention": True,
             "pattern_based_subscription": True,
             "publisher_exclusion": True,

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from typing import get_args
+from typing import get_args, get_origin
 
 import pytest
 from msgspec import DecodeError, Struct, msgpack
@@ -38,7 +38,7 @@ TAGS = {
     "Forwarded": 29, "Join": 40, "Leave": 41, "Will": 42, "Kill": 43, "Report": 44, "Ask": 50,
     "Reached": 51, "Hello": 60, "SyncEnd": 61, "Again": 9, "Settled": 16, "Trouble": 45,
     "Selected": 17, "Recorded": 18, "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "Present": 46,
-    "Paused": 34,
+    "Recall": 32, "Recalled": 33, "Paused": 34,
 }  # fmt: skip
 
 SAMPLES = {
@@ -59,9 +59,12 @@ def sample(kind):
 
     def value(type_):
         inner = [one for one in get_args(type_) if one is not type(None)]
-        chosen = SAMPLES.get(type_, SAMPLES.get(inner[0]) if inner else None)
+        optional = inner and get_origin(type_) is not list
+        chosen = SAMPLES.get(type_, SAMPLES.get(inner[0]) if optional else None)
         if chosen is not None:
             return chosen
+        if get_origin(type_) is list:
+            return [sample(inner[0])]
         return sample(inner[0] if inner else type_)
 
     return kind(*(value(field.type) for field in fields(kind)))

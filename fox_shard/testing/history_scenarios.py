@@ -1,0 +1,249 @@
+"""Scenarios of the history: what is recorded, while processes die and disks fail.
+
+Owns: what happens in each, and what must be true of the history. Each takes a seed, and raises
+AssertionError with the trace.
+
+Publishers publish numbers, each on topics of its own. Readers look all the time, and what they have
+seen once must be there at the end.
+"""
+
+from functools import partial
+from itertools import pairwise
+from random import Random
+from typing import Any, final
+
+from fox_shard.config import History as Rule
+from fox_shard.testing.cast import Cast, Deed
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.faults import a_fault, kill, relink
+from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.world import World
+
+CALL, ERROR, PUBLISHED, SUBSCRIBED, RESULT = 48, 8, 17, 33, 50
+GET_EVENTS = "wamp.subscription.get_events"
+STORE = "fox.error.unavailable_store"
+DOWN = "wamp.error.unavailable"
+
+RULES = (Rule(topic="ruled.#"),)
+
+PAGE = 7
+"""Events that a reader asks for at a time."""
+
+
+@final
+class Publisher:
+    """Publishes the next number, on a topic of a rule or with `trace`; most are acknowledged."""
+
+    def __init__(self, world: World, gateway: int, name: str, rng: Random) -> None:
+        self.world = world
+        self.name = name
+        self.rng = rng
+        # What was published: number -> topic, and whether that is safe.
+        self.sent: dict[int, tuple[str, bool]] = {}
+        self.answers: dict[int, int] = {}
+        self.refused: set[int] = set()
+        self._asked: dict[int, int] = {}
+        self.client = WampClient(world, gateway, on_message=self._message)
+
+    @property
+    def waits(self) -> bool:
+        """For an answer that a client of a living gateway gets."""
+        return bool(self._asked) and not self.client.closed
+
+    def publish(self) -> None:
+        """The next number."""
+        if self.client.closed or not self.client.session:
+            return
+        number = len(self.sent) + 1
+        ruled, safe = self.rng.random() < 0.5, self.rng.random() < 0.8
+        topic = f"{'ruled' if ruled else 'traced'}.{self.name}.{self.rng.choice('xy')}"
+        self.sent[number] = (topic, safe)
+        options: dict[str, Any] = {} if ruled else {"trace": True}
+        if self.rng.random() < 0.2:
+            options["retain"] = True
+        if safe:
+            options["acknowledge"] = True
+        request = self.client.publish(topic, self.name, number, **options)
+        if safe:
+            self._asked[request] = number
+
+    def _message(self, message: list[Any]) -> None:
+        if message[0] == PUBLISHED:
+            number = self._asked.pop(message[1])
+            self.answers[number] = message[2]
+        elif message[0] == ERROR:
+            self.world.check(message[4] == STORE, f"{self.name} got {message}")
+            self.refused.add(self._asked.pop(message[2]))
+
+
+@final
+class Reader:
+    """Subscribes to everything, and reads the history from its beginning, again and again."""
+
+    def __init__(self, world: World, gateway: int) -> None:
+        self.world = world
+        # Publication id -> topic, publisher and number: of all that was ever seen.
+        self.seen: dict[int, tuple[str, str, int]] = {}
+        # Of the reading that is under way; and the last that came to its end.
+        self._pages: list[int] = []
+        self.whole: list[int] | None = None
+        self.readings = 0
+        self.stopped = False
+        self._subscription = 0
+        self._request = 0
+        self.client = WampClient(world, gateway, on_message=self._message)
+
+    def begin(self) -> None:
+        """Subscribe."""
+        self.client.subscribe("#")
+
+    def _message(self, message: list[Any]) -> None:
+        match message:
+            case [2, *_]:
+                self.begin()
+            case [33, _, subscription]:
+                self._subscription = subscription
+                self._ask()
+            case [50, request, _, [events], _] if request == self._request:
+                self._page(events)
+            case [8, 48, request, _, uri, *_] if request == self._request:
+                self.world.check(uri == DOWN, f"a reader got {message}")
+                self._again()
+
+    def _page(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            publisher, number = event["args"]
+            seen = (event["details"]["topic"], publisher, number)
+            known = self.seen.setdefault(event["publication"], seen)
+            self.world.check(known == seen, f"{event['publication']} was {known}, is {seen}")
+            self._pages.append(event["publication"])
+        if len(events) < PAGE:
+            self.whole, self.readings = self._pages, self.readings + 1
+            self._again()
+        else:
+            self._ask()
+
+    def _again(self) -> None:
+        self._pages = []
+        if self.stopped:
+            return
+        self.world.at(self.world.now + 0.02, self._ask)
+
+    def _ask(self) -> None:
+        if self.client.closed:
+            return
+        named: dict[str, Any] = {"limit": PAGE}
+        if self._pages:
+            named["after_publication"] = self._pages[-1]
+        self._request = self.client.request(CALL, {}, GET_EVENTS, [self._subscription], named)
+
+
+def _world(seed: int) -> World:
+    rng = Random(f"world {seed}")
+    return World(
+        seed,
+        gateways=rng.choice((2, 3)),
+        shards=rng.choice((1, 3)),
+        max_delay=rng.choice((0.005, 0.02)),
+        history=RULES,
+    )
+
+
+def history_survives(seed: int) -> None:
+    """What was acknowledged is recorded once, in order, whatever dies."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    shards = [name for name in world.names if name.startswith("shard")]
+    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 3)))]
+    faults += [lambda: kill(world, rng.choice(shards), rng) for _ in range(rng.choice((0, 1, 2)))]
+    if rng.random() < 0.2:
+        faults += [partial(kill, world, name, rng) for name in world.names]
+    publishers, readers = _publish(cast, faults)
+    _check(cast, publishers, readers)
+
+
+def history_on_a_failing_disk(seed: int) -> None:
+    """What was refused is not there, and what was seen stays."""
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    shards = [name for name in world.disks if name.startswith("shard")]
+
+    def fail() -> None:
+        disk = world.disks[rng.choice(shards)]
+        disk.trouble = "disk full"
+        world.note("a disk fails")
+
+        def heal() -> None:
+            disk.trouble = ""
+            world.note("the disk is well")
+
+        world.at(world.now + rng.choice((0.01, 0.1, 1.5)), heal)
+
+    publishers, readers = _publish(cast, [fail for _ in range(rng.choice((1, 2)))])
+    history = _check(cast, publishers, readers)
+    for one in publishers:
+        there = one.refused & {number for _, name, number in history.values() if name == one.name}
+        world.check(not there, f"{one.name} was refused, and yet recorded: {there}")
+
+
+def _publish(cast: Cast, faults: list[Deed]) -> tuple[list[Publisher], list[Reader]]:
+    world, rng = cast.world, cast.rng
+    publishers = [
+        Publisher(world, rng.randrange(world.gateways), f"p{number}", rng) for number in range(4)
+    ]
+    readers = [Reader(world, gateway) for gateway in range(world.gateways)]
+    clients = [*(one.client for one in publishers), *(one.client for one in readers)]
+    world.run_until(lambda: all(client.session for client in clients))
+    parts: list[list[Deed]] = [[one.publish for _ in range(20)] for one in publishers]
+    cast.interleave([*parts, faults], rng.choice((0.001, 0.004)))
+    relink(world)
+    world.run_until(lambda: not any(one.waits for one in publishers))
+    for reader in readers:
+        reader.stopped = True
+    become_quiet(world)
+    return publishers, readers
+
+
+Found = dict[int, tuple[str, str, int]]
+"""Publication id -> topic, publisher and number; in the order in which they were read."""
+
+
+def _check(cast: Cast, publishers: list[Publisher], readers: list[Reader]) -> Found:
+    """Fresh readers find the same at all gateways, and in it all that must be there."""
+    world = cast.world
+    found: list[Found] = []
+    for gateway in range(world.gateways):
+        fresh = Reader(world, gateway)
+        fresh.stopped = True  # behind the first reading
+        world.run_until(lambda one=fresh: one.readings)  # type: ignore[misc]
+        whole = fresh.whole or []
+        world.check(whole == sorted(set(whole)), f"the history came as {whole}")
+        found.append({id_: fresh.seen[id_] for id_ in whole})
+        fresh.client.drop()
+    history = found[0]
+    world.check(all(one == history for one in found), "gateways do not show the same history")
+    for reader in readers:
+        missing = {id_: one for id_, one in reader.seen.items() if history.get(id_) != one}
+        world.check(not missing, f"what was seen is not there: {missing}")
+        reader.client.drop()
+    for one in publishers:
+        _check_publisher(world, one, history)
+        one.client.drop()
+    become_quiet(world)
+    return history
+
+
+def _check_publisher(world: World, one: Publisher, history: Found) -> None:
+    about = (f'["{one.name}",', "killed", "starts", "disk")
+    mine = {
+        id_: (topic, number) for id_, (topic, name, number) in history.items() if name == one.name
+    }
+    numbers = [number for _, number in mine.values()]
+    world.check(len(numbers) == len(set(numbers)), f"{one.name} is recorded twice: {mine}", about)
+    for number, id_ in one.answers.items():
+        right = mine.get(id_) == (one.sent[number][0], number)
+        world.check(right, f"{one.name}'s {number} is not there as {id_}: {mine}", about)
+    for topic in sorted({topic for topic, _ in mine.values()}):
+        order = [number for of, number in mine.values() if of == topic]
+        sorted_ = all(a < b for a, b in pairwise(order))
+        world.check(sorted_, f"{one.name}'s order on {topic} is {order}", about)

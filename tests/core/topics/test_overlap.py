@@ -1,0 +1,55 @@
+"""Two patterns: whatever is said of them is true of every topic."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fox_shard.topics.overlap import covers, overlap
+from fox_shard.topics.pattern import Pattern
+
+topics = st.lists(st.sampled_from(["a", "ab", "b", "wamp", "$x"]), min_size=1, max_size=3).map(
+    ".".join
+)
+patterns = st.one_of(
+    topics.map(Pattern.wamp),
+    st.builds(
+        lambda parts, rest: Pattern.wamp(".".join([*parts, *["#"] * rest]) or "#", "wildcard"),
+        st.lists(st.sampled_from(["a", "ab", "*", "wamp"]), max_size=3),
+        st.booleans(),
+    ),
+    st.one_of(topics, topics.map(lambda topic: topic + "."), st.just("")).map(
+        lambda text: Pattern.wamp(text, "prefix")
+    ),
+)
+
+
+@given(patterns, patterns, topics)
+def test_what_does_not_overlap_has_no_topic_in_common(one, other, topic):
+    if one.matches(topic) and other.matches(topic):
+        assert overlap(one, other)
+        assert overlap(other, one)
+
+
+@given(patterns, patterns, topics)
+def test_what_covers_another_has_all_its_topics(wide, narrow, topic):
+    if covers(wide, narrow) and narrow.matches(topic):
+        assert wide.matches(topic)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlaps", "covering"),
+    [
+        (("a.#",), ("a.b",), True, True),
+        (("a.#",), ("a.*.c",), True, True),
+        (("a.*",), ("a.#",), True, False),
+        (("a.b", "prefix"), ("a.bc.#",), True, True),
+        (("a.b", "prefix"), ("a.*",), True, False),
+        (("a.b", "prefix"), ("a.c.#",), False, False),
+        (("#",), ("wamp.x",), True, False),
+        (("", "prefix"), ("#",), True, False),
+        (("a.b",), ("a.b.c",), False, False),
+    ],
+)
+def test_it_is_known_in_the_usual_cases(one, other, overlaps, covering):
+    one, other = Pattern.wamp(*one), Pattern.wamp(*other)
+    assert (overlap(one, other), covers(one, other)) == (overlaps, covering)

@@ -1,0 +1,138 @@
+"""The history of real processes: what was recorded is there, also when a shard was killed."""
+
+from contextlib import closing
+
+import pytest
+from cluster import Cluster, await_true
+from raw_wamp import (
+    CALL,
+    ERROR,
+    EVENT,
+    PUBLISH,
+    PUBLISHED,
+    RESULT,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    at_gateway,
+)
+
+from fox_shard.backplane.placement import Placement
+
+GET_EVENTS = "wamp.subscription.get_events"
+CONFIG = """
+[[realm]]
+name = "realm1"
+
+[[realm.history]]
+topic = "log.#"
+max_events = 40
+"""
+
+
+class Recording(Cluster):
+    """A broker whose configuration has a rule."""
+
+    def command(self, name):
+        path = self.folder / "conf" / "fox.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(CONFIG)
+        command = super().command(name)
+        return [*command[: command.index("--config")], "--config", str(path)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    broker = Recording(gateways=2, shards=2)
+    yield broker
+    broker.end()
+
+
+def subscribe(client, topic):
+    return client.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)[2]
+
+
+def get_events(client, subscription, answer=RESULT, **kwargs):
+    """The answer; live events come before it."""
+    client.request += 1
+    client.send(CALL, client.request, {}, GET_EVENTS, [subscription], kwargs)
+    while (reply := client.receive())[0] == EVENT:
+        pass
+    assert reply[0] == answer, reply
+    return reply
+
+
+def events(client, subscription, **kwargs):
+    return get_events(client, subscription, **kwargs)[3][0]
+
+
+def publish(client, topic, number, **options):
+    options = {"acknowledge": True, **options}
+    return client.do(PUBLISH, options, topic, [number], answer=PUBLISHED)[2]
+
+
+def numbers(found):
+    return [one["args"][0] for one in found]
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack"])
+def test_what_was_published_is_read_at_the_other_gateway(cluster, serializer):
+    with (
+        closing(at_gateway(cluster, 0)) as writer,
+        closing(at_gateway(cluster, 1, serializer)) as one,
+    ):
+        topics = [f"log.{serializer}.{letter}" for letter in "abcdef"]
+        ids = [publish(writer, topic, n) for n, topic in enumerate(topics)]
+        publish(writer, f"plain.{serializer}", 99)
+        traced = publish(writer, f"plain.{serializer}", 100, trace=True)
+        found = events(one, subscribe(one, f"log.{serializer}.#"))
+        assert [(event["publication"], event["details"]["topic"]) for event in found] == list(
+            zip(ids, topics, strict=True)
+        )
+        assert numbers(found) == list(range(6))
+        newest = events(one, subscribe(one, f"log.{serializer}.*"), reverse=True, limit=2)
+        assert numbers(newest) == [5, 4]
+        between = events(
+            one,
+            subscribe(one, f"log.{serializer}.*"),
+            from_time=found[1]["timestamp"],
+            before_time=found[3]["timestamp"],
+        )
+        assert numbers(between) == [1, 2]
+        (only,) = events(one, subscribe(one, f"plain.{serializer}"))
+        assert (only["publication"], only["args"]) == (traced, [100])
+
+
+def test_it_is_there_once_after_a_shard_was_killed(cluster):
+    with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as reader:
+        subscription = subscribe(reader, "log.killed.#")
+        ids = [publish(writer, f"log.killed.t{n % 5}", n) for n in range(30)]
+        cluster.kill("shard-0")
+        writer.send(PUBLISH, 1000, {"acknowledge": True}, "log.killed.t0", [30])
+        writer.send(PUBLISH, 1001, {"acknowledge": True}, "log.killed.t1", [31])
+        await_true(
+            "the gateways know",
+            lambda: cluster.health("gateway-1")["status"] != "ok",
+        )
+        refused = get_events(reader, subscription, ERROR)
+        assert refused[4] == "wamp.error.unavailable"
+        cluster.start("shard-0")
+        ids += [reply[2] for reply in (writer.receive(), writer.receive())]
+        cluster.await_ready()
+        found = events(reader, subscription)
+        assert sorted(numbers(found)) == list(range(32))
+        assert [one["publication"] for one in found] == sorted(ids)
+
+
+def test_no_more_is_kept_than_the_rule_says(cluster):
+    with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as reader:
+        subscription = subscribe(reader, "log.many")
+        for number in range(100):
+            publish(writer, "log.many", number)
+        found = numbers(events(reader, subscription))
+        assert found == list(range(100 - len(found), 100))
+        assert 40 <= len(found) <= 45
+        shard = Placement(2).shard_of("realm1", "log.many")
+        cluster.kill(f"shard-{shard}")
+        cluster.start(f"shard-{shard}")
+        cluster.await_ready()
+        assert numbers(events(reader, subscription)) == found
