@@ -37,7 +37,8 @@ CONDITION = 256
 """`Publish.keep` has a condition."""
 
 TRACE = 512
-"""The event is recorded in its topic's history, also where no rule says so."""
+"""The event is recorded in its topic's history, also where no rule says so. An event has it if it
+is recorded: set by the shard."""
 
 LAST = (1 << 53) - 1
 """The order of a will that a shard publishes: behind all that is held back of its session."""
@@ -189,7 +190,7 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     `start_topic`. after: then the recorded events, as `Recorded`, whose ids are beyond those in the
     list that come from the same shard (id mod 64), or else beyond `floor`; and beyond `start_id`.
     Behind both `CaughtUp`, if either is wanted. once: the replay alone, it is no subscription.
-    Idempotent.
+    Idempotent. Without a token, of who follows: recorded events beyond `start_id` were not seen.
     """
 
     token: int
@@ -208,12 +209,14 @@ class Selection(Struct, array_like=True, gc=False):
     """A subscription that is not simply to all events; they come as `Selected`.
 
     id: of the subscription. state: changes of keys instead of events. filter: what the document
-    must contain, an object in msgpack, b"": anything.
+    must contain, an object in msgpack, b"": anything. follow: recorded events come in the order of
+    their ids, so that who follows knows by one id how far he is.
     """
 
     id: int
     state: bool = False
     filter: bytes = b""
+    follow: bool = False
 
 
 class Subscribed(Struct, array_like=True, tag=6, gc=False):
@@ -271,9 +274,13 @@ class More(Struct, array_like=True, tag=30, gc=False):
 
 
 class CaughtUp(Struct, array_like=True, tag=19, gc=False):
-    """All that was to be replayed is before this frame, live events are behind it: to gateway."""
+    """All that was to be replayed is before this frame, live events are behind it: to gateway.
+
+    publication: recorded events up to that id are before it, too; 0: they were not wanted.
+    """
 
     token: int
+    publication: int = 0
 
 
 class Selected(Struct, array_like=True, tag=17, gc=False):
@@ -290,6 +297,7 @@ class Selected(Struct, array_like=True, tag=17, gc=False):
     known: bool = False
     audience: Audience | None = None
     state: bool = False
+    follow: bool = False
 
 
 class Again(Struct, array_like=True, tag=9, gc=False):

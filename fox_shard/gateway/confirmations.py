@@ -210,8 +210,9 @@ class Confirmations:
         pending = self._pending.get(frame.token)
         if pending is not None:
             pending.behind.pop(shard, None)
-            if pending.wish.after is not None:
-                self._leave_out_what_is_held_back(pending, shard)
+            if frame.publication:
+                # Who follows goes on from there, also if the shard dies before anything comes.
+                pending.subscription.last.setdefault(shard, frame.publication)
             self._go_on(pending)
 
     # Confirmation

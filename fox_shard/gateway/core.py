@@ -301,7 +301,7 @@ class Gateway:
             case Selected():
                 if frame.state:
                     self._changes.note(shard, frame.event)
-                elif frame.event.publish.flags & RECORDED:
+                elif not frame.follow and frame.event.publish.flags & RECORDED:
                     self._repeats_of_selected.note(shard, frame.event.publication)
                 self._selected(frame, shard)
             case Retained():
@@ -365,10 +365,15 @@ class Gateway:
             self._selected(frame, shard)
 
     def _selected(self, frame: Selected, shard: int) -> None:
-        """Changes of one key come in order, of several keys in any: fences are for events."""
+        """Changes of one key come in order, of several keys in any: fences are for events.
+
+        Who follows goes by the order of ids, which is the shard's.
+        """
         publish = frame.event.publish
-        if frame.state or not self.order.hold(
-            frame, shard, publish.session, publish.order, publish.fence
+        if (
+            frame.state
+            or frame.follow
+            or not self.order.hold(frame, shard, publish.session, publish.order, publish.fence)
         ):
             self._fanouts[publish.realm].select(frame, shard)
 

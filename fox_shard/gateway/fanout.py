@@ -124,9 +124,7 @@ class Fanout:
     def _hold(self, event: Event, plan: Plan, shard: int) -> None:
         """To those whose subscriptions are not complete, for whom it is; or keep it for them."""
         for pending in plan.pending:
-            if pending.is_live(shard, event.publication) and not _gets_it_anyway(
-                pending.session, plan
-            ):
+            if pending.is_live(shard, event) and not _gets_it_anyway(pending.session, plan):
                 self._deliver_or_keep(pending, event)
 
     def _deliver_or_keep(self, pending: Pending, event: Event | Selected) -> None:
@@ -141,13 +139,15 @@ class Fanout:
         """To the members of the selections. shard: whence it came."""
         for id_ in selected.selections:
             subscription = self._subscriptions.by_id.get(id_)
-            if subscription is None:
+            if subscription is None or (
+                selected.follow and not subscription.is_next(selected.event, shard)
+            ):
                 continue
             admit = _admission(selected, subscription)
             for flavour, members in subscription.plain.items():
                 self._select(selected, subscription, flavour, list(members), admit)
             for pending in subscription.pending:
-                if pending.is_live(shard, -selected.event.publication):
+                if pending.is_live(shard, selected):
                     self._deliver_or_keep(pending, selected)
 
     def _select(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, final
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import Event, Selected, Subscribe
+from fox_shard.backplane.frames import TRACE, Event, Selected, Subscribe
 from fox_shard.topics.ids import SHARDS
 
 if TYPE_CHECKING:
@@ -133,11 +133,16 @@ class Pending:
         """Does it owe an answer, or a part of the replay?"""
         return shard in self.waiting or shard in self.behind
 
-    def is_live(self, shard: int, publication: int) -> bool:
-        """Is a live event of that shard for this subscription? publication: see `earlier`."""
+    def is_live(self, shard: int, event: Event | Selected) -> bool:
+        """Is a live event of that shard for this subscription?"""
+        if isinstance(event, Selected):
+            publication, flags = -event.event.publication, event.event.publish.flags
+        else:
+            publication, flags = event.publication, event.publish.flags
         if self.wish.snapshot or shard in self.waiting or publication in self.earlier:
             return False
-        return self.wish.after is None or shard not in self.behind
+        # Else it is in the history, which is under way.
+        return self.wish.after is None or shard not in self.behind or not flags & TRACE
 
 
 def _publication(held: Event | Selected) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import final
 
 from fox_shard.backplane.frames import (
+    TRACE,
     Event,
     Frame,
     Selected,
@@ -45,6 +46,7 @@ class Subscription:
         "established",
         "granted",
         "id",
+        "last",
         "name",
         "once",
         "pattern",
@@ -60,16 +62,28 @@ class Subscription:
         self.once = wish.snapshot
         # Names it on this gateway; its id is a hash of that.
         self.name = pattern.text
-        if wish.state or wish.filter or wish.snapshot:
-            marks = "s" * wish.state + "1" * wish.snapshot
+        follow = wish.after is not None and not wish.snapshot
+        if wish.state or wish.filter or wish.snapshot or follow:
+            marks = "s" * wish.state + "1" * wish.snapshot + "f" * follow
             self.name += f"\0{marks}\0{wish.filter.hex()}"
         self.id = pattern_id(realm, "subscription", self.name)
-        selective = wish.state or wish.filter
-        self.selection = Selection(self.id, wish.state, wish.filter) if selective else None
+        selection = Selection(self.id, wish.state, wish.filter, follow)
+        self.selection = selection if wish.state or wish.filter or follow else None
+        # Of who follows: the last recorded event of each shard that has come.
+        self.last: dict[int, int] = {}
         self.established = False
         self.plain: dict[Flavour, Members] = {}
         self.granted: dict[Flavour, Members] = {}
         self.pending: list[Pending] = []
+
+    def is_next(self, event: Event, shard: int) -> bool:
+        """Of who follows: has the event not come yet? It counts as had from now on."""
+        if not event.publish.flags & TRACE:
+            return True
+        if event.publication <= self.last.get(shard, 0):
+            return False
+        self.last[shard] = event.publication
+        return True
 
     @property
     def is_plain(self) -> bool:
@@ -149,6 +163,9 @@ class Subscriptions:
             self._activate(session, subscription, grant)
             session.subscribed(request, subscription, [])
             return None
+        if wish.after is not None and subscription.has(session):
+            # It begins anew, behind the history.
+            self._leave(session, subscription)
         shards = self._shards(pattern)
         pending = Pending(token, session, request, subscription, grant, wish, shards)
         subscription.pending.append(pending)
@@ -230,13 +247,17 @@ class Subscriptions:
         for pending in mine:
             subscription.pending.remove(pending)
         had = session.subscriptions is not None and name in session.subscriptions
-        if had and session.subscriptions is not None:
-            del session.subscriptions[name]
-            self.count -= 1
-            subscription.remove(session)
+        if had:
+            self._leave(session, subscription)
         self.plans.drop(subscription.pattern)
         self._drop_if_unused(subscription)
         return had or bool(mine)
+
+    def _leave(self, session: Session, subscription: Subscription) -> None:
+        if session.subscriptions is not None:
+            del session.subscriptions[subscription.name]
+        self.count -= 1
+        subscription.remove(session)
 
     def _drop_if_unused(self, subscription: Subscription) -> None:
         pattern = subscription.pattern
@@ -271,6 +292,7 @@ class Subscriptions:
                 subscription.pattern.text,
                 replay=False,
                 selection=subscription.selection,
+                start_id=subscription.last.get(shard, 0),
             )
             for subscription in self._by_name.values()
             if not subscription.once and shard in self._shards(subscription.pattern)

@@ -66,10 +66,15 @@ class Archive:
         return self[publish.realm].wants(publish)
 
     def record(self, effect: object, ticket: int) -> None:
-        """If a publish is to be recorded whose effect that is; see `History.record`."""
+        """If a publish is to be recorded whose effect that is; see `mark`, `History.record`."""
         event = event_of(effect)
-        if event is not None and self.wants(event.publish):
+        if event is not None and event.publish.flags & TRACE:
             self[event.publish.realm].record(event, ticket)
+
+    def mark(self, publish: Publish) -> None:
+        """From now on TRACE tells whether it is recorded."""
+        wanted = self.wants(publish)
+        publish.flags = publish.flags | TRACE if wanted else publish.flags & ~TRACE
 
     def settle(self, ticket: int) -> None:
         """Transactions up to that one are durable."""

@@ -15,20 +15,25 @@ from fox_shard.backplane.frames import (
     Event,
     Frame,
     More,
+    NotSubscribed,
     Paused,
     Publish,
     Published,
+    Selected,
     Subscribe,
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.errors import HistoryGap
 from fox_shard.payloads import NONE
+from fox_shard.shard.archive import Archive
 from fox_shard.shard.change import DELETED, Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.peer import Peer, Wanted
 from fox_shard.shard.place import Place
+from fox_shard.shard.position import START
 from fox_shard.shard.realms import Outboxes, Realm, Realms
-from fox_shard.shard.replaying import Replay
+from fox_shard.shard.replaying import PAGE_EVENTS, Replay
 from fox_shard.shard.retention import changes_key
 from fox_shard.shard.selecting import Selector, select, select_again, select_change
 from fox_shard.shard.untold import Untold
@@ -42,13 +47,16 @@ RELIABLE = ACKNOWLEDGE | RECORDED
 class Broker:
     """All realms' subscriptions on this shard."""
 
-    __slots__ = ("_clock", "_known", "_untold", "realms")
+    __slots__ = ("_archive", "_clock", "_known", "_untold", "realms")
 
-    def __init__(self, realms: Realms, clock: PublicationClock, untold: Untold) -> None:
+    def __init__(
+        self, realms: Realms, clock: PublicationClock, untold: Untold, archive: Archive
+    ) -> None:
         self._clock = clock
         self._known = realms.known
         self.realms = realms
         self._untold = untold
+        self._archive = archive
 
     # Events
 
@@ -126,7 +134,8 @@ class Broker:
 
     def _attend_again(self, realm: Realm, event: Event) -> None:
         publish, documents = event.publish, realm.document_of
-        selectors = self._selectors(realm, publish.topic)
+        # Who follows says himself what he has not seen.
+        selectors = [one for one in self._selectors(realm, publish.topic) if not one.follow]
         again = select(selectors, event, documents)
         if changes_key(publish):
             removed = DELETED if publish.flags & EMPTY else ""
@@ -191,11 +200,41 @@ class Broker:
     def answer(self, peer: Peer, subscribe: Subscribe) -> None:
         """Say that it does, and begin the replay, if there is to be one."""
         if not subscribe.token:
+            self._send_missed(peer, subscribe)
             return
-        replay = self._begin_replay(peer, subscribe) if subscribe.replay else None
+        if not (subscribe.replay or subscribe.after is not None):
+            peer.link.send(Subscribed(subscribe.token))
+            return
+        replay = self._new_replay(peer, subscribe)
+        oldest = replay.gap()
+        if oldest:
+            gap = HistoryGap(
+                "the history is not complete any more behind what you have seen, but from "
+                f"{oldest} on: read the keys, and subscribe after that",
+                oldest,
+            )
+            peer.link.send(NotSubscribed(subscribe.token, gap.uri, gap.message, gap.oldest))
+            return
+        self._begin_replay(replay)
+        if subscribe.after is None:
+            replay.page()
+        # Before that no event may come, and the session is not told until all have confirmed.
         peer.link.send(Subscribed(subscribe.token))
-        if replay is not None:
-            self._end_page(replay)
+        self._end_page(replay)
+
+    def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
+        """To who follows and has not seen all that is recorded."""
+        selection = subscribe.selection
+        if selection is None or not selection.follow or not subscribe.start_id:
+            return
+        realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
+        selector = Selector(peer, pattern, selection)
+        history, start = self._archive[realm.name], subscribe.start_id
+        while events := history.read(pattern, START, start, PAGE_EVENTS):
+            start = events[-1].publication
+            for event in events:
+                if selector.wants(event, realm.document_of):
+                    peer.link.send_reliable(Selected(event, [selector.id], follow=True))
 
     def told_again(self, peer: Peer) -> None:
         """The peer is back and has told its subscriptions: others that it had are no more."""
@@ -227,16 +266,17 @@ class Broker:
 
     # Replays
 
-    def _begin_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:
+    def _new_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:
         realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
         selection = subscribe.selection
         selector = None if selection is None else Selector(peer, pattern, selection)
-        replay = Replay(realm, peer, pattern, subscribe, selector)
-        peer.replays[replay.token] = replay
-        realm.replays.append(replay)
-        realm.attentive += 1
-        replay.page()
-        return replay
+        return Replay(realm, peer, pattern, subscribe, selector, self._archive[realm.name])
+
+    @staticmethod
+    def _begin_replay(replay: Replay) -> None:
+        replay.peer.replays[replay.token] = replay
+        replay.realm.replays.append(replay)
+        replay.realm.attentive += 1
 
     def more(self, peer: Peer, more: More) -> None:
         """The next page; of a replay that has ended: nothing."""
@@ -250,8 +290,13 @@ class Broker:
             self._end_page(replay)
 
     def _end_page(self, replay: Replay) -> None:
-        replay.peer.link.send(CaughtUp(replay.token) if replay.done else Paused(replay.token))
-        if replay.done:
+        if not replay.done:
+            replay.peer.link.send(Paused(replay.token))
+        else:
+            durable = 0
+            if replay.follows:
+                durable = self._archive[replay.realm.name].durable(self._clock.last)
+            replay.peer.link.send(CaughtUp(replay.token, durable))
             self._end_replay(replay)
 
     @staticmethod

@@ -241,6 +241,8 @@ class Commits:
                     replies.append(Published(publish.session, [publish.request], [publication]))
                 return
             event = key
+        else:
+            self._retention.archive.mark(publish)
         ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
         if ticket:
             self._gate.hold(ticket, Again(event), PLAIN)

@@ -123,8 +123,8 @@ class Shard:
         settings = tuple(realms)
         kept = Realms(settings)
         self._untold = Untold(self.journal)
-        self.broker = Broker(kept, self.clock, self._untold)
         archive = Archive(settings, self.clock, self.journal)
+        self.broker = Broker(kept, self.clock, self._untold, archive)
         self.retention = Retention(kept, self.clock, self.journal, self._untold, archive)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}

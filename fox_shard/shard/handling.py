@@ -214,7 +214,8 @@ class Handling:
 
     def _subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         self._broker.subscribe(peer, subscribe)
-        if self._here or not (subscribe.replay or subscribe.after is not None):
+        follows = subscribe.selection is not None and subscribe.selection.follow
+        if self._here or not (subscribe.replay or subscribe.after is not None or follows):
             self._broker.answer(peer, subscribe)
         else:
             # What is sent again has to be before what a newcomer is shown.

@@ -127,6 +127,10 @@ class History:
         while unsettled and unsettled[0][0] <= ticket:
             self._add(unsettled.popleft()[1])
 
+    def durable(self, last: int) -> int:
+        """The id up to which all that is recorded can be read. last: no higher one was given."""
+        return self._unsettled[0][1].publication - 1 if self._unsettled else last
+
     def undo(self) -> None:
         """All transactions that are not durable have failed; what only waited for them stays."""
         unsettled, self._unsettled = self._unsettled, deque()

@@ -6,21 +6,30 @@ A page is sent when the gateway asks for it, as fast as the subscriber reads. Li
 meanwhile. So whatever happens to a topic whose key has not been replayed yet is preceded by the key
 as it was (see `precede`): the subscriber gets each topic's key first and then its events, none
 missing, none twice.
+
+Behind the keys comes the history, if it is wanted. Live events of a shard whose history is being
+replayed are left out by the gateway, if they are recorded (TRACE): they are in it.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, final
 
-from fox_shard.backplane.frames import Event, Retained, Subscribe
+from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
+from fox_shard.shard.history import History
 from fox_shard.shard.peer import Peer
+from fox_shard.shard.position import Position
 from fox_shard.shard.selecting import Selector
 from fox_shard.topics.pattern import Pattern
 
 if TYPE_CHECKING:
     from fox_shard.shard.realms import Realm
 
-PAGE_KEYS = 500
+PAGE_KEYS = PAGE_EVENTS = 500
 PAGE_BYTES = 1 << 17
-"""A page has no more than that, and one key."""
+"""A page has no more than that, and one more."""
+
+BEHIND_ALL = chr(0x10FFFF) * 2
+"""In the place of a topic: all have been replayed."""
 
 SEEN_A_PAGE = 5000
 """Keys that are looked at for one page, where a filter leaves most of them out."""
@@ -31,9 +40,12 @@ class Replay:
     """One subscriber's, from one shard."""
 
     __slots__ = (
+        "_after",
+        "_history",
         "_past",
         "_position",
         "_selector",
+        "_start",
         "_topics",
         "done",
         "pattern",
@@ -49,8 +61,9 @@ class Replay:
         pattern: Pattern,
         subscribe: Subscribe,
         selector: Selector | None,
+        history: History,
     ) -> None:
-        """selector: leaves keys out; None: all are replayed."""
+        """selector: leaves keys and events out; None: all are replayed."""
         self.peer = peer
         self.token = subscribe.token
         self.pattern = pattern
@@ -60,9 +73,18 @@ class Replay:
         # Topics up to the position, and those in the set, are past.
         self._position = subscribe.start_topic
         self._past: set[str] = set()
-        self._topics = realm.keys.topics(pattern, subscribe.start_topic)
-        for topic in realm.keys.changing(pattern):
-            self.precede(topic)
+        self._topics: Iterator[str] = iter(())
+        self._history = history
+        self._after: Position | None = None
+        self._start = subscribe.start_id
+        if subscribe.after is not None:
+            self._after = Position(subscribe.after, subscribe.floor)
+        if subscribe.replay:
+            self._topics = realm.keys.topics(pattern, subscribe.start_topic)
+            for topic in realm.keys.changing(pattern):
+                self.precede(topic)
+        else:
+            self._position = BEHIND_ALL
 
     def precede(self, topic: str) -> None:
         """Something is about to happen to the topic: its key is replayed before that."""
@@ -72,8 +94,25 @@ class Replay:
             shown = event if self._wants(event) else None
             self.peer.link.send(Retained(self.token, shown, ahead=True, topic=topic))
 
+    @property
+    def follows(self) -> bool:
+        """Is the history wanted?"""
+        return self._after is not None
+
+    def gap(self) -> int:
+        """0: the history is all there, as far as it is wanted; else the id it begins with."""
+        return 0 if self._after is None else self._history.gap(self.pattern, self._after)
+
     def page(self) -> None:
         """Send some of it. `done` tells whether that was all."""
+        if self._page_of_keys():
+            if self._after is None:
+                self.done = True
+            else:
+                self._page_of_history(self._after)
+
+    def _page_of_keys(self) -> bool:
+        """Returns whether there are no more."""
         size = shown = seen = 0
         for topic in self._topics:
             self._position = topic
@@ -87,8 +126,21 @@ class Replay:
                 shown += 1
                 size += len(event.publish.args) + len(event.publish.kwargs) + len(topic)
             if shown == PAGE_KEYS or size > PAGE_BYTES or seen == SEEN_A_PAGE:
+                return False
+        self._position = BEHIND_ALL
+        return True
+
+    def _page_of_history(self, after: Position) -> None:
+        events = self._history.read(self.pattern, after, self._start, PAGE_EVENTS)
+        size = 0
+        for event in events:
+            self._start = event.publication
+            if self._wants(event):
+                self.peer.link.send(Recorded(self.token, event))
+                size += len(event.publish.args) + len(event.publish.kwargs)
+            if size > PAGE_BYTES:
                 return
-        self.done = True
+        self.done = len(events) < PAGE_EVENTS
 
     def _wants(self, event: Event | None) -> bool:
         if self._selector is None:

@@ -113,6 +113,7 @@ class Retention:
         """
         keep = publish.keep
         if keep is None and not publish.flags & RETAIN:
+            self.archive.mark(publish)
             return Event(self._clock.next(), publish)
         if keep is not None and keep.patch and not publish.flags & EMPTY:
             self._patch(publish)
@@ -121,6 +122,7 @@ class Retention:
             if keep.sequence:
                 publish.topic = in_sequence(publish.topic, event.publication)
             publish.keep = self._kept(publish, keep, gateway, incarnation)
+        self.archive.mark(publish)
         return self._change(event) if changes_key(publish) else event
 
     def _change(self, event: Event) -> Change | Event:

@@ -30,13 +30,14 @@ Documents = Callable[[Publish], Document | None]
 class Selector:
     """One gateway's. state: it is about keys."""
 
-    __slots__ = ("filter", "id", "pattern", "peer", "state")
+    __slots__ = ("filter", "follow", "id", "pattern", "peer", "state")
 
     def __init__(self, peer: Peer, pattern: Pattern, selection: Selection) -> None:
         self.peer = peer
         self.pattern = pattern
         self.id = selection.id
         self.state = selection.state
+        self.follow = selection.follow
         self.filter = Filter(msgpack.decode(selection.filter)) if selection.filter else None
 
     def wants(self, event: Event | None, documents: Documents) -> bool:
@@ -53,11 +54,13 @@ def select(
     selectors: Iterable[Selector], event: Event, documents: Documents
 ) -> list[tuple[Peer, Selected]]:
     """What is sent of a plain event."""
-    ids: dict[Peer, list[int]] = {}
+    ids: dict[tuple[Peer, bool], list[int]] = {}
     for selector in selectors:
         if not selector.state and selector.wants(event, documents):
-            ids.setdefault(selector.peer, []).append(selector.id)
-    return [(peer, Selected(event, chosen)) for peer, chosen in ids.items()]
+            ids.setdefault((selector.peer, selector.follow), []).append(selector.id)
+    return [
+        (peer, Selected(event, chosen, follow=follow)) for (peer, follow), chosen in ids.items()
+    ]
 
 
 def select_change(

@@ -18,8 +18,9 @@ from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, kill, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.world import World
+from fox_shard.topics.ids import SHARDS
 
-CALL, ERROR, PUBLISHED, SUBSCRIBED, RESULT = 48, 8, 17, 33, 50
+CALL, ERROR, PUBLISHED, SUBSCRIBED, EVENT, RESULT = 48, 8, 17, 33, 36, 50
 GET_EVENTS = "wamp.subscription.get_events"
 STORE = "fox.error.unavailable_store"
 DOWN = "wamp.error.unavailable"
@@ -247,3 +248,84 @@ def _check_publisher(world: World, one: Publisher, history: Found) -> None:
         order = [number for of, number in mine.values() if of == topic]
         sorted_ = all(a < b for a, b in pairwise(order))
         world.check(sorted_, f"{one.name}'s order on {topic} is {order}", about)
+
+
+@final
+class Follower:
+    """Follows everything from the beginning of the history on, and comes back where it was.
+
+    It goes by a list of the last id of each shard, or (loose) by one id alone.
+    """
+
+    def __init__(self, world: World, gateway: int, *, loose: bool) -> None:
+        self.world = world
+        self.loose = loose
+        self.seen: list[int] = []
+        self.topics: dict[int, str] = {}
+        self._times = 0
+        self.client = self._join(gateway)
+
+    def _join(self, gateway: int) -> WampClient:
+        self._times += 1
+        return WampClient(self.world, gateway, on_message=partial(self._message, self._times))
+
+    def _message(self, time: int, message: list[Any]) -> None:
+        """time: the how-manieth connection it comes by; what comes late by an old one is lost."""
+        if time != self._times:
+            return
+        if message[0] == 2:
+            self.client.subscribe("#", after=self._position())
+        elif message[0] == EVENT:
+            self.seen.append(message[2])
+            self.topics[message[2]] = message[3]["topic"]
+        elif message[0] == ERROR:
+            raise AssertionError(self.world.report(f"a follower got {message}"))
+
+    def _position(self) -> int | list[int]:
+        if self.loose or not self.seen:
+            return self.seen[-1] if self.seen else 0
+        last: dict[int, int] = {}
+        for id_ in self.seen:
+            last[id_ % SHARDS] = max(id_, last.get(id_ % SHARDS, 0))
+        return list(last.values())
+
+    def come_back(self, gateway: int) -> None:
+        """At another gateway, without a goodbye, whatever had become of the first."""
+        self.client.drop()
+        self.client = self._join(gateway)
+
+
+def history_is_followed(seed: int) -> None:
+    """From the history to what is live, and from one connection to the next: nothing is missing.
+
+    Nor does anything come twice, but for who comes back with one id alone.
+    """
+    cast = Cast(_world(seed))
+    world, rng = cast.world, cast.rng
+    world.run(3)  # a floor of two seconds before an id is not before the beginning
+    followers = [Follower(world, rng.randrange(2), loose=rng.random() < 0.3) for _ in range(3)]
+    deeds: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 0, 1, 2)))]
+    for follower in followers:
+        for _ in range(rng.choice((0, 1, 2))):
+            deeds.append(partial(_come_back, world, follower, rng))
+    publishers, readers = _publish(cast, deeds)
+    relink(world)
+    for follower in followers:
+        if follower.client.closed:
+            follower.come_back(0)
+    world.run(3)
+    history = _check(cast, publishers, readers)
+    for follower in followers:
+        seen = [id_ for id_ in follower.seen if id_ in history]
+        missing = set(history) - set(seen)
+        world.check(not missing, f"a follower has not seen {missing}, but {seen}")
+        again = len(seen) - len(set(seen))
+        world.check(follower.loose or not again, f"a follower has seen {again} twice: {seen}")
+        follower.client.drop()
+    become_quiet(world)
+
+
+def _come_back(world: World, follower: Follower, rng: Random) -> None:
+    here = world.gateways_here
+    if here and follower.client.session:
+        follower.come_back(rng.choice(here))

@@ -55,6 +55,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         key_scenarios.weak_keys,
         history_scenarios.history_survives,
         history_scenarios.history_on_a_failing_disk,
+        history_scenarios.history_is_followed,
         linear_scenarios.one_key,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,

@@ -105,6 +105,7 @@ def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, 
         mine = [topic for topic in topics if Placement(2).shard_of("realm1", topic) == shard]
         for topic in mine * 3:
             one = Event(clock.next(), Publish("realm1", topic, 7, 1, 1, 0, JSON, b"[1]"))
+            archive.mark(one.publish)
             archive.record(one, journal.ticket)
             read.setdefault(topic, []).append(one.publication)
         changes = {rows.CEILING: rows.encode(clock.last // 64 + 1)}

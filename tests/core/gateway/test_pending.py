@@ -3,12 +3,17 @@
 import pytest
 from gateway_stage import REALM, Flavour, Spy, realm
 
-from fox_shard.backplane.frames import Selection, Subscribe
+from fox_shard.backplane.frames import TRACE, Event, Publish, Selected, Selection, Subscribe
 from fox_shard.gateway.pending import Pending, Progress, Wish
 from fox_shard.gateway.subscriptions import Subscription
+from fox_shard.payloads import JSON
 from fox_shard.topics.pattern import Pattern
 
 FILTER = b"\x81\xa1a\x01"
+
+
+def recorded(publication, flags=TRACE):
+    return Event(publication, Publish(REALM, "a", 1, 1, 1, flags, JSON, b"[1]"))
 
 
 def pending(wish, shards=(0, 2), text="*#"):
@@ -83,14 +88,23 @@ def test_shards_do_not_share_their_progress():
 def test_live_events_of_a_shard_that_has_confirmed_are_for_it(wish, live):
     """But for a snapshot never, and with history when that is over."""
     one = pending(wish)
-    assert not one.is_live(0, 5)
+    assert not one.is_live(0, recorded(5))
     one.waiting.pop(0)
-    assert one.is_live(0, 5) is live
-    assert not one.is_live(2, 5)
+    assert one.is_live(0, recorded(5)) is live
+    assert not one.is_live(2, recorded(5))
     one.earlier = {5, -6}
-    assert not one.is_live(0, 5)
-    assert not one.is_live(0, -6)
-    assert one.is_live(0, 6) is live
+    assert not one.is_live(0, recorded(5))
+    assert not one.is_live(0, Selected(recorded(6), [1]))
+    assert one.is_live(0, recorded(6)) is live
+
+
+def test_what_is_not_in_the_history_is_not_to_be_awaited_from_it():
+    one = pending(Wish(after=()))
+    one.waiting.pop(0)
+    assert one.is_live(0, recorded(5, flags=0))
+    assert one.is_live(0, Selected(recorded(5, flags=0), [1]))
+    one.behind.pop(0)
+    assert one.is_live(0, recorded(6))
 
 
 # Names and ids: who wishes the same shares a subscription
@@ -113,7 +127,10 @@ def test_what_is_wished_of_the_live_events_makes_the_subscription():
         identity(snapshot=True),
         identity(snapshot=True, filter=FILTER),
         identity(snapshot=True, state=True, filter=FILTER),
+        identity(after=()),
+        identity(after=(), filter=FILTER),
     ]
     assert len(set(others)) == len(others)
-    assert identity(replay=True) == identity(after=()) == identity()
+    assert identity(replay=True) == identity()
+    assert identity(after=(7,), replay=True) == identity(after=())
     assert identity(state=True, replay=True) == identity(state=True)

@@ -139,11 +139,14 @@ def test_what_is_not_the_same_has_another_id():
         {"filter": {"on": {"$exists": True}}},
         {"filter": ON, "retained": True},
         {"filter": ON, "snapshot": True},
+        {"after": 0},
+        {"after": 0, "filter": ON},
     ]
     ids = {id_of(wish) for wish in wishes}
     assert len(ids) == len(wishes)
     assert id_of({}, topic="com.b") not in ids
-    assert id_of({"get_retained": True}) == id_of({"after": 0}) == id_of({})
+    assert id_of({"get_retained": True}) == id_of({})
+    assert id_of({"after": 0}) == id_of({"after": [5], "get_retained": True})
 
 
 # What they are told
