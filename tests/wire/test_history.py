@@ -136,3 +136,65 @@ def test_no_more_is_kept_than_the_rule_says(cluster):
         cluster.start(f"shard-{shard}")
         cluster.await_ready()
         assert numbers(events(reader, subscription)) == found
+
+
+def follow(client, pattern, after):
+    """Subscribe; returns the subscription's id."""
+    options = {"match": "prefix", "after": after}
+    return client.do(SUBSCRIBE, options, pattern, answer=SUBSCRIBED)[2]
+
+
+def followed(client, count):
+    """[(id, number)] of the next events."""
+    got = []
+    while len(got) < count:
+        event = client.receive()
+        assert event[0] == EVENT
+        got.append((event[2], event[4][0]))
+    return got
+
+
+def test_from_the_history_to_what_is_live_while_it_goes_on(cluster):
+    """Of 2,000 events on both shards, published all the time, each follower gets each once."""
+    count, topics = 2000, [f"flow.{n}" for n in range(20)]
+    with closing(at_gateway(cluster, 0)) as writer:
+        for number in range(count):
+            writer.send(PUBLISH, number + 1, {"trace": True}, topics[number % 20], [number])
+            if number % 200 == 100:
+                with closing(at_gateway(cluster, number // 200 % 2)) as follower:
+                    follow(follower, "flow.", 0)
+                    some = followed(follower, number // 2)
+                last = {id_ % 64: id_ for id_, _ in sorted(some)}
+                with closing(at_gateway(cluster, 1)) as follower:
+                    follow(follower, "flow.", list(last.values()))
+                    rest = followed(follower, number + 1 - len(some))
+                assert sorted(one for _, one in some + rest) == list(range(number + 1))
+
+
+def test_who_comes_back_too_late_hears_which_id_the_history_begins_with(cluster):
+    with closing(at_gateway(cluster, 0)) as client:
+        ids = [publish(client, "log.gap", number) for number in range(100)]
+        client.request += 1
+        client.send(SUBSCRIBE, client.request, {"after": ids[0]}, "log.gap")
+        refusal = client.receive()
+        assert (refusal[0], refusal[4]) == (ERROR, "fox.error.history_gap")
+        oldest = refusal[6]["oldest"]
+        assert oldest in ids
+        behind = ids[ids.index(oldest) - 1]
+        client.do(SUBSCRIBE, {"after": behind}, "log.gap", answer=SUBSCRIBED)
+        assert followed(client, 1)[0][0] == oldest
+
+
+def test_who_follows_misses_nothing_of_a_shard_that_was_killed(cluster):
+    with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as follower:
+        publish(writer, "log.deadly.a", 0)
+        follow(follower, "log.deadly.", 0)
+        assert [number for _, number in followed(follower, 1)] == [0]
+        for number in range(1, 4):
+            shard = Placement(2).shard_of("realm1", "log.deadly.a")
+            publish(writer, "log.deadly.a", number)
+            cluster.kill(f"shard-{shard}")
+            cluster.start(f"shard-{shard}")
+        cluster.await_ready()
+        publish(writer, "log.deadly.a", 4)
+        assert [number for _, number in followed(follower, 4)] == [1, 2, 3, 4]
