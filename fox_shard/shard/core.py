@@ -268,6 +268,7 @@ class Shard:
             self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
             self._handle(peer, arrival, now)
         self._handling.give_again(EVERYTHING)
+        self._handling.welcome()
         for peer in peers:
             peer.careful = peer.kind is Kind.COORDINATOR
             self.ledger.caught_up(peer)

@@ -72,6 +72,7 @@ class Handling:
         "_peers",
         "_registrar",
         "_retention",
+        "_welcoming",
         "_wills",
         "commits",
         "grants",
@@ -102,8 +103,9 @@ class Handling:
         self.turns = Turns(retention, clock, self._gate, ledger)
         self.commits = Commits(broker, retention, self.turns, self._gate, ledger)
         self.grants = Grants(self._journal)
-        # Replays that were asked for before everybody had replayed; and has everybody?
+        # Replays that were asked for before they are begun; are they begun; is everybody here?
         self._early: list[tuple[Peer, Subscribe]] = []
+        self._welcoming = False
         self._here = False
         # Of the batch that is being handled.
         self._asks: list[Ask] = []
@@ -215,7 +217,7 @@ class Handling:
     def _subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         self._broker.subscribe(peer, subscribe)
         follows = subscribe.selection is not None and subscribe.selection.follow
-        if self._here or not (subscribe.replay or subscribe.after is not None or follows):
+        if self._welcoming or not (subscribe.replay or subscribe.after is not None or follows):
             self._broker.answer(peer, subscribe)
         else:
             # What is sent again has to be before what a newcomer is shown.
@@ -251,13 +253,18 @@ class Handling:
         if changes:
             self._end_turn()
 
+    def welcome(self) -> None:
+        """What was sent again has been handled: newcomers may be shown what there is."""
+        if not self._welcoming:
+            self._welcoming = True
+            self._broker.tell_state_again()
+            early, self._early = self._early, []
+            for peer, subscribe in early:
+                self._broker.answer(peer, subscribe)
+
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
         self._here = True
-        self._broker.tell_state_again()
-        early, self._early = self._early, []
-        for peer, subscribe in early:
-            self._broker.answer(peer, subscribe)
         self.turns.look_everywhere()
         if not self._journal.failing:
             self.commits.go_on()

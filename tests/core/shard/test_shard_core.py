@@ -140,6 +140,16 @@ def test_behind_the_end_of_its_replay_a_gateways_frames_keep_their_order():
     assert [event.publish.args for event in events] == [b"[1]", b"[2]"]
 
 
+def test_who_subscribes_while_others_are_awaited_gets_what_is_published_after_that():
+    stage = Stage(gateways=2, absent=["gateway-1"])
+    stage.say("gateway-0", subscribe(token=1, replay=True), publish(args=b"[2]"))
+    stage.join("gateway-1")
+    stage.turns(6)
+    subscribed, event = stage.got("gateway-0", (Subscribed, Event))
+    assert subscribed == Subscribed(1)
+    assert event.publish.args == b"[2]"
+
+
 def test_what_waited_at_the_barrier_is_not_lost_when_the_pair_breaks():
     stage = Stage(gateways=2, absent=["gateway-1"])
     stage.say("gateway-0", publish(args=b"[1]"), reliable=True)
