@@ -217,7 +217,7 @@ class Broker:
             return
         self._begin_replay(replay)
         if subscribe.after is None:
-            replay.page()
+            replay.first_page()
         # Before that no event may come, and the session is not told until all have confirmed.
         peer.link.send(Subscribed(subscribe.token))
         self._end_page(replay)

@@ -28,6 +28,9 @@ PAGE_KEYS = PAGE_EVENTS = 500
 PAGE_BYTES = 1 << 17
 """A page has no more than that, and one more."""
 
+FIRST_KEYS = 50
+"""Of the first page."""
+
 BEHIND_ALL = chr(0x10FFFF) * 2
 """In the place of a topic: all have been replayed."""
 
@@ -103,15 +106,22 @@ class Replay:
         """0: the history is all there, as far as it is wanted; else the id it begins with."""
         return 0 if self._after is None else self._history.gap(self.pattern, self._after)
 
+    def first_page(self) -> None:
+        """A short one: so that a subscriber need not wait for many to see one."""
+        self._page(min(FIRST_KEYS, PAGE_KEYS))
+
     def page(self) -> None:
         """Send some of it. `done` tells whether that was all."""
-        if self._page_of_keys():
+        self._page(PAGE_KEYS)
+
+    def _page(self, keys: int) -> None:
+        if self._page_of_keys(keys):
             if self._after is None:
                 self.done = True
             else:
                 self._page_of_history(self._after)
 
-    def _page_of_keys(self) -> bool:
+    def _page_of_keys(self, limit: int) -> bool:
         """Returns whether there are no more."""
         size = shown = seen = 0
         for topic in self._topics:
@@ -125,7 +135,7 @@ class Replay:
                 self.peer.link.send(Retained(self.token, event))
                 shown += 1
                 size += len(event.publish.args) + len(event.publish.kwargs) + len(topic)
-            if shown == PAGE_KEYS or size > PAGE_BYTES or seen == SEEN_A_PAGE:
+            if shown == limit or size > PAGE_BYTES or seen == SEEN_A_PAGE:
                 return False
         self._position = BEHIND_ALL
         return True
