@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 WAMP_HELLO, WAMP_WELCOME, WAMP_GOODBYE, WAMP_ERROR = 1, 2, 6, 8
-PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, EVENT = 16, 17, 32, 33, 36
+PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, UNSUBSCRIBED, EVENT = 16, 17, 32, 33, 35, 36
 CALL, RESULT, REGISTER, REGISTERED, INVOCATION, YIELD = 48, 50, 64, 65, 68, 70
 ANSWERS = {PUBLISHED: PUBLISH, SUBSCRIBED: SUBSCRIBE, REGISTERED: REGISTER, RESULT: CALL}
 
@@ -118,6 +118,8 @@ class Wamp(Peer):
         super().__init__()
         self.session = 0
         self.on_event: Callable[[list[Any]], None] = lambda message: None
+        # The router has taken a subscription away: a snapshot is over.
+        self.revoked = asyncio.Event()
         self.on_invocation: Callable[[list[Any]], None] = lambda message: None
         self._shaken = False
         self._request = 0
@@ -153,7 +155,9 @@ class Wamp(Peer):
 
     def _take(self, message: list[Any]) -> None:
         kind = message[0]
-        if kind == EVENT:
+        if kind == UNSUBSCRIBED and message[1] == 0:
+            self.revoked.set()
+        elif kind == EVENT:
             self.on_event(message)
         elif kind in ANSWERS:
             self.settle(ANSWERS[kind], message[1], message)

@@ -4,12 +4,13 @@ Owns: subscribing, and what has arrived. Never: judging.
 """
 
 import asyncio
+import contextlib
 
 import msgspec
 
 from chaos.door import Door
 from chaos.ledger import PREFIX, Found, Ledger, Watch, read_mark
-from chaos.peers import EVENT, PUBLISH, SUBSCRIBE, Mqtt, Peer, Wamp
+from chaos.peers import EVENT, SUBSCRIBE, Mqtt, Peer, Wamp
 
 PATIENCE = 40.0
 """Seconds until a reader has been shown everything."""
@@ -47,48 +48,44 @@ async def read_wamp(door: Door, gateway: str) -> dict[str, Found]:
     """The keys that WAMP shows to a new subscriber there."""
     keys: dict[str, Found] = {}
     peer = await door.enter(Wamp, "", gateway)
-    end = f"{PREFIX}.end.{peer.session}"
-    ended = asyncio.Event()
 
     def on_event(event: list) -> None:  # type: ignore[type-arg]
         assert event[0] == EVENT
         details, args = event[3], event[4] if len(event) > 4 else []
-        if details["topic"] == end:
-            ended.set()
-        elif details.get("retained"):
-            assert details["topic"] not in keys, f"shown twice: {details['topic']}"
-            keys[details["topic"]] = _found(details["topic"], args, event[2])
+        assert details["topic"] not in keys, f"shown twice: {details['topic']}"
+        keys[details["topic"]] = _found(details["topic"], args, event[2])
 
     peer.on_event = on_event
     async with asyncio.timeout(PATIENCE):
-        await peer.request(SUBSCRIBE, {"match": "prefix", "get_retained": True}, f"{PREFIX}.")
-        # The first live event comes behind all keys.
-        await peer.request(PUBLISH, {"acknowledge": True, "exclude_me": False}, end, [])
-        await ended.wait()
+        await peer.request(SUBSCRIBE, {"match": "prefix", "snapshot": True}, f"{PREFIX}.")
+        await peer.revoked.wait()
     await door.leave(peer)
     return keys
 
 
-async def read_mqtt(door: Door, gateway: str) -> dict[str, Found]:
-    """The keys that MQTT shows to a new subscriber there."""
+async def read_mqtt(door: Door, gateway: str, count: int) -> dict[str, Found]:
+    """The keys that MQTT shows to a new subscriber there.
+
+    count: how many there should be; MQTT does not say when it has shown all.
+    """
     keys: dict[str, Found] = {}
     peer = await door.enter(Mqtt, f"reader-{gateway}", gateway)
-    end = f"{PREFIX}/end/{gateway}"
-    ended = asyncio.Event()
+    enough = asyncio.Event()
 
     def on_message(topic: str, payload: bytes, _qos: int, retained: bool) -> None:  # noqa: FBT001
-        if topic == end:
-            ended.set()
-        elif retained:
+        if retained:
             name = topic.replace("/", ".")
             assert name not in keys, f"shown twice: {name}"
             keys[name] = _found(name, _decoded(payload), None)
+            if len(keys) == count:
+                enough.set()
 
     peer.on_message = on_message
-    async with asyncio.timeout(PATIENCE):
-        await peer.subscribe(f"{PREFIX}/#", 1)
-        await peer.publish(end, b"", 1, retain=False)
-        await ended.wait()
+    await peer.subscribe(f"{PREFIX}/#", 1)
+    if count:
+        with contextlib.suppress(TimeoutError):
+            # What is missing then is told by name.
+            await asyncio.wait_for(enough.wait(), PATIENCE)
     await door.leave(peer)
     return keys
 

@@ -126,7 +126,7 @@ class _Run:
         for gateway in self.broker.gateways:
             found = await read_wamp(self.door, gateway)
             self.complaints += self.ledger.judge_keys(f"WAMP at {gateway}", found)
-            found = await read_mqtt(self.door, gateway)
+            found = await read_mqtt(self.door, gateway, len(found))
             self.complaints += self.ledger.judge_keys(f"MQTT at {gateway}", found)
         self.complaints += self.ledger.judge_ids()
 
