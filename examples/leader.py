@@ -14,7 +14,7 @@ import argparse
 from autobahn.asyncio.component import Component, run
 from keys import KeyOptions, StateOptions
 
-LEADER = "com.example.leader"
+LEADER = "com.example.elected"
 
 parser = argparse.ArgumentParser()
 parser.add_argument("name")

@@ -60,6 +60,11 @@ class Filter:
 
     def __init__(self, wanted: Document) -> None:
         """Raises InvalidArgument, which names the operator."""
+        if any(_is_operator(name) for name in wanted):
+            raise InvalidArgument(
+                "the option filter: operators stand in the place of a field's value, as in "
+                '{"celsius": {"$gt": 20}}'
+            )
         self._tests = _tests_of(wanted, 0)
 
     def matches(self, document: Document | None) -> bool:
@@ -76,7 +81,7 @@ def _tests_of(wanted: Document, depth: int) -> dict[Any, Test]:
 def _test(value: object, depth: int) -> Test:
     if not isinstance(value, dict):
         return lambda found: found is not MISSING and equal(found, value)
-    if any(isinstance(name, str) and name[:1] == "$" for name in value):
+    if any(_is_operator(name) for name in value):
         tests = [_operator(name, operand) for name, operand in value.items()]
         return lambda found: all(test(found) for test in tests)
     fields = _tests_of(value, depth)
@@ -85,6 +90,10 @@ def _test(value: object, depth: int) -> Test:
 
 def _all_meet(tests: dict[Any, Test], document: Document) -> bool:
     return all(test(document.get(name, MISSING)) for name, test in tests.items())
+
+
+def _is_operator(name: object) -> bool:
+    return isinstance(name, str) and name[:1] == "$"
 
 
 def _operator(name: object, operand: object) -> Test:

@@ -58,7 +58,7 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         " id. With a condition it is published only if that holds.",
         epilog=f"Exit code 1: the condition does not hold. {NOTATION}",
     )
-    command.add_argument("topic", metavar="TOPIC")
+    command.add_argument("topic", type=topic, metavar="TOPIC")
     command.add_argument(
         "value", nargs="?", metavar="VALUE", help="JSON, or else text; -: read it from stdin"
     )

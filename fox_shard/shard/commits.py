@@ -159,11 +159,10 @@ class Commits:
 
     def _refuse_condition(self, publish: Publish, present: int, replies: list[Frame]) -> None:
         what = f"a key whose publication id is {present}" if present else "no key"
+        then = "read the key, and decide anew"
         if present == HIDDEN:
-            what, present = "a key of somebody else's", UNKNOWN
-        error = ConditionFailed(
-            f"the condition does not hold, there is {what}: read the key, and decide anew", present
-        )
+            what, then, present = "a key of somebody else's", "it goes with his session", UNKNOWN
+        error = ConditionFailed(f"the condition does not hold, there is {what}: {then}", present)
         self._refuse(publish, error, replies)
 
     def _unavailable(self, publish: Publish, rseq: int, replies: list[Frame]) -> None:

@@ -180,9 +180,10 @@ def test_a_filter_has_so_many_levels_and_no_more():
         Filter(nested(DEEPEST + 1, {"a": 1}))
 
 
-def test_a_field_that_is_called_like_an_operator_is_a_field_on_the_first_level():
-    assert Filter({"$gt": 1}).matches({"$gt": 1})
-    assert not Filter({"$gt": 1}).matches({"a": 2})
+def test_an_operator_in_the_place_of_a_field_is_refused():
+    """Nobody would otherwise see why nothing comes."""
+    with pytest.raises(InvalidArgument, match="in the place of a field's value"):
+        Filter({"$gt": 5})
 
 
 # Against the same, said more slowly

@@ -249,6 +249,15 @@ class YieldOptions(Struct, frozen=True, gc=False):
     progress: bool = False
 
 
+CHOICES: Final = {
+    "match": "exact, prefix, wildcard",
+    "weak": "true, false, public, private",
+    "invoke": "single, first, last, random, roundrobin",
+    "mode": "skip, kill, killnowait",
+    "retain": "true, false, and seconds from 0 to 2³²",
+}
+"""What an option may be that is one of few."""
+
 W = TypeVar("W")
 T = TypeVar("T")
 
@@ -281,7 +290,9 @@ class Reader(Generic[T]):
         except ValidationError as error:
             what, at, where = str(error).rpartition(" - at `$.")
             if at:
-                raise InvalidArgument(f"the option {where.rstrip('`')}: {what}") from None
+                name = where.rstrip("`")
+                right = f"; there are {CHOICES[name]}" if name in CHOICES else ""
+                raise InvalidArgument(f"the option {name}: {what}{right}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
