@@ -180,6 +180,15 @@ def test_a_filter_has_so_many_levels_and_no_more():
         Filter(nested(DEEPEST + 1, {"a": 1}))
 
 
+@pytest.mark.parametrize("wrap", [lambda one: [one], lambda one: {"$in": [one]}])
+def test_lists_are_levels_of_a_filter_too(wrap):
+    inside = 1
+    for _ in range(DEEPEST + 1):
+        inside = wrap(inside)
+    with pytest.raises(InvalidArgument, match=f"more than {DEEPEST} levels"):
+        Filter({"a": inside})
+
+
 def test_a_field_that_is_called_like_an_operator_is_a_field_on_the_first_level():
     assert Filter({"$gt": 1}).matches({"$gt": 1})
     assert not Filter({"$gt": 1}).matches({"a": 2})
