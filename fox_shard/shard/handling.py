@@ -272,7 +272,8 @@ class Handling:
         """A gateway hears of what it has not missed, if that is news."""
         if self.commits.last <= peer.settled:
             return
-        unsettled = [one for one in (self._gate.lowest, self._ledger.lowest) if one is not None]
+        lowest = (self._gate.lowest, self._ledger.lowest, self._broker.lowest_untold)
+        unsettled = [one for one in lowest if one is not None]
         peer.settled = min(unsettled) - 1 if unsettled else self.commits.last
         peer.reply(Settled(peer.settled))
 
