@@ -244,12 +244,11 @@ class Handling:
         self._end_turn()
 
     def expire(self, wall: float) -> None:
-        """Erase the keys whose time has come."""
-        changes = self._retention.expire(wall)
-        for change in changes:
+        """Erase the keys whose time has come, or whose sessions have left."""
+        for change in self._retention.expire(wall):
             self.commits.went(change)
-        if changes:
-            self._end_turn()
+        self.commits.end_more()
+        self._end_turn()
 
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
