@@ -237,7 +237,7 @@ class Confirmations:
         session = pending.session
         self._subscriptions[session.realm.name].abandon(pending)
         if pending.confirmed:
-            # It is a shard that has returned, and the session has been told long ago.
+            # A shard has returned, or the client is slow; the session has been told long ago.
             session.subscription_revoked(pending.subscription, frame.uri)
         else:
             session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)

@@ -211,14 +211,7 @@ class Broker:
             peer.link.send(Subscribed(subscribe.token))
             return
         replay = self._new_replay(peer, subscribe)
-        oldest = replay.gap()
-        if oldest:
-            gap = HistoryGap(
-                "the history is not complete any more behind what you have seen, but from "
-                f"{oldest} on: read the keys, and subscribe after that",
-                oldest,
-            )
-            peer.link.send(NotSubscribed(subscribe.token, gap.uri, gap.message, gap.oldest))
+        if self._is_refused(replay):
             return
         self._begin_replay(replay)
         if subscribe.after is None:
@@ -226,6 +219,20 @@ class Broker:
         # Before that no event may come, and the session is not told until all have confirmed.
         peer.link.send(Subscribed(subscribe.token))
         self._end_page(replay)
+
+    @staticmethod
+    def _is_refused(replay: Replay) -> bool:
+        """It is, if it cannot be complete."""
+        oldest = replay.gap()
+        if oldest:
+            gap = HistoryGap(
+                "the history is not complete any more behind what you have seen, but from "
+                f"{oldest} on: read the keys, and subscribe after that",
+                oldest,
+            )
+            refusal = NotSubscribed(replay.token, gap.uri, gap.message, gap.oldest)
+            replay.peer.link.send(refusal)
+        return bool(oldest)
 
     def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
         """To who follows and has not seen all that is recorded."""
@@ -288,7 +295,7 @@ class Broker:
         replay = peer.replays.get(more.token)
         if replay is None:
             return
-        if more.enough:
+        if more.enough or self._is_refused(replay):
             self._end_replay(replay)
         else:
             replay.page()
