@@ -205,7 +205,7 @@ class Retention:
             return
         if keep is not None and 0 < keep.expires <= self._clock.wall:
             self._journal.drop(rows.key(realm.name, publish.topic))
-            self._untold.load((realm.name, publish.topic), rows.UntoldRow(0, EXPIRED))
+            self._untold.went_meanwhile((realm.name, publish.topic), EXPIRED)
             return
         if keep is not None:
             self._plan(publish, keep)

@@ -90,9 +90,15 @@ class Untold:
     # After a restart
 
     def load(self, place: Place, row: rows.UntoldRow) -> None:
-        """From the store; or that the key's time has come meanwhile, which has no id yet (0)."""
+        """From the store."""
         if place not in self._loaded or not row.publication:
             self._loaded[place] = row
+
+    def went_meanwhile(self, place: Place, removed: str) -> None:
+        """That key has gone while the shard was down; that has no id yet (0)."""
+        row = self._loaded[place] = rows.UntoldRow(0, removed)
+        # The shard may die again before it is told.
+        self._journal.keep(rows.untold(*place), rows.encode(row))
 
     @property
     def lowest(self) -> int | None:

@@ -87,6 +87,23 @@ def test_a_key_that_expired_while_its_shard_was_down_is_told_of(stage):
     assert told(stage) == [(b"", "expired")]
 
 
+def test_it_is_told_of_also_if_the_shard_dies_again_before_that(stage):
+    stage.say("gateway-0", publish(flags=KEEP, keep=Keep(5.0)), reliable=True)
+    stage.pass_time(2)
+    stage.now += 10
+    stage.restart()
+    stage["gateway-1"].deaf = True
+    stage.pass_time(2)
+    stage.restart(79)
+    stage.got("gateway-1")
+    stage.pass_time(6)
+    assert [removed for _, removed in told(stage)] == ["expired"]
+    stage.say("gateway-0", publish("b", request=2, flags=KEEP), reliable=True)
+    stage.pass_time(2)
+    stage.say("gateway-0", publish("c", request=3, flags=KEEP), reliable=True)
+    assert [key[-1:] for key in untold(stage)] == [b"c"]
+
+
 def test_nothing_is_noted_where_nobody_follows():
     stage = Stage(gateways=2)
     stage["gateway-1"].deaf = True
