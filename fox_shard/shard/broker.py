@@ -124,7 +124,9 @@ class Broker:
     def _attend(self, realm: Realm, event: Event) -> None:
         """Whatever there is to do besides sending it to those who want all events."""
         publish = event.publish
-        realm.precede(publish.topic)
+        if realm.keys.durable_value(publish.topic) is not None:
+            # Else there is nothing to be shown, and nothing to be kept in mind.
+            realm.precede(publish.topic)
         selectors = self._selectors(realm, publish.topic)
         for peer, frame in select(selectors, event, realm.document_of):
             if publish.flags & RELIABLE:
