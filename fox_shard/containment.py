@@ -15,7 +15,18 @@ from fox_shard.errors import InvalidArgument
 Document = dict[Any, Any]
 
 DEEPEST: Final = 32
-"""Levels of a filter."""
+"""Levels of what is wanted, lists included: whoever compares goes no deeper than that."""
+
+
+def check_levels(wanted: Document, option: str) -> None:
+    """Raises InvalidArgument."""
+    level: list[Any] = [wanted]
+    for _ in range(DEEPEST + 1):
+        inside = [value for one in level for value in (one.values() if type(one) is dict else one)]
+        level = [value for value in inside if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise InvalidArgument(f"the option {option}: more than {DEEPEST} levels")
 
 
 def contains(document: Document, wanted: Document) -> bool:
@@ -59,32 +70,31 @@ class Filter:
     __slots__ = ("_tests",)
 
     def __init__(self, wanted: Document) -> None:
-        """Raises InvalidArgument, which names the operator."""
+        """Raises InvalidArgument, which says what is wrong."""
         if any(_is_operator(name) for name in wanted):
             raise InvalidArgument(
                 "the option filter: operators stand in the place of a field's value, as in "
                 '{"celsius": {"$gt": 20}}'
             )
-        self._tests = _tests_of(wanted, 0)
+        check_levels(wanted, "filter")
+        self._tests = _tests_of(wanted)
 
     def matches(self, document: Document | None) -> bool:
         """None: there is no document; it has no fields."""
         return _all_meet(self._tests, document or {})
 
 
-def _tests_of(wanted: Document, depth: int) -> dict[Any, Test]:
-    if depth > DEEPEST:
-        raise InvalidArgument(f"the option filter: more than {DEEPEST} levels")
-    return {name: _test(value, depth + 1) for name, value in wanted.items()}
+def _tests_of(wanted: Document) -> dict[Any, Test]:
+    return {name: _test(value) for name, value in wanted.items()}
 
 
-def _test(value: object, depth: int) -> Test:
+def _test(value: object) -> Test:
     if not isinstance(value, dict):
         return lambda found: found is not MISSING and equal(found, value)
     if any(_is_operator(name) for name in value):
         tests = [_operator(name, operand) for name, operand in value.items()]
         return lambda found: all(test(found) for test in tests)
-    fields = _tests_of(value, depth)
+    fields = _tests_of(value)
     return lambda found: isinstance(found, dict) and _all_meet(fields, found)
 
 

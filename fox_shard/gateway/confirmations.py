@@ -46,6 +46,7 @@ class Confirmations:
         "_fanouts",
         "_late",
         "_links",
+        "_looking",
         "_next_token",
         "_of_session",
         "_order",
@@ -78,6 +79,8 @@ class Confirmations:
         self._late: dict[int, Pending] = {}
         # Tokens of clients that do not read as fast as their replays come.
         self._slow: dict[int, None] = {}
+        # Is it due to look at them?
+        self._looking = False
         self.now = 0.0
 
     def subscribe(
@@ -190,7 +193,8 @@ class Confirmations:
         if not pending.confirmed:
             return
         if pending.session.connection.waiting() > ENOUGH:
-            if not self._slow:
+            if not self._looking:
+                self._looking = True
                 self._timers.at(self.now + LOOK_AGAIN, self._look_again)
             self._slow[pending.token] = None
             return
@@ -200,7 +204,7 @@ class Confirmations:
                 self._links[shard].send(More(pending.token))
 
     def _look_again(self, now: float) -> None:
-        self.now = now
+        self.now, self._looking = now, False
         tokens, self._slow = self._slow, {}
         for token in tokens:
             self._ask_for_more(self._pending[token])
@@ -237,7 +241,7 @@ class Confirmations:
         session = pending.session
         self._subscriptions[session.realm.name].abandon(pending)
         if pending.confirmed:
-            # It is a shard that has returned, and the session has been told long ago.
+            # A shard has returned, or the client is slow; the session has been told long ago.
             session.subscription_revoked(pending.subscription, frame.uri)
         else:
             session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)

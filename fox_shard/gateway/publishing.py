@@ -87,7 +87,8 @@ class Publishing:
         session.lane_seq = link.sent + len(outbox)
         if keep is not None and keep.owned:
             session.shards |= 1 << shard
-            if keep.watch and not realm.stored:
+            # Without an acknowledgement nobody would say when it waits no longer.
+            if keep.watch and flags & ACKNOWLEDGE and not realm.stored:
                 self._watches.note(shard, frame)
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:

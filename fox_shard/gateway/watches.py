@@ -15,34 +15,35 @@ from fox_shard.backplane.frames import Publish
 class Watches:
     """Of all sessions of a gateway."""
 
-    __slots__ = ("_by_shard", "waiting")
+    __slots__ = ("_at", "waiting")
 
     def __init__(self) -> None:
-        self._by_shard: dict[int, dict[tuple[int, int], Publish]] = {}
-        # How many may wait: nobody need look for an answer where it is 0.
-        self.waiting = 0
+        # Shard -> what may wait there, by session and request, in the order of publishing.
+        self._at: dict[int, dict[tuple[int, int], Publish]] = {}
+        # Session -> request -> shard. Nobody need look for an answer where nothing may wait.
+        self.waiting: dict[int, dict[int, int]] = {}
 
     def note(self, shard: int, publish: Publish) -> None:
-        """It may have to wait there."""
-        publishes = self._by_shard.setdefault(shard, {})
-        if (publish.session, publish.request) not in publishes:
-            self.waiting += 1
-        publishes[publish.session, publish.request] = publish
+        """It may have to wait there, and is answered when it does no longer."""
+        session, request = publish.session, publish.request
+        self.answered(session, request)
+        self._at.setdefault(shard, {})[session, request] = publish
+        self.waiting.setdefault(session, {})[request] = shard
 
     def answered(self, session: int, request: int) -> None:
         """It waits no longer."""
-        for publishes in self._by_shard.values():
-            if publishes.pop((session, request), None) is not None:
-                self.waiting -= 1
+        requests = self.waiting.get(session, {})
+        shard = requests.pop(request, None)
+        if shard is not None:
+            del self._at[shard][session, request]
+            if not requests:
+                del self.waiting[session]
 
     def leave(self, session: int) -> None:
         """The session has ended."""
-        if self.waiting:
-            for publishes in self._by_shard.values():
-                for of, request in list(publishes):
-                    if of == session:
-                        self.answered(of, request)
+        for request in list(self.waiting.get(session, ())):
+            self.answered(session, request)
 
     def at(self, shard: int) -> list[Publish]:
         """What the shard has lost, if it is another one now; in the order of publishing."""
-        return list(self._by_shard.get(shard, {}).values())
+        return list(self._at.get(shard, {}).values())

@@ -124,7 +124,9 @@ class Broker:
     def _attend(self, realm: Realm, event: Event) -> None:
         """Whatever there is to do besides sending it to those who want all events."""
         publish = event.publish
-        realm.precede(publish.topic)
+        if realm.keys.durable_value(publish.topic) is not None:
+            # Else there is nothing to be shown, and nothing to be kept in mind.
+            realm.precede(publish.topic)
         selectors = self._selectors(realm, publish.topic)
         for peer, frame in select(selectors, event, realm.document_of):
             if publish.flags & RELIABLE:
@@ -142,6 +144,11 @@ class Broker:
             again += select_again(selectors, event, documents, removed)
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
+
+    @property
+    def lowest_untold(self) -> int | None:
+        """The lowest id that `tell_state_again` is going to tell; None: there is none."""
+        return self._untold.lowest
 
     def tell_state_again(self) -> None:
         """Everybody has replayed: of what may not have been told before the restart."""
@@ -206,14 +213,7 @@ class Broker:
             peer.link.send(Subscribed(subscribe.token))
             return
         replay = self._new_replay(peer, subscribe)
-        oldest = replay.gap()
-        if oldest:
-            gap = HistoryGap(
-                "the history is not complete any more behind what you have seen, but from "
-                f"{oldest} on: read the keys, and subscribe after that",
-                oldest,
-            )
-            peer.link.send(NotSubscribed(subscribe.token, gap.uri, gap.message, gap.oldest))
+        if self._is_refused(replay):
             return
         self._begin_replay(replay)
         if subscribe.after is None:
@@ -221,6 +221,20 @@ class Broker:
         # Before that no event may come, and the session is not told until all have confirmed.
         peer.link.send(Subscribed(subscribe.token))
         self._end_page(replay)
+
+    @staticmethod
+    def _is_refused(replay: Replay) -> bool:
+        """It is, if it cannot be complete."""
+        oldest = replay.gap()
+        if oldest:
+            gap = HistoryGap(
+                "the history is not complete any more behind what you have seen, but from "
+                f"{oldest} on: read the keys, and subscribe after that",
+                oldest,
+            )
+            refusal = NotSubscribed(replay.token, gap.uri, gap.message, gap.oldest)
+            replay.peer.link.send(refusal)
+        return bool(oldest)
 
     def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
         """To who follows and has not seen all that is recorded."""
@@ -283,7 +297,7 @@ class Broker:
         replay = peer.replays.get(more.token)
         if replay is None:
             return
-        if more.enough:
+        if more.enough or self._is_refused(replay):
             self._end_replay(replay)
         else:
             replay.page()

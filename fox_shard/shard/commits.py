@@ -191,6 +191,10 @@ class Commits:
         self.turns.session_left(session)
         self._end(*self._retention.session_left(session), replies)
 
+    def end_more(self) -> None:
+        """Sessions that have left had more keys than could go at once."""
+        self._end(*self._retention.end_more(), [])
+
     def _end(self, changes: list[Change], wills: list[Publish], replies: list[Frame]) -> None:
         for change in changes:
             self.went(change)

@@ -149,13 +149,15 @@ class Gate:
 
     @property
     def lowest(self) -> int | None:
-        """The lowest id of the recorded events that are held; None: there is none."""
+        """The lowest id of the recorded events, and of changes, that are held; None: none is."""
         for ticket in sorted(self._groups):
             for group in self._groups[ticket]:
                 for effect, rseq in group.effects:
-                    event = None if rseq == PLAIN else event_of(effect)
-                    if event is not None:
-                        return event.publication
+                    if rseq == PLAIN:
+                        continue
+                    one = effect if isinstance(effect, Change) else event_of(effect)
+                    if one is not None:
+                        return one.publication
         return None
 
     def forget(self, peer: Peer) -> None:

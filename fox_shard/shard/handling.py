@@ -246,12 +246,11 @@ class Handling:
         self._end_turn()
 
     def expire(self, wall: float) -> None:
-        """Erase the keys whose time has come."""
-        changes = self._retention.expire(wall)
-        for change in changes:
+        """Erase the keys whose time has come, or whose sessions have left."""
+        for change in self._retention.expire(wall):
             self.commits.went(change)
-        if changes:
-            self._end_turn()
+        self.commits.end_more()
+        self._end_turn()
 
     def welcome(self) -> None:
         """What was sent again has been handled: newcomers may be shown what there is."""
@@ -279,7 +278,8 @@ class Handling:
         """A gateway hears of what it has not missed, if that is news."""
         if self.commits.last <= peer.settled:
             return
-        unsettled = [one for one in (self._gate.lowest, self._ledger.lowest) if one is not None]
+        lowest = (self._gate.lowest, self._ledger.lowest, self._broker.lowest_untold)
+        unsettled = [one for one in lowest if one is not None]
         peer.settled = min(unsettled) - 1 if unsettled else self.commits.last
         peer.reply(Settled(peer.settled))
 

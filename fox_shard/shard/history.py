@@ -208,12 +208,22 @@ class History:
                 break
         return found
 
-    def gap(self, pattern: Pattern, position: Position) -> int:
+    def trims(self, pattern: Pattern) -> list[int]:
+        """How often something has been trimmed that may have matched; for `gap`."""
+        return [shelf.trims for shelf in self._of(pattern)]
+
+    def gap(self, pattern: Pattern, position: Position, since: list[int] | None = None) -> int:
         """0: all that was recorded beyond the position, on topics that match, is there.
 
-        Else the lowest id from which on nothing is missing.
+        Else the lowest id from which on nothing is missing. since: `trims` of some time: what was
+        missing then does not count.
         """
-        missing = max(shelf.missing(pattern, position) for shelf in self._of(pattern))
+        shelves = self._of(pattern)
+        trims = [-1] * len(shelves) if since is None else since
+        missing = max(
+            shelf.missing(pattern, position, before)
+            for shelf, before in zip(shelves, trims, strict=True)
+        )
         if not missing:
             return 0
         kept = self.read(pattern, START, missing, 1)

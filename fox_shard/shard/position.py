@@ -36,6 +36,11 @@ class Position:
         """Is that publication beyond it?"""
         return publication > self._ids.get(publication % SHARDS, self.floor)
 
+    def advanced(self, publication: int) -> "Position":
+        """All up to that id, of any origin, has been read besides."""
+        beyond = [one for one in self._ids.values() if one > publication]
+        return Position(beyond, max(self.floor, publication))
+
 
 START = Position()
 """Nothing has been read."""
@@ -43,13 +48,17 @@ START = Position()
 
 @final
 class Marks:
-    """What may be missing: of each origin named, publications up to that id."""
+    """What may be missing: of each origin named, publications up to that id.
 
-    __slots__ = ("_ids",)
+    trim: the number of the last trim that has changed them (see `Shelf`), 0: none since the start.
+    """
+
+    __slots__ = ("_ids", "trim")
 
     def __init__(self, ids: Iterable[int] = ()) -> None:
         """ids: one of each origin."""
         self._ids: dict[int, int] = {}
+        self.trim = 0
         self.add(ids)
 
     @property
@@ -57,8 +66,9 @@ class Marks:
         """One of each origin."""
         return sorted(self._ids.values())
 
-    def add(self, ids: Iterable[int]) -> None:
+    def add(self, ids: Iterable[int], trim: int = 0) -> None:
         """These, and earlier ones, may be missing, too."""
+        self.trim = max(self.trim, trim)
         for publication in ids:
             origin = publication % SHARDS
             if publication > self._ids.get(origin, 0):

@@ -50,6 +50,7 @@ class Replay:
         "_selector",
         "_start",
         "_topics",
+        "_trims",
         "done",
         "pattern",
         "peer",
@@ -80,6 +81,8 @@ class Replay:
         self._history = history
         self._after: Position | None = None
         self._start = subscribe.start_id
+        # How often had been trimmed when the history was complete, None: it is not known to be.
+        self._trims: list[int] | None = None
         if subscribe.after is not None:
             self._after = Position(subscribe.after, subscribe.floor)
         if subscribe.replay:
@@ -103,8 +106,13 @@ class Replay:
         return self._after is not None
 
     def gap(self) -> int:
-        """0: the history is all there, as far as it is wanted; else the id it begins with."""
-        return 0 if self._after is None else self._history.gap(self.pattern, self._after)
+        """0: what of the history has not come is all there; else the id from which on it is."""
+        if self._after is None:
+            return 0
+        position, history = self._after.advanced(self._start), self._history
+        gap = history.gap(self.pattern, position, self._trims)
+        self._trims = history.trims(self.pattern)
+        return gap
 
     def first_page(self) -> None:
         """A short one: so that a subscriber need not wait for many to see one."""

@@ -28,8 +28,8 @@ from fox_shard.shard.untold import Untold
 from fox_shard.store.journal import Journal
 from fox_shard.topics.topic import in_sequence
 
-EXPIRED_AT_ONCE = 1000
-"""Keys that are erased before others get their turn."""
+EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
+"""Keys that are erased, or take the values that sessions willed, before others get their turn."""
 
 UNSTORED = "$"
 """Topics that begin with it are the server's own: it tells them again after a restart."""
@@ -48,6 +48,8 @@ class Retention:
     __slots__ = (
         "_changing",
         "_clock",
+        "_ended",
+        "_ending",
         "_expiry",
         "_journal",
         "_left",
@@ -75,6 +77,10 @@ class Retention:
         self._changing: deque[tuple[int, Realm, str]] = deque()
         # Sessions that left in such transactions, with the places of what they owned.
         self._left: deque[tuple[int, int, list[Place]]] = deque()
+        # Of sessions that have left, places of what they owned that is still to end, the first one
+        # first; and how many have ended since `end_more`.
+        self._ending: deque[tuple[int, list[Place]]] = deque()
+        self._ended = 0
         self._expiry = Expiry()
         self.owners = Owners()
 
@@ -199,7 +205,7 @@ class Retention:
             return
         if keep is not None and 0 < keep.expires <= self._clock.wall:
             self._journal.drop(rows.key(realm.name, publish.topic))
-            self._untold.load((realm.name, publish.topic), rows.UntoldRow(0, EXPIRED))
+            self._untold.went_meanwhile((realm.name, publish.topic), EXPIRED)
             return
         if keep is not None:
             self._plan(publish, keep)
@@ -209,8 +215,8 @@ class Retention:
 
     @property
     def next_expiry(self) -> float:
-        """When `expire` has something to do, in seconds since 1970."""
-        return min(self._expiry.next, self.archive.next_expiry)
+        """When `expire`, or `end_more`, has something to do, in seconds since 1970."""
+        return 0.0 if self._ending else min(self._expiry.next, self.archive.next_expiry)
 
     def expire(self, wall: float) -> list[Change]:
         """Erase keys whose time has come, some of them at a time; so with what was recorded."""
@@ -248,12 +254,35 @@ class Retention:
         return change
 
     def session_left(self, session: int) -> Ends:
-        """Erase the keys that are its own; wills of its keys are to be published."""
+        """Erase the keys that are its own; wills of its keys are to be published.
+
+        Where these are many, or others', that have left before it, the rest is for `end_more`.
+        """
         places = self.owners.take(session)
         if not places:
             return [], []
-        self._left.append((self._journal.ticket, session, places))
-        return self._end(session, places)
+        self._ending.append((session, places[::-1]))
+        return self._end_some()
+
+    def end_more(self) -> Ends:
+        """Of sessions that have left: go on, some keys at a time."""
+        self._ended = 0
+        return self._end_some()
+
+    def _end_some(self) -> Ends:
+        changes: list[Change] = []
+        wills: list[Publish] = []
+        while self._ending and self._ended < ENDED_AT_ONCE:
+            session, left = self._ending[0]
+            places = [left.pop() for _ in range(min(len(left), ENDED_AT_ONCE - self._ended))]
+            if not left:
+                self._ending.popleft()
+            self._ended += len(places)
+            self._left.append((self._journal.ticket, session, places))
+            erased, willed = self._end(session, places)
+            changes += erased
+            wills += willed
+        return changes, wills
 
     def _end(self, session: int, places: list[Place]) -> Ends:
         changes: list[Change] = []

@@ -61,6 +61,7 @@ class Shelf:
         "rule",
         "size",
         "topic_marks",
+        "trims",
     )
 
     def __init__(self, rule: Rule) -> None:
@@ -77,6 +78,8 @@ class Shelf:
         self.size = 0
         self.marks = Marks()
         self.topic_marks: dict[str, Marks] = {}
+        # How often something has been trimmed.
+        self.trims = 0
 
     def __len__(self) -> int:
         return len(self._events)
@@ -134,14 +137,18 @@ class Shelf:
             if event is not None:
                 yield event
 
-    def missing(self, pattern: Pattern, position: Position) -> int:
-        """The highest id beyond the position of what may be missing on topics that match; or 0."""
+    def missing(self, pattern: Pattern, position: Position, trims: int = -1) -> int:
+        """The highest id beyond the position of what may be missing on topics that match; or 0.
+
+        trims: how many had been when somebody looked before; -1: nobody has.
+        """
         if pattern.is_exact:
             marks = self.topic_marks.get(pattern.topic)
             of_topics = [] if marks is None else [marks]
         else:
             of_topics = [m for topic, m in self.topic_marks.items() if pattern.matches(topic)]
-        return max(marks.beyond(position) for marks in (self.marks, *of_topics))
+        late = [marks for marks in (self.marks, *of_topics) if marks.trim > trims]
+        return max((marks.beyond(position) for marks in late), default=0)
 
     # Trimming
 
@@ -153,7 +160,8 @@ class Shelf:
             return NOTHING
         gone = ids[: len(ids) - most]
         del ids[: len(gone)]
-        self.topic_marks.setdefault(topic, Marks()).add(gone)
+        self.trims += 1
+        self.topic_marks.setdefault(topic, Marks()).add(gone, self.trims)
         for publication in gone:
             self.size -= _size(self._events.pop(publication))
         self._sweep()
@@ -194,6 +202,7 @@ class Shelf:
 
     def _drop_oldest(self, gone: Iterable[Event]) -> Trimmed:
         """gone: those of the lowest ids."""
+        self.trims += 1
         topics: dict[str, int] = {}
         dropped: list[int] = []
         for event in gone:
@@ -212,7 +221,7 @@ class Shelf:
                     # Nothing of these ids is left on the whole shelf.
                     self.marks.add(marks.ids)
                     changed.append(topic)
-        self.marks.add(dropped)
+        self.marks.add(dropped, self.trims)
         self._sweep()
         return Trimmed(dropped, changed, whole=bool(dropped))
 

@@ -53,8 +53,9 @@ class Turns:
         self.waiting = Waiting()
         # Keys to be looked at later; None: nothing is put off.
         self._put_off: dict[Place, None] | None = {}
-        # Let through in transactions that are not durable; and what of that has failed.
-        self._taken: dict[int, Waiter] = {}
+        # Let through in transactions that are not durable, by session and arrival; and what of that
+        # has failed.
+        self._taken: dict[int, dict[int, Waiter]] = {}
         self._undone: list[Waiter] = []
         # Those that depend on no commit: to be sent at once.
         self.granted: list[Granted] = []
@@ -82,16 +83,13 @@ class Turns:
 
     def session_left(self, session: int) -> None:
         """Nothing of that session waits any more."""
-        gone = self.waiting.session_left(session)
-        gone += [waiter for waiter in self._taken.values() if waiter.publish.session == session]
-        for waiter in gone:
-            self._taken.pop(waiter.arrival, None)
+        taken = self._taken.pop(session, {})
+        for waiter in [*self.waiting.session_left(session), *taken.values()]:
             self._journal.keep(rows.waiter(waiter.arrival), None)
 
     def drop(self, waiter: Waiter) -> bool:
         """It cannot wait after all. Returns whether it did, or was let through."""
-        taken = self._taken.pop(waiter.arrival, None) is not None
-        return self.waiting.remove(waiter) or taken
+        return self._forget_taken(waiter) or self.waiting.remove(waiter)
 
     # Letting through
 
@@ -127,7 +125,7 @@ class Turns:
         ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
         self._retention.archive.record(effect, self._journal.ticket if stored else ticket)
         if stored:
-            self._taken[waiter.arrival] = waiter
+            self._taken.setdefault(publish.session, {})[waiter.arrival] = waiter
             row = rows.GrantRow(waiter.gateway, waiter.incarnation, event)
             self._journal.put(rows.waiter(waiter.arrival), None)
             self._journal.put(rows.grant(event.publication), rows.encode(row))
@@ -145,13 +143,21 @@ class Turns:
 
     def durable(self, granted: Granted) -> None:
         """It will not be undone."""
-        self._taken.pop(granted.waiter.arrival, None)
+        self._forget_taken(granted.waiter)
 
     def undo(self, granted: Granted) -> None:
         """It has failed: it waits again (see `undone`), unless its session has left."""
-        waiter = self._taken.pop(granted.waiter.arrival, None)
-        if waiter is not None:
-            self._undone.append(waiter)
+        if self._forget_taken(granted.waiter):
+            self._undone.append(granted.waiter)
+
+    def _forget_taken(self, waiter: Waiter) -> bool:
+        """Returns whether it was let through, and its session has not left since then."""
+        session = waiter.publish.session
+        taken = self._taken.get(session, {})
+        was = taken.pop(waiter.arrival, None) is not None
+        if was and not taken:
+            del self._taken[session]
+        return was
 
     def undone(self) -> None:
         """All has been undone that failed together."""

@@ -13,6 +13,7 @@ from typing import final
 
 from fox_shard.shard import rows
 from fox_shard.shard.change import Change
+from fox_shard.shard.passing import EVERYTHING
 from fox_shard.shard.peer import Peer
 from fox_shard.shard.place import Place
 from fox_shard.store.journal import Journal
@@ -75,7 +76,7 @@ class Untold:
 
     def gone(self, peer: Peer) -> None:
         """That incarnation will not come back."""
-        self._confirmed(peer, peer.link.reliably_sent)
+        self._confirmed(peer, EVERYTHING)
 
     def _confirmed(self, peer: Peer, number: int) -> None:
         told = self._told.get(peer.name)
@@ -89,9 +90,21 @@ class Untold:
     # After a restart
 
     def load(self, place: Place, row: rows.UntoldRow) -> None:
-        """From the store; or that the key's time has come meanwhile, which has no id yet (0)."""
+        """From the store."""
         if place not in self._loaded or not row.publication:
             self._loaded[place] = row
+
+    def went_meanwhile(self, place: Place, removed: str) -> None:
+        """That key has gone while the shard was down; that has no id yet (0)."""
+        row = self._loaded[place] = rows.UntoldRow(0, removed)
+        # The shard may die again before it is told.
+        self._journal.keep(rows.untold(*place), rows.encode(row))
+
+    @property
+    def lowest(self) -> int | None:
+        """The lowest id of the changes that are yet to be told again; None: there is none."""
+        ids = (row.publication for row in self._loaded.values() if row.publication)
+        return min(ids, default=None)
 
     def take_loaded(self) -> dict[Place, rows.UntoldRow]:
         """What may not have been told before it. Each is to be told again."""

@@ -186,6 +186,15 @@ def test_an_operator_in_the_place_of_a_field_is_refused():
         Filter({"$gt": 5})
 
 
+@pytest.mark.parametrize("wrap", [lambda one: [one], lambda one: {"$in": [one]}])
+def test_lists_are_levels_of_a_filter_too(wrap):
+    inside = 1
+    for _ in range(DEEPEST + 1):
+        inside = wrap(inside)
+    with pytest.raises(InvalidArgument, match=f"more than {DEEPEST} levels"):
+        Filter({"a": inside})
+
+
 # Against the same, said more slowly
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, 1.0, "", "1", "b"])

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
 
 from fox_shard.backplane import frames
-from fox_shard.containment import Filter
+from fox_shard.containment import Filter, check_levels
 from fox_shard.errors import InvalidArgument, ProtocolViolation
 from fox_shard.gateway.pending import Wish
 from fox_shard.gateway.wamp.messages import Id
@@ -104,6 +104,8 @@ def _keep(wire: PublishWire) -> frames.Keep | None:
     if isnan(seconds):
         raise InvalidArgument("the option retain: a number of seconds, or true for ever, not NaN")
     _check_combinations(wire)
+    if isinstance(wire.when, dict):
+        check_levels(wire.when, "when")
     will = None if wire.will is UNSET else _will(wire.will)
     keep = frames.Keep(
         seconds,

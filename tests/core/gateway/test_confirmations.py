@@ -247,6 +247,28 @@ def test_who_leaves_while_it_is_slow_is_not_looked_for(stage):
     assert mores(stage) == [True]
 
 
+def test_who_changes_his_mind_often_is_not_looked_at_more_often(stage):
+    """Each wish that was slow, and given up, left a timer behind that went on for ever."""
+    session = stage.session()
+    looks = []
+
+    def waiting():
+        looks.append(stage.now)
+        return ENOUGH + 1
+
+    session.connection.waiting = waiting
+    for request in range(1, 9):
+        stage.subscribe(session, "=a", request=request, replay=True)
+        shard = f"shard-{stage.realm.shard_of('a')}"
+        [asked] = stage.got(shard, Subscribe)
+        stage.say(shard, Subscribed(asked.token), Paused(asked.token))
+        if request < 8:
+            stage.gateway.unsubscribe(session, "=a")
+    looks.clear()
+    stage.pass_time(10 * LOOK_AGAIN, LOOK_AGAIN)
+    assert len(looks) <= 11
+
+
 # Withdrawal
 
 

@@ -138,6 +138,35 @@ def test_a_history_that_was_trimmed_is_refused_by_its_oldest_id(stage):
         assert replayed(stage)[2] == b"[%d]" % (ids.index(refusal.oldest) + 1)
 
 
+@pytest.mark.parametrize("after", [(), (64,)])
+def test_who_reads_slower_than_the_history_is_trimmed_is_told_so(after, stage, monkeypatch):
+    """He would never know of what has gone between two pages."""
+    monkeypatch.setattr("fox_shard.shard.replaying.PAGE_EVENTS", 4)
+    ids = record(stage, *range(1, 9))
+    after = after and (ids[0] - 64,)
+    stage.say("gateway-1", follow(after))
+    stage.say("gateway-1", More(1))
+    assert replayed(stage) == ["Subscribed", "Paused", b"[1]", b"[2]", b"[3]", b"[4]", "Paused"]
+    # Here nothing has gone yet that has not come.
+    record(stage, *range(9, 19))
+    stage.say("gateway-1", More(1))
+    assert replayed(stage) == [b"[5]", b"[6]", b"[7]", b"[8]", "Paused"]
+    record(stage, *range(19, 40))
+    stage.say("gateway-1", More(1))
+    [refusal] = stage.got("gateway-1", REPLAY)
+    assert (type(refusal), refusal.token) == (NotSubscribed, 1)
+    assert refusal.oldest > ids[-1]
+    assert stage.shard.peers["gateway-1"].replays == {}
+
+
+def test_what_was_trimmed_before_does_not_matter_to_who_reads_all_there_is(stage, monkeypatch):
+    monkeypatch.setattr("fox_shard.shard.replaying.PAGE_EVENTS", 4)
+    record(stage, *range(1, 7), topic="free", flags=ACKNOWLEDGE | TRACE)
+    record(stage, *range(7, 40))
+    stage.say("gateway-1", follow(), More(1), More(1), More(1))
+    assert NotSubscribed not in [type(one) for one in stage.got("gateway-1")]
+
+
 def test_who_follows_is_sent_what_was_not_heard_before_a_restart(stage):
     """Its publisher's gateway has gone, and does not send it again."""
     first, *_ = record(stage, 1)

@@ -509,3 +509,12 @@ def test_a_view_is_right_whatever_happens_while_it_is_replayed(
     keys = stage.shard.broker.realms[REALM].keys
     there = {topic: keys.get(topic).publication for topic in TOPICS if keys.get(topic)}
     assert viewer.keys == there
+
+
+def test_nothing_is_kept_in_mind_of_events_on_topics_without_keys(stage):
+    """Else each new topic would cost memory as long as somebody does not read his replay."""
+    stage.say("gateway-1", ask())
+    stage.got("gateway-1")
+    for number in range(5):
+        stage.say("gateway-0", publish(f"x.{number}", flags=0))
+    assert stage.got("gateway-1", Retained) == []

@@ -4,7 +4,7 @@ import pytest
 from shard_stage import Stage, leave, publish, subscribe
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Present, Retained
-from fox_shard.shard import rows
+from fox_shard.shard import retention, rows
 from fox_shard.shard.owners import Owners
 from fox_shard.store.journal import RETRY
 
@@ -210,3 +210,75 @@ def test_what_another_session_had_before_is_back(stage):
     assert keys(stage) == [b"[1]"]
     stage.say("gateway-0", leave(1), reliable=True)
     assert (keys(stage), stored(stage)) == ([], [])
+
+
+@pytest.fixture
+def few_at_once(monkeypatch):
+    """Keys go two at a time."""
+    monkeypatch.setattr(retention, "ENDED_AT_ONCE", 2)
+    stage = Stage(gateways=2)
+    for number in range(7):
+        one = weak(session=1 if number < 5 else number, topic=f"a.{number}")
+        stage.say("gateway-0", one, reliable=True)
+    return stage
+
+
+def held(stage):
+    return stage.shard.retention.keys_held
+
+
+def test_many_keys_of_a_session_go_a_few_at_a_time(few_at_once):
+    stage = few_at_once
+    stage.send("gateway-0", leave(1), leave(5))
+    stage.turn()
+    seen = [held(stage)]
+    while seen[-1] > 1:
+        assert stage.shard.deadline.at <= stage.now
+        stage.shard.tick(stage.now)
+        seen.append(held(stage))
+    assert seen == [5, 3, 1]
+    stage.turns()
+    assert [key[-1:] for key in stage.disk.rows if key.startswith(rows.KEY)] == [b"6"]
+
+
+def test_so_do_those_of_many_sessions_that_end_together(few_at_once):
+    stage = few_at_once
+    stage.kill("gateway-0")
+    stage.join("gateway-0", incarnation=2)
+    stage.turn()
+    stage.turn()
+    assert held(stage) == 5
+    stage.pass_time(2)
+    assert (held(stage), stage.shard.retention.owners.idle) == (0, True)
+
+
+def test_a_key_that_is_published_anew_before_its_turn_to_go_stays(few_at_once):
+    stage = few_at_once
+    stage.send("gateway-0", leave(1))
+    stage.send("gateway-0", publish("a.4", session=9, flags=KEEP), reliable=True)
+    stage.pass_time(2)
+    assert stage.shard.retention.key(("realm1", "a.4")) is not None
+    assert held(stage) == 3
+
+
+def test_the_rest_goes_also_if_the_shard_dies_meanwhile(few_at_once):
+    stage = few_at_once
+    stage["gateway-0"].replay = [Present(5), Present(6)]
+    stage.send("gateway-0", leave(1))
+    stage.turn()
+    stage.turn()
+    assert held(stage) == 5
+    stage.restart()
+    stage.pass_time(2)
+    assert held(stage) == 2
+
+
+def test_the_rest_goes_also_if_the_disk_fails_meanwhile(few_at_once):
+    stage = few_at_once
+    stage.disk.trouble = "disk full"
+    stage.send("gateway-0", leave(1))
+    stage.pass_time(2)
+    assert held(stage) == 2
+    stage.disk.trouble = ""
+    stage.pass_time(2 * RETRY)
+    assert len([key for key in stage.disk.rows if key.startswith(rows.KEY)]) == 2

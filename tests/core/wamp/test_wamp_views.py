@@ -95,6 +95,17 @@ def test_a_bad_wish_is_refused_and_named(options, says, subprotocol):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 60])
+def test_a_condition_that_is_too_deep_is_refused(levels, subprotocol):
+    """Whoever compares it would run out of stack, and the shard with it."""
+    client = joined(subprotocol)
+    options = {"acknowledge": True, "when": nested(levels)}
+    ((*head, message),) = client.send([16, 3, options, "com.a"])
+    assert head == [8, 16, 3, {}, INVALID_ARGUMENT]
+    assert message[0].startswith("the option when: more than ")
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
 def test_a_filter_may_have_so_many_levels(subprotocol):
     client = joined(subprotocol)
     assert client.send([32, 3, {"filter": nested(DEEPEST)}, "com.a"]) == []
