@@ -229,12 +229,14 @@ class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
     """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same.
 
     oldest: the lowest id from which on the history is complete, where it is not complete enough.
+    selection: without a token, of those who follow and cannot be told what they have missed.
     """
 
     token: int
     uri: str
     message: str
     oldest: int
+    selection: int = 0
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):

@@ -231,8 +231,11 @@ class Confirmations:
             self._leave_out_what_is_held_back(pending, shard)
         self._go_on(pending)
 
-    def not_subscribed(self, frame: NotSubscribed) -> None:
+    def not_subscribed(self, frame: NotSubscribed, shard: int) -> None:
         """A shard has refused."""
+        if frame.selection:
+            self._revoke(frame, shard)
+            return
         pending = self._pending.get(frame.token)
         if pending is None:
             return
@@ -245,6 +248,17 @@ class Confirmations:
             session.subscription_revoked(pending.subscription, frame.uri)
         else:
             session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)
+
+    def _revoke(self, frame: NotSubscribed, shard: int) -> None:
+        """Those who follow have missed something, which nobody can tell them any more."""
+        for subscriptions in self._subscriptions.values():
+            subscription = subscriptions.by_id.get(frame.selection)
+            if subscription is None:
+                continue
+            for session in subscription.followers(shard):
+                self.withdraw(session, subscription.name)
+                subscriptions.unsubscribe(session, subscription.name)
+                session.subscription_revoked(subscription, frame.uri)
 
     def _leave_out_what_is_held_back(self, pending: Pending, shard: int) -> None:
         if self._order.held:

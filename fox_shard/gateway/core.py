@@ -317,7 +317,7 @@ class Gateway:
             case Subscribed():
                 self.confirmations.subscribed(frame, shard)
             case NotSubscribed():
-                self.confirmations.not_subscribed(frame)
+                self.confirmations.not_subscribed(frame, shard)
             case Refused():
                 self._refused(frame)
             case Again(event=Event() as event):
@@ -327,6 +327,8 @@ class Gateway:
             case Settled():
                 for noted in (self._repeats, self._repeats_of_selected, self._changes):
                     noted.settled(shard, frame.publication)
+                for subscriptions in self.subscriptions.values():
+                    subscriptions.settled(shard, frame.publication)
             case Trouble():
                 self._trouble[shard] = frame.reason
             case Registered():

@@ -76,6 +76,17 @@ class Subscription:
         self.granted: dict[Flavour, Members] = {}
         self.pending: list[Pending] = []
 
+    def followers(self, shard: int) -> list[Session]:
+        """Who has got all that shard's history."""
+        members = [session for members in self.plain.values() for session in members]
+        pending = [one for one in self.pending if one.confirmed and shard not in one.behind]
+        return members + [one.session for one in pending]
+
+    def settled(self, shard: int, publication: int) -> None:
+        """Of who follows: all recorded events up to that id have come."""
+        if shard in self.last:
+            self.last[shard] = max(self.last[shard], publication)
+
     def is_next(self, event: Event, shard: int) -> bool:
         """Of who follows: has the event not come yet? It counts as had from now on."""
         if not event.publish.flags & TRACE:
@@ -297,6 +308,11 @@ class Subscriptions:
             for subscription in self._by_name.values()
             if not subscription.once and shard in self._shards(subscription.pattern)
         ]
+
+    def settled(self, shard: int, publication: int) -> None:
+        """All recorded events of that shard up to that id have come."""
+        for subscription in self.by_id.values():
+            subscription.settled(shard, publication)
 
     # Matching
 

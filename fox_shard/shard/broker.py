@@ -31,7 +31,7 @@ from fox_shard.shard.change import DELETED, Change
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.peer import Peer, Wanted
 from fox_shard.shard.place import Place
-from fox_shard.shard.position import START
+from fox_shard.shard.position import START, Position
 from fox_shard.shard.realms import Outboxes, Realm, Realms
 from fox_shard.shard.replaying import PAGE_EVENTS, Replay
 from fox_shard.shard.retention import changes_key
@@ -227,11 +227,7 @@ class Broker:
         """It is, if it cannot be complete."""
         oldest = replay.gap()
         if oldest:
-            gap = HistoryGap(
-                "the history is not complete any more behind what you have seen, but from "
-                f"{oldest} on: read the keys, and subscribe after that",
-                oldest,
-            )
+            gap = _gap(oldest)
             refusal = NotSubscribed(replay.token, gap.uri, gap.message, gap.oldest)
             replay.peer.link.send(refusal)
         return bool(oldest)
@@ -244,6 +240,12 @@ class Broker:
         realm, pattern = self.realms[subscribe.realm], Pattern.parse(subscribe.pattern)
         selector = Selector(peer, pattern, selection)
         history, start = self._archive[realm.name], subscribe.start_id
+        oldest = history.gap(pattern, Position([start]))
+        if oldest:
+            gap = _gap(oldest)
+            refusal = NotSubscribed(0, gap.uri, gap.message, gap.oldest, selection.id)
+            peer.link.send_reliable(refusal)
+            return
         while events := history.read(pattern, START, start, PAGE_EVENTS):
             start = events[-1].publication
             for event in events:
@@ -323,6 +325,14 @@ class Broker:
         """The pair with that peer has ended."""
         for replay in list(peer.replays.values()):
             self._end_replay(replay)
+
+
+def _gap(oldest: int) -> HistoryGap:
+    return HistoryGap(
+        "the history is not complete any more behind what you have seen, but from "
+        f"{oldest} on: read the keys, and subscribe after that",
+        oldest,
+    )
 
 
 def _nothing(place: Place) -> Publish:

@@ -180,3 +180,18 @@ def test_who_follows_is_sent_what_was_not_heard_before_a_restart(stage):
     stage.pass_time(stage.terms.peer_timeout + 1)
     assert live(stage) == [b"[2]"]
     assert stage.got("gateway-1", Event) == []
+
+
+def test_who_has_missed_what_is_trimmed_meanwhile_is_told_so(stage):
+    first, *_ = record(stage, 1)
+    stage["gateway-1"].replay = [follow(token=0, start_id=first)]
+    stage.say("gateway-1", follow(), More(1))
+    stage.got("gateway-1")
+    stage["gateway-1"].deaf = True
+    record(stage, *range(2, 60))
+    stage["gateway-1"].deaf = False
+    stage["gateway-1"].link.break_off(stage.now)
+    stage.turns(6)
+    (refusal, *_) = stage.got("gateway-1", NotSubscribed)
+    assert (refusal.token, refusal.selection, refusal.uri) == (0, ID, "fox.error.history_gap")
+    assert refusal.oldest > first
