@@ -22,6 +22,7 @@ from raw_wamp import (
     RESULT,
     SUBSCRIBE,
     SUBSCRIBED,
+    UNSUBSCRIBED,
     YIELD,
     at_gateway,
 )
@@ -96,18 +97,15 @@ def attempt(client, topic, value="attempt", options=RETAIN):
 def keys_of(cluster):
     """{topic: value}, as a new subscriber is shown them."""
     with closing(at_gateway(cluster, 1)) as reader:
-        options = {"match": "prefix", "get_retained": True}
         reader.request += 1
+        options = {"match": "prefix", "snapshot": True}
         reader.send(SUBSCRIBE, reader.request, options, "trouble.")
-        reader.send(
-            PUBLISH, reader.request + 1, {"acknowledge": True, "exclude_me": False}, "trouble.end"
-        )
         keys = {}
         while True:
             message = reader.receive()
+            if message[0] == UNSUBSCRIBED:
+                return keys
             if message[0] == EVENT:
-                if message[3]["topic"] == "trouble.end":
-                    return keys
                 keys[message[3]["topic"]] = message[4][0]
 
 
