@@ -227,9 +227,7 @@ class Broker:
         """It is, if it cannot be complete."""
         oldest = replay.gap()
         if oldest:
-            gap = _gap(oldest)
-            refusal = NotSubscribed(replay.token, gap.uri, gap.message, gap.oldest)
-            replay.peer.link.send(refusal)
+            replay.peer.link.send(_refusal(oldest, replay.token))
         return bool(oldest)
 
     def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
@@ -242,9 +240,7 @@ class Broker:
         history, start = self._archive[realm.name], subscribe.start_id
         oldest = history.gap(pattern, Position([start]))
         if oldest:
-            gap = _gap(oldest)
-            refusal = NotSubscribed(0, gap.uri, gap.message, gap.oldest, selection.id)
-            peer.link.send_reliable(refusal)
+            peer.link.send_reliable(_refusal(oldest, selection=selection.id))
             return
         while events := history.read(pattern, START, start, PAGE_EVENTS):
             start = events[-1].publication
@@ -327,12 +323,14 @@ class Broker:
             self._end_replay(replay)
 
 
-def _gap(oldest: int) -> HistoryGap:
-    return HistoryGap(
+def _refusal(oldest: int, token: int = 0, selection: int = 0) -> NotSubscribed:
+    """Of who asks for more than is kept. See the frame."""
+    gap = HistoryGap(
         "the history is not complete any more behind what you have seen, but from "
         f"{oldest} on: read the keys, and subscribe after that",
         oldest,
     )
+    return NotSubscribed(token, gap.uri, gap.message, gap.oldest, selection)
 
 
 def _nothing(place: Place) -> Publish:

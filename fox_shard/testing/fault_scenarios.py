@@ -9,7 +9,7 @@ from random import Random
 
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_events
-from fox_shard.testing.faults import DOWN, RECOVERY, kill, lose, recover, sever
+from fox_shard.testing.faults import DOWN, RECOVERY, kill, kill_a_shard, lose, recover, sever
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.participant import Participant
 from fox_shard.testing.pubsub_scenarios import come_and_go, publishing, subscribe_somewhere
@@ -155,7 +155,7 @@ def wills_of_a_gateway(seed: int) -> None:
     world.run(0.5)
     if rng.random() < 0.3:
         # Shards forget wills when they die, and are told again when they are back.
-        kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)
+        kill_a_shard(world, rng)
         recover(world)
     world.kill("gateway-1")
     back = rng.choice((0.01, 1.0, 8.0))

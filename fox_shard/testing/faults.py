@@ -1,6 +1,6 @@
 """What breaks, and how it gets well again.
 
-Owns: kills, broken connections, lost batches. Never: clients.
+Owns: kills, broken connections, lost batches, failing disks. Never: clients.
 """
 
 from random import Random
@@ -21,6 +21,24 @@ def kill(world: World, name: str, rng: Random) -> None:
     if name in world.nodes:
         world.kill(name)
         world.at(world.now + rng.choice(DOWN), lambda: world.start(name))
+
+
+def kill_a_shard(world: World, rng: Random) -> None:
+    """Any of them."""
+    kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)
+
+
+def fail_disk(world: World, name: str, seconds: float) -> None:
+    """The store of that process takes nothing for so long."""
+    world.note(f"the disk of {name} fails")
+    disk = world.disks[name]
+    disk.trouble = "disk full"
+
+    def heal() -> None:
+        world.note(f"the disk of {name} is well")
+        disk.trouble = ""
+
+    world.at(world.now + seconds, heal)
 
 
 def sever(world: World, rng: Random) -> None:

@@ -15,7 +15,7 @@ from typing import Any, final
 from fox_shard.config import History as Rule
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, kill, relink
+from fox_shard.testing.faults import a_fault, fail_disk, kill, kill_a_shard, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.world import World
 from fox_shard.topics.ids import SHARDS
@@ -154,9 +154,8 @@ def history_survives(seed: int) -> None:
     """What was acknowledged is recorded once, in order, whatever dies."""
     cast = Cast(_world(seed))
     world, rng = cast.world, cast.rng
-    shards = [name for name in world.names if name.startswith("shard")]
     faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 3)))]
-    faults += [lambda: kill(world, rng.choice(shards), rng) for _ in range(rng.choice((0, 1, 2)))]
+    faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
     if rng.random() < 0.2:
         faults += [partial(kill, world, name, rng) for name in world.names]
     publishers, readers = _publish(cast, faults)
@@ -170,15 +169,7 @@ def history_on_a_failing_disk(seed: int) -> None:
     shards = [name for name in world.disks if name.startswith("shard")]
 
     def fail() -> None:
-        disk = world.disks[rng.choice(shards)]
-        disk.trouble = "disk full"
-        world.note("a disk fails")
-
-        def heal() -> None:
-            disk.trouble = ""
-            world.note("the disk is well")
-
-        world.at(world.now + rng.choice((0.01, 0.1, 1.5)), heal)
+        fail_disk(world, rng.choice(shards), rng.choice((0.01, 0.1, 1.5)))
 
     publishers, readers = _publish(cast, [fail for _ in range(rng.choice((1, 2)))])
     history = _check(cast, publishers, readers)

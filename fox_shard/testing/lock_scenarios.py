@@ -16,7 +16,7 @@ from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, kill, relink
+from fox_shard.testing.faults import a_fault, fail_disk, kill_a_shard, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.world import World
 
@@ -164,11 +164,8 @@ def locks(seed: int) -> None:
     """One holder at a time, each waiter let through once and none forgotten, whatever dies."""
     cast = Cast(_world(seed))
     faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((0, 1, 2)))]
-    shards = [name for name in cast.world.names if name.startswith("shard")]
-    faults += [
-        lambda: kill(cast.world, cast.rng.choice(shards), cast.rng)
-        for _ in range(cast.rng.choice((0, 1, 3)))
-    ]
+    kill_one = partial(kill_a_shard, cast.world, cast.rng)
+    faults += [kill_one for _ in range(cast.rng.choice((0, 1, 3)))]
     _take_turns(cast, faults)
 
 
@@ -186,15 +183,7 @@ def locks_on_a_failing_disk(seed: int) -> None:
     shards = [name for name in world.disks if name.startswith("shard")]
 
     def fail() -> None:
-        disk = world.disks[rng.choice(shards)]
-        disk.trouble = "disk full"
-        world.note("a disk fails")
-
-        def heal() -> None:
-            disk.trouble = ""
-            world.note("the disk is well")
-
-        world.at(world.now + rng.choice((0.01, 0.1, 2.5)), heal)
+        fail_disk(world, rng.choice(shards), rng.choice((0.01, 0.1, 2.5)))
 
     faults: list[Deed] = [fail for _ in range(rng.choice((1, 2)))]
     _take_turns(cast, faults)

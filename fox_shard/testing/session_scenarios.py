@@ -12,7 +12,7 @@ from typing import Any
 from fox_shard.coordinator.hub import Hub
 from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import kill
+from fox_shard.testing.faults import kill, kill_a_shard
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.wamp_participant import Wamp
@@ -190,7 +190,7 @@ def coordinator_remembers(seed: int) -> None:
     parts: list[list[Deed]] = [[partial(_visit, cast)] for _ in range(20)]
     parts.append([partial(_restart_coordinator, world, rng) for _ in range(rng.choice((1, 3)))])
     if rng.random() < 0.5:
-        parts.append([partial(_kill_a_shard, world, rng)])
+        parts.append([partial(kill_a_shard, world, rng)])
     cast.interleave(parts, rng.choice((0.01, 0.1)))
     world.run(10)
     world.run_until(lambda: world.linked)
@@ -207,7 +207,3 @@ def coordinator_remembers(seed: int) -> None:
 
 def _restart_coordinator(world: World, rng: Random) -> None:
     kill(world, "coordinator", rng)
-
-
-def _kill_a_shard(world: World, rng: Random) -> None:
-    kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)

@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from fox_shard.testing.cast import Cast, Deed
-from fox_shard.testing.faults import DOWN, a_fault, kill, recover
+from fox_shard.testing.faults import DOWN, a_fault, fail_disk, kill, kill_a_shard, recover
 from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.participant import Participant
 from fox_shard.testing.pubsub_scenarios import publishing, write
@@ -70,17 +70,12 @@ def keys_survive(seed: int) -> None:
     cast, writers, parts = _begin(seed)
     rng, world = cast.rng, cast.world
     faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((1, 2, 4)))]
-    faults += [partial(_kill_a_shard, cast) for _ in range(rng.choice((0, 1, 2)))]
+    faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
     cast.interleave([*parts, faults], rng.choice((0.001, 0.002, 0.01)))
     recover(world)
     cast.end()
     _check_keys(cast, writers)
     cast.leave()
-
-
-def _kill_a_shard(cast: Cast) -> None:
-    shards = [name for name in cast.world.names if name.startswith("shard")]
-    kill(cast.world, cast.rng.choice(shards), cast.rng)
 
 
 def everything_dies(seed: int) -> None:
@@ -104,7 +99,7 @@ def a_disk_fails(seed: int) -> None:
     cast, writers, parts = _begin(seed)
     world, rng = cast.world, cast.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
-    deeds: list[Deed] = [partial(_fail, world, shard, rng.choice((0.01, 0.1, 3.0)))]
+    deeds: list[Deed] = [partial(fail_disk, world, shard, rng.choice((0.01, 0.1, 3.0)))]
     if rng.random() < 0.3:
         deeds.append(partial(kill, world, rng.choice([n for n in world.names if n != shard]), rng))
     cast.interleave([*parts, deeds], rng.choice((0.001, 0.01)))
@@ -124,25 +119,13 @@ def a_disk_fails_and_its_shard_dies(seed: int) -> None:
     world, rng = cast.world, cast.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
     deeds: list[Deed] = [
-        partial(_fail, world, shard, rng.choice((0.01, 0.1, 3.0))),
+        partial(fail_disk, world, shard, rng.choice((0.01, 0.1, 3.0))),
         partial(kill, world, shard, rng),
     ]
     cast.interleave([*parts, deeds], rng.choice((0.001, 0.01)))
     world.run(3.0)
     recover(world)
     _check_keys(cast, writers)
-
-
-def _fail(world: World, name: str, seconds: float) -> None:
-    world.note(f"the disk of {name} fails")
-    disk = world.disks[name]
-    disk.trouble = "disk full"
-
-    def heal() -> None:
-        world.note(f"the disk of {name} is well")
-        disk.trouble = ""
-
-    world.at(world.now + seconds, heal)
 
 
 def a_machine_without_power(seed: int) -> None:

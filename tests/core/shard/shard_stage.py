@@ -7,6 +7,7 @@ from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     Call,
     Leave,
+    Present,
     Publish,
     Register,
     Subscribe,
@@ -232,6 +233,15 @@ class Stage:
         """A pattern's text that lives on that shard; template: with a place for a component."""
         texts = (template.format(f"n{n}") for n in range(1000))
         return next(text for text in texts if self.placement.shard_of(realm, text) == shard)
+
+
+def watched_stage(**more):
+    """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
+    stage = Stage(gateways=2, **more)
+    stage["gateway-0"].replay = [Present(session) for session in range(1, 10)]
+    stage["gateway-1"].replay = [subscribe("*#")]
+    stage.say("gateway-1", subscribe("*#"))
+    return stage
 
 
 def publish(

@@ -3,7 +3,7 @@
 import cbor2
 import pytest
 from msgspec import json, msgpack
-from shard_stage import Stage, leave, publish, subscribe
+from shard_stage import leave, publish, subscribe, watched_stage
 
 from fox_shard import payloads
 from fox_shard.backplane.frames import (
@@ -15,7 +15,6 @@ from fox_shard.backplane.frames import (
     Audience,
     Event,
     Keep,
-    Present,
     Published,
     Refused,
     Retained,
@@ -31,18 +30,9 @@ IF = KEEP | CONDITION
 NO_KEY = msgpack.encode(None)
 
 
-def made_stage(**more):
-    """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
-    stage = Stage(gateways=2, **more)
-    stage["gateway-0"].replay = [Present(session) for session in range(1, 10)]
-    stage["gateway-1"].replay = [subscribe("*#")]
-    stage.say("gateway-1", subscribe("*#"))
-    return stage
-
-
 @pytest.fixture
 def stage():
-    return made_stage()
+    return watched_stage()
 
 
 def say(stage, *frames, name="gateway-0"):
@@ -236,7 +226,7 @@ def test_a_patch_whose_key_has_changed_since_is_answered_and_not_sent_again(flag
 
 @pytest.fixture
 def with_headers():
-    return made_stage(realms=[Realm(name="realm1", kwargs_are_headers=True)])
+    return watched_stage(realms=[Realm(name="realm1", kwargs_are_headers=True)])
 
 
 def test_keyword_arguments_that_are_headers_are_in_no_document(with_headers):
@@ -562,7 +552,7 @@ def test_a_will_is_not_lost_when_the_store_fails_twice(here):
 
 
 def test_a_will_in_memory_does_not_wait_for_the_disk():
-    stage = made_stage(unstored=("realm1",))
+    stage = watched_stage(unstored=("realm1",))
     stage.disk.trouble = "disk full"
     stage.disk.held = True
     say(stage, willed(), leave(1))

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import msgpack
-from shard_stage import REALM, Stage, leave, publish, subscribe
+from shard_stage import REALM, leave, publish, subscribe, watched_stage
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -33,15 +33,7 @@ UNAVAILABLE = "fox.error.unavailable_store"
 @pytest.fixture
 def stage():
     """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
-    return made_stage()
-
-
-def made_stage(**more):
-    stage = Stage(gateways=2, **more)
-    stage["gateway-0"].replay = [Present(session) for session in range(1, 10)]
-    stage["gateway-1"].replay = [subscribe("*#")]
-    stage.say("gateway-1", subscribe("*#"))
-    return stage
+    return watched_stage()
 
 
 def waits(session, *, request=1, flags=IF, seconds=0.0, weak=True, **condition):
@@ -714,7 +706,7 @@ def test_a_turn_is_settled_for_those_who_subscribe_later(stage):
 
 
 def test_in_memory_nobody_waits_for_the_disk():
-    stage = made_stage(unstored=(REALM,))
+    stage = watched_stage(unstored=(REALM,))
     stage.disk.held = True
     queue(stage, 1, 2, 3)
     assert stage["gateway-0"].link.outbox == []
@@ -726,7 +718,7 @@ def test_in_memory_nobody_waits_for_the_disk():
 
 
 def test_in_memory_a_turn_does_not_overtake_what_its_session_published(stage):
-    stage = made_stage(unstored=("memory",))
+    stage = watched_stage(unstored=("memory",))
     memory = {"realm": "memory", "topic": "m"}
     stage.say("gateway-1", subscribe("*#", realm="memory"))
     say(stage, publish(session=1, flags=KEEP, **memory))
