@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import Batch, Publish
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read

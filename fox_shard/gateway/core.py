@@ -10,7 +10,6 @@ become bytes in the connections' buffers. `flush` yields the former; the latter 
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
     RECORDED,
     Again,
@@ -45,26 +44,27 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.errors import SlowConsumer
-from fox_shard.gateway.backpressure import Backpressure
-from fox_shard.gateway.calls import COORDINATOR, Calls
-from fox_shard.gateway.confirmations import Confirmations
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.fanout import Fanout
-from fox_shard.gateway.history import Recollections
-from fox_shard.gateway.membership import Membership
-from fox_shard.gateway.order import Held, Order
-from fox_shard.gateway.publishing import Publishing
-from fox_shard.gateway.realm import Realm
-from fox_shard.gateway.repeats import Changes, Repeats
-from fox_shard.gateway.session import Session
-from fox_shard.gateway.subscriptions import Subscriptions
-from fox_shard.gateway.timers import Timers
-from fox_shard.gateway.watches import Watches
+from fox_shard.gateway.clients.backpressure import Backpressure
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.procedures.event_history import Recollections
+from fox_shard.gateway.pubsub.duplicates import Changes, Repeats
+from fox_shard.gateway.pubsub.fanout import Fanout
+from fox_shard.gateway.pubsub.publishing import Publishing
+from fox_shard.gateway.pubsub.subscribing import Confirmations
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
+from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.sessions.ordering import Held, Order
+from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.registry import Membership
+from fox_shard.gateway.sessions.session import Session
 from fox_shard.store.journal import Journal
 
 PUBLISH_TAG = Publish.__struct_config__.tag

@@ -12,7 +12,6 @@ started handles replayed state only, until every process it expects has ended it
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
     Announce,
     Ask,
@@ -30,25 +29,26 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.shard import catchup
-from fox_shard.shard.archive import Archive
-from fox_shard.shard.broker import Broker
+from fox_shard.shard import recovery
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.dealer import Dealer
-from fox_shard.shard.handling import Handling
-from fox_shard.shard.ledger import Ledger
+from fox_shard.shard.dispatch import Handling
+from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.deliveries import EVERYTHING
+from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.links.peer import Arrival, Kind, Peer
 from fox_shard.shard.loading import load
-from fox_shard.shard.passing import EVERYTHING
-from fox_shard.shard.peer import Arrival, Kind, Peer
-from fox_shard.shard.realms import Realms
-from fox_shard.shard.registrar import Registrar
-from fox_shard.shard.retention import Retention
+from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.realms import Realms
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
-from fox_shard.shard.untold import Untold
-from fox_shard.shard.wills import Wills
+from fox_shard.shard.rpc.dealer import Dealer
+from fox_shard.shard.rpc.registrar import Registrar
+from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
 
 STATE = (Subscribe, Register, Announce, Will, Present)
@@ -231,9 +231,9 @@ class Shard:
         Behind the end of its replay a peer's frames are not told apart: they keep their order.
         """
         end = 0 if peer.synced else _end_of_replay(arrival.frames)
-        replay, rest = catchup.split(arrival, end)
+        replay, rest = recovery.split(arrival, end)
         if replay.frames:
-            peer.resent.append(catchup.without_state(replay, (*STATE, SyncEnd)))
+            peer.resent.append(recovery.without_state(replay, (*STATE, SyncEnd)))
         peer.waiting.append(rest)
         self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
@@ -264,7 +264,7 @@ class Shard:
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
-        for peer, arrival in catchup.in_order(peers, self.ledger):
+        for peer, arrival in recovery.in_order(peers, self.ledger):
             self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
             self._handle(peer, arrival, now)
         self._handling.give_again(EVERYTHING)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.handling import Handling
-from fox_shard.shard.ledger import Ledger
-from fox_shard.shard.retention import Retention
-from fox_shard.shard.untold import Untold
-from fox_shard.shard.wills import Wills
+from fox_shard.shard.dispatch import Handling
+from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import TRIAL
 
 

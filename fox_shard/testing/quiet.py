@@ -10,8 +10,8 @@ from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
-from fox_shard.shard.history import LAST
-from fox_shard.shard.peer import Kind
+from fox_shard.shard.history.history import LAST
+from fox_shard.shard.links.peer import Kind
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
 

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
-from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.transports import makers
+from fox_shard.gateway.transports.factories import makers
 
 if TYPE_CHECKING:
     from fox_shard.testing.world import World

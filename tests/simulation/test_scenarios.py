@@ -5,7 +5,7 @@ A failure names its seed and shows the trace; `make simulate SEEDS=1000` runs ma
 
 import pytest
 
-from fox_shard.gateway import order
+from fox_shard.gateway.sessions import ordering as order
 from fox_shard.testing.scenarios import SCENARIOS
 
 CHUNK = 10

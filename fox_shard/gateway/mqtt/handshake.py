@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode
+from fox_shard.gateway.mqtt.framing import split
 from fox_shard.gateway.mqtt.packets import (
     CONNECT,
     IDENTIFIER_REJECTED,
@@ -14,8 +15,7 @@ from fox_shard.gateway.mqtt.packets import (
     NOT_AUTHORIZED,
     Connect,
 )
-from fox_shard.gateway.mqtt.stream import split
-from fox_shard.gateway.realm import Realm
+from fox_shard.gateway.sessions.realm import Realm
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway

@@ -11,27 +11,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from fox_shard.backplane.frames import EMPTY, QOS2, Event, Refused, qos
+from fox_shard.documents.payloads import RAW
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
-from fox_shard.gateway.mqtt.flavour import QOS0, Framing, MqttFlavour, flavour_of
+from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttFlavour, flavour_of
+from fox_shard.gateway.mqtt.framing import MALFORMED, Partial, end_of_run, pubacks, split
 from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, admit, read_connect
 from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
-from fox_shard.gateway.mqtt.stream import MALFORMED, Partial, end_of_run, pubacks, split
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
-from fox_shard.gateway.pending import Wish
-from fox_shard.gateway.realm import Route
-from fox_shard.gateway.session import CONNECTION_LOST, Session
-from fox_shard.payloads import RAW
+from fox_shard.gateway.pubsub.pending import Wish
+from fox_shard.gateway.sessions.realm import Route
+from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway
-    from fox_shard.gateway.subscriptions import Subscription
+    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard import __version__
 from fox_shard.errors import NoSuchRealm, ProtocolViolation, Refusal
-from fox_shard.gateway.realm import Realm
+from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.topic import check_topic

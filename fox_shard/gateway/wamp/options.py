@@ -14,9 +14,9 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
 
 from fox_shard.backplane import frames
-from fox_shard.containment import Filter, check_levels
+from fox_shard.documents.filters import Filter, check_levels
 from fox_shard.errors import InvalidArgument, ProtocolViolation
-from fox_shard.gateway.pending import Wish
+from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
 

@@ -24,19 +24,19 @@ from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.frames import CallError, Event, Interrupt, Refused, Result
 from fox_shard.backplane.refusals import call_error
+from fox_shard.documents.payloads import encode as encode_payload
+from fox_shard.documents.payloads import transcode
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.session import CONNECTION_LOST, Session
-from fox_shard.gateway.wamp import hello, translate
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
+from fox_shard.gateway.wamp import hello, requests
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.flavour import NO_LIMIT, WampFlavour, flavour_of
+from fox_shard.gateway.wamp.event_encoder import NO_LIMIT, WampFlavour, flavour_of
 from fox_shard.gateway.wamp.serializer import Serializer
-from fox_shard.payloads import encode as encode_payload
-from fox_shard.payloads import transcode
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway
-    from fox_shard.gateway.subscriptions import Subscription
+    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 Handlers = dict[type[Struct], Callable[["WampSession", Any], None]]
 
@@ -397,15 +397,15 @@ WAITING: Final[Handlers] = {
     wamp.Abort: WampSession.aborted,
 }
 OPEN: Final[Handlers] = {
-    wamp.Publish: translate.publish,
-    wamp.Call: translate.call,
-    wamp.Yield: _counted(translate.yield_),
-    wamp.Error: _counted(translate.error),
-    wamp.Subscribe: _counted(translate.subscribe),
-    wamp.Unsubscribe: _counted(translate.unsubscribe),
-    wamp.Register: _counted(translate.register),
-    wamp.Unregister: _counted(translate.unregister),
-    wamp.Cancel: _counted(translate.cancel),
+    wamp.Publish: requests.publish,
+    wamp.Call: requests.call,
+    wamp.Yield: _counted(requests.yield_),
+    wamp.Error: _counted(requests.error),
+    wamp.Subscribe: _counted(requests.subscribe),
+    wamp.Unsubscribe: _counted(requests.unsubscribe),
+    wamp.Register: _counted(requests.register),
+    wamp.Unregister: _counted(requests.unregister),
+    wamp.Cancel: _counted(requests.cancel),
     wamp.Goodbye: _counted(WampSession.leave),
     wamp.Abort: _counted(WampSession.aborted),
 }

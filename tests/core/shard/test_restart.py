@@ -1,7 +1,7 @@
 """A shard that is killed, and what its peers send it again when it is back."""
 
 import pytest
-from shard_stage import REALM, Stage, leave, publish, subscribe
+from shard_harness import REALM, Stage, leave, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
