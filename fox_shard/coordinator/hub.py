@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Publish
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read
@@ -29,7 +30,7 @@ class Hub:
     def __init__(
         self,
         *,
-        terms: Terms,
+        terms: LinkSettings,
         incarnation: int,
         rng: Chance,
         now: float,
@@ -108,7 +109,7 @@ class Hub:
         link = self._links.get(name) or self._meet(name, now, connects=False)
         incarnation = link.peer_incarnation
         change, frames = link.receive(batch, size, now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self._changed(name, link, change, incarnation, now)
         for frame in frames:
             self._perform(self.core.receive(name, frame, now))
@@ -119,10 +120,10 @@ class Hub:
         elif link.marks:
             self._keep_watermark(link)
 
-    def _changed(self, name: str, link: Link, change: Change, before: int, now: float) -> None:
+    def _changed(self, name: str, link: Link, change: LinkEvent, before: int, now: float) -> None:
         """before: the peer's incarnation in the pair before."""
         match change:
-            case Change.OPENED:
+            case LinkEvent.OPENED:
                 self._lost_at.pop(name, None)
                 if before not in (0, link.peer_incarnation):
                     self._gone(name, now)
@@ -130,9 +131,9 @@ class Hub:
                 if link.connects:
                     self._send_if_open(self.core.shard_opened(name, now))
                 self.notices.append(("linked", {"peer": name}))
-            case Change.BROKEN:
+            case LinkEvent.BROKEN:
                 self._broken(name, now)
-            case Change.REFUSED:
+            case LinkEvent.REFUSED:
                 self.notices.append(("refused", {"peer": name, "reason": link.refusal}))
 
     def _keep_watermark(self, link: Link) -> None:
@@ -198,7 +199,7 @@ class Hub:
     def tick(self, now: float) -> None:
         """Heartbeats, gateways that did not come back, and `$SYS`."""
         for name, link in self._links.items():
-            if link.tick(now) is Change.BROKEN:
+            if link.tick(now) is LinkEvent.BROKEN:
                 self._broken(name, now)
         self.journal.tick(now)
         late = [name for name, since in self._lost_at.items() if now >= self._deadline(since)]

@@ -41,10 +41,11 @@ from fox_shard.backplane.frames import (
     Trouble,
     Unregistered,
 )
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
@@ -84,7 +85,7 @@ class Gateway:
         realms: Iterable[RealmSettings],
         settings: Settings,
         mqtt: Mqtt,
-        terms: Terms,
+        terms: LinkSettings,
         incarnation: int,
         rng: Chance,
         now: float,
@@ -252,7 +253,7 @@ class Gateway:
         shard = self._numbers[batch.source]
         link = self._link(shard)
         change, frames = link.receive(batch, size, self.now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self._changed(link, shard, change)
         order = self.order
         held = order.held
@@ -417,16 +418,16 @@ class Gateway:
         """To that shard, or to the coordinator."""
         return self.coordinator if shard == COORDINATOR else self.links[shard]
 
-    def _changed(self, link: Link, shard: int, change: Change) -> None:
+    def _changed(self, link: Link, shard: int, change: LinkEvent) -> None:
         match change:
-            case Change.REFUSED:
+            case LinkEvent.REFUSED:
                 self.notices.append(("refused", {"peer": link.peer, "reason": link.refusal}))
-            case Change.BROKEN:
+            case LinkEvent.BROKEN:
                 self._broken(shard)
-            case Change.OPENED if shard == COORDINATOR:
+            case LinkEvent.OPENED if shard == COORDINATOR:
                 link.resume(self._membership.joins())
                 self.notices.append(("linked", {"peer": link.peer}))
-            case Change.OPENED:
+            case LinkEvent.OPENED:
                 self._opened(link, shard)
 
     def _opened(self, link: Link, shard: int) -> None:
@@ -479,7 +480,7 @@ class Gateway:
         self.timers.run(now)
         for shard in self._numbers.values():
             link = self._link(shard)
-            if link.tick(now) is Change.BROKEN:
+            if link.tick(now) is LinkEvent.BROKEN:
                 self._broken(shard)
         self.order.go_on()
         due = min(link.next_tick() for link in self._peers)

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from fox_shard.backplane.link import Terms
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Config
 from fox_shard.coordinator.hub import Hub
 from fox_shard.coordinator.statsd import Sender
@@ -59,8 +59,8 @@ def _run(config: Config, main: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
-def _terms(config: Config, generation: int) -> Terms:
-    return Terms(
+def _terms(config: Config, generation: int) -> LinkSettings:
+    return LinkSettings(
         shards=config.shards,
         generation=generation,
         credit=config.backplane.credit,

@@ -26,10 +26,11 @@ from fox_shard.backplane.frames import (
     Trouble,
     Will,
 )
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import recovery
@@ -95,7 +96,7 @@ class Shard:
         number: int,
         *,
         gateways: int,
-        terms: Terms,
+        terms: LinkSettings,
         queue_limit: int,
         incarnation: int,
         rng: Chance,
@@ -188,7 +189,7 @@ class Shard:
         """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
         peer = self.peers.get(batch.source) or self._meet(batch.source, now)
         change, frames = peer.link.receive(batch, size, now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self._changed(peer, change, now)
         peer.passing.settle()
         if peer.kind is Kind.SHARD:
@@ -287,14 +288,14 @@ class Shard:
 
     # Peers come and go
 
-    def _changed(self, peer: Peer, change: Change, now: float) -> None:
+    def _changed(self, peer: Peer, change: LinkEvent, now: float) -> None:
         match change:
-            case Change.REFUSED:
+            case LinkEvent.REFUSED:
                 reason: dict[str, object] = {"peer": peer.name, "reason": peer.link.refusal}
                 self.notices.append(("refused", reason))
-            case Change.BROKEN:
+            case LinkEvent.BROKEN:
                 self.lost(peer.name, now)
-            case Change.OPENED:
+            case LinkEvent.OPENED:
                 self._opened(peer)
 
     def _opened(self, peer: Peer) -> None:
@@ -402,7 +403,7 @@ class Shard:
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
         for peer in self.peers.values():
-            if peer.link.tick(now) is Change.BROKEN:
+            if peer.link.tick(now) is LinkEvent.BROKEN:
                 self.lost(peer.name, now)
             if peer.lost_at is not None and now >= peer.lost_at + self._terms.peer_timeout:
                 peer.lost_at = None

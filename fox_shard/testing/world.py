@@ -15,8 +15,8 @@ from random import Random
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
-from fox_shard.backplane.link import Terms
 from fox_shard.backplane.node import Node
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Mqtt
@@ -62,8 +62,9 @@ class World:
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
     ) -> None:
-        """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`.
+        """max_delay: seconds a batch or a client's bytes may be on the way.
 
+        credit: see `LinkSettings`.
         unstored: realms whose keys are in memory only. history: what all realms record.
         """
         self.seed = seed
@@ -79,7 +80,7 @@ class World:
             for name in realms
         ]
         self.gateways = gateways
-        self.terms = Terms(shards=shards, credit=credit)
+        self.terms = LinkSettings(shards=shards, credit=credit)
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._number = 0
         self.nodes: dict[str, Node] = {}

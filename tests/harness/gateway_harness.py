@@ -11,8 +11,9 @@ from fox_shard.backplane.frames import (
     SyncEnd,
     decode,
 )
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
@@ -141,7 +142,7 @@ def links(shards=2, *, opened=True):
             "gateway-0",
             f"shard-{shard}",
             incarnation=1,
-            terms=Terms(shards=shards),
+            terms=LinkSettings(shards=shards),
             new_epoch=lambda shard=shard: 100 * (shard + 1),
             deadline=Deadline(),
             connects=True,
@@ -194,9 +195,9 @@ class Puppet:
 
     def take(self, data, now):
         change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self.changes.append(change)
-        if change is Change.OPENED:
+        if change is LinkEvent.OPENED:
             self.link.resume([])
         self.got.extend(frame for frame in frames if not isinstance(frame, SyncEnd))
         self.link.passed, self.link.durable = self.link.received, self.link.watermark
@@ -206,7 +207,7 @@ class GatewayStage:
     """Nothing moves but in `turn`, which lets what both sides have to say arrive."""
 
     def __init__(self, shards=2, *, linked=True, credit=8 << 20, absent=(), **settings):
-        self.terms = Terms(shards=shards, credit=credit)
+        self.terms = LinkSettings(shards=shards, credit=credit)
         self.now = 100.0
         self.gateway = Gateway(
             0,

@@ -5,10 +5,11 @@ from itertools import count
 from random import Random
 
 from fox_shard.backplane.frames import Batch, Hello, Publish, SyncEnd, Unsubscribe, decode
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.deadline import Deadline
 
-TERMS = Terms(shards=2)
+TERMS = LinkSettings(shards=2)
 
 
 def publish(number):
@@ -58,9 +59,9 @@ class End:
     def take(self, data, now):
         """A batch arrives; the process handles it."""
         change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self.changes.append(change)
-        if change is Change.OPENED:
+        if change is LinkEvent.OPENED:
             self.link.resume(self.replay)
         self.handled.extend(frames)
         self.by_pair.setdefault(self.link.epoch, []).extend(frames)
@@ -86,14 +87,14 @@ class End:
 
     def tick(self, now):
         change = self.link.tick(now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self.changes.append(change)
 
     def cut(self, now):
         """The process hears that the connection is broken."""
         if self.link.open:
             self.link.break_off(now)
-            self.changes.append(Change.BROKEN)
+            self.changes.append(LinkEvent.BROKEN)
 
     @property
     def numbers(self):

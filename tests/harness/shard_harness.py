@@ -15,8 +15,9 @@ from fox_shard.backplane.frames import (
     Yield,
     decode,
 )
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
@@ -55,9 +56,9 @@ class Puppet:
 
     def take(self, data, now):
         change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not Change.NONE:
+        if change is not LinkEvent.NONE:
             self.changes.append(change)
-        if change is Change.OPENED:
+        if change is LinkEvent.OPENED:
             self.link.resume(self.replay)
         self.got.extend(frame for frame in frames if not isinstance(frame, SyncEnd))
         self.link.passed, self.link.durable = self.link.received, self.link.watermark
@@ -112,7 +113,7 @@ class Stage:
         unstored=(),
         realms=(),
     ):
-        self.terms = Terms(shards=shards, credit=credit)
+        self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
         self.now = 100.0
         self.disk = Disk()

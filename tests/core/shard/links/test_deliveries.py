@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.backplane.frames import Ask, Published, Reached, Registered
-from fox_shard.backplane.link import Link, Terms
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.deadline import Deadline
 from fox_shard.shard.links.deliveries import EVERYTHING, Passing
 
@@ -15,7 +16,7 @@ def peer(name, *, through_shards=False):
         "shard-0",
         name,
         incarnation=1,
-        terms=Terms(shards=2),
+        terms=LinkSettings(shards=2),
         new_epoch=lambda: 1,
         deadline=Deadline(),
         connects=False,
