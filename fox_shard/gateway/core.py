@@ -42,10 +42,11 @@ from fox_shard.backplane.frames import (
     Unregistered,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
@@ -101,28 +102,26 @@ class Gateway:
         self.dirty: list[Connection] = []
         placement = Placement(terms.shards)
 
-        def link(peer: str) -> Link:
-            return Link(
-                self.name,
-                peer,
-                incarnation=incarnation,
-                terms=terms,
-                new_epoch=lambda: rng.randrange(1, 1 << 53),
-                deadline=self.deadline,
-                connects=True,
-                now=now,
-            )
-
-        self.links = [link(f"shard-{shard}") for shard in range(terms.shards)]
-        self.coordinator = link("coordinator")
-        self._peers = [*self.links, self.coordinator]
+        self.notices: list[Notice] = []
+        self._peers = Links(
+            self.name,
+            self,
+            settings=terms,
+            incarnation=incarnation,
+            new_epoch=lambda: rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
+            notices=self.notices,
+        )
+        self.links = [
+            self._peers.add(f"shard-{shard}", now, connects=True) for shard in range(terms.shards)
+        ]
+        self.coordinator = self._peers.add("coordinator", now, connects=True)
         self._credit = terms.credit
         self._peer_timeout = terms.peer_timeout
         self._ticked = now
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
-        self.notices: list[Notice] = []
         self.journal: Journal | None = None
         # Are all shards there? Else no new client is let in: it would see half a key space.
         self.linked = False
@@ -150,8 +149,6 @@ class Gateway:
         self._repeats = Repeats(terms.shards)
         self._repeats_of_selected = Repeats(terms.shards)
         self._changes = Changes(terms.shards)
-        # The incarnations of the shards that there was a link with last.
-        self._incarnations: dict[int, int] = {}
         # Shards whose stores do not work: why; or did not: "".
         self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
@@ -252,9 +249,7 @@ class Gateway:
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
-        change, frames = link.receive(batch, size, self.now)
-        if change is not LinkEvent.NONE:
-            self._changed(link, shard, change)
+        frames = self._peers.receive(link, batch, size, now)
         order = self.order
         held = order.held
         events: list[Event] = []
@@ -418,19 +413,12 @@ class Gateway:
         """To that shard, or to the coordinator."""
         return self.coordinator if shard == COORDINATOR else self.links[shard]
 
-    def _changed(self, link: Link, shard: int, change: LinkEvent) -> None:
-        match change:
-            case LinkEvent.REFUSED:
-                self.notices.append(("refused", {"peer": link.peer, "reason": link.refusal}))
-            case LinkEvent.BROKEN:
-                self._broken(shard)
-            case LinkEvent.OPENED if shard == COORDINATOR:
-                link.resume(self._membership.joins())
-                self.notices.append(("linked", {"peer": link.peer}))
-            case LinkEvent.OPENED:
-                self._opened(link, shard)
-
-    def _opened(self, link: Link, shard: int) -> None:
+    def link_opened(self, link: Link, before: int, now: float) -> None:
+        """Tell a shard what it must know of the sessions, and the coordinator who they are."""
+        shard = self._numbers[link.peer]
+        if shard == COORDINATOR:
+            link.resume(self._membership.joins())
+            return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
@@ -439,35 +427,32 @@ class Gateway:
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
-        if self._incarnations.get(shard) != link.peer_incarnation:
-            self._incarnations[shard] = link.peer_incarnation
+        if before != link.peer_incarnation:
             for publish in self._watches.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
         self._repeats.opened(shard, link.peer_incarnation)
         self._repeats_of_selected.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
-        self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
             self.order.renumber(session, shard)
         self.order.ask_again(shard)
 
-    def _broken(self, shard: int) -> None:
-        link = self._link(shard)
+    def link_broken(self, link: Link, now: float) -> None:
+        """What was asked of that peer is answered with an error; the rest waits for it."""
+        shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
-        self.notices.append(("lost", {"peer": link.peer}))
         self._trouble.pop(shard, None)
         self.calls.lost(shard)
         self.recollections.lost(shard)
 
+    def peer_gone(self, link: Link, now: float) -> None:
+        """A gateway waits for its shards and the coordinator for as long as it takes."""
+
     def lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
-        shard = self._numbers[peer]
-        link = self._link(shard)
-        if link.open:
-            link.break_off(now)
-            self._broken(shard)
+        self._peers.connection_lost(peer, now)
 
     # Time and out
 
@@ -478,13 +463,9 @@ class Gateway:
             self._stood_still(now - self._ticked)
         self._ticked = now
         self.timers.run(now)
-        for shard in self._numbers.values():
-            link = self._link(shard)
-            if link.tick(now) is LinkEvent.BROKEN:
-                self._broken(shard)
+        self._peers.tick(now)
         self.order.go_on()
-        due = min(link.next_tick() for link in self._peers)
-        self.deadline.at = min(due, self.timers.next())
+        self.deadline.at = min(self._peers.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
         """Others may have declared this gateway gone, and its sessions with it: so be it.
@@ -495,27 +476,15 @@ class Gateway:
         self._membership.leave_wills_to_shards()
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
-        incarnation = self._new_incarnation()
-        for shard in self._numbers.values():
-            link = self._link(shard)
-            was_open = link.open
-            link.renew(incarnation, self.now)
-            if was_open:
-                self._broken(shard)
+        self._peers.renew(self._new_incarnation(), self.now)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
         if self.order.end_turn():
             self.deadline.by(now)
-        out = []
+        out = self._peers.flush(now)
         credit = self._credit
-        look = bool(self._congested)
-        for link in self._peers:
-            if link.outbox or link.urgent:
-                for data in link.flush(now):
-                    out.append((link.peer, data))
-                look |= link.in_flight > credit
-        if look:
+        if self._congested or any(link.in_flight > credit for link in self.links):
             self._backpressure.look()
         return out
 
@@ -532,17 +501,18 @@ class Gateway:
         counters[f"{self.name}.slow_consumers"] = self.slow_consumers
         counters[f"{self.name}.dropped"] = self.dropped
         self.slow_consumers = self.dropped = 0
+        in_flight = sum(link.in_flight for link in self._peers.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
             f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
             f"{self.name}.client_buffers": self.client_buffers(),
-            f"{self.name}.link_buffers": sum(link.in_flight for link in self._peers),
+            f"{self.name}.link_buffers": in_flight,
         }
         return Report(counters, gauges)
 
     def health(self) -> dict[str, object]:
         """For health answers."""
-        peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
+        peers = self._peers.states()
         trouble = {self.links[of].peer: why for of, why in self._trouble.items() if why}
         well = all(peers.values()) and not trouble
         health: dict[str, object] = {

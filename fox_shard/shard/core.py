@@ -9,7 +9,7 @@ started handles replayed state only, until every process it expects has ended it
 `peer_timeout` is over; the rest waits in order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -27,10 +27,11 @@ from fox_shard.backplane.frames import (
     Will,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import recovery
@@ -69,8 +70,6 @@ class Shard:
         "_ended",
         "_frames",
         "_handling",
-        "_incarnation",
-        "_new_epoch",
         "_overloaded",
         "_placement",
         "_sync_until",
@@ -82,6 +81,7 @@ class Shard:
         "dealer",
         "journal",
         "ledger",
+        "links",
         "name",
         "notices",
         "number",
@@ -114,10 +114,18 @@ class Shard:
         self.number = number
         self.name = f"shard-{number}"
         self._terms = terms
-        self._incarnation = incarnation
-        self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
+        self.notices: list[Notice] = []
+        self.links = Links(
+            self.name,
+            self,
+            settings=terms,
+            incarnation=incarnation,
+            new_epoch=lambda: rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
+            notices=self.notices,
+        )
         self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
@@ -146,7 +154,6 @@ class Shard:
         )
         # Sessions that were found gone before everybody had replayed.
         self._ended: list[int] = []
-        self.notices: list[Notice] = []
         self._overloaded = False
         # Since the last report.
         self._batches = self._frames = 0
@@ -163,21 +170,10 @@ class Shard:
             peer = self.peers.get(name) or self._meet(name, now)
             peer.careful = True
             if peer.kind is Kind.GATEWAY:
-                # It may come back; else its sessions have ended.
-                peer.incarnation, peer.lost_at = incarnation, now
+                self.links.expect(peer.link, incarnation, now)
 
     def _meet(self, name: str, now: float, *, connects: bool = False) -> Peer:
-        link = Link(
-            self.name,
-            name,
-            incarnation=self._incarnation,
-            terms=self._terms,
-            new_epoch=self._new_epoch,
-            deadline=self.deadline,
-            connects=connects,
-            now=now,
-        )
-        peer = self.peers[name] = Peer(link)
+        peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -188,9 +184,7 @@ class Shard:
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
         peer = self.peers.get(batch.source) or self._meet(batch.source, now)
-        change, frames = peer.link.receive(batch, size, now)
-        if change is not LinkEvent.NONE:
-            self._changed(peer, change, now)
+        frames = self.links.receive(peer.link, batch, size, now)
         peer.passing.settle()
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
@@ -288,52 +282,38 @@ class Shard:
 
     # Peers come and go
 
-    def _changed(self, peer: Peer, change: LinkEvent, now: float) -> None:
-        match change:
-            case LinkEvent.REFUSED:
-                reason: dict[str, object] = {"peer": peer.name, "reason": peer.link.refusal}
-                self.notices.append(("refused", reason))
-            case LinkEvent.BROKEN:
-                self.lost(peer.name, now)
-            case LinkEvent.OPENED:
-                self._opened(peer)
-
-    def _opened(self, peer: Peer) -> None:
-        known = peer.incarnation == peer.link.peer_incarnation
+    def link_opened(self, link: Link, before: int, now: float) -> None:
+        """The peer is there, as the incarnation of the pair before or as another."""
+        peer = self.peers[link.peer]
+        known = before == link.peer_incarnation
         if not known:
             peer.applied = 0
         self._forget(peer)
-        if not known:
-            if peer.incarnation:
-                self._gone(peer)
-            peer.incarnation = peer.link.peer_incarnation
+        if not known and before:
+            self._gone(peer)
         self.ledger.opened(peer)
         owners = self.retention.owners
         self._end_sessions(owners.of_others(peer.name, peer.incarnation))
         peer.absent = set(owners.of_others(peer.name, 0))
-        peer.lost_at = None
         peer.settled = 0
         peer.stale = set(peer.subscriptions)
         peer.stale_wills = set(self.wills.sessions_of(peer.name)) if known else set()
-        replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
-        peer.link.resume(replay)
+        link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
         peer.passing.resume()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
-        self.notices.append(("linked", {"peer": peer.name}))
+
+    def link_broken(self, link: Link, now: float) -> None:
+        """The peer replays its state if it comes back."""
+        self._forget(self.peers[link.peer])
+
+    def peer_gone(self, link: Link, now: float) -> None:
+        """The peer's sessions have ended."""
+        self._gone(self.peers[link.peer])
 
     def lost(self, name: str, now: float) -> None:
-        """The pair with that peer has ended. It may come back and replay its state."""
-        peer = self.peers[name]
-        if peer.lost_at is not None:
-            return
-        if peer.link.open:
-            peer.link.break_off(now)
-        self._forget(peer)
-        peer.lost_at = now
-        self.deadline.by(now + self._terms.peer_timeout)
-        if peer.incarnation:
-            self.notices.append(("lost", {"peer": name}))
+        """The connection to that process is broken."""
+        self.links.connection_lost(name, now)
 
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
@@ -402,23 +382,11 @@ class Shard:
             self._handling.expire(now + self._ahead)
         if self._sync_until is not None and now >= self._sync_until:
             self._end_sync(now)
-        for peer in self.peers.values():
-            if peer.link.tick(now) is LinkEvent.BROKEN:
-                self.lost(peer.name, now)
-            if peer.lost_at is not None and now >= peer.lost_at + self._terms.peer_timeout:
-                peer.lost_at = None
-                self._gone(peer)
-
-        due = [peer.link.next_tick() for peer in self.peers.values()]
-        due += [self.dealer.next_timeout(), self.journal.next_tick()]
+        self.links.tick(now)
+        due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self._sync_until is None:
             due.append(self.retention.next_expiry - self._ahead)
         due.append(NEVER if self._sync_until is None else self._sync_until)
-        due += [
-            peer.lost_at + self._terms.peer_timeout
-            for peer in self.peers.values()
-            if peer.lost_at is not None
-        ]
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
@@ -429,12 +397,7 @@ class Shard:
             for peer in self.peers.values():
                 if peer.kind is Kind.GATEWAY and peer.synced:
                     self._handling.say_what_is_settled(peer)
-        return [
-            (name, data)
-            for name, peer in self.peers.items()
-            if peer.link.outbox or peer.link.urgent
-            for data in peer.link.flush(now)
-        ]
+        return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
         for peer in self.peers.values():
@@ -480,7 +443,7 @@ class Shard:
 
     def health(self) -> dict[str, object]:
         """See `Node`."""
-        peers = {name: peer.link.open for name, peer in self.peers.items()}
+        peers = self.links.states()
         syncing = self._sync_until is not None
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"

@@ -68,10 +68,8 @@ class Peer:
         "asks",
         "careful",
         "forwarded",
-        "incarnation",
         "kind",
         "link",
-        "lost_at",
         "name",
         "passing",
         "replays",
@@ -89,7 +87,6 @@ class Peer:
         self.name = link.peer
         self.kind = Kind(link.peer.partition("-")[0])
         self.passing = Passing(link, through_shards=self.kind is Kind.SHARD)
-        self.incarnation = 0
         self.subscriptions: dict[Wanted, Pattern | Selector] = {}
         # Those that it has not yet told again since it is back.
         self.stale: set[Wanted] = set()
@@ -103,7 +100,6 @@ class Peer:
         self.synced = False
         # The highest reliable number that was handled.
         self.applied = 0
-        self.lost_at: float | None = None
         # Questions about this peer's frames that wait for its replay.
         self.asks: list[tuple[Link, Ask]] = []
         # Batches that wait for the end of the replay, and what was sent again in it.
@@ -117,7 +113,12 @@ class Peer:
     @property
     def gone(self) -> bool:
         """Has it gone for good, or never been here?"""
-        return self.lost_at is None and not self.link.open
+        return self.link.lost_at is None and not self.link.open
+
+    @property
+    def incarnation(self) -> int:
+        """Of the last pair, or as the store has it; 0: none is known."""
+        return self.link.peer_incarnation
 
     def reply(self, frame: Frame) -> None:
         """Send, unless the pair has ended: then whom it was for has gone, or has been answered."""

@@ -491,7 +491,7 @@ def test_a_gateway_that_goes_before_it_has_heard_leaves_no_row(confirmed, stage)
     stage["gateway-1"].silent = not confirmed
     say(stage, erase())
     stage.kill("gateway-0")
-    stage.shard.peers["gateway-0"].lost_at = stage.now - stage.terms.peer_timeout
+    stage.shard.peers["gateway-0"].link.lost_at = stage.now - stage.terms.peer_timeout
     stage.turns()
     stage["gateway-1"].silent = False
     stage.turns()
