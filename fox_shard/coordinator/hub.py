@@ -12,6 +12,7 @@ from fox_shard.backplane.frames import Batch, Publish
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
+from fox_shard.backplane.outbox import Outbox
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
 from fox_shard.backplane.terms import LinkSettings
@@ -19,7 +20,6 @@ from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read
 from fox_shard.coordinator.metrics import Value
-from fox_shard.coordinator.outbox import Outbox
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
@@ -68,7 +68,7 @@ class Hub:
         self._unsafe: deque[tuple[int, str, int, int]] = deque()
         for shard in range(terms.shards):
             self._links.add(f"shard-{shard}", now, connects=True)
-        self._outbox = Outbox(self.journal, self._links.by_name)
+        self._outbox = Outbox(self.journal, self._links.by_name, rows)
         self._load(read(stored), now)
 
     def _load(self, stored: Stored, now: float) -> None:
@@ -103,7 +103,7 @@ class Hub:
         link.passed = link.received
         if link.connects:
             link.durable = link.watermark
-            self._outbox.prune(name)
+            self._outbox.confirmed(name)
         elif link.marks:
             self._keep_watermark(link)
 
@@ -147,7 +147,7 @@ class Hub:
                 link.send(frame)
 
     def _durable(self, ticket: int, _now: float) -> None:
-        self._outbox.durable(ticket)
+        self._outbox.committed(ticket)
         unsafe = self._unsafe
         while unsafe and unsafe[0][0] <= ticket:
             _, gateway, incarnation, rseq = unsafe.popleft()
@@ -158,7 +158,7 @@ class Hub:
 
     def _failed(self, _ticket: int, _why: str, _now: float) -> None:
         """All of it is written again: sessions go on, and are told of when the store works."""
-        self._outbox.failed()
+        self._outbox.commit_failed()
         ticket = self.journal.ticket
         self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)
 
