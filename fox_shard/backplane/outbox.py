@@ -3,8 +3,9 @@
 Owns: per peer, the order of what waits for a confirmed number; the frames that are rows of the
 sender's store until the receiver's store has them. Never: what a frame means.
 
-A frame of an `Outbox` goes to its peer when its row is durable. The row is deleted when the peer has
-the frame in its own store. So the frame has its effect once, whichever process restarts meanwhile.
+A frame of an `Outbox` goes to its peer when its row is durable. The row is deleted when the peer
+has the frame in its own store. So the frame has its effect once, whichever process restarts
+meanwhile.
 """
 
 from collections import deque
