@@ -226,9 +226,8 @@ class Gateway:
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
         self.slow_consumers += 1
-        session = connection.session
-        if session is not None:
-            session.end(
+        if connection.owner is not None:
+            connection.owner.end(
                 SlowConsumer.uri,
                 f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
                 "or subscribe to less",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.transports.factories import makers
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ class Wire:
     def _hand_over(self, data: bytes) -> None:
         self._gateway.now = self._world.now
         self.connection.receiver.receive(data, self._world.now)
-        session = self.connection.session
-        if session is not None:
-            self.session = session.id
+        owner = self.connection.owner
+        if isinstance(owner, Session):
+            self.session = owner.id
         self._world.turn(self._gateway.name)
 
     def to_client(self, data: bytes) -> None:

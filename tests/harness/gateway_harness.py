@@ -64,7 +64,7 @@ class Spy(Session):
         self.authrole = authrole
         self.told = []
         self.gateway = None
-        self.connection.session = self
+        self.connection.owner = self
 
     def __repr__(self):
         return f"Spy({self.id})"

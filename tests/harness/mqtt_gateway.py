@@ -72,7 +72,7 @@ class FakeGateway:
 
     def slow(self, connection):
         self.calls.append(("slow",))
-        connection.session.end("fox.error.slow_consumer", "too slow")
+        connection.owner.end("fox.error.slow_consumer", "too slow")
 
     def advance(self, seconds):
         """Let time pass, in steps no timer can tell from a clock."""
@@ -90,7 +90,7 @@ class Client:
         self.gateway = gateway or FakeGateway()
         self.connection = Connection([], "test")
         self.session = MqttSession(self.gateway, self.connection, frame, hangup)
-        self.connection.session = self.session
+        self.connection.owner = self.session
         self._splitter = Splitter()
 
     @property
