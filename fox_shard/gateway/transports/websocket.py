@@ -20,10 +20,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.transports.websocket_stream import (
     BINARY,
     TEXT,
-    Host,
     MessageStream,
     binary_frame,
     deflated_frame,
