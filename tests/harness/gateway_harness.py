@@ -20,9 +20,9 @@ from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
 REALM = "realm1"
@@ -302,4 +302,4 @@ class GatewayStage:
 
     def subscribe(self, session, text, *, request=1, grant=0, **wish):
         pattern = Pattern.parse(text)
-        self.gateway.subscribe(session, request, pattern, grant, Wish(**wish))
+        self.gateway.subscribe(session, request, pattern, grant, SubscribeOptions(**wish))

@@ -11,8 +11,8 @@ from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.framing import Splitter
 from fox_shard.gateway.mqtt.session import MqttSession
-from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 
 
 class FakeGateway:
@@ -63,7 +63,7 @@ class FakeGateway:
             request += bool(flags & ACKNOWLEDGE)
 
     def subscribe(self, session, request, pattern, grant, wish):
-        assert wish == Wish(replay=True)
+        assert wish == SubscribeOptions(replay=True)
         self.calls.append(("subscribe", request, pattern.text, grant))
 
     def unsubscribe(self, session, name):

@@ -10,9 +10,8 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
-from fox_shard.gateway.pubsub.pending import Wish
-from fox_shard.gateway.pubsub.subscriptions import Subscription
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
 from fox_shard.gateway.wamp.session import WampSession
@@ -122,7 +121,7 @@ def joined(subprotocol="wamp.2.json", *, roles=ROLES, **more):
 
 
 def subscription(uri="com.example", match="exact"):
-    return Subscription("realm1", Pattern.wamp(uri, match), Wish())
+    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions())
 
 
 def registered(client, registration, uri, match="exact"):

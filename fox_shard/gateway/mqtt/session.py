@@ -23,22 +23,21 @@ from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, I
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
-from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
 _ACKNOWLEDGEMENTS: Final = frozenset({_PUBACK, _PUBREC, _PUBREL, mqtt.PUBCOMP_HEAD[0]})
-KEYS_FIRST: Final = Wish(replay=True)
+KEYS_FIRST: Final = SubscribeOptions(replay=True)
 _ANONYMOUS: Final = "anonymous"
 
 
@@ -390,7 +389,7 @@ class MqttSession(Session):
         for request, pattern, quality in requests:
             gateway.subscribe(self, request, pattern, quality, KEYS_FIRST)
 
-    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+    def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """One filter's subscription stands: the SUBACK, if it was the last, and its keys.
 
         While other filters of the same SUBSCRIBE are not confirmed, the keys go before the SUBACK
@@ -400,7 +399,7 @@ class MqttSession(Session):
         if grant is not None:
             self.shown(retained, subscription, grant)
 
-    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
         """See `Session`."""
         for event in events:
             publish = event.publish

@@ -21,9 +21,10 @@ from fox_shard.documents.payloads import decode, document, encode
 from fox_shard.errors import InvalidPayload, NoSuchSubscription, Unavailable
 from fox_shard.gateway.procedures.history_query import GET_EVENTS, Query, read_query, time_of
 from fox_shard.gateway.pubsub.fanout import visible
-from fox_shard.gateway.pubsub.subscriptions import Subscription, Subscriptions
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.topics.pattern import EXACT, Pattern
 
 MOST_BYTES: Final = 1 << 22
@@ -177,10 +178,10 @@ class Recollections:
     ) -> None:
         """Raises Refusal."""
         id_, query = read_query(*decode(encoding, args, kwargs))
-        subscription = self._subscriptions[session.realm.name].by_id.get(id_)
-        if subscription is None or not subscription.has(session):
+        subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
+        if subscribers is None or not subscribers.has(session):
             raise NoSuchSubscription(f"this session has no subscription {id_}: subscribe first")
-        recollection = Recollection(session, request, encoding, subscription, query)
+        recollection = Recollection(session, request, encoding, subscribers.subscription, query)
         shards: Iterable[int] = ()
         if recollection.narrow():
             pattern = recollection.pattern

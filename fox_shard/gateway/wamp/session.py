@@ -29,6 +29,7 @@ from fox_shard.documents.payloads import transcode
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
+from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import hello, requests
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT, WampFlavour, flavour_of
@@ -36,7 +37,6 @@ from fox_shard.gateway.wamp.serializer import Serializer
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 Handlers = dict[type[Struct], Callable[["WampSession", Any], None]]
 
@@ -269,7 +269,7 @@ class WampSession(Session):
         named = {"publication": refused.publication} if refused.publication >= 0 else {}
         self._refuse(kind, refused.request, refused.uri, refused.message, named)
 
-    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+    def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""
         if self.subscribed_to is None:
             self.subscribed_to = {}
@@ -277,7 +277,7 @@ class WampSession(Session):
         self.send((wamp.SUBSCRIBED, request, subscription.id))
         self.shown(retained, subscription, 0)
 
-    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
         """See `Session`."""
         for event in events:
             chunk = self.flavour.retained(event, subscription)
@@ -288,7 +288,7 @@ class WampSession(Session):
         """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message], {oldest}]"""
         self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
 
-    def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
+    def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
         """[UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)"""
         if self.subscribed_to is not None:
             self.subscribed_to.pop(subscription.id, None)

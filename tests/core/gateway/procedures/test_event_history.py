@@ -30,7 +30,7 @@ from fox_shard.gateway.procedures.history_query import (
     read_query,
     time_of,
 )
-from fox_shard.gateway.pubsub.pending import Wish
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 from fox_shard.topics.pattern import Pattern
 
@@ -47,7 +47,7 @@ class Asking:
         self.session.result = lambda frame: self.answers.append(self.read(frame))
         self.session.call_error = lambda frame: self.answers.append(self.read(frame))
         self.request = 0
-        self.subscribe(self.session, pattern, wish or Wish())
+        self.subscribe(self.session, pattern, wish or SubscribeOptions())
 
     @staticmethod
     def read(frame):
@@ -174,7 +174,7 @@ def test_what_the_caller_may_not_see_is_left_out_and_others_take_its_place():
 
 
 def test_a_filter_holds_for_its_history():
-    asking = Asking(wish=Wish(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
+    asking = Asking(wish=SubscribeOptions(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
     asking.ask()
     documents = [b'[{"a":1}]', b'[{"a":2}]', b"[3]", b"\xff"]
     found = [

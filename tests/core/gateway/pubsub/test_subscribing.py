@@ -281,11 +281,11 @@ def test_who_gives_up_has_had_enough(wish, how, confirmed, stage):
         confirm(stage, asked)
     stage.say("shard-1", Subscribed(asked.token), CaughtUp(asked.token))
     session.take()
-    (subscription,) = stage.gateway.subscriptions[REALM].by_id.values()
+    (subscribers,) = stage.gateway.subscriptions[REALM].by_id.values()
     if how == "leave":
         session.end("gone", "")
     else:
-        assert stage.gateway.unsubscribe(session, subscription.name)
+        assert stage.gateway.unsubscribe(session, subscribers.subscription.name)
     assert stage.gateway.confirmations.idle
     assert (mores(stage), mores(stage, "shard-1")) == ([True], [])
     gone = [] if "snapshot" in wish else [Unsubscribe(REALM, "*#", _selection(asked))]
