@@ -1,4 +1,4 @@
-"""A client's view of a WampSession, on a gateway that only notes what it is asked."""
+"""A client's view of a Conversation, on a gateway that only notes what it is asked."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
-from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.states import Conversation
 from fox_shard.topics.pattern import Pattern
 
 SESSION = 1234567
@@ -76,7 +76,7 @@ class Client:
         self.gateway = FakeGateway(**settings)
         self.connection = Connection([], "127.0.0.1:5000")
         self.hung_up = 0
-        self.session = WampSession(
+        self.session = Conversation(
             self.gateway,
             self.connection,
             self.serializer,

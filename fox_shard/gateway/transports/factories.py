@@ -12,7 +12,7 @@ from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.transports.rawsocket import RawSocket
 from fox_shard.gateway.transports.websocket import Frame, WebSocket
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
-from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.states import Conversation
 
 Maker = Callable[[Connection], Receiver]
 
@@ -26,8 +26,8 @@ def makers(gateway: Gateway) -> Mapping[str, Maker]:
         frame: Frame,
         hangup: Callable[[], None],
         flavour: str,
-    ) -> WampSession:
-        return WampSession(
+    ) -> Conversation:
+        return Conversation(
             gateway, connection, SERIALIZERS[serializer], frame, hangup, "websocket", flavour
         )
 

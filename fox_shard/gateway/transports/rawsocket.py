@@ -10,7 +10,7 @@ from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.gateway.wamp.serializers import RAWSOCKET_SERIALIZERS
-from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.states import Conversation
 
 if TYPE_CHECKING:
     from fox_shard.gateway.core import Gateway
@@ -53,7 +53,7 @@ class RawSocket:
     def __init__(self, gateway: "Gateway", connection: Connection) -> None:
         self._gateway = gateway
         self._connection = connection
-        self._session: WampSession | None = None
+        self._session: Conversation | None = None
         self._limit = 0
         # The beginning of a message (or of the handshake), and how many bytes are needed to go on.
         self._partial: bytearray | None = None
@@ -116,7 +116,7 @@ class RawSocket:
 
     def _begin(self, serializer: Serializer, limit: int) -> None:
         hangup: Callable[[], None] = self._connection.close
-        self._session = WampSession(
+        self._session = Conversation(
             self._gateway,
             self._connection,
             serializer,
