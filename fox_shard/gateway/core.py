@@ -61,6 +61,7 @@ from fox_shard.gateway.pubsub.subscribing import Confirmations
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import Watches
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import Held, Order
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import Membership
@@ -155,6 +156,7 @@ class Gateway:
         self._trouble: dict[int, str] = {}
         self.order = Order(self.name, self.links, self._deliver_held_back)
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
+        self.registrations = Registrations(self.links, self.order, self.sessions)
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
@@ -170,10 +172,10 @@ class Gateway:
         self.subscribe = self.confirmations.subscribe
         self.call = self.calls.call
         self.cancel = self.calls.cancel
-        self.register = self.calls.register
-        self.unregister = self.calls.unregister
-        self.yield_ = self.calls.yield_
-        self.invocation_error = self.calls.invocation_error
+        self.register = self.registrations.register
+        self.unregister = self.registrations.unregister
+        self.yield_ = self.registrations.yield_
+        self.invocation_error = self.registrations.invocation_error
 
         self.mqtt_realm = mqtt.realm
         self.mqtt_max_inflight = mqtt.max_inflight
@@ -222,6 +224,7 @@ class Gateway:
             wishes = self.confirmations.withdraw(session)
             self.subscriptions[session.realm.name].leave(session, wishes)
             self.calls.leave(session)
+            self.registrations.leave(session)
 
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
@@ -292,7 +295,7 @@ class Gateway:
                 if not (call.fence is not None or self.order.held) or not self.order.hold(
                     frame, shard, call.session, call.order, call.fence
                 ):
-                    self.calls.invoke(frame, shard)
+                    self.registrations.invoke(frame, shard)
             case CallError():
                 self.calls.call_error(frame)
             case Reached():
@@ -331,15 +334,15 @@ class Gateway:
             case Trouble():
                 self._trouble[shard] = frame.reason
             case Registered():
-                self.calls.registered(frame)
+                self.registrations.registered(frame)
             case Unregistered():
-                self.calls.unregistered(frame)
+                self.registrations.unregistered(frame)
             case Forwarded():
                 self.calls.forwarded(frame)
             case Interrupt():
-                self.calls.interrupt(frame, shard)
+                self.registrations.interrupt(frame, shard)
             case Revoked():
-                self.calls.revoked(frame)
+                self.registrations.revoked(frame)
             case Kill():
                 session = self.sessions.get(frame.session)
                 if session is not None:
@@ -380,7 +383,7 @@ class Gateway:
 
     def _refused(self, frame: Refused) -> None:
         if frame.kind != PUBLISH_TAG:
-            self.calls.refused(frame)
+            self.registrations.refused(frame)
             return
         self._watches.answered(frame.session, frame.request)
         session = self.sessions.get(frame.session)
@@ -408,7 +411,7 @@ class Gateway:
             self._fanouts[frame.event.publish.realm].select(frame, shard)
             self.confirmations.delivered(-frame.event.publication)
         elif type(frame) is Invocation:
-            self.calls.invoke(frame, shard)
+            self.registrations.invoke(frame, shard)
 
     # Pairs begin and end
 
@@ -433,7 +436,8 @@ class Gateway:
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.confirmations.replay(shard))
-        frames.extend(self.calls.opened(shard))
+        self.calls.opened(shard)
+        frames.extend(self.registrations.replay(shard))
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
@@ -456,7 +460,10 @@ class Gateway:
         self._backpressure.look()
         self.notices.append(("lost", {"peer": link.peer}))
         self._trouble.pop(shard, None)
+        # First: it lets go frames that were held back behind invocations.
+        self.order.forget_invocations(shard)
         self.calls.lost(shard)
+        self.registrations.lost(shard)
         self.recollections.lost(shard)
 
     def lost(self, peer: str, now: float) -> None:
