@@ -1,7 +1,7 @@
 """One gateway: its links and its sessions.
 
-Owns: which noun handles which frame, the beginning and the end of sessions, time. Never: sockets,
-clocks, chance of its own, a wire format.
+Owns: what the gateway consists of, the beginning and the end of sessions and of pairs, time. Never:
+what frames are for (see `dispatch`), sockets, clocks, chance of its own, a wire format.
 
 What the sessions' machines call here becomes frames in the links' outboxes; frames that arrive
 become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
@@ -10,37 +10,7 @@ become bytes in the connections' buffers. `flush` yields the former; the latter 
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import (
-    RECORDED,
-    Again,
-    Batch,
-    CallError,
-    CaughtUp,
-    Event,
-    Forwarded,
-    Frame,
-    Interrupt,
-    Invocation,
-    Kill,
-    NotSubscribed,
-    Paused,
-    Publish,
-    Published,
-    Reached,
-    Recalled,
-    Recorded,
-    Refused,
-    Registered,
-    Report,
-    Result,
-    Retained,
-    Revoked,
-    Selected,
-    Settled,
-    Subscribed,
-    Trouble,
-    Unregistered,
-)
+from fox_shard.backplane.frames import Batch, Frame, Report
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
@@ -53,8 +23,8 @@ from fox_shard.errors import SlowConsumer
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import Recollections
-from fox_shard.gateway.pubsub.duplicates import Changes, Repeats
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import Confirmations
@@ -62,13 +32,11 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import Watches
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.registrations import Registrations
-from fox_shard.gateway.sessions.ordering import Held, Order
+from fox_shard.gateway.sessions.ordering import Order
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import Membership
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.store.journal import Journal
-
-PUBLISH_TAG = Publish.__struct_config__.tag
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -147,14 +115,13 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._repeats = Repeats(terms.shards)
-        self._repeats_of_selected = Repeats(terms.shards)
-        self._changes = Changes(terms.shards)
         # The incarnations of the shards that there was a link with last.
         self._incarnations: dict[int, int] = {}
-        # Shards whose stores do not work: why; or did not: "".
-        self._trouble: dict[int, str] = {}
-        self.order = Order(self.name, self.links, self._deliver_held_back)
+        self.order = Order(
+            self.name,
+            self.links,
+            lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
+        )
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
         self.registrations = Registrations(self.links, self.order, self.sessions)
         self.confirmations = Confirmations(
@@ -165,6 +132,18 @@ class Gateway:
         )
         self._watches = Watches()
         self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
+        self._dispatcher = Dispatcher(
+            shards=terms.shards,
+            sessions=self.sessions,
+            order=self.order,
+            subscriptions=self.subscriptions,
+            fanouts=self._fanouts,
+            confirmations=self.confirmations,
+            watches=self._watches,
+            calls=self.calls,
+            registrations=self.registrations,
+            recollections=self.recollections,
+        )
         # What the sessions call.
         self.publish = self._publishing.publish
         self.publish_all = self._publishing.publish_all
@@ -245,9 +224,7 @@ class Gateway:
 
     # From the links
 
-    def receive(  # noqa: C901, PLR0915 - hot: events are collected into runs
-        self, batch: Batch, size: int, now: float, wall: float
-    ) -> None:
+    def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire."""
         self.now = self.confirmations.now = now
         self._ahead = wall - now
@@ -256,162 +233,8 @@ class Gateway:
         change, frames = link.receive(batch, size, self.now)
         if change is not Change.NONE:
             self._changed(link, shard, change)
-        order = self.order
-        held = order.held
-        events: list[Event] = []
-        for frame in frames:
-            if type(frame) is Event:
-                publish = frame.publish
-                if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
-                if (publish.fence is not None or held) and order.hold(
-                    frame, shard, publish.session, publish.order, publish.fence
-                ):
-                    continue
-                events.append(frame)
-                continue
-            if events:
-                self._deliver(events, shard)
-                events = []
-            if type(frame) is Published:
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.published(frame.requests, frame.publications)
-                if self._watches.waiting:
-                    for request in frame.requests:
-                        self._watches.answered(frame.session, request)
-            else:
-                self._dispatch(frame, shard)
-        if events:
-            self._deliver(events, shard)
+        self._dispatcher.handle(frames, shard)
         link.durable = link.watermark
-
-    def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
-        match frame:
-            case Result():
-                self.calls.result(frame)
-            case Invocation():
-                call = frame.call
-                if not (call.fence is not None or self.order.held) or not self.order.hold(
-                    frame, shard, call.session, call.order, call.fence
-                ):
-                    self.registrations.invoke(frame, shard)
-            case CallError():
-                self.calls.call_error(frame)
-            case Reached():
-                self.order.reached(frame, shard)
-            case Selected():
-                if frame.state:
-                    self._changes.note(shard, frame.event)
-                elif not frame.follow and frame.event.publish.flags & RECORDED:
-                    self._repeats_of_selected.note(shard, frame.event.publication)
-                self._selected(frame, shard)
-            case Retained():
-                self.confirmations.retained(frame, shard)
-            case Recorded():
-                self.confirmations.recorded(frame, shard)
-            case Recalled():
-                self.recollections.recalled(frame, shard)
-            case Paused():
-                self.confirmations.paused(frame, shard)
-            case CaughtUp():
-                self.confirmations.caught_up(frame, shard)
-            case Subscribed():
-                self.confirmations.subscribed(frame, shard)
-            case NotSubscribed():
-                self.confirmations.not_subscribed(frame, shard)
-            case Refused():
-                self._refused(frame)
-            case Again(event=Event() as event):
-                self._came_again(event, shard)
-            case Again(event=Selected() as selected):
-                self._selected_again(selected, shard)
-            case Settled():
-                for noted in (self._repeats, self._repeats_of_selected, self._changes):
-                    noted.settled(shard, frame.publication)
-                for subscriptions in self.subscriptions.values():
-                    subscriptions.settled(shard, frame.publication)
-            case Trouble():
-                self._trouble[shard] = frame.reason
-            case Registered():
-                self.registrations.registered(frame)
-            case Unregistered():
-                self.registrations.unregistered(frame)
-            case Forwarded():
-                self.calls.forwarded(frame)
-            case Interrupt():
-                self.registrations.interrupt(frame, shard)
-            case Revoked():
-                self.registrations.revoked(frame)
-            case Kill():
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.end(frame.reason, frame.message)
-            case _:
-                pass  # SyncEnd: a gateway needs no state of a shard's
-
-    def _came_again(self, event: Event, shard: int) -> None:
-        publish = event.publish
-        self.confirmations.came_again(event, shard)
-        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
-            event, shard, publish.session, publish.order, publish.fence
-        ):
-            self._fanouts[publish.realm].deliver(event, shard)
-
-    def _selected_again(self, frame: Selected, shard: int) -> None:
-        event = frame.event
-        self.confirmations.came_again(event, shard)
-        if frame.state:
-            is_new = self._changes.is_new(shard, event)
-        else:
-            is_new = self._repeats_of_selected.is_new(shard, event.publication)
-        if is_new:
-            self._selected(frame, shard)
-
-    def _selected(self, frame: Selected, shard: int) -> None:
-        """Changes of one key come in order, of several keys in any: fences are for events.
-
-        Who follows goes by the order of ids, which is the shard's.
-        """
-        publish = frame.event.publish
-        if (
-            frame.state
-            or frame.follow
-            or not self.order.hold(frame, shard, publish.session, publish.order, publish.fence)
-        ):
-            self._fanouts[publish.realm].select(frame, shard)
-
-    def _refused(self, frame: Refused) -> None:
-        if frame.kind != PUBLISH_TAG:
-            self.registrations.refused(frame)
-            return
-        self._watches.answered(frame.session, frame.request)
-        session = self.sessions.get(frame.session)
-        if session is not None:
-            session.refused(frame)
-
-    def _deliver(self, events: list[Event], shard: int) -> None:
-        """In runs of one topic and the same flags."""
-        start = 0
-        first = events[0].publish
-        topic, flags, realm = first.topic, first.flags, first.realm
-        for i, event in enumerate(events):
-            publish = event.publish
-            if publish.topic != topic or publish.flags != flags or publish.realm != realm:
-                self._fanouts[realm].deliver_run(events[start:i], shard)
-                start = i
-                topic, flags, realm = publish.topic, publish.flags, publish.realm
-        self._fanouts[realm].deliver_run(events[start:] if start else events, shard)
-
-    def _deliver_held_back(self, frame: Held, shard: int) -> None:
-        if type(frame) is Event:
-            self._fanouts[frame.publish.realm].deliver(frame, shard)
-            self.confirmations.delivered(frame.publication)
-        elif type(frame) is Selected:
-            self._fanouts[frame.event.publish.realm].select(frame, shard)
-            self.confirmations.delivered(-frame.event.publication)
-        elif type(frame) is Invocation:
-            self.registrations.invoke(frame, shard)
 
     # Pairs begin and end
 
@@ -446,8 +269,7 @@ class Gateway:
             for publish in self._watches.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
-        self._repeats.opened(shard, link.peer_incarnation)
-        self._repeats_of_selected.opened(shard, link.peer_incarnation)
+        self._dispatcher.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
@@ -459,7 +281,7 @@ class Gateway:
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
         self.notices.append(("lost", {"peer": link.peer}))
-        self._trouble.pop(shard, None)
+        self._dispatcher.trouble.pop(shard, None)
         # First: it lets go frames that were held back behind invocations.
         self.order.forget_invocations(shard)
         self.calls.lost(shard)
@@ -548,7 +370,7 @@ class Gateway:
     def health(self) -> dict[str, object]:
         """For health answers."""
         peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
-        trouble = {self.links[of].peer: why for of, why in self._trouble.items() if why}
+        trouble = {self.links[of].peer: why for of, why in self._dispatcher.trouble.items() if why}
         well = all(peers.values()) and not trouble
         health: dict[str, object] = {
             "name": self.name,
