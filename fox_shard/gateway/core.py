@@ -1,10 +1,10 @@
 """One gateway: its links and its sessions.
 
-Owns: what the gateway consists of, the beginning and the end of sessions and of pairs, time. Never:
-what frames are for (see `dispatch`), sockets, clocks, chance of its own, a wire format.
+Owns: what the gateway consists of, its links, time. Never: what frames are for (see `dispatch`),
+what sessions ask (see `requests`), sockets, clocks, chance of its own, a wire format.
 
-What the sessions' machines call here becomes frames in the links' outboxes; frames that arrive
-become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
+What sessions ask becomes frames in the links' outboxes; frames that arrive become bytes in the
+connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,6 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
-from fox_shard.errors import SlowConsumer
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
@@ -30,12 +29,12 @@ from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import Confirmations
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import Order
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import Membership
-from fox_shard.gateway.sessions.session import Session
 from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
@@ -131,7 +130,6 @@ class Gateway:
             self.links, self.subscriptions, self.calls, self.sessions
         )
         self._watches = Watches()
-        self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
         self._dispatcher = Dispatcher(
             shards=terms.shards,
             sessions=self.sessions,
@@ -144,23 +142,22 @@ class Gateway:
             registrations=self.registrations,
             recollections=self.recollections,
         )
-        # What the sessions call.
-        self.publish = self._publishing.publish
-        self.publish_all = self._publishing.publish_all
-        self.set_will = self._membership.set_will
-        self.subscribe = self.confirmations.subscribe
-        self.call = self.calls.call
-        self.cancel = self.calls.cancel
-        self.register = self.registrations.register
-        self.unregister = self.registrations.unregister
-        self.yield_ = self.registrations.yield_
-        self.invocation_error = self.registrations.invocation_error
-
-        self.mqtt_realm = mqtt.realm
-        self.mqtt_max_inflight = mqtt.max_inflight
-        self.slow_consumers = 0
-        # Publishes that could not be refused (MQTT 3.1.1 has no way to).
-        self.dropped = 0
+        self.requests = Requests(
+            settings=settings,
+            mqtt=mqtt,
+            realms=self.realms,
+            clock=self,
+            timers=self.timers,
+            membership=self._membership,
+            order=self.order,
+            backpressure=self._backpressure,
+            publishing=Publishing(self.links, self.order, self._backpressure, self._watches),
+            watches=self._watches,
+            confirmations=self.confirmations,
+            subscriptions=self.subscriptions,
+            calls=self.calls,
+            registrations=self.registrations,
+        )
         # Bytes that wait for clients to read them: the shell's sockets know.
         self.client_buffers: Callable[[], int] = lambda: 0
 
@@ -169,58 +166,9 @@ class Gateway:
         """Seconds since 1970, at `now`."""
         return self.now + self._ahead
 
-    # Sessions
-
-    def attach(
-        self,
-        session: Session,
-        *,
-        protocol: str,
-        transport: str,
-        authmethod: str,
-        authprovider: str,
-        client: str = "",
-    ) -> None:
-        """The session is open. Its realm, authid, authrole and flavour are set.
-
-        client: MQTT client id, "" if there is none.
-        """
-        self._membership.begin(
-            session,
-            protocol=protocol,
-            transport=transport,
-            authmethod=authmethod,
-            authprovider=authprovider,
-            client=client,
-            wall=self.wall,
-        )
-
-    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
-        if self._membership.end(session, self.order, reason, graceful=graceful):
-            self._backpressure.forget(session.connection)
-            self._watches.leave(session.id)
-            wishes = self.confirmations.withdraw(session)
-            self.subscriptions[session.realm.name].leave(session, wishes)
-            self.calls.leave(session)
-            self.registrations.leave(session)
-
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
-        self.slow_consumers += 1
-        if connection.owner is not None:
-            connection.owner.end(
-                SlowConsumer.uri,
-                f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
-                "or subscribe to less",
-            )
-
-    # Subscribing
-
-    def unsubscribe(self, session: Session, name: str) -> bool:
-        """At once. name: the subscription's. Returns whether there was such a one."""
-        self.confirmations.withdraw(session, name)
-        return self.subscriptions[session.realm.name].unsubscribe(session, name)
+        self.requests.slow(connection)
 
     # From the links
 
@@ -356,9 +304,10 @@ class Gateway:
         counters: dict[str, int] = {}
         for realm in self.realms.values():
             counters.update(realm.take_counts())
-        counters[f"{self.name}.slow_consumers"] = self.slow_consumers
-        counters[f"{self.name}.dropped"] = self.dropped
-        self.slow_consumers = self.dropped = 0
+        requests = self.requests
+        counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
+        counters[f"{self.name}.dropped"] = requests.dropped
+        requests.slow_consumers = requests.dropped = 0
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
             f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),

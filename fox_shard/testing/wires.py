@@ -85,7 +85,7 @@ class Wire:
         self.open = True
         self.connection = Connection(gateway.dirty, f"client:{kind}")
         gateway.now = world.now
-        self.connection.receiver = makers(gateway)[kind](self.connection)
+        self.connection.receiver = makers(gateway, gateway.requests)[kind](self.connection)
         self.connection.transport = self
         self._up = Pipe(world, self._arrived)
         self._down = Pipe(world, received)

@@ -126,7 +126,7 @@ class Spy(Session):
     def end(self, reason, message):
         self.told.append(("end", reason))
         if self.gateway is not None:
-            self.gateway.detach(self, "ended")
+            self.gateway.requests.detach(self, "ended")
 
 
 def realm(shards=1):
@@ -281,7 +281,7 @@ class GatewayStage:
         """A session that has joined."""
         session = Spy(self.realm, flavour or Flavour(), dirty=self.gateway.dirty, **who)
         session.gateway = self.gateway
-        self.gateway.attach(
+        self.gateway.requests.attach(
             session,
             protocol=protocol,
             transport="websocket",
@@ -298,8 +298,8 @@ class GatewayStage:
 
     def publish(self, session, topic, flags=0, request=1, **more):
         route = self.realm.route(topic)
-        self.gateway.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
+        self.gateway.requests.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
 
     def subscribe(self, session, text, *, request=1, grant=0, **wish):
         pattern = Pattern.parse(text)
-        self.gateway.subscribe(session, request, pattern, grant, SubscribeOptions(**wish))
+        self.gateway.requests.subscribe(session, request, pattern, grant, SubscribeOptions(**wish))

@@ -3,6 +3,7 @@
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
+from fox_shard.config import Mqtt
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import RAW
 from fox_shard.gateway.clients.connection import Connection
@@ -23,8 +24,7 @@ class FakeGateway:
         self.now = 100.0
         self.timers = Timers(Deadline())
         self.realms = {name: Realm(name, Placement(2)) for name in ("realm1", "other")}
-        self.mqtt_realm = "realm1"
-        self.mqtt_max_inflight = 3
+        self.mqtt = Mqtt(realm="realm1", max_inflight=3)
         self.dropped = 0
         self.calls = []
         self.attached = 0

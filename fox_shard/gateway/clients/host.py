@@ -10,6 +10,18 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
 
 
+class Clock(Protocol):
+    """What time it is, as the shell said last."""
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds since 1970, at `now`."""
+
+
 class Host(Protocol):
     """What a transport needs."""
 

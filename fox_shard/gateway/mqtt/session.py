@@ -8,7 +8,7 @@ Sessions end with their connection: one with clean session 0 is taken as clean.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY, QOS2, Event, Refused, qos
 from fox_shard.documents.payloads import RAW
@@ -24,13 +24,11 @@ from fox_shard.gateway.mqtt.keepalive import KeepAlive
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, PUBLISH_FLAGS, find_route, will_flags
 from fox_shard.gateway.sessions.realm import Route
+from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
@@ -48,7 +46,6 @@ class MqttSession(Session):
     __slots__ = (
         "_closed",
         "_framing",
-        "_gateway",
         "_hangup",
         "_inbound",
         "_keep_alive",
@@ -57,20 +54,21 @@ class MqttSession(Session):
         "_outbound",
         "_partial",
         "_subscribing",
+        "router",
     )
 
     flavour: MqttFlavour
 
     def __init__(
         self,
-        gateway: "Gateway",
+        router: Router,
         connection: Connection,
         frame: Framing = None,
         hangup: Callable[[], None] | None = None,
     ) -> None:
         """frame: wraps bytes for the transport; None: TCP. hangup: the transport's way to close."""
         super().__init__(connection)
-        self._gateway = gateway
+        self.router = router
         self._framing = frame
         self._hangup = hangup
         # The protocol level; 0 until the CONNECT has been accepted.
@@ -83,8 +81,8 @@ class MqttSession(Session):
         self._next_number = 1
         self._outbound: Outbound | None = None
         self._subscribing: Subscribing | None = None
-        timeout = gateway.settings.handshake_timeout
-        gateway.timers.at(gateway.now + timeout, self._end_handshake)
+        timeout = router.settings.handshake_timeout
+        router.timers.at(router.now + timeout, self._end_handshake)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take what was read. A violation closes this connection [MQTT-4.8.0-1]."""
@@ -140,7 +138,7 @@ class MqttSession(Session):
             self._keep_alive.stopped = True
         self._partial = self._inbound = self._outbound = self._subscribing = None
         if self._level:
-            self._gateway.detach(self, reason, graceful=graceful)
+            self.router.detach(self, reason, graceful=graceful)
 
     def _write(self, chunk: bytes) -> None:
         framing = self._framing
@@ -148,7 +146,7 @@ class MqttSession(Session):
 
     def _read_connect(self, data: bytes) -> int:
         """Handle the first packet; return where the next one begins."""
-        limit = min(self._gateway.settings.max_message_size, CONNECT_LIMIT)
+        limit = min(self.router.settings.max_message_size, CONNECT_LIMIT)
         packet, end = read_connect(data, limit)
         if packet is None:
             self._partial = Partial(data, limit)
@@ -157,15 +155,15 @@ class MqttSession(Session):
         return end
 
     def _connect(self, packet: mqtt.Connect) -> None:
-        gateway = self._gateway
-        self.realm = admit(gateway, packet)
+        router = self.router
+        self.realm = admit(router.realms, router.mqtt.realm, packet)
         will = packet.will
         will_route = None if will is None else self._find_route(will.topic.encode())
         self.authid = packet.client_id or _ANONYMOUS
         self.authrole = _ANONYMOUS
         self.flavour = flavour_of(self._framing)
         self._level = packet.level
-        gateway.attach(
+        router.attach(
             self,
             protocol=mqtt.PROTOCOLS[packet.level],
             transport="tcp" if self._framing is None else "websocket",
@@ -176,11 +174,11 @@ class MqttSession(Session):
         )
         self.traffic.others += 1
         if will is not None and will_route is not None:
-            gateway.set_will(self, will_route, will_flags(will), RAW, will.payload)
+            router.set_will(self, will_route, will_flags(will), RAW, will.payload)
         self._write(encode(mqtt.Connack(mqtt.ACCEPTED), packet.level))
         if packet.keep_alive:
             self._keep_alive = KeepAlive(
-                packet.keep_alive, self.connection, gateway.timers, gateway.now, self._overdue
+                packet.keep_alive, self.connection, router.timers, router.now, self._overdue
             )
 
     def _end_handshake(self, now: float) -> None:
@@ -197,7 +195,7 @@ class MqttSession(Session):
         PUBLISH of quality of service 0 in a run, against 1.4 µs for one that goes through `decode`.
         """
         size = len(data)
-        limit = self._gateway.settings.max_message_size
+        limit = self.router.settings.max_message_size
         others = 0
         # A run of PUBLISHes that differ in their payloads only.
         run_topic, run_flags = b"", 0
@@ -296,9 +294,9 @@ class MqttSession(Session):
 
     def _find_route(self, topic: bytes, count: int = 1) -> Route | None:
         """count: messages that go there, or are dropped."""
-        route = find_route(self.realm, topic, self._gateway.settings.topic_length)
+        route = find_route(self.realm, topic, self.router.settings.topic_length)
         if route is None:
-            self._gateway.dropped += count
+            self.router.dropped += count
             self.traffic.others += count
         return route
 
@@ -315,7 +313,7 @@ class MqttSession(Session):
         if packet_ids:
             self._publish_acknowledged(route, flags, payloads, packet_ids)
         elif route is not None:
-            self._gateway.publish_all(self, route, flags, 0, RAW, payloads)
+            self.router.publish_all(self, route, flags, 0, RAW, payloads)
 
     def _publish_acknowledged(
         self, route: Route | None, flags: int, payloads: list[bytes], packet_ids: list[bytes]
@@ -335,7 +333,7 @@ class MqttSession(Session):
             self._answer(inbound.answer(acknowledgements))
         else:
             number = inbound.expect(acknowledgements)
-            self._gateway.publish_all(self, route, flags, number, RAW, payloads)
+            self.router.publish_all(self, route, flags, number, RAW, payloads)
 
     def _publish_again(
         self,
@@ -355,7 +353,7 @@ class MqttSession(Session):
                 self._answer(inbound.answer(acknowledgement))
             else:
                 number = inbound.expect(acknowledgement)
-                self._gateway.publish(self, route, flags, number, RAW, payload)
+                self.router.publish(self, route, flags, number, RAW, payload)
 
     def _answer(self, acknowledgements: bytes) -> None:
         if acknowledgements:
@@ -374,7 +372,7 @@ class MqttSession(Session):
         if refused.uri in FATAL:
             self._finish(f"{refused.uri}: {refused.message}")
         else:
-            self._gateway.dropped += 1
+            self.router.dropped += 1
             self.published([refused.request], [0])
 
     # What the client subscribes to.
@@ -382,12 +380,12 @@ class MqttSession(Session):
     def _subscribe(self, packet: mqtt.Subscribe) -> None:
         if self._subscribing is None:
             self._subscribing = Subscribing()
-        gateway = self._gateway
-        requests, suback = self._subscribing.begin(packet, gateway.settings.topic_length)
+        router = self.router
+        requests, suback = self._subscribing.begin(packet, router.settings.topic_length)
         if suback is not None:
             self._write(encode(suback, self._level))
         for request, pattern, quality in requests:
-            gateway.subscribe(self, request, pattern, quality, KEYS_FIRST)
+            router.subscribe(self, request, pattern, quality, KEYS_FIRST)
 
     def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """One filter's subscription stands: the SUBACK, if it was the last, and its keys.
@@ -432,7 +430,7 @@ class MqttSession(Session):
                 for request in self._subscribing.requests_for(pattern):
                     # The gateway forgets it; its SUBACK is due all the same.
                     self._confirm(request)
-            self._gateway.unsubscribe(self, pattern)
+            self.router.unsubscribe(self, pattern)
         self._write(encode(mqtt.Unsuback(packet.packet_id), self._level))
 
     # What the client is sent.
@@ -452,12 +450,12 @@ class MqttSession(Session):
             return
         outbound = self._outbound or self._begin_outbound()
         queued = outbound.send_all(events, QOS0 | quality << 1)
-        if queued > self._gateway.settings.outbound_limit:
+        if queued > self.router.settings.outbound_limit:
             # The client reads, but does not confirm.
-            self._gateway.slow(self.connection)
+            self.router.slow(self.connection)
 
     def _begin_outbound(self) -> Outbound:
-        window = self._gateway.mqtt_max_inflight
+        window = self.router.mqtt.max_inflight
         self._outbound = Outbound(self.connection, self.flavour, window)
         return self._outbound
 

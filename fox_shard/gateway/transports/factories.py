@@ -7,8 +7,9 @@ sockets.
 from collections.abc import Callable, Hashable, Mapping
 
 from fox_shard.gateway.clients.connection import Connection, Receiver
-from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.mqtt.session import MqttSession
+from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.transports.rawsocket import RawSocket
 from fox_shard.gateway.transports.receivers import Frame, WampMaker
 from fox_shard.gateway.transports.websocket import WebSocket
@@ -19,8 +20,11 @@ from fox_shard.gateway.wamp.states import Conversation
 Maker = Callable[[Connection], Receiver]
 
 
-def makers(gateway: Gateway) -> Mapping[str, Maker]:
-    """For each listener, what makes the first receiver of a new connection."""
+def makers(host: Host, router: Router) -> Mapping[str, Maker]:
+    """For each listener, what makes the first receiver of a new connection.
+
+    host, router: the same gateway, as transports and as sessions see it.
+    """
 
     def wamp(transport: str) -> WampMaker:
         def make(
@@ -33,7 +37,7 @@ def makers(gateway: Gateway) -> Mapping[str, Maker]:
             limit: int | None = None,
         ) -> Conversation:
             return Conversation(
-                gateway,
+                router,
                 connection,
                 SERIALIZERS[serializer],
                 frame,
@@ -46,11 +50,11 @@ def makers(gateway: Gateway) -> Mapping[str, Maker]:
         return make
 
     def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> MqttSession:
-        return MqttSession(gateway, connection, frame, hangup)
+        return MqttSession(router, connection, frame, hangup)
 
     by_websocket, by_rawsocket = wamp("websocket"), wamp("rawsocket")
     return {
-        "websocket": lambda connection: WebSocket(gateway, connection, by_websocket, mqtt),
-        "rawsocket": lambda connection: RawSocket(gateway, connection, by_rawsocket),
-        "mqtt": lambda connection: MqttSession(gateway, connection, None),
+        "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
+        "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
+        "mqtt": lambda connection: MqttSession(router, connection, None),
     }

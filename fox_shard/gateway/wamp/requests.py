@@ -80,7 +80,7 @@ def publish(session: WampSession, message: Publish) -> None:
         return
     if flags & ACKNOWLEDGE:
         session.expect_published(message.request)
-    session.gateway.publish(
+    session.router.publish(
         session,
         route,
         flags,
@@ -136,14 +136,14 @@ def subscribe(session: WampSession, message: Subscribe) -> None:
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
         return
-    session.gateway.subscribe(session, message.request, pattern, 0, options.wish)
+    session.router.subscribe(session, message.request, pattern, 0, options.wish)
 
 
 def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
     """[UNSUBSCRIBE, Request|id, SUBSCRIBED.Subscription|id]"""
     subscribed_to = session.subscribed_to
     pattern = subscribed_to.pop(message.subscription, None) if subscribed_to else None
-    if pattern is None or not session.gateway.unsubscribe(session, pattern):
+    if pattern is None or not session.router.unsubscribe(session, pattern):
         unknown = NoSuchSubscription(f"this session has no subscription {message.subscription}")
         session.refuse(UNSUBSCRIBE, message.request, unknown)
         return
@@ -169,7 +169,7 @@ def call(session: WampSession, message: Call) -> None:
         session.refuse(CALL, message.request, refusal)
         return
     flags = options.flags
-    session.gateway.call(
+    session.router.call(
         session,
         message.request,
         message.procedure,
@@ -195,7 +195,7 @@ def cancel(session: WampSession, message: Cancel) -> None:
     except Refusal as refusal:
         session.refuse(CANCEL, message.request, refusal)
         return
-    session.gateway.cancel(session, message.request, options.mode)
+    session.router.cancel(session, message.request, options.mode)
 
 
 # The callee
@@ -215,7 +215,7 @@ def register(session: WampSession, message: Register) -> None:
     except Refusal as refusal:
         session.refuse(REGISTER, message.request, refusal)
         return
-    session.gateway.register(
+    session.router.register(
         session,
         message.request,
         pattern,
@@ -227,7 +227,7 @@ def register(session: WampSession, message: Register) -> None:
 
 def unregister(session: WampSession, message: Unregister) -> None:
     """[UNREGISTER, Request|id, REGISTERED.Registration|id]"""
-    session.gateway.unregister(session, message.request, message.registration)
+    session.router.unregister(session, message.request, message.registration)
 
 
 def yield_(session: WampSession, message: Yield) -> None:
@@ -245,7 +245,7 @@ def yield_(session: WampSession, message: Yield) -> None:
         session.refuse(YIELD, request, refusal)
         session.fail(request, refusal)
         return
-    session.gateway.yield_(
+    session.router.yield_(
         session,
         request,
         serializer.encoding if args else NONE,
@@ -271,7 +271,7 @@ def error(session: WampSession, message: Error) -> None:
     except Refusal as refusal:
         session.fail(message.request, refusal)
         return
-    session.gateway.invocation_error(
+    session.router.invocation_error(
         session,
         message.request,
         message.error,
@@ -289,6 +289,6 @@ def _check_invocation(session: WampSession, name: str, request: int) -> None:
 
 def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     """A character has four bytes at most. more: bytes that will be added. Raises InvalidUri."""
-    limit = session.gateway.settings.topic_length - more
+    limit = session.router.settings.topic_length - more
     if len(uri) > limit >> 2 and len(uri.encode()) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

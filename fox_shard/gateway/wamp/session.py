@@ -5,7 +5,7 @@ Owns: every message that the router sends once the session is open. Never: what 
 """
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
@@ -15,15 +15,13 @@ from fox_shard.documents.payloads import encode as encode_payload
 from fox_shard.documents.payloads import transcode
 from fox_shard.errors import Refusal
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import WampFlavour, flavour_of
 from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
 
 SENTENCE: Final = 400
 """Characters of an error's text; it may quote what the client sent."""
@@ -48,7 +46,7 @@ class WampSession(Session):
         "_abilities",
         "_frame",
         "_limit",
-        "gateway",
+        "router",
         "serializer",
         "subscribed_to",
         "unanswered",
@@ -58,7 +56,7 @@ class WampSession(Session):
 
     def __init__(
         self,
-        gateway: "Gateway",
+        router: Router,
         connection: Connection,
         serializer: Serializer,
         frame: Callable[[bytes], bytes],
@@ -71,7 +69,7 @@ class WampSession(Session):
         for all those sessions; `frame` must not depend on the connection then.
         """
         super().__init__(connection)
-        self.gateway = gateway
+        self.router = router
         self.serializer = serializer
         self.flavour = flavour_of(serializer, frame, flavour_key, limit)
         self._frame = frame
@@ -203,7 +201,7 @@ class WampSession(Session):
             options = {"mode": interrupt.mode, "reason": interrupt.reason}
             self.send((wamp.INTERRUPT, request, options))
         elif interrupt.mode == "kill":
-            self.gateway.invocation_error(self, request, interrupt.reason, 0, b"", b"")
+            self.router.invocation_error(self, request, interrupt.reason, 0, b"", b"")
 
     def result(self, result: Result) -> None:
         """[RESULT, CALL.Request|id, Details|dict, …]"""
@@ -227,7 +225,7 @@ class WampSession(Session):
     def fail(self, request: int, refusal: Refusal) -> None:
         """An invocation cannot be carried out: its caller is told."""
         error = call_error(0, 0, refusal)
-        self.gateway.invocation_error(
+        self.router.invocation_error(
             self, request, error.uri, error.encoding, error.args, error.kwargs
         )
 

@@ -14,21 +14,19 @@ What a transport does (`gateway.transports`):
 """
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from msgspec import Struct
 
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST
 from fox_shard.gateway.wamp import hello, requests
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.gateway.wamp.session import SENTENCE, PayloadSizeExceeded, WampSession
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
 
 Handlers = dict[type[Struct], Callable[["Conversation", Any], None]]
 
@@ -43,7 +41,7 @@ class Conversation(WampSession):
 
     def __init__(
         self,
-        gateway: "Gateway",
+        router: Router,
         connection: Connection,
         serializer: Serializer,
         frame: Callable[[bytes], bytes],
@@ -54,11 +52,11 @@ class Conversation(WampSession):
         limit: int = NO_LIMIT,
     ) -> None:
         """transport: its name. limit: bytes of the longest message that the client takes."""
-        super().__init__(gateway, connection, serializer, frame, flavour_key, limit)
+        super().__init__(router, connection, serializer, frame, flavour_key, limit)
         self._hangup = hangup
         self._transport = transport
         self._handlers = WAITING
-        gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._waited)
+        router.timers.at(router.now + router.settings.handshake_timeout, self._waited)
 
     # From the transport
 
@@ -96,7 +94,7 @@ class Conversation(WampSession):
         """[HELLO, Realm|uri, Details|dict]"""
         wishes = hello.read_details(self.serializer, message)
         try:
-            self.realm = hello.admit(self.gateway.realms, message, wishes)
+            self.realm = hello.admit(self.router.realms, message, wishes)
         except Refusal as refusal:
             self.abort(refusal.uri, refusal.message)
             return
@@ -104,7 +102,7 @@ class Conversation(WampSession):
         self.authrole = hello.AUTHROLE
         self._abilities = hello.abilities(wishes)
         self._handlers = OPEN
-        self.gateway.attach(
+        self.router.attach(
             self,
             protocol=self.serializer.subprotocol,
             transport=self._transport,
@@ -146,8 +144,8 @@ class Conversation(WampSession):
             self._leave(reason)
             self._handlers = CLOSING
             self._send_last(wamp.GOODBYE, message, reason)
-            gateway = self.gateway
-            gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._parted)
+            router = self.router
+            router.timers.at(router.now + router.settings.handshake_timeout, self._parted)
 
     def _send_last(self, kind: int, message: str, uri: str) -> None:
         if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
@@ -157,12 +155,12 @@ class Conversation(WampSession):
         attached = self._handlers is OPEN
         self._handlers = ENDED
         if attached:
-            self.gateway.detach(self, reason, graceful=graceful)
+            self.router.detach(self, reason, graceful=graceful)
 
     def _waited(self, now: float) -> None:
         """The time for HELLO is over."""
         if self._handlers is WAITING:
-            seconds = self.gateway.settings.handshake_timeout
+            seconds = self.router.settings.handshake_timeout
             self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
 
     def _parted(self, now: float) -> None:

@@ -20,7 +20,7 @@ class Peer:
     def __init__(self, **settings):
         self.gateway = FakeGateway(**settings)
         self.connection = Connection([], "peer")
-        self.socket = makers(self.gateway)["rawsocket"](self.connection)
+        self.socket = makers(self.gateway, self.gateway)["rawsocket"](self.connection)
 
     def send(self, data):
         self.socket.receive(data, self.gateway.now)
