@@ -11,6 +11,7 @@ from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.framing import Splitter
+from fox_shard.gateway.mqtt.reader import Reader
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
@@ -91,6 +92,7 @@ class Client:
         self.connection = Connection([], "test")
         self.session = MqttSession(self.gateway, self.connection, frame, hangup)
         self.connection.owner = self.session
+        self.reader = Reader(self.session)
         self._splitter = Splitter()
 
     @property
@@ -105,7 +107,7 @@ class Client:
         return self.connection.closing
 
     def feed(self, data):
-        self.session.receive(data, self.gateway.now)
+        self.reader.receive(data, self.gateway.now)
         return self
 
     def send(self, *packets):

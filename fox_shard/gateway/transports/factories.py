@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.mqtt.reader import Reader
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.transports.rawsocket import RawSocket
@@ -49,12 +50,12 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
 
         return make
 
-    def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> MqttSession:
-        return MqttSession(router, connection, frame, hangup)
+    def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> Reader:
+        return Reader(MqttSession(router, connection, frame, hangup))
 
     by_websocket, by_rawsocket = wamp("websocket"), wamp("rawsocket")
     return {
         "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
         "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
-        "mqtt": lambda connection: MqttSession(router, connection, None),
+        "mqtt": lambda connection: Reader(MqttSession(router, connection)),
     }

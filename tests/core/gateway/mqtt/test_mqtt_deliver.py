@@ -221,9 +221,9 @@ def test_an_idle_session_keeps_no_state_in_flight():
     client = connected()
     deliver(client, event())
     client.send(mqtt.Pingreq())
-    assert client.session._outbound is not None
+    assert client.session.outbound is not None
     client.send(mqtt.Puback(1), mqtt.Pingreq())
-    assert client.session._outbound is None
+    assert client.session.outbound is None
 
 
 @given(st.data())
@@ -274,7 +274,7 @@ def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, conf
         client = connected(frame=(lambda chunk: b"<" + chunk) if framed else None)
         client.connection.out.clear()
         client.gateway.mqtt = Mqtt(max_inflight=window)
-        client.session._begin_outbound()._last_id = last_id
+        client.session.begin_outbound()._last_id = last_id
         for run in runs:
             events = [event("a.b", args, quality, 0, encoding) for args, encoding in run]
             if at_once:
@@ -286,7 +286,7 @@ def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, conf
                 for packet_id in sorted(confirmed):
                     client.send(mqtt.Puback(packet_id))
         sent.append(b"".join(client.connection.out))
-        assert len(client.session._outbound._inflight) <= window
+        assert len(client.session.outbound._inflight) <= window
     assert sent[0] == sent[1]
 
 

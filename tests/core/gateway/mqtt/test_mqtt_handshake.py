@@ -194,21 +194,21 @@ def test_disconnect_is_graceful_and_nothing_after_it_counts():
     assert client.calls == [("detach", True)]
     assert client.closed
     client.session.end("wamp.close.killed", "too late")
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
     client.send(mqtt.Pingreq())
     assert client.calls == []
 
 
 def test_a_lost_connection_is_not_graceful():
     client = connected()
-    client.session.lost(1.0)
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
+    client.reader.lost(1.0)
     assert client.calls == [ENDED]
 
 
 def test_a_connection_lost_before_connect_tells_nobody():
     client = Client()
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
     assert client.calls == []
 
 
