@@ -25,6 +25,7 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
+from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
 MOST_BYTES: Final = 1 << 22
@@ -261,16 +262,11 @@ def _shown(event: Event, recollection: Recollection) -> dict[str, Any] | None:
             encode(args, kwargs, target)
     except InvalidPayload:
         return None
-    details: dict[str, Any] = {"topic": publish.topic}
-    if publish.publisher is not None:
-        details["publisher"] = publish.session
-        details["publisher_authid"] = publish.publisher.authid
-        details["publisher_authrole"] = publish.publisher.authrole
     return {
         "timestamp": time_of(event.publication),
         "subscription": recollection.subscription.id,
         "publication": event.publication,
-        "details": details,
+        "details": details_of(publish, topic=True),
         "args": args,
         "kwargs": kwargs,
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, final
 from weakref import WeakValueDictionary
 
-from fox_shard.backplane.frames import Event, Selected
+from fox_shard.backplane.frames import Event, Publish, Selected
 from fox_shard.documents.payloads import transcode
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.sessions.subscription import Subscription
@@ -83,17 +83,23 @@ class WampFlavour:
         return self._frame(message) if len(message) <= self._limit else b""
 
 
-def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
-    """EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification)."""
-    publish = event.publish
+def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
+    """EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification).
+
+    topic: whether it is among them.
+    """
     details: dict[str, Any] = {}
-    if not subscription.pattern.is_exact:
+    if topic:
         details["topic"] = publish.topic
     if publish.publisher is not None:
         details["publisher"] = publish.session
         details["publisher_authid"] = publish.publisher.authid
         details["publisher_authrole"] = publish.publisher.authrole
     return details
+
+
+def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
+    return details_of(event.publish, topic=not subscription.pattern.is_exact)
 
 
 # Sessions find each other's flavour here; one that nobody has any more goes.
