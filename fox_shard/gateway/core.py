@@ -1,46 +1,16 @@
 """One gateway: its links and its sessions.
 
-Owns: which noun handles which frame, the beginning and the end of sessions, time. Never: sockets,
-clocks, chance of its own, a wire format.
+Owns: what the gateway consists of, its links, time. Never: what frames are for (see `dispatch`),
+what sessions ask (see `requests`), sockets, clocks, chance of its own, a wire format.
 
-What the sessions' machines call here becomes frames in the links' outboxes; frames that arrive
-become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
+What sessions ask becomes frames in the links' outboxes; frames that arrive become bytes in the
+connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import (
-    RECORDED,
-    Again,
-    Batch,
-    CallError,
-    CaughtUp,
-    Event,
-    Forwarded,
-    Frame,
-    Interrupt,
-    Invocation,
-    Kill,
-    NotSubscribed,
-    Paused,
-    Publish,
-    Published,
-    Reached,
-    Recalled,
-    Recorded,
-    Refused,
-    Registered,
-    Report,
-    Result,
-    Retained,
-    Revoked,
-    Selected,
-    Settled,
-    Subscribed,
-    Trouble,
-    Unregistered,
-)
+from fox_shard.backplane.frames import Batch, Frame, Report
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
@@ -51,25 +21,23 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
-from fox_shard.errors import SlowConsumer
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import Recollections
-from fox_shard.gateway.pubsub.duplicates import Changes, Repeats
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import Confirmations
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
-from fox_shard.gateway.sessions.ordering import Held, Order
+from fox_shard.gateway.rpc.registrations import Registrations
+from fox_shard.gateway.sessions.ordering import Order
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import Membership
-from fox_shard.gateway.sessions.session import Session
 from fox_shard.store.journal import Journal
-
-PUBLISH_TAG = Publish.__struct_config__.tag
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -146,13 +114,13 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._repeats = Repeats(terms.shards)
-        self._repeats_of_selected = Repeats(terms.shards)
-        self._changes = Changes(terms.shards)
-        # Shards whose stores do not work: why; or did not: "".
-        self._trouble: dict[int, str] = {}
-        self.order = Order(self.name, self.links, self._deliver_held_back)
+        self.order = Order(
+            self.name,
+            self.links,
+            lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
+        )
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
+        self.registrations = Registrations(self.links, self.order, self.sessions)
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
@@ -160,24 +128,34 @@ class Gateway:
             self.links, self.subscriptions, self.calls, self.sessions
         )
         self._watches = Watches()
-        self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
-        # What the sessions call.
-        self.publish = self._publishing.publish
-        self.publish_all = self._publishing.publish_all
-        self.set_will = self._membership.set_will
-        self.subscribe = self.confirmations.subscribe
-        self.call = self.calls.call
-        self.cancel = self.calls.cancel
-        self.register = self.calls.register
-        self.unregister = self.calls.unregister
-        self.yield_ = self.calls.yield_
-        self.invocation_error = self.calls.invocation_error
-
-        self.mqtt_realm = mqtt.realm
-        self.mqtt_max_inflight = mqtt.max_inflight
-        self.slow_consumers = 0
-        # Publishes that could not be refused (MQTT 3.1.1 has no way to).
-        self.dropped = 0
+        self._dispatcher = Dispatcher(
+            shards=terms.shards,
+            sessions=self.sessions,
+            order=self.order,
+            subscriptions=self.subscriptions,
+            fanouts=self._fanouts,
+            confirmations=self.confirmations,
+            watches=self._watches,
+            calls=self.calls,
+            registrations=self.registrations,
+            recollections=self.recollections,
+        )
+        self.requests = Requests(
+            settings=settings,
+            mqtt=mqtt,
+            realms=self.realms,
+            clock=self,
+            timers=self.timers,
+            membership=self._membership,
+            order=self.order,
+            backpressure=self._backpressure,
+            publishing=Publishing(self.links, self.order, self._backpressure, self._watches),
+            watches=self._watches,
+            confirmations=self.confirmations,
+            subscriptions=self.subscriptions,
+            calls=self.calls,
+            registrations=self.registrations,
+        )
         # Bytes that wait for clients to read them: the shell's sockets know.
         self.client_buffers: Callable[[], int] = lambda: 0
 
@@ -186,226 +164,21 @@ class Gateway:
         """Seconds since 1970, at `now`."""
         return self.now + self._ahead
 
-    # Sessions
-
-    def attach(
-        self,
-        session: Session,
-        *,
-        protocol: str,
-        transport: str,
-        authmethod: str,
-        authprovider: str,
-        client: str = "",
-    ) -> None:
-        """The session is open. Its realm, authid, authrole and flavour are set.
-
-        client: MQTT client id, "" if there is none.
-        """
-        self._membership.begin(
-            session,
-            protocol=protocol,
-            transport=transport,
-            authmethod=authmethod,
-            authprovider=authprovider,
-            client=client,
-            wall=self.wall,
-        )
-
-    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
-        if self._membership.end(session, self.order, reason, graceful=graceful):
-            self._backpressure.forget(session.connection)
-            self._watches.leave(session.id)
-            wishes = self.confirmations.withdraw(session)
-            self.subscriptions[session.realm.name].leave(session, wishes)
-            self.calls.leave(session)
-
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
-        self.slow_consumers += 1
-        session = connection.session
-        if session is not None:
-            session.end(
-                SlowConsumer.uri,
-                f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
-                "or subscribe to less",
-            )
-
-    # Subscribing
-
-    def unsubscribe(self, session: Session, name: str) -> bool:
-        """At once. name: the subscription's. Returns whether there was such a one."""
-        self.confirmations.withdraw(session, name)
-        return self.subscriptions[session.realm.name].unsubscribe(session, name)
+        self.requests.slow(connection)
 
     # From the links
 
-    def receive(  # noqa: C901, PLR0915 - hot: events are collected into runs
-        self, batch: Batch, size: int, now: float, wall: float
-    ) -> None:
+    def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire."""
         self.now = self.confirmations.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
         frames = self._peers.receive(link, batch, size, now)
-        order = self.order
-        held = order.held
-        events: list[Event] = []
-        for frame in frames:
-            if type(frame) is Event:
-                publish = frame.publish
-                if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
-                if (publish.fence is not None or held) and order.hold(
-                    frame, shard, publish.session, publish.order, publish.fence
-                ):
-                    continue
-                events.append(frame)
-                continue
-            if events:
-                self._deliver(events, shard)
-                events = []
-            if type(frame) is Published:
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.published(frame.requests, frame.publications)
-                if self._watches.waiting:
-                    for request in frame.requests:
-                        self._watches.answered(frame.session, request)
-            else:
-                self._dispatch(frame, shard)
-        if events:
-            self._deliver(events, shard)
+        self._dispatcher.handle(frames, shard)
         link.durable = link.watermark
-
-    def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
-        match frame:
-            case Result():
-                self.calls.result(frame)
-            case Invocation():
-                call = frame.call
-                if not (call.fence is not None or self.order.held) or not self.order.hold(
-                    frame, shard, call.session, call.order, call.fence
-                ):
-                    self.calls.invoke(frame, shard)
-            case CallError():
-                self.calls.call_error(frame)
-            case Reached():
-                self.order.reached(frame, shard)
-            case Selected():
-                if frame.state:
-                    self._changes.note(shard, frame.event)
-                elif not frame.follow and frame.event.publish.flags & RECORDED:
-                    self._repeats_of_selected.note(shard, frame.event.publication)
-                self._selected(frame, shard)
-            case Retained():
-                self.confirmations.retained(frame, shard)
-            case Recorded():
-                self.confirmations.recorded(frame, shard)
-            case Recalled():
-                self.recollections.recalled(frame, shard)
-            case Paused():
-                self.confirmations.paused(frame, shard)
-            case CaughtUp():
-                self.confirmations.caught_up(frame, shard)
-            case Subscribed():
-                self.confirmations.subscribed(frame, shard)
-            case NotSubscribed():
-                self.confirmations.not_subscribed(frame, shard)
-            case Refused():
-                self._refused(frame)
-            case Again(event=Event() as event):
-                self._came_again(event, shard)
-            case Again(event=Selected() as selected):
-                self._selected_again(selected, shard)
-            case Settled():
-                for noted in (self._repeats, self._repeats_of_selected, self._changes):
-                    noted.settled(shard, frame.publication)
-                for subscriptions in self.subscriptions.values():
-                    subscriptions.settled(shard, frame.publication)
-            case Trouble():
-                self._trouble[shard] = frame.reason
-            case Registered():
-                self.calls.registered(frame)
-            case Unregistered():
-                self.calls.unregistered(frame)
-            case Forwarded():
-                self.calls.forwarded(frame)
-            case Interrupt():
-                self.calls.interrupt(frame, shard)
-            case Revoked():
-                self.calls.revoked(frame)
-            case Kill():
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.end(frame.reason, frame.message)
-            case _:
-                pass  # SyncEnd: a gateway needs no state of a shard's
-
-    def _came_again(self, event: Event, shard: int) -> None:
-        publish = event.publish
-        self.confirmations.came_again(event, shard)
-        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
-            event, shard, publish.session, publish.order, publish.fence
-        ):
-            self._fanouts[publish.realm].deliver(event, shard)
-
-    def _selected_again(self, frame: Selected, shard: int) -> None:
-        event = frame.event
-        self.confirmations.came_again(event, shard)
-        if frame.state:
-            is_new = self._changes.is_new(shard, event)
-        else:
-            is_new = self._repeats_of_selected.is_new(shard, event.publication)
-        if is_new:
-            self._selected(frame, shard)
-
-    def _selected(self, frame: Selected, shard: int) -> None:
-        """Changes of one key come in order, of several keys in any: fences are for events.
-
-        Who follows goes by the order of ids, which is the shard's.
-        """
-        publish = frame.event.publish
-        if (
-            frame.state
-            or frame.follow
-            or not self.order.hold(frame, shard, publish.session, publish.order, publish.fence)
-        ):
-            self._fanouts[publish.realm].select(frame, shard)
-
-    def _refused(self, frame: Refused) -> None:
-        if frame.kind != PUBLISH_TAG:
-            self.calls.refused(frame)
-            return
-        self._watches.answered(frame.session, frame.request)
-        session = self.sessions.get(frame.session)
-        if session is not None:
-            session.refused(frame)
-
-    def _deliver(self, events: list[Event], shard: int) -> None:
-        """In runs of one topic and the same flags."""
-        start = 0
-        first = events[0].publish
-        topic, flags, realm = first.topic, first.flags, first.realm
-        for i, event in enumerate(events):
-            publish = event.publish
-            if publish.topic != topic or publish.flags != flags or publish.realm != realm:
-                self._fanouts[realm].deliver_run(events[start:i], shard)
-                start = i
-                topic, flags, realm = publish.topic, publish.flags, publish.realm
-        self._fanouts[realm].deliver_run(events[start:] if start else events, shard)
-
-    def _deliver_held_back(self, frame: Held, shard: int) -> None:
-        if type(frame) is Event:
-            self._fanouts[frame.publish.realm].deliver(frame, shard)
-            self.confirmations.delivered(frame.publication)
-        elif type(frame) is Selected:
-            self._fanouts[frame.event.publish.realm].select(frame, shard)
-            self.confirmations.delivered(-frame.event.publication)
-        elif type(frame) is Invocation:
-            self.calls.invoke(frame, shard)
 
     # Pairs begin and end
 
@@ -423,7 +196,8 @@ class Gateway:
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.confirmations.replay(shard))
-        frames.extend(self.calls.opened(shard))
+        self.calls.opened(shard)
+        frames.extend(self.registrations.replay(shard))
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
@@ -431,8 +205,7 @@ class Gateway:
             for publish in self._watches.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
-        self._repeats.opened(shard, link.peer_incarnation)
-        self._repeats_of_selected.opened(shard, link.peer_incarnation)
+        self._dispatcher.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         for session in self.sessions.values():
             self.order.renumber(session, shard)
@@ -443,8 +216,11 @@ class Gateway:
         shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
-        self._trouble.pop(shard, None)
+        self._dispatcher.trouble.pop(shard, None)
+        # First: it lets go frames that were held back behind invocations.
+        self.order.forget_invocations(shard)
         self.calls.lost(shard)
+        self.registrations.lost(shard)
         self.recollections.lost(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:
@@ -498,9 +274,10 @@ class Gateway:
         counters: dict[str, int] = {}
         for realm in self.realms.values():
             counters.update(realm.take_counts())
-        counters[f"{self.name}.slow_consumers"] = self.slow_consumers
-        counters[f"{self.name}.dropped"] = self.dropped
-        self.slow_consumers = self.dropped = 0
+        requests = self.requests
+        counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
+        counters[f"{self.name}.dropped"] = requests.dropped
+        requests.slow_consumers = requests.dropped = 0
         in_flight = sum(link.in_flight for link in self._peers.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
@@ -513,7 +290,7 @@ class Gateway:
     def health(self) -> dict[str, object]:
         """For health answers."""
         peers = self._peers.states()
-        trouble = {self.links[of].peer: why for of, why in self._trouble.items() if why}
+        trouble = {self.links[of].peer: why for of, why in self._dispatcher.trouble.items() if why}
         well = all(peers.values()) and not trouble
         health: dict[str, object] = {
             "name": self.name,

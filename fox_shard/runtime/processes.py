@@ -88,7 +88,7 @@ async def _gateway(number: int, config: Config) -> None:
     )
     peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
     shell = Shell(gateway, config, incarnation, lock, listens=False, connects=peers)
-    listeners = Listeners(gateway, makers(gateway), shell.schedule_flush)
+    listeners = Listeners(gateway, makers(gateway, gateway.requests), shell.schedule_flush)
     gateway.client_buffers = listeners.buffered
     linked = asyncio.Event()
 

@@ -123,7 +123,7 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
         yield f"{gateway.name} and {shard.name} disagreed about subscriptions: {difference}"
     offered = {
         (frame.realm, frame.pattern, frame.session)
-        for frame in gateway.calls.replay(number)
+        for frame in gateway.registrations.replay(number)
         if isinstance(frame, Register)
     }
     known = {
@@ -143,7 +143,7 @@ def no_calls_are_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not (node.calls.idle and node.recollections.idle):
+            if not (node.calls.idle and node.registrations.idle and node.recollections.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:

@@ -9,6 +9,7 @@ from typing import final
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.testing.timing import Timing
 
@@ -85,7 +86,7 @@ class Wire:
         self.open = True
         self.connection = Connection(gateway.dirty, f"client:{kind}")
         gateway.now = timing.now
-        self.connection.receiver = makers(gateway)[kind](self.connection)
+        self.connection.receiver = makers(gateway, gateway.requests)[kind](self.connection)
         self.connection.transport = self
         self._up = Pipe(timing, self._arrived)
         self._down = Pipe(timing, received)
@@ -112,9 +113,9 @@ class Wire:
     def _hand_over(self, data: bytes) -> None:
         self._gateway.now = self._timing.now
         self.connection.receiver.receive(data, self._timing.now)
-        session = self.connection.session
-        if session is not None:
-            self.session = session.id
+        owner = self.connection.owner
+        if isinstance(owner, Session):
+            self.session = owner.id
         self._turn(self._gateway.name)
 
     def to_client(self, data: bytes) -> None:

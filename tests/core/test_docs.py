@@ -139,6 +139,7 @@ def test_the_index_lists_all_pages():
 # `Class.method` in the tour -> module.
 STEPS = {
     "Channel": "gateway/sockets/listeners.py",
+    "Reader": "gateway/mqtt/reader.py",
     "MqttSession": "gateway/mqtt/session.py",
     "Gateway": "gateway/core.py",
     "Publishing": "gateway/pubsub/publishing.py",

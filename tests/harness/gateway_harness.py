@@ -21,9 +21,9 @@ from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
 REALM = "realm1"
@@ -65,7 +65,7 @@ class Spy(Session):
         self.authrole = authrole
         self.told = []
         self.gateway = None
-        self.connection.session = self
+        self.connection.owner = self
 
     def __repr__(self):
         return f"Spy({self.id})"
@@ -127,7 +127,7 @@ class Spy(Session):
     def end(self, reason, message):
         self.told.append(("end", reason))
         if self.gateway is not None:
-            self.gateway.detach(self, "ended")
+            self.gateway.requests.detach(self, "ended")
 
 
 def realm(shards=1):
@@ -282,7 +282,7 @@ class GatewayStage:
         """A session that has joined."""
         session = Spy(self.realm, flavour or Flavour(), dirty=self.gateway.dirty, **who)
         session.gateway = self.gateway
-        self.gateway.attach(
+        self.gateway.requests.attach(
             session,
             protocol=protocol,
             transport="websocket",
@@ -299,8 +299,8 @@ class GatewayStage:
 
     def publish(self, session, topic, flags=0, request=1, **more):
         route = self.realm.route(topic)
-        self.gateway.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
+        self.gateway.requests.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
 
     def subscribe(self, session, text, *, request=1, grant=0, **wish):
         pattern = Pattern.parse(text)
-        self.gateway.subscribe(session, request, pattern, grant, Wish(**wish))
+        self.gateway.requests.subscribe(session, request, pattern, grant, SubscribeOptions(**wish))

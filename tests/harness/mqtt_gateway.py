@@ -3,6 +3,7 @@
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
+from fox_shard.config import Mqtt
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import RAW
 from fox_shard.gateway.clients.connection import Connection
@@ -10,9 +11,10 @@ from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.framing import Splitter
+from fox_shard.gateway.mqtt.reader import Reader
 from fox_shard.gateway.mqtt.session import MqttSession
-from fox_shard.gateway.pubsub.pending import Wish
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 
 
 class FakeGateway:
@@ -23,8 +25,7 @@ class FakeGateway:
         self.now = 100.0
         self.timers = Timers(Deadline())
         self.realms = {name: Realm(name, Placement(2)) for name in ("realm1", "other")}
-        self.mqtt_realm = "realm1"
-        self.mqtt_max_inflight = 3
+        self.mqtt = Mqtt(realm="realm1", max_inflight=3)
         self.dropped = 0
         self.calls = []
         self.attached = 0
@@ -63,7 +64,7 @@ class FakeGateway:
             request += bool(flags & ACKNOWLEDGE)
 
     def subscribe(self, session, request, pattern, grant, wish):
-        assert wish == Wish(replay=True)
+        assert wish == SubscribeOptions(replay=True)
         self.calls.append(("subscribe", request, pattern.text, grant))
 
     def unsubscribe(self, session, name):
@@ -72,7 +73,7 @@ class FakeGateway:
 
     def slow(self, connection):
         self.calls.append(("slow",))
-        connection.session.end("fox.error.slow_consumer", "too slow")
+        connection.owner.end("fox.error.slow_consumer", "too slow")
 
     def advance(self, seconds):
         """Let time pass, in steps no timer can tell from a clock."""
@@ -90,7 +91,8 @@ class Client:
         self.gateway = gateway or FakeGateway()
         self.connection = Connection([], "test")
         self.session = MqttSession(self.gateway, self.connection, frame, hangup)
-        self.connection.session = self.session
+        self.connection.owner = self.session
+        self.reader = Reader(self.session)
         self._splitter = Splitter()
 
     @property
@@ -105,7 +107,7 @@ class Client:
         return self.connection.closing
 
     def feed(self, data):
-        self.session.receive(data, self.gateway.now)
+        self.reader.receive(data, self.gateway.now)
         return self
 
     def send(self, *packets):

@@ -1,4 +1,4 @@
-"""A client's view of a WampSession, on a gateway that only notes what it is asked."""
+"""A client's view of a Conversation, on a gateway that only notes what it is asked."""
 
 from types import SimpleNamespace
 
@@ -10,12 +10,11 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
-from fox_shard.gateway.pubsub.pending import Wish
-from fox_shard.gateway.pubsub.subscriptions import Subscription
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
-from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.states import Conversation
 from fox_shard.topics.pattern import Pattern
 
 SESSION = 1234567
@@ -77,7 +76,7 @@ class Client:
         self.gateway = FakeGateway(**settings)
         self.connection = Connection([], "127.0.0.1:5000")
         self.hung_up = 0
-        self.session = WampSession(
+        self.session = Conversation(
             self.gateway,
             self.connection,
             self.serializer,
@@ -122,7 +121,7 @@ def joined(subprotocol="wamp.2.json", *, roles=ROLES, **more):
 
 
 def subscription(uri="com.example", match="exact"):
-    return Subscription("realm1", Pattern.wamp(uri, match), Wish())
+    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions())
 
 
 def registered(client, registration, uri, match="exact"):

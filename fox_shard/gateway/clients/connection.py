@@ -5,12 +5,9 @@ Never: sockets; the shell (or the simulator) performs what stands here at the en
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, final
+from typing import Protocol, final
 
 from fox_shard.gateway.clients.traffic import Traffic
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.sessions.session import Session
 
 
 class Receiver(Protocol):
@@ -23,6 +20,13 @@ class Receiver(Protocol):
         """The connection is gone (end of file, reset, or closed by us). Called once."""
 
 
+class Endable(Protocol):
+    """The session of a connection: what the connection's fate may end."""
+
+    def end(self, reason: str, message: str) -> None:
+        """The router ends it. reason: a URI."""
+
+
 @final
 class Connection:
     """A byte stream with one client."""
@@ -31,10 +35,10 @@ class Connection:
         "closing",
         "dirty",
         "out",
+        "owner",
         "paused",
         "peer",
         "receiver",
-        "session",
         "traffic",
         "transport",
         "waiting",
@@ -50,7 +54,8 @@ class Connection:
         self.closing = False
         self.paused = False
         self.transport: object = None
-        self.session: Session | None = None
+        # Whose the connection is, from the beginning of the session to its end.
+        self.owner: Endable | None = None
         self.traffic = Traffic()
         # Bytes that were written and have not left: the transport knows.
         self.waiting: Callable[[], int] = lambda: 0

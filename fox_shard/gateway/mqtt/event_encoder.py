@@ -6,17 +6,15 @@ Owns: the encoding of events and the caches that make it cheap. Never: sessions.
 from collections.abc import Callable
 from functools import cache
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from fox_shard.backplane.frames import Event, Publish, Selected
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.mqtt.codec import encode_length, encode_string
 from fox_shard.gateway.mqtt.packets import MAX_REMAINING_LENGTH, PUBLISH, RETAIN_FLAG
+from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.topics.topic import to_mqtt
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 Framing: TypeAlias = Callable[[bytes], bytes] | None
 """Wraps bytes for the transport (a WebSocket message); None: they go as they are (TCP)."""
@@ -51,7 +49,7 @@ class MqttFlavour:
         self._header = 0
         self._parts = (b"", b"")
 
-    def event(self, event: Event, subscription: "Subscription | None") -> bytes:
+    def event(self, event: Event, subscription: Subscription | None) -> bytes:
         """The PUBLISH at quality of service 0, framed; b"" where MQTT cannot express the event."""
         publish = event.publish
         topic = self._topics.get(publish.topic) or self._encode_topic(publish.topic)
@@ -68,7 +66,7 @@ class MqttFlavour:
         framing = self.framing
         return packet if framing is None else framing(packet)
 
-    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+    def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
         """As `event` for each, of one topic; those that MQTT cannot express are left out."""
         topic = self._encode_topic(events[0].publish.topic)
         framing = self.framing
@@ -83,7 +81,7 @@ class MqttFlavour:
                 chunks.append(chunk)
         return chunks
 
-    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
         """Does not happen: MQTT subscriptions are to all events."""
         return b""
 

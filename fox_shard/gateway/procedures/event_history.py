@@ -21,9 +21,11 @@ from fox_shard.documents.payloads import decode, document, encode
 from fox_shard.errors import InvalidPayload, NoSuchSubscription, Unavailable
 from fox_shard.gateway.procedures.history_query import GET_EVENTS, Query, read_query, time_of
 from fox_shard.gateway.pubsub.fanout import visible
-from fox_shard.gateway.pubsub.subscriptions import Subscription, Subscriptions
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import Subscription
+from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
 MOST_BYTES: Final = 1 << 22
@@ -177,10 +179,10 @@ class Recollections:
     ) -> None:
         """Raises Refusal."""
         id_, query = read_query(*decode(encoding, args, kwargs))
-        subscription = self._subscriptions[session.realm.name].by_id.get(id_)
-        if subscription is None or not subscription.has(session):
+        subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
+        if subscribers is None or not subscribers.has(session):
             raise NoSuchSubscription(f"this session has no subscription {id_}: subscribe first")
-        recollection = Recollection(session, request, encoding, subscription, query)
+        recollection = Recollection(session, request, encoding, subscribers.subscription, query)
         shards: Iterable[int] = ()
         if recollection.narrow():
             pattern = recollection.pattern
@@ -260,16 +262,11 @@ def _shown(event: Event, recollection: Recollection) -> dict[str, Any] | None:
             encode(args, kwargs, target)
     except InvalidPayload:
         return None
-    details: dict[str, Any] = {"topic": publish.topic}
-    if publish.publisher is not None:
-        details["publisher"] = publish.session
-        details["publisher_authid"] = publish.publisher.authid
-        details["publisher_authrole"] = publish.publisher.authrole
     return {
         "timestamp": time_of(event.publication),
         "subscription": recollection.subscription.id,
         "publication": event.publication,
-        "details": details,
+        "details": details_of(publish, topic=True),
         "args": args,
         "kwargs": kwargs,
     }

@@ -9,9 +9,10 @@ from typing import final
 from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, Selected
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.pubsub.pending import Pending
-from fox_shard.gateway.pubsub.subscriptions import Plan, Subscription, Subscriptions
+from fox_shard.gateway.pubsub.subscriptions import Plan, Subscriptions
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import Flavour, Session
+from fox_shard.gateway.sessions.subscription import Subscription
 
 ASSURED = QOS1 | QOS2
 
@@ -138,15 +139,16 @@ class Fanout:
     def select(self, selected: Selected, shard: int) -> None:
         """To the members of the selections. shard: whence it came."""
         for id_ in selected.selections:
-            subscription = self._subscriptions.by_id.get(id_)
-            if subscription is None or (
-                selected.follow and not subscription.is_next(selected.event, shard)
+            subscribers = self._subscriptions.by_id.get(id_)
+            if subscribers is None or (
+                selected.follow and not subscribers.is_next(selected.event, shard)
             ):
                 continue
+            subscription = subscribers.subscription
             admit = _admission(selected, subscription)
-            for flavour, members in subscription.plain.items():
+            for flavour, members in subscribers.plain.items():
                 self._select(selected, subscription, flavour, list(members), admit)
-            for pending in subscription.pending:
+            for pending in subscribers.pending:
                 if pending.is_live(shard, selected):
                     self._deliver_or_keep(pending, selected)
 

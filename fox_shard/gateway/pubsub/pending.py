@@ -9,37 +9,14 @@ Owns: what is awaited from which shard, what came too early, how far the replay 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from msgspec import Struct
 
 from fox_shard.backplane.frames import TRACE, Event, Selected, Subscribe
+from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.ids import SHARDS
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
-    from fox_shard.gateway.sessions.session import Session
-
-
-class Wish(Struct, frozen=True, gc=False):
-    """How to subscribe.
-
-    replay: the retained keys first. state: changes of keys instead of events. filter: of documents,
-    an object in msgpack, b"": all. after, floor: the history first, see `frames.Subscribe`.
-    snapshot: the replay alone.
-    """
-
-    replay: bool = False
-    state: bool = False
-    filter: bytes = b""
-    after: tuple[int, ...] | None = None
-    floor: int = 0
-    snapshot: bool = False
-
-    @property
-    def replays(self) -> bool:
-        """Is there anything to come first?"""
-        return self.replay or self.after is not None
 
 
 class Progress(Struct, gc=False):
@@ -78,11 +55,11 @@ class Pending:
     def __init__(
         self,
         token: int,
-        session: "Session",
+        session: Session,
         request: int,
-        subscription: "Subscription",
+        subscription: Subscription,
         grant: int,
-        wish: Wish,
+        wish: SubscribeOptions,
         shards: Iterable[int],
     ) -> None:
         """token: names it at the shards. request: the session's number for it."""

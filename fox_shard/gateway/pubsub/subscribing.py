@@ -22,10 +22,11 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
-from fox_shard.gateway.pubsub.pending import Pending, Wish
+from fox_shard.gateway.pubsub.pending import Pending
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.sessions.ordering import Order
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
 ENOUGH = 1 << 18
@@ -84,7 +85,7 @@ class Confirmations:
         self.now = 0.0
 
     def subscribe(
-        self, session: Session, request: int, pattern: Pattern, grant: int, wish: Wish
+        self, session: Session, request: int, pattern: Pattern, grant: int, wish: SubscribeOptions
     ) -> None:
         """Answered by the session's `subscribed`; events come only after that."""
         self._next_token += 1
@@ -216,7 +217,8 @@ class Confirmations:
             pending.behind.pop(shard, None)
             if frame.publication:
                 # Who follows goes on from there, also if the shard dies before anything comes.
-                pending.subscription.last.setdefault(shard, frame.publication)
+                subscriptions = self._subscriptions[pending.session.realm.name]
+                subscriptions.follow(pending.subscription, shard, frame.publication)
             self._go_on(pending)
 
     # Confirmation
@@ -252,10 +254,11 @@ class Confirmations:
     def _revoke(self, frame: NotSubscribed, shard: int) -> None:
         """Those who follow have missed something, which nobody can tell them any more."""
         for subscriptions in self._subscriptions.values():
-            subscription = subscriptions.by_id.get(frame.selection)
-            if subscription is None:
+            subscribers = subscriptions.by_id.get(frame.selection)
+            if subscribers is None:
                 continue
-            for session in subscription.followers(shard):
+            subscription = subscribers.subscription
+            for session in subscribers.followers(shard):
                 self.withdraw(session, subscription.name)
                 subscriptions.unsubscribe(session, subscription.name)
                 session.subscription_revoked(subscription, frame.uri)

@@ -15,60 +15,35 @@ from fox_shard.backplane.frames import (
     Event,
     Frame,
     Selected,
-    Selection,
     Subscribe,
     Unsubscribe,
 )
 from fox_shard.backplane.link import Link
-from fox_shard.gateway.pubsub.pending import Pending, Wish
+from fox_shard.gateway.pubsub.pending import Pending
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import Flavour, Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.cache import MatchCache
-from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
 from fox_shard.topics.trie import Trie
 
 Members = dict[Session, int]
-Groups = list[tuple[Flavour, "Subscription", Members]]
+Groups = list[tuple[Flavour, Subscription, Members]]
 
 
 @final
-class Subscription:
-    """One pattern, with all its subscribers on this gateway who want the same of it.
+class Subscribers:
+    """Of one subscription: all sessions of this gateway that have it, or wait for it.
 
     Members are grouped by flavour, so that an event is encoded once for each group. plain: granted
-    quality of service 0 (all WAMP sessions); granted: 1 or 2. selection: None: all events. once: it
-    is a replay alone, which the shards need not know.
+    quality of service 0 (all WAMP sessions); granted: 1 or 2. established: it stands at the shards.
     """
 
-    __slots__ = (
-        "established",
-        "granted",
-        "id",
-        "last",
-        "name",
-        "once",
-        "pattern",
-        "pending",
-        "plain",
-        "realm",
-        "selection",
-    )
+    __slots__ = ("established", "granted", "last", "pending", "plain", "subscription")
 
-    def __init__(self, realm: str, pattern: Pattern, wish: Wish) -> None:
-        self.realm = realm
-        self.pattern = pattern
-        self.once = wish.snapshot
-        # Names it on this gateway; its id is a hash of that.
-        self.name = pattern.text
-        follow = wish.after is not None and not wish.snapshot
-        if wish.state or wish.filter or wish.snapshot or follow:
-            marks = "s" * wish.state + "1" * wish.snapshot + "f" * follow
-            self.name += f"\0{marks}\0{wish.filter.hex()}"
-        self.id = pattern_id(realm, "subscription", self.name)
-        selection = Selection(self.id, wish.state, wish.filter, follow)
-        self.selection = selection if wish.state or wish.filter or follow else None
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
         # Of who follows: the last recorded event of each shard that has come.
         self.last: dict[int, int] = {}
         self.established = False
@@ -95,11 +70,6 @@ class Subscription:
             return False
         self.last[shard] = event.publication
         return True
-
-    @property
-    def is_plain(self) -> bool:
-        """Is it to all events, as they come?"""
-        return self.selection is None and not self.once
 
     @property
     def unused(self) -> bool:
@@ -148,9 +118,9 @@ class Subscriptions:
         """links: to the shards, by number."""
         self._realm = realm
         self._links = links
-        self._by_name: dict[str, Subscription] = {}
-        self.by_id: dict[int, Subscription] = {}
-        self._trie: Trie[Subscription] = Trie()
+        self._by_name: dict[str, Subscribers] = {}
+        self.by_id: dict[int, Subscribers] = {}
+        self._trie: Trie[Subscribers] = Trie()
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
         # How many there are, of all sessions.
         self.count = 0
@@ -163,42 +133,51 @@ class Subscriptions:
     # Subscribing
 
     def subscribe(
-        self, token: int, session: Session, request: int, pattern: Pattern, grant: int, wish: Wish
+        self,
+        token: int,
+        session: Session,
+        request: int,
+        pattern: Pattern,
+        grant: int,
+        wish: SubscribeOptions,
     ) -> Pending | None:
         """Begin a subscription; returns what has to come first, None if it stands already.
 
         token: names it at the shards.
         """
-        subscription = self._find(pattern, wish)
-        if subscription.established and not wish.replays:
-            self._activate(session, subscription, grant)
+        subscribers = self._find(pattern, wish)
+        subscription = subscribers.subscription
+        if subscribers.established and not wish.replays:
+            self._activate(session, subscribers, grant)
             session.subscribed(request, subscription, [])
             return None
-        if wish.after is not None and subscription.has(session):
+        if wish.after is not None and subscribers.has(session):
             # It begins anew, behind the history.
-            self._leave(session, subscription)
+            self._leave(session, subscribers)
         shards = self._shards(pattern)
         pending = Pending(token, session, request, subscription, grant, wish, shards)
-        subscription.pending.append(pending)
+        subscribers.pending.append(pending)
         self.plans.drop(pattern)
         for shard in pending.waiting:
             if self._links[shard].open:
                 self._links[shard].send(pending.subscribe(shard))
         return pending
 
-    def _find(self, pattern: Pattern, wish: Wish) -> Subscription:
+    def _find(self, pattern: Pattern, wish: SubscribeOptions) -> Subscribers:
         subscription = Subscription(self._realm.name, pattern, wish)
         found = self._by_name.get(subscription.name)
         if found is not None:
             return found
-        self._by_name[subscription.name] = subscription
-        self.by_id[subscription.id] = subscription
+        subscribers = Subscribers(subscription)
+        self._by_name[subscription.name] = subscribers
+        self.by_id[subscription.id] = subscribers
         if subscription.is_plain:
-            self._trie.add(pattern, subscription)
-        return subscription
+            self._trie.add(pattern, subscribers)
+        return subscribers
 
-    def _activate(self, session: Session, subscription: Subscription, grant: int) -> None:
-        subscription.add(session, grant)
+    def _activate(self, session: Session, subscribers: Subscribers, grant: int) -> None:
+        subscription = subscribers.subscription
+        subscribers.add(session, grant)
         if session.subscriptions is None:
             session.subscriptions = {}
         if subscription.name not in session.subscriptions:
@@ -212,18 +191,19 @@ class Subscriptions:
         What has to come first goes on coming, unless `finish` is next.
         """
         subscription, session = pending.subscription, pending.session
+        subscribers = self._by_name[subscription.name]
         pending.confirmed = True
         retained = [
             event for shard in sorted(pending.retained) for event in pending.retained[shard]
         ]
         held, pending.held = pending.held, []
         if not pending.wish.snapshot:
-            subscription.established = True
+            subscribers.established = True
         if pending.wish.after is None and not pending.wish.snapshot:
-            subscription.pending.remove(pending)
-            if subscription.has(session):
+            subscribers.pending.remove(pending)
+            if subscribers.has(session):
                 held = []
-            self._activate(session, subscription, pending.grant)
+            self._activate(session, subscribers, pending.grant)
         if held and retained:
             # Of a restarted shard, an event may come that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
@@ -236,48 +216,50 @@ class Subscriptions:
         if pending.wish.snapshot:
             self.abandon(pending)
         elif pending.wish.after is not None:
-            pending.subscription.pending.remove(pending)
-            self._activate(pending.session, pending.subscription, pending.grant)
+            subscribers = self._by_name[pending.subscription.name]
+            subscribers.pending.remove(pending)
+            self._activate(pending.session, subscribers, pending.grant)
         return pending.wish.snapshot
 
     def abandon(self, pending: Pending) -> None:
         """It is not, or not any longer, what the session wants."""
-        subscription = pending.subscription
-        subscription.pending.remove(pending)
-        self.plans.drop(subscription.pattern)
-        self._drop_if_unused(subscription)
+        subscribers = self._by_name[pending.subscription.name]
+        subscribers.pending.remove(pending)
+        self.plans.drop(pending.subscription.pattern)
+        self._drop_if_unused(subscribers)
 
     # Unsubscribing
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """Returns whether there was such a subscription, or the wish for one."""
-        subscription = self._by_name.get(name)
-        if subscription is None:
+        subscribers = self._by_name.get(name)
+        if subscribers is None:
             return False
-        mine = [pending for pending in subscription.pending if pending.session is session]
+        mine = [pending for pending in subscribers.pending if pending.session is session]
         for pending in mine:
-            subscription.pending.remove(pending)
+            subscribers.pending.remove(pending)
         had = session.subscriptions is not None and name in session.subscriptions
         if had:
-            self._leave(session, subscription)
-        self.plans.drop(subscription.pattern)
-        self._drop_if_unused(subscription)
+            self._leave(session, subscribers)
+        self.plans.drop(subscribers.subscription.pattern)
+        self._drop_if_unused(subscribers)
         return had or bool(mine)
 
-    def _leave(self, session: Session, subscription: Subscription) -> None:
+    def _leave(self, session: Session, subscribers: Subscribers) -> None:
         if session.subscriptions is not None:
-            del session.subscriptions[subscription.name]
+            del session.subscriptions[subscribers.subscription.name]
         self.count -= 1
-        subscription.remove(session)
+        subscribers.remove(session)
 
-    def _drop_if_unused(self, subscription: Subscription) -> None:
+    def _drop_if_unused(self, subscribers: Subscribers) -> None:
+        subscription = subscribers.subscription
         pattern = subscription.pattern
-        if not subscription.unused or self._by_name.get(subscription.name) is not subscription:
+        if not subscribers.unused or self._by_name.get(subscription.name) is not subscribers:
             return
         del self._by_name[subscription.name]
         del self.by_id[subscription.id]
         if subscription.is_plain:
-            self._trie.remove(pattern, subscription)
+            self._trie.remove(pattern, subscribers)
         if subscription.once:
             return
         selection = subscription.selection
@@ -300,19 +282,24 @@ class Subscriptions:
             Subscribe(
                 0,
                 self._realm.name,
-                subscription.pattern.text,
+                subscribers.subscription.pattern.text,
                 replay=False,
-                selection=subscription.selection,
-                start_id=subscription.last.get(shard, 0),
+                selection=subscribers.subscription.selection,
+                start_id=subscribers.last.get(shard, 0),
             )
-            for subscription in self._by_name.values()
-            if not subscription.once and shard in self._shards(subscription.pattern)
+            for subscribers in self._by_name.values()
+            if not subscribers.subscription.once
+            and shard in self._shards(subscribers.subscription.pattern)
         ]
+
+    def follow(self, subscription: Subscription, shard: int, publication: int) -> None:
+        """That shard's history has come, up to that id: who follows goes on from there."""
+        self._by_name[subscription.name].last.setdefault(shard, publication)
 
     def settled(self, shard: int, publication: int) -> None:
         """All recorded events of that shard up to that id have come."""
-        for subscription in self.by_id.values():
-            subscription.settled(shard, publication)
+        for subscribers in self.by_id.values():
+            subscribers.settled(shard, publication)
 
     # Matching
 
@@ -323,14 +310,14 @@ class Subscriptions:
             return plan
         plan = Plan()
         to_mqtt = mqtt_deliverable(topic)
-        for subscription in self._trie.match(topic):
-            plan.pending.extend(subscription.pending)
+        for subscribers in self._trie.match(topic):
+            plan.pending.extend(subscribers.pending)
             for groups, into in (
-                (subscription.plain, plan.plain),
-                (subscription.granted, plan.granted),
+                (subscribers.plain, plan.plain),
+                (subscribers.granted, plan.granted),
             ):
                 into.extend(
-                    (flavour, subscription, members)
+                    (flavour, subscribers.subscription, members)
                     for flavour, members in groups.items()
                     if to_mqtt or flavour.per_subscription
                 )

@@ -78,7 +78,7 @@ class Membership:
         while not session.id or session.id in self.sessions:
             session.id = self._rng.randrange(1, 1 << 53)
         self.sessions[session.id] = session
-        session.connection.session = session
+        session.connection.owner = session
         _count_from_now(session, protocol)
         peer = session.connection.peer
         join = Join(
@@ -110,7 +110,7 @@ class Membership:
         join = self._joins.pop(session.id)
         if self._clients.get((join.realm, join.client)) is session:
             del self._clients[join.realm, join.client]
-        session.connection.session = None
+        session.connection.owner = None
         shard_of_will, will = self._wills.pop(session.id, (-1, None))
         for shard, link in enumerate(self._links):
             if session.shards >> shard & 1:

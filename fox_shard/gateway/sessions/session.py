@@ -5,7 +5,7 @@ format; `wamp.session` and `mqtt.session` derive from it and translate.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from fox_shard.backplane.frames import (
     Call,
@@ -18,11 +18,8 @@ from fox_shard.backplane.frames import (
     Selected,
 )
 from fox_shard.gateway.clients.connection import Connection
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
-    from fox_shard.gateway.sessions.realm import Realm
-
+from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.subscription import Subscription
 
 CONNECTION_LOST = "connection lost"
 """Why a session ended whose client was not heard to say goodbye; for the log."""
@@ -37,16 +34,16 @@ class Flavour(Protocol):
     per_subscription: bool
     """An event that matches several subscriptions is sent for each (WAMP), or once (MQTT)."""
 
-    def event(self, event: Event, subscription: "Subscription | None") -> bytes:
+    def event(self, event: Event, subscription: Subscription | None) -> bytes:
         """The bytes of one event, framed for the transport.
 
         subscription: the one that matched (WAMP), None for MQTT at quality of service 0.
         """
 
-    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+    def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
         """As `event` for each, of one topic; those that cannot be expressed are left out."""
 
-    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
         """As `event`, for a selection. removed: "", or why the key is no more."""
 
 
@@ -73,7 +70,7 @@ class Session(ABC):
         "unpassed",
     )
 
-    realm: "Realm"
+    realm: Realm
     flavour: Flavour
 
     def __init__(self, connection: Connection) -> None:
@@ -118,18 +115,18 @@ class Session(ABC):
         """A publish, register or unregister failed."""
 
     @abstractmethod
-    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+    def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """The subscription stands at all shards. retained: the keys to send first (may be [])."""
 
     @abstractmethod
-    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
         """More keys, of a subscription that stands."""
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
         """The subscription cannot be made. oldest: see `frames.NotSubscribed`."""
         raise NotImplementedError
 
-    def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
+    def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
         """Nothing more comes for it. reason: a URI."""
         raise NotImplementedError
 

@@ -10,15 +10,15 @@ which calls `perform` with the connections that have something to write or to ch
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
-from typing import Protocol as Interface
 from typing import cast, final
 
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection, Receiver
+from fox_shard.gateway.clients.host import SocketHost
 from fox_shard.gateway.sockets.ports import Claims, Taken
 
-__all__ = ["Host", "ListenError", "Listeners", "listening_sockets"]
+__all__ = ["ListenError", "Listeners", "listening_sockets"]
 
 Maker = Callable[[Connection], Receiver]
 """Makes the first receiver of a new connection."""
@@ -36,26 +36,6 @@ _KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
-
-
-class Host(Interface):
-    """What the sockets need of the gateway."""
-
-    now: float
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def dirty(self) -> list[Connection]:
-        """The list all connections put themselves on."""
-
-    @property
-    def linked(self) -> bool:
-        """Whether the gateway has its links to all shards."""
-
-    def slow(self, connection: Connection) -> None:
-        """Tell the client that more than settings.outbound_limit bytes wait for it: the end."""
 
 
 class ListenError(Exception):
@@ -228,7 +208,7 @@ class Listeners:
     """All the sockets of a gateway. `len()`: how many connections there are."""
 
     def __init__(
-        self, host: Host, make: Mapping[str, Maker], schedule_flush: Callable[[], None]
+        self, host: SocketHost, make: Mapping[str, Maker], schedule_flush: Callable[[], None]
     ) -> None:
         """make: for "websocket", "rawsocket" and "mqtt", what makes a connection's first receiver.
 

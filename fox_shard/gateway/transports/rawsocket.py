@@ -3,19 +3,17 @@
 Owns: the bytes of that transport. Never: what is in the messages.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.wamp.serializer import Serializer
-from fox_shard.gateway.wamp.serializers import RAWSOCKET_SERIALIZERS
-from fox_shard.gateway.wamp.session import WampSession
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.receivers import MessageReceiver, WampMaker
 
 MAGIC: Final = 0x7F
+
+SERIALIZERS: Final = {1: "wamp.2.json", 2: "wamp.2.msgpack", 3: "wamp.2.cbor"}
+"""SERIALIZER in the handshake → the WebSocket subprotocol that writes the same."""
 
 SERIALIZER_UNSUPPORTED: Final = 1
 RESERVED_BITS: Final = 3
@@ -48,17 +46,19 @@ def _length_field(size: int) -> int:
 class RawSocket:
     """The receiver of a RawSocket connection."""
 
-    __slots__ = ("_connection", "_gateway", "_limit", "_need", "_partial", "_session")
+    __slots__ = ("_connection", "_host", "_limit", "_need", "_partial", "_session", "_wamp")
 
-    def __init__(self, gateway: "Gateway", connection: Connection) -> None:
-        self._gateway = gateway
+    def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
+        """wamp: makes what takes the messages."""
+        self._host = host
         self._connection = connection
-        self._session: WampSession | None = None
+        self._wamp = wamp
+        self._session: MessageReceiver | None = None
         self._limit = 0
         # The beginning of a message (or of the handshake), and how many bytes are needed to go on.
         self._partial: bytearray | None = None
         self._need = 0
-        gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._waited)
+        host.timers.at(host.now + host.settings.handshake_timeout, self._waited)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take what was read."""
@@ -98,7 +98,7 @@ class RawSocket:
         if request[0] != MAGIC:
             connection.close()
             return False
-        serializer = RAWSOCKET_SERIALIZERS.get(request[1] & 0x0F)
+        serializer = SERIALIZERS.get(request[1] & 0x0F)
         error = 0
         if request[2] or request[3]:
             error = RESERVED_BITS
@@ -108,23 +108,17 @@ class RawSocket:
             connection.write(bytes((MAGIC, error << 4, 0, 0)))
             connection.close()
             return False
-        length = _length_field(self._gateway.settings.max_message_size)
+        length = _length_field(self._host.settings.max_message_size)
         self._limit = 1 << length + 9
         connection.write(bytes((MAGIC, length << 4 | request[1] & 0x0F, 0, 0)))
         self._begin(serializer, 1 << (request[1] >> 4) + 9)
         return True
 
-    def _begin(self, serializer: Serializer, limit: int) -> None:
-        hangup: Callable[[], None] = self._connection.close
-        self._session = WampSession(
-            self._gateway,
-            self._connection,
-            serializer,
-            frame,
-            hangup,
-            "rawsocket",
-            ("rawsocket", limit),
-            limit=limit,
+    def _begin(self, serializer: str, limit: int) -> None:
+        connection = self._connection
+        flavour = ("rawsocket", limit)
+        self._session = self._wamp(
+            connection, serializer, frame, connection.close, flavour, limit=limit
         )
 
     # Hot: two calls more for each message would add a third to what framing costs.

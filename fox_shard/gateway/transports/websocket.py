@@ -5,9 +5,8 @@ subprotocols mean: their sessions are made by functions handed in.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Protocol as Interface
 from typing import final
 
 from websockets.exceptions import NegotiationError
@@ -20,20 +19,18 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
 from fox_shard.gateway.transports.websocket_stream import (
     BINARY,
     TEXT,
-    Host,
     MessageStream,
     binary_frame,
     deflated_frame,
     text_frame,
 )
 
-__all__ = ["MqttMaker", "WampMaker", "WebSocket", "binary_frame", "text_frame"]
-
-Frame = Callable[[bytes], bytes]
-"""Makes a message's payload the bytes that are sent."""
+__all__ = ["WebSocket", "binary_frame", "text_frame"]
 
 WAMP_PATHS = ("/ws", "/wamp", "/wss", "/")
 MQTT_PATH = "/mqtt"
@@ -56,51 +53,6 @@ LINK_CHECK = 0.1
 """Seconds between two looks whether the gateway is linked, while clients wait for it."""
 
 _END = b"\r\n\r\n"
-
-
-class WampSession(Interface):
-    """What takes the messages of a WAMP client."""
-
-    def message(self, data: bytes, now: float) -> None:
-        """Take one message."""
-
-    def lost(self, now: float) -> None:
-        """No more will come."""
-
-
-class MqttSession(Interface):
-    """What takes the bytes of an MQTT client; packets need not end where messages do."""
-
-    def receive(self, data: bytes, now: float) -> None:
-        """Take some bytes."""
-
-    def lost(self, now: float) -> None:
-        """No more will come."""
-
-
-class WampMaker(Interface):
-    """Makes the session of a WAMP client."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        serializer: str,
-        frame: Frame,
-        hangup: Callable[[], None],
-        flavour: str,
-    ) -> WampSession:
-        """serializer: the subprotocol's name. flavour: equal where serializer and frame are."""
-
-
-class MqttMaker(Interface):
-    """Makes the session of an MQTT client."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        frame: Frame,
-        hangup: Callable[[], None],
-    ) -> MqttSession: ...
 
 
 # Neither side keeps a compression context: a message that goes to many clients is compressed once,

@@ -11,7 +11,6 @@ sans-I/O `Protocol`, which lives only as long as it is needed: 1.3 KiB and 4.5 Â
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol as Interface
 from typing import final
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -19,10 +18,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Event, Protocol
 from websockets.speedups import apply_mask
 
-from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.host import Host
 
-__all__ = ["Host", "MessageStream", "Timers", "binary_frame", "deflated_frame", "text_frame"]
+__all__ = ["MessageStream", "binary_frame", "deflated_frame", "text_frame"]
 
 TEXT = 0x81
 """First byte of a text frame that is a whole, uncompressed message (RFC 6455 5.2)."""
@@ -45,33 +44,6 @@ DEFLATE_LEVEL = 1
 _UNMASKED = b"\0\0\0\0"
 _RSV1 = 0x40
 _DEFLATE_TAIL = b"\0\0\xff\xff"
-
-
-class Timers(Interface):
-    """One-shot timers; nobody cancels them."""
-
-    def at(self, when: float, callback: Callable[[float], None]) -> None:
-        """Call back at `when` (monotonic seconds), with the time it is then."""
-
-
-class Host(Interface):
-    """What a transport needs of the gateway."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def timers(self) -> Timers: ...
-
-    @property
-    def now(self) -> float: ...
-
-    @property
-    def linked(self) -> bool:
-        """Whether there are links to all shards."""
-
-    def health(self) -> dict[str, object]:
-        """How the gateway is: {"status": "ok", "degraded" (but serving) or else, â€¦}."""
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -4,18 +4,16 @@ Owns: EVENT. Never: who gets it.
 """
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 from weakref import WeakValueDictionary
 
-from fox_shard.backplane.frames import Event, Selected
+from fox_shard.backplane.frames import Event, Publish, Selected
 from fox_shard.documents.payloads import transcode
 from fox_shard.errors import InvalidPayload
+from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp.messages import EVENT
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.pattern import EXACT
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.pubsub.subscriptions import Subscription
 
 NO_LIMIT: Final = 1 << 62
 
@@ -35,7 +33,7 @@ class WampFlavour:
         self._frame = frame
         self._limit = limit
 
-    def event(self, event: Event, subscription: "Subscription | None") -> bytes:
+    def event(self, event: Event, subscription: Subscription | None) -> bytes:
         """[EVENT, Subscription|id, Publication|id, Details|dict, Arguments, ArgumentsKw], framed.
 
         Nothing (b"") if its arguments have no form in this serializer, or where it is too long.
@@ -48,17 +46,17 @@ class WampFlavour:
             details = _details(event, subscription)
         return self._encode(event, subscription, details)
 
-    def events(self, events: list[Event], subscription: "Subscription | None") -> list[bytes]:
+    def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
         """As `event` for each; those that these clients cannot take are left out."""
         return [chunk for event in events if (chunk := self.event(event, subscription))]
 
-    def retained(self, event: Event, subscription: "Subscription") -> bytes:
+    def retained(self, event: Event, subscription: Subscription) -> bytes:
         """The same of a retained key (WAMP #pubsub-event-retention)."""
         return self._encode(
             event, subscription, {**_details(event, subscription), "retained": True}
         )
 
-    def selected(self, selected: Selected, subscription: "Subscription", removed: str) -> bytes:
+    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
         """The same for a selection; of a key that is no more, an empty one that says why."""
         event = selected.event
         if not removed:
@@ -70,7 +68,7 @@ class WampFlavour:
         message = self._serializer.write((EVENT, subscription.id, event.publication, details))
         return self._frame(message)
 
-    def _encode(self, event: Event, subscription: "Subscription", details: dict[str, Any]) -> bytes:
+    def _encode(self, event: Event, subscription: Subscription, details: dict[str, Any]) -> bytes:
         publish = event.publish
         serializer = self._serializer
         args, kwargs = publish.args, publish.kwargs
@@ -85,17 +83,23 @@ class WampFlavour:
         return self._frame(message) if len(message) <= self._limit else b""
 
 
-def _details(event: Event, subscription: "Subscription") -> dict[str, Any]:
-    """EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification)."""
-    publish = event.publish
+def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
+    """EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification).
+
+    topic: whether it is among them.
+    """
     details: dict[str, Any] = {}
-    if not subscription.pattern.is_exact:
+    if topic:
         details["topic"] = publish.topic
     if publish.publisher is not None:
         details["publisher"] = publish.session
         details["publisher_authid"] = publish.publisher.authid
         details["publisher_authrole"] = publish.publisher.authrole
     return details
+
+
+def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
+    return details_of(event.publish, topic=not subscription.pattern.is_exact)
 
 
 # Sessions find each other's flavour here; one that nobody has any more goes.

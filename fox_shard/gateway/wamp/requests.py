@@ -1,14 +1,14 @@
 """What clients ask for, as calls of the gateway.
 
 Owns: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, CALL, CANCEL, REGISTER, UNREGISTER, YIELD, a callee's ERROR.
-Never: the session's own state and its messages (see `session`), bytes.
+Never: the session's own state (see `states`), the router's messages (see `session`), bytes.
 
 A function per message. A request that cannot be carried out is answered with ERROR and the session
-goes on; ProtocolViolation, which ends it, is handled by the session.
+goes on; ProtocolViolation, which ends it, is handled by `states`.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -45,11 +45,9 @@ from fox_shard.gateway.wamp.messages import (
     Yield,
 )
 from fox_shard.gateway.wamp.options import PublishOptions
+from fox_shard.gateway.wamp.session import WampSession
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import SEQUENCE_LENGTH, check_topic, is_reserved
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.wamp.session import WampSession
 
 VALID_URIS: Final = 10_000
 """URIs that are remembered to be valid."""
@@ -58,7 +56,7 @@ VALID_URIS: Final = 10_000
 # Publish and subscribe
 
 
-def publish(session: "WampSession", message: Publish) -> None:
+def publish(session: WampSession, message: Publish) -> None:
     """[PUBLISH, Request|id, Options|dict, Topic|uri, …]. Hot: 0.9 µs, the parse included."""
     serializer = session.serializer
     raw = bytes(message.options)
@@ -82,7 +80,7 @@ def publish(session: "WampSession", message: Publish) -> None:
         return
     if flags & ACKNOWLEDGE:
         session.expect_published(message.request)
-    session.gateway.publish(
+    session.router.publish(
         session,
         route,
         flags,
@@ -97,7 +95,7 @@ def publish(session: "WampSession", message: Publish) -> None:
 
 
 def _check_keep(
-    session: "WampSession", message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
+    session: WampSession, message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
 ) -> Audience | None:
     """Of a publish that changes a key in a special way; returns who is shown it. Raises Refusal."""
     keep, encoding = options.keep, session.serializer.encoding
@@ -110,7 +108,7 @@ def _check_keep(
     return _only_me(session, options.audience) if keep.private else options.audience
 
 
-def _only_me(session: "WampSession", audience: Audience | None) -> Audience:
+def _only_me(session: WampSession, audience: Audience | None) -> Audience:
     """Whom a private key is shown: all sessions of its publisher, who is nobody in particular yet.
 
     So it is the session itself, if its own lists do not leave that out.
@@ -121,7 +119,7 @@ def _only_me(session: "WampSession", audience: Audience | None) -> Audience:
     return replace(audience, eligible=[session.id] if admitted else [])
 
 
-def _new_route(session: "WampSession", realm: Realm, topic: str) -> Route:
+def _new_route(session: WampSession, realm: Realm, topic: str) -> Route:
     _check_length(session, topic)
     check_topic(topic)
     route = realm.route(topic)
@@ -129,7 +127,7 @@ def _new_route(session: "WampSession", realm: Realm, topic: str) -> Route:
     return route
 
 
-def subscribe(session: "WampSession", message: Subscribe) -> None:
+def subscribe(session: WampSession, message: Subscribe) -> None:
     """[SUBSCRIBE, Request|id, Options|dict, Topic|uri]"""
     try:
         options = session.serializer.options.subscribe.read(bytes(message.options))
@@ -138,14 +136,14 @@ def subscribe(session: "WampSession", message: Subscribe) -> None:
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
         return
-    session.gateway.subscribe(session, message.request, pattern, 0, options.wish)
+    session.router.subscribe(session, message.request, pattern, 0, options.wish)
 
 
-def unsubscribe(session: "WampSession", message: Unsubscribe) -> None:
+def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
     """[UNSUBSCRIBE, Request|id, SUBSCRIBED.Subscription|id]"""
     subscribed_to = session.subscribed_to
     pattern = subscribed_to.pop(message.subscription, None) if subscribed_to else None
-    if pattern is None or not session.gateway.unsubscribe(session, pattern):
+    if pattern is None or not session.router.unsubscribe(session, pattern):
         unknown = NoSuchSubscription(f"this session has no subscription {message.subscription}")
         session.refuse(UNSUBSCRIBE, message.request, unknown)
         return
@@ -155,7 +153,7 @@ def unsubscribe(session: "WampSession", message: Unsubscribe) -> None:
 # Remote procedure calls: the caller
 
 
-def call(session: "WampSession", message: Call) -> None:
+def call(session: WampSession, message: Call) -> None:
     """[CALL, Request|id, Options|dict, Procedure|uri, …]"""
     serializer = session.serializer
     if session.calls and message.request in session.calls:
@@ -171,7 +169,7 @@ def call(session: "WampSession", message: Call) -> None:
         session.refuse(CALL, message.request, refusal)
         return
     flags = options.flags
-    session.gateway.call(
+    session.router.call(
         session,
         message.request,
         message.procedure,
@@ -190,20 +188,20 @@ def _check_procedure(uri: str) -> None:
     check_topic(uri, reserved_ok=True)
 
 
-def cancel(session: "WampSession", message: Cancel) -> None:
+def cancel(session: WampSession, message: Cancel) -> None:
     """[CANCEL, CALL.Request|id, Options|dict]"""
     try:
         options = session.serializer.options.cancel.read(bytes(message.options))
     except Refusal as refusal:
         session.refuse(CANCEL, message.request, refusal)
         return
-    session.gateway.cancel(session, message.request, options.mode)
+    session.router.cancel(session, message.request, options.mode)
 
 
 # The callee
 
 
-def register(session: "WampSession", message: Register) -> None:
+def register(session: WampSession, message: Register) -> None:
     """[REGISTER, Request|id, Options|dict, Procedure|uri]"""
     try:
         options = session.serializer.options.register.read(bytes(message.options))
@@ -217,7 +215,7 @@ def register(session: "WampSession", message: Register) -> None:
     except Refusal as refusal:
         session.refuse(REGISTER, message.request, refusal)
         return
-    session.gateway.register(
+    session.router.register(
         session,
         message.request,
         pattern,
@@ -227,12 +225,12 @@ def register(session: "WampSession", message: Register) -> None:
     )
 
 
-def unregister(session: "WampSession", message: Unregister) -> None:
+def unregister(session: WampSession, message: Unregister) -> None:
     """[UNREGISTER, Request|id, REGISTERED.Registration|id]"""
-    session.gateway.unregister(session, message.request, message.registration)
+    session.router.unregister(session, message.request, message.registration)
 
 
-def yield_(session: "WampSession", message: Yield) -> None:
+def yield_(session: WampSession, message: Yield) -> None:
     """[YIELD, INVOCATION.Request|id, Options|dict, …]. Of an invocation that is over: ignored."""
     serializer = session.serializer
     request = message.request
@@ -247,7 +245,7 @@ def yield_(session: "WampSession", message: Yield) -> None:
         session.refuse(YIELD, request, refusal)
         session.fail(request, refusal)
         return
-    session.gateway.yield_(
+    session.router.yield_(
         session,
         request,
         serializer.encoding if args else NONE,
@@ -257,7 +255,7 @@ def yield_(session: "WampSession", message: Yield) -> None:
     )
 
 
-def error(session: "WampSession", message: Error) -> None:
+def error(session: WampSession, message: Error) -> None:
     """[ERROR, INVOCATION, INVOCATION.Request|id, Details|dict, Error|uri, …]"""
     serializer = session.serializer
     if message.request_type != INVOCATION:
@@ -273,7 +271,7 @@ def error(session: "WampSession", message: Error) -> None:
     except Refusal as refusal:
         session.fail(message.request, refusal)
         return
-    session.gateway.invocation_error(
+    session.router.invocation_error(
         session,
         message.request,
         message.error,
@@ -283,14 +281,14 @@ def error(session: "WampSession", message: Error) -> None:
     )
 
 
-def _check_invocation(session: "WampSession", name: str, request: int) -> None:
+def _check_invocation(session: WampSession, name: str, request: int) -> None:
     """Invocations are numbered from 1 (WAMP #ids): there was none beyond the last."""
     if request > session.next_invocation:
         raise ProtocolViolation(f"{name}: there was no invocation with the request id {request}")
 
 
-def _check_length(session: "WampSession", uri: str, more: int = 0) -> None:
+def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     """A character has four bytes at most. more: bytes that will be added. Raises InvalidUri."""
-    limit = session.gateway.settings.topic_length - more
+    limit = session.router.settings.topic_length - more
     if len(uri) > limit >> 2 and len(uri.encode()) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

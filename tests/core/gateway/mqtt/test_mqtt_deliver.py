@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mqtt_gateway import FakeGateway, connected, event
 
+from fox_shard.config import Mqtt
 from fox_shard.documents.payloads import CBOR, JSON, NONE, RAW
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode
@@ -126,7 +127,7 @@ def test_beyond_the_window_events_wait_for_acknowledgements_in_order():
 def test_quality_of_service_2_from_publish_to_pubcomp():
     # MQTT 4.3.3; an identifier is in use until PUBCOMP [MQTT-2.3.1-4].
     client = connected()
-    client.gateway.mqtt_max_inflight = 1
+    client.gateway.mqtt = Mqtt(max_inflight=1)
     assert deliver(client, event("a", b"1", 2), event("a", b"2", 2)) == [
         mqtt.Publish("a", b"1", 2, 1)
     ]
@@ -138,7 +139,7 @@ def test_quality_of_service_2_from_publish_to_pubcomp():
 def test_remaining_lengths_need_not_be_minimal():
     # MQTT 2.2.3 does not demand it before MQTT 5.
     client = connected()
-    client.gateway.mqtt_max_inflight = 1
+    client.gateway.mqtt = Mqtt(max_inflight=1)
     deliver(client, event("a", b"1"), event("a", b"2"))
     client.feed(b"\x40\x82\x80\x00\0\1")
     assert client.received() == [mqtt.Publish("a", b"2", 1, 2)]
@@ -186,7 +187,7 @@ def test_an_acknowledgement_of_the_wrong_kind_is_a_violation(qos, packets):
 def test_packet_identifiers_go_round_and_skip_those_in_use():
     # [MQTT-2.3.1-2, -4]: 1 to 65535, none twice at a time.
     client = connected()
-    client.gateway.mqtt_max_inflight = 2
+    client.gateway.mqtt = Mqtt(max_inflight=2)
     assert deliver(client, event())[0].packet_id == 1
     seen = []
     for _ in range(65_536):
@@ -220,9 +221,9 @@ def test_an_idle_session_keeps_no_state_in_flight():
     client = connected()
     deliver(client, event())
     client.send(mqtt.Pingreq())
-    assert client.session._outbound is not None
+    assert client.session.outbound is not None
     client.send(mqtt.Puback(1), mqtt.Pingreq())
-    assert client.session._outbound is None
+    assert client.session.outbound is None
 
 
 @given(st.data())
@@ -272,8 +273,8 @@ def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, conf
     for at_once in (False, True):
         client = connected(frame=(lambda chunk: b"<" + chunk) if framed else None)
         client.connection.out.clear()
-        client.gateway.mqtt_max_inflight = window
-        client.session._begin_outbound()._last_id = last_id
+        client.gateway.mqtt = Mqtt(max_inflight=window)
+        client.session.begin_outbound()._last_id = last_id
         for run in runs:
             events = [event("a.b", args, quality, 0, encoding) for args, encoding in run]
             if at_once:
@@ -285,7 +286,7 @@ def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, conf
                 for packet_id in sorted(confirmed):
                     client.send(mqtt.Puback(packet_id))
         sent.append(b"".join(client.connection.out))
-        assert len(client.session._outbound._inflight) <= window
+        assert len(client.session.outbound._inflight) <= window
     assert sent[0] == sent[1]
 
 

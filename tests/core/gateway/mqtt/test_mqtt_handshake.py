@@ -10,35 +10,32 @@ from mqtt_gateway import Client, FakeGateway, connected
 from fox_shard.backplane.frames import EMPTY, QOS1, QOS2, RETAIN
 from fox_shard.deadline import NEVER
 from fox_shard.documents.payloads import RAW
-from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
-from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.subscribing import Confirmations
-from fox_shard.gateway.sessions.registry import Membership
+from fox_shard.gateway.sessions.router import Router
 
 ENDED = ("detach", False)
 
 
 @pytest.mark.parametrize(
-    ("name", "owner"),
+    "name",
     [
-        ("attach", Gateway),
-        ("detach", Gateway),
-        ("publish", Publishing),
-        ("publish_all", Publishing),
-        ("unsubscribe", Gateway),
-        ("slow", Gateway),
-        ("set_will", Membership),
-        ("subscribe", Confirmations),
+        "attach",
+        "detach",
+        "publish",
+        "publish_all",
+        "unsubscribe",
+        "slow",
+        "set_will",
+        "subscribe",
     ],
 )
-def test_the_fake_has_the_gateways_signatures(name, owner):
+def test_the_fake_has_the_routers_signatures(name):
     def shape(function):
         parameters = inspect.signature(function).parameters.values()
         return [(one.name, one.kind, one.default) for one in parameters]
 
-    assert shape(getattr(FakeGateway, name)) == shape(getattr(owner, name))
+    assert shape(getattr(FakeGateway, name)) == shape(getattr(Router, name))
 
 
 @pytest.mark.parametrize(
@@ -197,21 +194,21 @@ def test_disconnect_is_graceful_and_nothing_after_it_counts():
     assert client.calls == [("detach", True)]
     assert client.closed
     client.session.end("wamp.close.killed", "too late")
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
     client.send(mqtt.Pingreq())
     assert client.calls == []
 
 
 def test_a_lost_connection_is_not_graceful():
     client = connected()
-    client.session.lost(1.0)
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
+    client.reader.lost(1.0)
     assert client.calls == [ENDED]
 
 
 def test_a_connection_lost_before_connect_tells_nobody():
     client = Client()
-    client.session.lost(1.0)
+    client.reader.lost(1.0)
     assert client.calls == []
 
 

@@ -320,8 +320,8 @@ def test_an_idle_session_keeps_no_state_in_flight():
     assert client.answers(mqtt.Pingreq()) == [mqtt.Pingresp()]
     assert client.answers(mqtt.Publish("a", b"x", 2, 9, dup=True)) == [mqtt.Pubrec(9)]
     client.send(mqtt.Pubrel(9), mqtt.Pingreq())
-    assert client.session._inbound is None
-    assert client.session._partial is None
+    assert client.session.inbound is None
+    assert client.reader._partial is None
 
 
 def test_answers_are_framed_for_the_transport():

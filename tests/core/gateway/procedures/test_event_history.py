@@ -30,7 +30,7 @@ from fox_shard.gateway.procedures.history_query import (
     read_query,
     time_of,
 )
-from fox_shard.gateway.pubsub.pending import Wish
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 from fox_shard.topics.pattern import Pattern
 
@@ -47,7 +47,7 @@ class Asking:
         self.session.result = lambda frame: self.answers.append(self.read(frame))
         self.session.call_error = lambda frame: self.answers.append(self.read(frame))
         self.request = 0
-        self.subscribe(self.session, pattern, wish or Wish())
+        self.subscribe(self.session, pattern, wish or SubscribeOptions())
 
     @staticmethod
     def read(frame):
@@ -57,7 +57,7 @@ class Asking:
     def subscribe(self, session, text, wish):
         stage = self.stage
         pattern = Pattern.parse(text)
-        stage.gateway.subscribe(session, 1, pattern, 0, wish)
+        stage.gateway.requests.subscribe(session, 1, pattern, 0, wish)
         for shard in range(2):
             for frame in stage.got(f"shard-{shard}", SubscribeFrame):
                 stage.say(f"shard-{shard}", Subscribed(frame.token))
@@ -67,7 +67,7 @@ class Asking:
     def call(self, *args, session=None, **kwargs):
         self.request += 1
         args, kwargs = payloads.encode(list(args), kwargs, payloads.JSON)
-        self.stage.gateway.call(
+        self.stage.gateway.requests.call(
             session or self.session,
             self.request,
             GET_EVENTS,
@@ -174,7 +174,7 @@ def test_what_the_caller_may_not_see_is_left_out_and_others_take_its_place():
 
 
 def test_a_filter_holds_for_its_history():
-    asking = Asking(wish=Wish(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
+    asking = Asking(wish=SubscribeOptions(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
     asking.ask()
     documents = [b'[{"a":1}]', b'[{"a":2}]', b"[3]", b"\xff"]
     found = [
@@ -364,7 +364,7 @@ def test_a_shard_that_goes_down_is_told_if_it_had_more_to_say(more):
 def test_who_has_gone_is_not_answered():
     asking = Asking()
     asking.ask()
-    asking.stage.gateway.detach(asking.session, "gone")
+    asking.stage.gateway.requests.detach(asking.session, "gone")
     asking.answer(0, event(64))
     asking.answer(1)
     assert (asking.answers, asking.stage.gateway.recollections.idle) == ([], True)
@@ -373,7 +373,7 @@ def test_who_has_gone_is_not_answered():
 def test_a_cancel_does_not_matter():
     asking = Asking()
     asking.ask()
-    asking.stage.gateway.cancel(asking.session, asking.request, "kill")
+    asking.stage.gateway.requests.cancel(asking.session, asking.request, "kill")
     asking.answer(0)
     asking.answer(1)
     assert asking.ids() == []

@@ -5,8 +5,8 @@ from gateway_harness import REALM, Flavour, Spy, realm
 
 from fox_shard.backplane.frames import TRACE, Event, Publish, Selected, Selection, Subscribe
 from fox_shard.documents.payloads import JSON
-from fox_shard.gateway.pubsub.pending import Pending, Progress, Wish
-from fox_shard.gateway.pubsub.subscriptions import Subscription
+from fox_shard.gateway.pubsub.pending import Pending, Progress
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
 
 FILTER = b"\x81\xa1a\x01"
@@ -24,12 +24,12 @@ def pending(wish, shards=(0, 2), text="*#"):
 @pytest.mark.parametrize(
     ("wish", "replays"),
     [
-        (Wish(), False),
-        (Wish(state=True), False),
-        (Wish(filter=FILTER), False),
-        (Wish(replay=True), True),
-        (Wish(replay=True, snapshot=True), True),
-        (Wish(after=()), True),
+        (SubscribeOptions(), False),
+        (SubscribeOptions(state=True), False),
+        (SubscribeOptions(filter=FILTER), False),
+        (SubscribeOptions(replay=True), True),
+        (SubscribeOptions(replay=True, snapshot=True), True),
+        (SubscribeOptions(after=()), True),
     ],
 )
 def test_a_shard_is_behind_until_its_replay_is_over(wish, replays):
@@ -45,11 +45,14 @@ def test_a_shard_is_behind_until_its_replay_is_over(wish, replays):
 @pytest.mark.parametrize(
     ("wish", "selection"),
     [
-        (Wish(replay=True), None),
-        (Wish(replay=True, state=True), Selection(0, True)),
-        (Wish(filter=FILTER), Selection(0, False, FILTER)),
-        (Wish(replay=True, snapshot=True), None),
-        (Wish(replay=True, state=True, filter=FILTER, snapshot=True), Selection(0, True, FILTER)),
+        (SubscribeOptions(replay=True), None),
+        (SubscribeOptions(replay=True, state=True), Selection(0, True)),
+        (SubscribeOptions(filter=FILTER), Selection(0, False, FILTER)),
+        (SubscribeOptions(replay=True, snapshot=True), None),
+        (
+            SubscribeOptions(replay=True, state=True, filter=FILTER, snapshot=True),
+            Selection(0, True, FILTER),
+        ),
     ],
 )
 def test_a_shard_is_asked_for_what_is_wished(wish, selection):
@@ -61,7 +64,7 @@ def test_a_shard_is_asked_for_what_is_wished(wish, selection):
 
 
 def test_a_shard_that_returns_is_asked_for_the_rest():
-    one = pending(Wish(replay=True))
+    one = pending(SubscribeOptions(replay=True))
     one.behind[2] = Progress("m", paused=True)
     asked = one.subscribe(2)
     assert (asked.start_topic, asked.replay) == ("m", True)
@@ -70,7 +73,7 @@ def test_a_shard_that_returns_is_asked_for_the_rest():
 
 
 def test_shards_do_not_share_their_progress():
-    one = pending(Wish(replay=True))
+    one = pending(SubscribeOptions(replay=True))
     one.behind[0].ahead["a"] = 1
     assert one.behind[2].ahead == {}
 
@@ -78,11 +81,11 @@ def test_shards_do_not_share_their_progress():
 @pytest.mark.parametrize(
     ("wish", "live"),
     [
-        (Wish(), True),
-        (Wish(replay=True), True),
-        (Wish(state=True, replay=True), True),
-        (Wish(replay=True, snapshot=True), False),
-        (Wish(after=()), False),
+        (SubscribeOptions(), True),
+        (SubscribeOptions(replay=True), True),
+        (SubscribeOptions(state=True, replay=True), True),
+        (SubscribeOptions(replay=True, snapshot=True), False),
+        (SubscribeOptions(after=()), False),
     ],
 )
 def test_live_events_of_a_shard_that_has_confirmed_are_for_it(wish, live):
@@ -99,7 +102,7 @@ def test_live_events_of_a_shard_that_has_confirmed_are_for_it(wish, live):
 
 
 def test_what_is_not_in_the_history_is_not_to_be_awaited_from_it():
-    one = pending(Wish(after=()))
+    one = pending(SubscribeOptions(after=()))
     one.waiting.pop(0)
     assert one.is_live(0, recorded(5, flags=0))
     assert one.is_live(0, Selected(recorded(5, flags=0), [1]))
@@ -111,7 +114,7 @@ def test_what_is_not_in_the_history_is_not_to_be_awaited_from_it():
 
 
 def identity(text="*#", **wish):
-    one = Subscription(REALM, Pattern.parse(text), Wish(**wish))
+    one = Subscription(REALM, Pattern.parse(text), SubscribeOptions(**wish))
     assert (one.selection is None) or one.selection.id == one.id
     return one.id
 

@@ -36,11 +36,13 @@ def test_a_run_is_published_like_its_messages(flags, shards, count):
             route = stage.realm.route(stage.topic(shard))
             step = 1 if flags & ACKNOWLEDGE else 0
             if at_once:
-                gateway.publish_all(session, route, flags, request * step, RAW, PAYLOADS[:count])
+                gateway.requests.publish_all(
+                    session, route, flags, request * step, RAW, PAYLOADS[:count]
+                )
             else:
                 for i, payload in enumerate(PAYLOADS[:count]):
                     number = (request + i) * step
-                    gateway.publish(session, route, flags, number, RAW, payload)
+                    gateway.requests.publish(session, route, flags, number, RAW, payload)
             request += count
         state = (session.order, session.lane, session.lane_seq, session.traffic.publishes)
         reliable = [[*link.reliable] for link in gateway.links]
@@ -52,7 +54,7 @@ def test_a_run_is_published_like_its_messages(flags, shards, count):
 def test_a_run_waits_where_there_is_no_credit():
     stage = GatewayStage(linked=False)
     session = Spy(stage.realm, Flavour(), dirty=stage.gateway.dirty)
-    stage.gateway.publish_all(session, stage.realm.route("a"), 0, 0, RAW, PAYLOADS)
+    stage.gateway.requests.publish_all(session, stage.realm.route("a"), 0, 0, RAW, PAYLOADS)
     assert session.connection.paused
 
 

@@ -263,7 +263,7 @@ def test_who_changes_his_mind_often_is_not_looked_at_more_often(stage):
         [asked] = stage.got(shard, Subscribe)
         stage.say(shard, Subscribed(asked.token), Paused(asked.token))
         if request < 8:
-            stage.gateway.unsubscribe(session, "=a")
+            stage.gateway.requests.unsubscribe(session, "=a")
     looks.clear()
     stage.pass_time(10 * LOOK_AGAIN, LOOK_AGAIN)
     assert len(looks) <= 11
@@ -281,11 +281,11 @@ def test_who_gives_up_has_had_enough(wish, how, confirmed, stage):
         confirm(stage, asked)
     stage.say("shard-1", Subscribed(asked.token), CaughtUp(asked.token))
     session.take()
-    (subscription,) = stage.gateway.subscriptions[REALM].by_id.values()
+    (subscribers,) = stage.gateway.subscriptions[REALM].by_id.values()
     if how == "leave":
         session.end("gone", "")
     else:
-        assert stage.gateway.unsubscribe(session, subscription.name)
+        assert stage.gateway.requests.unsubscribe(session, subscribers.subscription.name)
     assert stage.gateway.confirmations.idle
     assert (mores(stage), mores(stage, "shard-1")) == ([True], [])
     gone = [] if "snapshot" in wish else [Unsubscribe(REALM, "*#", _selection(asked))]
@@ -305,7 +305,7 @@ def test_only_the_subscription_that_is_named_is_given_up(stage):
     session, asked = begin(stage, **VIEW)
     stage.subscribe(session, "*#", request=2, replay=True)
     (other,) = stage.got("shard-0", Subscribe)
-    assert stage.gateway.unsubscribe(session, "*#")
+    assert stage.gateway.requests.unsubscribe(session, "*#")
     assert [frame.token for frame in stage.got("shard-0", More)] == [other.token]
     confirm(stage, asked)
     assert told(session) == ["subscribed"]
@@ -313,8 +313,8 @@ def test_only_the_subscription_that_is_named_is_given_up(stage):
 
 def test_what_was_not_subscribed_to_cannot_be_given_up(stage):
     session, _ = begin(stage, **VIEW)
-    assert not stage.gateway.unsubscribe(session, "*#")
-    assert not stage.gateway.unsubscribe(stage.session(), "*#")
+    assert not stage.gateway.requests.unsubscribe(session, "*#")
+    assert not stage.gateway.requests.unsubscribe(stage.session(), "*#")
 
 
 def test_a_refused_subscription_is_none(stage):

@@ -55,6 +55,6 @@ def test_a_session_that_has_left_waits_no_more(stage):
     one, other = stage.session(), stage.session()
     wait(stage, one, 1, 2)
     wait(stage, other, 1)
-    stage.gateway.detach(one, "gone")
+    stage.gateway.requests.detach(one, "gone")
     stage.turns()
     assert published_anew(stage) == [1]

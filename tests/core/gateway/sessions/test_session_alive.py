@@ -51,6 +51,6 @@ def test_a_session_that_has_left_is_told_no_more(stage):
         stage.publish(session, stage.topic(0), RETAIN, keep=Keep(weak=True))
     stage.turns()
     stage["shard-0"].silent = True
-    stage.gateway.detach(one, "gone")
+    stage.gateway.requests.detach(one, "gone")
     assert told_again(stage, 0) == [other.id]
     assert [leave.session for leave in stage["shard-0"].got if isinstance(leave, Leave)] == [one.id]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from wamp_client import ALL, DECODE, ENCODE, ROLES, FakeGateway
 
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.transports.rawsocket import LONGEST, RawSocket, frame
+from fox_shard.gateway.transports.factories import makers
+from fox_shard.gateway.transports.rawsocket import LONGEST, frame
 
 HELLO = [1, "realm1", {"roles": ROLES}]
 NUMBER = {name: number for number, name in enumerate(ALL, 1)}
@@ -19,7 +20,7 @@ class Peer:
     def __init__(self, **settings):
         self.gateway = FakeGateway(**settings)
         self.connection = Connection([], "peer")
-        self.socket = RawSocket(self.gateway, self.connection)
+        self.socket = makers(self.gateway, self.gateway)["rawsocket"](self.connection)
 
     def send(self, data):
         self.socket.receive(data, self.gateway.now)

@@ -7,7 +7,7 @@ from wamp_client import ALL, ENCODE, SESSION, joined
 from fox_shard.backplane import frames
 from fox_shard.backplane.frames import Audience, Identity, Keep
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE
-from fox_shard.gateway.pubsub.pending import Wish
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.options import CACHE_ENTRIES, CACHED_BYTES
 from fox_shard.topics.pattern import Pattern
 
@@ -350,7 +350,7 @@ def test_parsed_options_are_kept_within_bounds():
 def test_subscribe(options, topic, pattern, replay, source, subprotocol):
     client = joined(subprotocol)
     assert client.send([32, 3, options, topic]) == []
-    assert client.asked == [("subscribe", 3, pattern, 0, Wish(replay=replay))]
+    assert client.asked == [("subscribe", 3, pattern, 0, SubscribeOptions(replay=replay))]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from wamp_client import ALL, joined
 from fox_shard.backplane.frames import Event, Identity, Publish, Selected, Selection
 from fox_shard.documents.filters import DEEPEST
 from fox_shard.documents.payloads import JSON, MSGPACK
-from fox_shard.gateway.pubsub.pending import Wish
-from fox_shard.gateway.pubsub.subscriptions import Subscription
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.options import OTHERS_BEHIND
 from fox_shard.topics.pattern import Pattern
 
@@ -24,31 +23,34 @@ LATE = 10 * OTHERS_BEHIND
 @pytest.mark.parametrize(
     ("options", "wish"),
     [
-        ({"retained": True}, Wish(replay=True, state=True)),
-        ({"retained": False}, Wish()),
-        ({"retained": True, "get_retained": False}, Wish(replay=True, state=True)),
-        ({"filter": ON}, Wish(filter=PACKED)),
-        ({"filter": {}}, Wish()),
-        ({"filter": ON, "get_retained": True}, Wish(replay=True, filter=PACKED)),
-        ({"filter": ON, "retained": True}, Wish(replay=True, state=True, filter=PACKED)),
-        ({"snapshot": False}, Wish()),
-        ({"snapshot": True}, Wish(replay=True, snapshot=True)),
-        ({"snapshot": True, "get_retained": True}, Wish(replay=True, snapshot=True)),
+        ({"retained": True}, SubscribeOptions(replay=True, state=True)),
+        ({"retained": False}, SubscribeOptions()),
+        ({"retained": True, "get_retained": False}, SubscribeOptions(replay=True, state=True)),
+        ({"filter": ON}, SubscribeOptions(filter=PACKED)),
+        ({"filter": {}}, SubscribeOptions()),
+        ({"filter": ON, "get_retained": True}, SubscribeOptions(replay=True, filter=PACKED)),
+        (
+            {"filter": ON, "retained": True},
+            SubscribeOptions(replay=True, state=True, filter=PACKED),
+        ),
+        ({"snapshot": False}, SubscribeOptions()),
+        ({"snapshot": True}, SubscribeOptions(replay=True, snapshot=True)),
+        ({"snapshot": True, "get_retained": True}, SubscribeOptions(replay=True, snapshot=True)),
         (
             {"snapshot": True, "retained": True, "filter": ON},
-            Wish(replay=True, state=True, filter=PACKED, snapshot=True),
+            SubscribeOptions(replay=True, state=True, filter=PACKED, snapshot=True),
         ),
-        ({"after": 0}, Wish(after=())),
-        ({"after": []}, Wish(after=())),
-        ({"after": 5}, Wish(after=(5,))),
-        ({"after": LATE}, Wish(after=(LATE,), floor=LATE - OTHERS_BEHIND)),
-        ({"after": [LATE, 5]}, Wish(after=(LATE, 5))),
-        ({"after": None}, Wish()),
-        ({"after": 0, "snapshot": True}, Wish(after=(), snapshot=True)),
-        ({"after": 0, "get_retained": True}, Wish(replay=True, after=())),
+        ({"after": 0}, SubscribeOptions(after=())),
+        ({"after": []}, SubscribeOptions(after=())),
+        ({"after": 5}, SubscribeOptions(after=(5,))),
+        ({"after": LATE}, SubscribeOptions(after=(LATE,), floor=LATE - OTHERS_BEHIND)),
+        ({"after": [LATE, 5]}, SubscribeOptions(after=(LATE, 5))),
+        ({"after": None}, SubscribeOptions()),
+        ({"after": 0, "snapshot": True}, SubscribeOptions(after=(), snapshot=True)),
+        ({"after": 0, "get_retained": True}, SubscribeOptions(replay=True, after=())),
         (
             {"after": 0, "get_retained": True, "snapshot": True, "filter": ON},
-            Wish(replay=True, after=(), snapshot=True, filter=PACKED),
+            SubscribeOptions(replay=True, after=(), snapshot=True, filter=PACKED),
         ),
     ],
 )
@@ -164,7 +166,7 @@ def test_what_is_not_the_same_has_another_id():
 
 
 def subscription(uri="com.example", match="exact", **wish):
-    return Subscription("realm1", Pattern.wamp(uri, match), Wish(**wish))
+    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions(**wish))
 
 
 def selected(*, encoding=JSON, args=b'["x"]', publisher=None, state=True):
