@@ -38,9 +38,10 @@ from fox_shard.shard.dispatch import Handling
 from fox_shard.shard.history.histories import Archive
 from fox_shard.shard.keys.retained import Retention
 from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.deliveries import EVERYTHING
 from fox_shard.shard.links.outcomes import Ledger
-from fox_shard.shard.links.peer import Arrival, Kind, Peer
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.realms import Realms
@@ -240,8 +241,7 @@ class Shard:
             peer.synced = True
             self.broker.told_again(peer)
             self.wills.told_again(peer)
-            self._end_sessions(sorted(peer.absent))
-            peer.absent.clear()
+            self._end_sessions(self.retention.owners.told_again(peer.name))
             self._end_sync_if_complete(now)
         if self._sync_until is None and peer.synced:
             self._catch_up([peer], now)
@@ -309,11 +309,11 @@ class Shard:
         self.ledger.opened(peer)
         owners = self.retention.owners
         self._end_sessions(owners.of_others(peer.name, peer.incarnation))
-        peer.absent = set(owners.of_others(peer.name, 0))
+        owners.is_back(peer.name)
+        self.wills.is_back(peer, known=known)
         peer.lost_at = None
         peer.settled = 0
         peer.stale = set(peer.subscriptions)
-        peer.stale_wills = set(self.wills.sessions_of(peer.name)) if known else set()
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
@@ -353,8 +353,7 @@ class Shard:
             self.registrar.session_left(session)
         if peer.kind is Kind.SHARD:
             self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
-            self.dealer.forwarding.lost(peer)
-        peer.forwarded.clear()
+        self.dealer.forwarding.lost(peer)
         peer.asks.extend(peer.passing.pause())
 
     def _gone(self, peer: Peer) -> None:

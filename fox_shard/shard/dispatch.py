@@ -39,9 +39,10 @@ from fox_shard.errors import Refusal
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.change import Change
 from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.deliveries import EVERYTHING, Touched
 from fox_shard.shard.links.outcomes import Ledger
-from fox_shard.shard.links.peer import Arrival, Peer
+from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.commit_queue import (
     Gate,
     Granted,
@@ -213,7 +214,7 @@ class Handling:
             case Announce():
                 self._registrar.announced(frame)
             case Present():
-                peer.absent.discard(frame.session)
+                self._retention.owners.present(peer.name, frame.session)
             case Will():
                 self._wills.keep(peer, frame.publish)
             case Leave():

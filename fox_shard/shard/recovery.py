@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from heapq import merge
 
 from fox_shard.backplane.frames import Frame
+from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.outcomes import Ledger
-from fox_shard.shard.links.peer import Arrival, Peer
+from fox_shard.shard.links.peer import Peer
 
 BEYOND = (1 << 53) - 1
 """A publication id that is higher than any."""
