@@ -123,7 +123,7 @@ class Turns:
         event = granted.event
         assert event is not None
         ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-        self._retention.archive.record(effect, self._journal.ticket if stored else ticket)
+        self._retention.archive.record(event, self._journal.ticket if stored else ticket)
         if stored:
             self._taken.setdefault(publish.session, {})[waiter.arrival] = waiter
             row = rows.GrantRow(waiter.gateway, waiter.incarnation, event)

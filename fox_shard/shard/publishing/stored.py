@@ -110,14 +110,16 @@ class Commits:
             publish.flags |= RECORDED
         gateway, incarnation = ("", 0) if peer is None else (peer.name, peer.link.peer_incarnation)
         effect = self._retention.change(publish, gateway, incarnation)
+        event = event_of(effect)
+        assert event is not None
         if recorded:
             self._ledger.note(rseq, self.note(effect))
-            self._retention.archive.record(effect, self._journal.ticket)
+            self._retention.archive.record(event, self._journal.ticket)
             self._gate.hold(self._journal.ticket, effect, rseq)
         else:
             # It does not overtake what waits for a commit.
             ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-            self._retention.archive.record(effect, ticket)
+            self._retention.archive.record(event, ticket)
             if ticket:
                 self._gate.hold(ticket, effect, PLAIN)
             else:
