@@ -36,6 +36,7 @@ from fox_shard.shard import recovery
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dispatch import Handling
 from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import Retention
 from fox_shard.shard.keys.unannounced import Untold
 from fox_shard.shard.links.arrival import Arrival
@@ -44,7 +45,8 @@ from fox_shard.shard.links.outcomes import Ledger
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.pubsub.broker import Broker
-from fox_shard.shard.pubsub.realms import Realms
+from fox_shard.shard.pubsub.realms import RealmIndexes
+from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
@@ -88,6 +90,7 @@ class Shard:
         "peers",
         "registrar",
         "retention",
+        "subscriptions",
         "wills",
     )
 
@@ -122,11 +125,13 @@ class Shard:
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
         settings = tuple(realms)
-        kept = Realms(settings)
+        known = Realms(settings)
+        indexes = RealmIndexes(known)
         self._untold = Untold(self.journal)
         archive = Archive(settings, self.clock, self.journal)
-        self.broker = Broker(kept, self.clock, self._untold, archive)
-        self.retention = Retention(kept, self.clock, self.journal, self._untold, archive)
+        self.broker = Broker(indexes, self.clock, self._untold)
+        self.subscriptions = Subscriptions(indexes, self.clock, archive)
+        self.retention = Retention(known, self.clock, self.journal, self._untold, archive)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
         self.dealer = Dealer(
@@ -137,6 +142,7 @@ class Shard:
         self._handling = Handling(
             self.peers,
             self.broker,
+            self.subscriptions,
             self.retention,
             self.clock,
             self.dealer,
@@ -239,7 +245,7 @@ class Shard:
         self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
             peer.synced = True
-            self.broker.told_again(peer)
+            self.subscriptions.told_again(peer)
             self.wills.told_again(peer)
             self._end_sessions(self.retention.owners.told_again(peer.name))
             self._end_sync_if_complete(now)
@@ -313,7 +319,7 @@ class Shard:
         self.wills.is_back(peer, known=known)
         peer.lost_at = None
         peer.settled = 0
-        peer.stale = set(peer.subscriptions)
+        self.subscriptions.is_back(peer)
         replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
         peer.link.resume(replay)
         peer.passing.resume()
@@ -358,7 +364,7 @@ class Shard:
 
     def _gone(self, peer: Peer) -> None:
         """That incarnation will not come back: its sessions have ended."""
-        self.broker.forget(peer)
+        self.subscriptions.forget(peer)
         peer.link.forget()
         peer.passing.abandon()
         self.ledger.gone(peer)

@@ -55,6 +55,7 @@ from fox_shard.shard.publishing.conditional import Turns
 from fox_shard.shard.publishing.grants import Grants
 from fox_shard.shard.publishing.stored import Commits
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.rows import GrantRow
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
@@ -72,7 +73,6 @@ class Handling:
         "_asks",
         "_broker",
         "_dealer",
-        "_early",
         "_gate",
         "_here",
         "_journal",
@@ -80,7 +80,7 @@ class Handling:
         "_peers",
         "_registrar",
         "_retention",
-        "_welcoming",
+        "_subscriptions",
         "_wills",
         "commits",
         "grants",
@@ -91,6 +91,7 @@ class Handling:
         self,
         peers: dict[str, Peer],
         broker: Broker,
+        subscriptions: Subscriptions,
         retention: Retention,
         clock: PublicationClock,
         dealer: Dealer,
@@ -101,6 +102,7 @@ class Handling:
         """peers: all there are, by name."""
         self._peers = peers
         self._broker = broker
+        self._subscriptions = subscriptions
         self._retention = retention
         self._dealer = dealer
         self._registrar = registrar
@@ -111,9 +113,7 @@ class Handling:
         self.turns = Turns(retention, clock, self._gate, ledger)
         self.commits = Commits(broker, retention, self.turns, self._gate, ledger)
         self.grants = Grants(self._journal)
-        # Replays that were asked for before they are begun; are they begun; is everybody here?
-        self._early: list[tuple[Peer, Subscribe]] = []
-        self._welcoming = False
+        # Is everybody here?
         self._here = False
         # Of the batch that is being handled.
         self._asks: list[Ask] = []
@@ -194,11 +194,11 @@ class Handling:
             case Subscribe():
                 if frame.token and peer.synced:
                     self.say_what_is_settled(peer)
-                self._subscribe(peer, frame)
+                self._subscriptions.subscribe(peer, frame)
             case More():
-                self._more(peer, frame)
+                self._subscriptions.more(peer, frame)
             case Unsubscribe():
-                self._broker.unsubscribe(peer, frame)
+                self._subscriptions.unsubscribe(peer, frame)
             case Recall():
                 peer.reply(self._retention.archive.recall(frame))
             case Ask():
@@ -221,21 +221,6 @@ class Handling:
                 self._left(peer, frame, replies)
             case _:
                 raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
-
-    def _subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
-        self._broker.subscribe(peer, subscribe)
-        follows = subscribe.selection is not None and subscribe.selection.follow
-        if self._welcoming or not (subscribe.replay or subscribe.after is not None or follows):
-            self._broker.answer(peer, subscribe)
-        else:
-            # What is sent again has to be before what a newcomer is shown.
-            self._early.append((peer, subscribe))
-
-    def _more(self, peer: Peer, more: More) -> None:
-        self._broker.more(peer, more)
-        if more.enough and self._early:
-            asked = (peer, more.token)
-            self._early = [one for one in self._early if (one[0], one[1].token) != asked]
 
     def _left(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.caller_left(leave.session)
@@ -262,12 +247,8 @@ class Handling:
 
     def welcome(self) -> None:
         """What was sent again has been handled: newcomers may be shown what there is."""
-        if not self._welcoming:
-            self._welcoming = True
-            self._broker.tell_state_again()
-            early, self._early = self._early, []
-            for peer, subscribe in early:
-                self._broker.answer(peer, subscribe)
+        self._broker.tell_state_again()
+        self._subscriptions.welcome()
 
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""
@@ -293,9 +274,8 @@ class Handling:
 
     def forget(self, peer: Peer) -> None:
         """The pair with that peer has ended; see `Gate.forget`. It asks for replays again."""
-        self._early = [(asker, asked) for asker, asked in self._early if asker is not peer]
         self._gate.forget(peer)
-        self._broker.end_replays(peer)
+        self._subscriptions.end_replays(peer)
 
     # The store
 

@@ -4,20 +4,12 @@ Owns: what the shard keeps per peer. Never: decisions.
 """
 
 from enum import Enum
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from fox_shard.backplane.frames import Ask, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.deliveries import Passing
-from fox_shard.topics.pattern import Pattern
-
-if TYPE_CHECKING:
-    from fox_shard.shard.pubsub.replay import Replay
-    from fox_shard.shard.pubsub.selectors import Selector
-
-Wanted = tuple[str, str, int]
-"""A subscription: its realm, the text of its pattern, the id of its selection, 0: it has none."""
 
 
 class Kind(Enum):
@@ -42,11 +34,8 @@ class Peer:
         "lost_at",
         "name",
         "passing",
-        "replays",
         "resent",
         "settled",
-        "stale",
-        "subscriptions",
         "synced",
         "waiting",
     )
@@ -57,11 +46,6 @@ class Peer:
         self.kind = Kind(link.peer.partition("-")[0])
         self.passing = Passing(link, through_shards=self.kind is Kind.SHARD)
         self.incarnation = 0
-        self.subscriptions: dict[Wanted, Pattern | Selector] = {}
-        # Those that it has not yet told again since it is back.
-        self.stale: set[Wanted] = set()
-        # Token -> the replay that is under way.
-        self.replays: dict[int, Replay] = {}
         self.synced = False
         # The highest reliable number that was handled.
         self.applied = 0
