@@ -1,7 +1,7 @@
 """One shard: its peers, its turns, its time.
 
-Owns: the coming and going of peers, their replays, what is due. Never: what a frame does (see
-`handling`); sockets, clocks, chance of its own.
+Owns: the coming and going of peers, what is due. Never: what a frame does (see `dispatch`), what
+peers tell again (see `recovery`); sockets, clocks, chance of its own.
 
 All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
 news; what has changed in the store goes there as one transaction (`journal`). A shard that has just
@@ -13,18 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import (
-    Announce,
-    Ask,
     Batch,
     Forward,
     Frame,
-    Present,
-    Register,
     Report,
-    Subscribe,
-    SyncEnd,
     Trouble,
-    Will,
 )
 from fox_shard.backplane.link import Change, Link, Terms
 from fox_shard.backplane.node import Notice
@@ -32,7 +25,6 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import Chance
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.shard import recovery
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dispatch import Handling
 from fox_shard.shard.history.histories import Archive
@@ -40,22 +32,20 @@ from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import Retention
 from fox_shard.shard.keys.unannounced import Untold
 from fox_shard.shard.links.arrival import Arrival
-from fox_shard.shard.links.deliveries import EVERYTHING
+from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Ledger
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.recovery import Recovery
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
-
-STATE = (Subscribe, Register, Announce, Will, Present)
-"""What a replay consists of; handled at once, also before everybody has replayed."""
 
 SETTLED_EVERY = 1000
 """Recorded publishes after which the gateways hear what will not come again."""
@@ -68,14 +58,13 @@ class Shard:
     __slots__ = (
         "_ahead",
         "_batches",
-        "_ended",
+        "_fences",
         "_frames",
         "_handling",
         "_incarnation",
         "_new_epoch",
         "_overloaded",
         "_placement",
-        "_sync_until",
         "_terms",
         "_untold",
         "broker",
@@ -88,6 +77,7 @@ class Shard:
         "notices",
         "number",
         "peers",
+        "recovery",
         "registrar",
         "retention",
         "subscriptions",
@@ -139,6 +129,7 @@ class Shard:
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
+        fences = Fences(lambda name: self.peers.get(name) or self._meet(name, 0.0))
         self._handling = Handling(
             self.peers,
             self.broker,
@@ -149,9 +140,20 @@ class Shard:
             self.registrar,
             self.wills,
             self.ledger,
+            fences,
         )
-        # Sessions that were found gone before everybody had replayed.
-        self._ended: list[int] = []
+        self.recovery = Recovery(
+            self.peers,
+            self._handling,
+            self.broker,
+            self.subscriptions,
+            self.retention.owners,
+            self.wills,
+            self.ledger,
+            fences,
+            now + terms.peer_timeout,
+        )
+        self._fences = fences
         self.notices: list[Notice] = []
         self._overloaded = False
         # Since the last report.
@@ -162,7 +164,6 @@ class Shard:
                 self._meet(f"shard-{other}", now, connects=other > number)
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
-        self._sync_until: float | None = now + terms.peer_timeout
         for name, incarnation in load(
             rows, self.clock, self.retention, self._untold, self._handling, self.ledger, self.wills
         ):
@@ -211,85 +212,11 @@ class Shard:
             if self.clock.raise_ceiling():
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
             arrival = Arrival.of(peer.link, frames)
-            if self._sync_until is None and peer.synced:
-                self._handle(peer, arrival, now)
+            if self.recovery.until is None and peer.synced:
+                self._handling.handle(peer, arrival, now)
             else:
-                self._handle_replay(peer, arrival, now)
+                self.recovery.receive(peer, arrival, now)
             self.deadline.by(self.retention.next_expiry - self._ahead)
-
-    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        for ask in self._handling.handle(peer, arrival, now):
-            self._asked(peer, ask)
-
-    def _asked(self, asker: Peer, ask: Ask) -> None:
-        origin = self.peers.get(ask.origin)
-        if origin is None:
-            origin = self._meet(ask.origin, 0.0)
-        origin.asks.append((asker.link, ask))
-        absent = self._sync_until is None and origin.gone
-        if absent or (origin.synced and not origin.waiting):
-            self._answer_asks(origin)
-
-    # Replay
-
-    def _handle_replay(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """State at once; the rest when all that is expected has been replayed.
-
-        Behind the end of its replay a peer's frames are not told apart: they keep their order.
-        """
-        end = 0 if peer.synced else _end_of_replay(arrival.frames)
-        replay, rest = recovery.split(arrival, end)
-        if replay.frames:
-            peer.resent.append(recovery.without_state(replay, (*STATE, SyncEnd)))
-        peer.waiting.append(rest)
-        self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
-        if replay.frames and type(replay.frames[-1]) is SyncEnd:
-            peer.synced = True
-            self.subscriptions.told_again(peer)
-            self.wills.told_again(peer)
-            self._end_sessions(self.retention.owners.told_again(peer.name))
-            self._end_sync_if_complete(now)
-        if self._sync_until is None and peer.synced:
-            self._catch_up([peer], now)
-
-    def _end_sync_if_complete(self, now: float) -> None:
-        if self._sync_until is not None and all(
-            peer.synced for peer in self.peers.values() if peer.kind is not Kind.COORDINATOR
-        ):
-            self._end_sync(now)
-
-    def _end_sync(self, now: float) -> None:
-        self._sync_until = None
-        self._catch_up([peer for peer in self.peers.values() if peer.synced], now)
-        for peer in self.peers.values():
-            if not (peer.synced or peer.link.open):
-                self._answer_asks(peer)
-        ended, self._ended = self._ended, []
-        self._end_sessions(ended)
-        self._handling.everybody_is_here()
-
-    def _catch_up(self, peers: list[Peer], now: float) -> None:
-        """First what was sent again, in the order in which it had its effects; then the rest."""
-        for peer, arrival in recovery.in_order(peers, self.ledger):
-            self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
-            self._handle(peer, arrival, now)
-        self._handling.give_again(EVERYTHING)
-        self._handling.welcome()
-        for peer in peers:
-            peer.careful = peer.kind is Kind.COORDINATOR
-            self.ledger.caught_up(peer)
-            waiting, peer.waiting = peer.waiting, []
-            for arrival in waiting:
-                self._handle(peer, arrival, now)
-            self._answer_asks(peer)
-
-    def _answer_asks(self, origin: Peer) -> None:
-        asks, origin.asks = origin.asks, []
-        for asker, ask in asks:
-            if origin.passing.is_to_come(ask.epoch):
-                origin.asks.append((asker, ask))
-            elif asker.open:
-                origin.passing.ask(asker, ask)
 
     # Peers come and go
 
@@ -314,7 +241,7 @@ class Shard:
             peer.incarnation = peer.link.peer_incarnation
         self.ledger.opened(peer)
         owners = self.retention.owners
-        self._end_sessions(owners.of_others(peer.name, peer.incarnation))
+        self.recovery.end_sessions(owners.of_others(peer.name, peer.incarnation))
         owners.is_back(peer.name)
         self.wills.is_back(peer, known=known)
         peer.lost_at = None
@@ -371,16 +298,8 @@ class Shard:
         self._handling.grants.gone(peer)
         self._untold.gone(peer)
         owning = self.retention.owners.of_others(peer.name, 0)
-        self._end_sessions([*owning, *self.wills.sessions_of(peer.name)])
-        self._answer_asks(peer)
-
-    def _end_sessions(self, sessions: list[int]) -> None:
-        """They have ended with their gateway, or unheard. Idempotent."""
-        if self._sync_until is not None:
-            self._ended.extend(sessions)
-            return
-        for session in sessions:
-            self._handling.session_gone(session)
+        self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
+        self._fences.answer(peer)
 
     # The store
 
@@ -402,10 +321,10 @@ class Shard:
         self.clock.wall = now + self._ahead
         self.journal.tick(now)
         self.dealer.expire(now)
-        if self._sync_until is None:
+        if self.recovery.until is None:
             self._handling.expire(now + self._ahead)
-        if self._sync_until is not None and now >= self._sync_until:
-            self._end_sync(now)
+        if self.recovery.until is not None and now >= self.recovery.until:
+            self.recovery.end(now)
         for peer in self.peers.values():
             if peer.link.tick(now) is Change.BROKEN:
                 self.lost(peer.name, now)
@@ -415,9 +334,9 @@ class Shard:
 
         due = [peer.link.next_tick() for peer in self.peers.values()]
         due += [self.dealer.next_timeout(), self.journal.next_tick()]
-        if self._sync_until is None:
+        if self.recovery.until is None:
             due.append(self.retention.next_expiry - self._ahead)
-        due.append(NEVER if self._sync_until is None else self._sync_until)
+        due.append(NEVER if self.recovery.until is None else self.recovery.until)
         due += [
             peer.lost_at + self._terms.peer_timeout
             for peer in self.peers.values()
@@ -485,7 +404,7 @@ class Shard:
     def health(self) -> dict[str, object]:
         """See `Node`."""
         peers = {name: peer.link.open for name, peer in self.peers.items()}
-        syncing = self._sync_until is not None
+        syncing = self.recovery.until is not None
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
         trouble = {"store": self.journal.failing} if self.journal.failing else {}
@@ -498,8 +417,3 @@ class Shard:
             "queued_calls": self.dealer.queued,
             **trouble,
         }
-
-
-def _end_of_replay(frames: list[Frame]) -> int:
-    """Where in a batch it ends."""
-    return next((i for i, frame in enumerate(frames, 1) if type(frame) is SyncEnd), len(frames))

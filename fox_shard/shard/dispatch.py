@@ -41,6 +41,7 @@ from fox_shard.shard.keys.change import Change
 from fox_shard.shard.keys.retained import Retention
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.deliveries import EVERYTHING, Touched
+from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Ledger
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.commit_queue import (
@@ -70,9 +71,9 @@ class Handling:
     """See the module."""
 
     __slots__ = (
-        "_asks",
         "_broker",
         "_dealer",
+        "_fences",
         "_gate",
         "_here",
         "_journal",
@@ -98,6 +99,7 @@ class Handling:
         registrar: Registrar,
         wills: Wills,
         ledger: Ledger,
+        fences: Fences,
     ) -> None:
         """peers: all there are, by name."""
         self._peers = peers
@@ -108,6 +110,7 @@ class Handling:
         self._registrar = registrar
         self._wills = wills
         self._ledger = ledger
+        self._fences = fences
         self._journal = ledger.journal
         self._gate = Gate()
         self.turns = Turns(retention, clock, self._gate, ledger)
@@ -115,11 +118,9 @@ class Handling:
         self.grants = Grants(self._journal)
         # Is everybody here?
         self._here = False
-        # Of the batch that is being handled.
-        self._asks: list[Ask] = []
 
-    def handle(self, peer: Peer, arrival: Arrival, now: float) -> list[Ask]:
-        """Returns the questions in it: now that all of the batch is known, they may be about it."""
+    def handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
+        """Do what the frames of a batch say."""
         marks = self._marks(peer)
         replies: list[Frame] = []
         ruled, wants = self._retention.archive.ruled, self._retention.archive.wants
@@ -148,8 +149,7 @@ class Handling:
         entry = peer.passing.close(arrival.last, arrival.durable, replies, touched, len(groups))
         for group in groups:
             group.entry = entry
-        asks, self._asks = self._asks, []
-        return asks
+        self._fences.close()
 
     def replay(self, peer: Peer, state: list[Frame], now: float) -> None:
         """What the peer tells again; nothing of it waits for anybody."""
@@ -202,7 +202,7 @@ class Handling:
             case Recall():
                 peer.reply(self._retention.archive.recall(frame))
             case Ask():
-                self._asks.append(frame)
+                self._fences.ask(peer, frame)
             case Forward():
                 self._dealer.forwarded(frame, now)
             case Cancel():
@@ -244,11 +244,6 @@ class Handling:
             self.commits.went(change)
         self.commits.end_more()
         self._end_turn()
-
-    def welcome(self) -> None:
-        """What was sent again has been handled: newcomers may be shown what there is."""
-        self._broker.tell_state_again()
-        self._subscriptions.welcome()
 
     def everybody_is_here(self) -> None:
         """All have replayed: what has to do with keys goes on."""

@@ -95,7 +95,7 @@ class Subscriptions:
             index.select(selector)
 
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
-        """Say that it does, and begin the replay, if there is to be one."""
+        """Say that the peer gets it, and begin the replay, if there is to be one."""
         if not subscribe.token:
             self._send_missed(peer, subscribe)
             return
