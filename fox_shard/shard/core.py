@@ -36,6 +36,7 @@ from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Ledger
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
+from fox_shard.shard.publishing.stored import Commits
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
@@ -46,9 +47,6 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
-
-SETTLED_EVERY = 1000
-"""Recorded publishes after which the gateways hear what will not come again."""
 
 
 @final
@@ -69,6 +67,7 @@ class Shard:
         "_untold",
         "broker",
         "clock",
+        "commits",
         "deadline",
         "dealer",
         "journal",
@@ -124,6 +123,15 @@ class Shard:
         self.retention = Retention(known, self.clock, self.journal, self._untold, archive)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
+        self.commits = Commits(
+            self.broker,
+            self.retention,
+            archive,
+            self.clock,
+            self.ledger,
+            self._untold,
+            self.peers,
+        )
         self.dealer = Dealer(
             number, self._placement, self.peers.get, queue_limit, rng, self.deadline
         )
@@ -134,8 +142,9 @@ class Shard:
             self.peers,
             self.broker,
             self.subscriptions,
-            self.retention,
-            self.clock,
+            self.commits,
+            self.retention.owners,
+            archive,
             self.dealer,
             self.registrar,
             self.wills,
@@ -147,6 +156,7 @@ class Shard:
             self._handling,
             self.broker,
             self.subscriptions,
+            self.commits,
             self.retention.owners,
             self.wills,
             self.ledger,
@@ -165,7 +175,7 @@ class Shard:
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
         for name, incarnation in load(
-            rows, self.clock, self.retention, self._untold, self._handling, self.ledger, self.wills
+            rows, self.clock, self.retention, self._untold, self.commits, self.ledger, self.wills
         ):
             peer = self.peers.get(name) or self._meet(name, now)
             peer.careful = True
@@ -202,7 +212,7 @@ class Shard:
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         self.ledger.prune(peer)
-        self._handling.grants.prune(peer)
+        self.commits.grants.prune(peer)
         self._untold.prune(peer)
         if frames:
             self._batches += 1
@@ -295,7 +305,7 @@ class Shard:
         peer.link.forget()
         peer.passing.abandon()
         self.ledger.gone(peer)
-        self._handling.grants.gone(peer)
+        self.commits.grants.gone(peer)
         self._untold.gone(peer)
         owning = self.retention.owners.of_others(peer.name, 0)
         self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
@@ -322,7 +332,7 @@ class Shard:
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
-            self._handling.expire(now + self._ahead)
+            self.commits.expire(now + self._ahead)
         if self.recovery.until is not None and now >= self.recovery.until:
             self.recovery.end(now)
         for peer in self.peers.values():
@@ -347,11 +357,7 @@ class Shard:
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
-        if self._handling.commits.recorded >= SETTLED_EVERY:
-            self._handling.commits.recorded = 0
-            for peer in self.peers.values():
-                if peer.kind is Kind.GATEWAY and peer.synced:
-                    self._handling.say_what_is_settled(peer)
+        self.commits.settled.say_now_and_then(self.peers.values())
         return [
             (name, data)
             for name, peer in self.peers.items()
@@ -390,13 +396,13 @@ class Shard:
                 f"{self.name}.batches": self._batches,
                 f"{self.name}.frames": self._frames,
                 f"{self.name}.commits": commits,
-                f"{self.name}.dropped": self._handling.commits.dropped,
+                f"{self.name}.dropped": self.commits.refusals.dropped,
             }
-            self._batches = self._frames = self._handling.commits.dropped = 0
+            self._batches = self._frames = self.commits.refusals.dropped = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retention.keys_held,
-                f"{self.name}.waiting_publishes": len(self._handling.turns.waiting),
+                f"{self.name}.waiting_publishes": len(self.commits.turns.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
             coordinator.reply(Report(counters, gauges))
@@ -413,7 +419,7 @@ class Shard:
             "status": status,
             "links": peers,
             "keys": self.retention.keys_held,
-            "waiting_publishes": len(self._handling.turns.waiting),
+            "waiting_publishes": len(self.commits.turns.waiting),
             "queued_calls": self.dealer.queued,
             **trouble,
         }

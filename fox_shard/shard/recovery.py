@@ -30,6 +30,7 @@ from fox_shard.shard.links.deliveries import EVERYTHING
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Ledger
 from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.publishing.stored import Commits
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.sessions.wills import Wills
@@ -47,6 +48,7 @@ class Recovery:
 
     __slots__ = (
         "_broker",
+        "_commits",
         "_ended",
         "_fences",
         "_handling",
@@ -64,6 +66,7 @@ class Recovery:
         handling: Handling,
         broker: Broker,
         subscriptions: Subscriptions,
+        commits: Commits,
         owners: Owners,
         wills: Wills,
         ledger: Ledger,
@@ -75,6 +78,7 @@ class Recovery:
         self._handling = handling
         self._broker = broker
         self._subscriptions = subscriptions
+        self._commits = commits
         self._owners = owners
         self._wills = wills
         self._ledger = ledger
@@ -123,14 +127,14 @@ class Recovery:
                 self._fences.answer(peer)
         ended, self._ended = self._ended, []
         self.end_sessions(ended)
-        self._handling.everybody_is_here()
+        self._commits.everybody_is_here()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
         for peer, arrival in in_order(peers, self._ledger):
-            self._handling.give_again(self._ledger.outcome(peer, arrival.durable) or 0)
+            self._commits.grants.give_again(self._ledger.outcome(peer, arrival.durable) or 0)
             self._handling.handle(peer, arrival, now)
-        self._handling.give_again(EVERYTHING)
+        self._commits.grants.give_again(EVERYTHING)
         self._broker.tell_state_again()
         self._subscriptions.welcome()
         for peer in peers:

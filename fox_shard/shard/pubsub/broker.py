@@ -127,11 +127,6 @@ class Broker:
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
 
-    @property
-    def lowest_untold(self) -> int | None:
-        """The lowest id that `tell_state_again` is going to tell; None: there is none."""
-        return self._untold.lowest
-
     def tell_state_again(self) -> None:
         """Everybody has replayed: of what may not have been told before the restart."""
         for place, row in self._untold.take_loaded().items():
