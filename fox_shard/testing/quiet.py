@@ -77,7 +77,7 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} has changes that are not on its disk"
     held = {
         rows.key(realm.name, event.publish.topic): rows.encode(event)
-        for realm in shard.broker.realms
+        for realm in shard.retention.realms
         for event in realm.keys.durable(EVERYTHING)
         if realm.stored
     }
@@ -86,14 +86,14 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
     recorded = {
         rows.recorded(realm.name, event.publication)
-        for realm in shard.broker.realms
+        for realm in shard.retention.realms
         for event in shard.retention.archive[realm.name].walk(EVERYTHING, 0, LAST)
         if realm.stored
     }
     # Rows of what was trimmed go with the next transaction.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
         yield f"{shard.name} has recorded what is not on its disk"
-    for realm in shard.broker.realms:
+    for realm in shard.retention.realms:
         if not realm.keys.settled:
             yield f"{shard.name} has keys of {realm.name} that have not been settled"
 
@@ -118,8 +118,9 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
         for frame in subscriptions.replay(number)
         if isinstance(frame, Subscribe)
     }
-    if wanted != set(peer.subscriptions):
-        difference = wanted ^ set(peer.subscriptions)
+    subscribed = set(shard.subscriptions.of(peer))
+    if wanted != subscribed:
+        difference = wanted ^ subscribed
         yield f"{gateway.name} and {shard.name} disagreed about subscriptions: {difference}"
     offered = {
         (frame.realm, frame.pattern, frame.session)
@@ -159,7 +160,7 @@ def nothing_is_left(world: World) -> None:
             left = [
                 name
                 for name, peer in node.peers.items()
-                if peer.kind is Kind.GATEWAY and peer.subscriptions
+                if peer.kind is Kind.GATEWAY and node.subscriptions.of(peer)
             ]
             left += [
                 f"{realm} procedures"

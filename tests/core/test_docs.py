@@ -147,6 +147,7 @@ STEPS = {
     "Link": "backplane/link.py",
     "Wire": "backplane/wire.py",
     "Shard": "shard/core.py",
+    "Recovery": "shard/recovery.py",
     "Broker": "shard/pubsub/broker.py",
     "Commits": "shard/publishing/stored.py",
     "Handling": "shard/dispatch.py",

@@ -12,7 +12,6 @@ from fox_shard.deadline import NEVER
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.history import History
-from fox_shard.shard.publishing.commit_queue import event_of
 from fox_shard.store.journal import Journal
 from fox_shard.topics.pattern import Pattern
 
@@ -65,10 +64,9 @@ class Archive:
             return False
         return self[publish.realm].wants(publish)
 
-    def record(self, effect: object, ticket: int) -> None:
-        """If a publish is to be recorded whose effect that is; see `mark`, `History.record`."""
-        event = event_of(effect)
-        if event is not None and event.publish.flags & TRACE:
+    def record(self, event: Event, ticket: int) -> None:
+        """If it is to be recorded; see `mark`, `History.record`."""
+        if event.publish.flags & TRACE:
             self[event.publish.realm].record(event, ticket)
 
     def mark(self, publish: Publish) -> None:

@@ -12,12 +12,14 @@ from fox_shard.shard.rows import Place
 class Owners:
     """Of one shard. A session belongs to a gateway in one of its incarnations."""
 
-    __slots__ = ("_places", "_sessions")
+    __slots__ = ("_absent", "_places", "_sessions")
 
     def __init__(self) -> None:
         self._places: dict[int, dict[Place, None]] = {}
         # Gateway -> session -> incarnation.
         self._sessions: dict[str, dict[int, int]] = {}
+        # Of a gateway that is back, sessions that it has not yet told to live.
+        self._absent: dict[str, set[int]] = {}
 
     def add(self, gateway: str, incarnation: int, session: int, place: Place | None) -> None:
         """The session has something of its own at that key, or (None) waits somewhere."""
@@ -43,6 +45,18 @@ class Owners:
         """Sessions of that gateway in other incarnations than this one; 0: in any."""
         sessions = self._sessions.get(gateway, {})
         return [session for session, of in sessions.items() if of != incarnation]
+
+    def is_back(self, gateway: str) -> None:
+        """The gateway is about to tell which of its sessions live."""
+        self._absent[gateway] = set(self.of_others(gateway, 0))
+
+    def present(self, gateway: str, session: int) -> None:
+        """That session lives."""
+        self._absent.get(gateway, set()).discard(session)
+
+    def told_again(self, gateway: str) -> list[int]:
+        """The gateway has told all that live: returns its sessions that have ended."""
+        return sorted(self._absent.pop(gateway, ()))
 
     @property
     def gateways(self) -> dict[str, int]:

@@ -18,21 +18,18 @@ from fox_shard.errors import InvalidPayload
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Archive
-from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, Change
+from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, Change, changes_key
 from fox_shard.shard.keys.conditions import hold, is_shown
 from fox_shard.shard.keys.expiry import Expiry
 from fox_shard.shard.keys.owners import Owners
+from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.keys.unannounced import Untold
-from fox_shard.shard.pubsub.realms import Realm, Realms
 from fox_shard.shard.rows import Place
 from fox_shard.store.journal import Journal
 from fox_shard.topics.topic import in_sequence
 
 EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
 """Keys that are erased, or take the values that sessions willed, before others get their turn."""
-
-UNSTORED = "$"
-"""Topics that begin with it are the server's own: it tells them again after a restart."""
 
 WRITABLE = (JSON, MSGPACK, CBOR)
 """Encodings in which a patched document can be written."""
@@ -102,20 +99,15 @@ class Retention:
         key = realm.keys.get(publish.topic)
         return hold(keep, key, publish.session, headers=realm.headers)
 
-    def is_stored(self, publish: Publish) -> bool:
-        """Does the publish change a row of the store, or depend on one?"""
-        return (
-            (changes_key(publish) or publish.flags & CONDITION > 0 or self.archive.wants(publish))
-            and self.realms[publish.realm].stored
-            and not publish.topic.startswith(UNSTORED)
-        )
-
     # Publications
 
-    def change(self, publish: Publish, gateway: str, incarnation: int) -> Event | Change:
+    def change(
+        self, publish: Publish, gateway: str, incarnation: int, *, stored: bool
+    ) -> Event | Change:
         """Give the publish its id, and let it change its key, if it does.
 
-        gateway, incarnation: the publisher's. Raises InvalidPayload, and nothing is changed.
+        gateway, incarnation: the publisher's. stored: what it does is to be rows of the present
+        transaction. Raises InvalidPayload, and nothing is changed.
         """
         keep = publish.keep
         if keep is None and not publish.flags & RETAIN:
@@ -129,16 +121,15 @@ class Retention:
                 publish.topic = in_sequence(publish.topic, event.publication)
             publish.keep = self._kept(publish, keep, gateway, incarnation)
         self.archive.mark(publish)
-        return self._change(event) if changes_key(publish) else event
+        return self._change(event, stored=stored) if changes_key(publish) else event
 
-    def _change(self, event: Event) -> Change | Event:
+    def _change(self, event: Event, *, stored: bool) -> Change | Event:
         publish = event.publish
         realm = self.realms[publish.realm]
         keys, topic = realm.keys, publish.topic
         before, after = keys.get(topic), _value(event)
-        unsettled = self.is_stored(publish)
         realm.precede(topic)
-        if unsettled:
+        if stored:
             ticket = self._journal.ticket
             keys.change(topic, after, ticket)
             self._changing.append((ticket, realm, topic))
@@ -151,8 +142,8 @@ class Retention:
             return event
         removed = DELETED if after is None else ""
         place, publication = (realm.name, topic), event.publication
-        change = Change(place, publication, event, before, after, removed, unsettled)
-        if realm.states and unsettled:
+        change = Change(place, publication, event, before, after, removed, stored)
+        if realm.states and stored:
             self._untold.note(change)
         return change
 
@@ -343,19 +334,6 @@ class Retention:
         ends = [self._end(session, places) for _, session, places in left]
         changes = [change for changes, _ in ends for change in changes]
         return changes, [will for _, wills in ends for will in wills]
-
-
-def changes_key(publish: Publish) -> bool:
-    """Is the event its topic's key from now on, or none?"""
-    if not publish.flags & RETAIN:
-        return False
-    audience = publish.audience
-    # Limited to sessions of now, it means nothing to a late joiner.
-    return (
-        audience is None
-        or (audience.eligible is None and audience.exclude is None)
-        or (publish.keep is not None and publish.keep.private)
-    )
 
 
 def _is_owned(event: Event) -> bool:

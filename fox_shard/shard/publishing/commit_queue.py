@@ -10,58 +10,18 @@ traffic goes on. What waits is itself waited for: it holds up its own session an
 
 from typing import final
 
-from msgspec import Struct
-
-from fox_shard.backplane.frames import (
-    Again,
-    Call,
-    Cancel,
-    Event,
-    Frame,
-    Leave,
-    Refused,
-    Register,
-    Unregister,
-)
-from fox_shard.errors import Refusal
+from fox_shard.backplane.frames import Again, Event
 from fox_shard.shard.keys.change import Change
 from fox_shard.shard.links.deliveries import Entry
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.rows import Waiter
-
-OfSession = Call | Cancel | Register | Unregister | Leave
-"""What must not overtake a publish of its session."""
-
-
-class Granted(Struct, gc=False):
-    """A publish that has waited has its effect, or cannot have it."""
-
-    waiter: Waiter
-    effect: Event | Change | Refusal
-
-    @property
-    def event(self) -> Event | None:
-        """What it has become."""
-        return event_of(self.effect)
-
-
-class Parked(Struct, gc=False):
-    """A publish waits from now on."""
-
-    waiter: Waiter
-
-
-STANDS = Event | Change | Again | Granted | Parked | Leave | Refused
-"""What stays when the pair ends in which it was caused."""
-
-PLAIN = -1
-"""In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
-
-HeldEffect = Frame | Change | Granted | Parked
-
-Effect = tuple[HeldEffect, int]
-"""What is still to be done, sent or handled; its reliable number if it is recorded, 0 if it has
-none, PLAIN if it is not."""
+from fox_shard.shard.publishing.effects import (
+    PLAIN,
+    STANDS,
+    Effect,
+    Granted,
+    OfSession,
+    event_of,
+)
 
 
 @final
@@ -85,13 +45,13 @@ class Group:
 class Gate:
     """See the module."""
 
-    __slots__ = ("_groups", "_open", "_sessions", "_topics", "peer")
+    __slots__ = ("_open", "_sessions", "_topics", "peer", "waiting")
 
     def __init__(self) -> None:
         # Whose batch is being handled, None: nobody's.
         self.peer: Peer | None = None
-        # Ticket -> groups, in the order in which they came.
-        self._groups: dict[int, list[Group]] = {}
+        # Ticket -> groups, in the order in which they came; empty: nothing waits.
+        self.waiting: dict[int, list[Group]] = {}
         # Those of the batch that is being handled, by ticket.
         self._open: dict[int, Group] = {}
         # Who is held up, by the last ticket: sessions, and (realm, topic).
@@ -101,14 +61,14 @@ class Gate:
     @property
     def active(self) -> bool:
         """Does anything wait?"""
-        return bool(self._groups)
+        return bool(self.waiting)
 
     def group(self, ticket: int) -> Group:
         """The group of the present batch for that transaction."""
         group = self._open.get(ticket)
         if group is None:
             group = self._open[ticket] = Group(self.peer)
-            self._groups.setdefault(ticket, []).append(group)
+            self.waiting.setdefault(ticket, []).append(group)
         return group
 
     def close(self) -> list[Group]:
@@ -141,8 +101,8 @@ class Gate:
 
     def release(self, ticket: int) -> list[Group]:
         """What waited for transactions up to that one, in order."""
-        done = sorted(one for one in self._groups if one <= ticket)
-        groups = [group for one in done for group in self._groups.pop(one)]
+        done = sorted(one for one in self.waiting if one <= ticket)
+        groups = [group for one in done for group in self.waiting.pop(one)]
         self._sessions = {s: last for s, last in self._sessions.items() if last > ticket}
         self._topics = {t: last for t, last in self._topics.items() if last > ticket}
         return groups
@@ -150,8 +110,8 @@ class Gate:
     @property
     def lowest(self) -> int | None:
         """The lowest id of the recorded events, and of changes, that are held; None: none is."""
-        for ticket in sorted(self._groups):
-            for group in self._groups[ticket]:
+        for ticket in sorted(self.waiting):
+            for group in self.waiting[ticket]:
                 for effect, rseq in group.effects:
                     if rseq == PLAIN:
                         continue
@@ -164,16 +124,9 @@ class Gate:
         """The pair with that peer has ended: its calls and registrations are answered, or told
         again. What it published, and that sessions have left, stands.
         """
-        for groups in self._groups.values():
+        for groups in self.waiting.values():
             for group in groups:
                 if group.peer is peer:
                     group.effects = [
                         effect for effect in group.effects if isinstance(effect[0], STANDS)
                     ]
-
-
-def event_of(effect: object) -> Event | None:
-    """The publication whose effect that is; None: it is of none."""
-    if isinstance(effect, Again | Change | Granted):
-        effect = effect.event
-    return effect if isinstance(effect, Event) else None

@@ -1,7 +1,7 @@
 """Taking turns at keys: publishes with `watch` wait until their conditions hold.
 
-Owns: when a publish begins to wait, whom a change of a key lets through, and that both are stored.
-Never: the order of those who wait (see `waiting`); who is told (see `handling`).
+Owns: that a publish waits, whom a change of a key lets through, and that both are stored. Never:
+the order of those who wait (see `wait_queues`); what a publish does then (see `stored`).
 
 Each change of a key that makes a condition hold lets one publish through, the first of those who
 wait for it. Letting it through may change the key again. What cannot be stored now, or might be too
@@ -10,10 +10,8 @@ early because not everybody has replayed, is put off: then the keys are looked a
 
 from typing import final
 
-from msgspec.structs import replace
-
-from fox_shard.backplane.frames import RECORDED, Publish
-from fox_shard.errors import InvalidPayload
+from fox_shard.backplane.frames import Event, Publish
+from fox_shard.errors import Refusal
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.change import Change
@@ -21,7 +19,8 @@ from fox_shard.shard.keys.retained import Retention
 from fox_shard.shard.keys.wait_queues import Waiting
 from fox_shard.shard.links.outcomes import PARKED, Ledger
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.publishing.commit_queue import PLAIN, Gate, Granted, Parked
+from fox_shard.shard.publishing.commit_queue import Gate
+from fox_shard.shard.publishing.effects import Granted, Parked
 from fox_shard.shard.rows import Place, Waiter
 
 
@@ -34,8 +33,9 @@ class Turns:
         "_gate",
         "_journal",
         "_ledger",
+        "_owners",
         "_put_off",
-        "_retention",
+        "_realms",
         "_taken",
         "_undone",
         "granted",
@@ -45,7 +45,8 @@ class Turns:
     def __init__(
         self, retention: Retention, clock: PublicationClock, gate: Gate, ledger: Ledger
     ) -> None:
-        self._retention = retention
+        self._realms = retention.realms
+        self._owners = retention.owners
         self._clock = clock
         self._gate = gate
         self._ledger = ledger
@@ -79,7 +80,7 @@ class Turns:
         """It waits from now on. From the store: in the order of arrival."""
         self.waiting.add(waiter)
         session = waiter.publish.session
-        self._retention.owners.add(waiter.gateway, waiter.incarnation, session, None)
+        self._owners.add(waiter.gateway, waiter.incarnation, session, None)
 
     def session_left(self, session: int) -> None:
         """Nothing of that session waits any more."""
@@ -93,48 +94,31 @@ class Turns:
 
     # Letting through
 
-    def changed(self, place: Place) -> None:
-        """That key has another value: whose turn is it?"""
+    def next(self, place: Place) -> Waiter | None:
+        """That key has another value: whose turn is it? None: nobody's, or it is put off."""
         if self._put_off is not None or self._journal.failing:
             self._put_off = self._put_off or {}
             self._put_off[place] = None
-            return
-        realm = self._retention.realms[place[0]]
-        changes = True
-        while changes:
-            key = realm.keys.get(place[1])
-            waiter = self.waiting.take(place, key, headers=realm.headers)
-            changes = waiter is not None and self._grant(waiter)
+            return None
+        realm = self._realms[place[0]]
+        return self.waiting.take(place, realm.keys.get(place[1]), headers=realm.headers)
 
-    def _grant(self, waiter: Waiter) -> bool:
-        """Returns whether that changes the key, or did not come about."""
-        stored = self._retention.is_stored(waiter.publish)
-        # A copy: if the commit fails, the publish waits again as it was.
-        publish = replace(waiter.publish)
+    def grant(self, waiter: Waiter, effect: Event | Change, *, stored: bool) -> Granted:
+        """It has its effect. stored: in the present transaction."""
+        granted = Granted(waiter, effect, stored)
         if stored:
-            publish.flags |= RECORDED
-        try:
-            effect = self._retention.change(publish, waiter.gateway, waiter.incarnation)
-        except InvalidPayload as error:
-            self._journal.keep(rows.waiter(waiter.arrival), None)
-            self.granted.append(Granted(waiter, error))
-            return True
-        granted = Granted(waiter, effect)
-        event = granted.event
-        assert event is not None
-        ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-        self._retention.archive.record(effect, self._journal.ticket if stored else ticket)
-        if stored:
-            self._taken.setdefault(publish.session, {})[waiter.arrival] = waiter
+            event = granted.event
+            assert event is not None
+            self._taken.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
             row = rows.GrantRow(waiter.gateway, waiter.incarnation, event)
             self._journal.put(rows.waiter(waiter.arrival), None)
             self._journal.put(rows.grant(event.publication), rows.encode(row))
-            self._gate.hold(self._journal.ticket, granted, 0)
-        elif ticket:
-            self._gate.hold(ticket, granted, PLAIN)
-        else:
-            self.granted.append(granted)
-        return isinstance(effect, Change)
+        return granted
+
+    def refuse(self, waiter: Waiter, error: Refusal) -> None:
+        """It cannot have its effect."""
+        self._journal.keep(rows.waiter(waiter.arrival), None)
+        self.granted.append(Granted(waiter, error, stored=False))
 
     def take_granted(self) -> list[Granted]:
         """To be sent now."""
@@ -146,7 +130,7 @@ class Turns:
         self._forget_taken(granted.waiter)
 
     def undo(self, granted: Granted) -> None:
-        """It has failed: it waits again (see `undone`), unless its session has left."""
+        """It has failed: it waits again (see `take_undone`), unless its session has left."""
         if self._forget_taken(granted.waiter):
             self._undone.append(granted.waiter)
 
@@ -159,26 +143,23 @@ class Turns:
             del self._taken[session]
         return was
 
-    def undone(self) -> None:
-        """All has been undone that failed together."""
+    def take_undone(self) -> list[Waiter]:
+        """All has been undone that failed together: those that wait again, the last one first."""
         undone, self._undone = self._undone, []
-        for waiter in reversed(undone):
-            self.waiting.put_back(waiter)
-            self.changed(waiter.place)
+        return undone[::-1]
 
     # What was put off
 
     @property
     def has_put_off(self) -> bool:
-        """Is `go_on` due when the store works and everybody is here?"""
+        """Are there keys to be looked at when the store works and everybody is here?"""
         return self._put_off is not None
 
-    def go_on(self) -> None:
-        """Look at the keys that have changed meanwhile."""
+    def take_put_off(self) -> dict[Place, None]:
+        """The keys that have changed meanwhile."""
         places, self._put_off = self._put_off or {}, None
-        for place in places:
-            self.changed(place)
+        return places
 
     def look_everywhere(self) -> None:
-        """Keys may have gone while nobody looked: look at them in `go_on`."""
+        """Keys may have gone while nobody looked: they are put off, too."""
         self._put_off = {**(self._put_off or {}), **dict.fromkeys(self.waiting.places)}

@@ -1,43 +1,58 @@
-"""Publishes that have to do with keys: they change one, or depend on one.
+"""Publishes that change the store, or depend on it.
 
-Owns: which publishes wait for which transaction, and how those end whose commit fails. Never: the
-store itself; who is told (see `broker`); keys (see `retention`); who waits for a key (see `turns`).
+Owns: what becomes of each: whether it has its effect, waits for its condition, or is refused;
+whether that waits for the store; and what becomes of it if the commit fails. Never: what it makes
+of a key (see `retained`); who waits for a key (see `conditional`); who is sent what (see `broker`).
 """
 
 from typing import final
 
+from msgspec.structs import replace
+
 from fox_shard.backplane.frames import (
-    ACKNOWLEDGE,
-    EMPTY,
+    CONDITION,
     RECORDED,
+    RETAIN,
+    TRACE,
     Again,
     Event,
     Frame,
     Publish,
-    Published,
+    Refused,
 )
-from fox_shard.backplane.refusals import refused
-from fox_shard.errors import ConditionFailed, InvalidPayload, Refusal, UnavailableStore
-from fox_shard.shard.keys.change import Change
+from fox_shard.errors import InvalidPayload
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.keys.change import Change, changes_key
 from fox_shard.shard.keys.conditions import is_shown
 from fox_shard.shard.keys.retained import Retention
-from fox_shard.shard.links.outcomes import HIDDEN, PARKED, REFUSED, Ledger, condition_failed
+from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.deliveries import EVERYTHING
+from fox_shard.shard.links.outcomes import HIDDEN, REFUSED, Ledger, condition_failed
 from fox_shard.shard.links.peer import Kind, Peer
-from fox_shard.shard.publishing.commit_queue import (
+from fox_shard.shard.publishing.commit_queue import Gate, Group
+from fox_shard.shard.publishing.conditional import Turns
+from fox_shard.shard.publishing.effects import (
     PLAIN,
     Effect,
-    Gate,
     Granted,
-    Group,
+    OfSession,
+    Outcome,
     Parked,
     event_of,
 )
-from fox_shard.shard.publishing.conditional import Turns
+from fox_shard.shard.publishing.grants import Grants
+from fox_shard.shard.publishing.refusals import Refusals
+from fox_shard.shard.publishing.resent import ResentPublishes
+from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
-from fox_shard.topics.topic import in_sequence
+from fox_shard.shard.rows import Place, Waiter
 
-UNKNOWN = -1
-"""In place of the key's publication id in `Refused`."""
+OF_STORE = RETAIN | CONDITION | TRACE
+"""Publishes that change a key, or depend on one, or are to be recorded."""
+
+UNSTORED = "$"
+"""Topics that begin with it are the server's own: it tells them again after a restart."""
 
 
 @final
@@ -45,34 +60,76 @@ class Commits:
     """See the module."""
 
     __slots__ = (
+        "_archive",
         "_broker",
-        "_gate",
+        "_here",
         "_journal",
         "_ledger",
+        "_realms",
+        "_resent",
         "_retention",
+        "_ruled",
+        "_waiting",
         "_wills",
-        "dropped",
-        "last",
-        "recorded",
+        "gate",
+        "grants",
+        "refusals",
+        "settled",
         "turns",
     )
 
     def __init__(
-        self, broker: Broker, retention: Retention, turns: Turns, gate: Gate, ledger: Ledger
+        self,
+        broker: Broker,
+        retention: Retention,
+        archive: Archive,
+        clock: PublicationClock,
+        ledger: Ledger,
+        untold: Untold,
+        peers: dict[str, Peer],
     ) -> None:
+        """peers: all there are, by name."""
         self._broker = broker
         self._retention = retention
-        self.turns = turns
-        self._gate = gate
+        self._realms = retention.realms
+        self._archive = archive
+        self._ruled = archive.ruled
         self._ledger = ledger
         self._journal = ledger.journal
+        self.gate = Gate()
+        self._waiting = self.gate.waiting
+        self.turns = Turns(retention, clock, self.gate, ledger)
+        self.grants = Grants(broker, peers, ledger.journal)
+        self.refusals = Refusals()
+        self.settled = SettledEvents(self.gate, ledger, untold)
+        self._resent = ResentPublishes(broker, retention, archive, ledger, self.gate, self.refusals)
         # What keys are to become that could not be stored.
         self._wills: list[Publish] = []
-        # Publishes that had no effect and could not be refused: nobody waited for an answer.
-        self.dropped = 0
-        # The last that was recorded, and how many were since somebody asked.
-        self.last = 0
-        self.recorded = 0
+        # Has everybody replayed?
+        self._here = False
+
+    # What becomes of a publish
+
+    def is_plain(self, peer: Peer, publish: Publish) -> bool:
+        """Has the publish nothing to do with the store, nor with what waits for it?
+
+        Then `Broker.publish` is all there is to do. Asked for every publish, so it is quick, and
+        may say no to a plain one: `publish` comes to the same.
+        """
+        return not (
+            publish.flags & OF_STORE
+            or self._waiting
+            or peer.careful
+            or (self._ruled and publish.realm in self._ruled and self._archive.wants(publish))
+        )
+
+    def is_stored(self, publish: Publish) -> bool:
+        """Does the publish change a row of the store, or depend on one?"""
+        return (
+            (changes_key(publish) or publish.flags & CONDITION > 0 or self._archive.wants(publish))
+            and self._realms[publish.realm].stored
+            and not publish.topic.startswith(UNSTORED)
+        )
 
     def publish(self, peer: Peer | None, publish: Publish, rseq: int, replies: list[Frame]) -> None:
         """As `Broker.publish`, for any publish. rseq: its reliable number, 0: none.
@@ -80,196 +137,227 @@ class Commits:
         peer: who has sent it, None: nobody, it is of a session that has gone. replies: gets what is
         to be answered when the batch has passed. What has to wait is held.
         """
-        stored = self._retention.is_stored(publish)
+        stored = self.is_stored(publish)
+        # What comes from an outbox comes again if that is not recorded, whatever it is.
         from_outbox = rseq > 0 and peer is not None and peer.kind is Kind.COORDINATOR
-        careful = peer is not None and peer.careful and (stored or from_outbox)
-        if careful and peer is not None and self._ledger.is_recorded(peer, rseq):
-            self._answer_again(peer, publish, rseq, replies)
-        elif not self._retention.meets(publish):
-            self._unmet(peer, publish, rseq, replies, stored=stored)
-        elif stored and self._journal.failing:
-            self._unavailable(publish, rseq, replies)
-        else:
+        keep, failing = publish.keep, self._journal.failing
+        watches = keep is not None and keep.watch and peer is not None
+        met = self._retention.meets(publish)
+        if (
+            peer is not None
+            and peer.careful
+            and (stored or from_outbox)
+            and self._ledger.is_recorded(peer, rseq)
+        ):
+            self._resent.answer(peer, publish, rseq, replies)
+        elif not (met or watches):
+            self._condition_failed(publish, rseq, replies, stored=stored)
+        elif stored and failing:
+            self._ledger.note(rseq, REFUSED)
+            replies += self.refusals.unavailable(publish, failing)
+        elif met or peer is None:
+            recorded = stored or (from_outbox and not failing)
             try:
-                recorded = stored or (from_outbox and not self._journal.failing)
-                self._change(peer, publish, rseq, replies, recorded=recorded)
+                effect = self._apply(peer, publish, rseq, replies, stored=stored, recorded=recorded)
             except InvalidPayload as error:
-                self._refuse(publish, error, replies)
-
-    def _change(
-        self,
-        peer: Peer | None,
-        publish: Publish,
-        rseq: int,
-        replies: list[Frame],
-        *,
-        recorded: bool,
-    ) -> None:
-        """Raises InvalidPayload."""
-        if recorded:
-            publish.flags |= RECORDED
-        gateway, incarnation = ("", 0) if peer is None else (peer.name, peer.link.peer_incarnation)
-        effect = self._retention.change(publish, gateway, incarnation)
-        if recorded:
-            self._ledger.note(rseq, self.note(effect))
-            self._retention.archive.record(effect, self._journal.ticket)
-            self._gate.hold(self._journal.ticket, effect, rseq)
-        else:
-            # It does not overtake what waits for a commit.
-            ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-            self._retention.archive.record(effect, ticket)
-            if ticket:
-                self._gate.hold(ticket, effect, PLAIN)
+                replies += self.refusals.refuse(publish, error)
             else:
-                self._broker.tell(effect, replies)
-        if isinstance(effect, Change):
-            self.turns.changed(effect.place)
+                if isinstance(effect, Change):
+                    self._take_turns(effect.place)
+        else:
+            self.turns.park(peer, publish, rseq, stored=stored)
 
-    def note(self, effect: Event | Change) -> int:
-        """It is recorded; returns its id."""
-        event = event_of(effect)
-        assert event is not None
-        self.last = max(self.last, event.publication)
-        self.recorded += 1
-        return event.publication
+    def _condition_failed(
+        self, publish: Publish, rseq: int, replies: list[Frame], *, stored: bool
+    ) -> None:
+        key = self._retention.key((publish.realm, publish.topic))
+        present = 0 if key is None else key.publication
+        if key is not None and not is_shown(key, publish.session):
+            present = HIDDEN
+        answers = self.refusals.condition_failed(publish, present)
+        if not stored or self._journal.failing:
+            replies += answers
+            return
+        # That it failed is recorded, too: what the publisher is told must stay true.
+        self._ledger.note(rseq, condition_failed(present))
+        self.gate.group(self._journal.ticket).effects.extend((answer, PLAIN) for answer in answers)
 
-    # Publishes without effect
-
-    def _unmet(
+    def _apply(
         self,
-        peer: Peer | None,
+        by: Peer | Waiter | None,
         publish: Publish,
         rseq: int,
         replies: list[Frame],
         *,
         stored: bool,
-    ) -> None:
-        """The condition does not hold."""
-        if publish.keep is not None and publish.keep.watch and peer is not None:
-            if stored and self._journal.failing:
-                self._unavailable(publish, rseq, replies)
-            else:
-                self.turns.park(peer, publish, rseq, stored=stored)
-            return
-        # That it failed is recorded, too: what the publisher is told must stay true.
-        key = self._retention.key((publish.realm, publish.topic))
-        present = 0 if key is None else key.publication
-        if key is not None and not is_shown(key, publish.session):
-            present = HIDDEN
-        answers: list[Frame] = []
-        self._refuse_condition(publish, present, answers)
-        if not stored or self._journal.failing:
-            replies.extend(answers)
-            return
-        self._ledger.note(rseq, condition_failed(present))
-        group = self._gate.group(self._journal.ticket)
-        group.effects.extend((answer, PLAIN) for answer in answers)
+        recorded: bool,
+    ) -> Event | Change:
+        """Let a publish have its effect, which others hear of when nothing can undo it any more.
 
-    def _refuse_condition(self, publish: Publish, present: int, replies: list[Frame]) -> None:
-        what = f"a key whose publication id is {present}" if present else "no key"
-        then = "read the key, and decide anew"
-        if present == HIDDEN:
-            what, then, present = "a key of somebody else's", "it goes with his session", UNKNOWN
-        error = ConditionFailed(f"the condition does not hold, there is {what}: {then}", present)
-        self._refuse(publish, error, replies)
-
-    def _unavailable(self, publish: Publish, rseq: int, replies: list[Frame]) -> None:
-        """Nothing can be stored."""
-        self._ledger.note(rseq, REFUSED)
-        self._refuse(publish, unavailable(self._journal.failing), replies)
-
-    def _refuse(self, publish: Publish, error: Refusal, replies: list[Frame]) -> None:
-        if publish.flags & ACKNOWLEDGE:
-            replies.append(refused(Publish, publish.session, publish.request, error))
+        by: who has sent it, or as what it has waited; None: nobody. rseq, replies: see `publish`.
+        recorded: that it has its effect is in the present transaction; stored: the effect is, too.
+        Raises InvalidPayload, and it has none.
+        """
+        if recorded:
+            publish.flags |= RECORDED
+        gateway, incarnation, waiter = _origin(by)
+        effect = self._retention.change(publish, gateway, incarnation, stored=stored)
+        event = event_of(effect)
+        assert event is not None
+        if recorded:
+            ticket = self._journal.ticket
         else:
-            self.dropped += 1
+            # It does not overtake what waits for a commit.
+            ticket = self.gate.ticket_of(publish.session, publish.realm, publish.topic)
+        self._archive.record(event, ticket)
+        granted = None if waiter is None else self.turns.grant(waiter, effect, stored=stored)
+        if recorded and granted is None:
+            self.settled.note(event.publication)
+            self._ledger.note(rseq, event.publication)
+        if ticket:
+            self.gate.hold(ticket, granted or effect, rseq if recorded else PLAIN)
+        elif granted is not None:
+            self.turns.granted.append(granted)
+        else:
+            self._broker.tell(effect, replies)
+        return effect
+
+    # Those that wait
+
+    def _take_turns(self, place: Place) -> None:
+        """That key has another value, which may let somebody through, who may change it again."""
+        waiter = self.turns.next(place)
+        while waiter is not None and self._let_through(waiter):
+            waiter = self.turns.next(place)
+
+    def _let_through(self, waiter: Waiter) -> bool:
+        """Returns whether that changes the key, or did not come about."""
+        # A copy: if the commit fails, the publish waits again as it was.
+        publish = replace(waiter.publish)
+        stored = self.is_stored(publish)
+        try:
+            effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
+        except InvalidPayload as error:
+            self.turns.refuse(waiter, error)
+            return True
+        return isinstance(effect, Change)
+
+    def give_all(self) -> None:
+        """Publishes were let through that depend on no commit: all of the batch is known now."""
+        for granted in self.turns.take_granted():
+            self._give(granted)
+
+    def _give(self, granted: Granted) -> None:
+        self.grants.give(granted)
+        if granted.stored and granted.event is not None:
+            self.settled.note(granted.event.publication)
 
     # Sessions end, time passes
-
-    def went(self, change: Change) -> None:
-        """A key has gone by itself."""
-        if change.unsettled:
-            self._gate.hold(self._journal.ticket, change, 0)
-        else:
-            self._broker.tell(change, [])
-        self.turns.changed(change.place)
 
     def session_left(self, session: int, replies: list[Frame]) -> None:
         """It waits for nothing any more, its weak keys go, its keys take the values it willed."""
         self.turns.session_left(session)
         self._end(*self._retention.session_left(session), replies)
 
-    def end_more(self) -> None:
-        """Sessions that have left had more keys than could go at once."""
+    def expire(self, wall: float) -> None:
+        """Erase the keys whose time has come, or whose sessions have left.
+
+        wall: seconds since 1970.
+        """
+        for change in self._retention.expire(wall):
+            self._went(change)
+        # Sessions that have left had more keys than could go at once.
         self._end(*self._retention.end_more(), [])
+        self.end_turn()
 
     def _end(self, changes: list[Change], wills: list[Publish], replies: list[Frame]) -> None:
         for change in changes:
-            self.went(change)
+            self._went(change)
         for will in wills:
-            if self._journal.failing and self._retention.is_stored(will):
+            if self._journal.failing and self.is_stored(will):
                 self._wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
 
-    # After a restart, after a failure
+    def _went(self, change: Change) -> None:
+        """A key has gone by itself."""
+        if change.unsettled:
+            self.gate.hold(self._journal.ticket, change, 0)
+        else:
+            self._broker.tell(change, [])
+        self._take_turns(change.place)
 
-    @property
-    def has_put_off(self) -> bool:
-        """Is `go_on` due when the store works and everybody is here?"""
-        return bool(self._wills) or self.turns.has_put_off
+    def end_turn(self) -> None:
+        """Of what happened in no batch: nobody asks how it ends."""
+        self.give_all()
+        self.gate.close()
 
-    def go_on(self) -> None:
-        """Everybody has replayed, and the store works (again): do what was put off."""
+    # The store
+
+    def settle(self, ticket: int) -> list[Group]:
+        """Transactions up to that one are durable. Returns what waited for them."""
+        self._retention.settle(ticket)
+        return self.gate.release(ticket)
+
+    def finish(self, effect: Outcome | OfSession, replies: list[Frame]) -> OfSession | None:
+        """What that has waited for is durable: whom it concerns hears of it.
+
+        Returns it, if it is not of a publish, but of a session that must not overtake one.
+        """
+        match effect:
+            case Event() | Change():
+                self._broker.tell(effect, replies)
+            case Again():
+                assert isinstance(effect.event, Event)
+                self._broker.send_again(effect.event, replies)
+            case Refused():
+                replies.append(effect)
+            case Granted():
+                self.turns.durable(effect)
+                self._give(effect)
+            case Parked():
+                pass  # it waits, safely
+            case _:
+                return effect
+        return None
+
+    def everybody_is_here(self) -> None:
+        """All have replayed: what has to do with keys goes on."""
+        self._here = True
+        self.turns.look_everywhere()
+        if not self._journal.failing:
+            self._go_on()
+        self.end_turn()
+
+    def go_on_if_possible(self) -> None:
+        """The store works (again): do what was put off, unless it might be too early."""
+        if self._here and (self._wills or self.turns.has_put_off):
+            self._go_on()
+            self.end_turn()
+
+    def _go_on(self) -> None:
         wills, self._wills = self._wills, []
         for will in wills:
             self._retention.ends_now(will)
         self._end([], wills, [])
-        self.turns.go_on()
+        for place in self.turns.take_put_off():
+            self._take_turns(place)
 
-    def _answer_again(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
-        """It had its effect before the restart; who has not heard of that hears of it now."""
-        publication = self._ledger.outcome(peer, rseq)
-        if publication is None or publication == PARKED:
-            return
-        if publication == REFUSED:
-            self._refuse(publish, unavailable("the store did not work then"), replies)
-        elif publication < 0:
-            self._refuse_condition(publish, condition_failed(publication), replies)
-        else:
-            self._send_again(publish, publication, replies)
+    def undo(self, why: str) -> list[tuple[Group, list[Frame]]]:
+        """All transactions that are not durable have failed.
 
-    def _send_again(self, publish: Publish, publication: int, replies: list[Frame]) -> None:
-        event = Event(publication, publish)
-        keep = publish.keep
-        if keep is not None and keep.sequence:
-            publish.topic = in_sequence(publish.topic, publication)
-        if keep is not None and keep.patch and not publish.flags & EMPTY:
-            key = self._retention.key((publish.realm, publish.topic))
-            if key is None or key.publication != publication:
-                # What it made of the key is past, and nobody knows it any more.
-                if publish.flags & ACKNOWLEDGE:
-                    replies.append(Published(publish.session, [publish.request], [publication]))
-                return
-            event = key
-        else:
-            self._retention.archive.mark(publish)
-        ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
-        if ticket:
-            self._gate.hold(ticket, Again(event), PLAIN)
-        else:
-            self._broker.send_again(event, replies)
-
-    def undo(self, groups: list[Group], why: str) -> list[list[Frame]]:
-        """Those groups' transactions have failed. What of their effects remains is left in them.
-
-        Returns the refusals of each.
+        Returns what waited for them, of which only effects are left that did not depend on them,
+        and the refusals of the others.
         """
+        groups = self.gate.release(EVERYTHING)
         ends = self._retention.undo()
-        refusals = [self._undo_group(group, why) for group in groups]
-        self.turns.undone()
+        undone = [(group, self._undo_group(group, why)) for group in groups]
+        for waiter in self.turns.take_undone():
+            self.turns.waiting.put_back(waiter)
+            self._take_turns(waiter.place)
         self._end(*ends, [])
-        return refusals
+        self.end_turn()
+        return undone
 
     def _undo_group(self, group: Group, why: str) -> list[Frame]:
         replies: list[Frame] = []
@@ -292,17 +380,19 @@ class Commits:
             return True
         if isinstance(effect, Parked):
             if self.turns.drop(effect.waiter):
-                self._refuse(effect.waiter.publish, unavailable(why), replies)
+                replies += self.refusals.unavailable(effect.waiter.publish, why)
             return True
         if isinstance(effect, Change) and effect.event is None:
             return True  # it ends again: see `Retention.undo`
         event = event_of(effect)
-        if event is None or not self._retention.is_stored(event.publish):
+        if event is None or not self.is_stored(event.publish):
             return False
-        self._refuse(event.publish, unavailable(why), replies)
+        replies += self.refusals.unavailable(event.publish, why)
         return True
 
 
-def unavailable(why: str) -> UnavailableStore:
-    """Why a publish has no effect."""
-    return UnavailableStore(f"it cannot be stored ({why}): publish it again later")
+def _origin(by: Peer | Waiter | None) -> tuple[str, int, Waiter | None]:
+    """The gateway of a publish, its incarnation, and as what the publish has waited."""
+    if isinstance(by, Peer):
+        return by.name, by.link.peer_incarnation, None
+    return ("", 0, None) if by is None else (by.gateway, by.incarnation, by)

@@ -12,17 +12,15 @@ replayed are left out by the gateway, if they are recorded (TRACE): they are in 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
 from fox_shard.shard.history.cursor import Position
 from fox_shard.shard.history.history import History
+from fox_shard.shard.keys.keyspace import Keys
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.pubsub.selectors import Selector
+from fox_shard.shard.pubsub.selectors import Documents, Selector
 from fox_shard.topics.pattern import Pattern
-
-if TYPE_CHECKING:
-    from fox_shard.shard.pubsub.realms import Realm
 
 PAGE_KEYS = PAGE_EVENTS = 500
 PAGE_BYTES = 1 << 17
@@ -44,7 +42,8 @@ class Replay:
 
     __slots__ = (
         "_after",
-        "_history",
+        "_documents",
+        "_keys",
         "_past",
         "_position",
         "_selector",
@@ -52,6 +51,7 @@ class Replay:
         "_topics",
         "_trims",
         "done",
+        "history",
         "pattern",
         "peer",
         "realm",
@@ -60,25 +60,31 @@ class Replay:
 
     def __init__(
         self,
-        realm: "Realm",
         peer: Peer,
         pattern: Pattern,
         subscribe: Subscribe,
         selector: Selector | None,
+        keys: Keys,
+        documents: Documents,
         history: History,
     ) -> None:
-        """selector: leaves keys and events out; None: all are replayed."""
+        """selector: leaves keys and events out; None: all are replayed.
+
+        keys, documents, history: of the realm.
+        """
         self.peer = peer
         self.token = subscribe.token
         self.pattern = pattern
         self.done = False
-        self.realm = realm
+        self.realm = subscribe.realm
+        self._keys = keys
+        self._documents = documents
         self._selector = selector
         # Topics up to the position, and those in the set, are past.
         self._position = subscribe.start_topic
         self._past: set[str] = set()
         self._topics: Iterator[str] = iter(())
-        self._history = history
+        self.history = history
         self._after: Position | None = None
         self._start = subscribe.start_id
         # How often had been trimmed when the history was complete, None: it is not known to be.
@@ -86,8 +92,8 @@ class Replay:
         if subscribe.after is not None:
             self._after = Position(subscribe.after, subscribe.floor)
         if subscribe.replay:
-            self._topics = realm.keys.topics(pattern, subscribe.start_topic)
-            for topic in realm.keys.changing(pattern):
+            self._topics = keys.topics(pattern, subscribe.start_topic)
+            for topic in keys.changing(pattern):
                 self.precede(topic)
         else:
             self._position = BEHIND_ALL
@@ -96,7 +102,7 @@ class Replay:
         """Something is about to happen to the topic: its key is replayed before that."""
         if topic > self._position and topic not in self._past and self.pattern.matches(topic):
             self._past.add(topic)
-            event = self.realm.keys.durable_value(topic)
+            event = self._keys.durable_value(topic)
             shown = event if self._wants(event) else None
             self.peer.link.send(Retained(self.token, shown, ahead=True, topic=topic))
 
@@ -109,7 +115,7 @@ class Replay:
         """0: what of the history has not come is all there; else the id from which on it is."""
         if self._after is None:
             return 0
-        position, history = self._after.advanced(self._start), self._history
+        position, history = self._after.advanced(self._start), self.history
         gap = history.gap(self.pattern, position, self._trims)
         self._trims = history.trims(self.pattern)
         return gap
@@ -138,7 +144,7 @@ class Replay:
             if topic in self._past:
                 self._past.discard(topic)
                 continue
-            event = self.realm.keys.durable_value(topic)
+            event = self._keys.durable_value(topic)
             if event is not None and self._wants(event):
                 self.peer.link.send(Retained(self.token, event))
                 shown += 1
@@ -149,7 +155,7 @@ class Replay:
         return True
 
     def _page_of_history(self, after: Position) -> None:
-        events = self._history.read(self.pattern, after, self._start, PAGE_EVENTS)
+        events = self.history.read(self.pattern, after, self._start, PAGE_EVENTS)
         size = 0
         for event in events:
             self._start = event.publication
@@ -163,4 +169,4 @@ class Replay:
     def _wants(self, event: Event | None) -> bool:
         if self._selector is None:
             return event is not None
-        return self._selector.wants(event, self.realm.document_of)
+        return self._selector.wants(event, self._documents)

@@ -26,12 +26,14 @@ REMEMBERED = 1000
 class Forwarding:
     """What one shard forwards."""
 
-    __slots__ = ("_shard", "_under_way")
+    __slots__ = ("_last", "_shard", "_under_way")
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
         # Home -> (caller, request) -> (number of the `Forward` there, the caller's gateway).
         self._under_way: dict[Peer, dict[tuple[int, int], tuple[int, Peer]]] = {}
+        # Gateway -> session -> its last forwarded call: (number of its batch's last frame, home).
+        self._last: dict[Peer, dict[int, tuple[int, int]]] = {}
 
     @property
     def idle(self) -> bool:
@@ -57,25 +59,32 @@ class Forwarding:
             gateway,
         )
         link.prompt = True
-        forwarded = gateway.forwarded
+        sessions = self._last.setdefault(gateway, {})
         seq = gateway.link.received
-        if forwarded.get(call.session, (seq, number))[1] != number:
+        if sessions.get(call.session, (seq, number))[1] != number:
             number = SEVERAL
-        forwarded[call.session] = (seq, number)
-        if len(forwarded) > REMEMBERED:
+        sessions[call.session] = (seq, number)
+        if len(sessions) > REMEMBERED:
             reached = gateway.passing.reached
-            gateway.forwarded = {s: last for s, last in forwarded.items() if last[0] > reached}
+            self._last[gateway] = {s: last for s, last in sessions.items() if last[0] > reached}
+
+    def remembered(self, gateway: Peer) -> int:
+        """Of how many of that gateway's sessions the last forwarded call is known."""
+        return len(self._last.get(gateway, ()))
 
     def fence(self, gateway: Peer, call: Call, to: int) -> None:
         """Let the call not overtake an earlier one of its session that went to another home.
 
         to: the shard that this call is for. The gateway does not know that they part here.
         """
-        seq, home = gateway.forwarded.get(call.session, (0, to))
+        sessions = self._last.get(gateway)
+        if sessions is None:
+            return
+        seq, home = sessions.get(call.session, (0, to))
         if home == to:
             return
         if gateway.passing.reached >= seq:
-            del gateway.forwarded[call.session]
+            del sessions[call.session]
             return
         self._mark(gateway, call, seq)
 
@@ -98,8 +107,13 @@ class Forwarding:
             del under_way[key]
             gateway.reply(Forwarded(*key, number, home.link.peer_incarnation))
 
-    def lost(self, home: Peer) -> None:
-        """The pair with that shard has ended: nobody knows which of the calls have arrived."""
-        down = Unavailable(f"{home.name} went down with the call: call again soon")
-        for (session, request), (_, gateway) in self._under_way.pop(home, {}).items():
+    def lost(self, peer: Peer) -> None:
+        """The pair with that peer has ended.
+
+        Nobody knows which calls have arrived that it is the home of. What its own sessions have
+        forwarded fences nothing in the next pair.
+        """
+        self._last.pop(peer, None)
+        down = Unavailable(f"{peer.name} went down with the call: call again soon")
+        for (session, request), (_, gateway) in self._under_way.pop(peer, {}).items():
             gateway.reply(call_error(session, request, down))

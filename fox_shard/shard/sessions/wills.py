@@ -18,17 +18,19 @@ from fox_shard.store.journal import Journal
 class Wills:
     """See the module (MQTT-3.1.2-8)."""
 
-    __slots__ = ("_journal", "_wills")
+    __slots__ = ("_journal", "_stale", "_wills")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         # Session -> its gateway's name, and its will.
         self._wills: dict[int, tuple[str, Publish]] = {}
+        # Of a gateway that is back, those that it has not yet told again.
+        self._stale: dict[Peer, set[int]] = {}
 
     def keep(self, peer: Peer, publish: Publish) -> None:
         """For the session that is its publisher; idempotent. peer: that session's gateway."""
         session = publish.session
-        peer.stale_wills.discard(session)
+        self._stale.get(peer, set()).discard(session)
         known = self._wills.get(session)
         self._wills[session] = (peer.name, publish)
         if known is None or known[1] != publish:
@@ -47,14 +49,17 @@ class Wills:
         self._journal.keep(rows.will(session), None)
         return kept[1]
 
+    def is_back(self, peer: Peer, *, known: bool) -> None:
+        """The gateway is about to tell its wills again. known: those that it had are its own."""
+        self._stale[peer] = set(self.sessions_of(peer.name)) if known else set()
+
     def told_again(self, peer: Peer) -> None:
         """The gateway is back as it was: sessions whose wills it did not tell have ended.
 
         So the end of a session need not be known to the store before the gateway forgets it.
         """
-        for session in peer.stale_wills:
+        for session in self._stale.pop(peer, ()):
             self.drop(session)
-        peer.stale_wills.clear()
 
     def sessions_of(self, gateway: str) -> list[int]:
         """Those of that gateway that have wills."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shard_harness import call, leave, publish, subscribe
 
 from fox_shard.backplane.frames import Subscribe, SyncEnd
-from fox_shard.shard.links.peer import Arrival
+from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.recovery import in_order, split, without_state
 
 

@@ -158,7 +158,7 @@ def test_a_key_is_erased_on_a_condition(stage):
 def test_nobody_waits_for_a_refusal_that_did_not_ask_for_an_answer(stage):
     stage.say("gateway-0", conditional(1, 5, flags=RETAIN | CONDITION), reliable=True)
     assert stage.got("gateway-0", Published | Refused) == []
-    assert stage.shard._handling.commits.dropped == 1
+    assert stage.shard.commits.refusals.dropped == 1
 
 
 def test_conditions_hold_in_memory_too():

@@ -4,7 +4,8 @@ import pytest
 from shard_harness import REALM, Stage, call, leave, publish, register, unregister
 
 from fox_shard.backplane.frames import Again, Cancel, Event
-from fox_shard.shard.publishing.commit_queue import PLAIN, Gate
+from fox_shard.shard.publishing.commit_queue import Gate
+from fox_shard.shard.publishing.effects import PLAIN
 
 OTHER_REALM = "com.other"
 

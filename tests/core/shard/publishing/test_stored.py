@@ -379,7 +379,7 @@ def test_what_nobody_waits_for_is_counted(stage):
     fail(stage)
     stage.say("gateway-0", keep("b", flags=RETAIN))
     assert stage.got("gateway-0", Event | Refused | Published) == topics(stage) == []
-    assert stage.shard._handling.commits.dropped == 2
+    assert stage.shard.commits.refusals.dropped == 2
 
 
 def test_transactions_behind_one_that_failed_have_failed(stage):

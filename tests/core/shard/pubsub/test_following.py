@@ -156,7 +156,7 @@ def test_who_reads_slower_than_the_history_is_trimmed_is_told_so(after, stage, m
     [refusal] = stage.got("gateway-1", REPLAY)
     assert (type(refusal), refusal.token) == (NotSubscribed, 1)
     assert refusal.oldest > ids[-1]
-    assert stage.shard.peers["gateway-1"].replays == {}
+    assert stage.shard.subscriptions.replays(stage.shard.peers["gateway-1"]) == {}
 
 
 def test_what_was_trimmed_before_does_not_matter_to_who_reads_all_there_is(stage, monkeypatch):

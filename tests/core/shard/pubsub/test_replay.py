@@ -91,8 +91,8 @@ def more(stage, *, enough=False):
 
 def quiet(stage):
     """Does the shard remember no replay?"""
-    realm = stage.shard.broker.realms[REALM]
-    return not realm.replays and not realm.attentive
+    index = stage.shard.broker.realms[REALM]
+    return not index.realm.before and not index.attentive
 
 
 # Pages
@@ -181,7 +181,7 @@ def test_once_leaves_no_subscription_behind(stage):
     stage.write(key("a"), key("f"))
     assert seen(stage) == []
     assert quiet(stage)
-    assert stage.shard.peers["gateway-1"].subscriptions == {}
+    assert stage.shard.subscriptions.of(stage.shard.peers["gateway-1"]) == {}
 
 
 # Changes meanwhile
@@ -366,7 +366,7 @@ def test_a_replay_alone_does_not_stand_for_the_subscription(stage):
     stage.shard.lost("gateway-1", stage.now)
     puppet.replay = [ask(once=True)]
     stage.turns(6)
-    assert stage.shard.peers["gateway-1"].subscriptions == {}
+    assert stage.shard.subscriptions.of(stage.shard.peers["gateway-1"]) == {}
 
 
 def restarted(stage, *asks):
@@ -506,7 +506,7 @@ def test_a_view_is_right_whatever_happens_while_it_is_replayed(
     stage.turns()
     stage.say("gateway-1", *[More(TOKEN)] * (len(TOPICS) // 2 + 1))
     viewer.take(stage.got("gateway-1"))
-    keys = stage.shard.broker.realms[REALM].keys
+    keys = stage.shard.retention.realms[REALM].keys
     there = {topic: keys.get(topic).publication for topic in TOPICS if keys.get(topic)}
     assert viewer.keys == there
 

@@ -330,7 +330,7 @@ def test_where_nobody_selects_an_event_touches_neither_selectors_nor_replays(sta
     monkeypatch.setattr(Selector, "wants", touched)
     monkeypatch.setattr(Replay, "precede", touched)
     monkeypatch.setattr("fox_shard.shard.pubsub.broker.select", touched)
-    monkeypatch.setattr("fox_shard.shard.pubsub.broker.Broker._selectors", touched)
+    monkeypatch.setattr("fox_shard.shard.pubsub.realms.RealmIndex.selectors", touched)
     stage.write(publish(flags=0), publish(), publish(flags=KEEP), erase())
     assert len(stage.got("gateway-1", Event)) == 4
     assert stage.shard.broker.realms[REALM].selections.entries == {}

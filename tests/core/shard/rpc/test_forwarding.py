@@ -213,5 +213,5 @@ def test_what_is_remembered_of_sessions_is_bounded(stage):
     for first in range(0, 2400, 300):
         stage.say(CALLER, *(call(session, 1, there) for session in range(first, first + 300)))
         stage.turns()
-    assert len(stage.shard.peers[CALLER].forwarded) <= 1300
+    assert stage.shard.dealer.forwarding.remembered(stage.shard.peers[CALLER]) <= 1300
     assert stage.shard.dealer.forwarding.idle
