@@ -1,41 +1,64 @@
-# make setup        .venv with everything in it; the other targets call it first
 # make run          the server, in the foreground, until Ctrl-C
-# make test         what must pass: lint, types, import contracts, tests
+# make test         what must pass before a change goes in: lint, types, import contracts, tests
+# make test-all     the rest of the tests, and more of the simulation; together they are all
 # make lint         ruff and its formatter, mypy, import contracts
-# make simulate     the simulated cluster under SEEDS=1000 seeds
+# make simulate     the simulated cluster under SEEDS=1000 seeds, from FIRST=0 on
 # make chaos        SECONDS=120 of load while processes are killed at random; SEED=n: as then
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
+# make setup        .venv with everything in it; make runtime: with what running needs
 # make clean        removes what the other targets made, but not data/
+#
+# The targets make .venv first, with as much in it as they need.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 1000
+FIRST ?= 0
 SECONDS ?= 120
 
-# Holds the folder it was made for: a virtual environment that was copied or moved is made anew.
-STAMP := .venv/.setup
+# They hold the folder they were made for: a virtual environment that was copied or moved is made anew.
+RUNTIME := .venv/.runtime
+SETUP := .venv/.setup
 
-.PHONY: setup run test lint pytest simulate chaos bench bench-peers clean
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# A file of tests is one worker's: its tests share a broker. conftest.py has the order of the files.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra
 
-setup:
-	@if test $(STAMP) -nt pyproject.toml && test "$$(cat $(STAMP))" = "$$(pwd)"; then exit 0; fi; \
+.PHONY: runtime setup run test test-all lint simulate chaos bench bench-peers clean
+
+runtime:
+	@if test $(RUNTIME) -nt pyproject.toml && test "$$(cat $(RUNTIME))" = "$$(pwd)"; then exit 0; fi; \
 	set -e; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "make: fox-shard needs Python 3.11 or newer, and $(PYTHON) is \
 	$$($(PYTHON) --version 2>/dev/null || echo missing); say make PYTHON=/path/to/python3.11" >&2; \
 	  exit 1; }; \
-	if test -e $(STAMP) && test "$$(cat $(STAMP))" != "$$(pwd)"; then clear=--clear; fi; \
-	echo "make: installing into .venv"; \
+	if test -e $(RUNTIME) && test "$$(cat $(RUNTIME))" != "$$(pwd)"; then clear=--clear; fi; \
+	echo "make: installing into .venv what the server needs"; \
 	$(PYTHON) -m venv $${clear:-} .venv; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
-	pwd > $(STAMP)
+	$(PIP) --editable .; \
+	pwd > $(RUNTIME)
+
+setup: runtime
+	@if test $(SETUP) -nt $(RUNTIME); then exit 0; fi; \
+	set -e; \
+	echo "make: installing into .venv what developing needs"; \
+	$(PIP) --editable '.[dev]'; \
+	pwd > $(SETUP)
 
 # The check gives a mistake in the configuration one sentence before anything is started.
-run: setup
+run: runtime
 	@$(BIN)/python -m fox_shard config --quiet --config conf/fox.toml
 	@exec $(BIN)/supervisord -n -c conf/fox.conf
 
-test: lint pytest
+# SIMULATION_SECONDS of a processor are for all scenarios together: see tests/simulation/promises.py.
+test: export SIMULATION_SECONDS ?= 90
+test: lint
+	$(PYTEST) -m "not more" --junitxml=build/test.xml
+
+test-all: export SIMULATION_SECONDS ?= 360
+test-all: setup
+	$(PYTEST) -m more --junitxml=build/test-all.xml
 
 lint: setup
 	$(BIN)/ruff check .
@@ -43,19 +66,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-pytest: setup
-	$(BIN)/pytest -n 2 --dist loadfile -ra
+simulate: runtime
+	$(BIN)/python -m fox_shard.testing --seeds $(SEEDS) --first $(FIRST)
 
-simulate: setup
-	$(BIN)/python -m fox_shard.testing --seeds $(SEEDS)
-
-chaos: setup
+chaos: runtime
 	$(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: setup
+bench: runtime
 	$(BIN)/python -m bench
 
-bench-peers: setup
+bench-peers: runtime
 	$(BIN)/python -m bench --peers
 
 clean:

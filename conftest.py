@@ -1,13 +1,25 @@
-"""Runs the Python blocks of README.md and docs/: documentation that is wrong fails."""
+"""Runs the Python blocks of README.md and docs/: documentation that is wrong fails.
+
+Has what holds for all tests: how much hypothesis tries, the seeds of the simulation, the order.
+"""
 
 import os
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-# How long an example takes is no property of the code: a busy machine must not fail a test.
-settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# As much for each test. How long an example takes is no property of the code: a busy machine must
+# not fail a test.
+settings.register_profile(
+    "dev",
+    max_examples=100,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
@@ -15,3 +27,35 @@ pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/**/*.md", "docs/*.md"],
 ).pytest()
+
+
+def pytest_configure() -> None:
+    """Choose the seeds of the day, once for all workers, which inherit the environment.
+
+    Not FOX_…: the server would take these for its settings.
+    """
+    os.environ.setdefault("SIMULATION_FIRST", str(1000 * datetime.now(UTC).isoweekday()))
+    os.environ.setdefault("SIMULATION_SECONDS", "60")
+
+
+def pytest_report_header() -> str:
+    first, seconds = (os.environ[f"SIMULATION_{name}"] for name in ("FIRST", "SECONDS"))
+    return f"simulation: SIMULATION_FIRST={first} today, SIMULATION_SECONDS={seconds}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no worker is left alone with one at the end."""
+    first = ("wire", "simulation")
+    items.sort(key=lambda item: [item.path.parent.name == name for name in first], reverse=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how much the simulation did."""
+    ran = [
+        count
+        for report in terminalreporter.getreports("passed")
+        for name, count in report.user_properties
+        if name == "seeds" and report.when == "call"
+    ]
+    if ran:
+        terminalreporter.write_line(f"simulation: {len(ran)} scenarios, {sum(ran)} seeds in all")

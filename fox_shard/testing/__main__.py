@@ -34,6 +34,11 @@ def perform(run: Run) -> Run:
     return run
 
 
+def again(scenario: str, seed: int) -> str:
+    """What to type to see it once more."""
+    return f"python -m fox_shard.testing --scenario {scenario} --first {seed} --seeds 1"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m fox_shard.testing", description="The cluster in one thread, many times."
@@ -57,8 +62,8 @@ def main() -> int:
         for run in pool.map(perform, runs, chunksize=CHUNK):
             if run.failure:
                 failed[run.scenario] += 1
-                again = f"python -m fox_shard.testing --scenario {run.scenario}"
-                sys.stdout.write(f"{run.failure}\nagain: {again} --first {run.seed} --seeds 1\n\n")
+                command = again(run.scenario, run.seed)
+                sys.stdout.write(f"{run.failure}\nagain: {command}\n\n")
                 sys.stdout.flush()
     seconds = time.monotonic() - began
     sys.stdout.write(f"{len(runs)} runs of {len(names)} scenarios in {seconds:.0f} s: ")

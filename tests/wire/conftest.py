@@ -12,6 +12,35 @@ from wamp_peers import WampPeers
 PATIENCE = 40.0
 """Seconds for one async test."""
 
+PROMISES = {
+    "test_abuse": "whoever sends nonsense, or reads nothing, harms himself alone",
+    "test_chaos": "what was acknowledged is there, whoever is killed",
+    "test_commands": "keys and locks from the shell",
+    "test_history_wire": "what was recorded is read, and followed",
+    "test_interoperability": "MQTT clients find what they expect of a server",
+    "test_javascript": "the clients of browsers",
+    "test_locks": "one holder at a time, in order",
+    "test_order": "events and calls come in the order that they were sent in",
+    "test_readme": "the examples of README.md",
+    "test_reports": "StatsD and `$SYS`",
+    "test_reshard_wire": "another number of shards",
+    "test_shared_keys": "conditions, expiry, weak keys",
+    "test_store_trouble": "full disks and damaged files",
+    "test_supervisord": "who ends is started again",
+    "test_syncs": "what is acknowledged is on the disk",
+    "test_translation": "WAMP and MQTT clients on one topic space",
+    "test_views": "subscribers who are shown the keys first",
+    "test_wamp_calls": "remote procedure calls",
+    "test_wamp_sessions": "who is there",
+    "test_zmqtap_attached": "seeing inside while it runs",
+}
+"""One file for each, in `make test`. The other files here are left to `make test-all`."""
+
+
+def pytest_itemcollected(item):
+    if item.path.stem not in PROMISES:
+        item.add_marker("more")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):

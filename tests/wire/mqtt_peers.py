@@ -31,6 +31,7 @@ class MqttPeer:
     ):  # fmt: skip
         self.messages = queue.Queue()
         self.lost = threading.Event()
+        self._offering = threading.Lock()
         self._connected = queue.Queue()
         self._answers = {}
         self._answered = threading.Condition()
@@ -64,7 +65,8 @@ class MqttPeer:
             raise Refused(code)
 
     def _on_disconnect(self, _client, _data, _flags, code, _properties):
-        self.lost.set()
+        with self._offering:
+            self.lost.set()
         self._connected.put((None, code))
 
     def _answer(self, mid, codes):
@@ -106,6 +108,15 @@ class MqttPeer:
         info = self.client.publish(topic, payload, qos, retain)
         info.wait_for_publish(PATIENCE)
         assert info.is_published()
+
+    def offer(self, topic, payload, qos, retain):
+        """Publish and do not wait; returns what paho tells of it.
+
+        paho's thread ends with the connection. Were it to end before paho's `publish` returns, that
+        would say that there was no connection, of what has been sent.
+        """
+        with self._offering:
+            return self.client.publish(topic, payload, qos, retain)
 
     def receive(self):
         """The next message."""

@@ -6,6 +6,7 @@ Owns: processes by their id, their lines, patience. Never: what they are.
 import fcntl
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -26,6 +27,11 @@ def alive(pid):
         return False
 
 
+def not_under_nohup():
+    """Hangups, which nohup has all that is started under it ignore, end a process again."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Program:
     """A process whose standard output is read line by line. Killed at the end of its block."""
 
@@ -37,6 +43,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=not_under_nohup,
         )
         self._read = b""
 

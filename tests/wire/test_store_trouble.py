@@ -154,7 +154,7 @@ def test_an_mqtt_client_is_disconnected_instead_of_an_acknowledgement(
     reader.subscribe("trouble/#", qos=1)
     topic = TOPICS[qos - 1].replace(".", "/")
     device.publish(topic, "plain", qos=qos)
-    info = device.client.publish(topic, "refused", qos, retain=True)
+    info = device.offer(topic, "refused", qos, retain=True)
     assert device.lost.wait(PATIENCE)
     assert not info.is_published()
     again = devices.connect(f"trouble-{qos}", gateway=1)

@@ -7,6 +7,7 @@ import node
 import pytest
 from autobahn.wamp import message
 from autobahn.wamp.types import PublishOptions, SubscribeOptions
+from cluster import Cluster
 from raw_wamp import (
     EVENT,
     PUBLISH,
@@ -195,13 +196,16 @@ LIMIT = 2 << 20
 """`gateway.outbound_limit`, a twentieth of what is replayed."""
 
 
-@pytest.fixture
-def full(own_cluster):
-    """A broker with many keys `many.…`, each a number and a payload."""
-    cluster = own_cluster(gateways=2, shards=2, FOX_GATEWAY_OUTBOUND_LIMIT=str(LIMIT))
-    with closing(at_gateway(cluster, 0)) as writer:
-        publish_all(writer, range(KEYS), retain=True)
-    return cluster
+@pytest.fixture(scope="module")
+def full():
+    """A broker with many keys `many.…`, each a number and a payload. None comes or goes."""
+    cluster = Cluster(gateways=2, shards=2, FOX_GATEWAY_OUTBOUND_LIMIT=str(LIMIT))
+    try:
+        with closing(at_gateway(cluster, 0)) as writer:
+            publish_all(writer, range(KEYS), retain=True)
+        yield cluster
+    finally:
+        cluster.end()
 
 
 def publish_all(client, numbers, **options):
@@ -251,7 +255,6 @@ def test_a_replay_is_as_fast_as_its_client_reads(full):
         for number in changed:
             told = [one[1:] for one in state.news if one[0] == str(number)]
             assert told == [(number, SHOWN), (-number, {})]
-    full.end()
 
 
 def test_who_gives_up_in_the_middle_has_had_enough(full):
@@ -268,7 +271,6 @@ def test_who_gives_up_in_the_middle_has_had_enough(full):
         assert count < KEYS
         # The session goes on, and another snapshot begins from the beginning.
         assert len(View(client, "many.1", snapshot=True).subscribed().to_the_end().news) > 10_000
-    full.end()
 
 
 # Client libraries

@@ -1,6 +1,5 @@
 """Two ends and a wire that loses, cuts and delays: whatever happens, the link keeps its word."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from link_ends import Ends, number_of, publish, state
@@ -158,7 +157,6 @@ class Links(RuleBasedStateMachine):
 
 
 TestLinks = Links.TestCase
-TestLinks.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_the_wire_of_these_tests_carries_hellos_too():

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from store_outcomes import Outcomes
@@ -79,4 +78,3 @@ class SqliteModel(Model):
 
 TestMemoryStore = Model.TestCase
 TestSqliteStore = SqliteModel.TestCase
-TestSqliteStore.settings = settings(max_examples=50, stateful_step_count=20)

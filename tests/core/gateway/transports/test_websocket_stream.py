@@ -7,7 +7,7 @@ import random
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from websocket_client import LIMIT, Server, close_code, connected, exchange, frames_of, masked
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
@@ -80,7 +80,6 @@ actions = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(actions, st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_any_cut_of_the_stream_gives_the_same_messages(actions, cuts):
     """Data may arrive in pieces of any size; control frames may lie between fragments (5.4)."""
@@ -116,7 +115,6 @@ def test_any_cut_of_the_stream_gives_the_same_messages(actions, cuts):
     assert not server.connection.closing
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_never_raise(data):
     server, _ = connected()

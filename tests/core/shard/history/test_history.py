@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from hypothesis import event as label
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from shard_harness import publish
@@ -469,7 +469,6 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(stateful_step_count=40, deadline=None)
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(TOPICS)), max_size=60, unique=True))

@@ -1,7 +1,7 @@
 """Replays: what a new subscriber is shown first, a page at a time (semantics: subscribing)."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
 from shard_harness import REALM, Stage, leave, publish, subscribe
@@ -469,7 +469,6 @@ class Viewer:
             self.keys[topic] = event.publication
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     stored=st.booleans(),
     state=st.booleans(),

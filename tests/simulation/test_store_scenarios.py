@@ -1,0 +1,9 @@
+"""Keys on disks, whatever fails, in the simulated cluster."""
+
+from promises import Promises
+
+from fox_shard.testing import store_scenarios
+
+
+class TestStore(Promises):
+    family = store_scenarios

@@ -1,0 +1,9 @@
+"""Views of state, in the simulated cluster."""
+
+from promises import Promises
+
+from fox_shard.testing import view_scenarios
+
+
+class TestViews(Promises):
+    family = view_scenarios
