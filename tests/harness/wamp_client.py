@@ -1,5 +1,6 @@
 """A client's view of a Conversation, on a gateway that only notes what it is asked."""
 
+import inspect
 from types import SimpleNamespace
 
 import cbor2
@@ -11,6 +12,7 @@ from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
@@ -56,7 +58,10 @@ class FakeGateway:
         return name in self.subscribed
 
     def __getattr__(self, name):
+        shape = inspect.signature(getattr(Router, name))
+
         def note(session, *args, **named):
+            shape.bind(self, session, *args, **named)
             self.asked.append((name, *args, *([named] if named else [])))
 
         return note

@@ -1,4 +1,4 @@
-"""What clients ask for, as calls of the gateway.
+"""What clients ask for, as calls of the router.
 
 Owns: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, CALL, CANCEL, REGISTER, UNREGISTER, YIELD, a callee's ERROR.
 Never: the session's own state (see `states`), the router's messages (see `session`), bytes.
