@@ -1,7 +1,7 @@
 """Handling: what the frames of a batch do, and which noun does it.
 
-Owns: the way of a batch through broker, dealer and registrar, what of it waits for the store, and
-who has to confirm what it caused. Never: peers' coming and going, time.
+Owns: the way of a batch through its nouns, and who has to confirm what it caused. Never: what
+becomes of a publish (see `stored`); peers' coming and going, time.
 """
 
 from typing import final

@@ -5,7 +5,7 @@ Owns: what a change is. Never: what makes one, and who is told.
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import RETAIN, Event, Publish
+from fox_shard.backplane.frames import Event
 from fox_shard.shard.rows import Place
 
 DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
@@ -28,16 +28,3 @@ class Change(Struct, gc=False):
     removed: str = ""
     unsettled: bool = False
     noted: bool = False
-
-
-def changes_key(publish: Publish) -> bool:
-    """Is the event its topic's key from now on, or none?"""
-    if not publish.flags & RETAIN:
-        return False
-    audience = publish.audience
-    # Limited to sessions of now, it means nothing to a late joiner.
-    return (
-        audience is None
-        or (audience.eligible is None and audience.exclude is None)
-        or (publish.keep is not None and publish.keep.private)
-    )

@@ -18,7 +18,7 @@ from fox_shard.errors import InvalidPayload
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Archive
-from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, Change, changes_key
+from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, Change
 from fox_shard.shard.keys.conditions import hold, is_shown
 from fox_shard.shard.keys.expiry import Expiry
 from fox_shard.shard.keys.owners import Owners
@@ -334,6 +334,19 @@ class Retention:
         ends = [self._end(session, places) for _, session, places in left]
         changes = [change for changes, _ in ends for change in changes]
         return changes, [will for _, wills in ends for will in wills]
+
+
+def changes_key(publish: Publish) -> bool:
+    """Is the event its topic's key from now on, or none?"""
+    if not publish.flags & RETAIN:
+        return False
+    audience = publish.audience
+    # Limited to sessions of now, it means nothing to a late joiner.
+    return (
+        audience is None
+        or (audience.eligible is None and audience.exclude is None)
+        or (publish.keep is not None and publish.keep.private)
+    )
 
 
 def _is_owned(event: Event) -> bool:

@@ -23,9 +23,9 @@ from fox_shard.backplane.frames import (
 from fox_shard.errors import InvalidPayload
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Archive
-from fox_shard.shard.keys.change import Change, changes_key
+from fox_shard.shard.keys.change import Change
 from fox_shard.shard.keys.conditions import is_shown
-from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.keys.retained import Retention, changes_key
 from fox_shard.shard.keys.unannounced import Untold
 from fox_shard.shard.links.deliveries import EVERYTHING
 from fox_shard.shard.links.outcomes import HIDDEN, REFUSED, Ledger, condition_failed

@@ -18,7 +18,8 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.documents.payloads import NONE
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.keys.change import DELETED, Change, changes_key
+from fox_shard.shard.keys.change import DELETED, Change
+from fox_shard.shard.keys.retained import changes_key
 from fox_shard.shard.keys.unannounced import Untold
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.realms import RealmIndex, RealmIndexes
