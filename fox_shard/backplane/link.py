@@ -62,6 +62,7 @@ class Link:
         "_unreturned",
         "connects",
         "deadline",
+        "delivered",
         "durable",
         "epoch",
         "handled",
@@ -74,20 +75,19 @@ class Link:
         "me",
         "open",
         "outbox",
-        "passed",
         "peer",
+        "peer_delivered",
         "peer_epoch",
-        "peer_forgot",
+        "peer_forgotten",
         "peer_identity",
         "peer_incarnation",
-        "peer_passed",
         "prompt",
         "received",
         "refusal",
         "reliable",
         "rfirst",
         "sent",
-        "terms",
+        "settings",
         "urgent",
         "watermark",
     )
@@ -98,7 +98,7 @@ class Link:
         peer: str,
         *,
         incarnation: int,
-        terms: LinkSettings,
+        settings: LinkSettings,
         new_epoch: Callable[[], int],
         deadline: Deadline,
         connects: bool,
@@ -114,7 +114,7 @@ class Link:
         self.peer = peer
         self.incarnation = incarnation
         self.identity = identity or incarnation
-        self.terms = terms
+        self.settings = settings
         self.connects = connects
         self.deadline = deadline
         self.epoch = new_epoch()
@@ -144,15 +144,15 @@ class Link:
         self.received = 0
         self.watermark = 0
         self.handled = 0
-        self.peer_passed = 0
+        self.peer_delivered = 0
         self.hold_credit = False
         # Of what `receive` returned last: where the reliable frames are, numbered from `rfirst`.
         self.marks = NO_MARKS
         self.rfirst = 1
         # The reliable number up to which the peer will send nothing again.
-        self.peer_forgot = 0
+        self.peer_forgotten = 0
         # What this end tells the peer about what it received; see `frames.Batch`.
-        self.passed = 0
+        self.delivered = 0
         self.durable = 0
         self._unreturned = 0
         self._ack_due = NEVER
@@ -190,7 +190,7 @@ class Link:
     @property
     def congested(self) -> bool:
         """No credit, or nobody there: who causes more frames for the peer should stop."""
-        return not self.open or self.in_flight > self.terms.credit
+        return not self.open or self.in_flight > self.settings.credit
 
     def flush(self, now: float) -> list[bytes]:
         """Everything to be put on the wire now, in order.
@@ -214,7 +214,7 @@ class Link:
                 self.peer_epoch,
                 self.sent + 1,
                 0 if self.hold_credit else self.received,
-                self.passed,
+                self.delivered,
                 self.durable,
                 self.prompt,
                 self._rseq + 1,
@@ -248,7 +248,7 @@ class Link:
         self.outbox[start:] = kept
         self.reliable[:] = [*earlier, *range(start, len(self.outbox))]
 
-    def forget(self) -> None:
+    def peer_gone(self) -> None:
         """The peer that all this was for will not come back."""
         self.outbox.clear()
         self.reliable.clear()
@@ -257,7 +257,7 @@ class Link:
     def renew(self, incarnation: int, now: float) -> None:
         """Begin again as a process that has just started, of no store: nothing is sent again."""
         self.incarnation = self.identity = incarnation
-        self.forget()
+        self.peer_gone()
         self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 
@@ -306,12 +306,12 @@ class Link:
             if not self.connects:
                 self._say_hello(batch.epoch, now, reply=False)
             return LinkEvent.BROKEN, []
-        self._settle(batch)
+        self._take_acknowledgements(batch)
         if not frames:
             return LinkEvent.NONE, frames
         self.received += len(frames)
         self._unreturned += size
-        if batch.prompt or self._unreturned > self.terms.credit // 4:
+        if batch.prompt or self._unreturned > self.settings.credit // 4:
             self.urgent = True
         elif self._ack_due is NEVER:
             self._ack_due = now + LAZY_ACK
@@ -325,23 +325,23 @@ class Link:
     def _is_of_this_pair(self, batch: Batch) -> bool:
         return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch
 
-    def _settle(self, batch: Batch) -> None:
+    def _take_acknowledgements(self, batch: Batch) -> None:
         """What the peer says of the frames it got."""
         if batch.handled > self.handled:
             self.handled = batch.handled
             in_flight = self._in_flight
             while in_flight and in_flight[0][0] <= batch.handled:
                 self.in_flight -= in_flight.popleft()[1]
-        if batch.passed > self.peer_passed:
-            self.peer_passed = batch.passed
+        if batch.delivered > self.peer_delivered:
+            self.peer_delivered = batch.delivered
         if batch.durable > self._acked:
             self._acked = batch.durable
             unacked = self._unacked  # if it is empty: they may be in the outbox again (`resume`)
             if unacked:
                 for _ in range(len(unacked) + batch.durable - self._rseq):
                     unacked.popleft()
-        if batch.forgotten > self.peer_forgot:
-            self.peer_forgot = batch.forgotten
+        if batch.forgotten > self.peer_forgotten:
+            self.peer_forgotten = batch.forgotten
 
     def _without_known(self, batch: Batch) -> list[Frame]:
         """The batch's frames less the reliable ones that were applied in an earlier pair."""
@@ -393,7 +393,7 @@ class Link:
         return LinkEvent.BROKEN if was_open else LinkEvent.NONE
 
     def _layout(self) -> tuple[int, int, int]:
-        return (VERSION, self.terms.generation, self.terms.shards)
+        return (VERSION, self.settings.generation, self.settings.shards)
 
     def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
         version, generation, shards = self._layout()
@@ -406,20 +406,20 @@ class Link:
 
     def _begin(self, peer_epoch: int, hello: Hello) -> None:
         if hello.identity != self.peer_identity:
-            self.watermark = self.durable = self.peer_forgot = 0
+            self.watermark = self.durable = self.peer_forgotten = 0
         self.peer_epoch = peer_epoch
         self.peer_incarnation = hello.incarnation
         self.peer_identity = hello.identity
         self.open = True
         self.refusal = ""
-        self.deadline.by(self._said + self.terms.heartbeat)
+        self.deadline.by(self._said + self.settings.heartbeat)
 
     def break_off(self, now: float) -> None:
         """End the pair, if there is one, and choose an epoch for the next: a higher one."""
         self.open = False
         self.epoch += 1
         self.peer_epoch = 0
-        self.sent = self.received = self.handled = self.passed = self.peer_passed = 0
+        self.sent = self.received = self.handled = self.delivered = self.peer_delivered = 0
         self._in_flight.clear()
         self.in_flight = 0
         self._unreturned = 0
@@ -476,10 +476,10 @@ class Link:
             if self.connects and now - self._said >= HELLO_INTERVAL:
                 self._say_hello(0, now, reply=False)
             return LinkEvent.NONE
-        if now - self._heard > self.terms.peer_timeout:
+        if now - self._heard > self.settings.peer_timeout:
             self.break_off(now)
             return LinkEvent.BROKEN
-        if now - self._said >= self.terms.heartbeat * 0.9 or now >= self._ack_due:
+        if now - self._said >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
             self.urgent = True
         return LinkEvent.NONE
 
@@ -487,5 +487,7 @@ class Link:
         """When `tick` and `flush` are due, in the unit and origin of `now`."""
         if not self.open:
             return self._said + HELLO_INTERVAL if self.connects else NEVER
-        due = min(self._said + self.terms.heartbeat, self._heard + self.terms.peer_timeout + 0.1)
+        due = min(
+            self._said + self.settings.heartbeat, self._heard + self.settings.peer_timeout + 0.1
+        )
         return min(due, self._ack_due)

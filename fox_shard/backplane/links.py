@@ -78,7 +78,7 @@ class Links:
             self._name,
             peer,
             incarnation=self._incarnation,
-            terms=self._settings,
+            settings=self._settings,
             new_epoch=self._new_epoch,
             deadline=self._deadline,
             connects=connects,

@@ -33,7 +33,7 @@ class Node(Protocol):
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`. Call it then, and `flush`."""
 
-    def lost(self, peer: str, now: float) -> None:
+    def connection_lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
 
     def send_report(self, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """A part of `random.Random`."""
 
     def randrange(self, start: int, stop: int, /) -> int:

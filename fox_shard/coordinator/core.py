@@ -24,7 +24,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
-from fox_shard.coordinator.sessions import Entry, Sessions
+from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.coordinator.sys import Sys
 from fox_shard.documents import payloads
 from fox_shard.store.journal import Journal
@@ -63,7 +63,7 @@ class Coordinator:
         self._metrics = Metrics()
         self._sys = Sys(realms, sys_interval, now)
 
-    def load(self, entry: Entry) -> None:
+    def load(self, entry: SessionRecord) -> None:
         """A session that was there before the restart."""
         self._sessions.load(entry)
 
@@ -81,7 +81,7 @@ class Coordinator:
             case Join():
                 return self._join(gateway, frame)
             case Leave(session=session):
-                entry = self._sessions.leave(gateway, session)
+                entry = self._sessions.session_ended(gateway, session)
                 return [] if entry is None else [self._on_leave(entry)]
             case Call():
                 answer, kills = self._meta.call(frame)
@@ -99,20 +99,20 @@ class Coordinator:
 
     def gateway_gone(self, gateway: str, now: float) -> Effects:
         """The gateway died, or is declared gone: all its sessions have ended."""
-        self._metrics.gone(gateway, now)
-        self._sys.gone(gateway)
-        return [self._on_leave(entry) for entry in self._sessions.gone(gateway)]
+        self._metrics.peer_gone(gateway, now)
+        self._sys.peer_gone(gateway)
+        return [self._on_leave(entry) for entry in self._sessions.gateway_gone(gateway)]
 
     def shard_gone(self, shard: str, now: float) -> None:
         """The shard died: its gauges hold no longer."""
-        self._metrics.gone(shard, now)
-        self._sys.gone(shard)
+        self._metrics.peer_gone(shard, now)
+        self._sys.peer_gone(shard)
 
     def shard_opened(self, shard: str, now: float) -> Effects:
         """The link to the shard begins anew: it is told all of `$SYS` that it owns again."""
         for realm, topic in self._sys.topics():
             if self._owner(realm, topic) == shard:
-                self._sys.forget(realm, topic)
+                self._sys.invalidate(realm, topic)
         return self.sys_news(now)
 
     @property
@@ -151,7 +151,7 @@ class Coordinator:
         self._journal.keep(rows.session(gateway, entry.session), rows.encode(entry))
         return effects
 
-    def _on_leave(self, entry: Entry) -> tuple[str, Frame]:
+    def _on_leave(self, entry: SessionRecord) -> tuple[str, Frame]:
         self._journal.keep(rows.session(entry.gateway, entry.session), None)
         args = [entry.session, entry.authid, entry.authrole]
         return self._meta_event(entry.realm, ON_LEAVE, args)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import Publish
 from fox_shard.coordinator import rows
-from fox_shard.coordinator.sessions import Entry
+from fox_shard.coordinator.sessions import SessionRecord
 from fox_shard.store.journal import TRIAL
 
 
@@ -19,7 +19,7 @@ class Stored(Struct):
     generation: -1: the store is new.
     """
 
-    sessions: list[Entry] = []
+    sessions: list[SessionRecord] = []
     gateways: dict[str, rows.GatewayRow] = {}
     frames: dict[str, list[tuple[int, Publish]]] = {}
     last: dict[str, int] = {}

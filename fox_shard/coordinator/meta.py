@@ -10,7 +10,7 @@ from msgspec import msgpack
 
 from fox_shard.backplane.frames import Call, CallError, Kill, Result
 from fox_shard.backplane.refusals import call_error
-from fox_shard.coordinator.sessions import Entry, Sessions
+from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.documents import payloads
 from fox_shard.errors import (
     InvalidArgument,
@@ -28,7 +28,7 @@ Kills = list[tuple[str, Kill]]
 """Gateways and what they are told to end."""
 
 
-def details(entry: Entry) -> dict[str, object]:
+def details(entry: SessionRecord) -> dict[str, object]:
     """What `on_join` publishes and `get` returns about a session."""
     return {
         "session": entry.session,
@@ -121,8 +121,8 @@ class Meta:
         return [len(entries)], kills
 
     def _kill_others(
-        self, arguments: "Arguments", concerned: Callable[[Entry], bool]
-    ) -> tuple[list[Entry], Kills]:
+        self, arguments: "Arguments", concerned: Callable[[SessionRecord], bool]
+    ) -> tuple[list[SessionRecord], Kills]:
         """All sessions of the caller's realm that are concerned, but the caller's own."""
         reason, message = arguments.reason(), arguments.message()
         entries = [
@@ -132,7 +132,7 @@ class Meta:
         ]
         return entries, [(e.gateway, Kill(e.session, reason, message)) for e in entries]
 
-    def _session(self, realm: str, session: int) -> Entry:
+    def _session(self, realm: str, session: int) -> SessionRecord:
         entry = self._sessions.get(realm, session)
         if entry is None:
             raise NoSuchSession(f"There is no session {session} in this realm.")

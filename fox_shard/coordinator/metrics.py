@@ -38,7 +38,7 @@ class Metrics:
         self._counters.update(report.counters)
         self._gauges[process] = report.gauges
 
-    def gone(self, process: str, now: float) -> None:
+    def peer_gone(self, process: str, now: float) -> None:
         """Drop the gauges of a process that died. What it counted stays counted."""
         self._start(now)
         self._gauges.pop(process, None)

@@ -4,7 +4,7 @@ Owns: the keys and values of all rows, both ways. Never: a store, or when someth
 
 | key | value |
 |---|---|
-| `s` gateway NUL session | a session: its `Entry` |
+| `s` gateway NUL session | a session: its `SessionRecord` |
 | `p` gateway | its incarnation, and the highest rseq of it whose effects are in the store |
 | `x` shard NUL rseq | a frame for that shard that is not known to be in its store |
 | `n` shard | the last rseq of frames for that shard |
@@ -18,7 +18,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import Publish
-from fox_shard.coordinator.sessions import Entry
+from fox_shard.coordinator.sessions import SessionRecord
 
 SESSION: Final = b"s"
 GATEWAY: Final = b"p"
@@ -35,7 +35,7 @@ class GatewayRow(Struct, array_like=True, gc=False):
 
 
 encode: Final = msgpack.Encoder().encode
-decode_session: Final = msgpack.Decoder(Entry).decode
+decode_session: Final = msgpack.Decoder(SessionRecord).decode
 decode_gateway: Final = msgpack.Decoder(GatewayRow).decode
 decode_frame: Final = msgpack.Decoder(Publish).decode
 decode_number: Final = msgpack.Decoder(int).decode

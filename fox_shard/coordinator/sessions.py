@@ -12,7 +12,7 @@ from msgspec import Struct
 from fox_shard.backplane.frames import Join
 
 
-class Entry(Struct, array_like=True, gc=False):
+class SessionRecord(Struct, array_like=True, gc=False):
     """One session. announced: its `wamp.session.on_join` has gone out."""
 
     session: int
@@ -35,9 +35,9 @@ class Entry(Struct, array_like=True, gc=False):
         return self.protocol.partition(".")[0]
 
 
-def _entry(gateway: str, join: Join) -> Entry:
+def _entry(gateway: str, join: Join) -> SessionRecord:
     """The entry for a Join; interned where all sessions share a few values (0.4 KB a session)."""
-    return Entry(
+    return SessionRecord(
         session=join.session,
         gateway=intern(gateway),
         realm=intern(join.realm),
@@ -66,16 +66,16 @@ class Sessions:
     __slots__ = ("_counts", "_of_client", "_of_gateway", "_of_realm", "_unconfirmed")
 
     def __init__(self) -> None:
-        self._of_gateway: dict[str, dict[int, Entry]] = {}
-        self._of_realm: dict[str, dict[int, Entry]] = {}
+        self._of_gateway: dict[str, dict[int, SessionRecord]] = {}
+        self._of_realm: dict[str, dict[int, SessionRecord]] = {}
         # (realm, MQTT client id) -> the session that has it now.
-        self._of_client: dict[tuple[str, str], Entry] = {}
+        self._of_client: dict[tuple[str, str], SessionRecord] = {}
         # (realm, gate) -> sessions; stays at 0, since a gauge that is not sent keeps its value.
         self._counts: dict[tuple[str, str], int] = {}
         # Gateway -> its sessions not yet heard of in the replay that is going on.
         self._unconfirmed: dict[str, dict[int, None]] = {}
 
-    def join(self, gateway: str, join: Join) -> Entry:
+    def join(self, gateway: str, join: Join) -> SessionRecord:
         """Take the session in; the entry there was if it is known already."""
         sessions = self._of_gateway.setdefault(gateway, {})
         if join.replay and gateway not in self._unconfirmed:
@@ -89,7 +89,7 @@ class Sessions:
             self._count(entry, 1)
         return entry
 
-    def load(self, entry: Entry) -> None:
+    def load(self, entry: SessionRecord) -> None:
         """A session from the store; interned as one that joins."""
         entry.gateway, entry.realm = intern(entry.gateway), intern(entry.realm)
         entry.protocol, entry.transport = intern(entry.protocol), intern(entry.transport)
@@ -98,7 +98,7 @@ class Sessions:
         self._count(entry, 1)
         self.take_over(entry)
 
-    def take_over(self, entry: Entry) -> Entry | None:
+    def take_over(self, entry: SessionRecord) -> SessionRecord | None:
         """The session that must end because of `entry`: the older one of two with one client id.
 
         Whatever the gateways they are at (MQTT-3.1.4-2). None: there is no such session.
@@ -114,7 +114,7 @@ class Sessions:
         self._of_client[key] = newer
         return older
 
-    def leave(self, gateway: str, session: int) -> Entry | None:
+    def session_ended(self, gateway: str, session: int) -> SessionRecord | None:
         """Take the session out. None: there was none."""
         entry = self._of_gateway.get(gateway, {}).pop(session, None)
         if entry is not None:
@@ -126,23 +126,25 @@ class Sessions:
             self._count(entry, -1)
         return entry
 
-    def gone(self, gateway: str) -> list[Entry]:
+    def gateway_gone(self, gateway: str) -> list[SessionRecord]:
         """Take out all sessions of the gateway, oldest first."""
         self._unconfirmed.pop(gateway, None)
         return self._leave_all(gateway, list(self._of_gateway.get(gateway, {}).values()))
 
-    def synced(self, gateway: str) -> list[Entry]:
+    def synced(self, gateway: str) -> list[SessionRecord]:
         """The replay is over: take out what it did not contain, oldest first."""
         sessions = self._of_gateway.get(gateway, {})
         missing = self._unconfirmed.pop(gateway, None)
         ended = list(sessions) if missing is None else list(missing)
         return self._leave_all(gateway, [sessions[s] for s in ended if s in sessions])
 
-    def get(self, realm: str, session: int) -> Entry | None:
+    def get(self, realm: str, session: int) -> SessionRecord | None:
         """The session, if it is in that realm."""
         return self._of_realm.get(realm, {}).get(session)
 
-    def of_realm(self, realm: str, authroles: Collection[str] | None = None) -> Iterator[Entry]:
+    def of_realm(
+        self, realm: str, authroles: Collection[str] | None = None
+    ) -> Iterator[SessionRecord]:
         """The realm's sessions, oldest first. authroles: only those who have one of them."""
         for entry in self._of_realm.get(realm, {}).values():
             if authroles is None or entry.authrole in authroles:
@@ -152,13 +154,13 @@ class Sessions:
         """(realm, gate, sessions) of each realm and gate that ever had a session, sorted."""
         return sorted((realm, gate, count) for (realm, gate), count in self._counts.items())
 
-    def _leave_all(self, gateway: str, entries: list[Entry]) -> list[Entry]:
+    def _leave_all(self, gateway: str, entries: list[SessionRecord]) -> list[SessionRecord]:
         for entry in entries:
-            self.leave(gateway, entry.session)
+            self.session_ended(gateway, entry.session)
         if not self._of_gateway.get(gateway):
             self._of_gateway.pop(gateway, None)
         return entries
 
-    def _count(self, entry: Entry, change: int) -> None:
+    def _count(self, entry: SessionRecord, change: int) -> None:
         key = (entry.realm, entry.gate)
         self._counts[key] = self._counts.get(key, 0) + change

@@ -59,11 +59,11 @@ class Sys:
             gauges[_last(name)] += value
         self._gauges[process] = gauges
 
-    def gone(self, process: str) -> None:
+    def peer_gone(self, process: str) -> None:
         """Forget the gauges of a process that has died."""
         self._gauges.pop(process, None)
 
-    def forget(self, realm: str, topic: str) -> None:
+    def invalidate(self, realm: str, topic: str) -> None:
         """Say it again: its shard may have lost it."""
         self._said.pop((realm, topic), None)
 

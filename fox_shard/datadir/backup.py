@@ -49,7 +49,7 @@ def dump(data_dir: Path, out: BinaryIO, form: Form) -> int:
 
 def _is_weak(event: Event) -> bool:
     """It goes with a session, which will not be there where it is loaded."""
-    return event.publish.keep is not None and event.publish.keep.weak
+    return event.publish.retain is not None and event.publish.retain.weak
 
 
 def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loaded:

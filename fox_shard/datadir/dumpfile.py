@@ -23,7 +23,7 @@ import msgpack  # type: ignore[import-untyped]  # has no types
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
-from fox_shard.backplane.frames import Audience, Event, Identity, Keep, Publish
+from fox_shard.backplane.frames import Audience, Event, Identity, Publish, RetainOptions
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidPayload
 from fox_shard.store.store import StoreError
@@ -140,7 +140,7 @@ def key_of(event: Event) -> Key:
         kwargs=publish.kwargs,
         publisher=_as(Publisher, publish.publisher),
         audience=_as(Limits, publish.audience),
-        expires=publish.keep.expires if publish.keep else 0.0,
+        expires=publish.retain.expires if publish.retain else 0.0,
     )
 
 
@@ -158,7 +158,7 @@ def event_of(key: Key) -> Event:
         kwargs=key.kwargs,
         publisher=_as(Identity, key.publisher),
         audience=_as(Audience, key.audience),
-        keep=Keep(expires=key.expires) if key.expires else None,
+        retain=RetainOptions(expires=key.expires) if key.expires else None,
     )
     return Event(key.publication, publish)
 

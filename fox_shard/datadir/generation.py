@@ -21,7 +21,7 @@ import msgspec
 from fox_shard.backplane.frames import Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.shard import rows
-from fox_shard.shard.history.cursor import Marks
+from fox_shard.shard.history.cursor import TrimMarks
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
@@ -121,17 +121,17 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     try:
         match key[:1]:
             case rows.KEY | rows.TOPIC_MARKS:
-                return placement.shard_of(*rows.place_of(key))
+                return placement.shard_of(*rows.key_ref_of(key))
             case rows.RECORDED:
                 publish = rows.decode_event(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
-            case rows.SHELF_MARKS | rows.RESHARDED:
+            case rows.LOG_MARKS | rows.RESHARDED:
                 return None
             case rows.WILL:
                 publish = rows.decode_will(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
             case (
-                rows.UNTOLD
+                rows.UNANNOUNCED
                 | rows.WAITER
                 | rows.GRANT
                 | rows.PEER
@@ -158,7 +158,7 @@ class NextGeneration:
         self.placement = Placement(shards)
         self._ceiling = 0
         # Topics of one shelf may come from several shards, and go to any.
-        self._shelves: dict[bytes, Marks] = {}
+        self._shelves: dict[bytes, TrimMarks] = {}
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
@@ -218,8 +218,8 @@ class NextGeneration:
             self.put(home, key, value)
         elif key == rows.CEILING:
             self.raise_ceiling(rows.decode_ceiling(value))
-        elif key[:1] == rows.SHELF_MARKS:
-            self._shelves.setdefault(key, Marks()).add(rows.decode_marks(value))
+        elif key[:1] == rows.LOG_MARKS:
+            self._shelves.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
         return home
 
     def finish(self, old: Layout) -> None:

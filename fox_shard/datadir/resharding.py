@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 """Called with the rows that are done, and all."""
 
 STRIDE: Final = 5000
-"""Rows between two calls of a `Progress`."""
+"""Rows between two calls of a `ReplayProgress`."""
 
 
 class Summary(NamedTuple):

@@ -15,7 +15,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
@@ -25,18 +25,18 @@ from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.dispatch import Dispatcher
-from fox_shard.gateway.procedures.event_history import Recollections
+from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.subscribing import Confirmations
+from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
-from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.registrations import Registrations
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.gateway.sessions.registry import Membership
+from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
@@ -56,7 +56,7 @@ class Gateway:
         mqtt: Mqtt,
         terms: LinkSettings,
         incarnation: int,
-        rng: Chance,
+        rng: RandomSource,
         now: float,
         wall: float,
     ) -> None:
@@ -96,8 +96,8 @@ class Gateway:
         self._backpressure = Backpressure(self.links)
         self._congested = self._backpressure.congested
 
-        self._membership = Membership(self.links, self.coordinator, rng, self.notices)
-        self.sessions = self._membership.sessions
+        self._registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
+        self.sessions = self._registry.sessions
         self.realms = {
             one.name: Realm(
                 one.name,
@@ -114,31 +114,29 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self.order = Order(
+        self.ordering = Ordering(
             self.name,
             self.links,
             lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
         )
-        self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
-        self.registrations = Registrations(self.links, self.order, self.sessions)
-        self.confirmations = Confirmations(
-            self.subscriptions, self._fanouts, self.order, self.links, self.timers
+        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions)
+        self.registrations = Registrations(self.links, self.ordering, self.sessions)
+        self.subscribe_requests = SubscribeRequests(
+            self.subscriptions, self._fanouts, self.ordering, self.links, self.timers
         )
-        self.recollections = Recollections(
-            self.links, self.subscriptions, self.calls, self.sessions
-        )
-        self._watches = Watches()
+        self.event_history = EventHistory(self.links, self.subscriptions, self.calls, self.sessions)
+        self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
             sessions=self.sessions,
-            order=self.order,
+            order=self.ordering,
             subscriptions=self.subscriptions,
             fanouts=self._fanouts,
-            confirmations=self.confirmations,
-            watches=self._watches,
+            subscribe_requests=self.subscribe_requests,
+            unstored_waiters=self._unstored_waiters,
             calls=self.calls,
             registrations=self.registrations,
-            recollections=self.recollections,
+            event_history=self.event_history,
         )
         self.requests = Requests(
             settings=settings,
@@ -146,12 +144,14 @@ class Gateway:
             realms=self.realms,
             clock=self,
             timers=self.timers,
-            membership=self._membership,
-            order=self.order,
+            registry=self._registry,
+            order=self.ordering,
             backpressure=self._backpressure,
-            publishing=Publishing(self.links, self.order, self._backpressure, self._watches),
-            watches=self._watches,
-            confirmations=self.confirmations,
+            publishing=Publishing(
+                self.links, self.ordering, self._backpressure, self._unstored_waiters
+            ),
+            unstored_waiters=self._unstored_waiters,
+            subscribe_requests=self.subscribe_requests,
             subscriptions=self.subscriptions,
             calls=self.calls,
             registrations=self.registrations,
@@ -172,7 +172,7 @@ class Gateway:
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire."""
-        self.now = self.confirmations.now = now
+        self.now = self.subscribe_requests.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
@@ -190,43 +190,43 @@ class Gateway:
         """Tell a shard what it must know of the sessions, and the coordinator who they are."""
         shard = self._numbers[link.peer]
         if shard == COORDINATOR:
-            link.resume(self._membership.joins())
+            link.resume(self._registry.joins())
             return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
-        frames.extend(self.confirmations.replay(shard))
-        self.calls.opened(shard)
+        frames.extend(self.subscribe_requests.replay(shard))
+        self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
-        frames.extend(self._membership.wills_for(shard))
-        frames.extend(self._membership.present_at(shard))
+        frames.extend(self._registry.wills_for(shard))
+        frames.extend(self._registry.alive_at(shard))
         link.resume(frames)
         if before != link.peer_incarnation:
-            for publish in self._watches.at(shard):
+            for publish in self._unstored_waiters.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
-        self._dispatcher.opened(shard, link.peer_incarnation)
+        self._dispatcher.link_opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
         for session in self.sessions.values():
-            self.order.renumber(session, shard)
-        self.order.ask_again(shard)
+            self.ordering.renumber(session, shard)
+        self.ordering.ask_again(shard)
 
     def link_broken(self, link: Link, now: float) -> None:
         """What was asked of that peer is answered with an error; the rest waits for it."""
         shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
-        self._dispatcher.trouble.pop(shard, None)
+        self._dispatcher.store_failures.pop(shard, None)
         # First: it lets go frames that were held back behind invocations.
-        self.order.forget_invocations(shard)
-        self.calls.lost(shard)
-        self.registrations.lost(shard)
-        self.recollections.lost(shard)
+        self.ordering.link_broken(shard)
+        self.calls.link_broken(shard)
+        self.registrations.link_broken(shard)
+        self.event_history.link_broken(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:
         """A gateway waits for its shards and the coordinator for as long as it takes."""
 
-    def lost(self, peer: str, now: float) -> None:
+    def connection_lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
         self._peers.connection_lost(peer, now)
 
@@ -234,13 +234,13 @@ class Gateway:
 
     def tick(self, now: float) -> None:
         """What is due."""
-        self.now = self.confirmations.now = now
+        self.now = self.subscribe_requests.now = now
         if now - self._ticked > self._peer_timeout:
             self._stood_still(now - self._ticked)
         self._ticked = now
         self.timers.run(now)
         self._peers.tick(now)
-        self.order.go_on()
+        self.ordering.go_on()
         self.deadline.at = min(self._peers.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
@@ -249,14 +249,14 @@ class Gateway:
         It goes on in a new incarnation. What its sessions had published and nobody has applied yet
         has no effect any more: others may have been told since then that theirs has.
         """
-        self._membership.leave_wills_to_shards()
+        self._registry.drop_wills()
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
         self._peers.renew(self._new_incarnation(), self.now)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
-        if self.order.end_turn():
+        if self.ordering.end_turn():
             self.deadline.by(now)
         out = self._peers.flush(now)
         credit = self._credit
@@ -290,7 +290,9 @@ class Gateway:
     def health(self) -> dict[str, object]:
         """For health answers."""
         peers = self._peers.states()
-        trouble = {self.links[of].peer: why for of, why in self._dispatcher.trouble.items() if why}
+        trouble = {
+            self.links[of].peer: why for of, why in self._dispatcher.store_failures.items() if why
+        }
         well = all(peers.values()) and not trouble
         health: dict[str, object] = {
             "name": self.name,

@@ -9,10 +9,12 @@ from fox_shard.backplane.frames import (
     RECORDED,
     Again,
     CallError,
+    CallMoved,
     CaughtUp,
     Event,
-    Forwarded,
+    FencePassed,
     Frame,
+    HistoryPage,
     Interrupt,
     Invocation,
     Kill,
@@ -20,29 +22,27 @@ from fox_shard.backplane.frames import (
     Paused,
     Publish,
     Published,
-    Reached,
-    Recalled,
     Recorded,
     Refused,
     Registered,
     Result,
     Retained,
     Revoked,
-    Selected,
+    SelectedEvent,
     Settled,
+    StoreFailure,
     Subscribed,
-    Trouble,
     Unregistered,
 )
-from fox_shard.gateway.procedures.event_history import Recollections
-from fox_shard.gateway.pubsub.duplicates import Changes, Repeats
+from fox_shard.gateway.procedures.event_history import EventHistory
+from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
-from fox_shard.gateway.pubsub.subscribing import Confirmations
+from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
-from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.registrations import Registrations
-from fox_shard.gateway.sessions.ordering import Held, Order
+from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
 from fox_shard.gateway.sessions.session import Session
 
 PUBLISH_TAG = Publish.__struct_config__.tag
@@ -54,18 +54,18 @@ class Dispatcher:
 
     __slots__ = (
         "_calls",
-        "_changes",
-        "_confirmations",
+        "_event_history",
         "_fanouts",
-        "_order",
-        "_recollections",
+        "_ordering",
         "_registrations",
-        "_repeats",
-        "_repeats_of_selected",
+        "_seen_changes",
+        "_seen_events",
+        "_seen_selected",
         "_sessions",
+        "_subscribe_requests",
         "_subscriptions",
-        "_watches",
-        "trouble",
+        "_unstored_waiters",
+        "store_failures",
     )
 
     def __init__(
@@ -73,46 +73,46 @@ class Dispatcher:
         *,
         shards: int,
         sessions: dict[int, Session],
-        order: Order,
+        order: Ordering,
         subscriptions: dict[str, Subscriptions],
         fanouts: dict[str, Fanout],
-        confirmations: Confirmations,
-        watches: Watches,
+        subscribe_requests: SubscribeRequests,
+        unstored_waiters: UnstoredWaiters,
         calls: Calls,
         registrations: Registrations,
-        recollections: Recollections,
+        event_history: EventHistory,
     ) -> None:
         """shards: how many. subscriptions, fanouts: by the realm's name."""
         self._sessions = sessions
-        self._order = order
+        self._ordering = order
         self._subscriptions = subscriptions
         self._fanouts = fanouts
-        self._confirmations = confirmations
-        self._watches = watches
+        self._subscribe_requests = subscribe_requests
+        self._unstored_waiters = unstored_waiters
         self._calls = calls
         self._registrations = registrations
-        self._recollections = recollections
-        self._repeats = Repeats(shards)
-        self._repeats_of_selected = Repeats(shards)
-        self._changes = Changes(shards)
+        self._event_history = event_history
+        self._seen_events = SeenEvents(shards)
+        self._seen_selected = SeenEvents(shards)
+        self._seen_changes = SeenChanges(shards)
         # Shards whose stores do not work: why; or did not: "".
-        self.trouble: dict[int, str] = {}
+        self.store_failures: dict[int, str] = {}
 
-    def opened(self, shard: int, incarnation: int) -> None:
+    def link_opened(self, shard: int, incarnation: int) -> None:
         """The pair with that shard is new."""
-        self._repeats.opened(shard, incarnation)
-        self._repeats_of_selected.opened(shard, incarnation)
+        self._seen_events.link_opened(shard, incarnation)
+        self._seen_selected.link_opened(shard, incarnation)
 
     def handle(self, frames: list[Frame], shard: int) -> None:  # noqa: C901 - hot
         """Handle what has come from that shard, in order; events one after another in a run."""
-        order = self._order
+        order = self._ordering
         held = order.held
         events: list[Event] = []
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
                 if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
+                    self._seen_events.add(shard, frame.publication)
                 if (publish.fence is not None or held) and order.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
@@ -126,9 +126,9 @@ class Dispatcher:
                 session = self._sessions.get(frame.session)
                 if session is not None:
                     session.published(frame.requests, frame.publications)
-                if self._watches.waiting:
+                if self._unstored_waiters.waiting:
                     for request in frame.requests:
-                        self._watches.answered(frame.session, request)
+                        self._unstored_waiters.answered(frame.session, request)
             else:
                 self._dispatch(frame, shard)
         if events:
@@ -140,53 +140,53 @@ class Dispatcher:
                 self._calls.result(frame)
             case Invocation():
                 call = frame.call
-                if not (call.fence is not None or self._order.held) or not self._order.hold(
+                if not (call.fence is not None or self._ordering.held) or not self._ordering.hold(
                     frame, shard, call.session, call.order, call.fence
                 ):
                     self._registrations.invoke(frame, shard)
             case CallError():
                 self._calls.call_error(frame)
-            case Reached():
-                self._order.reached(frame, shard)
-            case Selected():
+            case FencePassed():
+                self._ordering.fence_passed(frame, shard)
+            case SelectedEvent():
                 if frame.state:
-                    self._changes.note(shard, frame.event)
+                    self._seen_changes.add(shard, frame.event)
                 elif not frame.follow and frame.event.publish.flags & RECORDED:
-                    self._repeats_of_selected.note(shard, frame.event.publication)
+                    self._seen_selected.add(shard, frame.event.publication)
                 self._selected(frame, shard)
             case Retained():
-                self._confirmations.retained(frame, shard)
+                self._subscribe_requests.retained(frame, shard)
             case Recorded():
-                self._confirmations.recorded(frame, shard)
-            case Recalled():
-                self._recollections.recalled(frame, shard)
+                self._subscribe_requests.recorded(frame, shard)
+            case HistoryPage():
+                self._event_history.history_page(frame, shard)
             case Paused():
-                self._confirmations.paused(frame, shard)
+                self._subscribe_requests.paused(frame, shard)
             case CaughtUp():
-                self._confirmations.caught_up(frame, shard)
+                self._subscribe_requests.caught_up(frame, shard)
             case Subscribed():
-                self._confirmations.subscribed(frame, shard)
+                self._subscribe_requests.subscribed(frame, shard)
             case NotSubscribed():
-                self._confirmations.not_subscribed(frame, shard)
+                self._subscribe_requests.not_subscribed(frame, shard)
             case Refused():
                 self._refused(frame)
             case Again(event=Event() as event):
                 self._came_again(event, shard)
-            case Again(event=Selected() as selected):
+            case Again(event=SelectedEvent() as selected):
                 self._selected_again(selected, shard)
             case Settled():
-                for noted in (self._repeats, self._repeats_of_selected, self._changes):
+                for noted in (self._seen_events, self._seen_selected, self._seen_changes):
                     noted.settled(shard, frame.publication)
                 for subscriptions in self._subscriptions.values():
                     subscriptions.settled(shard, frame.publication)
-            case Trouble():
-                self.trouble[shard] = frame.reason
+            case StoreFailure():
+                self.store_failures[shard] = frame.reason
             case Registered():
                 self._registrations.registered(frame)
             case Unregistered():
                 self._registrations.unregistered(frame)
-            case Forwarded():
-                self._calls.forwarded(frame)
+            case CallMoved():
+                self._calls.call_moved(frame)
             case Interrupt():
                 self._registrations.interrupt(frame, shard)
             case Revoked():
@@ -200,23 +200,23 @@ class Dispatcher:
 
     def _came_again(self, event: Event, shard: int) -> None:
         publish = event.publish
-        self._confirmations.came_again(event, shard)
-        if self._repeats.is_new(shard, event.publication) and not self._order.hold(
+        self._subscribe_requests.came_again(event, shard)
+        if self._seen_events.is_new(shard, event.publication) and not self._ordering.hold(
             event, shard, publish.session, publish.order, publish.fence
         ):
             self._fanouts[publish.realm].deliver(event, shard)
 
-    def _selected_again(self, frame: Selected, shard: int) -> None:
+    def _selected_again(self, frame: SelectedEvent, shard: int) -> None:
         event = frame.event
-        self._confirmations.came_again(event, shard)
+        self._subscribe_requests.came_again(event, shard)
         if frame.state:
-            is_new = self._changes.is_new(shard, event)
+            is_new = self._seen_changes.is_new(shard, event)
         else:
-            is_new = self._repeats_of_selected.is_new(shard, event.publication)
+            is_new = self._seen_selected.is_new(shard, event.publication)
         if is_new:
             self._selected(frame, shard)
 
-    def _selected(self, frame: Selected, shard: int) -> None:
+    def _selected(self, frame: SelectedEvent, shard: int) -> None:
         """Changes of one key come in order, of several keys in any: fences are for events.
 
         Who follows goes by the order of ids, which is the shard's.
@@ -225,7 +225,7 @@ class Dispatcher:
         if (
             frame.state
             or frame.follow
-            or not self._order.hold(frame, shard, publish.session, publish.order, publish.fence)
+            or not self._ordering.hold(frame, shard, publish.session, publish.order, publish.fence)
         ):
             self._fanouts[publish.realm].select(frame, shard)
 
@@ -233,7 +233,7 @@ class Dispatcher:
         if frame.kind != PUBLISH_TAG:
             self._registrations.refused(frame)
             return
-        self._watches.answered(frame.session, frame.request)
+        self._unstored_waiters.answered(frame.session, frame.request)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
@@ -251,13 +251,13 @@ class Dispatcher:
                 topic, flags, realm = publish.topic, publish.flags, publish.realm
         self._fanouts[realm].deliver_run(events[start:] if start else events, shard)
 
-    def deliver_held_back(self, frame: Held, shard: int) -> None:
+    def deliver_held_back(self, frame: HeldFrame, shard: int) -> None:
         """It waits no longer for what its sender sent before."""
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
-            self._confirmations.delivered(frame.publication)
-        elif type(frame) is Selected:
+            self._subscribe_requests.delivered(frame.publication)
+        elif type(frame) is SelectedEvent:
             self._fanouts[frame.event.publish.realm].select(frame, shard)
-            self._confirmations.delivered(-frame.event.publication)
+            self._subscribe_requests.delivered(-frame.event.publication)
         elif type(frame) is Invocation:
             self._registrations.invoke(frame, shard)

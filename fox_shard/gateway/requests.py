@@ -17,14 +17,14 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.subscribing import Confirmations
+from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
-from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.registrations import Registrations
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.gateway.sessions.registry import Membership
+from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
 
@@ -36,12 +36,12 @@ class Requests:
         "_backpressure",
         "_calls",
         "_clock",
-        "_confirmations",
-        "_membership",
-        "_order",
+        "_ordering",
         "_registrations",
+        "_registry",
+        "_subscribe_requests",
         "_subscriptions",
-        "_watches",
+        "_unstored_waiters",
         "call",
         "cancel",
         "dropped",
@@ -68,12 +68,12 @@ class Requests:
         realms: dict[str, Realm],
         clock: Clock,
         timers: Timers,
-        membership: Membership,
-        order: Order,
+        registry: SessionRegistry,
+        order: Ordering,
         backpressure: Backpressure,
         publishing: Publishing,
-        watches: Watches,
-        confirmations: Confirmations,
+        unstored_waiters: UnstoredWaiters,
+        subscribe_requests: SubscribeRequests,
         subscriptions: dict[str, Subscriptions],
         calls: Calls,
         registrations: Registrations,
@@ -84,18 +84,18 @@ class Requests:
         self.realms = realms
         self.timers = timers
         self._clock = clock
-        self._membership = membership
-        self._order = order
+        self._registry = registry
+        self._ordering = order
         self._backpressure = backpressure
-        self._watches = watches
-        self._confirmations = confirmations
+        self._unstored_waiters = unstored_waiters
+        self._subscribe_requests = subscribe_requests
         self._subscriptions = subscriptions
         self._calls = calls
         self._registrations = registrations
         self.publish = publishing.publish
         self.publish_all = publishing.publish_all
-        self.set_will = membership.set_will
-        self.subscribe = confirmations.subscribe
+        self.set_will = registry.set_will
+        self.subscribe = subscribe_requests.subscribe
         self.call = calls.call
         self.cancel = calls.cancel
         self.register = registrations.register
@@ -111,7 +111,7 @@ class Requests:
         """See `Router`."""
         return self._clock.now
 
-    def attach(
+    def session_opened(
         self,
         session: Session,
         *,
@@ -122,7 +122,7 @@ class Requests:
         client: str = "",
     ) -> None:
         """See `Router`."""
-        self._membership.begin(
+        self._registry.session_opened(
             session,
             protocol=protocol,
             transport=transport,
@@ -132,15 +132,15 @@ class Requests:
             wall=self._clock.wall,
         )
 
-    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
+    def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
         """See `Router`."""
-        if self._membership.end(session, self._order, reason, graceful=graceful):
-            self._backpressure.forget(session.connection)
-            self._watches.leave(session.id)
-            wishes = self._confirmations.withdraw(session)
-            self._subscriptions[session.realm.name].leave(session, wishes)
-            self._calls.leave(session)
-            self._registrations.leave(session)
+        if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
+            self._backpressure.session_ended(session.connection)
+            self._unstored_waiters.session_ended(session.id)
+            wishes = self._subscribe_requests.withdraw(session)
+            self._subscriptions[session.realm.name].session_ended(session, wishes)
+            self._calls.session_ended(session)
+            self._registrations.session_ended(session)
 
     def slow(self, connection: Connection) -> None:
         """See `Router`."""
@@ -154,5 +154,5 @@ class Requests:
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """See `Router`."""
-        self._confirmations.withdraw(session, name)
+        self._subscribe_requests.withdraw(session, name)
         return self._subscriptions[session.realm.name].unsubscribe(session, name)

@@ -17,7 +17,7 @@ import uvloop
 
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Config
-from fox_shard.coordinator.hub import Hub
+from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
@@ -153,7 +153,7 @@ async def _coordinator(config: Config) -> None:
         config, lambda ticket, why: shell.committed(ticket, why)
     )
     with opening.loading("the coordinator"):
-        hub = Hub(
+        hub = CoordinatorNode(
             terms=_terms(config, generation),
             incarnation=incarnation,
             rng=SystemRandom(),

@@ -165,7 +165,7 @@ class Shell:
         self.schedule_flush()
 
     def _on_lost(self, peer: str) -> None:
-        self.node.lost(peer, self._loop.time())
+        self.node.connection_lost(peer, self._loop.time())
         self.schedule_flush()
 
     def schedule_flush(self) -> None:

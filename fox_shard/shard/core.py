@@ -17,28 +17,28 @@ from fox_shard.backplane.frames import (
     Forward,
     Frame,
     Report,
-    Trouble,
+    StoreFailure,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.dispatch import Handling
-from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.dispatch import Dispatcher
+from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.realm import Realms
-from fox_shard.shard.keys.retained import Retention
-from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.keys.retained import RetainedKeys
+from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
-from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
-from fox_shard.shard.publishing.stored import Commits
+from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
@@ -58,28 +58,28 @@ class Shard:
     __slots__ = (
         "_ahead",
         "_batches",
+        "_dispatcher",
         "_fences",
         "_frames",
-        "_handling",
         "_overloaded",
         "_placement",
-        "_terms",
-        "_untold",
+        "_settings",
+        "_unannounced",
         "broker",
         "clock",
         "commits",
         "deadline",
         "dealer",
         "journal",
-        "ledger",
         "links",
         "name",
         "notices",
         "number",
+        "outcomes",
         "peers",
         "recovery",
         "registrar",
-        "retention",
+        "retained_keys",
         "subscriptions",
         "wills",
     )
@@ -92,7 +92,7 @@ class Shard:
         terms: LinkSettings,
         queue_limit: int,
         incarnation: int,
-        rng: Chance,
+        rng: RandomSource,
         now: float,
         wall: float,
         rows: Iterable[tuple[bytes, bytes]] = (),
@@ -106,7 +106,7 @@ class Shard:
         """
         self.number = number
         self.name = f"shard-{number}"
-        self._terms = terms
+        self._settings = terms
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.notices: list[Notice] = []
@@ -119,26 +119,30 @@ class Shard:
             deadline=self.deadline,
             notices=self.notices,
         )
-        self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
+        self.journal = Journal(
+            self.deadline, self._committed, self._commit_failed, self._store_failure
+        )
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
         settings = tuple(realms)
         known = Realms(settings)
         indexes = RealmIndexes(known)
-        self._untold = Untold(self.journal)
-        archive = Archive(settings, self.clock, self.journal)
-        self.broker = Broker(indexes, self.clock, self._untold)
-        self.subscriptions = Subscriptions(indexes, self.clock, archive)
-        self.retention = Retention(known, self.clock, self.journal, self._untold, archive)
-        self.ledger = Ledger(self.journal)
+        self._unannounced = UnannouncedChanges(self.journal)
+        histories = Histories(settings, self.clock, self.journal)
+        self.broker = Broker(indexes, self.clock, self._unannounced)
+        self.subscriptions = Subscriptions(indexes, self.clock, histories)
+        self.retained_keys = RetainedKeys(
+            known, self.clock, self.journal, self._unannounced, histories
+        )
+        self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
-        self.commits = Commits(
+        self.commits = StoredPublishes(
             self.broker,
-            self.retention,
-            archive,
+            self.retained_keys,
+            histories,
             self.clock,
-            self.ledger,
-            self._untold,
+            self.outcomes,
+            self._unannounced,
             self.peers,
         )
         self.dealer = Dealer(
@@ -147,28 +151,28 @@ class Shard:
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._meet(name, 0.0))
-        self._handling = Handling(
+        self._dispatcher = Dispatcher(
             self.peers,
             self.broker,
             self.subscriptions,
             self.commits,
-            self.retention.owners,
-            archive,
+            self.retained_keys.owners,
+            histories,
             self.dealer,
             self.registrar,
             self.wills,
-            self.ledger,
+            self.outcomes,
             fences,
         )
         self.recovery = Recovery(
             self.peers,
-            self._handling,
+            self._dispatcher,
             self.broker,
             self.subscriptions,
             self.commits,
-            self.retention.owners,
+            self.retained_keys.owners,
             self.wills,
-            self.ledger,
+            self.outcomes,
             fences,
             now + terms.peer_timeout,
         )
@@ -183,10 +187,16 @@ class Shard:
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
         for name, incarnation in load(
-            rows, self.clock, self.retention, self._untold, self.commits, self.ledger, self.wills
+            rows,
+            self.clock,
+            self.retained_keys,
+            self._unannounced,
+            self.commits,
+            self.outcomes,
+            self.wills,
         ):
             peer = self.peers.get(name) or self._meet(name, now)
-            peer.careful = True
+            peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
                 self.links.expect(peer.link, incarnation, now)
 
@@ -203,12 +213,12 @@ class Shard:
         """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
         peer = self.peers.get(batch.source) or self._meet(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
-        peer.passing.settle()
+        peer.deliveries.peer_confirmed()
         if peer.kind is Kind.SHARD:
-            self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
-        self.ledger.prune(peer)
-        self.commits.grants.prune(peer)
-        self._untold.prune(peer)
+            self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
+        self.outcomes.confirmed(peer)
+        self.commits.grants.confirmed(peer)
+        self._unannounced.confirmed(peer)
         if frames:
             self._batches += 1
             self._frames += len(frames)
@@ -218,10 +228,10 @@ class Shard:
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
-                self._handling.handle(peer, arrival, now)
+                self._dispatcher.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
-            self.deadline.by(self.retention.next_expiry - self._ahead)
+            self.deadline.by(self.retained_keys.next_expiry - self._ahead)
 
     # Peers come and go
 
@@ -231,37 +241,37 @@ class Shard:
         known = before == link.peer_incarnation
         if not known:
             peer.applied = 0
-        self._forget(peer)
+        self._drop_replayed_state(peer)
         if not known and before:
-            self._gone(peer)
-        self.ledger.opened(peer)
-        owners = self.retention.owners
+            self._drop_incarnation(peer)
+        self.outcomes.link_opened(peer)
+        owners = self.retained_keys.owners
         self.recovery.end_sessions(owners.of_others(peer.name, peer.incarnation))
-        owners.is_back(peer.name)
-        self.wills.is_back(peer, known=known)
+        owners.link_opened(peer.name)
+        self.wills.link_opened(peer, known=known)
         peer.settled = 0
-        self.subscriptions.is_back(peer)
+        self.subscriptions.link_opened(peer)
         link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
-        peer.passing.resume()
+        peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
-            peer.reply(Trouble(self.journal.failing))
+            peer.reply(StoreFailure(self.journal.failing))
 
     def link_broken(self, link: Link, now: float) -> None:
         """The peer replays its state if it comes back."""
-        self._forget(self.peers[link.peer])
+        self._drop_replayed_state(self.peers[link.peer])
 
     def peer_gone(self, link: Link, now: float) -> None:
         """The peer's sessions have ended."""
-        self._gone(self.peers[link.peer])
+        self._drop_incarnation(self.peers[link.peer])
 
-    def lost(self, name: str, now: float) -> None:
+    def connection_lost(self, name: str, now: float) -> None:
         """The connection to that process is broken."""
         self.links.connection_lost(name, now)
 
-    def _forget(self, peer: Peer) -> None:
+    def _drop_replayed_state(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
         peer.synced = False
-        self._handling.forget(peer)
+        self._dispatcher.link_broken(peer)
         if peer.waiting:
             # Not handled: what is reliable is to be sent again, calls are not.
             for arrival in peer.waiting:
@@ -272,37 +282,37 @@ class Shard:
             peer.resent.clear()
             peer.link.watermark = peer.applied
         for session in self.dealer.callers_of(peer):
-            self.dealer.caller_left(session)
+            self.dealer.session_ended(session)
         for session in self.registrar.sessions_of(peer):
-            self.registrar.session_left(session)
+            self.registrar.session_ended(session)
         if peer.kind is Kind.SHARD:
-            self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
-        self.dealer.forwarding.lost(peer)
-        peer.asks.extend(peer.passing.pause())
+            self.registrar.link_broken(int(peer.name.partition("-")[2]))
+        self.dealer.forwarding.link_broken(peer)
+        peer.fence_queries.extend(peer.deliveries.link_broken())
 
-    def _gone(self, peer: Peer) -> None:
+    def _drop_incarnation(self, peer: Peer) -> None:
         """That incarnation will not come back: its sessions have ended."""
-        self.subscriptions.forget(peer)
-        peer.link.forget()
-        peer.passing.abandon()
-        self.ledger.gone(peer)
-        self.commits.grants.gone(peer)
-        self._untold.gone(peer)
-        owning = self.retention.owners.of_others(peer.name, 0)
+        self.subscriptions.peer_gone(peer)
+        peer.link.peer_gone()
+        peer.deliveries.peer_gone()
+        self.outcomes.peer_gone(peer)
+        self.commits.grants.peer_gone(peer)
+        self._unannounced.peer_gone(peer)
+        owning = self.retained_keys.owners.of_others(peer.name, 0)
         self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
         self._fences.answer(peer)
 
     # The store
 
-    def _durable(self, ticket: int, now: float) -> None:
+    def _committed(self, ticket: int, now: float) -> None:
         self.clock.wall = now + self._ahead
-        self._handling.durable(ticket, now)
+        self._dispatcher.committed(ticket, now)
 
-    def _failed(self, _ticket: int, why: str, now: float) -> None:
-        self._handling.failed(why, now)
+    def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
+        self._dispatcher.commit_failed(why, now)
 
-    def _trouble(self, why: str) -> None:
-        self._tell_gateways(Trouble(why))
+    def _store_failure(self, why: str) -> None:
+        self._tell_gateways(StoreFailure(why))
         self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     # Time and out
@@ -319,14 +329,14 @@ class Shard:
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self.recovery.until is None:
-            due.append(self.retention.next_expiry - self._ahead)
+            due.append(self.retained_keys.next_expiry - self._ahead)
         due.append(NEVER if self.recovery.until is None else self.recovery.until)
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
-        self.commits.settled.say_now_and_then(self.peers.values())
+        self.commits.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
@@ -339,8 +349,8 @@ class Shard:
 
         It stops the publishers; shards and gateways themselves always read, so nothing can block.
         """
-        overloaded = self.journal.waiting > self._terms.credit or any(
-            peer.link.in_flight > self._terms.credit
+        overloaded = self.journal.waiting > self._settings.credit or any(
+            peer.link.in_flight > self._settings.credit
             for peer in self.peers.values()
             if peer.kind is Kind.GATEWAY
         )
@@ -365,8 +375,8 @@ class Shard:
             self._batches = self._frames = self.commits.refusals.dropped = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
-                f"{self.name}.keys": self.retention.keys_held,
-                f"{self.name}.waiting_publishes": len(self.commits.turns.waiting),
+                f"{self.name}.keys": self.retained_keys.keys_held,
+                f"{self.name}.waiting_publishes": len(self.commits.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
             coordinator.reply(Report(counters, gauges))
@@ -382,8 +392,8 @@ class Shard:
             "name": self.name,
             "status": status,
             "links": peers,
-            "keys": self.retention.keys_held,
-            "waiting_publishes": len(self.commits.turns.waiting),
+            "keys": self.retained_keys.keys_held,
+            "waiting_publishes": len(self.commits.conditional.waiting),
             "queued_calls": self.dealer.queued,
             **trouble,
         }

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.keys.retained import Retention
-from fox_shard.shard.keys.unannounced import Untold
-from fox_shard.shard.links.outcomes import Ledger
-from fox_shard.shard.publishing.stored import Commits
+from fox_shard.shard.keys.retained import RetainedKeys
+from fox_shard.shard.keys.unannounced import UnannouncedChanges
+from fox_shard.shard.links.outcomes import Outcomes
+from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import TRIAL
 
@@ -18,10 +18,10 @@ from fox_shard.store.journal import TRIAL
 def load(
     stored: Iterable[tuple[bytes, bytes]],
     clock: PublicationClock,
-    retention: Retention,
-    untold: Untold,
-    commits: Commits,
-    ledger: Ledger,
+    retained_keys: RetainedKeys,
+    unannounced: UnannouncedChanges,
+    commits: StoredPublishes,
+    outcomes: Outcomes,
     wills: Wills,
 ) -> list[tuple[str, int]]:
     """Returns the peers that the store names, each with its incarnation (or identity).
@@ -29,7 +29,7 @@ def load(
     Raises ValueError (`msgspec.DecodeError` is one) for a row that is none of this version's.
     """
     gateways: dict[str, int] = {}
-    archive = retention.archive
+    histories = retained_keys.histories
 
     def load_will(row: rows.WillRow) -> None:
         wills.load(row)
@@ -37,21 +37,23 @@ def load(
 
     # Those of each kind come in the order of their keys.
     loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
-        rows.KEY: lambda _, value: retention.load(rows.decode_event(value)),
-        rows.UNTOLD: lambda key, value: untold.load(rows.place_of(key), rows.decode_untold(value)),
-        rows.RECORDED: lambda _, value: archive.load_event(rows.decode_event(value)),
-        rows.SHELF_MARKS: lambda key, value: archive.load_shelf_marks(
+        rows.KEY: lambda _, value: retained_keys.load(rows.decode_event(value)),
+        rows.UNANNOUNCED: lambda key, value: unannounced.load(
+            rows.key_ref_of(key), rows.decode_unannounced(value)
+        ),
+        rows.RECORDED: lambda _, value: histories.load_event(rows.decode_event(value)),
+        rows.LOG_MARKS: lambda key, value: histories.load_log_marks(key, rows.decode_marks(value)),
+        rows.TOPIC_MARKS: lambda key, value: histories.load_topic_marks(
             key, rows.decode_marks(value)
         ),
-        rows.TOPIC_MARKS: lambda key, value: archive.load_topic_marks(
-            key, rows.decode_marks(value)
-        ),
-        rows.RESHARDED: lambda _, value: archive.load_resharded(rows.decode_resharded(value)),
-        rows.WAITER: lambda _, value: commits.turns.load(rows.decode_waiter(value)),
+        rows.RESHARDED: lambda _, value: histories.load_resharded(rows.decode_resharded(value)),
+        rows.WAITER: lambda _, value: commits.conditional.load(rows.decode_waiter(value)),
         rows.GRANT: lambda _, value: commits.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
-        rows.PEER: lambda key, value: ledger.load_peer(rows.peer_of(key), rows.decode_peer(value)),
-        rows.OUTCOMES: lambda key, value: ledger.load_outcomes(
+        rows.PEER: lambda key, value: outcomes.load_peer(
+            rows.peer_of(key), rows.decode_peer(value)
+        ),
+        rows.OUTCOMES: lambda key, value: outcomes.load_outcomes(
             rows.peer_of(key), key, rows.decode_outcomes(value)
         ),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
@@ -66,6 +68,6 @@ def load(
     if fresh:
         # Else the clock begins above whatever was given before.
         clock.advance(clock.wall)
-    archive.begin(fresh=fresh)
-    of_keys = {**commits.grants.gateways, **retention.owners.gateways}
-    return list({**of_keys, **gateways, **ledger.names}.items())
+    histories.begin(fresh=fresh)
+    of_keys = {**commits.grants.gateways, **retained_keys.owners.gateways}
+    return list({**of_keys, **gateways, **outcomes.names}.items())

@@ -15,30 +15,27 @@ from heapq import merge
 from typing import final
 
 from fox_shard.backplane.frames import (
-    Announce,
     Frame,
-    Present,
+    PatternAnnounced,
     Register,
+    SessionAlive,
     Subscribe,
     SyncEnd,
     Will,
 )
-from fox_shard.shard.dispatch import Handling
+from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
-from fox_shard.shard.links.deliveries import EVERYTHING
 from fox_shard.shard.links.fences import Fences
-from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
-from fox_shard.shard.publishing.stored import Commits
+from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.topics.ids import MAX_ID
 
-BEYOND = (1 << 53) - 1
-"""A publication id that is higher than any."""
-
-STATE = (Subscribe, Register, Announce, Will, Present)
+STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive)
 """What a replay consists of; handled at once, also before everybody has replayed."""
 
 
@@ -48,13 +45,13 @@ class Recovery:
 
     __slots__ = (
         "_broker",
-        "_commits",
+        "_dispatcher",
         "_ended",
         "_fences",
-        "_handling",
-        "_ledger",
+        "_outcomes",
         "_owners",
         "_peers",
+        "_stored_publishes",
         "_subscriptions",
         "_wills",
         "until",
@@ -63,25 +60,25 @@ class Recovery:
     def __init__(
         self,
         peers: dict[str, Peer],
-        handling: Handling,
+        dispatcher: Dispatcher,
         broker: Broker,
         subscriptions: Subscriptions,
-        commits: Commits,
+        commits: StoredPublishes,
         owners: Owners,
         wills: Wills,
-        ledger: Ledger,
+        outcomes: Outcomes,
         fences: Fences,
         until: float,
     ) -> None:
         """peers: all there are, by name."""
         self._peers = peers
-        self._handling = handling
+        self._dispatcher = dispatcher
         self._broker = broker
         self._subscriptions = subscriptions
-        self._commits = commits
+        self._stored_publishes = commits
         self._owners = owners
         self._wills = wills
-        self._ledger = ledger
+        self._outcomes = outcomes
         self._fences = fences
         self.until: float | None = until
         # Sessions that were found gone before everybody had replayed.
@@ -97,7 +94,7 @@ class Recovery:
         if replay.frames:
             peer.resent.append(without_state(replay, (*STATE, SyncEnd)))
         peer.waiting.append(rest)
-        self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
+        self._dispatcher.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
             self._told_again(peer)
             self._end_if_complete(now)
@@ -107,9 +104,9 @@ class Recovery:
     def _told_again(self, peer: Peer) -> None:
         """The peer has told all its state: what it had besides is no more."""
         peer.synced = True
-        self._subscriptions.told_again(peer)
-        self._wills.told_again(peer)
-        self.end_sessions(self._owners.told_again(peer.name))
+        self._subscriptions.sync_ended(peer)
+        self._wills.sync_ended(peer)
+        self.end_sessions(self._owners.sync_ended(peer.name))
 
     def _end_if_complete(self, now: float) -> None:
         if self.until is not None and all(
@@ -127,22 +124,24 @@ class Recovery:
                 self._fences.answer(peer)
         ended, self._ended = self._ended, []
         self.end_sessions(ended)
-        self._commits.everybody_is_here()
+        self._stored_publishes.sync_ended()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """First what was sent again, in the order in which it had its effects; then the rest."""
-        for peer, arrival in in_order(peers, self._ledger):
-            self._commits.grants.give_again(self._ledger.outcome(peer, arrival.durable) or 0)
-            self._handling.handle(peer, arrival, now)
-        self._commits.grants.give_again(EVERYTHING)
+        for peer, arrival in in_order(peers, self._outcomes):
+            self._stored_publishes.grants.give_again(
+                self._outcomes.outcome(peer, arrival.durable) or 0
+            )
+            self._dispatcher.handle(peer, arrival, now)
+        self._stored_publishes.grants.give_again(MAX_ID)
         self._broker.tell_state_again()
         self._subscriptions.welcome()
         for peer in peers:
-            peer.careful = peer.kind is Kind.COORDINATOR
-            self._ledger.caught_up(peer)
+            peer.may_repeat = peer.kind is Kind.COORDINATOR
+            self._outcomes.caught_up(peer)
             waiting, peer.waiting = peer.waiting, []
             for arrival in waiting:
-                self._handling.handle(peer, arrival, now)
+                self._dispatcher.handle(peer, arrival, now)
             self._fences.answer(peer)
 
     def end_sessions(self, sessions: list[int]) -> None:
@@ -151,7 +150,7 @@ class Recovery:
             self._ended.extend(sessions)
             return
         for session in sessions:
-            self._handling.session_gone(session)
+            self._dispatcher.session_ended(session)
 
 
 def _end_of_replay(frames: list[Frame]) -> int:
@@ -183,25 +182,25 @@ def without_state(arrival: Arrival, state: tuple[type[Frame], ...]) -> Arrival:
     )
 
 
-def in_order(peers: list[Peer], ledger: Ledger) -> Iterator[tuple[Peer, Arrival]]:
+def in_order(peers: list[Peer], outcomes: Outcomes) -> Iterator[tuple[Peer, Arrival]]:
     """What those peers have sent again, one frame each, and it is taken from them."""
     streams = []
     for number, peer in enumerate(peers):
         arrivals, peer.resent = peer.resent, []
-        streams.append(_placed(number, peer, arrivals, ledger))
+        streams.append(_placed(number, peer, arrivals, outcomes))
     for _, number, arrival in merge(*streams, key=lambda placed: placed[:2]):
         yield peers[number], arrival
 
 
 def _placed(
-    number: int, peer: Peer, arrivals: list[Arrival], ledger: Ledger
+    number: int, peer: Peer, arrivals: list[Arrival], outcomes: Outcomes
 ) -> Iterator[tuple[int, int, Arrival]]:
     """(publication id, peer's number, frame); the id is that of the last recorded one."""
     place = 0
-    watermark = ledger.watermark(peer)
+    watermark = outcomes.watermark(peer)
     for arrival in arrivals:
         for index, frame in enumerate(arrival.frames):
             rseq = arrival.rseq(index)
-            place = BEYOND if rseq > watermark else max(place, ledger.outcome(peer, rseq) or 0)
+            place = MAX_ID if rseq > watermark else max(place, outcomes.outcome(peer, rseq) or 0)
             # Of this pair nothing has passed until the batch has.
             yield place, number, Arrival([frame], 0, rseq, [0] if rseq else [], rseq)

@@ -11,8 +11,8 @@ Each row's key begins with one byte that says what it is:
 | `q` arrival | a publish that waits: `Waiter` |
 | `g` publication | a publish that has waited: its publisher may not have heard of it |
 | `h` realm NUL publication | a recorded event: its `Event`, without a fence and what was kept |
-| `t` realm NUL topic | up to which ids the topic's recorded events may be missing (see `Marks`) |
-| `s` realm NUL shelf | the same of a whole shelf, named by eight bytes; its having begun |
+| `t` realm NUL topic | `TrimMarks`: up to which ids the topic's recorded events may be missing |
+| `s` realm NUL log | the same for a whole event log, named by eight bytes; its having begun |
 | `n` | publication ids below that are of earlier generations of files |
 | `w` session | the will of a session: gateway, its incarnation, `Publish` |
 | `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
@@ -27,27 +27,27 @@ from typing import Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames import Event, Keep, Publish
+from fox_shard.backplane.frames import Event, Publish, RetainOptions
 
 KEY: Final = b"k"
 WILL: Final = b"w"
-UNTOLD: Final = b"u"
+UNANNOUNCED: Final = b"u"
 WAITER: Final = b"q"
 GRANT: Final = b"g"
 RECORDED: Final = b"h"
 TOPIC_MARKS: Final = b"t"
-SHELF_MARKS: Final = b"s"
+LOG_MARKS: Final = b"s"
 RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 CEILING: Final = b"c"
 
 
-Place = tuple[str, str]
+KeyRef = tuple[str, str]
 """Realm and topic of a key."""
 
 Condition = tuple[int | None, bytes | None]
-"""`Keep.when_id` and `Keep.when`."""
+"""`RetainOptions.when_id` and `RetainOptions.when`."""
 
 
 class Waiter(Struct, array_like=True, gc=False):
@@ -62,21 +62,21 @@ class Waiter(Struct, array_like=True, gc=False):
     publish: Publish
 
     @property
-    def keep(self) -> Keep:
+    def retain(self) -> RetainOptions:
         """It has one: else it would have nothing to wait for."""
-        keep = self.publish.keep
-        assert keep is not None
-        return keep
+        retain = self.publish.retain
+        assert retain is not None
+        return retain
 
     @property
-    def place(self) -> Place:
+    def ref(self) -> KeyRef:
         """The key that it waits at."""
         return (self.publish.realm, self.publish.topic)
 
     @property
     def condition(self) -> Condition:
         """What it waits for."""
-        return (self.keep.when_id, self.keep.when)
+        return (self.retain.when_id, self.retain.when)
 
 
 class WillRow(Struct, array_like=True, gc=False):
@@ -95,7 +95,7 @@ class GrantRow(Struct, array_like=True, gc=False):
     event: Event
 
 
-class UntoldRow(Struct, array_like=True, gc=False):
+class UnannouncedRow(Struct, array_like=True, gc=False):
     """The last change of a key: its id, and why the key is no more (see `change`), "": it is."""
 
     publication: int
@@ -114,7 +114,7 @@ decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
 decode_waiter: Final = msgpack.Decoder(Waiter).decode
 decode_grant: Final = msgpack.Decoder(GrantRow).decode
-decode_untold: Final = msgpack.Decoder(UntoldRow).decode
+decode_unannounced: Final = msgpack.Decoder(UnannouncedRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
 decode_marks: Final = msgpack.Decoder(list[int]).decode
@@ -132,12 +132,12 @@ def will(session: int) -> bytes:
     return WILL + session.to_bytes(8, "big")
 
 
-def untold(realm: str, topic: str) -> bytes:
+def unannounced(realm: str, topic: str) -> bytes:
     """Of a key's change that somebody may not have heard of."""
     return b"u%b\0%b" % (realm.encode(), topic.encode())
 
 
-def place_of(key: bytes) -> Place:
+def key_ref_of(key: bytes) -> KeyRef:
     """Which key a row of a key, or of its change, is about."""
     realm, topic = realm_and_rest(key)
     return realm, topic.decode()
@@ -163,7 +163,7 @@ def topic_marks(realm: str, topic: str) -> bytes:
     return b"t%b\0%b" % (realm.encode(), topic.encode())
 
 
-def shelf_marks(realm: str, shelf: bytes) -> bytes:
+def log_marks(realm: str, shelf: bytes) -> bytes:
     """Of what of a shelf may be missing."""
     return b"s%b\0%b" % (realm.encode(), shelf)
 

@@ -17,7 +17,7 @@ CHUNK = 20
 """Runs that a process is given at once."""
 
 
-class Run(NamedTuple):
+class SeededRun(NamedTuple):
     """One scenario under one seed. failure: its report; empty: it went well."""
 
     scenario: str
@@ -25,7 +25,7 @@ class Run(NamedTuple):
     failure: str = ""
 
 
-def perform(run: Run) -> Run:
+def perform(run: SeededRun) -> SeededRun:
     """The same, with what became of it."""
     try:
         SCENARIOS[run.scenario](run.seed)
@@ -55,7 +55,7 @@ def main() -> int:
     arguments = _arguments()
     names = [arguments.scenario] if arguments.scenario else list(SCENARIOS)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    runs = [Run(name, seed) for seed in seeds for name in names]
+    runs = [SeededRun(name, seed) for seed in seeds for name in names]
     failed: Counter[str] = Counter()
     began = time.monotonic()
     with ProcessPoolExecutor(arguments.jobs) as pool:

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.records import Got, Sent, Window
 from fox_shard.testing.world import World
 
@@ -20,15 +20,15 @@ FAULTS = (" starts", "is killed", "are severed", "are lost")
 
 
 def check_events(
-    world: World, people: Sequence[Participant], *, smooth: bool = True, since: float = 0.0
+    world: World, clients: Sequence[RecordingClient], *, smooth: bool = True, since: float = 0.0
 ) -> None:
     """Every event that is due arrived, once, in its publisher's order, and no other.
 
     since: looks only at what was published later.
     """
-    for publisher in people:
+    for publisher in clients:
         published = {sent.number: sent for sent in publisher.everything if sent.at >= since}
-        for subscriber in people:
+        for subscriber in clients:
             got = [
                 event
                 for event in subscriber.got
@@ -44,9 +44,11 @@ def check_events(
             _check_session_order(world, subscriber, got, published, smooth=smooth)
 
 
-def _streams(subscriber: Participant, got: list[Got]) -> Iterable[tuple[list[Got], list[Window]]]:
+def _streams(
+    subscriber: RecordingClient, got: list[Got]
+) -> Iterable[tuple[list[Got], list[Window]]]:
     """A WAMP client gets an event for each subscription, an MQTT client gets it once."""
-    if isinstance(subscriber, Mqtt):
+    if isinstance(subscriber, RecordingMqttClient):
         yield got, subscriber.windows
     else:
         for window in subscriber.windows:
@@ -54,7 +56,7 @@ def _streams(subscriber: Participant, got: list[Got]) -> Iterable[tuple[list[Got
 
 
 def _check_genuine(
-    world: World, subscriber: Participant, got: list[Got], published: dict[int, Sent]
+    world: World, subscriber: RecordingClient, got: list[Got], published: dict[int, Sent]
 ) -> None:
     for event in got:
         sent = published.get(event.number)
@@ -62,7 +64,9 @@ def _check_genuine(
             raise AssertionError(world.report(f"{subscriber.name} got {event}, sent was {sent}"))
         if sent.exclude_me and sent.publisher == subscriber.name:
             raise AssertionError(world.report(f"{subscriber.name} got its own {sent}"))
-        quality = _quality(sent, subscriber.windows) if isinstance(subscriber, Mqtt) else 0
+        quality = (
+            _quality(sent, subscriber.windows) if isinstance(subscriber, RecordingMqttClient) else 0
+        )
         if quality is not None and event.quality != quality:
             what = f"{subscriber.name} got {event} at {event.quality}, not {quality}: {sent}"
             raise AssertionError(world.report(what, (f'["{sent.publisher}",{sent.number}]',)))
@@ -81,10 +85,10 @@ def _quality(sent: Sent, windows: list[Window]) -> int | None:
 
 def _check_stream(
     world: World,
-    subscriber: Participant,
+    subscriber: RecordingClient,
     stream: list[Got],
     windows: list[Window],
-    publisher: Participant,
+    publisher: RecordingClient,
     published: dict[int, Sent],
     *,
     smooth: bool,
@@ -120,7 +124,7 @@ def _may_repeat(world: World) -> bool:
 
 def _check_stream_order(
     world: World,
-    subscriber: Participant,
+    subscriber: RecordingClient,
     stream: list[Got],
     windows: list[Window],
     published: dict[int, Sent],
@@ -151,8 +155,8 @@ def _check_stream_order(
 
 def _is_due(
     sent: Sent,
-    publisher: Participant,
-    subscriber: Participant,
+    publisher: RecordingClient,
+    subscriber: RecordingClient,
     windows: list[Window],
     *,
     smooth: bool,
@@ -175,7 +179,7 @@ def _is_due(
 
 def _check_session_order(
     world: World,
-    subscriber: Participant,
+    subscriber: RecordingClient,
     got: list[Got],
     published: dict[int, Sent],
     *,
@@ -201,9 +205,9 @@ def _stood(window: Window, sent: Sent) -> bool:
     return window.confirmed is not None and window.confirmed < sent.at
 
 
-def check_answers(world: World, people: Sequence[Participant]) -> None:
+def check_answers(world: World, clients: Sequence[RecordingClient]) -> None:
     """Each request of a client that is still there has had exactly one answer."""
-    for one in people:
+    for one in clients:
         if one.complaints:
             raise AssertionError(world.report(one.complaints[0], (f'"{one.name}"',)))
         counts = Counter(len(sent.answers) for sent in one.sent if sent.safe)
@@ -219,7 +223,7 @@ def check_answers(world: World, people: Sequence[Participant]) -> None:
 
 
 def check_state(
-    world: World, people: Sequence[Participant], writers: Iterable[Participant]
+    world: World, clients: Sequence[RecordingClient], writers: Iterable[RecordingClient]
 ) -> None:
     """A subscription with replay saw the key there was, then every change, and nothing else.
 
@@ -229,13 +233,15 @@ def check_state(
     for writer in writers:
         for topic in sorted({sent.topic for sent in writer.sent}):
             history = [sent for sent in writer.sent if sent.topic == topic]
-            for reader in people:
+            for reader in clients:
                 for window in reader.windows:
                     if window.confirmed and window.replay and window.pattern.matches(topic):
                         _check_suffix(world, reader, window, history)
 
 
-def _check_suffix(world: World, reader: Participant, window: Window, history: list[Sent]) -> None:
+def _check_suffix(
+    world: World, reader: RecordingClient, window: Window, history: list[Sent]
+) -> None:
     topic = history[0].topic
     until = window.over or world.now
     seen = [

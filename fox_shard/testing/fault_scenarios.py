@@ -7,15 +7,15 @@ AssertionError with the trace.
 from functools import partial
 from random import Random
 
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_events
 from fox_shard.testing.faults import DOWN, RECOVERY, kill, kill_a_shard, lose, recover, sever
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
 from fox_shard.testing.pubsub_scenarios import come_and_go, publishing, subscribe_somewhere
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import Plan
 from fox_shard.testing.rpc_checks import check_invocation_order
-from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PROCEDURES = (("one", "exact"), ("two", "exact"), ("three.", "prefix"), ("*.four", "exact"))
@@ -35,13 +35,13 @@ def _world(seed: int) -> World:
 # What breaks
 
 
-def _break_links(cast: Cast) -> list[Deed]:
-    rng, world = cast.rng, cast.world
+def _break_links(run: Run) -> list[Action]:
+    rng, world = run.rng, run.world
     return [partial(rng.choice((sever, lose)), world, rng) for _ in range(rng.choice((1, 2, 4)))]
 
 
-def _break_processes(cast: Cast, kinds: str) -> list[Deed]:
-    rng, world = cast.rng, cast.world
+def _break_processes(run: Run, kinds: str) -> list[Action]:
+    rng, world = run.rng, run.world
     names = [name for name in world.names if name.startswith(kinds)]
     return [partial(kill, world, rng.choice(names), rng) for _ in range(rng.choice((1, 1, 2)))]
 
@@ -49,56 +49,59 @@ def _break_processes(cast: Cast, kinds: str) -> list[Deed]:
 # What goes on meanwhile
 
 
-def _run(seed: int, kinds: str) -> Cast:
+def _run(seed: int, kinds: str) -> Run:
     """Traffic while something breaks; then all is well again, and everything works."""
-    cast = Cast(_world(seed))
-    cast.smooth = False
-    world, rng = cast.world, cast.rng
-    publishers: list[Participant] = [cast.wamp(), cast.mqtt(), cast.wamp(), cast.mqtt()]
+    run = Run(_world(seed))
+    run.smooth = False
+    world, rng = run.world, run.rng
+    publishers: list[RecordingClient] = [run.wamp(), run.mqtt(), run.wamp(), run.mqtt()]
     for gateway in range(world.gateways):
-        for one in (cast.wamp(gateway), cast.mqtt(gateway)):
-            subscribe_somewhere(cast, one)
-    movers = [cast.wamp(), cast.mqtt()]
-    callees, callers = [cast.wamp(), cast.wamp()], [cast.wamp(), cast.wamp()]
-    cast.settle()
+        for one in (run.wamp(gateway), run.mqtt(gateway)):
+            subscribe_somewhere(run, one)
+    movers = [run.wamp(), run.mqtt()]
+    callees, callers = [run.wamp(), run.wamp()], [run.wamp(), run.wamp()]
+    run.settle()
     for number, callee in enumerate(callees):
         for name, match in PROCEDURES:
             callee.register(f"c{number}.{name}" if name[0] != "*" else f"*.c{number}.four", match)
-    cast.settle()
-    parts = [publishing(cast, one, 20) for one in publishers]
-    parts += [_calling(cast, one, 12) for one in callers]
-    parts += [[partial(come_and_go, cast, one) for _ in range(10)] for one in movers]
-    parts.append(_break_links(cast) if kinds == "links" else _break_processes(cast, kinds))
-    cast.interleave(parts, rng.choice((0.002, 0.01, 0.05)))
+    run.settle()
+    parts = [publishing(run, one, 20) for one in publishers]
+    parts += [_calling(run, one, 12) for one in callers]
+    parts += [[partial(come_and_go, run, one) for _ in range(10)] for one in movers]
+    parts.append(_break_links(run) if kinds == "links" else _break_processes(run, kinds))
+    run.interleave(parts, rng.choice((0.002, 0.01, 0.05)))
     recover(world)
-    _everything_works(cast, publishers, callers, callees)
-    return cast
+    _everything_works(run, publishers, callers, callees)
+    return run
 
 
-def _calling(cast: Cast, one: Wamp, times: int) -> list[Deed]:
-    rng = cast.rng
-    deeds: list[Deed] = []
+def _calling(run: Run, one: RecordingWampClient, times: int) -> list[Action]:
+    rng = run.rng
+    actions: list[Action] = []
     for _ in range(times):
         name = rng.choice(CALLED)
         number = rng.randrange(2)
         name = name.replace(".four", f".c{number}.four") if "four" in name else f"c{number}.{name}"
         plan = Plan(rng.choice(("yield", "error")), rng.choice((0, 2)), rng.choice((0, 0.02)))
-        deeds.append(partial(one.call, name, plan, progress=True))
-    return deeds
+        actions.append(partial(one.call, name, plan, progress=True))
+    return actions
 
 
 def _everything_works(
-    cast: Cast, publishers: list[Participant], callers: list[Wamp], callees: list[Wamp]
+    run: Run,
+    publishers: list[RecordingClient],
+    callers: list[RecordingWampClient],
+    callees: list[RecordingWampClient],
 ) -> None:
     """As in a smooth world: subscriptions and registrations stand without anybody's doing."""
-    world = cast.world
+    world = run.world
     since = world.now
-    parts = [publishing(cast, one, 6) for one in publishers if one.here]
-    parts += [_calling(cast, one, 6) for one in callers if one.here]
-    cast.interleave(parts, 0.004)
+    parts = [publishing(run, one, 6) for one in publishers if one.here]
+    parts += [_calling(run, one, 6) for one in callers if one.here]
+    run.interleave(parts, 0.004)
     alive = all(callee.here for callee in callees)
-    cast.end()
-    check_events(world, cast.people, since=since)
+    run.end()
+    check_events(world, run.clients, since=since)
     if alive:
         for caller in callers:
             for called in caller.calls:
@@ -126,9 +129,9 @@ def gateway_dies(seed: int) -> None:
 
 def coordinator_dies(seed: int) -> None:
     """The coordinator is not on the data path: nothing is lost or late."""
-    cast = _run(seed, "coordinator")
-    check_events(cast.world, cast.people)
-    cast.leave()
+    run = _run(seed, "coordinator")
+    check_events(run.world, run.clients)
+    run.leave()
 
 
 def links_break(seed: int) -> None:
@@ -138,18 +141,18 @@ def links_break(seed: int) -> None:
 
 def wills_of_a_gateway(seed: int) -> None:
     """The wills of the clients of a killed gateway are published (MQTT-3.1.2-8), once."""
-    cast = Cast(_world(seed))
-    cast.smooth = False
-    world, rng = cast.world, cast.rng
-    watchers: list[Participant] = [cast.wamp(0), cast.mqtt(0)]
-    cast.settle()
+    run = Run(_world(seed))
+    run.smooth = False
+    world, rng = run.world, run.rng
+    watchers: list[RecordingClient] = [run.wamp(0), run.mqtt(0)]
+    run.settle()
     for watcher in watchers:
-        if isinstance(watcher, Wamp):
+        if isinstance(watcher, RecordingWampClient):
             watcher.subscribe("", "prefix")
-        elif isinstance(watcher, Mqtt):
+        elif isinstance(watcher, RecordingMqttClient):
             watcher.subscribe("#", 1)
-    mortals = [cast.mqtt(1, will=(rng.choice(("a.x", "b.y", "c")), 1)) for _ in range(3)]
-    cast.settle()
+    mortals = [run.mqtt(1, will=(rng.choice(("a.x", "b.y", "c")), 1)) for _ in range(3)]
+    run.settle()
     saint = rng.choice(mortals)
     saint.leave(graceful=True)
     world.run(0.5)
@@ -161,36 +164,36 @@ def wills_of_a_gateway(seed: int) -> None:
     back = rng.choice((0.01, 1.0, 8.0))
     world.at(world.now + back, lambda: world.start("gateway-1"))
     world.run(back + world.terms.peer_timeout + RECOVERY)
-    cast.end()
+    run.end()
     for watcher in watchers:
         wills = sorted(got.publisher for got in watcher.got)
         expected = sorted(one.name for one in mortals if one is not saint)
         world.check(wills == expected, f"{watcher.name} got the wills of {wills}, not {expected}")
-    cast.leave()
+    run.leave()
 
 
 def shard_returns_without_a_gateway(seed: int) -> None:
     """A shard that starts waits for the replay of a gateway that is down, but not for ever."""
-    cast = Cast(_world(seed))
-    cast.smooth = False
-    world, rng = cast.world, cast.rng
-    publishers: list[Participant] = [cast.wamp(0), cast.mqtt(0), cast.wamp(1), cast.mqtt(1)]
-    subscribers = [cast.wamp(0), cast.mqtt(0)]
+    run = Run(_world(seed))
+    run.smooth = False
+    world, rng = run.world, run.rng
+    publishers: list[RecordingClient] = [run.wamp(0), run.mqtt(0), run.wamp(1), run.mqtt(1)]
+    subscribers = [run.wamp(0), run.mqtt(0)]
     for one in subscribers:
-        subscribe_somewhere(cast, one)
-    cast.settle()
+        subscribe_somewhere(run, one)
+    run.settle()
     shard = rng.choice([name for name in world.names if name.startswith("shard")])
-    deeds: list[Deed] = [partial(world.kill, "gateway-1"), partial(kill, world, shard, rng)]
-    rng.shuffle(deeds)
+    actions: list[Action] = [partial(world.kill, "gateway-1"), partial(kill, world, shard, rng)]
+    rng.shuffle(actions)
     # Those at the gateway that dies publish nothing afterwards.
-    parts = [publishing(cast, one, 10) for one in publishers]
-    cast.interleave([*parts, deeds], rng.choice((0.002, 0.01)))
+    parts = [publishing(run, one, 10) for one in publishers]
+    run.interleave([*parts, actions], rng.choice((0.002, 0.01)))
     world.run(max(DOWN) + world.terms.peer_timeout + RECOVERY)
     for one in publishers[:2]:
         late = [sent.number for sent in one.sent if sent.safe and not sent.answers]
         world.check(not late, f"{one.name}'s {late} were not acknowledged", (f'"{one.name}"',))
-    world.check(world.gateway(0).order.idle, "gateway-0 holds back events")
+    world.check(world.gateway(0).ordering.idle, "gateway-0 holds back events")
     world.start("gateway-1")
     recover(world)
-    cast.end()
-    cast.leave()
+    run.end()
+    run.leave()

@@ -5,8 +5,8 @@ Owns: kills, broken connections, lost batches, failing disks. Never: clients.
 
 from random import Random
 
-from fox_shard.testing.cast import Cast
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Run
 from fox_shard.testing.world import World
 
 RECOVERY = 4.0
@@ -55,9 +55,9 @@ def lose(world: World, rng: Random) -> None:
     world.lose(one, other, rng.choice((1, 2, 5)))
 
 
-def a_fault(cast: Cast) -> None:
+def a_fault(run: Run) -> None:
     """Anything."""
-    rng, world = cast.rng, cast.world
+    rng, world = run.rng, run.world
     what = rng.choice(("kill", "sever", "lose"))
     if what == "kill":
         kill(world, rng.choice(world.names), rng)

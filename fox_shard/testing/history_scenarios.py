@@ -13,10 +13,10 @@ from random import Random
 from typing import Any, final
 
 from fox_shard.config import History as Rule
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, fail_disk, kill, kill_a_shard, relink
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 from fox_shard.topics.ids import SHARDS
 
@@ -152,42 +152,42 @@ def _world(seed: int) -> World:
 
 def history_survives(seed: int) -> None:
     """What was acknowledged is recorded once, in order, whatever dies."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 3)))]
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
+    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 3)))]
     faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
     if rng.random() < 0.2:
         faults += [partial(kill, world, name, rng) for name in world.names]
-    publishers, readers = _publish(cast, faults)
-    _check(cast, publishers, readers)
+    publishers, readers = _publish(run, faults)
+    _check(run, publishers, readers)
 
 
 def history_on_a_failing_disk(seed: int) -> None:
     """What was refused is not there, and what was seen stays."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     shards = [name for name in world.disks if name.startswith("shard")]
 
     def fail() -> None:
         fail_disk(world, rng.choice(shards), rng.choice((0.01, 0.1, 1.5)))
 
-    publishers, readers = _publish(cast, [fail for _ in range(rng.choice((1, 2)))])
-    history = _check(cast, publishers, readers)
+    publishers, readers = _publish(run, [fail for _ in range(rng.choice((1, 2)))])
+    history = _check(run, publishers, readers)
     for one in publishers:
         there = one.refused & {number for _, name, number in history.values() if name == one.name}
         world.check(not there, f"{one.name} was refused, and yet recorded: {there}")
 
 
-def _publish(cast: Cast, faults: list[Deed]) -> tuple[list[Publisher], list[Reader]]:
-    world, rng = cast.world, cast.rng
+def _publish(run: Run, faults: list[Action]) -> tuple[list[Publisher], list[Reader]]:
+    world, rng = run.world, run.rng
     publishers = [
         Publisher(world, rng.randrange(world.gateways), f"p{number}", rng) for number in range(4)
     ]
     readers = [Reader(world, gateway) for gateway in range(world.gateways)]
     clients = [*(one.client for one in publishers), *(one.client for one in readers)]
     world.run_until(lambda: all(client.session for client in clients))
-    parts: list[list[Deed]] = [[one.publish for _ in range(20)] for one in publishers]
-    cast.interleave([*parts, faults], rng.choice((0.001, 0.004)))
+    parts: list[list[Action]] = [[one.publish for _ in range(20)] for one in publishers]
+    run.interleave([*parts, faults], rng.choice((0.001, 0.004)))
     relink(world)
     world.run_until(lambda: not any(one.waits for one in publishers))
     for reader in readers:
@@ -200,9 +200,9 @@ Found = dict[int, tuple[str, str, int]]
 """Publication id -> topic, publisher and number; in the order in which they were read."""
 
 
-def _check(cast: Cast, publishers: list[Publisher], readers: list[Reader]) -> Found:
+def _check(run: Run, publishers: list[Publisher], readers: list[Reader]) -> Found:
     """Fresh readers find the same at all gateways, and in it all that must be there."""
-    world = cast.world
+    world = run.world
     found: list[Found] = []
     for gateway in range(world.gateways):
         fresh = Reader(world, gateway)
@@ -291,21 +291,21 @@ def history_is_followed(seed: int) -> None:
 
     Nor does anything come twice, but for who comes back with one id alone.
     """
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     world.run(3)  # a floor of two seconds before an id is not before the beginning
     followers = [Follower(world, rng.randrange(2), loose=rng.random() < 0.3) for _ in range(3)]
-    deeds: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 0, 1, 2)))]
+    actions: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 0, 1, 2)))]
     for follower in followers:
         for _ in range(rng.choice((0, 1, 2))):
-            deeds.append(partial(_come_back, world, follower, rng))
-    publishers, readers = _publish(cast, deeds)
+            actions.append(partial(_come_back, world, follower, rng))
+    publishers, readers = _publish(run, actions)
     relink(world)
     for follower in followers:
         if follower.client.closed:
             follower.come_back(0)
     world.run(3)
-    history = _check(cast, publishers, readers)
+    history = _check(run, publishers, readers)
     for follower in followers:
         seen = [id_ for id_ in follower.seen if id_ in history]
         missing = set(history) - set(seen)

@@ -9,10 +9,10 @@ from random import Random
 from typing import Any, final
 
 from fox_shard.shard.core import Shard
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, recover, relink
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PUBLISHED, ERROR, EVENT = 17, 8, 36
@@ -74,13 +74,13 @@ class Counter:
 
 def compare_and_set(seed: int) -> None:
     """Of those who saw the same value one alone succeeds, whatever dies; each hears how it was."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     counters = [Counter(world, rng.randrange(world.gateways), 15) for _ in range(4)]
     world.run_until(lambda: all(one.client.session for one in counters))
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2, 4)))]
-    cast.interleave([[one.go] for one in counters], 0.01)
-    cast.play(faults, 0.2)
+    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
+    run.interleave([[one.go] for one in counters], 0.01)
+    run.play(faults, 0.2)
     relink(world)
     world.run(10)
     for one in counters:
@@ -114,8 +114,8 @@ def _check_counter(world: World, counters: list[Counter], done: list[tuple[int, 
 
 def keys_expire(seed: int) -> None:
     """Each is there until its time has come, and not much longer, whatever dies meanwhile."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     writer = WampClient(world, 0)
     world.run_until(lambda: bool(writer.session))
     ends: dict[str, float] = {}
@@ -126,19 +126,19 @@ def keys_expire(seed: int) -> None:
         ends[topic] = world.now + seconds
     world.run_until(lambda: len(writer.of(PUBLISHED)) == len(ends))
     late = world.now - began + 0.3
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2)))]
-    cast.play(faults, 1.0)
+    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2)))]
+    run.play(faults, 1.0)
     recover(world)
     for wait in (0.0, 4.0, 20.0):
         world.run(wait)
-        _check_expired(cast, ends, late)
+        _check_expired(run, ends, late)
     become_quiet(world)
 
 
-def _check_expired(cast: Cast, ends: dict[str, float], late: float) -> None:
+def _check_expired(run: Run, ends: dict[str, float], late: float) -> None:
     """late: seconds; a shard counts from when it gets the publish."""
-    world = cast.world
-    reader = WampClient(world, cast.rng.choice(world.gateways_here))
+    world = run.world
+    reader = WampClient(world, run.rng.choice(world.gateways_here))
     world.run_until(lambda: bool(reader.session))
     asked = world.now
     request = reader.subscribe("key.", match="prefix", get_retained=True)
@@ -155,17 +155,17 @@ def _check_expired(cast: Cast, ends: dict[str, float], late: float) -> None:
 
 def weak_keys(seed: int) -> None:
     """They are there as long as their sessions, however these end, and whatever dies."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     clients = [WampClient(world, rng.randrange(world.gateways)) for _ in range(8)]
     world.run_until(lambda: all(client.session for client in clients))
     gone: list[WampClient] = []
-    parts: list[list[Deed]] = [
+    parts: list[list[Action]] = [
         [partial(_own, client, number, rng), partial(_perhaps_go, client, rng, gone)]
         for number, client in enumerate(clients)
     ]
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((0, 1, 2, 4)))]
-    cast.interleave([*parts, faults], rng.choice((0.005, 0.05)))
+    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
+    run.interleave([*parts, faults], rng.choice((0.005, 0.05)))
     recover(world)
     world.run(world.terms.peer_timeout)
     become_quiet(world)
@@ -188,8 +188,8 @@ def weak_keys(seed: int) -> None:
     become_quiet(world)
     for node in world.nodes.values():
         if isinstance(node, Shard):
-            world.check(node.retention.owners.idle, f"{node.name} knows of owners")
-            world.check(not node.retention.keys_held, f"{node.name} has keys")
+            world.check(node.retained_keys.owners.idle, f"{node.name} knows of owners")
+            world.check(not node.retained_keys.keys_held, f"{node.name} has keys")
 
 
 def _own(client: WampClient, number: int, rng: Random) -> None:

@@ -12,10 +12,10 @@ from functools import partial
 from random import Random
 from typing import Any, final
 
-from fox_shard.testing.cast import Cast
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import DOWN, lose, relink
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Run
 from fox_shard.testing.world import World
 
 PUBLISHED, ERROR, EVENT = 17, 8, 36
@@ -123,8 +123,8 @@ def one_key(seed: int) -> None:
     """All that is done to one key, by many at a time, fits one order; whatever dies."""
     rng = Random(f"world {seed}")
     world = World(seed, gateways=3, shards=rng.choice((1, 3)), max_delay=rng.choice((0.005, 0.02)))
-    cast = Cast(world)
-    rng = cast.rng
+    run = Run(world)
+    rng = run.rng
     # Its gateway is spared, so that it sees everything.
     witness = WampClient(world, 0)
     dealers = [Dealer(world, rng.randrange(3), rng, 8) for _ in range(4)]
@@ -136,7 +136,7 @@ def one_key(seed: int) -> None:
     for _ in range(rng.choice((0, 1, 2, 4))):
         when = world.now + rng.random() * rng.choice((0.05, 0.3))
         world.at(when, partial(_a_fault, world, rng, kind))
-    cast.interleave([[partial(one.go, numbers)] for one in dealers], 0.01)
+    run.interleave([[partial(one.go, numbers)] for one in dealers], 0.01)
     world.run(0.5)
     relink(world)
     world.run_until(lambda: all(one.done for one in dealers), 30)

@@ -14,10 +14,10 @@ from typing import Any, final
 
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, fail_disk, kill_a_shard, relink
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PUBLISHED, ERROR = 17, 8
@@ -162,46 +162,46 @@ def _world(seed: int, unstored: tuple[str, ...] = ()) -> World:
 
 def locks(seed: int) -> None:
     """One holder at a time, each waiter let through once and none forgotten, whatever dies."""
-    cast = Cast(_world(seed))
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((0, 1, 2)))]
-    kill_one = partial(kill_a_shard, cast.world, cast.rng)
-    faults += [kill_one for _ in range(cast.rng.choice((0, 1, 3)))]
-    _take_turns(cast, faults)
+    run = Run(_world(seed))
+    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((0, 1, 2)))]
+    kill_one = partial(kill_a_shard, run.world, run.rng)
+    faults += [kill_one for _ in range(run.rng.choice((0, 1, 3)))]
+    _take_turns(run, faults)
 
 
 def locks_in_memory(seed: int) -> None:
     """A shard that dies forgets who holds what: those who wait are let through all the same."""
-    cast = Cast(_world(seed, ("realm1",)))
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((0, 1, 2, 4)))]
-    _take_turns(cast, faults, remembers=False)
+    run = Run(_world(seed, ("realm1",)))
+    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((0, 1, 2, 4)))]
+    _take_turns(run, faults, remembers=False)
 
 
 def locks_on_a_failing_disk(seed: int) -> None:
     """The same while disks fail for a while: waiters wait on, new ones are refused."""
-    cast = Cast(_world(seed))
-    world, rng = cast.world, cast.rng
+    run = Run(_world(seed))
+    world, rng = run.world, run.rng
     shards = [name for name in world.disks if name.startswith("shard")]
 
     def fail() -> None:
         fail_disk(world, rng.choice(shards), rng.choice((0.01, 0.1, 2.5)))
 
-    faults: list[Deed] = [fail for _ in range(rng.choice((1, 2)))]
-    _take_turns(cast, faults)
+    faults: list[Action] = [fail for _ in range(rng.choice((1, 2)))]
+    _take_turns(run, faults)
 
 
-def _take_turns(cast: Cast, faults: list[Deed], *, remembers: bool = True) -> None:
-    world, rng = cast.world, cast.rng
+def _take_turns(run: Run, faults: list[Action], *, remembers: bool = True) -> None:
+    world, rng = run.world, run.rng
     lockers = [
         Locker(world, rng.randrange(world.gateways), rng, rng.choice((1, 3)), remembers=remembers)
         for _ in range(6)
     ]
     world.run_until(lambda: all(one.client.session for one in lockers))
     leavers = [one for one in lockers if rng.random() < 0.3]
-    parts: list[list[Deed]] = [[one.go] for one in lockers]
+    parts: list[list[Action]] = [[one.go] for one in lockers]
     parts += [[one.leave] for one in leavers]
     for fault in faults:
         world.at(world.now + rng.random() * rng.choice((0.05, 0.5)), fault)
-    cast.interleave(parts, rng.choice((0.005, 0.05)))
+    run.interleave(parts, rng.choice((0.005, 0.05)))
     relink(world)
     world.run_until(lambda: all(one.done for one in lockers), LONG)
     become_quiet(world)
@@ -231,8 +231,8 @@ def _check_holds(world: World, holds: list[Hold]) -> None:
 def _check_that_nothing_waits(world: World) -> None:
     for node in world.nodes.values():
         if isinstance(node, Shard):
-            world.check(not node.retention.keys_held, f"{node.name} has keys", LOCKS)
-            world.check(node.retention.owners.idle, f"{node.name} knows of owners")
+            world.check(not node.retained_keys.keys_held, f"{node.name} has keys", LOCKS)
+            world.check(node.retained_keys.owners.idle, f"{node.name} knows of owners")
             world.check(not node.health()["waiting_publishes"], f"somebody waits at {node.name}")
             left = [key for key in world.disks[node.name].rows if key[:1] == rows.WAITER]
             world.check(not left, f"{node.name} has stored waiters: {left}")

@@ -7,12 +7,12 @@ AssertionError with the trace.
 from functools import partial
 from random import Random
 
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_state
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import WILL
-from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
 
@@ -33,46 +33,46 @@ def _world(seed: int, credit: int = 8 << 20) -> World:
     )
 
 
-def publishing(cast: Cast, one: Participant, times: int) -> list[Deed]:
+def publishing(run: Run, one: RecordingClient, times: int) -> list[Action]:
     """One publisher's deeds, alternating over many topics as fast as it can."""
-    rng = cast.rng
-    deeds: list[Deed] = []
+    rng = run.rng
+    actions: list[Action] = []
     mixed = rng.random() < 0.7
     for _ in range(times):
         topic = rng.choice(TOPICS)
-        if isinstance(one, Wamp):
+        if isinstance(one, RecordingWampClient):
             safe = mixed and rng.random() < 0.3
-            deeds.append(partial(one.publish, topic, safe=safe, exclude_me=rng.random() < 0.8))
-        elif isinstance(one, Mqtt):
-            deeds.append(partial(one.publish, topic, rng.choice((0, 1, 2)) if mixed else 0))
-    return deeds
+            actions.append(partial(one.publish, topic, safe=safe, exclude_me=rng.random() < 0.8))
+        elif isinstance(one, RecordingMqttClient):
+            actions.append(partial(one.publish, topic, rng.choice((0, 1, 2)) if mixed else 0))
+    return actions
 
 
-def subscribe_somewhere(cast: Cast, one: Participant, *, replay: bool = False) -> None:
+def subscribe_somewhere(run: Run, one: RecordingClient, *, replay: bool = False) -> None:
     """A WAMP session has one subscription for a pattern, which is not asked for twice here."""
-    rng = cast.rng
-    if isinstance(one, Wamp):
+    rng = run.rng
+    if isinstance(one, RecordingWampClient):
         topic, match = rng.choice(WAMP_PATTERNS)
         pattern = Pattern.wamp(topic, match)
         if all(window.over or window.pattern != pattern for window in one.windows):
             one.subscribe(topic, match, replay=replay)
-    elif isinstance(one, Mqtt):
+    elif isinstance(one, RecordingMqttClient):
         one.subscribe(rng.choice(MQTT_FILTERS), rng.choice((0, 1, 2)))
 
 
 def order(seed: int) -> None:
     """Each subscriber gets each publisher's events once, in the order over all topics."""
-    cast = Cast(_world(seed, credit=random_credit(seed)))
-    publishers = [cast.wamp(), cast.wamp(), cast.mqtt(), cast.mqtt()]
-    for gateway in range(cast.world.gateways):
-        for one in (cast.wamp(gateway), cast.mqtt(gateway)):
-            for _ in range(cast.rng.choice((1, 1, 2, 3))):
-                subscribe_somewhere(cast, one)
-    cast.settle()
-    pause = cast.rng.choice((0.0, 0.0005, 0.004))
-    cast.interleave([publishing(cast, one, 25) for one in publishers], pause)
-    cast.end()
-    cast.leave()
+    run = Run(_world(seed, credit=random_credit(seed)))
+    publishers = [run.wamp(), run.wamp(), run.mqtt(), run.mqtt()]
+    for gateway in range(run.world.gateways):
+        for one in (run.wamp(gateway), run.mqtt(gateway)):
+            for _ in range(run.rng.choice((1, 1, 2, 3))):
+                subscribe_somewhere(run, one)
+    run.settle()
+    pause = run.rng.choice((0.0, 0.0005, 0.004))
+    run.interleave([publishing(run, one, 25) for one in publishers], pause)
+    run.end()
+    run.leave()
 
 
 def random_credit(seed: int) -> int:
@@ -82,22 +82,22 @@ def random_credit(seed: int) -> int:
 
 def comings_and_goings(seed: int) -> None:
     """Subscriptions begin, end and overlap while it is published; sessions come and go."""
-    cast = Cast(_world(seed))
-    rng = cast.rng
-    publishers: list[Participant] = [cast.wamp(), cast.mqtt()]
-    subscribers: list[Participant] = [cast.wamp(), cast.wamp(), cast.mqtt(), cast.mqtt()]
-    cast.settle()
-    parts = [publishing(cast, one, 30) for one in publishers]
-    parts += [[partial(come_and_go, cast, one) for _ in range(8)] for one in subscribers]
-    parts.append([partial(_late, cast) for _ in range(2)])
-    cast.interleave(parts, rng.choice((0.002, 0.02)))
-    cast.end()
-    cast.leave()
+    run = Run(_world(seed))
+    rng = run.rng
+    publishers: list[RecordingClient] = [run.wamp(), run.mqtt()]
+    subscribers: list[RecordingClient] = [run.wamp(), run.wamp(), run.mqtt(), run.mqtt()]
+    run.settle()
+    parts = [publishing(run, one, 30) for one in publishers]
+    parts += [[partial(come_and_go, run, one) for _ in range(8)] for one in subscribers]
+    parts.append([partial(_late, run) for _ in range(2)])
+    run.interleave(parts, rng.choice((0.002, 0.02)))
+    run.end()
+    run.leave()
 
 
-def come_and_go(cast: Cast, one: Participant) -> None:
+def come_and_go(run: Run, one: RecordingClient) -> None:
     """Subscribe, unsubscribe or, rarely, leave."""
-    rng = cast.rng
+    rng = run.rng
     if not one.here:
         return
     if rng.random() < 0.05:
@@ -108,19 +108,19 @@ def come_and_go(cast: Cast, one: Participant) -> None:
     if confirmed and rng.random() < 0.5:
         one.unsubscribe(rng.choice(confirmed))
         return
-    subscribe_somewhere(cast, one, replay=rng.random() < 0.5)
+    subscribe_somewhere(run, one, replay=rng.random() < 0.5)
 
 
-def _late(cast: Cast) -> None:
+def _late(run: Run) -> None:
     """Someone comes, subscribes at once, and publishes."""
-    one: Participant = cast.wamp() if cast.rng.random() < 0.5 else cast.mqtt()
-    world = cast.world
+    one: RecordingClient = run.wamp() if run.rng.random() < 0.5 else run.mqtt()
+    world = run.world
 
     def begin() -> None:
         if one.ready:
-            subscribe_somewhere(cast, one)
-            for deed in publishing(cast, one, 3):
-                deed()
+            subscribe_somewhere(run, one)
+            for action in publishing(run, one, 3):
+                action()
         elif one.here:
             world.at(world.now + 0.005, begin)
 
@@ -129,68 +129,68 @@ def _late(cast: Cast) -> None:
 
 def retained(seed: int) -> None:
     """Whoever subscribes with replay sees the keys there are, then every change, in order."""
-    cast = Cast(_world(seed))
-    rng = cast.rng
-    writers: list[Participant] = [cast.wamp(), cast.mqtt()]
+    run = Run(_world(seed))
+    rng = run.rng
+    writers: list[RecordingClient] = [run.wamp(), run.mqtt()]
     topics = {writers[0].name: ["a.x", "a.y", "b.x"], writers[1].name: ["ab.x", "b.y", "b.q"]}
-    subscribers: list[Participant] = [
-        cast.wamp(gateway) if number % 2 else cast.mqtt(gateway)
-        for gateway in range(cast.world.gateways)
+    subscribers: list[RecordingClient] = [
+        run.wamp(gateway) if number % 2 else run.mqtt(gateway)
+        for gateway in range(run.world.gateways)
         for number in range(3)
     ]
-    cast.settle()
-    parts: list[list[Deed]] = [
-        [partial(write, cast, one, topics[one.name]) for _ in range(30)] for one in writers
+    run.settle()
+    parts: list[list[Action]] = [
+        [partial(write, run, one, topics[one.name]) for _ in range(30)] for one in writers
     ]
     # One subscription each, so that nothing overlaps.
-    parts += [[partial(subscribe_somewhere, cast, one, replay=True)] for one in subscribers]
-    cast.interleave(parts, rng.choice((0.0, 0.002, 0.01)))
-    cast.end()
-    check_state(cast.world, subscribers, writers)
-    cast.leave()
+    parts += [[partial(subscribe_somewhere, run, one, replay=True)] for one in subscribers]
+    run.interleave(parts, rng.choice((0.0, 0.002, 0.01)))
+    run.end()
+    check_state(run.world, subscribers, writers)
+    run.leave()
 
 
-def write(cast: Cast, one: Participant, topics: list[str]) -> None:
+def write(run: Run, one: RecordingClient, topics: list[str]) -> None:
     """Set or erase a key."""
-    topic, empty = cast.rng.choice(topics), cast.rng.random() < 0.2
-    if isinstance(one, Wamp):
-        one.publish(topic, retain=True, empty=empty, safe=cast.rng.random() < 0.3)
-    elif isinstance(one, Mqtt):
-        one.publish(topic, cast.rng.choice((0, 1, 2)), retain=True, empty=empty)
+    topic, empty = run.rng.choice(topics), run.rng.random() < 0.2
+    if isinstance(one, RecordingWampClient):
+        one.publish(topic, retain=True, empty=empty, safe=run.rng.random() < 0.3)
+    elif isinstance(one, RecordingMqttClient):
+        one.publish(topic, run.rng.choice((0, 1, 2)), retain=True, empty=empty)
 
 
 def wills(seed: int) -> None:
     """A will comes behind all that its client published, and only if it did not say goodbye."""
-    cast = Cast(_world(seed))
-    rng = cast.rng
-    watchers: list[Participant] = [cast.mqtt(), cast.wamp(), cast.wamp()]
-    cast.settle()
+    run = Run(_world(seed))
+    rng = run.rng
+    watchers: list[RecordingClient] = [run.mqtt(), run.wamp(), run.wamp()]
+    run.settle()
     for one in watchers:
         _subscribe_to_all(one)
-    mortals = [cast.mqtt(will=(rng.choice(TOPICS), rng.choice((0, 1, 2)))) for _ in range(4)]
-    cast.settle()
-    parts: list[list[Deed]] = []
+    mortals = [run.mqtt(will=(rng.choice(TOPICS), rng.choice((0, 1, 2)))) for _ in range(4)]
+    run.settle()
+    parts: list[list[Action]] = []
     for one in mortals:
         graceful = rng.random() < 0.3
         # What is on the way to the gateway is lost with the connection.
-        parts.append([*publishing(cast, one, 8), partial(one.leave, graceful=graceful)])
-    cast.interleave(parts)
-    cast.end()
+        parts.append([*publishing(run, one, 8), partial(one.leave, graceful=graceful)])
+    run.interleave(parts)
+    run.end()
     for one in mortals:
         for watcher in watchers:
-            _check_will(cast, one.name, watcher, came=not one.graceful)
-    cast.leave()
+            _check_will(run, one.name, watcher, came=not one.graceful)
+    run.leave()
 
 
-def _subscribe_to_all(one: Participant) -> None:
-    if isinstance(one, Wamp):
+def _subscribe_to_all(one: RecordingClient) -> None:
+    if isinstance(one, RecordingWampClient):
         one.subscribe("", "prefix")
-    elif isinstance(one, Mqtt):
+    elif isinstance(one, RecordingMqttClient):
         one.subscribe("#")
 
 
-def _check_will(cast: Cast, mortal: str, watcher: Participant, *, came: bool) -> None:
+def _check_will(run: Run, mortal: str, watcher: RecordingClient, *, came: bool) -> None:
     wills = [got for got in watcher.got if got.publisher == mortal and got.number >= WILL]
     if len(wills) != came:
         what = f"{watcher.name} got {len(wills)} wills of {mortal}, not {came:d}"
-        raise AssertionError(cast.world.report(what, (f'["{mortal}",',)))
+        raise AssertionError(run.world.report(what, (f'["{mortal}",',)))

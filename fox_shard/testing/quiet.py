@@ -6,13 +6,13 @@ Owns: the invariants of links, order, passing, calls and state. Never: clients.
 from collections.abc import Iterator
 
 from fox_shard.backplane.frames import Register, Subscribe
-from fox_shard.coordinator.hub import Hub
+from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
-from fox_shard.shard.history.history import LAST
 from fox_shard.shard.links.peer import Kind
 from fox_shard.testing.world import World
+from fox_shard.topics.ids import MAX_ID
 from fox_shard.topics.pattern import Pattern
 
 EVERYTHING = Pattern.mqtt("#")
@@ -42,24 +42,24 @@ def problems(world: World) -> Iterator[str]:
         for shard in shards:
             yield from _of_both(gateway, shard)
     for node in world.nodes.values():
-        if isinstance(node, Hub):
+        if isinstance(node, CoordinatorNode):
             yield from _of_coordinator(node, sum(len(gateway.sessions) for gateway in gateways))
 
 
-def _of_coordinator(hub: Hub, sessions: int) -> Iterator[str]:
-    if hub.core.session_count() != sessions:
-        yield f"the coordinator knew {hub.core.session_count()} of {sessions} sessions"
-    if not hub.journal.idle:
-        yield f"{hub.name} has changes that are not on its disk"
+def _of_coordinator(coordinator: CoordinatorNode, sessions: int) -> Iterator[str]:
+    if coordinator.core.session_count() != sessions:
+        yield f"the coordinator knew {coordinator.core.session_count()} of {sessions} sessions"
+    if not coordinator.journal.idle:
+        yield f"{coordinator.name} has changes that are not on its disk"
 
 
 def _of_shard(shard: Shard) -> Iterator[str]:
     for name, peer in shard.peers.items():
         if not peer.link.idle:
             yield f"{shard.name} had frames under way to {name}"
-        if not peer.passing.idle:
+        if not peer.deliveries.idle:
             yield f"{shard.name} waited for what {name} caused"
-        if peer.waiting or peer.asks or not peer.synced:
+        if peer.waiting or peer.fence_queries or not peer.synced:
             yield f"{shard.name} was not in step with {name}"
     patterns = {
         (realm, procedure.pattern.text)
@@ -77,7 +77,7 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} has changes that are not on its disk"
     held = {
         rows.key(realm.name, event.publish.topic): rows.encode(event)
-        for realm in shard.retention.realms
+        for realm in shard.retained_keys.realms
         for event in realm.keys.durable(EVERYTHING)
         if realm.stored
     }
@@ -86,15 +86,15 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
     recorded = {
         rows.recorded(realm.name, event.publication)
-        for realm in shard.retention.realms
-        for event in shard.retention.archive[realm.name].walk(EVERYTHING, 0, LAST)
+        for realm in shard.retained_keys.realms
+        for event in shard.retained_keys.histories[realm.name].walk(EVERYTHING, 0, MAX_ID)
         if realm.stored
     }
     # Rows of what was trimmed go with the next transaction.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
         yield f"{shard.name} has recorded what is not on its disk"
-    for realm in shard.retention.realms:
-        if not realm.keys.settled:
+    for realm in shard.retained_keys.realms:
+        if not realm.keys.is_committed:
             yield f"{shard.name} has keys of {realm.name} that have not been settled"
 
 
@@ -102,7 +102,7 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
     for link in (*gateway.links, gateway.coordinator):
         if not link.idle:
             yield f"{gateway.name} had frames under way to {link.peer}"
-    if not gateway.order.idle:
+    if not gateway.ordering.idle:
         yield f"{gateway.name} held back events, or still asked for what to wait"
     for session in gateway.sessions.values():
         if session.connection.paused:
@@ -113,7 +113,7 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
     number = shard.number
     peer = shard.peers[gateway.name]
     wanted = {
-        (frame.realm, frame.pattern, frame.selection.id if frame.selection else 0)
+        (frame.realm, frame.pattern, frame.selector.id if frame.selector else 0)
         for subscriptions in gateway.subscriptions.values()
         for frame in subscriptions.replay(number)
         if isinstance(frame, Subscribe)
@@ -144,7 +144,7 @@ def no_calls_are_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not (node.calls.idle and node.registrations.idle and node.recollections.idle):
+            if not (node.calls.idle and node.registrations.idle and node.event_history.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:

@@ -5,8 +5,8 @@ Owns: the promises about calls, as assertions. Never: clients' behaviour.
 
 from collections.abc import Sequence
 
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import Called
-from fox_shard.testing.wamp_participant import Wamp
 from fox_shard.testing.world import World
 
 CANCELED = "wamp.error.canceled"
@@ -18,13 +18,17 @@ FAILED = "app.error.failed"
 
 
 def check_calls(
-    world: World, people: Sequence[Wamp], *, smooth: bool = True, expected: Sequence[str] = ()
+    world: World,
+    clients: Sequence[RecordingWampClient],
+    *,
+    smooth: bool = True,
+    expected: Sequence[str] = (),
 ) -> None:
     """Each call has one final answer, its own, behind its progress, all in order.
 
     expected: error URIs that calls may end with besides those that follow from themselves.
     """
-    for one in people:
+    for one in clients:
         for called in one.calls:
             if one.here or called.answers:
                 problem = _problem(called, here=one.here, smooth=smooth, expected=expected)
@@ -64,7 +68,9 @@ def _problem_of_end(called: Called, progress: int, *, smooth: bool, expected: Se
     return "" if contents in allowed else f"ended with {contents}"
 
 
-def check_invocation_order(world: World, callees: Sequence[Wamp], callers: Sequence[Wamp]) -> None:
+def check_invocation_order(
+    world: World, callees: Sequence[RecordingWampClient], callers: Sequence[RecordingWampClient]
+) -> None:
     """What one caller calls reaches one callee in that order (WAMP #ordering-guarantees).
 
     Not for procedures with a limited concurrency: calls that wait there may be overtaken. Nor for a
@@ -86,12 +92,12 @@ def check_invocation_order(world: World, callees: Sequence[Wamp], callers: Seque
             last[invoked.caller] = invoked.number
 
 
-def check_concurrency(world: World, people: Sequence[Wamp]) -> None:
+def check_concurrency(world: World, clients: Sequence[RecordingWampClient]) -> None:
     """No callee ever had more invocations out than it had said (semantics: calls).
 
     A procedure that was registered before may still send what was called then.
     """
-    for callee in people:
+    for callee in clients:
         for number, offer in enumerate(callee.offers):
             if any(earlier.pattern == offer.pattern for earlier in callee.offers[:number]):
                 continue
@@ -99,9 +105,9 @@ def check_concurrency(world: World, people: Sequence[Wamp]) -> None:
                 raise AssertionError(world.report(f"too many at once: {offer}", (callee.name,)))
 
 
-def check_queue_order(world: World, people: Sequence[Wamp]) -> None:
+def check_queue_order(world: World, clients: Sequence[RecordingWampClient]) -> None:
     """First in, first out: each caller's calls of a procedure with one callee come in order."""
-    for callee in people:
+    for callee in clients:
         last: dict[tuple[str, str], int] = {}
         for invoked in callee.invoked:
             key = (invoked.caller, invoked.procedure)

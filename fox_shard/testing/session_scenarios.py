@@ -9,13 +9,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from fox_shard.coordinator.hub import Hub
-from fox_shard.testing.cast import Cast, Deed
+from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import kill, kill_a_shard
-from fox_shard.testing.mqtt_participant import Mqtt
 from fox_shard.testing.quiet import become_quiet
-from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
@@ -69,17 +69,17 @@ class Watcher:
 def registry(seed: int) -> None:
     """All gateways' sessions are known, and each coming and going is told exactly once."""
     world = _world(seed)
-    cast = Cast(world)
-    rng = cast.rng
+    run = Run(world)
+    rng = run.rng
     watchers = [Watcher(world, gateway) for gateway in range(world.gateways)]
     stranger = Watcher(world, 0, "realm2")
     world.run(1)
     before = [watcher.told(ON_JOIN) for watcher in watchers]
-    parts: list[list[Deed]] = [[partial(_visit, cast)] for _ in range(12)]
-    cast.interleave(parts, 0.02)
+    parts: list[list[Action]] = [[partial(_visit, run)] for _ in range(12)]
+    run.interleave(parts, 0.02)
     become_quiet(world)
-    here = {_session(cast, one) for one in cast.people if one.here}
-    gone = {_session(cast, one) for one in cast.people if not one.here and _session(cast, one)}
+    here = {_session(run, one) for one in run.clients if one.here}
+    gone = {_session(run, one) for one in run.clients if not one.here and _session(run, one)}
     for watcher, known in zip(watchers, before, strict=True):
         joined = watcher.told(ON_JOIN) - known
         left = watcher.told(ON_LEAVE)
@@ -95,14 +95,14 @@ def registry(seed: int) -> None:
     world.check(not told - Counter([stranger.client.session]), f"a stranger was told of {told}")
     listed = stranger.call(world, "wamp.session.list")
     world.check(listed == [[stranger.client.session]], f"a stranger listed {listed}")
-    _check_get_and_kill(cast, watchers[rng.randrange(len(watchers))])
-    cast.leave([*(one.client for one in watchers), stranger.client])
+    _check_get_and_kill(run, watchers[rng.randrange(len(watchers))])
+    run.leave([*(one.client for one in watchers), stranger.client])
 
 
-def _visit(cast: Cast) -> None:
+def _visit(run: Run) -> None:
     """Come, and perhaps go again soon, in some way."""
-    rng, world = cast.rng, cast.world
-    one = cast.wamp() if rng.random() < 0.5 else cast.mqtt()
+    rng, world = run.rng, run.world
+    one = run.wamp() if rng.random() < 0.5 else run.mqtt()
     if rng.random() < 0.5:
         graceful = rng.random() < 0.5
         stay = rng.choice((0.0, 0.02, 0.2))
@@ -116,27 +116,29 @@ def _visit(cast: Cast) -> None:
         world.at(world.now + stay, go)
 
 
-def _session(cast: Cast, one: object) -> int:
+def _session(run: Run, one: object) -> int:
     """The session's id; an MQTT client is not told its own."""
-    if isinstance(one, Wamp):
+    if isinstance(one, RecordingWampClient):
         return one.session
-    assert isinstance(one, Mqtt)
+    assert isinstance(one, RecordingMqttClient)
     return one.client.wire.session
 
 
-def _check_get_and_kill(cast: Cast, watcher: Watcher) -> None:
-    world = cast.world
-    victims = [one for one in cast.people if one.here]
+def _check_get_and_kill(run: Run, watcher: Watcher) -> None:
+    world = run.world
+    victims = [one for one in run.clients if one.here]
     if not victims:
         return
-    one = cast.rng.choice(victims)
-    session = _session(cast, one)
+    one = run.rng.choice(victims)
+    session = _session(run, one)
     (details,) = watcher.call(world, "wamp.session.get", session)
-    gate = "wamp" if isinstance(one, Wamp) else "mqtt"
+    commit_queue = "wamp" if isinstance(one, RecordingWampClient) else "mqtt"
     told = (details["session"], details["transport"]["protocol"][:4])
-    world.check(told == (session, gate), f"got {details}")
+    world.check(told == (session, commit_queue), f"got {details}")
     watcher.call(world, "wamp.session.kill", session)
-    world.run_until(lambda: one.closed or (isinstance(one, Wamp) and bool(one.client.of(6))))
+    world.run_until(
+        lambda: one.closed or (isinstance(one, RecordingWampClient) and bool(one.client.of(6)))
+    )
     become_quiet(world)
     world.check(watcher.told(ON_LEAVE)[session] == 1, f"{session} left unnoticed")
     answer = watcher.call(world, "wamp.session.get", session)
@@ -146,25 +148,25 @@ def _check_get_and_kill(cast: Cast, watcher: Watcher) -> None:
 def takeovers(seed: int) -> None:
     """Of the clients with one client id, wherever they are, the last is left (MQTT-3.1.4-2)."""
     world = _world(seed)
-    cast = Cast(world)
+    run = Run(world)
     watcher = Watcher(world, 0)
     world.run(1)
     before = watcher.told(ON_JOIN)
-    pause = cast.rng.choice((0.0, 0.01, 0.1))
-    deeds = [
-        partial(cast.mqtt, client_id=f"client {cast.rng.randrange(2)}", will=("a.x", 1))
+    pause = run.rng.choice((0.0, 0.01, 0.1))
+    actions = [
+        partial(run.mqtt, client_id=f"client {run.rng.randrange(2)}", will=("a.x", 1))
         for _ in range(8)
     ]
-    one_by_one = cast.rng.random() < 0.3
+    one_by_one = run.rng.random() < 0.3
     if one_by_one:
-        for deed in deeds:
-            deed()
+        for action in actions:
+            action()
             world.run(2 * world.timing.max_delay + 0.01)
     else:
-        cast.play(deeds, pause)
+        run.play(actions, pause)
     become_quiet(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
-    mortals = [one for one in cast.people if isinstance(one, Mqtt)]
+    mortals = [one for one in run.clients if isinstance(one, RecordingMqttClient)]
     names = {one.client_id for one in mortals}
     survivors = Counter(one.client_id for one in mortals if one.here)
     if survivors != Counter(names):
@@ -174,35 +176,35 @@ def takeovers(seed: int) -> None:
     for name in names if one_by_one else ():
         here = [one.here for one in mortals if one.client_id == name]
         world.check(here[-1], f"{name}: {here}")
-    hub = world.nodes["coordinator"]
-    assert isinstance(hub, Hub)
-    world.check(hub.core.session_count() == len(names) + 1, "the count is wrong")
+    coordinator = world.nodes["coordinator"]
+    assert isinstance(coordinator, CoordinatorNode)
+    world.check(coordinator.core.session_count() == len(names) + 1, "the count is wrong")
 
 
 def coordinator_remembers(seed: int) -> None:
     """Who comes and goes while the coordinator dies again and again is told of just once."""
     world = _world(seed)
-    cast = Cast(world)
-    rng = cast.rng
+    run = Run(world)
+    rng = run.rng
     watcher = Watcher(world, 0)
     world.run(1)
     before = watcher.told(ON_JOIN)
-    parts: list[list[Deed]] = [[partial(_visit, cast)] for _ in range(20)]
+    parts: list[list[Action]] = [[partial(_visit, run)] for _ in range(20)]
     parts.append([partial(_restart_coordinator, world, rng) for _ in range(rng.choice((1, 3)))])
     if rng.random() < 0.5:
         parts.append([partial(kill_a_shard, world, rng)])
-    cast.interleave(parts, rng.choice((0.01, 0.1)))
+    run.interleave(parts, rng.choice((0.01, 0.1)))
     world.run(10)
     world.run_until(lambda: world.linked)
     become_quiet(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
-    here = Counter(_session(cast, one) for one in cast.people if one.here)
-    gone = Counter(_session(cast, one) for one in cast.people if not one.here)
+    here = Counter(_session(run, one) for one in run.clients if one.here)
+    gone = Counter(_session(run, one) for one in run.clients if not one.here)
     world.check(joined == here + gone, f"told that {joined} came, not {here + gone}")
     world.check(left == gone, f"told that {left} went, not {gone}")
     listed = watcher.call(world, "wamp.session.list")[0]
     world.check(sorted(listed) == sorted([*here, watcher.client.session]), f"listed {listed}")
-    cast.leave([watcher.client])
+    run.leave([watcher.client])
 
 
 def _restart_coordinator(world: World, rng: Random) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 from random import Random
 
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.faults import DOWN, a_fault, fail_disk, kill, kill_a_shard, recover
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
 from fox_shard.testing.pubsub_scenarios import publishing, write
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import Sent
-from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 UNAVAILABLE = "fox.error.unavailable_store"
@@ -32,61 +32,61 @@ def _world(seed: int) -> World:
     )
 
 
-def _begin(seed: int) -> tuple[Cast, list[Participant], list[list[Deed]]]:
+def _begin(seed: int) -> tuple[Run, list[RecordingClient], list[list[Action]]]:
     """Writers, each with keys of its own, some plain traffic, and subscribers to all of it."""
-    cast = Cast(_world(seed))
-    cast.smooth = False
-    writers: list[Participant] = [cast.wamp(), cast.mqtt(), cast.wamp(), cast.mqtt()]
-    others: list[Participant] = [cast.wamp(), cast.mqtt()]
-    for gateway in range(cast.world.gateways):
-        cast.wamp(gateway)
-        cast.mqtt(gateway)
-    cast.settle()
-    for one in cast.people[len(writers) + len(others) :]:
+    run = Run(_world(seed))
+    run.smooth = False
+    writers: list[RecordingClient] = [run.wamp(), run.mqtt(), run.wamp(), run.mqtt()]
+    others: list[RecordingClient] = [run.wamp(), run.mqtt()]
+    for gateway in range(run.world.gateways):
+        run.wamp(gateway)
+        run.mqtt(gateway)
+    run.settle()
+    for one in run.clients[len(writers) + len(others) :]:
         _subscribe_to_all(one)
-    cast.settle()
-    parts: list[list[Deed]] = []
+    run.settle()
+    parts: list[list[Action]] = []
     for number, one in enumerate(writers):
         topics = [f"key{number}.{name}" for name in "uvwxyz"]
-        parts.append([partial(_write, cast, one, topics) for _ in range(30)])
-    parts += [publishing(cast, one, 15) for one in others]
-    return cast, writers, parts
+        parts.append([partial(_write, run, one, topics) for _ in range(30)])
+    parts += [publishing(run, one, 15) for one in others]
+    return run, writers, parts
 
 
-def _write(cast: Cast, one: Participant, topics: list[str]) -> None:
+def _write(run: Run, one: RecordingClient, topics: list[str]) -> None:
     if one.here:
-        write(cast, one, topics)
+        write(run, one, topics)
 
 
-def _subscribe_to_all(one: Participant) -> None:
-    if isinstance(one, Wamp):
+def _subscribe_to_all(one: RecordingClient) -> None:
+    if isinstance(one, RecordingWampClient):
         one.subscribe("", "prefix", replay=True)
-    elif isinstance(one, Mqtt):
+    elif isinstance(one, RecordingMqttClient):
         one.subscribe("#", 1)
 
 
 def keys_survive(seed: int) -> None:
     """Whatever is killed, cut or lost: what was acknowledged is there, and nothing older."""
-    cast, writers, parts = _begin(seed)
-    rng, world = cast.rng, cast.world
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(rng.choice((1, 2, 4)))]
+    run, writers, parts = _begin(seed)
+    rng, world = run.rng, run.world
+    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((1, 2, 4)))]
     faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
-    cast.interleave([*parts, faults], rng.choice((0.001, 0.002, 0.01)))
+    run.interleave([*parts, faults], rng.choice((0.001, 0.002, 0.01)))
     recover(world)
-    cast.end()
-    _check_keys(cast, writers)
-    cast.leave()
+    run.end()
+    _check_keys(run, writers)
+    run.leave()
 
 
 def everything_dies(seed: int) -> None:
     """All processes at once, as when the machine fails: the keys are there when it is back."""
-    cast, writers, parts = _begin(seed)
-    world, rng = cast.world, cast.rng
-    power_cut: list[Deed] = [partial(_cut_power, world, rng)]
-    cast.interleave([*parts, power_cut], rng.choice((0.001, 0.01)))
+    run, writers, parts = _begin(seed)
+    world, rng = run.world, run.rng
+    power_cut: list[Action] = [partial(_cut_power, world, rng)]
+    run.interleave([*parts, power_cut], rng.choice((0.001, 0.01)))
     recover(world)
-    cast.end()
-    _check_keys(cast, writers)
+    run.end()
+    _check_keys(run, writers)
 
 
 def _cut_power(world: World, rng: Random) -> None:
@@ -96,57 +96,59 @@ def _cut_power(world: World, rng: Random) -> None:
 
 def a_disk_fails(seed: int) -> None:
     """What needs the store is refused, all else goes on, and it is well when the disk is."""
-    cast, writers, parts = _begin(seed)
-    world, rng = cast.world, cast.rng
+    run, writers, parts = _begin(seed)
+    world, rng = run.world, run.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
-    deeds: list[Deed] = [partial(fail_disk, world, shard, rng.choice((0.01, 0.1, 3.0)))]
+    actions: list[Action] = [partial(fail_disk, world, shard, rng.choice((0.01, 0.1, 3.0)))]
     if rng.random() < 0.3:
-        deeds.append(partial(kill, world, rng.choice([n for n in world.names if n != shard]), rng))
-    cast.interleave([*parts, deeds], rng.choice((0.001, 0.01)))
+        actions.append(
+            partial(kill, world, rng.choice([n for n in world.names if n != shard]), rng)
+        )
+    run.interleave([*parts, actions], rng.choice((0.001, 0.01)))
     world.run(3.0)
     recover(world)
     for one in writers:
         uris = {sent.refused for sent in one.sent if sent.refused}
         world.check(uris <= {UNAVAILABLE}, f"{one.name} was refused with {uris}")
-    cast.end()
-    _check_keys(cast, writers)
-    cast.leave()
+    run.end()
+    _check_keys(run, writers)
+    run.leave()
 
 
 def a_disk_fails_and_its_shard_dies(seed: int) -> None:
     """What was acknowledged is there. What was refused may be applied if that was not heard."""
-    cast, writers, parts = _begin(seed)
-    world, rng = cast.world, cast.rng
+    run, writers, parts = _begin(seed)
+    world, rng = run.world, run.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
-    deeds: list[Deed] = [
+    actions: list[Action] = [
         partial(fail_disk, world, shard, rng.choice((0.01, 0.1, 3.0))),
         partial(kill, world, shard, rng),
     ]
-    cast.interleave([*parts, deeds], rng.choice((0.001, 0.01)))
+    run.interleave([*parts, actions], rng.choice((0.001, 0.01)))
     world.run(3.0)
     recover(world)
-    _check_keys(cast, writers)
+    _check_keys(run, writers)
 
 
 def a_machine_without_power(seed: int) -> None:
     """Power fails again while everything starts: nothing that is on the disk gets lost by that."""
-    cast, writers, parts = _begin(seed)
-    world, rng = cast.world, cast.rng
-    cast.interleave(parts, 0.002)
-    cast.end()
+    run, writers, parts = _begin(seed)
+    world, rng = run.world, run.rng
+    run.interleave(parts, 0.002)
+    run.end()
     for _ in range(rng.choice((1, 3))):
         _cut_power(world, rng)
         world.run(rng.choice((0.02, 0.5, *DOWN)))
     recover(world)
-    cast.end()
-    _check_keys(cast, writers)
+    run.end()
+    _check_keys(run, writers)
 
 
-def _check_keys(cast: Cast, writers: Sequence[Participant]) -> None:
+def _check_keys(run: Run, writers: Sequence[RecordingClient]) -> None:
     """Fresh subscribers, WAMP and MQTT, at all gateways, are shown the same, right keys."""
-    world = cast.world
+    world = run.world
     for gateway in range(world.gateways):
-        for fresh in (cast.wamp(gateway), cast.mqtt(gateway)):
+        for fresh in (run.wamp(gateway), run.mqtt(gateway)):
             world.run_until(lambda one=fresh: one.ready)  # type: ignore[misc]
             _subscribe_to_all(fresh)
             world.run(0.5)
@@ -159,7 +161,11 @@ def _check_keys(cast: Cast, writers: Sequence[Participant]) -> None:
 
 
 def _check_key(
-    world: World, fresh: Participant, writer: Participant, shown: int | None, history: list[Sent]
+    world: World,
+    fresh: RecordingClient,
+    writer: RecordingClient,
+    shown: int | None,
+    history: list[Sent],
 ) -> None:
     """The last that was acknowledged, or something later that was not.
 

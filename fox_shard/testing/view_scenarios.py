@@ -12,10 +12,10 @@ from functools import partial
 from random import Random
 from typing import Any, final
 
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import a_fault, relink
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PUBLISHED, SUBSCRIBED, UNSUBSCRIBED, EVENT = 17, 33, 35, 36
@@ -117,21 +117,21 @@ def views(seed: int) -> None:
         max_delay=rng.choice((0.002, 0.01)),
         unstored=rng.choice(((), (), ("realm1",))),
     )
-    cast = Cast(world)
-    rng = cast.rng
+    run = Run(world)
+    rng = run.rng
     writers = [
         Writer(world, rng.randrange(2), name, rng, rng.choice((20, 60))) for name in ("a", "b")
     ]
     viewers = [Viewer(world, rng.randrange(2), options) for options in _some_options(rng)]
     clients = [one.client for one in writers] + [one.client for one in viewers]
     world.run_until(lambda: all(client.session for client in clients))
-    parts: list[list[Deed]] = [[one.go] for one in writers]
-    cast.interleave(parts, 0.01)
+    parts: list[list[Action]] = [[one.go] for one in writers]
+    run.interleave(parts, 0.01)
     for viewer in viewers:
         world.at(world.now + rng.random() * 0.2, viewer.subscribe)
     stored = world.realms[0].store != "memory"
     for _ in range(rng.choice((0, 0, 1, 2)) if stored else 0):
-        world.at(world.now + rng.random() * 0.3, partial(a_fault, cast))
+        world.at(world.now + rng.random() * 0.3, partial(a_fault, run))
     world.run(0.5)
     relink(world)
     world.run_until(lambda: all(one.done for one in writers), 60)
@@ -242,13 +242,13 @@ def views_of_presence(seed: int) -> None:
     """Keys that go by themselves, while anything dies: who follows the state ends up right."""
     rng = Random(f"world {seed}")
     world = World(seed, gateways=3, shards=rng.choice((1, 3)), max_delay=rng.choice((0.002, 0.01)))
-    cast = Cast(world)
-    rng = cast.rng
+    run = Run(world)
+    rng = run.rng
     viewers = [Viewer(world, gateway, {"retained": True}) for gateway in (0, 1)]
-    people = [WampClient(world, rng.randrange(3)) for _ in range(8)]
-    clients = [*people, *(one.client for one in viewers)]
+    present = [WampClient(world, rng.randrange(3)) for _ in range(8)]
+    clients = [*present, *(one.client for one in viewers)]
     world.run_until(lambda: all(client.session for client in clients))
-    for number, person in enumerate(people):
+    for number, person in enumerate(present):
         for _ in range(rng.choice((1, 3))):
             world.at(world.now + rng.random() * 0.4, partial(_appear, person, number, rng))
         if rng.random() < 0.6:
@@ -256,7 +256,7 @@ def views_of_presence(seed: int) -> None:
     for viewer in viewers:
         world.at(world.now + rng.random() * 0.1, viewer.subscribe)
     for _ in range(rng.choice((0, 1, 2, 4))):
-        world.at(world.now + rng.random() * 0.4, partial(a_fault, cast))
+        world.at(world.now + rng.random() * 0.4, partial(a_fault, run))
     world.run(0.5)
     relink(world)
     world.run(world.terms.peer_timeout + 2)

@@ -7,15 +7,15 @@ What one seed finds out, a scenario of its own should show afterwards.
 from functools import partial
 from random import Random
 
-from fox_shard.testing.cast import Cast, Deed
 from fox_shard.testing.checks import check_state
 from fox_shard.testing.faults import a_fault, recover
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
 from fox_shard.testing.pubsub_scenarios import TOPICS, come_and_go, subscribe_somewhere, write
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import Plan
 from fox_shard.testing.rpc_checks import CANCELED, NO_SUCH_PROCEDURE, QUEUE_FULL
-from fox_shard.testing.wamp_participant import Wamp
+from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PROCEDURES = (("p.one", "exact"), ("p.two", "exact"), ("p.", "prefix"), ("q..z", "wildcard"))
@@ -37,110 +37,110 @@ def _world(seed: int) -> World:
 
 def walk(seed: int) -> None:
     """In a smooth world."""
-    cast, writers, readers = _begin(seed)
-    parts = _parts(cast, writers)
-    cast.interleave(parts, cast.rng.choice((0.0, 0.002, 0.01)))
-    cast.finish()
-    cast.end(expected=EXPECTED)
-    check_state(cast.world, readers, writers)
-    cast.leave()
+    run, writers, readers = _begin(seed)
+    parts = _parts(run, writers)
+    run.interleave(parts, run.rng.choice((0.0, 0.002, 0.01)))
+    run.finish()
+    run.end(expected=EXPECTED)
+    check_state(run.world, readers, writers)
+    run.leave()
 
 
 def walk_and_stumble(seed: int) -> None:
     """While processes are killed and links break."""
-    cast, writers, _ = _begin(seed)
-    cast.smooth = False
-    parts = _parts(cast, writers)
-    faults: list[Deed] = [partial(a_fault, cast) for _ in range(cast.rng.choice((1, 2, 4)))]
-    cast.interleave([*parts, faults], cast.rng.choice((0.002, 0.01)))
-    recover(cast.world)
-    cast.finish()
-    cast.end(expected=EXPECTED)
-    cast.leave()
+    run, writers, _ = _begin(seed)
+    run.smooth = False
+    parts = _parts(run, writers)
+    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((1, 2, 4)))]
+    run.interleave([*parts, faults], run.rng.choice((0.002, 0.01)))
+    recover(run.world)
+    run.finish()
+    run.end(expected=EXPECTED)
+    run.leave()
 
 
-def _begin(seed: int) -> tuple[Cast, list[Participant], list[Participant]]:
+def _begin(seed: int) -> tuple[Run, list[RecordingClient], list[RecordingClient]]:
     """Some who write keys, some who read them, and some others for all else."""
-    cast = Cast(_world(seed))
-    writers: list[Participant] = [cast.wamp(), cast.mqtt()]
-    readers: list[Participant] = [cast.wamp(), cast.mqtt()]
+    run = Run(_world(seed))
+    writers: list[RecordingClient] = [run.wamp(), run.mqtt()]
+    readers: list[RecordingClient] = [run.wamp(), run.mqtt()]
     for _ in range(3):
-        cast.wamp()
-        cast.mqtt(will=(cast.rng.choice(TOPICS), 1) if cast.rng.random() < 0.5 else None)
-    cast.settle()
-    return cast, writers, readers
+        run.wamp()
+        run.mqtt(will=(run.rng.choice(TOPICS), 1) if run.rng.random() < 0.5 else None)
+    run.settle()
+    return run, writers, readers
 
 
-def _parts(cast: Cast, writers: list[Participant]) -> list[list[Deed]]:
-    parts: list[list[Deed]] = []
+def _parts(run: Run, writers: list[RecordingClient]) -> list[list[Action]]:
+    parts: list[list[Action]] = []
     for number, writer in enumerate(writers):
         topics = [f"key{number}.{name}" for name in "uvw"]
-        parts.append([partial(_write, cast, writer, topics) for _ in range(10)])
-    for one in cast.people[2:4]:
-        parts.append([partial(_read, cast, one)])
-    for one in cast.people[4:]:
-        parts.append([partial(_deed, cast, one) for _ in range(12)])
-    parts.append([partial(_newcomer, cast) for _ in range(2)])
+        parts.append([partial(_write, run, writer, topics) for _ in range(10)])
+    for one in run.clients[2:4]:
+        parts.append([partial(_read, run, one)])
+    for one in run.clients[4:]:
+        parts.append([partial(_deed, run, one) for _ in range(12)])
+    parts.append([partial(_newcomer, run) for _ in range(2)])
     return parts
 
 
-def _write(cast: Cast, one: Participant, topics: list[str]) -> None:
+def _write(run: Run, one: RecordingClient, topics: list[str]) -> None:
     if one.here:
-        write(cast, one, topics)
+        write(run, one, topics)
 
 
-def _read(cast: Cast, one: Participant) -> None:
+def _read(run: Run, one: RecordingClient) -> None:
     """One subscription each, so that nothing overlaps."""
     if one.here:
-        number = cast.rng.randrange(2)
-        if isinstance(one, Wamp):
+        number = run.rng.randrange(2)
+        if isinstance(one, RecordingWampClient):
             one.subscribe(f"key{number}.", "prefix", replay=True)
-        elif isinstance(one, Mqtt):
-            one.subscribe(f"key{number}/+", cast.rng.choice((0, 1, 2)))
+        elif isinstance(one, RecordingMqttClient):
+            one.subscribe(f"key{number}/+", run.rng.choice((0, 1, 2)))
 
 
-def _newcomer(cast: Cast) -> None:
+def _newcomer(run: Run) -> None:
     """Somebody comes, and begins at once."""
-    if not cast.world.gateways_here:
+    if not run.world.gateways_here:
         return
-    gateway = cast.rng.choice(cast.world.gateways_here)
-    one: Participant = cast.wamp(gateway) if cast.rng.random() < 0.5 else cast.mqtt(gateway)
-    world = cast.world
+    gateway = run.rng.choice(run.world.gateways_here)
+    one: RecordingClient = run.wamp(gateway) if run.rng.random() < 0.5 else run.mqtt(gateway)
+    world = run.world
 
     def begin() -> None:
         if one.ready:
-            subscribe_somewhere(cast, one)
+            subscribe_somewhere(run, one)
             for _ in range(3):
-                _deed(cast, one)
+                _deed(run, one)
         elif one.here:
             world.at(world.now + 0.005, begin)
 
     begin()
 
 
-def _deed(cast: Cast, one: Participant) -> None:
+def _deed(run: Run, one: RecordingClient) -> None:
     if not (one.here and one.ready):
         return
-    if cast.rng.random() < 0.5:
-        for _ in range(cast.rng.choice((1, 1, 5))):
-            _publish(cast, one)
-    elif isinstance(one, Wamp) and cast.rng.random() < 0.6:
-        _deed_of_rpc(cast, one)
+    if run.rng.random() < 0.5:
+        for _ in range(run.rng.choice((1, 1, 5))):
+            _publish(run, one)
+    elif isinstance(one, RecordingWampClient) and run.rng.random() < 0.6:
+        _deed_of_rpc(run, one)
     else:
-        come_and_go(cast, one)
+        come_and_go(run, one)
 
 
-def _publish(cast: Cast, one: Participant) -> None:
-    rng = cast.rng
+def _publish(run: Run, one: RecordingClient) -> None:
+    rng = run.rng
     topic = rng.choice(TOPICS)
-    if isinstance(one, Wamp):
+    if isinstance(one, RecordingWampClient):
         one.publish(topic, safe=rng.random() < 0.4, exclude_me=rng.random() < 0.8)
-    elif isinstance(one, Mqtt):
+    elif isinstance(one, RecordingMqttClient):
         one.publish(topic, rng.choice((0, 1, 2)))
 
 
-def _deed_of_rpc(cast: Cast, one: Wamp) -> None:
-    rng = cast.rng
+def _deed_of_rpc(run: Run, one: RecordingWampClient) -> None:
+    rng = run.rng
     offers = [offer for offer in one.offers if offer.confirmed and not offer.ended]
     if offers and rng.random() < 0.15:
         one.unregister(rng.choice(offers))
@@ -150,11 +150,11 @@ def _deed_of_rpc(cast: Cast, one: Wamp) -> None:
         force = rng.random() < 0.1
         one.register(name, match, invoke=invoke, concurrency=rng.choice((0, 1, 3)), force=force)
     else:
-        _call(cast, one)
+        _call(run, one)
 
 
-def _call(cast: Cast, one: Wamp) -> None:
-    rng, world = cast.rng, cast.world
+def _call(run: Run, one: RecordingWampClient) -> None:
+    rng, world = run.rng, run.world
     plan = Plan(rng.choice(("never", "yield", "yield", "error")), rng.choice((0, 0, 2)), 0.01)
     timeout = rng.choice((0, 0, 0, 50, 1000))
     called = one.call(rng.choice(CALLED), plan, timeout=timeout, progress=rng.random() < 0.7)

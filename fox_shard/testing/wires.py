@@ -132,7 +132,7 @@ class Wire:
         if self.open:
             self.open = False
             self._gateway.now = self._timing.now
-            self.connection.receiver.lost(self._timing.now)
+            self.connection.receiver.connection_lost(self._timing.now)
             self._turn(self._gateway.name)
 
     def closed_by_gateway(self) -> None:
@@ -140,7 +140,7 @@ class Wire:
         if self.open:
             self.open = False
             self._timing.at(self._down_empty(), self._closed)
-            self.connection.receiver.lost(self._timing.now)
+            self.connection.receiver.connection_lost(self._timing.now)
 
     def _down_empty(self) -> float:
         return self._timing.now + self._timing.max_delay

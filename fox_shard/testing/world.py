@@ -20,7 +20,7 @@ from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
-from fox_shard.coordinator.hub import Hub
+from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
@@ -185,7 +185,7 @@ class World:
             )
         else:
             disk = self._disk(name)
-            self.nodes[name] = Hub(
+            self.nodes[name] = CoordinatorNode(
                 terms=self.terms,
                 incarnation=incarnation,
                 rng=rng,
@@ -266,7 +266,7 @@ class World:
 
     def _lost(self, node: Node, peer: str) -> None:
         if self.nodes.get(node.name) is node:
-            node.lost(peer, self.now)
+            node.connection_lost(peer, self.now)
             self.turn(node.name)
 
     def gateway(self, number: int) -> Gateway:

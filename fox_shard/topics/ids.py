@@ -12,6 +12,9 @@ EPOCH = 1704067200
 TICKS = 1 << 17
 """Per second."""
 
+MAX_ID = (1 << 53) - 1
+"""The highest id of WAMP (WAMP #ids), beyond every publication, and every number of a frame."""
+
 SHARDS = 64
 """More there are not."""
 

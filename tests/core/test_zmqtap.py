@@ -257,7 +257,7 @@ def test_json_has_all_fields(tmp_path, capsys):
             "publish": {
                 **{"realm": "realm1", "topic": "a.b", "session": 7, "request": 1, "order": 3},
                 **{"flags": 17, "encoding": 1, "publisher": None, "audience": None, "fence": None},
-                "keep": None,
+                "retain": None,
             },
         },
     }

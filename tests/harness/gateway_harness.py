@@ -1,6 +1,8 @@
-"""One gateway with sessions that write down what they are told, and puppets for the shards."""
+"""One gateway with sessions that write down what they are told, and peers for the shards."""
 
 from random import Random
+
+from fake_peer import FakePeer
 
 from fox_shard.backplane.frames import (
     Call,
@@ -8,12 +10,11 @@ from fox_shard.backplane.frames import (
     Fence,
     Invocation,
     Publish,
-    SyncEnd,
     decode,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
@@ -56,10 +57,10 @@ class Flavour:
 class Spy(Session):
     """A session; what it is told is in `told`, as (what, …)."""
 
-    def __init__(self, realm, flavour, id_=0, *, dirty=None, authid="user", authrole="role"):
+    def __init__(self, realm, encoder, id_=0, *, dirty=None, authid="user", authrole="role"):
         super().__init__(Connection([] if dirty is None else dirty, "peer"))
         self.realm = realm
-        self.flavour = flavour
+        self.encoder = encoder
         self.id = id_
         self.authid = authid
         self.authrole = authrole
@@ -81,8 +82,8 @@ class Spy(Session):
         told, self.told = self.told, []
         return told
 
-    def deliver(self, event, grant):
-        self.told.append(("deliver", event.publication, grant))
+    def deliver(self, event, granted_qos):
+        self.told.append(("deliver", event.publication, granted_qos))
 
     def published(self, requests, publications):
         self.told.append(("published", requests, publications))
@@ -94,7 +95,7 @@ class Spy(Session):
         ids = [event.publication for event in retained]
         self.told.append(("subscribed", request, subscription.pattern.text, ids))
 
-    def shown(self, events, subscription, grant):
+    def shown(self, events, subscription, granted_qos):
         self.told.append(("shown", [event.publication for event in events]))
 
     def not_subscribed(self, request, uri, message, oldest):
@@ -127,7 +128,7 @@ class Spy(Session):
     def end(self, reason, message):
         self.told.append(("end", reason))
         if self.gateway is not None:
-            self.gateway.requests.detach(self, "ended")
+            self.gateway.requests.session_ended(self, "ended")
 
 
 def realm(shards=1):
@@ -142,7 +143,7 @@ def links(shards=2, *, opened=True):
             "gateway-0",
             f"shard-{shard}",
             incarnation=1,
-            terms=LinkSettings(shards=shards),
+            settings=LinkSettings(shards=shards),
             new_epoch=lambda shard=shard: 100 * (shard + 1),
             deadline=Deadline(),
             connects=True,
@@ -175,35 +176,7 @@ def fence(*marks, origin="gateway-1"):
     return Fence(origin, [*marks])
 
 
-class Puppet:
-    """Another process, to which the gateway connects."""
-
-    def __init__(self, name, terms, now, incarnation=1):
-        self.link = Link(
-            name,
-            "gateway-0",
-            incarnation=incarnation,
-            terms=terms,
-            new_epoch=lambda: incarnation << 40,
-            deadline=Deadline(),
-            connects=False,
-            now=now,
-        )
-        self.got = []
-        self.changes = []
-        self.silent = False
-
-    def take(self, data, now):
-        change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not LinkEvent.NONE:
-            self.changes.append(change)
-        if change is LinkEvent.OPENED:
-            self.link.resume([])
-        self.got.extend(frame for frame in frames if not isinstance(frame, SyncEnd))
-        self.link.passed, self.link.durable = self.link.received, self.link.watermark
-
-
-class GatewayStage:
+class GatewayHarness:
     """Nothing moves but in `turn`, which lets what both sides have to say arrive."""
 
     def __init__(self, shards=2, *, linked=True, credit=8 << 20, absent=(), **settings):
@@ -221,7 +194,7 @@ class GatewayStage:
             wall=WALL,
         )
         self.realm = self.gateway.realms[REALM]
-        self.puppets = {}
+        self.peers = {}
         for name in [*(f"shard-{n}" for n in range(shards)), "coordinator"]:
             if name not in absent:
                 self.join(name)
@@ -231,24 +204,26 @@ class GatewayStage:
 
     def join(self, name, incarnation=1):
         """The process starts, for the first time or again."""
-        puppet = self.puppets[name] = Puppet(name, self.terms, self.now, incarnation)
-        return puppet
+        peer = self.peers[name] = FakePeer(
+            name, "gateway-0", self.terms, self.now, incarnation=incarnation
+        )
+        return peer
 
     def kill(self, name):
-        del self.puppets[name]
-        self.gateway.lost(name, self.now)
+        del self.peers[name]
+        self.gateway.connection_lost(name, self.now)
 
     def __getitem__(self, name):
-        return self.puppets[name]
+        return self.peers[name]
 
     def turn(self):
         for name, data in self.gateway.flush(self.now):
-            if name in self.puppets:
-                self.puppets[name].take(data, self.now)
-        for puppet in [*self.puppets.values()]:
-            link = puppet.link
+            if name in self.peers:
+                self.peers[name].take(data, self.now)
+        for peer in [*self.peers.values()]:
+            link = peer.link
             link.tick(self.now)
-            if not puppet.silent and (link.outbox or link.urgent):
+            if not peer.silent and (link.outbox or link.urgent):
                 for data in link.flush(self.now):
                     wall = WALL + self.now - 100.0
                     self.gateway.receive(decode(data), len(data), self.now, wall)
@@ -267,22 +242,22 @@ class GatewayStage:
     def say(self, name, *frames):
         """The process sends that, and everything happens that follows."""
         for frame in frames:
-            self.puppets[name].link.send(frame)
+            self.peers[name].link.send(frame)
         self.turns()
 
     def got(self, name, kind=object):
         """What that process got since this was last asked."""
         self.turns()
-        puppet = self.puppets[name]
-        got = [frame for frame in puppet.got if isinstance(frame, kind)]
-        puppet.got = [frame for frame in puppet.got if not isinstance(frame, kind)]
+        peer = self.peers[name]
+        got = [frame for frame in peer.got if isinstance(frame, kind)]
+        peer.got = [frame for frame in peer.got if not isinstance(frame, kind)]
         return got
 
-    def session(self, flavour=None, *, client="", protocol="wamp.2.json", **who):
+    def session(self, encoder=None, *, client="", protocol="wamp.2.json", **who):
         """A session that has joined."""
-        session = Spy(self.realm, flavour or Flavour(), dirty=self.gateway.dirty, **who)
+        session = Spy(self.realm, encoder or Flavour(), dirty=self.gateway.dirty, **who)
         session.gateway = self.gateway
-        self.gateway.requests.attach(
+        self.gateway.requests.session_opened(
             session,
             protocol=protocol,
             transport="websocket",
@@ -301,6 +276,8 @@ class GatewayStage:
         route = self.realm.route(topic)
         self.gateway.requests.publish(session, route, flags, request, payloads.JSON, b"[1]", **more)
 
-    def subscribe(self, session, text, *, request=1, grant=0, **wish):
+    def subscribe(self, session, text, *, request=1, granted_qos=0, **subscribe_options):
         pattern = Pattern.parse(text)
-        self.gateway.requests.subscribe(session, request, pattern, grant, SubscribeOptions(**wish))
+        self.gateway.requests.subscribe(
+            session, request, pattern, granted_qos, SubscribeOptions(**subscribe_options)
+        )

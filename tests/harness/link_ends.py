@@ -4,10 +4,10 @@ from collections import deque
 from itertools import count
 from random import Random
 
+from fake_peer import FakePeer
+
 from fox_shard.backplane.frames import Batch, Hello, Publish, SyncEnd, Unsubscribe, decode
-from fox_shard.backplane.link import Link
 from fox_shard.backplane.terms import LinkEvent, LinkSettings
-from fox_shard.deadline import Deadline
 
 TERMS = LinkSettings(shards=2)
 
@@ -26,69 +26,37 @@ def number_of(frame):
     return int(frame.topic[1:]) if isinstance(frame, Publish) else int(frame.pattern)
 
 
-class End:
+class End(FakePeer):
     """A link end and its process: what it was given, and what it gave to the wire."""
 
     def __init__(self, me, peer, *, connects, now=0.0, terms=TERMS, seed=0):
-        self.me, self.peer, self.connects, self.terms = me, peer, connects, terms
+        self.me = me
         self._rng = Random(seed)
         self.incarnations = count(1)
-        self.replay = []
-        self.confirms = True
-        self.start(now)
+        super().__init__(me, peer, terms, now, connects=connects)
 
-    def start(self, now):
-        """The process begins, for the first time or again."""
-        self.deadline = Deadline()
-        self.link = Link(
-            self.me,
-            self.peer,
-            incarnation=next(self.incarnations),
-            terms=self.terms,
-            new_epoch=lambda: self._rng.randrange(1, 1 << 53),
-            deadline=self.deadline,
-            connects=self.connects,
-            now=now,
-        )
-        # What became of the pair, and the frames that were to be handled, by the pair's epoch.
-        self.changes = []
+    def start(self, now, *_):
+        """Each start is another incarnation, with random epochs."""
+        super().start(now, next(self.incarnations), lambda: self._rng.randrange(1, 1 << 53))
+        # The frames that were to be handled, all and by the pair's epoch; what was sent.
         self.handled = []
         self.by_pair = {}
         self.sent = {}
 
     def take(self, data, now):
         """A batch arrives; the process handles it."""
-        change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not LinkEvent.NONE:
-            self.changes.append(change)
-        if change is LinkEvent.OPENED:
-            self.link.resume(self.replay)
+        frames = super().take(data, now)
         self.handled.extend(frames)
         self.by_pair.setdefault(self.link.epoch, []).extend(frames)
-        if self.confirms:
-            self.confirm()
-
-    def confirm(self):
-        """Everything that was handled has passed, and is durable."""
-        link = self.link
-        if (link.passed, link.durable) != (link.received, link.watermark):
-            link.passed, link.durable = link.received, link.watermark
 
     def flush(self, now):
         """The batches for the wire."""
-        if not (self.link.outbox or self.link.urgent):
-            return []
-        out = self.link.flush(now)
+        out = super().flush(now)
         for data in out:
             batch = decode(data)
             if batch.frames and not isinstance(batch.frames[0], Hello):
                 self.sent.setdefault(batch.epoch, []).extend(batch.frames)
         return out
-
-    def tick(self, now):
-        change = self.link.tick(now)
-        if change is not LinkEvent.NONE:
-            self.changes.append(change)
 
     def cut(self, now):
         """The process hears that the connection is broken."""

@@ -30,13 +30,13 @@ class FakeGateway:
         self.calls = []
         self.attached = 0
 
-    def attach(self, session, *, protocol, transport, authmethod, authprovider, client=""):
+    def session_opened(self, session, *, protocol, transport, authmethod, authprovider, client=""):
         self.attached += 1
         session.id = self.attached
-        self.calls.append(("attach", session.realm.name, protocol, transport, client))
+        self.calls.append(("session_opened", session.realm.name, protocol, transport, client))
 
-    def detach(self, session, reason, *, graceful=False):
-        self.calls.append(("detach", graceful))
+    def session_ended(self, session, reason, *, graceful=False):
+        self.calls.append(("session_ended", graceful))
 
     def set_will(self, session, route, flags, encoding, args):
         self.calls.append(("will", route.topic, flags, encoding, args))
@@ -52,10 +52,10 @@ class FakeGateway:
         kwargs=b"",
         publisher=None,
         audience=None,
-        keep=None,
+        retain=None,
     ):
         assert encoding == RAW
-        assert (kwargs, publisher, audience, keep) == (b"", None, None, None)
+        assert (kwargs, publisher, audience, retain) == (b"", None, None, None)
         self.calls.append(("publish", route.topic, flags, request, args))
 
     def publish_all(self, session, route, flags, request, encoding, payloads):
@@ -63,9 +63,9 @@ class FakeGateway:
             self.publish(session, route, flags, request, encoding, args)
             request += bool(flags & ACKNOWLEDGE)
 
-    def subscribe(self, session, request, pattern, grant, wish):
-        assert wish == SubscribeOptions(replay=True)
-        self.calls.append(("subscribe", request, pattern.text, grant))
+    def subscribe(self, session, request, pattern, granted_qos, options):
+        assert options == SubscribeOptions(replay=True)
+        self.calls.append(("subscribe", request, pattern.text, granted_qos))
 
     def unsubscribe(self, session, name):
         self.calls.append(("unsubscribe", name))

@@ -1,67 +1,30 @@
-"""One shard, and puppets in the places of all the other processes."""
+"""One shard, and peers in the places of all the other processes."""
 
 from random import Random
+
+from fake_peer import FakePeer
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     Call,
     Leave,
-    Present,
     Publish,
     Register,
+    SessionAlive,
     Subscribe,
-    SyncEnd,
     Unregister,
     Yield,
     decode,
 )
-from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
-from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
 
 REALM = "realm1"
 WALL = 1_800_000_000.0
-
-
-def epoch_of(incarnation):
-    """Where a puppet's epochs begin; they count up by one a pair."""
-    return incarnation << 40
-
-
-class Puppet:
-    """Another process: what it got, and whether it confirms it."""
-
-    def __init__(self, name, terms, now, *, connects, incarnation=1):
-        self.link = Link(
-            name,
-            "shard-0",
-            incarnation=incarnation,
-            terms=terms,
-            new_epoch=lambda: epoch_of(incarnation),
-            deadline=Deadline(),
-            connects=connects,
-            now=now,
-        )
-        self.got = []
-        self.changes = []
-        self.replay = []
-        # Silent: what it says does not arrive. Deaf: what it is told does not.
-        self.silent = False
-        self.deaf = False
-
-    def take(self, data, now):
-        change, frames = self.link.receive(decode(data), len(data), now)
-        if change is not LinkEvent.NONE:
-            self.changes.append(change)
-        if change is LinkEvent.OPENED:
-            self.link.resume(self.replay)
-        self.got.extend(frame for frame in frames if not isinstance(frame, SyncEnd))
-        self.link.passed, self.link.durable = self.link.received, self.link.watermark
 
 
 class Disk:
@@ -95,7 +58,7 @@ class Disk:
         return writes[-1].ticket, ""
 
 
-class Stage:
+class ShardHarness:
     """`shard` is shard-0; the others are linked and have replayed nothing, unless told otherwise.
 
     Nothing moves but in `turn`, which lets what both sides have to say arrive.
@@ -130,7 +93,7 @@ class Stage:
             realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)
-        self.puppets = {}
+        self.peers = {}
         names = [f"gateway-{n}" for n in range(gateways)]
         names += [f"shard-{n}" for n in range(1, shards)]
         for name in names:
@@ -144,27 +107,29 @@ class Stage:
         """The process starts, for the first time or again."""
         # The shard connects to shards of higher numbers.
         connects = not name.startswith("shard-")
-        puppet = Puppet(name, self.terms, self.now, connects=connects, incarnation=incarnation)
-        puppet.replay = [*replay]
-        self.puppets[name] = puppet
-        return puppet
+        peer = FakePeer(
+            name, "shard-0", self.terms, self.now, connects=connects, incarnation=incarnation
+        )
+        peer.replay = [*replay]
+        self.peers[name] = peer
+        return peer
 
     def __getitem__(self, name):
-        return self.puppets[name]
+        return self.peers[name]
 
     def kill(self, name):
         """The process ends, and the shard hears of the broken connection."""
-        del self.puppets[name]
-        self.shard.lost(name, self.now)
+        del self.peers[name]
+        self.shard.connection_lost(name, self.now)
 
     def restart(self, incarnation=78):
         """The shard is killed, and starts from what is on its disk. Nobody has replayed yet."""
         self.disk = Disk(self.disk.rows)
         self.shard = self._start(incarnation)
-        for puppet in self.puppets.values():
-            puppet.link.break_off(self.now)
-            puppet.got.clear()
-            puppet.deaf = False
+        for peer in self.peers.values():
+            peer.link.break_off(self.now)
+            peer.got.clear()
+            peer.deaf = False
 
     # Time
 
@@ -182,12 +147,12 @@ class Stage:
         if not self.disk.held:
             self.commit()
         for name, data in self.shard.flush(self.now):
-            if name in self.puppets and not self.puppets[name].deaf:
-                self.puppets[name].take(data, self.now)
-        for puppet in self.puppets.values():
-            link = puppet.link
+            if name in self.peers and not self.peers[name].deaf:
+                self.peers[name].take(data, self.now)
+        for peer in self.peers.values():
+            link = peer.link
             link.tick(self.now)
-            if not puppet.silent and (link.outbox or link.urgent):
+            if not peer.silent and (link.outbox or link.urgent):
                 for data in link.flush(self.now):
                     self.shard.receive(decode(data), len(data), self.now, WALL + self.now)
 
@@ -206,7 +171,7 @@ class Stage:
     # What the others do
 
     def send(self, name, *frames, reliable=False):
-        link = self.puppets[name].link
+        link = self.peers[name].link
         for frame in frames:
             if reliable:
                 link.send_reliable(frame)
@@ -220,9 +185,9 @@ class Stage:
 
     def got(self, name, kind=object):
         """What it got since it was last asked."""
-        puppet = self.puppets[name]
-        got = [frame for frame in puppet.got if isinstance(frame, kind)]
-        puppet.got = [frame for frame in puppet.got if not isinstance(frame, kind)]
+        peer = self.peers[name]
+        got = [frame for frame in peer.got if isinstance(frame, kind)]
+        peer.got = [frame for frame in peer.got if not isinstance(frame, kind)]
         return got
 
     @staticmethod
@@ -238,11 +203,11 @@ class Stage:
 
 def watched_stage(**more):
     """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
-    stage = Stage(gateways=2, **more)
-    stage["gateway-0"].replay = [Present(session) for session in range(1, 10)]
-    stage["gateway-1"].replay = [subscribe("*#")]
-    stage.say("gateway-1", subscribe("*#"))
-    return stage
+    harness = ShardHarness(gateways=2, **more)
+    harness["gateway-0"].replay = [SessionAlive(session) for session in range(1, 10)]
+    harness["gateway-1"].replay = [subscribe("*#")]
+    harness.say("gateway-1", subscribe("*#"))
+    return harness
 
 
 def publish(

@@ -46,12 +46,12 @@ class FakeGateway:
         self.asked = []
         self.subscribed = set()
 
-    def attach(self, session, **how):
+    def session_opened(self, session, **how):
         session.id = SESSION
-        self.asked.append(("attach", how))
+        self.asked.append(("session_opened", how))
 
-    def detach(self, session, reason, *, graceful=False):
-        self.asked.append(("detach", graceful))
+    def session_ended(self, session, reason, *, graceful=False):
+        self.asked.append(("session_ended", graceful))
 
     def unsubscribe(self, session, name):
         self.asked.append(("unsubscribe", name))

@@ -33,7 +33,7 @@ class Session:
 
     receive = message
 
-    def lost(self, now):
+    def connection_lost(self, now):
         self.losses += 1
 
 
@@ -54,9 +54,9 @@ class Server:
     def health(self):
         return self.status
 
-    def wamp(self, connection, serializer, frame, hangup, flavour):
+    def wamp(self, connection, serializer, frame, hangup, encoder):
         self.session = Session(connection, frame, hangup)
-        self.session.told = {"serializer": serializer, "flavour": flavour}
+        self.session.told = {"serializer": serializer, "encoder": encoder}
         return self.session
 
     def mqtt(self, connection, frame, hangup):

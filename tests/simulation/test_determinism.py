@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fox_shard.testing.cast import Cast
+from fox_shard.testing.run import Run
 from fox_shard.testing.scenarios import SCENARIOS
 from fox_shard.testing.world import World
 
@@ -46,9 +46,9 @@ def test_another_seed_makes_another_trace():
 
 def test_a_failure_names_the_seed_and_shows_what_came_before():
     world = World(42)
-    cast = Cast(world)
-    one = cast.wamp(0)
-    cast.settle()
+    run = Run(world)
+    one = run.wamp(0)
+    run.settle()
     one.publish("a.x", safe=True)
     world.run(1)
     world.kill("shard-0")

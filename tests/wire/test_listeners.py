@@ -40,7 +40,7 @@ class Echo:
             for _ in range(1000):
                 self.connection.write(b"x" * LIMIT)
 
-    def lost(self, now):
+    def connection_lost(self, now):
         self.losses += 1
 
 

@@ -9,15 +9,15 @@ from typing import TypeAlias
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames.calls import (
-    Announce,
     Call,
     CallError,
+    CallMoved,
     Cancel,
-    Failed,
     Forward,
-    Forwarded,
     Interrupt,
     Invocation,
+    InvocationError,
+    PatternAnnounced,
     Register,
     Registered,
     Result,
@@ -26,20 +26,28 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
-from fox_shard.backplane.frames.links import Ask, Hello, Reached, SyncEnd
+from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
-from fox_shard.backplane.frames.sessions import Join, Kill, Leave, Present, Report, Trouble, Will
+from fox_shard.backplane.frames.sessions import (
+    Join,
+    Kill,
+    Leave,
+    Report,
+    SessionAlive,
+    StoreFailure,
+    Will,
+)
 from fox_shard.backplane.frames.subscribing import (
     Again,
     CaughtUp,
+    HistoryPage,
     More,
     NotSubscribed,
     Paused,
-    Recall,
-    Recalled,
+    ReadHistory,
     Recorded,
     Retained,
-    Selected,
+    SelectedEvent,
     Settled,
     Subscribe,
     Subscribed,
@@ -64,35 +72,35 @@ Frame: TypeAlias = (
     | Paused
     | More
     | CaughtUp
-    | Selected
+    | SelectedEvent
     | Unsubscribe
-    | Recall
-    | Recalled
+    | ReadHistory
+    | HistoryPage
     | Register
     | Registered
     | Unregister
     | Unregistered
     | Revoked
-    | Announce
+    | PatternAnnounced
     | Call
     | Invocation
     | Yield
-    | Failed
+    | InvocationError
     | Result
     | CallError
     | Cancel
     | Interrupt
     | Forward
-    | Forwarded
+    | CallMoved
     | Join
     | Leave
     | Will
-    | Present
+    | SessionAlive
     | Kill
     | Report
-    | Trouble
-    | Ask
-    | Reached
+    | StoreFailure
+    | FenceQuery
+    | FencePassed
     | Hello
     | SyncEnd
 )
@@ -114,7 +122,7 @@ class Batch(Struct, array_like=True, gc=False):
     target: int
     first: int
     handled: int
-    passed: int
+    delivered: int
     durable: int
     prompt: bool
     rfirst: int = 0

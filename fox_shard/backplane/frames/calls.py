@@ -65,7 +65,7 @@ class Revoked(Struct, array_like=True, tag=14, gc=False):
     reason: str
 
 
-class Announce(Struct, array_like=True, tag=15, gc=False):
+class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
     """A pattern registration exists (or, with `gone`, no longer): home to all other shards."""
 
     realm: str
@@ -77,7 +77,7 @@ class Call(Struct, array_like=True, tag=20, gc=False):
     """A call, from the caller's gateway to the procedure's shard (or the coordinator).
 
     timeout: milliseconds, 0: none. caller: disclosed identity. Answered by any number of
-    progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a `Forwarded` before
+    progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a `CallMoved` before
     that names another shard that answers instead.
     """
 
@@ -96,7 +96,7 @@ class Call(Struct, array_like=True, tag=20, gc=False):
 
 
 class Invocation(Struct, array_like=True, tag=21, gc=False):
-    """A call on its way to a callee: shard to the callee's gateway. `Yield` or `Failed`.
+    """A call on its way to a callee: shard to the callee's gateway. `Yield` or `InvocationError`.
 
     invocation: the shard's number for it.
     """
@@ -117,7 +117,7 @@ class Yield(Struct, array_like=True, tag=22, gc=False):
     kwargs: bytes = b""
 
 
-class Failed(Struct, array_like=True, tag=23, gc=False):
+class InvocationError(Struct, array_like=True, tag=23, gc=False):
     """A callee's ERROR: its gateway to the shard of the invocation."""
 
     invocation: int
@@ -181,7 +181,7 @@ class Forward(Struct, array_like=True, tag=28, gc=False):
     call: Call
 
 
-class Forwarded(Struct, array_like=True, tag=29, gc=False):
+class CallMoved(Struct, array_like=True, tag=29, gc=False):
     """`shard`, in its present `incarnation`, answers that call: procedure's shard to gateway."""
 
     session: int

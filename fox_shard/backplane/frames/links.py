@@ -6,15 +6,15 @@ Owns: the frames of the link itself, and of fences. Never: behaviour.
 from msgspec import Struct
 
 
-class Ask(Struct, array_like=True, tag=50, gc=False):
-    """Tell me when you have handled `seq` of origin's link: gateway to shard. `Reached`."""
+class FenceQuery(Struct, array_like=True, tag=50, gc=False):
+    """Tell me when you have handled `seq` of origin's link: gateway to shard. `FencePassed`."""
 
     origin: str
     epoch: int
     seq: int
 
 
-class Reached(Struct, array_like=True, tag=51, gc=False):
+class FencePassed(Struct, array_like=True, tag=51, gc=False):
     """All that `origin` sent up to `seq` has had its effects, and they are before this frame."""
 
     origin: str

@@ -24,14 +24,11 @@ RECORDED = 128
 """The publication is in the shard's store: it may come again, as `Again`. Set by the shard."""
 
 CONDITION = 256
-"""`Publish.keep` has a condition."""
+"""`Publish.retain` has a condition."""
 
 TRACE = 512
 """The event is recorded in its topic's history, also where no rule says so. An event has it if it
 is recorded: set by the shard."""
-
-LAST = (1 << 53) - 1
-"""The order of a will that a shard publishes: behind all that is held back of its session."""
 
 
 class Fence(Struct, array_like=True, gc=False):
@@ -67,7 +64,7 @@ class Audience(Struct, array_like=True, gc=False):
     eligible_authrole: list[str] | None = None
 
 
-class Keep(Struct, array_like=True, gc=False):
+class RetainOptions(Struct, array_like=True, gc=False):
     """How a publication is to become a key, and what the key has to be before.
 
     seconds: after which the key is erased, 0: never. expires: when that is, in seconds since 1970,
@@ -122,7 +119,7 @@ class Publish(Struct, array_like=True, tag=1, gc=False):
     publisher: Identity | None = None
     audience: Audience | None = None
     fence: Fence | None = None
-    keep: Keep | None = None
+    retain: RetainOptions | None = None
 
 
 class Event(Struct, array_like=True, tag=2, gc=False):

@@ -45,7 +45,7 @@ class Will(Struct, array_like=True, tag=42, gc=False):
     publish: Publish
 
 
-class Present(Struct, array_like=True, tag=46, gc=False):
+class SessionAlive(Struct, array_like=True, tag=46, gc=False):
     """The session lives, and may have something at that shard: gateway to shard, when it returns.
 
     Sessions of that gateway that are not told so by its `SyncEnd` have ended. Not answered.
@@ -69,7 +69,7 @@ class Report(Struct, array_like=True, tag=44, gc=False):
     gauges: dict[str, int]
 
 
-class Trouble(Struct, array_like=True, tag=45, gc=False):
+class StoreFailure(Struct, array_like=True, tag=45, gc=False):
     """The shard's store does not work, or ("") works again: to each gateway. Not answered."""
 
     reason: str

@@ -8,8 +8,8 @@ from msgspec import Struct
 from fox_shard.backplane.frames.publishing import Audience, Event
 
 
-class Selection(Struct, array_like=True, gc=False):
-    """A subscription that is not simply to all events; they come as `Selected`.
+class SelectorSpec(Struct, array_like=True, gc=False):
+    """A subscription that is not simply to all events; they come as `SelectedEvent`.
 
     id: of the subscription. state: changes of keys instead of events. filter: what the document
     must contain, an object in msgpack, b"": anything. follow: recorded events come in the order of
@@ -37,7 +37,7 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     realm: str
     pattern: str
     replay: bool
-    selection: Selection | None = None
+    selector: SelectorSpec | None = None
     after: list[int] | None = None
     floor: int = 0
     start_topic: str = ""
@@ -55,25 +55,25 @@ class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
     """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same.
 
     oldest: the lowest id from which on the history is complete, where it is not complete enough.
-    selection: without a token, of those who follow and cannot be told what they have missed.
+    selector: without a token, of those who follow and cannot be told what they have missed.
     """
 
     token: int
     uri: str
     message: str
     oldest: int
-    selection: int = 0
+    selector: int = 0
 
 
 class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
     """The gateway's last session left `pattern`: gateway to one or all shards. Not answered.
 
-    selection: id of the `Selection`, 0: there was none.
+    selector: id of the `SelectorSpec`, 0: there was none.
     """
 
     realm: str
     pattern: str
-    selection: int = 0
+    selector: int = 0
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):
@@ -122,7 +122,7 @@ class CaughtUp(Struct, array_like=True, tag=19, gc=False):
     publication: int = 0
 
 
-class Selected(Struct, array_like=True, tag=17, gc=False):
+class SelectedEvent(Struct, array_like=True, tag=17, gc=False):
     """An event, or (state) the change of a key, for those selections: shard to gateway.
 
     removed: why the key is no more (`deleted`, `expired`, `weak`, or `filter`: it does not match
@@ -131,7 +131,7 @@ class Selected(Struct, array_like=True, tag=17, gc=False):
     """
 
     event: Event
-    selections: list[int]
+    selectors: list[int]
     removed: str = ""
     known: bool = False
     audience: Audience | None = None
@@ -139,11 +139,11 @@ class Selected(Struct, array_like=True, tag=17, gc=False):
     follow: bool = False
 
 
-class Recall(Struct, array_like=True, tag=32, gc=False):
+class ReadHistory(Struct, array_like=True, tag=32, gc=False):
     """The gateway wants recorded events of `pattern` (its text): gateway to one or all shards.
 
     Those whose ids are `first`, `last` or between them, the lowest ids first, or (reverse) the
-    highest; no more than `limit`. token: the gateway's number for it. Answered by `Recalled`.
+    highest; no more than `limit`. token: the gateway's number for it. Answered by `HistoryPage`.
     """
 
     token: int
@@ -155,7 +155,7 @@ class Recall(Struct, array_like=True, tag=32, gc=False):
     reverse: bool = False
 
 
-class Recalled(Struct, array_like=True, tag=33, gc=False):
+class HistoryPage(Struct, array_like=True, tag=33, gc=False):
     """Recorded events, in the order that was asked for: shard to gateway. more: there are others.
 
     These may be fewer than the limit all the same; ask again for those behind the last.
@@ -172,7 +172,7 @@ class Again(Struct, array_like=True, tag=9, gc=False):
     Its publication was committed, but its publisher may not have been told so.
     """
 
-    event: Event | Selected
+    event: Event | SelectedEvent
 
 
 class Settled(Struct, array_like=True, tag=16, gc=False):

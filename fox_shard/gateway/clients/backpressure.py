@@ -39,7 +39,7 @@ class Backpressure:
                     if not any(connection in others for others in self._paused.values()):
                         connection.pause(paused=False)
 
-    def forget(self, connection: Connection) -> None:
+    def session_ended(self, connection: Connection) -> None:
         """Its session has ended: what the client says to that is read."""
         for paused in self._paused.values():
             paused.pop(connection, None)

@@ -16,7 +16,7 @@ class Receiver(Protocol):
     def receive(self, data: bytes, now: float) -> None:
         """Take what was read. Never raises: a violation answers and closes this connection."""
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone (end of file, reset, or closed by us). Called once."""
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from struct import Struct
 from typing import Final, TypeAlias, final
 
-from fox_shard.backplane.frames import Event, Publish, Selected
+from fox_shard.backplane.frames import Event, Publish, SelectedEvent
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.mqtt.codec import encode_length, encode_string
@@ -27,13 +27,13 @@ _SHORT = tuple(bytes((QOS0, length)) for length in range(0x80))
 
 
 @cache
-def flavour_of(framing: Framing) -> "MqttFlavour":
+def event_encoder_of(framing: Framing) -> "MqttEventEncoder":
     """Return the one flavour of this framing: the same object for all sessions that have it."""
-    return MqttFlavour(framing)
+    return MqttEventEncoder(framing)
 
 
 @final
-class MqttFlavour:
+class MqttEventEncoder:
     """PUBLISH packets of MQTT 3.1 and 3.1.1."""
 
     __slots__ = ("_event", "_header", "_parts", "_topics", "framing")
@@ -81,7 +81,7 @@ class MqttFlavour:
                 chunks.append(chunk)
         return chunks
 
-    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
+    def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
         """Does not happen: MQTT subscriptions are to all events."""
         return b""
 

@@ -13,7 +13,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import Event
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.mqtt.event_encoder import MqttFlavour, packed
+from fox_shard.gateway.mqtt.event_encoder import MqttEventEncoder, packed
 
 AWAITING_PUBACK: Final = 1
 AWAITING_PUBCOMP: Final = 3
@@ -120,7 +120,7 @@ class Outbound:
 
     __slots__ = (
         "_connection",
-        "_flavour",
+        "_encoder",
         "_inflight",
         "_last_id",
         "_queued",
@@ -128,10 +128,10 @@ class Outbound:
         "_window",
     )
 
-    def __init__(self, connection: Connection, flavour: MqttFlavour, window: int) -> None:
+    def __init__(self, connection: Connection, encoder: MqttEventEncoder, window: int) -> None:
         """window: 1 to 65535."""
         self._connection = connection
-        self._flavour = flavour
+        self._encoder = encoder
         self._window = window
         self._last_id = 0
         # Packet identifier -> what it awaits.
@@ -157,8 +157,8 @@ class Outbound:
             self._waiting.append((event, header, size))
             self._queued += size
             return self._queued
-        flavour = self._flavour
-        head, payload = flavour.parts(event, header)
+        encoder = self._encoder
+        head, payload = encoder.parts(event, header)
         if not head:
             return 0
         # [MQTT-2.3.1-4]: an identifier that is not in use. There is one, by the window.
@@ -169,8 +169,8 @@ class Outbound:
         # Its quality of service says what comes next.
         inflight[packet_id] = header >> 1 & 3
         packet = head + packed(packet_id) + payload
-        if flavour.framing is not None:
-            packet = flavour.framing(packet)
+        if encoder.framing is not None:
+            packet = encoder.framing(packet)
         # As `Connection.write`.
         connection = self._connection
         out = connection.out
@@ -197,7 +197,7 @@ class Outbound:
             for event in events:
                 self.send(event, header)
             return self._queued
-        packets = self._flavour.packets(events, header, before + 1)
+        packets = self._encoder.packets(events, header, before + 1)
         if packets:
             last = self._last_id = before + len(packets)
             inflight.update(dict.fromkeys(range(before + 1, last + 1), header >> 1 & 3))

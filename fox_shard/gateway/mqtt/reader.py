@@ -58,10 +58,10 @@ class Reader:
             # MQTT 3.1.1 has no words for it; the will is due [MQTT-3.1.2-8].
             session.finish(violation.message)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone."""
         self._partial = None
-        self._session.lost()
+        self._session.connection_lost()
 
     def _read_connect(self, data: bytes) -> int:
         """Handle the first packet; return where the next one begins."""

@@ -15,7 +15,7 @@ from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
-from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttFlavour, flavour_of
+from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttEventEncoder, event_encoder_of
 from fox_shard.gateway.mqtt.framing import MALFORMED
 from fox_shard.gateway.mqtt.handshake import admit
 from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
@@ -53,7 +53,7 @@ class MqttSession(Session):
         "router",
     )
 
-    flavour: MqttFlavour
+    encoder: MqttEventEncoder
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class MqttSession(Session):
         timeout = router.settings.handshake_timeout
         router.timers.at(router.now + timeout, self._end_handshake)
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is gone. Idempotent."""
         if not self.closed:
             self._let_go(CONNECTION_LOST, graceful=False)
@@ -111,7 +111,7 @@ class MqttSession(Session):
             self.keep_alive.stopped = True
         self.inbound = self.outbound = self._subscribing = None
         if self.level:
-            self.router.detach(self, reason, graceful=graceful)
+            self.router.session_ended(self, reason, graceful=graceful)
 
     def write(self, chunk: bytes) -> None:
         """Send a packet."""
@@ -126,9 +126,9 @@ class MqttSession(Session):
         will_route = None if will is None else self.find_route(will.topic.encode())
         self.authid = packet.client_id or _ANONYMOUS
         self.authrole = _ANONYMOUS
-        self.flavour = flavour_of(self._framing)
+        self.encoder = event_encoder_of(self._framing)
         self.level = packet.level
-        router.attach(
+        router.session_opened(
             self,
             protocol=mqtt.PROTOCOLS[packet.level],
             transport="tcp" if self._framing is None else "websocket",
@@ -211,22 +211,22 @@ class MqttSession(Session):
         While other filters of the same SUBSCRIBE are not confirmed, the keys go before the SUBACK
         (allowed by MQTT 3.8.4): live events follow, and an old key must not come after a new one.
         """
-        grant = self._confirm(request)
-        if grant is not None:
-            self.shown(retained, subscription, grant)
+        granted_qos = self._confirm(request)
+        if granted_qos is not None:
+            self.shown(retained, subscription, granted_qos)
 
-    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
         """See `Session`."""
         for event in events:
             publish = event.publish
             if not mqtt_deliverable(publish.topic):
                 continue
-            quality = min(qos(publish.flags), grant)
+            quality = min(qos(publish.flags), granted_qos)
             if quality:
                 header = QOS0 | quality << 1 | mqtt.RETAIN_FLAG
                 (self.outbound or self.begin_outbound()).send(event, header, counted=False)
             else:
-                self.connection.write(self.flavour.retained(event))
+                self.connection.write(self.encoder.retained(event))
 
     def _confirm(self, request: int) -> int | None:
         """Send the SUBACK that only waits for this request; return the quality of service granted.
@@ -236,10 +236,10 @@ class MqttSession(Session):
         confirmed = None if self._subscribing is None else self._subscribing.confirm(request)
         if confirmed is None:
             return None
-        grant, suback = confirmed
+        granted_qos, suback = confirmed
         if suback is not None:
             self.write(encode(suback, self.level))
-        return grant
+        return granted_qos
 
     def unsubscribe(self, packet: mqtt.Unsubscribe) -> None:
         """Unsubscribe from its filters. Raises ProtocolViolation."""
@@ -254,17 +254,17 @@ class MqttSession(Session):
 
     # What the client is sent.
 
-    def deliver(self, event: Event, grant: int) -> None:
+    def deliver(self, event: Event, granted_qos: int) -> None:
         """Send an event at its quality of service, or the granted one if that is less."""
-        self.deliver_all([event], grant)
+        self.deliver_all([event], granted_qos)
 
-    def deliver_all(self, events: list[Event], grant: int) -> None:
+    def deliver_all(self, events: list[Event], granted_qos: int) -> None:
         """As `deliver` for each: they have one topic, and the same flags."""
         if self.closed:
             return
-        quality = min(qos(events[0].publish.flags), grant)
+        quality = min(qos(events[0].publish.flags), granted_qos)
         if not quality:
-            for chunk in self.flavour.events(events, None):
+            for chunk in self.encoder.events(events, None):
                 self.connection.write(chunk)
             return
         outbound = self.outbound or self.begin_outbound()
@@ -276,7 +276,7 @@ class MqttSession(Session):
     def begin_outbound(self) -> Outbound:
         """Expect acknowledgements of what the client is sent."""
         window = self.router.mqtt.max_inflight
-        self.outbound = Outbound(self.connection, self.flavour, window)
+        self.outbound = Outbound(self.connection, self.encoder, window)
         return self.outbound
 
     def acknowledged(self, header: int, packet_id: bytes) -> None:

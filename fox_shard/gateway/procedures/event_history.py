@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import CallError, Event, Recall, Recalled, Result
+from fox_shard.backplane.frames import CallError, Event, HistoryPage, ReadHistory, Result
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.filters import Filter
@@ -50,7 +50,7 @@ class Source:
 
 
 @final
-class Recollection:
+class HistoryQuery:
     """One call, until it is answered."""
 
     __slots__ = (
@@ -82,8 +82,8 @@ class Recollection:
         self.query = query
         self.pattern = subscription.pattern
         self.filter = None
-        if subscription.selection is not None and subscription.selection.filter:
-            self.filter = Filter(msgpack.decode(subscription.selection.filter))
+        if subscription.selector is not None and subscription.selector.filter:
+            self.filter = Filter(msgpack.decode(subscription.selector.filter))
         self.sources: list[Source] = []
         self.taken: list[Event] = []
         self.size = 0
@@ -98,7 +98,7 @@ class Recollection:
             self.pattern = Pattern(EXACT, topic)
         return first <= last
 
-    def add(self, source: Source, page: Recalled) -> None:
+    def add(self, source: Source, page: HistoryPage) -> None:
         """A page has come."""
         source.asked, source.more = False, page.more
         if page.events:
@@ -148,7 +148,7 @@ class Recollection:
 
 
 @final
-class Recollections:
+class EventHistory:
     """Of all sessions of a gateway."""
 
     __slots__ = ("_calls", "_links", "_open", "_sessions", "_subscriptions", "_token")
@@ -166,7 +166,7 @@ class Recollections:
         self._calls = calls
         self._sessions = sessions
         self._token = 0
-        self._open: dict[int, Recollection] = {}
+        self._open: dict[int, HistoryQuery] = {}
         calls.here[GET_EVENTS] = self.get_events
 
     @property
@@ -182,10 +182,10 @@ class Recollections:
         subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
         if subscribers is None or not subscribers.has(session):
             raise NoSuchSubscription(f"this session has no subscription {id_}: subscribe first")
-        recollection = Recollection(session, request, encoding, subscribers.subscription, query)
+        history_query = HistoryQuery(session, request, encoding, subscribers.subscription, query)
         shards: Iterable[int] = ()
-        if recollection.narrow():
-            pattern = recollection.pattern
+        if history_query.narrow():
+            pattern = history_query.pattern
             shards = (
                 (session.realm.shard_of(pattern.topic),)
                 if pattern.is_exact
@@ -194,68 +194,72 @@ class Recollections:
         for shard in shards:
             if not self._links[shard].open:
                 raise Unavailable(f"{self._links[shard].peer} is down: call again soon")
-        recollection.sources = [Source(shard, *query.span) for shard in shards]
+        history_query.sources = [Source(shard, *query.span) for shard in shards]
         self._token += 1
-        self._open[self._token] = recollection
+        self._open[self._token] = history_query
         self._go_on(self._token)
 
-    def recalled(self, frame: Recalled, shard: int) -> None:
+    def history_page(self, frame: HistoryPage, shard: int) -> None:
         """A shard has answered."""
-        recollection = self._open.get(frame.token)
-        if recollection is None:
+        history_query = self._open.get(frame.token)
+        if history_query is None:
             return
-        session = recollection.session
+        session = history_query.session
         if self._sessions.get(session.id) is not session:
             del self._open[frame.token]
             return
-        source = next(one for one in recollection.sources if one.shard == shard)
-        recollection.add(source, frame)
+        source = next(one for one in history_query.sources if one.shard == shard)
+        history_query.add(source, frame)
         self._go_on(frame.token)
 
     def _go_on(self, token: int) -> None:
-        recollection = self._open[token]
-        query = recollection.query
-        waits = recollection.take()
+        history_query = self._open[token]
+        query = history_query.query
+        waits = history_query.take()
         for source in waits:
             if source.asked:
                 continue
             source.asked = True
-            frame = Recall(
+            frame = ReadHistory(
                 token,
-                recollection.session.realm.name,
-                recollection.pattern.text,
+                history_query.session.realm.name,
+                history_query.pattern.text,
                 source.first,
                 source.last,
-                query.limit - len(recollection.taken),
+                query.limit - len(history_query.taken),
                 query.reverse,
             )
             self._links[source.shard].send(frame)
         if not waits:
             del self._open[token]
-            self._answer(recollection)
+            self._answer(history_query)
 
-    def _answer(self, recollection: Recollection) -> None:
-        session, request, target = recollection.session, recollection.request, recollection.encoding
-        events = [_shown(event, recollection) for event in recollection.taken]
+    def _answer(self, history_query: HistoryQuery) -> None:
+        session, request, target = (
+            history_query.session,
+            history_query.request,
+            history_query.encoding,
+        )
+        events = [_shown(event, history_query) for event in history_query.taken]
         readable = [event for event in events if event is not None]
-        args, kwargs = encode([readable], {"more": recollection.more}, target)
+        args, kwargs = encode([readable], {"more": history_query.more}, target)
         self._calls.result(Result(session.id, request, False, target, args, kwargs))  # noqa: FBT003
 
-    def lost(self, shard: int) -> None:
+    def link_broken(self, shard: int) -> None:
         """The pair with that shard has ended; what it has not told yet is not known."""
-        for token, recollection in list(self._open.items()):
-            if any(source.shard == shard and source.more for source in recollection.sources):
+        for token, history_query in list(self._open.items()):
+            if any(source.shard == shard and source.more for source in history_query.sources):
                 del self._open[token]
-                self._calls.call_error(self._down(recollection, shard))
+                self._calls.call_error(self._down(history_query, shard))
 
-    def _down(self, recollection: Recollection, shard: int) -> CallError:
+    def _down(self, history_query: HistoryQuery, shard: int) -> CallError:
         down = Unavailable(f"{self._links[shard].peer} went down with the call: call again soon")
-        return call_error(recollection.session.id, recollection.request, down)
+        return call_error(history_query.session.id, history_query.request, down)
 
 
-def _shown(event: Event, recollection: Recollection) -> dict[str, Any] | None:
+def _shown(event: Event, history_query: HistoryQuery) -> dict[str, Any] | None:
     """As the procedure returns it; None: it has no form in the caller's encoding."""
-    publish, target = event.publish, recollection.encoding
+    publish, target = event.publish, history_query.encoding
     try:
         args, kwargs = decode(publish.encoding, publish.args, publish.kwargs)
         if publish.encoding != target:
@@ -264,7 +268,7 @@ def _shown(event: Event, recollection: Recollection) -> dict[str, Any] | None:
         return None
     return {
         "timestamp": time_of(event.publication),
-        "subscription": recollection.subscription.id,
+        "subscription": history_query.subscription.id,
         "publication": event.publication,
         "details": details_of(publish, topic=True),
         "args": args,

@@ -14,21 +14,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fox_shard.errors import InvalidArgument
-from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
+from fox_shard.topics.ids import EPOCH, MAX_ID, SHARDS, TICKS
 
 GET_EVENTS: Final = "wamp.subscription.get_events"
 
 MOST: Final = 1000
 """Events of one answer."""
 
-LAST: Final = (1 << 53) - 1
-"""An id that is beyond any publication's."""
-
 MICROSECONDS: Final = 1_000_000
 BEGINNING: Final = datetime.fromtimestamp(EPOCH, UTC)
 
 Time = Annotated[datetime, Meta(tz=True)]
-Publication = Annotated[int, Meta(ge=1, le=LAST)]
+Publication = Annotated[int, Meta(ge=1, le=MAX_ID)]
 
 
 class Query(Struct, forbid_unknown_fields=True):
@@ -50,7 +47,11 @@ class Query(Struct, forbid_unknown_fields=True):
     def span(self) -> tuple[int, int]:
         """The lowest and the highest id that may be meant."""
         first = [1, self.from_publication or 1, (self.after_publication or 0) + 1]
-        last = [LAST, self.until_publication or LAST, (self.before_publication or LAST + 1) - 1]
+        last = [
+            MAX_ID,
+            self.until_publication or MAX_ID,
+            (self.before_publication or MAX_ID + 1) - 1,
+        ]
         if self.from_time is not None:
             first.append(_first_at(self.from_time, 0))
         if self.after_time is not None:

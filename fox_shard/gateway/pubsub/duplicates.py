@@ -14,7 +14,7 @@ from fox_shard.backplane.frames import Event
 
 
 @final
-class Repeats:
+class SeenEvents:
     """Of all shards."""
 
     __slots__ = ("_incarnations", "_seen", "_settled", "_since")
@@ -26,14 +26,14 @@ class Repeats:
         self._incarnations = [0] * shards
         self._since = [False] * shards
 
-    def opened(self, shard: int, incarnation: int) -> None:
+    def link_opened(self, shard: int, incarnation: int) -> None:
         """A link with the shard has begun."""
         if not self._incarnations[shard]:
             self._incarnations[shard] = incarnation
         elif self._incarnations[shard] != incarnation:
             self._since[shard] = True
 
-    def note(self, shard: int, publication: int) -> None:
+    def add(self, shard: int, publication: int) -> None:
         """A recorded event has come."""
         self._seen[shard][publication] = None
 
@@ -52,7 +52,7 @@ class Repeats:
 
 
 @final
-class Changes:
+class SeenChanges:
     """The same for changes of keys, of all shards.
 
     What comes again may be no change: to erase what is not there is none, but after its restart a
@@ -66,7 +66,7 @@ class Changes:
         self._seen: list[dict[tuple[str, str], int]] = [{} for _ in range(shards)]
         self._settled = [0] * shards
 
-    def note(self, shard: int, event: Event) -> None:
+    def add(self, shard: int, event: Event) -> None:
         """A change has come."""
         publish = event.publish
         self._seen[shard][publish.realm, publish.topic] = event.publication
@@ -77,7 +77,7 @@ class Changes:
         last = self._seen[shard].get((publish.realm, publish.topic), self._settled[shard])
         if event.publication <= max(last, self._settled[shard]):
             return False
-        self.note(shard, event)
+        self.add(shard, event)
         return True
 
     def settled(self, shard: int, publication: int) -> None:

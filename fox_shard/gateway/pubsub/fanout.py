@@ -6,12 +6,12 @@ Owns: which sessions of this gateway get an event. Never: who subscribed; how an
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, Selected
+from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, SelectedEvent
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.pubsub.pending import Pending
+from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.subscriptions import Plan, Subscriptions
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.gateway.sessions.session import Flavour, Session
+from fox_shard.gateway.sessions.session import EventEncoder, Session
 from fox_shard.gateway.sessions.subscription import Subscription
 
 ASSURED = QOS1 | QOS2
@@ -62,13 +62,13 @@ class Fanout:
             for event in events:
                 self.deliver(event, shard)
             return
-        [(flavour, subscription, members)] = groups
+        [(encoder, subscription, members)] = groups
         if plan.granted and publish.flags & ASSURED:
-            for session, grant in list(members.items()):
-                session.deliver_all(events, grant)
+            for session, granted_qos in list(members.items()):
+                session.deliver_all(events, granted_qos)
             self._realm.deliveries += len(events) * len(members)
             return
-        chunks = flavour.events(events, subscription)
+        chunks = encoder.events(events, subscription)
         if chunks:
             for session in members:
                 connection = session.connection
@@ -99,8 +99,8 @@ class Fanout:
         else:
             dirty = self._dirty
             count = 0
-            for flavour, subscription, members in plan.plain:
-                chunk = flavour.event(event, subscription)
+            for encoder, subscription, members in plan.plain:
+                chunk = encoder.event(event, subscription)
                 if not chunk:
                     continue  # the protocol cannot express it
                 count += len(members)
@@ -114,8 +114,8 @@ class Fanout:
                 if flags & ASSURED:
                     for _, _, members in plan.granted:
                         count += len(members)
-                        for session, grant in list(members.items()):
-                            session.deliver(event, grant)
+                        for session, granted_qos in list(members.items()):
+                            session.deliver(event, granted_qos)
                 else:
                     self._deliver_granted(event, plan, None)
             self._realm.deliveries += count
@@ -128,7 +128,7 @@ class Fanout:
             if pending.is_live(shard, event) and not _gets_it_anyway(pending.session, plan):
                 self._deliver_or_keep(pending, event)
 
-    def _deliver_or_keep(self, pending: Pending, event: Event | Selected) -> None:
+    def _deliver_or_keep(self, pending: PendingSubscription, event: Event | SelectedEvent) -> None:
         if pending.confirmed:
             self.deliver_held(pending, [event])
         else:
@@ -136,9 +136,9 @@ class Fanout:
 
     # Selections
 
-    def select(self, selected: Selected, shard: int) -> None:
+    def select(self, selected: SelectedEvent, shard: int) -> None:
         """To the members of the selections. shard: whence it came."""
-        for id_ in selected.selections:
+        for id_ in selected.selectors:
             subscribers = self._subscriptions.by_id.get(id_)
             if subscribers is None or (
                 selected.follow and not subscribers.is_next(selected.event, shard)
@@ -146,17 +146,17 @@ class Fanout:
                 continue
             subscription = subscribers.subscription
             admit = _admission(selected, subscription)
-            for flavour, members in subscribers.plain.items():
-                self._select(selected, subscription, flavour, list(members), admit)
+            for encoder, members in subscribers.plain.items():
+                self._select(selected, subscription, encoder, list(members), admit)
             for pending in subscribers.pending:
                 if pending.is_live(shard, selected):
                     self._deliver_or_keep(pending, selected)
 
     def _select(
         self,
-        selected: Selected,
+        selected: SelectedEvent,
         subscription: Subscription,
-        flavour: Flavour,
+        encoder: EventEncoder,
         sessions: list[Session],
         admit: Admission,
     ) -> None:
@@ -165,17 +165,17 @@ class Fanout:
         for session in sessions:
             told.setdefault(admit(session), []).append(session)
         for removed, those in told.items():
-            chunk = b"" if removed is None else flavour.selected(selected, subscription, removed)
+            chunk = b"" if removed is None else encoder.selected(selected, subscription, removed)
             if chunk:
                 for session in those:
                     session.connection.write(chunk)
                 self._realm.deliveries += len(those)
 
     def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
-        for flavour, subscription, members in plan.plain:
+        for encoder, subscription, members in plan.plain:
             sessions = [session for session in members if allowed(session)]
             if sessions:
-                chunk = flavour.event(event, subscription)
+                chunk = encoder.event(event, subscription)
                 for session in sessions:
                     session.connection.write(chunk)
                 self._realm.deliveries += len(sessions)
@@ -184,41 +184,43 @@ class Fanout:
     def _deliver_granted(self, event: Event, plan: Plan, allowed: Allowed | None) -> None:
         """To sessions with a granted quality of service ≥ 1: as such only if published so."""
         assured = event.publish.flags & ASSURED
-        for flavour, subscription, members in plan.granted:
-            chunk = b"" if assured else flavour.event(event, subscription)
+        for encoder, subscription, members in plan.granted:
+            chunk = b"" if assured else encoder.event(event, subscription)
             if not (assured or chunk):
                 continue  # the protocol cannot express it
-            for session, grant in list(members.items()):
+            for session, granted_qos in list(members.items()):
                 if allowed is None or allowed(session):
                     self._realm.deliveries += 1
                     if assured:
-                        session.deliver(event, grant)
+                        session.deliver(event, granted_qos)
                     else:
                         session.connection.write(chunk)
 
-    def deliver_held(self, pending: Pending, events: list[Event | Selected]) -> None:
+    def deliver_held(
+        self, pending: PendingSubscription, events: list[Event | SelectedEvent]
+    ) -> None:
         """What came for a subscription while it was being confirmed, to its session alone."""
         session, subscription = pending.session, pending.subscription
         for event in events:
-            if isinstance(event, Selected):
+            if isinstance(event, SelectedEvent):
                 admit = _admission(event, subscription)
-                self._select(event, subscription, session.flavour, [session], admit)
+                self._select(event, subscription, session.encoder, [session], admit)
             elif _allowed(event)(session):
                 self.deliver_to_one(pending, event)
 
-    def deliver_to_one(self, pending: Pending, event: Event) -> None:
+    def deliver_to_one(self, pending: PendingSubscription, event: Event) -> None:
         """To the session whose subscription is not complete."""
         session = pending.session
         self._realm.deliveries += 1
-        if pending.grant and event.publish.flags & ASSURED:
-            session.deliver(event, pending.grant)
-        elif chunk := session.flavour.event(event, pending.subscription):
+        if pending.granted_qos and event.publish.flags & ASSURED:
+            session.deliver(event, pending.granted_qos)
+        elif chunk := session.encoder.event(event, pending.subscription):
             session.connection.write(chunk)
 
 
 def _gets_it_anyway(session: Session, plan: Plan) -> bool:
     """By another subscription, and is to get it once (MQTT)."""
-    return not session.flavour.per_subscription and any(
+    return not session.encoder.per_subscription and any(
         session in members for _, _, members in (*plan.plain, *plan.granted)
     )
 
@@ -232,12 +234,12 @@ def visible(events: Iterable[Event], session: Session) -> list[Event]:
     ]
 
 
-def _admission(selected: Selected, subscription: Subscription) -> Admission:
+def _admission(selected: SelectedEvent, subscription: Subscription) -> Admission:
     """What a session is told: why the key is no more, "": the event, None: nothing.
 
     State is complete: the publisher is told of it, too.
     """
-    if subscription.selection is not None and not subscription.selection.state:
+    if subscription.selector is not None and not subscription.selector.state:
         allowed = _allowed(selected.event)
         return lambda session: "" if allowed(session) else None
     audience = selected.event.publish.audience

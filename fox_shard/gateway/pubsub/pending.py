@@ -13,13 +13,13 @@ from typing import final
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import TRACE, Event, Selected, Subscribe
+from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.ids import SHARDS
 
 
-class Progress(Struct, gc=False):
+class ReplayProgress(Struct, gc=False):
     """How far a shard's replay is: the last topic, and the last id, that have come.
 
     ahead: topics whose keys have come before their turn, with their ids (0: there was no key).
@@ -34,22 +34,22 @@ class Progress(Struct, gc=False):
 
 
 @final
-class Pending:
+class PendingSubscription:
     """See the module."""
 
     __slots__ = (
         "behind",
         "confirmed",
         "earlier",
-        "grant",
+        "granted_qos",
         "held",
+        "options",
         "request",
         "retained",
         "session",
         "subscription",
         "token",
         "waiting",
-        "wish",
     )
 
     def __init__(
@@ -58,8 +58,8 @@ class Pending:
         session: Session,
         request: int,
         subscription: Subscription,
-        grant: int,
-        wish: SubscribeOptions,
+        granted_qos: int,
+        options: SubscribeOptions,
         shards: Iterable[int],
     ) -> None:
         """token: names it at the shards. request: the session's number for it."""
@@ -67,35 +67,36 @@ class Pending:
         self.session = session
         self.request = request
         self.subscription = subscription
-        self.grant = grant
-        self.wish = wish
+        self.granted_qos = granted_qos
+        self.options = options
         self.waiting = dict.fromkeys(shards)
         # Shards whose replays are not over.
-        self.behind = {shard: Progress() for shard in self.waiting} if wish.replays else {}
+        self.behind = {shard: ReplayProgress() for shard in self.waiting} if options.replays else {}
         # Has the session been told?
         self.confirmed = False
         # Until then: keys as each shard sent them, and live events of shards that have confirmed.
         self.retained: dict[int, list[Event]] = {}
-        self.held: list[Event | Selected] = []
-        # Publications that a shard sent before this began, and are held back (see `order`): they
-        # are not for this subscription, which waits until they have gone. Of `Selected`: negative.
+        self.held: list[Event | SelectedEvent] = []
+        # Publications that a shard sent before this began and that are held back (see `Ordering`):
+        # they are not for this subscription, which waits until they have been delivered. Ids of
+        # `SelectedEvent` are negative.
         self.earlier: set[int] = set()
 
     def subscribe(self, shard: int) -> Subscribe:
         """What the shard is asked, for the first time or when it has returned."""
-        wish, progress = self.wish, self.behind.get(shard) or Progress()
+        options, progress = self.options, self.behind.get(shard) or ReplayProgress()
         progress.paused = False
         return Subscribe(
             self.token,
             self.subscription.realm,
             self.subscription.pattern.text,
-            wish.replay,
-            self.subscription.selection,
-            None if wish.after is None else list(wish.after),
-            wish.floor,
+            options.replay,
+            self.subscription.selector,
+            None if options.after is None else list(options.after),
+            options.floor,
             progress.topic,
             progress.id,
-            once=wish.snapshot,
+            once=options.snapshot,
         )
 
     def begin_anew(self, shard: int) -> None:
@@ -103,24 +104,24 @@ class Pending:
         self.retained.pop(shard, None)
         if shard in self.behind:
             self.waiting[shard] = None
-            self.behind[shard] = Progress()
+            self.behind[shard] = ReplayProgress()
             self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
 
     def is_asked(self, shard: int) -> bool:
         """Does it owe an answer, or a part of the replay?"""
         return shard in self.waiting or shard in self.behind
 
-    def is_live(self, shard: int, event: Event | Selected) -> bool:
+    def is_live(self, shard: int, event: Event | SelectedEvent) -> bool:
         """Is a live event of that shard for this subscription?"""
-        if isinstance(event, Selected):
+        if isinstance(event, SelectedEvent):
             publication, flags = -event.event.publication, event.event.publish.flags
         else:
             publication, flags = event.publication, event.publish.flags
-        if self.wish.snapshot or shard in self.waiting or publication in self.earlier:
+        if self.options.snapshot or shard in self.waiting or publication in self.earlier:
             return False
         # Else it is in the history, which is under way.
-        return self.wish.after is None or shard not in self.behind or not flags & TRACE
+        return self.options.after is None or shard not in self.behind or not flags & TRACE
 
 
-def _publication(held: Event | Selected) -> int:
-    return held.event.publication if isinstance(held, Selected) else held.publication
+def _publication(held: Event | SelectedEvent) -> int:
+    return held.event.publication if isinstance(held, SelectedEvent) else held.publication

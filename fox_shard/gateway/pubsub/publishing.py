@@ -13,13 +13,13 @@ from fox_shard.backplane.frames import (
     TRACE,
     Audience,
     Identity,
-    Keep,
     Publish,
+    RetainOptions,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.clients.backpressure import Backpressure
-from fox_shard.gateway.pubsub.unstored_waiters import Watches
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
 
@@ -31,16 +31,20 @@ RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
 class Publishing:
     """Of all sessions of a gateway."""
 
-    __slots__ = ("_backpressure", "_congested", "_links", "_order", "_watches")
+    __slots__ = ("_backpressure", "_congested", "_links", "_ordering", "_unstored_waiters")
 
     def __init__(
-        self, links: list[Link], order: Order, backpressure: Backpressure, watches: Watches
+        self,
+        links: list[Link],
+        order: Ordering,
+        backpressure: Backpressure,
+        unstored_waiters: UnstoredWaiters,
     ) -> None:
         """links: to the shards, by number."""
         self._links = links
-        self._order = order
+        self._ordering = order
         self._backpressure = backpressure
-        self._watches = watches
+        self._unstored_waiters = unstored_waiters
         self._congested = backpressure.congested
 
     def publish(
@@ -54,7 +58,7 @@ class Publishing:
         kwargs: bytes = b"",
         publisher: Identity | None = None,
         audience: Audience | None = None,
-        keep: Keep | None = None,
+        retain: RetainOptions | None = None,
     ) -> None:
         """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
         shard = route.shard
@@ -62,8 +66,8 @@ class Publishing:
         realm = session.realm
         order = session.order = session.order + 1
         fence = None
-        if session.lane != shard or session.unpassed is not None:
-            fence = self._order.fence(session, shard)
+        if session.last_shard != shard or session.unconfirmed is not None:
+            fence = self._ordering.fence(session, shard)
         frame = Publish(
             realm.name,
             route.topic,
@@ -77,19 +81,19 @@ class Publishing:
             publisher,
             audience,
             fence,
-            keep,
+            retain,
         )
         outbox = link.outbox
         if flags & RELIABLE:
             # As `Link.send_reliable`.
             link.reliable.append(len(outbox))
         outbox.append(frame)
-        session.lane_seq = link.sent + len(outbox)
-        if keep is not None and keep.owned:
+        session.last_seq = link.sent + len(outbox)
+        if retain is not None and retain.owned:
             session.shards |= 1 << shard
             # Without an acknowledgement nobody would say when it waits no longer.
-            if keep.watch and flags & ACKNOWLEDGE and not realm.stored:
-                self._watches.note(shard, frame)
+            if retain.watch and flags & ACKNOWLEDGE and not realm.stored:
+                self._unstored_waiters.add(shard, frame)
         session.traffic.publishes += 1
         if self._congested and shard in self._congested:
             self._backpressure.pause(session.connection, shard)
@@ -108,7 +112,7 @@ class Publishing:
         self.publish(session, route, flags, request, encoding, payloads[0])
         if len(payloads) == 1:
             return
-        if session.unpassed is not None:  # each with a fence of its own
+        if session.unconfirmed is not None:  # each with a fence of its own
             for args in payloads[1:]:
                 request += step
                 self.publish(session, route, flags, request, encoding, args)
@@ -130,5 +134,5 @@ class Publishing:
             ]
         )
         session.order = order + count
-        session.lane_seq = link.sent + len(outbox)
+        session.last_seq = link.sent + len(outbox)
         session.traffic.publishes += count

@@ -16,15 +16,15 @@ from fox_shard.backplane.frames import (
     Paused,
     Recorded,
     Retained,
-    Selected,
+    SelectedEvent,
     Subscribed,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
-from fox_shard.gateway.pubsub.pending import Pending
+from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
@@ -40,7 +40,7 @@ LOOK_AGAIN = 0.02
 
 
 @final
-class Confirmations:
+class SubscribeRequests:
     """Of all realms of a gateway."""
 
     __slots__ = (
@@ -50,7 +50,7 @@ class Confirmations:
         "_looking",
         "_next_token",
         "_of_session",
-        "_order",
+        "_ordering",
         "_pending",
         "_slow",
         "_subscriptions",
@@ -62,22 +62,22 @@ class Confirmations:
         self,
         subscriptions: dict[str, Subscriptions],
         fanouts: dict[str, Fanout],
-        order: Order,
+        order: Ordering,
         links: list[Link],
         timers: Timers,
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
         self._subscriptions = subscriptions
         self._fanouts = fanouts
-        self._order = order
+        self._ordering = order
         self._links = links
         self._timers = timers
         self._next_token = 0
-        self._pending: dict[int, Pending] = {}
+        self._pending: dict[int, PendingSubscription] = {}
         # Session id -> its tokens.
         self._of_session: dict[int, dict[int, None]] = {}
-        # Those that wait for events that are held back (see `Pending.earlier`).
-        self._late: dict[int, Pending] = {}
+        # Those that wait for events that are held back (see `PendingSubscription.earlier`).
+        self._late: dict[int, PendingSubscription] = {}
         # Tokens of clients that do not read as fast as their replays come.
         self._slow: dict[int, None] = {}
         # Is it due to look at them?
@@ -85,13 +85,18 @@ class Confirmations:
         self.now = 0.0
 
     def subscribe(
-        self, session: Session, request: int, pattern: Pattern, grant: int, wish: SubscribeOptions
+        self,
+        session: Session,
+        request: int,
+        pattern: Pattern,
+        granted_qos: int,
+        options: SubscribeOptions,
     ) -> None:
         """Answered by the session's `subscribed`; events come only after that."""
         self._next_token += 1
         token = self._next_token
         pending = self._subscriptions[session.realm.name].subscribe(
-            token, session, request, pattern, grant, wish
+            token, session, request, pattern, granted_qos, options
         )
         if pending is not None:
             self._pending[token] = pending
@@ -109,7 +114,7 @@ class Confirmations:
             self._stop_replays(pending)
         return [pending.subscription.name for pending in withdrawn]
 
-    def _forget(self, pending: Pending) -> None:
+    def _forget(self, pending: PendingSubscription) -> None:
         del self._pending[pending.token]
         self._late.pop(pending.token, None)
         self._slow.pop(pending.token, None)
@@ -118,7 +123,7 @@ class Confirmations:
         if not tokens:
             del self._of_session[pending.session.id]
 
-    def _stop_replays(self, pending: Pending) -> None:
+    def _stop_replays(self, pending: PendingSubscription) -> None:
         for shard in pending.behind:
             if self._links[shard].open:
                 self._links[shard].send(More(pending.token, enough=True))
@@ -155,7 +160,7 @@ class Confirmations:
             return
         if pending.confirmed:
             events = visible([event], pending.session)
-            pending.session.shown(events, pending.subscription, pending.grant)
+            pending.session.shown(events, pending.subscription, pending.granted_qos)
         else:
             pending.retained.setdefault(shard, []).append(event)
 
@@ -169,7 +174,7 @@ class Confirmations:
             if (
                 progress is not None
                 and pending.confirmed
-                and pending.wish.after is None
+                and pending.options.after is None
                 and pending.subscription.realm == publish.realm
             ):
                 known = progress.again.get(publish.topic, 0)
@@ -190,7 +195,7 @@ class Confirmations:
             pending.behind[shard].paused = True
             self._ask_for_more(pending)
 
-    def _ask_for_more(self, pending: Pending) -> None:
+    def _ask_for_more(self, pending: PendingSubscription) -> None:
         if not pending.confirmed:
             return
         if pending.session.connection.waiting() > ENOUGH:
@@ -229,13 +234,13 @@ class Confirmations:
         if pending is None:
             return
         pending.waiting.pop(shard, None)
-        if not pending.confirmed and pending.wish.after is None and not pending.wish.snapshot:
+        if not pending.confirmed and pending.options.after is None and not pending.options.snapshot:
             self._leave_out_what_is_held_back(pending, shard)
         self._go_on(pending)
 
     def not_subscribed(self, frame: NotSubscribed, shard: int) -> None:
         """A shard has refused."""
-        if frame.selection:
+        if frame.selector:
             self._revoke(frame, shard)
             return
         pending = self._pending.get(frame.token)
@@ -254,7 +259,7 @@ class Confirmations:
     def _revoke(self, frame: NotSubscribed, shard: int) -> None:
         """Those who follow have missed something, which nobody can tell them any more."""
         for subscriptions in self._subscriptions.values():
-            subscribers = subscriptions.by_id.get(frame.selection)
+            subscribers = subscriptions.by_id.get(frame.selector)
             if subscribers is None:
                 continue
             subscription = subscribers.subscription
@@ -263,10 +268,10 @@ class Confirmations:
                 subscriptions.unsubscribe(session, subscription.name)
                 session.subscription_revoked(subscription, frame.uri)
 
-    def _leave_out_what_is_held_back(self, pending: Pending, shard: int) -> None:
-        if self._order.held:
-            selective = pending.subscription.selection is not None
-            pending.earlier |= self._order.held_events(
+    def _leave_out_what_is_held_back(self, pending: PendingSubscription, shard: int) -> None:
+        if self._ordering.held:
+            selective = pending.subscription.selector is not None
+            pending.earlier |= self._ordering.held_events(
                 shard, pending.subscription.pattern, selective=selective
             )
             if pending.earlier:
@@ -280,7 +285,7 @@ class Confirmations:
                 del self._late[pending.token]
                 self._go_on(pending)
 
-    def _go_on(self, pending: Pending) -> None:
+    def _go_on(self, pending: PendingSubscription) -> None:
         if pending.waiting or pending.earlier:
             return
         if not pending.confirmed:
@@ -290,17 +295,17 @@ class Confirmations:
             if self._subscriptions[pending.session.realm.name].finish(pending):
                 pending.session.subscription_revoked(pending.subscription, SNAPSHOT)
 
-    def _begin(self, pending: Pending) -> None:
+    def _begin(self, pending: PendingSubscription) -> None:
         session = pending.session
         for shard, events in pending.retained.items():
             pending.retained[shard] = visible(events, session)
         held = self._subscriptions[session.realm.name].begin(pending)
         self._fanouts[session.realm.name].deliver_held(pending, held)
-        if held and not session.flavour.per_subscription:
+        if held and not session.encoder.per_subscription:
             self._forget_held(held, session)
         self._ask_for_more(pending)
 
-    def _forget_held(self, events: list[Event | Selected], session: Session) -> None:
+    def _forget_held(self, events: list[Event | SelectedEvent], session: Session) -> None:
         """The session has got the events, and is to get them once (MQTT)."""
         for token in self._of_session.get(session.id, ()):
             pending = self._pending[token]

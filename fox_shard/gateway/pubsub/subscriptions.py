@@ -14,14 +14,14 @@ from fox_shard.backplane.frames import (
     TRACE,
     Event,
     Frame,
-    Selected,
+    SelectedEvent,
     Subscribe,
     Unsubscribe,
 )
 from fox_shard.backplane.link import Link
-from fox_shard.gateway.pubsub.pending import Pending
+from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.gateway.sessions.session import Flavour, Session
+from fox_shard.gateway.sessions.session import EventEncoder, Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.cache import MatchCache
 from fox_shard.topics.pattern import Pattern
@@ -29,7 +29,7 @@ from fox_shard.topics.topic import mqtt_deliverable
 from fox_shard.topics.trie import Trie
 
 Members = dict[Session, int]
-Groups = list[tuple[Flavour, Subscription, Members]]
+Groups = list[tuple[EventEncoder, Subscription, Members]]
 
 
 @final
@@ -47,9 +47,9 @@ class Subscribers:
         # Of who follows: the last recorded event of each shard that has come.
         self.last: dict[int, int] = {}
         self.established = False
-        self.plain: dict[Flavour, Members] = {}
-        self.granted: dict[Flavour, Members] = {}
-        self.pending: list[Pending] = []
+        self.plain: dict[EventEncoder, Members] = {}
+        self.granted: dict[EventEncoder, Members] = {}
+        self.pending: list[PendingSubscription] = []
 
     def followers(self, shard: int) -> list[Session]:
         """Who has got all that shard's history."""
@@ -77,21 +77,21 @@ class Subscribers:
 
     def has(self, session: Session) -> bool:
         """Is the session subscribed?"""
-        flavour = session.flavour
-        return session in self.plain.get(flavour, ()) or session in self.granted.get(flavour, ())
+        encoder = session.encoder
+        return session in self.plain.get(encoder, ()) or session in self.granted.get(encoder, ())
 
-    def add(self, session: Session, grant: int) -> None:
+    def add(self, session: Session, granted_qos: int) -> None:
         """Add, or change the grant."""
         self.remove(session)
-        groups = self.granted if grant else self.plain
-        groups.setdefault(session.flavour, {})[session] = grant
+        groups = self.granted if granted_qos else self.plain
+        groups.setdefault(session.encoder, {})[session] = granted_qos
 
     def remove(self, session: Session) -> None:
         """Idempotent."""
         for groups in (self.plain, self.granted):
-            members = groups.get(session.flavour)
+            members = groups.get(session.encoder)
             if members is not None and members.pop(session, None) is not None and not members:
-                del groups[session.flavour]
+                del groups[session.encoder]
 
 
 @final
@@ -105,7 +105,7 @@ class Plan:
         self.granted: Groups = []
         # Where several subscriptions have MQTT members, each gets the event once, at its best.
         self.merged = False
-        self.pending: list[Pending] = []
+        self.pending: list[PendingSubscription] = []
 
 
 @final
@@ -138,24 +138,26 @@ class Subscriptions:
         session: Session,
         request: int,
         pattern: Pattern,
-        grant: int,
-        wish: SubscribeOptions,
-    ) -> Pending | None:
+        granted_qos: int,
+        options: SubscribeOptions,
+    ) -> PendingSubscription | None:
         """Begin a subscription; returns what has to come first, None if it stands already.
 
         token: names it at the shards.
         """
-        subscribers = self._find(pattern, wish)
+        subscribers = self._find(pattern, options)
         subscription = subscribers.subscription
-        if subscribers.established and not wish.replays:
-            self._activate(session, subscribers, grant)
+        if subscribers.established and not options.replays:
+            self._activate(session, subscribers, granted_qos)
             session.subscribed(request, subscription, [])
             return None
-        if wish.after is not None and subscribers.has(session):
+        if options.after is not None and subscribers.has(session):
             # It begins anew, behind the history.
             self._leave(session, subscribers)
         shards = self._shards(pattern)
-        pending = Pending(token, session, request, subscription, grant, wish, shards)
+        pending = PendingSubscription(
+            token, session, request, subscription, granted_qos, options, shards
+        )
         subscribers.pending.append(pending)
         self.plans.drop(pattern)
         for shard in pending.waiting:
@@ -163,8 +165,8 @@ class Subscriptions:
                 self._links[shard].send(pending.subscribe(shard))
         return pending
 
-    def _find(self, pattern: Pattern, wish: SubscribeOptions) -> Subscribers:
-        subscription = Subscription(self._realm.name, pattern, wish)
+    def _find(self, pattern: Pattern, options: SubscribeOptions) -> Subscribers:
+        subscription = Subscription(self._realm.name, pattern, options)
         found = self._by_name.get(subscription.name)
         if found is not None:
             return found
@@ -175,9 +177,9 @@ class Subscriptions:
             self._trie.add(pattern, subscribers)
         return subscribers
 
-    def _activate(self, session: Session, subscribers: Subscribers, grant: int) -> None:
+    def _activate(self, session: Session, subscribers: Subscribers, granted_qos: int) -> None:
         subscription = subscribers.subscription
-        subscribers.add(session, grant)
+        subscribers.add(session, granted_qos)
         if session.subscriptions is None:
             session.subscriptions = {}
         if subscription.name not in session.subscriptions:
@@ -185,7 +187,7 @@ class Subscriptions:
         session.subscriptions[subscription.name] = subscription
         self.plans.drop(subscription.pattern)
 
-    def begin(self, pending: Pending) -> list[Event | Selected]:
+    def begin(self, pending: PendingSubscription) -> list[Event | SelectedEvent]:
         """All shards have confirmed: tell the session; returns the live events held for it.
 
         What has to come first goes on coming, unless `finish` is next.
@@ -197,13 +199,13 @@ class Subscriptions:
             event for shard in sorted(pending.retained) for event in pending.retained[shard]
         ]
         held, pending.held = pending.held, []
-        if not pending.wish.snapshot:
+        if not pending.options.snapshot:
             subscribers.established = True
-        if pending.wish.after is None and not pending.wish.snapshot:
+        if pending.options.after is None and not pending.options.snapshot:
             subscribers.pending.remove(pending)
             if subscribers.has(session):
                 held = []
-            self._activate(session, subscribers, pending.grant)
+            self._activate(session, subscribers, pending.granted_qos)
         if held and retained:
             # Of a restarted shard, an event may come that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
@@ -211,17 +213,17 @@ class Subscriptions:
         session.subscribed(pending.request, subscription, retained)
         return held
 
-    def finish(self, pending: Pending) -> bool:
+    def finish(self, pending: PendingSubscription) -> bool:
         """All that had to come first has come. Returns whether that was all there is to come."""
-        if pending.wish.snapshot:
+        if pending.options.snapshot:
             self.abandon(pending)
-        elif pending.wish.after is not None:
+        elif pending.options.after is not None:
             subscribers = self._by_name[pending.subscription.name]
             subscribers.pending.remove(pending)
-            self._activate(pending.session, subscribers, pending.grant)
-        return pending.wish.snapshot
+            self._activate(pending.session, subscribers, pending.granted_qos)
+        return pending.options.snapshot
 
-    def abandon(self, pending: Pending) -> None:
+    def abandon(self, pending: PendingSubscription) -> None:
         """It is not, or not any longer, what the session wants."""
         subscribers = self._by_name[pending.subscription.name]
         subscribers.pending.remove(pending)
@@ -262,14 +264,14 @@ class Subscriptions:
             self._trie.remove(pattern, subscribers)
         if subscription.once:
             return
-        selection = subscription.selection
-        id_ = 0 if selection is None else selection.id
+        spec = subscription.selector
+        id_ = 0 if spec is None else spec.id
         frame = Unsubscribe(self._realm.name, pattern.text, id_)
         for shard in self._shards(pattern):
             if self._links[shard].open:
                 self._links[shard].send(frame)
 
-    def leave(self, session: Session, wishes: Iterable[str]) -> None:
+    def session_ended(self, session: Session, wishes: Iterable[str]) -> None:
         """The session has ended. wishes: names of what it had not been told to have."""
         for name in [*(session.subscriptions or ()), *wishes]:
             self.unsubscribe(session, name)
@@ -284,7 +286,7 @@ class Subscriptions:
                 self._realm.name,
                 subscribers.subscription.pattern.text,
                 replay=False,
-                selection=subscribers.subscription.selection,
+                selector=subscribers.subscription.selector,
                 start_id=subscribers.last.get(shard, 0),
             )
             for subscribers in self._by_name.values()
@@ -317,14 +319,14 @@ class Subscriptions:
                 (subscribers.granted, plan.granted),
             ):
                 into.extend(
-                    (flavour, subscribers.subscription, members)
-                    for flavour, members in groups.items()
-                    if to_mqtt or flavour.per_subscription
+                    (encoder, subscribers.subscription, members)
+                    for encoder, members in groups.items()
+                    if to_mqtt or encoder.per_subscription
                 )
         once = {
             id(subscription)
-            for flavour, subscription, _ in plan.plain + plan.granted
-            if not flavour.per_subscription
+            for encoder, subscription, _ in plan.plain + plan.granted
+            if not encoder.per_subscription
         }
         if len(once) > 1:
             _merge(plan)
@@ -335,9 +337,9 @@ class Subscriptions:
 PLANS_LIMIT = 10_000
 
 
-def _is_newer(held: Event | Selected, keys: dict[str, int]) -> bool:
+def _is_newer(held: Event | SelectedEvent, keys: dict[str, int]) -> bool:
     """keys: topic -> publication id of what was shown."""
-    event = held.event if isinstance(held, Selected) else held
+    event = held.event if isinstance(held, SelectedEvent) else held
     return event.publication > keys.get(event.publish.topic, 0)
 
 
@@ -345,16 +347,16 @@ def _merge(plan: Plan) -> None:
     """Give each session that is to get an event once (MQTT) its best grant over all that match."""
     best: Members = {}
     first: dict[Session, Subscription] = {}
-    for flavour, subscription, members in plan.plain + plan.granted:
-        if not flavour.per_subscription:
-            for session, grant in members.items():
-                best[session] = max(grant, best.get(session, 0))
+    for encoder, subscription, members in plan.plain + plan.granted:
+        if not encoder.per_subscription:
+            for session, granted_qos in members.items():
+                best[session] = max(granted_qos, best.get(session, 0))
                 first.setdefault(session, subscription)
-    merged: list[dict[Flavour, tuple[Subscription, Members]]] = [{}, {}]
-    for session, grant in best.items():
-        _, members = merged[grant > 0].setdefault(session.flavour, (first[session], {}))
-        members[session] = grant
+    merged: list[dict[EventEncoder, tuple[Subscription, Members]]] = [{}, {}]
+    for session, granted_qos in best.items():
+        _, members = merged[granted_qos > 0].setdefault(session.encoder, (first[session], {}))
+        members[session] = granted_qos
     plan.merged = True
     for groups, extra in ((plan.plain, merged[0]), (plan.granted, merged[1])):
         groups[:] = [group for group in groups if group[0].per_subscription]
-        groups.extend((flavour, *rest) for flavour, rest in extra.items())
+        groups.extend((encoder, *rest) for encoder, rest in extra.items())

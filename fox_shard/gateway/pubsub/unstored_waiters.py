@@ -12,7 +12,7 @@ from fox_shard.backplane.frames import Publish
 
 
 @final
-class Watches:
+class UnstoredWaiters:
     """Of all sessions of a gateway."""
 
     __slots__ = ("_at", "waiting")
@@ -23,7 +23,7 @@ class Watches:
         # Session -> request -> shard. Nobody need look for an answer where nothing may wait.
         self.waiting: dict[int, dict[int, int]] = {}
 
-    def note(self, shard: int, publish: Publish) -> None:
+    def add(self, shard: int, publish: Publish) -> None:
         """It may have to wait there, and is answered when it does no longer."""
         session, request = publish.session, publish.request
         self.answered(session, request)
@@ -39,7 +39,7 @@ class Watches:
             if not requests:
                 del self.waiting[session]
 
-    def leave(self, session: int) -> None:
+    def session_ended(self, session: int) -> None:
         """The session has ended."""
         for request in list(self.waiting.get(session, ())):
             self.answered(session, request)

@@ -9,15 +9,15 @@ from typing import final
 from fox_shard.backplane.frames import (
     Call,
     CallError,
+    CallMoved,
     Cancel,
-    Forwarded,
     Identity,
     Result,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Refusal, Unavailable
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
 COORDINATOR = -1
@@ -41,18 +41,18 @@ class Calls:
         "_coordinator",
         "_doubts",
         "_links",
-        "_order",
+        "_ordering",
         "_sessions",
         "here",
     )
 
     def __init__(
-        self, links: list[Link], coordinator: Link, order: Order, sessions: dict[int, Session]
+        self, links: list[Link], coordinator: Link, order: Ordering, sessions: dict[int, Session]
     ) -> None:
         """links: to the shards, by number."""
         self._links = links
         self._coordinator = coordinator
-        self._order = order
+        self._ordering = order
         self._sessions = sessions
         self.here: dict[str, Here] = {}
         # Calls -> how they were canceled: the shard to which they are forwarded has to hear it.
@@ -93,8 +93,10 @@ class Calls:
             return
         session.order += 1
         fence = None
-        if shard != COORDINATOR and (session.lane != shard or session.unpassed is not None):
-            fence = self._order.fence(session, shard)
+        if shard != COORDINATOR and (
+            session.last_shard != shard or session.unconfirmed is not None
+        ):
+            fence = self._ordering.fence(session, shard)
         number = link.send(
             Call(
                 realm.name,
@@ -115,7 +117,7 @@ class Calls:
             session.calls = {}
         session.calls[request] = shard
         if shard != COORDINATOR:
-            session.lane_seq = number
+            session.last_seq = number
             session.shards |= 1 << shard
         session.traffic.calls += 1
 
@@ -139,7 +141,7 @@ class Calls:
         self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))
 
-    def forwarded(self, frame: Forwarded) -> None:
+    def call_moved(self, frame: CallMoved) -> None:
         """Another shard answers the call."""
         session = self._sessions.get(frame.session)
         link = self._links[frame.shard]
@@ -190,13 +192,13 @@ class Calls:
 
     # Ends
 
-    def leave(self, session: Session) -> None:
+    def session_ended(self, session: Session) -> None:
         """The session has ended; the shards are told elsewhere."""
         for request in session.calls or ():
             self._canceled.pop((session.id, request), None)
             self._doubts.pop((session.id, request), None)
 
-    def lost(self, shard: int) -> None:
+    def link_broken(self, shard: int) -> None:
         """The pair with that shard (or the coordinator) has ended: what was out there fails."""
         link = self._coordinator if shard == COORDINATOR else self._links[shard]
         down = Unavailable(f"{link.peer} went down with the call: call again soon")
@@ -204,7 +206,7 @@ class Calls:
             for request in [r for r, s in (session.calls or {}).items() if s == shard]:
                 self.call_error(call_error(session.id, request, down))
 
-    def opened(self, shard: int) -> None:
+    def link_opened(self, shard: int) -> None:
         """The pair with that shard is new: it knows no call that was forwarded to it before."""
         for session in self._sessions.values():
             for request, at in (session.calls or {}).items():

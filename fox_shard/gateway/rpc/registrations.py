@@ -6,9 +6,9 @@ Owns: which registration is confirmed, which shard waits for which invocation. N
 from typing import final
 
 from fox_shard.backplane.frames import (
-    Failed,
     Interrupt,
     Invocation,
+    InvocationError,
     Refused,
     Register,
     Registered,
@@ -21,7 +21,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Unavailable
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
@@ -51,16 +51,16 @@ class Registrations:
         "_early",
         "_interrupted",
         "_links",
-        "_order",
+        "_ordering",
         "_registering",
         "_sessions",
         "_unregistering",
     )
 
-    def __init__(self, links: list[Link], order: Order, sessions: dict[int, Session]) -> None:
+    def __init__(self, links: list[Link], order: Ordering, sessions: dict[int, Session]) -> None:
         """links: to the shards, by number."""
         self._links = links
-        self._order = order
+        self._ordering = order
         self._sessions = sessions
         # Registrations that are not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
@@ -205,7 +205,9 @@ class Registrations:
         if session is None:
             gone = Canceled("the callee left before it answered")
             error = call_error(0, 0, gone)
-            self._links[shard].send(Failed(frame.invocation, error.uri, MSGPACK, error.args))
+            self._links[shard].send(
+                InvocationError(frame.invocation, error.uri, MSGPACK, error.args)
+            )
             return
         if self._early:
             early = self._early.get((session.id, frame.registration))
@@ -231,7 +233,7 @@ class Registrations:
             if out == (shard, frame.invocation):
                 session.interrupt(request, frame)
                 return
-        if self._order.held or self._early:
+        if self._ordering.held or self._early:
             self._interrupted[shard, frame.invocation] = frame
         else:
             self._interrupted.clear()
@@ -263,11 +265,11 @@ class Registrations:
         out = session.invocations.pop(request, None) if session.invocations else None
         if out is not None:
             shard, invocation = out
-            self._links[shard].send(Failed(invocation, uri, encoding, args, kwargs))
+            self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
 
     # Ends
 
-    def leave(self, session: Session) -> None:
+    def session_ended(self, session: Session) -> None:
         """The session has ended; the shards are told elsewhere."""
         for key in [key for key in self._registering if key[0] == session.id]:
             del self._registering[key]
@@ -278,7 +280,7 @@ class Registrations:
             for invocation, shard in self._early.pop(key).invocations:
                 self.invoke(invocation, shard)
 
-    def lost(self, shard: int) -> None:
+    def link_broken(self, shard: int) -> None:
         """The pair with that shard has ended: nobody waits for what it invoked."""
         for early in self._early.values():
             early.invocations = [one for one in early.invocations if one[1] != shard]

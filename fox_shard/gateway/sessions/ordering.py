@@ -13,7 +13,14 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Event, Fence, Invocation, Reached, Selected
+from fox_shard.backplane.frames import (
+    Event,
+    Fence,
+    FencePassed,
+    FenceQuery,
+    Invocation,
+    SelectedEvent,
+)
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.pattern import Pattern
@@ -24,13 +31,13 @@ RELEASED_A_TURN = 1000
 MARKS_LIMIT = 10_000
 """Pairs remembered; an ended pair stays until then."""
 
-Held = Event | Selected | Invocation
+HeldFrame = Event | SelectedEvent | Invocation
 Mark = tuple[str, int, int]
 """(origin, shard, epoch): one pair of link ends."""
 
 
 @final
-class Order:
+class Ordering:
     """See the module."""
 
     __slots__ = (
@@ -40,22 +47,24 @@ class Order:
         "_deliver",
         "_links",
         "_name",
-        "_reached",
+        "_passed",
         "_unfinished",
         "_wanted",
         "held",
     )
 
-    def __init__(self, name: str, links: list[Link], deliver: Callable[[Held, int], None]) -> None:
+    def __init__(
+        self, name: str, links: list[Link], deliver: Callable[[HeldFrame, int], None]
+    ) -> None:
         """name: this gateway's. links: to the shards. deliver(frame, shard): what was held back."""
         self._name = name
         self._links = links
         self._deliver = deliver
         # Sender -> what is held back of it: (its order, arrival, shard, frame, fence).
-        self.held: dict[int, list[tuple[int, int, int, Held, Fence | None]]] = {}
+        self.held: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
         # Of two with one order (one of them came again) the first is first.
         self._arrivals = 0
-        self._reached: dict[Mark, int] = {}
+        self._passed: dict[Mark, int] = {}
         self._asked: dict[Mark, int] = {}
         self._wanted: dict[Mark, int] = {}
         # How many may be delivered in this turn, and senders of whom more could be.
@@ -69,28 +78,28 @@ class Order:
 
         Call only if `session.lane` is another shard or `session.unpassed` is not None.
         """
-        unpassed = session.unpassed or {}
-        if session.lane >= 0:
-            unpassed[session.lane] = session.lane_seq
-        session.lane = shard
-        unpassed.pop(shard, None)
+        unconfirmed = session.unconfirmed or {}
+        if session.last_shard >= 0:
+            unconfirmed[session.last_shard] = session.last_seq
+        session.last_shard = shard
+        unconfirmed.pop(shard, None)
         links = self._links
-        for other in [s for s, seq in unpassed.items() if links[s].peer_passed >= seq]:
-            del unpassed[other]
-        session.unpassed = unpassed or None
-        if not unpassed:
+        for other in [s for s, seq in unconfirmed.items() if links[s].peer_delivered >= seq]:
+            del unconfirmed[other]
+        session.unconfirmed = unconfirmed or None
+        if not unconfirmed:
             return None
         # What waits for a pair will be in its first batch, with numbers that nobody knows yet.
-        marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unpassed.items()]
+        marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unconfirmed.items()]
         return Fence(self._name, marks)
 
     def renumber(self, session: Session, shard: int) -> None:
         """The pair with the shard is new: all that waited for it is in its first batch."""
         last = self._links[shard].last
-        if session.lane == shard:
-            session.lane_seq = last
-        if session.unpassed is not None and shard in session.unpassed:
-            session.unpassed[shard] = last
+        if session.last_shard == shard:
+            session.last_seq = last
+        if session.unconfirmed is not None and shard in session.unconfirmed:
+            session.unconfirmed[shard] = last
 
     # In
 
@@ -99,7 +108,9 @@ class Order:
         """Nothing is held back, and no shard is asked anything."""
         return not (self.held or self._asked or self._wanted or self._unfinished)
 
-    def hold(self, frame: Held, shard: int, sender: int, order: int, fence: Fence | None) -> bool:
+    def hold(
+        self, frame: HeldFrame, shard: int, sender: int, order: int, fence: Fence | None
+    ) -> bool:
         """Hold the frame back if it must wait; returns whether it was."""
         held = self.held.get(sender)
         if held is None:
@@ -112,7 +123,7 @@ class Order:
             self._want(fence)
         return True
 
-    def forget_invocations(self, shard: int) -> None:
+    def link_broken(self, shard: int) -> None:
         """The pair with the shard has ended: nobody waits for what it invoked."""
         for sender, held in list(self.held.items()):
             kept = [one for one in held if one[2] != shard or type(one[3]) is not Invocation]
@@ -130,23 +141,23 @@ class Order:
             frame for held in self.held.values() for _, _, of, frame, _ in held if of == shard
         ]
         if selective:
-            events = [frame.event for frame in frames if type(frame) is Selected]
+            events = [frame.event for frame in frames if type(frame) is SelectedEvent]
         else:
             events = [frame for frame in frames if type(frame) is Event]
         sign = -1 if selective else 1
         return {sign * one.publication for one in events if pattern.matches(one.publish.topic)}
 
     def _satisfied(self, fence: Fence) -> bool:
-        reached = self._reached
+        fence_passed = self._passed
         origin = fence.origin
         return all(
-            reached.get((origin, shard, epoch), 0) >= seq for shard, epoch, seq in fence.marks
+            fence_passed.get((origin, shard, epoch), 0) >= seq for shard, epoch, seq in fence.marks
         )
 
     def _want(self, fence: Fence) -> None:
         for shard, epoch, seq in fence.marks:
             mark = (fence.origin, shard, epoch)
-            if self._reached.get(mark, 0) < seq and self._wanted.get(mark, 0) < seq:
+            if self._passed.get(mark, 0) < seq and self._wanted.get(mark, 0) < seq:
                 self._wanted[mark] = seq
                 if mark not in self._asked:
                     self._ask(mark)
@@ -156,16 +167,16 @@ class Order:
         link = self._links[mark[1]]
         if link.open:
             self._asked[mark] = self._wanted[mark]
-            link.send(Ask(mark[0], mark[2], self._wanted[mark]))
+            link.send(FenceQuery(mark[0], mark[2], self._wanted[mark]))
             link.prompt = True
 
-    def reached(self, answer: Reached, shard: int) -> None:
+    def fence_passed(self, answer: FencePassed, shard: int) -> None:
         """Deliver what no longer waits."""
         mark = (answer.origin, shard, answer.epoch)
         self._asked.pop(mark, None)
-        if len(self._reached) > MARKS_LIMIT:
-            self._reached.clear()
-        self._reached[mark] = max(answer.seq, self._reached.get(mark, 0))
+        if len(self._passed) > MARKS_LIMIT:
+            self._passed.clear()
+        self._passed[mark] = max(answer.seq, self._passed.get(mark, 0))
         if self._wanted.get(mark, 0) <= answer.seq:
             self._wanted.pop(mark, None)
         else:

@@ -8,19 +8,20 @@ from typing import final
 
 from msgspec.structs import replace
 
-from fox_shard.backplane.frames import LAST, Join, Leave, Present, Publish, Will
+from fox_shard.backplane.frames import Join, Leave, Publish, SessionAlive, Will
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
-from fox_shard.backplane.random_source import Chance
-from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.backplane.random_source import RandomSource
+from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.topics.ids import MAX_ID
 
 TAKEN_OVER = "fox.close.session_taken_over"
 
 
 @final
-class Membership:
+class SessionRegistry:
     """All open sessions of a gateway."""
 
     __slots__ = (
@@ -29,7 +30,7 @@ class Membership:
         "_joins",
         "_links",
         "_notices",
-        "_order",
+        "_ordering",
         "_rng",
         "_wills",
         "sessions",
@@ -39,7 +40,7 @@ class Membership:
         self,
         links: list[Link],
         coordinator: Link,
-        rng: Chance,
+        rng: RandomSource,
         notices: list[Notice],
     ) -> None:
         """links: to the shards. rng: draws session ids. notices: gets who came and went."""
@@ -53,7 +54,7 @@ class Membership:
         self._joins: dict[int, Join] = {}
         self._wills: dict[int, tuple[int, Publish]] = {}
 
-    def begin(
+    def session_opened(
         self,
         session: Session,
         *,
@@ -100,7 +101,9 @@ class Membership:
         who = {"session": session.id, "realm": realm, "protocol": protocol, "peer": peer}
         self._notices.append(("session_joined", who))
 
-    def end(self, session: Session, order: Order, reason: str, *, graceful: bool) -> bool:
+    def session_ended(
+        self, session: Session, order: Ordering, reason: str, *, graceful: bool
+    ) -> bool:
         """Tell whoever keeps something of the session. Returns False if it had ended already.
 
         graceful: the client said goodbye, so its will is dropped.
@@ -119,7 +122,7 @@ class Membership:
                 link.send_reliable(Leave(session.id, graceful=graceful or shard == shard_of_will))
         if will is not None and not graceful:
             will.order = session.order + 1
-            if session.lane != shard_of_will or session.unpassed is not None:
+            if session.last_shard != shard_of_will or session.unconfirmed is not None:
                 will.fence = order.fence(session, shard_of_will)
             self._links[shard_of_will].send_reliable(will)
         self._coordinator.send_reliable(Leave(session.id, graceful))
@@ -131,20 +134,24 @@ class Membership:
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
         """What to publish when the session ends without a goodbye, also if this gateway does."""
-        will = Publish(session.realm.name, route.topic, session.id, 0, LAST, flags, encoding, args)
+        will = Publish(
+            session.realm.name, route.topic, session.id, 0, MAX_ID, flags, encoding, args
+        )
         self._wills[session.id] = (route.shard, will)
         session.shards |= 1 << route.shard
         if self._links[route.shard].open:
             self._links[route.shard].send(Will(will))
 
-    def leave_wills_to_shards(self) -> None:
+    def drop_wills(self) -> None:
         """A shard that has declared this gateway gone has published them; another does so yet."""
         self._wills.clear()
 
-    def present_at(self, shard: int) -> list[Present]:
+    def alive_at(self, shard: int) -> list[SessionAlive]:
         """What that shard must know: sessions of which it may have something."""
         return [
-            Present(session.id) for session in self.sessions.values() if session.shards >> shard & 1
+            SessionAlive(session.id)
+            for session in self.sessions.values()
+            if session.shards >> shard & 1
         ]
 
     def wills_for(self, shard: int) -> list[Will]:

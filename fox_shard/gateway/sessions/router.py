@@ -6,7 +6,7 @@ implementation: `requests.Requests` is one, and each protocol's tests have their
 
 from typing import Protocol
 
-from fox_shard.backplane.frames import Audience, Identity, Keep
+from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.gateway.clients.connection import Connection
@@ -42,7 +42,7 @@ class Router(Protocol):
 
     # Sessions
 
-    def attach(
+    def session_opened(
         self,
         session: Session,
         *,
@@ -57,7 +57,7 @@ class Router(Protocol):
         client: MQTT client id, "" if there is none.
         """
 
-    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
+    def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
         """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
 
     def slow(self, connection: Connection) -> None:
@@ -76,7 +76,7 @@ class Router(Protocol):
         kwargs: bytes = b"",
         publisher: Identity | None = None,
         audience: Audience | None = None,
-        keep: Keep | None = None,
+        retain: RetainOptions | None = None,
     ) -> None:
         """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
 
@@ -101,8 +101,8 @@ class Router(Protocol):
         session: Session,
         request: int,
         pattern: Pattern,
-        grant: int,
-        wish: SubscribeOptions,
+        granted_qos: int,
+        options: SubscribeOptions,
     ) -> None:
         """Answered by the session's `subscribed`; events come only after that."""
 

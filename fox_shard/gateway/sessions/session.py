@@ -15,7 +15,7 @@ from fox_shard.backplane.frames import (
     Refused,
     Register,
     Result,
-    Selected,
+    SelectedEvent,
 )
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
@@ -25,7 +25,7 @@ CONNECTION_LOST = "connection lost"
 """Why a session ended whose client was not heard to say goodbye; for the log."""
 
 
-class Flavour(Protocol):
+class EventEncoder(Protocol):
     """One way to put an event on the wire, shared by all sessions that have it.
 
     An event is encoded once per flavour, and the same bytes go to every session of it.
@@ -43,7 +43,7 @@ class Flavour(Protocol):
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
         """As `event` for each, of one topic; those that cannot be expressed are left out."""
 
-    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
+    def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
         """As `event`, for a selection. removed: "", or why the key is no more."""
 
 
@@ -55,11 +55,11 @@ class Session(ABC):
         "authrole",
         "calls",
         "connection",
-        "flavour",
+        "encoder",
         "id",
         "invocations",
-        "lane",
-        "lane_seq",
+        "last_seq",
+        "last_shard",
         "next_invocation",
         "order",
         "realm",
@@ -67,11 +67,11 @@ class Session(ABC):
         "shards",
         "subscriptions",
         "traffic",
-        "unpassed",
+        "unconfirmed",
     )
 
     realm: Realm
-    flavour: Flavour
+    encoder: EventEncoder
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -83,9 +83,9 @@ class Session(ABC):
         # Order (gateway.order): how many frames were sent; the shard of the last one and its
         # number there; shards with frames that may not have passed yet.
         self.order = 0
-        self.lane = -1
-        self.lane_seq = 0
-        self.unpassed: dict[int, int] | None = None
+        self.last_shard = -1
+        self.last_seq = 0
+        self.unconfirmed: dict[int, int] | None = None
         # Shards (a bit each) that keep something which ends with the session.
         self.shards = 0
         # Pattern text -> what the session subscribed to; made when first needed.
@@ -98,13 +98,13 @@ class Session(ABC):
         self.registrations: dict[int, Register] | None = None
 
     @abstractmethod
-    def deliver(self, event: Event, grant: int) -> None:
+    def deliver(self, event: Event, granted_qos: int) -> None:
         """An event at quality of service ≥ 1 for this session alone. grant: the granted one."""
 
-    def deliver_all(self, events: list[Event], grant: int) -> None:
+    def deliver_all(self, events: list[Event], granted_qos: int) -> None:
         """As `deliver` for each; they have one topic, and the same flags."""
         for event in events:
-            self.deliver(event, grant)
+            self.deliver(event, granted_qos)
 
     @abstractmethod
     def published(self, requests: list[int], publications: list[int]) -> None:
@@ -119,7 +119,7 @@ class Session(ABC):
         """The subscription stands at all shards. retained: the keys to send first (may be [])."""
 
     @abstractmethod
-    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
         """More keys, of a subscription that stands."""
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:

@@ -7,7 +7,7 @@ from typing import final
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import Selection
+from fox_shard.backplane.frames import SelectorSpec
 from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
 
@@ -41,22 +41,22 @@ class Subscription:
     events. once: it is a replay alone, which the shards need not know.
     """
 
-    __slots__ = ("id", "name", "once", "pattern", "realm", "selection")
+    __slots__ = ("id", "name", "once", "pattern", "realm", "selector")
 
-    def __init__(self, realm: str, pattern: Pattern, wish: SubscribeOptions) -> None:
+    def __init__(self, realm: str, pattern: Pattern, options: SubscribeOptions) -> None:
         self.realm = realm
         self.pattern = pattern
-        self.once = wish.snapshot
+        self.once = options.snapshot
         self.name = pattern.text
-        follow = wish.after is not None and not wish.snapshot
-        if wish.state or wish.filter or wish.snapshot or follow:
-            marks = "s" * wish.state + "1" * wish.snapshot + "f" * follow
-            self.name += f"\0{marks}\0{wish.filter.hex()}"
+        follow = options.after is not None and not options.snapshot
+        if options.state or options.filter or options.snapshot or follow:
+            marks = "s" * options.state + "1" * options.snapshot + "f" * follow
+            self.name += f"\0{marks}\0{options.filter.hex()}"
         self.id = pattern_id(realm, "subscription", self.name)
-        selection = Selection(self.id, wish.state, wish.filter, follow)
-        self.selection = selection if wish.state or wish.filter or follow else None
+        spec = SelectorSpec(self.id, options.state, options.filter, follow)
+        self.selector = spec if options.state or options.filter or follow else None
 
     @property
     def is_plain(self) -> bool:
         """Is it to all events, as they come?"""
-        return self.selection is None and not self.once
+        return self.selector is None and not self.once

@@ -75,21 +75,21 @@ def listening_sockets(address: Address, claims: Claims | None = None) -> list[so
 
 
 @final
-class _Gone:
+class ClosedConnection:
     """The receiver of a connection that is over."""
 
     def receive(self, data: bytes, now: float) -> None:
         """Ignore it."""
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """Ignore it."""
 
 
-_GONE = _Gone()
+_GONE = ClosedConnection()
 
 
 @final
-class _Held:
+class QueuedClient:
     """The receiver of a connection that came while the gateway was not linked to all shards.
 
     It takes one read, and then no more: uvloop reads after `connection_made` whatever that says.
@@ -106,7 +106,7 @@ class _Held:
         self.data += data
         self._connection.pause(paused=True)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """Ignore it."""
 
 
@@ -135,14 +135,14 @@ class Channel(asyncio.Protocol):
         self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
         self.connection.transport = self
         self.connection.waiting = self.socket.get_write_buffer_size
-        self.connection.receiver = _Held(self.connection)
+        self.connection.receiver = QueuedClient(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 
     def begin(self) -> None:
         """Let the client speak."""
         connection = self.connection
         held = connection.receiver
-        if isinstance(held, _Held):
+        if isinstance(held, QueuedClient):
             now = self._listeners.enter()
             connection.receiver = self._make(connection)
             if held.data:
@@ -199,7 +199,7 @@ class Channel(asyncio.Protocol):
     def _lose(self) -> None:
         receiver = self.connection.receiver
         self.connection.receiver = _GONE
-        receiver.lost(self._listeners.enter())
+        receiver.connection_lost(self._listeners.enter())
         self._listeners.schedule_flush()
 
 

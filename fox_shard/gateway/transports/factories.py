@@ -33,7 +33,7 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
             serializer: str,
             frame: Frame,
             hangup: Callable[[], None],
-            flavour: Hashable,
+            encoder: Hashable,
             *,
             limit: int | None = None,
         ) -> Conversation:
@@ -44,7 +44,7 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
                 frame,
                 hangup,
                 transport,
-                flavour,
+                encoder,
                 limit=NO_LIMIT if limit is None else limit,
             )
 

@@ -84,11 +84,11 @@ class RawSocket:
         if at < len(data):
             self._take_apart(data, at, now)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone."""
         self._partial = None
         if self._session is not None:
-            self._session.lost(now)
+            self._session.connection_lost(now)
 
     def _shake_hands(self, request: bytes) -> bool:
         """Answer the client's request: 0x7F, LENGTH and SERIALIZER in four bits each, 0, 0."""
@@ -116,9 +116,9 @@ class RawSocket:
 
     def _begin(self, serializer: str, limit: int) -> None:
         connection = self._connection
-        flavour = ("rawsocket", limit)
+        encoder = ("rawsocket", limit)
         self._session = self._wamp(
-            connection, serializer, frame, connection.close, flavour, limit=limit
+            connection, serializer, frame, connection.close, encoder, limit=limit
         )
 
     # Hot: two calls more for each message would add a third to what framing costs.

@@ -19,7 +19,7 @@ class MessageReceiver(Protocol):
     def message(self, data: bytes, now: float) -> None:
         """Take one message."""
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """No more will come."""
 
     def abort(self, uri: str, message: str) -> None:
@@ -35,7 +35,7 @@ class WampMaker(Protocol):
         serializer: str,
         frame: Frame,
         hangup: Callable[[], None],
-        flavour: Hashable,
+        encoder: Hashable,
         *,
         limit: int | None = None,
     ) -> MessageReceiver:

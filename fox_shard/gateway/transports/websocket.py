@@ -114,7 +114,7 @@ class WebSocket:
             if end >= 0:
                 self._handle_head(bytes(head[: end + 4]), now)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone."""
         self._done = True
 
@@ -204,12 +204,12 @@ class WebSocket:
         stream = MessageStream(self._host, connection, first, deflate)
         connection.receiver = stream
         if subprotocol in WAMP_SUBPROTOCOLS:
-            flavour = f"{subprotocol}/websocket{coding}"
-            wamp = self._wamp(connection, subprotocol, frame, stream.close, flavour)
-            stream.begin(wamp.message, wamp.lost)
+            encoder = f"{subprotocol}/websocket{coding}"
+            wamp = self._wamp(connection, subprotocol, frame, stream.close, encoder)
+            stream.begin(wamp.message, wamp.connection_lost)
         else:
             mqtt = self._mqtt(connection, frame, stream.close)
-            stream.begin(mqtt.receive, mqtt.lost)
+            stream.begin(mqtt.receive, mqtt.connection_lost)
         rest = bytes(self._head[self._head.index(_END) + 4 :])
         self._forget()
         if rest:

@@ -140,10 +140,12 @@ class MessageStream:
         if deflate is not None:
             self._library().extensions = [deflate]
 
-    def begin(self, take: Callable[[bytes, float], None], lost: Callable[[float], None]) -> None:
+    def begin(
+        self, take: Callable[[bytes, float], None], connection_lost: Callable[[float], None]
+    ) -> None:
         """Let messages go to `take` (message, now), and the end to `lost` (now)."""
         self._take = take
-        self._lost = lost
+        self._lost = connection_lost
 
     # Hot: 0.3 µs for a 64-byte message in a read of many, 4 µs by way of the library.
     def receive(self, data: bytes, now: float) -> None:  # noqa: C901, PLR0915
@@ -192,7 +194,7 @@ class MessageStream:
         if at < end:
             self._keep(data[at:], now)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone."""
         self._end(now)
 
@@ -289,11 +291,11 @@ class MessageStream:
                 self._connection.close()
 
     def _end(self, now: float) -> None:
-        lost = self._lost
+        connection_lost = self._lost
         self._take = _nobody
         self._lost = None
-        if lost is not None:
-            lost(now)
+        if connection_lost is not None:
+            connection_lost(now)
 
 
 def _nobody(_message: bytes, _now: float) -> None:

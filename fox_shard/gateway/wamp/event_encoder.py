@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, final
 from weakref import WeakValueDictionary
 
-from fox_shard.backplane.frames import Event, Publish, Selected
+from fox_shard.backplane.frames import Event, Publish, SelectedEvent
 from fox_shard.documents.payloads import transcode
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.sessions.subscription import Subscription
@@ -21,7 +21,7 @@ _NO_DETAILS: Final[dict[str, Any]] = {}
 
 
 @final
-class WampFlavour:
+class WampEventEncoder:
     """Encodes events. An event that a flavour's clients cannot take is b"": they miss it."""
 
     __slots__ = ("__weakref__", "_frame", "_limit", "_serializer", "per_subscription")
@@ -56,7 +56,7 @@ class WampFlavour:
             event, subscription, {**_details(event, subscription), "retained": True}
         )
 
-    def selected(self, selected: Selected, subscription: Subscription, removed: str) -> bytes:
+    def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
         """The same for a selection; of a key that is no more, an empty one that says why."""
         event = selected.event
         if not removed:
@@ -103,18 +103,20 @@ def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
 
 
 # Sessions find each other's flavour here; one that nobody has any more goes.
-_FLAVOURS: Final[WeakValueDictionary[tuple[str, Hashable], WampFlavour]] = WeakValueDictionary()
+_ENCODERS: Final[WeakValueDictionary[tuple[str, Hashable], WampEventEncoder]] = (
+    WeakValueDictionary()
+)
 
 
-def flavour_of(
+def event_encoder_of(
     serializer: Serializer, frame: Callable[[bytes], bytes], key: Hashable, limit: int
-) -> WampFlavour:
+) -> WampEventEncoder:
     """Return the flavour that all sessions of that serializer and key share.
 
     key: equal where frame and limit do the same.
     """
     name = (serializer.subprotocol, key)
-    flavour = _FLAVOURS.get(name)
-    if flavour is None:
-        flavour = _FLAVOURS[name] = WampFlavour(serializer, frame, limit)
-    return flavour
+    encoder = _ENCODERS.get(name)
+    if encoder is None:
+        encoder = _ENCODERS[name] = WampEventEncoder(serializer, frame, limit)
+    return encoder

@@ -68,7 +68,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
 
     flags: int
     audience: frames.Audience | None
-    keep: frames.Keep | None
+    retain: frames.RetainOptions | None
 
     @classmethod
     def of(cls, wire: PublishWire) -> "PublishOptions":
@@ -92,13 +92,13 @@ class PublishOptions(Struct, frozen=True, gc=False):
             wire.eligible_authrole,
         )
         limited = any(names is not None for names in lists)
-        keep = _keep(wire)
-        if keep is not None and (keep.when is not None or keep.when_id is not None):
+        retain = _retain_options(wire)
+        if retain is not None and (retain.when is not None or retain.when_id is not None):
             flags |= frames.CONDITION
-        return cls(flags, frames.Audience(*lists) if limited else None, keep)
+        return cls(flags, frames.Audience(*lists) if limited else None, retain)
 
 
-def _keep(wire: PublishWire) -> frames.Keep | None:
+def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
     """Raises InvalidArgument. `retain`: true or 0 is for ever."""
     seconds = 0.0 if isinstance(wire.retain, bool) else float(wire.retain)
     if isnan(seconds):
@@ -107,7 +107,7 @@ def _keep(wire: PublishWire) -> frames.Keep | None:
     if isinstance(wire.when, dict):
         check_levels(wire.when, "when")
     will = None if wire.will is UNSET else _will(wire.will)
-    keep = frames.Keep(
+    retain = frames.RetainOptions(
         seconds,
         when_id=None if wire.when_id is UNSET else wire.when_id,
         when=None if wire.when is UNSET else _packed(wire.when, "when"),
@@ -119,7 +119,7 @@ def _keep(wire: PublishWire) -> frames.Keep | None:
         sequence=wire.sequence,
         private=wire.weak == "private",
     )
-    return None if keep == frames.Keep() else keep
+    return None if retain == frames.RetainOptions() else retain
 
 
 def _check_combinations(wire: PublishWire) -> None:
@@ -172,7 +172,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
     """What is subscribed to, and how."""
 
     match: str
-    wish: SubscribeOptions
+    subscribe_options: SubscribeOptions
 
     @classmethod
     def of(cls, wire: SubscribeWire) -> "WampSubscribeOptions":
@@ -185,7 +185,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
         keys = wire.get_retained or wire.retainedState or wire.retained
         if wire.filter:
             Filter(wire.filter)
-        wish = SubscribeOptions(
+        subscribe_options = SubscribeOptions(
             replay=keys or (wire.snapshot and after is None),
             state=wire.retained,
             filter=_packed(wire.filter, "filter") if wire.filter else b"",
@@ -193,7 +193,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
             floor=floor,
             snapshot=wire.snapshot,
         )
-        return cls(wire.match, wish)
+        return cls(wire.match, subscribe_options)
 
 
 def _position(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, int]:

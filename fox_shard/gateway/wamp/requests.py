@@ -66,12 +66,12 @@ def publish(session: WampSession, message: Publish) -> None:
         options = reader.cache.get(raw) or reader.read(raw)
         realm = session.realm
         route = realm.wamp_routes.get(message.topic) or _new_route(session, realm, message.topic)
-        flags, audience, keep = options.flags, options.audience, options.keep
+        flags, audience, retain = options.flags, options.audience, options.retain
         if flags & RETAIN:
             named = b"" if realm.headers else kwargs
             if is_empty(serializer.encoding, args, named):
                 flags |= EMPTY
-            if keep is not None:
+            if retain is not None:
                 audience = _check_keep(session, message, options, args, named)
     except Refusal as refusal:
         # Without acknowledgement nobody waits for an answer (WAMP #publish).
@@ -90,7 +90,7 @@ def publish(session: WampSession, message: Publish) -> None:
         kwargs,
         Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
         audience,
-        keep,
+        retain,
     )
 
 
@@ -98,14 +98,14 @@ def _check_keep(
     session: WampSession, message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
 ) -> Audience | None:
     """Of a publish that changes a key in a special way; returns who is shown it. Raises Refusal."""
-    keep, encoding = options.keep, session.serializer.encoding
-    if keep is None:
+    retain, encoding = options.retain, session.serializer.encoding
+    if retain is None:
         return options.audience
-    if keep.patch and not is_empty(encoding, args, kwargs):
+    if retain.patch and not is_empty(encoding, args, kwargs):
         check_patch(encoding, args, kwargs)
-    if keep.sequence:
+    if retain.sequence:
         _check_length(session, message.topic, SEQUENCE_LENGTH)
-    return _only_me(session, options.audience) if keep.private else options.audience
+    return _only_me(session, options.audience) if retain.private else options.audience
 
 
 def _only_me(session: WampSession, audience: Audience | None) -> Audience:
@@ -136,7 +136,7 @@ def subscribe(session: WampSession, message: Subscribe) -> None:
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
         return
-    session.router.subscribe(session, message.request, pattern, 0, options.wish)
+    session.router.subscribe(session, message.request, pattern, 0, options.subscribe_options)
 
 
 def unsubscribe(session: WampSession, message: Unsubscribe) -> None:

@@ -19,7 +19,7 @@ from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.event_encoder import WampFlavour, flavour_of
+from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder_of
 from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
 
@@ -52,7 +52,7 @@ class WampSession(Session):
         "unanswered",
     )
 
-    flavour: WampFlavour
+    encoder: WampEventEncoder
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WampSession(Session):
         connection: Connection,
         serializer: Serializer,
         frame: Callable[[bytes], bytes],
-        flavour_key: Hashable,
+        encoder_key: Hashable,
         limit: int,
     ) -> None:
         """frame: makes a message's bytes the bytes to send. limit: bytes of the longest message.
@@ -71,7 +71,7 @@ class WampSession(Session):
         super().__init__(connection)
         self.router = router
         self.serializer = serializer
-        self.flavour = flavour_of(serializer, frame, flavour_key, limit)
+        self.encoder = event_encoder_of(serializer, frame, encoder_key, limit)
         self._frame = frame
         self._limit = limit
         self._abilities = 0
@@ -106,7 +106,7 @@ class WampSession(Session):
         if not self.send((wamp.ERROR, request_type, request, {}, uri), args, kwargs):
             self.send((wamp.ERROR, request_type, request, {}, uri))
 
-    def deliver(self, event: Event, grant: int) -> None:
+    def deliver(self, event: Event, granted_qos: int) -> None:
         """Does not happen: WAMP subscriptions are granted quality of service 0."""
 
     def published(self, requests: list[int], publications: list[int]) -> None:
@@ -141,10 +141,10 @@ class WampSession(Session):
         self.send((wamp.SUBSCRIBED, request, subscription.id))
         self.shown(retained, subscription, 0)
 
-    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
         """See `Session`."""
         for event in events:
-            chunk = self.flavour.retained(event, subscription)
+            chunk = self.encoder.retained(event, subscription)
             if chunk:
                 self.connection.write(chunk)
 

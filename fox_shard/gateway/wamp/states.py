@@ -47,12 +47,12 @@ class Conversation(WampSession):
         frame: Callable[[bytes], bytes],
         hangup: Callable[[], None],
         transport: str,
-        flavour_key: Hashable,
+        encoder_key: Hashable,
         *,
         limit: int = NO_LIMIT,
     ) -> None:
         """transport: its name. limit: bytes of the longest message that the client takes."""
-        super().__init__(router, connection, serializer, frame, flavour_key, limit)
+        super().__init__(router, connection, serializer, frame, encoder_key, limit)
         self._hangup = hangup
         self._transport = transport
         self._handlers = WAITING
@@ -77,9 +77,9 @@ class Conversation(WampSession):
                 return
             self.abort(violation.uri, violation.message)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone."""
-        self._leave(CONNECTION_LOST)
+        self._end_session(CONNECTION_LOST)
 
     def _unexpected(self, message: Struct) -> ProtocolViolation:
         number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
@@ -102,7 +102,7 @@ class Conversation(WampSession):
         self.authrole = hello.AUTHROLE
         self._abilities = hello.abilities(wishes)
         self._handlers = OPEN
-        self.router.attach(
+        self.router.session_opened(
             self,
             protocol=self.serializer.subprotocol,
             transport=self._transport,
@@ -116,23 +116,23 @@ class Conversation(WampSession):
             if not self.send((wamp.WELCOME, self.id, details)):
                 self.abort(PayloadSizeExceeded.uri, "WELCOME is longer than this client takes")
 
-    def leave(self, message: wamp.Goodbye) -> None:
+    def goodbye(self, message: wamp.Goodbye) -> None:
         """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
         self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
         if self._handlers is OPEN:
-            self._leave("GOODBYE", graceful=True)
+            self._end_session("GOODBYE", graceful=True)
             self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))
         self._handlers = ENDED
         self._hangup()
 
     def aborted(self, _message: wamp.Abort) -> None:
         """[ABORT, Details|dict, Reason|uri]. Is not answered (WAMP #abort)."""
-        self._leave("ABORT")
+        self._end_session("ABORT")
         self._hangup()
 
     def abort(self, uri: str, message: str) -> None:
         """End the session at once (WAMP #protocol-errors)."""
-        self._leave(f"{uri}: {message[:SENTENCE]}")
+        self._end_session(f"{uri}: {message[:SENTENCE]}")
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 
@@ -141,7 +141,7 @@ class Conversation(WampSession):
         if self._handlers is WAITING:
             self.abort(reason, message)
         elif self._handlers is OPEN:
-            self._leave(reason)
+            self._end_session(reason)
             self._handlers = CLOSING
             self._send_last(wamp.GOODBYE, message, reason)
             router = self.router
@@ -151,11 +151,11 @@ class Conversation(WampSession):
         if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
             self.send((kind, {}, uri))
 
-    def _leave(self, reason: str, *, graceful: bool = False) -> None:
+    def _end_session(self, reason: str, *, graceful: bool = False) -> None:
         attached = self._handlers is OPEN
         self._handlers = ENDED
         if attached:
-            self.router.detach(self, reason, graceful=graceful)
+            self.router.session_ended(self, reason, graceful=graceful)
 
     def _waited(self, now: float) -> None:
         """The time for HELLO is over."""
@@ -198,11 +198,11 @@ OPEN: Final[Handlers] = {
     wamp.Register: _counted(requests.register),
     wamp.Unregister: _counted(requests.unregister),
     wamp.Cancel: _counted(requests.cancel),
-    wamp.Goodbye: _counted(Conversation.leave),
+    wamp.Goodbye: _counted(Conversation.goodbye),
     wamp.Abort: _counted(Conversation.aborted),
 }
 CLOSING: Final[Handlers] = {
-    wamp.Goodbye: Conversation.leave,
+    wamp.Goodbye: Conversation.goodbye,
     wamp.Abort: Conversation.aborted,
 }
 ENDED: Final[Handlers] = {}

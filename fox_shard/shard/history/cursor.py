@@ -13,7 +13,7 @@ from fox_shard.topics.ids import SHARDS
 
 
 @final
-class Position:
+class Cursor:
     """What has been read: of each origin named all up to that id, of the others all up to `floor`.
 
     0: nothing. As in `frames.Subscribe`.
@@ -36,21 +36,21 @@ class Position:
         """Is that publication beyond it?"""
         return publication > self._ids.get(publication % SHARDS, self.floor)
 
-    def advanced(self, publication: int) -> "Position":
+    def advanced(self, publication: int) -> "Cursor":
         """All up to that id, of any origin, has been read besides."""
         beyond = [one for one in self._ids.values() if one > publication]
-        return Position(beyond, max(self.floor, publication))
+        return Cursor(beyond, max(self.floor, publication))
 
 
-START = Position()
+START = Cursor()
 """Nothing has been read."""
 
 
 @final
-class Marks:
+class TrimMarks:
     """What may be missing: of each origin named, publications up to that id.
 
-    trim: the number of the last trim that has changed them (see `Shelf`), 0: none since the start.
+    trim: the number of the last trim that changed the marks (see `EventLog`), 0: none yet.
     """
 
     __slots__ = ("_ids", "trim")
@@ -74,7 +74,7 @@ class Marks:
             if publication > self._ids.get(origin, 0):
                 self._ids[origin] = publication
 
-    def beyond(self, position: Position) -> int:
+    def beyond(self, position: Cursor) -> int:
         """The highest id that may be missing and has not been read; 0: there is none.
 
         Who has read nothing of an origin misses nothing of it: he gets what there is.

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, final
 from fox_shard.backplane.frames import Event
 from fox_shard.config import History as Rule
 from fox_shard.deadline import NEVER
-from fox_shard.shard.history.cursor import Marks, Position
+from fox_shard.shard.history.cursor import Cursor, TrimMarks
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
@@ -47,7 +47,7 @@ NOTHING: Final = Trimmed([], [], whole=False)
 
 
 @final
-class Shelf:
+class EventLog:
     """See the module. marks: what may be missing, of the shelf and of single topics."""
 
     __slots__ = (
@@ -76,8 +76,8 @@ class Shelf:
         self._tree = KeyTree()
         # Bytes, see `OVERHEAD`.
         self.size = 0
-        self.marks = Marks()
-        self.topic_marks: dict[str, Marks] = {}
+        self.marks = TrimMarks()
+        self.topic_marks: dict[str, TrimMarks] = {}
         # How often something has been trimmed.
         self.trims = 0
 
@@ -137,7 +137,7 @@ class Shelf:
             if event is not None:
                 yield event
 
-    def missing(self, pattern: Pattern, position: Position, trims: int = -1) -> int:
+    def missing(self, pattern: Pattern, position: Cursor, trims: int = -1) -> int:
         """The highest id beyond the position of what may be missing on topics that match; or 0.
 
         trims: how many had been when somebody looked before; -1: nobody has.
@@ -161,7 +161,7 @@ class Shelf:
         gone = ids[: len(ids) - most]
         del ids[: len(gone)]
         self.trims += 1
-        self.topic_marks.setdefault(topic, Marks()).add(gone, self.trims)
+        self.topic_marks.setdefault(topic, TrimMarks()).add(gone, self.trims)
         for publication in gone:
             self.size -= _size(self._events.pop(publication))
         self._sweep()

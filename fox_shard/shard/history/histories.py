@@ -6,7 +6,7 @@ Owns: which realm's history a publication belongs to. Never: what is in one (see
 from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.frames import TRACE, Event, Publish, Recall, Recalled
+from fox_shard.backplane.frames import TRACE, Event, HistoryPage, Publish, ReadHistory
 from fox_shard.config import Realm as Settings
 from fox_shard.deadline import NEVER
 from fox_shard.shard import rows
@@ -16,11 +16,11 @@ from fox_shard.store.journal import Journal
 from fox_shard.topics.pattern import Pattern
 
 PAGE_BYTES = 1 << 20
-"""Of the arguments in one `Recalled`; beyond that there is one more event."""
+"""Of the arguments in one `HistoryPage`; beyond that there is one more event."""
 
 
 @final
-class Archive:
+class Histories:
     """See the module. ruled: realms in which something is always recorded."""
 
     __slots__ = ("_ageing", "_clock", "_histories", "_journal", "_resharded", "_settings", "ruled")
@@ -74,15 +74,15 @@ class Archive:
         wanted = self.wants(publish)
         publish.flags = publish.flags | TRACE if wanted else publish.flags & ~TRACE
 
-    def settle(self, ticket: int) -> None:
+    def committed(self, ticket: int) -> None:
         """Transactions up to that one are durable."""
         for history in self._histories.values():
-            history.settle(ticket)
+            history.committed(ticket)
 
-    def undo(self) -> None:
+    def commit_failed(self) -> None:
         """All transactions that are not durable have failed."""
         for history in self._histories.values():
-            history.undo()
+            history.commit_failed()
 
     @property
     def next_expiry(self) -> float:
@@ -96,17 +96,17 @@ class Archive:
 
     # Reading
 
-    def recall(self, recall: Recall) -> Recalled:
+    def page(self, page: ReadHistory) -> HistoryPage:
         """A page of what was asked for."""
         events: list[Event] = []
-        size, pattern = 0, Pattern.parse(recall.pattern)
-        found = self[recall.realm].walk(pattern, recall.first, recall.last, reverse=recall.reverse)
+        size, pattern = 0, Pattern.parse(page.pattern)
+        found = self[page.realm].walk(pattern, page.first, page.last, reverse=page.reverse)
         for event in found:
-            if len(events) == recall.limit or size > PAGE_BYTES:
-                return Recalled(recall.token, events, more=True)
+            if len(events) == page.limit or size > PAGE_BYTES:
+                return HistoryPage(page.token, events, more=True)
             events.append(event)
             size += len(event.publish.args) + len(event.publish.kwargs)
-        return Recalled(recall.token, events, more=False)
+        return HistoryPage(page.token, events, more=False)
 
     # From the store
 
@@ -114,10 +114,10 @@ class Archive:
         """In the order of ids."""
         self._loading(event.publish.realm).load_event(event)
 
-    def load_shelf_marks(self, key: bytes, ids: list[int]) -> None:
+    def load_log_marks(self, key: bytes, ids: list[int]) -> None:
         """Before those of topics."""
         realm, name = rows.realm_and_rest(key)
-        self._loading(realm).load_shelf_marks(name, ids)
+        self._loading(realm).load_log_marks(name, ids)
 
     def load_topic_marks(self, key: bytes, ids: list[int]) -> None:
         """Behind those of shelves."""

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import final
 
 from fox_shard.deadline import NEVER
-from fox_shard.shard.rows import Place
+from fox_shard.shard.rows import KeyRef
 
 
 @final
@@ -21,28 +21,28 @@ class Expiry:
     __slots__ = ("_heap", "_planned")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, Place]] = []
-        self._planned: dict[Place, float] = {}
+        self._heap: list[tuple[float, KeyRef]] = []
+        self._planned: dict[KeyRef, float] = {}
 
-    def plan(self, place: Place, when: float) -> None:
+    def plan(self, ref: KeyRef, when: float) -> None:
         """Look at that key then, unless that is planned for an earlier time."""
-        planned = self._planned.get(place)
+        planned = self._planned.get(ref)
         if planned is None or when < planned:
-            self._planned[place] = when
-            heappush(self._heap, (when, place))
+            self._planned[ref] = when
+            heappush(self._heap, (when, ref))
 
     @property
     def next(self) -> float:
         """When there is something to look at."""
         return self._heap[0][0] if self._heap else NEVER
 
-    def due(self, wall: float, limit: int) -> list[Place]:
+    def due(self, wall: float, limit: int) -> list[KeyRef]:
         """The keys to be looked at by now, the earliest first, and no more than `limit`."""
-        places: list[Place] = []
+        refs: list[KeyRef] = []
         heap = self._heap
-        while heap and heap[0][0] <= wall and len(places) < limit:
-            when, place = heappop(heap)
-            if self._planned.get(place) == when:
-                del self._planned[place]
-                places.append(place)
-        return places
+        while heap and heap[0][0] <= wall and len(refs) < limit:
+            when, ref = heappop(heap)
+            if self._planned.get(ref) == when:
+                del self._planned[ref]
+                refs.append(ref)
+        return refs

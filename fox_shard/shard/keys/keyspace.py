@@ -15,7 +15,7 @@ from fox_shard.topics.pattern import Pattern
 
 
 @final
-class Unsettled:
+class UncommittedKey:
     """A key that changes: its durable value, and the values of transactions that may yet fail."""
 
     __slots__ = ("changes", "durable")
@@ -26,23 +26,23 @@ class Unsettled:
 
 
 @final
-class Keys:
+class Keyspace:
     """See the module. No value: None."""
 
-    __slots__ = ("_tree", "_unsettled", "_values")
+    __slots__ = ("_tree", "_uncommitted", "_values")
 
     def __init__(self) -> None:
         self._values: dict[str, Event] = {}
         self._tree = KeyTree()
-        self._unsettled: dict[str, Unsettled] = {}
+        self._uncommitted: dict[str, UncommittedKey] = {}
 
     def __len__(self) -> int:
         return len(self._values)
 
     @property
-    def settled(self) -> bool:
+    def is_committed(self) -> bool:
         """Is no change on its way to the disk?"""
-        return not self._unsettled
+        return not self._uncommitted
 
     def get(self, topic: str) -> Event | None:
         """The key's value, durable or not."""
@@ -50,7 +50,7 @@ class Keys:
 
     def is_changing(self, topic: str) -> bool:
         """Is a change of it on its way to the disk?"""
-        return topic in self._unsettled
+        return topic in self._uncommitted
 
     def set(self, topic: str, event: Event | None) -> None:
         """Change a key for good. None: erase it."""
@@ -63,9 +63,9 @@ class Keys:
 
     def change(self, topic: str, event: Event | None, ticket: int) -> None:
         """Change a key in that transaction."""
-        unsettled = self._unsettled.get(topic)
+        unsettled = self._uncommitted.get(topic)
         if unsettled is None:
-            unsettled = self._unsettled[topic] = Unsettled(self._values.get(topic))
+            unsettled = self._uncommitted[topic] = UncommittedKey(self._values.get(topic))
         changes = unsettled.changes
         if changes and changes[-1][0] == ticket:
             changes[-1] = (ticket, event)
@@ -73,26 +73,26 @@ class Keys:
             changes.append((ticket, event))
         self.set(topic, event)
 
-    def settle(self, topic: str, ticket: int) -> None:
+    def committed(self, topic: str, ticket: int) -> None:
         """What was changed up to that transaction is durable."""
-        unsettled = self._unsettled.get(topic)
+        unsettled = self._uncommitted.get(topic)
         if unsettled is None:
             return
         changes = unsettled.changes
         while changes and changes[0][0] <= ticket:
             unsettled.durable = changes.pop(0)[1]
         if not changes:
-            del self._unsettled[topic]
+            del self._uncommitted[topic]
 
-    def undo(self, topic: str) -> None:
+    def commit_failed(self, topic: str) -> None:
         """All transactions that are not durable have failed."""
-        unsettled = self._unsettled.pop(topic, None)
+        unsettled = self._uncommitted.pop(topic, None)
         if unsettled is not None:
             self.set(topic, unsettled.durable)
 
     def durable_value(self, topic: str) -> Event | None:
         """As the disk has it."""
-        unsettled = self._unsettled.get(topic)
+        unsettled = self._uncommitted.get(topic)
         return self._values.get(topic) if unsettled is None else unsettled.durable
 
     def topics(self, pattern: Pattern, start: str = "") -> Iterator[str]:
@@ -104,11 +104,11 @@ class Keys:
 
     def changing(self, pattern: Pattern) -> list[str]:
         """Topics that match, whose changes are on their way to the disk."""
-        return [topic for topic in self._unsettled if pattern.matches(topic)]
+        return [topic for topic in self._uncommitted if pattern.matches(topic)]
 
     def durable(self, pattern: Pattern) -> Iterator[Event]:
         """The keys that match, as the disk has them; by topic, those that change last."""
-        unsettled = self._unsettled
+        unsettled = self._uncommitted
         for topic in self._tree.match(pattern):
             if topic not in unsettled:
                 yield self._values[topic]

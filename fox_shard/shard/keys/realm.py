@@ -11,7 +11,7 @@ from fox_shard.backplane.frames import Publish
 from fox_shard.config import Realm as Settings
 from fox_shard.documents.filters import Document
 from fox_shard.documents.payloads import document
-from fox_shard.shard.keys.keyspace import Keys
+from fox_shard.shard.keys.keyspace import Keyspace
 
 
 @final
@@ -27,7 +27,7 @@ class Realm:
         self.name = settings.name
         self.stored = settings.store != "memory"
         self.headers = settings.kwargs_are_headers
-        self.keys = Keys()
+        self.keys = Keyspace()
         # How many follow what becomes of keys.
         self.states = 0
         # Each is called with a topic before something happens to it, or to its key.

@@ -12,93 +12,93 @@ from collections import deque
 from typing import final
 
 from fox_shard.shard import rows
-from fox_shard.shard.keys.change import Change
-from fox_shard.shard.links.deliveries import EVERYTHING
+from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.rows import Place
+from fox_shard.shard.rows import KeyRef
 from fox_shard.store.journal import Journal
+from fox_shard.topics.ids import MAX_ID
 
 
 @final
-class Untold:
+class UnannouncedChanges:
     """Of one shard."""
 
-    __slots__ = ("_awaited", "_changing", "_journal", "_loaded", "_told")
+    __slots__ = ("_awaited", "_changing", "_journal", "_loaded", "_sent")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         # Changes that were noted and have not been told.
-        self._changing: dict[Place, int] = {}
+        self._changing: dict[KeyRef, int] = {}
         # Place -> gateways that have been told and have not confirmed, with the reliable number.
-        self._awaited: dict[Place, dict[str, int]] = {}
+        self._awaited: dict[KeyRef, dict[str, int]] = {}
         # The same by gateway, in the order of numbers.
-        self._told: dict[str, deque[tuple[int, Place]]] = {}
+        self._sent: dict[str, deque[tuple[int, KeyRef]]] = {}
         # From the store, until everybody has replayed.
-        self._loaded: dict[Place, rows.UntoldRow] = {}
+        self._loaded: dict[KeyRef, rows.UnannouncedRow] = {}
 
-    def note(self, change: Change) -> None:
+    def add(self, change: KeyChange) -> None:
         """In this transaction; `told` or `undo` is to follow."""
-        change.noted = True
-        key = rows.untold(*change.place)
-        value = rows.encode(rows.UntoldRow(change.publication, change.removed))
-        if change.event is not None or change.unsettled:
+        change.unannounced = True
+        key = rows.unannounced(*change.ref)
+        value = rows.encode(rows.UnannouncedRow(change.publication, change.removed))
+        if change.event is not None or change.uncommitted:
             self._journal.put(key, value)
         else:
             self._journal.keep(key, value)
-        self._changing[change.place] = self._changing.get(change.place, 0) + 1
+        self._changing[change.ref] = self._changing.get(change.ref, 0) + 1
 
-    def told(self, change: Change, peers: list[Peer]) -> None:
+    def announced(self, change: KeyChange, peers: list[Peer]) -> None:
         """Those gateways have just been sent it."""
-        left = self._changing.pop(change.place) - 1
+        left = self._changing.pop(change.ref) - 1
         if left:
-            self._changing[change.place] = left
-        self._await(change.place, peers)
+            self._changing[change.ref] = left
+        self._await(change.ref, peers)
 
-    def _await(self, place: Place, peers: list[Peer]) -> None:
-        awaited = self._awaited.setdefault(place, {})
+    def _await(self, ref: KeyRef, peers: list[Peer]) -> None:
+        awaited = self._awaited.setdefault(ref, {})
         for peer in peers:
             awaited[peer.name] = peer.link.reliably_sent
-            self._told.setdefault(peer.name, deque()).append((peer.link.reliably_sent, place))
-        self._drop_if_told(place)
+            self._sent.setdefault(peer.name, deque()).append((peer.link.reliably_sent, ref))
+        self._drop_if_confirmed(ref)
 
-    def _drop_if_told(self, place: Place) -> None:
-        if not self._awaited.get(place) and place not in self._changing:
-            self._awaited.pop(place, None)
-            self._journal.drop(rows.untold(*place))
+    def _drop_if_confirmed(self, ref: KeyRef) -> None:
+        if not self._awaited.get(ref) and ref not in self._changing:
+            self._awaited.pop(ref, None)
+            self._journal.drop(rows.unannounced(*ref))
 
-    def undo(self) -> None:
+    def commit_failed(self) -> None:
         """All transactions that are not durable have failed, and what waited for them."""
         self._changing.clear()
 
-    def prune(self, peer: Peer) -> None:
+    def confirmed(self, peer: Peer) -> None:
         """What the gateway has confirmed."""
         self._confirmed(peer, peer.link.forgotten)
 
-    def gone(self, peer: Peer) -> None:
+    def peer_gone(self, peer: Peer) -> None:
         """That incarnation will not come back."""
-        self._confirmed(peer, EVERYTHING)
+        self._confirmed(peer, MAX_ID)
 
     def _confirmed(self, peer: Peer, number: int) -> None:
-        told = self._told.get(peer.name)
-        while told and told[0][0] <= number:
-            sent, place = told.popleft()
-            awaited = self._awaited.get(place, {})
+        announced = self._sent.get(peer.name)
+        while announced and announced[0][0] <= number:
+            sent, ref = announced.popleft()
+            awaited = self._awaited.get(ref, {})
             if awaited.get(peer.name) == sent:
                 del awaited[peer.name]
-                self._drop_if_told(place)
+                self._drop_if_confirmed(ref)
 
     # After a restart
 
-    def load(self, place: Place, row: rows.UntoldRow) -> None:
+    def load(self, ref: KeyRef, row: rows.UnannouncedRow) -> None:
         """From the store."""
-        if place not in self._loaded or not row.publication:
-            self._loaded[place] = row
+        if ref not in self._loaded or not row.publication:
+            self._loaded[ref] = row
 
-    def went_meanwhile(self, place: Place, removed: str) -> None:
+    def expired_while_down(self, ref: KeyRef, removed: str) -> None:
         """That key has gone while the shard was down; that has no id yet (0)."""
-        row = self._loaded[place] = rows.UntoldRow(0, removed)
+        row = self._loaded[ref] = rows.UnannouncedRow(0, removed)
         # The shard may die again before it is told.
-        self._journal.keep(rows.untold(*place), rows.encode(row))
+        self._journal.keep(rows.unannounced(*ref), rows.encode(row))
 
     @property
     def lowest(self) -> int | None:
@@ -106,11 +106,11 @@ class Untold:
         ids = (row.publication for row in self._loaded.values() if row.publication)
         return min(ids, default=None)
 
-    def take_loaded(self) -> dict[Place, rows.UntoldRow]:
+    def take_loaded(self) -> dict[KeyRef, rows.UnannouncedRow]:
         """What may not have been told before it. Each is to be told again."""
         loaded, self._loaded = self._loaded, {}
         return loaded
 
-    def told_again(self, place: Place, peers: list[Peer]) -> None:
+    def announced_again(self, ref: KeyRef, peers: list[Peer]) -> None:
         """Those gateways have just been sent the state of that key."""
-        self._await(place, peers)
+        self._await(ref, peers)

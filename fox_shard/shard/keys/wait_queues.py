@@ -13,7 +13,7 @@ from typing import final
 
 from fox_shard.backplane.frames import Event
 from fox_shard.shard.keys.conditions import hold, is_shown
-from fox_shard.shard.rows import Condition, Place, Waiter
+from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
 Queue = OrderedDict[int, Waiter]
 """By arrival."""
@@ -23,90 +23,90 @@ Queues = dict[Condition, Queue]
 
 
 @final
-class Waiting:
+class WaitQueues:
     """Of one shard."""
 
     __slots__ = ("_documents", "_ids", "_sessions")
 
     def __init__(self) -> None:
         # For a document, and for a publication id alone.
-        self._documents: dict[Place, Queues] = {}
-        self._ids: dict[Place, Queues] = {}
+        self._documents: dict[KeyRef, Queues] = {}
+        self._ids: dict[KeyRef, Queues] = {}
         self._sessions: dict[int, dict[int, Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._sessions.values())
 
     @property
-    def places(self) -> list[Place]:
+    def refs(self) -> list[KeyRef]:
         """Where somebody waits."""
         return list({**self._documents, **self._ids})
 
-    def _queues(self, waiter: Waiter) -> dict[Place, Queues]:
-        return self._ids if waiter.keep.when is None else self._documents
+    def _queues(self, waiter: Waiter) -> dict[KeyRef, Queues]:
+        return self._ids if waiter.retain.when is None else self._documents
 
     def add(self, waiter: Waiter) -> None:
         """It has come last of all."""
-        queues = self._queues(waiter).setdefault(waiter.place, {})
+        queues = self._queues(waiter).setdefault(waiter.ref, {})
         queues.setdefault(waiter.condition, OrderedDict())[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
 
     def put_back(self, waiter: Waiter) -> None:
         """It was the first that `take` has taken: it is again."""
         self.add(waiter)
-        queue = self._queues(waiter)[waiter.place][waiter.condition]
+        queue = self._queues(waiter)[waiter.ref][waiter.condition]
         queue.move_to_end(waiter.arrival, last=False)
 
-    def take(self, place: Place, key: Event | None, *, headers: bool = False) -> Waiter | None:
+    def take(self, ref: KeyRef, key: Event | None, *, headers: bool = False) -> Waiter | None:
         """The first whose condition the key meets; it does not wait any more.
 
         key: its present value. headers: see `conditions.hold`.
         """
         if key is None or is_shown(key, 0):
-            met = self._met(place, key, headers=headers)
+            met = self._met(ref, key, headers=headers)
         else:
-            met = self._met_by_owner(place, key, headers=headers)
+            met = self._met_by_owner(ref, key, headers=headers)
         first = min(met, key=lambda waiter: waiter.arrival, default=None)
         if first is not None:
             self.remove(first)
         return first
 
-    def _met(self, place: Place, key: Event | None, *, headers: bool) -> Iterator[Waiter]:
+    def _met(self, ref: KeyRef, key: Event | None, *, headers: bool) -> Iterator[Waiter]:
         """The first waiter of each queue whose condition is met."""
         present = key.publication if key is not None else 0
-        queue = self._ids.get(place, {}).get((present, None))
+        queue = self._ids.get(ref, {}).get((present, None))
         if queue is not None:
             yield next(iter(queue.values()))
-        for queue in self._documents.get(place, {}).values():
+        for queue in self._documents.get(ref, {}).values():
             waiter = next(iter(queue.values()))
-            if hold(waiter.keep, key, waiter.publish.session, headers=headers):
+            if hold(waiter.retain, key, waiter.publish.session, headers=headers):
                 yield waiter
 
-    def _met_by_owner(self, place: Place, key: Event, *, headers: bool) -> Iterator[Waiter]:
+    def _met_by_owner(self, ref: KeyRef, key: Event, *, headers: bool) -> Iterator[Waiter]:
         """A key that is shown to one session alone meets conditions of that session alone."""
         for waiter in self._sessions.get(key.publish.session, {}).values():
             session = waiter.publish.session
-            if waiter.place == place and hold(waiter.keep, key, session, headers=headers):
+            if waiter.ref == ref and hold(waiter.retain, key, session, headers=headers):
                 yield waiter
 
     def remove(self, waiter: Waiter) -> bool:
         """It does not wait any more. Returns whether it did."""
-        places = self._queues(waiter)
-        queues = places.get(waiter.place, {})
+        refs = self._queues(waiter)
+        queues = refs.get(waiter.ref, {})
         queue = queues.get(waiter.condition)
         if queue is None or queue.pop(waiter.arrival, None) is None:
             return False
         if not queue:
             del queues[waiter.condition]
         if not queues:
-            del places[waiter.place]
+            del refs[waiter.ref]
         waiters = self._sessions[waiter.publish.session]
         del waiters[waiter.arrival]
         if not waiters:
             del self._sessions[waiter.publish.session]
         return True
 
-    def session_left(self, session: int) -> list[Waiter]:
+    def session_ended(self, session: int) -> list[Waiter]:
         """Nothing of that session waits any more; returns what did."""
         waiters = list(self._sessions.get(session, {}).values())
         for waiter in waiters:

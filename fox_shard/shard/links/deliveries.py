@@ -16,23 +16,21 @@ from collections.abc import Callable
 from itertools import chain
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Frame, Publish, Published, Reached, Refused
+from fox_shard.backplane.frames import FencePassed, FenceQuery, Frame, Publish, Published, Refused
 from fox_shard.backplane.link import Link
-
-EVERYTHING = (1 << 53) - 1
-"""A number that is beyond any frame's."""
+from fox_shard.topics.ids import MAX_ID
 
 EPOCHS = 1 << 20
 """More pairs than one incarnation of a process opens."""
 
 PUBLISH_TAG = Publish.__struct_config__.tag
 
-Touched = list[tuple["Passing", int]]
+Recipients = list[tuple["Deliveries", int]]
 """Peers that got frames, each with the number of the last one."""
 
 
 @final
-class Entry:
+class InboundBatch:
     """One batch of an origin, until it has passed. parts: how many have not been confirmed.
 
     unreached: parts that have not had their effects, and forwarded calls that are under way.
@@ -57,7 +55,7 @@ class Entry:
 
 
 @final
-class Part:
+class PendingReply:
     """See the module. replies: for the origin, when all whom this part concerns have confirmed.
 
     then: is called behind that.
@@ -66,7 +64,11 @@ class Part:
     __slots__ = ("entry", "forwards", "origin", "replies", "then", "waiting")
 
     def __init__(
-        self, origin: "Passing", entry: Entry, replies: list[Frame], then: Callable[[], None] | None
+        self,
+        origin: "Deliveries",
+        entry: InboundBatch,
+        replies: list[Frame],
+        then: Callable[[], None] | None,
     ) -> None:
         self.origin = origin
         self.entry = entry
@@ -77,7 +79,7 @@ class Part:
 
 
 @final
-class Passing:
+class Deliveries:
     """One peer's side of it: as an origin of batches, and as a destination of what they caused."""
 
     __slots__ = (
@@ -96,17 +98,17 @@ class Passing:
         self.link = link
         self.through_shards = through_shards
         self._done = 0
-        self._entries: deque[Entry] = deque()
-        self._awaited: deque[tuple[int, Part]] = deque()
+        self._entries: deque[InboundBatch] = deque()
+        self._awaited: deque[tuple[int, PendingReply]] = deque()
         # Questions, each with the serial number up to which entries must have been reached, where
         # it is about an earlier pair.
-        self._asked: list[tuple[Link, Ask, int]] = []
+        self._asked: list[tuple[Link, FenceQuery, int]] = []
         # What has not passed yet of earlier pairs.
-        self._owed: deque[Entry] = deque()
+        self._owed: deque[InboundBatch] = deque()
         self._serial = 0
 
     @property
-    def passed(self) -> bool:
+    def is_delivered(self) -> bool:
         """Has all that the peer sent passed, in the batches that have been handled?"""
         return not self._entries
 
@@ -115,14 +117,14 @@ class Passing:
         """Everything has passed, and nobody has asked."""
         return not (self._entries or self._awaited or self._asked or self._owed)
 
-    def close(
+    def batch_handled(
         self,
         last: int,
         durable: int,
         replies: list[Frame],
-        touched: Touched,
+        touched: Recipients,
         gated: int = 0,
-    ) -> Entry | None:
+    ) -> InboundBatch | None:
         """A batch up to `last` has been handled. Returns its entry, unless it has passed.
 
         durable: its highest reliable number. replies: to be sent to this peer when what it caused
@@ -136,7 +138,7 @@ class Passing:
             self.answer()
             return None
         self._serial += 1
-        entry = Entry(self._serial, before, last, durable)
+        entry = InboundBatch(self._serial, before, last, durable)
         entry.parts = gated
         entry.unreached = gated
         self._entries.append(entry)
@@ -144,29 +146,29 @@ class Passing:
         self.answer()
         return entry
 
-    def release(self, entry: Entry, replies: list[Frame], touched: Touched) -> None:
+    def release(self, entry: InboundBatch, replies: list[Frame], touched: Recipients) -> None:
         """A gated part of the batch has had its effects."""
         entry.parts -= 1
         entry.unreached -= 1
         self._add(entry, replies, touched)
         self.drain()
 
-    def aside(self, replies: list[Frame], touched: Touched, then: Callable[[], None]) -> None:
+    def aside(self, replies: list[Frame], touched: Recipients, then: Callable[[], None]) -> None:
         """As `close`, of something that is in no batch: what was sent long ago, and has waited.
 
         then: is called when that has passed and is answered.
         """
         self._serial += 1
-        entry = Entry(self._serial, self._done, self._done, 0)
+        entry = InboundBatch(self._serial, self._done, self._done, 0)
         self._entries.append(entry)
         self._add(entry, replies, touched, then)
         self.drain()
 
     def _add(
         self,
-        entry: Entry,
+        entry: InboundBatch,
         replies: list[Frame],
-        touched: Touched,
+        touched: Recipients,
         then: Callable[[], None] | None = None,
     ) -> None:
         if not touched:
@@ -174,7 +176,7 @@ class Passing:
             if then is not None:
                 then()
             return
-        part = Part(self, entry, replies, then)
+        part = PendingReply(self, entry, replies, then)
         entry.parts += 1
         for destination, number in touched:
             part.waiting += 1
@@ -182,22 +184,22 @@ class Passing:
             destination.await_(number, part)
         entry.unreached += part.forwards
 
-    def await_(self, number: int, part: Part) -> None:
+    def await_(self, number: int, part: PendingReply) -> None:
         """The part waits for this peer's confirmation of `number`."""
         self._awaited.append((number, part))
         if part.replies or part.origin.through_shards:
             self.link.prompt = True
 
-    def settle(self) -> None:
-        """This peer has confirmed more (see `Link.handled`, `Link.peer_passed`)."""
+    def peer_confirmed(self) -> None:
+        """This peer has confirmed more (see `Link.handled`, `Link.peer_delivered`)."""
         awaited = self._awaited
         if not awaited:
             return
-        confirmed = self.link.peer_passed if self.through_shards else self.link.handled
+        confirmed = self.link.peer_delivered if self.through_shards else self.link.handled
         while awaited and awaited[0][0] <= confirmed:
             self._confirmed(awaited.popleft()[1])
 
-    def pause(self) -> list[tuple[Link, Ask]]:
+    def link_broken(self) -> list[tuple[Link, FenceQuery]]:
         """The pair has ended; returns the questions, which its return may yet answer.
 
         The peer still hears what is safe when that has passed. A gateway that comes back is sent
@@ -214,17 +216,17 @@ class Passing:
             self._confirm_all()
         return asked
 
-    def resume(self) -> None:
+    def link_opened(self) -> None:
         """The pair is new, of the same incarnation: what was not confirmed is in its outbox."""
         last = self.link.last
         self._awaited = deque((last, part) for _, part in self._awaited)
 
-    def abandon(self) -> None:
+    def peer_gone(self) -> None:
         """The peer has gone for good: nobody waits for it any more, and it waits for nobody.
 
         What it sent may yet have effects, behind which alone the questions are answered.
         """
-        asked = self.pause()
+        asked = self.link_broken()
         for entry in self._owed:
             entry.gone = True
         self._confirm_all()
@@ -235,7 +237,7 @@ class Passing:
         while self._awaited:
             self._confirmed(self._awaited.popleft()[1])
 
-    def _confirmed(self, part: Part) -> None:
+    def _confirmed(self, part: PendingReply) -> None:
         part.waiting -= 1
         if self.through_shards:
             part.forwards -= 1
@@ -246,7 +248,7 @@ class Passing:
             if part.then is not None:
                 part.then()
 
-    def confirmed(self, entry: Entry, replies: list[Frame]) -> None:
+    def confirmed(self, entry: InboundBatch, replies: list[Frame]) -> None:
         """All whom a part of this peer's batch concerns have confirmed."""
         self._answer_part(entry, replies)
         self.drain()
@@ -267,12 +269,12 @@ class Passing:
 
     def _pass(self, last: int, durable: int) -> None:
         link = self.link
-        link.passed = last
+        link.delivered = last
         link.durable = max(link.durable, durable)
         if self.through_shards:
             link.acknowledge_soon()
 
-    def _answer_part(self, entry: Entry, replies: list[Frame]) -> None:
+    def _answer_part(self, entry: InboundBatch, replies: list[Frame]) -> None:
         if replies and not entry.gone:
             self._reply([one for one in replies if _is_safe(one)] if entry.old else replies)
 
@@ -303,7 +305,7 @@ class Passing:
         """Is that epoch one of a pair that the peer will yet open? They count up (see `Link`)."""
         return 0 < epoch - self.link.peer_epoch < EPOCHS
 
-    def ask(self, asker: Link, ask: Ask) -> None:
+    def ask(self, asker: Link, ask: FenceQuery) -> None:
         """Tell `asker` once everything up to `ask.seq`, or of an earlier pair, has been reached."""
         # What was sent again of an earlier pair has been handled in this one.
         self._asked.append((asker, ask, self._serial))
@@ -320,15 +322,15 @@ class Passing:
             if ask.seq > reached:
                 waiting.append((asker, ask, serial))
             elif asker.open:
-                asker.send(Reached(ask.origin, ask.epoch, reached))
+                asker.send(FencePassed(ask.origin, ask.epoch, reached))
         self._asked = waiting
 
     def _reached_earlier(self, serial: int) -> int:
         """How far all of an earlier pair has had its effects, which is in entries up to that."""
         for entry in chain(self._owed, self._entries):
             if entry.unreached:
-                return EVERYTHING if entry.serial > serial else 0
-        return EVERYTHING
+                return MAX_ID if entry.serial > serial else 0
+        return MAX_ID
 
 
 def _is_safe(reply: Frame) -> bool:

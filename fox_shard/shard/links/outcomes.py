@@ -22,7 +22,7 @@ REFUSED = 0
 PARKED = -(1 << 61)
 """In place of a publication id: the publish waits for its condition, or did."""
 
-HIDDEN = 1 << 60
+HIDDEN_KEY = 1 << 60
 """In place of the id that the key has: the publisher is not shown it."""
 
 
@@ -32,7 +32,7 @@ def condition_failed(present: int) -> int:
 
 
 @final
-class Record:
+class PeerOutcomes:
     """Of one peer. identity, watermark: as in its row; 0: there is none."""
 
     __slots__ = ("identity", "outcomes", "rows", "watermark")
@@ -47,21 +47,21 @@ class Record:
 
 
 @final
-class Ledger:
+class Outcomes:
     """Of all peers."""
 
     __slots__ = ("_batch", "_records", "journal")
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, PeerOutcomes] = {}
         # Of the batch that is being handled: (rseq, publication id).
         self._batch: list[tuple[int, int]] = []
 
-    def _record(self, name: str) -> Record:
+    def _record(self, name: str) -> PeerOutcomes:
         record = self._records.get(name)
         if record is None:
-            record = self._records[name] = Record()
+            record = self._records[name] = PeerOutcomes()
         return record
 
     # Loading
@@ -84,12 +84,12 @@ class Ledger:
 
     # Recording
 
-    def note(self, rseq: int, publication: int) -> None:
+    def add(self, rseq: int, publication: int) -> None:
         """That frame of the present batch is recorded. publication: its id, or REFUSED."""
         if rseq:
             self._batch.append((rseq, publication))
 
-    def close(self, peer: Peer, last: int) -> None:
+    def batch_handled(self, peer: Peer, last: int) -> None:
         """The batch has been handled. last: its last reliable number, of which it has some."""
         if not self._batch:
             return
@@ -112,7 +112,7 @@ class Ledger:
         row = rows.PeerRow(record.identity, record.watermark)
         self.journal.keep(rows.peer(peer.name), rows.encode(row))
 
-    def refused(self, name: str, identity: int, rseqs: list[int]) -> None:
+    def commit_failed(self, name: str, identity: int, rseqs: list[int]) -> None:
         """The commit of those frames has failed, and their publishers are told so.
 
         name, identity: of the peer that has sent them; it may have gone since then.
@@ -148,24 +148,24 @@ class Ledger:
 
     # Forgetting
 
-    def prune(self, peer: Peer) -> None:
+    def confirmed(self, peer: Peer) -> None:
         """Drop the outcomes of what the peer will not send again."""
         record = self._records.get(peer.name)
         if record is None:
             return
-        forgotten = peer.link.peer_forgot
+        forgotten = peer.link.peer_forgotten
         while record.rows and record.rows[0][0] <= forgotten:
             self.journal.drop(record.rows.popleft()[1])
             if not record.rows:
                 record.outcomes.clear()
 
-    def opened(self, peer: Peer) -> None:
+    def link_opened(self, peer: Peer) -> None:
         """A link has begun. Its numbers may be those of another than was known by that name."""
         record = self._records.get(peer.name)
         if record is not None and record.identity != peer.link.peer_identity:
             self._drop(peer.name)
 
-    def gone(self, peer: Peer) -> None:
+    def peer_gone(self, peer: Peer) -> None:
         """That incarnation will not come back. What others than gateways number may."""
         if peer.kind is Kind.GATEWAY:
             self._drop(peer.name)

@@ -6,10 +6,10 @@ Owns: what the shard keeps per peer. Never: decisions.
 from enum import Enum
 from typing import final
 
-from fox_shard.backplane.frames import Ask, Frame
+from fox_shard.backplane.frames import FenceQuery, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.shard.links.arrival import Arrival
-from fox_shard.shard.links.deliveries import Passing
+from fox_shard.shard.links.deliveries import Deliveries
 
 
 class Kind(Enum):
@@ -26,12 +26,12 @@ class Peer:
 
     __slots__ = (
         "applied",
-        "asks",
-        "careful",
+        "deliveries",
+        "fence_queries",
         "kind",
         "link",
+        "may_repeat",
         "name",
-        "passing",
         "resent",
         "settled",
         "synced",
@@ -42,19 +42,19 @@ class Peer:
         self.link = link
         self.name = link.peer
         self.kind = Kind(link.peer.partition("-")[0])
-        self.passing = Passing(link, through_shards=self.kind is Kind.SHARD)
+        self.deliveries = Deliveries(link, through_shards=self.kind is Kind.SHARD)
         self.synced = False
         # The highest reliable number that was handled.
         self.applied = 0
         # Questions about this peer's frames that wait for its replay.
-        self.asks: list[tuple[Link, Ask]] = []
+        self.fence_queries: list[tuple[Link, FenceQuery]] = []
         # Batches that wait for the end of the replay, and what was sent again in it.
         self.waiting: list[Arrival] = []
         self.resent: list[Arrival] = []
         # The publication id that was last said to it in `Settled`.
         self.settled = 0
         # Its frames may be recorded already, or are even if they change no key.
-        self.careful = self.kind is Kind.COORDINATOR
+        self.may_repeat = self.kind is Kind.COORDINATOR
 
     @property
     def gone(self) -> bool:

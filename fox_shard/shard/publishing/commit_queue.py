@@ -11,11 +11,11 @@ traffic goes on. What waits is itself waited for: it holds up its own session an
 from typing import final
 
 from fox_shard.backplane.frames import Again, Event
-from fox_shard.shard.keys.change import Change
-from fox_shard.shard.links.deliveries import Entry
+from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.links.deliveries import InboundBatch
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.effects import (
-    PLAIN,
+    NOT_STORED,
     STANDS,
     Effect,
     Granted,
@@ -25,7 +25,7 @@ from fox_shard.shard.publishing.effects import (
 
 
 @final
-class Group:
+class CommitGroup:
     """What one inbound batch caused that waits for one transaction.
 
     peer: whose batch, None: nobody's, it was time. identity: of the peer then (see `Link`). entry:
@@ -37,12 +37,12 @@ class Group:
     def __init__(self, peer: Peer | None) -> None:
         self.peer = peer
         self.identity = peer.link.peer_identity if peer is not None else 0
-        self.entry: Entry | None = None
+        self.entry: InboundBatch | None = None
         self.effects: list[Effect] = []
 
 
 @final
-class Gate:
+class CommitQueue:
     """See the module."""
 
     __slots__ = ("_open", "_sessions", "_topics", "peer", "waiting")
@@ -51,9 +51,9 @@ class Gate:
         # Whose batch is being handled, None: nobody's.
         self.peer: Peer | None = None
         # Ticket -> groups, in the order in which they came; empty: nothing waits.
-        self.waiting: dict[int, list[Group]] = {}
+        self.waiting: dict[int, list[CommitGroup]] = {}
         # Those of the batch that is being handled, by ticket.
-        self._open: dict[int, Group] = {}
+        self._open: dict[int, CommitGroup] = {}
         # Who is held up, by the last ticket: sessions, and (realm, topic).
         self._sessions: dict[int, int] = {}
         self._topics: dict[tuple[str, str], int] = {}
@@ -63,30 +63,30 @@ class Gate:
         """Does anything wait?"""
         return bool(self.waiting)
 
-    def group(self, ticket: int) -> Group:
+    def group(self, ticket: int) -> CommitGroup:
         """The group of the present batch for that transaction."""
         group = self._open.get(ticket)
         if group is None:
-            group = self._open[ticket] = Group(self.peer)
+            group = self._open[ticket] = CommitGroup(self.peer)
             self.waiting.setdefault(ticket, []).append(group)
         return group
 
-    def close(self) -> list[Group]:
+    def take_groups(self) -> list[CommitGroup]:
         """The present batch has been handled: its groups."""
         groups = list(self._open.values())
         self._open.clear()
         self.peer = None
         return groups
 
-    def hold(self, ticket: int, effect: Event | Change | Again | Granted, rseq: int) -> None:
+    def hold(self, ticket: int, effect: Event | KeyChange | Again | Granted, rseq: int) -> None:
         """Hold it until that transaction is durable. rseq: see `Effect`."""
         self.group(ticket).effects.append((effect, rseq))
         event = event_of(effect)
         if event is not None:
             self._sessions[event.publish.session] = ticket
             self._topics[event.publish.realm, event.publish.topic] = ticket
-        elif isinstance(effect, Change):
-            self._topics[effect.place] = ticket
+        elif isinstance(effect, KeyChange):
+            self._topics[effect.ref] = ticket
 
     def ticket_of(self, session: int, realm: str, topic: str) -> int:
         """The transaction for which a publish of the session on the topic has to wait; 0: none."""
@@ -96,10 +96,10 @@ class Gate:
         """Hold the frame behind what its session has published, if that waits."""
         ticket = self._sessions.get(frame.session, 0)
         if ticket:
-            self.group(ticket).effects.append((frame, PLAIN))
+            self.group(ticket).effects.append((frame, NOT_STORED))
         return bool(ticket)
 
-    def release(self, ticket: int) -> list[Group]:
+    def committed(self, ticket: int) -> list[CommitGroup]:
         """What waited for transactions up to that one, in order."""
         done = sorted(one for one in self.waiting if one <= ticket)
         groups = [group for one in done for group in self.waiting.pop(one)]
@@ -113,14 +113,14 @@ class Gate:
         for ticket in sorted(self.waiting):
             for group in self.waiting[ticket]:
                 for effect, rseq in group.effects:
-                    if rseq == PLAIN:
+                    if rseq == NOT_STORED:
                         continue
-                    one = effect if isinstance(effect, Change) else event_of(effect)
+                    one = effect if isinstance(effect, KeyChange) else event_of(effect)
                     if one is not None:
                         return one.publication
         return None
 
-    def forget(self, peer: Peer) -> None:
+    def link_broken(self, peer: Peer) -> None:
         """The pair with that peer has ended: its calls and registrations are answered, or told
         again. What it published, and that sessions have left, stands.
         """

@@ -14,25 +14,25 @@ from fox_shard.backplane.frames import Event, Publish
 from fox_shard.errors import Refusal
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.keys.change import Change
-from fox_shard.shard.keys.retained import Retention
-from fox_shard.shard.keys.wait_queues import Waiting
-from fox_shard.shard.links.outcomes import PARKED, Ledger
+from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.keys.retained import RetainedKeys
+from fox_shard.shard.keys.wait_queues import WaitQueues
+from fox_shard.shard.links.outcomes import PARKED, Outcomes
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.publishing.commit_queue import Gate
+from fox_shard.shard.publishing.commit_queue import CommitQueue
 from fox_shard.shard.publishing.effects import Granted, Parked
-from fox_shard.shard.rows import Place, Waiter
+from fox_shard.shard.rows import KeyRef, Waiter
 
 
 @final
-class Turns:
+class ConditionalPublishes:
     """See the module."""
 
     __slots__ = (
         "_clock",
-        "_gate",
+        "_commit_queue",
         "_journal",
-        "_ledger",
+        "_outcomes",
         "_owners",
         "_put_off",
         "_realms",
@@ -43,17 +43,21 @@ class Turns:
     )
 
     def __init__(
-        self, retention: Retention, clock: PublicationClock, gate: Gate, ledger: Ledger
+        self,
+        retained_keys: RetainedKeys,
+        clock: PublicationClock,
+        commit_queue: CommitQueue,
+        outcomes: Outcomes,
     ) -> None:
-        self._realms = retention.realms
-        self._owners = retention.owners
+        self._realms = retained_keys.realms
+        self._owners = retained_keys.owners
         self._clock = clock
-        self._gate = gate
-        self._ledger = ledger
-        self._journal = ledger.journal
-        self.waiting = Waiting()
+        self._commit_queue = commit_queue
+        self._outcomes = outcomes
+        self._journal = outcomes.journal
+        self.waiting = WaitQueues()
         # Keys to be looked at later; None: nothing is put off.
-        self._put_off: dict[Place, None] | None = {}
+        self._put_off: dict[KeyRef, None] | None = {}
         # Let through in transactions that are not durable, by session and arrival; and what of that
         # has failed.
         self._taken: dict[int, dict[int, Waiter]] = {}
@@ -73,8 +77,8 @@ class Turns:
         self.load(waiter)
         if stored:
             self._journal.put(rows.waiter(waiter.arrival), rows.encode(waiter))
-            self._ledger.note(rseq, PARKED)
-            self._gate.group(self._journal.ticket).effects.append((Parked(waiter), rseq))
+            self._outcomes.add(rseq, PARKED)
+            self._commit_queue.group(self._journal.ticket).effects.append((Parked(waiter), rseq))
 
     def load(self, waiter: Waiter) -> None:
         """It waits from now on. From the store: in the order of arrival."""
@@ -82,28 +86,28 @@ class Turns:
         session = waiter.publish.session
         self._owners.add(waiter.gateway, waiter.incarnation, session, None)
 
-    def session_left(self, session: int) -> None:
+    def session_ended(self, session: int) -> None:
         """Nothing of that session waits any more."""
         taken = self._taken.pop(session, {})
-        for waiter in [*self.waiting.session_left(session), *taken.values()]:
+        for waiter in [*self.waiting.session_ended(session), *taken.values()]:
             self._journal.keep(rows.waiter(waiter.arrival), None)
 
-    def drop(self, waiter: Waiter) -> bool:
+    def cancel(self, waiter: Waiter) -> bool:
         """It cannot wait after all. Returns whether it did, or was let through."""
         return self._forget_taken(waiter) or self.waiting.remove(waiter)
 
     # Letting through
 
-    def next(self, place: Place) -> Waiter | None:
+    def next_waiter(self, ref: KeyRef) -> Waiter | None:
         """That key has another value: whose turn is it? None: nobody's, or it is put off."""
         if self._put_off is not None or self._journal.failing:
             self._put_off = self._put_off or {}
-            self._put_off[place] = None
+            self._put_off[ref] = None
             return None
-        realm = self._realms[place[0]]
-        return self.waiting.take(place, realm.keys.get(place[1]), headers=realm.headers)
+        realm = self._realms[ref[0]]
+        return self.waiting.take(ref, realm.keys.get(ref[1]), headers=realm.headers)
 
-    def grant(self, waiter: Waiter, effect: Event | Change, *, stored: bool) -> Granted:
+    def grant(self, waiter: Waiter, effect: Event | KeyChange, *, stored: bool) -> Granted:
         """It has its effect. stored: in the present transaction."""
         granted = Granted(waiter, effect, stored)
         if stored:
@@ -125,11 +129,11 @@ class Turns:
         granted, self.granted = self.granted, []
         return granted
 
-    def durable(self, granted: Granted) -> None:
+    def committed(self, granted: Granted) -> None:
         """It will not be undone."""
         self._forget_taken(granted.waiter)
 
-    def undo(self, granted: Granted) -> None:
+    def commit_failed(self, granted: Granted) -> None:
         """It has failed: it waits again (see `take_undone`), unless its session has left."""
         if self._forget_taken(granted.waiter):
             self._undone.append(granted.waiter)
@@ -155,11 +159,11 @@ class Turns:
         """Are there keys to be looked at when the store works and everybody is here?"""
         return self._put_off is not None
 
-    def take_put_off(self) -> dict[Place, None]:
+    def take_put_off(self) -> dict[KeyRef, None]:
         """The keys that have changed meanwhile."""
-        places, self._put_off = self._put_off or {}, None
-        return places
+        refs, self._put_off = self._put_off or {}, None
+        return refs
 
     def look_everywhere(self) -> None:
         """Keys may have gone while nobody looked: they are put off, too."""
-        self._put_off = {**(self._put_off or {}), **dict.fromkeys(self.waiting.places)}
+        self._put_off = {**(self._put_off or {}), **dict.fromkeys(self.waiting.refs)}

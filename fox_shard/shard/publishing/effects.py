@@ -16,7 +16,7 @@ from fox_shard.backplane.frames import (
     Unregister,
 )
 from fox_shard.errors import Refusal
-from fox_shard.shard.keys.change import Change
+from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.rows import Waiter
 
 OfSession = Call | Cancel | Register | Unregister | Leave
@@ -27,7 +27,7 @@ class Granted(Struct, gc=False):
     """A publish that has waited has its effect, or cannot have it. stored: there is a row of it."""
 
     waiter: Waiter
-    effect: Event | Change | Refusal
+    effect: Event | KeyChange | Refusal
     stored: bool
 
     @property
@@ -42,13 +42,13 @@ class Parked(Struct, gc=False):
     waiter: Waiter
 
 
-Outcome = Event | Change | Again | Granted | Parked | Refused
+Outcome = Event | KeyChange | Again | Granted | Parked | Refused
 """Of a publish, or of time."""
 
 STANDS = Outcome | Leave
 """What stays when the pair ends in which it was caused."""
 
-PLAIN = -1
+NOT_STORED = -1
 """In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
 
 Effect = tuple[Outcome | OfSession, int]
@@ -58,6 +58,6 @@ none, PLAIN if it is not."""
 
 def event_of(effect: object) -> Event | None:
     """The publication whose effect that is; None: it is of none."""
-    if isinstance(effect, Again | Change | Granted):
+    if isinstance(effect, Again | KeyChange | Granted):
         effect = effect.event
     return effect if isinstance(effect, Event) else None

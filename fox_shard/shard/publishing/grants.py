@@ -16,7 +16,7 @@ from fox_shard.backplane.refusals import refused
 from fox_shard.errors import Refusal
 from fox_shard.shard import rows
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.links.touched import marks, touched
+from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.shard.publishing.effects import Granted
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.store.journal import Journal
@@ -26,7 +26,7 @@ from fox_shard.store.journal import Journal
 class Grants:
     """Of one shard."""
 
-    __slots__ = ("_broker", "_journal", "_loaded", "_peers", "_told")
+    __slots__ = ("_broker", "_journal", "_loaded", "_peers", "_sent")
 
     def __init__(self, broker: Broker, peers: dict[str, Peer], journal: Journal) -> None:
         """peers: all there are, by name."""
@@ -36,14 +36,14 @@ class Grants:
         # From the store, until everybody has replayed.
         self._loaded: deque[rows.GrantRow] = deque()
         # Gateway -> (reliable number of what told it, row).
-        self._told: dict[str, deque[tuple[int, bytes]]] = {}
+        self._sent: dict[str, deque[tuple[int, bytes]]] = {}
 
     def give(self, granted: Granted) -> None:
         """Send the event; its publisher hears of it when that has passed, as of any other."""
         waiter, effect = granted.waiter, granted.effect
         peer = self._peers[waiter.gateway]
         replies: list[Frame] = []
-        since = marks(self._peers.values(), peer)
+        since = last_numbers(self._peers.values(), peer)
         if isinstance(effect, Refusal):
             publish = waiter.publish
             replies.append(refused(Publish, publish.session, publish.request, effect))
@@ -51,7 +51,7 @@ class Grants:
             self._broker.tell(effect, replies)
         event = granted.event
         publication = event.publication if event is not None and granted.stored else 0
-        peer.passing.aside(replies, touched(since), partial(self._passed, peer, publication))
+        peer.deliveries.aside(replies, recipients(since), partial(self._passed, peer, publication))
 
     def give_again(self, before: int) -> None:
         """Send what was let through before the restart, up to that publication id.
@@ -64,11 +64,11 @@ class Grants:
     def _give_again(self, row: rows.GrantRow) -> None:
         peer, publication = self._peers[row.gateway], row.event.publication
         replies: list[Frame] = []
-        since = marks(self._peers.values(), peer)
+        since = last_numbers(self._peers.values(), peer)
         self._broker.send_again(row.event, replies)
         if row.incarnation != peer.incarnation:
             replies.clear()  # its session has gone
-        peer.passing.aside(replies, touched(since), partial(self._passed, peer, publication))
+        peer.deliveries.aside(replies, recipients(since), partial(self._passed, peer, publication))
 
     def _passed(self, peer: Peer, publication: int) -> None:
         """The gateway has just been sent `Published`, or need not be. publication: 0: no row."""
@@ -78,7 +78,7 @@ class Grants:
         if peer.gone:
             self._journal.drop(row)
             return
-        self._told.setdefault(peer.name, deque()).append((peer.link.reliably_sent, row))
+        self._sent.setdefault(peer.name, deque()).append((peer.link.reliably_sent, row))
 
     # Rows
 
@@ -86,15 +86,15 @@ class Grants:
         """From the store, in the order of publications."""
         self._loaded.append(row)
 
-    def prune(self, peer: Peer) -> None:
+    def confirmed(self, peer: Peer) -> None:
         """Drop the rows of what the gateway has heard."""
-        told = self._told.get(peer.name)
+        told = self._sent.get(peer.name)
         while told and told[0][0] <= peer.link.forgotten:
             self._journal.drop(told.popleft()[1])
 
-    def gone(self, peer: Peer) -> None:
+    def peer_gone(self, peer: Peer) -> None:
         """That incarnation will not come back."""
-        for _, row in self._told.pop(peer.name, ()):
+        for _, row in self._sent.pop(peer.name, ()):
             self._journal.drop(row)
 
     @property

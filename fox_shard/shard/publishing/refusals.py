@@ -8,7 +8,7 @@ from typing import final
 from fox_shard.backplane.frames import ACKNOWLEDGE, Publish, Refused
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import ConditionFailed, Refusal, UnavailableStore
-from fox_shard.shard.links.outcomes import HIDDEN
+from fox_shard.shard.links.outcomes import HIDDEN_KEY
 
 UNKNOWN = -1
 """In place of the key's publication id in `Refused`."""
@@ -42,7 +42,7 @@ class Refusals:
         """present: the publication id of the key, 0: there is none, or HIDDEN."""
         what = f"a key whose publication id is {present}" if present else "no key"
         then = "read the key, and decide anew"
-        if present == HIDDEN:
+        if present == HIDDEN_KEY:
             what, then, present = "a key of somebody else's", "it goes with his session", UNKNOWN
         error = ConditionFailed(f"the condition does not hold, there is {what}: {then}", present)
         return self.refuse(publish, error)

@@ -7,12 +7,12 @@ publishes these are (see `outcomes`).
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, Again, Event, Frame, Publish, Published
-from fox_shard.shard.history.histories import Archive
-from fox_shard.shard.keys.retained import Retention
-from fox_shard.shard.links.outcomes import PARKED, REFUSED, Ledger, condition_failed
+from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.keys.retained import RetainedKeys
+from fox_shard.shard.links.outcomes import PARKED, REFUSED, Outcomes, condition_failed
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.publishing.commit_queue import Gate
-from fox_shard.shard.publishing.effects import PLAIN
+from fox_shard.shard.publishing.commit_queue import CommitQueue
+from fox_shard.shard.publishing.effects import NOT_STORED
 from fox_shard.shard.publishing.refusals import Refusals
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.topics.topic import in_sequence
@@ -22,27 +22,34 @@ from fox_shard.topics.topic import in_sequence
 class ResentPublishes:
     """See the module."""
 
-    __slots__ = ("_archive", "_broker", "_gate", "_ledger", "_refusals", "_retention")
+    __slots__ = (
+        "_broker",
+        "_commit_queue",
+        "_histories",
+        "_outcomes",
+        "_refusals",
+        "_retained_keys",
+    )
 
     def __init__(
         self,
         broker: Broker,
-        retention: Retention,
-        archive: Archive,
-        ledger: Ledger,
-        gate: Gate,
+        retained_keys: RetainedKeys,
+        histories: Histories,
+        outcomes: Outcomes,
+        commit_queue: CommitQueue,
         refusals: Refusals,
     ) -> None:
         self._broker = broker
-        self._retention = retention
-        self._archive = archive
-        self._ledger = ledger
-        self._gate = gate
+        self._retained_keys = retained_keys
+        self._histories = histories
+        self._outcomes = outcomes
+        self._commit_queue = commit_queue
         self._refusals = refusals
 
     def answer(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
         """As it was answered then; who has not heard of its event hears of it now."""
-        publication = self._ledger.outcome(peer, rseq)
+        publication = self._outcomes.outcome(peer, rseq)
         if publication is None or publication == PARKED:
             return
         if publication == REFUSED:
@@ -54,11 +61,11 @@ class ResentPublishes:
 
     def _send_again(self, publish: Publish, publication: int, replies: list[Frame]) -> None:
         event = Event(publication, publish)
-        keep = publish.keep
-        if keep is not None and keep.sequence:
+        retain = publish.retain
+        if retain is not None and retain.sequence:
             publish.topic = in_sequence(publish.topic, publication)
-        if keep is not None and keep.patch and not publish.flags & EMPTY:
-            key = self._retention.key((publish.realm, publish.topic))
+        if retain is not None and retain.patch and not publish.flags & EMPTY:
+            key = self._retained_keys.key((publish.realm, publish.topic))
             if key is None or key.publication != publication:
                 # What it made of the key is past, and nobody knows it any more.
                 if publish.flags & ACKNOWLEDGE:
@@ -66,9 +73,9 @@ class ResentPublishes:
                 return
             event = key
         else:
-            self._archive.mark(publish)
-        ticket = self._gate.ticket_of(publish.session, publish.realm, publish.topic)
+            self._histories.mark(publish)
+        ticket = self._commit_queue.ticket_of(publish.session, publish.realm, publish.topic)
         if ticket:
-            self._gate.hold(ticket, Again(event), PLAIN)
+            self._commit_queue.hold(ticket, Again(event), NOT_STORED)
         else:
             self._broker.send_again(event, replies)

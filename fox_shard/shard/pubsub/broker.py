@@ -18,13 +18,13 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.documents.payloads import NONE
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.keys.change import DELETED, Change
+from fox_shard.shard.keys.change import DELETED, KeyChange
 from fox_shard.shard.keys.retained import changes_key
-from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.realms import RealmIndex, RealmIndexes
 from fox_shard.shard.pubsub.selectors import select, select_again, select_change
-from fox_shard.shard.rows import Place
+from fox_shard.shard.rows import KeyRef
 
 RELIABLE = ACKNOWLEDGE | RECORDED
 """Publications whose events are sent again to a gateway whose link was broken."""
@@ -34,13 +34,15 @@ RELIABLE = ACKNOWLEDGE | RECORDED
 class Broker:
     """Of all realms on this shard."""
 
-    __slots__ = ("_clock", "_known", "_untold", "realms")
+    __slots__ = ("_clock", "_known", "_unannounced", "realms")
 
-    def __init__(self, realms: RealmIndexes, clock: PublicationClock, untold: Untold) -> None:
+    def __init__(
+        self, realms: RealmIndexes, clock: PublicationClock, unannounced: UnannouncedChanges
+    ) -> None:
         self._clock = clock
         self._known = realms.known
         self.realms = realms
-        self._untold = untold
+        self._unannounced = unannounced
 
     def publish(self, publish: Publish, replies: list[Frame]) -> None:
         """Send the event, which changes no key, to each gateway that wants it, once.
@@ -49,28 +51,28 @@ class Broker:
         """
         self.send(Event(self._clock.next(), publish), replies)
 
-    def tell(self, effect: Event | Change, replies: list[Frame]) -> None:
+    def tell(self, effect: Event | KeyChange, replies: list[Frame]) -> None:
         """What a publish, or time, has done. replies: as in `publish`."""
         if isinstance(effect, Event):
             self.send(effect, replies)
             return
         if effect.event is not None:
             self.send(effect.event, replies)
-        index = self.realms[effect.place[0]]
+        index = self.realms[effect.ref[0]]
         told: list[Peer] = []
-        if index.attentive:
-            selectors = index.selectors(effect.place[1])
+        if index.observers:
+            selectors = index.selectors(effect.ref[1])
             for peer, frame in select_change(selectors, effect, index.realm.document_of):
                 peer.link.send_reliable(frame)
                 told.append(peer)
-        if effect.noted:
-            self._untold.told(effect, told)
+        if effect.unannounced:
+            self._unannounced.announced(effect, told)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
         """As `publish`, for an event that has its id."""
         publish = event.publish
         index = self._known.get(publish.realm) or self.realms[publish.realm]
-        if index.attentive:
+        if index.observers:
             self._attend(index, event)
         outboxes = index.outboxes.entries.get(publish.topic)
         if outboxes is None:
@@ -98,7 +100,7 @@ class Broker:
         index = self.realms[publish.realm]
         for peer in index.subscribers.match(publish.topic):
             peer.link.send_reliable(Again(event))
-        if index.attentive:
+        if index.observers:
             self._attend_again(index, event)
         if publish.flags & ACKNOWLEDGE:
             replies.append(Published(publish.session, [publish.request], [event.publication]))
@@ -130,21 +132,21 @@ class Broker:
 
     def tell_state_again(self) -> None:
         """Everybody has replayed: of what may not have been told before the restart."""
-        for place, row in self._untold.take_loaded().items():
-            index = self.realms[place[0]]
-            key = index.realm.keys.durable_value(place[1])
+        for ref, row in self._unannounced.take_loaded().items():
+            index = self.realms[ref[0]]
+            key = index.realm.keys.durable_value(ref[1])
             publication, removed = row.publication, row.removed
             if not publication:
                 publication = self._clock.next()
-            event = key or Event(publication, _nothing(place))
-            selectors, documents = index.selectors(place[1]), index.realm.document_of
+            event = key or Event(publication, _nothing(ref))
+            selectors, documents = index.selectors(ref[1]), index.realm.document_of
             again = select_again(selectors, event, documents, removed if key is None else "")
             for peer, frame in again:
                 peer.link.send_reliable(Again(frame))
-            self._untold.told_again(place, [peer for peer, _ in again])
+            self._unannounced.announced_again(ref, [peer for peer, _ in again])
 
 
-def _nothing(place: Place) -> Publish:
+def _nothing(ref: KeyRef) -> Publish:
     """In the place of a value that is known no more."""
-    realm, topic = place
+    realm, topic = ref
     return Publish(realm, topic, session=0, request=0, order=0, flags=0, encoding=NONE, args=b"")

@@ -25,7 +25,7 @@ MATCHES_LIMIT = 100_000
 class RealmIndex:
     """One realm's topics. realm: its keys, and its options."""
 
-    __slots__ = ("_selectors", "attentive", "outboxes", "realm", "selections", "subscribers")
+    __slots__ = ("_matching", "_selectors", "observers", "outboxes", "realm", "subscribers")
 
     def __init__(self, realm: Realm) -> None:
         self.realm = realm
@@ -33,9 +33,9 @@ class RealmIndex:
         # Topic -> (outbox, reliable) of the links to the gateways that want it.
         self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
         self._selectors: Trie[Selector] = Trie()
-        self.selections: MatchCache[tuple[Selector, ...]] = MatchCache(MATCHES_LIMIT)
+        self._matching: MatchCache[tuple[Selector, ...]] = MatchCache(MATCHES_LIMIT)
         # Selectors and replays: is there more to do for an event than to send it?
-        self.attentive = 0
+        self.observers = 0
 
     # Who wants a topic
 
@@ -49,10 +49,10 @@ class RealmIndex:
 
     def selectors(self, topic: str) -> tuple[Selector, ...]:
         """Those whose patterns match."""
-        selectors = self.selections.entries.get(topic)
+        selectors = self._matching.entries.get(topic)
         if selectors is None:
             selectors = tuple(self._selectors.match(topic))
-            self.selections.put(topic, selectors)
+            self._matching.put(topic, selectors)
         return selectors
 
     # What changes that
@@ -70,26 +70,26 @@ class RealmIndex:
     def select(self, selector: Selector) -> None:
         """A peer wants some events, or what becomes of keys."""
         self._selectors.add(selector.pattern, selector)
-        self.selections.drop(selector.pattern)
-        self.attentive += 1
+        self._matching.drop(selector.pattern)
+        self.observers += 1
         self.realm.states += selector.state
 
     def deselect(self, selector: Selector) -> None:
         """It was added by `select`."""
         self._selectors.remove(selector.pattern, selector)
-        self.selections.drop(selector.pattern)
-        self.attentive -= 1
+        self._matching.drop(selector.pattern)
+        self.observers -= 1
         self.realm.states -= selector.state
 
     def begin(self, replay: Replay) -> None:
         """From now on the replay precedes what happens to its topics."""
         self.realm.before.append(replay.precede)
-        self.attentive += 1
+        self.observers += 1
 
     def end(self, replay: Replay) -> None:
         """It was begun."""
         self.realm.before.remove(replay.precede)
-        self.attentive -= 1
+        self.observers -= 1
 
 
 @final

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
-from fox_shard.shard.history.cursor import Position
+from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.history import History
-from fox_shard.shard.keys.keyspace import Keys
+from fox_shard.shard.keys.keyspace import Keyspace
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.selectors import Documents, Selector
 from fox_shard.topics.pattern import Pattern
@@ -64,7 +64,7 @@ class Replay:
         pattern: Pattern,
         subscribe: Subscribe,
         selector: Selector | None,
-        keys: Keys,
+        keys: Keyspace,
         documents: Documents,
         history: History,
     ) -> None:
@@ -85,12 +85,12 @@ class Replay:
         self._past: set[str] = set()
         self._topics: Iterator[str] = iter(())
         self.history = history
-        self._after: Position | None = None
+        self._after: Cursor | None = None
         self._start = subscribe.start_id
         # How often had been trimmed when the history was complete, None: it is not known to be.
         self._trims: list[int] | None = None
         if subscribe.after is not None:
-            self._after = Position(subscribe.after, subscribe.floor)
+            self._after = Cursor(subscribe.after, subscribe.floor)
         if subscribe.replay:
             self._topics = keys.topics(pattern, subscribe.start_topic)
             for topic in keys.changing(pattern):
@@ -154,7 +154,7 @@ class Replay:
         self._position = BEHIND_ALL
         return True
 
-    def _page_of_history(self, after: Position) -> None:
+    def _page_of_history(self, after: Cursor) -> None:
         events = self.history.read(self.pattern, after, self._start, PAGE_EVENTS)
         size = 0
         for event in events:

@@ -12,10 +12,10 @@ from typing import final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import Event, Publish, Selected, Selection
+from fox_shard.backplane.frames import Event, Publish, SelectedEvent, SelectorSpec
 from fox_shard.documents.filters import Document, Filter
 from fox_shard.errors import InvalidPayload
-from fox_shard.shard.keys.change import Change
+from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
 
@@ -32,13 +32,13 @@ class Selector:
 
     __slots__ = ("filter", "follow", "id", "pattern", "peer", "state")
 
-    def __init__(self, peer: Peer, pattern: Pattern, selection: Selection) -> None:
+    def __init__(self, peer: Peer, pattern: Pattern, spec: SelectorSpec) -> None:
         self.peer = peer
         self.pattern = pattern
-        self.id = selection.id
-        self.state = selection.state
-        self.follow = selection.follow
-        self.filter = Filter(msgpack.decode(selection.filter)) if selection.filter else None
+        self.id = spec.id
+        self.state = spec.state
+        self.follow = spec.follow
+        self.filter = Filter(msgpack.decode(spec.filter)) if spec.filter else None
 
     def wants(self, event: Event | None, documents: Documents) -> bool:
         """Does the event, or the key's value, meet the filter? None: there is none."""
@@ -52,20 +52,21 @@ class Selector:
 
 def select(
     selectors: Iterable[Selector], event: Event, documents: Documents
-) -> list[tuple[Peer, Selected]]:
+) -> list[tuple[Peer, SelectedEvent]]:
     """What is sent of a plain event."""
     ids: dict[tuple[Peer, bool], list[int]] = {}
     for selector in selectors:
         if not selector.state and selector.wants(event, documents):
             ids.setdefault((selector.peer, selector.follow), []).append(selector.id)
     return [
-        (peer, Selected(event, chosen, follow=follow)) for (peer, follow), chosen in ids.items()
+        (peer, SelectedEvent(event, chosen, follow=follow))
+        for (peer, follow), chosen in ids.items()
     ]
 
 
 def select_change(
-    selectors: Iterable[Selector], change: Change, documents: Documents
-) -> list[tuple[Peer, Selected]]:
+    selectors: Iterable[Selector], change: KeyChange, documents: Documents
+) -> list[tuple[Peer, SelectedEvent]]:
     """What is sent of a key's change."""
     after = change.after
     limited = after is not None and after.publish.audience is not None
@@ -86,18 +87,18 @@ def select_change(
     ]
 
 
-def _selected(change: Change, ids: list[int], removed: str, *, known: bool) -> Selected:
+def _selected(change: KeyChange, ids: list[int], removed: str, *, known: bool) -> SelectedEvent:
     before = change.before
     value = before if removed else change.after
     assert value is not None
     audience = before.publish.audience if before is not None and known else None
     event = Event(change.publication, value.publish)
-    return Selected(event, ids, removed, known, audience, state=True)
+    return SelectedEvent(event, ids, removed, known, audience, state=True)
 
 
 def select_again(
     selectors: Iterable[Selector], event: Event, documents: Documents, removed: str
-) -> list[tuple[Peer, Selected]]:
+) -> list[tuple[Peer, SelectedEvent]]:
     """What is sent of a key's change that may have been sent before a restart.
 
     removed: why the key is no more, "": it is there, and the event is its value. What the key was
@@ -111,6 +112,6 @@ def select_again(
             why = OUTSIDE if outside else removed
             ids.setdefault((selector.peer, why), []).append(selector.id)
     return [
-        (peer, Selected(event, chosen, why, known=True, state=True))
+        (peer, SelectedEvent(event, chosen, why, known=True, state=True))
         for (peer, why), chosen in ids.items()
     ]

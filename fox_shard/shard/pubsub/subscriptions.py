@@ -11,22 +11,22 @@ from fox_shard.backplane.frames import (
     More,
     NotSubscribed,
     Paused,
-    Selected,
+    SelectedEvent,
     Subscribe,
     Subscribed,
     Unsubscribe,
 )
 from fox_shard.errors import HistoryGap
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.history.cursor import START, Position
-from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.history.cursor import START, Cursor
+from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.replay import PAGE_EVENTS, Replay
 from fox_shard.shard.pubsub.selectors import Selector
 from fox_shard.topics.pattern import Pattern
 
-Wanted = tuple[str, str, int]
+SubscriptionKey = tuple[str, str, int]
 """A subscription: its realm, the text of its pattern, the id of its selection, 0: it has none."""
 
 
@@ -35,9 +35,9 @@ class Subscriptions:
     """Of all peers."""
 
     __slots__ = (
-        "_archive",
         "_clock",
         "_early",
+        "_histories",
         "_realms",
         "_replays",
         "_stale",
@@ -45,20 +45,20 @@ class Subscriptions:
         "_welcoming",
     )
 
-    def __init__(self, realms: RealmIndexes, clock: PublicationClock, archive: Archive) -> None:
+    def __init__(self, realms: RealmIndexes, clock: PublicationClock, histories: Histories) -> None:
         self._realms = realms
         self._clock = clock
-        self._archive = archive
-        self._subscribed: dict[Peer, dict[Wanted, Pattern | Selector]] = {}
+        self._histories = histories
+        self._subscribed: dict[Peer, dict[SubscriptionKey, Pattern | Selector]] = {}
         # Of a peer that is back, those that it has not yet told again.
-        self._stale: dict[Peer, set[Wanted]] = {}
+        self._stale: dict[Peer, set[SubscriptionKey]] = {}
         # By token, those that are under way.
         self._replays: dict[Peer, dict[int, Replay]] = {}
         # Replays that were asked for before they are begun; are they begun?
         self._early: list[tuple[Peer, Subscribe]] = []
         self._welcoming = False
 
-    def of(self, peer: Peer) -> dict[Wanted, Pattern | Selector]:
+    def of(self, peer: Peer) -> dict[SubscriptionKey, Pattern | Selector]:
         """What the peer has subscribed to."""
         return self._subscribed.get(peer, {})
 
@@ -72,7 +72,7 @@ class Subscriptions:
         """From now on the peer gets what it wants, and is told so. Idempotent."""
         if not subscribe.once:
             self._add(peer, subscribe)
-        follows = subscribe.selection is not None and subscribe.selection.follow
+        follows = subscribe.selector is not None and subscribe.selector.follow
         if self._welcoming or not (subscribe.replay or subscribe.after is not None or follows):
             self._answer(peer, subscribe)
         else:
@@ -80,18 +80,18 @@ class Subscriptions:
             self._early.append((peer, subscribe))
 
     def _add(self, peer: Peer, subscribe: Subscribe) -> None:
-        selection = subscribe.selection
-        wanted = (subscribe.realm, subscribe.pattern, 0 if selection is None else selection.id)
+        spec = subscribe.selector
+        wanted = (subscribe.realm, subscribe.pattern, 0 if spec is None else spec.id)
         self._stale.get(peer, set()).discard(wanted)
         subscribed = self._subscribed.setdefault(peer, {})
         if wanted in subscribed:
             return
         index, pattern = self._realms[subscribe.realm], Pattern.parse(subscribe.pattern)
-        if selection is None:
+        if spec is None:
             subscribed[wanted] = pattern
             index.add(peer, pattern)
         else:
-            subscribed[wanted] = selector = Selector(peer, pattern, selection)
+            subscribed[wanted] = selector = Selector(peer, pattern, spec)
             index.select(selector)
 
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
@@ -114,27 +114,27 @@ class Subscriptions:
 
     def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
         """To who follows and has not seen all that is recorded."""
-        selection = subscribe.selection
-        if selection is None or not selection.follow or not subscribe.start_id:
+        spec = subscribe.selector
+        if spec is None or not spec.follow or not subscribe.start_id:
             return
         realm, pattern = self._realms[subscribe.realm].realm, Pattern.parse(subscribe.pattern)
-        selector = Selector(peer, pattern, selection)
-        history, start = self._archive[realm.name], subscribe.start_id
-        oldest = history.gap(pattern, Position([start]))
+        selector = Selector(peer, pattern, spec)
+        history, start = self._histories[realm.name], subscribe.start_id
+        oldest = history.gap(pattern, Cursor([start]))
         if oldest:
-            peer.link.send_reliable(_refusal(oldest, selection=selection.id))
+            peer.link.send_reliable(_refusal(oldest, spec=spec.id))
             return
         while events := history.read(pattern, START, start, PAGE_EVENTS):
             start = events[-1].publication
             for event in events:
                 if selector.wants(event, realm.document_of):
-                    peer.link.send_reliable(Selected(event, [selector.id], follow=True))
+                    peer.link.send_reliable(SelectedEvent(event, [selector.id], follow=True))
 
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
         """What was not subscribed to is ignored."""
-        self._remove(peer, (unsubscribe.realm, unsubscribe.pattern, unsubscribe.selection))
+        self._remove(peer, (unsubscribe.realm, unsubscribe.pattern, unsubscribe.selector))
 
-    def _remove(self, peer: Peer, wanted: Wanted) -> None:
+    def _remove(self, peer: Peer, wanted: SubscriptionKey) -> None:
         had = self._subscribed.get(peer, {}).pop(wanted, None)
         if isinstance(had, Pattern):
             self._realms[wanted[0]].remove(peer, had)
@@ -150,22 +150,22 @@ class Subscriptions:
         for peer, subscribe in early:
             self._answer(peer, subscribe)
 
-    def is_back(self, peer: Peer) -> None:
+    def link_opened(self, peer: Peer) -> None:
         """The peer is about to tell its subscriptions again."""
         self._stale[peer] = set(self.of(peer))
 
-    def told_again(self, peer: Peer) -> None:
+    def sync_ended(self, peer: Peer) -> None:
         """The peer has told its subscriptions: others that it had are no more."""
         for wanted in sorted(self._stale.pop(peer, ())):
             self._remove(peer, wanted)
 
-    def end_replays(self, peer: Peer) -> None:
+    def link_broken(self, peer: Peer) -> None:
         """The pair with that peer has ended. It asks for replays again."""
         self._early = [(asker, asked) for asker, asked in self._early if asker is not peer]
         for replay in list(self.replays(peer).values()):
             self._end_replay(replay)
 
-    def forget(self, peer: Peer) -> None:
+    def peer_gone(self, peer: Peer) -> None:
         """Drop all of the peer's subscriptions."""
         for wanted in list(self.of(peer)):
             self._remove(peer, wanted)
@@ -175,9 +175,9 @@ class Subscriptions:
 
     def _new_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:
         realm, pattern = self._realms[subscribe.realm].realm, Pattern.parse(subscribe.pattern)
-        selection = subscribe.selection
-        selector = None if selection is None else Selector(peer, pattern, selection)
-        history = self._archive[realm.name]
+        spec = subscribe.selector
+        selector = None if spec is None else Selector(peer, pattern, spec)
+        history = self._histories[realm.name]
         return Replay(peer, pattern, subscribe, selector, realm.keys, realm.document_of, history)
 
     @staticmethod
@@ -209,7 +209,7 @@ class Subscriptions:
         if not replay.done:
             replay.peer.link.send(Paused(replay.token))
         else:
-            durable = replay.history.durable(self._clock.last) if replay.follows else 0
+            durable = replay.history.durable_up_to(self._clock.last) if replay.follows else 0
             replay.peer.link.send(CaughtUp(replay.token, durable))
             self._end_replay(replay)
 
@@ -218,11 +218,11 @@ class Subscriptions:
         self._realms[replay.realm].end(replay)
 
 
-def _refusal(oldest: int, token: int = 0, selection: int = 0) -> NotSubscribed:
+def _refusal(oldest: int, token: int = 0, spec: int = 0) -> NotSubscribed:
     """Of who asks for more than is kept. See the frame."""
     gap = HistoryGap(
         "the history is not complete any more behind what you have seen, but from "
         f"{oldest} on: read the keys, and subscribe after that",
         oldest,
     )
-    return NotSubscribed(token, gap.uri, gap.message, gap.oldest, selection)
+    return NotSubscribed(token, gap.uri, gap.message, gap.oldest, spec)

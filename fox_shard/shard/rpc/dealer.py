@@ -17,21 +17,21 @@ from fox_shard.backplane.frames import (
     Call,
     CallError,
     Cancel,
-    Failed,
     Forward,
     Interrupt,
     Invocation,
+    InvocationError,
     Result,
     Yield,
 )
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.refusals import call_error
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import Canceled, NoSuchProcedure, QueueFull, Refusal, Timeout, Unavailable
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rpc.forwarding import Forwarding
-from fox_shard.shard.rpc.procedures import Callee, Procedure, Procedures, Running
+from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
 
 
 @final
@@ -60,7 +60,7 @@ class Dealer:
         placement: Placement,
         peer: Callable[[str], Peer | None],
         queue_limit: int,
-        rng: Chance,
+        rng: RandomSource,
         deadline: Deadline,
     ) -> None:
         """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure."""
@@ -74,8 +74,8 @@ class Dealer:
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
         # Caller -> request -> its call. Invocation id -> the call, waiting ones included.
-        self._callers: dict[int, dict[int, Running]] = {}
-        self._invocations: dict[int, Running] = {}
+        self._callers: dict[int, dict[int, PendingCall]] = {}
+        self._invocations: dict[int, PendingCall] = {}
         self.queued = 0
         self.forwarding = Forwarding(shard)
 
@@ -144,7 +144,7 @@ class Dealer:
             self._refuse_call(peer, call, QueueFull(waiting + hint))
             return
         self._next_invocation += 1
-        running = Running(self._next_invocation, peer, call, procedure)
+        running = PendingCall(self._next_invocation, peer, call, procedure)
         self._invocations[running.id] = running
         calls = self._callers.get(call.session)
         if calls is None:
@@ -160,7 +160,7 @@ class Dealer:
         else:
             self._invoke(running, callee)
 
-    def _invoke(self, running: Running, callee: Callee) -> None:
+    def _invoke(self, running: PendingCall, callee: Callee) -> None:
         running.callee = callee
         callee.running[running.id] = running
         registration = running.procedure.registration
@@ -197,7 +197,7 @@ class Dealer:
                 )
             )
 
-    def failed(self, frame: Failed) -> None:
+    def invocation_error(self, frame: InvocationError) -> None:
         """The callee answered with an error. Of an invocation that is over: ignored."""
         running = self._invocations.get(frame.invocation)
         if running is None:
@@ -212,7 +212,7 @@ class Dealer:
                 )
             )
 
-    def _over(self, running: Running) -> None:
+    def _over(self, running: PendingCall) -> None:
         """The callee is done with it and has room for another."""
         self._mark_answered(running)
         del self._invocations[running.id]
@@ -222,7 +222,7 @@ class Dealer:
         if running.procedure.queue:
             self.pump(running.procedure)
 
-    def _mark_answered(self, running: Running) -> None:
+    def _mark_answered(self, running: PendingCall) -> None:
         if running.answered:
             return
         running.answered = True
@@ -232,7 +232,7 @@ class Dealer:
         if not calls:
             del self._callers[call.session]
 
-    def _drop(self, running: Running) -> None:
+    def _drop(self, running: PendingCall) -> None:
         """The caller wants nothing more of it. A callee that is busy with it stays busy."""
         self._mark_answered(running)
         if running.callee is None and running.id in running.procedure.queue:
@@ -240,7 +240,7 @@ class Dealer:
             self.queued -= 1
             del self._invocations[running.id]
 
-    def _refuse(self, running: Running, refusal: Refusal) -> None:
+    def _refuse(self, running: PendingCall, refusal: Refusal) -> None:
         if not running.answered:
             self._drop(running)
             self._refuse_call(running.peer, running.call, refusal)
@@ -263,7 +263,7 @@ class Dealer:
         self._refuse(running, Canceled("the caller canceled the call"))
 
     @staticmethod
-    def _interrupt(running: Running, mode: str, reason: str) -> None:
+    def _interrupt(running: PendingCall, mode: str, reason: str) -> None:
         callee = running.callee
         if callee is not None:
             callee.peer.reply(Interrupt(running.id, callee.session, mode, reason))
@@ -281,7 +281,7 @@ class Dealer:
         """When `expire` has something to do."""
         return self._timeouts[0][0] if self._timeouts else NEVER
 
-    def caller_left(self, session: int) -> None:
+    def session_ended(self, session: int) -> None:
         """Its calls are of no use any more."""
         for running in list(self._callers.get(session, {}).values()):
             self._interrupt(running, "killnowait", Canceled.uri)

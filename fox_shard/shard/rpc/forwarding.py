@@ -4,13 +4,13 @@ Owns: which calls have been forwarded and are not known to have arrived, and wha
 them. Never: procedures.
 
 The home of a pattern registration answers the caller's gateway directly, which is told so once the
-home has the call (`Forwarded`). Until then this shard answers for it: it fails the call if the pair
+home has the call (`CallMoved`). Until then this shard answers for it: it fails the call if the pair
 with the home ends.
 """
 
 from typing import final
 
-from fox_shard.backplane.frames import Call, Fence, Forward, Forwarded
+from fox_shard.backplane.frames import Call, CallMoved, Fence, Forward
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Unavailable
 from fox_shard.shard.links.peer import Peer
@@ -48,7 +48,7 @@ class Forwarding:
         number: the home's. alone: its caller has no calls here that have not been answered.
         """
         link = home.link
-        if alone and gateway.passing.passed:
+        if alone and gateway.deliveries.is_delivered:
             self.fence(gateway, call, number)
         else:
             # What this shard invoked for the caller may not have arrived at the callee.
@@ -65,7 +65,7 @@ class Forwarding:
             number = SEVERAL
         sessions[call.session] = (seq, number)
         if len(sessions) > REMEMBERED:
-            reached = gateway.passing.reached
+            reached = gateway.deliveries.reached
             self._last[gateway] = {s: last for s, last in sessions.items() if last[0] > reached}
 
     def remembered(self, gateway: Peer) -> int:
@@ -83,7 +83,7 @@ class Forwarding:
         seq, home = sessions.get(call.session, (0, to))
         if home == to:
             return
-        if gateway.passing.reached >= seq:
+        if gateway.deliveries.reached >= seq:
             del sessions[call.session]
             return
         self._mark(gateway, call, seq)
@@ -95,7 +95,7 @@ class Forwarding:
         else:
             call.fence.marks.append(mark)
 
-    def settle(self, home: Peer, number: int) -> None:
+    def confirmed(self, home: Peer, number: int) -> None:
         """The home has handled more: the gateways hear who answers. number: the home's."""
         under_way = self._under_way.get(home)
         if not under_way:
@@ -105,9 +105,9 @@ class Forwarding:
             if sent > handled:
                 return
             del under_way[key]
-            gateway.reply(Forwarded(*key, number, home.link.peer_incarnation))
+            gateway.reply(CallMoved(*key, number, home.link.peer_incarnation))
 
-    def lost(self, peer: Peer) -> None:
+    def link_broken(self, peer: Peer) -> None:
         """The pair with that peer has ended.
 
         Nobody knows which calls have arrived that it is the home of. What its own sessions have

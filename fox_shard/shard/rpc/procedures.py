@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import final
 
 from fox_shard.backplane.frames import Call
-from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.random_source import RandomSource
 from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
@@ -25,7 +25,7 @@ class Callee:
         self.session = session
         self.procedure = procedure
         self.concurrency = concurrency
-        self.running: dict[int, Running] = {}
+        self.running: dict[int, PendingCall] = {}
 
     @property
     def has_room(self) -> bool:
@@ -33,7 +33,7 @@ class Callee:
 
 
 @final
-class Running:
+class PendingCall:
     """A call that is out at a callee, or waits for one."""
 
     __slots__ = ("answered", "call", "callee", "id", "peer", "procedure")
@@ -61,14 +61,14 @@ class Procedure:
         self.invoke = invoke
         self.callees: list[Callee] = []
         # Invocation id -> the call, in the order of arrival.
-        self.queue: OrderedDict[int, Running] = OrderedDict()
+        self.queue: OrderedDict[int, PendingCall] = OrderedDict()
         self._next = 0
 
     def callee(self, session: int) -> Callee | None:
         """That session's registration."""
         return next((callee for callee in self.callees if callee.session == session), None)
 
-    def choose(self, rng: Chance) -> Callee | None:
+    def choose(self, rng: RandomSource) -> Callee | None:
         """The callee for the next call by the policy (WAMP #rpc-shared-registration).
 
         Among those that have room; None if there is none.

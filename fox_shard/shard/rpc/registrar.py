@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.frames import (
-    Announce,
     Frame,
+    PatternAnnounced,
     Register,
     Registered,
     Revoked,
@@ -130,7 +130,7 @@ class Registrar:
         self._tell(procedure, gone=True)
         self._dealer.without_callees(procedure)
 
-    def session_left(self, session: int) -> None:
+    def session_ended(self, session: int) -> None:
         """Its registrations go, and what it was busy with fails at the callers."""
         for callee in list(self._callees.get(session, ())):
             self._dealer.callee_left(callee)
@@ -147,20 +147,20 @@ class Registrar:
 
     def _tell(self, procedure: Procedure, *, gone: bool) -> None:
         if not procedure.pattern.is_exact:
-            frame = Announce(procedure.realm, procedure.pattern.text, gone)
+            frame = PatternAnnounced(procedure.realm, procedure.pattern.text, gone)
             for shard in self._other_shards():
                 shard.reply(frame)
 
     def announcements(self) -> list[Frame]:
         """What another shard must know of this one."""
         return [
-            Announce(procedure.realm, procedure.pattern.text, gone=False)
+            PatternAnnounced(procedure.realm, procedure.pattern.text, gone=False)
             for procedures in self._dealer.realms.values()
             for procedure in procedures.by_text.values()
             if not procedure.pattern.is_exact
         ]
 
-    def announced(self, announce: Announce) -> None:
+    def announced(self, announce: PatternAnnounced) -> None:
         """Another shard has, or no longer has, callees for a pattern."""
         procedures = self._dealer.procedures(announce.realm)
         pattern = Pattern.parse(announce.pattern)
@@ -169,7 +169,7 @@ class Registrar:
         else:
             procedures.announce(pattern)
 
-    def forget_announcements(self, shard: int) -> None:
+    def link_broken(self, shard: int) -> None:
         """That shard begins anew: it will announce again what it has."""
         for realm, procedures in self._dealer.realms.items():
             for pattern in procedures.announced():

@@ -27,7 +27,7 @@ class Wills:
         # Of a gateway that is back, those that it has not yet told again.
         self._stale: dict[Peer, set[int]] = {}
 
-    def keep(self, peer: Peer, publish: Publish) -> None:
+    def set(self, peer: Peer, publish: Publish) -> None:
         """For the session that is its publisher; idempotent. peer: that session's gateway."""
         session = publish.session
         self._stale.get(peer, set()).discard(session)
@@ -41,7 +41,7 @@ class Wills:
         """From the store."""
         self._wills[row.publish.session] = (row.gateway, row.publish)
 
-    def drop(self, session: int) -> Publish | None:
+    def take(self, session: int) -> Publish | None:
         """The session has ended; returns its will."""
         kept = self._wills.pop(session, None)
         if kept is None:
@@ -49,17 +49,17 @@ class Wills:
         self._journal.keep(rows.will(session), None)
         return kept[1]
 
-    def is_back(self, peer: Peer, *, known: bool) -> None:
+    def link_opened(self, peer: Peer, *, known: bool) -> None:
         """The gateway is about to tell its wills again. known: those that it had are its own."""
         self._stale[peer] = set(self.sessions_of(peer.name)) if known else set()
 
-    def told_again(self, peer: Peer) -> None:
+    def sync_ended(self, peer: Peer) -> None:
         """The gateway is back as it was: sessions whose wills it did not tell have ended.
 
         So the end of a session need not be known to the store before the gateway forgets it.
         """
         for session in self._stale.pop(peer, ()):
-            self.drop(session)
+            self.take(session)
 
     def sessions_of(self, gateway: str) -> list[int]:
         """Those of that gateway that have wills."""

@@ -36,12 +36,13 @@ PACKAGE = f"{frames.__name__}."
 TAGS = {
     "Publish": 1, "Event": 2, "Published": 3, "Refused": 4, "Subscribe": 5, "Subscribed": 6,
     "Retained": 7, "Unsubscribe": 8, "Register": 10, "Registered": 11, "Unregister": 12,
-    "Unregistered": 13, "Revoked": 14, "Announce": 15, "Call": 20, "Invocation": 21, "Yield": 22,
-    "Failed": 23, "Result": 24, "CallError": 25, "Cancel": 26, "Interrupt": 27, "Forward": 28,
-    "Forwarded": 29, "Join": 40, "Leave": 41, "Will": 42, "Kill": 43, "Report": 44, "Ask": 50,
-    "Reached": 51, "Hello": 60, "SyncEnd": 61, "Again": 9, "Settled": 16, "Trouble": 45,
-    "Selected": 17, "Recorded": 18, "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "Present": 46,
-    "Recall": 32, "Recalled": 33, "Paused": 34,
+    "Unregistered": 13, "Revoked": 14, "PatternAnnounced": 15, "Call": 20, "Invocation": 21,
+    "Yield": 22, "InvocationError": 23, "Result": 24, "CallError": 25, "Cancel": 26,
+    "Interrupt": 27, "Forward": 28, "CallMoved": 29, "Join": 40, "Leave": 41, "Will": 42,
+    "Kill": 43, "Report": 44, "FenceQuery": 50, "FencePassed": 51, "Hello": 60, "SyncEnd": 61,
+    "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
+    "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "ReadHistory": 32,
+    "HistoryPage": 33, "Paused": 34,
 }  # fmt: skip
 
 SAMPLES = {

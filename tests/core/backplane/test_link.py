@@ -205,7 +205,7 @@ def test_credit_that_is_held_is_given_later():
     assert ends.b.numbers == [*range(8)]
     assert ends.a.link.congested
     # What has passed is said all the same.
-    assert ends.a.link.peer_passed == ends.b.link.received
+    assert ends.a.link.peer_delivered == ends.b.link.received
     ends.b.link.hold_credit = False
     ends.b.link.acknowledge_soon()
     ends.turn()
@@ -249,7 +249,7 @@ def test_who_waits_for_an_acknowledgement_gets_it_at_once():
     ends.turn()
     ends.turn()
     assert ends.a.link.in_flight == 0
-    assert ends.a.link.peer_passed == ends.b.link.received
+    assert ends.a.link.peer_delivered == ends.b.link.received
     assert not ends.a.link.prompt
 
 
@@ -352,24 +352,24 @@ def test_the_receiver_hears_what_will_not_be_sent_again():
     ends = Ends()
     ends.a.link.send_reliable(publish(1))
     ends.settle(0.1)
-    assert (ends.a.link.idle, ends.b.link.peer_forgot) == (True, 0)
+    assert (ends.a.link.idle, ends.b.link.peer_forgotten) == (True, 0)
     ends.a.link.send(publish(2))
     ends.settle(0.1)
-    assert ends.b.link.peer_forgot == 1
+    assert ends.b.link.peer_forgotten == 1
     # Of the next process, which numbers anew, nothing has been forgotten.
     ends.a.cut(ends.now)
     ends.settle(0.5)
-    assert ends.b.link.peer_forgot == 1
+    assert ends.b.link.peer_forgotten == 1
     ends.a.start(ends.now)
     ends.settle(0.5)
-    assert ends.b.link.peer_forgot == 0
+    assert ends.b.link.peer_forgotten == 0
 
 
 @pytest.mark.parametrize(("identity", "expected"), [(0, 7), (99, 99)])
 def test_what_numbers_its_reliable_frames_is_said_in_the_hello(identity, expected):
     link = Link(
-        "shard-0", "shard-1", incarnation=7, terms=TERMS, new_epoch=lambda: 5, deadline=Deadline(),
-        connects=True, now=0.0, identity=identity,
+        "shard-0", "shard-1", incarnation=7, settings=TERMS, new_epoch=lambda: 5,
+        deadline=Deadline(), connects=True, now=0.0, identity=identity,
     )  # fmt: skip
     link.tick(1.0)
     (hello,) = (frame for data in link.flush(1.0) for frame in decode(data).frames)
@@ -536,7 +536,7 @@ def test_what_was_for_a_peer_that_has_gone_is_forgotten():
     ends.settle(0.1)
     ends.a.cut(ends.now)
     ends.a.link.send_reliable(publish(2))
-    ends.a.link.forget()
+    ends.a.link.peer_gone()
     assert ends.a.link.idle
     ends.b.start(ends.now)
     ends.a.link.send_reliable(publish(3))

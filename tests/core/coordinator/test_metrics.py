@@ -44,10 +44,10 @@ def test_gauges_of_a_process_that_is_gone_drop_and_are_told_as_zero_once():
     metrics = Metrics()
     metrics.report("a", Report({"x": 1}, {"both": 1, "own": 2}), 0.0)
     metrics.report("b", Report({}, {"both": 10}), 0.0)
-    metrics.gone("c", 0.0)
+    metrics.peer_gone("c", 0.0)
     assert ("both", 11, "g") in flushed(metrics)
     metrics.report("a", Report({"x": 3}, {"both": 1, "own": 2}), 0.0)
-    metrics.gone("a", 0.0)
+    metrics.peer_gone("a", 0.0)
     assert flushed(metrics) == [("x", 3, "c"), ("both", 10, "g"), ("own", 0, "g")]
     assert flushed(metrics) == [("both", 10, "g")]
 

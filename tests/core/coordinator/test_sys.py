@@ -72,7 +72,7 @@ def test_counters_add_up_over_processes_and_reports(name, topic):
     sys.report("gateway-1", Report({name: 4, "other.calls": 9}, {}))
     assert told(sys, 100.0) == {topic: b"7"}
     sys.report("gateway-0", Report({name: 5}, {}))
-    sys.gone("gateway-0")
+    sys.peer_gone("gateway-0")
     assert told(sys, 100.0) == {topic: b"12"}
 
 
@@ -91,7 +91,7 @@ def test_gauges_are_the_last_of_each_living_process(names, topic):
     assert told(sys, 100.0) == {topic: b"7"}
     sys.report("one", Report({}, {names[0]: 1}))
     assert told(sys, 100.0) == {topic: b"5"}
-    sys.gone("two")
+    sys.peer_gone("two")
     assert told(sys, 100.0) == {topic: b"1"}
 
 

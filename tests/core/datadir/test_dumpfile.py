@@ -99,7 +99,7 @@ def test_all_comes_back_byte_for_byte(form, found):
 
 
 def test_a_record_has_all_that_a_publish_has():
-    names = {field.name for field in structs.fields(Publish)} - {"fence", "keep"}
+    names = {field.name for field in structs.fields(Publish)} - {"fence", "retain"}
     assert names | {"publication", "expires"} == {field.name for field in structs.fields(Key)}
 
 

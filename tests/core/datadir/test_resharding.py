@@ -32,8 +32,8 @@ from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import JSON
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.history.cursor import Position
-from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.history.cursor import Cursor
+from fox_shard.shard.history.histories import Histories
 from fox_shard.store.journal import Journal
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
@@ -81,7 +81,7 @@ def test_rows_of_links_stay_behind(two):
 def test_recorded_events_go_with_their_topics_and_marks_of_shelves_to_all(tmp_path):
     found = {**key_rows(10), **history_rows(200)}
     fill(tmp_path, 2, found)
-    shelf, old = rows.shelf_marks("realm1", b"12345678"), Layout.read(tmp_path)
+    shelf, old = rows.log_marks("realm1", b"12345678"), Layout.read(tmp_path)
     write(old, 0, {shelf: rows.encode([640, 65])})
     write(old, 1, {shelf: rows.encode([641])})
     summary = reshard(tmp_path, 3, progress=quietly)
@@ -112,7 +112,7 @@ def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, 
         for _ in range(2):
             ticket, more, _ = msgspec.structs.astuple(journal.take(0.0))
             changes.update(more)
-            archive.settle(ticket)
+            archive.committed(ticket)
             journal.keep(b"~", b"")
         write(layout, shard, {key: value for key, value in changes.items() if value is not None})
     reshard(tmp_path, shards, progress=quietly)
@@ -120,9 +120,9 @@ def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, 
         shard = Placement(shards).shard_of("realm1", topic)
         history = archive_of(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0]["realm1"]
         pattern, (first, _, last) = Pattern.wamp(topic), read[topic]
-        assert history.gap(pattern, Position([first])) == last
-        assert history.gap(pattern, Position([last])) == 0
-        got = history.read(pattern, Position([first]), 0, 9)
+        assert history.gap(pattern, Cursor([first])) == last
+        assert history.gap(pattern, Cursor([last])) == 0
+        got = history.read(pattern, Cursor([first]), 0, 9)
         assert [one.publication for one in got] == [last]
 
 
@@ -131,13 +131,13 @@ def archive_of(shard, realm, stored=None):
     clock = PublicationClock(shard, 1.8e9)
     clock.advance(1.8e9)
     journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
-    archive = Archive([realm], clock, journal)
+    archive = Histories([realm], clock, journal)
     for key, value in sorted((stored or {}).items()):
         match key[:1]:
             case rows.RECORDED:
                 archive.load_event(rows.decode_event(value))
-            case rows.SHELF_MARKS:
-                archive.load_shelf_marks(key, rows.decode_marks(value))
+            case rows.LOG_MARKS:
+                archive.load_log_marks(key, rows.decode_marks(value))
             case rows.TOPIC_MARKS:
                 archive.load_topic_marks(key, rows.decode_marks(value))
             case rows.RESHARDED:

@@ -3,7 +3,7 @@
 import inspect
 
 import pytest
-from gateway_harness import GatewayStage
+from gateway_harness import GatewayHarness
 
 from fox_shard.gateway.sessions.router import Router
 
@@ -17,4 +17,4 @@ def shape(method):
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_door_takes_what_a_session_may_ask(name):
-    assert shape(getattr(GatewayStage().gateway.requests, name)) == shape(getattr(Router, name))
+    assert shape(getattr(GatewayHarness().gateway.requests, name)) == shape(getattr(Router, name))

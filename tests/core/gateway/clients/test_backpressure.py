@@ -26,7 +26,7 @@ def client():
 def congest(ends, pressure, *shards):
     """No credit for these shards, for the others some."""
     for shard, link in enumerate(ends):
-        link.in_flight = link.terms.credit + 1 if shard in shards else 0
+        link.in_flight = link.settings.credit + 1 if shard in shards else 0
     pressure.look()
 
 
@@ -40,7 +40,7 @@ def test_a_shard_without_credit_is_congested_until_there_is_some(why, ends, pres
     if why == "down":
         ends[1].open = False
     else:
-        ends[1].in_flight = ends[1].terms.credit + 1
+        ends[1].in_flight = ends[1].settings.credit + 1
     pressure.look()
     assert pressure.congested == {1}
     ends[1].open, ends[1].in_flight = True, 0
@@ -75,7 +75,7 @@ def test_a_client_whose_session_has_ended_is_read_for_its_answer(ends, pressure)
     connection = client()
     congest(ends, pressure, 0)
     pressure.pause(connection, 0)
-    pressure.forget(connection)
+    pressure.session_ended(connection)
     assert not connection.paused
     connection.pause(paused=True)  # by somebody else, later
     congest(ends, pressure)

@@ -9,15 +9,15 @@ from fox_shard.config import Mqtt
 from fox_shard.documents.payloads import CBOR, JSON, NONE, RAW
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode
-from fox_shard.gateway.mqtt.event_encoder import MqttFlavour, flavour_of
+from fox_shard.gateway.mqtt.event_encoder import MqttEventEncoder, event_encoder_of
 from fox_shard.gateway.mqtt.framing import PUBACKS_AT_ONCE, Splitter, pubacks
 
-ENDED = ("detach", False)
+ENDED = ("session_ended", False)
 
 
-def deliver(client, *events, grant=2):
+def deliver(client, *events, granted_qos=2):
     for one in events:
-        client.session.deliver(one, grant)
+        client.session.deliver(one, granted_qos)
     return client.received()
 
 
@@ -28,11 +28,11 @@ def read(data):
 
 @pytest.mark.parametrize("size", [0, 1, 119, 120, 121, 16_000, 17_000, 70_000])
 def test_an_event_is_one_packet_whatever_its_size(size):
-    flavour = MqttFlavour(None)
+    encoder = MqttEventEncoder(None)
     one = event("a.b/c", bytes(size), 0)
-    assert read(flavour.event(one, None)) == mqtt.Publish("a/b.c", bytes(size))
-    assert read(flavour.retained(one)) == mqtt.Publish("a/b.c", bytes(size), retain=True)
-    head, payload = flavour.parts(one, 0x34)
+    assert read(encoder.event(one, None)) == mqtt.Publish("a/b.c", bytes(size))
+    assert read(encoder.retained(one)) == mqtt.Publish("a/b.c", bytes(size), retain=True)
+    head, payload = encoder.parts(one, 0x34)
     assert read(head + b"\0\7" + payload) == mqtt.Publish("a/b.c", bytes(size), 2, 7)
 
 
@@ -40,13 +40,13 @@ def test_events_are_framed_for_the_transport_and_shared():
     def frame(chunk):
         return b"<" + chunk
 
-    assert flavour_of(frame) is flavour_of(frame)
-    assert flavour_of(frame) is not flavour_of(None)
-    flavour = flavour_of(frame)
-    assert flavour.event(event("a", b"x", 0), None) == b"<\x30\x04\0\1ax"
-    assert flavour.retained(event("a", b"x", 0)) == b"<\x31\x04\0\1ax"
+    assert event_encoder_of(frame) is event_encoder_of(frame)
+    assert event_encoder_of(frame) is not event_encoder_of(None)
+    encoder = event_encoder_of(frame)
+    assert encoder.event(event("a", b"x", 0), None) == b"<\x30\x04\0\1ax"
+    assert encoder.retained(event("a", b"x", 0)) == b"<\x31\x04\0\1ax"
     client = connected(frame=frame)
-    assert client.session.flavour is flavour
+    assert client.session.encoder is encoder
     client.connection.out.clear()
     client.session.deliver(event("a", b"x", 1), 1)
     assert client.connection.out == [b"<\x32\x06\0\1a\0\1x"]
@@ -63,25 +63,25 @@ def test_events_are_framed_for_the_transport_and_shared():
 )
 def test_events_of_wamp_publishers_are_translated(encoding, args, kwargs, payload):
     one = event("a", args, 0, 0, encoding, kwargs)
-    assert read(MqttFlavour(None).event(one, None)).payload == payload
+    assert read(MqttEventEncoder(None).event(one, None)).payload == payload
 
 
 def test_an_event_too_large_for_mqtt_is_nothing(monkeypatch):
     # MQTT 2.2.3; the true limit would take 256 MiB.
     monkeypatch.setattr("fox_shard.gateway.mqtt.event_encoder.MAX_REMAINING_LENGTH", 200)
-    flavour = MqttFlavour(None)
+    encoder = MqttEventEncoder(None)
     fits, too_large = event("a", bytes(195)), event("a", bytes(198))
-    assert flavour.event(fits, None)
-    assert flavour.retained(fits)
-    assert all(flavour.parts(fits, 0x32))
-    assert flavour.event(too_large, None) == flavour.retained(too_large) == b""
-    assert flavour.events([too_large, fits], None) == [flavour.event(fits, None)]
-    assert flavour.parts(too_large, 0x32) == (b"", b"")
+    assert encoder.event(fits, None)
+    assert encoder.retained(fits)
+    assert all(encoder.parts(fits, 0x32))
+    assert encoder.event(too_large, None) == encoder.retained(too_large) == b""
+    assert encoder.events([too_large, fits], None) == [encoder.event(fits, None)]
+    assert encoder.parts(too_large, 0x32) == (b"", b"")
 
 
 def test_an_event_that_mqtt_cannot_express_is_nothing():
-    flavour = MqttFlavour(None)
-    assert flavour.event(event("a", b"\xff", 0, 0, CBOR), None) == b""
+    encoder = MqttEventEncoder(None)
+    assert encoder.event(event("a", b"\xff", 0, 0, CBOR), None) == b""
     client = connected()
     assert deliver(client, event("a", b"\xff", 1, 0, CBOR), event("b")) == [
         mqtt.Publish("b", b"x", 1, 1)
@@ -89,18 +89,18 @@ def test_an_event_that_mqtt_cannot_express_is_nothing():
 
 
 def test_many_topics_do_not_fill_the_memory():
-    flavour = MqttFlavour(None)
+    encoder = MqttEventEncoder(None)
     for number in range(45_000):
-        assert flavour.event(event(f"t.{number}", b"", 0), None)[4:] == f"t/{number}".encode()
-    assert len(flavour._topics) <= 20_000
+        assert encoder.event(event(f"t.{number}", b"", 0), None)[4:] == f"t/{number}".encode()
+    assert len(encoder._topics) <= 20_000
 
 
 @pytest.mark.parametrize(
-    ("published", "grant", "sent"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (2, 2, 2), (0, 2, 0)]
+    ("published", "granted_qos", "sent"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (2, 2, 2), (0, 2, 0)]
 )
-def test_the_lower_quality_of_service_counts(published, grant, sent):
+def test_the_lower_quality_of_service_counts(published, granted_qos, sent):
     # [MQTT-3.8.4-6]
-    packets = deliver(connected(), event("a.b", b"x", published), grant=grant)
+    packets = deliver(connected(), event("a.b", b"x", published), granted_qos=granted_qos)
     assert packets == [mqtt.Publish("a/b", b"x", sent, 1 if sent else 0, dup=False)]
 
 
@@ -109,8 +109,8 @@ def test_parts_are_made_once_for_an_event_and_never_confused():
     one, two = connected(gateway), connected(gateway)
     first, second = event("a", b"1"), event("a", b"2", 2)
     assert deliver(one, first)[0].payload == deliver(two, first)[0].payload == b"1"
-    assert deliver(one, second, grant=1) == [mqtt.Publish("a", b"2", 1, 2)]
-    assert deliver(two, second, grant=2) == [mqtt.Publish("a", b"2", 2, 2)]
+    assert deliver(one, second, granted_qos=1) == [mqtt.Publish("a", b"2", 1, 2)]
+    assert deliver(two, second, granted_qos=2) == [mqtt.Publish("a", b"2", 2, 2)]
     assert deliver(one, first) == [mqtt.Publish("a", b"1", 1, 3)]
 
 

@@ -14,14 +14,14 @@ from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
 from fox_shard.gateway.sessions.router import Router
 
-ENDED = ("detach", False)
+ENDED = ("session_ended", False)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "attach",
-        "detach",
+        "session_opened",
+        "session_ended",
         "publish",
         "publish_all",
         "unsubscribe",
@@ -74,7 +74,7 @@ def test_the_fake_has_the_routers_signatures(name):
 def test_connect_is_accepted_without_a_present_session(connect, attached, source):
     client = Client()
     assert client.answers(connect) == [mqtt.Connack(mqtt.ACCEPTED, session_present=False)]
-    assert client.calls == [("attach", *attached)]
+    assert client.calls == [("session_opened", *attached)]
     assert not client.closed
 
 
@@ -183,7 +183,7 @@ def test_the_will_is_left_with_the_gateway(will, call, source):
 def test_a_will_on_a_reserved_topic_is_dropped(topic):
     client = Client()
     client.send(mqtt.Connect(client_id="c", will=mqtt.Will(topic, b"x")))
-    assert [call[0] for call in client.calls] == ["attach"]
+    assert [call[0] for call in client.calls] == ["session_opened"]
     assert client.gateway.dropped == 1
 
 
@@ -191,24 +191,24 @@ def test_disconnect_is_graceful_and_nothing_after_it_counts():
     # [MQTT-3.14.4-1, -3]
     client = connected()
     assert client.answers(mqtt.Disconnect(), mqtt.Pingreq(), mqtt.Publish("a", b"x")) == []
-    assert client.calls == [("detach", True)]
+    assert client.calls == [("session_ended", True)]
     assert client.closed
     client.session.end("wamp.close.killed", "too late")
-    client.reader.lost(1.0)
+    client.reader.connection_lost(1.0)
     client.send(mqtt.Pingreq())
     assert client.calls == []
 
 
 def test_a_lost_connection_is_not_graceful():
     client = connected()
-    client.reader.lost(1.0)
-    client.reader.lost(1.0)
+    client.reader.connection_lost(1.0)
+    client.reader.connection_lost(1.0)
     assert client.calls == [ENDED]
 
 
 def test_a_connection_lost_before_connect_tells_nobody():
     client = Client()
-    client.reader.lost(1.0)
+    client.reader.connection_lost(1.0)
     assert client.calls == []
 
 

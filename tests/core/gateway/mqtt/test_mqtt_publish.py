@@ -11,7 +11,7 @@ from fox_shard.gateway.mqtt.codec import encode
 
 ASSURED = ACKNOWLEDGE | QOS1
 ONCE = ACKNOWLEDGE | QOS2
-ENDED = ("detach", False)
+ENDED = ("session_ended", False)
 
 
 def topics_of(calls):
@@ -309,7 +309,7 @@ def test_any_bytes_end_the_session_or_do_not(chunks):
     for chunk in chunks:
         client.feed(chunk)
     assert client.closed == (
-        ENDED in client.gateway.calls or ("detach", True) in client.gateway.calls
+        ENDED in client.gateway.calls or ("session_ended", True) in client.gateway.calls
     )
 
 
@@ -330,7 +330,7 @@ def test_answers_are_framed_for_the_transport():
 
     client = Client(FakeGateway(), frame)
     client.send(mqtt.Connect(client_id="c"))
-    assert client.calls == [("attach", "realm1", "mqtt.3.1.1", "websocket", "c")]
+    assert client.calls == [("session_opened", "realm1", "mqtt.3.1.1", "websocket", "c")]
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Pingreq())
     client.session.published([1], [1])
     assert client.connection.out == [b"<\x20\x02\0\0>", b"<\xd0\0>", b"<\x40\x02\0\1>"]

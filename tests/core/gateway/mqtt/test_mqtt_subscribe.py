@@ -7,7 +7,7 @@ from fox_shard.backplane.frames import RETAIN
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.mqtt import packets as mqtt
 
-ENDED = ("detach", False)
+ENDED = ("session_ended", False)
 
 
 def subscribe(client, *filters, packet_id=5):

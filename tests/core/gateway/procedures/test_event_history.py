@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from gateway_harness import REALM, GatewayStage, event
+from gateway_harness import REALM, GatewayHarness, event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,10 +12,10 @@ from fox_shard.backplane.frames import (
     Audience,
     Call,
     Event,
+    HistoryPage,
     Identity,
     Publish,
-    Recall,
-    Recalled,
+    ReadHistory,
     Subscribed,
 )
 from fox_shard.backplane.frames import Subscribe as SubscribeFrame
@@ -24,14 +24,13 @@ from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.procedures import event_history as history
 from fox_shard.gateway.procedures.history_query import (
     GET_EVENTS,
-    LAST,
     MOST,
     Query,
     read_query,
     time_of,
 )
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
-from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
+from fox_shard.topics.ids import EPOCH, MAX_ID, SHARDS, TICKS
 from fox_shard.topics.pattern import Pattern
 
 SECOND = SHARDS * TICKS
@@ -41,8 +40,8 @@ class Asking:
     """A gateway of two shards; a session that has subscribed, and what it is answered."""
 
     def __init__(self, pattern="*#", wish=None):
-        self.stage = GatewayStage()
-        self.session = self.stage.session()
+        self.harness = GatewayHarness()
+        self.session = self.harness.session()
         self.answers = []
         self.session.result = lambda frame: self.answers.append(self.read(frame))
         self.session.call_error = lambda frame: self.answers.append(self.read(frame))
@@ -55,19 +54,19 @@ class Asking:
         return (getattr(frame, "uri", "") or "result", args, kwargs)
 
     def subscribe(self, session, text, wish):
-        stage = self.stage
+        harness = self.harness
         pattern = Pattern.parse(text)
-        stage.gateway.requests.subscribe(session, 1, pattern, 0, wish)
+        harness.gateway.requests.subscribe(session, 1, pattern, 0, wish)
         for shard in range(2):
-            for frame in stage.got(f"shard-{shard}", SubscribeFrame):
-                stage.say(f"shard-{shard}", Subscribed(frame.token))
-        subscriptions = stage.gateway.subscriptions[REALM]
+            for frame in harness.got(f"shard-{shard}", SubscribeFrame):
+                harness.say(f"shard-{shard}", Subscribed(frame.token))
+        subscriptions = harness.gateway.subscriptions[REALM]
         self.subscription = next(iter(subscriptions.by_id))
 
     def call(self, *args, session=None, **kwargs):
         self.request += 1
         args, kwargs = payloads.encode(list(args), kwargs, payloads.JSON)
-        self.stage.gateway.requests.call(
+        self.harness.gateway.requests.call(
             session or self.session,
             self.request,
             GET_EVENTS,
@@ -78,18 +77,18 @@ class Asking:
             kwargs,
             None,
         )
-        self.stage.turns()
+        self.harness.turns()
 
     def ask(self, **kwargs):
         self.call(self.subscription, **kwargs)
 
     def asked(self, shard):
-        return self.stage.got(f"shard-{shard}", Recall)
+        return self.harness.got(f"shard-{shard}", ReadHistory)
 
     def answer(self, shard, *events, more=False):
         """To all that the shard was asked."""
         (recall,) = self.asked(shard)
-        self.stage.say(f"shard-{shard}", Recalled(recall.token, list(events), more))
+        self.harness.say(f"shard-{shard}", HistoryPage(recall.token, list(events), more))
         return recall
 
     def ids(self):
@@ -114,17 +113,17 @@ def test_all_shards_of_a_pattern_are_asked_and_merged_by_id():
     asking = Asking()
     asking.ask()
     recall = asking.answer(0, event(64), event(192))
-    assert recall == Recall(1, REALM, "*#", 1, LAST, MOST, False)
+    assert recall == ReadHistory(1, REALM, "*#", 1, MAX_ID, MOST, False)
     assert asking.answers == []
     asking.answer(1, event(65), event(257))
     assert asking.ids() == [64, 65, 192, 257]
     assert asking.answers[0][2] == {"more": False}
-    assert asking.stage.gateway.recollections.idle
+    assert asking.harness.gateway.event_history.idle
     assert asking.session.calls == {}
 
 
 def test_an_exact_subscription_asks_the_shard_of_its_topic():
-    topic = GatewayStage().topic(1)
+    topic = GatewayHarness().topic(1)
     asking = Asking(f"={topic}")
     asking.ask()
     assert asking.asked(0) == []
@@ -135,7 +134,7 @@ def test_an_exact_subscription_asks_the_shard_of_its_topic():
 def test_no_shard_is_called():
     asking = Asking()
     asking.ask()
-    assert [asking.stage.got(f"shard-{n}", Call) for n in range(2)] == [[], []]
+    assert [asking.harness.got(f"shard-{n}", Call) for n in range(2)] == [[], []]
 
 
 def test_reversed_the_highest_ids_come_first():
@@ -155,15 +154,15 @@ def test_pages_are_asked_for_as_they_are_used_up():
     # 64 and 128 are taken; then 129 might not be the next of all.
     (recall,) = asking.asked(0)
     assert (recall.first, recall.limit, asking.asked(1)) == (129, 3, [])
-    asking.stage.say("shard-0", Recalled(recall.token, [event(640)], False))
+    asking.harness.say("shard-0", HistoryPage(recall.token, [event(640)], False))
     (recall,) = asking.asked(1)
     assert (recall.first, recall.limit) == (130, 2)
-    asking.stage.say("shard-1", Recalled(recall.token, [], False))
+    asking.harness.say("shard-1", HistoryPage(recall.token, [], False))
     assert asking.ids() == [64, 128, 129, 640]
 
 
 def test_what_the_caller_may_not_see_is_left_out_and_others_take_its_place():
-    asking = Asking("=" + GatewayStage().topic(0))
+    asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask(limit=2, reverse=True)
     hidden = event(192, audience=Audience(exclude_authrole=["role"]))
     shown = event(128, audience=Audience(eligible_authid=["user"]))
@@ -188,7 +187,7 @@ def test_a_filter_holds_for_its_history():
 
 def test_an_answer_is_bounded_in_bytes(monkeypatch):
     monkeypatch.setattr(history, "MOST_BYTES", 4)
-    asking = Asking("=" + GatewayStage().topic(0))
+    asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     asking.answer(0, event(64), event(128), event(192))
     assert asking.ids() == [64, 128]
@@ -196,7 +195,7 @@ def test_an_answer_is_bounded_in_bytes(monkeypatch):
 
 
 def test_what_an_event_looks_like():
-    asking = Asking("=" + GatewayStage().topic(0))
+    asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     publish = Publish(
         REALM, "a.b", 5, 1, 1, 0, payloads.JSON, b"[1]", b'{"k":2}', Identity("me", "role")
@@ -221,7 +220,7 @@ def test_what_an_event_looks_like():
 
 
 def test_what_the_caller_cannot_read_is_left_out():
-    asking = Asking("=" + GatewayStage().topic(0))
+    asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     unreadable = Publish(REALM, "t", 1, 1, 1, 0, payloads.MSGPACK, b"\xc1")
     asking.answer(0, event(64), Event(128, unreadable))
@@ -233,7 +232,7 @@ def test_what_the_caller_cannot_read_is_left_out():
 
 def test_a_topic_of_a_pattern_is_asked_of_its_shard():
     asking = Asking("^t")
-    topic = asking.stage.topic(1)
+    topic = asking.harness.topic(1)
     asking.ask(topic=topic)
     assert asking.asked(0) == []
     assert asking.answer(1).pattern == f"={topic}"
@@ -259,11 +258,11 @@ def test_where_there_can_be_nothing_nobody_is_asked(kwargs):
 @pytest.mark.parametrize(
     ("kwargs", "span"),
     [
-        ({}, (1, LAST)),
+        ({}, (1, MAX_ID)),
         ({"from_publication": 5, "until_publication": 9}, (5, 9)),
         ({"after_publication": 5, "before_publication": 9}, (6, 8)),
-        ({"from_publication": 5, "after_publication": 5}, (6, LAST)),
-        ({"from_time": "2024-01-01T00:00:02Z"}, (2 * SECOND, LAST)),
+        ({"from_publication": 5, "after_publication": 5}, (6, MAX_ID)),
+        ({"from_time": "2024-01-01T00:00:02Z"}, (2 * SECOND, MAX_ID)),
         ({"before_time": "2024-01-01T01:00:02+01:00"}, (1, 2 * SECOND - 1)),
     ],
 )
@@ -271,7 +270,7 @@ def test_publications_and_times_are_a_span_of_ids(kwargs, span):
     assert msgspec.convert(kwargs, Query).span == span
 
 
-@given(st.integers(0, LAST // 2), st.integers(-40, 40))
+@given(st.integers(0, MAX_ID // 2), st.integers(-40, 40))
 def test_times_are_compared_as_they_are_shown(publication, microseconds):
     shown = datetime.fromisoformat(time_of(publication))
     other = shown + timedelta(microseconds=microseconds)
@@ -325,7 +324,7 @@ def test_what_cannot_be_meant_is_named(args, kwargs, named):
 
 def test_a_subscription_that_the_caller_has_not_is_none():
     asking = Asking()
-    other = asking.stage.session()
+    other = asking.harness.session()
     other.call_error = asking.session.call_error
     asking.call(asking.subscription, session=other)
     assert asking.error()[0] == "wamp.error.no_such_subscription"
@@ -339,7 +338,7 @@ def test_a_subscription_that_the_caller_has_not_is_none():
 
 def test_a_shard_that_is_down_is_told_at_once():
     asking = Asking()
-    asking.stage.kill("shard-1")
+    asking.harness.kill("shard-1")
     asking.ask()
     uri, sentence = asking.error()
     assert (uri, sentence.partition(":")[0]) == ("wamp.error.unavailable", "shard-1 is down")
@@ -351,29 +350,29 @@ def test_a_shard_that_goes_down_is_told_if_it_had_more_to_say(more):
     asking = Asking()
     asking.ask()
     asking.answer(0, event(64), more=more)
-    asking.stage.kill("shard-0")
-    asking.stage.turns()
+    asking.harness.kill("shard-0")
+    asking.harness.turns()
     if more:
         assert asking.error()[0] == "wamp.error.unavailable"
     else:
         asking.answer(1)
         assert asking.ids() == [64]
-    assert asking.stage.gateway.recollections.idle
+    assert asking.harness.gateway.event_history.idle
 
 
 def test_who_has_gone_is_not_answered():
     asking = Asking()
     asking.ask()
-    asking.stage.gateway.requests.detach(asking.session, "gone")
+    asking.harness.gateway.requests.session_ended(asking.session, "gone")
     asking.answer(0, event(64))
     asking.answer(1)
-    assert (asking.answers, asking.stage.gateway.recollections.idle) == ([], True)
+    assert (asking.answers, asking.harness.gateway.event_history.idle) == ([], True)
 
 
 def test_a_cancel_does_not_matter():
     asking = Asking()
     asking.ask()
-    asking.stage.gateway.requests.cancel(asking.session, asking.request, "kill")
+    asking.harness.gateway.requests.cancel(asking.session, asking.request, "kill")
     asking.answer(0)
     asking.answer(1)
     assert asking.ids() == []
@@ -381,5 +380,5 @@ def test_a_cancel_does_not_matter():
 
 def test_an_answer_to_nobody_is_ignored():
     asking = Asking()
-    asking.stage.say("shard-0", Recalled(77, [event(64)], more=False))
+    asking.harness.say("shard-0", HistoryPage(77, [event(64)], more=False))
     assert asking.answers == []

@@ -1,23 +1,23 @@
 """Events that come again from a shard that has restarted: nobody gets one twice, or misses one."""
 
 import pytest
-from gateway_harness import GatewayStage, event, fence
+from gateway_harness import GatewayHarness, event, fence
 
-from fox_shard.backplane.frames import RECORDED, Again, Reached, Retained, Settled, Subscribed
-from fox_shard.gateway.pubsub.duplicates import Repeats
+from fox_shard.backplane.frames import RECORDED, Again, FencePassed, Retained, Settled, Subscribed
+from fox_shard.gateway.pubsub.duplicates import SeenEvents
 
 
 @pytest.fixture
 def repeats():
     """Of a gateway that shard 0 has restarted under."""
-    repeats = Repeats(2)
+    repeats = SeenEvents(2)
     for incarnation in (7, 8):
-        repeats.opened(0, incarnation)
+        repeats.link_opened(0, incarnation)
     return repeats
 
 
 def test_what_was_had_is_not_new(repeats):
-    repeats.note(0, 5)
+    repeats.add(0, 5)
     assert not repeats.is_new(0, 5)
     assert repeats.is_new(0, 6)
 
@@ -32,23 +32,23 @@ def test_what_was_missed_is_new_once(repeats):
     [([], False), ([7], False), ([7, 7], False), ([7, 8], True), ([7, 8, 8], True)],
 )
 def test_only_who_was_there_before_the_restart_can_have_missed_something(incarnations, new):
-    repeats = Repeats(2)
+    repeats = SeenEvents(2)
     for incarnation in incarnations:
-        repeats.opened(0, incarnation)
+        repeats.link_opened(0, incarnation)
     assert repeats.is_new(0, 5) is new
     assert not repeats.is_new(1, 5)
 
 
 def test_shards_have_publications_of_their_own(repeats):
     for incarnation in (7, 8):
-        repeats.opened(1, incarnation)
-    repeats.note(0, 5)
+        repeats.link_opened(1, incarnation)
+    repeats.add(0, 5)
     assert repeats.is_new(1, 5)
 
 
 def test_what_is_settled_is_old_whether_it_was_had_or_not(repeats):
     for publication in (3, 9):
-        repeats.note(0, publication)
+        repeats.add(0, publication)
     repeats.settled(1, 9)
     assert repeats.is_new(0, 4)
     repeats.settled(0, 5)
@@ -60,76 +60,76 @@ def test_what_is_settled_is_old_whether_it_was_had_or_not(repeats):
 
 
 @pytest.fixture
-def stage():
-    return GatewayStage(shards=1)
+def harness():
+    return GatewayHarness(shards=1)
 
 
 @pytest.fixture
-def reader(stage):
+def reader(harness):
     """It is subscribed to everything."""
-    session = stage.session()
-    stage.subscribe(session, "*#")
-    stage.turns()
-    stage.say("shard-0", Subscribed(stage.got("shard-0")[-1].token))
+    session = harness.session()
+    harness.subscribe(session, "*#")
+    harness.turns()
+    harness.say("shard-0", Subscribed(harness.got("shard-0")[-1].token))
     session.take()
     return session
 
 
-def restart(stage, incarnation=2):
-    stage.kill("shard-0")
-    stage.join("shard-0", incarnation)
-    stage.pass_time(0.5)
+def restart(harness, incarnation=2):
+    harness.kill("shard-0")
+    harness.join("shard-0", incarnation)
+    harness.pass_time(0.5)
 
 
-def test_an_event_that_was_missed_is_delivered_when_it_comes_again(stage, reader):
-    stage.say("shard-0", event(1, flags=RECORDED))
-    restart(stage)
-    stage.say("shard-0", Again(event(1, flags=RECORDED)), Again(event(2)), Again(event(2)))
+def test_an_event_that_was_missed_is_delivered_when_it_comes_again(harness, reader):
+    harness.say("shard-0", event(1, flags=RECORDED))
+    restart(harness)
+    harness.say("shard-0", Again(event(1, flags=RECORDED)), Again(event(2)), Again(event(2)))
     assert reader.written == ["w:1", "w:2"]
 
 
-def test_a_gateway_that_came_after_the_restart_has_missed_nothing(stage, reader):
-    stage.say("shard-0", Again(event(1)))
+def test_a_gateway_that_came_after_the_restart_has_missed_nothing(harness, reader):
+    harness.say("shard-0", Again(event(1)))
     assert reader.written == []
 
 
-def test_what_has_come_again_waits_for_its_fence(stage, reader):
-    restart(stage)
+def test_what_has_come_again_waits_for_its_fence(harness, reader):
+    restart(harness)
     mark = fence((0, 5, 3))
-    stage.say("shard-0", Again(event(1, fence=mark)))
+    harness.say("shard-0", Again(event(1, fence=mark)))
     assert reader.written == []
-    stage.say("shard-0", Again(event(1, fence=mark)), Reached("gateway-1", 5, 3))
+    harness.say("shard-0", Again(event(1, fence=mark)), FencePassed("gateway-1", 5, 3))
     assert reader.written == ["w:1"]
 
 
-def test_an_event_that_is_held_back_is_not_delivered_twice(stage, reader):
+def test_an_event_that_is_held_back_is_not_delivered_twice(harness, reader):
     """It has come before the restart, and what it waits for comes behind it."""
     mark = fence((0, 5, 3))
-    stage.say("shard-0", event(1, flags=RECORDED, fence=mark))
-    restart(stage)
-    stage.say("shard-0", Again(event(1, flags=RECORDED, fence=mark)))
-    stage.say("shard-0", Reached("gateway-1", 5, 3))
+    harness.say("shard-0", event(1, flags=RECORDED, fence=mark))
+    restart(harness)
+    harness.say("shard-0", Again(event(1, flags=RECORDED, fence=mark)))
+    harness.say("shard-0", FencePassed("gateway-1", 5, 3))
     assert reader.written == ["w:1"]
 
 
-def test_an_event_of_before_all_was_settled_is_old(stage, reader):
+def test_an_event_of_before_all_was_settled_is_old(harness, reader):
     """Nobody had subscribed to it then."""
-    stage.say("shard-0", Settled(1))
-    restart(stage)
-    stage.say("shard-0", Again(event(1)), Again(event(2)))
+    harness.say("shard-0", Settled(1))
+    restart(harness)
+    harness.say("shard-0", Again(event(1)), Again(event(2)))
     assert reader.written == ["w:2"]
 
 
 def test_a_new_subscriber_does_not_get_what_is_older_than_the_key_he_was_shown():
-    stage = GatewayStage(shards=2)
-    session = stage.session()
-    restart(stage)
-    stage.subscribe(session, "*#", replay=True)
-    stage.turns()
-    token = stage.got("shard-0")[-1].token
-    stage.say("shard-0", Retained(token, event(5, "key")), Subscribed(token))
+    harness = GatewayHarness(shards=2)
+    session = harness.session()
+    restart(harness)
+    harness.subscribe(session, "*#", replay=True)
+    harness.turns()
+    token = harness.got("shard-0")[-1].token
+    harness.say("shard-0", Retained(token, event(5, "key")), Subscribed(token))
     # Another shard has not confirmed; meanwhile:
-    stage.say("shard-0", *(Again(event(n, "key")) for n in (4, 5, 6)), Again(event(3, "other")))
-    stage.say("shard-1", Subscribed(token))
+    harness.say("shard-0", *(Again(event(n, "key")) for n in (4, 5, 6)), Again(event(3, "other")))
+    harness.say("shard-1", Subscribed(token))
     assert session.take() == [("subscribed", 1, "*#", [5])]
     assert session.written == ["w:6", "w:3"]

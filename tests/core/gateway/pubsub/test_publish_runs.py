@@ -1,6 +1,6 @@
 """A run of publishes, or of events, against the same one by one."""
 
-from gateway_harness import Flavour, GatewayStage, Spy, event
+from gateway_harness import Flavour, GatewayHarness, Spy, event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,10 +30,10 @@ PAYLOADS = [b"1", b"2", b"3"]
 def test_a_run_is_published_like_its_messages(flags, shards, count):
     outcomes = []
     for at_once in (False, True):
-        stage = GatewayStage()
-        session, gateway, request = stage.session(), stage.gateway, 1
+        harness = GatewayHarness()
+        session, gateway, request = harness.session(), harness.gateway, 1
         for shard in shards:
-            route = stage.realm.route(stage.topic(shard))
+            route = harness.realm.route(harness.topic(shard))
             step = 1 if flags & ACKNOWLEDGE else 0
             if at_once:
                 gateway.requests.publish_all(
@@ -44,25 +44,25 @@ def test_a_run_is_published_like_its_messages(flags, shards, count):
                     number = (request + i) * step
                     gateway.requests.publish(session, route, flags, number, RAW, payload)
             request += count
-        state = (session.order, session.lane, session.lane_seq, session.traffic.publishes)
+        state = (session.order, session.last_shard, session.last_seq, session.traffic.publishes)
         reliable = [[*link.reliable] for link in gateway.links]
-        got = [stage.got(f"shard-{shard}", Publish) for shard in (0, 1)]
+        got = [harness.got(f"shard-{shard}", Publish) for shard in (0, 1)]
         outcomes.append((got, reliable, state))
     assert outcomes[0] == outcomes[1]
 
 
 def test_a_run_waits_where_there_is_no_credit():
-    stage = GatewayStage(linked=False)
-    session = Spy(stage.realm, Flavour(), dirty=stage.gateway.dirty)
-    stage.gateway.requests.publish_all(session, stage.realm.route("a"), 0, 0, RAW, PAYLOADS)
+    harness = GatewayHarness(linked=False)
+    session = Spy(harness.realm, Flavour(), dirty=harness.gateway.dirty)
+    harness.gateway.requests.publish_all(session, harness.realm.route("a"), 0, 0, RAW, PAYLOADS)
     assert session.connection.paused
 
 
-def subscribed(stage):
+def subscribed(harness):
     """The shards confirm all that was subscribed to."""
     for name in ("shard-0", "shard-1"):
-        for subscribe in stage.got(name, Subscribe):
-            stage.say(name, Subscribed(subscribe.token))
+        for subscribe in harness.got(name, Subscribe):
+            harness.say(name, Subscribed(subscribe.token))
 
 
 EVENTS = st.lists(
@@ -77,19 +77,19 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.booleans(), st.integers(0, 1), st.booleans())
-def test_events_of_one_batch_are_delivered_like_those_of_many(drawn, second, grant, pending):
+def test_events_of_one_batch_are_delivered_like_those_of_many(drawn, second, granted_qos, pending):
     outcomes = []
     for at_once in (False, True):
-        stage = GatewayStage()
-        flavour = Flavour(refuses=("refused",))
-        sessions = [stage.session(flavour), stage.session(flavour)]
+        harness = GatewayHarness()
+        encoder = Flavour(refuses=("refused",))
+        sessions = [harness.session(encoder), harness.session(encoder)]
         for text in ("a", "b", "refused"):
-            stage.subscribe(sessions[0], Pattern.wamp(text).text, grant=grant)
+            harness.subscribe(sessions[0], Pattern.wamp(text).text, granted_qos=granted_qos)
         if second:
-            stage.subscribe(sessions[1], Pattern.wamp("a").text)
-        subscribed(stage)
+            harness.subscribe(sessions[1], Pattern.wamp("a").text)
+        subscribed(harness)
         if pending:
-            stage.subscribe(sessions[1], Pattern.wamp("b").text)
+            harness.subscribe(sessions[1], Pattern.wamp("b").text)
         frames = [
             event(
                 n, topic, session=sessions[0].id if who == "own" else 99, flags=flags, audience=to
@@ -97,22 +97,22 @@ def test_events_of_one_batch_are_delivered_like_those_of_many(drawn, second, gra
             for n, (topic, flags, who, to) in enumerate(drawn, 1)
         ]
         for batch in [frames] if at_once else [[frame] for frame in frames]:
-            stage.say("shard-0", *batch)
-        subscribed(stage)
+            harness.say("shard-0", *batch)
+        subscribed(harness)
         told = [[one for one in session.take() if one[0] == "deliver"] for session in sessions]
         written = [session.written for session in sessions]
-        outcomes.append((told, written, stage.realm.deliveries))
+        outcomes.append((told, written, harness.realm.deliveries))
     assert outcomes[0] == outcomes[1]
 
 
 def test_what_comes_between_events_keeps_its_place():
-    stage = GatewayStage()
-    session = stage.session()
-    stage.subscribe(session, Pattern.wamp("a").text, grant=1)
-    subscribed(stage)
+    harness = GatewayHarness()
+    session = harness.session()
+    harness.subscribe(session, Pattern.wamp("a").text, granted_qos=1)
+    subscribed(harness)
     session.take()
     assured = ACKNOWLEDGE | QOS1
-    stage.say(
+    harness.say(
         "shard-0",
         event(1, "a", flags=assured),
         event(2, "a", flags=assured),
@@ -128,10 +128,10 @@ def test_what_comes_between_events_keeps_its_place():
 
 
 def test_events_of_two_realms_may_share_a_batch():
-    stage = GatewayStage()
-    session = stage.session()
-    stage.subscribe(session, Pattern.wamp("a").text)
-    subscribed(stage)
+    harness = GatewayHarness()
+    session = harness.session()
+    harness.subscribe(session, Pattern.wamp("a").text)
+    subscribed(harness)
     other = Event(2, Publish("other", "a", 99, 1, 1, 0, RAW, b""))
-    stage.say("shard-0", event(1, "a"), other, event(3, "a"))
+    harness.say("shard-0", event(1, "a"), other, event(3, "a"))
     assert session.written == ["w:1", "w:3"]

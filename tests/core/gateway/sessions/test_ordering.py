@@ -5,8 +5,8 @@ from gateway_harness import Flavour, Spy, event, fence, invocation, links, realm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.backplane.frames import Ask, Fence, Reached
-from fox_shard.gateway.sessions.ordering import MARKS_LIMIT, Order
+from fox_shard.backplane.frames import Fence, FencePassed, FenceQuery
+from fox_shard.gateway.sessions.ordering import MARKS_LIMIT, Ordering
 from fox_shard.topics.pattern import Pattern
 
 SENDER = 99
@@ -18,7 +18,7 @@ class Desk:
     def __init__(self, shards=3):
         self.links = links(shards)
         self.delivered = []
-        self.order = Order("gateway-0", self.links, self._deliver)
+        self.order = Ordering("gateway-0", self.links, self._deliver)
 
     def _deliver(self, frame, shard):
         self.delivered.append(getattr(frame, "publication", None) or -frame.invocation)
@@ -37,7 +37,7 @@ class Desk:
         return held
 
     def reached(self, shard, seq, *, epoch=7, origin="gateway-1"):
-        self.order.reached(Reached(origin, epoch, seq), shard)
+        self.order.fence_passed(FencePassed(origin, epoch, seq), shard)
 
     def asked(self, shard):
         return [(frame.epoch, frame.seq) for frame in taken(self.links[shard])]
@@ -58,9 +58,9 @@ def session():
 def send(desk, session, shard):
     """As the gateway does: returns the fence of the frame."""
     out = None
-    if session.lane != shard or session.unpassed is not None:
+    if session.last_shard != shard or session.unconfirmed is not None:
         out = desk.order.fence(session, shard)
-    session.lane_seq = desk.links[shard].send(event())
+    session.last_seq = desk.links[shard].send(event())
     return out
 
 
@@ -82,11 +82,11 @@ def test_a_frame_to_another_shard_names_what_it_must_not_overtake(desk):
 def test_what_has_passed_is_not_named(desk):
     one = session()
     send(desk, one, 0)
-    desk.links[0].peer_passed = 1
+    desk.links[0].peer_delivered = 1
     assert send(desk, one, 1) is None
-    assert one.unpassed is None
+    assert one.unconfirmed is None
     send(desk, one, 2)
-    desk.links[1].peer_passed = 1
+    desk.links[1].peer_delivered = 1
     assert send(desk, one, 2) is None
 
 
@@ -114,8 +114,8 @@ def test_when_the_pair_is_new_the_numbers_are(desk):
         desk.links[shard].outbox.extend([event()] * 4)
     for shard in range(3):
         desk.order.renumber(one, shard)
-    assert one.unpassed == {0: 5}
-    assert (one.lane, one.lane_seq) == (1, 5)
+    assert one.unconfirmed == {0: 5}
+    assert (one.last_shard, one.last_seq) == (1, 5)
     assert send(desk, one, 2) == Fence("gateway-0", [(0, 100, 5), (1, 200, 5)])
 
 
@@ -243,11 +243,11 @@ def test_invocations_of_a_shard_that_went_are_not_delivered(desk):
     desk.arrive(2, 1, marks=[(0, 7, 10)], call=True)
     desk.arrive(3, 1)
     desk.arrive(4, 2, call=True)
-    desk.order.forget_invocations(1)
+    desk.order.link_broken(1)
     # Nothing that is left waits for a fence.
     assert desk.delivered == [3, -4]
     assert desk.order.held == {}
-    desk.order.forget_invocations(1)
+    desk.order.link_broken(1)
 
 
 def test_which_events_of_a_shard_are_held_back(desk):
@@ -303,4 +303,4 @@ def test_any_interleaving_of_shards_is_delivered_in_the_senders_order(shards, rn
 
 def test_a_question_is_for_the_shard_that_the_mark_names(desk):
     desk.arrive(2, 1, marks=[(2, 8, 3)])
-    assert taken(desk.links[2]) == [Ask("gateway-1", 8, 3)]
+    assert taken(desk.links[2]) == [FenceQuery("gateway-1", 8, 3)]

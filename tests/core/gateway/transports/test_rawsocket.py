@@ -80,7 +80,11 @@ def test_a_session_in_pieces_of_any_size(name, size):
     answer = b"".join(peer.send(sent[at : at + size]) for at in range(0, len(sent), size))
     welcome, goodbye = messages(answer[4:], name)
     assert (welcome[0], goodbye[0]) == (2, 6)
-    assert [asked[0] for asked in peer.gateway.asked] == ["attach", "publish", "detach"]
+    assert [asked[0] for asked in peer.gateway.asked] == [
+        "session_opened",
+        "publish",
+        "session_ended",
+    ]
     assert peer.gateway.asked[0][1]["transport"] == "rawsocket"
     assert peer.gateway.asked[0][1]["protocol"] == name
     assert peer.connection.closing
@@ -141,7 +145,7 @@ def test_what_must_not_be_sent_fails_the_connection(head, says, source, open_):
     assert (kind, uri) == (3, VIOLATION)
     assert says in details["message"]
     assert peer.connection.closing
-    assert peer.gateway.asked == ([("detach", False)] if open_ else [])
+    assert peer.gateway.asked == ([("session_ended", False)] if open_ else [])
     assert peer.send(frame(ENCODE["wamp.2.json"](HELLO))) == b""
 
 
@@ -169,7 +173,7 @@ def test_a_realm_too_long_for_welcome_cannot_be_joined():
     peer.gateway.realms[name].name = name
     answer = peer.send(frame(ENCODE["wamp.2.json"]([1, name, HELLO[2]])))
     assert messages(answer)[0][2] == "wamp.error.payload_size_exceeded"
-    assert [asked[0] for asked in peer.gateway.asked] == ["attach", "detach"]
+    assert [asked[0] for asked in peer.gateway.asked] == ["session_opened", "session_ended"]
 
 
 def test_a_long_reason_is_left_out_where_it_does_not_fit():
@@ -185,7 +189,7 @@ def test_nothing_behind_the_end_is_read():
     data += frame(ENCODE["wamp.2.json"]([16, 1, {}, "com.topic"]))
     kinds = [message[0] for message in messages(peer.send(data))]
     assert kinds == [2, 3]
-    assert [asked[0] for asked in peer.gateway.asked] == ["attach", "detach"]
+    assert [asked[0] for asked in peer.gateway.asked] == ["session_opened", "session_ended"]
 
 
 def test_a_handshake_that_never_ends_is_ended():
@@ -210,9 +214,9 @@ def test_a_handshake_in_time_leaves_the_session_its_own_time():
 def test_a_lost_connection_ends_the_session():
     peer = Peer().shake_hands()
     peer.send(frame(ENCODE["wamp.2.json"](HELLO)))
-    peer.socket.lost(0.0)
-    assert peer.gateway.asked[-1] == ("detach", False)
-    Peer().socket.lost(0.0)
+    peer.socket.connection_lost(0.0)
+    assert peer.gateway.asked[-1] == ("session_ended", False)
+    Peer().socket.connection_lost(0.0)
 
 
 @given(st.binary(max_size=40), st.sampled_from(sorted(NUMBER.values())))

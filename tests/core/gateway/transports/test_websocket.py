@@ -146,7 +146,7 @@ def test_handshake_timeout_leaves_open_connections_and_lost_ones_alone():
     server.advance(11)
     assert not server.connection.closing
     gone = Server()
-    gone.connection.receiver.lost(gone.now)
+    gone.connection.receiver.connection_lost(gone.now)
     gone.advance(11)
     assert gone.written() == b""
 
@@ -238,6 +238,6 @@ def test_close_after_the_client_closed_says_nothing():
 def test_lost_is_told_once():
     server, _ = connected()
     server.feed(masked(b"[1,", fin=False))
-    server.connection.receiver.lost(server.now)
-    server.connection.receiver.lost(server.now)
+    server.connection.receiver.connection_lost(server.now)
+    server.connection.receiver.connection_lost(server.now)
     assert server.session.losses == 1

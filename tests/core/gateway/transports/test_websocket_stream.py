@@ -188,7 +188,7 @@ def test_violation_is_answered_by_its_close_code_and_ends_the_session(data, code
     assert server.session.got == [b"[1]"]
     assert server.session.losses == 1
     assert server.feed(masked(b"[2]")) == b""
-    server.connection.receiver.lost(server.now)
+    server.connection.receiver.connection_lost(server.now)
     assert server.session.got == [b"[1]"]
     assert server.session.losses == 1
 
@@ -240,7 +240,7 @@ def test_deflate_is_negotiated_without_contexts(offer, wanted, negotiated):
         for e in client.extensions
     ] == negotiated
     coding = f"/deflate-{negotiated[0][2]}" if negotiated else ""
-    assert server.session.told["flavour"] == f"wamp.2.json/websocket{coding}"
+    assert server.session.told["encoder"] == f"wamp.2.json/websocket{coding}"
 
 
 @pytest.mark.parametrize("bits", [8, 9, 12, 15])

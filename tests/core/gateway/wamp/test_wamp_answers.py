@@ -38,7 +38,7 @@ def expecting(*requests, **more):
 
 
 def events(client, event, to):
-    chunk = client.session.flavour.event(event, to)
+    chunk = client.session.encoder.event(event, to)
     return [client.decode(chunk)] if chunk else []
 
 
@@ -99,7 +99,7 @@ def test_an_event_is_transcoded_to_what_the_client_speaks(
 
 def test_same_serializer_same_bytes():
     client = joined()
-    chunk = client.session.flavour.event(event(args=b'[ 1e2,"\\u0041" ]'), subscription())
+    chunk = client.session.encoder.event(event(args=b'[ 1e2,"\\u0041" ]'), subscription())
     assert chunk.endswith(b',{},[ 1e2,"\\u0041" ]]')
 
 
@@ -119,7 +119,7 @@ def test_an_event_longer_than_the_client_takes_is_missed():
 
 def test_events_are_for_subscriptions():
     with pytest.raises(ValueError, match="subscription"):
-        joined().session.flavour.event(event(), None)
+        joined().session.encoder.event(event(), None)
     client = joined()
     client.session.deliver(event(), 1)
     assert client.received() == []

@@ -5,7 +5,7 @@ from msgspec import msgpack
 from wamp_client import ALL, ENCODE, SESSION, joined
 
 from fox_shard.backplane import frames
-from fox_shard.backplane.frames import Audience, Identity, Keep
+from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.options import CACHE_ENTRIES, CACHED_BYTES
@@ -83,50 +83,62 @@ ME = Identity("anonymous", "anonymous")
 def test_publish_options(options, flags, publisher, audience, source, subprotocol):
     client = joined(subprotocol)
     client.send([16, 1, options, "com.topic", ["x"]])
-    ((_, _, got_flags, _, _, _, _, got_publisher, got_audience, keep),) = client.asked
+    ((_, _, got_flags, _, _, _, _, got_publisher, got_audience, retain),) = client.asked
     assert (got_flags, got_publisher, got_audience) == (flags, publisher, audience)
-    assert keep is None
+    assert retain is None
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize(
-    ("options", "flags", "keep"),
+    ("options", "flags", "retain"),
     [
         ({"retain": True}, frames.RETAIN, None),
         ({"retain": 0}, frames.RETAIN, None),
-        ({"retain": 1}, frames.RETAIN, Keep(1.0)),
-        ({"retain": 0.5}, frames.RETAIN, Keep(0.5)),
-        ({"retain": True, "weak": True}, frames.RETAIN, Keep(weak=True)),
-        ({"retain": 5, "weak": "public"}, frames.RETAIN, Keep(5.0, weak=True)),
+        ({"retain": 1}, frames.RETAIN, RetainOptions(1.0)),
+        ({"retain": 0.5}, frames.RETAIN, RetainOptions(0.5)),
+        ({"retain": True, "weak": True}, frames.RETAIN, RetainOptions(weak=True)),
+        ({"retain": 5, "weak": "public"}, frames.RETAIN, RetainOptions(5.0, weak=True)),
         ({"retain": True, "weak": False}, frames.RETAIN, None),
-        ({"retain": True, "weak": "private"}, frames.RETAIN, Keep(weak=True, private=True)),
-        ({"retain": True, "will": {"a": 1}}, frames.RETAIN, Keep(will=msgpack.encode([{"a": 1}]))),
-        ({"retain": True, "will": [1, 2]}, frames.RETAIN, Keep(will=msgpack.encode([1, 2]))),
-        ({"retain": True, "will": None}, frames.RETAIN, Keep(weak=True)),
-        ({"retain": True, "will": [None]}, frames.RETAIN, Keep(weak=True)),
-        ({"sequence": True}, frames.RETAIN, Keep(sequence=True)),
-        ({"sequence": True, "retain": 3}, frames.RETAIN, Keep(3.0, sequence=True)),
-        ({"when_id": 0, "watch": True}, frames.CONDITION, Keep(when_id=0, watch=True)),
+        (
+            {"retain": True, "weak": "private"},
+            frames.RETAIN,
+            RetainOptions(weak=True, private=True),
+        ),
+        (
+            {"retain": True, "will": {"a": 1}},
+            frames.RETAIN,
+            RetainOptions(will=msgpack.encode([{"a": 1}])),
+        ),
+        (
+            {"retain": True, "will": [1, 2]},
+            frames.RETAIN,
+            RetainOptions(will=msgpack.encode([1, 2])),
+        ),
+        ({"retain": True, "will": None}, frames.RETAIN, RetainOptions(weak=True)),
+        ({"retain": True, "will": [None]}, frames.RETAIN, RetainOptions(weak=True)),
+        ({"sequence": True}, frames.RETAIN, RetainOptions(sequence=True)),
+        ({"sequence": True, "retain": 3}, frames.RETAIN, RetainOptions(3.0, sequence=True)),
+        ({"when_id": 0, "watch": True}, frames.CONDITION, RetainOptions(when_id=0, watch=True)),
         ({"trace": True}, frames.TRACE, None),
-        ({"when_id": 0}, frames.CONDITION, Keep(when_id=0)),
+        ({"when_id": 0}, frames.CONDITION, RetainOptions(when_id=0)),
         (
             {"retain": 2, "when_id": 7},
             frames.RETAIN | frames.CONDITION,
-            Keep(2.0, when_id=7),
+            RetainOptions(2.0, when_id=7),
         ),
-        ({"when": None}, frames.CONDITION, Keep(when=msgpack.encode(None))),
+        ({"when": None}, frames.CONDITION, RetainOptions(when=msgpack.encode(None))),
         (
             {"when": {"a": {"b": [1, None]}}},
             frames.CONDITION,
-            Keep(when=msgpack.encode({"a": {"b": [1, None]}})),
+            RetainOptions(when=msgpack.encode({"a": {"b": [1, None]}})),
         ),
     ],
 )
-def test_how_a_key_is_to_be_kept_and_on_what_condition(options, flags, keep, subprotocol):
+def test_how_a_key_is_to_be_kept_and_on_what_condition(options, flags, retain, subprotocol):
     client = joined(subprotocol)
     client.send([16, 1, options, "com.topic", ["x"]])
     ((_, _, got_flags, *_, got_keep),) = client.asked
-    assert (got_flags, got_keep) == (EXCLUDE_ME | flags, keep)
+    assert (got_flags, got_keep) == (EXCLUDE_ME | flags, retain)
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -168,8 +180,8 @@ def test_a_private_key_is_for_its_publisher_alone(lists, audience, subprotocol):
     client = joined(subprotocol)
     for _ in range(2):  # the second time, the options are not read anew
         client.send([16, 1, {"retain": True, "weak": "private", **lists}, "com.topic", ["x"]])
-        ((*_, got_audience, keep),) = client.asked
-        assert (got_audience, keep.private) == (audience, True)
+        ((*_, got_audience, retain),) = client.asked
+        assert (got_audience, retain.private) == (audience, True)
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -188,8 +200,8 @@ def test_a_patch_that_is_no_object_is_refused(payload, subprotocol):
 def test_a_patch_is_an_object_or_empty(payload):
     client = joined()
     assert client.send([16, 1, {"retain": True, "patch": True}, "com.topic", *payload]) == []
-    ((*_, keep),) = client.asked
-    assert keep == Keep(patch=True)
+    ((*_, retain),) = client.asked
+    assert retain == RetainOptions(patch=True)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_bad_arguments_end_the_session(name, args, reason):
     assert [answer[0::2] for answer in answers] == [[3, "wamp.error.protocol_violation"]]
     assert reason in answers[0][1]["message"]
     assert client.hung_up == 1
-    assert client.asked == [("detach", False)]
+    assert client.asked == [("session_ended", False)]
 
 
 @pytest.mark.parametrize("args", [b"\x80\x80", b"\x80\xa0\xa0"])

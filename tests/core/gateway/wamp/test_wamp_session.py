@@ -32,7 +32,7 @@ def test_hello_is_answered_by_welcome(subprotocol):
     assert roles["dealer"]["features"]["call_canceling"] is True
     assert client.asked == [
         (
-            "attach",
+            "session_opened",
             {
                 "protocol": subprotocol,
                 "transport": "websocket",
@@ -184,9 +184,9 @@ def test_violations_end_an_open_session(message, subprotocol):
     assert (kind, uri) == (3, VIOLATION)
     assert details["message"]
     assert client.hung_up == 1
-    assert client.asked == [("detach", False)]
+    assert client.asked == [("session_ended", False)]
     assert client.send([16, 1, {"acknowledge": True}, "com.topic"]) == []
-    client.session.lost(client.gateway.now)
+    client.session.connection_lost(client.gateway.now)
     assert client.asked == []
 
 
@@ -201,11 +201,11 @@ def test_goodbye_is_answered_and_ends_the_session():
     assert client.send([6, {"message": "bye"}, "wamp.close.close_realm"]) == [
         [6, {}, "wamp.close.goodbye_and_out"]
     ]
-    assert client.asked == [("detach", True)]
+    assert client.asked == [("session_ended", True)]
     assert client.hung_up == 1
     assert client.send([6, {}, "wamp.close.close_realm"]) == []
     client.session.end("wamp.close.killed", "")
-    client.session.lost(client.gateway.now)
+    client.session.connection_lost(client.gateway.now)
     assert (client.received(), client.asked, client.hung_up) == ([], [], 1)
 
 
@@ -214,7 +214,7 @@ def test_abort_is_not_answered(message):
     """WAMP #abort."""
     client = joined()
     assert client.send(message) == []
-    assert (client.asked, client.hung_up) == ([("detach", False)], 1)
+    assert (client.asked, client.hung_up) == ([("session_ended", False)], 1)
     client = Client()
     assert client.send(message) == []
     assert (client.asked, client.hung_up) == ([], 1)
@@ -222,9 +222,9 @@ def test_abort_is_not_answered(message):
 
 def test_a_lost_connection_ends_the_session_once():
     client = joined()
-    client.session.lost(client.gateway.now)
-    client.session.lost(client.gateway.now)
-    assert client.asked == [("detach", False)]
+    client.session.connection_lost(client.gateway.now)
+    client.session.connection_lost(client.gateway.now)
+    assert client.asked == [("session_ended", False)]
     assert client.send([16, 1, {"acknowledge": True}, "com.topic"]) == []
 
 
@@ -235,7 +235,7 @@ class TestTheRouterEndsTheSession:
         client = joined()
         client.session.end(self.REASON, "enough")
         assert client.received() == [[6, {"message": "enough"}, self.REASON]]
-        assert client.asked == [("detach", False)]
+        assert client.asked == [("session_ended", False)]
         assert client.hung_up == 0
         return client
 
@@ -319,10 +319,10 @@ def test_a_few_bits_are_kept_of_what_a_callee_announces(features, abilities, sou
 @pytest.mark.parametrize("subprotocol", ALL)
 def test_sessions_of_a_kind_share_their_flavour(subprotocol):
     one, two = Client(subprotocol), Client(subprotocol)
-    assert one.session.flavour is two.session.flavour
-    assert one.session.flavour is not Client(subprotocol, limit=512).session.flavour
+    assert one.session.encoder is two.session.encoder
+    assert one.session.encoder is not Client(subprotocol, limit=512).session.encoder
     others = [name for name in ALL if name != subprotocol]
-    assert all(Client(name).session.flavour is not one.session.flavour for name in others)
+    assert all(Client(name).session.encoder is not one.session.encoder for name in others)
 
 
 def test_welcome_can_be_read_by_a_client_library():

@@ -6,7 +6,7 @@ import pytest
 from msgspec import msgpack
 from wamp_client import ALL, joined
 
-from fox_shard.backplane.frames import Event, Identity, Publish, Selected, Selection
+from fox_shard.backplane.frames import Event, Identity, Publish, SelectedEvent, SelectorSpec
 from fox_shard.documents.filters import DEEPEST
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
@@ -21,7 +21,7 @@ LATE = 10 * OTHERS_BEHIND
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize(
-    ("options", "wish"),
+    ("options", "subscribe_options"),
     [
         ({"retained": True}, SubscribeOptions(replay=True, state=True)),
         ({"retained": False}, SubscribeOptions()),
@@ -54,11 +54,11 @@ LATE = 10 * OTHERS_BEHIND
         ),
     ],
 )
-def test_how_to_subscribe(options, wish, subprotocol):
+def test_how_to_subscribe(options, subscribe_options, subprotocol):
     """semantics: subscribing."""
     client = joined(subprotocol)
     assert client.send([32, 3, {"match": "prefix", **options}, "com."]) == []
-    assert client.asked == [("subscribe", 3, Pattern.wamp("com.", "prefix"), 0, wish)]
+    assert client.asked == [("subscribe", 3, Pattern.wamp("com.", "prefix"), 0, subscribe_options)]
 
 
 def nested(levels):
@@ -129,8 +129,8 @@ def id_of(options, subprotocol="wamp.2.json", topic="com.a"):
     """Of the subscription that a client with these options gets."""
     client = joined(subprotocol)
     assert client.send([32, 3, options, topic]) == []
-    ((_, _, pattern, _, wish),) = client.asked
-    return Subscription("realm1", pattern, wish).id
+    ((_, _, pattern, _, subscribe_options),) = client.asked
+    return Subscription("realm1", pattern, subscribe_options).id
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -155,7 +155,7 @@ def test_what_is_not_the_same_has_another_id():
         {"after": 0},
         {"after": 0, "filter": ON},
     ]
-    ids = {id_of(wish) for wish in wishes}
+    ids = {id_of(subscribe_options) for subscribe_options in wishes}
     assert len(ids) == len(wishes)
     assert id_of({}, topic="com.b") not in ids
     assert id_of({"get_retained": True}) == id_of({})
@@ -165,13 +165,13 @@ def test_what_is_not_the_same_has_another_id():
 # What they are told
 
 
-def subscription(uri="com.example", match="exact", **wish):
-    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions(**wish))
+def subscription(uri="com.example", match="exact", **subscribe_options):
+    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions(**subscribe_options))
 
 
 def selected(*, encoding=JSON, args=b'["x"]', publisher=None, state=True):
     publish = Publish("realm1", "com.example", 99, 1, 1, 0, encoding, args, publisher=publisher)
-    return Selected(Event(5, publish), [1], state=state)
+    return SelectedEvent(Event(5, publish), [1], state=state)
 
 
 ALICE = Identity("alice", "admin")
@@ -193,7 +193,7 @@ def test_details_of_a_change(uri, match, topic, subprotocol):
     to = subscription(uri, match, state=True)
 
     def told(selected, removed=""):
-        return client.decode(client.session.flavour.selected(selected, to, removed))
+        return client.decode(client.session.encoder.selected(selected, to, removed))
 
     assert told(selected()) == [36, to.id, 5, topic, ["x"]]
     assert told(selected(publisher=ALICE)) == [36, to.id, 5, {**topic, **NAMED}, ["x"]]
@@ -207,14 +207,14 @@ def test_a_change_is_transcoded_to_what_the_client_speaks(subprotocol):
     client = joined(subprotocol)
     to = subscription(state=True)
     change = selected(encoding=MSGPACK, args=msgpack.encode(["ä"]))
-    assert client.decode(client.session.flavour.selected(change, to, ""))[4] == ["ä"]
+    assert client.decode(client.session.encoder.selected(change, to, ""))[4] == ["ä"]
 
 
 def test_that_a_key_has_gone_can_be_told_whatever_it_was():
-    flavour = joined().session.flavour
+    encoder = joined().session.encoder
     unreadable = selected(encoding=MSGPACK, args=b"\xc1")
-    assert flavour.selected(unreadable, subscription(state=True), "") == b""
-    assert flavour.selected(unreadable, subscription(state=True), "deleted") != b""
+    assert encoder.selected(unreadable, subscription(state=True), "") == b""
+    assert encoder.selected(unreadable, subscription(state=True), "deleted") != b""
 
 
 def test_keys_that_come_later_look_like_the_first():
@@ -253,7 +253,7 @@ def test_a_subscription_that_cannot_be_made_is_an_error():
 def test_a_subscription_with_a_selection_is_given_back_by_its_id():
     client = joined()
     to = subscription(state=True, filter=PACKED)
-    assert to.selection == Selection(to.id, True, PACKED)
+    assert to.selector == SelectorSpec(to.id, True, PACKED)
     client.session.subscribed(5, to, [])
     client.received()
     client.gateway.subscribed = {to.name}

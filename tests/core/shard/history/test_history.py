@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from shard_harness import publish
 
-from fox_shard.backplane.frames import TRACE, Audience, Event, Fence, Keep
+from fox_shard.backplane.frames import TRACE, Audience, Event, Fence, RetainOptions
 from fox_shard.config import History as Rule
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import rows
 from fox_shard.shard.history import event_log
-from fox_shard.shard.history.cursor import START, Marks, Position
+from fox_shard.shard.history.cursor import START, Cursor, TrimMarks
 from fox_shard.shard.history.history import History
 from fox_shard.store.journal import Journal
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
@@ -36,8 +36,8 @@ class Rig:
             kind, (_, rest) = key[:1], rows.realm_and_rest(key)
             if kind == rows.RECORDED:
                 self.history.load_event(rows.decode_event(value))
-            elif kind == rows.SHELF_MARKS:
-                self.history.load_shelf_marks(rest, rows.decode_marks(value))
+            elif kind == rows.LOG_MARKS:
+                self.history.load_log_marks(rest, rows.decode_marks(value))
             elif kind == rows.TOPIC_MARKS:
                 self.history.load_topic_marks(rest.decode(), rows.decode_marks(value))
         self.history.begin(last, resharded, fresh=fresh)
@@ -65,13 +65,13 @@ class Rig:
             self.rows.update(write.changes)
             self.rows = {key: value for key, value in self.rows.items() if value is not None}
             self.journal.outcome(write.ticket, "", 0.0)
-        self.history.settle(self.journal.durable)
+        self.history.committed(self.journal.durable)
 
     def fail(self):
         write = self.journal.take(0.0)
         if write is not None:
             self.journal.outcome(write.ticket, "disk full", 0.0)
-        self.history.undo()
+        self.history.commit_failed()
 
     def tell(self, *topics, **more):
         """Record on these topics; all is durable then. Returns the ids."""
@@ -123,8 +123,8 @@ def test_the_servers_own_topics_are_recorded_where_a_rule_names_them():
 
 def test_a_row_is_what_can_be_published_again():
     rig = Rig(Rule(topic="a"))
-    fence, keep = Fence("gateway-0", [(0, 1, 1)]), Keep(weak=True)
-    (id_,) = rig.tell("a", fence=fence, keep=keep)
+    fence, retain = Fence("gateway-0", [(0, 1, 1)]), RetainOptions(weak=True)
+    (id_,) = rig.tell("a", fence=fence, retain=retain)
     assert rows.decode_event(rig.rows[rows.recorded("realm1", id_)]) == Event(
         id_, publish("a", flags=0)
     )
@@ -165,7 +165,7 @@ def test_it_is_read_in_the_order_of_ids_by_topic_and_pattern():
     assert rig.read("nothing") == []
     assert rig.read(limit=2) == ids[:2]
     assert rig.read(start=ids[1], limit=2) == ids[2:4]
-    assert rig.read(position=Position([ids[3]])) == ids[4:]
+    assert rig.read(position=Cursor([ids[3]])) == ids[4:]
 
 
 def test_many_topics_are_walked_as_one():
@@ -185,7 +185,7 @@ def test_a_span_of_ids_can_be_walked_both_ways(reverse):
 
 
 def test_a_position_tells_origins_apart():
-    position = Position([130, 66, 193], floor=10)
+    position = Cursor([130, 66, 193], floor=10)
     assert [position.of(origin) for origin in (0, 1, 2)] == [10, 193, 130]
     ids = (11, 64, 65, 193, 257, 130, 194)
     assert [position.is_before(id_) for id_ in ids] == [
@@ -218,7 +218,7 @@ def test_what_publishers_trace_has_the_limits_of_a_rule_by_default():
     rig = Rig()
     ids = rig.tell(*["a"] * 11_251, flags=TRACE)
     assert rig.read("a", limit=20_000) == ids[1251:]
-    assert rig.gap("a", Position(floor=ids[1])) == ids[1251]
+    assert rig.gap("a", Cursor(floor=ids[1])) == ids[1251]
 
 
 def test_bytes_are_limited_over_all_topics():
@@ -242,7 +242,7 @@ def test_what_is_too_old_goes():
     rig.history.expire(EPOCH + 1001)
     assert rig.read() == [other] if rig.read("old") == [] else [second, other]
     rig.commit()
-    assert rig.gap("old", Position(floor=1)) > first
+    assert rig.gap("old", Cursor(floor=1)) > first
 
 
 def test_old_events_go_some_at_a_time(monkeypatch):
@@ -261,7 +261,7 @@ def test_lower_limits_hold_from_the_next_start_on():
     ids = rig.tell(*["a"] * 20)
     again = rig.reload(Rule(topic="#", max_events=4))
     assert again.read() == ids[-4:]
-    assert again.gap("a", Position(floor=ids[0])) == ids[-4]
+    assert again.gap("a", Cursor(floor=ids[0])) == ids[-4]
     assert again.reload().read() == ids[-4:]
 
 
@@ -272,9 +272,9 @@ def test_nothing_read_yet_is_no_gap():
     rig = Rig(Rule(topic="#", max_events=1))
     ids = rig.tell("a", "a", "a")
     assert (rig.gap(), rig.gap("a")) == (0, 0)
-    assert rig.gap("a", Position(floor=ids[0])) == ids[2]
-    assert rig.gap("a", Position(floor=ids[1])) == 0
-    assert rig.gap("a", Position([ids[0] + 1])) == 0  # of another shard
+    assert rig.gap("a", Cursor(floor=ids[0])) == ids[2]
+    assert rig.gap("a", Cursor(floor=ids[1])) == 0
+    assert rig.gap("a", Cursor([ids[0] + 1])) == 0  # of another shard
 
 
 def test_what_went_on_other_topics_is_no_gap():
@@ -282,20 +282,20 @@ def test_what_went_on_other_topics_is_no_gap():
     (first,) = rig.tell("quiet")
     rig.tell(*["noisy"] * 5)
     (last,) = rig.tell("quiet")
-    assert rig.gap("quiet", Position(floor=first)) == 0
-    assert rig.gap("qu*", Position(floor=first)) == 0
-    assert 0 < rig.gap("#", Position(floor=first)) < last
+    assert rig.gap("quiet", Cursor(floor=first)) == 0
+    assert rig.gap("qu*", Cursor(floor=first)) == 0
+    assert 0 < rig.gap("#", Cursor(floor=first)) < last
 
 
 def test_what_began_later_has_a_gap_before():
     rig = Rig(Rule(topic="a"), last=640)
-    assert rig.gap("a", Position(floor=639)) == 640 + SHARDS
+    assert rig.gap("a", Cursor(floor=639)) == 640 + SHARDS
     (first,) = rig.tell("a")
-    assert rig.gap("a", Position(floor=639)) == first
-    assert rig.gap("a", Position(floor=640)) == 0
+    assert rig.gap("a", Cursor(floor=639)) == first
+    assert rig.gap("a", Cursor(floor=640)) == 0
     # The rule stays: no gap by a restart.
     rig.last += 640
-    assert rig.reload().gap("a", Position(floor=640)) == 0
+    assert rig.reload().gap("a", Cursor(floor=640)) == 0
 
 
 def test_a_rule_that_comes_back_begins_anew():
@@ -306,7 +306,7 @@ def test_a_rule_that_comes_back_begins_anew():
     without.say("a")
     again = without.reload(Rule(topic="a"), Rule(topic="b"))
     assert again.read("a") == [first]
-    assert again.gap("a", Position(floor=first)) > first
+    assert again.gap("a", Cursor(floor=first)) > first
 
 
 def test_a_rule_that_is_added_changes_nothing_for_those_before_it():
@@ -314,8 +314,8 @@ def test_a_rule_that_is_added_changes_nothing_for_those_before_it():
     first, traced = rig.say("a"), rig.say("t", flags=TRACE)
     rig.commit()
     again = rig.reload(Rule(topic="a"), Rule(topic="b"))
-    assert again.gap("a", Position(floor=first)) == 0
-    assert again.gap("b", Position(floor=first)) > traced
+    assert again.gap("a", Cursor(floor=first)) == 0
+    assert again.gap("b", Cursor(floor=first)) > traced
 
 
 def test_traced_events_have_no_gap_by_restarts_of_a_store():
@@ -324,7 +324,7 @@ def test_traced_events_have_no_gap_by_restarts_of_a_store():
     rig.commit()
     rig.last += 640
     again = rig.reload()
-    assert again.gap("#", Position(floor=first)) == 0
+    assert again.gap("#", Cursor(floor=first)) == 0
     assert again.read() == [first, last]
 
 
@@ -332,10 +332,10 @@ def test_what_was_in_memory_has_a_gap_by_a_restart():
     rig = Rig(Rule(topic="#"), store="memory")
     (first,) = rig.tell("a")
     again = Rig(Rule(topic="#"), store="memory", last=rig.last)
-    assert again.gap("a", Position(floor=first)) == 0
+    assert again.gap("a", Cursor(floor=first)) == 0
     rig.tell("a")
     again = Rig(Rule(topic="#"), store="memory", last=rig.last)
-    assert again.gap("a", Position(floor=first)) > first
+    assert again.gap("a", Cursor(floor=first)) > first
 
 
 def test_what_was_stored_and_is_in_memory_now_is_forgotten():
@@ -345,18 +345,18 @@ def test_what_was_stored_and_is_in_memory_now_is_forgotten():
     memory = Rig(Rule(topic="#"), store="memory", stored=rig.rows, fresh=False, last=rig.last)
     assert memory.read() == []
     memory.commit()
-    assert [key for key in memory.rows if key[:1] == rows.SHELF_MARKS] == []
+    assert [key for key in memory.rows if key[:1] == rows.LOG_MARKS] == []
 
 
 def test_marks_survive_with_what_they_are_about():
     rig = Rig(Rule(topic="#", max_events=8, max_bytes=1 << 20))
     ids = rig.tell(*["a"] * 10)
-    assert rig.gap("a", Position(floor=ids[0])) == ids[2]
+    assert rig.gap("a", Cursor(floor=ids[0])) == ids[2]
     again = rig.reload()
     rig.fail()  # the trimming is not on the disk
     assert again.read("a") == rig.reload().read("a") == ids[-8:]
     rig.commit()
-    assert rig.reload().gap("a", Position(floor=ids[0])) == ids[2]
+    assert rig.reload().gap("a", Cursor(floor=ids[0])) == ids[2]
 
 
 def test_after_resharding_ids_of_several_shards_lie_together():
@@ -364,26 +364,26 @@ def test_after_resharding_ids_of_several_shards_lie_together():
     mine = rig.tell("a", "b")
     others = rig.tell("a", "b", origin=1)
     assert rig.read() == [*mine, *others]
-    assert rig.read(position=Position([mine[0], others[1]])) == [mine[1]]
+    assert rig.read(position=Cursor([mine[0], others[1]])) == [mine[1]]
     rig.tell(*["a"] * 4)
-    assert rig.gap("a", Position([others[0]])) == 0
-    assert rig.gap("a", Position([others[0] - SHARDS])) > others[0]
+    assert rig.gap("a", Cursor([others[0]])) == 0
+    assert rig.gap("a", Cursor([others[0] - SHARDS])) > others[0]
 
 
 def test_a_new_rule_after_resharding_has_a_gap_for_ids_of_earlier_shards():
     """But none for ids that another shard has given since then."""
     rig = Rig(Rule(topic="a"), fresh=False, resharded=640, last=6400)
-    assert rig.gap("a", Position([577 - SHARDS])) > 0
-    assert rig.gap("a", Position([641])) == 0
-    assert rig.gap("a", Position([640])) == 6400 + SHARDS
+    assert rig.gap("a", Cursor([577 - SHARDS])) > 0
+    assert rig.gap("a", Cursor([641])) == 0
+    assert rig.gap("a", Cursor([640])) == 6400 + SHARDS
 
 
 def test_marks_are_of_each_origin():
-    marks = Marks([64, 65])
+    marks = TrimMarks([64, 65])
     marks.add([129, 1])
     assert marks.ids == [64, 129]
-    assert marks.beyond(Position(floor=100)) == 129
-    assert marks.beyond(Position([66])) == 0
+    assert marks.beyond(Cursor(floor=100)) == 129
+    assert marks.beyond(Cursor([66])) == 0
 
 
 # The model
@@ -438,17 +438,17 @@ class Model(RuleBasedStateMachine):
         ids = [id_ for id_, _ in self.events]
         floor = ids[-back] if 0 < back <= len(ids) else 0
         due = [id_ for id_, topic in self.events if id_ > floor and pattern.matches(topic)]
-        got = self.rig.read(pattern, Position(floor=floor))
-        gap = self.rig.gap(pattern, Position(floor=floor))
+        got = self.rig.read(pattern, Cursor(floor=floor))
+        gap = self.rig.gap(pattern, Cursor(floor=floor))
         assert got == [id_ for id_ in due if id_ in set(got)]
         if floor and not gap:
             assert got == due
         if gap:
             label("gap")
             assert [id_ for id_ in due if id_ >= gap] == [id_ for id_ in got if id_ >= gap]
-        assert self.rig.read(pattern, Position(floor=floor), 0, limit) == got[:limit]
+        assert self.rig.read(pattern, Cursor(floor=floor), 0, limit) == got[:limit]
         if got:
-            assert self.rig.read(pattern, Position(floor=floor), got[0]) == got[1:]
+            assert self.rig.read(pattern, Cursor(floor=floor), got[0]) == got[1:]
 
     @rule()
     def look(self):
@@ -474,7 +474,7 @@ TestModel = Model.TestCase
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(TOPICS)), max_size=60, unique=True))
 def test_out_of_order_it_is_the_same(found):
     """As in memory, where what waits for nothing is there before what waits."""
-    made = event_log.Shelf(Rule(topic="#", max_events=10))
+    made = event_log.EventLog(Rule(topic="#", max_events=10))
     for id_, topic in found:
         if all(id_ != one.publication for one in made.walk(ALL, 0, 1000)):
             made.add(Event(id_, publish(topic)))

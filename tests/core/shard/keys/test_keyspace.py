@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from shard_harness import publish
 
 from fox_shard.backplane.frames import Event
-from fox_shard.shard.keys.keyspace import Keys
+from fox_shard.shard.keys.keyspace import Keyspace
 from fox_shard.topics.pattern import Pattern
 
 ALL = Pattern.mqtt("#")
@@ -18,7 +18,7 @@ def event(number, topic="a.b"):
 
 @pytest.fixture
 def keys():
-    return Keys()
+    return Keyspace()
 
 
 def durable(keys, pattern=ALL):
@@ -28,9 +28,9 @@ def durable(keys, pattern=ALL):
 def test_a_change_counts_at_once_and_is_shown_when_it_is_durable(keys):
     keys.change("a.b", event(1), 1)
     assert keys.get("a.b") == event(1)
-    assert (len(keys), durable(keys), keys.settled) == (1, [], False)
-    keys.settle("a.b", 1)
-    assert (len(keys), durable(keys), keys.settled) == (1, [1], True)
+    assert (len(keys), durable(keys), keys.is_committed) == (1, [], False)
+    keys.committed("a.b", 1)
+    assert (len(keys), durable(keys), keys.is_committed) == (1, [1], True)
 
 
 def test_until_a_change_is_durable_the_value_before_it_is_shown(keys):
@@ -38,10 +38,10 @@ def test_until_a_change_is_durable_the_value_before_it_is_shown(keys):
     keys.change("a.b", event(2), 1)
     keys.change("a.b", None, 2)
     assert (keys.get("a.b"), len(keys), durable(keys)) == (None, 0, [1])
-    keys.settle("a.b", 1)
+    keys.committed("a.b", 1)
     assert durable(keys) == [2]
-    keys.settle("a.b", 2)
-    assert (durable(keys), keys.settled) == ([], True)
+    keys.committed("a.b", 2)
+    assert (durable(keys), keys.is_committed) == ([], True)
 
 
 def test_the_last_change_in_a_transaction_is_what_it_makes_durable(keys):
@@ -49,16 +49,16 @@ def test_the_last_change_in_a_transaction_is_what_it_makes_durable(keys):
     keys.change("a.b", None, 1)
     keys.change("a.b", event(3), 1)
     keys.change("a.b", event(4), 2)
-    keys.settle("a.b", 1)
+    keys.committed("a.b", 1)
     assert durable(keys) == [3]
 
 
 def test_transactions_may_become_durable_together(keys):
     for number in (1, 2, 3):
         keys.change("a.b", event(number), number)
-    keys.settle("a.b", 2)
+    keys.committed("a.b", 2)
     assert durable(keys) == [2]
-    assert not keys.settled
+    assert not keys.is_committed
 
 
 @pytest.mark.parametrize("before", [None, event(1)])
@@ -67,18 +67,18 @@ def test_failed_changes_leave_what_was_durable(before, changes, keys):
     keys.set("a.b", before)
     for ticket, change in enumerate(changes, 1):
         keys.change("a.b", change, ticket)
-    keys.undo("a.b")
+    keys.commit_failed("a.b")
     assert keys.get("a.b") == before
     assert durable(keys) == ([] if before is None else [1])
-    assert keys.settled
+    assert keys.is_committed
 
 
 def test_what_settles_or_fails_twice_is_nothing_new(keys):
     keys.change("a.b", event(1), 1)
     for _ in range(2):
-        keys.settle("a.b", 1)
-    keys.undo("a.b")
-    keys.undo("never.changed")
+        keys.committed("a.b", 1)
+    keys.commit_failed("a.b")
+    keys.commit_failed("never.changed")
     assert durable(keys) == [1]
 
 
@@ -106,7 +106,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=40), st.randoms(use_true_random=False))
 def test_keys_agree_with_a_list_of_all_states(steps, rng):
     """states[-1] is what counts, states[0] what is durable; one more for each transaction."""
-    keys = Keys()
+    keys = Keyspace()
     first, states, changing = 0, [{}, {}], []
 
     def update(state, topic, value):
@@ -132,12 +132,12 @@ def test_keys_agree_with_a_list_of_all_states(steps, rng):
             if len(states) == 1:
                 states.append(dict(states[0]))
             for one in TOPICS:
-                keys.settle(one, first)
+                keys.committed(one, first)
         elif step == "undo":
             first, states = first + len(states) - 1, [states[0], dict(states[0])]
             for one in changing:
-                keys.undo(one)
-        if step == "undo" or keys.settled:
+                keys.commit_failed(one)
+        if step == "undo" or keys.is_committed:
             changing.clear()
         assert {topic: keys.get(topic) for topic in TOPICS} == {
             topic: states[-1].get(topic) for topic in TOPICS

@@ -13,10 +13,10 @@ from fox_shard.backplane.frames import (
     Again,
     Audience,
     Event,
-    Keep,
     Published,
     Refused,
     Retained,
+    RetainOptions,
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Realm
@@ -31,54 +31,54 @@ NO_KEY = msgpack.encode(None)
 
 
 @pytest.fixture
-def stage():
+def harness():
     return watched_stage()
 
 
-def say(stage, *frames, name="gateway-0"):
-    stage.say(name, *frames, reliable=True)
+def say(harness, *frames, name="gateway-0"):
+    harness.say(name, *frames, reliable=True)
 
 
-def events(stage, kind=Event | Again):
+def events(harness, kind=Event | Again):
     """What gateway-1 got."""
-    return [getattr(one, "event", one) for one in stage.got("gateway-1", kind)]
+    return [getattr(one, "event", one) for one in harness.got("gateway-1", kind)]
 
 
-def seen(stage, kind=Event | Again):
-    return [event.publish.args for event in events(stage, kind)]
+def seen(harness, kind=Event | Again):
+    return [event.publish.args for event in events(harness, kind)]
 
 
-def shown(stage):
+def shown(harness):
     """The keys, as events."""
-    stage.say("gateway-1", subscribe("*#", token=1, replay=True))
-    return [frame.event for frame in stage.got("gateway-1", Retained)]
+    harness.say("gateway-1", subscribe("*#", token=1, replay=True))
+    return [frame.event for frame in harness.got("gateway-1", Retained)]
 
 
-def keys(stage):
-    return [event.publish.args for event in shown(stage)]
+def keys(harness):
+    return [event.publish.args for event in shown(harness)]
 
 
-def ids(stage):
+def ids(harness):
     """{request: publication id} of what was published."""
     told = {}
-    for answer in stage.got("gateway-0", Published):
+    for answer in harness.got("gateway-0", Published):
         told |= zip(answer.requests, answer.publications, strict=True)
     return told
 
 
-def refused(stage):
-    return [(one.request, one.uri, one.publication) for one in stage.got("gateway-0", Refused)]
+def refused(harness):
+    return [(one.request, one.uri, one.publication) for one in harness.got("gateway-0", Refused)]
 
 
-def fail(stage):
-    stage.disk.trouble = "disk full"
-    stage.disk.held = False
-    stage.turns()
+def fail(harness):
+    harness.disk.trouble = "disk full"
+    harness.disk.held = False
+    harness.turns()
 
 
-def recover(stage):
-    stage.disk.trouble = ""
-    stage.pass_time(RETRY + 0.5)
+def recover(harness):
+    harness.disk.trouble = ""
+    harness.pass_time(RETRY + 0.5)
 
 
 # Patches
@@ -86,7 +86,11 @@ def recover(stage):
 
 def patch(args=b'[{"a":1}]', *, request=1, flags=KEEP, condition=(), **more):
     return publish(
-        request=request, flags=flags, args=args, keep=Keep(patch=True, **dict(condition)), **more
+        request=request,
+        flags=flags,
+        args=args,
+        retain=RetainOptions(patch=True, **dict(condition)),
+        **more,
     )
 
 
@@ -107,13 +111,13 @@ def patch(args=b'[{"a":1}]', *, request=1, flags=KEEP, condition=(), **more):
         (b'[{"a":1}]', b"", b'[{"a":null}]', b"", b"[{}]"),
     ],
 )
-def test_a_patch_is_merged_into_the_keys_document(value, kwargs, change, named, result, stage):
-    say(stage, publish(flags=KEEP, args=value, kwargs=kwargs))
-    seen(stage)
-    say(stage, patch(change, kwargs=named, request=2))
-    (event,) = events(stage)
+def test_a_patch_is_merged_into_the_keys_document(value, kwargs, change, named, result, harness):
+    say(harness, publish(flags=KEEP, args=value, kwargs=kwargs))
+    seen(harness)
+    say(harness, patch(change, kwargs=named, request=2))
+    (event,) = events(harness)
     assert (event.publish.args, event.publish.kwargs) == (result, b"")
-    (key,) = shown(stage)
+    (key,) = shown(harness)
     assert (key.publication, key.publish.args, key.publish.kwargs) == (
         event.publication,
         result,
@@ -121,24 +125,24 @@ def test_a_patch_is_merged_into_the_keys_document(value, kwargs, change, named, 
     )
 
 
-def test_a_patch_of_no_key_makes_one(stage):
-    say(stage, patch(b'[{"a":{"b":null,"c":1},"d":null}]'))
-    assert seen(stage) == keys(stage) == [b'[{"a":{"c":1}}]']
+def test_a_patch_of_no_key_makes_one(harness):
+    say(harness, patch(b'[{"a":{"b":null,"c":1},"d":null}]'))
+    assert seen(harness) == keys(harness) == [b'[{"a":{"c":1}}]']
 
 
-def test_an_empty_patch_erases_the_key(stage):
-    say(stage, patch(), patch(b"", request=2, flags=KEEP | EMPTY))
-    assert seen(stage) == [b'[{"a":1}]', b""]
-    assert keys(stage) == []
+def test_an_empty_patch_erases_the_key(harness):
+    say(harness, patch(), patch(b"", request=2, flags=KEEP | EMPTY))
+    assert seen(harness) == [b'[{"a":1}]', b""]
+    assert keys(harness) == []
 
 
-def test_a_patch_may_have_a_condition(stage):
-    say(stage, patch(b'[{"n":1}]'))
-    (first,) = ids(stage).values()
-    say(stage, patch(b'[{"n":2}]', request=2, flags=IF, condition={"when_id": first}))
-    say(stage, patch(b'[{"n":3}]', request=3, flags=IF, condition={"when_id": first}))
-    assert keys(stage) == [b'[{"n":2}]']
-    assert len(refused(stage)) == 1
+def test_a_patch_may_have_a_condition(harness):
+    say(harness, patch(b'[{"n":1}]'))
+    (first,) = ids(harness).values()
+    say(harness, patch(b'[{"n":2}]', request=2, flags=IF, condition={"when_id": first}))
+    say(harness, patch(b'[{"n":3}]', request=3, flags=IF, condition={"when_id": first}))
+    assert keys(harness) == [b'[{"n":2}]']
+    assert len(refused(harness)) == 1
 
 
 @pytest.mark.parametrize(
@@ -150,75 +154,81 @@ def test_a_patch_may_have_a_condition(stage):
         (payloads.RAW, lambda value: json.encode(value[0]), payloads.JSON),
     ],
 )
-def test_a_patched_key_is_in_the_encoding_of_the_patch(encoding, write, kept, stage):
-    say(stage, publish(flags=KEEP, args=b'[{"a":1}]'))
+def test_a_patched_key_is_in_the_encoding_of_the_patch(encoding, write, kept, harness):
+    say(harness, publish(flags=KEEP, args=b'[{"a":1}]'))
     change = patch(write([{"b": 2}]), request=2)
     change.encoding = encoding
-    say(stage, change)
-    (key,) = shown(stage)
+    say(harness, change)
+    (key,) = shown(harness)
     assert key.publish.encoding == kept
     assert payloads.decode(kept, key.publish.args, b"") == ([{"a": 1, "b": 2}], {})
 
 
 @pytest.mark.parametrize("args", [b"[1]", b"[[]]", b'[{"a":1'])
-def test_what_is_no_patch_is_refused_and_changes_nothing(args, stage):
-    say(stage, publish(flags=KEEP, args=b'["was"]'))
-    say(stage, patch(args, request=2), publish("x", request=3))
-    assert refused(stage) == [(2, "fox.error.invalid_payload", -1)]
-    assert seen(stage) == [b'["was"]', b"[1]"]
-    assert keys(stage) == [b'["was"]']
+def test_what_is_no_patch_is_refused_and_changes_nothing(args, harness):
+    say(harness, publish(flags=KEEP, args=b'["was"]'))
+    say(harness, patch(args, request=2), publish("x", request=3))
+    assert refused(harness) == [(2, "fox.error.invalid_payload", -1)]
+    assert seen(harness) == [b'["was"]', b"[1]"]
+    assert keys(harness) == [b'["was"]']
 
 
-def test_a_key_that_cannot_be_read_is_not_patched(stage):
-    say(stage, publish(flags=KEEP, args=b"[1"))
-    say(stage, patch(request=2))
-    assert refused(stage) == [(2, "fox.error.invalid_payload", -1)]
-    assert keys(stage) == [b"[1"]
+def test_a_key_that_cannot_be_read_is_not_patched(harness):
+    say(harness, publish(flags=KEEP, args=b"[1"))
+    say(harness, patch(request=2))
+    assert refused(harness) == [(2, "fox.error.invalid_payload", -1)]
+    assert keys(harness) == [b"[1"]
 
 
-def test_a_patch_of_somebody_elses_private_key_begins_anew(stage):
+def test_a_patch_of_somebody_elses_private_key_begins_anew(harness):
     """What it says must not get out."""
-    say(stage, publish(session=1, flags=KEEP, args=b'[{"secret":1}]', keep=Keep(private=True)))
-    say(stage, patch(session=2))
-    assert keys(stage) == [b'[{"a":1}]']
+    say(
+        harness,
+        publish(session=1, flags=KEEP, args=b'[{"secret":1}]', retain=RetainOptions(private=True)),
+    )
+    say(harness, patch(session=2))
+    assert keys(harness) == [b'[{"a":1}]']
 
 
-def test_a_patch_of_the_own_private_key_is_merged(stage):
-    say(stage, publish(session=1, flags=KEEP, args=b'[{"b":1}]', keep=Keep(private=True)))
-    say(stage, patch(session=1, request=2))
-    assert keys(stage) == [b'[{"b":1,"a":1}]']
+def test_a_patch_of_the_own_private_key_is_merged(harness):
+    say(
+        harness,
+        publish(session=1, flags=KEEP, args=b'[{"b":1}]', retain=RetainOptions(private=True)),
+    )
+    say(harness, patch(session=1, request=2))
+    assert keys(harness) == [b'[{"b":1,"a":1}]']
 
 
-def test_patches_of_one_turn_build_on_each_other(stage):
-    stage.disk.held = True
-    say(stage, *(patch(b'[{"n%d":%d}]' % (n, n), request=n) for n in (1, 2, 3)))
-    stage.disk.held = False
-    stage.turns()
-    assert seen(stage) == [b'[{"n1":1}]', b'[{"n1":1,"n2":2}]', b'[{"n1":1,"n2":2,"n3":3}]']
+def test_patches_of_one_turn_build_on_each_other(harness):
+    harness.disk.held = True
+    say(harness, *(patch(b'[{"n%d":%d}]' % (n, n), request=n) for n in (1, 2, 3)))
+    harness.disk.held = False
+    harness.turns()
+    assert seen(harness) == [b'[{"n1":1}]', b'[{"n1":1,"n2":2}]', b'[{"n1":1,"n2":2,"n3":3}]']
 
 
-def test_a_patch_that_was_not_heard_of_comes_again_as_what_it_became(stage):
-    say(stage, publish(flags=KEEP, args=b'[{"b":2}]'))
-    stage["gateway-0"].deaf = True
-    say(stage, patch(b'[{"a":1}]', request=2))
-    assert seen(stage) == [b'[{"b":2}]', b'[{"b":2,"a":1}]']
-    stage.restart()
-    stage.turns(8)
-    assert seen(stage, Again) == [b'[{"b":2,"a":1}]']
-    assert 2 in ids(stage)
+def test_a_patch_that_was_not_heard_of_comes_again_as_what_it_became(harness):
+    say(harness, publish(flags=KEEP, args=b'[{"b":2}]'))
+    harness["gateway-0"].deaf = True
+    say(harness, patch(b'[{"a":1}]', request=2))
+    assert seen(harness) == [b'[{"b":2}]', b'[{"b":2,"a":1}]']
+    harness.restart()
+    harness.turns(8)
+    assert seen(harness, Again) == [b'[{"b":2,"a":1}]']
+    assert 2 in ids(harness)
 
 
 @pytest.mark.parametrize("flags", [KEEP, RETAIN])
-def test_a_patch_whose_key_has_changed_since_is_answered_and_not_sent_again(flags, stage):
+def test_a_patch_whose_key_has_changed_since_is_answered_and_not_sent_again(flags, harness):
     """What it made of the key is not known any more; what the key is now comes behind it."""
-    stage["gateway-0"].deaf = True
-    say(stage, *(patch(b'[{"n%d":1}]' % n, request=n, flags=flags) for n in (1, 2)))
-    seen(stage)
-    stage.restart()
-    stage.turns(8)
-    assert seen(stage, Again) == [b'[{"n1":1,"n2":1}]']
-    assert sorted(ids(stage)) == ([1, 2] if flags & ACKNOWLEDGE else [])
-    assert keys(stage) == [b'[{"n1":1,"n2":1}]']
+    harness["gateway-0"].deaf = True
+    say(harness, *(patch(b'[{"n%d":1}]' % n, request=n, flags=flags) for n in (1, 2)))
+    seen(harness)
+    harness.restart()
+    harness.turns(8)
+    assert seen(harness, Again) == [b'[{"n1":1,"n2":1}]']
+    assert sorted(ids(harness)) == ([1, 2] if flags & ACKNOWLEDGE else [])
+    assert keys(harness) == [b'[{"n1":1,"n2":1}]']
 
 
 # Keyword arguments as headers
@@ -230,145 +240,153 @@ def with_headers():
 
 
 def test_keyword_arguments_that_are_headers_are_in_no_document(with_headers):
-    stage = with_headers
-    say(stage, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"b":2}'))
-    wanted = Keep(when=msgpack.encode({"b": 2}))
-    say(stage, publish(request=2, flags=IF, args=b"[2]", keep=wanted))
-    assert len(refused(stage)) == 1
-    wanted = Keep(when=msgpack.encode({"a": 1}))
-    say(stage, publish(request=3, flags=IF, args=b'[{"a":3}]', kwargs=b'{"c":3}', keep=wanted))
-    (key,) = shown(stage)
+    harness = with_headers
+    say(harness, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"b":2}'))
+    wanted = RetainOptions(when=msgpack.encode({"b": 2}))
+    say(harness, publish(request=2, flags=IF, args=b"[2]", retain=wanted))
+    assert len(refused(harness)) == 1
+    wanted = RetainOptions(when=msgpack.encode({"a": 1}))
+    say(harness, publish(request=3, flags=IF, args=b'[{"a":3}]', kwargs=b'{"c":3}', retain=wanted))
+    (key,) = shown(harness)
     assert (key.publish.args, key.publish.kwargs) == (b'[{"a":3}]', b'{"c":3}')
 
 
 def test_a_patch_brings_headers_of_its_own(with_headers):
-    stage = with_headers
-    say(stage, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"from":"one"}'))
-    say(stage, patch(b'[{"b":2}]', kwargs=b'{"from":"other"}', request=2))
-    (key,) = shown(stage)
+    harness = with_headers
+    say(harness, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"from":"one"}'))
+    say(harness, patch(b'[{"b":2}]', kwargs=b'{"from":"other"}', request=2))
+    (key,) = shown(harness)
     assert (key.publish.args, key.publish.kwargs) == (b'[{"a":1,"b":2}]', b'{"from":"other"}')
-    say(stage, patch(b"[]", kwargs=b'{"a":2}', request=3))
-    assert refused(stage) == [(3, "fox.error.invalid_payload", -1)]
+    say(harness, patch(b"[]", kwargs=b'{"a":2}', request=3))
+    assert refused(harness) == [(3, "fox.error.invalid_payload", -1)]
 
 
 # Sequences
 
 
-def in_queue(request=1, *, keep=None, **more):
-    return publish("queue", request=request, flags=KEEP, keep=keep or Keep(sequence=True), **more)
+def in_queue(request=1, *, retain=None, **more):
+    return publish(
+        "queue", request=request, flags=KEEP, retain=retain or RetainOptions(sequence=True), **more
+    )
 
 
-def test_each_publish_of_a_sequence_is_a_key_of_its_own_in_order(stage):
-    say(stage, in_queue(1, args=b"[1]"), in_queue(2, args=b"[2]"))
-    told = ids(stage)
+def test_each_publish_of_a_sequence_is_a_key_of_its_own_in_order(harness):
+    say(harness, in_queue(1, args=b"[1]"), in_queue(2, args=b"[2]"))
+    told = ids(harness)
     topics = [in_sequence("queue", told[request]) for request in (1, 2)]
-    assert [event.publish.topic for event in events(stage)] == topics == sorted(topics)
-    assert [event.publish.topic for event in shown(stage)] == topics
-    assert [rows.key("realm1", topic) in stage.disk.rows for topic in topics] == [True, True]
+    assert [event.publish.topic for event in events(harness)] == topics == sorted(topics)
+    assert [event.publish.topic for event in shown(harness)] == topics
+    assert [rows.key("realm1", topic) in harness.disk.rows for topic in topics] == [True, True]
 
 
-def test_a_key_of_a_sequence_is_taken_by_its_name(stage):
+def test_a_key_of_a_sequence_is_taken_by_its_name(harness):
     """By any gateway: it is at the shard where the sequence is."""
-    say(stage, in_queue())
-    (topic,) = (event.publish.topic for event in events(stage))
+    say(harness, in_queue())
+    (topic,) = (event.publish.topic for event in events(harness))
     for shards in (2, 3, 64):
-        place = Placement(shards)
-        assert place.shard_of("realm1", topic) == place.shard_of("realm1", "queue")
-    say(stage, publish(topic, request=2, flags=KEEP | EMPTY, args=b""), name="gateway-1")
-    assert keys(stage) == []
+        ref = Placement(shards)
+        assert ref.shard_of("realm1", topic) == ref.shard_of("realm1", "queue")
+    say(harness, publish(topic, request=2, flags=KEEP | EMPTY, args=b""), name="gateway-1")
+    assert keys(harness) == []
 
 
-def test_a_sequence_may_go_by_time_or_with_its_session(stage):
-    say(stage, in_queue(1, keep=Keep(5.0, sequence=True), args=b"[1]"))
-    say(stage, in_queue(2, keep=Keep(sequence=True, weak=True), args=b"[2]"))
-    say(stage, in_queue(3, args=b"[3]"))
-    stage.pass_time(6.0)
-    assert keys(stage) == [b"[2]", b"[3]"]
-    say(stage, leave(1))
-    assert keys(stage) == [b"[3]"]
+def test_a_sequence_may_go_by_time_or_with_its_session(harness):
+    say(harness, in_queue(1, retain=RetainOptions(5.0, sequence=True), args=b"[1]"))
+    say(harness, in_queue(2, retain=RetainOptions(sequence=True, weak=True), args=b"[2]"))
+    say(harness, in_queue(3, args=b"[3]"))
+    harness.pass_time(6.0)
+    assert keys(harness) == [b"[2]", b"[3]"]
+    say(harness, leave(1))
+    assert keys(harness) == [b"[3]"]
 
 
-def test_after_a_restart_a_publish_of_a_sequence_has_the_same_topic(stage):
-    stage["gateway-0"].deaf = True
-    say(stage, in_queue())
-    (event,) = events(stage)
-    stage.restart()
-    stage.turns(8)
-    (again,) = events(stage, Again)
+def test_after_a_restart_a_publish_of_a_sequence_has_the_same_topic(harness):
+    harness["gateway-0"].deaf = True
+    say(harness, in_queue())
+    (event,) = events(harness)
+    harness.restart()
+    harness.turns(8)
+    (again,) = events(harness, Again)
     assert (again.publication, again.publish.topic) == (event.publication, event.publish.topic)
-    assert ids(stage) == {1: event.publication}
-    assert len(shown(stage)) == 1
+    assert ids(harness) == {1: event.publication}
+    assert len(shown(harness)) == 1
 
 
-def test_what_of_a_sequence_was_not_stored_is_refused(stage):
-    stage.disk.held = True
-    say(stage, in_queue())
-    fail(stage)
-    assert [request for request, *_ in refused(stage)] == [1]
-    assert keys(stage) == []
-    recover(stage)
-    say(stage, in_queue(2))
-    assert len(keys(stage)) == 1
+def test_what_of_a_sequence_was_not_stored_is_refused(harness):
+    harness.disk.held = True
+    say(harness, in_queue())
+    fail(harness)
+    assert [request for request, *_ in refused(harness)] == [1]
+    assert keys(harness) == []
+    recover(harness)
+    say(harness, in_queue(2))
+    assert len(keys(harness)) == 1
 
 
 # Private keys
 
 
 def private(session=1, *, request=1, flags=KEEP, **more):
-    keep = Keep(weak=True, private=True, **more)
+    retain = RetainOptions(weak=True, private=True, **more)
     audience = Audience(eligible=[session])
-    return publish(session=session, request=request, flags=flags, keep=keep, audience=audience)
+    return publish(session=session, request=request, flags=flags, retain=retain, audience=audience)
 
 
-def test_a_private_key_is_kept_although_it_is_for_one_session(stage):
+def test_a_private_key_is_kept_although_it_is_for_one_session(harness):
     """The gateways show it to that session alone."""
-    say(stage, private())
-    (key,) = shown(stage)
+    say(harness, private())
+    (key,) = shown(harness)
     assert key.publish.audience == Audience(eligible=[1])
-    stage.restart()
-    stage.turns(8)
-    (key,) = shown(stage)
-    assert (key.publish.audience, key.publish.keep.private) == (Audience(eligible=[1]), True)
-    say(stage, leave(1))
-    assert keys(stage) == []
+    harness.restart()
+    harness.turns(8)
+    (key,) = shown(harness)
+    assert (key.publish.audience, key.publish.retain.private) == (Audience(eligible=[1]), True)
+    say(harness, leave(1))
+    assert keys(harness) == []
 
 
 @pytest.mark.parametrize(
     "condition", [{"when": NO_KEY}, {"when_id": 0}, {"when": msgpack.encode({})}, {"when_id": None}]
 )
-def test_a_private_key_meets_no_condition_of_anybody_else(condition, stage):
-    say(stage, private(1))
-    (first,) = ids(stage).values()
+def test_a_private_key_meets_no_condition_of_anybody_else(condition, harness):
+    say(harness, private(1))
+    (first,) = ids(harness).values()
     if condition == {"when_id": None}:
         condition = {"when_id": first}
-    say(stage, publish(session=2, request=2, flags=IF, args=b"[2]", keep=Keep(**condition)))
+    say(
+        harness,
+        publish(session=2, request=2, flags=IF, args=b"[2]", retain=RetainOptions(**condition)),
+    )
     # Nor is its publication id told.
-    assert refused(stage) == [(2, "fox.error.condition_failed", -1)]
-    assert keys(stage) == [b"[1]"]
+    assert refused(harness) == [(2, "fox.error.condition_failed", -1)]
+    assert keys(harness) == [b"[1]"]
 
 
-def test_that_a_private_key_was_in_the_way_is_told_again_without_its_id(stage):
-    say(stage, private(1))
-    stage["gateway-0"].deaf = True
-    say(stage, publish(session=2, request=2, flags=IF, keep=Keep(when_id=0)))
-    stage.restart()
-    stage.turns(8)
-    assert refused(stage) == [(2, "fox.error.condition_failed", -1)]
+def test_that_a_private_key_was_in_the_way_is_told_again_without_its_id(harness):
+    say(harness, private(1))
+    harness["gateway-0"].deaf = True
+    say(harness, publish(session=2, request=2, flags=IF, retain=RetainOptions(when_id=0)))
+    harness.restart()
+    harness.turns(8)
+    assert refused(harness) == [(2, "fox.error.condition_failed", -1)]
 
 
-def test_its_owner_may_ask_for_what_it_is(stage):
-    say(stage, private(1))
-    (first,) = ids(stage).values()
-    say(stage, publish(request=2, flags=IF, args=b"[2]", keep=Keep(when_id=first - 1)))
-    assert refused(stage) == [(2, "fox.error.condition_failed", first)]
-    say(stage, private(1, request=3, flags=IF, when_id=first))
-    assert list(ids(stage)) == [3]
+def test_its_owner_may_ask_for_what_it_is(harness):
+    say(harness, private(1))
+    (first,) = ids(harness).values()
+    say(harness, publish(request=2, flags=IF, args=b"[2]", retain=RetainOptions(when_id=first - 1)))
+    assert refused(harness) == [(2, "fox.error.condition_failed", first)]
+    say(harness, private(1, request=3, flags=IF, when_id=first))
+    assert list(ids(harness)) == [3]
 
 
-@pytest.mark.parametrize("keep", [None, Keep(5.0), Keep(weak=True), Keep(weak=True, private=True)])
-def test_a_private_key_may_be_replaced_by_anybody(keep, stage):
-    say(stage, private(1), publish(session=2, flags=KEEP, args=b"[2]", keep=keep), leave(1))
-    assert keys(stage) == [b"[2]"]
+@pytest.mark.parametrize(
+    "retain",
+    [None, RetainOptions(5.0), RetainOptions(weak=True), RetainOptions(weak=True, private=True)],
+)
+def test_a_private_key_may_be_replaced_by_anybody(retain, harness):
+    say(harness, private(1), publish(session=2, flags=KEEP, args=b"[2]", retain=retain), leave(1))
+    assert keys(harness) == [b"[2]"]
 
 
 # Wills
@@ -379,26 +397,31 @@ GONE = msgpack.encode([{"state": "gone"}])
 
 def willed(session=1, *, request=1, will=GONE, args=b'[{"state":"here"}]', **more):
     return publish(
-        session=session, request=request, flags=KEEP, args=args, keep=Keep(will=will), **more
+        session=session,
+        request=request,
+        flags=KEEP,
+        args=args,
+        retain=RetainOptions(will=will),
+        **more,
     )
 
 
 @pytest.fixture
-def here(stage):
+def here(harness):
     """Session 1 has a key with a will."""
-    say(stage, willed())
-    seen(stage)
-    ids(stage)
-    return stage
+    say(harness, willed())
+    seen(harness)
+    ids(harness)
+    return harness
 
 
-def check_gone(stage):
+def check_gone(harness):
     """The key is what was willed; that was told once, and nobody owns it."""
-    (key,) = shown(stage)
+    (key,) = shown(harness)
     assert (key.publish.args, key.publish.encoding) == (GONE, payloads.MSGPACK)
-    assert seen(stage) == [GONE]
-    assert stage.shard.retention.owners.idle
-    assert stage.disk.rows[rows.key("realm1", "a.b")] == rows.encode(key)
+    assert seen(harness) == [GONE]
+    assert harness.shard.retained_keys.owners.idle
+    assert harness.disk.rows[rows.key("realm1", "a.b")] == rows.encode(key)
 
 
 @pytest.mark.parametrize("graceful", [True, False])
@@ -420,7 +443,7 @@ def test_a_will_is_a_publication_of_its_session(here):
     [
         publish(session=2, flags=KEEP, args=b"[2]"),
         publish(session=1, request=2, flags=KEEP, args=b"[2]"),
-        publish(session=2, flags=KEEP, args=b"[2]", keep=Keep(weak=True)),
+        publish(session=2, flags=KEEP, args=b"[2]", retain=RetainOptions(weak=True)),
     ],
     ids=["another's", "its own", "another's weak one"],
 )
@@ -440,29 +463,29 @@ def test_the_last_will_counts(here):
     assert keys(here) == [msgpack.encode(["other"])]
 
 
-def test_a_key_that_expires_before_has_no_will(stage):
-    keep = Keep(5.0, will=GONE)
-    say(stage, publish(flags=KEEP, keep=keep))
-    stage.pass_time(6.0)
-    say(stage, leave(1))
-    assert keys(stage) == []
-    assert seen(stage) == [b"[1]"]
+def test_a_key_that_expires_before_has_no_will(harness):
+    retain = RetainOptions(5.0, will=GONE)
+    say(harness, publish(flags=KEEP, retain=retain))
+    harness.pass_time(6.0)
+    say(harness, leave(1))
+    assert keys(harness) == []
+    assert seen(harness) == [b"[1]"]
 
 
-def test_a_will_is_for_whom_the_key_was(stage):
+def test_a_will_is_for_whom_the_key_was(harness):
     audience = Audience(eligible_authrole=["admin"])
-    say(stage, willed(audience=audience), leave(1))
-    (key,) = shown(stage)
+    say(harness, willed(audience=audience), leave(1))
+    (key,) = shown(harness)
     assert key.publish.audience == audience
 
 
-def test_a_session_that_leaves_behind_its_key_that_waits_for_the_disk_has_its_will(stage):
-    stage.disk.held = True
-    say(stage, willed(), leave(1))
-    stage.disk.held = False
-    stage.turns()
-    assert seen(stage) == [b'[{"state":"here"}]', GONE]
-    assert keys(stage) == [GONE]
+def test_a_session_that_leaves_behind_its_key_that_waits_for_the_disk_has_its_will(harness):
+    harness.disk.held = True
+    say(harness, willed(), leave(1))
+    harness.disk.held = False
+    harness.turns()
+    assert seen(harness) == [b'[{"state":"here"}]', GONE]
+    assert keys(harness) == [GONE]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -552,9 +575,9 @@ def test_a_will_is_not_lost_when_the_store_fails_twice(here):
 
 
 def test_a_will_in_memory_does_not_wait_for_the_disk():
-    stage = watched_stage(unstored=("realm1",))
-    stage.disk.trouble = "disk full"
-    stage.disk.held = True
-    say(stage, willed(), leave(1))
-    assert seen(stage) == [b'[{"state":"here"}]', GONE]
-    assert keys(stage) == [GONE]
+    harness = watched_stage(unstored=("realm1",))
+    harness.disk.trouble = "disk full"
+    harness.disk.held = True
+    say(harness, willed(), leave(1))
+    assert seen(harness) == [b'[{"state":"here"}]', GONE]
+    assert keys(harness) == [GONE]

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 from shard_harness import REALM, publish
 
-from fox_shard.backplane.frames import Event, Keep
+from fox_shard.backplane.frames import Event, RetainOptions
 from fox_shard.shard.keys import wait_queues
 from fox_shard.shard.keys.conditions import hold
-from fox_shard.shard.keys.wait_queues import Waiting
+from fox_shard.shard.keys.wait_queues import WaitQueues
 from fox_shard.shard.rows import Waiter
 
 PLACE = (REALM, "a.b")
@@ -19,18 +19,18 @@ ANYTHING = {"when": msgpack.encode({})}
 
 
 def waiter(arrival, condition, *, session=1, topic="a.b"):
-    keep = Keep(watch=True, **condition)
-    return Waiter(arrival, "gateway-0", 1, publish(topic, session=session, keep=keep))
+    retain = RetainOptions(watch=True, **condition)
+    return Waiter(arrival, "gateway-0", 1, publish(topic, session=session, retain=retain))
 
 
 def key(publication=7, args=b'[{"state":"on"}]', *, session=9, private=False, kwargs=b""):
-    keep = Keep(weak=True, private=True) if private else None
-    return Event(publication, publish(session=session, args=args, kwargs=kwargs, keep=keep))
+    retain = RetainOptions(weak=True, private=True) if private else None
+    return Event(publication, publish(session=session, args=args, kwargs=kwargs, retain=retain))
 
 
 @pytest.fixture
 def waiting():
-    return Waiting()
+    return WaitQueues()
 
 
 def all_taken(waiting, value, **more):
@@ -42,9 +42,9 @@ def all_taken(waiting, value, **more):
 
 
 def test_nobody_waits_at_first(waiting):
-    assert (len(waiting), waiting.places) == (0, [])
+    assert (len(waiting), waiting.refs) == (0, [])
     assert waiting.take(PLACE, None) is None
-    assert waiting.session_left(1) == []
+    assert waiting.session_ended(1) == []
     assert not waiting.remove(waiter(1, NO_KEY))
 
 
@@ -63,7 +63,7 @@ def test_the_first_that_came_goes_first_whatever_it_waits_for(waiting):
     assert len(waiting) == 2
     assert all_taken(waiting, None) == [5]
     assert all_taken(waiting, key(8, b"[]")) == [6]
-    assert (len(waiting), waiting.places) == (0, [])
+    assert (len(waiting), waiting.refs) == (0, [])
 
 
 @pytest.mark.parametrize("condition", [{"when_id": 0}, NO_KEY])
@@ -76,9 +76,9 @@ def test_where_there_is_no_key_its_id_is_0(condition, waiting):
 def test_each_key_has_waiters_of_its_own(waiting):
     waiting.add(waiter(1, NO_KEY, topic="else"))
     waiting.add(waiter(2, {"when_id": 0}))
-    assert sorted(waiting.places) == [PLACE, (REALM, "else")]
+    assert sorted(waiting.refs) == [PLACE, (REALM, "else")]
     assert all_taken(waiting, None) == [2]
-    assert waiting.places == [(REALM, "else")]
+    assert waiting.refs == [(REALM, "else")]
 
 
 def test_one_that_is_put_back_is_the_first_again(waiting):
@@ -112,7 +112,7 @@ def test_what_a_session_waits_for_goes_with_it(waiting):
     for arrival, condition in enumerate((NO_KEY, {"when_id": 7}, ON)):
         waiting.add(waiter(arrival, condition, session=1))
         waiting.add(waiter(10 + arrival, condition, session=2))
-    assert [one.arrival for one in waiting.session_left(1)] == [0, 1, 2]
+    assert [one.arrival for one in waiting.session_ended(1)] == [0, 1, 2]
     assert len(waiting) == 3
     assert all_taken(waiting, key(7)) == [11, 12]
     assert all_taken(waiting, None) == [10]
@@ -143,9 +143,9 @@ def compared(monkeypatch):
     """The arrivals of those whose conditions were compared with a key."""
     arrivals = []
 
-    def counted(keep, key, session=0, *, headers=False):
+    def counted(retain, key, session=0, *, headers=False):
         arrivals.append(session)
-        return hold(keep, key, session, headers=headers)
+        return hold(retain, key, session, headers=headers)
 
     monkeypatch.setattr(wait_queues, "hold", counted)
     return arrivals
@@ -183,7 +183,7 @@ def test_one_among_many_is_found_when_its_session_leaves(waiting, compared):
     for arrival in range(1, MANY + 1):
         waiting.add(waiter(arrival, NO_KEY, session=arrival))
     for session in (MANY, MANY // 2, 1):
-        assert [one.arrival for one in waiting.session_left(session)] == [session]
+        assert [one.arrival for one in waiting.session_ended(session)] == [session]
     assert compared == []
     assert waiting.take(PLACE, None).arrival == 2
 
@@ -211,12 +211,12 @@ deeds = st.one_of(
 
 def first_of(queue, value):
     """The first whose condition holds, as a list is searched."""
-    return next((w for w in queue if hold(w.keep, value, w.publish.session)), None)
+    return next((w for w in queue if hold(w.retain, value, w.publish.session)), None)
 
 
 @given(st.lists(deeds, max_size=40))
 def test_the_queues_agree_with_one_list(todo):
-    waiting, queue = Waiting(), []
+    waiting, queue = WaitQueues(), []
     for arrival, (deed, what, more) in enumerate(todo):
         if deed == "add":
             one = waiter(arrival, what, session=more)
@@ -232,7 +232,7 @@ def test_the_queues_agree_with_one_list(todo):
         else:
             gone = [one for one in queue if one.publish.session == what]
             queue = [one for one in queue if one.publish.session != what]
-            left = waiting.session_left(what)
+            left = waiting.session_ended(what)
             assert sorted(one.arrival for one in left) == [one.arrival for one in gone]
         assert len(waiting) == len(queue)
-        assert waiting.places == ([PLACE] if queue else [])
+        assert waiting.refs == ([PLACE] if queue else [])

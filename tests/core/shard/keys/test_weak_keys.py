@@ -1,9 +1,17 @@
 """Keys that go with their sessions (semantics: `weak`)."""
 
 import pytest
-from shard_harness import Stage, leave, publish, subscribe
+from shard_harness import ShardHarness, leave, publish, subscribe
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Keep, Present, Retained
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    EMPTY,
+    RETAIN,
+    Event,
+    Retained,
+    RetainOptions,
+    SessionAlive,
+)
 from fox_shard.shard import rows
 from fox_shard.shard.keys import retained
 from fox_shard.shard.keys.owners import Owners
@@ -42,14 +50,14 @@ def test_a_session_owns_what_is_its_own_yet():
 @pytest.mark.parametrize("realm", ["realm1", "memory"])
 def test_what_is_gone_of_it_is_not_kept_in_mind(realm):
     """Else a session that has many weak keys one after the other would cost more and more."""
-    stage = Stage(gateways=2, unstored=["memory"])
+    harness = ShardHarness(gateways=2, unstored=["memory"])
     for number in range(3):
         topic = f"a.{number}"
-        stage.say("gateway-0", weak(topic=topic, realm=realm), reliable=True)
+        harness.say("gateway-0", weak(topic=topic, realm=realm), reliable=True)
         erase = publish(topic, flags=KEEP | EMPTY, args=b"", realm=realm)
-        stage.say("gateway-0", erase, reliable=True)
-    stage.say("gateway-0", weak(topic="a.last", realm=realm), reliable=True)
-    assert stage.shard.retention.owners.take(1) == [(realm, "a.last")]
+        harness.say("gateway-0", erase, reliable=True)
+    harness.say("gateway-0", weak(topic="a.last", realm=realm), reliable=True)
+    assert harness.shard.retained_keys.owners.take(1) == [(realm, "a.last")]
 
 
 def test_sessions_of_other_incarnations_are_found():
@@ -63,223 +71,223 @@ def test_sessions_of_other_incarnations_are_found():
 
 
 @pytest.fixture
-def stage():
-    stage = Stage(gateways=2)
-    stage.say("gateway-1", subscribe())
-    return stage
+def harness():
+    harness = ShardHarness(gateways=2)
+    harness.say("gateway-1", subscribe())
+    return harness
 
 
 def weak(session=1, *, flags=KEEP, **more):
-    return publish(session=session, flags=flags, keep=Keep(weak=True), **more)
+    return publish(session=session, flags=flags, retain=RetainOptions(weak=True), **more)
 
 
-def keys(stage):
-    stage.say("gateway-1", subscribe("*#", token=1, replay=True))
-    return [frame.event.publish.args for frame in stage.got("gateway-1", Retained)]
+def keys(harness):
+    harness.say("gateway-1", subscribe("*#", token=1, replay=True))
+    return [frame.event.publish.args for frame in harness.got("gateway-1", Retained)]
 
 
-def stored(stage):
-    return [key for key in stage.disk.rows if key.startswith(rows.KEY)]
+def stored(harness):
+    return [key for key in harness.disk.rows if key.startswith(rows.KEY)]
 
 
 @pytest.mark.parametrize("graceful", [True, False])
-def test_a_weak_key_goes_with_its_session_without_an_event(graceful, stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    assert keys(stage) == [b"[1]"]
-    stage.say("gateway-0", leave(2), leave(1, graceful=graceful), reliable=True)
-    assert (keys(stage), stored(stage)) == ([], [])
-    assert len(stage.got("gateway-1", Event)) == 1
+def test_a_weak_key_goes_with_its_session_without_an_event(graceful, harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    assert keys(harness) == [b"[1]"]
+    harness.say("gateway-0", leave(2), leave(1, graceful=graceful), reliable=True)
+    assert (keys(harness), stored(harness)) == ([], [])
+    assert len(harness.got("gateway-1", Event)) == 1
 
 
 @pytest.mark.parametrize(
     "later",
     [
         publish(session=1, flags=KEEP, request=2, args=b"[2]"),
-        publish(session=1, flags=KEEP, request=2, args=b"[2]", keep=Keep(3600.0)),
+        publish(session=1, flags=KEEP, request=2, args=b"[2]", retain=RetainOptions(3600.0)),
         publish(session=2, flags=KEEP, request=2, args=b"[2]"),
         weak(2, request=2, args=b"[2]"),
     ],
     ids=["its own", "its own for an hour", "another's", "another's weak one"],
 )
-def test_a_key_that_is_not_its_own_any_more_stays(later, stage):
-    stage.say("gateway-0", weak(), later, reliable=True)
-    stage.say("gateway-0", leave(1), reliable=True)
-    assert keys(stage) == [b"[2]"]
+def test_a_key_that_is_not_its_own_any_more_stays(later, harness):
+    harness.say("gateway-0", weak(), later, reliable=True)
+    harness.say("gateway-0", leave(1), reliable=True)
+    assert keys(harness) == [b"[2]"]
 
 
-def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_along(stage):
-    stage.disk.held = True
-    stage.say("gateway-0", weak(), leave(1), reliable=True)
-    stage.disk.held = False
-    stage.commit()
-    stage.turns()
-    assert (keys(stage), stored(stage)) == ([], [])
+def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_along(harness):
+    harness.disk.held = True
+    harness.say("gateway-0", weak(), leave(1), reliable=True)
+    harness.disk.held = False
+    harness.commit()
+    harness.turns()
+    assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_a_session_that_its_gateway_does_not_tell_again_has_gone(stage):
+def test_a_session_that_its_gateway_does_not_tell_again_has_gone(harness):
     """So the gateway may forget that it has left before that is durable."""
-    stage.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
-    stage.disk.held = True
-    stage.say("gateway-0", leave(1), reliable=True)
-    stage.pass_time(0.5)
-    assert stage["gateway-0"].link.idle
-    stage["gateway-0"].replay = [Present(2)]
-    stage.restart()
-    stage.turns()
-    assert keys(stage) == [b"[2]"]
+    harness.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
+    harness.disk.held = True
+    harness.say("gateway-0", leave(1), reliable=True)
+    harness.pass_time(0.5)
+    assert harness["gateway-0"].link.idle
+    harness["gateway-0"].replay = [SessionAlive(2)]
+    harness.restart()
+    harness.turns()
+    assert keys(harness) == [b"[2]"]
 
 
-def test_sessions_are_told_again_when_a_link_was_broken(stage):
-    stage.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
-    stage["gateway-0"].replay = [Present(2)]
-    stage["gateway-0"].link.break_off(stage.now)
-    stage.turns()
-    assert keys(stage) == [b"[2]"]
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_the_keys_of_a_gateway_that_is_gone_go(restarted, stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    stage.say("gateway-1", weak(2, topic="a.c", args=b"[2]"), reliable=True)
-    stage.kill("gateway-0")
-    stage["gateway-1"].replay = [Present(2)]
-    if restarted:
-        stage.restart()
-    stage.pass_time(stage.terms.peer_timeout + 1)
-    assert keys(stage) == [b"[2]"]
+def test_sessions_are_told_again_when_a_link_was_broken(harness):
+    harness.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
+    harness["gateway-0"].replay = [SessionAlive(2)]
+    harness["gateway-0"].link.break_off(harness.now)
+    harness.turns()
+    assert keys(harness) == [b"[2]"]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted, stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    stage.kill("gateway-0")
+def test_the_keys_of_a_gateway_that_is_gone_go(restarted, harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    harness.say("gateway-1", weak(2, topic="a.c", args=b"[2]"), reliable=True)
+    harness.kill("gateway-0")
+    harness["gateway-1"].replay = [SessionAlive(2)]
     if restarted:
-        stage.restart()
-    stage.join("gateway-0", incarnation=2)
-    stage.turns(6)
-    assert (keys(stage), stored(stage)) == ([], [])
+        harness.restart()
+    harness.pass_time(harness.terms.peer_timeout + 1)
+    assert keys(harness) == [b"[2]"]
 
 
-def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    stage["gateway-0"].replay = [Present(1)]
-    stage.restart()
-    stage.pass_time(stage.terms.peer_timeout + 1)
-    assert keys(stage) == [b"[1]"]
-    stage.say("gateway-0", leave(1), reliable=True)
-    assert keys(stage) == []
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted, harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    harness.kill("gateway-0")
+    if restarted:
+        harness.restart()
+    harness.join("gateway-0", incarnation=2)
+    harness.turns(6)
+    assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_an_erased_weak_key_is_nobodys(stage):
-    stage.say("gateway-0", weak(), weak(request=2, flags=KEEP | EMPTY, args=b""), reliable=True)
-    stage.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
-    stage.say("gateway-0", leave(1), reliable=True)
-    assert keys(stage) == [b"[5]"]
+def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    harness["gateway-0"].replay = [SessionAlive(1)]
+    harness.restart()
+    harness.pass_time(harness.terms.peer_timeout + 1)
+    assert keys(harness) == [b"[1]"]
+    harness.say("gateway-0", leave(1), reliable=True)
+    assert keys(harness) == []
+
+
+def test_an_erased_weak_key_is_nobodys(harness):
+    harness.say("gateway-0", weak(), weak(request=2, flags=KEEP | EMPTY, args=b""), reliable=True)
+    harness.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
+    harness.say("gateway-0", leave(1), reliable=True)
+    assert keys(harness) == [b"[5]"]
 
 
 # When the store fails
 
 
-def fail_and_recover(stage):
-    stage.disk.trouble = "disk full"
-    stage.disk.held = False
-    stage.turns()
-    stage.disk.trouble = ""
-    stage.pass_time(RETRY + 0.5)
+def fail_and_recover(harness):
+    harness.disk.trouble = "disk full"
+    harness.disk.held = False
+    harness.turns()
+    harness.disk.trouble = ""
+    harness.pass_time(RETRY + 0.5)
 
 
-def test_a_key_that_was_never_stored_does_not_go_either(stage):
-    stage.disk.held = True
-    stage.say("gateway-0", weak(), leave(1), reliable=True)
-    fail_and_recover(stage)
-    assert (keys(stage), stored(stage), stage.got("gateway-1", Event)) == ([], [], [])
+def test_a_key_that_was_never_stored_does_not_go_either(harness):
+    harness.disk.held = True
+    harness.say("gateway-0", weak(), leave(1), reliable=True)
+    fail_and_recover(harness)
+    assert (keys(harness), stored(harness), harness.got("gateway-1", Event)) == ([], [], [])
 
 
-def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_failed(stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    stage.disk.held = True
-    stage.say("gateway-0", weak(request=2, args=b"[2]"), leave(1), reliable=True)
-    fail_and_recover(stage)
-    assert (keys(stage), stored(stage)) == ([], [])
+def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_failed(harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    harness.disk.held = True
+    harness.say("gateway-0", weak(request=2, args=b"[2]"), leave(1), reliable=True)
+    fail_and_recover(harness)
+    assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_what_another_session_had_before_is_back(stage):
-    stage.say("gateway-0", weak(), reliable=True)
-    stage.disk.held = True
-    stage.say("gateway-0", weak(2, args=b"[2]"), leave(2), reliable=True)
-    fail_and_recover(stage)
-    assert keys(stage) == [b"[1]"]
-    stage.say("gateway-0", leave(1), reliable=True)
-    assert (keys(stage), stored(stage)) == ([], [])
+def test_what_another_session_had_before_is_back(harness):
+    harness.say("gateway-0", weak(), reliable=True)
+    harness.disk.held = True
+    harness.say("gateway-0", weak(2, args=b"[2]"), leave(2), reliable=True)
+    fail_and_recover(harness)
+    assert keys(harness) == [b"[1]"]
+    harness.say("gateway-0", leave(1), reliable=True)
+    assert (keys(harness), stored(harness)) == ([], [])
 
 
 @pytest.fixture
 def few_at_once(monkeypatch):
     """Keys go two at a time."""
     monkeypatch.setattr(retained, "ENDED_AT_ONCE", 2)
-    stage = Stage(gateways=2)
+    harness = ShardHarness(gateways=2)
     for number in range(7):
         one = weak(session=1 if number < 5 else number, topic=f"a.{number}")
-        stage.say("gateway-0", one, reliable=True)
-    return stage
+        harness.say("gateway-0", one, reliable=True)
+    return harness
 
 
-def held(stage):
-    return stage.shard.retention.keys_held
+def held(harness):
+    return harness.shard.retained_keys.keys_held
 
 
 def test_many_keys_of_a_session_go_a_few_at_a_time(few_at_once):
-    stage = few_at_once
-    stage.send("gateway-0", leave(1), leave(5))
-    stage.turn()
-    seen = [held(stage)]
+    harness = few_at_once
+    harness.send("gateway-0", leave(1), leave(5))
+    harness.turn()
+    seen = [held(harness)]
     while seen[-1] > 1:
-        assert stage.shard.deadline.at <= stage.now
-        stage.shard.tick(stage.now)
-        seen.append(held(stage))
+        assert harness.shard.deadline.at <= harness.now
+        harness.shard.tick(harness.now)
+        seen.append(held(harness))
     assert seen == [5, 3, 1]
-    stage.turns()
-    assert [key[-1:] for key in stage.disk.rows if key.startswith(rows.KEY)] == [b"6"]
+    harness.turns()
+    assert [key[-1:] for key in harness.disk.rows if key.startswith(rows.KEY)] == [b"6"]
 
 
 def test_so_do_those_of_many_sessions_that_end_together(few_at_once):
-    stage = few_at_once
-    stage.kill("gateway-0")
-    stage.join("gateway-0", incarnation=2)
-    stage.turn()
-    stage.turn()
-    assert held(stage) == 5
-    stage.pass_time(2)
-    assert (held(stage), stage.shard.retention.owners.idle) == (0, True)
+    harness = few_at_once
+    harness.kill("gateway-0")
+    harness.join("gateway-0", incarnation=2)
+    harness.turn()
+    harness.turn()
+    assert held(harness) == 5
+    harness.pass_time(2)
+    assert (held(harness), harness.shard.retained_keys.owners.idle) == (0, True)
 
 
 def test_a_key_that_is_published_anew_before_its_turn_to_go_stays(few_at_once):
-    stage = few_at_once
-    stage.send("gateway-0", leave(1))
-    stage.send("gateway-0", publish("a.4", session=9, flags=KEEP), reliable=True)
-    stage.pass_time(2)
-    assert stage.shard.retention.key(("realm1", "a.4")) is not None
-    assert held(stage) == 3
+    harness = few_at_once
+    harness.send("gateway-0", leave(1))
+    harness.send("gateway-0", publish("a.4", session=9, flags=KEEP), reliable=True)
+    harness.pass_time(2)
+    assert harness.shard.retained_keys.key(("realm1", "a.4")) is not None
+    assert held(harness) == 3
 
 
 def test_the_rest_goes_also_if_the_shard_dies_meanwhile(few_at_once):
-    stage = few_at_once
-    stage["gateway-0"].replay = [Present(5), Present(6)]
-    stage.send("gateway-0", leave(1))
-    stage.turn()
-    stage.turn()
-    assert held(stage) == 5
-    stage.restart()
-    stage.pass_time(2)
-    assert held(stage) == 2
+    harness = few_at_once
+    harness["gateway-0"].replay = [SessionAlive(5), SessionAlive(6)]
+    harness.send("gateway-0", leave(1))
+    harness.turn()
+    harness.turn()
+    assert held(harness) == 5
+    harness.restart()
+    harness.pass_time(2)
+    assert held(harness) == 2
 
 
 def test_the_rest_goes_also_if_the_disk_fails_meanwhile(few_at_once):
-    stage = few_at_once
-    stage.disk.trouble = "disk full"
-    stage.send("gateway-0", leave(1))
-    stage.pass_time(2)
-    assert held(stage) == 2
-    stage.disk.trouble = ""
-    stage.pass_time(2 * RETRY)
-    assert len([key for key in stage.disk.rows if key.startswith(rows.KEY)]) == 2
+    harness = few_at_once
+    harness.disk.trouble = "disk full"
+    harness.send("gateway-0", leave(1))
+    harness.pass_time(2)
+    assert held(harness) == 2
+    harness.disk.trouble = ""
+    harness.pass_time(2 * RETRY)
+    assert len([key for key in harness.disk.rows if key.startswith(rows.KEY)]) == 2

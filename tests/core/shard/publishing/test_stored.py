@@ -1,86 +1,87 @@
 """Publishes and the store: what waits for a commit, what does not, and what if it fails."""
 
 import pytest
-from shard_harness import REALM, Stage, call, leave, publish, register, subscribe, unregister
+from shard_harness import REALM, ShardHarness, call, leave, publish, register, subscribe, unregister
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
     RECORDED,
     RETAIN,
-    Ask,
     Audience,
     CallError,
     Event,
+    FencePassed,
+    FenceQuery,
     Invocation,
     Publish,
     Published,
-    Reached,
     Refused,
     Registered,
     Retained,
+    StoreFailure,
     Subscribed,
-    Trouble,
     Unregistered,
     Will,
 )
 from fox_shard.shard import rows
-from fox_shard.shard.links.deliveries import EVERYTHING
 from fox_shard.store.journal import RETRY
+from fox_shard.topics.ids import MAX_ID
 
 KEEP = ACKNOWLEDGE | RETAIN
 ERASE = KEEP | EMPTY
 PUBLISH_TAG = Publish.__struct_config__.tag
 
 
-def keep(topic="a.b", *, flags=KEEP, **more):
+def retain(topic="a.b", *, flags=KEEP, **more):
     return publish(topic, flags=flags, **more)
 
 
 @pytest.fixture
-def stage():
+def harness():
     """gateway-1 has subscribed to everything; what gateway-0 says waits for the disk."""
-    stage = Stage(gateways=3, unstored=["memory"])
-    stage.say("gateway-1", *(subscribe("*#", realm=realm) for realm in (REALM, "memory")))
-    stage.disk.held = True
-    return stage
+    harness = ShardHarness(gateways=3, unstored=["memory"])
+    harness.say("gateway-1", *(subscribe("*#", realm=realm) for realm in (REALM, "memory")))
+    harness.disk.held = True
+    return harness
 
 
-def commit(stage):
-    stage.disk.held = False
-    stage.turns()
+def commit(harness):
+    harness.disk.held = False
+    harness.turns()
 
 
-def fail(stage):
+def fail(harness):
     """What waits for the disk fails, and the disk goes on failing."""
-    stage.disk.trouble = "disk full"
-    commit(stage)
+    harness.disk.trouble = "disk full"
+    commit(harness)
 
 
-def recover(stage):
-    stage.disk.trouble = ""
-    stage.pass_time(RETRY + 0.5)
+def recover(harness):
+    harness.disk.trouble = ""
+    harness.pass_time(RETRY + 0.5)
 
 
-def topics(stage):
+def topics(harness):
     """Of the events that gateway-1 got since it was last asked."""
-    return [event.publish.topic for event in stage.got("gateway-1", Event)]
+    return [event.publish.topic for event in harness.got("gateway-1", Event)]
 
 
-def answered(stage):
+def answered(harness):
     """[(session, requests)] of what gateway-0 heard was published."""
-    return [(one.session, one.requests) for one in stage.got("gateway-0", Published)]
+    return [(one.session, one.requests) for one in harness.got("gateway-0", Published)]
 
 
-def refused(stage):
-    return [(one.session, one.request) for one in stage.got("gateway-0", Refused)]
+def refused(harness):
+    return [(one.session, one.request) for one in harness.got("gateway-0", Refused)]
 
 
-def keys(stage):
+def keys(harness):
     """{topic: args} as a new subscriber is shown them."""
-    stage.say("gateway-2", subscribe("*#", token=1, replay=True))
+    harness.say("gateway-2", subscribe("*#", token=1, replay=True))
     return {
-        one.event.publish.topic: one.event.publish.args for one in stage.got("gateway-2", Retained)
+        one.event.publish.topic: one.event.publish.args
+        for one in harness.got("gateway-2", Retained)
     }
 
 
@@ -88,44 +89,44 @@ def keys(stage):
 
 
 @pytest.mark.parametrize("flags", [KEEP, ERASE])
-def test_a_key_is_told_when_it_is_durable(flags, stage):
-    stage.say("gateway-0", keep(flags=flags))
-    assert (topics(stage), stage.got("gateway-0")) == ([], [])
-    commit(stage)
-    (event,) = stage.got("gateway-1", Event)
-    (answer,) = stage.got("gateway-0")
+def test_a_key_is_told_when_it_is_durable(flags, harness):
+    harness.say("gateway-0", retain(flags=flags))
+    assert (topics(harness), harness.got("gateway-0")) == ([], [])
+    commit(harness)
+    (event,) = harness.got("gateway-1", Event)
+    (answer,) = harness.got("gateway-0")
     assert answer == Published(1, [1], [event.publication])
-    assert event.publish == keep(flags=flags | RECORDED)
+    assert event.publish == retain(flags=flags | RECORDED)
 
 
-def test_a_key_is_answered_when_it_is_durable_and_delivered(stage):
-    stage["gateway-1"].silent = True
-    stage.say("gateway-0", keep())
-    commit(stage)
-    assert (topics(stage), answered(stage)) == (["a.b"], [])
-    stage["gateway-1"].silent = False
-    stage.turns()
-    assert answered(stage) == [(1, [1])]
+def test_a_key_is_answered_when_it_is_durable_and_delivered(harness):
+    harness["gateway-1"].silent = True
+    harness.say("gateway-0", retain())
+    commit(harness)
+    assert (topics(harness), answered(harness)) == (["a.b"], [])
+    harness["gateway-1"].silent = False
+    harness.turns()
+    assert answered(harness) == [(1, [1])]
 
 
 @pytest.mark.parametrize("flags", [KEEP, RETAIN])
-def test_a_gateway_may_forget_a_publish_when_it_is_durable(flags, stage):
-    stage.say("gateway-0", keep(flags=flags), reliable=True)
-    stage.pass_time(0.2)
-    assert not stage["gateway-0"].link.idle
-    commit(stage)
-    stage.pass_time(stage.terms.heartbeat)
-    assert stage["gateway-0"].link.idle
+def test_a_gateway_may_forget_a_publish_when_it_is_durable(flags, harness):
+    harness.say("gateway-0", retain(flags=flags), reliable=True)
+    harness.pass_time(0.2)
+    assert not harness["gateway-0"].link.idle
+    commit(harness)
+    harness.pass_time(harness.terms.heartbeat)
+    assert harness["gateway-0"].link.idle
 
 
-def test_a_new_subscriber_is_shown_what_is_durable_then_the_change(stage):
-    stage.disk.held = False
-    stage.say("gateway-0", keep(args=b"[1]"))
-    stage.disk.held = True
-    stage.say("gateway-0", keep(args=b"[2]"))
-    stage.say("gateway-2", subscribe(token=1, replay=True))
-    commit(stage)
-    retained, subscribed, event = stage.got("gateway-2", (Retained, Subscribed, Event))
+def test_a_new_subscriber_is_shown_what_is_durable_then_the_change(harness):
+    harness.disk.held = False
+    harness.say("gateway-0", retain(args=b"[1]"))
+    harness.disk.held = True
+    harness.say("gateway-0", retain(args=b"[2]"))
+    harness.say("gateway-2", subscribe(token=1, replay=True))
+    commit(harness)
+    retained, subscribed, event = harness.got("gateway-2", (Retained, Subscribed, Event))
     assert (retained.event.publish.args, subscribed) == (b"[1]", Subscribed(1))
     assert event.publish.args == b"[2]"
 
@@ -139,28 +140,28 @@ def test_a_new_subscriber_is_shown_what_is_durable_then_the_change(stage):
         publish(flags=ACKNOWLEDGE | EMPTY),
     ],
 )
-def test_what_changes_nothing_in_the_store_does_not_wait(frame, stage):
-    stage.say("gateway-0", frame)
-    assert topics(stage) == [frame.topic]
-    assert answered(stage) == [(1, [1])]
-    assert not any(key.startswith(rows.KEY) for key in stage.disk.rows)
+def test_what_changes_nothing_in_the_store_does_not_wait(frame, harness):
+    harness.say("gateway-0", frame)
+    assert topics(harness) == [frame.topic]
+    assert answered(harness) == [(1, [1])]
+    assert not any(key.startswith(rows.KEY) for key in harness.disk.rows)
 
 
 @pytest.mark.parametrize(("realm", "topic"), [(REALM, "$SYS.a"), ("memory", "a.b")])
-def test_keys_that_are_not_stored_are_keys_all_the_same(realm, topic, stage):
-    stage.say("gateway-0", publish(topic, flags=KEEP, realm=realm))
-    assert answered(stage) == [(1, [1])]
-    stage.say("gateway-2", subscribe(f"={topic}", token=1, replay=True, realm=realm))
-    assert len(stage.got("gateway-2", Retained)) == 1
-    stage.say("gateway-0", publish(topic, flags=ERASE, realm=realm))
-    assert stage.shard.retention.keys_held == 0
+def test_keys_that_are_not_stored_are_keys_all_the_same(realm, topic, harness):
+    harness.say("gateway-0", publish(topic, flags=KEEP, realm=realm))
+    assert answered(harness) == [(1, [1])]
+    harness.say("gateway-2", subscribe(f"={topic}", token=1, replay=True, realm=realm))
+    assert len(harness.got("gateway-2", Retained)) == 1
+    harness.say("gateway-0", publish(topic, flags=ERASE, realm=realm))
+    assert harness.shard.retained_keys.keys_held == 0
 
 
-def test_all_changes_of_a_turn_are_one_transaction(stage):
-    stage.send("gateway-0", keep("a", request=1), keep("b", request=2))
-    stage.send("gateway-2", keep("c", session=2))
-    stage.turns()
-    (write,) = stage.disk.waiting
+def test_all_changes_of_a_turn_are_one_transaction(harness):
+    harness.send("gateway-0", retain("a", request=1), retain("b", request=2))
+    harness.send("gateway-2", retain("c", session=2))
+    harness.turns()
+    (write,) = harness.disk.waiting
     held = [key for key in write.changes if key.startswith(rows.KEY)]
     assert held == [rows.key(REALM, topic) for topic in "abc"]
 
@@ -168,42 +169,42 @@ def test_all_changes_of_a_turn_are_one_transaction(stage):
 # Nothing overtakes
 
 
-def test_later_publishes_of_the_session_wait_with_it(stage):
-    stage.say("gateway-0", keep("a"), publish("b", request=2), publish("c", flags=0))
-    stage.say("gateway-0", publish("d", request=3))
-    assert (topics(stage), answered(stage)) == ([], [])
-    commit(stage)
-    assert topics(stage) == ["a", "b", "c", "d"]
-    assert answered(stage) == [(1, [1, 2]), (1, [3])]
+def test_later_publishes_of_the_session_wait_with_it(harness):
+    harness.say("gateway-0", retain("a"), publish("b", request=2), publish("c", flags=0))
+    harness.say("gateway-0", publish("d", request=3))
+    assert (topics(harness), answered(harness)) == ([], [])
+    commit(harness)
+    assert topics(harness) == ["a", "b", "c", "d"]
+    assert answered(harness) == [(1, [1, 2]), (1, [3])]
 
 
-def test_later_publishes_on_the_topic_wait_with_it(stage):
-    stage.say("gateway-0", keep(args=b"[1]"))
-    stage.say("gateway-2", publish(session=2, args=b"[2]"))
-    assert topics(stage) == []
-    commit(stage)
-    events = stage.got("gateway-1", Event)
+def test_later_publishes_on_the_topic_wait_with_it(harness):
+    harness.say("gateway-0", retain(args=b"[1]"))
+    harness.say("gateway-2", publish(session=2, args=b"[2]"))
+    assert topics(harness) == []
+    commit(harness)
+    events = harness.got("gateway-1", Event)
     assert [event.publish.args for event in events] == [b"[1]", b"[2]"]
     assert [event.publication for event in events] == sorted(e.publication for e in events)
 
 
-def test_what_waits_is_waited_for(stage):
+def test_what_waits_is_waited_for(harness):
     """Session 2 waits behind the topic of session 1, session 3 behind that of session 2."""
-    stage.say("gateway-0", keep("a"), publish("a", session=2))
-    stage.say("gateway-0", publish("b", session=2), publish("b", session=3))
-    assert topics(stage) == []
-    commit(stage)
-    assert topics(stage) == ["a", "a", "b", "b"]
+    harness.say("gateway-0", retain("a"), publish("a", session=2))
+    harness.say("gateway-0", publish("b", session=2), publish("b", session=3))
+    assert topics(harness) == []
+    commit(harness)
+    assert topics(harness) == ["a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize("stored", [1, 2])
-def test_other_traffic_goes_on(stored, stage):
-    stage.say("gateway-2", register(11))
-    stage.say("gateway-0", *(keep(f"key{n}") for n in range(stored)))
-    stage.say("gateway-0", publish("else.where", session=2), call(session=2))
-    assert topics(stage) == ["else.where"]
-    assert answered(stage) == [(2, [1])]
-    assert len(stage.got("gateway-2", Invocation)) == 1
+def test_other_traffic_goes_on(stored, harness):
+    harness.say("gateway-2", register(11))
+    harness.say("gateway-0", *(retain(f"key{n}") for n in range(stored)))
+    harness.say("gateway-0", publish("else.where", session=2), call(session=2))
+    assert topics(harness) == ["else.where"]
+    assert answered(harness) == [(2, [1])]
+    assert len(harness.got("gateway-2", Invocation)) == 1
 
 
 @pytest.mark.parametrize(
@@ -214,280 +215,282 @@ def test_other_traffic_goes_on(stored, stage):
         (unregister(1, "=registered", request=9), Unregistered),
     ],
 )
-def test_what_a_session_does_is_done_behind_what_it_has_published(frame, answer, stage):
-    stage.say("gateway-0", register(1, "=registered"), keep())
-    stage.got("gateway-0")
-    stage.say("gateway-0", frame)
-    assert stage.got("gateway-0") == []
-    commit(stage)
-    assert {type(one) for one in stage.got("gateway-0")} == {Published, answer}
+def test_what_a_session_does_is_done_behind_what_it_has_published(frame, answer, harness):
+    harness.say("gateway-0", register(1, "=registered"), retain())
+    harness.got("gateway-0")
+    harness.say("gateway-0", frame)
+    assert harness.got("gateway-0") == []
+    commit(harness)
+    assert {type(one) for one in harness.got("gateway-0")} == {Published, answer}
 
 
-def test_a_call_comes_to_its_callee_behind_the_event(stage):
-    stage.say("gateway-1", register(11))
-    stage.got("gateway-1")
-    stage.say("gateway-0", keep(), call(session=1))
-    assert stage.got("gateway-1") == []
-    commit(stage)
-    assert [type(frame) for frame in stage.got("gateway-1")] == [Event, Invocation]
+def test_a_call_comes_to_its_callee_behind_the_event(harness):
+    harness.say("gateway-1", register(11))
+    harness.got("gateway-1")
+    harness.say("gateway-0", retain(), call(session=1))
+    assert harness.got("gateway-1") == []
+    commit(harness)
+    assert [type(frame) for frame in harness.got("gateway-1")] == [Event, Invocation]
 
 
-def test_a_session_that_leaves_does_so_behind_what_it_has_published(stage):
+def test_a_session_that_leaves_does_so_behind_what_it_has_published(harness):
     will = publish("w", flags=0)
-    stage.say("gateway-0", Will(will), keep(), leave(1, graceful=False))
-    assert topics(stage) == []
-    commit(stage)
-    assert topics(stage) == ["a.b", "w"]
+    harness.say("gateway-0", Will(will), retain(), leave(1, graceful=False))
+    assert topics(harness) == []
+    commit(harness)
+    assert topics(harness) == ["a.b", "w"]
 
 
-def test_what_waits_twice_passes_when_it_has_happened(stage):
+def test_what_waits_twice_passes_when_it_has_happened(harness):
     """A session leaves behind its publish, and has a will that is stored in turn."""
-    epoch = stage["gateway-0"].link.epoch
-    will = Will(keep("w", flags=RETAIN))
-    stage.say("gateway-0", will, keep(), leave(1, graceful=False), reliable=True)
-    stage.say("gateway-1", Ask("gateway-0", epoch, 4))
-    stage.commit()
-    stage.turns()
-    assert [type(frame) for frame in stage.got("gateway-1")] == [Event]
-    stage.pass_time(stage.terms.heartbeat)
-    assert not stage["gateway-0"].link.idle
-    commit(stage)
-    event, reached = stage.got("gateway-1")
-    assert (event.publish.topic, type(reached)) == ("w", Reached)
-    stage.pass_time(2 * stage.terms.heartbeat)
-    assert stage["gateway-0"].link.idle
-    assert stage.shard.peers["gateway-0"].passing.idle
+    epoch = harness["gateway-0"].link.epoch
+    will = Will(retain("w", flags=RETAIN))
+    harness.say("gateway-0", will, retain(), leave(1, graceful=False), reliable=True)
+    harness.say("gateway-1", FenceQuery("gateway-0", epoch, 4))
+    harness.commit()
+    harness.turns()
+    assert [type(frame) for frame in harness.got("gateway-1")] == [Event]
+    harness.pass_time(harness.terms.heartbeat)
+    assert not harness["gateway-0"].link.idle
+    commit(harness)
+    event, reached = harness.got("gateway-1")
+    assert (event.publish.topic, type(reached)) == ("w", FencePassed)
+    harness.pass_time(2 * harness.terms.heartbeat)
+    assert harness["gateway-0"].link.idle
+    assert harness.shard.peers["gateway-0"].deliveries.idle
 
 
-def test_later_transactions_are_told_later(stage):
-    stage.say("gateway-0", keep("a"))
-    (first,) = stage.disk.waiting
-    stage.say("gateway-0", keep("b", session=2), publish("a", session=3))
-    stage.shard.journal.outcome(first.ticket, "", stage.now)
-    stage.turns()
-    assert topics(stage) == ["a", "a"]
-    commit(stage)
-    assert topics(stage) == ["b"]
+def test_later_transactions_are_told_later(harness):
+    harness.say("gateway-0", retain("a"))
+    (first,) = harness.disk.waiting
+    harness.say("gateway-0", retain("b", session=2), publish("a", session=3))
+    harness.shard.journal.outcome(first.ticket, "", harness.now)
+    harness.turns()
+    assert topics(harness) == ["a", "a"]
+    commit(harness)
+    assert topics(harness) == ["b"]
 
 
-def test_who_asks_about_what_waits_is_answered_behind_it(stage):
-    epoch = stage["gateway-0"].link.epoch
-    stage.say("gateway-0", keep())
-    stage.say("gateway-1", Ask("gateway-0", epoch, 2))
-    assert stage.got("gateway-1") == []
-    commit(stage)
-    event, reached = stage.got("gateway-1")
+def test_who_asks_about_what_waits_is_answered_behind_it(harness):
+    epoch = harness["gateway-0"].link.epoch
+    harness.say("gateway-0", retain())
+    harness.say("gateway-1", FenceQuery("gateway-0", epoch, 2))
+    assert harness.got("gateway-1") == []
+    commit(harness)
+    event, reached = harness.got("gateway-1")
     assert isinstance(event, Event)
-    assert reached == Reached("gateway-0", epoch, 2)
+    assert reached == FencePassed("gateway-0", epoch, 2)
 
 
 @pytest.mark.parametrize("trouble", ["", "disk full"])
-def test_nobody_waits_for_a_disk_that_is_to_forget_a_will(trouble, stage):
+def test_nobody_waits_for_a_disk_that_is_to_forget_a_will(trouble, harness):
     """Who has asked is answered, and the gateway may forget at once what it has sent."""
-    epoch = stage["gateway-0"].link.epoch
-    stage.say("gateway-0", Will(publish("w", flags=0)), reliable=True)
-    commit(stage)
-    stage.disk.held, stage.disk.trouble = not trouble, trouble
-    stage.say("gateway-0", leave(1), publish("a", session=2), reliable=True)
-    stage.say("gateway-1", Ask("gateway-0", epoch, 4))
-    assert topics(stage) == ["a"]
-    assert stage.got("gateway-1", Reached) == [Reached("gateway-0", epoch, 4)]
-    stage.pass_time(2 * stage.terms.heartbeat)
-    assert stage["gateway-0"].link.idle
-    assert stage.shard.peers["gateway-0"].passing.idle
+    epoch = harness["gateway-0"].link.epoch
+    harness.say("gateway-0", Will(publish("w", flags=0)), reliable=True)
+    commit(harness)
+    harness.disk.held, harness.disk.trouble = not trouble, trouble
+    harness.say("gateway-0", leave(1), publish("a", session=2), reliable=True)
+    harness.say("gateway-1", FenceQuery("gateway-0", epoch, 4))
+    assert topics(harness) == ["a"]
+    assert harness.got("gateway-1", FencePassed) == [FencePassed("gateway-0", epoch, 4)]
+    harness.pass_time(2 * harness.terms.heartbeat)
+    assert harness["gateway-0"].link.idle
+    assert harness.shard.peers["gateway-0"].deliveries.idle
 
 
 # Who has gone
 
 
-def test_what_a_gateway_that_has_gone_has_published_still_happens(stage):
+def test_what_a_gateway_that_has_gone_has_published_still_happens(harness):
     """And a question about it is answered behind that."""
-    epoch = stage["gateway-0"].link.epoch
-    stage.say("gateway-0", keep(), publish("b"))
-    stage.kill("gateway-0")
-    stage.pass_time(6.0)
-    stage.say("gateway-1", Ask("gateway-0", epoch, 9))
-    assert stage.got("gateway-1") == []
-    commit(stage)
-    *events, reached = stage.got("gateway-1")
+    epoch = harness["gateway-0"].link.epoch
+    harness.say("gateway-0", retain(), publish("b"))
+    harness.kill("gateway-0")
+    harness.pass_time(6.0)
+    harness.say("gateway-1", FenceQuery("gateway-0", epoch, 9))
+    assert harness.got("gateway-1") == []
+    commit(harness)
+    *events, reached = harness.got("gateway-1")
     assert [event.publish.topic for event in events] == ["a.b", "b"]
-    assert reached == Reached("gateway-0", epoch, EVERYTHING)
+    assert reached == FencePassed("gateway-0", epoch, MAX_ID)
 
 
-def test_a_call_of_a_gateway_that_has_gone_is_not_made(stage):
-    stage.say("gateway-1", register(11))
-    stage.say("gateway-0", keep(), call(session=1))
-    stage.kill("gateway-0")
-    commit(stage)
-    assert topics(stage) == ["a.b"]
-    assert stage.got("gateway-1", Invocation) == []
+def test_a_call_of_a_gateway_that_has_gone_is_not_made(harness):
+    harness.say("gateway-1", register(11))
+    harness.say("gateway-0", retain(), call(session=1))
+    harness.kill("gateway-0")
+    commit(harness)
+    assert topics(harness) == ["a.b"]
+    assert harness.got("gateway-1", Invocation) == []
 
 
-def test_a_gateway_that_comes_back_hears_what_was_committed_meanwhile(stage):
-    stage.say("gateway-0", keep(), reliable=True)
-    stage["gateway-0"].link.break_off(stage.now)
-    stage.shard.lost("gateway-0", stage.now)
-    commit(stage)
-    stage.pass_time(0.5)
-    assert topics(stage) == ["a.b"]
-    assert answered(stage) == [(1, [1])]
-    assert stage["gateway-0"].link.idle
+def test_a_gateway_that_comes_back_hears_what_was_committed_meanwhile(harness):
+    harness.say("gateway-0", retain(), reliable=True)
+    harness["gateway-0"].link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-0", harness.now)
+    commit(harness)
+    harness.pass_time(0.5)
+    assert topics(harness) == ["a.b"]
+    assert answered(harness) == [(1, [1])]
+    assert harness["gateway-0"].link.idle
 
 
 # When the store fails
 
 
-def test_what_cannot_be_stored_is_refused_and_undone(stage):
-    stage.disk.held = False
-    stage.say("gateway-0", keep("a", args=b"[1]"), keep("b"))
-    assert (topics(stage), answered(stage)) == (["a", "b"], [(1, [1, 1])])
-    stage.disk.held = True
-    stage.say("gateway-0", keep("a", request=2, args=b"[2]"), keep("b", flags=ERASE, request=3))
-    stage.say("gateway-2", keep("a", session=2, request=4, args=b"[3]"), keep("c", session=2))
-    fail(stage)
-    assert topics(stage) == []
-    (one, other) = stage.got("gateway-0", Refused)
+def test_what_cannot_be_stored_is_refused_and_undone(harness):
+    harness.disk.held = False
+    harness.say("gateway-0", retain("a", args=b"[1]"), retain("b"))
+    assert (topics(harness), answered(harness)) == (["a", "b"], [(1, [1, 1])])
+    harness.disk.held = True
+    harness.say(
+        "gateway-0", retain("a", request=2, args=b"[2]"), retain("b", flags=ERASE, request=3)
+    )
+    harness.say("gateway-2", retain("a", session=2, request=4, args=b"[3]"), retain("c", session=2))
+    fail(harness)
+    assert topics(harness) == []
+    (one, other) = harness.got("gateway-0", Refused)
     assert (one.request, other.request) == (2, 3)
     assert (one.kind, one.uri) == (PUBLISH_TAG, "fox.error.unavailable_store")
     assert "disk full" in one.message
-    assert len(stage.got("gateway-2", Refused)) == 2
-    assert keys(stage) == {"a": b"[1]", "b": b"[1]"}
+    assert len(harness.got("gateway-2", Refused)) == 2
+    assert keys(harness) == {"a": b"[1]", "b": b"[1]"}
 
 
-def test_while_the_store_fails_a_publish_that_needs_it_is_refused_at_once(stage):
-    stage.say("gateway-0", keep("a"))
-    fail(stage)
-    assert refused(stage) == [(1, 1)]
-    stage.say("gateway-0", keep("b", request=2), publish("c", request=3))
-    assert refused(stage) == [(1, 2)]
-    assert topics(stage) == ["c"]
-    assert answered(stage) == [(1, [3])]
-    assert keys(stage) == {}
+def test_while_the_store_fails_a_publish_that_needs_it_is_refused_at_once(harness):
+    harness.say("gateway-0", retain("a"))
+    fail(harness)
+    assert refused(harness) == [(1, 1)]
+    harness.say("gateway-0", retain("b", request=2), publish("c", request=3))
+    assert refused(harness) == [(1, 2)]
+    assert topics(harness) == ["c"]
+    assert answered(harness) == [(1, [3])]
+    assert keys(harness) == {}
 
 
-def test_what_only_waited_happens_when_the_commit_fails(stage):
-    stage.say("gateway-0", keep("a"), publish("b", request=2), register(1))
-    stage.say("gateway-2", publish("a", session=2))
-    fail(stage)
-    assert topics(stage) == ["b", "a"]
-    assert (refused(stage), answered(stage)) == ([(1, 1)], [(1, [2])])
-    assert len(stage.got("gateway-0", Registered)) == 1
+def test_what_only_waited_happens_when_the_commit_fails(harness):
+    harness.say("gateway-0", retain("a"), publish("b", request=2), register(1))
+    harness.say("gateway-2", publish("a", session=2))
+    fail(harness)
+    assert topics(harness) == ["b", "a"]
+    assert (refused(harness), answered(harness)) == ([(1, 1)], [(1, [2])])
+    assert len(harness.got("gateway-0", Registered)) == 1
 
 
-def test_what_nobody_waits_for_is_counted(stage):
-    stage.say("gateway-0", keep("a", flags=RETAIN))
-    fail(stage)
-    stage.say("gateway-0", keep("b", flags=RETAIN))
-    assert stage.got("gateway-0", Event | Refused | Published) == topics(stage) == []
-    assert stage.shard.commits.refusals.dropped == 2
+def test_what_nobody_waits_for_is_counted(harness):
+    harness.say("gateway-0", retain("a", flags=RETAIN))
+    fail(harness)
+    harness.say("gateway-0", retain("b", flags=RETAIN))
+    assert harness.got("gateway-0", Event | Refused | Published) == topics(harness) == []
+    assert harness.shard.commits.refusals.dropped == 2
 
 
-def test_transactions_behind_one_that_failed_have_failed(stage):
+def test_transactions_behind_one_that_failed_have_failed(harness):
     """None of them is committed, although each alone could be."""
-    stage.say("gateway-0", keep("a"))
-    stage.say("gateway-0", keep("b", session=2))
-    fail(stage)
-    assert refused(stage) == [(1, 1), (2, 1)]
-    recover(stage)
-    assert keys(stage) == {}
-    assert not any(key.startswith(rows.KEY) for key in stage.disk.rows)
+    harness.say("gateway-0", retain("a"))
+    harness.say("gateway-0", retain("b", session=2))
+    fail(harness)
+    assert refused(harness) == [(1, 1), (2, 1)]
+    recover(harness)
+    assert keys(harness) == {}
+    assert not any(key.startswith(rows.KEY) for key in harness.disk.rows)
 
 
-def test_when_the_store_works_again_so_does_everything(stage):
-    stage.say("gateway-0", keep("a"))
-    fail(stage)
-    assert stage.shard.health()["store"] == "disk full"
-    assert stage.shard.health()["status"] == "degraded"
-    stage.got("gateway-0")
-    recover(stage)
-    assert stage.shard.health()["status"] == "ok"
-    assert "store" not in stage.shard.health()
-    stage.say("gateway-0", keep("a", request=2))
-    assert (topics(stage), answered(stage)) == (["a"], [(1, [2])])
-    assert list(keys(stage)) == ["a"]
-    assert rows.key(REALM, "a") in stage.disk.rows
+def test_when_the_store_works_again_so_does_everything(harness):
+    harness.say("gateway-0", retain("a"))
+    fail(harness)
+    assert harness.shard.health()["store"] == "disk full"
+    assert harness.shard.health()["status"] == "degraded"
+    harness.got("gateway-0")
+    recover(harness)
+    assert harness.shard.health()["status"] == "ok"
+    assert "store" not in harness.shard.health()
+    harness.say("gateway-0", retain("a", request=2))
+    assert (topics(harness), answered(harness)) == (["a"], [(1, [2])])
+    assert list(keys(harness)) == ["a"]
+    assert rows.key(REALM, "a") in harness.disk.rows
 
 
-def test_a_store_that_goes_on_failing_is_tried_again(stage):
-    stage.say("gateway-0", keep("a"))
-    fail(stage)
-    stage.pass_time(3 * RETRY)
-    stage.say("gateway-0", keep("a", request=2))
-    assert refused(stage) == [(1, 1), (1, 2)]
-    recover(stage)
-    stage.say("gateway-0", keep("a", request=3))
-    assert answered(stage) == [(1, [3])]
+def test_a_store_that_goes_on_failing_is_tried_again(harness):
+    harness.say("gateway-0", retain("a"))
+    fail(harness)
+    harness.pass_time(3 * RETRY)
+    harness.say("gateway-0", retain("a", request=2))
+    assert refused(harness) == [(1, 1), (1, 2)]
+    recover(harness)
+    harness.say("gateway-0", retain("a", request=3))
+    assert answered(harness) == [(1, [3])]
 
 
-def test_the_deadline_tells_when_it_is_tried_again(stage):
-    stage = Stage(gateways=1)
-    stage.disk.trouble = "disk full"
-    stage.say("gateway-0", keep())
-    stage.kill("gateway-0")
-    stage.pass_time(6.0)
-    stage.shard.tick(stage.now)
+def test_the_deadline_tells_when_it_is_tried_again(harness):
+    harness = ShardHarness(gateways=1)
+    harness.disk.trouble = "disk full"
+    harness.say("gateway-0", retain())
+    harness.kill("gateway-0")
+    harness.pass_time(6.0)
+    harness.shard.tick(harness.now)
     # Nobody is there, and nothing else is due.
-    assert stage.now < stage.shard.deadline.at <= stage.now + RETRY
+    assert harness.now < harness.shard.deadline.at <= harness.now + RETRY
 
 
-def test_the_log_names_the_reason(stage):
-    stage.shard.notices.clear()
-    stage.say("gateway-0", keep())
-    fail(stage)
-    assert stage.shard.notices == [("store_failed", {"reason": "disk full"})]
+def test_the_log_names_the_reason(harness):
+    harness.shard.notices.clear()
+    harness.say("gateway-0", retain())
+    fail(harness)
+    assert harness.shard.notices == [("store_failed", {"reason": "disk full"})]
 
 
-def test_what_was_refused_is_not_sent_again(stage):
-    stage.say("gateway-0", keep(), reliable=True)
-    fail(stage)
-    stage.pass_time(0.5)
-    assert refused(stage) == [(1, 1)]
-    assert stage["gateway-0"].link.idle
+def test_what_was_refused_is_not_sent_again(harness):
+    harness.say("gateway-0", retain(), reliable=True)
+    fail(harness)
+    harness.pass_time(0.5)
+    assert refused(harness) == [(1, 1)]
+    assert harness["gateway-0"].link.idle
 
 
-def test_who_asks_about_what_failed_is_answered(stage):
-    epoch = stage["gateway-0"].link.epoch
-    stage.say("gateway-0", keep())
-    stage.say("gateway-1", Ask("gateway-0", epoch, 2))
-    fail(stage)
-    assert stage.got("gateway-1", Reached) == [Reached("gateway-0", epoch, 2)]
+def test_who_asks_about_what_failed_is_answered(harness):
+    epoch = harness["gateway-0"].link.epoch
+    harness.say("gateway-0", retain())
+    harness.say("gateway-1", FenceQuery("gateway-0", epoch, 2))
+    fail(harness)
+    assert harness.got("gateway-1", FencePassed) == [FencePassed("gateway-0", epoch, 2)]
 
 
-def test_gateways_are_told_that_a_store_fails_and_works_again(stage):
-    stage.say("gateway-0", keep())
-    fail(stage)
-    assert stage.got("gateway-1", Trouble) == [Trouble("disk full")]
-    assert (stage.shard.health()["status"], stage.shard.health()["store"]) == (
+def test_gateways_are_told_that_a_store_fails_and_works_again(harness):
+    harness.say("gateway-0", retain())
+    fail(harness)
+    assert harness.got("gateway-1", StoreFailure) == [StoreFailure("disk full")]
+    assert (harness.shard.health()["status"], harness.shard.health()["store"]) == (
         "degraded",
         "disk full",
     )
-    stage.join("gateway-1", incarnation=2)
-    stage.turns()
-    assert stage.got("gateway-1", Trouble) == [Trouble("disk full")]
-    recover(stage)
-    assert stage.got("gateway-0", Trouble) == [Trouble("disk full"), Trouble("")]
-    assert "store" not in stage.shard.health()
+    harness.join("gateway-1", incarnation=2)
+    harness.turns()
+    assert harness.got("gateway-1", StoreFailure) == [StoreFailure("disk full")]
+    recover(harness)
+    assert harness.got("gateway-0", StoreFailure) == [StoreFailure("disk full"), StoreFailure("")]
+    assert "store" not in harness.shard.health()
 
 
 # Load
 
 
 def test_while_the_disk_is_behind_no_gateway_is_given_credit():
-    stage = Stage(gateways=2, credit=2000)
-    stage.disk.held = True
+    harness = ShardHarness(gateways=2, credit=2000)
+    harness.disk.held = True
     for number in range(30):
-        stage.say("gateway-0", keep(f"t{number}", args=b"x" * 100))
-    stage.pass_time(0.2)
-    assert stage["gateway-0"].link.congested
-    commit(stage)
-    stage.pass_time(0.2)
-    assert not stage["gateway-0"].link.congested
+        harness.say("gateway-0", retain(f"t{number}", args=b"x" * 100))
+    harness.pass_time(0.2)
+    assert harness["gateway-0"].link.congested
+    commit(harness)
+    harness.pass_time(0.2)
+    assert not harness["gateway-0"].link.congested
 
 
-def test_no_topic_and_no_session_is_held_up_for_nothing(stage):
-    stage.say("gateway-0", keep("a"), publish("b"))
-    commit(stage)
-    topics(stage)
-    stage.disk.held = True
-    stage.say("gateway-0", publish("a"), publish("b"))
-    assert topics(stage) == ["a", "b"]
+def test_no_topic_and_no_session_is_held_up_for_nothing(harness):
+    harness.say("gateway-0", retain("a"), publish("b"))
+    commit(harness)
+    topics(harness)
+    harness.disk.held = True
+    harness.say("gateway-0", publish("a"), publish("b"))
+    assert topics(harness) == ["a", "b"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import msgpack
-from shard_harness import REALM, Stage, leave, publish, subscribe
+from shard_harness import REALM, ShardHarness, leave, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -13,12 +13,12 @@ from fox_shard.backplane.frames import (
     Again,
     CaughtUp,
     Event,
-    Keep,
     More,
     Paused,
     Retained,
-    Selected,
-    Selection,
+    RetainOptions,
+    SelectedEvent,
+    SelectorSpec,
     Subscribe,
     Subscribed,
 )
@@ -27,8 +27,8 @@ from fox_shard.shard.pubsub import replay as replaying
 KEEP = ACKNOWLEDGE | RETAIN
 ERASE = KEEP | EMPTY
 TOKEN = 7
-STATE = Selection(5, state=True)
-ON = Selection(6, filter=msgpack.encode({"on": True}))
+STATE = SelectorSpec(5, state=True)
+ON = SelectorSpec(6, filter=msgpack.encode({"on": True}))
 
 
 def ask(pattern="*#", token=TOKEN, **more):
@@ -43,10 +43,10 @@ def erase(topic):
     return publish(topic, flags=ERASE, args=b"")
 
 
-def seen(stage, name="gateway-1"):
+def seen(harness, name="gateway-1"):
     """What that gateway got, in short: `a` is a key, `(a)` one that comes ahead, `a!` an event."""
     found = []
-    for frame in stage.got(name):
+    for frame in harness.got(name):
         match frame:
             case Retained(event=event, ahead=True, topic=topic):
                 found.append(f"({topic})" if event else f"(no {topic})")
@@ -54,11 +54,11 @@ def seen(stage, name="gateway-1"):
                 found.append(event.publish.topic)
             case Event(publish=publish_):
                 found.append(f"{publish_.topic}!")
-            case Selected(event=event, removed=removed):
+            case SelectedEvent(event=event, removed=removed):
                 found.append(f"{event.publish.topic}!{removed}")
             case Again(event=Event(publish=publish_)):
                 found.append(f"{publish_.topic} again")
-            case Again(event=Selected(event=event)):
+            case Again(event=SelectedEvent(event=event)):
                 found.append(f"{event.publish.topic} again!")
             case Subscribed() | Paused() | CaughtUp():
                 assert frame.token == TOKEN
@@ -72,38 +72,38 @@ def small_pages(monkeypatch):
 
 
 @pytest.fixture(params=["stored", "memory"])
-def stage(request):
+def harness(request):
     """Writers are at gateway-0; there are keys a, b, c, d, e."""
     return with_keys(unstored=() if request.param == "stored" else (REALM,))
 
 
 def with_keys(topics="abcde", **more):
-    stage = Stage(gateways=3, **more)
-    stage.write = lambda *frames: stage.say("gateway-0", *frames, reliable=True)
-    stage.write(*(key(topic) for topic in topics))
-    return stage
+    harness = ShardHarness(gateways=3, **more)
+    harness.write = lambda *frames: harness.say("gateway-0", *frames, reliable=True)
+    harness.write(*(key(topic) for topic in topics))
+    return harness
 
 
-def more(stage, *, enough=False):
-    stage.say("gateway-1", More(TOKEN, enough))
-    return seen(stage)
+def more(harness, *, enough=False):
+    harness.say("gateway-1", More(TOKEN, enough))
+    return seen(harness)
 
 
-def quiet(stage):
+def quiet(harness):
     """Does the shard remember no replay?"""
-    index = stage.shard.broker.realms[REALM]
-    return not index.realm.before and not index.attentive
+    index = harness.shard.broker.realms[REALM]
+    return not index.realm.before and not index.observers
 
 
 # Pages
 
 
-def test_a_page_comes_for_each_more(stage):
-    stage.say("gateway-1", ask())
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
-    assert more(stage) == ["c", "d", "Paused"]
-    assert more(stage) == ["e", "CaughtUp"]
-    assert more(stage) == []
+def test_a_page_comes_for_each_more(harness):
+    harness.say("gateway-1", ask())
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
+    assert more(harness) == ["c", "d", "Paused"]
+    assert more(harness) == ["e", "CaughtUp"]
+    assert more(harness) == []
 
 
 @pytest.mark.parametrize(
@@ -115,103 +115,103 @@ def test_a_page_comes_for_each_more(stage):
         ("^a", ["a", "Subscribed", "CaughtUp"]),
     ],
 )
-def test_what_fits_into_one_page_needs_no_more(pattern, shown, stage):
-    stage.say("gateway-1", ask(pattern))
-    assert seen(stage) == shown
+def test_what_fits_into_one_page_needs_no_more(pattern, shown, harness):
+    harness.say("gateway-1", ask(pattern))
+    assert seen(harness) == shown
 
 
-def test_a_page_that_is_just_full_may_be_the_last(stage):
-    stage.write(erase("e"))
-    stage.say("gateway-1", ask())
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
-    assert more(stage) == ["c", "d", "Paused"]
-    assert more(stage) == ["CaughtUp"]
+def test_a_page_that_is_just_full_may_be_the_last(harness):
+    harness.write(erase("e"))
+    harness.say("gateway-1", ask())
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
+    assert more(harness) == ["c", "d", "Paused"]
+    assert more(harness) == ["CaughtUp"]
 
 
-def test_a_page_has_bytes_enough_and_one_key_at_least(stage, monkeypatch):
+def test_a_page_has_bytes_enough_and_one_key_at_least(harness, monkeypatch):
     monkeypatch.setattr(replaying, "PAGE_KEYS", 100)
     monkeypatch.setattr(replaying, "PAGE_BYTES", 10)
-    stage.write(key("b", b'["0123456789"]'), key("c", b'["0123456789"]'))
-    stage.say("gateway-1", ask())
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
-    assert more(stage) == ["c", "Paused"]
-    assert more(stage) == ["d", "e", "CaughtUp"]
+    harness.write(key("b", b'["0123456789"]'), key("c", b'["0123456789"]'))
+    harness.say("gateway-1", ask())
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
+    assert more(harness) == ["c", "Paused"]
+    assert more(harness) == ["d", "e", "CaughtUp"]
 
 
-def test_nobody_waits_while_a_filter_leaves_most_keys_out(stage, monkeypatch):
+def test_nobody_waits_while_a_filter_leaves_most_keys_out(harness, monkeypatch):
     monkeypatch.setattr(replaying, "SEEN_A_PAGE", 3)
-    stage.write(key("e", b'[{"on":true}]'))
-    stage.say("gateway-1", ask(selection=ON))
-    assert seen(stage) == ["Subscribed", "Paused"]
-    assert more(stage) == ["e", "CaughtUp"]
+    harness.write(key("e", b'[{"on":true}]'))
+    harness.say("gateway-1", ask(selector=ON))
+    assert seen(harness) == ["Subscribed", "Paused"]
+    assert more(harness) == ["e", "CaughtUp"]
 
 
-def test_enough_ends_a_replay_and_is_not_answered(stage):
-    stage.say("gateway-1", ask())
-    seen(stage)
-    assert more(stage, enough=True) == []
-    stage.write(key("d"))
-    assert seen(stage) == ["d!"]
-    assert more(stage) == []
-    stage.say("gateway-1", More(999, enough=True), More(999))
-    assert seen(stage) == []
+def test_enough_ends_a_replay_and_is_not_answered(harness):
+    harness.say("gateway-1", ask())
+    seen(harness)
+    assert more(harness, enough=True) == []
+    harness.write(key("d"))
+    assert seen(harness) == ["d!"]
+    assert more(harness) == []
+    harness.say("gateway-1", More(999, enough=True), More(999))
+    assert seen(harness) == []
 
 
-def test_two_replays_have_paces_of_their_own(stage):
-    stage.say("gateway-1", ask())
-    stage.say("gateway-2", Subscribe(1, REALM, "*#", True), More(1))
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
-    topics = [frame.event.publish.topic for frame in stage.got("gateway-2", Retained)]
+def test_two_replays_have_paces_of_their_own(harness):
+    harness.say("gateway-1", ask())
+    harness.say("gateway-2", Subscribe(1, REALM, "*#", True), More(1))
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
+    topics = [frame.event.publish.topic for frame in harness.got("gateway-2", Retained)]
     assert topics == ["a", "b", "c", "d"]
-    assert more(stage) == ["c", "d", "Paused"]
+    assert more(harness) == ["c", "d", "Paused"]
 
 
-def test_a_replay_goes_on_behind_a_topic(stage):
-    stage.say("gateway-1", ask(start_topic="b"))
-    assert seen(stage) == ["c", "d", "Subscribed", "Paused"]
-    stage.write(key("b"))
-    assert seen(stage) == ["b!"]
+def test_a_replay_goes_on_behind_a_topic(harness):
+    harness.say("gateway-1", ask(start_topic="b"))
+    assert seen(harness) == ["c", "d", "Subscribed", "Paused"]
+    harness.write(key("b"))
+    assert seen(harness) == ["b!"]
 
 
-def test_once_leaves_no_subscription_behind(stage):
-    stage.say("gateway-1", ask(once=True, selection=STATE))
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
-    assert more(stage) == ["c", "d", "Paused"]
-    assert more(stage) == ["e", "CaughtUp"]
-    stage.write(key("a"), key("f"))
-    assert seen(stage) == []
-    assert quiet(stage)
-    assert stage.shard.subscriptions.of(stage.shard.peers["gateway-1"]) == {}
+def test_once_leaves_no_subscription_behind(harness):
+    harness.say("gateway-1", ask(once=True, selector=STATE))
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
+    assert more(harness) == ["c", "d", "Paused"]
+    assert more(harness) == ["e", "CaughtUp"]
+    harness.write(key("a"), key("f"))
+    assert seen(harness) == []
+    assert quiet(harness)
+    assert harness.shard.subscriptions.of(harness.shard.peers["gateway-1"]) == {}
 
 
 # Changes meanwhile
 
 
-def test_what_is_past_is_not_shown_again(stage):
-    stage.say("gateway-1", ask())
-    seen(stage)
-    stage.write(key("a"), erase("b"), key("aa"))
-    assert seen(stage) == ["a!", "b!", "aa!"]
-    assert more(stage) == ["c", "d", "Paused"]
+def test_what_is_past_is_not_shown_again(harness):
+    harness.say("gateway-1", ask())
+    seen(harness)
+    harness.write(key("a"), erase("b"), key("aa"))
+    assert seen(harness) == ["a!", "b!", "aa!"]
+    assert more(harness) == ["c", "d", "Paused"]
 
 
-def test_a_change_before_its_turn_is_preceded_by_the_key(stage):
-    stage.say("gateway-1", ask())
-    seen(stage)
-    stage.write(key("d", b"[2]"), key("d", b"[3]"))
-    (ahead,) = stage.got("gateway-1", Retained)
+def test_a_change_before_its_turn_is_preceded_by_the_key(harness):
+    harness.say("gateway-1", ask())
+    seen(harness)
+    harness.write(key("d", b"[2]"), key("d", b"[3]"))
+    (ahead,) = harness.got("gateway-1", Retained)
     assert (ahead.ahead, ahead.topic, ahead.event.publish.args) == (True, "d", b"[1]")
-    assert seen(stage) == ["d!", "d!"]
-    assert more(stage) == ["c", "e", "Paused"]
-    assert more(stage) == ["CaughtUp"]
+    assert seen(harness) == ["d!", "d!"]
+    assert more(harness) == ["c", "e", "Paused"]
+    assert more(harness) == ["CaughtUp"]
 
 
-def test_so_is_an_event_that_changes_nothing(stage):
-    stage.say("gateway-1", ask())
-    seen(stage)
-    stage.write(publish("d", flags=0))
-    assert seen(stage) == ["(d)", "d!"]
-    assert more(stage) == ["c", "e", "Paused"]
+def test_so_is_an_event_that_changes_nothing(harness):
+    harness.say("gateway-1", ask())
+    seen(harness)
+    harness.write(publish("d", flags=0))
+    assert seen(harness) == ["(d)", "d!"]
+    assert more(harness) == ["c", "e", "Paused"]
 
 
 @pytest.mark.parametrize(
@@ -224,45 +224,47 @@ def test_so_is_an_event_that_changes_nothing(stage):
         (erase("dd"), []),
     ],
 )
-def test_a_stream_of_state_is_shown_the_key_before_its_change(change, shown, stage):
-    stage.say("gateway-1", ask(selection=STATE))
-    seen(stage)
-    stage.write(change)
-    assert [one for one in seen(stage) if one != "(no dd)"] == [
+def test_a_stream_of_state_is_shown_the_key_before_its_change(change, shown, harness):
+    harness.say("gateway-1", ask(selector=STATE))
+    seen(harness)
+    harness.write(change)
+    assert [one for one in seen(harness) if one != "(no dd)"] == [
         one for one in shown if one != "(no dd)"
     ]
-    rest = [one for one in more(stage) + more(stage) if one not in ("Paused", "CaughtUp")]
+    rest = [one for one in more(harness) + more(harness) if one not in ("Paused", "CaughtUp")]
     assert rest == (["c", "e"] if "(d)" in shown else ["c", "d", "e"])
 
 
-def test_a_new_key_is_no_key_before(stage):
-    stage.say("gateway-1", ask())
-    seen(stage)
-    stage.write(key("dd"))
-    assert seen(stage) == ["(no dd)", "dd!"]
-    assert more(stage) + more(stage) == ["c", "d", "Paused", "e", "CaughtUp"]
+def test_a_new_key_is_no_key_before(harness):
+    harness.say("gateway-1", ask())
+    seen(harness)
+    harness.write(key("dd"))
+    assert seen(harness) == ["(no dd)", "dd!"]
+    assert more(harness) + more(harness) == ["c", "d", "Paused", "e", "CaughtUp"]
 
 
-def test_a_key_that_goes_by_itself_is_shown_before(stage):
-    stage.write(key("d", keep=Keep(2.0)), key("e", session=2, keep=Keep(weak=True)))
-    stage.say("gateway-1", ask(selection=STATE))
-    seen(stage)
-    stage.pass_time(3.0)
-    assert seen(stage) == ["(d)", "d!expired"]
-    stage.write(leave(2))
-    assert seen(stage) == ["(e)", "e!weak"]
-    assert more(stage) == ["c", "CaughtUp"]
+def test_a_key_that_goes_by_itself_is_shown_before(harness):
+    harness.write(
+        key("d", retain=RetainOptions(2.0)), key("e", session=2, retain=RetainOptions(weak=True))
+    )
+    harness.say("gateway-1", ask(selector=STATE))
+    seen(harness)
+    harness.pass_time(3.0)
+    assert seen(harness) == ["(d)", "d!expired"]
+    harness.write(leave(2))
+    assert seen(harness) == ["(e)", "e!weak"]
+    assert more(harness) == ["c", "CaughtUp"]
 
 
-def test_of_a_key_that_its_filter_leaves_out_nothing_is_shown_before(stage):
-    stage.say("gateway-1", ask(selection=Selection(5, True, ON.filter)))
-    assert seen(stage) == ["Subscribed", "CaughtUp"]
-    stage.write(*(key(topic, b'[{"on":true}]') for topic in "bcd"))
-    seen(stage)
-    stage.say("gateway-1", ask(selection=Selection(5, True, ON.filter)))
-    assert seen(stage) == ["b", "c", "Subscribed", "Paused"]
-    stage.write(key("d"), key("e", b'[{"on":true}]'))
-    news = seen(stage)
+def test_of_a_key_that_its_filter_leaves_out_nothing_is_shown_before(harness):
+    harness.say("gateway-1", ask(selector=SelectorSpec(5, True, ON.filter)))
+    assert seen(harness) == ["Subscribed", "CaughtUp"]
+    harness.write(*(key(topic, b'[{"on":true}]') for topic in "bcd"))
+    seen(harness)
+    harness.say("gateway-1", ask(selector=SelectorSpec(5, True, ON.filter)))
+    assert seen(harness) == ["b", "c", "Subscribed", "Paused"]
+    harness.write(key("d"), key("e", b'[{"on":true}]'))
+    news = seen(harness)
     assert (
         news.index("(d)") < news.index("d!filter"),
         news.index("(no e)") < news.index("e!"),
@@ -271,15 +273,15 @@ def test_of_a_key_that_its_filter_leaves_out_nothing_is_shown_before(stage):
         True,
     )
     assert len(news) == 4
-    assert more(stage) == ["CaughtUp"]
+    assert more(harness) == ["CaughtUp"]
 
 
-def test_topics_that_it_is_not_about_are_let_alone(stage):
-    stage.write(*(key(f"x.{topic}") for topic in "abc"))
-    stage.say("gateway-1", ask("^x."))
-    seen(stage)
-    stage.write(key("y"), publish("x.c", realm="other", flags=KEEP))
-    assert seen(stage) == []
+def test_topics_that_it_is_not_about_are_let_alone(harness):
+    harness.write(*(key(f"x.{topic}") for topic in "abc"))
+    harness.say("gateway-1", ask("^x."))
+    seen(harness)
+    harness.write(key("y"), publish("x.c", realm="other", flags=KEEP))
+    assert seen(harness) == []
 
 
 # Changes that are not durable
@@ -288,15 +290,15 @@ def test_topics_that_it_is_not_about_are_let_alone(stage):
 @pytest.fixture
 def slow():
     """A store that commits when it is told to."""
-    stage = with_keys()
-    stage.disk.held = True
-    return stage
+    harness = with_keys()
+    harness.disk.held = True
+    return harness
 
 
-def committed(stage):
-    stage.commit()
-    stage.turns()
-    return seen(stage)
+def committed(harness):
+    harness.commit()
+    harness.turns()
+    return seen(harness)
 
 
 def test_a_key_that_is_changing_is_shown_first_as_the_disk_has_it(slow):
@@ -328,7 +330,7 @@ def test_a_key_that_was_to_be_erased_and_stays_is_shown(slow):
     slow.disk.trouble = "full"
     assert committed(slow) == []
     slow.disk.trouble = ""
-    assert slow.shard.retention.key((REALM, "e")) is not None
+    assert slow.shard.retained_keys.key((REALM, "e")) is not None
 
 
 def test_a_change_that_fails_leaves_the_replay_right(slow):
@@ -344,84 +346,84 @@ def test_a_change_that_fails_leaves_the_replay_right(slow):
 # Pairs and processes that end
 
 
-def test_with_the_pair_the_replay_ends(stage):
-    stage.say("gateway-1", ask(once=True))
-    puppet = stage["gateway-1"]
-    puppet.link.break_off(stage.now)
-    stage.shard.lost("gateway-1", stage.now)
-    assert quiet(stage)
+def test_with_the_pair_the_replay_ends(harness):
+    harness.say("gateway-1", ask(once=True))
+    puppet = harness["gateway-1"]
+    puppet.link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-1", harness.now)
+    assert quiet(harness)
     puppet.replay = [ask(once=True, start_topic="b")]
-    seen(stage)
-    stage.turns(6)
-    assert seen(stage) == ["c", "d", "Subscribed", "Paused"]
-    assert more(stage) == ["e", "CaughtUp"]
-    assert quiet(stage)
+    seen(harness)
+    harness.turns(6)
+    assert seen(harness) == ["c", "d", "Subscribed", "Paused"]
+    assert more(harness) == ["e", "CaughtUp"]
+    assert quiet(harness)
 
 
-def test_a_replay_alone_does_not_stand_for_the_subscription(stage):
+def test_a_replay_alone_does_not_stand_for_the_subscription(harness):
     """What a gateway that is back does not tell again has gone."""
-    stage.say("gateway-1", subscribe("*#"))
-    puppet = stage["gateway-1"]
-    puppet.link.break_off(stage.now)
-    stage.shard.lost("gateway-1", stage.now)
+    harness.say("gateway-1", subscribe("*#"))
+    puppet = harness["gateway-1"]
+    puppet.link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-1", harness.now)
     puppet.replay = [ask(once=True)]
-    stage.turns(6)
-    assert stage.shard.subscriptions.of(stage.shard.peers["gateway-1"]) == {}
+    harness.turns(6)
+    assert harness.shard.subscriptions.of(harness.shard.peers["gateway-1"]) == {}
 
 
-def restarted(stage, *asks):
+def restarted(harness, *asks):
     """The shard has been killed; gateway-2 has not come back yet."""
-    stage["gateway-1"].replay = [*asks]
-    absent = stage.puppets.pop("gateway-2")
-    stage.restart()
-    stage.turns(6)
+    harness["gateway-1"].replay = [*asks]
+    absent = harness.peers.pop("gateway-2")
+    harness.restart()
+    harness.turns(6)
     return absent
 
 
-def back(stage, absent):
-    stage.puppets["gateway-2"] = absent
-    absent.link.break_off(stage.now)
-    stage.turns(8)
+def back(harness, absent):
+    harness.peers["gateway-2"] = absent
+    absent.link.break_off(harness.now)
+    harness.turns(8)
 
 
 def test_a_restarted_shard_replays_when_everybody_is_back():
-    stage = with_keys()
-    absent = restarted(stage, ask(), Subscribe(9, REALM, "=x", replay=False))
-    assert stage.got("gateway-1", Subscribed) == [Subscribed(9)]
-    assert seen(stage) == []
-    back(stage, absent)
-    assert seen(stage) == ["a", "b", "Subscribed", "Paused"]
+    harness = with_keys()
+    absent = restarted(harness, ask(), Subscribe(9, REALM, "=x", replay=False))
+    assert harness.got("gateway-1", Subscribed) == [Subscribed(9)]
+    assert seen(harness) == []
+    back(harness, absent)
+    assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
 
 
 def test_what_is_sent_again_is_before_what_a_newcomer_is_shown():
-    stage = with_keys("ab")
-    stage.disk.held = True
-    stage.write(key("b", b"[2]"))
-    stage.commit()
-    stage.disk.held = False
-    absent = restarted(stage, ask(selection=STATE))
-    back(stage, absent)
-    assert seen(stage) == ["b again!", "a", "b", "Subscribed", "Paused"]
-    stage.write(key("b", b"[3]"))
-    assert seen(stage) == ["b!"]
+    harness = with_keys("ab")
+    harness.disk.held = True
+    harness.write(key("b", b"[2]"))
+    harness.commit()
+    harness.disk.held = False
+    absent = restarted(harness, ask(selector=STATE))
+    back(harness, absent)
+    assert seen(harness) == ["b again!", "a", "b", "Subscribed", "Paused"]
+    harness.write(key("b", b"[3]"))
+    assert seen(harness) == ["b!"]
 
 
 def test_who_has_had_enough_before_that_is_not_shown_anything():
-    stage = with_keys()
-    absent = restarted(stage, ask())
-    stage.say("gateway-1", More(TOKEN, enough=True))
-    back(stage, absent)
-    assert "Subscribed" not in seen(stage) or quiet(stage)
-    assert quiet(stage)
+    harness = with_keys()
+    absent = restarted(harness, ask())
+    harness.say("gateway-1", More(TOKEN, enough=True))
+    back(harness, absent)
+    assert "Subscribed" not in seen(harness) or quiet(harness)
+    assert quiet(harness)
 
 
 def test_who_is_lost_again_before_that_is_forgotten():
-    stage = with_keys()
-    absent = restarted(stage, ask())
-    stage.kill("gateway-1")
-    back(stage, absent)
-    stage.pass_time(6.0)
-    assert quiet(stage)
+    harness = with_keys()
+    absent = restarted(harness, ask())
+    harness.kill("gateway-1")
+    back(harness, absent)
+    harness.pass_time(6.0)
+    assert quiet(harness)
 
 
 # Whatever happens
@@ -453,7 +455,7 @@ class Viewer:
                     assert topic not in self.keys, f"{topic} was shown twice"
                     if event is not None:
                         self.keys[topic] = event.publication
-                case Selected(event=event, removed=removed):
+                case SelectedEvent(event=event, removed=removed):
                     self.change(event, gone=bool(removed))
                 case Event(publish=publish_):
                     if publish_.flags & RETAIN:
@@ -479,41 +481,41 @@ class Viewer:
 def test_a_view_is_right_whatever_happens_while_it_is_replayed(
     stored, state, pattern, before, after
 ):
-    stage = Stage(unstored=() if stored else (REALM,))
-    stage.disk.held = True
+    harness = ShardHarness(unstored=() if stored else (REALM,))
+    harness.disk.held = True
     viewer = Viewer(state=state)
     steps = [*before, ("subscribe", ""), *after]
     for number, (what, topic) in enumerate(steps, 1):
         flags = {"key": KEEP, "erase": ERASE, "plain": ACKNOWLEDGE}.get(what)
         match what:
             case "subscribe":
-                stage.say("gateway-1", ask(pattern, selection=STATE if state else None))
+                harness.say("gateway-1", ask(pattern, selector=STATE if state else None))
             case "more":
-                stage.say("gateway-1", More(TOKEN))
+                harness.say("gateway-1", More(TOKEN))
             case "commit" | "fail":
-                stage.disk.trouble = "full" if what == "fail" else ""
-                stage.commit()
-                stage.turns()
-                stage.disk.trouble = ""
-                stage.pass_time(2.0)
+                harness.disk.trouble = "full" if what == "fail" else ""
+                harness.commit()
+                harness.turns()
+                harness.disk.trouble = ""
+                harness.pass_time(2.0)
             case _:
                 args = b"" if what == "erase" else b"[1]"
                 sent = publish(topic, session=number, request=number, flags=flags, args=args)
-                stage.say("gateway-0", sent, reliable=True)
-        viewer.take(stage.got("gateway-1"))
-    stage.disk.held = False
-    stage.turns()
-    stage.say("gateway-1", *[More(TOKEN)] * (len(TOPICS) // 2 + 1))
-    viewer.take(stage.got("gateway-1"))
-    keys = stage.shard.retention.realms[REALM].keys
+                harness.say("gateway-0", sent, reliable=True)
+        viewer.take(harness.got("gateway-1"))
+    harness.disk.held = False
+    harness.turns()
+    harness.say("gateway-1", *[More(TOKEN)] * (len(TOPICS) // 2 + 1))
+    viewer.take(harness.got("gateway-1"))
+    keys = harness.shard.retained_keys.realms[REALM].keys
     there = {topic: keys.get(topic).publication for topic in TOPICS if keys.get(topic)}
     assert viewer.keys == there
 
 
-def test_nothing_is_kept_in_mind_of_events_on_topics_without_keys(stage):
+def test_nothing_is_kept_in_mind_of_events_on_topics_without_keys(harness):
     """Else each new topic would cost memory as long as somebody does not read his replay."""
-    stage.say("gateway-1", ask())
-    stage.got("gateway-1")
+    harness.say("gateway-1", ask())
+    harness.got("gateway-1")
     for number in range(5):
-        stage.say("gateway-0", publish(f"x.{number}", flags=0))
-    assert stage.got("gateway-1", Retained) == []
+        harness.say("gateway-0", publish(f"x.{number}", flags=0))
+    assert harness.got("gateway-1", Retained) == []

@@ -3,12 +3,12 @@
 from random import Random
 
 import pytest
-from shard_harness import Stage
+from shard_harness import ShardHarness
 
-from fox_shard.shard.rpc.procedures import Callee, Procedure, Procedures, Running
+from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
 from fox_shard.topics.pattern import Pattern
 
-PEER = Stage(gateways=1).shard.peers["gateway-0"]
+PEER = ShardHarness(gateways=1).shard.peers["gateway-0"]
 
 
 def procedure(text="=p.q", invoke="single", callees=(), registration=1):
@@ -21,7 +21,7 @@ def procedure(text="=p.q", invoke="single", callees=(), registration=1):
 def busy(made, *sessions):
     for session in sessions:
         callee = made.callee(session)
-        running = Running(len(callee.running), PEER, None, made)
+        running = PendingCall(len(callee.running), PEER, None, made)
         callee.running[running.id] = running
 
 

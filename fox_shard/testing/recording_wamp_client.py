@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final, final
 
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.participant import Participant
+from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.records import Called, Invoked, Offer, Plan, Sent, Window
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
@@ -19,7 +19,7 @@ PROMPT: Final = Plan()
 
 
 @final
-class Wamp(Participant):
+class RecordingWampClient(RecordingClient):
     """A WAMP client; as a callee it does what the plan says that came with the call."""
 
     def __init__(self, world: World, gateway: int, name: str, realm: str = "realm1") -> None:
@@ -35,12 +35,12 @@ class Wamp(Participant):
 
     @property
     def ready(self) -> bool:
-        """See `Participant`."""
+        """See `RecordingClient`."""
         return bool(self.client.session)
 
     @property
     def closed(self) -> bool:
-        """See `Participant`."""
+        """See `RecordingClient`."""
         return self.client.closed
 
     @property
@@ -302,15 +302,15 @@ class Wamp(Participant):
             self._end(invoked, [8, 68, request, {}, "wamp.error.canceled"])
 
 
-_HANDLERS: dict[int, Callable[[Wamp, list[Any]], None]] = {
-    8: Wamp._on_error,  # noqa: SLF001 - a table of its methods
-    17: Wamp._on_published,  # noqa: SLF001
-    33: Wamp._on_subscribed,  # noqa: SLF001
-    35: Wamp._on_unsubscribed,  # noqa: SLF001
-    36: Wamp._on_event,  # noqa: SLF001
-    50: Wamp._on_result,  # noqa: SLF001
-    65: Wamp._on_registered,  # noqa: SLF001
-    67: Wamp._on_unregistered,  # noqa: SLF001
-    68: Wamp._on_invocation,  # noqa: SLF001
-    69: Wamp._on_interrupt,  # noqa: SLF001
+_HANDLERS: dict[int, Callable[[RecordingWampClient, list[Any]], None]] = {
+    8: RecordingWampClient._on_error,  # noqa: SLF001 - a table of its methods
+    17: RecordingWampClient._on_published,  # noqa: SLF001
+    33: RecordingWampClient._on_subscribed,  # noqa: SLF001
+    35: RecordingWampClient._on_unsubscribed,  # noqa: SLF001
+    36: RecordingWampClient._on_event,  # noqa: SLF001
+    50: RecordingWampClient._on_result,  # noqa: SLF001
+    65: RecordingWampClient._on_registered,  # noqa: SLF001
+    67: RecordingWampClient._on_unregistered,  # noqa: SLF001
+    68: RecordingWampClient._on_invocation,  # noqa: SLF001
+    69: RecordingWampClient._on_interrupt,  # noqa: SLF001
 }

@@ -9,7 +9,7 @@ from fox_shard.testing.records import Got, Sent, Window
 from fox_shard.testing.world import World
 
 
-class Participant:
+class RecordingClient:
     """See the module. name: stands in all that it publishes and calls."""
 
     def __init__(self, world: World, gateway: int, name: str) -> None:

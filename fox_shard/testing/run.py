@@ -9,37 +9,39 @@ from typing import final
 
 from fox_shard.testing.checks import check_answers, check_events
 from fox_shard.testing.clients import MqttClient, WampClient
-from fox_shard.testing.mqtt_participant import Mqtt
-from fox_shard.testing.participant import Participant
 from fox_shard.testing.quiet import become_quiet, no_calls_are_left, nothing_is_left
+from fox_shard.testing.recording_client import RecordingClient
+from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
+from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.rpc_checks import check_calls, check_concurrency
-from fox_shard.testing.wamp_participant import Wamp
 from fox_shard.testing.world import World
 
 PAUSE = 0.004
 """Seconds that clients leave between two deeds, at most; many fit into the longest delay."""
 
-Deed = Callable[[], object]
+Action = Callable[[], object]
 """Something that a client does."""
 
 
 @final
-class Cast:
+class Run:
     """See the module. rng: of the clients' decisions, apart from the world's own chance."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.rng = Random(f"cast {world.seed}")
-        self.people: list[Participant] = []
+        self.clients: list[RecordingClient] = []
         self.smooth = True
         world.run_until(lambda: world.linked)
 
     # Coming
 
-    def wamp(self, gateway: int | None = None, realm: str = "realm1") -> Wamp:
+    def wamp(self, gateway: int | None = None, realm: str = "realm1") -> RecordingWampClient:
         """A WAMP client, at that gateway or any."""
-        one = Wamp(self.world, self._gateway(gateway), f"w{len(self.people)}", realm)
-        self.people.append(one)
+        one = RecordingWampClient(
+            self.world, self._gateway(gateway), f"w{len(self.clients)}", realm
+        )
+        self.clients.append(one)
         return one
 
     def mqtt(
@@ -48,38 +50,40 @@ class Cast:
         *,
         client_id: str = "",
         will: tuple[str, int] | None = None,
-    ) -> Mqtt:
+    ) -> RecordingMqttClient:
         """An MQTT client, at that gateway or any. will: topic and quality of service."""
-        name = f"m{len(self.people)}"
-        one = Mqtt(self.world, self._gateway(gateway), name, client_id=client_id, will=will)
-        self.people.append(one)
+        name = f"m{len(self.clients)}"
+        one = RecordingMqttClient(
+            self.world, self._gateway(gateway), name, client_id=client_id, will=will
+        )
+        self.clients.append(one)
         return one
 
     def _gateway(self, number: int | None) -> int:
         return self.rng.randrange(self.world.gateways) if number is None else number
 
     @property
-    def wamps(self) -> list[Wamp]:
+    def wamps(self) -> list[RecordingWampClient]:
         """The WAMP clients."""
-        return [one for one in self.people if isinstance(one, Wamp)]
+        return [one for one in self.clients if isinstance(one, RecordingWampClient)]
 
     def settle(self) -> None:
         """Until all sessions are open, and all requests are answered."""
         self.world.run_until(
-            lambda: all(one.ready and not one.waiting for one in self.people if one.here)
+            lambda: all(one.ready and not one.waiting for one in self.clients if one.here)
         )
 
     # Acting
 
-    def play(self, deeds: Sequence[Deed], pause: float = PAUSE) -> None:
+    def play(self, actions: Sequence[Action], pause: float = PAUSE) -> None:
         """One after the other at random times; an actor's deeds keep their order."""
         at = self.world.now
-        for deed in deeds:
+        for action in actions:
             at += self.rng.random() * pause
-            self.world.at(at, deed)
+            self.world.at(at, action)
         self.world.run(at - self.world.now)
 
-    def interleave(self, parts: Sequence[Sequence[Deed]], pause: float = PAUSE) -> None:
+    def interleave(self, parts: Sequence[Sequence[Action]], pause: float = PAUSE) -> None:
         """Several actors' deeds, mixed at random."""
         order = [number for number, part in enumerate(parts) for _ in part]
         self.rng.shuffle(order)
@@ -104,8 +108,8 @@ class Cast:
         become_quiet(world)
         if calls_end:
             no_calls_are_left(world)
-        check_answers(world, self.people)
-        check_events(world, self.people, smooth=self.smooth)
+        check_answers(world, self.clients)
+        check_events(world, self.clients, smooth=self.smooth)
         check_calls(world, self.wamps, smooth=self.smooth, expected=expected)
         if self.smooth:
             # What a shard has forgotten, its callee may still be busy with.
@@ -113,7 +117,7 @@ class Cast:
 
     def leave(self, others: Sequence[MqttClient | WampClient] = ()) -> None:
         """All go, and nothing of them is left. others: who is not among the people."""
-        for one in self.people:
+        for one in self.clients:
             if one.here:
                 one.leave(graceful=self.rng.random() < 0.5)
         for other in others:

@@ -14,7 +14,7 @@ from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.outbox import Outbox
 from fox_shard.backplane.placement import Placement
-from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
@@ -25,7 +25,7 @@ from fox_shard.store.journal import Journal
 
 
 @final
-class Hub:
+class CoordinatorNode:
     """Listens to the gateways, connects to the shards."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Hub:
         *,
         terms: LinkSettings,
         incarnation: int,
-        rng: Chance,
+        rng: RandomSource,
         now: float,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
@@ -47,7 +47,9 @@ class Hub:
         self.name = "coordinator"
         self.notices: list[Notice] = []
         self.deadline = Deadline()
-        self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
+        self.journal = Journal(
+            self.deadline, self._committed, self._commit_failed, self._store_failure
+        )
         placement = Placement(terms.shards)
         self.core = Coordinator(
             placement, self.journal, realms=realms, sys_interval=sys_interval, now=now
@@ -100,7 +102,7 @@ class Hub:
         link = self._links.by_name.get(name) or self._links.add(name, now)
         for frame in self._links.receive(link, batch, size, now):
             self._perform(self.core.receive(name, frame, now))
-        link.passed = link.received
+        link.delivered = link.received
         if link.connects:
             link.durable = link.watermark
             self._outbox.confirmed(name)
@@ -127,7 +129,7 @@ class Hub:
             self.journal.keep(rows.gateway(name), None)
             self._perform(self.core.gateway_gone(name, now))
 
-    def lost(self, peer: str, now: float) -> None:
+    def connection_lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
         self._links.connection_lost(peer, now)
 
@@ -146,7 +148,7 @@ class Hub:
             if link is not None and link.open:
                 link.send(frame)
 
-    def _durable(self, ticket: int, _now: float) -> None:
+    def _committed(self, ticket: int, _now: float) -> None:
         self._outbox.committed(ticket)
         unsafe = self._unsafe
         while unsafe and unsafe[0][0] <= ticket:
@@ -156,13 +158,13 @@ class Hub:
                 link.durable = max(link.durable, rseq)
                 link.acknowledge_soon()
 
-    def _failed(self, _ticket: int, _why: str, _now: float) -> None:
+    def _commit_failed(self, _ticket: int, _why: str, _now: float) -> None:
         """All of it is written again: sessions go on, and are told of when the store works."""
         self._outbox.commit_failed()
         ticket = self.journal.ticket
         self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)
 
-    def _trouble(self, why: str) -> None:
+    def _store_failure(self, why: str) -> None:
         self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     def _send_if_open(self, effects: Effects) -> None:

@@ -5,11 +5,11 @@ Owns: who that is. Never: how long they are waited for (see `deliveries`).
 
 from collections.abc import Iterable
 
-from fox_shard.shard.links.deliveries import Touched
+from fox_shard.shard.links.deliveries import Recipients
 from fox_shard.shard.links.peer import Peer
 
 
-def marks(peers: Iterable[Peer], origin: Peer | None) -> list[tuple[Peer, int]]:
+def last_numbers(peers: Iterable[Peer], origin: Peer | None) -> list[tuple[Peer, int]]:
     """Where the links to all others are, before something is sent that `origin` caused.
 
     None: nobody has.
@@ -17,10 +17,10 @@ def marks(peers: Iterable[Peer], origin: Peer | None) -> list[tuple[Peer, int]]:
     return [(peer, peer.link.last) for peer in peers if peer is not origin]
 
 
-def touched(since: list[tuple[Peer, int]]) -> Touched:
+def recipients(since: list[tuple[Peer, int]]) -> Recipients:
     """Who got something since then, and has to confirm it."""
     return [
-        (peer.passing, peer.link.last)
+        (peer.deliveries, peer.link.last)
         for peer, mark in since
         if peer.link.last > mark and (peer.link.open or _await_return(peer, mark))
     ]

@@ -9,7 +9,7 @@ from msgspec import json
 
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.clients import MqttClient
-from fox_shard.testing.participant import Participant
+from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.records import WILL, Sent, Window
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
@@ -17,7 +17,7 @@ from fox_shard.topics.topic import to_mqtt, to_wamp
 
 
 @final
-class Mqtt(Participant):
+class RecordingMqttClient(RecordingClient):
     """An MQTT client. Topics and patterns are given in the canonical notation."""
 
     def __init__(
@@ -41,17 +41,17 @@ class Mqtt(Participant):
 
     @property
     def ready(self) -> bool:
-        """See `Participant`."""
+        """See `RecordingClient`."""
         return self.client.connected
 
     @property
     def closed(self) -> bool:
-        """See `Participant`."""
+        """See `RecordingClient`."""
         return self.client.closed
 
     @property
     def everything(self) -> list[Sent]:
-        """See `Participant`. A will is due unless the client said goodbye [MQTT-3.14.4-3].
+        """See `RecordingClient`. A will is due unless the client said goodbye [MQTT-3.14.4-3].
 
         If the gateway was killed, its goodbye, or the will itself, may have been on the way.
         """
