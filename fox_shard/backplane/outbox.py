@@ -18,6 +18,8 @@ from fox_shard.store.journal import Journal
 
 T = TypeVar("T")
 
+NOTHING: tuple[()] = ()
+
 
 @final
 class UntilConfirmed(Generic[T]):
@@ -32,17 +34,19 @@ class UntilConfirmed(Generic[T]):
         """Keep the item until the peer has confirmed `number`, which is not below earlier ones."""
         self._waiting.setdefault(peer, deque()).append((number, item))
 
-    def confirmed(self, peer: str, number: int) -> list[tuple[int, T]]:
+    def confirmed(self, peer: str, number: int) -> Sequence[tuple[int, T]]:
         """Take what waited for that number or lower ones, with the numbers."""
         waiting = self._waiting.get(peer)
+        if not waiting or waiting[0][0] > number:
+            return NOTHING
         taken = []
         while waiting and waiting[0][0] <= number:
             taken.append(waiting.popleft())
         return taken
 
-    def peer_gone(self, peer: str) -> list[tuple[int, T]]:
+    def peer_gone(self, peer: str) -> Sequence[tuple[int, T]]:
         """Take all that waited for that peer, which will confirm nothing more."""
-        return list(self._waiting.pop(peer, ()))
+        return self._waiting.pop(peer, NOTHING)
 
     def is_awaited(self, peer: str) -> bool:
         """Does anything wait for that peer?"""

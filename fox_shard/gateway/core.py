@@ -71,7 +71,7 @@ class Gateway:
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
-        self._peers = Links(
+        self._all_links = Links(
             self.name,
             self,
             settings=terms,
@@ -81,9 +81,10 @@ class Gateway:
             notices=self.notices,
         )
         self.links = [
-            self._peers.add(f"shard-{shard}", now, connects=True) for shard in range(terms.shards)
+            self._all_links.add(f"shard-{shard}", now, connects=True)
+            for shard in range(terms.shards)
         ]
-        self.coordinator = self._peers.add("coordinator", now, connects=True)
+        self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
         self._peer_timeout = terms.peer_timeout
         self._ticked = now
@@ -176,7 +177,7 @@ class Gateway:
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
-        frames = self._peers.receive(link, batch, size, now)
+        frames = self._all_links.receive(link, batch, size, now)
         self._dispatcher.handle(frames, shard)
         link.durable = link.watermark
 
@@ -228,7 +229,7 @@ class Gateway:
 
     def connection_lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
-        self._peers.connection_lost(peer, now)
+        self._all_links.connection_lost(peer, now)
 
     # Time and out
 
@@ -239,9 +240,9 @@ class Gateway:
             self._stood_still(now - self._ticked)
         self._ticked = now
         self.timers.run(now)
-        self._peers.tick(now)
+        self._all_links.tick(now)
         self.ordering.go_on()
-        self.deadline.at = min(self._peers.next_tick(), self.timers.next())
+        self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
         """Others may have declared this gateway gone, and its sessions with it: so be it.
@@ -252,13 +253,13 @@ class Gateway:
         self._registry.drop_wills()
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
-        self._peers.renew(self._new_incarnation(), self.now)
+        self._all_links.renew(self._new_incarnation(), self.now)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
         if self.ordering.end_turn():
             self.deadline.by(now)
-        out = self._peers.flush(now)
+        out = self._all_links.flush(now)
         credit = self._credit
         if self._congested or any(link.in_flight > credit for link in self.links):
             self._backpressure.look()
@@ -278,7 +279,7 @@ class Gateway:
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.dropped
         requests.slow_consumers = requests.dropped = 0
-        in_flight = sum(link.in_flight for link in self._peers.by_name.values())
+        in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
             f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
@@ -289,7 +290,7 @@ class Gateway:
 
     def health(self) -> dict[str, object]:
         """For health answers."""
-        peers = self._peers.states()
+        peers = self._all_links.states()
         trouble = {
             self.links[of].peer: why for of, why in self._dispatcher.store_failures.items() if why
         }

@@ -8,15 +8,15 @@ lives; a key that has gone by itself does not. Whoever follows the state would b
 ever. So after a restart the state of these keys is told once more.
 """
 
-from collections import deque
+from collections.abc import Iterable
 from typing import final
 
+from fox_shard.backplane.outbox import UntilConfirmed
 from fox_shard.shard import rows
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rows import KeyRef
 from fox_shard.store.journal import Journal
-from fox_shard.topics.ids import MAX_ID
 
 
 @final
@@ -32,7 +32,7 @@ class UnannouncedChanges:
         # Place -> gateways that have been told and have not confirmed, with the reliable number.
         self._awaited: dict[KeyRef, dict[str, int]] = {}
         # The same by gateway, in the order of numbers.
-        self._sent: dict[str, deque[tuple[int, KeyRef]]] = {}
+        self._sent: UntilConfirmed[KeyRef] = UntilConfirmed()
         # From the store, until everybody has replayed.
         self._loaded: dict[KeyRef, rows.UnannouncedRow] = {}
 
@@ -58,7 +58,7 @@ class UnannouncedChanges:
         awaited = self._awaited.setdefault(ref, {})
         for peer in peers:
             awaited[peer.name] = peer.link.reliably_sent
-            self._sent.setdefault(peer.name, deque()).append((peer.link.reliably_sent, ref))
+            self._sent.add(peer.name, peer.link.reliably_sent, ref)
         self._drop_if_confirmed(ref)
 
     def _drop_if_confirmed(self, ref: KeyRef) -> None:
@@ -72,16 +72,14 @@ class UnannouncedChanges:
 
     def confirmed(self, peer: Peer) -> None:
         """What the gateway has confirmed."""
-        self._confirmed(peer, peer.link.forgotten)
+        self._confirmed(peer, self._sent.confirmed(peer.name, peer.link.forgotten))
 
     def peer_gone(self, peer: Peer) -> None:
         """That incarnation will not come back."""
-        self._confirmed(peer, MAX_ID)
+        self._confirmed(peer, self._sent.peer_gone(peer.name))
 
-    def _confirmed(self, peer: Peer, number: int) -> None:
-        announced = self._sent.get(peer.name)
-        while announced and announced[0][0] <= number:
-            sent, ref = announced.popleft()
+    def _confirmed(self, peer: Peer, announced: Iterable[tuple[int, KeyRef]]) -> None:
+        for sent, ref in announced:
             awaited = self._awaited.get(ref, {})
             if awaited.get(peer.name) == sent:
                 del awaited[peer.name]

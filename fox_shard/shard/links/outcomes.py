@@ -8,9 +8,9 @@ outcome is answered from it, and not applied again. An outcome is kept until the
 it may forget the frame. Whatever else comes again is handled again.
 """
 
-from collections import deque
 from typing import final
 
+from fox_shard.backplane.outbox import UntilConfirmed
 from fox_shard.shard import rows
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.store.journal import Journal
@@ -35,26 +35,26 @@ def condition_failed(present: int) -> int:
 class PeerOutcomes:
     """Of one peer. identity, watermark: as in its row; 0: there is none."""
 
-    __slots__ = ("identity", "outcomes", "rows", "watermark")
+    __slots__ = ("identity", "outcomes", "watermark")
 
     def __init__(self) -> None:
         self.identity = 0
         self.watermark = 0
         # Since the restart, what may come again: rseq -> publication id.
         self.outcomes: dict[int, int] = {}
-        # Rows of outcomes: (last rseq, key).
-        self.rows: deque[tuple[int, bytes]] = deque()
 
 
 @final
 class Outcomes:
     """Of all peers."""
 
-    __slots__ = ("_batch", "_records", "journal")
+    __slots__ = ("_batch", "_records", "_rows", "journal")
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._records: dict[str, PeerOutcomes] = {}
+        # Keys of rows of outcomes, each with the last reliable number that the row is about.
+        self._rows: UntilConfirmed[bytes] = UntilConfirmed()
         # Of the batch that is being handled: (rseq, publication id).
         self._batch: list[tuple[int, int]] = []
 
@@ -75,7 +75,7 @@ class Outcomes:
         """Outcomes from the store; in the order of their keys."""
         record = self._record(name)
         record.outcomes.update(outcomes)
-        record.rows.append((outcomes[-1][0], key))
+        self._rows.add(name, outcomes[-1][0], key)
 
     @property
     def names(self) -> dict[str, int]:
@@ -94,14 +94,13 @@ class Outcomes:
         if not self._batch:
             return
         self.keep_watermark(peer, last)
-        record = self._record(peer.name)
         key = rows.outcomes(peer.name, self._batch[0][0])
         value = rows.encode(self._batch)
         if any(publication == REFUSED for _, publication in self._batch):
             self.journal.keep(key, value)
         else:
             self.journal.put(key, value)
-        record.rows.append((self._batch[-1][0], key))
+        self._rows.add(peer.name, self._batch[-1][0], key)
         self._batch = []
 
     def keep_watermark(self, peer: Peer, last: int) -> None:
@@ -150,14 +149,11 @@ class Outcomes:
 
     def confirmed(self, peer: Peer) -> None:
         """Drop the outcomes of what the peer will not send again."""
-        record = self._records.get(peer.name)
-        if record is None:
-            return
-        forgotten = peer.link.peer_forgotten
-        while record.rows and record.rows[0][0] <= forgotten:
-            self.journal.drop(record.rows.popleft()[1])
-            if not record.rows:
-                record.outcomes.clear()
+        confirmed = self._rows.confirmed(peer.name, peer.link.peer_forgotten)
+        for _, key in confirmed:
+            self.journal.drop(key)
+        if confirmed and not self._rows.is_awaited(peer.name):
+            self._records[peer.name].outcomes.clear()
 
     def link_opened(self, peer: Peer) -> None:
         """A link has begun. Its numbers may be those of another than was known by that name."""
@@ -173,7 +169,7 @@ class Outcomes:
     def _drop(self, name: str) -> None:
         record = self._records.pop(name, None)
         if record is not None:
-            for _, key in record.rows:
+            for _, key in self._rows.peer_gone(name):
                 self.journal.drop(key)
             self.journal.drop(rows.peer(name))
 

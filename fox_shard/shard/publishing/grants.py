@@ -12,6 +12,7 @@ from functools import partial
 from typing import final
 
 from fox_shard.backplane.frames import Frame, Publish
+from fox_shard.backplane.outbox import UntilConfirmed
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import Refusal
 from fox_shard.shard import rows
@@ -35,8 +36,8 @@ class Grants:
         self._journal = journal
         # From the store, until everybody has replayed.
         self._loaded: deque[rows.GrantRow] = deque()
-        # Gateway -> (reliable number of what told it, row).
-        self._sent: dict[str, deque[tuple[int, bytes]]] = {}
+        # Keys of rows, until the publisher's gateway has confirmed the reply.
+        self._sent: UntilConfirmed[bytes] = UntilConfirmed()
 
     def give(self, granted: Granted) -> None:
         """Send the event; its publisher hears of it when that has passed, as of any other."""
@@ -78,7 +79,7 @@ class Grants:
         if peer.gone:
             self._journal.drop(row)
             return
-        self._sent.setdefault(peer.name, deque()).append((peer.link.reliably_sent, row))
+        self._sent.add(peer.name, peer.link.reliably_sent, row)
 
     # Rows
 
@@ -88,13 +89,12 @@ class Grants:
 
     def confirmed(self, peer: Peer) -> None:
         """Drop the rows of what the gateway has heard."""
-        told = self._sent.get(peer.name)
-        while told and told[0][0] <= peer.link.forgotten:
-            self._journal.drop(told.popleft()[1])
+        for _, row in self._sent.confirmed(peer.name, peer.link.forgotten):
+            self._journal.drop(row)
 
     def peer_gone(self, peer: Peer) -> None:
         """That incarnation will not come back."""
-        for _, row in self._sent.pop(peer.name, ()):
+        for _, row in self._sent.peer_gone(peer.name):
             self._journal.drop(row)
 
     @property
