@@ -1,13 +1,13 @@
-"""Configuration that is pushed to devices over MQTT, and changed and read over WAMP.
+"""Device configuration: changed and watched over WAMP, received by the devices over MQTT.
 
-`make run` in one shell, then, in three others:
+Run `make setup` once and `make run` in one shell. Then, in three other shells:
 
-    .venv/bin/python examples/configuration.py watch              # WAMP: what is, what should be
-    .venv/bin/python examples/configuration.py device lamp        # MQTT: applies what it is sent
+    .venv/bin/python examples/configuration.py watch              # WAMP: shows target and actual
+    .venv/bin/python examples/configuration.py device lamp        # MQTT: applies its configuration
     .venv/bin/python examples/configuration.py set lamp level=3   # WAMP: changes a setting
 
-The order does not matter, and whoever restarts is up to date: the configuration is a key, and so is
-what a device reports. `set lamp level=null` removes a setting.
+You may start and restart the programs in any order, because a device's configuration is a key, and
+so is its report of what it has applied. `set lamp level=null` removes a setting.
 """
 
 import argparse
@@ -34,7 +34,7 @@ arguments = parser.parse_args()
 
 
 def device(name):
-    """It knows MQTT and JSON, and nothing of WAMP: the dots of topics are its slashes."""
+    """A device knows only MQTT and JSON. The dots of WAMP topics are slashes in MQTT."""
     wanted, applied = (f"{topic}{name}".replace(".", "/") for topic in (WANTED, APPLIED))
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name)
 
@@ -56,7 +56,7 @@ async def set_settings(session, name, settings):
     for setting in settings:
         key, _, value = setting.partition("=")
         changes[key] = json.loads(value)
-    # The router merges them into what there is, also if others do the same at that moment.
+    # The router merges the changes into the key, so concurrent changes do not get lost.
     await session.publish(WANTED + name, changes, options=KeyOptions(patch=True))
     session.leave()
 

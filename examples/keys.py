@@ -1,9 +1,9 @@
-"""The options of fox-shard's keys, for autobahn, which sends only those that it knows itself.
+"""fox-shard's options of keys for autobahn, which by itself sends only the options that it knows.
 
-Owns: `KeyOptions` and `StateOptions`, in place of autobahn's options; that its log goes to standard
-error. Never: connections.
+Owns: `KeyOptions` and `StateOptions`, which replace autobahn's options. Sends autobahn's log to
+standard error. Never: connections.
 
-autobahn-js needs nothing of the kind: it sends whatever options it is given.
+autobahn-js does not need this: it sends any option that it is given.
 """
 
 import sys
@@ -17,7 +17,7 @@ txaio.start_logging(out=sys.stderr, level="warn")
 
 
 class KeyOptions(types.PublishOptions):
-    """Publish a key: `KeyOptions(weak=True, when=None, watch=True)`. It is acknowledged."""
+    """Publish a key, acknowledged: `KeyOptions(weak=True, when=None, watch=True)`."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(acknowledge=True)
@@ -28,9 +28,10 @@ class KeyOptions(types.PublishOptions):
 
 
 class StateOptions(types.SubscribeOptions):
-    """Subscribe to keys: first those there are, then each change. One that goes has no arguments.
+    """Subscribe to keys: the handler gets the existing keys first, then each change.
 
-    The handler gets autobahn's `details`: their topic tells which key, their publication its id.
+    Without arguments, the key is gone. `details.topic` names the key; `details.publication` is the
+    publication id of its value.
     """
 
     def __init__(self, **options: object) -> None:
@@ -59,6 +60,6 @@ class _Subscribe(message.Subscribe):
         return {**super().marshal_options(), **self.more}
 
 
-# Sessions make their messages from these two names.
+# autobahn's sessions look up the message classes by these two names.
 message.Publish = _Publish
 message.Subscribe = _Subscribe

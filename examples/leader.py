@@ -1,12 +1,12 @@
-"""One of several leads, and when it dies another one does.
+"""Leader election: one of several programs leads, and when it dies another one takes over.
 
-`make run` in one shell, then in two or more others:
+Run `make setup` once and `make run` in one shell. Then, in two or more other shells:
 
     .venv/bin/python examples/leader.py ann
     .venv/bin/python examples/leader.py bob
 
-Each says who leads. End the one that does, with Ctrl-C or `kill -9`: the next one takes over. The
-number of a term is greater than those of all terms before.
+Each program prints who leads. End the leader with Ctrl-C or `kill -9`: the next one in line takes
+over. The number of a term is greater than the numbers of all earlier terms.
 """
 
 import argparse
@@ -33,7 +33,7 @@ async def joined(session, _details):
             print("nobody leads", flush=True)
 
     await session.subscribe(changed, LEADER, options=StateOptions())
-    # Only where there is no leader; who comes when there is one waits, first come, first served.
+    # The key may be published only if there is no leader; otherwise the publish waits in line.
     candidacy = KeyOptions(weak=True, when=None, watch=True)
     term = await session.publish(LEADER, arguments.name, options=candidacy)
     print(f"I lead in term {term.id}", flush=True)

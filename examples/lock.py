@@ -1,18 +1,18 @@
-"""A store that one writes to at a time, safe from writers who have lost the lock unawares.
+"""A lock with fencing: one writer at a time, and the store rejects writers that lost the lock.
 
-`make run` in one shell, then, in three others:
+Run `make setup` once and `make run` in one shell. Then, in three other shells:
 
     .venv/bin/python examples/lock.py store         # keeps a text
-    .venv/bin/python examples/lock.py writer ann    # has the lock; writes when you press Enter
+    .venv/bin/python examples/lock.py writer ann    # gets the lock; writes when you press Enter
     .venv/bin/python examples/lock.py writer bob    # waits for the lock
 
-Press Enter at ann's, and bob has the lock. Now start ann again, and while she waits for you as the
-holder, take the lock away from her in a fifth shell:
+Do not press Enter yet. In a fifth shell, take the lock away from ann:
 
     .venv/bin/fox put com.example.store.lock --delete
 
-If somebody else has written meanwhile, the store refuses what she writes: the publication id of
-her lock is smaller than his. (A script that must only run while it has a lock: `fox lock`.)
+Now bob has the lock, but ann does not know this. Press Enter in bob's shell, then in ann's: the
+store refuses ann's write, because the publication id of her lock is smaller than that of bob's. (To
+run a script only while it holds a lock, use `fox lock`.)
 """
 
 import argparse
@@ -51,7 +51,7 @@ async def store(session):
 
 
 async def writer(session, name):
-    # Only where there is no such key, otherwise when it has gone; it goes when the session ends.
+    # Publish if there is no such key, or else wait until it is gone. It ends with this session.
     taken = KeyOptions(weak=True, when=None, watch=True)
     fence = (await session.publish(LOCK, name, options=taken)).id
     print(f"{name} has the lock; Enter: write", flush=True)
@@ -62,7 +62,7 @@ async def writer(session, name):
     except ApplicationError as refused:
         print("refused:", refused.args[0], flush=True)
     try:
-        # Released, if it is still ours.
+        # Release the lock, if it is still ours.
         await session.publish(LOCK, options=KeyOptions(when_id=fence))
     except ApplicationError:
         print("the lock was not mine any more", flush=True)
@@ -70,7 +70,7 @@ async def writer(session, name):
 
 
 async def enter():
-    """Until a line is entered; the session goes on meanwhile."""
+    """Wait for a line on standard input while the session continues."""
     loop = asyncio.get_running_loop()
     entered = loop.create_future()
 

@@ -1,12 +1,12 @@
-"""Who is here: a list that is right although nobody says goodbye.
+"""Presence: a list of who is here that stays right even if nobody says goodbye.
 
-`make run` in one shell, then in two others:
+Run `make setup` once and `make run` in one shell. Then, in two other shells:
 
     .venv/bin/python examples/presence.py ann
     .venv/bin/python examples/presence.py bob
 
-Both print who is here, whenever that changes. End one with Ctrl-C, or with `kill -9`.
-`.venv/bin/fox keys com.example.present.#` in a fourth shell shows the keys.
+Both print the list whenever it changes. End one of them with Ctrl-C or `kill -9`.
+`.venv/bin/fox keys 'com.example.present.#'` in a fourth shell shows the keys.
 """
 
 import argparse
@@ -37,7 +37,7 @@ async def joined(session, _details):
         print("here:", ", ".join(sorted(here)), flush=True)
 
     await session.subscribe(changed, PRESENT, options=StateOptions(match="prefix"))
-    # Weak: the key goes when this session ends, however it ends.
+    # A weak key is erased when its session ends, for whatever reason.
     await session.publish(PRESENT + arguments.name, arguments.name, options=KeyOptions(weak=True))
 
 

@@ -1,9 +1,9 @@
 """The `fox` command: one subcommand per process, those for the data folder, those for keys.
 
 Owns: arguments, and which configuration file is meant.
-Never: what the processes do (`fox_shard.processes`), what is done with a data folder
-(`fox_shard.upkeep`) or at a running server (`fox_shard.remote`); they are imported only when they
-are needed.
+Never: what the processes do (`fox_shard.runtime`), what is done with a data folder
+(`fox_shard.datadir`) or at a running server (`fox_shard.remote`); each is imported only when it is
+needed.
 """
 
 import argparse
@@ -107,7 +107,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return _look_after(options, config)
     if options.command in arguments.COMMANDS:
         return _visit(options, config)
-    from fox_shard.processes import check_health, run_coordinator, run_gateway, run_shard
+    from fox_shard.runtime.health import check_health
+    from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
 
     match options.command:
         case "gateway":
@@ -131,7 +132,7 @@ def _configuration(
 
 
 def _look_after(options: argparse.Namespace, config: Config) -> int:
-    from fox_shard.upkeep import run_dump, run_load, run_reshard
+    from fox_shard.datadir.commands import run_dump, run_load, run_reshard
 
     match options.command:
         case "reshard":
@@ -143,7 +144,7 @@ def _look_after(options: argparse.Namespace, config: Config) -> int:
 
 
 def _visit(options: argparse.Namespace, config: Config) -> int:
-    from fox_shard.remote.errands import run
+    from fox_shard.remote.commands import run
 
     return run(options, config)
 

@@ -17,8 +17,8 @@ from typing import NamedTuple, get_args
 import msgpack  # type: ignore[import-untyped]  # has no types
 from msgspec import inspect
 
-from fox_shard import payloads
 from fox_shard.backplane import frames
+from fox_shard.documents import payloads
 from fox_shard.errors import InvalidPayload
 
 UNKNOWN = "unknown"

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from zmqtap_decode import UNKNOWN, UNREADABLE, Copy, Fields, Seen, jsonable
 
-from fox_shard import payloads
 from fox_shard.backplane import frames
+from fox_shard.documents import payloads
 
 PREVIEW = 80
 """Characters of a payload, or of another value, in a line."""

@@ -16,10 +16,7 @@ it is addressed by an epoch it does not know, upon which the first begins anew.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import final
-
-from msgspec import Struct
 
 from fox_shard.backplane.frames import (
     VERSION,
@@ -33,6 +30,7 @@ from fox_shard.backplane.frames import (
     Will,
     encode,
 )
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.02
@@ -45,29 +43,6 @@ NO_MARKS: list[int] = []
 
 KEPT = (Publish, Will, Join, Leave)
 """What waits for a peer that is down. All else is state, which is replayed, or is answered."""
-
-
-class Terms(Struct, frozen=True):
-    """What both ends must agree on, and the limits of a link."""
-
-    shards: int
-    generation: int = 0
-    credit: int = 8 << 20
-    """Bytes that may be sent and not yet be handled."""
-    heartbeat: float = 1.0
-    peer_timeout: float = 5.0
-
-
-class Change(Enum):
-    """What became of the pair."""
-
-    NONE = 0
-    OPENED = 1
-    """A new pair: replay state, then `resume`."""
-    BROKEN = 2
-    """The pair has ended."""
-    REFUSED = 3
-    """The peer's layout or protocol is another; see `Link.refusal`."""
 
 
 @final
@@ -94,6 +69,7 @@ class Link:
         "identity",
         "in_flight",
         "incarnation",
+        "lost_at",
         "marks",
         "me",
         "open",
@@ -122,7 +98,7 @@ class Link:
         peer: str,
         *,
         incarnation: int,
-        terms: Terms,
+        terms: LinkSettings,
         new_epoch: Callable[[], int],
         deadline: Deadline,
         connects: bool,
@@ -147,6 +123,8 @@ class Link:
         self.peer_identity = 0
         self.open = False
         self.refusal = ""
+        # When the pair ended whose peer may come back; kept by `Links`.
+        self.lost_at: float | None = None
         # What is sent. `outbox` is appended to directly where speed counts (see `send`).
         self.outbox: list[Frame] = []
         self.reliable: list[int] = []
@@ -309,7 +287,7 @@ class Link:
 
     def receive(  # noqa: C901 - the states of a pair
         self, batch: Batch, size: int, now: float
-    ) -> tuple[Change, list[Frame]]:
+    ) -> tuple[LinkEvent, list[Frame]]:
         """Take a batch of the peer; returns what became of the pair, and the frames to handle.
 
         size: bytes on the wire. Frames that were applied before are left out (see `watermark`).
@@ -322,15 +300,15 @@ class Link:
         if not self._is_of_this_pair(batch):
             if not self.connects:
                 self._say_hello(batch.epoch, now, reply=False)
-            return Change.NONE, []
+            return LinkEvent.NONE, []
         if batch.first != self.received + 1:
             self.break_off(now)
             if not self.connects:
                 self._say_hello(batch.epoch, now, reply=False)
-            return Change.BROKEN, []
+            return LinkEvent.BROKEN, []
         self._settle(batch)
         if not frames:
-            return Change.NONE, frames
+            return LinkEvent.NONE, frames
         self.received += len(frames)
         self._unreturned += size
         if batch.prompt or self._unreturned > self.terms.credit // 4:
@@ -342,7 +320,7 @@ class Link:
             self.marks = batch.reliable
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
-        return Change.NONE, frames
+        return LinkEvent.NONE, frames
 
     def _is_of_this_pair(self, batch: Batch) -> bool:
         return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch
@@ -383,36 +361,36 @@ class Link:
 
     # The pair
 
-    def _hello(self, batch: Batch, hello: Hello, now: float) -> Change:
+    def _hello(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
         if (hello.version, hello.generation, hello.shards) != self._layout():
             self.refusal = (
                 f"{self.peer} speaks protocol {hello.version}, layout {hello.generation} with "
                 f"{hello.shards} shards; this process {self._layout()}: stop all processes and "
                 "start them from one configuration"
             )
-            return Change.REFUSED
+            return LinkEvent.REFUSED
         if self.connects:
             return self._hello_answered(batch, hello, now)
         if self.open and batch.epoch == self.peer_epoch:
             self._say_hello(batch.epoch, now, reply=True)
-            return Change.NONE
+            return LinkEvent.NONE
         if self.open:
             self.break_off(now)
         self._begin(batch.epoch, hello)
         self._say_hello(batch.epoch, now, reply=True)
-        return Change.OPENED
+        return LinkEvent.OPENED
 
-    def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> Change:
+    def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
         if batch.target != self.epoch:
-            return Change.NONE
+            return LinkEvent.NONE
         if hello.reply:
             if self.open:
-                return Change.NONE
+                return LinkEvent.NONE
             self._begin(batch.epoch, hello)
-            return Change.OPENED
+            return LinkEvent.OPENED
         was_open = self.open
         self.break_off(now)
-        return Change.BROKEN if was_open else Change.NONE
+        return LinkEvent.BROKEN if was_open else LinkEvent.NONE
 
     def _layout(self) -> tuple[int, int, int]:
         return (VERSION, self.terms.generation, self.terms.shards)
@@ -492,18 +470,18 @@ class Link:
         self._rseq += known
         return again
 
-    def tick(self, now: float) -> Change:
+    def tick(self, now: float) -> LinkEvent:
         """Heartbeat, hello again, and silence of the peer. Then `flush`."""
         if not self.open:
             if self.connects and now - self._said >= HELLO_INTERVAL:
                 self._say_hello(0, now, reply=False)
-            return Change.NONE
+            return LinkEvent.NONE
         if now - self._heard > self.terms.peer_timeout:
             self.break_off(now)
-            return Change.BROKEN
+            return LinkEvent.BROKEN
         if now - self._said >= self.terms.heartbeat * 0.9 or now >= self._ack_due:
             self.urgent = True
-        return Change.NONE
+        return LinkEvent.NONE
 
     def next_tick(self) -> float:
         """When `tick` and `flush` are due, in the unit and origin of `now`."""

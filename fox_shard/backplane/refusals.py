@@ -6,8 +6,8 @@ Owns: how an error travels. Never: which error it is.
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import CallError, Refused
+from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import ConditionFailed, Refusal
-from fox_shard.payloads import MSGPACK
 
 
 def refused(kind: type[Struct], session: int, request: int, refusal: Refusal) -> Refused:

@@ -9,7 +9,6 @@ from typing import final
 
 from msgspec import msgpack
 
-from fox_shard import payloads
 from fox_shard.backplane.frames import (
     RETAIN,
     Call,
@@ -27,6 +26,7 @@ from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
 from fox_shard.coordinator.sessions import Entry, Sessions
 from fox_shard.coordinator.sys import Sys
+from fox_shard.documents import payloads
 from fox_shard.store.journal import Journal
 
 Effects = list[tuple[str, Frame]]

@@ -8,16 +8,18 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import final
 
-from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import Batch, Publish
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
+from fox_shard.backplane.outbox import Outbox
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read
 from fox_shard.coordinator.metrics import Value
-from fox_shard.coordinator.outbox import Outbox
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
@@ -29,7 +31,7 @@ class Hub:
     def __init__(
         self,
         *,
-        terms: Terms,
+        terms: LinkSettings,
         incarnation: int,
         rng: Chance,
         now: float,
@@ -51,18 +53,22 @@ class Hub:
             placement, self.journal, realms=realms, sys_interval=sys_interval, now=now
         )
         self.deadline.by(self.core.sys_due)
-        self._identity = identity
-        self._terms = terms
-        self._incarnation = incarnation
-        self._rng = rng
-        self._links: dict[str, Link] = {}
-        # Gateways that are not heard of: since when.
-        self._lost_at: dict[str, float] = {}
+        self._generation = terms.generation
+        self._links = Links(
+            self.name,
+            self,
+            settings=terms,
+            incarnation=incarnation,
+            identity=identity,
+            new_epoch=lambda: rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
+            notices=self.notices,
+        )
         # (ticket, gateway, its incarnation, rseq): what it may forget when that is durable.
         self._unsafe: deque[tuple[int, str, int, int]] = deque()
         for shard in range(terms.shards):
-            self._meet(f"shard-{shard}", now, connects=True)
-        self._outbox = Outbox(self.journal, self._links)
+            self._links.add(f"shard-{shard}", now, connects=True)
+        self._outbox = Outbox(self.journal, self._links.by_name, rows)
         self._load(read(stored), now)
 
     def _load(self, stored: Stored, now: float) -> None:
@@ -71,7 +77,7 @@ class Hub:
             self.core.load(entry)
         for name, row in stored.gateways.items():
             self._load_gateway(name, row, now)
-        if stored.generation == self._terms.generation:
+        if stored.generation == self._generation:
             self._outbox.load(stored.last, stored.frames)
             return
         # The shards are others now, and who was to be told has not been connected since.
@@ -80,60 +86,50 @@ class Hub:
                 self.journal.keep(rows.outbox(shard, number), None)
         for shard in stored.last:
             self.journal.keep(rows.last(shard), None)
-        self.journal.keep(rows.GENERATION, rows.encode(self._terms.generation))
+        self.journal.keep(rows.GENERATION, rows.encode(self._generation))
 
     def _load_gateway(self, name: str, row: rows.GatewayRow, now: float) -> None:
-        link = self._meet(name, now, connects=False)
-        link.peer_incarnation = link.peer_identity = row.incarnation
+        link = self._links.add(name, now)
+        self._links.expect(link, row.incarnation, now)
+        link.peer_identity = row.incarnation
         link.watermark = link.durable = row.watermark
-        self._lost_at[name] = now
-
-    def _meet(self, name: str, now: float, *, connects: bool) -> Link:
-        link = self._links[name] = Link(
-            self.name,
-            name,
-            incarnation=self._incarnation,
-            terms=self._terms,
-            new_epoch=lambda: self._rng.randrange(1, 1 << 53),
-            deadline=self.deadline,
-            connects=connects,
-            now=now,
-            identity=self._identity,
-        )
-        return link
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch."""
         name = batch.source
-        link = self._links.get(name) or self._meet(name, now, connects=False)
-        incarnation = link.peer_incarnation
-        change, frames = link.receive(batch, size, now)
-        if change is not Change.NONE:
-            self._changed(name, link, change, incarnation, now)
-        for frame in frames:
+        link = self._links.by_name.get(name) or self._links.add(name, now)
+        for frame in self._links.receive(link, batch, size, now):
             self._perform(self.core.receive(name, frame, now))
         link.passed = link.received
         if link.connects:
             link.durable = link.watermark
-            self._outbox.prune(name)
+            self._outbox.confirmed(name)
         elif link.marks:
             self._keep_watermark(link)
 
-    def _changed(self, name: str, link: Link, change: Change, before: int, now: float) -> None:
-        """before: the peer's incarnation in the pair before."""
-        match change:
-            case Change.OPENED:
-                self._lost_at.pop(name, None)
-                if before not in (0, link.peer_incarnation):
-                    self._gone(name, now)
-                link.resume([])
-                if link.connects:
-                    self._send_if_open(self.core.shard_opened(name, now))
-                self.notices.append(("linked", {"peer": name}))
-            case Change.BROKEN:
-                self._broken(name, now)
-            case Change.REFUSED:
-                self.notices.append(("refused", {"peer": name, "reason": link.refusal}))
+    def link_opened(self, link: Link, before: int, now: float) -> None:
+        """Gateways tell their sessions again; shards are told `$SYS` again."""
+        if before not in (0, link.peer_incarnation):
+            self.peer_gone(link, now)
+        link.resume([])
+        if link.connects:
+            self._send_if_open(self.core.shard_opened(link.peer, now))
+
+    def link_broken(self, link: Link, now: float) -> None:
+        """Nothing changes until the peer is back, or gone."""
+
+    def peer_gone(self, link: Link, now: float) -> None:
+        """A gateway's sessions have ended; a shard's gauges hold no longer."""
+        name = link.peer
+        if link.connects:
+            self.core.shard_gone(name, now)
+        else:
+            self.journal.keep(rows.gateway(name), None)
+            self._perform(self.core.gateway_gone(name, now))
+
+    def lost(self, peer: str, now: float) -> None:
+        """The connection to that process is broken."""
+        self._links.connection_lost(peer, now)
 
     def _keep_watermark(self, link: Link) -> None:
         """What the gateway's reliable frames did is in this transaction."""
@@ -146,23 +142,23 @@ class Hub:
             if isinstance(frame, Publish):
                 self._outbox.send(peer, frame)
                 continue
-            link = self._links.get(peer)
+            link = self._links.by_name.get(peer)
             if link is not None and link.open:
                 link.send(frame)
 
     def _durable(self, ticket: int, _now: float) -> None:
-        self._outbox.durable(ticket)
+        self._outbox.committed(ticket)
         unsafe = self._unsafe
         while unsafe and unsafe[0][0] <= ticket:
             _, gateway, incarnation, rseq = unsafe.popleft()
-            link = self._links[gateway]
+            link = self._links.by_name[gateway]
             if link.peer_incarnation == incarnation:
                 link.durable = max(link.durable, rseq)
                 link.acknowledge_soon()
 
     def _failed(self, _ticket: int, _why: str, _now: float) -> None:
         """All of it is written again: sessions go on, and are told of when the store works."""
-        self._outbox.failed()
+        self._outbox.commit_failed()
         ticket = self.journal.ticket
         self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)
 
@@ -172,56 +168,22 @@ class Hub:
     def _send_if_open(self, effects: Effects) -> None:
         """What is told again when the link opens: nothing of it waits for a shard that is down."""
         for peer, frame in effects:
-            link = self._links[peer]
+            link = self._links.by_name[peer]
             if link.open:
                 link.send(frame)
 
-    def _broken(self, name: str, now: float) -> None:
-        self._lost_at[name] = now
-        self.deadline.by(self._deadline(now))
-        self.notices.append(("lost", {"peer": name}))
-
-    def _gone(self, name: str, now: float) -> None:
-        if name.startswith("gateway-"):
-            self.journal.keep(rows.gateway(name), None)
-            self._perform(self.core.gateway_gone(name, now))
-        else:
-            self.core.shard_gone(name, now)
-
-    def lost(self, peer: str, now: float) -> None:
-        """The connection is broken. A gateway has `peer_timeout` to come back."""
-        link = self._links[peer]
-        if link.open:
-            link.break_off(now)
-            self._broken(peer, now)
-
     def tick(self, now: float) -> None:
         """Heartbeats, gateways that did not come back, and `$SYS`."""
-        for name, link in self._links.items():
-            if link.tick(now) is Change.BROKEN:
-                self._broken(name, now)
+        self._links.tick(now)
         self.journal.tick(now)
-        late = [name for name, since in self._lost_at.items() if now >= self._deadline(since)]
-        for name in late:
-            del self._lost_at[name]
-            self._gone(name, now)
         if now >= self.core.sys_due:
             self._send_if_open(self.core.sys_news(now))
-        due = [link.next_tick() for link in self._links.values()]
-        due += [self._deadline(since) for since in self._lost_at.values()]
-        self.deadline.at = min(*due, self.core.sys_due, self.journal.next_tick())
-
-    def _deadline(self, since: float) -> float:
-        return since + self._terms.peer_timeout
+        due = (self._links.next_tick(), self.core.sys_due, self.journal.next_tick())
+        self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news."""
-        return [
-            (name, data)
-            for name, link in self._links.items()
-            if link.outbox or link.urgent
-            for data in link.flush(now)
-        ]
+        return self._links.flush(now)
 
     def send_report(self, now: float) -> None:
         """It has nobody to report to; see `metrics`."""
@@ -232,7 +194,7 @@ class Hub:
 
     def health(self) -> dict[str, object]:
         """See `Node`."""
-        peers = {name: link.open for name, link in self._links.items()}
+        peers = self._links.states()
         well = all(peers.values()) and not self.journal.failing
         trouble = {"store": self.journal.failing} if self.journal.failing else {}
         return {

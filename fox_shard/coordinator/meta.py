@@ -8,10 +8,10 @@ from typing import final
 
 from msgspec import msgpack
 
-from fox_shard import payloads
 from fox_shard.backplane.frames import Call, CallError, Kill, Result
 from fox_shard.backplane.refusals import call_error
 from fox_shard.coordinator.sessions import Entry, Sessions
+from fox_shard.documents import payloads
 from fox_shard.errors import (
     InvalidArgument,
     InvalidPayload,

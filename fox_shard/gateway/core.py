@@ -1,73 +1,43 @@
 """One gateway: its links and its sessions.
 
-Owns: which noun handles which frame, the beginning and the end of sessions, time. Never: sockets,
-clocks, chance of its own, a wire format.
+Owns: what the gateway consists of, its links, time. Never: what frames are for (see `dispatch`),
+what sessions ask (see `requests`), sockets, clocks, chance of its own, a wire format.
 
-What the sessions' machines call here becomes frames in the links' outboxes; frames that arrive
-become bytes in the connections' buffers. `flush` yields the former; the latter are in `dirty`.
+What sessions ask becomes frames in the links' outboxes; frames that arrive become bytes in the
+connections' buffers. `flush` yields the former; the latter are in `dirty`.
 """
 
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.chance import Chance
-from fox_shard.backplane.frames import (
-    RECORDED,
-    Again,
-    Batch,
-    CallError,
-    CaughtUp,
-    Event,
-    Forwarded,
-    Frame,
-    Interrupt,
-    Invocation,
-    Kill,
-    NotSubscribed,
-    Paused,
-    Publish,
-    Published,
-    Reached,
-    Recalled,
-    Recorded,
-    Refused,
-    Registered,
-    Report,
-    Result,
-    Retained,
-    Revoked,
-    Selected,
-    Settled,
-    Subscribed,
-    Trouble,
-    Unregistered,
-)
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.frames import Batch, Frame, Report
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
-from fox_shard.errors import SlowConsumer
-from fox_shard.gateway.backpressure import Backpressure
-from fox_shard.gateway.calls import COORDINATOR, Calls
-from fox_shard.gateway.confirmations import Confirmations
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.fanout import Fanout
-from fox_shard.gateway.history import Recollections
-from fox_shard.gateway.membership import Membership
-from fox_shard.gateway.order import Held, Order
-from fox_shard.gateway.publishing import Publishing
-from fox_shard.gateway.realm import Realm
-from fox_shard.gateway.repeats import Changes, Repeats
-from fox_shard.gateway.session import Session
-from fox_shard.gateway.subscriptions import Subscriptions
-from fox_shard.gateway.timers import Timers
-from fox_shard.gateway.watches import Watches
+from fox_shard.gateway.clients.backpressure import Backpressure
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.dispatch import Dispatcher
+from fox_shard.gateway.procedures.event_history import Recollections
+from fox_shard.gateway.pubsub.fanout import Fanout
+from fox_shard.gateway.pubsub.publishing import Publishing
+from fox_shard.gateway.pubsub.subscribing import Confirmations
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
+from fox_shard.gateway.pubsub.unstored_waiters import Watches
+from fox_shard.gateway.requests import Requests
+from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.rpc.registrations import Registrations
+from fox_shard.gateway.sessions.ordering import Order
+from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.registry import Membership
 from fox_shard.store.journal import Journal
-
-PUBLISH_TAG = Publish.__struct_config__.tag
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
@@ -84,7 +54,7 @@ class Gateway:
         realms: Iterable[RealmSettings],
         settings: Settings,
         mqtt: Mqtt,
-        terms: Terms,
+        terms: LinkSettings,
         incarnation: int,
         rng: Chance,
         now: float,
@@ -100,28 +70,26 @@ class Gateway:
         self.dirty: list[Connection] = []
         placement = Placement(terms.shards)
 
-        def link(peer: str) -> Link:
-            return Link(
-                self.name,
-                peer,
-                incarnation=incarnation,
-                terms=terms,
-                new_epoch=lambda: rng.randrange(1, 1 << 53),
-                deadline=self.deadline,
-                connects=True,
-                now=now,
-            )
-
-        self.links = [link(f"shard-{shard}") for shard in range(terms.shards)]
-        self.coordinator = link("coordinator")
-        self._peers = [*self.links, self.coordinator]
+        self.notices: list[Notice] = []
+        self._peers = Links(
+            self.name,
+            self,
+            settings=terms,
+            incarnation=incarnation,
+            new_epoch=lambda: rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
+            notices=self.notices,
+        )
+        self.links = [
+            self._peers.add(f"shard-{shard}", now, connects=True) for shard in range(terms.shards)
+        ]
+        self.coordinator = self._peers.add("coordinator", now, connects=True)
         self._credit = terms.credit
         self._peer_timeout = terms.peer_timeout
         self._ticked = now
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
-        self.notices: list[Notice] = []
         self.journal: Journal | None = None
         # Are all shards there? Else no new client is let in: it would see half a key space.
         self.linked = False
@@ -146,15 +114,13 @@ class Gateway:
             name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
             for name, realm in self.realms.items()
         }
-        self._repeats = Repeats(terms.shards)
-        self._repeats_of_selected = Repeats(terms.shards)
-        self._changes = Changes(terms.shards)
-        # The incarnations of the shards that there was a link with last.
-        self._incarnations: dict[int, int] = {}
-        # Shards whose stores do not work: why; or did not: "".
-        self._trouble: dict[int, str] = {}
-        self.order = Order(self.name, self.links, self._deliver_held_back)
+        self.order = Order(
+            self.name,
+            self.links,
+            lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
+        )
         self.calls = Calls(self.links, self.coordinator, self.order, self.sessions)
+        self.registrations = Registrations(self.links, self.order, self.sessions)
         self.confirmations = Confirmations(
             self.subscriptions, self._fanouts, self.order, self.links, self.timers
         )
@@ -162,24 +128,34 @@ class Gateway:
             self.links, self.subscriptions, self.calls, self.sessions
         )
         self._watches = Watches()
-        self._publishing = Publishing(self.links, self.order, self._backpressure, self._watches)
-        # What the sessions call.
-        self.publish = self._publishing.publish
-        self.publish_all = self._publishing.publish_all
-        self.set_will = self._membership.set_will
-        self.subscribe = self.confirmations.subscribe
-        self.call = self.calls.call
-        self.cancel = self.calls.cancel
-        self.register = self.calls.register
-        self.unregister = self.calls.unregister
-        self.yield_ = self.calls.yield_
-        self.invocation_error = self.calls.invocation_error
-
-        self.mqtt_realm = mqtt.realm
-        self.mqtt_max_inflight = mqtt.max_inflight
-        self.slow_consumers = 0
-        # Publishes that could not be refused (MQTT 3.1.1 has no way to).
-        self.dropped = 0
+        self._dispatcher = Dispatcher(
+            shards=terms.shards,
+            sessions=self.sessions,
+            order=self.order,
+            subscriptions=self.subscriptions,
+            fanouts=self._fanouts,
+            confirmations=self.confirmations,
+            watches=self._watches,
+            calls=self.calls,
+            registrations=self.registrations,
+            recollections=self.recollections,
+        )
+        self.requests = Requests(
+            settings=settings,
+            mqtt=mqtt,
+            realms=self.realms,
+            clock=self,
+            timers=self.timers,
+            membership=self._membership,
+            order=self.order,
+            backpressure=self._backpressure,
+            publishing=Publishing(self.links, self.order, self._backpressure, self._watches),
+            watches=self._watches,
+            confirmations=self.confirmations,
+            subscriptions=self.subscriptions,
+            calls=self.calls,
+            registrations=self.registrations,
+        )
         # Bytes that wait for clients to read them: the shell's sockets know.
         self.client_buffers: Callable[[], int] = lambda: 0
 
@@ -188,228 +164,21 @@ class Gateway:
         """Seconds since 1970, at `now`."""
         return self.now + self._ahead
 
-    # Sessions
-
-    def attach(
-        self,
-        session: Session,
-        *,
-        protocol: str,
-        transport: str,
-        authmethod: str,
-        authprovider: str,
-        client: str = "",
-    ) -> None:
-        """The session is open. Its realm, authid, authrole and flavour are set.
-
-        client: MQTT client id, "" if there is none.
-        """
-        self._membership.begin(
-            session,
-            protocol=protocol,
-            transport=transport,
-            authmethod=authmethod,
-            authprovider=authprovider,
-            client=client,
-            wall=self.wall,
-        )
-
-    def detach(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
-        if self._membership.end(session, self.order, reason, graceful=graceful):
-            self._backpressure.forget(session.connection)
-            self._watches.leave(session.id)
-            wishes = self.confirmations.withdraw(session)
-            self.subscriptions[session.realm.name].leave(session, wishes)
-            self.calls.leave(session)
-
     def slow(self, connection: Connection) -> None:
         """More than `outbound_limit` waits for that client."""
-        self.slow_consumers += 1
-        session = connection.session
-        if session is not None:
-            session.end(
-                SlowConsumer.uri,
-                f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
-                "or subscribe to less",
-            )
-
-    # Subscribing
-
-    def unsubscribe(self, session: Session, name: str) -> bool:
-        """At once. name: the subscription's. Returns whether there was such a one."""
-        self.confirmations.withdraw(session, name)
-        return self.subscriptions[session.realm.name].unsubscribe(session, name)
+        self.requests.slow(connection)
 
     # From the links
 
-    def receive(  # noqa: C901, PLR0915 - hot: events are collected into runs
-        self, batch: Batch, size: int, now: float, wall: float
-    ) -> None:
+    def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire."""
         self.now = self.confirmations.now = now
         self._ahead = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
-        change, frames = link.receive(batch, size, self.now)
-        if change is not Change.NONE:
-            self._changed(link, shard, change)
-        order = self.order
-        held = order.held
-        events: list[Event] = []
-        for frame in frames:
-            if type(frame) is Event:
-                publish = frame.publish
-                if publish.flags & RECORDED:
-                    self._repeats.note(shard, frame.publication)
-                if (publish.fence is not None or held) and order.hold(
-                    frame, shard, publish.session, publish.order, publish.fence
-                ):
-                    continue
-                events.append(frame)
-                continue
-            if events:
-                self._deliver(events, shard)
-                events = []
-            if type(frame) is Published:
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.published(frame.requests, frame.publications)
-                if self._watches.waiting:
-                    for request in frame.requests:
-                        self._watches.answered(frame.session, request)
-            else:
-                self._dispatch(frame, shard)
-        if events:
-            self._deliver(events, shard)
+        frames = self._peers.receive(link, batch, size, now)
+        self._dispatcher.handle(frames, shard)
         link.durable = link.watermark
-
-    def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
-        match frame:
-            case Result():
-                self.calls.result(frame)
-            case Invocation():
-                call = frame.call
-                if not (call.fence is not None or self.order.held) or not self.order.hold(
-                    frame, shard, call.session, call.order, call.fence
-                ):
-                    self.calls.invoke(frame, shard)
-            case CallError():
-                self.calls.call_error(frame)
-            case Reached():
-                self.order.reached(frame, shard)
-            case Selected():
-                if frame.state:
-                    self._changes.note(shard, frame.event)
-                elif not frame.follow and frame.event.publish.flags & RECORDED:
-                    self._repeats_of_selected.note(shard, frame.event.publication)
-                self._selected(frame, shard)
-            case Retained():
-                self.confirmations.retained(frame, shard)
-            case Recorded():
-                self.confirmations.recorded(frame, shard)
-            case Recalled():
-                self.recollections.recalled(frame, shard)
-            case Paused():
-                self.confirmations.paused(frame, shard)
-            case CaughtUp():
-                self.confirmations.caught_up(frame, shard)
-            case Subscribed():
-                self.confirmations.subscribed(frame, shard)
-            case NotSubscribed():
-                self.confirmations.not_subscribed(frame, shard)
-            case Refused():
-                self._refused(frame)
-            case Again(event=Event() as event):
-                self._came_again(event, shard)
-            case Again(event=Selected() as selected):
-                self._selected_again(selected, shard)
-            case Settled():
-                for noted in (self._repeats, self._repeats_of_selected, self._changes):
-                    noted.settled(shard, frame.publication)
-                for subscriptions in self.subscriptions.values():
-                    subscriptions.settled(shard, frame.publication)
-            case Trouble():
-                self._trouble[shard] = frame.reason
-            case Registered():
-                self.calls.registered(frame)
-            case Unregistered():
-                self.calls.unregistered(frame)
-            case Forwarded():
-                self.calls.forwarded(frame)
-            case Interrupt():
-                self.calls.interrupt(frame, shard)
-            case Revoked():
-                self.calls.revoked(frame)
-            case Kill():
-                session = self.sessions.get(frame.session)
-                if session is not None:
-                    session.end(frame.reason, frame.message)
-            case _:
-                pass  # SyncEnd: a gateway needs no state of a shard's
-
-    def _came_again(self, event: Event, shard: int) -> None:
-        publish = event.publish
-        self.confirmations.came_again(event, shard)
-        if self._repeats.is_new(shard, event.publication) and not self.order.hold(
-            event, shard, publish.session, publish.order, publish.fence
-        ):
-            self._fanouts[publish.realm].deliver(event, shard)
-
-    def _selected_again(self, frame: Selected, shard: int) -> None:
-        event = frame.event
-        self.confirmations.came_again(event, shard)
-        if frame.state:
-            is_new = self._changes.is_new(shard, event)
-        else:
-            is_new = self._repeats_of_selected.is_new(shard, event.publication)
-        if is_new:
-            self._selected(frame, shard)
-
-    def _selected(self, frame: Selected, shard: int) -> None:
-        """Changes of one key come in order, of several keys in any: fences are for events.
-
-        Who follows goes by the order of ids, which is the shard's.
-        """
-        publish = frame.event.publish
-        if (
-            frame.state
-            or frame.follow
-            or not self.order.hold(frame, shard, publish.session, publish.order, publish.fence)
-        ):
-            self._fanouts[publish.realm].select(frame, shard)
-
-    def _refused(self, frame: Refused) -> None:
-        if frame.kind != PUBLISH_TAG:
-            self.calls.refused(frame)
-            return
-        self._watches.answered(frame.session, frame.request)
-        session = self.sessions.get(frame.session)
-        if session is not None:
-            session.refused(frame)
-
-    def _deliver(self, events: list[Event], shard: int) -> None:
-        """In runs of one topic and the same flags."""
-        start = 0
-        first = events[0].publish
-        topic, flags, realm = first.topic, first.flags, first.realm
-        for i, event in enumerate(events):
-            publish = event.publish
-            if publish.topic != topic or publish.flags != flags or publish.realm != realm:
-                self._fanouts[realm].deliver_run(events[start:i], shard)
-                start = i
-                topic, flags, realm = publish.topic, publish.flags, publish.realm
-        self._fanouts[realm].deliver_run(events[start:] if start else events, shard)
-
-    def _deliver_held_back(self, frame: Held, shard: int) -> None:
-        if type(frame) is Event:
-            self._fanouts[frame.publish.realm].deliver(frame, shard)
-            self.confirmations.delivered(frame.publication)
-        elif type(frame) is Selected:
-            self._fanouts[frame.event.publish.realm].select(frame, shard)
-            self.confirmations.delivered(-frame.event.publication)
-        elif type(frame) is Invocation:
-            self.calls.invoke(frame, shard)
 
     # Pairs begin and end
 
@@ -417,56 +186,49 @@ class Gateway:
         """To that shard, or to the coordinator."""
         return self.coordinator if shard == COORDINATOR else self.links[shard]
 
-    def _changed(self, link: Link, shard: int, change: Change) -> None:
-        match change:
-            case Change.REFUSED:
-                self.notices.append(("refused", {"peer": link.peer, "reason": link.refusal}))
-            case Change.BROKEN:
-                self._broken(shard)
-            case Change.OPENED if shard == COORDINATOR:
-                link.resume(self._membership.joins())
-                self.notices.append(("linked", {"peer": link.peer}))
-            case Change.OPENED:
-                self._opened(link, shard)
-
-    def _opened(self, link: Link, shard: int) -> None:
+    def link_opened(self, link: Link, before: int, now: float) -> None:
+        """Tell a shard what it must know of the sessions, and the coordinator who they are."""
+        shard = self._numbers[link.peer]
+        if shard == COORDINATOR:
+            link.resume(self._membership.joins())
+            return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.confirmations.replay(shard))
-        frames.extend(self.calls.opened(shard))
+        self.calls.opened(shard)
+        frames.extend(self.registrations.replay(shard))
         frames.extend(self._membership.wills_for(shard))
         frames.extend(self._membership.present_at(shard))
         link.resume(frames)
-        if self._incarnations.get(shard) != link.peer_incarnation:
-            self._incarnations[shard] = link.peer_incarnation
+        if before != link.peer_incarnation:
             for publish in self._watches.at(shard):
                 if not any(frame is publish for frame in link.outbox):
                     link.send_reliable(publish)
-        self._repeats.opened(shard, link.peer_incarnation)
-        self._repeats_of_selected.opened(shard, link.peer_incarnation)
+        self._dispatcher.opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
-        self.notices.append(("linked", {"peer": link.peer}))
         for session in self.sessions.values():
             self.order.renumber(session, shard)
         self.order.ask_again(shard)
 
-    def _broken(self, shard: int) -> None:
-        link = self._link(shard)
+    def link_broken(self, link: Link, now: float) -> None:
+        """What was asked of that peer is answered with an error; the rest waits for it."""
+        shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
-        self.notices.append(("lost", {"peer": link.peer}))
-        self._trouble.pop(shard, None)
+        self._dispatcher.trouble.pop(shard, None)
+        # First: it lets go frames that were held back behind invocations.
+        self.order.forget_invocations(shard)
         self.calls.lost(shard)
+        self.registrations.lost(shard)
         self.recollections.lost(shard)
+
+    def peer_gone(self, link: Link, now: float) -> None:
+        """A gateway waits for its shards and the coordinator for as long as it takes."""
 
     def lost(self, peer: str, now: float) -> None:
         """The connection to that process is broken."""
-        shard = self._numbers[peer]
-        link = self._link(shard)
-        if link.open:
-            link.break_off(now)
-            self._broken(shard)
+        self._peers.connection_lost(peer, now)
 
     # Time and out
 
@@ -477,13 +239,9 @@ class Gateway:
             self._stood_still(now - self._ticked)
         self._ticked = now
         self.timers.run(now)
-        for shard in self._numbers.values():
-            link = self._link(shard)
-            if link.tick(now) is Change.BROKEN:
-                self._broken(shard)
+        self._peers.tick(now)
         self.order.go_on()
-        due = min(link.next_tick() for link in self._peers)
-        self.deadline.at = min(due, self.timers.next())
+        self.deadline.at = min(self._peers.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
         """Others may have declared this gateway gone, and its sessions with it: so be it.
@@ -494,27 +252,15 @@ class Gateway:
         self._membership.leave_wills_to_shards()
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
-        incarnation = self._new_incarnation()
-        for shard in self._numbers.values():
-            link = self._link(shard)
-            was_open = link.open
-            link.renew(incarnation, self.now)
-            if was_open:
-                self._broken(shard)
+        self._peers.renew(self._new_incarnation(), self.now)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for every process there is news for, once a turn."""
         if self.order.end_turn():
             self.deadline.by(now)
-        out = []
+        out = self._peers.flush(now)
         credit = self._credit
-        look = bool(self._congested)
-        for link in self._peers:
-            if link.outbox or link.urgent:
-                for data in link.flush(now):
-                    out.append((link.peer, data))
-                look |= link.in_flight > credit
-        if look:
+        if self._congested or any(link.in_flight > credit for link in self.links):
             self._backpressure.look()
         return out
 
@@ -528,21 +274,23 @@ class Gateway:
         counters: dict[str, int] = {}
         for realm in self.realms.values():
             counters.update(realm.take_counts())
-        counters[f"{self.name}.slow_consumers"] = self.slow_consumers
-        counters[f"{self.name}.dropped"] = self.dropped
-        self.slow_consumers = self.dropped = 0
+        requests = self.requests
+        counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
+        counters[f"{self.name}.dropped"] = requests.dropped
+        requests.slow_consumers = requests.dropped = 0
+        in_flight = sum(link.in_flight for link in self._peers.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
             f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
             f"{self.name}.client_buffers": self.client_buffers(),
-            f"{self.name}.link_buffers": sum(link.in_flight for link in self._peers),
+            f"{self.name}.link_buffers": in_flight,
         }
         return Report(counters, gauges)
 
     def health(self) -> dict[str, object]:
         """For health answers."""
-        peers = {link.peer: link.open for link in (*self.links, self.coordinator)}
-        trouble = {self.links[of].peer: why for of, why in self._trouble.items() if why}
+        peers = self._peers.states()
+        trouble = {self.links[of].peer: why for of, why in self._dispatcher.trouble.items() if why}
         well = all(peers.values()) and not trouble
         health: dict[str, object] = {
             "name": self.name,

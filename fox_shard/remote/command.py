@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Final, Self, final
 
-from fox_shard.remote.visit import BY_SIGNAL
+from fox_shard.remote.connecting import BY_SIGNAL
 
 FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -10,8 +10,8 @@ from math import inf
 from typing import Literal
 
 from fox_shard.client import Event, Session
+from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.values import as_json, as_name, as_plain, value_of
-from fox_shard.remote.visit import DONE, NO, tell
 
 Match = Literal["exact", "prefix", "wildcard"]
 

@@ -14,8 +14,8 @@ from fox_shard.client import ConnectionLost, Event, NoAnswer, Refused, Session
 from fox_shard.config import Config
 from fox_shard.errors import ConditionFailed
 from fox_shard.remote.command import Command
+from fox_shard.remote.connecting import TEMPORARY, Target, tell
 from fox_shard.remote.values import as_json, value_of
-from fox_shard.remote.visit import TEMPORARY, Target, tell
 
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127

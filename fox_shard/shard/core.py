@@ -1,7 +1,7 @@
 """One shard: its peers, its turns, its time.
 
-Owns: the coming and going of peers, their replays, what is due. Never: what a frame does (see
-`handling`); sockets, clocks, chance of its own.
+Owns: the coming and going of peers, what is due. Never: what a frame does (see `dispatch`), what
+peers tell again (see `recovery`); sockets, clocks, chance of its own.
 
 All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
 news; what has changed in the store goes there as one transaction (`journal`). A shard that has just
@@ -9,53 +9,46 @@ started handles replayed state only, until every process it expects has ended it
 `peer_timeout` is over; the rest waits in order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.chance import Chance
 from fox_shard.backplane.frames import (
-    Announce,
-    Ask,
     Batch,
     Forward,
     Frame,
-    Present,
-    Register,
     Report,
-    Subscribe,
-    SyncEnd,
     Trouble,
-    Will,
 )
-from fox_shard.backplane.link import Change, Link, Terms
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.links import Links
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.random_source import Chance
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.shard import catchup
-from fox_shard.shard.archive import Archive
-from fox_shard.shard.broker import Broker
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.dealer import Dealer
-from fox_shard.shard.handling import Handling
-from fox_shard.shard.ledger import Ledger
+from fox_shard.shard.dispatch import Handling
+from fox_shard.shard.history.histories import Archive
+from fox_shard.shard.keys.realm import Realms
+from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.arrival import Arrival
+from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
-from fox_shard.shard.passing import EVERYTHING
-from fox_shard.shard.peer import Arrival, Kind, Peer
-from fox_shard.shard.realms import Realms
-from fox_shard.shard.registrar import Registrar
-from fox_shard.shard.retention import Retention
+from fox_shard.shard.publishing.stored import Commits
+from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.realms import RealmIndexes
+from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.recovery import Recovery
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
-from fox_shard.shard.untold import Untold
-from fox_shard.shard.wills import Wills
+from fox_shard.shard.rpc.dealer import Dealer
+from fox_shard.shard.rpc.registrar import Registrar
+from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
-
-STATE = (Subscribe, Register, Announce, Will, Present)
-"""What a replay consists of; handled at once, also before everybody has replayed."""
-
-SETTLED_EVERY = 1000
-"""Recorded publishes after which the gateways hear what will not come again."""
 
 
 @final
@@ -65,28 +58,29 @@ class Shard:
     __slots__ = (
         "_ahead",
         "_batches",
-        "_ended",
+        "_fences",
         "_frames",
         "_handling",
-        "_incarnation",
-        "_new_epoch",
         "_overloaded",
         "_placement",
-        "_sync_until",
         "_terms",
         "_untold",
         "broker",
         "clock",
+        "commits",
         "deadline",
         "dealer",
         "journal",
         "ledger",
+        "links",
         "name",
         "notices",
         "number",
         "peers",
+        "recovery",
         "registrar",
         "retention",
+        "subscriptions",
         "wills",
     )
 
@@ -95,7 +89,7 @@ class Shard:
         number: int,
         *,
         gateways: int,
-        terms: Terms,
+        terms: LinkSettings,
         queue_limit: int,
         incarnation: int,
         rng: Chance,
@@ -113,39 +107,72 @@ class Shard:
         self.number = number
         self.name = f"shard-{number}"
         self._terms = terms
-        self._incarnation = incarnation
-        self._new_epoch: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
+        self.notices: list[Notice] = []
+        self.links = Links(
+            self.name,
+            self,
+            settings=terms,
+            incarnation=incarnation,
+            new_epoch=lambda: rng.randrange(1, 1 << 53),
+            deadline=self.deadline,
+            notices=self.notices,
+        )
         self.journal = Journal(self.deadline, self._durable, self._failed, self._trouble)
         self._ahead = wall - now
         self.clock = PublicationClock(number, wall)
         settings = tuple(realms)
-        kept = Realms(settings)
+        known = Realms(settings)
+        indexes = RealmIndexes(known)
         self._untold = Untold(self.journal)
         archive = Archive(settings, self.clock, self.journal)
-        self.broker = Broker(kept, self.clock, self._untold, archive)
-        self.retention = Retention(kept, self.clock, self.journal, self._untold, archive)
+        self.broker = Broker(indexes, self.clock, self._untold)
+        self.subscriptions = Subscriptions(indexes, self.clock, archive)
+        self.retention = Retention(known, self.clock, self.journal, self._untold, archive)
         self.ledger = Ledger(self.journal)
         self.peers: dict[str, Peer] = {}
+        self.commits = Commits(
+            self.broker,
+            self.retention,
+            archive,
+            self.clock,
+            self.ledger,
+            self._untold,
+            self.peers,
+        )
         self.dealer = Dealer(
             number, self._placement, self.peers.get, queue_limit, rng, self.deadline
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
+        fences = Fences(lambda name: self.peers.get(name) or self._meet(name, 0.0))
         self._handling = Handling(
             self.peers,
             self.broker,
-            self.retention,
-            self.clock,
+            self.subscriptions,
+            self.commits,
+            self.retention.owners,
+            archive,
             self.dealer,
             self.registrar,
             self.wills,
             self.ledger,
+            fences,
         )
-        # Sessions that were found gone before everybody had replayed.
-        self._ended: list[int] = []
-        self.notices: list[Notice] = []
+        self.recovery = Recovery(
+            self.peers,
+            self._handling,
+            self.broker,
+            self.subscriptions,
+            self.commits,
+            self.retention.owners,
+            self.wills,
+            self.ledger,
+            fences,
+            now + terms.peer_timeout,
+        )
+        self._fences = fences
         self._overloaded = False
         # Since the last report.
         self._batches = self._frames = 0
@@ -155,28 +182,16 @@ class Shard:
                 self._meet(f"shard-{other}", now, connects=other > number)
         for gateway in range(gateways):
             self._meet(f"gateway-{gateway}", now)
-        self._sync_until: float | None = now + terms.peer_timeout
         for name, incarnation in load(
-            rows, self.clock, self.retention, self._untold, self._handling, self.ledger, self.wills
+            rows, self.clock, self.retention, self._untold, self.commits, self.ledger, self.wills
         ):
             peer = self.peers.get(name) or self._meet(name, now)
             peer.careful = True
             if peer.kind is Kind.GATEWAY:
-                # It may come back; else its sessions have ended.
-                peer.incarnation, peer.lost_at = incarnation, now
+                self.links.expect(peer.link, incarnation, now)
 
     def _meet(self, name: str, now: float, *, connects: bool = False) -> Peer:
-        link = Link(
-            self.name,
-            name,
-            incarnation=self._incarnation,
-            terms=self._terms,
-            new_epoch=self._new_epoch,
-            deadline=self.deadline,
-            connects=connects,
-            now=now,
-        )
-        peer = self.peers[name] = Peer(link)
+        peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -187,14 +202,12 @@ class Shard:
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
         peer = self.peers.get(batch.source) or self._meet(batch.source, now)
-        change, frames = peer.link.receive(batch, size, now)
-        if change is not Change.NONE:
-            self._changed(peer, change, now)
+        frames = self.links.receive(peer.link, batch, size, now)
         peer.passing.settle()
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.settle(peer, int(peer.name.partition("-")[2]))
         self.ledger.prune(peer)
-        self._handling.grants.prune(peer)
+        self.commits.grants.prune(peer)
         self._untold.prune(peer)
         if frames:
             self._batches += 1
@@ -204,135 +217,46 @@ class Shard:
             if self.clock.raise_ceiling():
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
             arrival = Arrival.of(peer.link, frames)
-            if self._sync_until is None and peer.synced:
-                self._handle(peer, arrival, now)
+            if self.recovery.until is None and peer.synced:
+                self._handling.handle(peer, arrival, now)
             else:
-                self._handle_replay(peer, arrival, now)
+                self.recovery.receive(peer, arrival, now)
             self.deadline.by(self.retention.next_expiry - self._ahead)
-
-    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        for ask in self._handling.handle(peer, arrival, now):
-            self._asked(peer, ask)
-
-    def _asked(self, asker: Peer, ask: Ask) -> None:
-        origin = self.peers.get(ask.origin)
-        if origin is None:
-            origin = self._meet(ask.origin, 0.0)
-        origin.asks.append((asker.link, ask))
-        absent = self._sync_until is None and origin.gone
-        if absent or (origin.synced and not origin.waiting):
-            self._answer_asks(origin)
-
-    # Replay
-
-    def _handle_replay(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """State at once; the rest when all that is expected has been replayed.
-
-        Behind the end of its replay a peer's frames are not told apart: they keep their order.
-        """
-        end = 0 if peer.synced else _end_of_replay(arrival.frames)
-        replay, rest = catchup.split(arrival, end)
-        if replay.frames:
-            peer.resent.append(catchup.without_state(replay, (*STATE, SyncEnd)))
-        peer.waiting.append(rest)
-        self._handling.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
-        if replay.frames and type(replay.frames[-1]) is SyncEnd:
-            peer.synced = True
-            self.broker.told_again(peer)
-            self.wills.told_again(peer)
-            self._end_sessions(sorted(peer.absent))
-            peer.absent.clear()
-            self._end_sync_if_complete(now)
-        if self._sync_until is None and peer.synced:
-            self._catch_up([peer], now)
-
-    def _end_sync_if_complete(self, now: float) -> None:
-        if self._sync_until is not None and all(
-            peer.synced for peer in self.peers.values() if peer.kind is not Kind.COORDINATOR
-        ):
-            self._end_sync(now)
-
-    def _end_sync(self, now: float) -> None:
-        self._sync_until = None
-        self._catch_up([peer for peer in self.peers.values() if peer.synced], now)
-        for peer in self.peers.values():
-            if not (peer.synced or peer.link.open):
-                self._answer_asks(peer)
-        ended, self._ended = self._ended, []
-        self._end_sessions(ended)
-        self._handling.everybody_is_here()
-
-    def _catch_up(self, peers: list[Peer], now: float) -> None:
-        """First what was sent again, in the order in which it had its effects; then the rest."""
-        for peer, arrival in catchup.in_order(peers, self.ledger):
-            self._handling.give_again(self.ledger.outcome(peer, arrival.durable) or 0)
-            self._handle(peer, arrival, now)
-        self._handling.give_again(EVERYTHING)
-        self._handling.welcome()
-        for peer in peers:
-            peer.careful = peer.kind is Kind.COORDINATOR
-            self.ledger.caught_up(peer)
-            waiting, peer.waiting = peer.waiting, []
-            for arrival in waiting:
-                self._handle(peer, arrival, now)
-            self._answer_asks(peer)
-
-    def _answer_asks(self, origin: Peer) -> None:
-        asks, origin.asks = origin.asks, []
-        for asker, ask in asks:
-            if origin.passing.is_to_come(ask.epoch):
-                origin.asks.append((asker, ask))
-            elif asker.open:
-                origin.passing.ask(asker, ask)
 
     # Peers come and go
 
-    def _changed(self, peer: Peer, change: Change, now: float) -> None:
-        match change:
-            case Change.REFUSED:
-                reason: dict[str, object] = {"peer": peer.name, "reason": peer.link.refusal}
-                self.notices.append(("refused", reason))
-            case Change.BROKEN:
-                self.lost(peer.name, now)
-            case Change.OPENED:
-                self._opened(peer)
-
-    def _opened(self, peer: Peer) -> None:
-        known = peer.incarnation == peer.link.peer_incarnation
+    def link_opened(self, link: Link, before: int, now: float) -> None:
+        """The peer is there, as the incarnation of the pair before or as another."""
+        peer = self.peers[link.peer]
+        known = before == link.peer_incarnation
         if not known:
             peer.applied = 0
         self._forget(peer)
-        if not known:
-            if peer.incarnation:
-                self._gone(peer)
-            peer.incarnation = peer.link.peer_incarnation
+        if not known and before:
+            self._gone(peer)
         self.ledger.opened(peer)
         owners = self.retention.owners
-        self._end_sessions(owners.of_others(peer.name, peer.incarnation))
-        peer.absent = set(owners.of_others(peer.name, 0))
-        peer.lost_at = None
+        self.recovery.end_sessions(owners.of_others(peer.name, peer.incarnation))
+        owners.is_back(peer.name)
+        self.wills.is_back(peer, known=known)
         peer.settled = 0
-        peer.stale = set(peer.subscriptions)
-        peer.stale_wills = set(self.wills.sessions_of(peer.name)) if known else set()
-        replay = self.registrar.announcements() if peer.kind is Kind.SHARD else []
-        peer.link.resume(replay)
+        self.subscriptions.is_back(peer)
+        link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
         peer.passing.resume()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(Trouble(self.journal.failing))
-        self.notices.append(("linked", {"peer": peer.name}))
+
+    def link_broken(self, link: Link, now: float) -> None:
+        """The peer replays its state if it comes back."""
+        self._forget(self.peers[link.peer])
+
+    def peer_gone(self, link: Link, now: float) -> None:
+        """The peer's sessions have ended."""
+        self._gone(self.peers[link.peer])
 
     def lost(self, name: str, now: float) -> None:
-        """The pair with that peer has ended. It may come back and replay its state."""
-        peer = self.peers[name]
-        if peer.lost_at is not None:
-            return
-        if peer.link.open:
-            peer.link.break_off(now)
-        self._forget(peer)
-        peer.lost_at = now
-        self.deadline.by(now + self._terms.peer_timeout)
-        if peer.incarnation:
-            self.notices.append(("lost", {"peer": name}))
+        """The connection to that process is broken."""
+        self.links.connection_lost(name, now)
 
     def _forget(self, peer: Peer) -> None:
         """What it will replay if it comes back."""
@@ -353,29 +277,20 @@ class Shard:
             self.registrar.session_left(session)
         if peer.kind is Kind.SHARD:
             self.registrar.forget_announcements(int(peer.name.partition("-")[2]))
-            self.dealer.forwarding.lost(peer)
-        peer.forwarded.clear()
+        self.dealer.forwarding.lost(peer)
         peer.asks.extend(peer.passing.pause())
 
     def _gone(self, peer: Peer) -> None:
         """That incarnation will not come back: its sessions have ended."""
-        self.broker.forget(peer)
+        self.subscriptions.forget(peer)
         peer.link.forget()
         peer.passing.abandon()
         self.ledger.gone(peer)
-        self._handling.grants.gone(peer)
+        self.commits.grants.gone(peer)
         self._untold.gone(peer)
         owning = self.retention.owners.of_others(peer.name, 0)
-        self._end_sessions([*owning, *self.wills.sessions_of(peer.name)])
-        self._answer_asks(peer)
-
-    def _end_sessions(self, sessions: list[int]) -> None:
-        """They have ended with their gateway, or unheard. Idempotent."""
-        if self._sync_until is not None:
-            self._ended.extend(sessions)
-            return
-        for session in sessions:
-            self._handling.session_gone(session)
+        self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
+        self._fences.answer(peer)
 
     # The store
 
@@ -397,43 +312,22 @@ class Shard:
         self.clock.wall = now + self._ahead
         self.journal.tick(now)
         self.dealer.expire(now)
-        if self._sync_until is None:
-            self._handling.expire(now + self._ahead)
-        if self._sync_until is not None and now >= self._sync_until:
-            self._end_sync(now)
-        for peer in self.peers.values():
-            if peer.link.tick(now) is Change.BROKEN:
-                self.lost(peer.name, now)
-            if peer.lost_at is not None and now >= peer.lost_at + self._terms.peer_timeout:
-                peer.lost_at = None
-                self._gone(peer)
-
-        due = [peer.link.next_tick() for peer in self.peers.values()]
-        due += [self.dealer.next_timeout(), self.journal.next_tick()]
-        if self._sync_until is None:
+        if self.recovery.until is None:
+            self.commits.expire(now + self._ahead)
+        if self.recovery.until is not None and now >= self.recovery.until:
+            self.recovery.end(now)
+        self.links.tick(now)
+        due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
+        if self.recovery.until is None:
             due.append(self.retention.next_expiry - self._ahead)
-        due.append(NEVER if self._sync_until is None else self._sync_until)
-        due += [
-            peer.lost_at + self._terms.peer_timeout
-            for peer in self.peers.values()
-            if peer.lost_at is not None
-        ]
+        due.append(NEVER if self.recovery.until is None else self.recovery.until)
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """(peer, batch) for everybody who has news, once a turn."""
         self._share_the_load()
-        if self._handling.commits.recorded >= SETTLED_EVERY:
-            self._handling.commits.recorded = 0
-            for peer in self.peers.values():
-                if peer.kind is Kind.GATEWAY and peer.synced:
-                    self._handling.say_what_is_settled(peer)
-        return [
-            (name, data)
-            for name, peer in self.peers.items()
-            if peer.link.outbox or peer.link.urgent
-            for data in peer.link.flush(now)
-        ]
+        self.commits.settled.say_now_and_then(self.peers.values())
+        return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
         for peer in self.peers.values():
@@ -466,21 +360,21 @@ class Shard:
                 f"{self.name}.batches": self._batches,
                 f"{self.name}.frames": self._frames,
                 f"{self.name}.commits": commits,
-                f"{self.name}.dropped": self._handling.commits.dropped,
+                f"{self.name}.dropped": self.commits.refusals.dropped,
             }
-            self._batches = self._frames = self._handling.commits.dropped = 0
+            self._batches = self._frames = self.commits.refusals.dropped = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retention.keys_held,
-                f"{self.name}.waiting_publishes": len(self._handling.turns.waiting),
+                f"{self.name}.waiting_publishes": len(self.commits.turns.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
             coordinator.reply(Report(counters, gauges))
 
     def health(self) -> dict[str, object]:
         """See `Node`."""
-        peers = {name: peer.link.open for name, peer in self.peers.items()}
-        syncing = self._sync_until is not None
+        peers = self.links.states()
+        syncing = self.recovery.until is not None
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
         trouble = {"store": self.journal.failing} if self.journal.failing else {}
@@ -489,12 +383,7 @@ class Shard:
             "status": status,
             "links": peers,
             "keys": self.retention.keys_held,
-            "waiting_publishes": len(self._handling.turns.waiting),
+            "waiting_publishes": len(self.commits.turns.waiting),
             "queued_calls": self.dealer.queued,
             **trouble,
         }
-
-
-def _end_of_replay(frames: list[Frame]) -> int:
-    """Where in a batch it ends."""
-    return next((i for i, frame in enumerate(frames, 1) if type(frame) is SyncEnd), len(frames))

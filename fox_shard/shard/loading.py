@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.handling import Handling
-from fox_shard.shard.ledger import Ledger
-from fox_shard.shard.retention import Retention
-from fox_shard.shard.untold import Untold
-from fox_shard.shard.wills import Wills
+from fox_shard.shard.keys.retained import Retention
+from fox_shard.shard.keys.unannounced import Untold
+from fox_shard.shard.links.outcomes import Ledger
+from fox_shard.shard.publishing.stored import Commits
+from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import TRIAL
 
 
@@ -20,7 +20,7 @@ def load(
     clock: PublicationClock,
     retention: Retention,
     untold: Untold,
-    handling: Handling,
+    commits: Commits,
     ledger: Ledger,
     wills: Wills,
 ) -> list[tuple[str, int]]:
@@ -47,8 +47,8 @@ def load(
             key, rows.decode_marks(value)
         ),
         rows.RESHARDED: lambda _, value: archive.load_resharded(rows.decode_resharded(value)),
-        rows.WAITER: lambda _, value: handling.turns.load(rows.decode_waiter(value)),
-        rows.GRANT: lambda _, value: handling.grants.load(rows.decode_grant(value)),
+        rows.WAITER: lambda _, value: commits.turns.load(rows.decode_waiter(value)),
+        rows.GRANT: lambda _, value: commits.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
         rows.PEER: lambda key, value: ledger.load_peer(rows.peer_of(key), rows.decode_peer(value)),
         rows.OUTCOMES: lambda key, value: ledger.load_outcomes(
@@ -67,5 +67,5 @@ def load(
         # Else the clock begins above whatever was given before.
         clock.advance(clock.wall)
     archive.begin(fresh=fresh)
-    of_keys = {**handling.grants.gateways, **retention.owners.gateways}
+    of_keys = {**commits.grants.gateways, **retention.owners.gateways}
     return list({**of_keys, **gateways, **ledger.names}.items())

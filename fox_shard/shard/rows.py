@@ -27,9 +27,7 @@ from typing import Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames import Event, Publish
-from fox_shard.shard.place import Place
-from fox_shard.shard.waiting import Waiter
+from fox_shard.backplane.frames import Event, Keep, Publish
 
 KEY: Final = b"k"
 WILL: Final = b"w"
@@ -43,6 +41,42 @@ RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 CEILING: Final = b"c"
+
+
+Place = tuple[str, str]
+"""Realm and topic of a key."""
+
+Condition = tuple[int | None, bytes | None]
+"""`Keep.when_id` and `Keep.when`."""
+
+
+class Waiter(Struct, array_like=True, gc=False):
+    """A publish that waits. arrival: an id that orders all there are. A row of the store.
+
+    Its session is of that gateway, in that incarnation.
+    """
+
+    arrival: int
+    gateway: str
+    incarnation: int
+    publish: Publish
+
+    @property
+    def keep(self) -> Keep:
+        """It has one: else it would have nothing to wait for."""
+        keep = self.publish.keep
+        assert keep is not None
+        return keep
+
+    @property
+    def place(self) -> Place:
+        """The key that it waits at."""
+        return (self.publish.realm, self.publish.topic)
+
+    @property
+    def condition(self) -> Condition:
+        """What it waits for."""
+        return (self.keep.when_id, self.keep.when)
 
 
 class WillRow(Struct, array_like=True, gc=False):

@@ -11,7 +11,7 @@ from msgspec import json
 
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
-from fox_shard.gateway.mqtt.stream import Splitter
+from fox_shard.gateway.mqtt.framing import Splitter
 from fox_shard.testing.wires import Wire
 from fox_shard.testing.world import World
 

@@ -8,12 +8,10 @@ the process is killed is on the disk as a whole or not at all; what waits behind
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from fox_shard.store.journal import Write
-
-if TYPE_CHECKING:
-    from fox_shard.testing.world import World
+from fox_shard.testing.timing import Timing
 
 SPEEDS = (0.0005, 0.005, 0.05)
 """Seconds that a commit takes at most: some disks are fast, some are slow."""
@@ -23,13 +21,15 @@ SPEEDS = (0.0005, 0.005, 0.05)
 class Disk:
     """See the module. trouble: why commits fail; "": they succeed."""
 
-    def __init__(self, world: "World", name: str) -> None:
-        self._world = world
+    def __init__(self, timing: Timing, name: str, note: Callable[[str], None]) -> None:
+        """name: of its process. note: gets a line for the trace."""
+        self._timing = timing
         self._name = name
-        self._speed = world.rng.choice(SPEEDS)
+        self._note = note
+        self._speed = timing.rng.choice(SPEEDS)
         self.rows: dict[bytes, bytes] = {}
         self.trouble = ""
-        self.identity = world.rng.randrange(1, 1 << 53)
+        self.identity = timing.rng.randrange(1, 1 << 53)
         self._on_outcome: Callable[[int, str], None] = lambda ticket, why: None
         self._waiting: deque[Write] = deque()
         self._committing: list[Write] = []
@@ -59,8 +59,8 @@ class Disk:
         self._committing = list(self._waiting)
         self._waiting.clear()
         life = self._life
-        delay = self._world.rng.random() * self._speed
-        self._world.at(self._world.now + delay, lambda: self._committed(life))
+        delay = self._timing.rng.random() * self._speed
+        self._timing.at(self._timing.now + delay, lambda: self._committed(life))
 
     def _committed(self, life: int) -> None:
         if life != self._life:
@@ -83,12 +83,12 @@ class Disk:
                     self.rows.pop(key, None)
                 else:
                     self.rows[key] = value
-        self._world.note(f"{self._name} has transactions up to {writes[-1].ticket} on its disk")
+        self._note(f"{self._name} has transactions up to {writes[-1].ticket} on its disk")
 
     def crash(self) -> None:
         """The process is killed."""
         self._life += 1
-        if self._committing and not self.trouble and self._world.rng.random() < 0.5:
+        if self._committing and not self.trouble and self._timing.rng.random() < 0.5:
             self._apply(self._committing)
         self._committing = []
         self._waiting.clear()

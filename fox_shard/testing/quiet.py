@@ -10,8 +10,8 @@ from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
-from fox_shard.shard.history import LAST
-from fox_shard.shard.peer import Kind
+from fox_shard.shard.history.history import LAST
+from fox_shard.shard.links.peer import Kind
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
 
@@ -77,7 +77,7 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} has changes that are not on its disk"
     held = {
         rows.key(realm.name, event.publish.topic): rows.encode(event)
-        for realm in shard.broker.realms
+        for realm in shard.retention.realms
         for event in realm.keys.durable(EVERYTHING)
         if realm.stored
     }
@@ -86,14 +86,14 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
     recorded = {
         rows.recorded(realm.name, event.publication)
-        for realm in shard.broker.realms
+        for realm in shard.retention.realms
         for event in shard.retention.archive[realm.name].walk(EVERYTHING, 0, LAST)
         if realm.stored
     }
     # Rows of what was trimmed go with the next transaction.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
         yield f"{shard.name} has recorded what is not on its disk"
-    for realm in shard.broker.realms:
+    for realm in shard.retention.realms:
         if not realm.keys.settled:
             yield f"{shard.name} has keys of {realm.name} that have not been settled"
 
@@ -118,12 +118,13 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
         for frame in subscriptions.replay(number)
         if isinstance(frame, Subscribe)
     }
-    if wanted != set(peer.subscriptions):
-        difference = wanted ^ set(peer.subscriptions)
+    subscribed = set(shard.subscriptions.of(peer))
+    if wanted != subscribed:
+        difference = wanted ^ subscribed
         yield f"{gateway.name} and {shard.name} disagreed about subscriptions: {difference}"
     offered = {
         (frame.realm, frame.pattern, frame.session)
-        for frame in gateway.calls.replay(number)
+        for frame in gateway.registrations.replay(number)
         if isinstance(frame, Register)
     }
     known = {
@@ -143,7 +144,7 @@ def no_calls_are_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not (node.calls.idle and node.recollections.idle):
+            if not (node.calls.idle and node.registrations.idle and node.recollections.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:
@@ -159,7 +160,7 @@ def nothing_is_left(world: World) -> None:
             left = [
                 name
                 for name, peer in node.peers.items()
-                if peer.kind is Kind.GATEWAY and peer.subscriptions
+                if peer.kind is Kind.GATEWAY and node.subscriptions.of(peer)
             ]
             left += [
                 f"{realm} procedures"

@@ -212,12 +212,12 @@ def _check_cancel(cast: Cast, called: Called) -> None:
     if called.cancel in ("skip", "killnowait") and called.answered is not None:
         # There and back, perhaps over another shard.
         late = called.answered - called.canceled
-        if late > 6 * cast.world.max_delay:
+        if late > 6 * cast.world.timing.max_delay:
             what = f"canceled with {called.cancel}, answered {late:.3f} s later: {called}"
             raise AssertionError(cast.world.report(what, (f'["{called.caller}",{called.number},',)))
     if called.timeout and called.final == ("error", TIMEOUT) and called.answered is not None:
         late = called.answered - called.at - called.timeout / 1000
-        if not 0 <= late <= 6 * cast.world.max_delay:
+        if not 0 <= late <= 6 * cast.world.timing.max_delay:
             raise AssertionError(cast.world.report(f"timeout {late:.3f} s late: {called}"))
 
 

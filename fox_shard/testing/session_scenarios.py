@@ -159,7 +159,7 @@ def takeovers(seed: int) -> None:
     if one_by_one:
         for deed in deeds:
             deed()
-            world.run(2 * world.max_delay + 0.01)
+            world.run(2 * world.timing.max_delay + 0.01)
     else:
         cast.play(deeds, pause)
     become_quiet(world)

@@ -5,14 +5,13 @@ Owns: order within one direction, delays, losses. Never: what the bytes mean.
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import final
 
-from fox_shard.gateway.connection import Connection
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.transports import makers
-
-if TYPE_CHECKING:
-    from fox_shard.testing.world import World
+from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.transports.factories import makers
+from fox_shard.testing.timing import Timing
 
 SLOWNESS = (0.02, 0.2, 1.0)
 """What share of the world's longest delay one pipe takes at most: some are fast, some are slow."""
@@ -33,18 +32,18 @@ class Pipe:
         "_items",
         "_last",
         "_slowness",
-        "_world",
+        "_timing",
         "cut",
         "losing",
         "losing_until",
     )
 
-    def __init__(self, world: "World", deliver: Callable[[bytes], None]) -> None:
-        self._world = world
+    def __init__(self, timing: Timing, deliver: Callable[[bytes], None]) -> None:
+        self._timing = timing
         self._deliver = deliver
         self._items: deque[bytes] = deque()
         self._last = 0.0
-        self._slowness = world.rng.choice(SLOWNESS)
+        self._slowness = timing.rng.choice(SLOWNESS)
         self.cut = False
         self.losing = 0
         self.losing_until = 0.0
@@ -53,12 +52,12 @@ class Pipe:
         """Deliver later, behind what was sent before."""
         if self.losing:
             self.losing -= 1
-            if self._world.now < self.losing_until:
+            if self._timing.now < self.losing_until:
                 return
-        world = self._world
-        self._last = max(self._last, world.now + world.delay() * self._slowness)
+        timing = self._timing
+        self._last = max(self._last, timing.now + timing.delay() * self._slowness)
         self._items.append(data)
-        world.at(self._last, self._arrive)
+        timing.at(self._last, self._arrive)
 
     def _arrive(self) -> None:
         data = self._items.popleft()
@@ -72,22 +71,25 @@ class Wire:
 
     def __init__(
         self,
-        world: "World",
+        timing: Timing,
+        turn: Callable[[str], None],
         gateway: Gateway,
         kind: str,
         received: Callable[[bytes], None],
         closed: Callable[[], None],
     ) -> None:
-        self._world = world
+        """turn: is told the name of the process that has been called, which then has its turn."""
+        self._timing = timing
+        self._turn = turn
         self._gateway = gateway
         self._closed = closed
         self.open = True
         self.connection = Connection(gateway.dirty, f"client:{kind}")
-        gateway.now = world.now
-        self.connection.receiver = makers(gateway)[kind](self.connection)
+        gateway.now = timing.now
+        self.connection.receiver = makers(gateway, gateway.requests)[kind](self.connection)
         self.connection.transport = self
-        self._up = Pipe(world, self._arrived)
-        self._down = Pipe(world, received)
+        self._up = Pipe(timing, self._arrived)
+        self._down = Pipe(timing, received)
         self._waiting: list[bytes] = []
         # The id of the session that the client has, or had.
         self.session = 0
@@ -95,7 +97,7 @@ class Wire:
     def send(self, data: bytes) -> None:
         """From the client."""
         if self.open:
-            rng = self._world.rng
+            rng = self._timing.rng
             if rng.random() < SEGMENTS:
                 middle = rng.randrange(len(data) + 1)
                 self._up.send(data[:middle])
@@ -109,12 +111,12 @@ class Wire:
             self._hand_over(data)
 
     def _hand_over(self, data: bytes) -> None:
-        self._gateway.now = self._world.now
-        self.connection.receiver.receive(data, self._world.now)
-        session = self.connection.session
-        if session is not None:
-            self.session = session.id
-        self._world.turn(self._gateway.name)
+        self._gateway.now = self._timing.now
+        self.connection.receiver.receive(data, self._timing.now)
+        owner = self.connection.owner
+        if isinstance(owner, Session):
+            self.session = owner.id
+        self._turn(self._gateway.name)
 
     def to_client(self, data: bytes) -> None:
         """From the gateway."""
@@ -129,19 +131,19 @@ class Wire:
         """By the client, without a goodbye."""
         if self.open:
             self.open = False
-            self._gateway.now = self._world.now
-            self.connection.receiver.lost(self._world.now)
-            self._world.turn(self._gateway.name)
+            self._gateway.now = self._timing.now
+            self.connection.receiver.lost(self._timing.now)
+            self._turn(self._gateway.name)
 
     def closed_by_gateway(self) -> None:
         """What was written before still arrives."""
         if self.open:
             self.open = False
-            self._world.at(self._down_empty(), self._closed)
-            self.connection.receiver.lost(self._world.now)
+            self._timing.at(self._down_empty(), self._closed)
+            self.connection.receiver.lost(self._timing.now)
 
     def _down_empty(self) -> float:
-        return self._world.now + self._world.max_delay
+        return self._timing.now + self._timing.max_delay
 
     def died(self) -> None:
         """The gateway was killed."""

@@ -10,13 +10,12 @@ anything. A process may be killed and started again; what was on the way to it o
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
-from heapq import heappop, heappush
 from random import Random
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
-from fox_shard.backplane.link import Terms
 from fox_shard.backplane.node import Node
+from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Mqtt
@@ -25,6 +24,7 @@ from fox_shard.coordinator.hub import Hub
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
+from fox_shard.testing.timing import Timing
 from fox_shard.testing.wires import Pipe, Wire
 
 logging.getLogger("websockets").setLevel(logging.WARNING)
@@ -47,7 +47,7 @@ Entry = tuple[float, str, str | Batch]
 
 @final
 class World:
-    """See the module. `now` is virtual time in seconds."""
+    """One simulated cluster, with its disks and its clients."""
 
     def __init__(
         self,
@@ -62,15 +62,15 @@ class World:
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
     ) -> None:
-        """max_delay: seconds a batch or a client's bytes may be on the way. credit: see `Terms`.
+        """max_delay: seconds a batch or a client's bytes may be on the way.
 
+        credit: see `LinkSettings`.
         unstored: realms whose keys are in memory only. history: what all realms record.
         """
         self.seed = seed
         self.rng = Random(seed)
-        self.now = 100.0
+        self.timing = Timing(self.rng, max_delay)
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
-        self.max_delay = max_delay
         self._queue_limit = queue_limit
         self.realms = [
             RealmSettings(
@@ -79,9 +79,7 @@ class World:
             for name in realms
         ]
         self.gateways = gateways
-        self.terms = Terms(shards=shards, credit=credit)
-        self._events: list[tuple[float, int, Callable[[], object]]] = []
-        self._number = 0
+        self.terms = LinkSettings(shards=shards, credit=credit)
         self.nodes: dict[str, Node] = {}
         self._pipes: dict[tuple[str, str], Pipe] = {}
         self._due: dict[str, float] = {}
@@ -99,32 +97,32 @@ class World:
 
     # Time
 
-    def at(self, when: float, action: Callable[[], object]) -> None:
-        """Do it then. What is due at the same time happens in the order of asking."""
-        self._number += 1
-        heappush(self._events, (when, self._number, action))
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds."""
+        return self.timing.now
 
-    def delay(self) -> float:
-        """How long something is on the way: mostly short, sometimes long."""
-        return self.rng.random() ** 3 * self.max_delay
+    def at(self, when: float, action: Callable[[], object]) -> None:
+        """See `Timing.at`."""
+        self.timing.at(when, action)
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
         until = self.now + seconds
-        while self._events and self._events[0][0] <= until:
+        while self.timing.is_due(until):
             self._step()
-        self.now = until
+        self.timing.now = until
 
     def run_until(self, holds: Callable[[], bool], limit: float = 30.0) -> None:
         """Let time pass until it holds. Raises AssertionError with the trace after `limit`."""
         until = self.now + limit
         while not holds():
-            if not self._events or self._events[0][0] > until:
+            if not self.timing.is_due(until):
                 raise AssertionError(self.report("it did not come about"))
             self._step()
 
     def _step(self) -> None:
-        self.now, _, action = heappop(self._events)
+        action = self.timing.next_action()
         try:
             action()
         except Exception as error:
@@ -204,7 +202,7 @@ class World:
     def _disk(self, name: str) -> Disk:
         disk = self.disks.get(name)
         if disk is None:
-            disk = self.disks[name] = Disk(self, name)
+            disk = self.disks[name] = Disk(self.timing, name, self.note)
         return disk
 
     def _committed(self, node: Node, ticket: int, why: str) -> None:
@@ -230,7 +228,7 @@ class World:
                 self._pipes.pop((source, target)).cut = True
         for other, node in self.nodes.items():
             if other != name and name in self._peers(other):
-                self.at(self.now + self.delay(), lambda node=node: self._lost(node, name))  # type: ignore[misc]
+                self.at(self.now + self.timing.delay(), lambda node=node: self._lost(node, name))  # type: ignore[misc]
 
     def sever(self, one: str, other: str, *, told: bool) -> None:
         """Break the connection of two processes: what is on the way between them is lost.
@@ -319,7 +317,7 @@ class World:
     def _send(self, source: str, target: str, data: bytes) -> None:
         pipe = self._pipes.get((source, target))
         if pipe is None:
-            pipe = Pipe(self, lambda data: self._arrived(target, data))
+            pipe = Pipe(self.timing, lambda data: self._arrived(target, data))
             self._pipes[source, target] = pipe
         pipe.send(data)
 
@@ -355,7 +353,7 @@ class World:
         closed: Callable[[], None],
     ) -> Wire:
         """A client connects to a listener ("mqtt", "rawsocket" or "websocket") of that gateway."""
-        wire = Wire(self, self.gateway(gateway), kind, received, closed)
+        wire = Wire(self.timing, self.turn, self.gateway(gateway), kind, received, closed)
         self._wires.setdefault(f"gateway-{gateway}", []).append(wire)
         return wire
 

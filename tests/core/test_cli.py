@@ -6,7 +6,6 @@ from types import ModuleType
 
 import pytest
 
-import fox_shard
 from fox_shard.cli import main
 
 
@@ -23,15 +22,16 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch):
-    """Stand in for fox_shard.processes, and record what is started: (name, number, config)."""
+    """Stand in for fox_shard.runtime, and record what is started: (name, number, config)."""
     calls = []
-    processes = ModuleType("fox_shard.processes")
+    processes = ModuleType("fox_shard.runtime.processes")
     processes.run_gateway = lambda number, config: calls.append(("gateway", number, config)) or 0
     processes.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
     processes.run_coordinator = lambda config: calls.append(("coordinator", None, config)) or 0
-    processes.check_health = lambda config: calls.append(("health", None, config)) or 1
-    monkeypatch.setitem(sys.modules, "fox_shard.processes", processes)
-    monkeypatch.setattr(fox_shard, "processes", processes, raising=False)
+    health = ModuleType("fox_shard.runtime.health")
+    health.check_health = lambda config: calls.append(("health", None, config)) or 1
+    monkeypatch.setitem(sys.modules, "fox_shard.runtime.processes", processes)
+    monkeypatch.setitem(sys.modules, "fox_shard.runtime.health", health)
     return calls
 
 

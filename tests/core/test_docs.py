@@ -138,23 +138,25 @@ def test_the_index_lists_all_pages():
 
 # `Class.method` in the tour -> module.
 STEPS = {
-    "Channel": "gateway/listeners.py",
+    "Channel": "gateway/sockets/listeners.py",
+    "Reader": "gateway/mqtt/reader.py",
     "MqttSession": "gateway/mqtt/session.py",
     "Gateway": "gateway/core.py",
-    "Publishing": "gateway/publishing.py",
-    "Shell": "shell.py",
+    "Publishing": "gateway/pubsub/publishing.py",
+    "Shell": "runtime/shell.py",
     "Link": "backplane/link.py",
     "Wire": "backplane/wire.py",
     "Shard": "shard/core.py",
-    "Broker": "shard/broker.py",
-    "Commits": "shard/commits.py",
-    "Handling": "shard/handling.py",
-    "Keys": "shard/keys.py",
-    "Passing": "shard/passing.py",
-    "Fanout": "gateway/fanout.py",
-    "Listeners": "gateway/listeners.py",
-    "Calls": "gateway/calls.py",
-    "Dealer": "shard/dealer.py",
+    "Recovery": "shard/recovery.py",
+    "Broker": "shard/pubsub/broker.py",
+    "Commits": "shard/publishing/stored.py",
+    "Handling": "shard/dispatch.py",
+    "Keys": "shard/keys/keyspace.py",
+    "Passing": "shard/links/deliveries.py",
+    "Fanout": "gateway/pubsub/fanout.py",
+    "Listeners": "gateway/sockets/listeners.py",
+    "Calls": "gateway/rpc/calls.py",
+    "Dealer": "shard/rpc/dealer.py",
 }
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fox_shard.gateway import order
+from fox_shard.gateway.sessions import ordering
 from fox_shard.testing.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("scenario", ["order", "calls_in_order", "keys_survive"])
 def test_what_is_held_back_is_released_over_several_turns(scenario, monkeypatch):
-    monkeypatch.setattr(order, "RELEASED_A_TURN", 2)
+    monkeypatch.setattr(ordering, "RELEASED_A_TURN", 2)
     for seed in range(20):
         SCENARIOS[scenario](seed)

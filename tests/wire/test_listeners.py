@@ -10,9 +10,9 @@ import uvloop
 
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
-from fox_shard.gateway import listeners as listeners_module
-from fox_shard.gateway.listeners import ListenError, Listeners
-from fox_shard.gateway.ports import Claims
+from fox_shard.gateway.sockets import listeners as listeners_module
+from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets.ports import Claims
 
 LIMIT = 1 << 16
 ANYWHERE = Address("127.0.0.1", 0)

@@ -3,10 +3,11 @@
 Owns: the rules for client identifiers and realms. Never: the session that follows.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode
+from fox_shard.gateway.mqtt.framing import split
 from fox_shard.gateway.mqtt.packets import (
     CONNECT,
     IDENTIFIER_REJECTED,
@@ -14,11 +15,7 @@ from fox_shard.gateway.mqtt.packets import (
     NOT_AUTHORIZED,
     Connect,
 )
-from fox_shard.gateway.mqtt.stream import split
-from fox_shard.gateway.realm import Realm
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.sessions.realm import Realm
 
 CONNECT_LIMIT: Final = 0x60000
 """Bytes of a CONNECT: five strings of 64 KiB. Strangers are not given more memory."""
@@ -39,7 +36,7 @@ def read_connect(data: bytes, limit: int) -> tuple[Connect | None, int]:
     return packet, end
 
 
-def admit(gateway: "Gateway", packet: Connect) -> Realm:
+def admit(realms: dict[str, Realm], default: str, packet: Connect) -> Realm:
     """Return the realm the client joins: what its user name says as `user@realm`, or the default.
 
     Raises ConnectRefused where there is no such realm (MQTT 3.2.2.3: not authorized to connect, to
@@ -48,10 +45,10 @@ def admit(gateway: "Gateway", packet: Connect) -> Realm:
     """
     if not packet.client_id and (packet.level == LEVEL_31 or not packet.clean_session):
         raise ConnectRefused(IDENTIFIER_REJECTED)
-    name = gateway.mqtt_realm
+    name = default
     if packet.user_name is not None and "@" in packet.user_name:
         name = packet.user_name.rpartition("@")[2]
-    realm = gateway.realms.get(name)
+    realm = realms.get(name)
     if realm is None:
         raise ConnectRefused(NOT_AUTHORIZED)
     return realm

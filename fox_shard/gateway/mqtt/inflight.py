@@ -12,8 +12,8 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import Event
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.mqtt.flavour import MqttFlavour, packed
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.mqtt.event_encoder import MqttFlavour, packed
 
 AWAITING_PUBACK: Final = 1
 AWAITING_PUBCOMP: Final = 3

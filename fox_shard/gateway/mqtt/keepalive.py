@@ -6,8 +6,8 @@ Owns: when that is. Never: the clock; what follows from it.
 from collections.abc import Callable
 from typing import Final, final
 
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.timers import Timers
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.timers import Timers
 
 CHECK: Final = 30.0
 """Seconds between two looks, at most: what refers to an ended session is let go of by then."""

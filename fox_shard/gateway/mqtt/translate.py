@@ -10,7 +10,7 @@ from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS1, QOS2, RETAIN
 from fox_shard.errors import QueueFull, Unavailable, UnavailableStore
 from fox_shard.gateway.mqtt.codec import decode_string
 from fox_shard.gateway.mqtt.packets import Will
-from fox_shard.gateway.realm import Realm, Route
+from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.topics.topic import check_mqtt_topic, is_reserved, to_wamp
 
 _QOS_FLAGS: Final = (0, QOS1, QOS2)

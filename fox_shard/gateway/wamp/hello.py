@@ -3,19 +3,16 @@
 Owns: the checks of HELLO, the details of WELCOME. Never: the session's states.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard import __version__
 from fox_shard.errors import NoSuchRealm, ProtocolViolation, Refusal
-from fox_shard.gateway.realm import Realm
+from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.topic import check_topic
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.wamp.session import WampSession
 
 AUTHMETHOD: Final = "anonymous"
 AUTHPROVIDER: Final = "static"
@@ -85,12 +82,12 @@ def abilities(details: Details) -> int:
     return CANCELING | (PROGRESS if features.get("progressive_call_results") is True else 0)
 
 
-def welcome(session: "WampSession") -> dict[str, Any]:
+def welcome(realm: str, authid: str, authrole: str) -> dict[str, Any]:
     """WELCOME.Details."""
     return {
-        "realm": session.realm.name,
-        "authid": session.authid,
-        "authrole": session.authrole,
+        "realm": realm,
+        "authid": authid,
+        "authrole": authrole,
         "authmethod": AUTHMETHOD,
         "authprovider": AUTHPROVIDER,
         "agent": f"fox-shard/{__version__}",

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
 from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
 
 from fox_shard.backplane import frames
-from fox_shard.containment import Filter, check_levels
+from fox_shard.documents.filters import Filter, check_levels
 from fox_shard.errors import InvalidArgument, ProtocolViolation
-from fox_shard.gateway.pending import Wish
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
 
@@ -168,14 +168,14 @@ class SubscribeWire(Struct, gc=False):
     snapshot: bool = False
 
 
-class SubscribeOptions(Struct, frozen=True, gc=False):
+class WampSubscribeOptions(Struct, frozen=True, gc=False):
     """What is subscribed to, and how."""
 
     match: str
-    wish: Wish
+    wish: SubscribeOptions
 
     @classmethod
-    def of(cls, wire: SubscribeWire) -> "SubscribeOptions":
+    def of(cls, wire: SubscribeWire) -> "WampSubscribeOptions":
         """Raises InvalidArgument."""
         if wire.retained and wire.after is not None:
             raise InvalidArgument(
@@ -185,7 +185,7 @@ class SubscribeOptions(Struct, frozen=True, gc=False):
         keys = wire.get_retained or wire.retainedState or wire.retained
         if wire.filter:
             Filter(wire.filter)
-        wish = Wish(
+        wish = SubscribeOptions(
             replay=keys or (wire.snapshot and after is None),
             state=wire.retained,
             filter=_packed(wire.filter, "filter") if wire.filter else b"",
@@ -197,7 +197,7 @@ class SubscribeOptions(Struct, frozen=True, gc=False):
 
 
 def _position(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, int]:
-    """Of `Wish`: ids, and the floor for shards of which there is none.
+    """Of `SubscribeOptions`: ids, and the floor for shards of which there is none.
 
     With one id alone, the clocks of the others are taken to be less than two seconds behind.
     """
@@ -309,7 +309,7 @@ class Options:
     def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
         """decoder: makes the decoder for a type."""
         self.publish = Reader(decoder(PublishWire), PublishOptions.of)
-        self.subscribe = Reader(decoder(SubscribeWire), SubscribeOptions.of)
+        self.subscribe = Reader(decoder(SubscribeWire), WampSubscribeOptions.of)
         self.call = Reader(decoder(CallWire), CallOptions.of)
         self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _as_it_is)
         self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _as_it_is)

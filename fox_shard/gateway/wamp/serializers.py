@@ -12,15 +12,15 @@ from typing import Any, Final, final
 import msgspec
 from msgspec import Raw
 
+from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
 from fox_shard.gateway.wamp.messages import Carrier, Message
 from fox_shard.gateway.wamp.nesting import json_too_deep, msgpack_may_be_too_deep, too_deep
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, TOO_DEEP, Serializer
-from fox_shard.payloads import JSON, MSGPACK
 
-__all__ = ["RAWSOCKET_SERIALIZERS", "SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
+__all__ = ["SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
 
 
 @final
@@ -130,10 +130,3 @@ SERIALIZERS: Final[dict[str, Serializer]] = {
     serializer.subprotocol: serializer for serializer in (Json(), Msgpack(), Cbor())
 }
 """By WebSocket subprotocol."""
-
-RAWSOCKET_SERIALIZERS: Final = {
-    1: SERIALIZERS["wamp.2.json"],
-    2: SERIALIZERS["wamp.2.msgpack"],
-    3: SERIALIZERS["wamp.2.cbor"],
-}
-"""By the number in RawSocket's handshake (WAMP #rawsocket)."""

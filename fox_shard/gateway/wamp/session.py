@@ -1,49 +1,33 @@
-"""A WAMP session, whatever its transport and serializer.
+"""A WAMP session: what the router says to one client, whatever its transport and serializer.
 
-Owns: the session's states, every message that the router sends. Never: what clients' requests mean
-(see `translate`), how messages are framed.
-
-What a transport does (`rawsocket`, `gateway.websocket`):
-
-* It makes one `WampSession` for each connection once the serializer is agreed on. `frame` makes a
-  message's bytes the bytes to send, `hangup` ends the transport properly (for a WebSocket: a Close
-  frame with code 1000, then the connection; for RawSocket: the connection). `flavour_key` is equal
-  where `frame` and `limit` do the same, so that an event is encoded once for all those sessions;
-  `frame` must not depend on the connection then.
-* It calls `message(data, now)` once for each whole message, and `lost(now)` once when the
-  connection is gone, even after `hangup`. Neither raises. After the end both do nothing.
-* It does not time out a client that is silent at first: the session does.
+Owns: every message that the router sends once the session is open. Never: what clients ask (see
+`requests`), which message is legal when (see `states`), how messages are framed.
 """
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final, final
-
-from msgspec import Struct
+from typing import Any, Final
 
 from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.frames import CallError, Event, Interrupt, Refused, Result
 from fox_shard.backplane.refusals import call_error
-from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.connection import Connection
-from fox_shard.gateway.session import CONNECTION_LOST, Session
-from fox_shard.gateway.wamp import hello, translate
+from fox_shard.documents.payloads import encode as encode_payload
+from fox_shard.documents.payloads import transcode
+from fox_shard.errors import Refusal
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.sessions.router import Router
+from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.flavour import NO_LIMIT, WampFlavour, flavour_of
+from fox_shard.gateway.wamp.event_encoder import WampFlavour, flavour_of
+from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
-from fox_shard.payloads import encode as encode_payload
-from fox_shard.payloads import transcode
-
-if TYPE_CHECKING:
-    from fox_shard.gateway.core import Gateway
-    from fox_shard.gateway.subscriptions import Subscription
-
-Handlers = dict[type[Struct], Callable[["WampSession", Any], None]]
-
-GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
 
 SENTENCE: Final = 400
 """Characters of an error's text; it may quote what the client sent."""
+
+REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
+"""Tag of the refused frame → type of the request."""
 
 
 class PayloadSizeExceeded(Refusal):
@@ -55,18 +39,14 @@ NOTHING: set[int] = set()
 """Shared by all sessions that expect no answer; never added to."""
 
 
-@final
 class WampSession(Session):
-    """See the module."""
+    """See the module. `states.Conversation` adds the session's beginning and its end."""
 
     __slots__ = (
         "_abilities",
         "_frame",
-        "_handlers",
-        "_hangup",
         "_limit",
-        "_transport",
-        "gateway",
+        "router",
         "serializer",
         "subscribed_to",
         "unanswered",
@@ -76,145 +56,29 @@ class WampSession(Session):
 
     def __init__(
         self,
-        gateway: "Gateway",
+        router: Router,
         connection: Connection,
         serializer: Serializer,
         frame: Callable[[bytes], bytes],
-        hangup: Callable[[], None],
-        transport: str,
         flavour_key: Hashable,
-        *,
-        limit: int = NO_LIMIT,
+        limit: int,
     ) -> None:
-        """transport: its name. limit: bytes of the longest message that the client takes."""
+        """frame: makes a message's bytes the bytes to send. limit: bytes of the longest message.
+
+        flavour_key: equal where `frame` and `limit` do the same, so that an event is encoded once
+        for all those sessions; `frame` must not depend on the connection then.
+        """
         super().__init__(connection)
-        self.gateway = gateway
+        self.router = router
         self.serializer = serializer
         self.flavour = flavour_of(serializer, frame, flavour_key, limit)
         self._frame = frame
-        self._hangup = hangup
-        self._transport = transport
         self._limit = limit
-        self._handlers = WAITING
         self._abilities = 0
         # Subscription id -> text of its pattern, what UNSUBSCRIBE is about.
         self.subscribed_to: dict[int, str] | None = None
         # Requests of acknowledged publishes: a shard that restarts may answer one twice.
         self.unanswered: set[int] = NOTHING
-        gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._waited)
-
-    # From the transport
-
-    def message(self, data: bytes, now: float) -> None:
-        """Take one message."""
-        handlers = self._handlers
-        if handlers is ENDED:
-            return
-        try:
-            message = self.serializer.read(data)
-            handler = handlers.get(type(message))
-            if handler is None:
-                raise self._unexpected(message)
-            handler(self, message)
-        except ProtocolViolation as violation:
-            if handlers is CLOSING:
-                # Whatever it is, it is not the answer to our GOODBYE (WAMP #session-closing).
-                return
-            self.abort(violation.uri, violation.message)
-
-    def lost(self, now: float) -> None:
-        """The connection is gone."""
-        self._leave(CONNECTION_LOST)
-
-    def _unexpected(self, message: Struct) -> ProtocolViolation:
-        number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
-        name = wamp.NAMES[number]
-        if self._handlers is WAITING:
-            return ProtocolViolation(f"received {name} before the session was established")
-        return ProtocolViolation(f"received {name} after the session was established")
-
-    # Beginning and end
-
-    def greet(self, message: wamp.Hello) -> None:
-        """[HELLO, Realm|uri, Details|dict]"""
-        wishes = hello.read_details(self.serializer, message)
-        try:
-            self.realm = hello.admit(self.gateway.realms, message, wishes)
-        except Refusal as refusal:
-            self.abort(refusal.uri, refusal.message)
-            return
-        self.authid = hello.AUTHID
-        self.authrole = hello.AUTHROLE
-        self._abilities = hello.abilities(wishes)
-        self._handlers = OPEN
-        self.gateway.attach(
-            self,
-            protocol=self.serializer.subprotocol,
-            transport=self._transport,
-            authmethod=hello.AUTHMETHOD,
-            authprovider=hello.AUTHPROVIDER,
-        )
-        details = hello.welcome(self)
-        if not self.send((wamp.WELCOME, self.id, details)):
-            # The features alone are more than RawSocket's smallest limit.
-            details["roles"] = {role: {} for role in details["roles"]}
-            if not self.send((wamp.WELCOME, self.id, details)):
-                self.abort(PayloadSizeExceeded.uri, "WELCOME is longer than this client takes")
-
-    def leave(self, message: wamp.Goodbye) -> None:
-        """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
-        self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
-        if self._handlers is OPEN:
-            self._leave("GOODBYE", graceful=True)
-            self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))
-        self._handlers = ENDED
-        self._hangup()
-
-    def aborted(self, _message: wamp.Abort) -> None:
-        """[ABORT, Details|dict, Reason|uri]. Is not answered (WAMP #abort)."""
-        self._leave("ABORT")
-        self._hangup()
-
-    def abort(self, uri: str, message: str) -> None:
-        """End the session at once (WAMP #protocol-errors)."""
-        self._leave(f"{uri}: {message[:SENTENCE]}")
-        self._send_last(wamp.ABORT, message, uri)
-        self._hangup()
-
-    def end(self, reason: str, message: str) -> None:
-        """The router ends the session: GOODBYE, and the client's answer is awaited."""
-        if self._handlers is WAITING:
-            self.abort(reason, message)
-        elif self._handlers is OPEN:
-            self._leave(reason)
-            self._handlers = CLOSING
-            self._send_last(wamp.GOODBYE, message, reason)
-            gateway = self.gateway
-            gateway.timers.at(gateway.now + gateway.settings.handshake_timeout, self._parted)
-
-    def _send_last(self, kind: int, message: str, uri: str) -> None:
-        if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
-            self.send((kind, {}, uri))
-
-    def _leave(self, reason: str, *, graceful: bool = False) -> None:
-        attached = self._handlers is OPEN
-        self._handlers = ENDED
-        if attached:
-            self.gateway.detach(self, reason, graceful=graceful)
-
-    def _waited(self, now: float) -> None:
-        """The time for HELLO is over."""
-        if self._handlers is WAITING:
-            seconds = self.gateway.settings.handshake_timeout
-            self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
-
-    def _parted(self, now: float) -> None:
-        """The time for the answer to our GOODBYE is over."""
-        if self._handlers is CLOSING:
-            self._handlers = ENDED
-            self._hangup()
-
-    # Messages of the router
 
     def send(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bool:
         """Send a message. Returns False, and does not, where it is longer than the client takes."""
@@ -269,7 +133,7 @@ class WampSession(Session):
         named = {"publication": refused.publication} if refused.publication >= 0 else {}
         self._refuse(kind, refused.request, refused.uri, refused.message, named)
 
-    def subscribed(self, request: int, subscription: "Subscription", retained: list[Event]) -> None:
+    def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""
         if self.subscribed_to is None:
             self.subscribed_to = {}
@@ -277,7 +141,7 @@ class WampSession(Session):
         self.send((wamp.SUBSCRIBED, request, subscription.id))
         self.shown(retained, subscription, 0)
 
-    def shown(self, events: list[Event], subscription: "Subscription", grant: int) -> None:
+    def shown(self, events: list[Event], subscription: Subscription, grant: int) -> None:
         """See `Session`."""
         for event in events:
             chunk = self.flavour.retained(event, subscription)
@@ -288,7 +152,7 @@ class WampSession(Session):
         """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message], {oldest}]"""
         self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
 
-    def subscription_revoked(self, subscription: "Subscription", reason: str) -> None:
+    def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
         """[UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)"""
         if self.subscribed_to is not None:
             self.subscribed_to.pop(subscription.id, None)
@@ -315,7 +179,7 @@ class WampSession(Session):
         # The registration may have been given up meanwhile.
         if register is None or register.pattern[0] != "=":
             details["procedure"] = call.procedure
-        if call.flags & WANTS_PROGRESS and self._abilities & hello.PROGRESS:
+        if call.flags & WANTS_PROGRESS and self._abilities & PROGRESS:
             details["receive_progress"] = True
         if call.caller is not None:
             details["caller"] = call.session
@@ -333,11 +197,11 @@ class WampSession(Session):
         A callee that cannot be canceled is not told, as under the mode `skip`; then nobody waits
         for its answer either.
         """
-        if self._abilities & hello.CANCELING:
+        if self._abilities & CANCELING:
             options = {"mode": interrupt.mode, "reason": interrupt.reason}
             self.send((wamp.INTERRUPT, request, options))
         elif interrupt.mode == "kill":
-            self.gateway.invocation_error(self, request, interrupt.reason, 0, b"", b"")
+            self.router.invocation_error(self, request, interrupt.reason, 0, b"", b"")
 
     def result(self, result: Result) -> None:
         """[RESULT, CALL.Request|id, Details|dict, …]"""
@@ -361,7 +225,7 @@ class WampSession(Session):
     def fail(self, request: int, refusal: Refusal) -> None:
         """An invocation cannot be carried out: its caller is told."""
         error = call_error(0, 0, refusal)
-        self.gateway.invocation_error(
+        self.router.invocation_error(
             self, request, error.uri, error.encoding, error.args, error.kwargs
         )
 
@@ -376,44 +240,3 @@ class WampSession(Session):
             args, kwargs = transcode(frame.encoding, args, kwargs, encoding)
         if not self.send(head, args, kwargs):
             raise PayloadSizeExceeded(f"the message has more than {self._limit} bytes")
-
-
-def _counted(
-    handler: Callable[[WampSession, Any], None],
-) -> Callable[[WampSession, Any], None]:
-    """The same, and the message is counted, as the gateway does with PUBLISH and CALL."""
-
-    def handle(session: WampSession, message: Struct) -> None:
-        handler(session, message)
-        session.traffic.others += 1
-
-    return handle
-
-
-# Which messages a client may send when (WAMP #session-statechart): a table for each state, which is
-# what `WampSession._handlers` is. AUTHENTICATE answers a CHALLENGE, which there is none of.
-WAITING: Final[Handlers] = {
-    wamp.Hello: _counted(WampSession.greet),
-    wamp.Abort: WampSession.aborted,
-}
-OPEN: Final[Handlers] = {
-    wamp.Publish: translate.publish,
-    wamp.Call: translate.call,
-    wamp.Yield: _counted(translate.yield_),
-    wamp.Error: _counted(translate.error),
-    wamp.Subscribe: _counted(translate.subscribe),
-    wamp.Unsubscribe: _counted(translate.unsubscribe),
-    wamp.Register: _counted(translate.register),
-    wamp.Unregister: _counted(translate.unregister),
-    wamp.Cancel: _counted(translate.cancel),
-    wamp.Goodbye: _counted(WampSession.leave),
-    wamp.Abort: _counted(WampSession.aborted),
-}
-CLOSING: Final[Handlers] = {
-    wamp.Goodbye: WampSession.leave,
-    wamp.Abort: WampSession.aborted,
-}
-ENDED: Final[Handlers] = {}
-
-REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
-"""Tag of the refused frame → type of the request."""

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import get_args, get_origin
 
 import pytest
@@ -28,6 +30,7 @@ from fox_shard.backplane.frames import (
 )
 
 FRAMES = get_args(Frame)
+PACKAGE = f"{frames.__name__}."
 
 # Changing a number, or what it means, is a new VERSION.
 TAGS = {
@@ -122,12 +125,14 @@ def test_every_frame_is_an_array_and_says_who_sends_it(kind):
 
 
 def test_the_vocabulary_knows_nothing_but_its_codec():
-    tree = ast.parse(inspect.getsource(frames))
+    modules = [import_module(one.name) for one in iter_modules(frames.__path__, PACKAGE)]
     imported = {
         alias.name.partition(".")[0]
-        for node in ast.walk(tree)
+        for module in [frames, *modules]
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in (node.names if isinstance(node, ast.Import) else [ast.alias(str(node.module))])
+        if not alias.name.startswith(PACKAGE)
     }
     assert imported == {"typing", "msgspec"}
 

@@ -16,7 +16,8 @@ from fox_shard.backplane.frames import (
     Will,
     decode,
 )
-from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Change, Link, Terms
+from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Link
+from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 JOIN = Join(1, "realm1", "", "", "", "", "", "", "", "", 0.0, False)
@@ -37,7 +38,7 @@ def test_a_pair_opens_with_a_hello_each_and_the_end_of_a_replay():
     assert (hello.source, hello.target, hello.frames[0].reply) == ("gateway-0", 0, False)
     ends.settle()
     for end in (ends.a, ends.b):
-        assert end.changes == [Change.OPENED]
+        assert end.changes == [LinkEvent.OPENED]
         assert end.handled == [SyncEnd()]
         assert (end.link.peer_incarnation, end.link.refusal) == (1, "")
     assert ends.a.link.peer_epoch == ends.b.link.epoch
@@ -75,7 +76,7 @@ def test_a_hello_that_is_said_twice_opens_once():
     for _ in range(2):
         ends.b.take(hello, ends.now)
     ends.settle()
-    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+    assert ends.a.changes == ends.b.changes == [LinkEvent.OPENED]
     assert ends.a.handled == ends.b.handled == [SyncEnd()]
 
 
@@ -93,20 +94,20 @@ def test_an_answer_to_an_earlier_hello_is_ignored():
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (Terms(shards=3), "with 3 shards"),
-        (Terms(shards=2, generation=1), "layout 1 with 2 shards"),
+        (LinkSettings(shards=3), "with 3 shards"),
+        (LinkSettings(shards=2, generation=1), "layout 1 with 2 shards"),
     ],
 )
 def test_another_layout_is_refused_with_a_sentence(other, named):
-    ends = Ends(Terms(shards=2), b_terms=other, opened=False)
+    ends = Ends(LinkSettings(shards=2), b_terms=other, opened=False)
     ends.settle(0.5)
-    assert set(ends.b.changes) == {Change.REFUSED}
+    assert set(ends.b.changes) == {LinkEvent.REFUSED}
     assert not ends.b.link.open
     assert f"gateway-0 speaks protocol {VERSION}, layout 0 with 2 shards" in ends.b.link.refusal
     assert "start them from one configuration" in ends.b.link.refusal
     assert ends.b.handled == ends.a.handled == []
     # The other way round.
-    turned = Ends(other, b_terms=Terms(shards=2), opened=False)
+    turned = Ends(other, b_terms=LinkSettings(shards=2), opened=False)
     turned.settle(0.5)
     assert named in turned.b.link.refusal
 
@@ -115,7 +116,7 @@ def test_another_version_is_refused():
     ends = Ends(opened=False)
     hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
-    assert ends.b.link.receive(batch, 10, ends.now) == (Change.REFUSED, [])
+    assert ends.b.link.receive(batch, 10, ends.now) == (LinkEvent.REFUSED, [])
     assert "speaks protocol 99" in ends.b.link.refusal
 
 
@@ -179,7 +180,7 @@ def test_what_is_in_flight_is_counted_in_bytes_until_it_is_handled():
 
 
 def test_beyond_the_credit_an_end_is_congested():
-    ends = Ends(Terms(shards=2, credit=200))
+    ends = Ends(LinkSettings(shards=2, credit=200))
     ends.settle(0.1)
     for number in range(8):
         ends.a.link.send(publish(number))
@@ -195,7 +196,7 @@ def test_beyond_the_credit_an_end_is_congested():
 
 
 def test_credit_that_is_held_is_given_later():
-    ends = Ends(Terms(shards=2, credit=200))
+    ends = Ends(LinkSettings(shards=2, credit=200))
     ends.settle(0.1)
     ends.b.link.hold_credit = True
     for number in range(8):
@@ -277,7 +278,7 @@ def test_reliable_frames_that_were_lost_come_again_and_plain_ones_do_not():
     ends.a.link.send(publish(4))
     ends.settle(0.5)
     assert ends.b.numbers == [2, 3]
-    assert ends.b.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+    assert ends.b.changes == [LinkEvent.OPENED, LinkEvent.BROKEN, LinkEvent.OPENED]
     assert ends.a.link.idle
 
 
@@ -382,7 +383,7 @@ def test_who_has_the_same_store_is_known_in_another_incarnation():
     for epoch, identity, watermark in ((10, 1, 5), (11, 1, 5), (12, 2, 0)):
         hello = Hello(epoch, identity, reply=False, version=VERSION, generation=0, shards=2)
         batch = Batch("gateway-0", epoch, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
-        assert link.receive(batch, 10, 100.0) == (Change.OPENED, [])
+        assert link.receive(batch, 10, 100.0) == (LinkEvent.OPENED, [])
         assert (link.watermark, link.peer_incarnation) == (watermark, epoch)
 
 
@@ -450,7 +451,7 @@ def test_what_waits_reliably_is_still_reliable_behind_the_replay():
         ends.turn()
         ends.a.tick(ends.now)
         ends.now += 0.2
-        opened = ends.a.changes.count(Change.OPENED)
+        opened = ends.a.changes.count(LinkEvent.OPENED)
     ends.lose()
     ends.a.cut(ends.now)
     ends.settle(2.0)
@@ -566,9 +567,9 @@ def test_a_hole_ends_the_pair_and_nothing_behind_it_is_handled():
     ends.a.link.send(publish(2))
     ends.turn()
     assert ends.b.numbers == []
-    assert ends.b.changes == [Change.OPENED, Change.BROKEN]
+    assert ends.b.changes == [LinkEvent.OPENED, LinkEvent.BROKEN]
     ends.settle(2.0)
-    assert ends.a.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+    assert ends.a.changes == [LinkEvent.OPENED, LinkEvent.BROKEN, LinkEvent.OPENED]
     ends.a.link.send(publish(3))
     ends.turn()
     assert ends.b.numbers == [3]
@@ -598,7 +599,7 @@ def test_a_process_that_restarts_hears_nothing_of_the_ended_pair():
     assert ends.b.handled == []
     ends.settle(0.5)
     assert ends.b.numbers == []
-    assert ends.a.changes == [Change.OPENED, Change.BROKEN, Change.OPENED]
+    assert ends.a.changes == [LinkEvent.OPENED, LinkEvent.BROKEN, LinkEvent.OPENED]
 
 
 def test_a_silent_peer_is_declared_gone_after_peer_timeout():
@@ -607,10 +608,10 @@ def test_a_silent_peer_is_declared_gone_after_peer_timeout():
     ends.b.link.outbox.clear()
     for step in (1.0, 3.0, TERMS.peer_timeout):
         ends.a.tick(heard + step)
-        assert ends.a.changes == [Change.OPENED]
+        assert ends.a.changes == [LinkEvent.OPENED]
     assert ends.a.link.next_tick() <= heard + TERMS.peer_timeout + 0.2
     ends.a.tick(heard + TERMS.peer_timeout + 0.1)
-    assert ends.a.changes == [Change.OPENED, Change.BROKEN]
+    assert ends.a.changes == [LinkEvent.OPENED, LinkEvent.BROKEN]
     assert not ends.a.link.open
     assert ends.a.link.congested
 
@@ -627,7 +628,7 @@ def test_heartbeats_keep_an_idle_pair_alive():
             while wire:
                 sent += 1
                 other.take(wire.popleft(), ends.now)
-    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+    assert ends.a.changes == ends.b.changes == [LinkEvent.OPENED]
     # 20 seconds, an end one a second, and hardly more.
     assert 40 <= sent <= 48
 
@@ -641,7 +642,7 @@ def test_a_tick_in_time_is_all_that_a_pair_needs():
         ends.b.tick(ends.now)
         ends.turn()
     assert ends.now > 110
-    assert ends.a.changes == ends.b.changes == [Change.OPENED]
+    assert ends.a.changes == ends.b.changes == [LinkEvent.OPENED]
 
 
 def test_a_pair_that_ended_tells_the_deadline():
@@ -658,11 +659,11 @@ def test_batches_of_another_pair_are_not_handled():
     batch = decode(data)
     batch.target += 1
     before = ends.b.link.received
-    assert ends.b.link.receive(batch, len(data), ends.now) == (Change.NONE, [])
+    assert ends.b.link.receive(batch, len(data), ends.now) == (LinkEvent.NONE, [])
     assert ends.b.link.received == before
     # Who connects just waits: its own hello will be answered.
     batch = Batch("shard-0", 1, 2, 3, 0, 0, 0, prompt=False, frames=[publish(1)])
-    assert ends.a.link.receive(batch, 10, ends.now) == (Change.NONE, [])
+    assert ends.a.link.receive(batch, 10, ends.now) == (LinkEvent.NONE, [])
     assert not ends.a.link.urgent
 
 

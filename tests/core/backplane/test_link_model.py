@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from link_ends import Ends, number_of, publish, state
 
 from fox_shard.backplane.frames import Hello, SyncEnd, decode
-from fox_shard.backplane.link import Terms
+from fox_shard.backplane.terms import LinkSettings
 
 WHICH = st.sampled_from("ab")
 
@@ -19,7 +19,7 @@ class Links(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.ends = Ends(Terms(shards=2, credit=400))
+        self.ends = Ends(LinkSettings(shards=2, credit=400))
         self.number = 0
         # Per sender: its reliable frames of this incarnation, and of them those that it was told
         # are durable. Per receiver: what its earlier incarnations handled, by sender's incarnation.

@@ -5,8 +5,8 @@ from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import CallError, Publish, Refused, Register, Unregister
 from fox_shard.backplane.refusals import call_error, refused
+from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import NotAuthorized, QueueFull
-from fox_shard.payloads import MSGPACK
 
 
 @pytest.mark.parametrize(("kind", "tag"), [(Publish, 1), (Register, 10), (Unregister, 12)])

@@ -8,7 +8,6 @@ import pytest
 from coordinators import coordinator_of
 from msgspec import msgpack
 
-from fox_shard import payloads
 from fox_shard.backplane.frames import (
     Call,
     CallError,
@@ -25,6 +24,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.core import Coordinator
+from fox_shard.documents import payloads
 
 PLACEMENT = Placement(4)
 

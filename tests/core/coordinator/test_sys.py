@@ -3,11 +3,12 @@
 import pytest
 from coordinators import coordinator_of
 
-from fox_shard import __version__, payloads
+from fox_shard import __version__
 from fox_shard.backplane.frames import RETAIN, Join, Leave, Publish, Report
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.sys import Sys
 from fox_shard.deadline import NEVER
+from fox_shard.documents import payloads
 
 PLACEMENT = Placement(4)
 VERSION = f"fox-shard version {__version__}".encode()

@@ -10,7 +10,7 @@ import fox_shard.remote
 from fox_shard.cli import main
 from fox_shard.config import ConfigError
 from fox_shard.config import parse as parse_config
-from fox_shard.remote.visit import Target, target_of
+from fox_shard.remote.connecting import Target, target_of
 
 
 @pytest.fixture(autouse=True)
@@ -24,19 +24,19 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Stand in for fox_shard.remote.errands, and record the options."""
+    """Stand in for fox_shard.remote.commands, and record the options."""
     calls = []
-    errands = ModuleType("fox_shard.remote.errands")
+    errands = ModuleType("fox_shard.remote.commands")
     errands.run = lambda options, config: calls.append((options, config)) or 0
-    monkeypatch.setitem(sys.modules, "fox_shard.remote.errands", errands)
-    monkeypatch.setattr(fox_shard.remote, "errands", errands, raising=False)
+    monkeypatch.setitem(sys.modules, "fox_shard.remote.commands", errands)
+    monkeypatch.setattr(fox_shard.remote, "commands", errands, raising=False)
     return calls
 
 
 @pytest.fixture
 def published(monkeypatch):
     """Record what would be published: (topic, arguments, options), or how a lock is asked for."""
-    from fox_shard.remote import errands
+    from fox_shard.remote import commands as errands
 
     calls = []
     monkeypatch.setattr(errands, "visit", lambda target, errand: errand(None))

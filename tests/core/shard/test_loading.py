@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import DecodeError
-from shard_stage import REALM, Stage, publish, subscribe
+from shard_harness import REALM, Stage, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,

@@ -1,7 +1,7 @@
 """A shard that is killed, and what its peers send it again when it is back."""
 
 import pytest
-from shard_stage import REALM, Stage, leave, publish, subscribe
+from shard_harness import REALM, Stage, leave, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -17,7 +17,8 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Will,
 )
-from fox_shard.shard import core, rows
+from fox_shard.shard import rows
+from fox_shard.shard.publishing import settled
 from fox_shard.store.journal import RETRY
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -297,7 +298,7 @@ def test_a_subscriber_hears_first_that_what_he_has_not_seen_is_old(stage):
 
 
 def test_gateways_hear_what_is_settled_from_time_to_time(stage, monkeypatch):
-    monkeypatch.setattr(core, "SETTLED_EVERY", 3)
+    monkeypatch.setattr(settled, "SETTLED_EVERY", 3)
     stage.say("gateway-0", *(keep(request=n) for n in (1, 2, 3)))
     ids = [event.publication for event in stage.got("gateway-1", Event)]
     assert stage.got("gateway-1", Settled) == [Settled(ids[-1])]

@@ -1,7 +1,7 @@
 """A shard among its peers: who it waits for, who has gone, how load is limited."""
 
 import pytest
-from shard_stage import (
+from shard_harness import (
     REALM,
     WALL,
     Stage,
@@ -44,7 +44,7 @@ from fox_shard.backplane.frames import (
     encode,
 )
 from fox_shard.deadline import NEVER
-from fox_shard.shard.passing import EVERYTHING
+from fox_shard.shard.links.deliveries import EVERYTHING
 
 
 def will(session=1, topic="w"):

@@ -8,7 +8,7 @@ from threading import Semaphore
 
 import pytest
 from disks import Broken, Full, Mount
-from outcomes import PATIENCE, Outcomes
+from store_outcomes import PATIENCE, Outcomes
 
 from fox_shard.store.file import Label
 from fox_shard.store.sqlite import SqliteStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from outcomes import Outcomes
+from store_outcomes import Outcomes
 
 from fox_shard.store.file import Label
 from fox_shard.store.memory import MemoryStore

@@ -1,7 +1,7 @@
 """What every store promises, each of them asked."""
 
 import pytest
-from outcomes import Outcomes
+from store_outcomes import Outcomes
 
 from fox_shard.store.file import Label
 from fox_shard.store.memory import MemoryStore

@@ -1,0 +1,190 @@
+"""Frames: registrations, calls and invocations.
+
+Owns: the frames of remote procedure calls and their flags. Never: behaviour.
+"""
+
+from msgspec import Struct
+
+from fox_shard.backplane.frames.publishing import Fence, Identity
+
+# Bits of `Call.flags`.
+PROGRESS = 1
+"""The caller receives progressive results (`receive_progress`)."""
+DISCLOSE_CALLER = 2
+
+
+class Register(Struct, array_like=True, tag=10, gc=False):
+    """A callee's registration, gateway to the home shard. `Registered` or `Refused`.
+
+    pattern: text of the pattern. registration: its id (see `topics.ids`). invoke: WAMP invocation
+    policy. concurrency: invocations out at once, 0: unlimited. force: `force_reregister`.
+    replay: told again after a restart; the callee is not answered.
+    """
+
+    realm: str
+    session: int
+    request: int
+    pattern: str
+    registration: int
+    invoke: str
+    concurrency: int
+    force: bool
+    replay: bool
+
+
+class Registered(Struct, array_like=True, tag=11, gc=False):
+    """Shard to gateway, when every shard knows of the registration."""
+
+    session: int
+    request: int
+    registration: int
+
+
+class Unregister(Struct, array_like=True, tag=12, gc=False):
+    """Gateway to home shard. `Unregistered` or `Refused`."""
+
+    realm: str
+    session: int
+    request: int
+    pattern: str
+    registration: int
+
+
+class Unregistered(Struct, array_like=True, tag=13, gc=False):
+    """The registration is gone, as asked: shard to gateway."""
+
+    session: int
+    request: int
+
+
+class Revoked(Struct, array_like=True, tag=14, gc=False):
+    """The router took a registration away (`force_reregister`): shard to gateway."""
+
+    session: int
+    registration: int
+    reason: str
+
+
+class Announce(Struct, array_like=True, tag=15, gc=False):
+    """A pattern registration exists (or, with `gone`, no longer): home to all other shards."""
+
+    realm: str
+    pattern: str
+    gone: bool
+
+
+class Call(Struct, array_like=True, tag=20, gc=False):
+    """A call, from the caller's gateway to the procedure's shard (or the coordinator).
+
+    timeout: milliseconds, 0: none. caller: disclosed identity. Answered by any number of
+    progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a `Forwarded` before
+    that names another shard that answers instead.
+    """
+
+    realm: str
+    procedure: str
+    session: int
+    request: int
+    order: int
+    flags: int
+    timeout: int
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+    caller: Identity | None = None
+    fence: Fence | None = None
+
+
+class Invocation(Struct, array_like=True, tag=21, gc=False):
+    """A call on its way to a callee: shard to the callee's gateway. `Yield` or `Failed`.
+
+    invocation: the shard's number for it.
+    """
+
+    invocation: int
+    callee: int
+    registration: int
+    call: Call
+
+
+class Yield(Struct, array_like=True, tag=22, gc=False):
+    """A callee's result: its gateway to the shard of the invocation."""
+
+    invocation: int
+    progress: bool
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Failed(Struct, array_like=True, tag=23, gc=False):
+    """A callee's ERROR: its gateway to the shard of the invocation."""
+
+    invocation: int
+    uri: str
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Result(Struct, array_like=True, tag=24, gc=False):
+    """To the caller's gateway."""
+
+    session: int
+    request: int
+    progress: bool
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class CallError(Struct, array_like=True, tag=25, gc=False):
+    """The call's only, final answer: to the caller's gateway."""
+
+    session: int
+    request: int
+    uri: str
+    encoding: int
+    args: bytes
+    kwargs: bytes = b""
+
+
+class Cancel(Struct, array_like=True, tag=26, gc=False):
+    """Gateway to the shard that answers the call. mode: `skip`, `kill` or `killnowait`."""
+
+    session: int
+    request: int
+    mode: str
+
+
+class Interrupt(Struct, array_like=True, tag=27, gc=False):
+    """Shard to the callee's gateway: stop that invocation.
+
+    mode: `kill` (the callee's answer is awaited) or `killnowait`.
+    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
+    """
+
+    invocation: int
+    callee: int
+    mode: str
+    reason: str
+
+
+class Forward(Struct, array_like=True, tag=28, gc=False):
+    """A call that matches a pattern registration: procedure's shard to the pattern's home.
+
+    gateway: the caller's gateway, which the home answers directly. pattern: its text.
+    """
+
+    gateway: str
+    pattern: str
+    call: Call
+
+
+class Forwarded(Struct, array_like=True, tag=29, gc=False):
+    """`shard`, in its present `incarnation`, answers that call: procedure's shard to gateway."""
+
+    session: int
+    request: int
+    shard: int
+    incarnation: int

@@ -1,0 +1,107 @@
+"""Backups: retained keys out of a data folder, and into one.
+
+Owns: which keys go where, and what happens to those that are there. Never: files (see
+`generation`), the form of a dump (see `dumpfile`).
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from fox_shard.backplane.frames import Event
+from fox_shard.datadir.dumpfile import Form, Key, event_of, key_of, read, write
+from fox_shard.datadir.generation import (
+    NextGeneration,
+    read_keys,
+    read_rows,
+    require,
+    shards_with_files,
+    size,
+    stored,
+)
+from fox_shard.shard import rows
+from fox_shard.store.file import Lookup
+from fox_shard.store.layout import Layout, hold_alone, hold_shared
+from fox_shard.store.store import StoreError
+
+
+class Loaded(NamedTuple):
+    """What was loaded. same: keys that were there, just so; replaced: with another value."""
+
+    keys: int
+    same: int
+    replaced: int
+
+
+def dump(data_dir: Path, out: BinaryIO, form: Form) -> int:
+    """Write all retained keys, each shard's as of one moment; returns their number.
+
+    The broker may run. As long as it takes, the shard's log grows. Raises StoreError, OSError (of
+    `out`).
+    """
+    require(data_dir)
+    with hold_shared(data_dir, wait=False):
+        layout = stored(data_dir)
+        keys = (key_of(event) for event in read_keys(layout) if not _is_weak(event))
+        return write(out, form, layout.shards, keys)
+
+
+def _is_weak(event: Event) -> bool:
+    """It goes with a session, which will not be there where it is loaded."""
+    return event.publish.keep is not None and event.publish.keep.weak
+
+
+def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loaded:
+    """Read a dump into the folder of a broker that does not run: all of it, or nothing.
+
+    Keys that are there and not in the dump stay. shards: in a new folder; else it keeps its number.
+    replace: keys that are there with other values take those of the dump; else nothing is loaded
+    then. Raises StoreError, OSError (of `source`).
+    """
+    keys = read(source)
+    first = next(keys, None)  # what is no dump is refused before a new folder is made
+    with hold_alone(data_dir), ExitStack() as stack:
+        Layout.open(data_dir, shards)
+        old = stored(data_dir)
+        new = stack.enter_context(NextGeneration(old, old.shards, size(old)))
+        for row in read_rows(old):
+            new.carry_over(row)
+        present = {
+            shard: stack.enter_context(closing(Lookup(*old.shard(shard))))
+            for shard in shards_with_files(old)
+        }
+        loaded = _load(_behind(first, keys), new, present, replace=replace)
+        new.finish(old)
+        return loaded
+
+
+def _behind(first: Key | None, keys: Iterator[Key]) -> Iterator[Key]:
+    if first is not None:
+        yield first
+        yield from keys
+
+
+def _load(
+    keys: Iterator[Key], new: NextGeneration, present: dict[int, Lookup], *, replace: bool
+) -> Loaded:
+    count = same = replaced = 0
+    first = ""
+    for key in keys:
+        count += 1
+        shard = new.placement.shard_of(key.realm, key.topic)
+        name, value = rows.key(key.realm, key.topic), rows.encode(event_of(key))
+        there = present[shard].get(name) if shard in present else None
+        if there == value:
+            same += 1
+        elif there is not None:
+            replaced += 1
+            first = first or f"{key.topic} in {key.realm}"
+        new.put(shard, name, value)
+        new.raise_ceiling(key.publication // 64 + 1)
+    if replaced and not replace:
+        raise StoreError(
+            f"Nothing was loaded: {replaced} of {count} keys are there with other values, the "
+            f"first is {first}: say --replace to replace them."
+        )
+    return Loaded(count, same, replaced)

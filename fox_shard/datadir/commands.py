@@ -1,0 +1,113 @@
+"""Looking after a data folder: what `fox reshard`, `fox dump` and `fox load` do and say.
+
+Owns: files and streams of dumps, messages, exit codes. Never: what is done with the rows (see
+`resharding`, `backup`).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fox_shard.config import Config
+from fox_shard.datadir.backup import dump, load
+from fox_shard.datadir.dumpfile import Form
+from fox_shard.datadir.resharding import Summary, reshard
+from fox_shard.store.disk import sync
+from fox_shard.store.store import StoreError
+
+STANDARD = Path("-")
+"""In place of a file: standard input or output."""
+
+
+def run_reshard(config: Config, shards: int, *, dry_run: bool) -> int:
+    """Returns the exit code."""
+    try:
+        summary = reshard(Path(config.data_dir), shards, progress=_show_progress, dry_run=dry_run)
+    except StoreError as error:
+        return _refuse(error)
+    print(_account(summary, dry_run=dry_run))
+    if not dry_run and shards != config.shards:
+        print(f'Now set FOX_SHARDS="{shards}" where it says {config.shards}, and start.')
+    return 0
+
+
+def _account(summary: Summary, *, dry_run: bool) -> str:
+    if summary.old == summary.new:
+        return f"The data is for {summary.new} shards already: nothing is to be moved."
+    total = summary.keys + summary.wills + summary.events
+    verb = "would be moved" if dry_run else "were moved"
+    parts = ", ".join(f"shard {n}: {count}" for n, count in enumerate(summary.per_shard))
+    return (
+        f"{summary.moved} of {total} keys, wills and recorded events {verb}, "
+        f"from {summary.old} to {summary.new} shards ({parts})."
+    )
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{done} of {total} rows", end=end, file=sys.stderr, flush=True)
+
+
+def run_dump(config: Config, file: Path, form: Form) -> int:
+    """Returns the exit code. A file is there when it is whole, and not before."""
+    try:
+        with _output(file) as out:
+            count = dump(Path(config.data_dir), out, form)
+    except StoreError as error:
+        return _refuse(error)
+    except BrokenPipeError:
+        # Whoever read has had enough. Python must not flush into the pipe at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _refuse(f"Cannot write {file}: {error.strerror}.")
+    print(f"{count} keys were dumped.", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _output(file: Path) -> Iterator[BinaryIO]:
+    if file == STANDARD:
+        yield sys.stdout.buffer
+        return
+    part = file.with_name(f"{file.name}.part")
+    with part.open("wb") as out:
+        try:
+            yield out
+        except BaseException:
+            part.unlink()
+            raise
+    sync(part)
+    part.rename(file)
+
+
+def run_load(config: Config, file: Path, *, replace: bool) -> int:
+    """Returns the exit code."""
+    try:
+        with _input(file) as source:
+            loaded = load(Path(config.data_dir), source, config.shards, replace=replace)
+    except StoreError as error:
+        return _refuse(error)
+    except OSError as error:
+        return _refuse(f"Cannot read {file}: {error.strerror}.")
+    new = loaded.keys - loaded.same - loaded.replaced
+    print(f"{new} keys are new, {loaded.replaced} were replaced, {loaded.same} were there already.")
+    return 0
+
+
+@contextmanager
+def _input(file: Path) -> Iterator[BinaryIO]:
+    if file == STANDARD:
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as source:
+            yield source
+
+
+def _refuse(error: StoreError | str) -> int:
+    print(f"fox: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,270 @@
+"""The next generation of a data folder: all shards' files, written anew.
+
+Owns: that the next generation counts once it is complete, and the old one until then; which rows go
+along. Never: who asks for it.
+
+Whatever happens on the way, the manifest names one generation whose files are whole. What else lies
+there is removed by the next one who wants to write a generation.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from heapq import merge
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, final
+
+import msgspec
+
+from fox_shard.backplane.frames import Event
+from fox_shard.backplane.placement import Placement
+from fox_shard.shard import rows
+from fox_shard.shard.history.cursor import Marks
+from fox_shard.store import journal
+from fox_shard.store.bulk import Bulk
+from fox_shard.store.disk import sync
+from fox_shard.store.file import count, read, refusing
+from fox_shard.store.layout import Layout
+from fox_shard.store.statements import LARGEST
+from fox_shard.store.store import StoreError
+from fox_shard.topics.ids import SHARDS
+
+Row = tuple[bytes, bytes, int]
+"""Key, value, number of the shard whose it was."""
+
+BUFFER: Final = 1 << 20
+"""Bytes of rows for one shard that wait for a statement."""
+
+SPARE: Final = 1 << 20
+"""Bytes that must be left on the disk for each new file, beside its rows."""
+
+_RESTORE: Final = "move the data folder away and restore a backup with `fox load`."
+_NEWER: Final = "start the version of fox-shard that wrote it."
+
+_OURS: Final = re.compile(r"shard-[0-9]+\.sqlite(-wal|-shm|-journal|\.lock|\.new)?")
+
+
+def stored(folder: Path) -> Layout:
+    """The layout of a folder in which something is stored. Hold its lock. Raises StoreError."""
+    layout = Layout.read(folder)
+    if layout is None:
+        raise StoreError(f"Nothing is stored in {folder} yet.")
+    paths = [layout.shard(number)[0] for number in range(layout.shards)]
+    missing = [path for path in paths if not path.exists()]
+    if missing and len(missing) < len(paths):
+        raise StoreError(
+            f"{missing[0]} is missing: bring it back, or start the broker once to begin with an "
+            "empty one."
+        )
+    return layout
+
+
+def require(folder: Path) -> None:
+    """Raise StoreError if there is nothing in the folder, so that it is not even made."""
+    if Layout.read(folder) is None:
+        raise StoreError(f"Nothing is stored in {folder} yet.")
+
+
+def shards_with_files(layout: Layout) -> list[int]:
+    """Numbers of the shards that have files: all, or none if none has stored anything yet."""
+    return [number for number in range(layout.shards) if layout.shard(number)[0].exists()]
+
+
+def count_rows(layout: Layout) -> int:
+    """Of all kinds, in all shards. Raises StoreError."""
+    return sum(count(*layout.shard(number)) for number in shards_with_files(layout))
+
+
+def read_keys(layout: Layout) -> Iterator[Event]:
+    """The retained keys, one shard after the other, each as of one moment.
+
+    Raises StoreError, at any key.
+    """
+    for number in shards_with_files(layout):
+        path, label = layout.shard(number)
+        with closing(read(path, label, rows.KEY)) as found:
+            for key, value in found:
+                yield decode_event(key, value)
+
+
+def decode_event(key: bytes, value: bytes) -> Event:
+    """The event that a row holds. Raises StoreError."""
+    try:
+        return rows.decode_event(value)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error
+
+
+def read_rows(layout: Layout) -> Iterator[Row]:
+    """All shards' rows in the order of their keys, in which they are written fastest.
+
+    Raises StoreError, at any row.
+    """
+    return merge(*(_rows_of(layout, number) for number in shards_with_files(layout)))
+
+
+def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
+    with closing(read(*layout.shard(number))) as found:
+        for key, value in found:
+            yield key, value, number
+
+
+def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
+    """The shard that a row goes to in another generation; None: to none.
+
+    Peers, outcomes, waiting publishes and untold changes are of processes and clients that have
+    ended. Clock ceilings and marks of shelves go to all shards (see `NextGeneration`). Raises
+    StoreError.
+    """
+    try:
+        match key[:1]:
+            case rows.KEY | rows.TOPIC_MARKS:
+                return placement.shard_of(*rows.place_of(key))
+            case rows.RECORDED:
+                publish = rows.decode_event(value).publish
+                return placement.shard_of(publish.realm, publish.topic)
+            case rows.SHELF_MARKS | rows.RESHARDED:
+                return None
+            case rows.WILL:
+                publish = rows.decode_will(value).publish
+                return placement.shard_of(publish.realm, publish.topic)
+            case (
+                rows.UNTOLD
+                | rows.WAITER
+                | rows.GRANT
+                | rows.PEER
+                | rows.OUTCOMES
+                | rows.CEILING
+                | journal.TRIAL
+            ):
+                return None
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error
+    raise StoreError(f"The row {key[:40]!r} is of an unknown kind: {_NEWER}")
+
+
+@final
+class NextGeneration:
+    """The one behind `old`, in the making: a context that, left without `finish`, undoes it.
+
+    Hold the lock alone. All methods raise StoreError.
+    """
+
+    def __init__(self, old: Layout, shards: int, needed: int) -> None:
+        """needed: bytes of rows that are to be written, about."""
+        self.layout = old.next(shards)
+        self.placement = Placement(shards)
+        self._ceiling = 0
+        # Topics of one shelf may come from several shards, and go to any.
+        self._shelves: dict[bytes, Marks] = {}
+        self._files: list[Bulk] = []
+        self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
+        self._sizes = [0] * shards
+        self._finished = False
+        with refusing(old.folder):
+            remove_others(old)
+            _check_room(old.folder, needed + shards * SPARE)
+            self.layout.directory.mkdir(mode=0o700, exist_ok=True)
+            sync(old.folder)
+
+    def __enter__(self) -> Self:
+        try:
+            for number in range(self.layout.shards):
+                self._files.append(Bulk(*self.layout.shard(number)))
+        except BaseException:
+            self._undo()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._finished:
+            self._undo()
+
+    def _undo(self) -> None:
+        for file in self._files:
+            file.abandon()
+        with refusing(self.layout.directory):
+            _remove(self.layout.directory)
+
+    def put(self, shard: int, key: bytes, value: bytes) -> None:
+        """Write a row; a key's last value counts."""
+        waiting = self._waiting[shard]
+        waiting += (key, value)
+        self._sizes[shard] += len(value)
+        if len(waiting) == 2 * LARGEST or self._sizes[shard] > BUFFER:
+            self._flush(shard)
+
+    def _flush(self, shard: int) -> None:
+        self._files[shard].put(self._waiting[shard])
+        self._waiting[shard] = []
+        self._sizes[shard] = 0
+
+    def raise_ceiling(self, ticks: int) -> None:
+        """All shards' clocks begin above that."""
+        self._ceiling = max(self._ceiling, ticks)
+
+    def carry_over(self, row: Row) -> int | None:
+        """Take along a row of the old generation; returns its new shard, if it goes along."""
+        key, value, _ = row
+        home = home_of(key, value, self.placement)
+        if home is not None:
+            self.put(home, key, value)
+        elif key == rows.CEILING:
+            self.raise_ceiling(rows.decode_ceiling(value))
+        elif key[:1] == rows.SHELF_MARKS:
+            self._shelves.setdefault(key, Marks()).add(rows.decode_marks(value))
+        return home
+
+    def finish(self, old: Layout) -> None:
+        """From now on this generation is what counts, and the old one is removed."""
+        for shard, file in enumerate(self._files):
+            if self._ceiling:
+                self.put(shard, rows.CEILING, rows.encode(self._ceiling))
+                self.put(shard, rows.RESHARDED, rows.encode(self._ceiling * SHARDS))
+            for key, marks in self._shelves.items():
+                self.put(shard, key, rows.encode(marks.ids))
+            self._flush(shard)
+            file.finish()
+        # Whatever happens in between, the manifest decides: nothing must be undone from here on.
+        self._finished = True
+        self.layout.replace()
+        with refusing(old.directory):
+            remove_others(self.layout)
+
+
+def remove_others(layout: Layout) -> None:
+    """Remove other generations than this one: unfinished ones, and old ones. Raises OSError."""
+    for directory in layout.folder.glob("generation-*"):
+        if directory != layout.directory:
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """What is not ours stays, and so does its folder."""
+    for path in directory.iterdir():
+        if _OURS.fullmatch(path.name):
+            path.unlink()
+    if not any(directory.iterdir()):
+        directory.rmdir()
+
+
+def size(layout: Layout) -> int:
+    """Bytes of the shards' files."""
+    with refusing(layout.directory):
+        return sum(path.stat().st_size for path in layout.directory.glob("shard-*.sqlite*"))
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StoreError(
+            f"There is no room in {folder}: {needed >> 20} MiB are needed beside what is there, "
+            f"and {free >> 20} MiB are free: make room, then try again."
+        )

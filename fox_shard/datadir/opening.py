@@ -1,0 +1,132 @@
+"""What a process keeps, and where: the layout of the data folder, and the stores in it.
+
+Owns: when a process may open its store: the layout must be that of the configuration, and shard-0
+makes it so. Never: what is stored.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fox_shard.config import Config
+from fox_shard.datadir.resharding import reshard
+from fox_shard.store.layout import Hold, Layout, hold_shared
+from fox_shard.store.memory import MemoryStore
+from fox_shard.store.sqlite import SqliteStore
+from fox_shard.store.store import OnOutcome, Store, StoreError
+
+_log = logging.getLogger("fox")
+
+LOOK_AGAIN: Final = 0.1
+"""Seconds between two looks at the manifest, while shard-0 moves the keys."""
+
+IN_MEMORY: Final = 0
+"""Generation of a layout without files."""
+
+
+class Opened(NamedTuple):
+    """A store, and the lock of the folder it is in (None: it is in memory)."""
+
+    store: Store
+    hold: Hold | None
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Rows are being made into the state of that process. Raises StoreError for one that is none.
+
+    `msgspec.DecodeError` is a ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise StoreError(
+            f"The store of {what} holds a row that cannot be read ({error}): move it away, or "
+            "restore a backup with `fox load`."
+        ) from error
+
+
+def unstored(config: Config) -> frozenset[str]:
+    """Realms whose keys are in memory only."""
+    return frozenset(realm.name for realm in config.realms if realm.store == "memory")
+
+
+def _in_memory(config: Config) -> bool:
+    return len(unstored(config)) == len(config.realms)
+
+
+async def generation(config: Config, process: str) -> int:
+    """That of the layout, once it is for the configured number of shards. Raises StoreError."""
+    if _in_memory(config):
+        return IN_MEMORY
+    return (await _layout(config, process)).generation
+
+
+async def _layout(config: Config, process: str) -> Layout:
+    """Wait until it is that of the configuration. process: who waits, for the log."""
+    folder = Path(config.data_dir)
+    waiting = False
+    while True:
+        layout = Layout.open(folder, config.shards)
+        if layout.shards == config.shards:
+            return layout
+        if not waiting:
+            waiting = True
+            found = {"found": layout.shards, "configured": config.shards}
+            _log.info("waiting_for_resharding", extra={"fox": {"process": process, **found}})
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
+    """The shard's store, and the layout's generation. Raises StoreError.
+
+    Where the layout is for another number of shards, shard-0 moves everything first.
+    """
+    if _in_memory(config):
+        return Opened(MemoryStore(on_outcome), None), IN_MEMORY
+    folder = Path(config.data_dir)
+    while True:
+        layout = Layout.open(folder, config.shards)
+        if layout.shards == config.shards:
+            hold = hold_shared(folder, wait=True)
+            layout = Layout.open(folder, config.shards)
+            if layout.shards == config.shards:
+                path, label = layout.shard(number)
+                if not path.exists():
+                    fields = {"process": f"shard-{number}", "file": str(path)}
+                    _log.info("new_store", extra={"fox": fields})
+                return Opened(SqliteStore(path, label, on_outcome), hold), layout.generation
+            hold.release()
+        elif number == 0:
+            _reshard(folder, layout.shards, config.shards)
+        else:
+            await _layout(config, f"shard-{number}")
+
+
+def _reshard(folder: Path, old: int, new: int) -> None:
+    _log.info("resharding", extra={"fox": {"process": "shard-0", "from": old, "to": new}})
+    shown = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal shown
+        share = 10 * done // max(1, total)
+        if share > shown:
+            shown = share
+            fields = {"process": "shard-0", "rows": done, "of": total}
+            _log.info("resharding_progress", extra={"fox": fields})
+
+    summary = reshard(folder, new, progress=progress)
+    fields = {"process": "shard-0", "keys": summary.keys, "moved": summary.moved, "to": new}
+    _log.info("resharded", extra={"fox": fields})
+
+
+async def open_coordinator(config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
+    """The coordinator's store, and the layout's generation. Raises StoreError."""
+    if _in_memory(config):
+        return Opened(MemoryStore(on_outcome), None), IN_MEMORY
+    layout = await _layout(config, "coordinator")
+    path, label = layout.coordinator
+    return Opened(SqliteStore(path, label, on_outcome), None), layout.generation

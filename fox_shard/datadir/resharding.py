@@ -1,0 +1,101 @@
+"""Another number of shards: each row goes to the shard that owns its topic then.
+
+Owns: what is moved, and the account of it. Never: files (see `generation`).
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fox_shard.backplane.placement import Placement
+from fox_shard.datadir.generation import (
+    NextGeneration,
+    count_rows,
+    home_of,
+    read_rows,
+    remove_others,
+    require,
+    size,
+    stored,
+)
+from fox_shard.shard import rows
+from fox_shard.store.file import refusing
+from fox_shard.store.layout import Layout, hold_alone, hold_shared
+
+Progress = Callable[[int, int], None]
+"""Called with the rows that are done, and all."""
+
+STRIDE: Final = 5000
+"""Rows between two calls of a `Progress`."""
+
+
+class Summary(NamedTuple):
+    """What was moved, or would be.
+
+    events: recorded ones. moved: keys, wills and events that are at another shard then. per_shard:
+    how many of these each new one has.
+    """
+
+    old: int
+    new: int
+    generation: int
+    keys: int
+    wills: int
+    events: int
+    moved: int
+    per_shard: list[int]
+
+
+def reshard(data_dir: Path, shards: int, *, progress: Progress, dry_run: bool = False) -> Summary:
+    """Rewrite all shards' files for so many shards; killed at any point, it may be run again.
+
+    The coordinator's file stays. dry_run: only count, which may be done while the broker runs.
+    Raises StoreError, ValueError for a number of shards that there cannot be.
+    """
+    placement = Placement(shards)
+    require(data_dir)
+    if dry_run:
+        with hold_shared(data_dir, wait=False):
+            return _move(stored(data_dir), placement, progress, None)
+    with hold_alone(data_dir), ExitStack() as stack:
+        old = stored(data_dir)
+        if old.shards == shards:
+            with refusing(data_dir):
+                remove_others(old)
+            return _move(old, placement, progress, None)
+        generation = stack.enter_context(NextGeneration(old, shards, size(old)))
+        summary = _move(old, placement, progress, generation)
+        generation.finish(old)
+        return summary
+
+
+def _move(
+    old: Layout, placement: Placement, progress: Progress, into: NextGeneration | None
+) -> Summary:
+    """into: None: only count."""
+    total = count_rows(old)
+    kinds = dict.fromkeys((rows.KEY, rows.WILL, rows.RECORDED), 0)
+    moved = 0
+    per_shard = [0] * placement.shards
+    progress(0, total)
+    for done, row in enumerate(read_rows(old), 1):
+        key, value, source = row
+        home = into.carry_over(row) if into else home_of(key, value, placement)
+        if home is not None and key[:1] in kinds:
+            kinds[key[:1]] += 1
+            per_shard[home] += 1
+            moved += home != source
+        if not done % STRIDE:
+            progress(done, total)
+    progress(total, total)
+    return Summary(
+        old=old.shards,
+        new=placement.shards,
+        generation=into.layout.generation if into else old.generation,
+        keys=kinds[rows.KEY],
+        wills=kinds[rows.WILL],
+        events=kinds[rows.RECORDED],
+        moved=moved,
+        per_shard=per_shard,
+    )

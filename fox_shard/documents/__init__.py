@@ -1,0 +1,1 @@
+"""Documents: payload encodings, filters over them, and merge patches."""

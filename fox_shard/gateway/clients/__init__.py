@@ -1,0 +1,1 @@
+"""Clients' connections, as the core sees them."""

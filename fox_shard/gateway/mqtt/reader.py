@@ -1,0 +1,179 @@
+"""What an MQTT client sends: bytes to packets, packets to calls of its session.
+
+Owns: which packet is legal when, and packets that arrive in pieces. Never: the layout of packets
+(see `codec`), what they cause.
+"""
+
+from typing import Final, final
+
+from fox_shard.backplane.frames import EMPTY
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
+from fox_shard.gateway.mqtt.framing import MALFORMED, Partial, end_of_run, pubacks, split
+from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, read_connect
+from fox_shard.gateway.mqtt.publishing import publish_run
+from fox_shard.gateway.mqtt.session import MqttSession
+from fox_shard.gateway.mqtt.translate import PUBLISH_FLAGS
+
+_PINGRESP: Final = encode(mqtt.Pingresp())
+_PUBACK: Final = mqtt.PUBACK_HEAD[0]
+_PUBREL: Final = mqtt.PUBREL_HEAD[0]
+_ACKNOWLEDGEMENTS: Final = frozenset(
+    head[0] for head in (mqtt.PUBACK_HEAD, mqtt.PUBREC_HEAD, mqtt.PUBREL_HEAD, mqtt.PUBCOMP_HEAD)
+)
+
+
+@final
+class Reader:
+    """The receiver of a connection that speaks MQTT 3.1 or 3.1.1."""
+
+    __slots__ = ("_partial", "_session")
+
+    def __init__(self, session: MqttSession) -> None:
+        self._session = session
+        self._partial: Partial | None = None
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what was read. A violation closes this connection [MQTT-4.8.0-1]."""
+        session = self._session
+        if session.closed or not data:
+            return
+        if session.keep_alive is not None:
+            session.keep_alive.heard = now
+        try:
+            if self._partial is not None:
+                whole = self._partial.add(data)
+                if whole is None:
+                    return
+                self._partial = None
+                data = whole
+            start = 0 if session.level else self._read_connect(data)
+            if session.level and start < len(data):
+                self._read(data, start)
+        except ConnectRefused as refused:
+            session.write(encode(mqtt.Connack(refused.code)))
+            session.finish(f"CONNECT refused, code {refused.code}")
+        except ProtocolViolation as violation:
+            # MQTT 3.1.1 has no words for it; the will is due [MQTT-3.1.2-8].
+            session.finish(violation.message)
+
+    def lost(self, now: float) -> None:
+        """The connection is gone."""
+        self._partial = None
+        self._session.lost()
+
+    def _read_connect(self, data: bytes) -> int:
+        """Handle the first packet; return where the next one begins."""
+        session = self._session
+        limit = min(session.router.settings.max_message_size, CONNECT_LIMIT)
+        packet, end = read_connect(data, limit)
+        if packet is None:
+            self._partial = Partial(data, limit)
+            return len(data)
+        session.connect(packet)
+        return end
+
+    def _read(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0915 (measured, see below)
+        """Handle all whole packets from data[start] on.
+
+        One loop, in which the most frequent packets are only cut and collected: 0.3 µs for a
+        PUBLISH of quality of service 0 in a run, against 1.4 µs for one that goes through `decode`.
+        """
+        session = self._session
+        size = len(data)
+        limit = session.router.settings.max_message_size
+        others = 0
+        # A run of PUBLISHes that differ in their payloads only.
+        run_topic, run_flags = b"", 0
+        payloads: list[bytes] = []
+        packet_ids: list[bytes] = []
+        try:
+            while size - start >= 2:
+                header = data[start]
+                length = data[start + 1]
+                if length < 0x80:
+                    body = start + 2
+                    end = body + length
+                else:
+                    body, end = split(data, start, limit)
+                    if not body:
+                        break
+                if end > size:
+                    break
+                if 0x30 <= header < 0x36 and end - body > 2:
+                    mark = body + 2 + (data[body] << 8 | data[body + 1])
+                    topic = data[body + 2 : mark]
+                    step = end - start
+                    end = end_of_run(data, end, data[start:mark], step)
+                    flags = PUBLISH_FLAGS[header & 7]
+                    if header >= 0x32:
+                        mark += 2
+                    if mark >= start + step:
+                        if mark > start + step:
+                            raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
+                        flags |= EMPTY
+                    if topic != run_topic or flags != run_flags:
+                        if payloads:
+                            run, payloads = payloads, []
+                            publish_run(session, run_topic, run_flags, run, packet_ids)
+                            packet_ids = []
+                        run_topic, run_flags = topic, flags
+                    places = range(mark, mark + end - start, step)
+                    if header >= 0x32:
+                        packet_ids += [data[at - 2 : at] for at in places]
+                    rest = start + step - mark
+                    payloads += [data[at : at + rest] for at in places]
+                elif header == _PUBACK and end == start + 4 and session.outbound is not None:
+                    confirmed = pubacks(data, start)
+                    session.outbound.confirm_all(confirmed)
+                    others += len(confirmed)
+                    end = start + 4 * len(confirmed)
+                else:
+                    if payloads:
+                        run, payloads = payloads, []
+                        publish_run(session, run_topic, run_flags, run, packet_ids)
+                        packet_ids = []
+                    if end - body == 2 and header in _ACKNOWLEDGEMENTS:
+                        session.acknowledged(header, data[body:end])
+                    else:
+                        self._handle(header, data[body:end])
+                    others += 1
+                    if session.closed:
+                        break
+                start = end
+        finally:
+            session.traffic.others += others
+            if payloads:
+                publish_run(session, run_topic, run_flags, payloads, packet_ids)
+        if start < size and not session.closed:
+            self._partial = Partial(data[start:], limit)
+
+    def _handle(self, header: int, body: bytes) -> None:
+        """Handle a packet that is not among the frequent ones."""
+        session = self._session
+        if header >> 4 not in mqtt.FROM_CLIENT:
+            raise ProtocolViolation(
+                f"a client must not send packet type {header >> 4} after CONNECT [MQTT-3.1.0-2]"
+            )
+        match decode(header, body, session.level):
+            case mqtt.Pingreq():
+                session.write(_PINGRESP)
+                session.tidy()
+            case mqtt.Subscribe() as packet:
+                session.subscribe(packet)
+            case mqtt.Unsubscribe() as packet:
+                session.unsubscribe(packet)
+            case mqtt.Disconnect():
+                # [MQTT-3.14.4-3]: no will.
+                session.finish("DISCONNECT", graceful=True)
+            case mqtt.Publish(topic, payload, quality, packet_id, retain):
+                # With DUP; at quality of service 0 that is MQTT 3.1.
+                flags = PUBLISH_FLAGS[quality << 1 | retain] | (not payload) * EMPTY
+                # The caller counts it among the others.
+                session.traffic.others -= 1
+                packet_ids = [packet_id.to_bytes(2, "big")] if quality else []
+                publish_run(session, topic.encode(), flags, [payload], packet_ids)
+            case _:
+                # PUBREL with DUP, MQTT 3.1.
+                session.acknowledged(_PUBREL, body)

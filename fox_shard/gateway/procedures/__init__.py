@@ -1,0 +1,1 @@
+"""Procedures that the gateway answers itself."""

@@ -1,0 +1,1 @@
+"""Publishing, subscribing and fan-out."""

@@ -1,0 +1,1 @@
+"""Sessions, whatever protocol they speak."""

@@ -1,0 +1,1 @@
+"""The listening sockets and the sockets of clients."""

@@ -1,0 +1,1 @@
+"""From a connection's bytes to messages, without sockets."""

@@ -1,0 +1,61 @@
+"""What is spoken on which listener.
+
+Owns: how transports and protocols are put together; the only place that knows all of them. Never:
+sockets.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+
+from fox_shard.gateway.clients.connection import Connection, Receiver
+from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.mqtt.reader import Reader
+from fox_shard.gateway.mqtt.session import MqttSession
+from fox_shard.gateway.sessions.router import Router
+from fox_shard.gateway.transports.rawsocket import RawSocket
+from fox_shard.gateway.transports.receivers import Frame, WampMaker
+from fox_shard.gateway.transports.websocket import WebSocket
+from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
+from fox_shard.gateway.wamp.serializers import SERIALIZERS
+from fox_shard.gateway.wamp.states import Conversation
+
+Maker = Callable[[Connection], Receiver]
+
+
+def makers(host: Host, router: Router) -> Mapping[str, Maker]:
+    """For each listener, what makes the first receiver of a new connection.
+
+    host, router: the same gateway, as transports and as sessions see it.
+    """
+
+    def wamp(transport: str) -> WampMaker:
+        def make(
+            connection: Connection,
+            serializer: str,
+            frame: Frame,
+            hangup: Callable[[], None],
+            flavour: Hashable,
+            *,
+            limit: int | None = None,
+        ) -> Conversation:
+            return Conversation(
+                router,
+                connection,
+                SERIALIZERS[serializer],
+                frame,
+                hangup,
+                transport,
+                flavour,
+                limit=NO_LIMIT if limit is None else limit,
+            )
+
+        return make
+
+    def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> Reader:
+        return Reader(MqttSession(router, connection, frame, hangup))
+
+    by_websocket, by_rawsocket = wamp("websocket"), wamp("rawsocket")
+    return {
+        "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
+        "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
+        "mqtt": lambda connection: Reader(MqttSession(router, connection)),
+    }

@@ -1,0 +1,168 @@
+"""WAMP over RawSocket (WAMP #rawsocket): handshake, length prefixes, pings.
+
+Owns: the bytes of that transport. Never: what is in the messages.
+"""
+
+from typing import Final, final
+
+from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.receivers import MessageReceiver, WampMaker
+
+MAGIC: Final = 0x7F
+
+SERIALIZERS: Final = {1: "wamp.2.json", 2: "wamp.2.msgpack", 3: "wamp.2.cbor"}
+"""SERIALIZER in the handshake → the WebSocket subprotocol that writes the same."""
+
+SERIALIZER_UNSUPPORTED: Final = 1
+RESERVED_BITS: Final = 3
+"""Errors in the handshake."""
+
+REGULAR: Final = 0
+PING: Final = 1
+PONG: Final = 2
+"""Types of transport messages."""
+
+LONGEST: Final = 1 << 24
+"""Bytes of the longest message there can be."""
+
+IS_LONGEST: Final = 8
+"""Bit of a message's first octet: it is LONGEST, and the 24 bits of the length are 0."""
+
+
+def frame(message: bytes) -> bytes:
+    """Prefix a WAMP message with RRRRXTTT (0, IS_LONGEST, REGULAR) and 24 bits of length."""
+    length = len(message)
+    return (length if length < LONGEST else IS_LONGEST << 24).to_bytes(4, "big") + message
+
+
+def _length_field(size: int) -> int:
+    """The largest LENGTH of the handshake, 0 to 15 for 2^9 to 2^24 bytes, that is within size."""
+    return min(15, size.bit_length() - 10)
+
+
+@final
+class RawSocket:
+    """The receiver of a RawSocket connection."""
+
+    __slots__ = ("_connection", "_host", "_limit", "_need", "_partial", "_session", "_wamp")
+
+    def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
+        """wamp: makes what takes the messages."""
+        self._host = host
+        self._connection = connection
+        self._wamp = wamp
+        self._session: MessageReceiver | None = None
+        self._limit = 0
+        # The beginning of a message (or of the handshake), and how many bytes are needed to go on.
+        self._partial: bytearray | None = None
+        self._need = 0
+        host.timers.at(host.now + host.settings.handshake_timeout, self._waited)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what was read."""
+        partial = self._partial
+        if partial is not None:
+            partial += data
+            if len(partial) < self._need:
+                return
+            data = bytes(partial)
+            self._partial = None
+        at = 0
+        if self._session is None:
+            if len(data) < 4:
+                # What is no handshake need not be waited for.
+                if data and data[0] != MAGIC:
+                    self._connection.close()
+                else:
+                    self._keep(data, 4)
+                return
+            if not self._shake_hands(data[:4]):
+                return
+            at = 4
+        if at < len(data):
+            self._take_apart(data, at, now)
+
+    def lost(self, now: float) -> None:
+        """The connection is gone."""
+        self._partial = None
+        if self._session is not None:
+            self._session.lost(now)
+
+    def _shake_hands(self, request: bytes) -> bool:
+        """Answer the client's request: 0x7F, LENGTH and SERIALIZER in four bits each, 0, 0."""
+        connection = self._connection
+        if connection.closing:
+            return False
+        if request[0] != MAGIC:
+            connection.close()
+            return False
+        serializer = SERIALIZERS.get(request[1] & 0x0F)
+        error = 0
+        if request[2] or request[3]:
+            error = RESERVED_BITS
+        elif serializer is None:
+            error = SERIALIZER_UNSUPPORTED
+        if error or serializer is None:
+            connection.write(bytes((MAGIC, error << 4, 0, 0)))
+            connection.close()
+            return False
+        length = _length_field(self._host.settings.max_message_size)
+        self._limit = 1 << length + 9
+        connection.write(bytes((MAGIC, length << 4 | request[1] & 0x0F, 0, 0)))
+        self._begin(serializer, 1 << (request[1] >> 4) + 9)
+        return True
+
+    def _begin(self, serializer: str, limit: int) -> None:
+        connection = self._connection
+        flavour = ("rawsocket", limit)
+        self._session = self._wamp(
+            connection, serializer, frame, connection.close, flavour, limit=limit
+        )
+
+    # Hot: two calls more for each message would add a third to what framing costs.
+    def _take_apart(self, data: bytes, at: int, now: float) -> None:  # noqa: C901
+        session = self._session
+        connection = self._connection
+        assert session is not None
+        take = session.message
+        end = len(data)
+        while not connection.closing:
+            body = at + 4
+            if body > end:
+                if at < end:
+                    self._keep(data[at:], 4)
+                return
+            kind = data[at]
+            length = int.from_bytes(data[at + 1 : body], "big")
+            if kind & IS_LONGEST and not length:
+                kind ^= IS_LONGEST
+                length = LONGEST
+            if kind > PONG:
+                head = data[at:body].hex()
+                session.abort(ProtocolViolation.uri, f"0x{head} does not begin a message")
+                return
+            if length > self._limit:
+                reason = f"a message of {length} bytes, where {self._limit} were agreed on"
+                session.abort(ProtocolViolation.uri, reason)
+                return
+            stop = body + length
+            if stop > end:
+                self._keep(data[at:], 4 + length)
+                return
+            if kind == REGULAR:
+                take(data[body:stop], now)
+            elif kind == PING:
+                connection.write(bytes((data[at] ^ PING ^ PONG,)) + data[at + 1 : stop])
+            at = stop
+
+    def _keep(self, rest: bytes, need: int) -> None:
+        self._partial = bytearray(rest)
+        self._need = need
+
+    def _waited(self, now: float) -> None:
+        """The time for the handshake is over (a session waits for HELLO itself)."""
+        if self._session is None:
+            self._partial = None
+            self._connection.close()

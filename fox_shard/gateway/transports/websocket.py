@@ -1,0 +1,288 @@
+"""The opening handshake of a WebSocket (RFC 6455 4.2), and what plain HTTP requests are told.
+
+Owns: paths, subprotocols, the answers in HTTP. Never: sockets, frames (`stream`), and what the
+subprotocols mean: their sessions are made by functions handed in.
+"""
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import final
+
+from websockets.exceptions import NegotiationError
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
+from fox_shard.gateway.transports.websocket_stream import (
+    BINARY,
+    TEXT,
+    MessageStream,
+    binary_frame,
+    deflated_frame,
+    text_frame,
+)
+
+__all__ = ["WebSocket", "binary_frame", "text_frame"]
+
+WAMP_PATHS = ("/ws", "/wamp", "/wss", "/")
+MQTT_PATH = "/mqtt"
+HEALTH_PATH = "/healthz"
+
+WAMP_SUBPROTOCOLS = {
+    Subprotocol("wamp.2.json"): TEXT,
+    Subprotocol("wamp.2.msgpack"): BINARY,
+    Subprotocol("wamp.2.cbor"): BINARY,
+}
+"""WAMP #websocket-transport: subprotocol → type of its messages."""
+
+MQTT_SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))
+"""MQTT-6.0.0-4, and the name MQTT 3.1 had before."""
+
+REQUEST_LIMIT = 1 << 16
+"""Bytes of an HTTP request's head, and of what a client sends before it is answered."""
+
+LINK_CHECK = 0.1
+"""Seconds between two looks whether the gateway is linked, while clients wait for it."""
+
+_END = b"\r\n\r\n"
+
+
+# Neither side keeps a compression context: a message that goes to many clients is compressed once,
+# and an idle client costs no window.
+_DEFLATE = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True, client_no_context_takeover=True
+)
+
+
+@final
+class WebSocket:
+    """The receiver of a new connection, until it is a WebSocket or has got its answer in HTTP."""
+
+    __slots__ = (
+        "_connection",
+        "_deflate",
+        "_done",
+        "_head",
+        "_host",
+        "_mqtt",
+        "_waiting",
+        "_wamp",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        connection: Connection,
+        wamp: WampMaker,
+        mqtt: MqttMaker,
+        *,
+        deflate: bool = True,
+    ) -> None:
+        """deflate: accept permessage-deflate (RFC 7692) where a client offers it."""
+        self._host = host
+        self._connection = connection
+        self._wamp = wamp
+        self._mqtt = mqtt
+        self._deflate = deflate
+        self._head = bytearray()
+        self._done = False
+        # The request is a good one, but the gateway is not linked.
+        self._waiting = False
+        host.timers.at(host.now + host.settings.handshake_timeout, self._give_up)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take what was read: some of the request's head, perhaps frames behind it."""
+        if self._done:
+            return
+        head = self._head
+        head += data
+        if not head.startswith(b"GET "[: len(head)]):
+            self._refuse_method(bytes(head[:16]))
+        elif len(head) > REQUEST_LIMIT:
+            sentence = f"The request's head is longer than {REQUEST_LIMIT} bytes."
+            self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
+        elif not self._waiting:
+            end = head.find(_END, max(0, len(head) - len(data) - 3))
+            if end >= 0:
+                self._handle_head(bytes(head[: end + 4]), now)
+
+    def lost(self, now: float) -> None:
+        """The connection is gone."""
+        self._done = True
+
+    def _give_up(self, _now: float) -> None:
+        if self._done:
+            return
+        if self._waiting:
+            sentence = "The server is not complete at the moment; try again."
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, sentence, ("Retry-After", "1"))
+        else:
+            seconds = self._host.settings.handshake_timeout
+            sentence = f"No complete request came within {seconds:g} seconds."
+            self._answer(HTTPStatus.REQUEST_TIMEOUT, sentence)
+
+    def _refuse_method(self, start: bytes) -> None:
+        if start[:3].isalpha():
+            sentence = "Only GET is served here: WebSocket upgrades, and " + HEALTH_PATH + "."
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET"))
+        else:
+            self._answer(HTTPStatus.BAD_REQUEST, "This port speaks HTTP and WebSocket.")
+
+    def _handle_head(self, head: bytes, now: float) -> None:
+        path = head.split(b" ", 2)[1].partition(b"?")[0].decode("ascii", "replace")
+        protocol = ServerProtocol(
+            extensions=[_DEFLATE] if self._deflate else None,
+            select_subprotocol=lambda _protocol, names: _select(path, names),
+        )
+        protocol.receive_data(head)
+        events = protocol.events_received()
+        if not events:
+            cause = protocol.handshake_exc and protocol.handshake_exc.__cause__
+            self._answer(HTTPStatus.BAD_REQUEST, f"This is not a valid request: {cause}.")
+            return
+        request = events[0]
+        assert isinstance(request, Request)
+        self._handle_request(protocol, request, path, now)
+
+    def _handle_request(
+        self, protocol: ServerProtocol, request: Request, path: str, now: float
+    ) -> None:
+        upgrades = any("websocket" in value.lower() for value in request.headers.get_all("Upgrade"))
+        if not upgrades and path == HEALTH_PATH:
+            self._answer_health()
+        elif not upgrades and path in (*WAMP_PATHS, MQTT_PATH):
+            self._answer(HTTPStatus.UPGRADE_REQUIRED, _about(path), ("Upgrade", "websocket"))
+        elif not upgrades or not _is_served(path, request):
+            self._answer(
+                HTTPStatus.NOT_FOUND,
+                f"There is nothing at this path. WAMP is at {', '.join(WAMP_PATHS)}; "
+                f"MQTT is at {MQTT_PATH}; whether the server is well is at {HEALTH_PATH}.",
+            )
+        elif not _is_ascii(request):
+            self._answer(HTTPStatus.BAD_REQUEST, "The headers of the handshake must be ASCII.")
+        elif (response := protocol.accept(request)).status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._send(response)
+            self._close()
+        elif self._host.linked:
+            self._send(response)
+            self._open(protocol, now)
+        else:
+            # No client may see half a key space; but nor must it fail for a shard's restart.
+            self._waiting = True
+            self._host.timers.at(now + LINK_CHECK, self._retry)
+
+    def _retry(self, now: float) -> None:
+        if self._done:
+            return
+        if self._host.linked:
+            self._waiting = False
+            self._handle_head(bytes(self._head[: self._head.index(_END) + 4]), now)
+        else:
+            self._host.timers.at(now + LINK_CHECK, self._retry)
+
+    def _open(self, protocol: ServerProtocol, now: float) -> None:
+        """Hand the connection over to its stream and its session."""
+        subprotocol = protocol.subprotocol
+        assert subprotocol is not None
+        extension = protocol.extensions[0] if protocol.extensions else None
+        deflate = extension if isinstance(extension, PerMessageDeflate) else None
+        first = WAMP_SUBPROTOCOLS.get(subprotocol, BINARY)
+        frame: Frame = text_frame if first == TEXT else binary_frame
+        coding = ""
+        if deflate is not None:
+            bits = deflate.local_max_window_bits
+            frame, coding = deflated_frame(first, bits), f"/deflate-{bits}"
+        connection = self._connection
+        stream = MessageStream(self._host, connection, first, deflate)
+        connection.receiver = stream
+        if subprotocol in WAMP_SUBPROTOCOLS:
+            flavour = f"{subprotocol}/websocket{coding}"
+            wamp = self._wamp(connection, subprotocol, frame, stream.close, flavour)
+            stream.begin(wamp.message, wamp.lost)
+        else:
+            mqtt = self._mqtt(connection, frame, stream.close)
+            stream.begin(mqtt.receive, mqtt.lost)
+        rest = bytes(self._head[self._head.index(_END) + 4 :])
+        self._forget()
+        if rest:
+            stream.receive(rest, now)
+
+    def _answer_health(self) -> None:
+        health = self._host.health()
+        serves = health.get("status") in ("ok", "degraded")
+        status = HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE
+        self._answer(status, json.dumps(health), ("Content-Type", "application/json"))
+
+    def _answer(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
+        """Answer in HTTP, and close."""
+        response = ServerProtocol().reject(status, text + "\n")
+        for name, value in headers:
+            response.headers.pop(name, None)
+            response.headers[name] = value
+        self._send(response)
+        self._close()
+
+    def _close(self) -> None:
+        self._forget()
+        self._connection.close()
+
+    def _forget(self) -> None:
+        """Be done: only the timer still knows of this handshake."""
+        self._done = True
+        self._head = bytearray()
+
+    def _send(self, response: Response) -> None:
+        self._connection.write(response.serialize())
+
+
+def _about(path: str) -> str:
+    speaks = "MQTT" if path == MQTT_PATH else "WAMP"
+    return (
+        f"This is the address of a WebSocket that speaks {speaks}: connect with a WebSocket client "
+        f"that offers one of the subprotocols {', '.join(_offered(path))}."
+    )
+
+
+def _offered(path: str) -> tuple[Subprotocol, ...]:
+    """Return the subprotocols at a path. MQTT is everywhere: many clients have no path to set."""
+    if path in WAMP_PATHS:
+        return (*WAMP_SUBPROTOCOLS, *MQTT_SUBPROTOCOLS)
+    return MQTT_SUBPROTOCOLS
+
+
+def _select(path: str, names: Sequence[Subprotocol]) -> Subprotocol:
+    """Return the first we speak, in the client's order of preference (RFC 6455 4.1, 10.).
+
+    Raises NegotiationError, which the library answers with 400.
+    """
+    offered = _offered(path)
+    for name in names:
+        if name in offered:
+            return name
+    asked = f"no {' or '.join(names)} is spoken" if names else "the request names no subprotocol"
+    raise NegotiationError(f"{asked}; at {path} there are {', '.join(offered)}")
+
+
+def _is_ascii(request: Request) -> bool:
+    """Tell whether the library can handle the request: it raises, or logs, on other characters."""
+    return all(
+        value.isascii()
+        for name, value in request.headers.raw_items()
+        if name.lower().startswith(("sec-websocket-", "connection", "upgrade"))
+    )
+
+
+def _is_served(path: str, request: Request) -> bool:
+    """Tell whether there may be a WebSocket at the path: one that speaks MQTT is welcome at any."""
+    if path in WAMP_PATHS or path == MQTT_PATH:
+        return True
+    names = ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).split(",")
+    return any(name.strip() in MQTT_SUBPROTOCOLS for name in names)

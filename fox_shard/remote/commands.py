@@ -1,0 +1,75 @@
+"""From arguments to errands: what each command that visits a running server asks for.
+
+Owns: what options mean together, as options of WAMP. Never: parsing (`arguments`).
+"""
+
+import argparse
+import os
+import socket
+import sys
+
+from fox_shard.config import Config
+from fox_shard.remote import keys
+from fox_shard.remote.connecting import target_of, visit
+from fox_shard.remote.lock import Terms, run_under_lock, vigilant
+from fox_shard.remote.values import from_text
+
+
+def run(options: argparse.Namespace, config: Config) -> int:
+    """Run the command. Returns the exit code. Raises ConfigError."""
+    target = target_of(config, options.url, options.realm)
+    match options.command:
+        case "get":
+            return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
+        case "put":
+            args, wanted = _value(options), _put_options(options)
+            return visit(target, lambda router: keys.put(router, options.topic, args, wanted))
+        case "keys":
+            pattern, match, long = options.pattern, options.match, options.long
+            return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
+        case "watch":
+            return visit(target, lambda router: keys.watch(router, options.pattern, options.match))
+        case _:
+            return _lock(options, config)
+
+
+def _value(options: argparse.Namespace) -> list[object]:
+    """The arguments to publish."""
+    if options.delete:
+        if options.value is not None:
+            options.mistake("either VALUE or --delete")
+        return []
+    if options.value is None:
+        options.mistake("a VALUE, or - to read it from stdin, or --delete")
+    text = sys.stdin.read().removesuffix("\n") if options.value == "-" else options.value
+    value = from_text(text)
+    if value is None:
+        options.mistake("null would be no key: say --delete")
+    return [value]
+
+
+def _put_options(options: argparse.Namespace) -> dict[str, object]:
+    wanted: dict[str, object] = {"retain": options.seconds or True}
+    if options.new:
+        wanted["when"] = None
+    elif options.when is not None:
+        wanted["when"] = options.when
+    elif options.when_id is not None:
+        wanted["when_id"] = options.when_id
+    elif options.wait:
+        options.mistake("--wait is for a condition: --new, --when or --when-id")
+    if options.wait:
+        wanted["watch"] = True
+    return wanted
+
+
+def _lock(options: argparse.Namespace, config: Config) -> int:
+    target = vigilant(target_of(config, options.url, options.realm), config)
+    terms = Terms(0.0 if options.no_wait else options.timeout, options.grace)
+    value = options.value
+    if value is None:
+        value = {"host": socket.gethostname(), "pid": os.getpid()}
+    return visit(
+        target,
+        lambda router: run_under_lock(router, options.name, value, terms, options.command_line),
+    )

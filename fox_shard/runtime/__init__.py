@@ -1,0 +1,1 @@
+"""Running processes: event loop, logs, name locks, health."""

@@ -1,0 +1,45 @@
+"""The health of the running processes, asked over their sockets in the run directory.
+
+Owns: the questions, and how the answers are printed. Never: what makes a process healthy.
+"""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from fox_shard.config import Config
+
+HEALTH_TIMEOUT = 2.0
+"""Seconds a process has to answer."""
+
+
+def check_health(config: Config) -> int:
+    """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
+    names = [f"gateway-{number}" for number in range(config.gateways)]
+    names += [f"shard-{number}" for number in range(config.shards)]
+    healthy = True
+    for name in [*names, "coordinator"]:
+        health = _ask(Path(config.run_dir) / f"{name}.health")
+        healthy &= health.get("status") == "ok"
+        links = health.pop("links", {})
+        down = [peer for peer, is_open in links.items() if not is_open]
+        health.pop("name", None)
+        fields = " ".join(f"{key}={value}" for key, value in health.items())
+        missing = f" not linked to {', '.join(down)}" if down else ""
+        print(f"{name:<12} {fields}{missing}")
+    return 0 if healthy else 1
+
+
+def _ask(path: Path) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(HEALTH_TIMEOUT)
+            client.connect(str(path))
+            with client.makefile() as answer:
+                health: dict[str, Any] = json.loads(answer.read())
+                return health
+    except (FileNotFoundError, ConnectionRefusedError):
+        return {"status": "down"}
+    except (OSError, ValueError) as error:
+        return {"status": "down", "reason": str(error)}

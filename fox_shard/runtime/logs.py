@@ -1,0 +1,46 @@
+"""Log lines: one event per line, as text or as JSON.
+
+Owns: the form of a line, and where lines go. Never: which events are logged.
+"""
+
+import json
+import logging
+import sys
+
+from fox_shard.config import Config
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL process event key=value …`, one line an event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fox", {}))
+        process = fields.pop("process", "")
+        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        when, event = self.formatTime(record), record.getMessage()
+        line = f"{when} {record.levelname:<7} {process} {event} {text}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line.rstrip()
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fox", {}),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def set_up_logging(config: Config) -> None:
+    """To standard error, as section [log] says."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if config.log.format == "json" else TextFormatter())
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,34 @@
+"""The lock on a process's name.
+
+Owns: that no two processes of one name run at the same time. Never: what the process does.
+"""
+
+import fcntl
+from pathlib import Path
+from typing import TextIO
+
+from fox_shard.config import Config
+
+
+class AlreadyRunning(Exception):
+    """Another process of that name runs."""
+
+
+def hold_name(config: Config, name: str) -> TextIO:
+    """Be the only process of that name. The lock goes with the process, however it ends.
+
+    Raises AlreadyRunning.
+    """
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = run_dir / f"{name}.lock"
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunning(
+            f"{name} runs already (it holds {path}): stop it, or set FOX_RUN_DIR to another "
+            "folder for a second cluster"
+        ) from None
+    return file

@@ -1,0 +1,197 @@
+"""The processes: what each consists of, how it starts, how it ends.
+
+Owns: which core runs in which shell. supervisord starts what is defined here, nothing else does.
+Never: decisions about messages.
+"""
+
+import asyncio
+import logging
+import resource
+import sys
+import time
+from collections.abc import Coroutine
+from random import SystemRandom
+from typing import Any
+
+import uvloop
+
+from fox_shard.backplane.terms import LinkSettings
+from fox_shard.config import Config
+from fox_shard.coordinator.hub import Hub
+from fox_shard.coordinator.statsd import Sender
+from fox_shard.datadir import opening
+from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.transports.factories import makers
+from fox_shard.runtime.logs import set_up_logging
+from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.shell import Shell, new_incarnation
+from fox_shard.shard.core import Shard
+from fox_shard.store.store import StoreError
+
+_log = logging.getLogger("fox")
+
+
+def run_gateway(number: int, config: Config) -> int:
+    """Run gateway `number` until it is told to stop. Returns the exit code."""
+    return _run(config, _gateway(number, config))
+
+
+def run_shard(number: int, config: Config) -> int:
+    """Run shard `number` until it is told to stop. Returns the exit code."""
+    return _run(config, _shard(number, config))
+
+
+def run_coordinator(config: Config) -> int:
+    """Run the coordinator until it is told to stop. Returns the exit code."""
+    return _run(config, _coordinator(config))
+
+
+def _run(config: Config, main: Coroutine[Any, Any, None]) -> int:
+    set_up_logging(config)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except (AlreadyRunning, ListenError, StoreError) as error:
+        print(f"fox: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _terms(config: Config, generation: int) -> LinkSettings:
+    return LinkSettings(
+        shards=config.shards,
+        generation=generation,
+        credit=config.backplane.credit,
+        heartbeat=config.backplane.heartbeat,
+        peer_timeout=config.backplane.peer_timeout,
+    )
+
+
+async def _gateway(number: int, config: Config) -> None:
+    _raise_file_limit()
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    lock = hold_name(config, f"gateway-{number}")
+    terms = _terms(config, await opening.generation(config, f"gateway-{number}"))
+    gateway = Gateway(
+        number,
+        realms=config.realms,
+        settings=config.gateway,
+        mqtt=config.mqtt,
+        terms=terms,
+        incarnation=incarnation,
+        rng=SystemRandom(),
+        now=loop.time(),
+        wall=time.time(),
+    )
+    peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
+    shell = Shell(gateway, config, incarnation, lock, listens=False, connects=peers)
+    listeners = Listeners(gateway, makers(gateway, gateway.requests), shell.schedule_flush)
+    gateway.client_buffers = listeners.buffered
+    linked = asyncio.Event()
+
+    def after_flush() -> None:
+        listeners.perform(gateway.dirty)
+        if gateway.linked:
+            listeners.resume_held()
+            linked.set()
+
+    shell.after_flush = after_flush
+    await shell.start()
+    await _either(linked.wait(), shell.stopping.wait())
+    if not shell.stopping.is_set():
+        await listeners.open(config.gateway, Claims(config.run_dir))
+        where = {kind: str(address) for kind, address in listeners.addresses.items()}
+        _log.info("listening", extra={"fox": {"process": gateway.name, **where}})
+    await shell.stopping.wait()
+    listeners.stop_accepting()
+    for session in list(gateway.sessions.values()):
+        session.end("wamp.close.system_shutdown", "the router is shutting down")
+    shell.schedule_flush()
+    await listeners.close_all(config.gateway.drain_timeout)
+    await _end(shell)
+
+
+async def _shard(number: int, config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    name = f"shard-{number}"
+    lock = hold_name(config, name)
+    opened, generation = await opening.open_shard(
+        number, config, lambda ticket, why: shell.committed(ticket, why)
+    )
+    with opening.loading(name):
+        shard = Shard(
+            number,
+            gateways=config.gateways,
+            terms=_terms(config, generation),
+            queue_limit=config.rpc.queue_limit,
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=loop.time(),
+            wall=time.time(),
+            rows=opened.store.scan(),
+            realms=config.realms,
+        )
+    higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
+    shell = Shell(
+        shard, config, incarnation, lock, listens=True, connects=higher, store=opened.store
+    )
+    await shell.start()
+    await shell.stopping.wait()
+    await _end(shell)
+
+
+async def _coordinator(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    incarnation = new_incarnation()
+    realms = [realm.name for realm in config.realms]
+    lock = hold_name(config, "coordinator")
+    opened, generation = await opening.open_coordinator(
+        config, lambda ticket, why: shell.committed(ticket, why)
+    )
+    with opening.loading("the coordinator"):
+        hub = Hub(
+            terms=_terms(config, generation),
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=loop.time(),
+            realms=realms,
+            sys_interval=config.mqtt.sys_interval,
+            identity=opened.store.identity,
+            stored=opened.store.scan(),
+        )
+    shards = [f"shard-{shard}" for shard in range(config.shards)]
+    shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
+    await shell.start()
+    if config.statsd.address is None:
+        await shell.stopping.wait()
+    else:
+        sender = Sender(config.statsd.address, config.statsd.prefix, realms)
+        while not shell.stopping.is_set():
+            await _either(shell.stopping.wait(), asyncio.sleep(config.statsd.interval))
+            await sender.send(hub.metrics(loop.time()))
+        sender.close()
+    await _end(shell)
+
+
+async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is over."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _end(shell: Shell) -> None:
+    await shell.stop()
+    if shell.failure is not None:
+        raise SystemExit(1)
+
+
+def _raise_file_limit() -> None:
+    """A client is a file: take as many as the system gives."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

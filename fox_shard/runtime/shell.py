@@ -1,0 +1,250 @@
+"""The shell around a core: event loop, links' sockets, store, time, logs.
+
+Owns: the turn of the loop: what arrives goes into the node, and once, at its end, everything the
+node has for others and for its store goes out. Never: what a node decides.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO, final
+
+import msgspec
+
+from fox_shard.backplane.frames import Batch
+from fox_shard.backplane.node import Node
+from fox_shard.backplane.wire import Wire
+from fox_shard.config import Config
+from fox_shard.store.store import Store
+
+_log = logging.getLogger("fox")
+
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a busy turn lets the store's thread go on (Python's default: 0.005).
+
+Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
+"""
+
+TROUBLES = ("refused", "store_failed")
+"""Notices that somebody has to do something about."""
+
+SOONEST = 0.001
+"""Seconds until the next tick, at the least."""
+
+
+def new_incarnation() -> int:
+    """A random number that names this run of a process."""
+    return secrets.randbits(52) + 1
+
+
+@final
+class Shell:
+    """Runs one node until SIGTERM or SIGINT."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: Config,
+        incarnation: int,
+        lock: TextIO,
+        *,
+        listens: bool,
+        connects: Iterable[str],
+        store: Store | None = None,
+    ) -> None:
+        """lock: of the node's name. listens: other processes connect to this one.
+
+        connects: to these it connects. store: of the node's journal, with `committed` as its
+        `on_outcome`.
+        """
+        self.node = node
+        self.config = config
+        run_dir = Path(config.run_dir)
+        self._lock = lock
+        self._loop = asyncio.get_running_loop()
+        self._store = store
+        self.after_flush: Callable[[], None] = lambda: None
+        self._scheduled = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._report_interval = report_interval(config)
+        self.stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self._health_path = run_dir / f"{node.name}.health"
+        self._health: asyncio.Server | None = None
+        self.wire = Wire(
+            node.name,
+            incarnation,
+            run_dir,
+            listens=listens,
+            connects=connects,
+            on_batch=self._on_batch,
+            on_lost=self._on_lost,
+            on_garbage=lambda why: _log.error("unreadable_batch", extra={"fox": {"reason": why}}),
+        )
+
+    async def start(self) -> None:
+        """Begin to turn."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stopping.set)
+        self._loop.set_exception_handler(self._failed)
+        for descriptor in self.wire.descriptors:
+            self._loop.add_reader(descriptor, self._read, descriptor)
+        self._loop.add_reader(self.wire.tap.fileno(), self.wire.tap.on_readable)
+        with suppress(FileNotFoundError):
+            self._health_path.unlink()
+        self._health = await asyncio.start_unix_server(self._answer_health, self._health_path)
+        if self._report_interval:
+            self._loop.call_later(self._report_interval, self._report)
+        # What lives now lives as long as the process.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        if self._store is not None:
+            sys.setswitchinterval(SWITCH_INTERVAL)
+        self._tick()
+        _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
+
+    async def stop(self) -> None:
+        """Store and send what is left, and let go of everything."""
+        self._flush()
+        if self._store is not None:
+            # It says what has become of its last transactions; whoever waited for them is told.
+            self._store.close()
+            self._store = None
+            await asyncio.sleep(0)
+            self._flush()
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._health is not None:
+            self._health.close()
+            self._health_path.unlink(missing_ok=True)
+        for descriptor in (*self.wire.descriptors, self.wire.tap.fileno()):
+            self._loop.remove_reader(descriptor)
+        self.wire.close()
+        self._lock.close()
+        _log.info("stopped", extra={"fox": {"process": self.node.name}})
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """An exception nobody expected.
+
+        While one client's data was read: that client's connection is over (the event loop closes
+        it), nobody else's. Elsewhere the process's state can no longer be trusted, so it ends;
+        supervisord starts it anew, and the others replay what it must know.
+        """
+        error = context.get("exception")
+        if not isinstance(error, BaseException):
+            error = RuntimeError(context["message"])
+        if "protocol" in context:
+            _log.error("connection_failed", exc_info=error)
+            self.schedule_flush()
+            return
+        self.failure = error
+        _log.critical("failed", exc_info=self.failure)
+        self.stopping.set()
+
+    # The turn
+
+    def _read(self, descriptor: int) -> None:
+        self.wire.read(descriptor)
+        self.schedule_flush()
+
+    def _on_batch(self, batch: Batch, size: int) -> None:
+        self.node.receive(batch, size, self._loop.time(), time.time())
+        self.schedule_flush()
+
+    def _on_lost(self, peer: str) -> None:
+        self.node.lost(peer, self._loop.time())
+        self.schedule_flush()
+
+    def schedule_flush(self) -> None:
+        """Flush at the end of this turn."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        now = self._loop.time()
+        for peer, data in self.node.flush(now):
+            self.wire.send(peer, data)
+        if self._store is not None and self.node.journal is not None:
+            write = self.node.journal.take(now)
+            if write is not None:
+                self._store.write(write.ticket, write.changes, resume=write.resume)
+        self.after_flush()
+        if self.node.notices:
+            self._log_notices()
+        self.wire.read_on()
+        if self.wire.more:
+            self.schedule_flush()
+        self._arm(now)
+
+    def committed(self, ticket: int, why: str) -> None:
+        """The store's `on_outcome`; from any thread."""
+        self._loop.call_soon_threadsafe(self._committed, ticket, why)
+
+    def _committed(self, ticket: int, why: str) -> None:
+        if self.node.journal is not None:
+            self.node.journal.outcome(ticket, why, self._loop.time())
+            self.schedule_flush()
+
+    def _log_notices(self) -> None:
+        for event, fields in self.node.notices:
+            _log.log(_level(event), event, extra={"fox": {"process": self.node.name, **fields}})
+        self.node.notices.clear()
+
+    def _arm(self, now: float) -> None:
+        due = self.node.deadline.at
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.node.tick(self._loop.time())
+        self._flush()
+
+    def _report(self) -> None:
+        self.node.send_report(self._loop.time())
+        self.schedule_flush()
+        self._loop.call_later(self._report_interval, self._report)
+
+    async def _answer_health(
+        self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Whoever connects is told, in one line of JSON."""
+        writer.write(msgspec.json.encode(self.node.health()) + b"\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+
+def _level(event: str) -> int:
+    if event in TROUBLES:
+        return logging.ERROR
+    return logging.DEBUG if event.startswith("session_") else logging.INFO
+
+
+def report_interval(config: Config) -> float:
+    """Seconds between two reports to the coordinator; 0: nobody wants them."""
+    wanted = [float(config.mqtt.sys_interval)] if config.mqtt.sys_interval else []
+    if config.statsd.address is not None:
+        wanted.append(config.statsd.interval)
+    return min(wanted, default=0.0)

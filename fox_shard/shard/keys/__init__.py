@@ -1,0 +1,1 @@
+"""Retained keys: values, expiry, owners, conditions, and the publishes that wait for them."""

@@ -1,0 +1,1 @@
+"""The other processes, as a shard sees them."""

@@ -1,0 +1,1 @@
+"""From a publish that concerns the store to its answer."""

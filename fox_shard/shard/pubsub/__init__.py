@@ -1,0 +1,1 @@
+"""Which gateway wants which topics, and what it is sent."""

@@ -1,0 +1,1 @@
+"""Procedures, calls and registrations."""

@@ -1,0 +1,155 @@
+"""The procedures of one realm on one shard.
+
+Owns: what is registered by whom, who is next, and who waits. Never: frames being sent.
+"""
+
+from collections import OrderedDict
+from typing import final
+
+from fox_shard.backplane.frames import Call
+from fox_shard.backplane.random_source import Chance
+from fox_shard.shard.links.peer import Peer
+from fox_shard.topics.pattern import Pattern
+from fox_shard.topics.trie import Trie
+
+
+@final
+class Callee:
+    """One session's registration for one procedure."""
+
+    __slots__ = ("concurrency", "peer", "procedure", "running", "session")
+
+    def __init__(self, peer: Peer, session: int, procedure: "Procedure", concurrency: int) -> None:
+        """concurrency: invocations out at once, 0: unlimited."""
+        self.peer = peer
+        self.session = session
+        self.procedure = procedure
+        self.concurrency = concurrency
+        self.running: dict[int, Running] = {}
+
+    @property
+    def has_room(self) -> bool:
+        return not self.concurrency or len(self.running) < self.concurrency
+
+
+@final
+class Running:
+    """A call that is out at a callee, or waits for one."""
+
+    __slots__ = ("answered", "call", "callee", "id", "peer", "procedure")
+
+    def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
+        """peer: the caller's gateway."""
+        self.id = id_
+        self.peer = peer
+        self.call = call
+        self.procedure = procedure
+        self.callee: Callee | None = None
+        self.answered = False
+
+
+@final
+class Procedure:
+    """A procedure, by uri or by pattern, with its callees in the order of their coming."""
+
+    __slots__ = ("_next", "callees", "invoke", "pattern", "queue", "realm", "registration")
+
+    def __init__(self, realm: str, pattern: Pattern, registration: int, invoke: str) -> None:
+        self.realm = realm
+        self.pattern = pattern
+        self.registration = registration
+        self.invoke = invoke
+        self.callees: list[Callee] = []
+        # Invocation id -> the call, in the order of arrival.
+        self.queue: OrderedDict[int, Running] = OrderedDict()
+        self._next = 0
+
+    def callee(self, session: int) -> Callee | None:
+        """That session's registration."""
+        return next((callee for callee in self.callees if callee.session == session), None)
+
+    def choose(self, rng: Chance) -> Callee | None:
+        """The callee for the next call by the policy (WAMP #rpc-shared-registration).
+
+        Among those that have room; None if there is none.
+        """
+        callees = self.callees
+        if len(callees) == 1:
+            return callees[0] if callees[0].has_room else None
+        free = [callee for callee in callees if callee.has_room]
+        if not free:
+            return None
+        match self.invoke:
+            case "last":
+                return free[-1]
+            case "random":
+                return rng.choice(free)
+            case "roundrobin":
+                return self._round(callees)
+            case _:
+                return free[0]
+
+    def _round(self, callees: list[Callee]) -> Callee:
+        """The next with room behind the one that was chosen last; there is one."""
+        while True:
+            callee = callees[self._next % len(callees)]
+            self._next += 1
+            if callee.has_room:
+                return callee
+
+
+@final
+class Procedures:
+    """One realm's."""
+
+    __slots__ = ("_announced", "_patterns", "by_id", "by_text", "exact")
+
+    def __init__(self) -> None:
+        self.exact: dict[str, Procedure] = {}
+        self.by_text: dict[str, Procedure] = {}
+        self.by_id: dict[int, Procedure] = {}
+        # All pattern registrations of all shards, this one's included: text -> pattern.
+        self._announced: dict[str, Pattern] = {}
+        self._patterns: Trie[Pattern] = Trie()
+
+    def add(self, procedure: Procedure) -> None:
+        """Of this shard."""
+        pattern = procedure.pattern
+        self.by_text[pattern.text] = procedure
+        self.by_id[procedure.registration] = procedure
+        if pattern.is_exact:
+            self.exact[pattern.topic] = procedure
+        else:
+            self.announce(pattern)
+
+    def discard(self, procedure: Procedure) -> None:
+        """Of this shard."""
+        pattern = procedure.pattern
+        del self.by_text[pattern.text]
+        del self.by_id[procedure.registration]
+        if pattern.is_exact:
+            del self.exact[pattern.topic]
+        else:
+            self.withdraw(pattern)
+
+    def announce(self, pattern: Pattern) -> None:
+        """Somebody is registered for the pattern, here or elsewhere. Idempotent."""
+        if pattern.text not in self._announced:
+            self._announced[pattern.text] = pattern
+            self._patterns.add(pattern, pattern)
+
+    def withdraw(self, pattern: Pattern) -> None:
+        """Nobody is any more. Idempotent."""
+        if self._announced.pop(pattern.text, None) is not None:
+            self._patterns.remove(pattern, pattern)
+
+    def announced(self) -> list[Pattern]:
+        """All of them."""
+        return list(self._announced.values())
+
+    def best_pattern(self, procedure: str) -> Pattern | None:
+        """The pattern to call, where there is no exact registration (WAMP #rpc-pattern-based)."""
+        if not self._announced:
+            return None
+        matching = self._patterns.match(procedure)
+        return max(matching, key=lambda pattern: pattern.specificity, default=None)

@@ -1,0 +1,177 @@
+"""Registrations on one shard.
+
+Owns: who may be a callee of what, and that all shards know the patterns. Never: calls.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from fox_shard.backplane.frames import (
+    Announce,
+    Frame,
+    Register,
+    Registered,
+    Revoked,
+    Unregister,
+    Unregistered,
+)
+from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.refusals import refused
+from fox_shard.errors import (
+    NoSuchRegistration,
+    ProcedureAlreadyExists,
+    ProcedureExistsWithDifferentPolicy,
+    Refusal,
+)
+from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.rpc.dealer import Dealer
+from fox_shard.shard.rpc.procedures import Callee, Procedure
+from fox_shard.topics.pattern import Pattern
+
+
+@final
+class Registrar:
+    """All realms' registrations on this shard."""
+
+    __slots__ = ("_callees", "_dealer", "_other_shards", "_placement", "_retired")
+
+    def __init__(
+        self, dealer: Dealer, placement: Placement, other_shards: Callable[[], list[Peer]]
+    ) -> None:
+        self._dealer = dealer
+        self._placement = placement
+        self._other_shards = other_shards
+        # Session -> its registrations here.
+        self._callees: dict[int, list[Callee]] = {}
+        # Those that are none any more, but were busy when their registrations ended.
+        self._retired: dict[int, list[Callee]] = {}
+
+    def register(self, peer: Peer, register: Register, replies: list[Frame]) -> None:
+        """replies: gets `Registered` or `Refused`, to go out when all shards know."""
+        try:
+            procedure = self._procedure_for(register)
+        except Refusal as refusal:
+            session = register.session
+            if register.replay:
+                # Somebody else took the procedure while the pair with that gateway was broken.
+                peer.reply(Revoked(session, register.registration, "wamp.registration.revoked"))
+            else:
+                replies.append(refused(Register, session, register.request, refusal))
+            return
+        callee = Callee(peer, register.session, procedure, register.concurrency)
+        procedure.callees.append(callee)
+        self._callees.setdefault(register.session, []).append(callee)
+        if not register.replay:
+            replies.append(Registered(register.session, register.request, register.registration))
+        self._dealer.pump(procedure)
+
+    def _procedure_for(self, register: Register) -> Procedure:
+        """The procedure to which the callee may be added. Raises Refusal."""
+        procedures = self._dealer.procedures(register.realm)
+        procedure = procedures.by_text.get(register.pattern)
+        if procedure is None:
+            pattern = Pattern.parse(register.pattern)
+            procedure = Procedure(register.realm, pattern, register.registration, register.invoke)
+            procedures.add(procedure)
+            self._tell(procedure, gone=False)
+        elif register.force:
+            self._revoke_all(procedure)
+            procedure.invoke = register.invoke
+        elif procedure.invoke != register.invoke:
+            raise ProcedureExistsWithDifferentPolicy(
+                f"the procedure is registered with invoke={procedure.invoke!r}, "
+                f"not {register.invoke!r}: use the same policy, or force_reregister"
+            )
+        elif procedure.invoke == "single" or procedure.callee(register.session):
+            raise ProcedureAlreadyExists(
+                "the procedure is registered already: unregister it first, register all its "
+                "callees with a sharing policy such as invoke='roundrobin', or force_reregister"
+            )
+        return procedure
+
+    def _revoke_all(self, procedure: Procedure) -> None:
+        """WAMP #rpc-registration-revocation. What is running may still be answered."""
+        for callee in procedure.callees:
+            self._disown(callee)
+            callee.peer.reply(
+                Revoked(callee.session, procedure.registration, "wamp.registration.revoked")
+            )
+        procedure.callees.clear()
+
+    def _disown(self, callee: Callee) -> None:
+        callees = self._callees[callee.session]
+        callees.remove(callee)
+        if not callees:
+            del self._callees[callee.session]
+        if callee.running:
+            busy = [one for one in self._retired.get(callee.session, ()) if one.running]
+            self._retired[callee.session] = [*busy, callee]
+
+    def unregister(self, unregister: Unregister, replies: list[Frame]) -> None:
+        """replies: gets `Unregistered` or `Refused`."""
+        session, request = unregister.session, unregister.request
+        procedure = self._dealer.procedures(unregister.realm).by_text.get(unregister.pattern)
+        callee = procedure and procedure.callee(session)
+        if not callee:
+            refusal = NoSuchRegistration("this session has no registration of that id")
+            replies.append(refused(Unregister, session, request, refusal))
+            return
+        replies.append(Unregistered(session, request))
+        self._remove(callee)
+
+    def _remove(self, callee: Callee) -> None:
+        self._disown(callee)
+        procedure = callee.procedure
+        procedure.callees.remove(callee)
+        if procedure.callees:
+            self._dealer.pump(procedure)
+            return
+        self._dealer.procedures(procedure.realm).discard(procedure)
+        self._tell(procedure, gone=True)
+        self._dealer.without_callees(procedure)
+
+    def session_left(self, session: int) -> None:
+        """Its registrations go, and what it was busy with fails at the callers."""
+        for callee in list(self._callees.get(session, ())):
+            self._dealer.callee_left(callee)
+            self._remove(callee)
+        for callee in self._retired.pop(session, ()):
+            self._dealer.callee_left(callee)
+
+    def sessions_of(self, peer: Peer) -> list[int]:
+        """Sessions of that gateway that are registered here."""
+        sessions = {**self._retired, **self._callees}
+        return [session for session, callees in sessions.items() if callees[0].peer is peer]
+
+    # Patterns, which every shard knows
+
+    def _tell(self, procedure: Procedure, *, gone: bool) -> None:
+        if not procedure.pattern.is_exact:
+            frame = Announce(procedure.realm, procedure.pattern.text, gone)
+            for shard in self._other_shards():
+                shard.reply(frame)
+
+    def announcements(self) -> list[Frame]:
+        """What another shard must know of this one."""
+        return [
+            Announce(procedure.realm, procedure.pattern.text, gone=False)
+            for procedures in self._dealer.realms.values()
+            for procedure in procedures.by_text.values()
+            if not procedure.pattern.is_exact
+        ]
+
+    def announced(self, announce: Announce) -> None:
+        """Another shard has, or no longer has, callees for a pattern."""
+        procedures = self._dealer.procedures(announce.realm)
+        pattern = Pattern.parse(announce.pattern)
+        if announce.gone:
+            procedures.withdraw(pattern)
+        else:
+            procedures.announce(pattern)
+
+    def forget_announcements(self, shard: int) -> None:
+        """That shard begins anew: it will announce again what it has."""
+        for realm, procedures in self._dealer.realms.items():
+            for pattern in procedures.announced():
+                if self._placement.shard_of(realm, pattern.text) == shard:
+                    procedures.withdraw(pattern)

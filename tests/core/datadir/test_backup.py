@@ -1,0 +1,229 @@
+"""Dump and load: what comes out of a broker goes into another one, all of it or nothing."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from stored_rows import (
+    event,
+    files,
+    fill,
+    key_rows,
+    link_rows,
+    shard_rows,
+    stored_rows,
+    will_rows,
+    write,
+)
+
+from fox_shard.datadir.backup import Loaded, dump, load
+from fox_shard.shard import rows
+from fox_shard.store.layout import Layout, hold_alone, hold_shared
+from fox_shard.store.sqlite import SqliteStore
+from fox_shard.store.store import StoreError
+
+KEYS = key_rows(300)
+WILLS = will_rows(5)
+FORMS = ["jsonl", "msgpack"]
+
+
+def dump_of(folder, form="msgpack"):
+    out = io.BytesIO()
+    count = dump(folder, out, form)
+    return count, out.getvalue()
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A data folder of two shards."""
+    fill(tmp_path / "two", 2, {**KEYS, **WILLS})
+    return tmp_path / "two"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_a_dump_goes_into_a_new_folder(two, tmp_path, form, shards):
+    count, data = dump_of(two, form)
+    assert count == len(KEYS)
+    loaded = load(tmp_path / "new", io.BytesIO(data), shards, replace=False)
+    assert loaded == Loaded(len(KEYS), 0, 0)
+    found, ceilings = stored_rows(tmp_path / "new")
+    assert found == KEYS
+    highest = max(rows.decode_event(value).publication for value in KEYS.values())
+    assert len(ceilings) == shards
+    assert min(ceilings) * 64 > highest
+
+
+def test_a_dump_leaves_everything_as_it_is(two):
+    before = files(two)
+    dump_of(two)
+    assert files(two) == before
+
+
+def test_a_dump_is_made_while_the_broker_runs(two):
+    layout = Layout.read(two)
+    outcomes = []
+    key, value = next(iter(key_rows(1, realms=("new",)).items()))
+    with (
+        hold_shared(two, wait=False),
+        closing(SqliteStore(*layout.shard(0), lambda *told: outcomes.append(told))) as store,
+    ):
+        store.write(1, {key: value})
+        while not outcomes:
+            pass
+        count, data = dump_of(two, "jsonl")
+    assert count == len(KEYS) + 1
+    assert any(json.loads(line).get("realm") == "new" for line in data.splitlines())
+
+
+def test_a_dump_of_shards_that_stored_nothing_is_empty(tmp_path):
+    Layout.open(tmp_path, 2)
+    count, data = dump_of(tmp_path)
+    assert count == 0
+    assert load(tmp_path / "new", io.BytesIO(data), 2, replace=False) == Loaded(0, 0, 0)
+
+
+# Into a folder in which there is something
+
+
+def test_other_keys_and_wills_stay_where_they_are(two, tmp_path):
+    more = key_rows(50, realms=("other",))
+    fill(tmp_path / "more", 3, more)
+    data = dump_of(tmp_path / "more")[1]
+    # The folder has two shards and keeps them, whatever is configured.
+    assert load(two, io.BytesIO(data), 5, replace=False) == Loaded(50, 0, 0)
+    found, ceilings = stored_rows(two)
+    assert found == {**KEYS, **WILLS, **more}
+    assert ceilings == [1001] * 2
+    assert Layout.read(two) == Layout(two, 2, 2)
+    peers = set(link_rows(0)) - {rows.CEILING}
+    assert not peers & set(shard_rows(Layout.read(two), 0))
+
+
+def test_loading_twice_is_loading_once(two):
+    data = dump_of(two)[1]
+    assert load(two, io.BytesIO(data), 2, replace=False) == Loaded(300, 300, 0)
+    assert stored_rows(two)[0] == {**KEYS, **WILLS}
+
+
+def changed(folder):
+    """Change a key of the folder, put another one in; returns the rows of all."""
+    layout = Layout.read(folder)
+    key = rows.key("realm1", "sensors.0")
+    value = rows.encode(event("realm1", "sensors.0", 999))
+    shard = next(s for s in range(2) if key in shard_rows(layout, s))
+    write(layout, shard, {key: value})
+    return {**KEYS, **WILLS, key: value}
+
+
+def test_keys_with_other_values_are_not_replaced_unasked(two):
+    data = dump_of(two)[1]
+    changed(two)
+    before = files(two)
+    with pytest.raises(
+        StoreError,
+        match=r"Nothing was loaded: 1 of 300 keys are there with other values, the first is "
+        r"sensors\.0 in realm1: say --replace to replace them\.",
+    ):
+        load(two, io.BytesIO(data), 2, replace=False)
+    assert files(two) == before
+
+
+def test_keys_with_other_values_are_replaced_if_that_is_said(two):
+    data = dump_of(two)[1]
+    changed(two)
+    assert load(two, io.BytesIO(data), 2, replace=True) == Loaded(300, 299, 1)
+    assert stored_rows(two)[0] == {**KEYS, **WILLS}
+
+
+def test_the_clock_goes_on_behind_the_highest_key_that_was_loaded(two, tmp_path):
+    layout = fill(tmp_path / "late", 1, {})
+    late = event("realm1", "late", 5_000_000)
+    write(layout, 0, {rows.key("realm1", "late"): rows.encode(late)})
+    load(two, io.BytesIO(dump_of(tmp_path / "late")[1]), 2, replace=False)
+    assert stored_rows(two)[1] == [5_000_001] * 2
+
+
+# Refused
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_dump_that_was_cut_off_loads_nothing(two, tmp_path, form):
+    data = dump_of(two, form)[1]
+    before = files(two)
+    for length in (0, 1, len(data) // 2, len(data) - 3):
+        for folder in (two, tmp_path / "new"):
+            with pytest.raises(StoreError):
+                load(folder, io.BytesIO(data[:length]), 2, replace=True)
+    assert files(two) == before
+    assert set(files(tmp_path / "new")) <= {"manifest.json"}
+
+
+def test_nothing_is_loaded_while_a_shard_runs(two):
+    data = dump_of(two)[1]
+    before = files(two)
+    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the broker"):
+        load(two, io.BytesIO(data), 2, replace=True)
+    assert files(two) == before
+
+
+def test_nothing_is_dumped_while_files_are_moved(two):
+    with hold_alone(two), pytest.raises(StoreError, match="try again when that has ended"):
+        dump_of(two)
+
+
+def test_a_folder_in_which_nothing_is_stored_is_not_dumped(tmp_path):
+    with pytest.raises(StoreError, match=r"Nothing is stored in .* yet"):
+        dump_of(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_dump_that_misses_a_shard_is_refused(two):
+    (two / "generation-1" / "shard-0.sqlite").unlink()
+    with pytest.raises(StoreError, match=r"shard-0.sqlite is missing"):
+        dump_of(two)
+
+
+def test_damage_is_told_and_ends_the_dump(two):
+    write(Layout.read(two), 0, {rows.key("realm1", "broken"): b"\xc1"})
+    with pytest.raises(StoreError, match=r"broken' is damaged"):
+        dump_of(two)
+
+
+# Killed
+
+LOADER = """
+import os, signal, sys
+from pathlib import Path
+from fox_shard.datadir.backup import load
+left = int(sys.argv[2])
+
+def watch(event, arguments):
+    global left
+    if event in WATCHED and sys.argv[1] in os.fsdecode(arguments[0]):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+WATCHED = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect"}
+sys.addaudithook(watch)
+load(Path(sys.argv[1]), sys.stdin.buffer, 2, replace=False)
+"""
+
+
+@pytest.mark.parametrize("step", range(1, 16))
+def test_killed_at_any_step_all_was_loaded_or_nothing(tmp_path, step):
+    old, more = key_rows(20), key_rows(20, realms=("other",))
+    fill(tmp_path / "more", 2, more)
+    folder = tmp_path / "data"
+    fill(folder, 2, old)
+    data = dump_of(tmp_path / "more")[1]
+    command = [sys.executable, "-c", LOADER, str(folder) + os.sep, str(step)]
+    subprocess.run(command, input=data, check=False)
+    assert stored_rows(folder)[0] in (old, {**old, **more})
+    load(folder, io.BytesIO(data), 2, replace=False)
+    assert stored_rows(folder)[0] == {**old, **more}

@@ -1,0 +1,349 @@
+"""Another number of shards: nothing is lost, nothing is doubled, whatever happens on the way."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from contextlib import closing
+from itertools import count
+from random import Random
+
+import msgspec
+import pytest
+from stored_rows import (
+    files,
+    fill,
+    history_rows,
+    key_rows,
+    link_rows,
+    shard_rows,
+    stored_rows,
+    will_rows,
+    write,
+)
+
+import fox_shard.datadir.generation
+from fox_shard.backplane.frames import Event, Publish
+from fox_shard.backplane.placement import Placement
+from fox_shard.config import History, Realm
+from fox_shard.datadir.resharding import reshard
+from fox_shard.deadline import Deadline
+from fox_shard.documents.payloads import JSON
+from fox_shard.shard import rows
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.history.cursor import Position
+from fox_shard.shard.history.histories import Archive
+from fox_shard.store.journal import Journal
+from fox_shard.store.layout import Layout, hold_alone, hold_shared
+from fox_shard.store.sqlite import SqliteStore
+from fox_shard.store.store import StoreError
+from fox_shard.topics.pattern import Pattern
+
+KEYS = key_rows(6000)
+WILLS = will_rows(50)
+ALL = {**KEYS, **WILLS}
+
+
+def quietly(done, total):
+    pass
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A data folder of two shards."""
+    fill(tmp_path / "data", 2, ALL)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 3), (3, 2), (2, 1), (4, 64), (2, 5)])
+def test_all_rows_are_where_they_belong(tmp_path, old, new):
+    fill(tmp_path, old, ALL)
+    summary = reshard(tmp_path, new, progress=quietly)
+    assert Layout.read(tmp_path) == Layout(tmp_path, 2, new)
+    found, ceilings = stored_rows(tmp_path)
+    assert found == ALL
+    assert ceilings == [1000 + old - 1] * new
+    assert (summary.old, summary.new, summary.generation) == (old, new, 2)
+    assert (summary.keys, summary.wills) == (len(KEYS), len(WILLS))
+    assert sum(summary.per_shard) == len(ALL)
+    assert 0 < summary.moved <= len(ALL)
+
+
+def test_rows_of_links_stay_behind(two):
+    layout = Layout.read(two)
+    assert set(link_rows(0)) <= set(shard_rows(layout, 0))
+    reshard(two, 3, progress=quietly)
+    kinds = {key[:1] for shard in range(3) for key in shard_rows(Layout.read(two), shard)}
+    assert kinds == {rows.KEY, rows.WILL, rows.CEILING, rows.RESHARDED}
+
+
+def test_recorded_events_go_with_their_topics_and_marks_of_shelves_to_all(tmp_path):
+    found = {**key_rows(10), **history_rows(200)}
+    fill(tmp_path, 2, found)
+    shelf, old = rows.shelf_marks("realm1", b"12345678"), Layout.read(tmp_path)
+    write(old, 0, {shelf: rows.encode([640, 65])})
+    write(old, 1, {shelf: rows.encode([641])})
+    summary = reshard(tmp_path, 3, progress=quietly)
+    assert stored_rows(tmp_path)[0] == found
+    assert (summary.keys, summary.events, sum(summary.per_shard)) == (10, 200, 210)
+    for shard in range(3):
+        there = shard_rows(Layout.read(tmp_path), shard)
+        assert rows.decode_marks(there[shelf]) == [640, 641]
+        assert rows.decode_resharded(there[rows.RESHARDED]) == 64 * 1001
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, shards):
+    """Two shards have trimmed; whoever has a topic now tells of the gap there is."""
+    realm = Realm(name="realm1", history=(History(topic="#", max_events=1),))
+    layout = Layout.open(tmp_path, 2)
+    topics = [f"t{number}" for number in range(20)]
+    read = {}
+    for shard in range(2):
+        archive, journal, clock = archive_of(shard, realm)
+        mine = [topic for topic in topics if Placement(2).shard_of("realm1", topic) == shard]
+        for topic in mine * 3:
+            one = Event(clock.next(), Publish("realm1", topic, 7, 1, 1, 0, JSON, b"[1]"))
+            archive.mark(one.publish)
+            archive.record(one, journal.ticket)
+            read.setdefault(topic, []).append(one.publication)
+        changes = {rows.CEILING: rows.encode(clock.last // 64 + 1)}
+        for _ in range(2):
+            ticket, more, _ = msgspec.structs.astuple(journal.take(0.0))
+            changes.update(more)
+            archive.settle(ticket)
+            journal.keep(b"~", b"")
+        write(layout, shard, {key: value for key, value in changes.items() if value is not None})
+    reshard(tmp_path, shards, progress=quietly)
+    for topic in topics:
+        shard = Placement(shards).shard_of("realm1", topic)
+        history = archive_of(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0]["realm1"]
+        pattern, (first, _, last) = Pattern.wamp(topic), read[topic]
+        assert history.gap(pattern, Position([first])) == last
+        assert history.gap(pattern, Position([last])) == 0
+        got = history.read(pattern, Position([first]), 0, 9)
+        assert [one.publication for one in got] == [last]
+
+
+def archive_of(shard, realm, stored=None):
+    """With its journal and its clock."""
+    clock = PublicationClock(shard, 1.8e9)
+    clock.advance(1.8e9)
+    journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
+    archive = Archive([realm], clock, journal)
+    for key, value in sorted((stored or {}).items()):
+        match key[:1]:
+            case rows.RECORDED:
+                archive.load_event(rows.decode_event(value))
+            case rows.SHELF_MARKS:
+                archive.load_shelf_marks(key, rows.decode_marks(value))
+            case rows.TOPIC_MARKS:
+                archive.load_topic_marks(key, rows.decode_marks(value))
+            case rows.RESHARDED:
+                archive.load_resharded(rows.decode_resharded(value))
+    archive.begin(fresh=not stored)
+    return archive, journal, clock
+
+
+def test_there_and_back_again(two):
+    for number, shards in enumerate([3, 1, 4, 2], 2):
+        reshard(two, shards, progress=quietly)
+        assert Layout.read(two).generation == number
+    assert stored_rows(two)[0] == ALL
+
+
+def test_new_stores_have_new_identities(two):
+    def identities():
+        layout = Layout.read(two)
+        for shard in range(layout.shards):
+            with closing(SqliteStore(*layout.shard(shard), quietly)) as store:
+                yield store.identity
+
+    before = set(identities())
+    reshard(two, 3, progress=quietly)
+    assert len(before | set(identities())) == 5
+
+
+def test_old_files_are_removed_and_what_is_not_ours_stays(two):
+    (two / "coordinator.sqlite").write_bytes(b"its")
+    (two / "generation-1" / "shard-0.sqlite.damaged").write_bytes(b"mine")
+    reshard(two, 1, progress=quietly)
+    assert set(files(two)) == {
+        "manifest.json",
+        "coordinator.sqlite",
+        "generation-1/shard-0.sqlite.damaged",
+        "generation-2/shard-0.sqlite",
+    }
+
+
+def test_a_log_that_was_left_behind_is_read(two):
+    layout = Layout.read(two)
+    outcomes = []
+    with closing(SqliteStore(*layout.shard(0), lambda *outcome: outcomes.append(outcome))) as s:
+        s.write(1, {rows.CEILING: rows.encode(5000)})
+        while not outcomes:
+            pass
+        # As after a crash: the change is in the log alone.
+        reshard(two, 3, progress=quietly)
+    assert stored_rows(two) == (ALL, [5000] * 3)
+
+
+def test_the_same_number_changes_nothing(two):
+    before = files(two)
+    summary = reshard(two, 2, progress=quietly)
+    assert files(two) == before
+    assert (summary.moved, summary.generation) == (0, 1)
+    assert summary.keys == len(KEYS)
+
+
+def test_a_dry_run_counts_the_same_and_changes_nothing(two):
+    before = files(two)
+    with hold_shared(two, wait=False):
+        dry = reshard(two, 3, progress=quietly, dry_run=True)
+    assert files(two) == before
+    assert dry._replace(generation=2) == reshard(two, 3, progress=quietly)
+
+
+def test_progress_is_told_from_nothing_to_all(two):
+    told = []
+    reshard(two, 3, progress=lambda *now: told.append(now))
+    total = len(ALL) + 2 * len(link_rows(0))
+    assert told == [(0, total), (5000, total), (total, total)]
+
+
+def test_shards_that_stored_nothing_yet_are_empty(tmp_path):
+    Layout.open(tmp_path, 2)
+    assert reshard(tmp_path, 3, progress=quietly).keys == 0
+    assert stored_rows(tmp_path) == ({}, [])
+
+
+# Refused
+
+
+@pytest.mark.parametrize("shards", [0, 65])
+def test_a_number_there_cannot_be_is_refused(two, shards):
+    with pytest.raises(ValueError, match="shards must be 1 to 64"):
+        reshard(two, shards, progress=quietly)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_folder_in_which_nothing_is_stored_is_refused_and_not_made(tmp_path, made):
+    folder = tmp_path / "data"
+    if made:
+        folder.mkdir()
+    with pytest.raises(StoreError, match=r"Nothing is stored in .* yet"):
+        reshard(folder, 3, progress=quietly)
+    assert list(tmp_path.rglob("*")) == ([folder] if made else [])
+
+
+def test_nothing_is_moved_while_a_shard_runs(two):
+    before = files(two)
+    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the broker"):
+        reshard(two, 3, progress=quietly)
+    with hold_alone(two), pytest.raises(StoreError, match="are being moved"):
+        reshard(two, 3, progress=quietly, dry_run=True)
+    assert files(two) == before
+
+
+def test_nothing_is_moved_while_a_shard_is_missing(two):
+    (two / "generation-1" / "shard-1.sqlite").rename(two / "away")
+    before = files(two)
+    with pytest.raises(StoreError, match=r"shard-1.sqlite is missing: bring it back"):
+        reshard(two, 3, progress=quietly)
+    assert files(two) == before
+
+
+def test_nothing_is_moved_where_there_is_no_room(two, monkeypatch):
+    usage = namedtuple("usage", "total used free")(10, 10, 3 << 20)
+    monkeypatch.setattr(fox_shard.datadir.generation.shutil, "disk_usage", lambda _: usage)
+    before = files(two)
+    with pytest.raises(StoreError, match=r"There is no room in .* and 3 MiB are free: make room"):
+        reshard(two, 3, progress=quietly)
+    assert files(two) == before
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ((b"zebra", b"1"), "b'zebra' is of an unknown kind: start the version of fox-shard that"),
+        ((b"k\xff\0topic", b"1"), "is damaged"),
+        ((b"w12345678", b"\xc1"), "is damaged"),
+    ],
+)
+def test_rows_that_are_not_understood_are_not_dropped(two, row, sentence):
+    write(Layout.read(two), 1, dict([row]))
+    before = files(two)
+    with pytest.raises(StoreError, match=sentence):
+        reshard(two, 3, progress=quietly)
+    assert files(two) == before
+
+
+def test_a_damaged_file_is_refused(two):
+    path = two / "generation-1" / "shard-1.sqlite"
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 8192 * 4096
+    data[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(data)
+    before = files(two)
+    with pytest.raises(StoreError, match="is damaged"):
+        reshard(two, 3, progress=quietly)
+    assert files(two) == before
+
+
+# Killed
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fox_shard.datadir.resharding import reshard
+
+WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect"}
+folder, left = sys.argv[1], int(sys.argv[2])
+
+def step():
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
+    if event in WATCHED and folder in os.fsdecode(arguments[0]):
+        step()
+
+sys.addaudithook(watch)
+reshard(Path(folder), 3, progress=lambda done, total: step())
+"""
+
+
+def test_killed_at_any_step_it_loses_nothing_and_can_be_run_again(tmp_path):
+    fill(tmp_path / "template", 2, ALL)
+    for steps in count(1):
+        folder = tmp_path / f"killed-{steps}"
+        shutil.copytree(tmp_path / "template", folder)
+        command = [sys.executable, "-c", KILLED, str(folder), str(steps)]
+        code = subprocess.run(command, check=False).returncode
+        assert code in (0, -signal.SIGKILL)
+        assert stored_rows(folder) in [(ALL, [1000, 1001]), (ALL, [1001] * 3)]
+        reshard(folder, 3, progress=quietly)
+        assert stored_rows(folder) == (ALL, [1001] * 3)
+        assert set(files(folder)) == {
+            "manifest.json",
+            *(f"generation-2/shard-{shard}.sqlite" for shard in range(3)),
+        }
+        shutil.rmtree(folder)
+        if code == 0:
+            break
+    assert steps > 20
+
+
+@pytest.mark.parametrize("row", Random(1).sample(range(len(ALL)), 8))
+def test_killed_at_any_row_it_can_be_run_again(two, row):
+    script = f"from fox_shard.datadir import resharding\nresharding.STRIDE = 1\n{KILLED}".replace(
+        "sys.addaudithook(watch)", ""
+    )
+    command = [sys.executable, "-c", script, str(two), str(row + 2)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert stored_rows(two) == (ALL, [1000, 1001])
+    reshard(two, 3, progress=quietly)
+    assert stored_rows(two) == (ALL, [1001] * 3)

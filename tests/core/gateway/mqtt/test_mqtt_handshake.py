@@ -1,0 +1,285 @@
+"""CONNECT, keep-alive and the end of an MQTT session (MQTT 3.1, 3.14, 4.8)."""
+
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mqtt_gateway import Client, FakeGateway, connected
+
+from fox_shard.backplane.frames import EMPTY, QOS1, QOS2, RETAIN
+from fox_shard.deadline import NEVER
+from fox_shard.documents.payloads import RAW
+from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.gateway.mqtt.codec import encode
+from fox_shard.gateway.sessions.router import Router
+
+ENDED = ("detach", False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attach",
+        "detach",
+        "publish",
+        "publish_all",
+        "unsubscribe",
+        "slow",
+        "set_will",
+        "subscribe",
+    ],
+)
+def test_the_fake_has_the_routers_signatures(name):
+    def shape(function):
+        parameters = inspect.signature(function).parameters.values()
+        return [(one.name, one.kind, one.default) for one in parameters]
+
+    assert shape(getattr(FakeGateway, name)) == shape(getattr(Router, name))
+
+
+@pytest.mark.parametrize(
+    ("connect", "attached", "source"),
+    [
+        (mqtt.Connect(client_id="c"), ("realm1", "mqtt.3.1.1", "tcp", "c"), "MQTT-3.1.4-4"),
+        (mqtt.Connect(level=3, client_id="c"), ("realm1", "mqtt.3.1", "tcp", "c"), "MQTT 3.1"),
+        (
+            mqtt.Connect(level=3, client_id="c" * 24),
+            ("realm1", "mqtt.3.1", "tcp", "c" * 24),
+            "more than MQTT 3.1's 23 characters",
+        ),
+        (mqtt.Connect(), ("realm1", "mqtt.3.1.1", "tcp", ""), "MQTT-3.1.3-6"),
+        (
+            mqtt.Connect(client_id="c", clean_session=False),
+            ("realm1", "mqtt.3.1.1", "tcp", "c"),
+            "taken as a clean session",
+        ),
+        (
+            mqtt.Connect(client_id="c", user_name="me"),
+            ("realm1", "mqtt.3.1.1", "tcp", "c"),
+            "no realm named",
+        ),
+        (
+            mqtt.Connect(client_id="c", user_name="me@other", password=b"\0\xff"),
+            ("other", "mqtt.3.1.1", "tcp", "c"),
+            "user@realm",
+        ),
+        (
+            mqtt.Connect(client_id="c", user_name="me@home@other"),
+            ("other", "mqtt.3.1.1", "tcp", "c"),
+            "the last @ counts",
+        ),
+    ],
+)
+def test_connect_is_accepted_without_a_present_session(connect, attached, source):
+    client = Client()
+    assert client.answers(connect) == [mqtt.Connack(mqtt.ACCEPTED, session_present=False)]
+    assert client.calls == [("attach", *attached)]
+    assert not client.closed
+
+
+@pytest.mark.parametrize(
+    ("connect", "code", "source"),
+    [
+        (mqtt.Connect(clean_session=False), mqtt.IDENTIFIER_REJECTED, "MQTT-3.1.3-8"),
+        (mqtt.Connect(level=3), mqtt.IDENTIFIER_REJECTED, "MQTT 3.1, section 3.1"),
+        (
+            mqtt.Connect(client_id="c", user_name="me@nowhere"),
+            mqtt.NOT_AUTHORIZED,
+            "MQTT 3.2.2.3",
+        ),
+        (mqtt.Connect(client_id="c", user_name="me@"), mqtt.NOT_AUTHORIZED, "MQTT 3.2.2.3"),
+    ],
+)
+def test_connect_is_refused_with_a_return_code(connect, code, source):
+    client = Client()
+    # Nothing behind a refused CONNECT is processed [MQTT-3.1.4-5].
+    assert client.answers(connect, mqtt.Publish("a", b"x")) == [mqtt.Connack(code)]
+    assert client.closed
+    assert client.calls == []
+
+
+def test_an_mqtt_5_client_is_told_that_its_level_is_unacceptable():
+    # [MQTT-3.1.2-2]
+    client = Client().feed(b"\x10\x10\0\4MQTT\5\2\0\0\0\0\3abc")
+    assert client.received() == [mqtt.Connack(mqtt.UNACCEPTABLE_PROTOCOL_VERSION)]
+    assert client.closed
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        (encode(mqtt.Pingreq()), "MQTT-3.1.0-1"),
+        (encode(mqtt.Publish("a", b"x")), "MQTT-3.1.0-1"),
+        (b"\x30", "MQTT-3.1.0-1, before the packet is complete"),
+        (b"GET / HTTP/1.1\r\n\r\n", "another protocol"),
+        (b"\x10\x0e\0\2hj\4\2\0\0\0\4abcd", "MQTT-3.1.2-1"),
+        (b"\x10\xff\xff\xff\x7f", "a CONNECT can not be that large"),
+        (encode(mqtt.Connect(client_id="c", will=mqtt.Will("a/+", b""))), "will topic, MQTT 4.7.1"),
+        (encode(mqtt.Connect(client_id="c", will=mqtt.Will("", b""))), "MQTT-4.7.3-1"),
+    ],
+)
+def test_without_a_proper_connect_the_connection_is_closed_in_silence(data, source):
+    client = Client().feed(data)
+    assert client.closed
+    assert client.received() == []
+    assert client.calls == []
+
+
+def test_a_second_connect_is_a_violation():
+    # [MQTT-3.1.0-2]
+    client = connected()
+    assert client.answers(mqtt.Connect(client_id="c")) == []
+    assert client.closed
+    assert client.calls == [ENDED]
+
+
+def test_a_connect_may_come_byte_by_byte_and_with_more_behind_it():
+    client = Client()
+    packets = (mqtt.Connect(client_id="c"), mqtt.Publish("a/b", b"x"), mqtt.Pingreq())
+    for byte in b"".join(encode(packet) for packet in packets):
+        client.feed(bytes((byte,)))
+    assert client.received() == [mqtt.Connack(mqtt.ACCEPTED), mqtt.Pingresp()]
+    assert client.calls[1:] == [("publish", "a.b", 0, 0, b"x")]
+
+
+def test_data_behind_the_connect_is_processed_at_once():
+    # MQTT 3.1.4: clients need not wait for the CONNACK.
+    client = Client()
+    answers = client.answers(mqtt.Connect(client_id="c"), mqtt.Publish("a/b", b"x"), mqtt.Pingreq())
+    assert answers == [mqtt.Connack(mqtt.ACCEPTED), mqtt.Pingresp()]
+    assert client.calls[1:] == [("publish", "a.b", 0, 0, b"x")]
+
+
+def test_a_client_that_never_connects_is_cut_off():
+    gateway = FakeGateway(handshake_timeout=5.0)
+    slow, quick = Client(gateway), Client(gateway)
+    slow.feed(b"\x10")
+    quick.send(mqtt.Connect(client_id="c"))
+    gateway.advance(4.9)
+    assert not slow.closed
+    gateway.advance(0.2)
+    assert slow.closed
+    assert not quick.closed
+
+
+@pytest.mark.parametrize(
+    ("will", "call", "source"),
+    [
+        (mqtt.Will("a/b", b"x"), ("a.b", 0, b"x"), "MQTT-3.1.2-8"),
+        (mqtt.Will("a/b", b"x", 1), ("a.b", QOS1, b"x"), "MQTT 3.1.2.6"),
+        (mqtt.Will("a/b", b"x", 2, retain=True), ("a.b", QOS2 | RETAIN, b"x"), "MQTT-3.1.2-17"),
+        (mqtt.Will("a/b", b"", 0, retain=True), ("a.b", RETAIN | EMPTY, b""), "MQTT 3.1.3.3"),
+    ],
+)
+def test_the_will_is_left_with_the_gateway(will, call, source):
+    client = Client()
+    client.send(mqtt.Connect(client_id="c", will=will))
+    topic, flags, payload = call
+    assert client.calls[1:] == [("will", topic, flags, RAW, payload)]
+
+
+@pytest.mark.parametrize("topic", ["$SYS/x", "wamp/session/on_join", "fox/x"])
+def test_a_will_on_a_reserved_topic_is_dropped(topic):
+    client = Client()
+    client.send(mqtt.Connect(client_id="c", will=mqtt.Will(topic, b"x")))
+    assert [call[0] for call in client.calls] == ["attach"]
+    assert client.gateway.dropped == 1
+
+
+def test_disconnect_is_graceful_and_nothing_after_it_counts():
+    # [MQTT-3.14.4-1, -3]
+    client = connected()
+    assert client.answers(mqtt.Disconnect(), mqtt.Pingreq(), mqtt.Publish("a", b"x")) == []
+    assert client.calls == [("detach", True)]
+    assert client.closed
+    client.session.end("wamp.close.killed", "too late")
+    client.reader.lost(1.0)
+    client.send(mqtt.Pingreq())
+    assert client.calls == []
+
+
+def test_a_lost_connection_is_not_graceful():
+    client = connected()
+    client.reader.lost(1.0)
+    client.reader.lost(1.0)
+    assert client.calls == [ENDED]
+
+
+def test_a_connection_lost_before_connect_tells_nobody():
+    client = Client()
+    client.reader.lost(1.0)
+    assert client.calls == []
+
+
+def test_the_router_ends_a_session_by_closing():
+    client = connected()
+    client.session.end("wamp.close.killed", "an administrator killed it")
+    assert client.calls == [ENDED]
+    assert client.closed
+    assert client.received() == []
+
+
+def test_the_transport_says_goodbye_where_it_knows_how():
+    hung_up = []
+    client = Client(hangup=lambda: hung_up.append(1))
+    client.send(mqtt.Connect(client_id="c"), mqtt.Disconnect())
+    assert hung_up == [1]
+    assert not client.closed
+
+
+@pytest.mark.parametrize("keep_alive", [1, 5, 60, 0xFFFF])
+def test_a_silent_client_is_cut_off_after_one_and_a_half_keep_alives(keep_alive):
+    # [MQTT-3.1.2-24]
+    client = connected(keep_alive=keep_alive)
+    gateway = client.gateway
+    gateway.advance(keep_alive)
+    client.send(mqtt.Pingreq())
+    gateway.advance(1.5 * keep_alive - 0.01)
+    assert not client.closed
+    gateway.advance(0.02)
+    assert client.closed
+    assert client.calls == [ENDED]
+
+
+def test_no_keep_alive_no_deadline():
+    # MQTT 3.1.2.10: zero turns it off.
+    client = connected(keep_alive=0)
+    client.gateway.advance(1e6)
+    assert not client.closed
+
+
+def test_the_timers_forget_an_ended_session_soon():
+    client = connected(keep_alive=0xFFFF)
+    client.send(mqtt.Disconnect())
+    client.gateway.advance(31)
+    assert client.gateway.timers.next() == NEVER
+
+
+@given(
+    interval=st.integers(1, 100),
+    spoke=st.floats(0, 1),
+    paused_after=st.floats(0, 1),
+    paused_for=st.floats(0, 10),
+)
+def test_keep_alive_rests_while_we_do_not_read(interval, spoke, paused_after, paused_for):
+    """A client that pings every interval is never cut off, however long we do not listen."""
+    client = connected(keep_alive=interval)
+    gateway = client.gateway
+    gateway.advance(spoke * interval)
+    client.send(mqtt.Pingreq())
+    # The next ping comes an interval later, at most, and waits in the socket if we are pausing.
+    gateway.advance(paused_after * interval * 0.99)
+    client.connection.pause(paused=True)
+    gateway.advance(max(paused_for, 1 - paused_after) * interval)
+    client.connection.pause(paused=False)
+    client.send(mqtt.Pingreq())
+    assert not client.closed
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_strangers_may_send_anything(chunks):
+    client = Client()
+    for chunk in chunks:
+        client.feed(chunk)
+    assert client.closed or b"".join(chunks)[:1] in (b"", b"\x10")

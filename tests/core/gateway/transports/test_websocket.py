@@ -1,0 +1,243 @@
+"""The WebSocket transport's handshakes, with the websockets library's client as the peer.
+
+Sources: RFC 6455 (WebSocket), MQTT 3.1.1 chapter 6, WAMP #websocket-transport.
+"""
+
+import json
+
+import pytest
+from websocket_client import Server, close_code, connected, exchange, frames_of, masked, request
+from websockets.frames import Opcode
+
+from fox_shard.gateway.transports.websocket import text_frame
+from fox_shard.gateway.transports.websocket_stream import MessageStream
+
+# The opening handshake
+
+
+@pytest.mark.parametrize(
+    ("path", "offered", "chosen", "source"),
+    [
+        ("/ws", ["wamp.2.json"], "wamp.2.json", "WAMP #websocket-transport"),
+        ("/wamp", ["wamp.2.msgpack"], "wamp.2.msgpack", "WAMP #websocket-transport"),
+        ("/wss", ["wamp.2.cbor"], "wamp.2.cbor", "WAMP #websocket-transport"),
+        ("/", ["wamp.2.json"], "wamp.2.json", "WAMP #websocket-transport"),
+        ("/ws?token=1", ["wamp.2.json"], "wamp.2.json", "RFC 6455 3"),
+        ("/ws", ["wamp.2.cbor", "wamp.2.json"], "wamp.2.cbor", "RFC 6455 4.1 (10)"),
+        ("/ws", ["wamp.3.ubjson", "wamp.2.json"], "wamp.2.json", "RFC 6455 4.2.2 (5)"),
+        ("/mqtt", ["mqtt"], "mqtt", "MQTT-6.0.0-4"),
+        ("/mqtt", ["mqttv3.1"], "mqttv3.1", "MQTT 3.1 clients"),
+        ("/", ["mqtt"], "mqtt", "MQTT clients without a path"),
+        ("/elsewhere", ["mqtt"], "mqtt", "MQTT clients without a path"),
+    ],
+)
+def test_handshake_chooses_the_first_offered_subprotocol_we_speak(path, offered, chosen, source):
+    server, client = connected(path, offered)
+    assert client.subprotocol == chosen
+    assert server.session.told.get("serializer", chosen) == chosen
+    assert isinstance(server.connection.receiver, MessageStream)
+    assert not server.connection.closing
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "says"),
+    [
+        (request("/ws", ["chat"]), 400, "wamp.2.json, wamp.2.msgpack, wamp.2.cbor"),
+        (request("/ws", []), 400, "names no subprotocol"),
+        (request("/mqtt", ["wamp.2.json"]), 400, "at /mqtt there are mqtt, mqttv3.1"),
+        (request("/other", ["wamp.2.json"]), 404, "WAMP is at /ws"),
+        (request("/other", []), 404, "MQTT is at /mqtt"),
+        (b"GET /other HTTP/1.1\r\nHost: fox\r\n\r\n", 404, "WAMP is at /ws"),
+        (b"GET /ws HTTP/1.1\r\nHost: fox\r\n\r\n", 426, "speaks WAMP"),
+        (b"GET / HTTP/1.1\r\nHost: fox\r\n\r\n", 426, "wamp.2.json"),
+        (b"GET /mqtt HTTP/1.1\r\nHost: fox\r\n\r\n", 426, "speaks MQTT"),
+        (request().replace(b"13", b"12"), 400, "Sec-WebSocket-Version"),
+        (request().replace(b"dGhl", b"dGh"), 400, "Sec-WebSocket-Key"),
+        (request().replace(b"HTTP/1.1", b"HTTP/1.0"), 400, "HTTP/1.1"),
+        (request(extra="Sec-WebSocket-Key: \xff\r\n"), 400, "must be ASCII"),
+        (request().replace(b": 13", b": \xff"), 400, "must be ASCII"),
+        (request().replace(b": Upgrade", b": \xff"), 400, "must be ASCII"),
+        (request().replace(b": Upgrade", b": close"), 426, "Connection"),
+        (request("/\xff"), 404, "WAMP is at /ws"),
+        (request(extra="Sec-WebSocket-Protocol: ,;,\r\n"), 400, "Sec-WebSocket-Protocol"),
+        (request(extra="Sec-WebSocket-Key: again\r\n"), 400, "multiple values"),
+        (request(extra="Origin: a\r\nOrigin: b\r\n"), 400, "Origin"),
+        (b"GET \r\n\r\n", 400, "not a valid request"),
+        (b"GET /ws HTTP/1.1\r\nno colon\r\n\r\n", 400, "not a valid request"),
+        (b"GET /ws HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 400, "too long"),
+        (b"GET /ws HTTP/1.1\r\n" + b"X: y\r\n" * 11000, 431, "65536 bytes"),
+        (b"POST /ws HTTP/1.1\r\n", 405, "Only GET"),
+        (b"\x16\x03\x01\x02\x00\x01", 400, "HTTP and WebSocket"),
+        (b"\x10\x0c\x00\x04MQTT", 400, "HTTP and WebSocket"),
+    ],
+)
+def test_handshake_that_fails_is_answered_in_http_and_closed(data, status, says):
+    server = Server()
+    head, _, body = server.feed(data).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert f"content-length: {len(body)}" in head.decode().lower()
+    assert says in body.decode()
+    assert server.connection.closing
+    assert server.session is None
+    assert server.feed(request()) == b""
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 200), ("degraded", 200), ("unavailable", 503)])
+@pytest.mark.parametrize("linked", [True, False])
+def test_healthz_tells_how_the_gateway_is(status, code, linked):
+    server = Server()
+    server.linked = linked
+    server.status = {"status": status, "sessions": 3}
+    head, _, body = server.feed(b"GET /healthz HTTP/1.1\r\nHost: fox\r\n\r\n").partition(
+        b"\r\n\r\n"
+    )
+    assert head.startswith(f"HTTP/1.1 {code} ".encode())
+    assert head.lower().count(b"content-type: ") == 1
+    assert b"content-type: application/json" in head.lower()
+    assert json.loads(body) == server.status
+    assert server.connection.closing
+
+
+def test_handshake_that_never_ends_is_timed_out():
+    server = Server()
+    server.feed(b"GET /ws HTTP/1.1\r\nHost:")
+    server.advance(9.9)
+    assert not server.connection.closing
+    server.advance(0.2)
+    assert server.written().startswith(b"HTTP/1.1 408 ")
+    assert server.connection.closing
+
+
+def test_clients_wait_while_the_gateway_is_not_linked():
+    server = Server()
+    server.linked = False
+    assert server.feed(request()) == b""
+    assert server.feed(masked(b"[1]")) == b""
+    server.advance(1)
+    assert server.written() == b""
+    assert server.session is None
+    server.linked = True
+    server.advance(1)
+    assert server.written().startswith(b"HTTP/1.1 101 ")
+    assert server.session.got == [b"[1]"]
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "status"),
+    [(b"", 10, b"503"), (masked(b"a" * 70000), 0, b"431")],
+)
+def test_clients_do_not_wait_for_ever_nor_with_everything(more, seconds, status):
+    server = Server()
+    server.linked = False
+    server.feed(request())
+    written = server.feed(more)
+    for _ in range(seconds * 10 + 1):
+        server.advance(0.1)
+        written += server.written()
+    assert written.startswith(b"HTTP/1.1 " + status)
+    assert server.connection.closing
+    server.linked = True
+    server.advance(1)
+    assert server.session is None
+
+
+def test_handshake_timeout_leaves_open_connections_and_lost_ones_alone():
+    server, _ = connected()
+    server.advance(11)
+    assert not server.connection.closing
+    gone = Server()
+    gone.connection.receiver.lost(gone.now)
+    gone.advance(11)
+    assert gone.written() == b""
+
+
+def test_frames_right_behind_the_request_are_read():
+    server = Server()
+    server.feed(request() + masked(b"[1]") + masked(b"[2]")[:3])
+    server.feed(masked(b"[2]")[3:])
+    assert server.session.got == [b"[1]", b"[2]"]
+
+
+# Closing
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
+def test_close_of_the_client_is_echoed_behind_the_answers_to_its_messages(code):
+    server, client = connected()
+    server.session.reply = lambda message: message
+    client.send_text(b"[1]")
+    client.send_close(code, "bye")
+    answer, close = exchange(server, client)
+    assert bytes(answer.data) == b"[1]"
+    assert close.opcode is Opcode.CLOSE
+    assert client.close_rcvd.code == code
+    assert server.session.losses == 1
+    assert server.connection.closing
+
+
+def test_hangup_sends_close_and_waits_for_the_clients():
+    server, client = connected()
+    server.session.hangup()
+    server.session.hangup()
+    client.receive_data(server.written())
+    [close] = client.events_received()
+    assert close.opcode is Opcode.CLOSE
+    assert client.close_rcvd.code == 1000
+    assert not server.connection.closing
+    server.feed(b"".join(client.data_to_send()))
+    assert server.connection.closing
+    assert server.session.losses == 1
+
+
+def test_hangup_inside_a_message_drops_the_rest_of_the_read():
+    server, _ = connected()
+    session = server.session
+
+    def bye(message):
+        session.connection.write(text_frame(b"bye"))
+        session.hangup()
+
+    session.reply = bye
+    written = server.feed(masked(b"[1]") + masked(b"[2]") + masked(b"[3]", fin=False))
+    written += server.feed(masked(b"[4]", opcode=0) + masked(b"", opcode=0x9))
+    frames = frames_of(written)
+    assert session.got == [b"[1]"]
+    assert frames[0] == (0x81, b"bye")
+    assert frames[1][0] == 0x88
+    server.feed(masked(b"\x03\xe8", opcode=0x8))
+    assert server.connection.closing
+    assert session.losses == 1
+
+
+def test_hangup_inside_the_last_fragment():
+    server, _ = connected()
+    server.session.reply = lambda message: server.session.hangup()
+    data = masked(b"[1,", fin=False) + masked(b"2]", opcode=0) + masked(b"[3]")
+    assert close_code(server.feed(data)) == 1000
+    assert server.session.got == [b"[1,2]"]
+
+
+def test_client_that_does_not_answer_our_close_is_given_up():
+    server, _ = connected()
+    server.connection.receiver.close(1001, "ü" * 100)
+    assert close_code(server.written()) == 1001
+    server.advance(4.9)
+    assert not server.connection.closing
+    server.advance(0.2)
+    assert server.connection.closing
+    assert server.session.losses == 1
+
+
+def test_close_after_the_client_closed_says_nothing():
+    server, _ = connected()
+    server.feed(masked(b"\x03\xe8", opcode=0x8))
+    server.session.hangup()
+    assert server.written() == b""
+
+
+def test_lost_is_told_once():
+    server, _ = connected()
+    server.feed(masked(b"[1,", fin=False))
+    server.connection.receiver.lost(server.now)
+    server.connection.receiver.lost(server.now)
+    assert server.session.losses == 1

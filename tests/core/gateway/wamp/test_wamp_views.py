@@ -1,0 +1,261 @@
+"""Subscriptions to state, with filters, snapshots: what clients ask and are told."""
+
+import math
+
+import pytest
+from msgspec import msgpack
+from wamp_client import ALL, joined
+
+from fox_shard.backplane.frames import Event, Identity, Publish, Selected, Selection
+from fox_shard.documents.filters import DEEPEST
+from fox_shard.documents.payloads import JSON, MSGPACK
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
+from fox_shard.gateway.wamp.options import OTHERS_BEHIND
+from fox_shard.topics.pattern import Pattern
+
+INVALID_ARGUMENT = "wamp.error.invalid_argument"
+ON = {"on": True}
+PACKED = msgpack.encode(ON)
+LATE = 10 * OTHERS_BEHIND
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("options", "wish"),
+    [
+        ({"retained": True}, SubscribeOptions(replay=True, state=True)),
+        ({"retained": False}, SubscribeOptions()),
+        ({"retained": True, "get_retained": False}, SubscribeOptions(replay=True, state=True)),
+        ({"filter": ON}, SubscribeOptions(filter=PACKED)),
+        ({"filter": {}}, SubscribeOptions()),
+        ({"filter": ON, "get_retained": True}, SubscribeOptions(replay=True, filter=PACKED)),
+        (
+            {"filter": ON, "retained": True},
+            SubscribeOptions(replay=True, state=True, filter=PACKED),
+        ),
+        ({"snapshot": False}, SubscribeOptions()),
+        ({"snapshot": True}, SubscribeOptions(replay=True, snapshot=True)),
+        ({"snapshot": True, "get_retained": True}, SubscribeOptions(replay=True, snapshot=True)),
+        (
+            {"snapshot": True, "retained": True, "filter": ON},
+            SubscribeOptions(replay=True, state=True, filter=PACKED, snapshot=True),
+        ),
+        ({"after": 0}, SubscribeOptions(after=())),
+        ({"after": []}, SubscribeOptions(after=())),
+        ({"after": 5}, SubscribeOptions(after=(5,))),
+        ({"after": LATE}, SubscribeOptions(after=(LATE,), floor=LATE - OTHERS_BEHIND)),
+        ({"after": [LATE, 5]}, SubscribeOptions(after=(LATE, 5))),
+        ({"after": None}, SubscribeOptions()),
+        ({"after": 0, "snapshot": True}, SubscribeOptions(after=(), snapshot=True)),
+        ({"after": 0, "get_retained": True}, SubscribeOptions(replay=True, after=())),
+        (
+            {"after": 0, "get_retained": True, "snapshot": True, "filter": ON},
+            SubscribeOptions(replay=True, after=(), snapshot=True, filter=PACKED),
+        ),
+    ],
+)
+def test_how_to_subscribe(options, wish, subprotocol):
+    """semantics: subscribing."""
+    client = joined(subprotocol)
+    assert client.send([32, 3, {"match": "prefix", **options}, "com."]) == []
+    assert client.asked == [("subscribe", 3, Pattern.wamp("com.", "prefix"), 0, wish)]
+
+
+def nested(levels):
+    found = {"a": 1}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"retained": 1}, "the option retained: "),
+        ({"snapshot": "yes"}, "the option snapshot: "),
+        ({"filter": [1]}, "the option filter: "),
+        ({"filter": None}, "the option filter: "),
+        ({"filter": "a"}, "the option filter: "),
+        ({"filter": {"a": {"$near": 1}}}, "the option filter: there is no operator '$near'"),
+        ({"filter": {"a": {"$gt": None}}}, "the option filter: $gt takes a number or a text"),
+        ({"filter": {"a": {"$in": 1}}}, "the option filter: $in takes a list"),
+        ({"filter": nested(DEEPEST + 1)}, "the option filter: more than "),
+        ({"after": -1}, "the option after: "),
+        ({"after": "x"}, "the option after: "),
+        ({"after": 1 << 53}, "the option after: "),
+        ({"after": [1] * 65}, "the option after: "),
+        ({"retained": True, "after": 0}, "the option after is about events, and retained about"),
+    ],
+)
+def test_a_bad_wish_is_refused_and_named(options, says, subprotocol):
+    client = joined(subprotocol)
+    ((*head, message),) = client.send([32, 3, options, "com.a"])
+    assert head == [8, 32, 3, {}, INVALID_ARGUMENT]
+    assert message[0].startswith(says)
+    assert (client.asked, client.hung_up) == ([], 0)
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 60])
+def test_a_condition_that_is_too_deep_is_refused(levels, subprotocol):
+    """Whoever compares it would run out of stack, and the shard with it."""
+    client = joined(subprotocol)
+    options = {"acknowledge": True, "when": nested(levels)}
+    ((*head, message),) = client.send([16, 3, options, "com.a"])
+    assert head == [8, 16, 3, {}, INVALID_ARGUMENT]
+    assert message[0].startswith("the option when: more than ")
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_a_filter_may_have_so_many_levels(subprotocol):
+    client = joined(subprotocol)
+    assert client.send([32, 3, {"filter": nested(DEEPEST)}, "com.a"]) == []
+    assert client.asked[0][-1].filter == msgpack.encode(nested(DEEPEST))
+
+
+@pytest.mark.parametrize("subprotocol", ["wamp.2.msgpack", "wamp.2.cbor"])
+@pytest.mark.parametrize("value", [b"\x00", 1 << 63, -(1 << 63), math.inf, {"": None}])
+def test_what_json_cannot_say_may_be_filtered_for(value, subprotocol):
+    client = joined(subprotocol)
+    assert client.send([32, 3, {"filter": {"a": value}}, "com.a"]) == []
+    assert msgpack.decode(client.asked[0][-1].filter) == {"a": value}
+
+
+# Ids
+
+
+def id_of(options, subprotocol="wamp.2.json", topic="com.a"):
+    """Of the subscription that a client with these options gets."""
+    client = joined(subprotocol)
+    assert client.send([32, 3, options, topic]) == []
+    ((_, _, pattern, _, wish),) = client.asked
+    return Subscription("realm1", pattern, wish).id
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_the_same_filter_is_the_same_subscription_in_whatever_order_and_encoding(subprotocol):
+    one = {"a": 1, "b": {"$gt": 1, "$lt": 3}, "c": {"x": 1, "y": [2, {"p": 1, "q": 2}]}}
+    other = {"c": {"y": [2, {"q": 2, "p": 1}], "x": 1}, "b": {"$lt": 3, "$gt": 1}, "a": 1}
+    assert id_of({"filter": one}) == id_of({"filter": other}, subprotocol)
+    assert id_of({"filter": one, "get_retained": True}) == id_of({"filter": one})
+
+
+def test_what_is_not_the_same_has_another_id():
+    wishes = [
+        {},
+        {"retained": True},
+        {"snapshot": True},
+        {"retained": True, "snapshot": True},
+        {"filter": ON},
+        {"filter": {"on": False}},
+        {"filter": {"on": {"$exists": True}}},
+        {"filter": ON, "retained": True},
+        {"filter": ON, "snapshot": True},
+        {"after": 0},
+        {"after": 0, "filter": ON},
+    ]
+    ids = {id_of(wish) for wish in wishes}
+    assert len(ids) == len(wishes)
+    assert id_of({}, topic="com.b") not in ids
+    assert id_of({"get_retained": True}) == id_of({})
+    assert id_of({"after": 0}) == id_of({"after": [5], "get_retained": True})
+
+
+# What they are told
+
+
+def subscription(uri="com.example", match="exact", **wish):
+    return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions(**wish))
+
+
+def selected(*, encoding=JSON, args=b'["x"]', publisher=None, state=True):
+    publish = Publish("realm1", "com.example", 99, 1, 1, 0, encoding, args, publisher=publisher)
+    return Selected(Event(5, publish), [1], state=state)
+
+
+ALICE = Identity("alice", "admin")
+NAMED = {"publisher": 99, "publisher_authid": "alice", "publisher_authrole": "admin"}
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("uri", "match", "topic"),
+    [
+        ("com.example", "exact", {}),
+        ("com", "prefix", {"topic": "com.example"}),
+        ("com.", "wildcard", {"topic": "com.example"}),
+        ("com.*", "exact", {"topic": "com.example"}),
+    ],
+)
+def test_details_of_a_change(uri, match, topic, subprotocol):
+    client = joined(subprotocol)
+    to = subscription(uri, match, state=True)
+
+    def told(selected, removed=""):
+        return client.decode(client.session.flavour.selected(selected, to, removed))
+
+    assert told(selected()) == [36, to.id, 5, topic, ["x"]]
+    assert told(selected(publisher=ALICE)) == [36, to.id, 5, {**topic, **NAMED}, ["x"]]
+    for removed in ("deleted", "expired", "weak", "filter"):
+        gone = [36, to.id, 5, {"removed": removed, **topic}]
+        assert told(selected(), removed) == told(selected(publisher=ALICE), removed) == gone
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_a_change_is_transcoded_to_what_the_client_speaks(subprotocol):
+    client = joined(subprotocol)
+    to = subscription(state=True)
+    change = selected(encoding=MSGPACK, args=msgpack.encode(["ä"]))
+    assert client.decode(client.session.flavour.selected(change, to, ""))[4] == ["ä"]
+
+
+def test_that_a_key_has_gone_can_be_told_whatever_it_was():
+    flavour = joined().session.flavour
+    unreadable = selected(encoding=MSGPACK, args=b"\xc1")
+    assert flavour.selected(unreadable, subscription(state=True), "") == b""
+    assert flavour.selected(unreadable, subscription(state=True), "deleted") != b""
+
+
+def test_keys_that_come_later_look_like_the_first():
+    client = joined()
+    to = subscription("com", "prefix", state=True)
+    event = selected().event
+    client.session.subscribed(4, to, [event])
+    client.session.shown([event], to, 0)
+    answer, first, second = client.received()
+    assert answer == [33, 4, to.id]
+    assert first == second == [36, to.id, 5, {"topic": "com.example", "retained": True}, ["x"]]
+
+
+def test_a_subscription_is_revoked_once_its_snapshot_is_over():
+    """WAMP #pubsub-subscription-revocation."""
+    client = joined()
+    to, stays = subscription(snapshot=True), subscription()
+    for number, one in enumerate((to, stays), 4):
+        client.session.subscribed(number, one, [])
+    client.received()
+    client.session.subscription_revoked(to, "fox.close.snapshot")
+    details = {"subscription": to.id, "reason": "fox.close.snapshot"}
+    assert client.received() == [[35, 0, details]]
+    client.gateway.subscribed = {to.name, stays.name}
+    assert client.send([34, 9, to.id])[0][:5] == [8, 34, 9, {}, "wamp.error.no_such_subscription"]
+    assert client.send([34, 9, stays.id]) == [[35, 9]]
+
+
+def test_a_subscription_that_cannot_be_made_is_an_error():
+    client = joined()
+    client.session.not_subscribed(4, "fox.error.history", "why", 7)
+    error = [8, 32, 4, {}, "fox.error.history", ["why"], {"oldest": 7}]
+    assert client.received() == [error]
+
+
+def test_a_subscription_with_a_selection_is_given_back_by_its_id():
+    client = joined()
+    to = subscription(state=True, filter=PACKED)
+    assert to.selection == Selection(to.id, True, PACKED)
+    client.session.subscribed(5, to, [])
+    client.received()
+    client.gateway.subscribed = {to.name}
+    assert client.send([34, 9, to.id]) == [[35, 9]]
+    assert client.asked == [("unsubscribe", to.name)]

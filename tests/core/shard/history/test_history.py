@@ -1,0 +1,484 @@
+"""The history of a realm: what is recorded, read, trimmed and missing, and what survives."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import event as label
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from shard_harness import publish
+
+from fox_shard.backplane.frames import TRACE, Audience, Event, Fence, Keep
+from fox_shard.config import History as Rule
+from fox_shard.config import Realm
+from fox_shard.deadline import NEVER, Deadline
+from fox_shard.shard import rows
+from fox_shard.shard.history import event_log
+from fox_shard.shard.history.cursor import START, Marks, Position
+from fox_shard.shard.history.history import History
+from fox_shard.store.journal import Journal
+from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
+from fox_shard.topics.pattern import Pattern
+
+ALL = Pattern.wamp("#")
+
+
+class Rig:
+    """A history and its store; a turn's transaction is durable when `commit` says so."""
+
+    def __init__(self, *rules, store="sqlite", fresh=True, stored=(), resharded=0, last=64):
+        self.realm = Realm(name="realm1", store=store, history=rules)
+        self.rows = dict(stored)
+        self.journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
+        self.history = History(self.realm, self.journal)
+        for key, value in sorted(self.rows.items()):
+            kind, (_, rest) = key[:1], rows.realm_and_rest(key)
+            if kind == rows.RECORDED:
+                self.history.load_event(rows.decode_event(value))
+            elif kind == rows.SHELF_MARKS:
+                self.history.load_shelf_marks(rest, rows.decode_marks(value))
+            elif kind == rows.TOPIC_MARKS:
+                self.history.load_topic_marks(rest.decode(), rows.decode_marks(value))
+        self.history.begin(last, resharded, fresh=fresh)
+        self.last = last
+        self.commit()
+
+    def reload(self, *rules, **more):
+        """The process is killed, and starts again, perhaps with other rules."""
+        more = {"fresh": False, "last": self.last, **more}
+        stored = {} if self.realm.store == "memory" else self.rows
+        return Rig(*(rules or self.realm.history), stored=stored, **more)
+
+    def say(self, topic, *, flags=0, args=b"[1]", origin=0, ticket=True, **more):
+        """Record it, if that is wanted. Returns its id."""
+        self.last += SHARDS
+        one = Event(self.last + origin, publish(topic, flags=flags, args=args, **more))
+        if self.history.wants(one.publish):
+            ticket = self.journal.ticket if ticket is True else ticket
+            self.history.record(one, ticket)
+        return one.publication
+
+    def commit(self):
+        write = self.journal.take(0.0)
+        if write is not None:
+            self.rows.update(write.changes)
+            self.rows = {key: value for key, value in self.rows.items() if value is not None}
+            self.journal.outcome(write.ticket, "", 0.0)
+        self.history.settle(self.journal.durable)
+
+    def fail(self):
+        write = self.journal.take(0.0)
+        if write is not None:
+            self.journal.outcome(write.ticket, "disk full", 0.0)
+        self.history.undo()
+
+    def tell(self, *topics, **more):
+        """Record on these topics; all is durable then. Returns the ids."""
+        ids = [self.say(topic, **more) for topic in topics]
+        self.commit()
+        return ids
+
+    def read(self, pattern=ALL, position=START, start=0, limit=1000):
+        if isinstance(pattern, str):
+            pattern = Pattern.wamp(pattern)
+        return [one.publication for one in self.history.read(pattern, position, start, limit)]
+
+    def gap(self, pattern=ALL, position=START):
+        if isinstance(pattern, str):
+            pattern = Pattern.wamp(pattern)
+        return self.history.gap(pattern, position)
+
+    def stored(self):
+        """Ids of the events in the store."""
+        keys = [key for key in self.rows if key[:1] == rows.RECORDED]
+        return [int.from_bytes(key[-8:], "big") for key in sorted(keys)]
+
+
+# What is recorded
+
+
+@pytest.mark.parametrize(
+    ("frame", "wanted"),
+    [
+        (publish("a.b"), True),
+        (publish("b"), False),
+        (publish("b", flags=TRACE), True),
+        (publish("$SYS.a", flags=TRACE), False),
+        (publish("a.b", audience=Audience(exclude=[1])), False),
+        (publish("a.b", audience=Audience(eligible=[])), False),
+        (publish("a.b", audience=Audience(eligible_authid=["a"])), True),
+    ],
+)
+def test_what_is_recorded(frame, wanted):
+    assert Rig(Rule(topic="a.*")).history.wants(frame) is wanted
+
+
+def test_the_servers_own_topics_are_recorded_where_a_rule_names_them():
+    rig = Rig(Rule(topic="wamp.session", match="prefix"), Rule(topic="$SYS.#"), Rule(topic="#"))
+    wanted = [rig.history.wants(publish(topic)) for topic in ("wamp.session.on_join", "wamp.x")]
+    assert wanted == [True, False]
+    assert not rig.history.wants(publish("$SYS.x"))
+
+
+def test_a_row_is_what_can_be_published_again():
+    rig = Rig(Rule(topic="a"))
+    fence, keep = Fence("gateway-0", [(0, 1, 1)]), Keep(weak=True)
+    (id_,) = rig.tell("a", fence=fence, keep=keep)
+    assert rows.decode_event(rig.rows[rows.recorded("realm1", id_)]) == Event(
+        id_, publish("a", flags=0)
+    )
+    assert rig.reload().read() == [id_]
+
+
+def test_what_is_not_durable_is_not_read():
+    rig = Rig(Rule(topic="#"))
+    first = rig.say("a")
+    assert rig.read() == []
+    rig.commit()
+    assert rig.read() == [first]
+
+
+def test_what_fails_is_not_there_and_what_only_waited_is():
+    rig = Rig(Rule(topic="#"))
+    rig.say("a")
+    rig.fail()
+    assert (rig.read(), rig.stored(), len(rig.history)) == ([], [], 0)
+    rig = Rig(Rule(topic="#"), store="memory")
+    waits, passes = rig.say("a"), rig.say("b", ticket=0)
+    assert rig.read() == [passes]
+    rig.fail()
+    assert rig.read() == [waits, passes]
+    assert rig.rows == {}
+
+
+# Reading
+
+
+def test_it_is_read_in_the_order_of_ids_by_topic_and_pattern():
+    rig = Rig(Rule(topic="a.#"), Rule(topic="#"))
+    ids = rig.tell("a.x", "b", "a.y", "a.x", "c.x", "b", flags=0)
+    assert rig.read() == ids
+    assert rig.read("a.x") == [ids[0], ids[3]]
+    assert rig.read("*.x") == [ids[0], ids[3], ids[4]]
+    assert rig.read("a.#") == [ids[0], ids[2], ids[3]]
+    assert rig.read("nothing") == []
+    assert rig.read(limit=2) == ids[:2]
+    assert rig.read(start=ids[1], limit=2) == ids[2:4]
+    assert rig.read(position=Position([ids[3]])) == ids[4:]
+
+
+def test_many_topics_are_walked_as_one():
+    rig = Rig(Rule(topic="#"))
+    ids = rig.tell(*(f"a.t{n % 50}" for n in range(200)))
+    assert rig.read() == ids
+    found = rig.history.walk(ALL, ids[3], ids[100], reverse=True)
+    assert [one.publication for one in found] == ids[100:2:-1]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_span_of_ids_can_be_walked_both_ways(reverse):
+    rig = Rig(Rule(topic="a.#"), Rule(topic="#"))
+    ids = rig.tell("a.x", "b", "a.y", "c", "a.x")
+    found = rig.history.walk(ALL, ids[1], ids[3], reverse=reverse)
+    assert [one.publication for one in found] == (ids[3:0:-1] if reverse else ids[1:4])
+
+
+def test_a_position_tells_origins_apart():
+    position = Position([130, 66, 193], floor=10)
+    assert [position.of(origin) for origin in (0, 1, 2)] == [10, 193, 130]
+    ids = (11, 64, 65, 193, 257, 130, 194)
+    assert [position.is_before(id_) for id_ in ids] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+# Limits
+
+
+def test_of_each_topic_the_last_are_kept():
+    rig = Rig(Rule(topic="#", max_events=16))
+    a = rig.tell(*["a"] * 18)
+    assert rig.read("a") == a
+    a += rig.tell("a")
+    b = rig.tell(*["b"] * 5)
+    assert (rig.read("a"), rig.read("b")) == (a[-16:], b)
+    rig.commit()
+    rig.tell("b")
+    assert rig.stored() == rig.read()
+
+
+def test_what_publishers_trace_has_the_limits_of_a_rule_by_default():
+    rig = Rig()
+    ids = rig.tell(*["a"] * 11_251, flags=TRACE)
+    assert rig.read("a", limit=20_000) == ids[1251:]
+    assert rig.gap("a", Position(floor=ids[1])) == ids[1251]
+
+
+def test_bytes_are_limited_over_all_topics():
+    rig = Rig(Rule(topic="#", max_bytes=4096))
+    ids = rig.tell(*(f"t{n % 7}" for n in range(100)), args=bytes(198))
+    assert 4096 // 300 <= len(rig.history) <= 4096 * 9 // 8 // 300
+    assert rig.read() == ids[-len(rig.history) :]
+    rig.tell("other", args=b"")
+    assert rig.stored() == rig.read()
+
+
+def test_what_is_too_old_goes():
+    rig = Rig(Rule(topic="old", max_age=800), Rule(topic="#"), last=100 * TICKS * SHARDS)
+    assert rig.history.next_expiry == NEVER
+    (first,) = rig.tell("old")
+    assert rig.history.next_expiry == pytest.approx(EPOCH + 100 + 900, abs=0.1)
+    rig.last += 50 * TICKS * SHARDS
+    second, other = rig.tell("old", "other")
+    rig.history.expire(EPOCH + 999)
+    assert rig.read() == [first, second, other]
+    rig.history.expire(EPOCH + 1001)
+    assert rig.read() == [other] if rig.read("old") == [] else [second, other]
+    rig.commit()
+    assert rig.gap("old", Position(floor=1)) > first
+
+
+def test_old_events_go_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(event_log, "AT_ONCE", 3)
+    rig = Rig(Rule(topic="#", max_age=8))
+    ids = rig.tell(*["a"] * 5)
+    rig.history.expire(EPOCH + 1000)
+    assert rig.read() == ids[3:]
+    assert rig.history.next_expiry < EPOCH + 1000
+    rig.history.expire(EPOCH + 1000)
+    assert rig.read() == []
+
+
+def test_lower_limits_hold_from_the_next_start_on():
+    rig = Rig(Rule(topic="#"))
+    ids = rig.tell(*["a"] * 20)
+    again = rig.reload(Rule(topic="#", max_events=4))
+    assert again.read() == ids[-4:]
+    assert again.gap("a", Position(floor=ids[0])) == ids[-4]
+    assert again.reload().read() == ids[-4:]
+
+
+# Gaps
+
+
+def test_nothing_read_yet_is_no_gap():
+    rig = Rig(Rule(topic="#", max_events=1))
+    ids = rig.tell("a", "a", "a")
+    assert (rig.gap(), rig.gap("a")) == (0, 0)
+    assert rig.gap("a", Position(floor=ids[0])) == ids[2]
+    assert rig.gap("a", Position(floor=ids[1])) == 0
+    assert rig.gap("a", Position([ids[0] + 1])) == 0  # of another shard
+
+
+def test_what_went_on_other_topics_is_no_gap():
+    rig = Rig(Rule(topic="noisy", max_events=1), Rule(topic="#"))
+    (first,) = rig.tell("quiet")
+    rig.tell(*["noisy"] * 5)
+    (last,) = rig.tell("quiet")
+    assert rig.gap("quiet", Position(floor=first)) == 0
+    assert rig.gap("qu*", Position(floor=first)) == 0
+    assert 0 < rig.gap("#", Position(floor=first)) < last
+
+
+def test_what_began_later_has_a_gap_before():
+    rig = Rig(Rule(topic="a"), last=640)
+    assert rig.gap("a", Position(floor=639)) == 640 + SHARDS
+    (first,) = rig.tell("a")
+    assert rig.gap("a", Position(floor=639)) == first
+    assert rig.gap("a", Position(floor=640)) == 0
+    # The rule stays: no gap by a restart.
+    rig.last += 640
+    assert rig.reload().gap("a", Position(floor=640)) == 0
+
+
+def test_a_rule_that_comes_back_begins_anew():
+    rig = Rig(Rule(topic="a"), Rule(topic="b"))
+    (first,) = rig.tell("a")
+    without = rig.reload(Rule(topic="b"))
+    assert without.read("a") == [first]  # as if it had been traced
+    without.say("a")
+    again = without.reload(Rule(topic="a"), Rule(topic="b"))
+    assert again.read("a") == [first]
+    assert again.gap("a", Position(floor=first)) > first
+
+
+def test_a_rule_that_is_added_changes_nothing_for_those_before_it():
+    rig = Rig(Rule(topic="a"))
+    first, traced = rig.say("a"), rig.say("t", flags=TRACE)
+    rig.commit()
+    again = rig.reload(Rule(topic="a"), Rule(topic="b"))
+    assert again.gap("a", Position(floor=first)) == 0
+    assert again.gap("b", Position(floor=first)) > traced
+
+
+def test_traced_events_have_no_gap_by_restarts_of_a_store():
+    rig = Rig(fresh=False)
+    first, last = rig.say("t", flags=TRACE), rig.say("u", flags=TRACE)
+    rig.commit()
+    rig.last += 640
+    again = rig.reload()
+    assert again.gap("#", Position(floor=first)) == 0
+    assert again.read() == [first, last]
+
+
+def test_what_was_in_memory_has_a_gap_by_a_restart():
+    rig = Rig(Rule(topic="#"), store="memory")
+    (first,) = rig.tell("a")
+    again = Rig(Rule(topic="#"), store="memory", last=rig.last)
+    assert again.gap("a", Position(floor=first)) == 0
+    rig.tell("a")
+    again = Rig(Rule(topic="#"), store="memory", last=rig.last)
+    assert again.gap("a", Position(floor=first)) > first
+
+
+def test_what_was_stored_and_is_in_memory_now_is_forgotten():
+    rig = Rig(Rule(topic="#"))
+    rig.tell("a")
+    rig.realm = Realm(name="realm1", store="memory", history=rig.realm.history)
+    memory = Rig(Rule(topic="#"), store="memory", stored=rig.rows, fresh=False, last=rig.last)
+    assert memory.read() == []
+    memory.commit()
+    assert [key for key in memory.rows if key[:1] == rows.SHELF_MARKS] == []
+
+
+def test_marks_survive_with_what_they_are_about():
+    rig = Rig(Rule(topic="#", max_events=8, max_bytes=1 << 20))
+    ids = rig.tell(*["a"] * 10)
+    assert rig.gap("a", Position(floor=ids[0])) == ids[2]
+    again = rig.reload()
+    rig.fail()  # the trimming is not on the disk
+    assert again.read("a") == rig.reload().read("a") == ids[-8:]
+    rig.commit()
+    assert rig.reload().gap("a", Position(floor=ids[0])) == ids[2]
+
+
+def test_after_resharding_ids_of_several_shards_lie_together():
+    rig = Rig(Rule(topic="#", max_events=4))
+    mine = rig.tell("a", "b")
+    others = rig.tell("a", "b", origin=1)
+    assert rig.read() == [*mine, *others]
+    assert rig.read(position=Position([mine[0], others[1]])) == [mine[1]]
+    rig.tell(*["a"] * 4)
+    assert rig.gap("a", Position([others[0]])) == 0
+    assert rig.gap("a", Position([others[0] - SHARDS])) > others[0]
+
+
+def test_a_new_rule_after_resharding_has_a_gap_for_ids_of_earlier_shards():
+    """But none for ids that another shard has given since then."""
+    rig = Rig(Rule(topic="a"), fresh=False, resharded=640, last=6400)
+    assert rig.gap("a", Position([577 - SHARDS])) > 0
+    assert rig.gap("a", Position([641])) == 0
+    assert rig.gap("a", Position([640])) == 6400 + SHARDS
+
+
+def test_marks_are_of_each_origin():
+    marks = Marks([64, 65])
+    marks.add([129, 1])
+    assert marks.ids == [64, 129]
+    assert marks.beyond(Position(floor=100)) == 129
+    assert marks.beyond(Position([66])) == 0
+
+
+# The model
+
+TOPICS = ["a.x", "a.y", "b", "c"]
+PATTERNS = [Pattern.wamp(text) for text in (*TOPICS, "a.*", "#", "*")]
+RULES = (Rule(topic="a.#", max_events=3, max_bytes=4096), Rule(topic="b", max_age=16))
+
+
+class Model(RuleBasedStateMachine):
+    """A history beside a list of all that was recorded and has not failed."""
+
+    def __init__(self):
+        super().__init__()
+        self.rig = Rig(*RULES, fresh=False)
+        self.events = []
+        self.unsettled = []
+
+    @rule(topic=st.sampled_from(TOPICS), size=st.sampled_from([1, 500]), traced=st.booleans())
+    def record(self, topic, size, traced):
+        flags = TRACE if traced else 0
+        id_ = self.rig.say(topic, flags=flags, args=bytes(size))
+        if traced or topic != "c":
+            self.unsettled.append((id_, topic))
+
+    @rule()
+    def commit(self):
+        self.rig.commit()
+        self.events += self.unsettled
+        self.unsettled = []
+
+    @precondition(lambda self: self.rig.journal.changed)
+    @rule()
+    def fail(self):
+        self.rig.fail()
+        self.unsettled = []
+        self.rig.journal.tick(10.0**9)
+        self.rig.commit()
+
+    @rule(seconds=st.integers(1, 30))
+    def age(self, seconds):
+        self.rig.last += seconds * TICKS * SHARDS
+        self.rig.history.expire(EPOCH + self.rig.last / SHARDS / TICKS)
+
+    @rule()
+    def restart(self):
+        self.unsettled = []
+        self.rig = self.rig.reload()
+
+    @rule(pattern=st.sampled_from(PATTERNS), back=st.integers(0, 12), limit=st.integers(1, 9))
+    def read(self, pattern, back, limit):
+        ids = [id_ for id_, _ in self.events]
+        floor = ids[-back] if 0 < back <= len(ids) else 0
+        due = [id_ for id_, topic in self.events if id_ > floor and pattern.matches(topic)]
+        got = self.rig.read(pattern, Position(floor=floor))
+        gap = self.rig.gap(pattern, Position(floor=floor))
+        assert got == [id_ for id_ in due if id_ in set(got)]
+        if floor and not gap:
+            assert got == due
+        if gap:
+            label("gap")
+            assert [id_ for id_ in due if id_ >= gap] == [id_ for id_ in got if id_ >= gap]
+        assert self.rig.read(pattern, Position(floor=floor), 0, limit) == got[:limit]
+        if got:
+            assert self.rig.read(pattern, Position(floor=floor), got[0]) == got[1:]
+
+    @rule()
+    def look(self):
+        """What is kept is what the limits say: at least those, at most an eighth more."""
+        kept = set(self.rig.read())
+        of_topics = Counter(topic for id_, topic in self.events if id_ in kept)
+        last = {id_ for topic in ("a.x", "a.y") for id_, one in self.events[-3:] if one == topic}
+        assert last <= kept
+        assert all(of_topics[topic] <= 3 for topic in ("a.x", "a.y"))
+        assert {id_ for id_, topic in self.events if topic == "c"} <= kept
+
+    @invariant()
+    def memory_is_what_is_stored(self):
+        if not self.rig.journal.changed and not self.rig.journal.failing:
+            self.rig.journal.keep(b"~", b"")
+            self.rig.commit()
+            assert self.rig.stored() == [*self.rig.read(), *(id_ for id_, _ in self.unsettled)]
+
+
+TestModel = Model.TestCase
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(TOPICS)), max_size=60, unique=True))
+def test_out_of_order_it_is_the_same(found):
+    """As in memory, where what waits for nothing is there before what waits."""
+    made = event_log.Shelf(Rule(topic="#", max_events=10))
+    for id_, topic in found:
+        if all(id_ != one.publication for one in made.walk(ALL, 0, 1000)):
+            made.add(Event(id_, publish(topic)))
+            made.trim_topic(topic)
+    ids = [one.publication for one in made.walk(ALL, 0, 1000)]
+    assert ids == sorted(ids)
+    assert len(ids) == len(made)

@@ -1,0 +1,142 @@
+"""Which procedure a call is for, and which callee is next (WAMP #rpc-shared-registration)."""
+
+from random import Random
+
+import pytest
+from shard_harness import Stage
+
+from fox_shard.shard.rpc.procedures import Callee, Procedure, Procedures, Running
+from fox_shard.topics.pattern import Pattern
+
+PEER = Stage(gateways=1).shard.peers["gateway-0"]
+
+
+def procedure(text="=p.q", invoke="single", callees=(), registration=1):
+    made = Procedure("realm1", Pattern.parse(text), registration, invoke)
+    for session, concurrency in callees:
+        made.callees.append(Callee(PEER, session, made, concurrency))
+    return made
+
+
+def busy(made, *sessions):
+    for session in sessions:
+        callee = made.callee(session)
+        running = Running(len(callee.running), PEER, None, made)
+        callee.running[running.id] = running
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "running", "room"),
+    [(0, 0, True), (0, 1000, True), (1, 0, True), (1, 1, False), (3, 2, True), (3, 3, False)],
+)
+def test_a_callee_has_room_below_its_concurrency(concurrency, running, room):
+    made = procedure(callees=[(1, concurrency)])
+    busy(made, *[1] * running)
+    assert made.callees[0].has_room is room
+
+
+@pytest.mark.parametrize(
+    ("invoke", "chosen"),
+    [
+        ("single", [1, 1, 1, 1]),
+        ("first", [1, 1, 1, 1]),
+        ("last", [3, 3, 3, 3]),
+        ("roundrobin", [1, 2, 3, 1]),
+    ],
+)
+def test_the_policy_chooses(invoke, chosen):
+    made = procedure(invoke=invoke, callees=[(1, 0), (2, 0), (3, 0)])
+    rng = Random(0)
+    assert [made.choose(rng).session for _ in range(4)] == chosen
+
+
+@pytest.mark.parametrize(
+    ("invoke", "chosen"), [("first", [2, 2]), ("last", [2, 2]), ("roundrobin", [2, 2])]
+)
+def test_who_has_no_room_is_passed_over(invoke, chosen):
+    made = procedure(invoke=invoke, callees=[(1, 1), (2, 0), (3, 1)])
+    busy(made, 1, 3)
+    assert [made.choose(Random(0)).session for _ in range(2)] == chosen
+
+
+@pytest.mark.parametrize("invoke", ["single", "first", "last", "roundrobin", "random"])
+@pytest.mark.parametrize("callees", [1, 2])
+def test_without_room_nobody_is_chosen(invoke, callees):
+    made = procedure(invoke=invoke, callees=[(1, 1), (2, 1)][:callees])
+    busy(made, *range(1, callees + 1))
+    assert made.choose(Random(0)) is None
+
+
+def test_nobody_is_chosen_of_nobody():
+    assert procedure().choose(Random(0)) is None
+
+
+def test_random_is_random_and_passes_over_who_has_no_room():
+    made = procedure(invoke="random", callees=[(1, 0), (2, 1), (3, 0)])
+    busy(made, 2)
+    rng = Random(0)
+    assert {made.choose(rng).session for _ in range(50)} == {1, 3}
+
+
+def test_round_robin_goes_on_where_it_was_when_somebody_comes_or_goes():
+    made = procedure(invoke="roundrobin", callees=[(1, 0), (2, 0)])
+    rng = Random(0)
+    assert [made.choose(rng).session for _ in range(3)] == [1, 2, 1]
+    made.callees.append(Callee(PEER, 3, made, 0))
+    assert {made.choose(rng).session for _ in range(3)} == {1, 2, 3}
+    del made.callees[0]
+    assert {made.choose(rng).session for _ in range(2)} == {2, 3}
+
+
+def test_a_session_has_one_registration_for_a_procedure():
+    made = procedure(callees=[(1, 0), (2, 0)])
+    assert made.callee(2).session == 2
+    assert made.callee(9) is None
+
+
+# Patterns
+
+
+@pytest.mark.parametrize(
+    ("announced", "called", "best"),
+    [
+        ([], "a.b", None),
+        (["^a."], "b.c", None),
+        (["^a", "^a.b"], "a.b.c", "^a.b"),
+        (["*a.+", "^a"], "a.b", "^a"),
+        (["*+.b", "*a.+"], "a.b", "*a.+"),
+        (["*#", "*a.#"], "a.b.c", "*a.#"),
+    ],
+)
+def test_the_most_specific_pattern_is_called(announced, called, best):
+    """WAMP #rpc-pattern-based: longest prefix, then the wildcard with most before its first."""
+    procedures = Procedures()
+    for text in announced:
+        procedures.announce(Pattern.parse(text))
+    found = procedures.best_pattern(called)
+    assert (found and found.text) == best
+
+
+def test_patterns_may_be_announced_and_withdrawn_twice():
+    procedures = Procedures()
+    pattern = Pattern.parse("^a")
+    for _ in range(2):
+        procedures.announce(pattern)
+    assert procedures.announced() == [pattern]
+    for _ in range(2):
+        procedures.withdraw(pattern)
+    assert procedures.announced() == []
+    assert procedures.best_pattern("a") is None
+
+
+@pytest.mark.parametrize(("text", "exact", "announced"), [("=p.q", ["p.q"], 0), ("^p", [], 1)])
+def test_a_procedure_is_found_by_all_its_names_until_it_goes(text, exact, announced):
+    procedures = Procedures()
+    made = procedure(text, registration=9)
+    procedures.add(made)
+    assert [*procedures.exact] == exact
+    assert (procedures.by_text, procedures.by_id) == ({text: made}, {9: made})
+    assert len(procedures.announced()) == announced
+    procedures.discard(made)
+    assert procedures.exact == procedures.by_text == procedures.by_id == {}
+    assert procedures.announced() == []

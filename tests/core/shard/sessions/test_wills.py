@@ -1,0 +1,72 @@
+"""Wills: kept per session, gone with it (MQTT-3.1.2-8)."""
+
+import pytest
+from shard_harness import Stage, publish
+
+from fox_shard.deadline import Deadline
+from fox_shard.shard import rows
+from fox_shard.shard.sessions.wills import Wills
+from fox_shard.store.journal import Journal
+
+
+def peers():
+    stage = Stage(gateways=2)
+    return stage.shard.peers["gateway-0"], stage.shard.peers["gateway-1"]
+
+
+@pytest.fixture
+def journal():
+    return Journal(
+        Deadline(), lambda ticket, now: None, lambda ticket, why, now: None, lambda why: None
+    )
+
+
+@pytest.fixture
+def wills(journal):
+    return Wills(journal)
+
+
+def test_a_session_has_one_will_the_last_one(wills):
+    peer, _ = peers()
+    wills.keep(peer, publish(session=1, args=b"[1]"))
+    wills.keep(peer, publish(session=1, args=b"[2]"))
+    assert wills.drop(1).args == b"[2]"
+    assert wills.drop(1) is None
+
+
+def test_a_session_without_a_will_has_none(wills):
+    assert wills.drop(7) is None
+
+
+def test_a_gateway_has_the_wills_of_its_sessions(wills):
+    one, other = peers()
+    for session in (1, 2, 3):
+        wills.keep(other if session == 2 else one, publish(session=session))
+    assert wills.sessions_of(one.name) == [1, 3]
+    wills.drop(1)
+    assert (wills.sessions_of(one.name), wills.sessions_of(other.name)) == ([3], [2])
+
+
+def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
+    peer, _ = peers()
+    wills.keep(peer, publish(session=1))
+    row = rows.WillRow("gateway-0", peer.link.peer_incarnation, publish(session=1))
+    assert journal.take(0.0).changes == {rows.will(1): rows.encode(row)}
+    wills.drop(1)
+    assert journal.take(0.0).changes == {rows.will(1): None}
+
+
+def test_a_will_that_is_told_again_is_not_written_again(wills, journal):
+    peer, _ = peers()
+    wills.keep(peer, publish(session=1))
+    assert journal.take(0.0) is not None
+    wills.keep(peer, publish(session=1))
+    assert journal.take(0.0) is None
+
+
+def test_a_will_from_the_store_is_that_of_its_session_and_gateway(wills, journal):
+    wills.load(rows.WillRow("gateway-0", 5, publish(session=1)))
+    wills.load(rows.WillRow("gateway-1", 6, publish(session=2)))
+    assert journal.take(0.0) is None
+    assert wills.sessions_of("gateway-1") == [2]
+    assert wills.drop(1) == publish(session=1)

@@ -1,0 +1,101 @@
+"""No module of the package imports itself, however far round.
+
+Imports in functions and for types count, too: a circle that they hold open is one. An import of a
+module counts as one of the packages it is in, whose `__init__` runs first, except of those that the
+importing module is in itself: these are there already.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "fox_shard"
+
+
+def modules():
+    """Name -> source."""
+    found = (ROOT / PACKAGE).rglob("*.py")
+    paths = ((path.relative_to(ROOT).with_suffix("").parts, path) for path in found)
+    return {
+        ".".join(parts[:-1] if parts[-1] == "__init__" else parts): path.read_text()
+        for parts, path in paths
+    }
+
+
+def named(source):
+    """Whatever its imports may mean: `from a import b` is of `a` and, if there is one, of `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((name.name,) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from ((f"{node.module}.{name.name}", node.module) for name in node.names)
+
+
+def packages(name):
+    """Those that a module is in."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts))}
+
+
+def imports(sources):
+    """Module -> those that it imports."""
+    graph = {}
+    for name, source in sources.items():
+        found = {
+            next((one for one in meanings if one in sources), None) for meanings in named(source)
+        } - {None}
+        run = {package for one in found for package in packages(one) if package in sources}
+        graph[name] = (found | (run - packages(name))) - {name}
+    return graph
+
+
+def circles(graph):
+    """Each a sorted list of modules that import each other (Tarjan)."""
+    order, lowest, stack, found = {}, {}, [], []
+
+    def visit(name):
+        order[name] = lowest[name] = len(order)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[name] = min(lowest[name], lowest[other])
+        if lowest[name] == order[name]:
+            at = stack.index(name)
+            circle = sorted(stack[at:])
+            del stack[at:]
+            if len(circle) > 1:
+                found.append(circle)
+
+    for name in sorted(graph):
+        if name not in order:
+            visit(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"p.a": "import p.b", "p.b": ""}, []),
+        ({"p.a": "import p.b", "p.b": "import p.a"}, [["p.a", "p.b"]]),
+        ({"p.a": "from p import b", "p.b": "from p.a import x"}, [["p.a", "p.b"]]),
+        ({"p.a": "def f():\n import p.b", "p.b": "if T:\n from p import a"}, [["p.a", "p.b"]]),
+        ({"p.a": "import p.b", "p.b": "import p.c", "p.c": "import p.a"}, [["p.a", "p.b", "p.c"]]),
+        # A package that names what is in it is no circle; a module that asks its package is one.
+        ({"p": "from p.a import x", "p.a": "import p.b", "p.b": ""}, []),
+        ({"p": "from p.a import x", "p.a": "from p import y"}, [["p", "p.a"]]),
+        # Whoever imports a module of a package from outside runs the package.
+        ({"q": "import p.a", "p": "import p.b", "p.a": "", "p.b": "import q"}, [["p", "p.b", "q"]]),
+    ],
+)
+def test_a_circle_is_found(sources, found):
+    assert circles(imports(sources)) == found
+
+
+def test_no_module_imports_itself_however_far_round():
+    sources = modules()
+    assert len(sources) > 150
+    assert circles(imports(sources)) == []
