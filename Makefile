@@ -52,7 +52,7 @@ run: runtime
 	@exec $(BIN)/supervisord -n -c conf/fox.conf
 
 # SIMULATION_SECONDS of a processor are for all scenarios together: see tests/simulation/promises.py.
-test: export SIMULATION_SECONDS ?= 90
+test: export SIMULATION_SECONDS ?= 60
 test: lint
 	$(PYTEST) -m "not more" --junitxml=build/test.xml
 
