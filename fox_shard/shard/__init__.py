@@ -1,1 +1,1 @@
-"""Shards: own topics and procedures, each in one thread, in order."""
+"""Shards: the processes that own topics and procedures, each in one thread, in order."""

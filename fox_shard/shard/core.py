@@ -1,12 +1,12 @@
-"""One shard: its peers, its turns, its time.
+"""The core of a shard: its peers, its turns, and what is due when.
 
-Owns: the coming and going of peers, what is due. Never: what a frame does (see `dispatch`), what
-peers tell again (see `recovery`); sockets, clocks, chance of its own.
+Owns: the coming and going of peers, and deadlines. Never: what a frame does (see `dispatch`); what
+peers replay (see `recovery`); sockets, clocks, or randomness of its own.
 
-All inbound batches of a turn are handled, then `flush` yields one batch for each peer that has
-news; what has changed in the store goes there as one transaction (`journal`). A shard that has just
-started handles replayed state only, until every process it expects has ended its replay or
-`peer_timeout` is over; the rest waits in order.
+In each turn, all inbound batches are handled; then `flush` returns one batch for each peer to which
+there is something to send, and all changes of the turn go to the store as one transaction (see
+`journal`). A shard that has just started handles replayed state only, until every expected peer has
+finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
 from collections.abc import Iterable
@@ -53,10 +53,9 @@ from fox_shard.store.journal import Journal
 
 @final
 class Shard:
-    """See the module."""
+    """The core of one shard process, a `Node`."""
 
     __slots__ = (
-        "_ahead",
         "_batches",
         "_dispatcher",
         "_fences",
@@ -65,6 +64,7 @@ class Shard:
         "_placement",
         "_settings",
         "_unannounced",
+        "_wall_offset",
         "broker",
         "clock",
         "commits",
@@ -98,11 +98,12 @@ class Shard:
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
     ) -> None:
-        """number: 0..shards-1. gateways: how many there are. rng: epochs and random callees.
+        """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
-        now: monotonic, wall: since 1970 (seconds). rows: of the store, in order.
-        realms: those that are configured.
-        Raises ValueError for a row that it does not understand.
+        queue_limit: how many calls may wait at a procedure. now: monotonic seconds; wall: seconds
+        since 1970. rows: (key, value) of the store, in the order of keys. realms: the configured
+        ones.
+        Raises ValueError for a row that this version cannot read.
         """
         self.number = number
         self.name = f"shard-{number}"
@@ -122,17 +123,18 @@ class Shard:
         self.journal = Journal(
             self.deadline, self._committed, self._commit_failed, self._store_failure
         )
-        self._ahead = wall - now
+        # Seconds from monotonic time to the time of day.
+        self._wall_offset = wall - now
         self.clock = PublicationClock(number, wall)
         settings = tuple(realms)
-        known = Realms(settings)
-        indexes = RealmIndexes(known)
+        realm_table = Realms(settings)
+        indexes = RealmIndexes(realm_table)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal)
         self.broker = Broker(indexes, self.clock, self._unannounced)
         self.subscriptions = Subscriptions(indexes, self.clock, histories)
         self.retained_keys = RetainedKeys(
-            known, self.clock, self.journal, self._unannounced, histories
+            realm_table, self.clock, self.journal, self._unannounced, histories
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
@@ -150,7 +152,7 @@ class Shard:
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
-        fences = Fences(lambda name: self.peers.get(name) or self._meet(name, 0.0))
+        fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
         self._dispatcher = Dispatcher(
             self.peers,
             self.broker,
@@ -178,14 +180,14 @@ class Shard:
         )
         self._fences = fences
         self._overloaded = False
-        # Since the last report.
+        # Counted since the last report.
         self._batches = self._frames = 0
-        # A shard connects to the shards of higher numbers, and listens to everybody else.
+        # A shard connects to the shards of higher numbers, and listens to all other peers.
         for other in range(terms.shards):
             if other != number:
-                self._meet(f"shard-{other}", now, connects=other > number)
+                self._add_peer(f"shard-{other}", now, connects=other > number)
         for gateway in range(gateways):
-            self._meet(f"gateway-{gateway}", now)
+            self._add_peer(f"gateway-{gateway}", now)
         for name, incarnation in load(
             rows,
             self.clock,
@@ -195,12 +197,12 @@ class Shard:
             self.outcomes,
             self.wills,
         ):
-            peer = self.peers.get(name) or self._meet(name, now)
+            peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
                 self.links.expect(peer.link, incarnation, now)
 
-    def _meet(self, name: str, now: float, *, connects: bool = False) -> Peer:
+    def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
         return peer
 
@@ -210,8 +212,11 @@ class Shard:
     # In
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
-        """Handle one batch. size: bytes on the wire. now: monotonic, wall: since 1970 (seconds)."""
-        peer = self.peers.get(batch.source) or self._meet(batch.source, now)
+        """Handle one batch.
+
+        size: bytes on the wire. now: monotonic seconds; wall: seconds since 1970.
+        """
+        peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
         peer.deliveries.peer_confirmed()
         if peer.kind is Kind.SHARD:
@@ -222,7 +227,7 @@ class Shard:
         if frames:
             self._batches += 1
             self._frames += len(frames)
-            self._ahead = wall - now
+            self._wall_offset = wall - now
             self.clock.advance(wall)
             if self.clock.raise_ceiling():
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
@@ -231,12 +236,12 @@ class Shard:
                 self._dispatcher.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
-            self.deadline.by(self.retained_keys.next_expiry - self._ahead)
+            self.deadline.by(self.retained_keys.next_expiry - self._wall_offset)
 
     # Peers come and go
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """The peer is there, as the incarnation of the pair before or as another."""
+        """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
         peer = self.peers[link.peer]
         known = before == link.peer_incarnation
         if not known:
@@ -257,23 +262,23 @@ class Shard:
             peer.reply(StoreFailure(self.journal.failing))
 
     def link_broken(self, link: Link, now: float) -> None:
-        """The peer replays its state if it comes back."""
+        """Drop the state that the peer replays if it comes back."""
         self._drop_replayed_state(self.peers[link.peer])
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """The peer's sessions have ended."""
+        """Drop everything of the peer's incarnation, and end its sessions."""
         self._drop_incarnation(self.peers[link.peer])
 
     def connection_lost(self, name: str, now: float) -> None:
-        """The connection to that process is broken."""
+        """End the pair with that peer, to which the connection is broken."""
         self.links.connection_lost(name, now)
 
     def _drop_replayed_state(self, peer: Peer) -> None:
-        """What it will replay if it comes back."""
+        """Drop the state that the peer replays if it comes back."""
         peer.synced = False
         self._dispatcher.link_broken(peer)
         if peer.waiting:
-            # Not handled: what is reliable is to be sent again, calls are not.
+            # These frames are not handled: the peer resends reliable ones, but not calls.
             for arrival in peer.waiting:
                 for frame in arrival.frames:
                     if type(frame) is Forward:
@@ -291,7 +296,7 @@ class Shard:
         peer.fence_queries.extend(peer.deliveries.link_broken())
 
     def _drop_incarnation(self, peer: Peer) -> None:
-        """That incarnation will not come back: its sessions have ended."""
+        """Drop everything of an incarnation that will not come back, and end its sessions."""
         self.subscriptions.peer_gone(peer)
         peer.link.peer_gone()
         peer.deliveries.peer_gone()
@@ -305,7 +310,7 @@ class Shard:
     # The store
 
     def _committed(self, ticket: int, now: float) -> None:
-        self.clock.wall = now + self._ahead
+        self.clock.wall = now + self._wall_offset
         self._dispatcher.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
@@ -318,24 +323,24 @@ class Shard:
     # Time and out
 
     def tick(self, now: float) -> None:
-        """What is due."""
-        self.clock.wall = now + self._ahead
+        """Do what is due, and set `deadline`. now: monotonic seconds."""
+        self.clock.wall = now + self._wall_offset
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
-            self.commits.expire(now + self._ahead)
+            self.commits.expire(now + self._wall_offset)
         if self.recovery.until is not None and now >= self.recovery.until:
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self.recovery.until is None:
-            due.append(self.retained_keys.next_expiry - self._ahead)
+            due.append(self.retained_keys.next_expiry - self._wall_offset)
         due.append(NEVER if self.recovery.until is None else self.recovery.until)
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
-        """(peer, batch) for everybody who has news, once a turn."""
-        self._share_the_load()
+        """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
+        self._limit_credit()
         self.commits.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
 
@@ -344,10 +349,11 @@ class Shard:
             if peer.kind is Kind.GATEWAY:
                 peer.reply(frame)
 
-    def _share_the_load(self) -> None:
-        """While a gateway, or the store, is behind, give no credit to any gateway.
+    def _limit_credit(self) -> None:
+        """Give no credit to any gateway while one of them, or the store, is behind.
 
-        It stops the publishers; shards and gateways themselves always read, so nothing can block.
+        Gateways without credit stop reading from publishers, but always read from shards, and
+        shards read from all peers. So no circle of processes can wait for each other.
         """
         overloaded = self.journal.waiting > self._settings.credit or any(
             peer.link.in_flight > self._settings.credit
@@ -362,7 +368,7 @@ class Shard:
                     peer.link.acknowledge_soon()
 
     def send_report(self, now: float) -> None:
-        """Tell the coordinator the metrics."""
+        """Send the metrics to the coordinator."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
             commits, seconds = self.journal.take_times()
@@ -382,7 +388,7 @@ class Shard:
             coordinator.reply(Report(counters, gauges))
 
     def health(self) -> dict[str, object]:
-        """See `Node`."""
+        """Return the state for health checks, in the form of `Node.health`."""
         peers = self.links.states()
         syncing = self.recovery.until is not None
         well = all(peers.values()) and not self.journal.failing

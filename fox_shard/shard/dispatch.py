@@ -1,7 +1,7 @@
-"""Handling: what the frames of a batch do, and which noun does it.
+"""The dispatch of frames: which object of a shard handles which frame of a batch.
 
-Owns: the way of a batch through its nouns, and who has to confirm what it caused. Never: what
-becomes of a publish (see `stored`); peers' coming and going, time.
+Owns: the order in which a batch is handled, and which peers have to confirm its effects. Never: the
+handling of publishes (see `stored`); the coming and going of peers; time.
 """
 
 from typing import final
@@ -45,7 +45,7 @@ from fox_shard.shard.sessions.wills import Wills
 
 @final
 class Dispatcher:
-    """See the module."""
+    """The dispatcher of one shard."""
 
     __slots__ = (
         "_broker",
@@ -67,7 +67,7 @@ class Dispatcher:
         peers: dict[str, Peer],
         broker: Broker,
         subscriptions: Subscriptions,
-        commits: StoredPublishes,
+        stored_publishes: StoredPublishes,
         owners: Owners,
         histories: Histories,
         dealer: Dealer,
@@ -76,12 +76,12 @@ class Dispatcher:
         outcomes: Outcomes,
         fences: Fences,
     ) -> None:
-        """peers: all there are, by name."""
+        """peers: all peers, by name."""
         self._peers = peers
         self._broker = broker
         self._subscriptions = subscriptions
-        self._stored_publishes = commits
-        self._commit_queue = commits.commit_queue
+        self._stored_publishes = stored_publishes
+        self._commit_queue = stored_publishes.commit_queue
         self._owners = owners
         self._histories = histories
         self._dealer = dealer
@@ -91,7 +91,7 @@ class Dispatcher:
         self._fences = fences
 
     def handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """Do what the frames of a batch say."""
+        """Handle the frames of a batch. now: monotonic seconds."""
         since = last_numbers(self._peers.values(), peer)
         replies: list[Frame] = []
         is_plain, publish = self._stored_publishes.is_plain, self._broker.publish
@@ -99,7 +99,7 @@ class Dispatcher:
         commit_queue.peer = peer
         for index, frame in enumerate(arrival.frames):
             if type(frame) is Publish:
-                # Whether the store has to do with it is for `StoredPublishes` alone to say.
+                # `StoredPublishes` alone decides whether a publish concerns the store.
                 if is_plain(peer, frame):
                     publish(frame, replies)
                 else:
@@ -115,16 +115,15 @@ class Dispatcher:
             self._outcomes.batch_handled(peer, arrival.durable)
         self._stored_publishes.give_all()
         groups = commit_queue.take_groups()
-        reached = recipients(since)
-        entry = peer.deliveries.batch_handled(
-            arrival.last, arrival.durable, replies, reached, len(groups)
+        batch = peer.deliveries.batch_handled(
+            arrival.last, arrival.durable, replies, recipients(since), len(groups)
         )
         for group in groups:
-            group.entry = entry
+            group.entry = batch
         self._fences.batch_handled()
 
     def replay(self, peer: Peer, state: list[Frame], now: float) -> None:
-        """What the peer tells again; nothing of it waits for anybody."""
+        """Handle state that the peer replays. The replies wait for nothing."""
         replies: list[Frame] = []
         for frame in state:
             self._dispatch(peer, frame, replies, now)
@@ -179,7 +178,10 @@ class Dispatcher:
             self._stored_publishes.publish(peer, will, 0, replies)
 
     def session_ended(self, session: int) -> None:
-        """It has ended with its gateway, or while this shard was down. Nobody asks about it."""
+        """End a session that ended with its gateway, or while this shard was down.
+
+        No peer waits for the effects.
+        """
         will = self._wills.take(session)
         self._stored_publishes.session_ended(session, [])
         if will is not None:
@@ -187,25 +189,25 @@ class Dispatcher:
         self._stored_publishes.end_turn()
 
     def link_broken(self, peer: Peer) -> None:
-        """The pair with that peer has ended; see `CommitQueue.link_broken`."""
+        """Drop what ends with the peer's pair (see `CommitQueue.link_broken`)."""
         self._commit_queue.link_broken(peer)
         self._subscriptions.link_broken(peer)
 
     # The store
 
     def committed(self, ticket: int, now: float) -> None:
-        """Transactions up to that one are: what waited for them has its effects."""
+        """Release the effects that waited for transactions up to this one, which are durable."""
         for group in self._stored_publishes.committed(ticket):
             self._release(group, [], now)
         self._stored_publishes.go_on_if_possible()
 
     def commit_failed(self, why: str, now: float) -> None:
-        """All that are not durable have failed: undo them, and refuse who caused them."""
+        """Undo all transactions that are not durable, and refuse what caused them."""
         for group, replies in self._stored_publishes.commit_failed(why):
             self._release(group, replies, now)
 
     def _release(self, group: CommitGroup, replies: list[Frame], now: float) -> None:
-        peer, entry = group.peer, group.entry
+        peer, batch = group.peer, group.entry
         since = last_numbers(self._peers.values(), peer)
         self._commit_queue.peer = peer
         for effect, _ in group.effects:
@@ -213,12 +215,12 @@ class Dispatcher:
             if frame is not None and peer is not None:
                 self._dispatch(peer, frame, replies, now)
         self._stored_publishes.give_all()
-        # A session that has left has a will, perhaps.
-        again = self._commit_queue.take_groups()
+        # A held `Leave` may have published a will, which waits for a commit in turn.
+        new_groups = self._commit_queue.take_groups()
         reached = recipients(since)
-        if entry is not None and peer is not None:
-            entry.parts += len(again)
-            entry.unreached += len(again)
-            for later in again:
-                later.entry = entry
-            peer.deliveries.release(entry, replies, reached)
+        if batch is not None and peer is not None:
+            batch.parts += len(new_groups)
+            batch.unreached += len(new_groups)
+            for new_group in new_groups:
+                new_group.entry = batch
+            peer.deliveries.release(batch, replies, reached)

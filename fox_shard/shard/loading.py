@@ -1,6 +1,6 @@
-"""Loading: the rows of the store become the state of a shard that starts.
+"""Loading: how a shard gets its state from the rows of its store when it starts.
 
-Owns: which noun gets which row. Never: the store.
+Owns: which object loads which row. Never: the store.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,13 +20,15 @@ def load(
     clock: PublicationClock,
     retained_keys: RetainedKeys,
     unannounced: UnannouncedChanges,
-    commits: StoredPublishes,
+    stored_publishes: StoredPublishes,
     outcomes: Outcomes,
     wills: Wills,
 ) -> list[tuple[str, int]]:
-    """Returns the peers that the store names, each with its incarnation (or identity).
+    """Load all rows, and return the peers that they name, each with its incarnation.
 
-    Raises ValueError (`msgspec.DecodeError` is one) for a row that is none of this version's.
+    stored: (key, value) in the order of keys. For peers other than gateways, the second item may be
+    the identity instead of the incarnation. Raises ValueError (such as `msgspec.DecodeError`) for a
+    row that this version cannot read.
     """
     gateways: dict[str, int] = {}
     histories = retained_keys.histories
@@ -35,7 +37,7 @@ def load(
         wills.load(row)
         gateways[row.gateway] = row.incarnation
 
-    # Those of each kind come in the order of their keys.
+    # The rows of each kind come in the order of their keys.
     loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
         rows.KEY: lambda _, value: retained_keys.load(rows.decode_event(value)),
         rows.UNANNOUNCED: lambda key, value: unannounced.load(
@@ -47,8 +49,8 @@ def load(
             key, rows.decode_marks(value)
         ),
         rows.RESHARDED: lambda _, value: histories.load_resharded(rows.decode_resharded(value)),
-        rows.WAITER: lambda _, value: commits.conditional.load(rows.decode_waiter(value)),
-        rows.GRANT: lambda _, value: commits.grants.load(rows.decode_grant(value)),
+        rows.WAITER: lambda _, value: stored_publishes.conditional.load(rows.decode_waiter(value)),
+        rows.GRANT: lambda _, value: stored_publishes.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
         rows.PEER: lambda key, value: outcomes.load_peer(
             rows.peer_of(key), rows.decode_peer(value)
@@ -66,8 +68,8 @@ def load(
         loader(key, value)
     fresh = not clock.ceiling
     if fresh:
-        # Else the clock begins above whatever was given before.
+        # There is no stored ceiling at which the clock could begin.
         clock.advance(clock.wall)
     histories.begin(fresh=fresh)
-    of_keys = {**commits.grants.gateways, **retained_keys.owners.gateways}
+    of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

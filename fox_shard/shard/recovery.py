@@ -1,13 +1,15 @@
-"""What peers tell a shard when their links are new: their state, and what they send again.
+"""Recovery: how a shard takes its peers' state and their resent frames when links are new.
 
-Owns: until when everybody is waited for, what is put off until then, and in which order what has
-been sent again is handled. Never: what a frame does (see `dispatch`).
+Owns: how long the sync lasts, what is put off until its end, and the order in which resent frames
+are handled. Never: what a frame does (see `dispatch`).
 
-State is handled at once; the rest when everybody has replayed who is expected. What several peers
-have sent again of a time before a restart has one order: what is recorded has publication ids, in
-whose order subscribers are to get the events. What was not handled before the restart will get
-higher ones, so it comes behind all that is recorded, of whatever peer. What was, and is not
-recorded, keeps its place among what its own peer sent.
+Replayed state is handled at once; all other frames wait until every expected peer has replayed or
+`peer_timeout` is over.
+
+The frames that several peers resend from before a restart are brought into one order. Recorded
+frames have publication ids, and subscribers get the events in the order of ids. Frames that were
+not handled before the restart will get higher ids, so they come after all recorded ones of any
+peer. Frames that were handled but not recorded keep their places among the frames of their peer.
 """
 
 from collections.abc import Iterator
@@ -36,12 +38,15 @@ from fox_shard.shard.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
 STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive)
-"""What a replay consists of; handled at once, also before everybody has replayed."""
+"""The frames of which a replay consists; they are handled at once, even during the sync."""
 
 
 @final
 class Recovery:
-    """Of one shard. until: when it goes on at the latest; None: it does, everybody is here."""
+    """The recovery of one shard.
+
+    until: when the sync ends at the latest (monotonic seconds); None: it has ended.
+    """
 
     __slots__ = (
         "_broker",
@@ -63,31 +68,32 @@ class Recovery:
         dispatcher: Dispatcher,
         broker: Broker,
         subscriptions: Subscriptions,
-        commits: StoredPublishes,
+        stored_publishes: StoredPublishes,
         owners: Owners,
         wills: Wills,
         outcomes: Outcomes,
         fences: Fences,
         until: float,
     ) -> None:
-        """peers: all there are, by name."""
+        """peers: all peers, by name. until: see the class."""
         self._peers = peers
         self._dispatcher = dispatcher
         self._broker = broker
         self._subscriptions = subscriptions
-        self._stored_publishes = commits
+        self._stored_publishes = stored_publishes
         self._owners = owners
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
         self.until: float | None = until
-        # Sessions that were found gone before everybody had replayed.
+        # Sessions that were found to have ended during the sync.
         self._ended: list[int] = []
 
     def receive(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """State at once; the rest when all that is expected has been replayed.
+        """Take frames of a peer during the sync, or during the replay of this peer.
 
-        Behind the end of its replay a peer's frames are not told apart: they keep their order.
+        State is handled at once, other frames when the replays have ended. Frames after the peer's
+        `SyncEnd` are not separated into state and others: they keep their order.
         """
         end = 0 if peer.synced else _end_of_replay(arrival.frames)
         replay, rest = split(arrival, end)
@@ -96,13 +102,13 @@ class Recovery:
         peer.waiting.append(rest)
         self._dispatcher.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
-            self._told_again(peer)
+            self._peer_synced(peer)
             self._end_if_complete(now)
         if self.until is None and peer.synced:
             self._catch_up([peer], now)
 
-    def _told_again(self, peer: Peer) -> None:
-        """The peer has told all its state: what it had besides is no more."""
+    def _peer_synced(self, peer: Peer) -> None:
+        """End the replay of the peer, and drop the earlier state that was not replayed."""
         peer.synced = True
         self._subscriptions.sync_ended(peer)
         self._wills.sync_ended(peer)
@@ -115,7 +121,7 @@ class Recovery:
             self.end(now)
 
     def end(self, now: float) -> None:
-        """Nobody else is waited for."""
+        """End the sync: handle what has waited, and wait for no other peer."""
         self.until = None
         self._fences.everybody_is_here = True
         self._catch_up([peer for peer in self._peers.values() if peer.synced], now)
@@ -127,7 +133,7 @@ class Recovery:
         self._stored_publishes.sync_ended()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
-        """First what was sent again, in the order in which it had its effects; then the rest."""
+        """Handle what the peers resent, in the order of its first effects; then all that waited."""
         for peer, arrival in in_order(peers, self._outcomes):
             self._stored_publishes.grants.give_again(
                 self._outcomes.outcome(peer, arrival.durable) or 0
@@ -145,7 +151,10 @@ class Recovery:
             self._fences.answer(peer)
 
     def end_sessions(self, sessions: list[int]) -> None:
-        """They have ended with their gateway, or unheard. Idempotent."""
+        """End sessions that ended with their gateway or while the shard was down; idempotent.
+
+        During the sync this is put off.
+        """
         if self.until is not None:
             self._ended.extend(sessions)
             return
@@ -154,12 +163,12 @@ class Recovery:
 
 
 def _end_of_replay(frames: list[Frame]) -> int:
-    """Where in a batch it ends."""
+    """Return the index behind `SyncEnd`, or behind the last frame if there is no `SyncEnd`."""
     return next((i for i, frame in enumerate(frames, 1) if type(frame) is SyncEnd), len(frames))
 
 
 def split(arrival: Arrival, end: int) -> tuple[Arrival, Arrival]:
-    """The frames before that index, and the others, which are the end of the batch."""
+    """Split the frames into those before the index `end` and the rest."""
     inside = [mark for mark in arrival.marks if mark < end]
     outside = [mark - end for mark in arrival.marks if mark >= end]
     rfirst = arrival.rfirst + len(inside)
@@ -170,7 +179,7 @@ def split(arrival: Arrival, end: int) -> tuple[Arrival, Arrival]:
 
 
 def without_state(arrival: Arrival, state: tuple[type[Frame], ...]) -> Arrival:
-    """The frames that are not of those types. State is never reliable."""
+    """Return the frames that are not of those types. None of those types is reliable."""
     kept = [i for i, frame in enumerate(arrival.frames) if not isinstance(frame, state)]
     place = {i: new for new, i in enumerate(kept)}
     return Arrival(
@@ -183,24 +192,28 @@ def without_state(arrival: Arrival, state: tuple[type[Frame], ...]) -> Arrival:
 
 
 def in_order(peers: list[Peer], outcomes: Outcomes) -> Iterator[tuple[Peer, Arrival]]:
-    """What those peers have sent again, one frame each, and it is taken from them."""
+    """Take the resent frames from the peers, and yield them in order, one frame at a time."""
     streams = []
     for number, peer in enumerate(peers):
         arrivals, peer.resent = peer.resent, []
-        streams.append(_placed(number, peer, arrivals, outcomes))
-    for _, number, arrival in merge(*streams, key=lambda placed: placed[:2]):
+        streams.append(_ordered(number, peer, arrivals, outcomes))
+    for _, number, arrival in merge(*streams, key=lambda ordered: ordered[:2]):
         yield peers[number], arrival
 
 
-def _placed(
+def _ordered(
     number: int, peer: Peer, arrivals: list[Arrival], outcomes: Outcomes
 ) -> Iterator[tuple[int, int, Arrival]]:
-    """(publication id, peer's number, frame); the id is that of the last recorded one."""
-    place = 0
+    """Yield (order, number, frame) for the resent frames of one peer.
+
+    order: the highest publication id among the outcomes of this frame and earlier ones; MAX_ID
+    from the first frame on that was not handled before the restart.
+    """
+    order = 0
     watermark = outcomes.watermark(peer)
     for arrival in arrivals:
         for index, frame in enumerate(arrival.frames):
             rseq = arrival.rseq(index)
-            place = MAX_ID if rseq > watermark else max(place, outcomes.outcome(peer, rseq) or 0)
-            # Of this pair nothing has passed until the batch has.
-            yield place, number, Arrival([frame], 0, rseq, [0] if rseq else [], rseq)
+            order = MAX_ID if rseq > watermark else max(order, outcomes.outcome(peer, rseq) or 0)
+            # Sequence number 0: the batch counts as handled only with its last frames, which wait.
+            yield order, number, Arrival([frame], 0, rseq, [0] if rseq else [], rseq)

@@ -1,21 +1,21 @@
-"""A shard's rows: how its state is written into its store.
+"""Rows: how a shard's state is written into its store.
 
-Owns: the keys and values of all rows, both ways. Never: a store, or when something is written.
+Owns: the keys and values of all rows, in both directions. Never: the store; when rows are written.
 
-Each row's key begins with one byte that says what it is:
+The first byte of a row's key tells the kind of the row:
 
 | key | value |
 |---|---|
 | `k` realm NUL topic | the retained key: its `Event`, without a fence |
-| `u` realm NUL topic | a change of that key that somebody may not have heard of |
+| `u` realm NUL topic | an unannounced change of that key: `UnannouncedRow` |
 | `q` arrival | a publish that waits: `Waiter` |
-| `g` publication | a publish that has waited: its publisher may not have heard of it |
-| `h` realm NUL publication | a recorded event: its `Event`, without a fence and what was kept |
+| `g` publication | a waiter that was let through and whose publisher may not know: `GrantRow` |
+| `h` realm NUL publication | a recorded event: its `Event`, without a fence and retain options |
 | `t` realm NUL topic | `TrimMarks`: up to which ids the topic's recorded events may be missing |
-| `s` realm NUL log | the same for a whole event log, named by eight bytes; its having begun |
-| `n` | publication ids below that are of earlier generations of files |
-| `w` session | the will of a session: gateway, its incarnation, `Publish` |
-| `p` peer | identity of the peer, the highest rseq of it whose effects are in the store |
+| `s` realm NUL log | the same for an event log, named by eight bytes; says that the log has begun |
+| `n` | the publication id below which ids are of earlier generations of files |
+| `w` session | the will of a session: `WillRow` |
+| `p` peer | the peer's identity, and its highest rseq whose effects are in the store: `PeerRow` |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
 | `c` | the ceiling of the publication clock |
 
@@ -47,13 +47,14 @@ KeyRef = tuple[str, str]
 """Realm and topic of a key."""
 
 Condition = tuple[int | None, bytes | None]
-"""`RetainOptions.when_id` and `RetainOptions.when`."""
+"""The condition of a publish: `RetainOptions.when_id` and `RetainOptions.when`."""
 
 
 class Waiter(Struct, array_like=True, gc=False):
-    """A publish that waits. arrival: an id that orders all there are. A row of the store.
+    """A publish that waits for its condition; also a row of the store.
 
-    Its session is of that gateway, in that incarnation.
+    arrival: an id of the publication clock, which gives all waiters their order. gateway,
+    incarnation: those of the publisher's session.
     """
 
     arrival: int
@@ -63,24 +64,24 @@ class Waiter(Struct, array_like=True, gc=False):
 
     @property
     def retain(self) -> RetainOptions:
-        """It has one: else it would have nothing to wait for."""
+        """The publish's retain options; every waiter has them, since they contain the condition."""
         retain = self.publish.retain
         assert retain is not None
         return retain
 
     @property
     def ref(self) -> KeyRef:
-        """The key that it waits at."""
+        """The key at which the publish waits."""
         return (self.publish.realm, self.publish.topic)
 
     @property
     def condition(self) -> Condition:
-        """What it waits for."""
+        """The condition for which the publish waits."""
         return (self.retain.when_id, self.retain.when)
 
 
 class WillRow(Struct, array_like=True, gc=False):
-    """The will of a session at that gateway, in that incarnation of it."""
+    """The will of a session. gateway, incarnation: those of the session."""
 
     gateway: str
     incarnation: int
@@ -88,7 +89,7 @@ class WillRow(Struct, array_like=True, gc=False):
 
 
 class GrantRow(Struct, array_like=True, gc=False):
-    """The publisher is at that gateway, in that incarnation of it."""
+    """The event of a grant. gateway, incarnation: those of the publisher's session."""
 
     gateway: str
     incarnation: int
@@ -96,14 +97,21 @@ class GrantRow(Struct, array_like=True, gc=False):
 
 
 class UnannouncedRow(Struct, array_like=True, gc=False):
-    """The last change of a key: its id, and why the key is no more (see `change`), "": it is."""
+    """The last change of a key that some gateway may not have heard of.
+
+    publication: the id of the change; 0: the change has none yet, the key expired while the shard
+    was down. removed: why the key is gone (see `change`); "": the key has a value.
+    """
 
     publication: int
     removed: str
 
 
 class PeerRow(Struct, array_like=True, gc=False):
-    """How far a peer's reliable frames are in this store. identity: see `Link`."""
+    """How far a peer's reliable frames are recorded.
+
+    identity: see `Link`. watermark: the highest reliable number whose effects are in the store.
+    """
 
     identity: int
     watermark: int
@@ -123,67 +131,70 @@ decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
 def key(realm: str, topic: str) -> bytes:
-    """Of a retained key."""
+    """Return the row key of a retained key."""
     return b"k%b\0%b" % (realm.encode(), topic.encode())
 
 
 def will(session: int) -> bytes:
-    """Of a session's will."""
+    """Return the row key of a session's will."""
     return WILL + session.to_bytes(8, "big")
 
 
 def unannounced(realm: str, topic: str) -> bytes:
-    """Of a key's change that somebody may not have heard of."""
+    """Return the row key of a key's unannounced change."""
     return b"u%b\0%b" % (realm.encode(), topic.encode())
 
 
 def key_ref_of(key: bytes) -> KeyRef:
-    """Which key a row of a key, or of its change, is about."""
+    """Return the key that a row with key `k…` or `u…` is about."""
     realm, topic = realm_and_rest(key)
     return realm, topic.decode()
 
 
 def waiter(arrival: int) -> bytes:
-    """Of a publish that waits."""
+    """Return the row key of a publish that waits."""
     return WAITER + arrival.to_bytes(8, "big")
 
 
 def grant(publication: int) -> bytes:
-    """Of a publish that has waited."""
+    """Return the row key of a grant. publication: the id that the publish got."""
     return GRANT + publication.to_bytes(8, "big")
 
 
 def recorded(realm: str, publication: int) -> bytes:
-    """Of a recorded event."""
+    """Return the row key of a recorded event."""
     return b"h%b\0%b" % (realm.encode(), publication.to_bytes(8, "big"))
 
 
 def topic_marks(realm: str, topic: str) -> bytes:
-    """Of what of a topic's history may be missing."""
+    """Return the row key of a topic's trim marks."""
     return b"t%b\0%b" % (realm.encode(), topic.encode())
 
 
-def log_marks(realm: str, shelf: bytes) -> bytes:
-    """Of what of a shelf may be missing."""
-    return b"s%b\0%b" % (realm.encode(), shelf)
+def log_marks(realm: str, log: bytes) -> bytes:
+    """Return the row key of an event log's trim marks. log: the name of the log, eight bytes."""
+    return b"s%b\0%b" % (realm.encode(), log)
 
 
 def realm_and_rest(key: bytes) -> tuple[str, bytes]:
-    """Of a row's key that has both."""
+    """Return the realm in a row key, and the bytes behind it. For kinds with a realm only."""
     realm, _, rest = key[1:].partition(b"\0")
     return realm.decode(), rest
 
 
 def peer(name: str) -> bytes:
-    """Of a peer's watermark."""
+    """Return the row key of a peer's watermark."""
     return PEER + name.encode()
 
 
 def peer_of(key: bytes) -> str:
-    """Whose watermark or outcomes a row is about."""
+    """Return the name of the peer in the row key of a watermark or of outcomes."""
     return key[1:].partition(b"\0")[0].decode()
 
 
 def outcomes(name: str, rseq: int) -> bytes:
-    """Of the outcomes of one batch of a peer, whose first recorded frame has that number."""
+    """Return the row key of the outcomes of one batch of a peer.
+
+    rseq: the reliable number of the first frame that has an outcome.
+    """
     return b"o%b\0%b" % (name.encode(), rseq.to_bytes(8, "big"))

@@ -1,1 +1,1 @@
-"""The other processes, as a shard sees them."""
+"""The peers of a shard, and what they have sent and confirmed."""

@@ -1,6 +1,6 @@
 """Frames of a peer that are to be handled.
 
-Owns: which of them are reliable, and their numbers. Never: what they do.
+Owns: which of the frames are reliable, and their numbers. Never: what the frames do.
 """
 
 from bisect import bisect_left
@@ -12,10 +12,10 @@ from fox_shard.backplane.link import Link
 
 
 class Arrival(Struct, gc=False):
-    """Frames of one batch of a peer that are to be handled.
+    """The frames of one batch of a peer that are to be handled.
 
-    last: number of the last one in its pair. durable: the highest reliable number of the batch, 0:
-    it has none. marks: indexes of the reliable frames, numbered from `rfirst` on.
+    last: the sequence number of the last frame. durable: the highest reliable number; 0: no frame
+    is reliable. marks: the indexes of the reliable frames, whose numbers begin with `rfirst`.
     """
 
     frames: list[Frame]
@@ -26,13 +26,13 @@ class Arrival(Struct, gc=False):
 
     @classmethod
     def of(cls, link: Link, frames: list[Frame]) -> "Arrival":
-        """What `Link.receive` has just returned."""
+        """Make an arrival of the frames that `Link.receive` has just returned."""
         marks = link.marks
         durable = link.rfirst + len(marks) - 1 if marks else 0
         return cls(frames, link.received, durable, marks, link.rfirst)
 
     def rseq(self, index: int) -> int:
-        """The reliable number of that frame; 0: it has none."""
+        """Return the reliable number of the frame at that index; 0: the frame is not reliable."""
         place = bisect_left(self.marks, index)
         if place < len(self.marks) and self.marks[place] == index:
             return self.rfirst + place

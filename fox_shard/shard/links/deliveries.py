@@ -1,14 +1,14 @@
-"""When what a peer sent has passed: all it caused has been confirmed by whom it went to.
+"""Deliveries: when everything that a peer's batch caused has been confirmed by its recipients.
 
-Owns: for each inbound batch, whom it waits for, and the replies that wait with it. Never: frames'
-meanings.
+Owns: for each inbound batch, the confirmations that it waits for, and the replies that wait with
+it. Never: what frames mean.
 
-A publisher is told `Published`, and need not fence what it sends elsewhere, once the gateways that
-must deliver the event have confirmed it. The origin itself needs no confirming: its link is first
-in, first out, so the events it gets are before the reply.
+A publisher is told `Published`, and need not fence what it sends to other shards, once the gateways
+that have to deliver the event have confirmed it. The origin itself, the peer that sent the batch,
+need not confirm: its link is first in, first out, so its events precede the reply.
 
-A batch has parts that are answered apart: what it caused at once, and for each transaction of which
-something in it waits, what that will cause when it is durable.
+A batch has parts that are answered separately: the effects that it had at once, and for each
+transaction that frames of it wait for, the effects that these have when the transaction is durable.
 """
 
 from collections import deque
@@ -21,27 +21,29 @@ from fox_shard.backplane.link import Link
 from fox_shard.topics.ids import MAX_ID
 
 EPOCHS = 1 << 20
-"""More pairs than one incarnation of a process opens."""
+"""A number of pairs that no incarnation of a process ever reaches."""
 
 PUBLISH_TAG = Publish.__struct_config__.tag
 
 Recipients = list[tuple["Deliveries", int]]
-"""Peers that got frames, each with the number of the last one."""
+"""The peers that got frames, each with the sequence number of the last frame."""
 
 
 @final
 class InboundBatch:
-    """One batch of an origin, until it has passed. parts: how many have not been confirmed.
+    """One batch of an origin, until it is delivered.
 
-    unreached: parts that have not had their effects, and forwarded calls that are under way.
+    parts: how many parts have not been confirmed. unreached: how many parts have not had their
+    effects, plus the number of shards that have not confirmed what was forwarded to them.
     """
 
     __slots__ = ("before", "durable", "gone", "last", "old", "parts", "serial", "unreached")
 
     def __init__(self, serial: int, before: int, last: int, durable: int) -> None:
-        """serial: counts its origin's entries, over all pairs.
+        """serial: counts the origin's batches, over all pairs.
 
-        before: the last number of the batch before it. durable: its last reliable number.
+        before: the sequence number of the last frame of the preceding batch. last: that of the last
+        frame of this batch. durable: the highest reliable number of this batch; 0: it has none.
         """
         self.serial = serial
         self.before = before
@@ -49,16 +51,17 @@ class InboundBatch:
         self.durable = durable
         self.parts = 0
         self.unreached = 0
-        # The pair that it came in has ended; its origin has gone for good.
+        # Whether the pair of the batch has ended, and whether the origin is gone for good.
         self.old = False
         self.gone = False
 
 
 @final
 class PendingReply:
-    """See the module. replies: for the origin, when all whom this part concerns have confirmed.
+    """One part of a batch that has had its effects and waits for the recipients to confirm them.
 
-    then: is called behind that.
+    replies: sent to the origin then. then: called after that. waiting: how many recipients have not
+    confirmed. forwards: how many of these are shards.
     """
 
     __slots__ = ("entry", "forwards", "origin", "replies", "then", "waiting")
@@ -66,12 +69,12 @@ class PendingReply:
     def __init__(
         self,
         origin: "Deliveries",
-        entry: InboundBatch,
+        batch: InboundBatch,
         replies: list[Frame],
         then: Callable[[], None] | None,
     ) -> None:
         self.origin = origin
-        self.entry = entry
+        self.entry = batch
         self.replies = replies
         self.then = then
         self.waiting = 0
@@ -80,209 +83,220 @@ class PendingReply:
 
 @final
 class Deliveries:
-    """One peer's side of it: as an origin of batches, and as a destination of what they caused."""
+    """The deliveries of one peer: the batches that it sent, and the frames it has to confirm."""
 
     __slots__ = (
-        "_asked",
         "_awaited",
-        "_done",
-        "_entries",
+        "_batches",
+        "_handled",
         "_owed",
+        "_queries",
         "_serial",
         "link",
         "through_shards",
     )
 
     def __init__(self, link: Link, *, through_shards: bool) -> None:
-        """through_shards: the peer is a shard; what goes there has passed when it says `passed`."""
+        """through_shards: the peer is a shard.
+
+        Frames to a gateway count as confirmed when the gateway has handled them, frames to a shard
+        when the shard reports them as delivered.
+        """
         self.link = link
         self.through_shards = through_shards
-        self._done = 0
-        self._entries: deque[InboundBatch] = deque()
+        self._handled = 0
+        self._batches: deque[InboundBatch] = deque()
         self._awaited: deque[tuple[int, PendingReply]] = deque()
-        # Questions, each with the serial number up to which entries must have been reached, where
-        # it is about an earlier pair.
-        self._asked: list[tuple[Link, FenceQuery, int]] = []
-        # What has not passed yet of earlier pairs.
+        # Fence queries about this peer with the links of the askers, and the serial number up to
+        # which batches must have had their effects if the query is about an earlier pair.
+        self._queries: list[tuple[Link, FenceQuery, int]] = []
+        # Batches of earlier pairs that are not delivered yet.
         self._owed: deque[InboundBatch] = deque()
         self._serial = 0
 
     @property
     def is_delivered(self) -> bool:
-        """Has all that the peer sent passed, in the batches that have been handled?"""
-        return not self._entries
+        """Whether all handled batches of the present pair are delivered."""
+        return not self._batches
 
     @property
     def idle(self) -> bool:
-        """Everything has passed, and nobody has asked."""
-        return not (self._entries or self._awaited or self._asked or self._owed)
+        """Whether nothing waits: no batch, no confirmation, no fence query."""
+        return not (self._batches or self._awaited or self._queries or self._owed)
 
     def batch_handled(
         self,
         last: int,
         durable: int,
         replies: list[Frame],
-        touched: Recipients,
-        gated: int = 0,
+        recipients: Recipients,
+        uncommitted: int = 0,
     ) -> InboundBatch | None:
-        """A batch up to `last` has been handled. Returns its entry, unless it has passed.
+        """Note that a batch up to the sequence number `last` has been handled.
 
-        durable: its highest reliable number. replies: to be sent to this peer when what it caused
-        at once has passed. touched: the other peers that got frames because of it. gated: how many
-        parts wait for the store, see `release`.
+        durable: the highest reliable number of the batch; 0: it has none. replies: sent to this
+        peer when the recipients of the immediate effects have confirmed them. recipients: the other
+        peers that got frames because of the batch. uncommitted: how many parts wait for the store
+        (see `release`). Return the batch; None: it is delivered already.
         """
-        before, self._done = self._done, last
-        if not (touched or gated or self._entries or self._owed):
-            self._pass(last, durable)
-            self._reply(replies)
+        before, self._handled = self._handled, last
+        if not (recipients or uncommitted or self._batches or self._owed):
+            self._mark_delivered(last, durable)
+            self._send(replies)
             self.answer()
             return None
         self._serial += 1
-        entry = InboundBatch(self._serial, before, last, durable)
-        entry.parts = gated
-        entry.unreached = gated
-        self._entries.append(entry)
-        self._add(entry, replies, touched)
+        batch = InboundBatch(self._serial, before, last, durable)
+        batch.parts = uncommitted
+        batch.unreached = uncommitted
+        self._batches.append(batch)
+        self._add(batch, replies, recipients)
         self.answer()
-        return entry
+        return batch
 
-    def release(self, entry: InboundBatch, replies: list[Frame], touched: Recipients) -> None:
-        """A gated part of the batch has had its effects."""
-        entry.parts -= 1
-        entry.unreached -= 1
-        self._add(entry, replies, touched)
+    def release(self, batch: InboundBatch, replies: list[Frame], recipients: Recipients) -> None:
+        """Note that a part of the batch that waited for the store has had its effects."""
+        batch.parts -= 1
+        batch.unreached -= 1
+        self._add(batch, replies, recipients)
         self.drain()
 
-    def aside(self, replies: list[Frame], touched: Recipients, then: Callable[[], None]) -> None:
-        """As `close`, of something that is in no batch: what was sent long ago, and has waited.
+    def aside(self, replies: list[Frame], recipients: Recipients, then: Callable[[], None]) -> None:
+        """Do the same as `batch_handled` for effects that belong to no batch of this pair: grants.
 
-        then: is called when that has passed and is answered.
+        then: called when the recipients have confirmed the effects and the replies are sent.
         """
         self._serial += 1
-        entry = InboundBatch(self._serial, self._done, self._done, 0)
-        self._entries.append(entry)
-        self._add(entry, replies, touched, then)
+        batch = InboundBatch(self._serial, self._handled, self._handled, 0)
+        self._batches.append(batch)
+        self._add(batch, replies, recipients, then)
         self.drain()
 
     def _add(
         self,
-        entry: InboundBatch,
+        batch: InboundBatch,
         replies: list[Frame],
-        touched: Recipients,
+        recipients: Recipients,
         then: Callable[[], None] | None = None,
     ) -> None:
-        if not touched:
-            self._answer_part(entry, replies)
+        if not recipients:
+            self._answer_part(batch, replies)
             if then is not None:
                 then()
             return
-        part = PendingReply(self, entry, replies, then)
-        entry.parts += 1
-        for destination, number in touched:
-            part.waiting += 1
-            part.forwards += destination.through_shards
-            destination.await_(number, part)
-        entry.unreached += part.forwards
+        pending = PendingReply(self, batch, replies, then)
+        batch.parts += 1
+        for destination, number in recipients:
+            pending.waiting += 1
+            pending.forwards += destination.through_shards
+            destination.await_(number, pending)
+        batch.unreached += pending.forwards
 
-    def await_(self, number: int, part: PendingReply) -> None:
-        """The part waits for this peer's confirmation of `number`."""
-        self._awaited.append((number, part))
-        if part.replies or part.origin.through_shards:
+    def await_(self, number: int, pending: PendingReply) -> None:
+        """Let the part wait until this peer has confirmed the frame of that sequence number."""
+        self._awaited.append((number, pending))
+        if pending.replies or pending.origin.through_shards:
+            # A publisher waits for the reply, or another shard for the origin's confirmation.
             self.link.prompt = True
 
     def peer_confirmed(self) -> None:
-        """This peer has confirmed more (see `Link.handled`, `Link.peer_delivered`)."""
+        """Take new confirmations of the peer (see `Link.handled`, `Link.peer_delivered`)."""
         awaited = self._awaited
         if not awaited:
             return
         confirmed = self.link.peer_delivered if self.through_shards else self.link.handled
         while awaited and awaited[0][0] <= confirmed:
-            self._confirmed(awaited.popleft()[1])
+            self._confirm(awaited.popleft()[1])
 
     def link_broken(self) -> list[tuple[Link, FenceQuery]]:
-        """The pair has ended; returns the questions, which its return may yet answer.
+        """Note that the pair has ended; return the fence queries, for when the peer is back.
 
-        The peer still hears what is safe when that has passed. A gateway that comes back is sent
-        again what it has to confirm; what went to a shard is lost.
+        The peer is still told how its publishes end, and which of its frames are durable. A gateway
+        that comes back is sent again what it has to confirm; frames to a shard are lost, so nothing
+        waits for its confirmations any more.
         """
-        self._done = 0
-        for entry in self._entries:
-            entry.old = True
-        self._owed.extend(self._entries)
-        self._entries.clear()
-        asked = [(asker, ask) for asker, ask, _ in self._asked]
-        self._asked.clear()
+        self._handled = 0
+        for batch in self._batches:
+            batch.old = True
+        self._owed.extend(self._batches)
+        self._batches.clear()
+        queries = [(asker, ask) for asker, ask, _ in self._queries]
+        self._queries.clear()
         if self.through_shards:
             self._confirm_all()
-        return asked
+        return queries
 
     def link_opened(self) -> None:
-        """The pair is new, of the same incarnation: what was not confirmed is in its outbox."""
+        """Note that a new pair has begun: all frames that are not confirmed are in its outbox."""
         last = self.link.last
-        self._awaited = deque((last, part) for _, part in self._awaited)
+        self._awaited = deque((last, pending) for _, pending in self._awaited)
 
     def peer_gone(self) -> None:
-        """The peer has gone for good: nobody waits for it any more, and it waits for nobody.
+        """Stop waiting for the peer, which is gone for good.
 
-        What it sent may yet have effects, behind which alone the questions are answered.
+        Frames of the peer may still wait for the store, so the fence queries about it are not
+        answered before these frames have had their effects.
         """
-        asked = self.link_broken()
-        for entry in self._owed:
-            entry.gone = True
+        queries = self.link_broken()
+        for batch in self._owed:
+            batch.gone = True
         self._confirm_all()
-        for asker, ask in asked:
+        for asker, ask in queries:
             self.ask(asker, ask)
 
     def _confirm_all(self) -> None:
         while self._awaited:
-            self._confirmed(self._awaited.popleft()[1])
+            self._confirm(self._awaited.popleft()[1])
 
-    def _confirmed(self, part: PendingReply) -> None:
-        part.waiting -= 1
+    def _confirm(self, pending: PendingReply) -> None:
+        pending.waiting -= 1
         if self.through_shards:
-            part.forwards -= 1
-            part.entry.unreached -= 1
-        if not part.waiting:
-            part.entry.parts -= 1
-            part.origin.confirmed(part.entry, part.replies)
-            if part.then is not None:
-                part.then()
+            pending.forwards -= 1
+            pending.entry.unreached -= 1
+        if not pending.waiting:
+            pending.entry.parts -= 1
+            pending.origin.confirmed(pending.entry, pending.replies)
+            if pending.then is not None:
+                pending.then()
 
-    def confirmed(self, entry: InboundBatch, replies: list[Frame]) -> None:
-        """All whom a part of this peer's batch concerns have confirmed."""
-        self._answer_part(entry, replies)
+    def confirmed(self, batch: InboundBatch, replies: list[Frame]) -> None:
+        """Note that all recipients of a part of this peer's batch have confirmed it."""
+        self._answer_part(batch, replies)
         self.drain()
 
     def drain(self) -> None:
-        """Let pass what waits for nobody, in order."""
+        """Report batches that wait for nothing any more as delivered, in order; answer queries."""
         while self._owed and not self._owed[0].parts:
-            # Its numbers mean nothing any more, but what was safe still is.
-            entry = self._owed.popleft()
-            if not entry.gone:
-                self.link.durable = max(self.link.durable, entry.durable)
+            # Sequence numbers of an ended pair mean nothing, but reliable numbers still do.
+            batch = self._owed.popleft()
+            if not batch.gone:
+                self.link.durable = max(self.link.durable, batch.durable)
                 self.link.acknowledge_soon()
-        entries = self._entries
-        while entries and not self._owed and not entries[0].parts:
-            entry = entries.popleft()
-            self._pass(entry.last, entry.durable)
+        batches = self._batches
+        while batches and not self._owed and not batches[0].parts:
+            batch = batches.popleft()
+            self._mark_delivered(batch.last, batch.durable)
         self.answer()
 
-    def _pass(self, last: int, durable: int) -> None:
+    def _mark_delivered(self, last: int, durable: int) -> None:
         link = self.link
         link.delivered = last
         link.durable = max(link.durable, durable)
         if self.through_shards:
             link.acknowledge_soon()
 
-    def _answer_part(self, entry: InboundBatch, replies: list[Frame]) -> None:
-        if replies and not entry.gone:
-            self._reply([one for one in replies if _is_safe(one)] if entry.old else replies)
+    def _answer_part(self, batch: InboundBatch, replies: list[Frame]) -> None:
+        if replies and not batch.gone:
+            self._send([one for one in replies if _ends_publish(one)] if batch.old else replies)
 
-    def _reply(self, replies: list[Frame]) -> None:
-        """How publishes ended is said reliably; on all else the end of the pair is answer."""
+    def _send(self, replies: list[Frame]) -> None:
+        """Send the replies: reliably, if they tell the ends of publishes.
+
+        For all other requests, the end of the pair is an answer.
+        """
         outbox, reliable = self.link.outbox, self.link.reliable
         for reply in replies:
-            if _is_safe(reply):
+            if _ends_publish(reply):
                 reliable.append(len(outbox))
             outbox.append(reply)
 
@@ -290,49 +304,56 @@ class Deliveries:
 
     @property
     def reached(self) -> int:
-        """Up to where everything has had its effects, forwarded calls at their homes included.
+        """The sequence number up to which all frames of the peer have had their effects.
 
-        What the peer sent again in this pair may be what has yet to have them from an earlier one.
+        Forwarded calls have had theirs when their homes have confirmed them. 0 while batches of an
+        earlier pair have effects to come: frames that are repeated in this pair may be theirs.
         """
-        if any(entry.unreached for entry in self._owed):
+        if any(batch.unreached for batch in self._owed):
             return 0
-        for entry in self._entries:
-            if entry.unreached:
-                return entry.before
-        return self._done
+        for batch in self._batches:
+            if batch.unreached:
+                return batch.before
+        return self._handled
 
     def is_to_come(self, epoch: int) -> bool:
-        """Is that epoch one of a pair that the peer will yet open? They count up (see `Link`)."""
+        """Whether the epoch is of a pair that the peer has yet to open. Epochs count up."""
         return 0 < epoch - self.link.peer_epoch < EPOCHS
 
     def ask(self, asker: Link, ask: FenceQuery) -> None:
-        """Tell `asker` once everything up to `ask.seq`, or of an earlier pair, has been reached."""
-        # What was sent again of an earlier pair has been handled in this one.
-        self._asked.append((asker, ask, self._serial))
+        """Answer `asker` when all frames up to `ask.seq` have had their effects.
+
+        If `ask.epoch` is that of an earlier pair, this means all frames of that pair.
+        """
+        # All frames of earlier pairs that are to come have been handled in this one by now.
+        self._queries.append((asker, ask, self._serial))
         self.answer()
 
     def answer(self) -> None:
-        """Answer who asked, where that is possible now."""
-        if not self._asked:
+        """Answer the fence queries that can be answered now."""
+        if not self._queries:
             return
         epoch, now = self.link.peer_epoch, self.reached
         waiting = []
-        for asker, ask, serial in self._asked:
+        for asker, ask, serial in self._queries:
             reached = now if ask.epoch == epoch else self._reached_earlier(serial)
             if ask.seq > reached:
                 waiting.append((asker, ask, serial))
             elif asker.open:
                 asker.send(FencePassed(ask.origin, ask.epoch, reached))
-        self._asked = waiting
+        self._queries = waiting
 
     def _reached_earlier(self, serial: int) -> int:
-        """How far all of an earlier pair has had its effects, which is in entries up to that."""
-        for entry in chain(self._owed, self._entries):
-            if entry.unreached:
-                return MAX_ID if entry.serial > serial else 0
+        """Return how far an earlier pair has had its effects: MAX_ID: completely; 0: not yet.
+
+        serial: the last batch that may have frames of that pair.
+        """
+        for batch in chain(self._owed, self._batches):
+            if batch.unreached:
+                return MAX_ID if batch.serial > serial else 0
         return MAX_ID
 
 
-def _is_safe(reply: Frame) -> bool:
-    """The end of a publish: it must be told, since the publish will not be sent again."""
+def _ends_publish(reply: Frame) -> bool:
+    """Whether the reply tells how a publish ended. It must arrive: nobody repeats the publish."""
     return type(reply) is Published or (type(reply) is Refused and reply.kind == PUBLISH_TAG)

@@ -1,6 +1,6 @@
-"""Questions how far what a peer has sent has had its effects (architecture: order).
+"""Fence queries, which ask how far a peer's frames have had their effects (architecture: order).
 
-Owns: who has asked about a peer that has yet to replay, or to come back. Never: the answer (see
+Owns: the queries about peers that have yet to replay or to come back. Never: the answers (see
 `deliveries`).
 """
 
@@ -13,24 +13,24 @@ from fox_shard.shard.links.peer import Peer
 
 @final
 class Fences:
-    """Of all peers."""
+    """The fence queries of one shard that wait for a batch, a replay, or a peer's return."""
 
     __slots__ = ("_asked", "_peer", "everybody_is_here")
 
     def __init__(self, peer: Callable[[str], Peer]) -> None:
-        """peer: finds a peer by its name, or makes one that has never been here."""
+        """peer: returns the peer of a name, and makes one if the name is new."""
         self._peer = peer
-        # In the batch that is being handled.
+        # Queries in the batch that is being handled, with the peers that sent them.
         self._asked: list[tuple[Peer, FenceQuery]] = []
-        # Is nobody expected to replay who has not been here?
+        # Whether the sync has ended, so that no absent peer is expected to replay.
         self.everybody_is_here = False
 
     def ask(self, asker: Peer, ask: FenceQuery) -> None:
-        """A question, which may be about the batch that it comes in."""
+        """Take a query, which may be about the very batch that contains the query."""
         self._asked.append((asker, ask))
 
     def batch_handled(self) -> None:
-        """All of the present batch is known: answer what was asked in it when that is possible."""
+        """Pass on the queries of the present batch, now that all its effects are known."""
         asked, self._asked = self._asked, []
         for asker, ask in asked:
             origin = self._peer(ask.origin)
@@ -40,7 +40,7 @@ class Fences:
                 self.answer(origin)
 
     def answer(self, origin: Peer) -> None:
-        """What that peer has sent again has been handled, or there is nothing of it to come."""
+        """Pass on the queries about the peer: its resent frames are handled, or will not come."""
         asks, origin.fence_queries = origin.fence_queries, []
         for asker, ask in asks:
             if origin.deliveries.is_to_come(ask.epoch):

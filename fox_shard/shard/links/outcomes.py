@@ -1,11 +1,11 @@
-"""How far the peers' reliable frames are in the store, and how each ended.
+"""How far the peers' reliable frames are recorded in the store, and how each of them ended.
 
 Owns: watermarks and outcomes, and their rows. Never: what a frame does.
 
 A frame that changes the store is *recorded*: its number and its outcome are in the transaction that
-has its effect. After a restart the peers send again what they do not know to be safe. What has an
-outcome is answered from it, and not applied again. An outcome is kept until the peer has heard that
-it may forget the frame. Whatever else comes again is handled again.
+has its effect. After a restart the peers send all frames again that they do not know to be durable.
+A frame with an outcome is answered from it and not applied again; any other frame is handled again.
+An outcome is kept until the peer has heard that it may forget the frame.
 """
 
 from typing import final
@@ -16,46 +16,48 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.store.journal import Journal
 
 REFUSED = 0
-"""In place of a publication id: the store did not work, and the publisher is told so."""
-
+"""In place of a publication id: the store failed, and the publisher is told so."""
 
 PARKED = -(1 << 61)
-"""In place of a publication id: the publish waits for its condition, or did."""
+"""In place of a publication id: the publish waits for its condition, or has waited."""
 
 HIDDEN_KEY = 1 << 60
-"""In place of the id that the key has: the publisher is not shown it."""
+"""In place of the key's publication id: the publisher is not shown the key."""
 
 
 def condition_failed(present: int) -> int:
-    """In place of a publication id, and back: a condition failed. present: the key's id, or 0."""
+    """Return the outcome of a publish whose condition failed; given the outcome, return `present`.
+
+    present: the key's publication id; 0: there is no key; or HIDDEN_KEY.
+    """
     return -1 - present
 
 
 @final
 class PeerOutcomes:
-    """Of one peer. identity, watermark: as in its row; 0: there is none."""
+    """The outcomes of one peer. identity, watermark: as in its row; 0: there is no row."""
 
     __slots__ = ("identity", "outcomes", "watermark")
 
     def __init__(self) -> None:
         self.identity = 0
         self.watermark = 0
-        # Since the restart, what may come again: rseq -> publication id.
+        # Outcomes of frames that may be sent again since the restart: rseq -> publication id.
         self.outcomes: dict[int, int] = {}
 
 
 @final
 class Outcomes:
-    """Of all peers."""
+    """The watermarks and outcomes of all peers of one shard."""
 
     __slots__ = ("_batch", "_records", "_rows", "journal")
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._records: dict[str, PeerOutcomes] = {}
-        # Keys of rows of outcomes, each with the last reliable number that the row is about.
+        # Keys of the outcomes' rows, each under the last reliable number in the row.
         self._rows: UntilConfirmed[bytes] = UntilConfirmed()
-        # Of the batch that is being handled: (rseq, publication id).
+        # Outcomes of the batch that is being handled: (rseq, publication id).
         self._batch: list[tuple[int, int]] = []
 
     def _record(self, name: str) -> PeerOutcomes:
@@ -67,36 +69,44 @@ class Outcomes:
     # Loading
 
     def load_peer(self, name: str, row: rows.PeerRow) -> None:
-        """A watermark from the store."""
+        """Add a peer's watermark from the store."""
         record = self._record(name)
         record.identity, record.watermark = row.identity, row.watermark
 
     def load_outcomes(self, name: str, key: bytes, outcomes: list[tuple[int, int]]) -> None:
-        """Outcomes from the store; in the order of their keys."""
+        """Add one row of outcomes from the store. Rows are loaded in the order of their keys."""
         record = self._record(name)
         record.outcomes.update(outcomes)
         self._rows.add(name, outcomes[-1][0], key)
 
     @property
     def names(self) -> dict[str, int]:
-        """The peers that are named in the store, with their identities."""
+        """The peers that have a watermark, each with its identity."""
         return {name: record.identity for name, record in self._records.items() if record.identity}
 
     # Recording
 
     def add(self, rseq: int, publication: int) -> None:
-        """That frame of the present batch is recorded. publication: its id, or REFUSED."""
+        """Record the outcome of a frame of the present batch.
+
+        rseq: the frame's reliable number; 0: it has none, so nothing is recorded. publication: the
+        publication id, REFUSED, PARKED, or `condition_failed(present)`.
+        """
         if rseq:
             self._batch.append((rseq, publication))
 
     def batch_handled(self, peer: Peer, last: int) -> None:
-        """The batch has been handled. last: its last reliable number, of which it has some."""
+        """Write the outcomes of the peer's batch, which has been handled.
+
+        last: the highest reliable number of the batch, which has one.
+        """
         if not self._batch:
             return
         self.keep_watermark(peer, last)
         key = rows.outcomes(peer.name, self._batch[0][0])
         value = rows.encode(self._batch)
         if any(publication == REFUSED for _, publication in self._batch):
+            # Nothing can be put while the store fails, but the refusals have to be written later.
             self.journal.keep(key, value)
         else:
             self.journal.put(key, value)
@@ -104,7 +114,7 @@ class Outcomes:
         self._batch = []
 
     def keep_watermark(self, peer: Peer, last: int) -> None:
-        """In this transaction is what the peer's reliable frames up to `last` did to the store."""
+        """Note that the present transaction has the effects of the peer's frames up to `last`."""
         record = self._record(peer.name)
         record.identity = peer.link.peer_identity
         record.watermark = max(record.watermark, last)
@@ -112,9 +122,10 @@ class Outcomes:
         self.journal.keep(rows.peer(peer.name), rows.encode(row))
 
     def commit_failed(self, name: str, identity: int, rseqs: list[int]) -> None:
-        """The commit of those frames has failed, and their publishers are told so.
+        """Record that the frames were refused, because their commit has failed.
 
-        name, identity: of the peer that has sent them; it may have gone since then.
+        name, identity: of the peer that sent the frames, and may be gone since then. rseqs: their
+        reliable numbers, ascending; at least one.
         """
         record = self._records.get(name)
         if record is not None and record.identity == identity:
@@ -124,31 +135,31 @@ class Outcomes:
     # After a restart
 
     def watermark(self, peer: Peer) -> int:
-        """Up to which of its numbers the peer's frames may be recorded."""
+        """Return the reliable number up to which the peer's frames may be recorded; 0: none is."""
         record = self._records.get(peer.name)
         if record is None or record.identity != peer.link.peer_identity:
             return 0
         return record.watermark
 
     def is_recorded(self, peer: Peer, rseq: int) -> bool:
-        """Has that frame had its effect before the restart?
+        """Whether the frame had its effect before the restart.
 
-        A gateway sends nothing again whose outcome is deleted; an outbox, whose own rows are
-        deleted late, does.
+        A gateway does not repeat a frame whose outcome is deleted. The coordinator may, because it
+        deletes the rows of its outbox late; so for its frames the watermark decides.
         """
         if not 0 < rseq <= self.watermark(peer):
             return False
         return peer.kind is Kind.COORDINATOR or self.outcome(peer, rseq) is not None
 
     def outcome(self, peer: Peer, rseq: int) -> int | None:
-        """How that frame ended; None: it is not recorded."""
+        """Return how the frame ended (see `add`); None: no outcome is known."""
         record = self._records.get(peer.name)
         return None if record is None else record.outcomes.get(rseq)
 
     # Forgetting
 
     def confirmed(self, peer: Peer) -> None:
-        """Drop the outcomes of what the peer will not send again."""
+        """Drop the outcomes of frames that the peer will not send again."""
         confirmed = self._rows.confirmed(peer.name, peer.link.peer_forgotten)
         for _, key in confirmed:
             self.journal.drop(key)
@@ -156,13 +167,16 @@ class Outcomes:
             self._records[peer.name].outcomes.clear()
 
     def link_opened(self, peer: Peer) -> None:
-        """A link has begun. Its numbers may be those of another than was known by that name."""
+        """Drop what is known of the peer if its new pair begins another numbering."""
         record = self._records.get(peer.name)
         if record is not None and record.identity != peer.link.peer_identity:
             self._drop(peer.name)
 
     def peer_gone(self, peer: Peer) -> None:
-        """That incarnation will not come back. What others than gateways number may."""
+        """Drop what is known of a gateway whose incarnation will not come back.
+
+        The numbering of another process may outlive its incarnation (see `Hello.identity`).
+        """
         if peer.kind is Kind.GATEWAY:
             self._drop(peer.name)
 
@@ -174,14 +188,14 @@ class Outcomes:
             self.journal.drop(rows.peer(name))
 
     def caught_up(self, peer: Peer) -> None:
-        """All that the peer sent again since the restart has been handled."""
+        """Forget the outcomes: all frames that the peer sent again have been handled."""
         record = self._records.get(peer.name)
         if record is not None:
             record.outcomes.clear()
 
     @property
     def lowest(self) -> int | None:
-        """The lowest id of those that may come again since the restart; None: there is none."""
+        """The lowest publication id that may be sent again since the restart; None: none may."""
         return min(
             (id_ for one in self._records.values() for id_ in one.outcomes.values() if id_ > 0),
             default=None,

@@ -1,6 +1,6 @@
-"""Another process, as a shard sees it.
+"""Peers: the other processes, as a shard sees them.
 
-Owns: what the shard keeps per peer. Never: decisions.
+Owns: what the shard keeps for each peer. Never: decisions.
 """
 
 from enum import Enum
@@ -13,7 +13,7 @@ from fox_shard.shard.links.deliveries import Deliveries
 
 
 class Kind(Enum):
-    """By the first word of a process's name."""
+    """The kind of a process: the first word of its name."""
 
     GATEWAY = "gateway"
     SHARD = "shard"
@@ -22,7 +22,7 @@ class Kind(Enum):
 
 @final
 class Peer:
-    """One gateway, other shard, or the coordinator."""
+    """A gateway, another shard, or the coordinator."""
 
     __slots__ = (
         "applied",
@@ -43,30 +43,32 @@ class Peer:
         self.name = link.peer
         self.kind = Kind(link.peer.partition("-")[0])
         self.deliveries = Deliveries(link, through_shards=self.kind is Kind.SHARD)
+        # Whether the peer has finished its replay in the present pair.
         self.synced = False
-        # The highest reliable number that was handled.
+        # The highest reliable number of a handled frame.
         self.applied = 0
-        # Questions about this peer's frames that wait for its replay.
+        # Queries about this peer's frames that wait for its replay, with the links of the askers.
         self.fence_queries: list[tuple[Link, FenceQuery]] = []
-        # Batches that wait for the end of the replay, and what was sent again in it.
+        # Frames that wait for the end of the sync, and frames that were sent again in the replay.
         self.waiting: list[Arrival] = []
         self.resent: list[Arrival] = []
-        # The publication id that was last said to it in `Settled`.
+        # The publication id that the peer was last told in `Settled`; 0: none in this pair.
         self.settled = 0
-        # Its frames may be recorded already, or are even if they change no key.
+        # Whether the peer's frames may have outcomes: they were recorded before a restart, or come
+        # from the coordinator, whose frames are recorded even if they change no key.
         self.may_repeat = self.kind is Kind.COORDINATOR
 
     @property
     def gone(self) -> bool:
-        """Has it gone for good, or never been here?"""
+        """Whether the peer is gone for good, or has never been here."""
         return self.link.lost_at is None and not self.link.open
 
     @property
     def incarnation(self) -> int:
-        """Of the last pair, or as the store has it; 0: none is known."""
+        """The incarnation of the last pair, or from the store; 0: none is known."""
         return self.link.peer_incarnation
 
     def reply(self, frame: Frame) -> None:
-        """Send, unless the pair has ended: then whom it was for has gone, or has been answered."""
+        """Send the frame, unless the pair has ended: then the receiver is gone or was answered."""
         if self.link.open:
             self.link.send(frame)

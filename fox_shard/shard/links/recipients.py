@@ -1,6 +1,6 @@
-"""Whom something concerns that has just been done: peers that got frames, and have to confirm them.
+"""Recipients: the peers that got frames because of a batch, and have to confirm them.
 
-Owns: who that is. Never: how long they are waited for (see `deliveries`).
+Owns: which peers these are. Never: waiting for the confirmations (see `deliveries`).
 """
 
 from collections.abc import Iterable
@@ -10,15 +10,19 @@ from fox_shard.shard.links.peer import Peer
 
 
 def last_numbers(peers: Iterable[Peer], origin: Peer | None) -> list[tuple[Peer, int]]:
-    """Where the links to all others are, before something is sent that `origin` caused.
+    """Return the last frame's number on each link, to be noted before the effects are sent.
 
-    None: nobody has.
+    origin: the peer whose batch causes the effects, which is left out (see `deliveries`); None: no
+    peer's batch does.
     """
     return [(peer, peer.link.last) for peer in peers if peer is not origin]
 
 
 def recipients(since: list[tuple[Peer, int]]) -> Recipients:
-    """Who got something since then, and has to confirm it."""
+    """Return the peers that got frames since then, each with its last frame's number.
+
+    since: the result of `last_numbers`.
+    """
     return [
         (peer.deliveries, peer.link.last)
         for peer, mark in since
@@ -27,9 +31,9 @@ def recipients(since: list[tuple[Peer, int]]) -> Recipients:
 
 
 def _await_return(peer: Peer, mark: int) -> bool:
-    """Keep what is reliable for a gateway that may come back; returns whether it is any.
+    """Keep the reliable frames for a peer that may come back; return whether there are any.
 
-    mark: what it was sent before.
+    mark: the number of the last frame before these.
     """
     peer.link.keep_reliable(mark)
     return peer.link.last > mark

@@ -1,1 +1,1 @@
-"""From a publish that concerns the store to its answer."""
+"""Publishes that change the store or depend on it, from their arrival to their answers."""

@@ -1,11 +1,11 @@
-"""What waits for a commit, and what must not overtake it.
+"""Effects that wait for a commit, and the frames that must not overtake them.
 
-Owns: effects that are held until the transaction they belong to is durable, and whom they hold up.
-Never: doing them.
+Owns: the effects that are held until their transactions are durable, and which sessions and topics
+wait behind them. Never: carrying out the effects.
 
 A publish that changes a key is delivered and acknowledged when the change is durable. Until then
-all else of its session, and all else on its topic, waits with it, so that nothing overtakes; other
-traffic goes on. What waits is itself waited for: it holds up its own session and topic.
+everything else of its session and on its topic waits behind it, so that nothing overtakes it; other
+traffic goes on. A publish that waits behind another holds up its own session and topic in turn.
 """
 
 from typing import final
@@ -26,10 +26,11 @@ from fox_shard.shard.publishing.effects import (
 
 @final
 class CommitGroup:
-    """What one inbound batch caused that waits for one transaction.
+    """The effects of one inbound batch that wait for one transaction.
 
-    peer: whose batch, None: nobody's, it was time. identity: of the peer then (see `Link`). entry:
-    None: nobody asks.
+    peer: the peer that sent the batch; None: no batch caused the effects, but time or the end of a
+    session. identity: the peer's identity at that time (see `Link`). entry: the batch, once it has
+    been handled; None: no peer waits for the effects.
     """
 
     __slots__ = ("effects", "entry", "identity", "peer")
@@ -43,28 +44,28 @@ class CommitGroup:
 
 @final
 class CommitQueue:
-    """See the module."""
+    """The effects of one shard that wait for commits, and who is held up behind them."""
 
     __slots__ = ("_open", "_sessions", "_topics", "peer", "waiting")
 
     def __init__(self) -> None:
-        # Whose batch is being handled, None: nobody's.
+        # The peer whose batch is being handled; None: no batch is.
         self.peer: Peer | None = None
-        # Ticket -> groups, in the order in which they came; empty: nothing waits.
+        # Ticket -> groups, in the order of arrival; empty if nothing waits.
         self.waiting: dict[int, list[CommitGroup]] = {}
-        # Those of the batch that is being handled, by ticket.
+        # Ticket -> group, for the batch that is being handled.
         self._open: dict[int, CommitGroup] = {}
-        # Who is held up, by the last ticket: sessions, and (realm, topic).
+        # Sessions and (realm, topic) pairs that are held up, each until its last ticket is durable.
         self._sessions: dict[int, int] = {}
         self._topics: dict[tuple[str, str], int] = {}
 
     @property
     def active(self) -> bool:
-        """Does anything wait?"""
+        """Whether any effect waits."""
         return bool(self.waiting)
 
     def group(self, ticket: int) -> CommitGroup:
-        """The group of the present batch for that transaction."""
+        """Return the present batch's group for the transaction; make it if there is none."""
         group = self._open.get(ticket)
         if group is None:
             group = self._open[ticket] = CommitGroup(self.peer)
@@ -72,14 +73,14 @@ class CommitQueue:
         return group
 
     def take_groups(self) -> list[CommitGroup]:
-        """The present batch has been handled: its groups."""
+        """Close the present batch, which has been handled, and return its groups."""
         groups = list(self._open.values())
         self._open.clear()
         self.peer = None
         return groups
 
     def hold(self, ticket: int, effect: Event | KeyChange | Again | Granted, rseq: int) -> None:
-        """Hold it until that transaction is durable. rseq: see `Effect`."""
+        """Hold the effect until the transaction is durable. rseq: see `Effect`."""
         self.group(ticket).effects.append((effect, rseq))
         event = event_of(effect)
         if event is not None:
@@ -89,18 +90,18 @@ class CommitQueue:
             self._topics[effect.ref] = ticket
 
     def ticket_of(self, session: int, realm: str, topic: str) -> int:
-        """The transaction for which a publish of the session on the topic has to wait; 0: none."""
+        """Return the transaction that a publish of the session on the topic waits for; 0: none."""
         return max(self._sessions.get(session, 0), self._topics.get((realm, topic), 0))
 
     def holds_up(self, frame: OfSession) -> bool:
-        """Hold the frame behind what its session has published, if that waits."""
+        """Hold the frame if a publish of its session waits; return whether the frame is held."""
         ticket = self._sessions.get(frame.session, 0)
         if ticket:
             self.group(ticket).effects.append((frame, NOT_STORED))
         return bool(ticket)
 
     def committed(self, ticket: int) -> list[CommitGroup]:
-        """What waited for transactions up to that one, in order."""
+        """Remove and return the groups of all transactions up to this one, in order."""
         done = sorted(one for one in self.waiting if one <= ticket)
         groups = [group for one in done for group in self.waiting.pop(one)]
         self._sessions = {s: last for s, last in self._sessions.items() if last > ticket}
@@ -109,7 +110,7 @@ class CommitQueue:
 
     @property
     def lowest(self) -> int | None:
-        """The lowest id of the recorded events, and of changes, that are held; None: none is."""
+        """The lowest id of the recorded events and key changes that are held; None: none."""
         for ticket in sorted(self.waiting):
             for group in self.waiting[ticket]:
                 for effect, rseq in group.effects:
@@ -121,8 +122,10 @@ class CommitQueue:
         return None
 
     def link_broken(self, peer: Peer) -> None:
-        """The pair with that peer has ended: its calls and registrations are answered, or told
-        again. What it published, and that sessions have left, stands.
+        """Drop the held calls and registrations of the peer, whose pair has ended.
+
+        The peer answers such calls itself and replays registrations. Its publishes and the ends of
+        its sessions stay.
         """
         for groups in self.waiting.values():
             for group in groups:

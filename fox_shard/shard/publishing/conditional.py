@@ -1,11 +1,12 @@
-"""Taking turns at keys: publishes with `watch` wait until their conditions hold.
+"""Publishes with `watch`, which wait until their conditions hold.
 
-Owns: that a publish waits, whom a change of a key lets through, and that both are stored. Never:
-the order of those who wait (see `wait_queues`); what a publish does then (see `stored`).
+Owns: when a waiter is let through, and the writing of rows of waiters and grants. Never: the order
+of the waiters (see `wait_queues`); what a publish does when it is let through (see `stored`).
 
-Each change of a key that makes a condition hold lets one publish through, the first of those who
-wait for it. Letting it through may change the key again. What cannot be stored now, or might be too
-early because not everybody has replayed, is put off: then the keys are looked at once more.
+Each change of a key lets at most one publish through, the first of those whose condition holds;
+this publish may change the key in turn. While the store fails, changed keys are put off, to be
+looked at when the store works again. A restarted shard looks at all keys with waiters when its sync
+has ended.
 """
 
 from typing import final
@@ -26,7 +27,7 @@ from fox_shard.shard.rows import KeyRef, Waiter
 
 @final
 class ConditionalPublishes:
-    """See the module."""
+    """The waiters of one shard, and the grants that may still fail or are still to be sent."""
 
     __slots__ = (
         "_clock",
@@ -56,21 +57,22 @@ class ConditionalPublishes:
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.waiting = WaitQueues()
-        # Keys to be looked at later; None: nothing is put off.
+        # Keys to be looked at later, in order; None: nothing is put off.
         self._put_off: dict[KeyRef, None] | None = {}
-        # Let through in transactions that are not durable, by session and arrival; and what of that
-        # has failed.
+        # Waiters that were let through in transactions that are not durable yet, by session and
+        # arrival; and those of them whose transactions have failed.
         self._taken: dict[int, dict[int, Waiter]] = {}
         self._undone: list[Waiter] = []
-        # Those that depend on no commit: to be sent at once.
+        # Grants that depend on no commit, to be sent at the end of the batch.
         self.granted: list[Granted] = []
 
     # Waiting
 
     def park(self, peer: Peer, publish: Publish, rseq: int, *, stored: bool) -> None:
-        """Let it wait. Nothing else of its session waits with it, and its batch passes.
+        """Let the publish wait; later frames of its session do not wait behind it.
 
-        rseq: its reliable number. stored: it depends on a row.
+        rseq: the publish's reliable number; 0: none. stored: the waiter gets a row, and its batch
+        is delivered once this row is durable, however long the publish waits.
         """
         publish.fence = None
         waiter = Waiter(self._clock.next(), peer.name, peer.link.peer_incarnation, publish)
@@ -81,25 +83,31 @@ class ConditionalPublishes:
             self._commit_queue.group(self._journal.ticket).effects.append((Parked(waiter), rseq))
 
     def load(self, waiter: Waiter) -> None:
-        """It waits from now on. From the store: in the order of arrival."""
+        """Add a waiter. Waiters from the store are loaded in the order of arrival."""
         self.waiting.add(waiter)
         session = waiter.publish.session
         self._owners.add(waiter.gateway, waiter.incarnation, session, None)
 
     def session_ended(self, session: int) -> None:
-        """Nothing of that session waits any more."""
+        """Drop the session's waiters, also those whose grants may still fail, and their rows."""
         taken = self._taken.pop(session, {})
         for waiter in [*self.waiting.session_ended(session), *taken.values()]:
             self._journal.keep(rows.waiter(waiter.arrival), None)
 
     def cancel(self, waiter: Waiter) -> bool:
-        """It cannot wait after all. Returns whether it did, or was let through."""
+        """Remove a waiter whose row could not be stored.
+
+        Return whether it was still waiting, or let through meanwhile; else its session has ended.
+        """
         return self._forget_taken(waiter) or self.waiting.remove(waiter)
 
     # Letting through
 
     def next_waiter(self, ref: KeyRef) -> Waiter | None:
-        """That key has another value: whose turn is it? None: nobody's, or it is put off."""
+        """Remove and return the waiter that the key's new value lets through.
+
+        None: no condition holds, or the key is put off.
+        """
         if self._put_off is not None or self._journal.failing:
             self._put_off = self._put_off or {}
             self._put_off[ref] = None
@@ -108,7 +116,11 @@ class ConditionalPublishes:
         return self.waiting.take(ref, realm.keys.get(ref[1]), headers=realm.headers)
 
     def grant(self, waiter: Waiter, effect: Event | KeyChange, *, stored: bool) -> Granted:
-        """It has its effect. stored: in the present transaction."""
+        """Return the grant of a waiter that has just had its effect.
+
+        stored: the effect is in the present transaction. Then the grant is, too, and the waiter's
+        row goes.
+        """
         granted = Granted(waiter, effect, stored)
         if stored:
             event = granted.event
@@ -120,26 +132,26 @@ class ConditionalPublishes:
         return granted
 
     def refuse(self, waiter: Waiter, error: Refusal) -> None:
-        """It cannot have its effect."""
+        """Refuse a publish that was let through but cannot have its effect."""
         self._journal.keep(rows.waiter(waiter.arrival), None)
         self.granted.append(Granted(waiter, error, stored=False))
 
     def take_granted(self) -> list[Granted]:
-        """To be sent now."""
+        """Remove and return the grants that depend on no commit."""
         granted, self.granted = self.granted, []
         return granted
 
     def committed(self, granted: Granted) -> None:
-        """It will not be undone."""
+        """Forget the waiter of a grant that is durable."""
         self._forget_taken(granted.waiter)
 
     def commit_failed(self, granted: Granted) -> None:
-        """It has failed: it waits again (see `take_undone`), unless its session has left."""
+        """Note that the waiter has to wait again (`take_undone`), unless its session has ended."""
         if self._forget_taken(granted.waiter):
             self._undone.append(granted.waiter)
 
     def _forget_taken(self, waiter: Waiter) -> bool:
-        """Returns whether it was let through, and its session has not left since then."""
+        """Return whether the waiter was let through and its session has not ended since then."""
         session = waiter.publish.session
         taken = self._taken.get(session, {})
         was = taken.pop(waiter.arrival, None) is not None
@@ -148,22 +160,22 @@ class ConditionalPublishes:
         return was
 
     def take_undone(self) -> list[Waiter]:
-        """All has been undone that failed together: those that wait again, the last one first."""
+        """Return the waiters to put back, the last one first, when a failed commit is undone."""
         undone, self._undone = self._undone, []
         return undone[::-1]
 
-    # What was put off
+    # Keys that are put off
 
     @property
     def has_put_off(self) -> bool:
-        """Are there keys to be looked at when the store works and everybody is here?"""
+        """Whether keys have to be looked at when the store works and the sync has ended."""
         return self._put_off is not None
 
     def take_put_off(self) -> dict[KeyRef, None]:
-        """The keys that have changed meanwhile."""
+        """Remove and return the keys that were put off; from now on changes are looked at."""
         refs, self._put_off = self._put_off or {}, None
         return refs
 
     def look_everywhere(self) -> None:
-        """Keys may have gone while nobody looked: they are put off, too."""
+        """Put off all keys with waiters: some may have expired while the shard was down."""
         self._put_off = {**(self._put_off or {}), **dict.fromkeys(self.waiting.refs)}

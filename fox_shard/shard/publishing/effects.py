@@ -1,6 +1,6 @@
-"""What publishes come to, as long as something of it is still to be done.
+"""Effects that wait in the commit queue until they can be announced or carried out.
 
-Owns: which kinds of effects there are, and which of them stay when a pair ends. Never: doing them.
+Owns: the kinds of effects, and which of them survive the end of a pair. Never: carrying them out.
 """
 
 from msgspec import Struct
@@ -20,11 +20,14 @@ from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.rows import Waiter
 
 OfSession = Call | Cancel | Register | Unregister | Leave
-"""What must not overtake a publish of its session."""
+"""Frames that must not overtake a publish of their session."""
 
 
 class Granted(Struct, gc=False):
-    """A publish that has waited has its effect, or cannot have it. stored: there is a row of it."""
+    """A waiter that was let through, with its effect, or its refusal if it cannot have one.
+
+    stored: the grant has a row.
+    """
 
     waiter: Waiter
     effect: Event | KeyChange | Refusal
@@ -32,32 +35,32 @@ class Granted(Struct, gc=False):
 
     @property
     def event(self) -> Event | None:
-        """What it has become."""
+        """The event that the publish became; None: it was refused."""
         return event_of(self.effect)
 
 
 class Parked(Struct, gc=False):
-    """A publish waits from now on."""
+    """A publish that waits for its condition from now on."""
 
     waiter: Waiter
 
 
 Outcome = Event | KeyChange | Again | Granted | Parked | Refused
-"""Of a publish, or of time."""
+"""What results from a publish, from the end of a session, or as time passes."""
 
 STANDS = Outcome | Leave
-"""What stays when the pair ends in which it was caused."""
+"""Effects that stay when the pair in which they were caused has ended."""
 
 NOT_STORED = -1
-"""In place of a reliable number: the effect does not depend on the commit, it only waits for it."""
+"""In place of a reliable number: the effect does not depend on the commit, but waits behind it."""
 
 Effect = tuple[Outcome | OfSession, int]
-"""What is still to be done, sent or handled; its reliable number if it is recorded, 0 if it has
-none, PLAIN if it is not."""
+"""An effect that is held, and the reliable number of its frame: 0 if the frame has none, NOT_STORED
+if the effect does not depend on the commit."""
 
 
 def event_of(effect: object) -> Event | None:
-    """The publication whose effect that is; None: it is of none."""
+    """Return the event of the effect; None: the effect is not that of a publish."""
     if isinstance(effect, Again | KeyChange | Granted):
         effect = effect.event
     return effect if isinstance(effect, Event) else None

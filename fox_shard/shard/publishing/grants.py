@@ -1,10 +1,11 @@
-"""Publishes that have waited and were let through, until their publishers have heard of it.
+"""Grants: waiting publishes that were let through, until their publishers know.
 
-Owns: telling what became of them, the rows for that, and how long they are kept. Never: letting
-anybody through.
+Owns: the events and answers of grants, and how long the grants' rows are kept. Never: which publish
+is let through (see `conditional`).
 
-A gateway forgets a publish that waits, since it is in the store. So what became of it is there,
-too, until the gateway has confirmed that it was told; by then every other gateway has its event.
+A gateway forgets a publish that waits, since the publish is in the shard's store. So its result has
+to be in the store, too, until the gateway has confirmed the answer; by then every other gateway has
+confirmed the event.
 """
 
 from collections import deque
@@ -25,22 +26,22 @@ from fox_shard.store.journal import Journal
 
 @final
 class Grants:
-    """Of one shard."""
+    """The grants of one shard."""
 
     __slots__ = ("_broker", "_journal", "_loaded", "_peers", "_sent")
 
     def __init__(self, broker: Broker, peers: dict[str, Peer], journal: Journal) -> None:
-        """peers: all there are, by name."""
+        """peers: all peers, by name."""
         self._broker = broker
         self._peers = peers
         self._journal = journal
-        # From the store, until everybody has replayed.
+        # Grants from the store, until every peer has replayed.
         self._loaded: deque[rows.GrantRow] = deque()
-        # Keys of rows, until the publisher's gateway has confirmed the reply.
+        # Keys of grants' rows, until the publisher's gateway has confirmed the answer.
         self._sent: UntilConfirmed[bytes] = UntilConfirmed()
 
     def give(self, granted: Granted) -> None:
-        """Send the event; its publisher hears of it when that has passed, as of any other."""
+        """Send the grant's event, and answer its publisher when the event is delivered."""
         waiter, effect = granted.waiter, granted.effect
         peer = self._peers[waiter.gateway]
         replies: list[Frame] = []
@@ -52,12 +53,14 @@ class Grants:
             self._broker.tell(effect, replies)
         event = granted.event
         publication = event.publication if event is not None and granted.stored else 0
-        peer.deliveries.aside(replies, recipients(since), partial(self._passed, peer, publication))
+        peer.deliveries.aside(
+            replies, recipients(since), partial(self._delivered, peer, publication)
+        )
 
     def give_again(self, before: int) -> None:
-        """Send what was let through before the restart, up to that publication id.
+        """Send the grants from before the restart whose publication ids are below `before`.
 
-        It may not have been told, or not have been sent to all.
+        Their events may not have reached all gateways, or their answers the publishers.
         """
         while self._loaded and self._loaded[0].event.publication < before:
             self._give_again(self._loaded.popleft())
@@ -68,11 +71,16 @@ class Grants:
         since = last_numbers(self._peers.values(), peer)
         self._broker.send_again(row.event, replies)
         if row.incarnation != peer.incarnation:
-            replies.clear()  # its session has gone
-        peer.deliveries.aside(replies, recipients(since), partial(self._passed, peer, publication))
+            replies.clear()  # the publisher's session has ended
+        peer.deliveries.aside(
+            replies, recipients(since), partial(self._delivered, peer, publication)
+        )
 
-    def _passed(self, peer: Peer, publication: int) -> None:
-        """The gateway has just been sent `Published`, or need not be. publication: 0: no row."""
+    def _delivered(self, peer: Peer, publication: int) -> None:
+        """Keep the grant's row until the gateway has confirmed the answer that was just sent.
+
+        publication: the grant's id; 0: the grant has no row.
+        """
         if not publication:
             return
         row = rows.grant(publication)
@@ -84,20 +92,20 @@ class Grants:
     # Rows
 
     def load(self, row: rows.GrantRow) -> None:
-        """From the store, in the order of publications."""
+        """Add a grant from the store. Grants are loaded in the order of publication ids."""
         self._loaded.append(row)
 
     def confirmed(self, peer: Peer) -> None:
-        """Drop the rows of what the gateway has heard."""
+        """Drop the rows of grants whose answers the gateway has confirmed."""
         for _, row in self._sent.confirmed(peer.name, peer.link.forgotten):
             self._journal.drop(row)
 
     def peer_gone(self, peer: Peer) -> None:
-        """That incarnation will not come back."""
+        """Drop the rows that wait for the gateway, whose incarnation will not come back."""
         for _, row in self._sent.peer_gone(peer.name):
             self._journal.drop(row)
 
     @property
     def gateways(self) -> dict[str, int]:
-        """Those that are to be told, each with its incarnation."""
+        """The gateways of the publishers of loaded grants, each with its incarnation."""
         return {row.gateway: row.incarnation for row in self._loaded}

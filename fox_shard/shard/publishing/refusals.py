@@ -1,6 +1,7 @@
-"""What publishers are told whose publishes have no effect.
+"""Refusals of publishes that have no effect.
 
-Owns: the sentences, and how many nobody waited for. Never: which publishes these are.
+Owns: the sentences that publishers are told, and the count of publishes that were refused silently.
+Never: which publishes are refused.
 """
 
 from typing import final
@@ -11,14 +12,14 @@ from fox_shard.errors import ConditionFailed, Refusal, UnavailableStore
 from fox_shard.shard.links.outcomes import HIDDEN_KEY
 
 UNKNOWN = -1
-"""In place of the key's publication id in `Refused`."""
+"""In place of the key's publication id in `Refused`: the publisher is not told it."""
 
 
 @final
 class Refusals:
-    """Of one shard. Each returns the answer, if one is expected.
+    """The refusals of one shard. Each method returns the answer, if the publisher expects one.
 
-    dropped: how many were not; whoever reports it sets it back.
+    dropped: publishes refused without an answer since the last report, which sets this to 0.
     """
 
     __slots__ = ("dropped",)
@@ -27,22 +28,27 @@ class Refusals:
         self.dropped = 0
 
     def refuse(self, publish: Publish, error: Refusal) -> list[Refused]:
-        """For whatever reason."""
+        """Refuse the publish with that error."""
         if publish.flags & ACKNOWLEDGE:
             return [refused(Publish, publish.session, publish.request, error)]
         self.dropped += 1
         return []
 
     def unavailable(self, publish: Publish, why: str) -> list[Refused]:
-        """It cannot be stored."""
-        error = UnavailableStore(f"it cannot be stored ({why}): publish it again later")
+        """Refuse a publish that cannot be stored. why: what is wrong with the store."""
+        error = UnavailableStore(f"the publish cannot be stored ({why}): publish again later")
         return self.refuse(publish, error)
 
     def condition_failed(self, publish: Publish, present: int) -> list[Refused]:
-        """present: the publication id of the key, 0: there is none, or HIDDEN."""
+        """Refuse a publish whose condition does not hold.
+
+        present: the publication id of the key; 0: there is no key; HIDDEN_KEY: there is a key that
+        the publisher is not shown.
+        """
         what = f"a key whose publication id is {present}" if present else "no key"
         then = "read the key, and decide anew"
         if present == HIDDEN_KEY:
-            what, then, present = "a key of somebody else's", "it goes with his session", UNKNOWN
+            what, present = "a private key of another session", UNKNOWN
+            then = "it is erased when that session ends"
         error = ConditionFailed(f"the condition does not hold, there is {what}: {then}", present)
         return self.refuse(publish, error)

@@ -1,7 +1,7 @@
-"""Publishes that had their effects before a restart, and come again.
+"""Publishes that had their effects before a restart and are sent again.
 
-Owns: what their publishers, and those who may have missed their events, are sent. Never: which
-publishes these are (see `outcomes`).
+Owns: the answers to their publishers, and the events for gateways that may have missed them. Never:
+which publishes these are (see `outcomes`).
 """
 
 from typing import final
@@ -20,7 +20,7 @@ from fox_shard.topics.topic import in_sequence
 
 @final
 class ResentPublishes:
-    """See the module."""
+    """The answers to resent publishes, from their recorded outcomes."""
 
     __slots__ = (
         "_broker",
@@ -48,9 +48,13 @@ class ResentPublishes:
         self._refusals = refusals
 
     def answer(self, peer: Peer, publish: Publish, rseq: int, replies: list[Frame]) -> None:
-        """As it was answered then; who has not heard of its event hears of it now."""
+        """Answer a resent publish as recorded, and send its event to gateways that may lack it.
+
+        rseq: the publish's reliable number. replies: see `StoredPublishes.publish`.
+        """
         publication = self._outcomes.outcome(peer, rseq)
         if publication is None or publication == PARKED:
+            # The peer has confirmed this outcome already, or the publish is answered by its grant.
             return
         if publication == REFUSED:
             replies += self._refusals.unavailable(publish, "the store did not work then")
@@ -67,7 +71,7 @@ class ResentPublishes:
         if retain is not None and retain.patch and not publish.flags & EMPTY:
             key = self._retained_keys.key((publish.realm, publish.topic))
             if key is None or key.publication != publication:
-                # What it made of the key is past, and nobody knows it any more.
+                # The key has changed since then, so the patched document is not known any more.
                 if publish.flags & ACKNOWLEDGE:
                     replies.append(Published(publish.session, [publish.request], [publication]))
                 return

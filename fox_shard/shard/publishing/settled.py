@@ -1,7 +1,7 @@
-"""What gateways need not expect to be sent again.
+"""The publication id up to which nothing will be sent again.
 
-Owns: the id up to which no recorded event, and no change, can come again. Never: what is held, or
-may come again, itself.
+Owns: this id, for recorded events and key changes, and when gateways are told it. Never: the events
+and changes that are held or may be sent again.
 """
 
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.commit_queue import CommitQueue
 
 SETTLED_EVERY = 1000
-"""Recorded publishes after which the gateways hear what will not come again."""
+"""Recorded publishes after which all gateways are told the id."""
 
 
 @final
 class SettledEvents:
-    """See the module."""
+    """The events and key changes of one shard that are settled: they are not sent again."""
 
     __slots__ = ("_commit_queue", "_last", "_outcomes", "_recorded", "_unannounced")
 
@@ -29,17 +29,17 @@ class SettledEvents:
         self._commit_queue = commit_queue
         self._outcomes = outcomes
         self._unannounced = unannounced
-        # The last publication that was recorded, and how many were since all gateways heard of it.
+        # The last id that was recorded, and how many were since all gateways were last told.
         self._last = 0
         self._recorded = 0
 
     def add(self, publication: int) -> None:
-        """That one is recorded."""
+        """Note that the publication is recorded."""
         self._last = max(self._last, publication)
         self._recorded += 1
 
     def announce(self, peer: Peer) -> None:
-        """A gateway hears of what it has not missed, if that is news."""
+        """Tell the gateway the id, if anything was recorded beyond the one it was last told."""
         if self._last <= peer.settled:
             return
         lowest = (self._commit_queue.lowest, self._outcomes.lowest, self._unannounced.lowest)
@@ -48,7 +48,7 @@ class SettledEvents:
         peer.reply(Settled(peer.settled))
 
     def announce_regularly(self, peers: Iterable[Peer]) -> None:
-        """All gateways hear of it if many publications have been recorded."""
+        """Tell all synced gateways if SETTLED_EVERY publications have been recorded since."""
         if self._recorded < SETTLED_EVERY:
             return
         self._recorded = 0

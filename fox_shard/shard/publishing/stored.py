@@ -1,8 +1,8 @@
 """Publishes that change the store, or depend on it.
 
-Owns: what becomes of each: whether it has its effect, waits for its condition, or is refused;
-whether that waits for the store; and what becomes of it if the commit fails. Never: what it makes
-of a key (see `retained`); who waits for a key (see `conditional`); who is sent what (see `broker`).
+Owns: whether a publish has its effect, waits for its condition, or is refused; whether the effect
+waits for the store; and what happens if the commit fails. Never: the key's new value (see
+`retained`); the waiters at a key (see `conditional`); the events that are sent (see `broker`).
 """
 
 from typing import final
@@ -49,28 +49,28 @@ from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.topics.ids import MAX_ID
 
 OF_STORE = RETAIN | CONDITION | TRACE
-"""Publishes that change a key, or depend on one, or are to be recorded."""
+"""Flags of publishes that change a key, depend on one, or are recorded in the history."""
 
 UNSTORED = "$"
-"""Topics that begin with it are the server's own: it tells them again after a restart."""
+"""Prefix of the server's own topics, which are not stored: the server publishes them again."""
 
 
 @final
 class StoredPublishes:
-    """See the module."""
+    """The handling of publishes on one shard, from arrival to commit or failure."""
 
     __slots__ = (
         "_broker",
         "_histories",
         "_journal",
         "_outcomes",
+        "_postponed_wills",
         "_realms",
         "_resent",
         "_retained_keys",
         "_ruled",
         "_synced",
         "_waiting",
-        "_wills",
         "commit_queue",
         "conditional",
         "grants",
@@ -88,7 +88,7 @@ class StoredPublishes:
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
     ) -> None:
-        """peers: all there are, by name."""
+        """peers: all peers, by name."""
         self._broker = broker
         self._retained_keys = retained_keys
         self._realms = retained_keys.realms
@@ -105,18 +105,18 @@ class StoredPublishes:
         self._resent = ResentPublishes(
             broker, retained_keys, histories, outcomes, self.commit_queue, self.refusals
         )
-        # What keys are to become that could not be stored.
-        self._wills: list[Publish] = []
-        # Has everybody replayed?
+        # Wills of keys that could not be published because the store failed.
+        self._postponed_wills: list[Publish] = []
+        # Whether the sync has ended.
         self._synced = False
 
-    # What becomes of a publish
+    # Publishing
 
     def is_plain(self, peer: Peer, publish: Publish) -> bool:
-        """Has the publish nothing to do with the store, nor with what waits for it?
+        """Whether the publish has nothing to do with the store, nor with what waits for it.
 
-        Then `Broker.publish` is all there is to do. Asked for every publish, so it is quick, and
-        may say no to a plain one: `publish` comes to the same.
+        A plain publish needs `Broker.publish` only. The check is made for every publish, so it is
+        quick, and may be False for a plain one: `publish` then has the same result.
         """
         return not (
             publish.flags & OF_STORE
@@ -126,7 +126,7 @@ class StoredPublishes:
         )
 
     def is_stored(self, publish: Publish) -> bool:
-        """Does the publish change a row of the store, or depend on one?"""
+        """Whether the publish changes a row of the store, or depends on one."""
         return (
             (
                 changes_key(publish)
@@ -138,13 +138,14 @@ class StoredPublishes:
         )
 
     def publish(self, peer: Peer | None, publish: Publish, rseq: int, replies: list[Frame]) -> None:
-        """As `Broker.publish`, for any publish. rseq: its reliable number, 0: none.
+        """Do what `Broker.publish` does, for any publish; hold what has to wait for a commit.
 
-        peer: who has sent it, None: nobody, it is of a session that has gone. replies: gets what is
-        to be answered when the batch has passed. What has to wait is held.
+        peer: the sender; None: the publish is the will of a session that has ended. rseq: the
+        publish's reliable number; 0: none. replies: gets the answers, which are sent when the batch
+        is delivered.
         """
         stored = self.is_stored(publish)
-        # What comes from an outbox comes again if that is not recorded, whatever it is.
+        # The coordinator's outbox repeats a frame until it is recorded, whatever the frame changes.
         from_outbox = rseq > 0 and peer is not None and peer.kind is Kind.COORDINATOR
         retain, failing = publish.retain, self._journal.failing
         watches = retain is not None and retain.watch and peer is not None
@@ -184,7 +185,7 @@ class StoredPublishes:
         if not stored or self._journal.failing:
             replies += answers
             return
-        # That it failed is recorded, too: what the publisher is told must stay true.
+        # The failure is recorded, too: a repeated publish must get the same answer.
         self._outcomes.add(rseq, condition_failed(present))
         self.commit_queue.group(self._journal.ticket).effects.extend(
             (answer, NOT_STORED) for answer in answers
@@ -200,11 +201,11 @@ class StoredPublishes:
         stored: bool,
         recorded: bool,
     ) -> Event | KeyChange:
-        """Let a publish have its effect, which others hear of when nothing can undo it any more.
+        """Let the publish have its effect, and announce it when nothing can undo it any more.
 
-        by: who has sent it, or as what it has waited; None: nobody. rseq, replies: see `publish`.
-        recorded: that it has its effect is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload, and it has none.
+        by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
+        `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
+        Raises InvalidPayload, without any effect.
         """
         if recorded:
             publish.flags |= RECORDED
@@ -215,7 +216,7 @@ class StoredPublishes:
         if recorded:
             ticket = self._journal.ticket
         else:
-            # It does not overtake what waits for a commit.
+            # The publish must not overtake what waits for a commit.
             ticket = self.commit_queue.ticket_of(publish.session, publish.realm, publish.topic)
         self._histories.record(event, ticket)
         granted = None if waiter is None else self.conditional.grant(waiter, effect, stored=stored)
@@ -230,16 +231,19 @@ class StoredPublishes:
             self._broker.tell(effect, replies)
         return effect
 
-    # Those that wait
+    # Waiters
 
     def _let_waiters_through(self, ref: KeyRef) -> None:
-        """That key has another value, which may let somebody through, who may change it again."""
+        """Let waiters through after a change of the key, as long as each changes the key again."""
         waiter = self.conditional.next_waiter(ref)
         while waiter is not None and self._let_through(waiter):
             waiter = self.conditional.next_waiter(ref)
 
     def _let_through(self, waiter: Waiter) -> bool:
-        """Returns whether that changes the key, or did not come about."""
+        """Let the waiter's publish have its effect.
+
+        Return whether the next waiter gets its turn: this one changed the key, or was refused.
+        """
         # A copy: if the commit fails, the publish waits again as it was.
         publish = replace(waiter.publish)
         stored = self.is_stored(publish)
@@ -251,7 +255,7 @@ class StoredPublishes:
         return isinstance(effect, KeyChange)
 
     def give_all(self) -> None:
-        """Publishes were let through that depend on no commit: all of the batch is known now."""
+        """Send the grants that depend on no commit. Called when the batch has been handled."""
         for granted in self.conditional.take_granted():
             self._give(granted)
 
@@ -263,18 +267,18 @@ class StoredPublishes:
     # Sessions end, time passes
 
     def session_ended(self, session: int, replies: list[Frame]) -> None:
-        """It waits for nothing any more, its weak keys go, its keys take the values it willed."""
+        """Drop the session's waiters, erase its weak keys, and publish the wills of its keys."""
         self.conditional.session_ended(session)
         self._end(*self._retained_keys.session_ended(session), replies)
 
     def expire(self, wall: float) -> None:
-        """Erase the keys whose time has come, or whose sessions have left.
+        """Erase the keys whose time has come, and further keys of sessions that have ended.
 
         wall: seconds since 1970.
         """
         for change in self._retained_keys.expire(wall):
             self._key_removed(change)
-        # Sessions that have left had more keys than could go at once.
+        # Sessions may have had more keys than could be erased at once.
         self._end(*self._retained_keys.end_more(), [])
         self.end_turn()
 
@@ -283,12 +287,12 @@ class StoredPublishes:
             self._key_removed(change)
         for will in wills:
             if self._journal.failing and self.is_stored(will):
-                self._wills.append(will)
+                self._postponed_wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
 
     def _key_removed(self, change: KeyChange) -> None:
-        """A key has gone by itself."""
+        """Announce a key that was erased by time or by the end of its session."""
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
         else:
@@ -296,21 +300,21 @@ class StoredPublishes:
         self._let_waiters_through(change.ref)
 
     def end_turn(self) -> None:
-        """Of what happened in no batch: nobody asks how it ends."""
+        """Finish what happened in no batch: send the grants, close groups nobody waits for."""
         self.give_all()
         self.commit_queue.take_groups()
 
     # The store
 
     def committed(self, ticket: int) -> list[CommitGroup]:
-        """Transactions up to that one are durable. Returns what waited for them."""
+        """Note that transactions up to this one are durable; return the groups that waited."""
         self._retained_keys.committed(ticket)
         return self.commit_queue.committed(ticket)
 
     def finish(self, effect: Outcome | OfSession, replies: list[Frame]) -> OfSession | None:
-        """What that has waited for is durable: whom it concerns hears of it.
+        """Announce an effect whose transaction is durable.
 
-        Returns it, if it is not of a publish, but of a session that must not overtake one.
+        A frame that only waited behind a publish is returned instead, to be handled now.
         """
         match effect:
             case Event() | KeyChange():
@@ -324,13 +328,13 @@ class StoredPublishes:
                 self.conditional.committed(effect)
                 self._give(effect)
             case Parked():
-                pass  # it waits, safely
+                pass  # the waiter was added when it was parked; now its row is durable
             case _:
                 return effect
         return None
 
     def sync_ended(self) -> None:
-        """All have replayed: what has to do with keys goes on."""
+        """Look at all keys with waiters, and do what was put off: every peer has replayed."""
         self._synced = True
         self.conditional.look_everywhere()
         if not self._journal.failing:
@@ -338,13 +342,13 @@ class StoredPublishes:
         self.end_turn()
 
     def go_on_if_possible(self) -> None:
-        """The store works (again): do what was put off, unless it might be too early."""
-        if self._synced and (self._wills or self.conditional.has_put_off):
+        """Do what was put off, unless the sync goes on. Called when the store works."""
+        if self._synced and (self._postponed_wills or self.conditional.has_put_off):
             self._go_on()
             self.end_turn()
 
     def _go_on(self) -> None:
-        wills, self._wills = self._wills, []
+        wills, self._postponed_wills = self._postponed_wills, []
         for will in wills:
             self._retained_keys.ends_now(will)
         self._end([], wills, [])
@@ -352,10 +356,10 @@ class StoredPublishes:
             self._let_waiters_through(ref)
 
     def commit_failed(self, why: str) -> list[tuple[CommitGroup, list[Frame]]]:
-        """All transactions that are not durable have failed.
+        """Undo all transactions that are not durable: they have failed. why: the store's error.
 
-        Returns what waited for them, of which only effects are left that did not depend on them,
-        and the refusals of the others.
+        Return the groups that waited, each with the refusals of the effects that are undone. Only
+        effects that did not depend on the commit are left in the groups.
         """
         groups = self.commit_queue.committed(MAX_ID)
         ends = self._retained_keys.commit_failed()
@@ -372,7 +376,7 @@ class StoredPublishes:
         remaining: list[Effect] = []
         rseqs: list[int] = []
         for effect, rseq in group.effects:
-            if rseq == NOT_STORED or not self._undone(effect, why, replies):
+            if rseq == NOT_STORED or not self._undo(effect, why, replies):
                 remaining.append((effect, rseq))
             elif rseq:
                 rseqs.append(rseq)
@@ -381,8 +385,8 @@ class StoredPublishes:
         group.effects = remaining
         return replies
 
-    def _undone(self, effect: object, why: str, replies: list[Frame]) -> bool:
-        """Returns whether that effect depended on the commit; it is dealt with then."""
+    def _undo(self, effect: object, why: str, replies: list[Frame]) -> bool:
+        """Undo the effect if it depended on the commit; return whether it did."""
         if isinstance(effect, Granted):
             self.conditional.commit_failed(effect)
             return True
@@ -391,7 +395,7 @@ class StoredPublishes:
                 replies += self.refusals.unavailable(effect.waiter.publish, why)
             return True
         if isinstance(effect, KeyChange) and effect.event is None:
-            return True  # it ends again: see `RetainedKeys.commit_failed`
+            return True  # the key is erased again: see `RetainedKeys.commit_failed`
         event = event_of(effect)
         if event is None or not self.is_stored(event.publish):
             return False
@@ -400,7 +404,7 @@ class StoredPublishes:
 
 
 def _origin(by: Peer | Waiter | None) -> tuple[str, int, Waiter | None]:
-    """The gateway of a publish, its incarnation, and as what the publish has waited."""
+    """Return a publish's gateway, the gateway's incarnation, and the waiter that it was."""
     if isinstance(by, Peer):
         return by.name, by.link.peer_incarnation, None
     return ("", 0, None) if by is None else (by.gateway, by.incarnation, by)

@@ -1,1 +1,1 @@
-"""What a shard keeps for sessions: wills."""
+"""The wills that a shard keeps for sessions."""

@@ -1,9 +1,9 @@
-"""Wills: what is published when a session ends without a goodbye.
+"""Wills: publishes that are carried out when sessions end without a goodbye.
 
 Owns: the wills whose topics this shard owns. Never: publishing.
 
-A will lives at the shard of its topic, not at its session's home: there it needs no further hop
-when the session ends, which every shard that keeps something of the session is told anyway.
+A will is kept at the shard of its topic. So it needs no further hop when the session ends: every
+shard that keeps something of a session is told of its end anyway.
 """
 
 from typing import final
@@ -16,19 +16,19 @@ from fox_shard.store.journal import Journal
 
 @final
 class Wills:
-    """See the module (MQTT-3.1.2-8)."""
+    """The wills of one shard, by session (MQTT-3.1.2-8)."""
 
     __slots__ = ("_journal", "_stale", "_wills")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        # Session -> its gateway's name, and its will.
+        # Session -> (name of its gateway, will).
         self._wills: dict[int, tuple[str, Publish]] = {}
-        # Of a gateway that is back, those that it has not yet told again.
+        # Gateway that is replaying -> sessions whose wills it has not replayed yet.
         self._stale: dict[Peer, set[int]] = {}
 
     def set(self, peer: Peer, publish: Publish) -> None:
-        """For the session that is its publisher; idempotent. peer: that session's gateway."""
+        """Set the will of the session that is its publisher; idempotent. peer: its gateway."""
         session = publish.session
         self._stale.get(peer, set()).discard(session)
         known = self._wills.get(session)
@@ -38,11 +38,11 @@ class Wills:
             self._journal.keep(rows.will(session), rows.encode(row))
 
     def load(self, row: rows.WillRow) -> None:
-        """From the store."""
+        """Add a will from the store."""
         self._wills[row.publish.session] = (row.gateway, row.publish)
 
     def take(self, session: int) -> Publish | None:
-        """The session has ended; returns its will."""
+        """Remove and return the will of a session that has ended; None: it has none."""
         kept = self._wills.pop(session, None)
         if kept is None:
             return None
@@ -50,17 +50,17 @@ class Wills:
         return kept[1]
 
     def link_opened(self, peer: Peer, *, known: bool) -> None:
-        """The gateway is about to tell its wills again. known: those that it had are its own."""
+        """Expect the gateway to replay its wills. known: its incarnation has not changed."""
         self._stale[peer] = set(self.sessions_of(peer.name)) if known else set()
 
     def sync_ended(self, peer: Peer) -> None:
-        """The gateway is back as it was: sessions whose wills it did not tell have ended.
+        """Drop the wills that the gateway has not replayed: their sessions have ended.
 
-        So the end of a session need not be known to the store before the gateway forgets it.
+        Therefore a gateway may forget the end of a session before the shard's store knows it.
         """
         for session in self._stale.pop(peer, ()):
             self.take(session)
 
     def sessions_of(self, gateway: str) -> list[int]:
-        """Those of that gateway that have wills."""
+        """Return the sessions of that gateway that have wills."""
         return [session for session, (of, _) in self._wills.items() if of == gateway]
