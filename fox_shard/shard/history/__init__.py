@@ -1,1 +1,1 @@
-"""Recorded events."""
+"""Recorded events: the history of each realm."""

@@ -1,9 +1,10 @@
-"""How far somebody has read a history, and how far it has been trimmed.
+"""Cursors and trim marks: how far a history has been read, and how far it has been trimmed.
 
-Owns: both, one publication id for each shard that ids come from. Never: events.
+Owns: both, as one publication id per origin. Never: events.
 
-Topics move when the number of shards changes, so one shard's history may have ids of several. Each
-id says which shard has given it (id mod 64): its *origin*. Ids of one origin are in order.
+Topics move when the number of shards changes, so one shard's history may have ids of several
+shards. The *origin* of an id is the shard that issued it (id mod 64). Ids of one origin are in the
+order of publishing.
 """
 
 from collections.abc import Iterable
@@ -14,9 +15,9 @@ from fox_shard.topics.ids import SHARDS
 
 @final
 class Cursor:
-    """What has been read: of each origin named all up to that id, of the others all up to `floor`.
+    """How far a history has been read: up to one id per origin, and up to `floor` of all others.
 
-    0: nothing. As in `frames.Subscribe`.
+    Id 0 stands for nothing read. The fields `after` and `floor` of `Subscribe` have this form.
     """
 
     __slots__ = ("_ids", "floor")
@@ -29,45 +30,45 @@ class Cursor:
             self._ids[origin] = max(publication, self._ids.get(origin, 0))
 
     def of(self, origin: int) -> int:
-        """The last id of that origin that has been read; 0: none has."""
+        """Return the last id of that origin that has been read; 0: none."""
         return self._ids.get(origin, self.floor)
 
     def is_before(self, publication: int) -> bool:
-        """Is that publication beyond it?"""
+        """Whether the publication has not been read yet."""
         return publication > self._ids.get(publication % SHARDS, self.floor)
 
     def advanced(self, publication: int) -> "Cursor":
-        """All up to that id, of any origin, has been read besides."""
+        """Return this cursor with all ids up to the given one, of any origin, read as well."""
         beyond = [one for one in self._ids.values() if one > publication]
         return Cursor(beyond, max(self.floor, publication))
 
 
 START = Cursor()
-"""Nothing has been read."""
+"""The cursor of a reader that has read nothing."""
 
 
 @final
 class TrimMarks:
-    """What may be missing: of each origin named, publications up to that id.
+    """Up to which id, per origin, events may be missing.
 
-    trim: the number of the last trim that changed the marks (see `EventLog`), 0: none yet.
+    trim: the number of the last trim that changed the marks (see `EventLog.trims`), 0: none yet.
     """
 
     __slots__ = ("_ids", "trim")
 
     def __init__(self, ids: Iterable[int] = ()) -> None:
-        """ids: one of each origin."""
+        """ids: at most one per origin."""
         self._ids: dict[int, int] = {}
         self.trim = 0
         self.add(ids)
 
     @property
     def ids(self) -> list[int]:
-        """One of each origin."""
+        """The marks: one id per origin, ascending."""
         return sorted(self._ids.values())
 
     def add(self, ids: Iterable[int], trim: int = 0) -> None:
-        """These, and earlier ones, may be missing, too."""
+        """Note that these events and earlier ones may be missing as well. trim: see the class."""
         self.trim = max(self.trim, trim)
         for publication in ids:
             origin = publication % SHARDS
@@ -75,9 +76,9 @@ class TrimMarks:
                 self._ids[origin] = publication
 
     def beyond(self, position: Cursor) -> int:
-        """The highest id that may be missing and has not been read; 0: there is none.
+        """Return the highest id after the position that may be missing; 0: there is none.
 
-        Who has read nothing of an origin misses nothing of it: he gets what there is.
+        A reader that has read nothing of an origin misses nothing of it: it gets what is kept.
         """
         return max(
             (id_ for origin, id_ in self._ids.items() if 0 < position.of(origin) < id_), default=0

@@ -1,11 +1,11 @@
-"""A shelf of the history: the events that one rule records, in memory.
+"""Event logs: the recorded events of one rule on one shard, in memory.
 
-Owns: their order, finding them by topic and pattern, which of them are beyond the rule's limits.
-Never: which topics are its own, the store.
+Owns: the order of the events, finding them by topic and pattern, and trimming what exceeds the
+rule's limits. Never: which topics belong to the log; the store.
 
-Events go many at a time, when an eighth more is there than the limits say. Those of one topic go
-from its beginning, and those of all topics from the shelf's: so what is missing is told by one mark
-for each topic that was trimmed by itself, and one for the shelf.
+A log is trimmed when it exceeds a limit by an eighth, so that many events go at once. The oldest
+events go first, of one topic or of the whole log. So marks suffice to say what is missing: those of
+each topic that was trimmed by itself, and those of the log.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -24,19 +24,23 @@ from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
 
 OVERHEAD: Final = 100
-"""Bytes that an event is taken to have beside its topic and arguments."""
+"""Bytes that each event counts for in addition to its topic and arguments."""
 
 FEW: Final = 32
-"""Topics that are read one by one; where a pattern matches more, the whole shelf is walked."""
+"""The most topics that are read one by one; for more matching topics the whole log is walked."""
 
 AT_ONCE: Final = 5000
-"""Events that go because of their age before others get their turn."""
+"""The most events that are trimmed because of their age in one step."""
 
 _by_id: Final = attrgetter("publication")
 
 
 class Trimmed(NamedTuple):
-    """What has gone. topics: whose marks have changed. whole: the shelf's mark has."""
+    """The result of a trim.
+
+    ids: the events that were dropped. topics: those whose marks have changed. whole: the marks of
+    the log have changed.
+    """
 
     ids: list[int]
     topics: list[str]
@@ -48,7 +52,11 @@ NOTHING: Final = Trimmed([], [], whole=False)
 
 @final
 class EventLog:
-    """See the module. marks: what may be missing, of the shelf and of single topics."""
+    """The recorded events of one rule on one shard.
+
+    size: bytes, see `OVERHEAD`. marks, topic_marks: which events may be missing from the whole log,
+    and from single topics. trims: the number of trims so far.
+    """
 
     __slots__ = (
         "_events",
@@ -68,17 +76,15 @@ class EventLog:
         self.rule = rule
         self.pattern = Pattern.wamp(rule.topic, rule.match)
         self._events: dict[int, Event] = {}
-        # Ascending; some are of events that have gone, all of those before the place `_first`.
+        # Ids, ascending. Some of them, and all before the index `_first`, are of dropped events.
         self._ids: list[int] = []
         self._first = 0
         # Topic -> ids of its events, ascending.
         self._topics: dict[str, list[int]] = {}
         self._tree = KeyTree()
-        # Bytes, see `OVERHEAD`.
         self.size = 0
         self.marks = TrimMarks()
         self.topic_marks: dict[str, TrimMarks] = {}
-        # How often something has been trimmed.
         self.trims = 0
 
     def __len__(self) -> int:
@@ -86,11 +92,11 @@ class EventLog:
 
     @property
     def topics(self) -> list[str]:
-        """Of its events."""
+        """The topics that have events."""
         return list(self._topics)
 
     def add(self, event: Event) -> None:
-        """Mostly the last one there is."""
+        """Add an event, in most cases one with a higher id than all others."""
         publication, topic = event.publication, event.publish.topic
         self._events[publication] = event
         self.size += _size(event)
@@ -98,11 +104,11 @@ class EventLog:
         if ids is None:
             ids = self._topics[topic] = []
             self._tree.add(topic)
-        for row in (self._ids, ids):
-            if not row or row[-1] < publication:
-                row.append(publication)
+        for ordered in (self._ids, ids):
+            if not ordered or ordered[-1] < publication:
+                ordered.append(publication)
             else:
-                insort(row, publication)
+                insort(ordered, publication)
                 self._first = 0
 
     # Reading
@@ -110,13 +116,13 @@ class EventLog:
     def walk(
         self, pattern: Pattern, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[Event]:
-        """The events that match, of these ids and between them, in their order."""
+        """Yield the matching events with ids from `first` to `last`, in the order of ids."""
         topics = list(islice(self._tree.match(pattern), FEW + 1))
         if len(topics) <= FEW:
-            rows = [
+            by_topic = [
                 self._between(self._topics[topic], first, last, reverse=reverse) for topic in topics
             ]
-            yield from merge(*rows, key=_by_id, reverse=reverse)
+            yield from merge(*by_topic, key=_by_id, reverse=reverse)
             return
         matching: dict[str, bool] = {}
         for event in self._between(self._ids, first, last, reverse=reverse):
@@ -138,74 +144,74 @@ class EventLog:
                 yield event
 
     def missing(self, pattern: Pattern, position: Cursor, trims: int = -1) -> int:
-        """The highest id beyond the position of what may be missing on topics that match; or 0.
+        """Return the highest id after the position that may be missing on matching topics; or 0.
 
-        trims: how many had been when somebody looked before; -1: nobody has.
+        trims: `EventLog.trims` at an earlier time; only later trims count. -1: all of them do.
         """
         if pattern.is_exact:
             marks = self.topic_marks.get(pattern.topic)
             of_topics = [] if marks is None else [marks]
         else:
             of_topics = [m for topic, m in self.topic_marks.items() if pattern.matches(topic)]
-        late = [marks for marks in (self.marks, *of_topics) if marks.trim > trims]
-        return max((marks.beyond(position) for marks in late), default=0)
+        newer = [marks for marks in (self.marks, *of_topics) if marks.trim > trims]
+        return max((marks.beyond(position) for marks in newer), default=0)
 
     # Trimming
 
     def trim_topic(self, topic: str) -> Trimmed:
-        """If it has too many events, its oldest go."""
-        most = self.rule.max_events
+        """Drop the topic's oldest events if there are too many."""
+        limit = self.rule.max_events
         ids = self._topics[topic]
-        if len(ids) <= most + most // 8:
+        if len(ids) <= limit + limit // 8:
             return NOTHING
-        gone = ids[: len(ids) - most]
-        del ids[: len(gone)]
+        oldest = ids[: len(ids) - limit]
+        del ids[: len(oldest)]
         self.trims += 1
-        self.topic_marks.setdefault(topic, TrimMarks()).add(gone, self.trims)
-        for publication in gone:
+        self.topic_marks.setdefault(topic, TrimMarks()).add(oldest, self.trims)
+        for publication in oldest:
             self.size -= _size(self._events.pop(publication))
         self._sweep()
-        return Trimmed(gone, [topic], whole=False)
+        return Trimmed(oldest, [topic], whole=False)
 
     def trim_size(self) -> Trimmed:
-        """If it is too large, its oldest events go."""
-        most = self.rule.max_bytes
-        if self.size <= most + most // 8:
+        """Drop the log's oldest events if it is too large."""
+        limit = self.rule.max_bytes
+        if self.size <= limit + limit // 8:
             return NOTHING
-        excess, gone = self.size - most, []
+        excess, oldest = self.size - limit, []
         for event in self._between(self._ids, self._oldest(), self._ids[-1]):
-            gone.append(event)
+            oldest.append(event)
             excess -= _size(event)
             if excess <= 0:
                 break
-        return self._drop_oldest(gone)
+        return self._drop_oldest(oldest)
 
     @property
     def next_expiry(self) -> float:
-        """When events are too old, in seconds since 1970."""
+        """When `trim_age` is due, in seconds since 1970; `NEVER`: no event can become too old."""
         if not (self.rule.max_age and self._events):
             return NEVER
         return EPOCH + self._oldest() // SHARDS / TICKS + self.rule.max_age * 1.125
 
     def _oldest(self) -> int:
-        """The lowest id of an event; there is one."""
+        """Return the lowest id of an event; the log must not be empty."""
         while self._ids[self._first] not in self._events:
             self._first += 1
         return self._ids[self._first]
 
     def trim_age(self, wall: float) -> Trimmed:
-        """Events that are too old go, some at a time. wall: seconds since 1970."""
+        """Drop events that are too old, a limited number per call. wall: seconds since 1970."""
         if wall < self.next_expiry:
             return NOTHING
         oldest = int((wall - self.rule.max_age - EPOCH) * TICKS) * SHARDS
         return self._drop_oldest(list(islice(self._between(self._ids, 0, oldest), AT_ONCE)))
 
-    def _drop_oldest(self, gone: Iterable[Event]) -> Trimmed:
-        """gone: those of the lowest ids."""
+    def _drop_oldest(self, oldest: Iterable[Event]) -> Trimmed:
+        """Drop these events, which have the lowest ids of the log, in order."""
         self.trims += 1
         topics: dict[str, int] = {}
         dropped: list[int] = []
-        for event in gone:
+        for event in oldest:
             dropped.append(event.publication)
             topics[event.publish.topic] = event.publication
             self.size -= _size(self._events.pop(event.publication))
@@ -218,7 +224,7 @@ class EventLog:
                 self._tree.discard(topic)
                 marks = self.topic_marks.pop(topic, None)
                 if marks is not None:
-                    # Nothing of these ids is left on the whole shelf.
+                    # No event up to these ids is left in the log, so its marks can take them over.
                     self.marks.add(marks.ids)
                     changed.append(topic)
         self.marks.add(dropped, self.trims)
@@ -226,7 +232,7 @@ class EventLog:
         return Trimmed(dropped, changed, whole=bool(dropped))
 
     def _sweep(self) -> None:
-        """Forget ids whose events have gone, when they are many."""
+        """Remove the ids of dropped events once they outnumber the others."""
         if len(self._ids) > 2 * len(self._events) + FEW:
             self._ids = [publication for publication in self._ids if publication in self._events]
             self._first = 0

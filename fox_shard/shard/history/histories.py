@@ -1,6 +1,6 @@
 """The histories of all realms on one shard.
 
-Owns: which realm's history a publication belongs to. Never: what is in one (see `history`).
+Owns: the history of each realm, created on first use. Never: what is in it (see `history`).
 """
 
 from collections.abc import Iterable
@@ -16,30 +16,30 @@ from fox_shard.store.journal import Journal
 from fox_shard.topics.pattern import Pattern
 
 PAGE_BYTES = 1 << 20
-"""Of the arguments in one `HistoryPage`; beyond that there is one more event."""
+"""Bytes of arguments in one `HistoryPage`, which ends with the event that exceeds this size."""
 
 
 @final
 class Histories:
-    """See the module. ruled: realms in which something is always recorded."""
+    """The histories of one shard, by realm. ruled: the realms that have rules."""
 
     __slots__ = ("_ageing", "_clock", "_histories", "_journal", "_resharded", "_settings", "ruled")
 
     def __init__(
         self, settings: Iterable[Settings], clock: PublicationClock, journal: Journal
     ) -> None:
-        """settings: a realm that is not among them has the defaults."""
+        """settings: those of the configured realms; all other realms have the defaults."""
         self._settings = {one.name: one for one in settings}
         self.ruled = frozenset(name for name, one in self._settings.items() if one.history)
         self._clock = clock
         self._journal = journal
         self._histories: dict[str, History] = {}
-        # Those that have to be looked at as time goes by.
+        # Histories with a rule that limits the age of events.
         self._ageing: list[History] = []
         self._resharded = 0
 
     def __getitem__(self, realm: str) -> History:
-        """That realm's; nothing is recorded in it yet, if it was not known."""
+        """Return the realm's history; a realm that is not known yet gets a new one."""
         history = self._histories.get(realm)
         if history is None:
             history = self._loading(realm)
@@ -47,7 +47,7 @@ class Histories:
         return history
 
     def _loading(self, realm: str) -> History:
-        """That realm's, before all has been loaded."""
+        """Return the realm's history, which has yet to `begin` if it is new."""
         history = self._histories.get(realm)
         if history is None:
             settings = self._settings.get(realm) or Settings(name=realm)
@@ -59,45 +59,45 @@ class Histories:
     # Recording
 
     def wants(self, publish: Publish) -> bool:
-        """Is it to be recorded?"""
+        """Whether the publish is to be recorded: by a rule, or because its publisher said so."""
         if not (publish.flags & TRACE or publish.realm in self.ruled):
             return False
         return self[publish.realm].wants(publish)
 
     def record(self, event: Event, ticket: int) -> None:
-        """If it is to be recorded; see `mark`, `History.record`."""
+        """Record the event if `mark` has set TRACE. ticket: see `History.record`."""
         if event.publish.flags & TRACE:
             self[event.publish.realm].record(event, ticket)
 
     def mark(self, publish: Publish) -> None:
-        """From now on TRACE tells whether it is recorded."""
+        """Set the flag TRACE if the publish is to be recorded, and clear it otherwise."""
         wanted = self.wants(publish)
         publish.flags = publish.flags | TRACE if wanted else publish.flags & ~TRACE
 
     def committed(self, ticket: int) -> None:
-        """Transactions up to that one are durable."""
+        """Make the events readable that were recorded in transactions up to that one."""
         for history in self._histories.values():
             history.committed(ticket)
 
     def commit_failed(self) -> None:
-        """All transactions that are not durable have failed."""
+        """Discard the events of all transactions that are not durable: they have failed."""
         for history in self._histories.values():
             history.commit_failed()
 
     @property
     def next_expiry(self) -> float:
-        """When `expire` has something to do, in seconds since 1970."""
+        """When `expire` is due, in seconds since 1970; `NEVER`: no event can become too old."""
         return min((one.next_expiry for one in self._ageing), default=NEVER)
 
     def expire(self, wall: float) -> None:
-        """Trim what is too old. wall: seconds since 1970."""
+        """Drop events that are too old, a limited number per call. wall: seconds since 1970."""
         for history in self._ageing:
             history.expire(wall)
 
     # Reading
 
     def page(self, page: ReadHistory) -> HistoryPage:
-        """A page of what was asked for."""
+        """Return a page of the events that a gateway asked for."""
         events: list[Event] = []
         size, pattern = 0, Pattern.parse(page.pattern)
         found = self[page.realm].walk(pattern, page.first, page.last, reverse=page.reverse)
@@ -111,25 +111,28 @@ class Histories:
     # From the store
 
     def load_event(self, event: Event) -> None:
-        """In the order of ids."""
+        """Take an event from the store; events come in the order of ids."""
         self._loading(event.publish.realm).load_event(event)
 
     def load_log_marks(self, key: bytes, ids: list[int]) -> None:
-        """Before those of topics."""
+        """Take the marks of an event log from the store, before those of topics."""
         realm, name = rows.realm_and_rest(key)
         self._loading(realm).load_log_marks(name, ids)
 
     def load_topic_marks(self, key: bytes, ids: list[int]) -> None:
-        """Behind those of shelves."""
+        """Take the marks of a topic from the store, after those of event logs."""
         realm, topic = rows.realm_and_rest(key)
         self._loading(realm).load_topic_marks(topic.decode(), ids)
 
     def load_resharded(self, publication: int) -> None:
-        """Lower ids are of earlier generations of files."""
+        """Note that lower ids are of earlier generations of files, and thus of any shard."""
         self._resharded = publication
 
     def begin(self, *, fresh: bool) -> None:
-        """All has been loaded. fresh: the store is new. The clock knows what time it is."""
+        """Begin recording, after all rows have been loaded. fresh: the store is new.
+
+        The clock must be set before, since it says up to which id events may be missing.
+        """
         for realm in self._settings:
             self._loading(realm)
         for history in self._histories.values():

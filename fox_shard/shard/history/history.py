@@ -1,15 +1,16 @@
-"""The history of one realm on one shard: what was published on topics that are recorded.
+"""The history of one realm on one shard.
 
-Owns: which events are recorded, their rows, what may be missing. Never: who reads it, and when a
-transaction is durable; how much is kept of what (see `shelf`).
+Owns: which events are recorded, their rows, and which events may be missing. Never: who reads the
+history; when a transaction is durable; how much is kept (see `event_log`).
 
-Each rule of the realm has a shelf; the first whose pattern matches a topic has its events. What is
-recorded because its publisher says so, on a topic of no rule, is on the last shelf.
+Each rule of the realm has an event log, and a topic's events are in the log of the first rule that
+matches the topic. Events that are recorded only because their publishers said so (TRACE) are in the
+last log.
 
-*Nothing is missing unknown.* A shelf's marks say up to which publications its events may be
-missing: because they have been trimmed, because there was no such rule yet, or because it is in
-memory and the process has ended. A shelf is known by its pattern and those before it, from which
-follows what its topics are.
+*Every gap is known.* The marks of a log say up to which ids events may be missing: because they
+were trimmed, because the rule did not exist yet, or because the log was in memory and the process
+ended. In the store, a log is named by its pattern and those of the rules before it, because these
+determine its topics.
 """
 
 from collections import deque
@@ -35,31 +36,31 @@ from fox_shard.topics.overlap import covers, overlap
 from fox_shard.topics.pattern import Pattern
 
 UNRECORDED: Final = "$"
-"""Topics that begin with it are the server's own."""
+"""The first character of the server's own topics, which are never recorded."""
 
 TRACED: Final = Rule(topic="", match="prefix")
-"""What is recorded where no rule says so, within the limits that a rule has by default."""
+"""The rule of traced events that no other rule records: a rule's default limits apply."""
 
 TOPICS_LIMIT: Final = 100_000
-"""Topics whose shelves are remembered."""
+"""Topics whose event logs are cached."""
 
 _by_id: Final = attrgetter("publication")
 
 
 @final
 class History:
-    """See the module."""
+    """The recorded events of one realm on one shard, and which of them may be missing."""
 
     __slots__ = (
         "_begun",
-        "_changed",
         "_event_logs",
         "_journal",
+        "_log_of_topic",
         "_names",
-        "_of_topic",
         "_origins",
         "_realm",
         "_rules",
+        "_rules_changed",
         "_stored",
         "_traced",
         "_uncommitted",
@@ -73,40 +74,44 @@ class History:
         self._traced = EventLog(TRACED)
         self._event_logs = [*self._rules, self._traced]
         self._names = _names(self._event_logs)
-        self._of_topic: MatchCache[EventLog] = MatchCache(TOPICS_LIMIT)
-        # Recorded in transactions that may yet fail, with their tickets.
+        self._log_of_topic: MatchCache[EventLog] = MatchCache(TOPICS_LIMIT)
+        # (ticket, event) of the events in transactions that may yet fail.
         self._uncommitted: deque[tuple[int, Event]] = deque()
-        # Of the ids that there are.
+        # The origins of all ids.
         self._origins: set[int] = set()
-        # Shelves of which the store knows; and were there others?
+        # Event logs whose marks the store had, and whether it had marks of logs that do not exist
+        # any more: then the rules have changed.
         self._begun: set[EventLog] = set()
-        self._changed = False
+        self._rules_changed = False
 
     def __len__(self) -> int:
         return sum(len(event_log) for event_log in self._event_logs)
 
     def _event_log(self, topic: str) -> EventLog:
-        event_log = self._of_topic.get(topic)
+        event_log = self._log_of_topic.get(topic)
         if event_log is None:
             matching = (event_log for event_log in self._rules if event_log.pattern.matches(topic))
             event_log = next(matching, self._traced)
-            self._of_topic.put(topic, event_log)
+            self._log_of_topic.put(topic, event_log)
         return event_log
 
     # Recording
 
     def wants(self, publish: Publish) -> bool:
-        """Is it to be recorded?"""
+        """Whether the publish is to be recorded: by a rule, or because its publisher said so."""
         topic, audience = publish.topic, publish.audience
         if topic.startswith(UNRECORDED):
             return False
         if audience is not None and (audience.exclude is not None or audience.eligible is not None):
-            # Limited to sessions of now, it means nothing to a later reader.
+            # An event that is limited to present sessions means nothing to later readers.
             return False
         return publish.flags & TRACE > 0 or self._event_log(topic) is not self._traced
 
     def record(self, event: Event, ticket: int = 0) -> None:
-        """It is wanted. ticket: of the transaction that it waits for, 0: it waits for none."""
+        """Record an event that is wanted; it can be read when the transaction is durable.
+
+        ticket: the transaction that the event waits for; 0: it can be read at once.
+        """
         publish = event.publish
         if publish.fence is not None or publish.retain is not None:
             event = Event(event.publication, replace(publish, fence=None, retain=None))
@@ -119,31 +124,38 @@ class History:
             self._add(event)
 
     def committed(self, ticket: int) -> None:
-        """Transactions up to that one are durable: what was recorded in them can be read."""
-        unsettled = self._uncommitted
-        while unsettled and unsettled[0][0] <= ticket:
-            self._add(unsettled.popleft()[1])
+        """Make the events readable that were recorded in transactions up to that one."""
+        uncommitted = self._uncommitted
+        while uncommitted and uncommitted[0][0] <= ticket:
+            self._add(uncommitted.popleft()[1])
 
     def durable_up_to(self, last: int) -> int:
-        """The id up to which all that is recorded can be read. last: no higher one was given."""
+        """Return the id up to which all recorded events can be read.
+
+        last: the highest id that the shard has issued.
+        """
         return self._uncommitted[0][1].publication - 1 if self._uncommitted else last
 
     def commit_failed(self) -> None:
-        """All transactions that are not durable have failed; what only waited for them stays."""
-        unsettled, self._uncommitted = self._uncommitted, deque()
+        """Discard the events of all transactions that are not durable: they have failed.
+
+        In a realm in memory, events only wait behind other transactions, and are kept.
+        """
+        uncommitted, self._uncommitted = self._uncommitted, deque()
         if not self._stored:
-            for _, event in unsettled:
+            for _, event in uncommitted:
                 self._add(event)
 
     def _add(self, event: Event) -> None:
+        """Make a recorded event readable, and trim its log."""
         event_log = self._event_log(event.publish.topic)
         event_log.add(event)
         self._origins.add(event.publication % SHARDS)
-        self._drop(event_log, event_log.trim_topic(event.publish.topic))
-        self._drop(event_log, event_log.trim_size())
+        self._delete_rows(event_log, event_log.trim_topic(event.publish.topic))
+        self._delete_rows(event_log, event_log.trim_size())
 
-    def _drop(self, event_log: EventLog, trimmed: Trimmed) -> None:
-        """That it may be missing is written in the same transaction as that it is."""
+    def _delete_rows(self, event_log: EventLog, trimmed: Trimmed) -> None:
+        """Delete the rows of trimmed events; write the changed marks in the same transaction."""
         if not self._stored:
             return
         for publication in trimmed.ids:
@@ -163,20 +175,20 @@ class History:
 
     @property
     def next_expiry(self) -> float:
-        """When `expire` has something to do, in seconds since 1970."""
+        """When `expire` is due, in seconds since 1970; `NEVER`: no event can become too old."""
         return min(event_log.next_expiry for event_log in self._event_logs)
 
     def expire(self, wall: float) -> None:
-        """Trim what is too old, some at a time. wall: seconds since 1970."""
+        """Drop events that are too old, a limited number per call. wall: seconds since 1970."""
         for event_log in self._rules:
-            self._drop(event_log, event_log.trim_age(wall))
+            self._delete_rows(event_log, event_log.trim_age(wall))
 
     # Reading
 
     def read(self, pattern: Pattern, position: Cursor, start: int, limit: int) -> list[Event]:
-        """The events beyond the position that match, whose ids are beyond `start`, in order of ids.
+        """Return at most `limit` matching events after the position, in the order of ids.
 
-        Only what is durable, and no more than `limit`.
+        start: only higher ids. Events that are not durable yet are left out.
         """
         first = 1 + max(start, min((position.of(one) for one in self._origins), default=0))
         found = self.walk(pattern, first, MAX_ID)
@@ -186,17 +198,18 @@ class History:
     def walk(
         self, pattern: Pattern, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[Event]:
-        """The events that match, of these ids and between them, in their order.
+        """Return the matching events with ids from `first` to `last`, in the order of ids.
 
-        Only what is durable. Nothing may change while somebody iterates.
+        Events that are not durable yet are left out. The history must not change during iteration.
         """
         found = [
-            event_log.walk(pattern, first, last, reverse=reverse) for event_log in self._of(pattern)
+            event_log.walk(pattern, first, last, reverse=reverse)
+            for event_log in self._logs_of(pattern)
         ]
         return found[0] if len(found) == 1 else merge(*found, key=_by_id, reverse=reverse)
 
-    def _of(self, pattern: Pattern) -> list[EventLog]:
-        """Those that may have events that match."""
+    def _logs_of(self, pattern: Pattern) -> list[EventLog]:
+        """Return the event logs that may have matching events."""
         if pattern.is_exact:
             return [self._event_log(pattern.topic)]
         found: list[EventLog] = []
@@ -208,16 +221,16 @@ class History:
         return found
 
     def trims(self, pattern: Pattern) -> list[int]:
-        """How often something has been trimmed that may have matched; for `gap`."""
-        return [event_log.trims for event_log in self._of(pattern)]
+        """Return the number of trims of each log that may have matching events; for `gap`."""
+        return [event_log.trims for event_log in self._logs_of(pattern)]
 
     def gap(self, pattern: Pattern, position: Cursor, since: list[int] | None = None) -> int:
-        """0: all that was recorded beyond the position, on topics that match, is there.
+        """Return the lowest id from which on nothing is missing; 0: nothing is missing at all.
 
-        Else the lowest id from which on nothing is missing. since: `trims` of some time: what was
-        missing then does not count.
+        Only matching events after the position count. since: `trims` at an earlier time; only later
+        trims count.
         """
-        event_logs = self._of(pattern)
+        event_logs = self._logs_of(pattern)
         trims = [-1] * len(event_logs) if since is None else since
         missing = max(
             event_log.missing(pattern, position, before)
@@ -231,7 +244,7 @@ class History:
     # From the store
 
     def load_event(self, event: Event) -> None:
-        """In the order of ids."""
+        """Take an event from the store; events come in the order of ids."""
         if self._stored:
             self._event_log(event.publish.topic).add(event)
             self._origins.add(event.publication % SHARDS)
@@ -239,18 +252,20 @@ class History:
             self._journal.drop(rows.recorded(self._realm, event.publication))
 
     def load_log_marks(self, name: bytes, ids: list[int]) -> None:
-        """Of the shelf of that name, which may be none of this configuration's."""
-        event_log = next((event_log for event_log, of in self._names.items() if of == name), None)
+        """Take the marks of a log from the store; the log's rule may not exist any more."""
+        event_log = next(
+            (event_log for event_log, log_name in self._names.items() if log_name == name), None
+        )
         if event_log is None or not self._stored:
-            # Its rule may come back; then it begins anew.
-            self._changed = True
+            # If the rule comes back, its log begins anew: events were not recorded meanwhile.
+            self._rules_changed = True
             self._journal.keep(rows.log_marks(self._realm, name), None)
         else:
             self._begun.add(event_log)
             event_log.marks.add(ids)
 
     def load_topic_marks(self, topic: str, ids: list[int]) -> None:
-        """Behind those of all shelves."""
+        """Take the marks of a topic from the store, after those of all logs."""
         event_log = self._event_log(topic)
         if self._has_begun(event_log):
             event_log.topic_marks[topic] = TrimMarks(ids)
@@ -258,18 +273,20 @@ class History:
             self._journal.keep(rows.topic_marks(self._realm, topic), None)
 
     def _has_begun(self, event_log: EventLog) -> bool:
-        """Is nothing unknown missing on it? What is traced is all there, unless topics came to it.
+        """Whether the log knows of every gap in it.
 
-        So the shelf of that needs no row, until something is trimmed.
+        The log of traced events needs no row until it is trimmed: nothing is missing from it,
+        unless the rules have changed and other topics have come to it.
         """
-        traced = event_log is self._traced and self._stored and not self._changed
+        traced = event_log is self._traced and self._stored and not self._rules_changed
         return traced or event_log in self._begun
 
     def begin(self, last: int, resharded: int, *, fresh: bool) -> None:
-        """All there was has been loaded. last: no higher id was given by this shard so far.
+        """Begin recording, after all rows have been loaded.
 
-        resharded: lower ids are of earlier generations of files, so of any shard. fresh: the store
-        is new, so something may have been lost with an earlier one.
+        last: the highest id that this shard may have issued so far. resharded: lower ids are of
+        earlier generations of files, and thus of any shard. fresh: the store is new, so events may
+        have been lost with an earlier one.
         """
         earlier = range(resharded - SHARDS, resharded) if resharded else ()
         for event_log in self._event_logs:
@@ -278,12 +295,15 @@ class History:
                 if self._stored:
                     self._write_marks(event_log)
             for topic in event_log.topics:
-                self._drop(event_log, event_log.trim_topic(topic))
-            self._drop(event_log, event_log.trim_size())
+                self._delete_rows(event_log, event_log.trim_topic(topic))
+            self._delete_rows(event_log, event_log.trim_size())
 
 
 def _names(event_logs: list[EventLog]) -> dict[EventLog, bytes]:
-    """Equal where a shelf has the same topics: they follow from its pattern and those before it."""
+    """Return names that are equal for logs of the same topics, also after a restart.
+
+    A log's topics follow from its pattern and those of the logs before it.
+    """
     texts = [event_log.pattern.text for event_log in event_logs]
     return {
         event_log: blake2b("\0".join(texts[: place + 1]).encode(), digest_size=8).digest()

@@ -1,1 +1,1 @@
-"""Retained keys: values, expiry, owners, conditions, and the publishes that wait for them."""
+"""Retained keys: values, expiry, owners, conditions, and wait queues."""

@@ -1,6 +1,6 @@
 """The change of a key.
 
-Owns: what a change is. Never: what makes one, and who is told.
+Owns: what is known of a change. Never: what causes one; who is told of it.
 """
 
 from msgspec import Struct
@@ -9,16 +9,18 @@ from fox_shard.backplane.frames import Event
 from fox_shard.shard.rows import KeyRef
 
 DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
-"""Why a key is no more."""
+"""Why a key was removed; see `KeyChange.removed`."""
 
 
 class KeyChange(Struct, gc=False):
-    """A key takes another value.
+    """The step of a key from one value to the next, or to no value.
 
-    before, after: the values; not both None. event: the publication that makes it so, None: it goes
-    by itself, because it is `removed`. publication: its id, and in any case greater than that of
-    the change before. uncommitted: the change is in the present transaction. unannounced: see the
-    module `unannounced`.
+    before, after: the values, None where there is no key; never both None. event: the publication
+    that caused the change; None: the key expired, or its session ended. publication: the event's
+    id, or else a new one; greater than that of the key's previous change. removed: why the key is
+    gone (`DELETED`, `EXPIRED` or `WEAK`), "": it exists. uncommitted: the change is part of the
+    present transaction, and fails with it. unannounced: the change has a row until gateways have
+    confirmed it (see the module `unannounced`).
     """
 
     ref: KeyRef

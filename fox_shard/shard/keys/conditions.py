@@ -1,6 +1,6 @@
-"""Conditions of a publish: what its key has to be.
+"""Conditions: what a publish requires of its key.
 
-Owns: whether a key meets a condition. Never: keys, and what becomes of the publish.
+Owns: whether a key meets a condition. Never: keys; what becomes of the publish.
 """
 
 from msgspec import msgpack
@@ -12,7 +12,7 @@ from fox_shard.errors import InvalidPayload
 
 
 def is_shown(key: Event, session: int) -> bool:
-    """Is the session shown the key? One that is private is its publisher's alone."""
+    """Whether the session is shown the key; a private key is shown only to its publisher."""
     retain = key.publish.retain
     return retain is None or not retain.private or key.publish.session == session
 
@@ -20,10 +20,10 @@ def is_shown(key: Event, session: int) -> bool:
 def hold(
     retain: RetainOptions, key: Event | None, session: int = 0, *, headers: bool = False
 ) -> bool:
-    """Does the key meet the conditions of that session's publish?
+    """Whether the key meets the conditions of the session's publish.
 
-    key: None if there is none. What the session is not shown meets no condition. headers: keyword
-    arguments do not belong to the document.
+    key: the key's value; None: there is no key. For sessions that are not shown the key, every
+    condition on this key fails. headers: keyword arguments are not part of the document.
     """
     if retain.when_id is None and retain.when is None:
         return True

@@ -1,10 +1,10 @@
-"""When keys expire.
+"""Expiry of keys.
 
-Owns: which key is to be looked at when. Never: keys, clocks.
+Owns: when which key is to be checked. Never: keys, clocks.
 
-A key may change before it expires, and then expires later, never, or sooner. So a time that has
-come is only a reason to look at the key. There is one such time for each key, the soonest; whoever
-looks says when the next is.
+A key may change before it expires, and then expires later, sooner, or never. So a planned time is
+only a reason to check the key. Each key has at most one planned time, the soonest; the caller that
+checks the key plans the next one.
 """
 
 from heapq import heappop, heappush
@@ -16,7 +16,7 @@ from fox_shard.shard.rows import KeyRef
 
 @final
 class Expiry:
-    """Times are seconds since 1970."""
+    """The planned times of one shard's keys, in seconds since 1970."""
 
     __slots__ = ("_heap", "_planned")
 
@@ -25,7 +25,7 @@ class Expiry:
         self._planned: dict[KeyRef, float] = {}
 
     def plan(self, ref: KeyRef, when: float) -> None:
-        """Look at that key then, unless that is planned for an earlier time."""
+        """Plan to check the key at that time, unless an earlier time is planned."""
         planned = self._planned.get(ref)
         if planned is None or when < planned:
             self._planned[ref] = when
@@ -33,11 +33,11 @@ class Expiry:
 
     @property
     def next(self) -> float:
-        """When there is something to look at."""
+        """When the next check may be due; `NEVER`: nothing is planned."""
         return self._heap[0][0] if self._heap else NEVER
 
     def due(self, wall: float, limit: int) -> list[KeyRef]:
-        """The keys to be looked at by now, the earliest first, and no more than `limit`."""
+        """Take the keys whose times have come, the earliest first and at most `limit`."""
         refs: list[KeyRef] = []
         heap = self._heap
         while heap and heap[0][0] <= wall and len(refs) < limit:

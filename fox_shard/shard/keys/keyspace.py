@@ -1,9 +1,9 @@
 """The retained keys of one realm on one shard.
 
-Owns: each key's value, and what it was when the disk last knew it. Never: who is told of a change.
+Owns: each key's current and durable value. Never: who is told of a change.
 
-A change counts at once for those that come after it, and is undone if its commit fails. Whoever is
-shown the keys is shown what is durable; the change itself reaches him as an event, later.
+A change takes effect at once for later publishes, and is undone if its commit fails. Subscribers
+are shown the durable values of keys; the change itself reaches them later, as an event.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from fox_shard.topics.pattern import Pattern
 
 @final
 class UncommittedKey:
-    """A key that changes: its durable value, and the values of transactions that may yet fail."""
+    """A changing key: its durable value, and its values in transactions that may yet fail.
+
+    changes: (ticket, value) of these transactions, in order. No value: None.
+    """
 
     __slots__ = ("changes", "durable")
 
@@ -27,7 +30,7 @@ class UncommittedKey:
 
 @final
 class Keyspace:
-    """See the module. No value: None."""
+    """The keys of one realm on one shard, by topic; None stands for no key."""
 
     __slots__ = ("_tree", "_uncommitted", "_values")
 
@@ -41,19 +44,19 @@ class Keyspace:
 
     @property
     def is_committed(self) -> bool:
-        """Is no change on its way to the disk?"""
+        """Whether all values are durable."""
         return not self._uncommitted
 
     def get(self, topic: str) -> Event | None:
-        """The key's value, durable or not."""
+        """Return the key's current value, durable or not."""
         return self._values.get(topic)
 
     def is_changing(self, topic: str) -> bool:
-        """Is a change of it on its way to the disk?"""
+        """Whether the key has a change that is not durable yet."""
         return topic in self._uncommitted
 
     def set(self, topic: str, event: Event | None) -> None:
-        """Change a key for good. None: erase it."""
+        """Set the key's value without a transaction; None: erase the key."""
         if event is not None:
             if topic not in self._values:
                 self._tree.add(topic)
@@ -62,11 +65,11 @@ class Keyspace:
             self._tree.discard(topic)
 
     def change(self, topic: str, event: Event | None, ticket: int) -> None:
-        """Change a key in that transaction."""
-        unsettled = self._uncommitted.get(topic)
-        if unsettled is None:
-            unsettled = self._uncommitted[topic] = UncommittedKey(self._values.get(topic))
-        changes = unsettled.changes
+        """Set the key's value in the transaction of that ticket; None: erase the key."""
+        uncommitted = self._uncommitted.get(topic)
+        if uncommitted is None:
+            uncommitted = self._uncommitted[topic] = UncommittedKey(self._values.get(topic))
+        changes = uncommitted.changes
         if changes and changes[-1][0] == ticket:
             changes[-1] = (ticket, event)
         else:
@@ -74,44 +77,45 @@ class Keyspace:
         self.set(topic, event)
 
     def committed(self, topic: str, ticket: int) -> None:
-        """What was changed up to that transaction is durable."""
-        unsettled = self._uncommitted.get(topic)
-        if unsettled is None:
+        """Take the key's values up to that transaction as durable."""
+        uncommitted = self._uncommitted.get(topic)
+        if uncommitted is None:
             return
-        changes = unsettled.changes
+        changes = uncommitted.changes
         while changes and changes[0][0] <= ticket:
-            unsettled.durable = changes.pop(0)[1]
+            uncommitted.durable = changes.pop(0)[1]
         if not changes:
             del self._uncommitted[topic]
 
     def commit_failed(self, topic: str) -> None:
-        """All transactions that are not durable have failed."""
-        unsettled = self._uncommitted.pop(topic, None)
-        if unsettled is not None:
-            self.set(topic, unsettled.durable)
+        """Give the key its durable value back: all transactions after it have failed."""
+        uncommitted = self._uncommitted.pop(topic, None)
+        if uncommitted is not None:
+            self.set(topic, uncommitted.durable)
 
     def durable_value(self, topic: str) -> Event | None:
-        """As the disk has it."""
-        unsettled = self._uncommitted.get(topic)
-        return self._values.get(topic) if unsettled is None else unsettled.durable
+        """Return the key's durable value."""
+        uncommitted = self._uncommitted.get(topic)
+        return self._values.get(topic) if uncommitted is None else uncommitted.durable
 
     def topics(self, pattern: Pattern, start: str = "") -> Iterator[str]:
-        """Of the keys that match, those behind `start`, in code point order.
+        """Iterate over the topics of matching keys that are greater than `start`.
 
-        Keys that come or go meanwhile may or may not be among them.
+        The topics are in code point order. The keys may change meanwhile: topics that are added or
+        erased may or may not be included.
         """
         return (topic for topic in self._tree.match(pattern) if topic > start)
 
     def changing(self, pattern: Pattern) -> list[str]:
-        """Topics that match, whose changes are on their way to the disk."""
+        """Return the matching topics whose keys have changes that are not durable yet."""
         return [topic for topic in self._uncommitted if pattern.matches(topic)]
 
     def durable(self, pattern: Pattern) -> Iterator[Event]:
-        """The keys that match, as the disk has them; by topic, those that change last."""
-        unsettled = self._uncommitted
+        """Yield the durable values of matching keys, by topic; changing keys come last."""
+        uncommitted = self._uncommitted
         for topic in self._tree.match(pattern):
-            if topic not in unsettled:
+            if topic not in uncommitted:
                 yield self._values[topic]
-        for topic, key in unsettled.items():
+        for topic, key in uncommitted.items():
             if key.durable is not None and pattern.matches(topic):
                 yield key.durable

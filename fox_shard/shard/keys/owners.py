@@ -1,6 +1,7 @@
-"""Which sessions own something at keys: weak keys, wills, publishes that wait.
+"""Owners: the sessions with which weak keys, wills of keys and waiting publishes end.
 
-Owns: session -> at which keys. Never: keys; whether it is still its own is seen at the key.
+Owns: the keys at which each session may own something. Never: the keys themselves, which alone tell
+whether the session still owns them.
 """
 
 from typing import final
@@ -10,7 +11,7 @@ from fox_shard.shard.rows import KeyRef
 
 @final
 class Owners:
-    """Of one shard. A session belongs to a gateway in one of its incarnations."""
+    """The owners of one shard. A session belongs to one incarnation of its gateway."""
 
     __slots__ = ("_refs", "_sessions", "_unconfirmed_sessions")
 
@@ -18,22 +19,22 @@ class Owners:
         self._refs: dict[int, dict[KeyRef, None]] = {}
         # Gateway -> session -> incarnation.
         self._sessions: dict[str, dict[int, int]] = {}
-        # Of a gateway that is back, sessions that it has not yet told to live.
+        # Gateway -> sessions that it had before its link was opened and has not yet named as alive.
         self._unconfirmed_sessions: dict[str, set[int]] = {}
 
     def add(self, gateway: str, incarnation: int, session: int, ref: KeyRef | None) -> None:
-        """The session has something of its own at that key, or (None) waits somewhere."""
+        """Note that the session owns something at that key, or (None) has a waiting publish."""
         refs = self._refs.setdefault(session, {})
         if ref is not None:
             refs[ref] = None
         self._sessions.setdefault(gateway, {})[session] = incarnation
 
     def discard(self, session: int, ref: KeyRef) -> None:
-        """What it had there is not its own any more."""
+        """Note that the session no longer owns anything at that key."""
         self._refs.get(session, {}).pop(ref, None)
 
     def take(self, session: int) -> list[KeyRef]:
-        """The session has ended: where it had something."""
+        """Forget a session that has ended; return the keys at which it may own something."""
         refs = self._refs.pop(session, None)
         if refs is None:
             return []
@@ -42,25 +43,25 @@ class Owners:
         return list(refs)
 
     def of_others(self, gateway: str, incarnation: int) -> list[int]:
-        """Sessions of that gateway in other incarnations than this one; 0: in any."""
+        """Return the gateway's sessions of other incarnations than this one; 0: all of them."""
         sessions = self._sessions.get(gateway, {})
-        return [session for session, of in sessions.items() if of != incarnation]
+        return [session for session, own in sessions.items() if own != incarnation]
 
     def link_opened(self, gateway: str) -> None:
-        """The gateway is about to tell which of its sessions live."""
+        """Expect the gateway to name those of its sessions that live."""
         self._unconfirmed_sessions[gateway] = set(self.of_others(gateway, 0))
 
     def session_alive(self, gateway: str, session: int) -> None:
-        """That session lives."""
+        """Note that the gateway has named that session as alive."""
         self._unconfirmed_sessions.get(gateway, set()).discard(session)
 
     def sync_ended(self, gateway: str) -> list[int]:
-        """The gateway has told all that live: returns its sessions that have ended."""
+        """Return the sessions that the gateway has not named as alive: they have ended."""
         return sorted(self._unconfirmed_sessions.pop(gateway, ()))
 
     @property
     def gateways(self) -> dict[str, int]:
-        """Those of the sessions, each with an incarnation."""
+        """The gateways that have sessions here, each with the incarnation of one of these."""
         return {
             gateway: next(iter(sessions.values()))
             for gateway, sessions in self._sessions.items()
@@ -69,5 +70,5 @@ class Owners:
 
     @property
     def idle(self) -> bool:
-        """Does no session own anything?"""
+        """Whether no session owns anything."""
         return not self._refs

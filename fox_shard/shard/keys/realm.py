@@ -1,7 +1,7 @@
-"""The realms, as far as their keys go.
+"""The realms with their keys.
 
-Owns: that a realm is there when it is asked for, with the options it is configured with. Never:
-what happens to its keys; who wants its topics (see `pubsub.realms`).
+Owns: the realms, which are created on first use, and their configured options. Never: what happens
+to keys; who subscribes to their topics (see `pubsub.realms`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from fox_shard.shard.keys.keyspace import Keyspace
 class Realm:
     """One realm's keys on this shard.
 
-    stored: they are rows of the store. headers: keyword arguments do not belong to documents.
+    stored: the keys are rows of the store. headers: keyword arguments are not part of documents.
     """
 
     __slots__ = ("before", "headers", "keys", "name", "states", "stored")
@@ -28,35 +28,35 @@ class Realm:
         self.stored = settings.store != "memory"
         self.headers = settings.kwargs_are_headers
         self.keys = Keyspace()
-        # How many follow what becomes of keys.
+        # The number of state selectors; 0: changes need not be noted as unannounced.
         self.states = 0
-        # Each is called with a topic before something happens to it, or to its key.
+        # `Replay.precede` of each replay, called before something happens to a topic or its key.
         self.before: list[Callable[[str], None]] = []
 
     def precede(self, topic: str) -> None:
-        """Something is about to happen to the topic, or to its key."""
-        for call in self.before:
-            call(topic)
+        """Tell the replays that something is about to happen to the topic or its key."""
+        for precede in self.before:
+            precede(topic)
 
     def document_of(self, publish: Publish) -> Document | None:
-        """Raises InvalidPayload."""
+        """Return the publication's document; None: it has none. Raises InvalidPayload."""
         return document(publish.encoding, publish.args, self.kwargs_of(publish))
 
     def kwargs_of(self, publish: Publish) -> bytes:
-        """What of its keyword arguments belongs to its document."""
+        """Return the keyword arguments that are part of the publication's document."""
         return b"" if self.headers else publish.kwargs
 
 
 @final
 class Realms:
-    """All of them, by name."""
+    """All realms of one shard, by name."""
 
     __slots__ = ("_known", "_settings")
 
     def __init__(self, settings: Iterable[Settings] = ()) -> None:
-        """settings: a realm that is not among them has the defaults."""
-        self._settings = {one.name: one for one in settings}
-        # Those that something has happened in.
+        """settings: those of the configured realms; all other realms have the defaults."""
+        self._settings = {realm.name: realm for realm in settings}
+        # The realms that have been used.
         self._known: dict[str, Realm] = {}
 
     def __getitem__(self, name: str) -> Realm:

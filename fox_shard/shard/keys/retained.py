@@ -1,9 +1,10 @@
-"""The keys of all realms on this shard: what changes them, and when they go by themselves.
+"""The retained keys of all realms on this shard: how publishes, time and sessions change them.
 
-Owns: a key's next value, its row, its time and its owner. Never: who is told of a change, and when.
+Owns: a key's next value, its row, its expiry and its owner. Never: who is told of a change, and
+when.
 
-A change counts at once for those that come after it. Where its row has to be stored first, whoever
-holds it back until then says how that went (`settle`, `undo`).
+A change takes effect at once for later publishes. If its row must be stored first, the caller
+delays telling others, and reports the end of the transaction (`committed`, `commit_failed`).
 """
 
 from collections import deque
@@ -30,28 +31,28 @@ from fox_shard.topics.ids import MAX_ID
 from fox_shard.topics.topic import in_sequence
 
 EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
-"""Keys that are erased, or take the values that sessions willed, before others get their turn."""
+"""The most keys that expire, or end with their sessions, in one step."""
 
 WRITABLE = (JSON, MSGPACK, CBOR)
-"""Encodings in which a patched document can be written."""
+"""The encodings in which a patched document can be written."""
 
 Ends = tuple[list[KeyChange], list[Publish]]
-"""Keys that have gone, and wills of keys that are to be published."""
+"""The changes of keys that were erased, and the wills of keys that are to be published."""
 
 
 @final
 class RetainedKeys:
-    """See the module."""
+    """The retained keys of one shard."""
 
     __slots__ = (
         "_changing",
         "_clock",
-        "_ended",
-        "_ending",
+        "_ended_keys",
         "_expiry",
         "_journal",
-        "_left",
+        "_pending_ends",
         "_unannounced",
+        "_uncommitted_ends",
         "histories",
         "owners",
         "realms",
@@ -65,34 +66,35 @@ class RetainedKeys:
         unannounced: UnannouncedChanges,
         histories: Histories,
     ) -> None:
-        """archive: what else than keys publications change."""
+        """histories: the recorded events, which commits and time concern just like keys."""
         self.realms = realms
         self.histories = histories
         self._clock = clock
         self._journal = journal
         self._unannounced = unannounced
-        # Keys that have changed in transactions that are not durable.
+        # (ticket, realm, topic) of the changes in transactions that are not durable.
         self._changing: deque[tuple[int, Realm, str]] = deque()
-        # Sessions that left in such transactions, with the places of what they owned.
-        self._left: deque[tuple[int, int, list[KeyRef]]] = deque()
-        # Of sessions that have left, places of what they owned that is still to end, the first one
-        # first; and how many have ended since `end_more`.
-        self._ending: deque[tuple[int, list[KeyRef]]] = deque()
-        self._ended = 0
+        # (ticket, session, keys) of keys that ended with their sessions in transactions that are
+        # not durable.
+        self._uncommitted_ends: deque[tuple[int, int, list[KeyRef]]] = deque()
+        # (session, keys) of ended sessions whose keys are still to end, the oldest first; and how
+        # many keys have ended since the last `end_more`.
+        self._pending_ends: deque[tuple[int, list[KeyRef]]] = deque()
+        self._ended_keys = 0
         self._expiry = Expiry()
         self.owners = Owners()
 
     @property
     def keys_held(self) -> int:
-        """How many there are, in all realms."""
+        """The number of keys in all realms."""
         return sum(len(realm.keys) for realm in self.realms)
 
     def key(self, ref: KeyRef) -> Event | None:
-        """Its value, durable or not."""
+        """Return the key's current value, durable or not; None: there is no such key."""
         return self.realms[ref[0]].keys.get(ref[1])
 
     def meets(self, publish: Publish) -> bool:
-        """Does the key of its topic meet the publish's condition, if it has one?"""
+        """Whether the publish has no condition, or its topic's key meets the condition."""
         retain = publish.retain
         if retain is None:
             return True
@@ -105,10 +107,11 @@ class RetainedKeys:
     def change(
         self, publish: Publish, gateway: str, incarnation: int, *, stored: bool
     ) -> Event | KeyChange:
-        """Give the publish its id, and let it change its key, if it does.
+        """Give the publish its id, and change its topic's key if the publish changes one.
 
-        gateway, incarnation: the publisher's. stored: what it does is to be rows of the present
-        transaction. Raises InvalidPayload, and nothing is changed.
+        gateway, incarnation: the publisher's. stored: the change is written as a row of the present
+        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload; then
+        nothing has changed.
         """
         retain = publish.retain
         if retain is None and not publish.flags & RETAIN:
@@ -149,7 +152,10 @@ class RetainedKeys:
         return change
 
     def _patch(self, publish: Publish) -> None:
-        """The event becomes what the key is with its document merged into it (RFC 7386)."""
+        """Replace the publish's document by the key's, patched with it (RFC 7386).
+
+        Raises InvalidPayload if the publish has no document, or a payload cannot be read.
+        """
         realm = self.realms[publish.realm]
         patch = realm.document_of(publish)
         if patch is None:
@@ -166,7 +172,7 @@ class RetainedKeys:
     def _retained_options(
         self, publish: Publish, retain: RetainOptions, gateway: str, incarnation: int
     ) -> RetainOptions | None:
-        """What is left of it when the condition has been met: how the key is to go."""
+        """Return the options that the key keeps: how it ends and who is shown it; None: none."""
         if publish.flags & EMPTY or not changes_key(publish):
             return None
         owned = retain.weak or retain.will is not None
@@ -184,6 +190,7 @@ class RetainedKeys:
         return kept
 
     def _plan(self, publish: Publish, retain: RetainOptions) -> None:
+        """Note when the key expires, and with which session it ends."""
         ref = (publish.realm, publish.topic)
         if retain.expires:
             self._expiry.plan(ref, retain.expires)
@@ -191,7 +198,7 @@ class RetainedKeys:
             self.owners.add(retain.gateway, retain.incarnation, publish.session, ref)
 
     def load(self, event: Event) -> None:
-        """A key from the store, unless it has expired."""
+        """Take a key from the store; drop it if it expired while the shard was down."""
         publish = event.publish
         realm = self.realms[publish.realm]
         retain = publish.retain
@@ -205,15 +212,18 @@ class RetainedKeys:
             self._plan(publish, retain)
         realm.keys.set(publish.topic, event)
 
-    # Keys that go by themselves
+    # Keys that end without a publish
 
     @property
     def next_expiry(self) -> float:
-        """When `expire`, or `end_more`, has something to do, in seconds since 1970."""
-        return 0.0 if self._ending else min(self._expiry.next, self.histories.next_expiry)
+        """When `expire` or `end_more` is due, in seconds since 1970; 0: at once."""
+        return 0.0 if self._pending_ends else min(self._expiry.next, self.histories.next_expiry)
 
     def expire(self, wall: float) -> list[KeyChange]:
-        """Erase keys whose time has come, some of them at a time; so with what was recorded."""
+        """Erase keys and trim history whose time is over, a limited number per call.
+
+        wall: seconds since 1970.
+        """
         self.histories.expire(wall)
         changes = []
         for ref in self._expiry.due(wall, EXPIRED_AT_ONCE):
@@ -227,12 +237,15 @@ class RetainedKeys:
         return changes
 
     def erase(self, ref: KeyRef, key: Event, removed: str) -> KeyChange:
-        """The key is no more. key: its value."""
+        """Erase the key without a publish, and return the change.
+
+        key: its current value. removed: the reason, see `KeyChange`.
+        """
         realm = self.realms[ref[0]]
         change = KeyChange(ref, self._clock.next(), None, key, None, removed)
         realm.precede(ref[1])
         if realm.keys.is_changing(ref[1]):
-            # What it has just become may fail yet.
+            # The key's latest value may still fail, so the removal has to wait for it.
             change.uncommitted = True
             ticket = self._journal.ticket
             realm.keys.change(ref[1], None, ticket)
@@ -248,37 +261,41 @@ class RetainedKeys:
         return change
 
     def session_ended(self, session: int) -> Ends:
-        """Erase the keys that are its own; wills of its keys are to be published.
+        """Erase the session's weak keys; return these changes, and the wills to be published.
 
-        Where these are many, or others', that have left before it, the rest is for `end_more`.
+        The number of keys per step is limited, over all sessions: the rest is left to `end_more`.
         """
         refs = self.owners.take(session)
         if not refs:
             return [], []
-        self._ending.append((session, refs[::-1]))
+        self._pending_ends.append((session, refs[::-1]))
         return self._end_some()
 
     def end_more(self) -> Ends:
-        """Of sessions that have left: go on, some keys at a time."""
-        self._ended = 0
+        """End more keys of ended sessions, a limited number per call."""
+        self._ended_keys = 0
         return self._end_some()
 
     def _end_some(self) -> Ends:
         changes: list[KeyChange] = []
         wills: list[Publish] = []
-        while self._ending and self._ended < ENDED_AT_ONCE:
-            session, left = self._ending[0]
-            refs = [left.pop() for _ in range(min(len(left), ENDED_AT_ONCE - self._ended))]
-            if not left:
-                self._ending.popleft()
-            self._ended += len(refs)
-            self._left.append((self._journal.ticket, session, refs))
+        while self._pending_ends and self._ended_keys < ENDED_AT_ONCE:
+            session, remaining = self._pending_ends[0]
+            refs = [
+                remaining.pop()
+                for _ in range(min(len(remaining), ENDED_AT_ONCE - self._ended_keys))
+            ]
+            if not remaining:
+                self._pending_ends.popleft()
+            self._ended_keys += len(refs)
+            self._uncommitted_ends.append((self._journal.ticket, session, refs))
             erased, willed = self._end(session, refs)
             changes += erased
             wills += willed
         return changes, wills
 
     def _end(self, session: int, refs: list[KeyRef]) -> Ends:
+        """End those of the keys that the session still owns."""
         changes: list[KeyChange] = []
         wills: list[Publish] = []
         for ref in refs:
@@ -289,17 +306,20 @@ class RetainedKeys:
             if retain.will is not None and not retain.private:
                 wills.append(_will(key, retain.will))
             elif retain.owned:
-                # What is private would be shown to nobody from now on.
+                # A private key is erased even if it has a will: nobody would be shown its value.
                 changes.append(self.erase(ref, key, WEAK))
         return changes, wills
 
     def ends_now(self, will: Publish) -> None:
-        """A will that was put off is published in this transaction; see `undo` if that fails."""
+        """Note that a delayed will is published in this transaction.
+
+        If the commit fails, `commit_failed` returns the will again.
+        """
         ref = (will.realm, will.topic)
-        self._left.append((self._journal.ticket, will.session, [ref]))
+        self._uncommitted_ends.append((self._journal.ticket, will.session, [ref]))
 
     def _disown(self, before: Event | None, after: Event | None) -> None:
-        """A key is for good not what it was: perhaps it is not its session's any more."""
+        """Forget the owner of a durably replaced value, unless it owns the new value, too."""
         if before is None or not _is_owned(before):
             return
         publish = before.publish
@@ -309,7 +329,7 @@ class RetainedKeys:
     # The store
 
     def committed(self, ticket: int) -> None:
-        """Transactions up to that one are durable."""
+        """Take the changes of transactions up to that one as durable."""
         self.histories.committed(ticket)
         changing = self._changing
         while changing and changing[0][0] <= ticket:
@@ -317,13 +337,13 @@ class RetainedKeys:
             before = realm.keys.durable_value(topic)
             realm.keys.committed(topic, ticket)
             self._disown(before, realm.keys.get(topic))
-        while self._left and self._left[0][0] <= ticket:
-            self._left.popleft()
+        while self._uncommitted_ends and self._uncommitted_ends[0][0] <= ticket:
+            self._uncommitted_ends.popleft()
 
     def commit_failed(self) -> Ends:
-        """All transactions that are not durable have failed. Returns what has to end all the same.
+        """Undo all transactions that are not durable: they have failed.
 
-        As `session_left` does, of sessions that have left meanwhile.
+        Keys whose sessions have ended meanwhile end again: the result is that of `session_ended`.
         """
         self.histories.commit_failed()
         for _, realm, topic in self._changing:
@@ -333,18 +353,18 @@ class RetainedKeys:
                 self._expiry.plan((realm.name, topic), _expires(key))
         self._changing.clear()
         self._unannounced.commit_failed()
-        left, self._left = self._left, deque()
-        ends = [self._end(session, refs) for _, session, refs in left]
+        undone, self._uncommitted_ends = self._uncommitted_ends, deque()
+        ends = [self._end(session, refs) for _, session, refs in undone]
         changes = [change for changes, _ in ends for change in changes]
         return changes, [will for _, wills in ends for will in wills]
 
 
 def changes_key(publish: Publish) -> bool:
-    """Is the event its topic's key from now on, or none?"""
+    """Whether the publish sets or erases its topic's key."""
     if not publish.flags & RETAIN:
         return False
     audience = publish.audience
-    # Limited to sessions of now, it means nothing to a late joiner.
+    # An event that is limited to present sessions means nothing to later ones.
     return (
         audience is None
         or (audience.eligible is None and audience.exclude is None)
@@ -353,19 +373,22 @@ def changes_key(publish: Publish) -> bool:
 
 
 def _is_owned(event: Event) -> bool:
-    """Does it end with its publisher's session?"""
+    """Whether the key ends with its publisher's session."""
     retain = event.publish.retain
     return retain is not None and retain.owned
 
 
 def _expires(event: Event) -> float:
-    """Seconds since 1970, 0: never."""
+    """Return when the key expires, in seconds since 1970; 0: never."""
     retain = event.publish.retain
     return retain.expires if retain is not None else 0.0
 
 
 def _value(event: Event) -> Event | None:
-    """What the key holds: it outlives the order in which it was published, so no fence."""
+    """Return the key's value after the event; None: the event erases the key.
+
+    The value has no fence, which concerns only the delivery of the event itself.
+    """
     if event.publish.flags & EMPTY:
         return None
     if event.publish.fence is None:
@@ -374,20 +397,20 @@ def _value(event: Event) -> Event | None:
 
 
 def _will(key: Event, args: bytes) -> Publish:
-    """What the key becomes, unless somebody has changed it by then."""
-    was = key.publish
+    """Return the publish of a key's will, with the condition that the key has not changed."""
+    value = key.publish
     return Publish(
-        was.realm,
-        was.topic,
-        was.session,
+        value.realm,
+        value.topic,
+        value.session,
         request=0,
         order=MAX_ID,
         flags=RETAIN | CONDITION,
         encoding=MSGPACK,
         args=args,
-        publisher=was.publisher,
-        audience=was.audience,
+        publisher=value.publisher,
+        audience=value.audience,
         retain=RetainOptions(
-            when_id=key.publication, private=was.retain is not None and was.retain.private
+            when_id=key.publication, private=value.retain is not None and value.retain.private
         ),
     )

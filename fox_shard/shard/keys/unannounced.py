@@ -1,11 +1,12 @@
-"""Changes of keys that somebody who follows the state may not have heard of.
+"""Unannounced changes: key changes that some state stream may not have received.
 
 Owns: a row for each such key, until every gateway concerned has confirmed its last change. Never:
-who is told, keys.
+who is told; keys.
 
-A shard that dies takes along what it was about to tell. A publish comes again, if its gateway still
-lives; a key that has gone by itself does not. Whoever follows the state would be wrong about it for
-ever. So after a restart the state of these keys is told once more.
+A shard that dies loses the frames that it was about to send. A publish is sent again by its
+gateway, if that still lives; the removal of a key by time or by a session's end is not. Subscribers
+to state would be wrong about the key for ever. So a restarted shard announces the state of these
+keys once more.
 """
 
 from collections.abc import Iterable
@@ -21,23 +22,27 @@ from fox_shard.store.journal import Journal
 
 @final
 class UnannouncedChanges:
-    """Of one shard."""
+    """The unannounced changes of one shard."""
 
     __slots__ = ("_awaited", "_changing", "_journal", "_loaded", "_sent")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        # Changes that were noted and have not been told.
+        # Key -> the number of its changes that have rows and have not been announced.
         self._changing: dict[KeyRef, int] = {}
-        # Place -> gateways that have been told and have not confirmed, with the reliable number.
+        # Key -> gateways that have been sent its last change and have not confirmed it, each with
+        # the reliable number of that frame.
         self._awaited: dict[KeyRef, dict[str, int]] = {}
-        # The same by gateway, in the order of numbers.
+        # The same by gateway, in the order of the numbers.
         self._sent: UntilConfirmed[KeyRef] = UntilConfirmed()
-        # From the store, until everybody has replayed.
+        # Rows from the store, until the peers have replayed.
         self._loaded: dict[KeyRef, rows.UnannouncedRow] = {}
 
     def add(self, change: KeyChange) -> None:
-        """In this transaction; `told` or `undo` is to follow."""
+        """Write the change's row in the present transaction.
+
+        `announced` must follow, or `commit_failed`.
+        """
         change.unannounced = True
         key = rows.unannounced(*change.ref)
         value = rows.encode(rows.UnannouncedRow(change.publication, change.removed))
@@ -48,10 +53,10 @@ class UnannouncedChanges:
         self._changing[change.ref] = self._changing.get(change.ref, 0) + 1
 
     def announced(self, change: KeyChange, peers: list[Peer]) -> None:
-        """Those gateways have just been sent it."""
-        left = self._changing.pop(change.ref) - 1
-        if left:
-            self._changing[change.ref] = left
+        """Note that the change has just been sent to these gateways."""
+        remaining = self._changing.pop(change.ref) - 1
+        if remaining:
+            self._changing[change.ref] = remaining
         self._await(change.ref, peers)
 
     def _await(self, ref: KeyRef, peers: list[Peer]) -> None:
@@ -67,15 +72,15 @@ class UnannouncedChanges:
             self._journal.drop(rows.unannounced(*ref))
 
     def commit_failed(self) -> None:
-        """All transactions that are not durable have failed, and what waited for them."""
+        """Forget the changes that waited to be announced: their transactions have failed."""
         self._changing.clear()
 
     def confirmed(self, peer: Peer) -> None:
-        """What the gateway has confirmed."""
+        """Drop the rows of changes that the gateway was the last to confirm."""
         self._confirmed(peer, self._sent.confirmed(peer.name, peer.link.forgotten))
 
     def peer_gone(self, peer: Peer) -> None:
-        """That incarnation will not come back."""
+        """Expect no more confirmations: that incarnation of the gateway will not come back."""
         self._confirmed(peer, self._sent.peer_gone(peer.name))
 
     def _confirmed(self, peer: Peer, announced: Iterable[tuple[int, KeyRef]]) -> None:
@@ -88,27 +93,27 @@ class UnannouncedChanges:
     # After a restart
 
     def load(self, ref: KeyRef, row: rows.UnannouncedRow) -> None:
-        """From the store."""
+        """Take a row from the store."""
         if ref not in self._loaded or not row.publication:
             self._loaded[ref] = row
 
     def expired_while_down(self, ref: KeyRef, removed: str) -> None:
-        """That key has gone while the shard was down; that has no id yet (0)."""
+        """Note that the key expired while the shard was down; the change has no id yet (0)."""
         row = self._loaded[ref] = rows.UnannouncedRow(0, removed)
-        # The shard may die again before it is told.
+        # The shard may die again before it announces the change.
         self._journal.keep(rows.unannounced(*ref), rows.encode(row))
 
     @property
     def lowest(self) -> int | None:
-        """The lowest id of the changes that are yet to be told again; None: there is none."""
+        """The lowest id of the changes that are still to be announced again; None: none are."""
         ids = (row.publication for row in self._loaded.values() if row.publication)
         return min(ids, default=None)
 
     def take_loaded(self) -> dict[KeyRef, rows.UnannouncedRow]:
-        """What may not have been told before it. Each is to be told again."""
+        """Take the loaded rows; the caller announces the state of each key again."""
         loaded, self._loaded = self._loaded, {}
         return loaded
 
     def announced_again(self, ref: KeyRef, peers: list[Peer]) -> None:
-        """Those gateways have just been sent the state of that key."""
+        """Note that the key's state has just been sent to these gateways."""
         self._await(ref, peers)

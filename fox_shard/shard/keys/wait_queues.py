@@ -1,10 +1,10 @@
-"""Publishes that wait for their conditions (`watch`).
+"""Wait queues: publishes that wait for their conditions (`watch`).
 
-Owns: who waits at which key, in order of arrival, and whom a change of the key lets through. Never:
-keys, rows, what becomes of a publish then.
+Owns: the waiters at each key, in order of arrival, and which of them a change of the key lets
+through. Never: keys, rows; what becomes of the publish then.
 
-Those that wait for the same are one queue, so that a change is compared with each condition once,
-however many wait for it. What waits for a publication id alone is found by that id.
+Waiters with the same condition form one queue, so that a change is compared with each condition
+once, however many waiters have it. Waiters for a publication id alone are found by that id.
 """
 
 from collections import OrderedDict
@@ -16,22 +16,22 @@ from fox_shard.shard.keys.conditions import hold, is_shown
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
 Queue = OrderedDict[int, Waiter]
-"""By arrival."""
+"""The waiters with one condition, by arrival."""
 
 Queues = dict[Condition, Queue]
-"""At one key; none is empty."""
+"""The queues at one key; none of them is empty."""
 
 
 @final
 class WaitQueues:
-    """Of one shard."""
+    """The waiters of one shard."""
 
-    __slots__ = ("_documents", "_ids", "_sessions")
+    __slots__ = ("_by_document", "_by_id", "_sessions")
 
     def __init__(self) -> None:
-        # For a document, and for a publication id alone.
-        self._documents: dict[KeyRef, Queues] = {}
-        self._ids: dict[KeyRef, Queues] = {}
+        # Waiters for a document (or for the absence of a key), and for a publication id alone.
+        self._by_document: dict[KeyRef, Queues] = {}
+        self._by_id: dict[KeyRef, Queues] = {}
         self._sessions: dict[int, dict[int, Waiter]] = {}
 
     def __len__(self) -> int:
@@ -39,28 +39,28 @@ class WaitQueues:
 
     @property
     def refs(self) -> list[KeyRef]:
-        """Where somebody waits."""
-        return list({**self._documents, **self._ids})
+        """The keys that have waiters."""
+        return list({**self._by_document, **self._by_id})
 
-    def _queues(self, waiter: Waiter) -> dict[KeyRef, Queues]:
-        return self._ids if waiter.retain.when is None else self._documents
+    def _queues_by_key(self, waiter: Waiter) -> dict[KeyRef, Queues]:
+        return self._by_id if waiter.retain.when is None else self._by_document
 
     def add(self, waiter: Waiter) -> None:
-        """It has come last of all."""
-        queues = self._queues(waiter).setdefault(waiter.ref, {})
+        """Add a waiter at the end of its queue."""
+        queues = self._queues_by_key(waiter).setdefault(waiter.ref, {})
         queues.setdefault(waiter.condition, OrderedDict())[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
 
     def put_back(self, waiter: Waiter) -> None:
-        """It was the first that `take` has taken: it is again."""
+        """Undo `take`: the waiter is the first of its queue again."""
         self.add(waiter)
-        queue = self._queues(waiter)[waiter.ref][waiter.condition]
+        queue = self._queues_by_key(waiter)[waiter.ref][waiter.condition]
         queue.move_to_end(waiter.arrival, last=False)
 
     def take(self, ref: KeyRef, key: Event | None, *, headers: bool = False) -> Waiter | None:
-        """The first whose condition the key meets; it does not wait any more.
+        """Remove and return the first waiter whose condition the key meets; None: there is none.
 
-        key: its present value. headers: see `conditions.hold`.
+        key: the key's current value; None: there is no key. headers: see `conditions.hold`.
         """
         if key is None or is_shown(key, 0):
             met = self._met(ref, key, headers=headers)
@@ -72,34 +72,37 @@ class WaitQueues:
         return first
 
     def _met(self, ref: KeyRef, key: Event | None, *, headers: bool) -> Iterator[Waiter]:
-        """The first waiter of each queue whose condition is met."""
+        """Yield the first waiter of each queue whose condition the key meets."""
         present = key.publication if key is not None else 0
-        queue = self._ids.get(ref, {}).get((present, None))
+        queue = self._by_id.get(ref, {}).get((present, None))
         if queue is not None:
             yield next(iter(queue.values()))
-        for queue in self._documents.get(ref, {}).values():
+        for queue in self._by_document.get(ref, {}).values():
             waiter = next(iter(queue.values()))
             if hold(waiter.retain, key, waiter.publish.session, headers=headers):
                 yield waiter
 
     def _met_by_owner(self, ref: KeyRef, key: Event, *, headers: bool) -> Iterator[Waiter]:
-        """A key that is shown to one session alone meets conditions of that session alone."""
+        """Yield the owner's waiters whose conditions its private key meets.
+
+        For other sessions every condition on this key fails.
+        """
         for waiter in self._sessions.get(key.publish.session, {}).values():
             session = waiter.publish.session
             if waiter.ref == ref and hold(waiter.retain, key, session, headers=headers):
                 yield waiter
 
     def remove(self, waiter: Waiter) -> bool:
-        """It does not wait any more. Returns whether it did."""
-        refs = self._queues(waiter)
-        queues = refs.get(waiter.ref, {})
+        """Remove the waiter; return whether it was waiting."""
+        queues_by_key = self._queues_by_key(waiter)
+        queues = queues_by_key.get(waiter.ref, {})
         queue = queues.get(waiter.condition)
         if queue is None or queue.pop(waiter.arrival, None) is None:
             return False
         if not queue:
             del queues[waiter.condition]
         if not queues:
-            del refs[waiter.ref]
+            del queues_by_key[waiter.ref]
         waiters = self._sessions[waiter.publish.session]
         del waiters[waiter.arrival]
         if not waiters:
@@ -107,7 +110,7 @@ class WaitQueues:
         return True
 
     def session_ended(self, session: int) -> list[Waiter]:
-        """Nothing of that session waits any more; returns what did."""
+        """Remove and return all waiters of the session."""
         waiters = list(self._sessions.get(session, {}).values())
         for waiter in waiters:
             self.remove(waiter)

@@ -1,1 +1,1 @@
-"""Which gateway wants which topics, and what it is sent."""
+"""Subscriptions of gateways, the events sent to them, and replays."""

@@ -1,7 +1,7 @@
-"""What gateways are sent of events, and of changes of keys.
+"""Delivery of events and key changes to the gateways that subscribed.
 
-Owns: which frames these are. Never: who has subscribed (see `subscriptions`); who of a gateway's
-sessions gets an event; what becomes of keys (see `retained`).
+Owns: which frames each gateway is sent. Never: who has subscribed (see `subscriptions`); which of a
+gateway's sessions get an event; what becomes of keys (see `retained`).
 """
 
 from typing import final
@@ -27,12 +27,12 @@ from fox_shard.shard.pubsub.selectors import select, select_again, select_change
 from fox_shard.shard.rows import KeyRef
 
 RELIABLE = ACKNOWLEDGE | RECORDED
-"""Publications whose events are sent again to a gateway whose link was broken."""
+"""Flags of publications whose events are sent as reliable frames."""
 
 
 @final
 class Broker:
-    """Of all realms on this shard."""
+    """The broker of all realms on this shard."""
 
     __slots__ = ("_clock", "_known", "_unannounced", "realms")
 
@@ -45,35 +45,38 @@ class Broker:
         self._unannounced = unannounced
 
     def publish(self, publish: Publish, replies: list[Frame]) -> None:
-        """Send the event, which changes no key, to each gateway that wants it, once.
+        """Send the event of a publish that changes no key, once to each gateway that wants it.
 
-        replies: gets the `Published` that goes out when the event has passed.
+        replies: the list to which `Published` is added, to be sent when the event is delivered.
         """
         self.send(Event(self._clock.next(), publish), replies)
 
     def tell(self, effect: Event | KeyChange, replies: list[Frame]) -> None:
-        """What a publish, or time, has done. replies: as in `publish`."""
+        """Send an event, or a key change with its event, to the gateways concerned.
+
+        replies: as in `publish`.
+        """
         if isinstance(effect, Event):
             self.send(effect, replies)
             return
         if effect.event is not None:
             self.send(effect.event, replies)
         index = self.realms[effect.ref[0]]
-        told: list[Peer] = []
+        announced_to: list[Peer] = []
         if index.observers:
             selectors = index.selectors(effect.ref[1])
             for peer, frame in select_change(selectors, effect, index.realm.document_of):
                 peer.link.send_reliable(frame)
-                told.append(peer)
+                announced_to.append(peer)
         if effect.unannounced:
-            self._unannounced.announced(effect, told)
+            self._unannounced.announced(effect, announced_to)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
-        """As `publish`, for an event that has its id."""
+        """Send an event that already has its id; otherwise like `publish`."""
         publish = event.publish
         index = self._known.get(publish.realm) or self.realms[publish.realm]
         if index.observers:
-            self._attend(index, event)
+            self._send_to_observers(index, event)
         outboxes = index.outboxes.entries.get(publish.topic)
         if outboxes is None:
             outboxes = index.match(publish.topic)
@@ -82,7 +85,7 @@ class Broker:
                 outbox.append(event)
             return
         for outbox, reliable in outboxes:
-            # As `Link.send_reliable`.
+            # `Link.send_reliable`, inlined for speed.
             reliable.append(len(outbox))
             outbox.append(event)
         if not publish.flags & ACKNOWLEDGE:
@@ -95,22 +98,22 @@ class Broker:
             replies.append(Published(publish.session, [publish.request], [event.publication]))
 
     def send_again(self, event: Event, replies: list[Frame]) -> None:
-        """An event that has its effect already, to whoever may have missed it."""
+        """Send an event that took effect before a restart to all who may have missed it."""
         publish = event.publish
         index = self.realms[publish.realm]
         for peer in index.subscribers.match(publish.topic):
             peer.link.send_reliable(Again(event))
         if index.observers:
-            self._attend_again(index, event)
+            self._send_again_to_selectors(index, event)
         if publish.flags & ACKNOWLEDGE:
             replies.append(Published(publish.session, [publish.request], [event.publication]))
 
     @staticmethod
-    def _attend(index: RealmIndex, event: Event) -> None:
-        """Whatever there is to do besides sending it to those who want all events."""
+    def _send_to_observers(index: RealmIndex, event: Event) -> None:
+        """Send the topic's key to the replays, then the event to the selectors that it is for."""
         publish, realm = event.publish, index.realm
         if realm.keys.durable_value(publish.topic) is not None:
-            # Else there is nothing to be shown, and nothing to be kept in mind.
+            # Without a key, a replay has nothing to show before the event.
             realm.precede(publish.topic)
         for peer, frame in select(index.selectors(publish.topic), event, realm.document_of):
             if publish.flags & RELIABLE:
@@ -119,10 +122,11 @@ class Broker:
                 peer.link.send(frame)
 
     @staticmethod
-    def _attend_again(index: RealmIndex, event: Event) -> None:
+    def _send_again_to_selectors(index: RealmIndex, event: Event) -> None:
+        """Send the event and, if it changed its key, the key's state to selectors as `Again`."""
         publish, documents = event.publish, index.realm.document_of
-        # Who follows says himself what he has not seen.
-        selectors = [one for one in index.selectors(publish.topic) if not one.follow]
+        # Followers are left out: their gateways ask for what they have missed (`Subscribe`).
+        selectors = [selector for selector in index.selectors(publish.topic) if not selector.follow]
         again = select(selectors, event, documents)
         if changes_key(publish):
             removed = DELETED if publish.flags & EMPTY else ""
@@ -131,14 +135,17 @@ class Broker:
             peer.link.send_reliable(Again(frame))
 
     def tell_state_again(self) -> None:
-        """Everybody has replayed: of what may not have been told before the restart."""
+        """Send the state of keys whose changes may not have been announced before the restart.
+
+        Called after the peers have replayed.
+        """
         for ref, row in self._unannounced.take_loaded().items():
             index = self.realms[ref[0]]
             key = index.realm.keys.durable_value(ref[1])
             publication, removed = row.publication, row.removed
             if not publication:
                 publication = self._clock.next()
-            event = key or Event(publication, _nothing(ref))
+            event = key or Event(publication, _empty_publish(ref))
             selectors, documents = index.selectors(ref[1]), index.realm.document_of
             again = select_again(selectors, event, documents, removed if key is None else "")
             for peer, frame in again:
@@ -146,7 +153,7 @@ class Broker:
             self._unannounced.announced_again(ref, [peer for peer, _ in again])
 
 
-def _nothing(ref: KeyRef) -> Publish:
-    """In the place of a value that is known no more."""
+def _empty_publish(ref: KeyRef) -> Publish:
+    """Return an empty publish for a removed key, whose last value is not known any more."""
     realm, topic = ref
     return Publish(realm, topic, session=0, request=0, order=0, flags=0, encoding=NONE, args=b"")

@@ -1,7 +1,7 @@
-"""The realms, as far as it goes who wants their topics.
+"""Indexes of the realms: which subscriptions match a topic.
 
-Owns: by topic, whose subscriptions and selections match, and what of that is remembered. Never:
-whose they are (see `subscriptions`); what is sent (see `broker`).
+Owns: the subscribers and selectors that match a topic, and the caches of them. Never: which peer
+has subscribed to what (see `subscriptions`); what is sent (see `broker`).
 """
 
 from typing import final
@@ -18,29 +18,29 @@ from fox_shard.topics.trie import Trie
 Outboxes = tuple[tuple[list[Frame], list[int]], ...]
 
 MATCHES_LIMIT = 100_000
-"""Topics whose subscribers are remembered, per realm."""
+"""Topics per realm whose matches are cached."""
 
 
 @final
 class RealmIndex:
-    """One realm's topics. realm: its keys, and its options."""
+    """The subscribers, selectors and replays of one realm. realm: its keys and options."""
 
     __slots__ = ("_matching", "_selectors", "observers", "outboxes", "realm", "subscribers")
 
     def __init__(self, realm: Realm) -> None:
         self.realm = realm
         self.subscribers: Trie[Peer] = Trie()
-        # Topic -> (outbox, reliable) of the links to the gateways that want it.
+        # Topic -> (outbox, reliable) of each link to a gateway that subscribed to the topic.
         self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
         self._selectors: Trie[Selector] = Trie()
         self._matching: MatchCache[tuple[Selector, ...]] = MatchCache(MATCHES_LIMIT)
-        # Selectors and replays: is there more to do for an event than to send it?
+        # The number of selectors and running replays; 0: events only go to plain subscribers.
         self.observers = 0
 
-    # Who wants a topic
+    # Matching
 
     def match(self, topic: str) -> Outboxes:
-        """Where its events go; remembered in `outboxes`, which is looked into first."""
+        """Compute and cache where events on the topic go; callers ask `outboxes` first."""
         matched = tuple(
             (peer.link.outbox, peer.link.reliable) for peer in self.subscribers.match(topic)
         )
@@ -48,59 +48,59 @@ class RealmIndex:
         return matched
 
     def selectors(self, topic: str) -> tuple[Selector, ...]:
-        """Those whose patterns match."""
+        """Return the selectors whose patterns match."""
         selectors = self._matching.entries.get(topic)
         if selectors is None:
             selectors = tuple(self._selectors.match(topic))
             self._matching.put(topic, selectors)
         return selectors
 
-    # What changes that
+    # Changes
 
     def add(self, peer: Peer, pattern: Pattern) -> None:
-        """The peer wants all events."""
+        """Send all events on the pattern's topics to the peer."""
         self.subscribers.add(pattern, peer)
         self.outboxes.drop(pattern)
 
     def remove(self, peer: Peer, pattern: Pattern) -> None:
-        """It was added."""
+        """Undo `add`."""
         self.subscribers.remove(pattern, peer)
         self.outboxes.drop(pattern)
 
     def select(self, selector: Selector) -> None:
-        """A peer wants some events, or what becomes of keys."""
+        """Add a selector: some events, or the changes of keys, are for its peer."""
         self._selectors.add(selector.pattern, selector)
         self._matching.drop(selector.pattern)
         self.observers += 1
         self.realm.states += selector.state
 
     def deselect(self, selector: Selector) -> None:
-        """It was added by `select`."""
+        """Undo `select`."""
         self._selectors.remove(selector.pattern, selector)
         self._matching.drop(selector.pattern)
         self.observers -= 1
         self.realm.states -= selector.state
 
     def begin(self, replay: Replay) -> None:
-        """From now on the replay precedes what happens to its topics."""
+        """Let the replay send a topic's key before something happens to the topic."""
         self.realm.before.append(replay.precede)
         self.observers += 1
 
     def end(self, replay: Replay) -> None:
-        """It was begun."""
+        """Undo `begin`."""
         self.realm.before.remove(replay.precede)
         self.observers -= 1
 
 
 @final
 class RealmIndexes:
-    """Of all realms, by name."""
+    """The indexes of all realms, by name."""
 
     __slots__ = ("_realms", "known")
 
     def __init__(self, realms: Realms) -> None:
         self._realms = realms
-        # Those that something has happened in; read directly where speed counts.
+        # Indexes of the realms that have been used; read directly where speed counts.
         self.known: dict[str, RealmIndex] = {}
 
     def __getitem__(self, name: str) -> RealmIndex:

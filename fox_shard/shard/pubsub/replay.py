@@ -1,14 +1,14 @@
-"""Replays: what a new subscriber is shown first, a page at a time.
+"""Replays: the keys and the history that a new subscriber receives, a page at a time.
 
-Owns: how far each replay is. Never: whom it is for.
+Owns: how far each replay is. Never: which sessions they are for.
 
-A page is sent when the gateway asks for it, as fast as the subscriber reads. Live events go on
-meanwhile. So whatever happens to a topic whose key has not been replayed yet is preceded by the key
-as it was (see `precede`): the subscriber gets each topic's key first and then its events, none
-missing, none twice.
+A page is sent when the gateway asks for it, as fast as the subscriber reads. Live events continue
+meanwhile. So if something happens to a topic whose key has not been replayed yet, the key is sent
+before that, as it was (see `precede`): the subscriber gets each topic's key first and then its
+events, none missing, none twice.
 
-Behind the keys comes the history, if it is wanted. Live events of a shard whose history is being
-replayed are left out by the gateway, if they are recorded (TRACE): they are in it.
+The history, if the subscriber asked for it, follows the keys. While a shard replays its history,
+the gateway leaves out that shard's live events that are recorded (TRACE): the replay has them.
 """
 
 from collections.abc import Iterator
@@ -24,30 +24,30 @@ from fox_shard.topics.pattern import Pattern
 
 PAGE_KEYS = PAGE_EVENTS = 500
 PAGE_BYTES = 1 << 17
-"""A page has no more than that, and one more."""
+"""A page ends with the key or event that exceeds this size."""
 
 FIRST_KEYS = 50
-"""Of the first page."""
+"""Keys on the first page."""
 
 BEHIND_ALL = chr(0x10FFFF) * 2
-"""In the place of a topic: all have been replayed."""
+"""A position after all topics: all keys have been replayed."""
 
 SEEN_A_PAGE = 5000
-"""Keys that are looked at for one page, where a filter leaves most of them out."""
+"""The most keys examined for one page, since a filter may leave out most of them."""
 
 
 @final
 class Replay:
-    """One subscriber's, from one shard."""
+    """One replay from this shard to one subscriber."""
 
     __slots__ = (
         "_after",
         "_documents",
         "_keys",
-        "_past",
         "_position",
         "_selector",
-        "_start",
+        "_sent_ahead",
+        "_start_id",
         "_topics",
         "_trims",
         "done",
@@ -68,9 +68,10 @@ class Replay:
         documents: Documents,
         history: History,
     ) -> None:
-        """selector: leaves keys and events out; None: all are replayed.
+        """Begin at the position that `subscribe` names; send at once the keys that are changing.
 
-        keys, documents, history: of the realm.
+        selector: which keys and events are replayed; None: all of them. keys, documents, history:
+        those of the realm.
         """
         self.peer = peer
         self.token = subscribe.token
@@ -80,14 +81,14 @@ class Replay:
         self._keys = keys
         self._documents = documents
         self._selector = selector
-        # Topics up to the position, and those in the set, are past.
+        # Topics up to the position have been replayed; those in the set were sent ahead of it.
         self._position = subscribe.start_topic
-        self._past: set[str] = set()
+        self._sent_ahead: set[str] = set()
         self._topics: Iterator[str] = iter(())
         self.history = history
         self._after: Cursor | None = None
-        self._start = subscribe.start_id
-        # How often had been trimmed when the history was complete, None: it is not known to be.
+        self._start_id = subscribe.start_id
+        # `History.trims` when `gap` last found the history complete; None: not asked yet.
         self._trims: list[int] | None = None
         if subscribe.after is not None:
             self._after = Cursor(subscribe.after, subscribe.floor)
@@ -99,33 +100,40 @@ class Replay:
             self._position = BEHIND_ALL
 
     def precede(self, topic: str) -> None:
-        """Something is about to happen to the topic: its key is replayed before that."""
-        if topic > self._position and topic not in self._past and self.pattern.matches(topic):
-            self._past.add(topic)
+        """Send the topic's key ahead, if it is still to be replayed and the pattern matches.
+
+        Called when something is about to happen to the topic. A frame without an event says
+        that there is no key to show.
+        """
+        if topic > self._position and topic not in self._sent_ahead and self.pattern.matches(topic):
+            self._sent_ahead.add(topic)
             event = self._keys.durable_value(topic)
             shown = event if self._wants(event) else None
             self.peer.link.send(Retained(self.token, shown, ahead=True, topic=topic))
 
     @property
     def follows(self) -> bool:
-        """Is the history wanted?"""
+        """Whether the subscriber asked for the history."""
         return self._after is not None
 
     def gap(self) -> int:
-        """0: what of the history has not come is all there; else the id from which on it is."""
+        """Return the id from which on the history is complete, if the rest of the replay has gaps.
+
+        0: nothing is missing. Trims before the previous call are not looked at again.
+        """
         if self._after is None:
             return 0
-        position, history = self._after.advanced(self._start), self.history
+        position, history = self._after.advanced(self._start_id), self.history
         gap = history.gap(self.pattern, position, self._trims)
         self._trims = history.trims(self.pattern)
         return gap
 
     def first_page(self) -> None:
-        """A short one: so that a subscriber need not wait for many to see one."""
+        """Send a short first page of keys, so that the subscriber soon sees something."""
         self._page(min(FIRST_KEYS, PAGE_KEYS))
 
     def page(self) -> None:
-        """Send some of it. `done` tells whether that was all."""
+        """Send the next page; `done` then tells whether it was the last."""
         self._page(PAGE_KEYS)
 
     def _page(self, keys: int) -> None:
@@ -136,13 +144,13 @@ class Replay:
                 self._page_of_history(self._after)
 
     def _page_of_keys(self, limit: int) -> bool:
-        """Returns whether there are no more."""
+        """Send some keys; return whether these were the last."""
         size = shown = seen = 0
         for topic in self._topics:
             self._position = topic
             seen += 1
-            if topic in self._past:
-                self._past.discard(topic)
+            if topic in self._sent_ahead:
+                self._sent_ahead.discard(topic)
                 continue
             event = self._keys.durable_value(topic)
             if event is not None and self._wants(event):
@@ -155,10 +163,10 @@ class Replay:
         return True
 
     def _page_of_history(self, after: Cursor) -> None:
-        events = self.history.read(self.pattern, after, self._start, PAGE_EVENTS)
+        events = self.history.read(self.pattern, after, self._start_id, PAGE_EVENTS)
         size = 0
         for event in events:
-            self._start = event.publication
+            self._start_id = event.publication
             if self._wants(event):
                 self.peer.link.send(Recorded(self.token, event))
                 size += len(event.publish.args) + len(event.publish.kwargs)

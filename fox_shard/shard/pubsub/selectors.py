@@ -1,10 +1,11 @@
-"""Subscriptions to some events only, or to what becomes of keys.
+"""Selectors: subscriptions with a filter, to state, or of followers.
 
-Owns: which selections an event, or a change of a key, is for, and as what. Never: who subscribed.
+Owns: which selectors an event or a key change is for, and what they are sent. Never: who
+subscribed.
 
-An event is for a selection if its document meets the filter. To a selection of state, a key is
-there if its value meets the filter: it is told each value, and that the key is no more, or does not
-meet the filter any longer.
+An event is for a selector if its document meets the filter. For a state selector, a key exists
+while its value meets the filter: the selector is sent each such value, and the removal when the key
+is gone or no longer meets the filter.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,15 +21,15 @@ from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
 
 OUTSIDE = "filter"
-"""Why a key is no more, for those whose filter it does not meet any longer."""
+"""The reason for a removal if the key still exists, but no longer meets the filter."""
 
 Documents = Callable[[Publish], Document | None]
-"""A publication's document; None: it has none. Raises InvalidPayload."""
+"""Returns a publication's document, or None if it has none. Raises InvalidPayload."""
 
 
 @final
 class Selector:
-    """One gateway's. state: it is about keys."""
+    """One gateway's selector for one pattern, as its `SelectorSpec` says."""
 
     __slots__ = ("filter", "follow", "id", "pattern", "peer", "state")
 
@@ -41,7 +42,7 @@ class Selector:
         self.filter = Filter(msgpack.decode(spec.filter)) if spec.filter else None
 
     def wants(self, event: Event | None, documents: Documents) -> bool:
-        """Does the event, or the key's value, meet the filter? None: there is none."""
+        """Whether the event, or the key's value, exists (is not None) and meets the filter."""
         if event is None or self.filter is None:
             return event is not None
         try:
@@ -53,7 +54,7 @@ class Selector:
 def select(
     selectors: Iterable[Selector], event: Event, documents: Documents
 ) -> list[tuple[Peer, SelectedEvent]]:
-    """What is sent of a plain event."""
+    """Return what selectors of events, not of state, are sent for an event."""
     ids: dict[tuple[Peer, bool], list[int]] = {}
     for selector in selectors:
         if not selector.state and selector.wants(event, documents):
@@ -67,10 +68,11 @@ def select(
 def select_change(
     selectors: Iterable[Selector], change: KeyChange, documents: Documents
 ) -> list[tuple[Peer, SelectedEvent]]:
-    """What is sent of a key's change."""
+    """Return what state selectors are sent for a key change."""
     after = change.after
     limited = after is not None and after.publish.audience is not None
-    # By what differs between them: why it is no more; was it there before, for its audience then?
+    # A peer's selectors share a frame if they have the same `removed` ("": the key has a value) and
+    # the same `known` (the key existed before, for the audience that it had then).
     ids: dict[tuple[Peer, str, bool], list[int]] = {}
     for selector in selectors:
         if not selector.state:
@@ -99,19 +101,19 @@ def _selected(change: KeyChange, ids: list[int], removed: str, *, known: bool) -
 def select_again(
     selectors: Iterable[Selector], event: Event, documents: Documents, removed: str
 ) -> list[tuple[Peer, SelectedEvent]]:
-    """What is sent of a key's change that may have been sent before a restart.
+    """Return what state selectors are sent for a key change that may be a repetition.
 
-    removed: why the key is no more, "": it is there, and the event is its value. What the key was
-    before is not known: perhaps those who were shown that are not shown this, or may not see the
-    event that erases it.
+    removed: the reason, if the key is gone; "": the event is the key's value. The earlier value is
+    not known after a restart. So all frames are `known`: a session that may not see the event is
+    told that the key is deleted, since it may have been shown an earlier value.
     """
     ids: dict[tuple[Peer, str], list[int]] = {}
     for selector in selectors:
         if selector.state:
             outside = not removed and not selector.wants(event, documents)
-            why = OUTSIDE if outside else removed
-            ids.setdefault((selector.peer, why), []).append(selector.id)
+            reason = OUTSIDE if outside else removed
+            ids.setdefault((selector.peer, reason), []).append(selector.id)
     return [
-        (peer, SelectedEvent(event, chosen, why, known=True, state=True))
-        for (peer, why), chosen in ids.items()
+        (peer, SelectedEvent(event, chosen, reason, known=True, state=True))
+        for (peer, reason), chosen in ids.items()
     ]

@@ -1,7 +1,7 @@
-"""What each peer has subscribed to.
+"""The subscriptions of the gateways, and their replays.
 
-Owns: subscribing, unsubscribing, telling again after a broken link; replays that are under way, or
-wait until everybody is here. Never: events (see `broker`), what a replay consists of.
+Owns: subscribing and unsubscribing; which subscriptions outlive a broken link; the replays that are
+running, or wait until recovery is over. Never: events (see `broker`), what a replay consists of.
 """
 
 from typing import final
@@ -27,22 +27,22 @@ from fox_shard.shard.pubsub.selectors import Selector
 from fox_shard.topics.pattern import Pattern
 
 SubscriptionKey = tuple[str, str, int]
-"""A subscription: its realm, the text of its pattern, the id of its selection, 0: it has none."""
+"""Realm, text of the pattern, and id of the selector (0: none) of a subscription."""
 
 
 @final
 class Subscriptions:
-    """Of all peers."""
+    """The subscriptions and replays of all peers on this shard."""
 
     __slots__ = (
         "_clock",
-        "_early",
+        "_deferred",
         "_histories",
         "_realms",
         "_replays",
         "_stale",
         "_subscribed",
-        "_welcoming",
+        "_welcomed",
     )
 
     def __init__(self, realms: RealmIndexes, clock: PublicationClock, histories: Histories) -> None:
@@ -50,34 +50,37 @@ class Subscriptions:
         self._clock = clock
         self._histories = histories
         self._subscribed: dict[Peer, dict[SubscriptionKey, Pattern | Selector]] = {}
-        # Of a peer that is back, those that it has not yet told again.
+        # Subscriptions that a returned peer had before and has not replayed yet.
         self._stale: dict[Peer, set[SubscriptionKey]] = {}
-        # By token, those that are under way.
+        # Running replays by token.
         self._replays: dict[Peer, dict[int, Replay]] = {}
-        # Replays that were asked for before they are begun; are they begun?
-        self._early: list[tuple[Peer, Subscribe]] = []
-        self._welcoming = False
+        # Requests that wait for `welcome`, and whether it has been called.
+        self._deferred: list[tuple[Peer, Subscribe]] = []
+        self._welcomed = False
 
     def of(self, peer: Peer) -> dict[SubscriptionKey, Pattern | Selector]:
-        """What the peer has subscribed to."""
+        """Return the peer's subscriptions."""
         return self._subscribed.get(peer, {})
 
     def replays(self, peer: Peer) -> dict[int, Replay]:
-        """What the peer is being shown, by token."""
+        """Return the peer's running replays by token."""
         return self._replays.get(peer, {})
 
     # Subscribing
 
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
-        """From now on the peer gets what it wants, and is told so. Idempotent."""
+        """Subscribe the peer, begin the replay that it asks for, and answer. Idempotent.
+
+        Until `welcome`, requests with a replay and those of followers wait for their answers.
+        """
         if not subscribe.once:
             self._add(peer, subscribe)
         follows = subscribe.selector is not None and subscribe.selector.follow
-        if self._welcoming or not (subscribe.replay or subscribe.after is not None or follows):
+        if self._welcomed or not (subscribe.replay or subscribe.after is not None or follows):
             self._answer(peer, subscribe)
         else:
-            # What is sent again has to be before what a newcomer is shown.
-            self._early.append((peer, subscribe))
+            # Frames that are sent again (`Again`) must precede what a new subscriber is shown.
+            self._deferred.append((peer, subscribe))
 
     def _add(self, peer: Peer, subscribe: Subscribe) -> None:
         spec = subscribe.selector
@@ -95,7 +98,10 @@ class Subscriptions:
             index.select(selector)
 
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
-        """Say that the peer gets it, and begin the replay, if there is to be one."""
+        """Confirm or refuse the subscription, and begin its replay if it has one.
+
+        Without a token, nothing is confirmed: only missed events are sent to followers.
+        """
         if not subscribe.token:
             self._send_missed(peer, subscribe)
             return
@@ -103,17 +109,21 @@ class Subscriptions:
             peer.link.send(Subscribed(subscribe.token))
             return
         replay = self._new_replay(peer, subscribe)
-        if self._is_refused(replay):
+        if self._refuse_if_incomplete(replay):
             return
         self._begin_replay(replay)
         if subscribe.after is None:
             replay.first_page()
-        # Before that no event may come, and the session is not told until all have confirmed.
+        # The gateway ignores live events until `Subscribed`, and keeps the first page until all
+        # shards have confirmed, since the session must get SUBSCRIBED first.
         peer.link.send(Subscribed(subscribe.token))
         self._end_page(replay)
 
     def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
-        """To who follows and has not seen all that is recorded."""
+        """Send followers the recorded events that they missed while the link was broken.
+
+        If some of these are no longer kept, the followers are refused instead.
+        """
         spec = subscribe.selector
         if spec is None or not spec.follow or not subscribe.start_id:
             return
@@ -131,37 +141,37 @@ class Subscriptions:
                     peer.link.send_reliable(SelectedEvent(event, [selector.id], follow=True))
 
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
-        """What was not subscribed to is ignored."""
+        """End the subscription; one that does not exist is ignored."""
         self._remove(peer, (unsubscribe.realm, unsubscribe.pattern, unsubscribe.selector))
 
     def _remove(self, peer: Peer, wanted: SubscriptionKey) -> None:
-        had = self._subscribed.get(peer, {}).pop(wanted, None)
-        if isinstance(had, Pattern):
-            self._realms[wanted[0]].remove(peer, had)
-        elif had is not None:
-            self._realms[wanted[0]].deselect(had)
+        subscribed = self._subscribed.get(peer, {}).pop(wanted, None)
+        if isinstance(subscribed, Pattern):
+            self._realms[wanted[0]].remove(peer, subscribed)
+        elif subscribed is not None:
+            self._realms[wanted[0]].deselect(subscribed)
 
     # Peers come and go
 
     def welcome(self) -> None:
-        """What was sent again has been handled: newcomers may be shown what there is."""
-        self._welcoming = True
-        early, self._early = self._early, []
-        for peer, subscribe in early:
+        """Answer the requests that waited: frames that were sent again have been handled."""
+        self._welcomed = True
+        deferred, self._deferred = self._deferred, []
+        for peer, subscribe in deferred:
             self._answer(peer, subscribe)
 
     def link_opened(self, peer: Peer) -> None:
-        """The peer is about to tell its subscriptions again."""
+        """Note which subscriptions the peer had before it replays them."""
         self._stale[peer] = set(self.of(peer))
 
     def sync_ended(self, peer: Peer) -> None:
-        """The peer has told its subscriptions: others that it had are no more."""
+        """Remove the subscriptions that the peer had before and has not replayed."""
         for wanted in sorted(self._stale.pop(peer, ())):
             self._remove(peer, wanted)
 
     def link_broken(self, peer: Peer) -> None:
-        """The pair with that peer has ended. It asks for replays again."""
-        self._early = [(asker, asked) for asker, asked in self._early if asker is not peer]
+        """Drop the peer's replays, running or waiting: the peer asks again in the next pair."""
+        self._deferred = [(asker, asked) for asker, asked in self._deferred if asker is not peer]
         for replay in list(self.replays(peer).values()):
             self._end_replay(replay)
 
@@ -181,8 +191,8 @@ class Subscriptions:
         return Replay(peer, pattern, subscribe, selector, realm.keys, realm.document_of, history)
 
     @staticmethod
-    def _is_refused(replay: Replay) -> bool:
-        """It is, if it cannot be complete."""
+    def _refuse_if_incomplete(replay: Replay) -> bool:
+        """Refuse the replay if its history has gaps; return whether it has."""
         oldest = replay.gap()
         if oldest:
             replay.peer.link.send(_refusal(oldest, replay.token))
@@ -193,17 +203,17 @@ class Subscriptions:
         self._realms[replay.realm].begin(replay)
 
     def more(self, peer: Peer, more: More) -> None:
-        """The next page; of a replay that has ended: nothing."""
+        """Send the next page, or end the replay (`enough`); ignore one that has ended."""
         replay = self.replays(peer).get(more.token)
         if replay is not None:
-            if more.enough or self._is_refused(replay):
+            if more.enough or self._refuse_if_incomplete(replay):
                 self._end_replay(replay)
             else:
                 replay.page()
                 self._end_page(replay)
-        if more.enough and self._early:
+        if more.enough and self._deferred:
             asked = (peer, more.token)
-            self._early = [one for one in self._early if (one[0], one[1].token) != asked]
+            self._deferred = [one for one in self._deferred if (one[0], one[1].token) != asked]
 
     def _end_page(self, replay: Replay) -> None:
         if not replay.done:
@@ -219,7 +229,7 @@ class Subscriptions:
 
 
 def _refusal(oldest: int, token: int = 0, spec: int = 0) -> NotSubscribed:
-    """Of who asks for more than is kept. See the frame."""
+    """Return the refusal of a request for history that is no longer kept; see `NotSubscribed`."""
     gap = HistoryGap(
         "the history is not complete any more behind what you have seen, but from "
         f"{oldest} on: read the keys, and subscribe after that",

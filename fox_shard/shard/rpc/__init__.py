@@ -1,1 +1,1 @@
-"""Procedures, calls and registrations."""
+"""Remote procedure calls: registrations, calls and invocations."""

@@ -1,11 +1,11 @@
-"""Calls on one shard.
+"""The dealer: the calls on one shard.
 
-Owns: which calls are out or wait, for how long, and who answers them. Never: sockets, clocks,
-results' contents.
+Owns: which calls are running or waiting, for how long, and which callee gets them. Never: sockets,
+clocks; the contents of results.
 
-A procedure registered by a pattern lives at the pattern's home shard; every other shard knows that
-it exists and forwards to the home the calls for which it has nothing better. The home answers the
-caller's gateway directly.
+A pattern registration lives at its home, the shard of the pattern's text. The other shards know
+that it exists, and forward to the home the calls for which they have no better registration. The
+home answers the caller's gateway directly.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,10 @@ from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Proce
 
 @final
 class Dealer:
-    """All realms' calls on this shard."""
+    """The calls of all realms on this shard.
+
+    queued: the number of calls that wait for a callee.
+    """
 
     __slots__ = (
         "_callers",
@@ -63,7 +66,10 @@ class Dealer:
         rng: RandomSource,
         deadline: Deadline,
     ) -> None:
-        """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure."""
+        """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure.
+
+        rng: chooses callees for the policy `random`. deadline: is told of timeouts.
+        """
         self._shard = shard
         self._placement = placement
         self._peer = peer
@@ -73,14 +79,15 @@ class Dealer:
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
-        # Caller -> request -> its call. Invocation id -> the call, waiting ones included.
+        # Caller -> request -> unanswered call. Invocation id -> call that waits, or keeps a callee
+        # busy, even if it has been answered.
         self._callers: dict[int, dict[int, PendingCall]] = {}
         self._invocations: dict[int, PendingCall] = {}
         self.queued = 0
         self.forwarding = Forwarding(shard)
 
     def procedures(self, realm: str) -> Procedures:
-        """Those of a realm."""
+        """Return the procedures of a realm."""
         procedures = self.realms.get(realm)
         if procedures is None:
             procedures = self.realms[realm] = Procedures()
@@ -88,19 +95,19 @@ class Dealer:
 
     @property
     def idle(self) -> bool:
-        """No call is out, and none waits."""
+        """Whether no call is running, waiting or being forwarded."""
         return not (self._invocations or self._callers or self.queued) and self.forwarding.idle
 
-    # The way in
+    # Calls
 
     def call(self, peer: Peer, call: Call, now: float) -> None:
-        """Invoke, queue, forward or refuse."""
+        """Invoke, queue, forward or refuse the call. now: seconds, monotonic."""
         procedures = self.procedures(call.realm)
         procedure = procedures.exact.get(call.procedure)
         if procedure is None:
             pattern = procedures.best_pattern(call.procedure)
             if pattern is None:
-                self._refuse_call(peer, call, _nobody(call))
+                self._refuse_call(peer, call, _no_callee(call))
                 return
             home = self._placement.shard_of(call.realm, pattern.text)
             if home != self._shard:
@@ -111,6 +118,7 @@ class Dealer:
         self._start(peer, call, procedure, now)
 
     def _forward(self, peer: Peer, call: Call, pattern: str, home: int) -> None:
+        """Send the call to the pattern's home, or refuse it if the home is down."""
         shard = self._peer(f"shard-{home}")
         if shard is None or not shard.link.open:
             self._refuse_call(peer, call, Unavailable(f"shard-{home} is down: call again soon"))
@@ -119,24 +127,25 @@ class Dealer:
         self.forwarding.forward(peer, shard, home, pattern, call, alone=alone)
 
     def forwarded(self, forward: Forward, now: float) -> None:
-        """Another shard found that the call is for a pattern that lives here."""
+        """Invoke, queue or refuse a call that another shard has forwarded to this home."""
         peer = self._peer(forward.gateway)
         if peer is None or not peer.link.open:
-            return  # its gateway answers it, or has gone
+            return  # the caller's gateway answers the call itself, or has gone
         procedure = self.procedures(forward.call.realm).by_text.get(forward.pattern)
         if procedure is None:
-            self._refuse_call(peer, forward.call, _nobody(forward.call))
+            self._refuse_call(peer, forward.call, _no_callee(forward.call))
             return
         self._start(peer, forward.call, procedure, now)
 
     def refuse_forwarded(self, forward: Forward, shard: str) -> None:
-        """The shard that forwarded the call has gone before the call was handled here."""
+        """Refuse a forwarded call that waited here when the link to `shard`, its sender, broke."""
         peer = self._peer(forward.gateway)
         if peer is not None:
             down = Unavailable(f"{shard} went down with the call: call again soon")
             self._refuse_call(peer, forward.call, down)
 
     def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
+        """Invoke the procedure, or queue the call if no callee has room, or refuse it."""
         callee = None if procedure.queue else procedure.choose(self._rng)
         if callee is None and len(procedure.queue) >= self._queue_limit:
             waiting = f"{len(procedure.queue)} calls wait for {call.procedure} already: "
@@ -144,32 +153,33 @@ class Dealer:
             self._refuse_call(peer, call, QueueFull(waiting + hint))
             return
         self._next_invocation += 1
-        running = PendingCall(self._next_invocation, peer, call, procedure)
-        self._invocations[running.id] = running
+        pending = PendingCall(self._next_invocation, peer, call, procedure)
+        self._invocations[pending.id] = pending
         calls = self._callers.get(call.session)
         if calls is None:
             calls = self._callers[call.session] = {}
-        calls[call.request] = running
+        calls[call.request] = pending
         if call.timeout:
             due = now + call.timeout / 1000
-            heappush(self._timeouts, (due, running.id))
+            heappush(self._timeouts, (due, pending.id))
             self._deadline.by(due)
         if callee is None:
-            procedure.queue[running.id] = running
+            procedure.queue[pending.id] = pending
             self.queued += 1
         else:
-            self._invoke(running, callee)
+            self._invoke(pending, callee)
 
-    def _invoke(self, running: PendingCall, callee: Callee) -> None:
-        running.callee = callee
-        callee.running[running.id] = running
-        registration = running.procedure.registration
+    def _invoke(self, pending: PendingCall, callee: Callee) -> None:
+        """Send the call to the callee."""
+        pending.callee = callee
+        callee.running[pending.id] = pending
+        registration = pending.procedure.registration
         callee.peer.link.outbox.append(
-            Invocation(running.id, callee.session, registration, running.call)
+            Invocation(pending.id, callee.session, registration, pending.call)
         )
 
     def pump(self, procedure: Procedure) -> None:
-        """Give waiting calls to callees that have room."""
+        """Give the procedure's waiting calls to callees that have room."""
         queue = procedure.queue
         while queue:
             callee = procedure.choose(self._rng)
@@ -178,117 +188,120 @@ class Dealer:
             self.queued -= 1
             self._invoke(queue.popitem(last=False)[1], callee)
 
-    # The way back
+    # Results
 
     def yielded(self, frame: Yield) -> None:
-        """A result, perhaps the last. Of an invocation that is over: ignored."""
-        running = self._invocations.get(frame.invocation)
-        if running is None:
+        """Pass a result on to the caller; ignore it if the invocation is over."""
+        pending = self._invocations.get(frame.invocation)
+        if pending is None:
             return
-        call = running.call
+        call = pending.call
         progress = frame.progress
-        wanted = not running.answered and (not progress or call.flags & PROGRESS)
+        wanted = not pending.answered and (not progress or call.flags & PROGRESS)
         if not progress:
-            self._over(running)
+            self._end_invocation(pending)
         if wanted:
-            running.peer.reply(
+            pending.peer.reply(
                 Result(
                     call.session, call.request, progress, frame.encoding, frame.args, frame.kwargs
                 )
             )
 
     def invocation_error(self, frame: InvocationError) -> None:
-        """The callee answered with an error. Of an invocation that is over: ignored."""
-        running = self._invocations.get(frame.invocation)
-        if running is None:
+        """Pass a callee's error on to the caller; ignore it if the invocation is over."""
+        pending = self._invocations.get(frame.invocation)
+        if pending is None:
             return
-        wanted = not running.answered
-        self._over(running)
+        wanted = not pending.answered
+        self._end_invocation(pending)
         if wanted:
-            call = running.call
-            running.peer.reply(
+            call = pending.call
+            pending.peer.reply(
                 CallError(
                     call.session, call.request, frame.uri, frame.encoding, frame.args, frame.kwargs
                 )
             )
 
-    def _over(self, running: PendingCall) -> None:
-        """The callee is done with it and has room for another."""
-        self._mark_answered(running)
-        del self._invocations[running.id]
-        if running.callee is not None:
-            del running.callee.running[running.id]
-            running.callee = None
-        if running.procedure.queue:
-            self.pump(running.procedure)
+    def _end_invocation(self, pending: PendingCall) -> None:
+        """End the invocation: its callee has finished, and has room for another."""
+        self._mark_answered(pending)
+        del self._invocations[pending.id]
+        if pending.callee is not None:
+            del pending.callee.running[pending.id]
+            pending.callee = None
+        if pending.procedure.queue:
+            self.pump(pending.procedure)
 
-    def _mark_answered(self, running: PendingCall) -> None:
-        if running.answered:
+    def _mark_answered(self, pending: PendingCall) -> None:
+        """Note that the caller gets nothing more for the call. Idempotent."""
+        if pending.answered:
             return
-        running.answered = True
-        call = running.call
+        pending.answered = True
+        call = pending.call
         calls = self._callers[call.session]
         del calls[call.request]
         if not calls:
             del self._callers[call.session]
 
-    def _drop(self, running: PendingCall) -> None:
-        """The caller wants nothing more of it. A callee that is busy with it stays busy."""
-        self._mark_answered(running)
-        if running.callee is None and running.id in running.procedure.queue:
-            del running.procedure.queue[running.id]
+    def _drop(self, pending: PendingCall) -> None:
+        """Forget the call, but a callee that is busy with it stays busy."""
+        self._mark_answered(pending)
+        if pending.callee is None and pending.id in pending.procedure.queue:
+            del pending.procedure.queue[pending.id]
             self.queued -= 1
-            del self._invocations[running.id]
+            del self._invocations[pending.id]
 
-    def _refuse(self, running: PendingCall, refusal: Refusal) -> None:
-        if not running.answered:
-            self._drop(running)
-            self._refuse_call(running.peer, running.call, refusal)
+    def _refuse(self, pending: PendingCall, refusal: Refusal) -> None:
+        """Answer the call with an error, unless it has been answered."""
+        if not pending.answered:
+            self._drop(pending)
+            self._refuse_call(pending.peer, pending.call, refusal)
 
     @staticmethod
     def _refuse_call(peer: Peer, call: Call, refusal: Refusal) -> None:
         peer.reply(call_error(call.session, call.request, refusal))
 
-    # Ends before a result
+    # Calls that end before a result
 
     def cancel(self, cancel: Cancel) -> None:
-        """WAMP #rpc-call-canceling. A call that is over is ignored."""
-        running = self._callers.get(cancel.session, {}).get(cancel.request)
-        if running is None:
+        """Cancel a call (WAMP #rpc-call-canceling); ignore one that is over."""
+        pending = self._callers.get(cancel.session, {}).get(cancel.request)
+        if pending is None:
             return
-        if running.callee is not None and cancel.mode != "skip":
-            self._interrupt(running, cancel.mode, Canceled.uri)
+        if pending.callee is not None and cancel.mode != "skip":
+            self._interrupt(pending, cancel.mode, Canceled.uri)
             if cancel.mode == "kill":
                 return  # the callee's answer is the call's answer
-        self._refuse(running, Canceled("the caller canceled the call"))
+        self._refuse(pending, Canceled("the caller canceled the call"))
 
     @staticmethod
-    def _interrupt(running: PendingCall, mode: str, reason: str) -> None:
-        callee = running.callee
+    def _interrupt(pending: PendingCall, mode: str, reason: str) -> None:
+        """Tell the callee, if the call has one, to stop. mode, reason: see `Interrupt`."""
+        callee = pending.callee
         if callee is not None:
-            callee.peer.reply(Interrupt(running.id, callee.session, mode, reason))
+            callee.peer.reply(Interrupt(pending.id, callee.session, mode, reason))
 
     def expire(self, now: float) -> None:
-        """Answer the calls whose time is over (WAMP #rpc-call-timeout)."""
+        """Refuse and interrupt the calls whose time is over (WAMP #rpc-call-timeout)."""
         timeouts = self._timeouts
         while timeouts and timeouts[0][0] <= now:
-            running = self._invocations.get(heappop(timeouts)[1])
-            if running is not None and not running.answered:
-                self._interrupt(running, "killnowait", Timeout.uri)
-                self._refuse(running, Timeout(f"no result within {running.call.timeout} ms"))
+            pending = self._invocations.get(heappop(timeouts)[1])
+            if pending is not None and not pending.answered:
+                self._interrupt(pending, "killnowait", Timeout.uri)
+                self._refuse(pending, Timeout(f"no result within {pending.call.timeout} ms"))
 
     def next_timeout(self) -> float:
-        """When `expire` has something to do."""
+        """Return when `expire` may be due, by the clock of `now`; `NEVER`: no call can expire."""
         return self._timeouts[0][0] if self._timeouts else NEVER
 
     def session_ended(self, session: int) -> None:
-        """Its calls are of no use any more."""
-        for running in list(self._callers.get(session, {}).values()):
-            self._interrupt(running, "killnowait", Canceled.uri)
-            self._drop(running)
+        """Interrupt and drop the calls of a session that has ended."""
+        for pending in list(self._callers.get(session, {}).values()):
+            self._interrupt(pending, "killnowait", Canceled.uri)
+            self._drop(pending)
 
     def callers_of(self, peer: Peer) -> list[int]:
-        """Sessions of that gateway that have calls here."""
+        """Return the sessions of that gateway that have unanswered calls here."""
         return [
             session
             for session, calls in self._callers.items()
@@ -296,18 +309,21 @@ class Dealer:
         ]
 
     def callee_left(self, callee: Callee) -> None:
-        """It has left, not merely unregistered: what it was busy with gets no result."""
-        for running in list(callee.running.values()):
-            self._refuse(running, Canceled("the callee left before it answered"))
-            del self._invocations[running.id]
-            running.callee = None
+        """Refuse the calls that the callee was busy with: its session has ended.
+
+        Not called when a callee merely unregisters, since it may still answer.
+        """
+        for pending in list(callee.running.values()):
+            self._refuse(pending, Canceled("the callee left before it answered"))
+            del self._invocations[pending.id]
+            pending.callee = None
         callee.running.clear()
 
     def without_callees(self, procedure: Procedure) -> None:
-        """Nobody is registered for it any more: what waits gets an error."""
-        for running in list(procedure.queue.values()):
-            self._refuse(running, NoSuchProcedure("the procedure's last callee has left"))
+        """Refuse the procedure's waiting calls: its last callee has left."""
+        for pending in list(procedure.queue.values()):
+            self._refuse(pending, NoSuchProcedure("the procedure's last callee has left"))
 
 
-def _nobody(call: Call) -> NoSuchProcedure:
+def _no_callee(call: Call) -> NoSuchProcedure:
     return NoSuchProcedure(f"no callee has registered {call.procedure}")

@@ -1,11 +1,11 @@
-"""Calls that another shard answers.
+"""Forwarded calls: those that this shard passes on to the homes of pattern registrations.
 
-Owns: which calls have been forwarded and are not known to have arrived, and what must not overtake
-them. Never: procedures.
+Owns: which forwarded calls are not known to have arrived at their homes, and which later calls need
+fences because of them. Never: procedures.
 
-The home of a pattern registration answers the caller's gateway directly, which is told so once the
-home has the call (`CallMoved`). Until then this shard answers for it: it fails the call if the pair
-with the home ends.
+The home answers the caller's gateway directly. The gateway is told so (`CallMoved`) once the home
+has the call. Until then this shard is responsible for the call: if the pair with the home ends, it
+answers the call with an error.
 """
 
 from typing import final
@@ -16,68 +16,72 @@ from fox_shard.errors import Unavailable
 from fox_shard.shard.links.peer import Peer
 
 SEVERAL = -1
-"""In place of a home: calls of that session are under way to more than one."""
+"""Stands for the home if calls of one session are on their way to several homes."""
 
 REMEMBERED = 1000
-"""Sessions of a gateway whose last forwarded call is looked up whether it has arrived or not."""
+"""Sessions per gateway; beyond it, those whose last forwarded calls have arrived are dropped."""
 
 
 @final
 class Forwarding:
-    """What one shard forwards."""
+    """The calls that one shard forwards."""
 
-    __slots__ = ("_last", "_shard", "_under_way")
+    __slots__ = ("_last_forwarded", "_shard", "_under_way")
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        # Home -> (caller, request) -> (number of the `Forward` there, the caller's gateway).
+        # Home -> (caller, request) -> (sequence number of the `Forward`, the caller's gateway), of
+        # the calls that are not known to have arrived.
         self._under_way: dict[Peer, dict[tuple[int, int], tuple[int, Peer]]] = {}
-        # Gateway -> session -> its last forwarded call: (number of its batch's last frame, home).
-        self._last: dict[Peer, dict[int, tuple[int, int]]] = {}
+        # Gateway -> session -> its last forwarded call: (seq of its batch's last frame, home).
+        self._last_forwarded: dict[Peer, dict[int, tuple[int, int]]] = {}
 
     @property
     def idle(self) -> bool:
-        """Every call is known to have arrived at its home."""
+        """Whether all calls are known to have arrived at their homes."""
         return not any(self._under_way.values())
 
     def forward(
         self, gateway: Peer, home: Peer, number: int, pattern: str, call: Call, *, alone: bool
     ) -> None:
-        """Send the call to its home, whose link is open.
+        """Send the call to its home, whose link must be open.
 
-        number: the home's. alone: its caller has no calls here that have not been answered.
+        number: the home's number. alone: the caller has no unanswered calls at this shard.
         """
         link = home.link
         if alone and gateway.deliveries.is_delivered:
             self.fence(gateway, call, number)
         else:
-            # What this shard invoked for the caller may not have arrived at the callee.
-            self._mark(gateway, call, gateway.link.received)
+            # Earlier invocations from this shard may not have reached the callee yet.
+            self._add_fence_mark(gateway, call, gateway.link.received)
         under_way = self._under_way.setdefault(home, {})
         under_way[call.session, call.request] = (
             link.send(Forward(gateway.name, pattern, call)),
             gateway,
         )
         link.prompt = True
-        sessions = self._last.setdefault(gateway, {})
+        sessions = self._last_forwarded.setdefault(gateway, {})
         seq = gateway.link.received
         if sessions.get(call.session, (seq, number))[1] != number:
             number = SEVERAL
         sessions[call.session] = (seq, number)
         if len(sessions) > REMEMBERED:
             reached = gateway.deliveries.reached
-            self._last[gateway] = {s: last for s, last in sessions.items() if last[0] > reached}
+            self._last_forwarded[gateway] = {
+                s: last for s, last in sessions.items() if last[0] > reached
+            }
 
     def remembered(self, gateway: Peer) -> int:
-        """Of how many of that gateway's sessions the last forwarded call is known."""
-        return len(self._last.get(gateway, ()))
+        """Return the number of that gateway's sessions whose last forwarded calls are kept."""
+        return len(self._last_forwarded.get(gateway, ()))
 
     def fence(self, gateway: Peer, call: Call, to: int) -> None:
-        """Let the call not overtake an earlier one of its session that went to another home.
+        """Add a fence if an earlier call of the session may still be on its way to another home.
 
-        to: the shard that this call is for. The gateway does not know that they part here.
+        to: the shard that this call is for. The gateway cannot set the fence: it sent both calls
+        to this shard, and does not know that they part here.
         """
-        sessions = self._last.get(gateway)
+        sessions = self._last_forwarded.get(gateway)
         if sessions is None:
             return
         seq, home = sessions.get(call.session, (0, to))
@@ -86,9 +90,10 @@ class Forwarding:
         if gateway.deliveries.reached >= seq:
             del sessions[call.session]
             return
-        self._mark(gateway, call, seq)
+        self._add_fence_mark(gateway, call, seq)
 
-    def _mark(self, gateway: Peer, call: Call, seq: int) -> None:
+    def _add_fence_mark(self, gateway: Peer, call: Call, seq: int) -> None:
+        """Fence the call behind the gateway's frames up to `seq` at this shard."""
         mark = (self._shard, gateway.link.peer_epoch, seq)
         if call.fence is None:
             call.fence = Fence(gateway.name, [mark])
@@ -96,7 +101,10 @@ class Forwarding:
             call.fence.marks.append(mark)
 
     def confirmed(self, home: Peer, number: int) -> None:
-        """The home has handled more: the gateways hear who answers. number: the home's."""
+        """Tell the gateways which calls the home has received and thus answers.
+
+        Called when the home has handled more frames. number: the home's number.
+        """
         under_way = self._under_way.get(home)
         if not under_way:
             return
@@ -108,12 +116,11 @@ class Forwarding:
             gateway.reply(CallMoved(*key, number, home.link.peer_incarnation))
 
     def link_broken(self, peer: Peer) -> None:
-        """The pair with that peer has ended.
+        """Fail the calls that are on their way to that peer: they may not have arrived.
 
-        Nobody knows which calls have arrived that it is the home of. What its own sessions have
-        forwarded fences nothing in the next pair.
+        If the peer is a gateway, its sessions' calls need no fences in the next pair.
         """
-        self._last.pop(peer, None)
+        self._last_forwarded.pop(peer, None)
         down = Unavailable(f"{peer.name} went down with the call: call again soon")
         for (session, request), (_, gateway) in self._under_way.pop(peer, {}).items():
             gateway.reply(call_error(session, request, down))

@@ -1,6 +1,7 @@
 """The procedures of one realm on one shard.
 
-Owns: what is registered by whom, who is next, and who waits. Never: frames being sent.
+Owns: which callees have registered what, which of them is next, and which calls wait. Never:
+sending frames.
 """
 
 from collections import OrderedDict
@@ -15,12 +16,12 @@ from fox_shard.topics.trie import Trie
 
 @final
 class Callee:
-    """One session's registration for one procedure."""
+    """One session's registration for one procedure. running: its invocations by id."""
 
     __slots__ = ("concurrency", "peer", "procedure", "running", "session")
 
     def __init__(self, peer: Peer, session: int, procedure: "Procedure", concurrency: int) -> None:
-        """concurrency: invocations out at once, 0: unlimited."""
+        """concurrency: the most invocations that run at once; 0: no limit."""
         self.peer = peer
         self.session = session
         self.procedure = procedure
@@ -29,17 +30,18 @@ class Callee:
 
     @property
     def has_room(self) -> bool:
+        """Whether the callee may get another invocation."""
         return not self.concurrency or len(self.running) < self.concurrency
 
 
 @final
 class PendingCall:
-    """A call that is out at a callee, or waits for one."""
+    """A call that is running at a callee, or waits for one."""
 
     __slots__ = ("answered", "call", "callee", "id", "peer", "procedure")
 
     def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
-        """peer: the caller's gateway."""
+        """id_: the invocation's number. peer: the caller's gateway."""
         self.id = id_
         self.peer = peer
         self.call = call
@@ -50,7 +52,7 @@ class PendingCall:
 
 @final
 class Procedure:
-    """A procedure, by uri or by pattern, with its callees in the order of their coming."""
+    """A procedure, exact or by pattern, with its callees in the order of registration."""
 
     __slots__ = ("_next", "callees", "invoke", "pattern", "queue", "realm", "registration")
 
@@ -60,18 +62,18 @@ class Procedure:
         self.registration = registration
         self.invoke = invoke
         self.callees: list[Callee] = []
-        # Invocation id -> the call, in the order of arrival.
+        # Invocation id -> waiting call, in the order of arrival.
         self.queue: OrderedDict[int, PendingCall] = OrderedDict()
         self._next = 0
 
     def callee(self, session: int) -> Callee | None:
-        """That session's registration."""
+        """Return the session's registration; None: it has none."""
         return next((callee for callee in self.callees if callee.session == session), None)
 
     def choose(self, rng: RandomSource) -> Callee | None:
-        """The callee for the next call by the policy (WAMP #rpc-shared-registration).
+        """Return the callee for the next call by the policy (WAMP #rpc-shared-registration).
 
-        Among those that have room; None if there is none.
+        None: no callee has room.
         """
         callees = self.callees
         if len(callees) == 1:
@@ -85,12 +87,12 @@ class Procedure:
             case "random":
                 return rng.choice(free)
             case "roundrobin":
-                return self._round(callees)
+                return self._choose_in_turn(callees)
             case _:
                 return free[0]
 
-    def _round(self, callees: list[Callee]) -> Callee:
-        """The next with room behind the one that was chosen last; there is one."""
+    def _choose_in_turn(self, callees: list[Callee]) -> Callee:
+        """Return the next callee that has room, after the last one chosen; one must have room."""
         while True:
             callee = callees[self._next % len(callees)]
             self._next += 1
@@ -100,7 +102,7 @@ class Procedure:
 
 @final
 class Procedures:
-    """One realm's."""
+    """The procedures of one realm on one shard, and the pattern registrations of all shards."""
 
     __slots__ = ("_announced", "_patterns", "by_id", "by_text", "exact")
 
@@ -113,7 +115,7 @@ class Procedures:
         self._patterns: Trie[Pattern] = Trie()
 
     def add(self, procedure: Procedure) -> None:
-        """Of this shard."""
+        """Add a procedure of this shard."""
         pattern = procedure.pattern
         self.by_text[pattern.text] = procedure
         self.by_id[procedure.registration] = procedure
@@ -123,7 +125,7 @@ class Procedures:
             self.announce(pattern)
 
     def discard(self, procedure: Procedure) -> None:
-        """Of this shard."""
+        """Remove a procedure of this shard."""
         pattern = procedure.pattern
         del self.by_text[pattern.text]
         del self.by_id[procedure.registration]
@@ -133,22 +135,25 @@ class Procedures:
             self.withdraw(pattern)
 
     def announce(self, pattern: Pattern) -> None:
-        """Somebody is registered for the pattern, here or elsewhere. Idempotent."""
+        """Note that the pattern has callees, here or at another shard. Idempotent."""
         if pattern.text not in self._announced:
             self._announced[pattern.text] = pattern
             self._patterns.add(pattern, pattern)
 
     def withdraw(self, pattern: Pattern) -> None:
-        """Nobody is any more. Idempotent."""
+        """Note that the pattern has no callees any more. Idempotent."""
         if self._announced.pop(pattern.text, None) is not None:
             self._patterns.remove(pattern, pattern)
 
     def announced(self) -> list[Pattern]:
-        """All of them."""
+        """Return the patterns that have callees at any shard."""
         return list(self._announced.values())
 
     def best_pattern(self, procedure: str) -> Pattern | None:
-        """The pattern to call, where there is no exact registration (WAMP #rpc-pattern-based)."""
+        """Return the most specific pattern for a procedure without an exact registration.
+
+        None: no pattern matches (WAMP #rpc-pattern-based).
+        """
         if not self._announced:
             return None
         matching = self._patterns.match(procedure)

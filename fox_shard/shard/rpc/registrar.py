@@ -1,6 +1,7 @@
-"""Registrations on one shard.
+"""The registrar: registrations on one shard.
 
-Owns: who may be a callee of what, and that all shards know the patterns. Never: calls.
+Owns: which sessions may be callees of which procedures, and announcing patterns to all shards.
+Never: calls.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from fox_shard.topics.pattern import Pattern
 
 @final
 class Registrar:
-    """All realms' registrations on this shard."""
+    """The registrations of all realms on this shard."""
 
     __slots__ = ("_callees", "_dealer", "_other_shards", "_placement", "_retired")
 
@@ -43,17 +44,21 @@ class Registrar:
         self._other_shards = other_shards
         # Session -> its registrations here.
         self._callees: dict[int, list[Callee]] = {}
-        # Those that are none any more, but were busy when their registrations ended.
+        # Session -> callees whose registrations ended while they were busy; they may still answer.
         self._retired: dict[int, list[Callee]] = {}
 
     def register(self, peer: Peer, register: Register, replies: list[Frame]) -> None:
-        """replies: gets `Registered` or `Refused`, to go out when all shards know."""
+        """Register a callee.
+
+        replies: the list to which `Registered` or `Refused` is added, to be sent when all shards
+        know of the registration. A replayed registration is not answered, but may be `Revoked`.
+        """
         try:
             procedure = self._procedure_for(register)
         except Refusal as refusal:
             session = register.session
             if register.replay:
-                # Somebody else took the procedure while the pair with that gateway was broken.
+                # Another session took the procedure while the link with that gateway was broken.
                 peer.reply(Revoked(session, register.registration, "wamp.registration.revoked"))
             else:
                 replies.append(refused(Register, session, register.request, refusal))
@@ -66,14 +71,14 @@ class Registrar:
         self._dealer.pump(procedure)
 
     def _procedure_for(self, register: Register) -> Procedure:
-        """The procedure to which the callee may be added. Raises Refusal."""
+        """Return the procedure to which the callee may be added. Raises Refusal."""
         procedures = self._dealer.procedures(register.realm)
         procedure = procedures.by_text.get(register.pattern)
         if procedure is None:
             pattern = Pattern.parse(register.pattern)
             procedure = Procedure(register.realm, pattern, register.registration, register.invoke)
             procedures.add(procedure)
-            self._tell(procedure, gone=False)
+            self._announce(procedure, gone=False)
         elif register.force:
             self._revoke_all(procedure)
             procedure.invoke = register.invoke
@@ -90,25 +95,29 @@ class Registrar:
         return procedure
 
     def _revoke_all(self, procedure: Procedure) -> None:
-        """WAMP #rpc-registration-revocation. What is running may still be answered."""
+        """Revoke the registrations of all callees (WAMP #rpc-registration-revocation).
+
+        Running invocations may still be answered.
+        """
         for callee in procedure.callees:
-            self._disown(callee)
+            self._retire(callee)
             callee.peer.reply(
                 Revoked(callee.session, procedure.registration, "wamp.registration.revoked")
             )
         procedure.callees.clear()
 
-    def _disown(self, callee: Callee) -> None:
+    def _retire(self, callee: Callee) -> None:
+        """End the callee's registration; keep the callee while it is busy."""
         callees = self._callees[callee.session]
         callees.remove(callee)
         if not callees:
             del self._callees[callee.session]
         if callee.running:
-            busy = [one for one in self._retired.get(callee.session, ()) if one.running]
+            busy = [earlier for earlier in self._retired.get(callee.session, ()) if earlier.running]
             self._retired[callee.session] = [*busy, callee]
 
     def unregister(self, unregister: Unregister, replies: list[Frame]) -> None:
-        """replies: gets `Unregistered` or `Refused`."""
+        """End a registration. replies: the list to which `Unregistered` or `Refused` is added."""
         session, request = unregister.session, unregister.request
         procedure = self._dealer.procedures(unregister.realm).by_text.get(unregister.pattern)
         callee = procedure and procedure.callee(session)
@@ -120,18 +129,19 @@ class Registrar:
         self._remove(callee)
 
     def _remove(self, callee: Callee) -> None:
-        self._disown(callee)
+        """End a registration, and the procedure if it was the last one."""
+        self._retire(callee)
         procedure = callee.procedure
         procedure.callees.remove(callee)
         if procedure.callees:
             self._dealer.pump(procedure)
             return
         self._dealer.procedures(procedure.realm).discard(procedure)
-        self._tell(procedure, gone=True)
+        self._announce(procedure, gone=True)
         self._dealer.without_callees(procedure)
 
     def session_ended(self, session: int) -> None:
-        """Its registrations go, and what it was busy with fails at the callers."""
+        """End the registrations of a session, and fail the calls that it was busy with."""
         for callee in list(self._callees.get(session, ())):
             self._dealer.callee_left(callee)
             self._remove(callee)
@@ -139,20 +149,21 @@ class Registrar:
             self._dealer.callee_left(callee)
 
     def sessions_of(self, peer: Peer) -> list[int]:
-        """Sessions of that gateway that are registered here."""
+        """Return the sessions of that gateway that have registrations or invocations here."""
         sessions = {**self._retired, **self._callees}
         return [session for session, callees in sessions.items() if callees[0].peer is peer]
 
-    # Patterns, which every shard knows
+    # Announcing patterns to all shards
 
-    def _tell(self, procedure: Procedure, *, gone: bool) -> None:
+    def _announce(self, procedure: Procedure, *, gone: bool) -> None:
+        """Tell the other shards of a pattern registration, or (gone) of its end."""
         if not procedure.pattern.is_exact:
             frame = PatternAnnounced(procedure.realm, procedure.pattern.text, gone)
             for shard in self._other_shards():
                 shard.reply(frame)
 
     def announcements(self) -> list[Frame]:
-        """What another shard must know of this one."""
+        """Return the frames that tell another shard of this shard's patterns."""
         return [
             PatternAnnounced(procedure.realm, procedure.pattern.text, gone=False)
             for procedures in self._dealer.realms.values()
@@ -161,7 +172,7 @@ class Registrar:
         ]
 
     def announced(self, announce: PatternAnnounced) -> None:
-        """Another shard has, or no longer has, callees for a pattern."""
+        """Note that another shard has, or no longer has, callees for a pattern."""
         procedures = self._dealer.procedures(announce.realm)
         pattern = Pattern.parse(announce.pattern)
         if announce.gone:
@@ -170,7 +181,7 @@ class Registrar:
             procedures.announce(pattern)
 
     def link_broken(self, shard: int) -> None:
-        """That shard begins anew: it will announce again what it has."""
+        """Forget the patterns whose home is that shard: it announces them again when it returns."""
         for realm, procedures in self._dealer.realms.items():
             for pattern in procedures.announced():
                 if self._placement.shard_of(realm, pattern.text) == shard:
