@@ -59,7 +59,10 @@ class Router(Protocol):
         """
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """Close the session's affairs. Idempotent. It is not called afterwards. reason: for the log."""
+        """Note that the session has ended, and tell all processes that keep something of it.
+
+        Idempotent. No method of the session is called afterwards. reason: for the log.
+        """
 
     def slow(self, connection: Connection) -> None:
         """End the client's session: more than `outbound_limit` bytes wait for it."""
@@ -105,7 +108,7 @@ class Router(Protocol):
         granted_qos: int,
         options: SubscribeOptions,
     ) -> None:
-        """Subscribe to a pattern. `subscribed` or `not_subscribed` answers; events come only after that."""
+        """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, at once. Returns whether the session had it, or waited for it.
