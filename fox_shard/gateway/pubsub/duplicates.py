@@ -23,7 +23,7 @@ class SeenEvents:
     def __init__(self, shards: int) -> None:
         self._seen: list[dict[int, None]] = [{} for _ in range(shards)]
         self._settled = [0] * shards
-        # The first incarnation of each shard that was linked; whether others were since.
+        # The first incarnation of each shard that was linked (0: none); whether others were since.
         self._incarnations = [0] * shards
         self._restarted = [False] * shards
 

@@ -136,7 +136,7 @@ class Fanout:
         else:
             pending.held.append(event)
 
-    # Selections
+    # Selected events
 
     def select(self, selected: SelectedEvent, shard: int) -> None:
         """Deliver an event to the sessions whose selectors it meets. shard: where it came from."""

@@ -126,7 +126,7 @@ class PendingSubscription:
             publication, flags = event.publication, event.publish.flags
         if self.options.snapshot or shard in self.waiting or publication in self.earlier:
             return False
-        # While the shard replays its history, recorded events come with that.
+        # While the shard replays its history, recorded events come as a part of it.
         return self.options.after is None or shard not in self.behind or not flags & TRACE
 
 

@@ -36,13 +36,13 @@ class Publishing:
     def __init__(
         self,
         links: list[Link],
-        order: Ordering,
+        ordering: Ordering,
         backpressure: Backpressure,
         unstored_waiters: UnstoredWaiters,
     ) -> None:
         """links: to the shards, by number."""
         self._links = links
-        self._ordering = order
+        self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
         self._congested = backpressure.congested
@@ -85,7 +85,7 @@ class Publishing:
         )
         outbox = link.outbox
         if flags & RELIABLE:
-            # As `Link.send_reliable`.
+            # This is `Link.send_reliable`, without the call.
             link.reliable.append(len(outbox))
         outbox.append(frame)
         session.last_seq = link.sent + len(outbox)
@@ -124,7 +124,7 @@ class Publishing:
         outbox = link.outbox
         count = len(payloads) - 1
         if flags & RELIABLE:
-            # As `Link.send_reliable`.
+            # This is `Link.send_reliable`, without the call.
             link.reliable.extend(range(len(outbox), len(outbox) + count))
         realm, topic, publisher, order = session.realm.name, route.topic, session.id, session.order
         outbox.extend(

@@ -62,14 +62,14 @@ class SubscribeRequests:
         self,
         subscriptions: dict[str, Subscriptions],
         fanouts: dict[str, Fanout],
-        order: Ordering,
+        ordering: Ordering,
         links: list[Link],
         timers: Timers,
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
         self._subscriptions = subscriptions
         self._fanouts = fanouts
-        self._ordering = order
+        self._ordering = ordering
         self._links = links
         self._timers = timers
         self._next_token = 0
@@ -165,7 +165,7 @@ class SubscribeRequests:
             pending.retained.setdefault(shard, []).append(event)
 
     def came_again(self, event: Event, shard: int) -> None:
-        """Note an event that a restarted shard sent again, as no older key may be shown after it."""
+        """Note an event that a restarted shard sent again: no older key may be shown after it."""
         publish = event.publish
         if not publish.flags & RETAIN:
             return

@@ -209,7 +209,7 @@ class Subscriptions:
         if pending.options.after is None and not pending.options.snapshot:
             subscribers.pending.remove(pending)
             if subscribers.has(session):
-                # It has been a member all along, and has got these events.
+                # The session has been a member all along, and has got these events.
                 held = []
             self._activate(session, subscribers, pending.granted_qos)
         if held and retained:

@@ -67,18 +67,19 @@ class Ordering:
         self._deliver = deliver
         # Sender -> a heap of its frames: (their order, arrival, shard, frame, fence).
         self.held: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
-        # Of two frames with the same order (one was sent again), the first to arrive goes first.
+        # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
-        # Sequence numbers: up to which the shard has handled all, as it said; of the question that
-        # is not answered yet; the highest that a frame held back waits for.
+        # The sequence number up to which the shard has said that it has handled all.
         self._passed: dict[Mark, int] = {}
+        # The sequence number in the question that the shard has not answered yet.
         self._asked: dict[Mark, int] = {}
+        # The highest sequence number for which a frame is held back.
         self._wanted: dict[Mark, int] = {}
         # How many frames may be released in this turn, and the senders that have more of them.
         self._budget = RELEASED_A_TURN
         self._unfinished: dict[int, None] = {}
 
-    # Out
+    # Frames that go out
 
     def fence(self, session: Session, shard: int) -> Fence | None:
         """Return the fence for the session's next frame, which goes to that shard; None: no fence.
@@ -110,7 +111,7 @@ class Ordering:
         if session.unconfirmed is not None and shard in session.unconfirmed:
             session.unconfirmed[shard] = last
 
-    # In
+    # Frames that come in
 
     @property
     def idle(self) -> bool:

@@ -104,7 +104,7 @@ class SessionRegistry:
         self._notices.append(("session_joined", who))
 
     def session_ended(
-        self, session: Session, order: Ordering, reason: str, *, graceful: bool
+        self, session: Session, ordering: Ordering, reason: str, *, graceful: bool
     ) -> bool:
         """Tell every process that keeps something of the session, and publish its will.
 
@@ -126,7 +126,7 @@ class SessionRegistry:
         if will is not None and not graceful:
             will.order = session.order + 1
             if session.last_shard != shard_of_will or session.unconfirmed is not None:
-                will.fence = order.fence(session, shard_of_will)
+                will.fence = ordering.fence(session, shard_of_will)
             self._links[shard_of_will].send_reliable(will)
         self._coordinator.send_reliable(Leave(session.id, graceful))
         who = {"session": session.id, "realm": join.realm, "reason": reason}

@@ -81,12 +81,12 @@ class Session(ABC):
         self.id = 0
         self.authid = ""
         self.authrole = ""
-        # For `sessions.ordering`: how many publishes and calls were sent; the shard of the last one
-        # (-1: there is none) and its sequence number there; other shard -> sequence number of the
-        # last frame there, which may not have been delivered yet.
+        # How many publishes and calls were sent (this and the next three: see `sessions.ordering`).
         self.order = 0
+        # The shard of the last one, -1: there is none, and its sequence number there.
         self.last_shard = -1
         self.last_seq = 0
+        # Other shard -> sequence number of the last one there, which may not be delivered yet.
         self.unconfirmed: dict[int, int] | None = None
         # A bit (1 << number) for each shard that may keep something that ends with the session.
         self.shards = 0
