@@ -1,1 +1,1 @@
-"""Gateways: terminate WAMP and MQTT connections, speak frames to the shards."""
+"""Gateways, which speak WAMP and MQTT to clients, and frames to the shards."""

@@ -1,10 +1,10 @@
 """One gateway: its links and its sessions.
 
-Owns: what the gateway consists of, its links, time. Never: what frames are for (see `dispatch`),
-what sessions ask (see `requests`), sockets, clocks, chance of its own, a wire format.
+Owns: the parts of the gateway, its links, time. Never: which part handles a frame (see `dispatch`)
+or a request of a session (see `requests`), sockets, clocks, chance of its own, a wire format.
 
-What sessions ask becomes frames in the links' outboxes; frames that arrive become bytes in the
-connections' buffers. `flush` yields the former; the latter are in `dirty`.
+Requests of sessions become frames in the links' outboxes, which `flush` returns as batches. Frames
+that arrive become bytes in the buffers of connections, which are then in `dirty`.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,12 +40,12 @@ from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
-"""Why sessions end whose gateway was stopped, or starved, for longer than `peer_timeout`."""
+"""Why sessions end if their gateway was stopped, or starved, for longer than `peer_timeout`."""
 
 
 @final
 class Gateway:
-    """See the module."""
+    """The core of a gateway process (see `Node`)."""
 
     def __init__(  # noqa: PLR0915 - a line a field
         self,
@@ -60,11 +60,14 @@ class Gateway:
         now: float,
         wall: float,
     ) -> None:
-        """number: 0..gateways-1. rng: session ids and epochs. now: monotonic, wall: since 1970."""
+        """number: 0..gateways-1. rng: for session ids, epochs and incarnations.
+
+        now: monotonic seconds. wall: seconds since 1970.
+        """
         self.name = f"gateway-{number}"
         self.settings = settings
         self.now = now
-        self._ahead = wall - now
+        self._wall_offset = wall - now
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
         self.dirty: list[Connection] = []
@@ -87,12 +90,13 @@ class Gateway:
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
         self._peer_timeout = terms.peer_timeout
-        self._ticked = now
+        self._last_tick = now
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.journal: Journal | None = None
-        # Are all shards there? Else no new client is let in: it would see half a key space.
+        # Whether the links to all shards are open. If not, no new client is let in, for it would
+        # see only some of the keys.
         self.linked = False
         self._backpressure = Backpressure(self.links)
         self._congested = self._backpressure.congested
@@ -130,7 +134,7 @@ class Gateway:
         self._dispatcher = Dispatcher(
             shards=terms.shards,
             sessions=self.sessions,
-            order=self.ordering,
+            ordering=self.ordering,
             subscriptions=self.subscriptions,
             fanouts=self._fanouts,
             subscribe_requests=self.subscribe_requests,
@@ -146,7 +150,7 @@ class Gateway:
             clock=self,
             timers=self.timers,
             registry=self._registry,
-            order=self.ordering,
+            ordering=self.ordering,
             backpressure=self._backpressure,
             publishing=Publishing(
                 self.links, self.ordering, self._backpressure, self._unstored_waiters
@@ -157,24 +161,24 @@ class Gateway:
             calls=self.calls,
             registrations=self.registrations,
         )
-        # Bytes that wait for clients to read them: the shell's sockets know.
+        # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0
 
     @property
     def wall(self) -> float:
-        """Seconds since 1970, at `now`."""
-        return self.now + self._ahead
+        """The time `now` in seconds since 1970."""
+        return self.now + self._wall_offset
 
     def slow(self, connection: Connection) -> None:
-        """More than `outbound_limit` waits for that client."""
+        """End the client's session: more than `outbound_limit` bytes wait for it."""
         self.requests.slow(connection)
 
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
-        """Handle one batch. size: bytes on the wire."""
+        """Handle one batch. size: its bytes on the wire. now, wall: see `__init__`."""
         self.now = self.subscribe_requests.now = now
-        self._ahead = wall - now
+        self._wall_offset = wall - now
         shard = self._numbers[batch.source]
         link = self._link(shard)
         frames = self._all_links.receive(link, batch, size, now)
@@ -184,11 +188,14 @@ class Gateway:
     # Pairs begin and end
 
     def _link(self, shard: int) -> Link:
-        """To that shard, or to the coordinator."""
+        """Return the link to that shard, or to the coordinator."""
         return self.coordinator if shard == COORDINATOR else self.links[shard]
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """Tell a shard what it must know of the sessions, and the coordinator who they are."""
+        """Replay to a shard, or to the coordinator, what it must know of the sessions.
+
+        before: the peer's incarnation in the pair before, 0: there was none.
+        """
         shard = self._numbers[link.peer]
         if shard == COORDINATOR:
             link.resume(self._registry.joins())
@@ -213,42 +220,43 @@ class Gateway:
         self.ordering.ask_again(shard)
 
     def link_broken(self, link: Link, now: float) -> None:
-        """What was asked of that peer is answered with an error; the rest waits for it."""
+        """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
         self._backpressure.look()
         self._dispatcher.store_failures.pop(shard, None)
-        # First: it lets go frames that were held back behind invocations.
+        # This comes first, as it releases frames that were held back behind invocations.
         self.ordering.link_broken(shard)
         self.calls.link_broken(shard)
         self.registrations.link_broken(shard)
         self.event_history.link_broken(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """A gateway waits for its shards and the coordinator for as long as it takes."""
+        """Do nothing: a gateway waits for its shards and the coordinator as long as it takes."""
 
     def connection_lost(self, peer: str, now: float) -> None:
-        """The connection to that process is broken."""
+        """Note that the connection to that process is broken."""
         self._all_links.connection_lost(peer, now)
 
     # Time and out
 
     def tick(self, now: float) -> None:
-        """What is due."""
+        """Do what is due, and set `deadline`."""
         self.now = self.subscribe_requests.now = now
-        if now - self._ticked > self._peer_timeout:
-            self._stood_still(now - self._ticked)
-        self._ticked = now
+        if now - self._last_tick > self._peer_timeout:
+            self._stood_still(now - self._last_tick)
+        self._last_tick = now
         self.timers.run(now)
         self._all_links.tick(now)
         self.ordering.go_on()
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
-        """Others may have declared this gateway gone, and its sessions with it: so be it.
+        """End all sessions, and go on in a new incarnation.
 
-        It goes on in a new incarnation. What its sessions had published and nobody has applied yet
-        has no effect any more: others may have been told since then that theirs has.
+        After a standstill, other processes may have declared this gateway gone, and its sessions
+        with it. Publishes that no shard has applied yet are dropped, because other sessions may
+        have been told in the meantime that their publishes had taken effect.
         """
         self._registry.drop_wills()
         for session in list(self.sessions.values()):
@@ -256,7 +264,7 @@ class Gateway:
         self._all_links.renew(self._new_incarnation(), self.now)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
-        """(peer, batch) for every process there is news for, once a turn."""
+        """Return (peer, batch) for every process that there is news for. Called once a turn."""
         if self.ordering.end_turn():
             self.deadline.by(now)
         out = self._all_links.flush(now)
@@ -266,12 +274,12 @@ class Gateway:
         return out
 
     def send_report(self, now: float) -> None:
-        """Tell the coordinator the metrics."""
+        """Send the metrics to the coordinator, if it is linked."""
         if self.coordinator.open:
             self.coordinator.send(self._report())
 
     def _report(self) -> Report:
-        """Counters since the last report, and gauges."""
+        """Return the counters since the last report, and the gauges."""
         counters: dict[str, int] = {}
         for realm in self.realms.values():
             counters.update(realm.take_counts())
@@ -289,16 +297,18 @@ class Gateway:
         return Report(counters, gauges)
 
     def health(self) -> dict[str, object]:
-        """For health answers."""
+        """Return {"name", "status": "ok", "degraded" (still serving) or "unavailable", …}."""
         peers = self._all_links.states()
-        trouble = {
-            self.links[of].peer: why for of, why in self._dispatcher.store_failures.items() if why
+        failures = {
+            self.links[shard].peer: why
+            for shard, why in self._dispatcher.store_failures.items()
+            if why
         }
-        well = all(peers.values()) and not trouble
+        healthy = all(peers.values()) and not failures
         health: dict[str, object] = {
             "name": self.name,
-            "status": "ok" if well else "degraded" if self.linked else "unavailable",
+            "status": "ok" if healthy else "degraded" if self.linked else "unavailable",
             "links": peers,
             "sessions": len(self.sessions),
         }
-        return {**health, "stores": trouble} if trouble else health
+        return {**health, "stores": failures} if failures else health

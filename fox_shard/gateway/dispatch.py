@@ -1,6 +1,7 @@
-"""Frames from the shards and the coordinator, to the nouns that they are for.
+"""The dispatch of frames from the shards and the coordinator.
 
-Owns: which noun handles which frame, and that events go on in runs. Never: what a frame causes.
+Owns: which part of the gateway handles which frame, and grouping events into runs. Never: what a
+frame causes.
 """
 
 from typing import final
@@ -50,7 +51,7 @@ PUBLISH_TAG = Publish.__struct_config__.tag
 
 @final
 class Dispatcher:
-    """Of one gateway."""
+    """Passes the frames that arrive on to the parts of one gateway."""
 
     __slots__ = (
         "_calls",
@@ -73,7 +74,7 @@ class Dispatcher:
         *,
         shards: int,
         sessions: dict[int, Session],
-        order: Ordering,
+        ordering: Ordering,
         subscriptions: dict[str, Subscriptions],
         fanouts: dict[str, Fanout],
         subscribe_requests: SubscribeRequests,
@@ -82,9 +83,9 @@ class Dispatcher:
         registrations: Registrations,
         event_history: EventHistory,
     ) -> None:
-        """shards: how many. subscriptions, fanouts: by the realm's name."""
+        """shards: their number. subscriptions, fanouts: by the realm's name."""
         self._sessions = sessions
-        self._ordering = order
+        self._ordering = ordering
         self._subscriptions = subscriptions
         self._fanouts = fanouts
         self._subscribe_requests = subscribe_requests
@@ -95,25 +96,25 @@ class Dispatcher:
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
         self._seen_changes = SeenChanges(shards)
-        # Shards whose stores do not work: why; or did not: "".
+        # Shard -> why its store does not work; "": it works again.
         self.store_failures: dict[int, str] = {}
 
     def link_opened(self, shard: int, incarnation: int) -> None:
-        """The pair with that shard is new."""
+        """Note that a pair with that incarnation of the shard has begun."""
         self._seen_events.link_opened(shard, incarnation)
         self._seen_selected.link_opened(shard, incarnation)
 
     def handle(self, frames: list[Frame], shard: int) -> None:  # noqa: C901 - hot
-        """Handle what has come from that shard, in order; events one after another in a run."""
-        order = self._ordering
-        held = order.held
+        """Handle frames of that shard, in order. Consecutive events are delivered together."""
+        ordering = self._ordering
+        held = ordering.held
         events: list[Event] = []
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
                 if publish.flags & RECORDED:
                     self._seen_events.add(shard, frame.publication)
-                if (publish.fence is not None or held) and order.hold(
+                if (publish.fence is not None or held) and ordering.hold(
                     frame, shard, publish.session, publish.order, publish.fence
                 ):
                     continue
@@ -175,8 +176,8 @@ class Dispatcher:
             case Again(event=SelectedEvent() as selected):
                 self._selected_again(selected, shard)
             case Settled():
-                for noted in (self._seen_events, self._seen_selected, self._seen_changes):
-                    noted.settled(shard, frame.publication)
+                for seen in (self._seen_events, self._seen_selected, self._seen_changes):
+                    seen.settled(shard, frame.publication)
                 for subscriptions in self._subscriptions.values():
                     subscriptions.settled(shard, frame.publication)
             case StoreFailure():
@@ -196,7 +197,7 @@ class Dispatcher:
                 if session is not None:
                     session.end(frame.reason, frame.message)
             case _:
-                pass  # SyncEnd: a gateway needs no state of a shard's
+                pass  # SyncEnd: shards replay no state to gateways
 
     def _came_again(self, event: Event, shard: int) -> None:
         publish = event.publish
@@ -217,9 +218,10 @@ class Dispatcher:
             self._selected(frame, shard)
 
     def _selected(self, frame: SelectedEvent, shard: int) -> None:
-        """Changes of one key come in order, of several keys in any: fences are for events.
+        """Deliver a selected event, or hold it back behind its fence.
 
-        Who follows goes by the order of ids, which is the shard's.
+        Changes and followers' events are not held back: changes of different keys may come in any
+        order, and followers get each shard's events in the order of their ids.
         """
         publish = frame.event.publish
         if (
@@ -239,7 +241,7 @@ class Dispatcher:
             session.refused(frame)
 
     def _deliver(self, events: list[Event], shard: int) -> None:
-        """In runs of one topic and the same flags."""
+        """Deliver events in runs that have one topic and the same flags."""
         start = 0
         first = events[0].publish
         topic, flags, realm = first.topic, first.flags, first.realm
@@ -252,7 +254,7 @@ class Dispatcher:
         self._fanouts[realm].deliver_run(events[start:] if start else events, shard)
 
     def deliver_held_back(self, frame: HeldFrame, shard: int) -> None:
-        """It waits no longer for what its sender sent before."""
+        """Deliver a frame that waits no longer for what its sender sent before."""
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
             self._subscribe_requests.delivered(frame.publication)

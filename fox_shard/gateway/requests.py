@@ -1,10 +1,10 @@
-"""The one door for all that clients ask, whatever they speak.
+"""The one place through which all requests of clients pass, in every protocol.
 
-Owns: which noun carries out a request, and whether it may. Never: a wire format; what is asked of
-the shards.
+Owns: which part of the gateway carries out a request, and whether it may. Never: a wire format;
+what is asked of the shards.
 
-Nobody is refused anything yet. So a request is the noun's own method, which costs no call of ours;
-where there is something to decide, it becomes a method here.
+For now, all sessions may do everything. So most requests are bound methods of the parts that carry
+them out, which saves a call; a request that needs a decision is a method here.
 """
 
 from typing import final
@@ -30,7 +30,7 @@ from fox_shard.gateway.sessions.session import Session
 
 @final
 class Requests:
-    """The `Router` of all sessions of a gateway."""
+    """The `Router` of all sessions of one gateway."""
 
     __slots__ = (
         "_backpressure",
@@ -69,7 +69,7 @@ class Requests:
         clock: Clock,
         timers: Timers,
         registry: SessionRegistry,
-        order: Ordering,
+        ordering: Ordering,
         backpressure: Backpressure,
         publishing: Publishing,
         unstored_waiters: UnstoredWaiters,
@@ -85,7 +85,7 @@ class Requests:
         self.timers = timers
         self._clock = clock
         self._registry = registry
-        self._ordering = order
+        self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
         self._subscribe_requests = subscribe_requests
@@ -102,13 +102,13 @@ class Requests:
         self.unregister = registrations.unregister
         self.yield_ = registrations.yield_
         self.invocation_error = registrations.invocation_error
-        # Since the last report.
+        # Counted since the last report.
         self.slow_consumers = 0
         self.dropped = 0
 
     @property
     def now(self) -> float:
-        """See `Router`."""
+        """The time in monotonic seconds."""
         return self._clock.now
 
     def session_opened(
@@ -121,7 +121,7 @@ class Requests:
         authprovider: str,
         client: str = "",
     ) -> None:
-        """See `Router`."""
+        """Open a session, see `Router`."""
         self._registry.session_opened(
             session,
             protocol=protocol,
@@ -133,17 +133,17 @@ class Requests:
         )
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """See `Router`."""
+        """Note that a session has ended, see `Router`."""
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.session_ended(session.connection)
             self._unstored_waiters.session_ended(session.id)
-            wishes = self._subscribe_requests.withdraw(session)
-            self._subscriptions[session.realm.name].session_ended(session, wishes)
+            incomplete = self._subscribe_requests.withdraw(session)
+            self._subscriptions[session.realm.name].session_ended(session, incomplete)
             self._calls.session_ended(session)
             self._registrations.session_ended(session)
 
     def slow(self, connection: Connection) -> None:
-        """See `Router`."""
+        """End the session of a client that reads too slowly, see `Router`."""
         self.slow_consumers += 1
         if connection.owner is not None:
             connection.owner.end(
@@ -153,6 +153,6 @@ class Requests:
             )
 
     def unsubscribe(self, session: Session, name: str) -> bool:
-        """See `Router`."""
+        """End a subscription, see `Router`."""
         self._subscribe_requests.withdraw(session, name)
         return self._subscriptions[session.realm.name].unsubscribe(session, name)

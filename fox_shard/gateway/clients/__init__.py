@@ -1,1 +1,1 @@
-"""Clients' connections, as the core sees them."""
+"""The connections of clients, as the gateway's core sees them."""

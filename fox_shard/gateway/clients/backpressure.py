@@ -1,7 +1,6 @@
-"""Who has to wait before more is read.
+"""Connections that are not read because a shard has no credit.
 
-Owns: the shards for which there is no credit, and the connections that published to them. Never:
-reading.
+Owns: the shards without credit, and the connections that published to them. Never: reading.
 """
 
 from typing import final
@@ -12,7 +11,7 @@ from fox_shard.gateway.clients.connection import Connection
 
 @final
 class Backpressure:
-    """TCP pushes back on the clients that are paused here; see `Link.congested`."""
+    """Pauses clients that publish to congested shards (`Link.congested`): TCP slows them down."""
 
     __slots__ = ("_links", "_paused", "congested")
 
@@ -20,16 +19,16 @@ class Backpressure:
         """links: to the shards, by number."""
         self._links = links
         self._paused: dict[int, dict[Connection, None]] = {}
-        # Shards for which there is no credit, or which are down.
+        # Shards without credit or without a link.
         self.congested = set(range(len(links)))
 
     def pause(self, connection: Connection, shard: int) -> None:
-        """It has published to a congested shard: read on when there is credit."""
+        """Stop reading a connection that published to a congested shard, until there is credit."""
         connection.pause(paused=True)
         self._paused.setdefault(shard, {})[connection] = None
 
     def look(self) -> None:
-        """Who waits for a shard's credit reads on when there is some."""
+        """Update `congested`, and resume the connections that no longer wait for any shard."""
         for shard, link in enumerate(self._links):
             if link.congested:
                 self.congested.add(shard)
@@ -40,7 +39,7 @@ class Backpressure:
                         connection.pause(paused=False)
 
     def session_ended(self, connection: Connection) -> None:
-        """Its session has ended: what the client says to that is read."""
+        """Read on after the session's end, so that the client's answer to it is read."""
         for paused in self._paused.values():
             paused.pop(connection, None)
         connection.pause(paused=False)

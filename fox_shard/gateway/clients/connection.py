@@ -1,7 +1,7 @@
 """One client's connection, as the core sees it.
 
-Owns: what waits to be written in this turn, and whether the connection is to be paused or closed.
-Never: sockets; the shell (or the simulator) performs what stands here at the end of the turn.
+Owns: what is to be written in this turn, and whether the connection is to be paused or closed.
+Never: sockets. The shell (or the simulator) carries this out at the end of the turn.
 """
 
 from collections.abc import Callable
@@ -14,17 +14,17 @@ class Receiver(Protocol):
     """The protocol machine that reads a connection: a transport's handshake, or a session."""
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what was read. Never raises: a violation answers and closes this connection."""
+        """Handle bytes that were read. Never raises: a violation closes this connection."""
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone (end of file, reset, or closed by us). Called once."""
+        """Note that the connection is gone (end of file, reset, or closed by us). Called once."""
 
 
 class Endable(Protocol):
-    """The session of a connection: what the connection's fate may end."""
+    """The session of a connection, as far as the connection's troubles may end it."""
 
     def end(self, reason: str, message: str) -> None:
-        """The router ends it. reason: a URI."""
+        """End the session, as the router wants it. reason: a URI. message: a sentence."""
 
 
 @final
@@ -54,27 +54,27 @@ class Connection:
         self.closing = False
         self.paused = False
         self.transport: object = None
-        # Whose the connection is, from the beginning of the session to its end.
+        # The session, from its beginning to its end.
         self.owner: Endable | None = None
         self.traffic = Traffic()
-        # Bytes that were written and have not left: the transport knows.
+        # Returns how many bytes were written and have not left; set by the transport.
         self.waiting: Callable[[], int] = lambda: 0
 
     def write(self, chunk: bytes) -> None:
-        """Write at the end of this turn. The fan-out repeats these lines for speed."""
+        """Write a chunk at the end of this turn. The fan-out repeats these lines for speed."""
         out = self.out
         if not out:
             self.dirty.append(self)
         out.append(chunk)
 
     def close(self) -> None:
-        """Close when all that was written has left."""
+        """Close the connection when all that was written has left."""
         if not self.closing:
             self.closing = True
             self.dirty.append(self)
 
     def pause(self, *, paused: bool) -> None:
-        """Stop (or go on) reading: TCP then pushes back on the client."""
+        """Stop reading, so that TCP pushes back on the client, or go on reading."""
         if self.paused is not paused:
             self.paused = paused
             self.dirty.append(self)

@@ -1,6 +1,6 @@
-"""What those who handle connections need of the gateway.
+"""The gateway, as transports and sockets see it.
 
-Owns: the interfaces. Never: an implementation: `core.Gateway` is one, and each test has its own.
+Owns: the interfaces. Never: an implementation. `core.Gateway` is one, and tests have their own.
 """
 
 from typing import Protocol
@@ -11,19 +11,19 @@ from fox_shard.gateway.clients.timers import Timers
 
 
 class Clock(Protocol):
-    """What time it is, as the shell said last."""
+    """The time, as the shell said last."""
 
     @property
     def now(self) -> float:
-        """Monotonic seconds."""
+        """The time in monotonic seconds."""
 
     @property
     def wall(self) -> float:
-        """Seconds since 1970, at `now`."""
+        """The same time in seconds since 1970."""
 
 
 class Host(Protocol):
-    """What a transport needs."""
+    """The gateway, as a transport sees it."""
 
     @property
     def settings(self) -> Settings: ...
@@ -33,32 +33,32 @@ class Host(Protocol):
 
     @property
     def now(self) -> float:
-        """Monotonic seconds."""
+        """The time in monotonic seconds."""
 
     @property
     def linked(self) -> bool:
-        """Whether there are links to all shards."""
+        """Whether the links to all shards are open."""
 
     def health(self) -> dict[str, object]:
-        """How the gateway is: {"status": "ok", "degraded" (but serving) or else, …}."""
+        """Return {"status": "ok", "degraded" (still serving) or "unavailable", …}."""
 
 
 class SocketHost(Protocol):
-    """What the sockets need."""
+    """The gateway, as the sockets see it."""
 
     now: float
-    """Monotonic seconds: set whenever a socket has something to say."""
+    """The time in monotonic seconds, which a socket sets whenever it has something to say."""
 
     @property
     def settings(self) -> Settings: ...
 
     @property
     def dirty(self) -> list[Connection]:
-        """The list all connections put themselves on."""
+        """The connections that have something for the shell to do; they add themselves."""
 
     @property
     def linked(self) -> bool:
-        """Whether there are links to all shards."""
+        """Whether the links to all shards are open."""
 
     def slow(self, connection: Connection) -> None:
-        """Tell the client that more than settings.outbound_limit bytes wait for it: the end."""
+        """End the client's session: more than `settings.outbound_limit` bytes wait for it."""

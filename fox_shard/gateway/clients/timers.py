@@ -1,4 +1,4 @@
-"""What a gateway has to do later.
+"""Timers: what a gateway has to do later.
 
 Owns: the order of deadlines. Never: the clock.
 """
@@ -13,7 +13,7 @@ from fox_shard.deadline import NEVER, Deadline
 
 @final
 class Timers:
-    """One-shot timers. There is no cancelling: a callback looks whether it is still wanted."""
+    """One-shot timers. They cannot be cancelled: a callback checks whether it is still wanted."""
 
     __slots__ = ("_deadline", "_heap", "_number")
 
@@ -28,11 +28,11 @@ class Timers:
         self._deadline.by(when)
 
     def next(self) -> float:
-        """The earliest of them."""
+        """Return when the next timer is due, NEVER if there is none."""
         return self._heap[0][0] if self._heap else NEVER
 
     def run(self, now: float) -> None:
-        """Call what is due, in order."""
+        """Call the callbacks that are due, in the order of their times."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             heappop(heap)[2](now)

@@ -1,24 +1,24 @@
-"""What the clients of one realm and gate sent and were sent.
+"""Counts of what the clients of one realm and protocol sent and were sent.
 
-Owns: the counts. Never: who counts, when they are told.
+Owns: the counts. Never: who counts, when the counts are reported.
 
-Nothing is counted for each message where it can be had for less: bytes are added up per read and
-per write, messages out are the chunks of a write, and messages in are the publishes and calls,
-which are counted anyway, and the others.
+To save time, little is counted per message: bytes are added up per read and per write, messages out
+are the chunks of a write, and messages in are the publishes and calls, which are counted anyway,
+and the others.
 """
 
 from typing import final
 
 GATES = ("wamp", "mqtt")
-"""What may be spoken: the first component of a session's protocol."""
+"""The protocols that clients speak: the first component of `Join.protocol`."""
 
 
 @final
 class Traffic:
     """Counts since they were last taken.
 
-    A connection has one of its own until its session is open; then it shares that of its realm and
-    gate.
+    A connection has counts of its own until its session is open; then it shares those of its realm
+    and protocol.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "calls", "messages_out", "others", "publishes")
@@ -29,11 +29,11 @@ class Traffic:
         self.messages_out = 0
         self.publishes = 0
         self.calls = 0
-        # Messages in that are neither.
+        # Messages in that are neither publishes nor calls.
         self.others = 0
 
     def take(self) -> dict[str, int]:
-        """The counts by the last component of their metrics' names; they begin again from 0."""
+        """Return the counts, by the last component of their metrics' names, and reset them to 0."""
         counts = {
             "messages_in": self.publishes + self.calls + self.others,
             "messages_out": self.messages_out,

@@ -1,1 +1,1 @@
-"""Procedures that the gateway answers itself."""
+"""The procedures that a gateway answers itself."""

@@ -1,10 +1,10 @@
 """Reading the history: the procedure `wamp.subscription.get_events` (WAMP #pubsub-event-history).
 
-Owns: what may be asked, which shards are asked, and the order of what they answer. Never: what is
-recorded.
+Owns: which shards are asked, and the order of the events that they answer. Never: what is recorded,
+the procedure's arguments (see `history_query`).
 
-The shards of the subscription's pattern answer a page at a time. Each page is merged with those of
-the others by publication id, and the next one is asked for where a shard's has been used up.
+The shards of the subscription's pattern answer a page at a time. The pages of all shards are merged
+by publication id; when a shard's page has been used up, its next one is asked for.
 """
 
 from collections import deque
@@ -29,14 +29,15 @@ from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
 MOST_BYTES: Final = 1 << 22
-"""Of the arguments in one answer; beyond that there is one more event."""
+"""Bytes of the events' arguments in one answer, which ends with the event that exceeds them."""
 
 
 @final
 class Source:
-    """A shard, and what it has answered and nobody has taken yet.
+    """A shard that is asked, and its events that have not been taken.
 
-    first, last: between which ids the next page is; more: there is one, perhaps.
+    first, last: the lowest and the highest id that the next page may have. asked: the shard owes a
+    page. more: the shard may have more events than those that came.
     """
 
     __slots__ = ("asked", "events", "first", "last", "more", "shard")
@@ -51,7 +52,7 @@ class Source:
 
 @final
 class HistoryQuery:
-    """One call, until it is answered."""
+    """One call of the procedure, until it is answered."""
 
     __slots__ = (
         "encoding",
@@ -74,7 +75,7 @@ class HistoryQuery:
         subscription: Subscription,
         query: Query,
     ) -> None:
-        """encoding: the caller's."""
+        """encoding: the caller's, see `payloads`."""
         self.session = session
         self.request = request
         self.encoding = encoding
@@ -89,7 +90,7 @@ class HistoryQuery:
         self.size = 0
 
     def narrow(self) -> bool:
-        """Keep to the topic that was asked for; returns whether there is anything to be found."""
+        """Narrow the pattern to the topic asked for. Returns whether any event could match."""
         topic = self.query.topic
         first, last = self.query.span
         if topic is not None:
@@ -99,7 +100,7 @@ class HistoryQuery:
         return first <= last
 
     def add(self, source: Source, page: HistoryPage) -> None:
-        """A page has come."""
+        """Add a page to the events of its source."""
         source.asked, source.more = False, page.more
         if page.events:
             end = page.events[-1].publication
@@ -121,7 +122,10 @@ class HistoryQuery:
             return False
 
     def take(self) -> list[Source]:
-        """Take what is in order. Returns who has to be asked before there can be more of it."""
+        """Take events in the order of their ids, as far as they have come.
+
+        Returns the sources whose next pages are needed first; []: the answer is complete.
+        """
         reverse = self.query.reverse
         while not self.is_full:
             empty = [one for one in self.sources if one.more and not one.events]
@@ -138,18 +142,18 @@ class HistoryQuery:
 
     @property
     def is_full(self) -> bool:
-        """Is that as much as is answered?"""
+        """Whether the answer has reached its limit."""
         return len(self.taken) == self.query.limit or self.size > MOST_BYTES
 
     @property
     def more(self) -> bool:
-        """May there be more than was taken?"""
+        """Whether there may be more events than were taken."""
         return any(source.more or source.events for source in self.sources)
 
 
 @final
 class EventHistory:
-    """Of all sessions of a gateway."""
+    """Answers `wamp.subscription.get_events` to one gateway's sessions."""
 
     __slots__ = ("_calls", "_links", "_open", "_sessions", "_subscriptions", "_token")
 
@@ -160,7 +164,7 @@ class EventHistory:
         calls: Calls,
         sessions: dict[int, Session],
     ) -> None:
-        """links: to the shards, by number. calls: get their answers."""
+        """links: to the shards, by number. subscriptions: by the realm's name."""
         self._links = links
         self._subscriptions = subscriptions
         self._calls = calls
@@ -171,13 +175,13 @@ class EventHistory:
 
     @property
     def idle(self) -> bool:
-        """No call waits for a shard."""
+        """Whether no call waits for a shard."""
         return not self._open
 
     def get_events(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        """Raises Refusal."""
+        """Begin to answer a call (see `calls.Here`). Raises Refusal."""
         id_, query = read_query(*decode(encoding, args, kwargs))
         subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
         if subscribers is None or not subscribers.has(session):
@@ -200,7 +204,7 @@ class EventHistory:
         self._go_on(self._token)
 
     def history_page(self, frame: HistoryPage, shard: int) -> None:
-        """A shard has answered."""
+        """Take a shard's page, if its session still waits for the answer."""
         history_query = self._open.get(frame.token)
         if history_query is None:
             return
@@ -240,13 +244,13 @@ class EventHistory:
             history_query.request,
             history_query.encoding,
         )
-        events = [_shown(event, history_query) for event in history_query.taken]
+        events = [_to_result(event, history_query) for event in history_query.taken]
         readable = [event for event in events if event is not None]
         args, kwargs = encode([readable], {"more": history_query.more}, target)
         self._calls.result(Result(session.id, request, False, target, args, kwargs))  # noqa: FBT003
 
     def link_broken(self, shard: int) -> None:
-        """The pair with that shard has ended; what it has not told yet is not known."""
+        """Fail the calls that need more of that shard, with which the pair has ended."""
         for token, history_query in list(self._open.items()):
             if any(source.shard == shard and source.more for source in history_query.sources):
                 del self._open[token]
@@ -257,8 +261,8 @@ class EventHistory:
         return call_error(history_query.session.id, history_query.request, down)
 
 
-def _shown(event: Event, history_query: HistoryQuery) -> dict[str, Any] | None:
-    """As the procedure returns it; None: it has no form in the caller's encoding."""
+def _to_result(event: Event, history_query: HistoryQuery) -> dict[str, Any] | None:
+    """Return an event in the procedure's form; None: the caller's encoding cannot express it."""
     publish, target = event.publish, history_query.encoding
     try:
         args, kwargs = decode(publish.encoding, publish.args, publish.kwargs)

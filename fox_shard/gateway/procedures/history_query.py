@@ -1,10 +1,8 @@
-"""What may be asked of a history (WAMP #pubsub-event-history).
+"""The arguments of `wamp.subscription.get_events` (WAMP #pubsub-event-history).
 
-Owns: the arguments of `wamp.subscription.get_events`, and which publication ids they mean. Never:
-who answers.
+Owns: the arguments, and the publication ids that they mean. Never: which shards answer.
 
-Publication ids tell the time, so all that is said about publications and about times is a span of
-ids.
+Publication ids tell the time, so that limits of ids and of times both mean a span of ids.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ from fox_shard.topics.ids import EPOCH, MAX_ID, SHARDS, TICKS
 GET_EVENTS: Final = "wamp.subscription.get_events"
 
 MOST: Final = 1000
-"""Events of one answer."""
+"""The most events in one answer."""
 
 MICROSECONDS: Final = 1_000_000
 BEGINNING: Final = datetime.fromtimestamp(EPOCH, UTC)
@@ -29,7 +27,7 @@ Publication = Annotated[int, Meta(ge=1, le=MAX_ID)]
 
 
 class Query(Struct, forbid_unknown_fields=True):
-    """The keyword arguments; all that are given must hold."""
+    """The keyword arguments. An event must meet all that are given."""
 
     reverse: bool = False
     limit: Annotated[int, Meta(ge=1, le=MOST)] = MOST
@@ -45,7 +43,10 @@ class Query(Struct, forbid_unknown_fields=True):
 
     @property
     def span(self) -> tuple[int, int]:
-        """The lowest and the highest id that may be meant."""
+        """The lowest and the highest publication id that meet the arguments.
+
+        If the lowest is above the highest, no id does.
+        """
         first = [1, self.from_publication or 1, (self.after_publication or 0) + 1]
         last = [
             MAX_ID,
@@ -64,20 +65,20 @@ class Query(Struct, forbid_unknown_fields=True):
 
 
 def time_of(publication: int) -> str:
-    """When it was published (RFC 3339), to the microsecond, as precise as times are compared."""
+    """Return a publication's time (RFC 3339) to the microsecond, the precision of comparisons."""
     microseconds = publication // SHARDS * MICROSECONDS // TICKS
     at = BEGINNING + timedelta(microseconds=microseconds)
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _first_at(time: datetime, later: int) -> int:
-    """The lowest id that `time_of` shows as that time, so many microseconds later, or later yet."""
+    """Return the lowest id whose `time_of` is that time plus `later` microseconds, or later."""
     microseconds = (time - BEGINNING) // timedelta(microseconds=1) + later
     return -(-microseconds * TICKS // MICROSECONDS) * SHARDS
 
 
 def read_query(args: list[Any], kwargs: dict[Any, Any]) -> tuple[int, Query]:
-    """The subscription's id, and the rest. Raises InvalidArgument."""
+    """Return the subscription's id, and the keyword arguments. Raises InvalidArgument."""
     if len(args) != 1 or type(args[0]) is not int:
         raise InvalidArgument(f"{GET_EVENTS} has one argument, the id of a subscription")
     try:

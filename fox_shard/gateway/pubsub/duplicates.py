@@ -1,11 +1,12 @@
-"""Events that come again from a shard that has restarted.
+"""Events that a restarted shard sends again.
 
 Owns: which recorded events this gateway has had. Never: their delivery.
 
-A shard that restarts sends again the events whose publishers may not have been told that they are
-safe (`Again`), with their ids. Who has had them is not to get them twice. Who had no link with the
-shard before that restart, or heard that all up to them had been sent (`Settled`), has missed none:
-what it asked for since then includes their effects.
+A restarted shard sends again (`Again`), with their ids, the events whose publishers may not have
+been told that they are safe. A gateway that has had an event must not deliver it twice. A gateway
+that had no link with the shard before the restart has missed none of these events: the replays that
+it asked for since then include their effects. The same is true of all events up to the id of the
+last `Settled` frame, which says that they had been sent.
 """
 
 from typing import final
@@ -15,64 +16,64 @@ from fox_shard.backplane.frames import Event
 
 @final
 class SeenEvents:
-    """Of all shards."""
+    """The recorded events that have come from each shard."""
 
-    __slots__ = ("_incarnations", "_seen", "_settled", "_since")
+    __slots__ = ("_incarnations", "_restarted", "_seen", "_settled")
 
     def __init__(self, shards: int) -> None:
         self._seen: list[dict[int, None]] = [{} for _ in range(shards)]
         self._settled = [0] * shards
-        # The first incarnation of each shard that there was a link with, and whether others came.
+        # The first incarnation of each shard that was linked (0: none); whether others were since.
         self._incarnations = [0] * shards
-        self._since = [False] * shards
+        self._restarted = [False] * shards
 
     def link_opened(self, shard: int, incarnation: int) -> None:
-        """A link with the shard has begun."""
+        """Note that a link with that incarnation of the shard has begun."""
         if not self._incarnations[shard]:
             self._incarnations[shard] = incarnation
         elif self._incarnations[shard] != incarnation:
-            self._since[shard] = True
+            self._restarted[shard] = True
 
     def add(self, shard: int, publication: int) -> None:
-        """A recorded event has come."""
+        """Note that a recorded event has come."""
         self._seen[shard][publication] = None
 
     def is_new(self, shard: int, publication: int) -> bool:
-        """Has an event that comes again been missed? It counts as had from now on."""
+        """Whether an event that is sent again was missed. It counts as seen from now on."""
         seen = self._seen[shard]
-        if not self._since[shard] or publication in seen or publication <= self._settled[shard]:
+        if not self._restarted[shard] or publication in seen or publication <= self._settled[shard]:
             return False
         seen[publication] = None
         return True
 
     def settled(self, shard: int, publication: int) -> None:
-        """All up to that one have come, as far as they concern this gateway."""
+        """Note that all events up to that id that concern this gateway have come."""
         self._settled[shard] = max(publication, self._settled[shard])
         self._seen[shard] = {one: None for one in self._seen[shard] if one > publication}
 
 
 @final
 class SeenChanges:
-    """The same for changes of keys, of all shards.
+    """The last change of each key that has come from each shard.
 
-    What comes again may be no change: to erase what is not there is none, but after its restart a
-    shard does not know. So only what is later than all that was seen of that key is new.
+    A restarted shard may send as a change what never was one: the erasure of a key that did not
+    exist. So a change is new only if it is later than all that was seen of its key.
     """
 
     __slots__ = ("_seen", "_settled")
 
     def __init__(self, shards: int) -> None:
-        # (realm, topic) -> the last publication id.
+        # (realm, topic) -> publication id of the key's last change.
         self._seen: list[dict[tuple[str, str], int]] = [{} for _ in range(shards)]
         self._settled = [0] * shards
 
     def add(self, shard: int, event: Event) -> None:
-        """A change has come."""
+        """Note that a change has come."""
         publish = event.publish
         self._seen[shard][publish.realm, publish.topic] = event.publication
 
     def is_new(self, shard: int, event: Event) -> bool:
-        """Has a change that comes again been missed? It counts as had from now on."""
+        """Whether a change that is sent again was missed. It counts as seen from now on."""
         publish = event.publish
         last = self._seen[shard].get((publish.realm, publish.topic), self._settled[shard])
         if event.publication <= max(last, self._settled[shard]):
@@ -81,7 +82,7 @@ class SeenChanges:
         return True
 
     def settled(self, shard: int, publication: int) -> None:
-        """All up to that one have come, as far as they concern this gateway."""
+        """Note that all changes up to that id that concern this gateway have come."""
         self._settled[shard] = max(publication, self._settled[shard])
         seen = self._seen[shard]
         self._seen[shard] = {key: last for key, last in seen.items() if last > publication}

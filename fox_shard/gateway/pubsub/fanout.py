@@ -1,4 +1,4 @@
-"""Events to sessions.
+"""The delivery of events to sessions.
 
 Owns: which sessions of this gateway get an event. Never: who subscribed; how an event is encoded.
 """
@@ -15,19 +15,20 @@ from fox_shard.gateway.sessions.session import EventEncoder, Session
 from fox_shard.gateway.sessions.subscription import Subscription
 
 ASSURED = QOS1 | QOS2
+"""Flags of an event that was published at quality of service 1 or 2."""
 
 Allowed = Callable[[Session], bool]
 
 Admission = Callable[[Session], str | None]
-"""See `_admission`."""
+"""Says what a session is told of a selected event, see `_admission`."""
 
 DELETED = "deleted"
-"""Why a key is no more for those who may not see its new value."""
+"""Why a key is gone for sessions that could see its old value and may not see its new one."""
 
 
 @final
 class Fanout:
-    """One realm's."""
+    """Delivers the events of one realm."""
 
     __slots__ = ("_dirty", "_plans", "_realm", "_sessions", "_subscriptions")
 
@@ -46,9 +47,10 @@ class Fanout:
         self._dirty = dirty
 
     def deliver_run(self, events: list[Event], shard: int) -> None:
-        """Deliver events of one topic and the same flags: 0.3 µs less for each than one by one.
+        """Deliver events of one topic and with the same flags. shard: where they came from.
 
-        So where all who are to have them get them all, by one subscription.
+        This takes 0.3 µs less for each event than `deliver`, which it calls for each unless they
+        all go to all members of one group.
         """
         publish = events[0].publish
         plan = self._plans.get(publish.topic) or self._subscriptions.plan(publish.topic)
@@ -78,7 +80,7 @@ class Fanout:
             self._realm.deliveries += len(chunks) * len(members)
 
     def _for_all(self, events: list[Event]) -> bool:
-        """Is there nobody to be left out?"""
+        """Whether the events exclude none of this gateway's sessions."""
         sessions = self._sessions
         excluding = events[0].publish.flags & EXCLUDE_ME
         for event in events:
@@ -88,7 +90,7 @@ class Fanout:
         return True
 
     def deliver(self, event: Event, shard: int) -> None:  # noqa: C901 - hot: see docs/bench.md
-        """To every session that is to have it. shard: whence it came."""
+        """Deliver an event to every session that is to have it. shard: where it came from."""
         publish = event.publish
         plan = self._plans.get(publish.topic) or self._subscriptions.plan(publish.topic)
         flags = publish.flags
@@ -123,9 +125,9 @@ class Fanout:
             self._hold(event, plan, shard)
 
     def _hold(self, event: Event, plan: Plan, shard: int) -> None:
-        """To those whose subscriptions are not complete, for whom it is; or keep it for them."""
+        """Deliver an event to incomplete subscriptions that it is for, or keep it for them."""
         for pending in plan.pending:
-            if pending.is_live(shard, event) and not _gets_it_anyway(pending.session, plan):
+            if pending.is_live(shard, event) and not _gets_it_otherwise(pending.session, plan):
                 self._deliver_or_keep(pending, event)
 
     def _deliver_or_keep(self, pending: PendingSubscription, event: Event | SelectedEvent) -> None:
@@ -134,10 +136,10 @@ class Fanout:
         else:
             pending.held.append(event)
 
-    # Selections
+    # Selected events
 
     def select(self, selected: SelectedEvent, shard: int) -> None:
-        """To the members of the selections. shard: whence it came."""
+        """Deliver an event to the sessions whose selectors it meets. shard: where it came from."""
         for id_ in selected.selectors:
             subscribers = self._subscriptions.by_id.get(id_)
             if subscribers is None or (
@@ -160,16 +162,16 @@ class Fanout:
         sessions: list[Session],
         admit: Admission,
     ) -> None:
-        """Those who may not see it are told what they may know."""
-        told: dict[str | None, list[Session]] = {}
+        """Send each of the sessions what it may know of the event."""
+        receivers: dict[str | None, list[Session]] = {}
         for session in sessions:
-            told.setdefault(admit(session), []).append(session)
-        for removed, those in told.items():
+            receivers.setdefault(admit(session), []).append(session)
+        for removed, group in receivers.items():
             chunk = b"" if removed is None else encoder.selected(selected, subscription, removed)
             if chunk:
-                for session in those:
+                for session in group:
                     session.connection.write(chunk)
-                self._realm.deliveries += len(those)
+                self._realm.deliveries += len(group)
 
     def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
         for encoder, subscription, members in plan.plain:
@@ -182,7 +184,10 @@ class Fanout:
         self._deliver_granted(event, plan, allowed)
 
     def _deliver_granted(self, event: Event, plan: Plan, allowed: Allowed | None) -> None:
-        """To sessions with a granted quality of service ≥ 1: as such only if published so."""
+        """Deliver an event to members that were granted quality of service 1 or 2.
+
+        They get it at quality of service 0 if it was published so. allowed: None: all are.
+        """
         assured = event.publish.flags & ASSURED
         for encoder, subscription, members in plan.granted:
             chunk = b"" if assured else encoder.event(event, subscription)
@@ -199,7 +204,7 @@ class Fanout:
     def deliver_held(
         self, pending: PendingSubscription, events: list[Event | SelectedEvent]
     ) -> None:
-        """What came for a subscription while it was being confirmed, to its session alone."""
+        """Deliver live events for an incomplete subscription, to its session alone."""
         session, subscription = pending.session, pending.subscription
         for event in events:
             if isinstance(event, SelectedEvent):
@@ -209,7 +214,7 @@ class Fanout:
                 self.deliver_to_one(pending, event)
 
     def deliver_to_one(self, pending: PendingSubscription, event: Event) -> None:
-        """To the session whose subscription is not complete."""
+        """Deliver an event for an incomplete subscription, to its session, which may see it."""
         session = pending.session
         self._realm.deliveries += 1
         if pending.granted_qos and event.publish.flags & ASSURED:
@@ -218,15 +223,15 @@ class Fanout:
             session.connection.write(chunk)
 
 
-def _gets_it_anyway(session: Session, plan: Plan) -> bool:
-    """By another subscription, and is to get it once (MQTT)."""
+def _gets_it_otherwise(session: Session, plan: Plan) -> bool:
+    """Whether the session gets the event through another subscription, and only once (MQTT)."""
     return not session.encoder.per_subscription and any(
         session in members for _, _, members in (*plan.plain, *plan.granted)
     )
 
 
 def visible(events: Iterable[Event], session: Session) -> list[Event]:
-    """Those the session may be shown as retained keys."""
+    """Return the events that a session may be shown as keys or history."""
     return [
         event
         for event in events
@@ -235,9 +240,10 @@ def visible(events: Iterable[Event], session: Session) -> list[Event]:
 
 
 def _admission(selected: SelectedEvent, subscription: Subscription) -> Admission:
-    """What a session is told: why the key is no more, "": the event, None: nothing.
+    """Return a function that says what a session is told of a selected event.
 
-    State is complete: the publisher is told of it, too.
+    Its result is "": the event; another string: that the key is gone, for this reason; None:
+    nothing. State is complete, so a change is told to its publisher, too.
     """
     if subscription.selector is not None and not subscription.selector.state:
         allowed = _allowed(selected.event)
@@ -256,6 +262,7 @@ def _admission(selected: SelectedEvent, subscription: Subscription) -> Admission
 
 
 def _allowed(event: Event) -> Allowed:
+    """Return a function that says whether a session may get the event."""
     publish = event.publish
     publisher = publish.session if publish.flags & EXCLUDE_ME else 0
     audience = publish.audience
@@ -265,7 +272,10 @@ def _allowed(event: Event) -> Allowed:
 
 
 def _admits(audience: Audience, session: Session) -> bool:
-    """WAMP #pubsub-subscriber-blackwhite-listing: on no black list, on every white list given."""
+    """Whether the session is on no black list and on every white list that is given.
+
+    WAMP #pubsub-subscriber-blackwhite-listing.
+    """
     return not (
         (audience.exclude is not None and session.id in audience.exclude)
         or (audience.exclude_authid is not None and session.authid in audience.exclude_authid)

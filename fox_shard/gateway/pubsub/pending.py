@@ -1,10 +1,11 @@
-"""A session's wish to subscribe, until all of it has come true.
+"""A subscription that is not complete yet: not confirmed, or its replay is not over.
 
 Owns: what is awaited from which shard, what came too early, how far the replay is. Never: sending.
 
-1. Every shard that is concerned confirms; what comes until then is kept.
-2. The session is told (SUBSCRIBED), and gets what was kept. From here on live events of a shard go
-   to it as they come, unless that shard still replays history: they are in it.
+1. Every shard concerned confirms the subscription. What comes before the last one does is kept.
+2. The session is told (SUBSCRIBED), and gets what was kept. From now on it gets a shard's live
+   events as they come. Only if that shard still replays its history, recorded events are left out,
+   as the history will include them.
 3. The shards' replays go on, a page at a time, as the client reads.
 """
 
@@ -20,10 +21,12 @@ from fox_shard.topics.ids import SHARDS
 
 
 class ReplayProgress(Struct, gc=False):
-    """How far a shard's replay is: the last topic, and the last id, that have come.
+    """How far a shard's replay is.
 
-    ahead: topics whose keys have come before their turn, with their ids (0: there was no key).
-    again: topics of which a change came again before that, with its id.
+    topic: of the last key that came in its turn. id: of the last event of the history that came.
+    paused: the shard waits until it is asked for the next page. ahead: topics whose keys came
+    before their turn, with their publication ids (0: there was no key). again: topics whose change
+    a restarted shard has sent again before it showed the key, with the change's publication id.
     """
 
     topic: str = ""
@@ -35,7 +38,7 @@ class ReplayProgress(Struct, gc=False):
 
 @final
 class PendingSubscription:
-    """See the module."""
+    """One session's subscription, until it is complete."""
 
     __slots__ = (
         "behind",
@@ -62,28 +65,32 @@ class PendingSubscription:
         options: SubscribeOptions,
         shards: Iterable[int],
     ) -> None:
-        """token: names it at the shards. request: the session's number for it."""
+        """token: its number at the shards. request: its number in the session.
+
+        shards: those that have to confirm it.
+        """
         self.token = token
         self.session = session
         self.request = request
         self.subscription = subscription
         self.granted_qos = granted_qos
         self.options = options
+        # Shards that have not confirmed.
         self.waiting = dict.fromkeys(shards)
         # Shards whose replays are not over.
         self.behind = {shard: ReplayProgress() for shard in self.waiting} if options.replays else {}
-        # Has the session been told?
+        # Whether all shards have confirmed, and the session has been told.
         self.confirmed = False
-        # Until then: keys as each shard sent them, and live events of shards that have confirmed.
+        # Before that: keys as each shard sent them, and live events of shards that have confirmed.
         self.retained: dict[int, list[Event]] = {}
         self.held: list[Event | SelectedEvent] = []
-        # Publications that a shard sent before this began and that are held back (see `Ordering`):
-        # they are not for this subscription, which waits until they have been delivered. Ids of
-        # `SelectedEvent` are negative.
+        # Ids of events that a shard sent before it confirmed and that are held back (see
+        # `Ordering`). This subscription does not get them, and is not confirmed to the session
+        # before they have been delivered. Ids of `SelectedEvent`s are negative.
         self.earlier: set[int] = set()
 
     def subscribe(self, shard: int) -> Subscribe:
-        """What the shard is asked, for the first time or when it has returned."""
+        """Return the frame that asks the shard; if it has returned, for the rest of the replay."""
         options, progress = self.options, self.behind.get(shard) or ReplayProgress()
         progress.paused = False
         return Subscribe(
@@ -100,7 +107,7 @@ class PendingSubscription:
         )
 
     def begin_anew(self, shard: int) -> None:
-        """The shard has returned before the session was told: what had come of it is replayed."""
+        """Discard what came from a shard that has returned before the session was told."""
         self.retained.pop(shard, None)
         if shard in self.behind:
             self.waiting[shard] = None
@@ -108,18 +115,18 @@ class PendingSubscription:
             self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
 
     def is_asked(self, shard: int) -> bool:
-        """Does it owe an answer, or a part of the replay?"""
+        """Whether the shard owes a confirmation or a part of the replay."""
         return shard in self.waiting or shard in self.behind
 
     def is_live(self, shard: int, event: Event | SelectedEvent) -> bool:
-        """Is a live event of that shard for this subscription?"""
+        """Whether this subscription gets a live event of that shard."""
         if isinstance(event, SelectedEvent):
             publication, flags = -event.event.publication, event.event.publish.flags
         else:
             publication, flags = event.publication, event.publish.flags
         if self.options.snapshot or shard in self.waiting or publication in self.earlier:
             return False
-        # Else it is in the history, which is under way.
+        # While the shard replays its history, recorded events come as a part of it.
         return self.options.after is None or shard not in self.behind or not flags & TRACE
 
 

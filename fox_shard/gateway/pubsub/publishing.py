@@ -1,6 +1,6 @@
-"""Publishing: what a session says becomes a frame on its way to the topic's shard.
+"""Publishing: what a session publishes becomes a frame to the topic's shard.
 
-Owns: the frame, its place in the session's order, and that a publisher without credit is not read.
+Owns: the frame, its place in the session's order, and pausing publishers to shards without credit.
 Never: a wire format.
 """
 
@@ -24,25 +24,25 @@ from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
 
 RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
-"""Publications that are sent again to a shard that restarts."""
+"""Flags of publishes that are reliable: they are sent again to a shard that restarts."""
 
 
 @final
 class Publishing:
-    """Of all sessions of a gateway."""
+    """Publishes for all sessions of one gateway."""
 
     __slots__ = ("_backpressure", "_congested", "_links", "_ordering", "_unstored_waiters")
 
     def __init__(
         self,
         links: list[Link],
-        order: Ordering,
+        ordering: Ordering,
         backpressure: Backpressure,
         unstored_waiters: UnstoredWaiters,
     ) -> None:
         """links: to the shards, by number."""
         self._links = links
-        self._ordering = order
+        self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
         self._congested = backpressure.congested
@@ -60,7 +60,7 @@ class Publishing:
         audience: Audience | None = None,
         retain: RetainOptions | None = None,
     ) -> None:
-        """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
+        """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
         shard = route.shard
         link = self._links[shard]
         realm = session.realm
@@ -85,13 +85,13 @@ class Publishing:
         )
         outbox = link.outbox
         if flags & RELIABLE:
-            # As `Link.send_reliable`.
+            # This is `Link.send_reliable`, without the call.
             link.reliable.append(len(outbox))
         outbox.append(frame)
         session.last_seq = link.sent + len(outbox)
         if retain is not None and retain.owned:
             session.shards |= 1 << shard
-            # Without an acknowledgement nobody would say when it waits no longer.
+            # Only the answer to an acknowledged publish tells when it no longer waits.
             if retain.watch and flags & ACKNOWLEDGE and not realm.stored:
                 self._unstored_waiters.add(shard, frame)
         session.traffic.publishes += 1
@@ -107,12 +107,15 @@ class Publishing:
         encoding: int,
         payloads: list[bytes],
     ) -> None:
-        """`publish` each, in a third of the time. request: of the first; those of others follow."""
+        """Publish each payload, in a third of the time that `publish` takes.
+
+        request: of the first; the others count up, with ACKNOWLEDGE.
+        """
         step = 1 if flags & ACKNOWLEDGE else 0
         self.publish(session, route, flags, request, encoding, payloads[0])
         if len(payloads) == 1:
             return
-        if session.unconfirmed is not None:  # each with a fence of its own
+        if session.unconfirmed is not None:  # each needs a fence of its own
             for args in payloads[1:]:
                 request += step
                 self.publish(session, route, flags, request, encoding, args)
@@ -121,7 +124,7 @@ class Publishing:
         outbox = link.outbox
         count = len(payloads) - 1
         if flags & RELIABLE:
-            # As `Link.send_reliable`.
+            # This is `Link.send_reliable`, without the call.
             link.reliable.extend(range(len(outbox), len(outbox) + count))
         realm, topic, publisher, order = session.realm.name, route.topic, session.id, session.order
         outbox.extend(

@@ -1,7 +1,7 @@
-"""Subscriptions on their way: from the wish to the end of what comes first.
+"""Incomplete subscriptions: from the request to the end of the replay.
 
-Owns: which wish is meant by which token, when a subscription begins, and the pace of its replay.
-Never: matching (see `subscriptions`).
+Owns: the tokens of subscriptions, when a subscription begins, and the pace of its replay. Never:
+matching (see `subscriptions`).
 """
 
 from typing import final
@@ -30,18 +30,18 @@ from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
 ENOUGH = 1 << 18
-"""Bytes that wait for a client, with which it is not sent more of a replay."""
+"""Bytes waiting for a client beyond which the shards are not asked for more of its replay."""
 
 SNAPSHOT = "fox.close.snapshot"
-"""Why a subscription is revoked that was to a replay alone."""
+"""Why a snapshot is revoked at the end of its replay."""
 
 LOOK_AGAIN = 0.02
-"""Seconds after which it is seen whether the client has read them."""
+"""Seconds between two checks whether a slow client has read enough."""
 
 
 @final
 class SubscribeRequests:
-    """Of all realms of a gateway."""
+    """The incomplete subscriptions of one gateway, in all realms."""
 
     __slots__ = (
         "_fanouts",
@@ -62,25 +62,25 @@ class SubscribeRequests:
         self,
         subscriptions: dict[str, Subscriptions],
         fanouts: dict[str, Fanout],
-        order: Ordering,
+        ordering: Ordering,
         links: list[Link],
         timers: Timers,
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
         self._subscriptions = subscriptions
         self._fanouts = fanouts
-        self._ordering = order
+        self._ordering = ordering
         self._links = links
         self._timers = timers
         self._next_token = 0
+        # Token -> subscription; session id -> its tokens.
         self._pending: dict[int, PendingSubscription] = {}
-        # Session id -> its tokens.
         self._of_session: dict[int, dict[int, None]] = {}
-        # Those that wait for events that are held back (see `PendingSubscription.earlier`).
+        # Token -> subscription that waits for held-back events (`PendingSubscription.earlier`).
         self._late: dict[int, PendingSubscription] = {}
-        # Tokens of clients that do not read as fast as their replays come.
+        # Tokens of replays whose clients do not read as fast as they come.
         self._slow: dict[int, None] = {}
-        # Is it due to look at them?
+        # Whether a timer is set to look at them again.
         self._looking = False
         self.now = 0.0
 
@@ -92,7 +92,7 @@ class SubscribeRequests:
         granted_qos: int,
         options: SubscribeOptions,
     ) -> None:
-        """Answered by the session's `subscribed`; events come only after that."""
+        """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
         self._next_token += 1
         token = self._next_token
         pending = self._subscriptions[session.realm.name].subscribe(
@@ -103,9 +103,9 @@ class SubscribeRequests:
             self._of_session.setdefault(session.id, {})[token] = None
 
     def withdraw(self, session: Session, name: str | None = None) -> list[str]:
-        """The session gives up a subscription, or (None) all, before everything has come.
+        """Give up the session's incomplete subscriptions with that name, or all of them (None).
 
-        Returns the names of those.
+        Returns their names.
         """
         mine = [self._pending[token] for token in self._of_session.get(session.id, ())]
         withdrawn = [one for one in mine if name in (None, one.subscription.name)]
@@ -129,7 +129,7 @@ class SubscribeRequests:
                 self._links[shard].send(More(pending.token, enough=True))
 
     def replay(self, shard: int) -> list[Frame]:
-        """What that shard, which has returned, must be asked again."""
+        """Return what that shard, which has returned, must be asked again."""
         frames: list[Frame] = []
         for pending in self._pending.values():
             if pending.is_asked(shard):
@@ -138,17 +138,17 @@ class SubscribeRequests:
                 frames.append(pending.subscribe(shard))
         return frames
 
-    # What comes first
+    # Replays
 
     def retained(self, frame: Retained, shard: int) -> None:
-        """A key that the subscriber is to see first."""
+        """Take a key of a replay: show it, or keep it until the session has been told."""
         pending = self._pending.get(frame.token)
         if pending is None:
             return
         event, progress = frame.event, pending.behind[shard]
         publication = 0 if event is None else event.publication
         if frame.ahead:
-            # Should the shard die, it would be shown once more in its turn.
+            # A shard that dies and returns would show the key once more, in its turn.
             known = progress.ahead.get(frame.topic, -1)
             progress.ahead[frame.topic] = max(publication, known)
         elif event is not None:
@@ -165,7 +165,7 @@ class SubscribeRequests:
             pending.retained.setdefault(shard, []).append(event)
 
     def came_again(self, event: Event, shard: int) -> None:
-        """Of a shard that has returned: whoever still waits for the key has seen it up to that."""
+        """Note an event that a restarted shard sent again: no older key may be shown after it."""
         publish = event.publish
         if not publish.flags & RETAIN:
             return
@@ -181,7 +181,7 @@ class SubscribeRequests:
                 progress.again[publish.topic] = max(event.publication, known)
 
     def recorded(self, frame: Recorded, shard: int) -> None:
-        """An event of the history."""
+        """Take an event of the history, and deliver it."""
         pending = self._pending.get(frame.token)
         if pending is not None:
             pending.behind[shard].id = frame.event.publication
@@ -189,7 +189,7 @@ class SubscribeRequests:
                 self._fanouts[pending.session.realm.name].deliver_to_one(pending, frame.event)
 
     def paused(self, frame: Paused, shard: int) -> None:
-        """A page has come, and there are more."""
+        """Take the end of a page, which is not the last."""
         pending = self._pending.get(frame.token)
         if pending is not None:
             pending.behind[shard].paused = True
@@ -216,12 +216,12 @@ class SubscribeRequests:
             self._ask_for_more(self._pending[token])
 
     def caught_up(self, frame: CaughtUp, shard: int) -> None:
-        """A shard's replay is over."""
+        """Take the end of a shard's replay."""
         pending = self._pending.get(frame.token)
         if pending is not None:
             pending.behind.pop(shard, None)
             if frame.publication:
-                # Who follows goes on from there, also if the shard dies before anything comes.
+                # Followers go on from there, even if the shard dies before it sends anything else.
                 subscriptions = self._subscriptions[pending.session.realm.name]
                 subscriptions.follow(pending.subscription, shard, frame.publication)
             self._go_on(pending)
@@ -229,17 +229,17 @@ class SubscribeRequests:
     # Confirmation
 
     def subscribed(self, frame: Subscribed, shard: int) -> None:
-        """A shard has confirmed."""
+        """Take a shard's confirmation."""
         pending = self._pending.get(frame.token)
         if pending is None:
             return
         pending.waiting.pop(shard, None)
         if not pending.confirmed and pending.options.after is None and not pending.options.snapshot:
-            self._leave_out_what_is_held_back(pending, shard)
+            self._exclude_held_events(pending, shard)
         self._go_on(pending)
 
     def not_subscribed(self, frame: NotSubscribed, shard: int) -> None:
-        """A shard has refused."""
+        """Take a shard's refusal, of a request or of what followers have missed."""
         if frame.selector:
             self._revoke(frame, shard)
             return
@@ -251,13 +251,14 @@ class SubscribeRequests:
         session = pending.session
         self._subscriptions[session.realm.name].abandon(pending)
         if pending.confirmed:
-            # A shard has returned, or the client is slow; the session has been told long ago.
+            # The session has been told SUBSCRIBED. What was still to come has been trimmed while a
+            # shard was away, or while the client was slow to read.
             session.subscription_revoked(pending.subscription, frame.uri)
         else:
             session.not_subscribed(pending.request, frame.uri, frame.message, frame.oldest)
 
     def _revoke(self, frame: NotSubscribed, shard: int) -> None:
-        """Those who follow have missed something, which nobody can tell them any more."""
+        """Revoke a subscription of followers that have missed events which are no longer kept."""
         for subscriptions in self._subscriptions.values():
             subscribers = subscriptions.by_id.get(frame.selector)
             if subscribers is None:
@@ -268,7 +269,7 @@ class SubscribeRequests:
                 subscriptions.unsubscribe(session, subscription.name)
                 session.subscription_revoked(subscription, frame.uri)
 
-    def _leave_out_what_is_held_back(self, pending: PendingSubscription, shard: int) -> None:
+    def _exclude_held_events(self, pending: PendingSubscription, shard: int) -> None:
         if self._ordering.held:
             selective = pending.subscription.selector is not None
             pending.earlier |= self._ordering.held_events(
@@ -278,7 +279,10 @@ class SubscribeRequests:
                 self._late[pending.token] = pending
 
     def delivered(self, publication: int) -> None:
-        """It is held back no longer: a subscription may have waited for that."""
+        """Note that an event that was held back has been delivered; complete what waited for that.
+
+        publication: negative for a `SelectedEvent`.
+        """
         for pending in [late for late in self._late.values() if publication in late.earlier]:
             pending.earlier.discard(publication)
             if not pending.earlier:
@@ -306,12 +310,12 @@ class SubscribeRequests:
         self._ask_for_more(pending)
 
     def _forget_held(self, events: list[Event | SelectedEvent], session: Session) -> None:
-        """The session has got the events, and is to get them once (MQTT)."""
+        """Drop held events that the session has got by another subscription (MQTT: only once)."""
         for token in self._of_session.get(session.id, ()):
             pending = self._pending[token]
             pending.held = [event for event in pending.held if event not in events]
 
     @property
     def idle(self) -> bool:
-        """Nothing waits to be confirmed."""
+        """Whether every subscription is complete."""
         return not self._pending

@@ -1,10 +1,10 @@
 """The subscriptions of one realm on one gateway.
 
-Owns: who subscribed to what, and that a subscription stands at every shard it needs before its
-subscriber hears of it. Never: encoding events.
+Owns: which sessions subscribed to what, and that every shard concerned has confirmed before a
+session is told so. Never: encoding events.
 
-The shards know a gateway, not its sessions: the first session that subscribes to a pattern brings
-the gateway's subscription there, the last that leaves takes it away.
+The shards know the gateway, not its sessions: the gateway subscribes when its first session does,
+and unsubscribes when its last session has left.
 """
 
 from collections.abc import Iterable
@@ -29,22 +29,25 @@ from fox_shard.topics.topic import mqtt_deliverable
 from fox_shard.topics.trie import Trie
 
 Members = dict[Session, int]
+"""Session -> quality of service granted to it."""
+
 Groups = list[tuple[EventEncoder, Subscription, Members]]
 
 
 @final
 class Subscribers:
-    """Of one subscription: all sessions of this gateway that have it, or wait for it.
+    """The sessions of this gateway that have one subscription, or wait for it.
 
-    Members are grouped by flavour, so that an event is encoded once for each group. plain: granted
-    quality of service 0 (all WAMP sessions); granted: 1 or 2. established: it stands at the shards.
+    Members are grouped by event encoder, so that an event is encoded once for each group. plain:
+    those granted quality of service 0 (all WAMP sessions). granted: 1 or 2. established: all shards
+    have confirmed the subscription.
     """
 
     __slots__ = ("established", "granted", "last", "pending", "plain", "subscription")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
-        # Of who follows: the last recorded event of each shard that has come.
+        # Shard -> id of the last recorded event that has come, for followers.
         self.last: dict[int, int] = {}
         self.established = False
         self.plain: dict[EventEncoder, Members] = {}
@@ -52,18 +55,18 @@ class Subscribers:
         self.pending: list[PendingSubscription] = []
 
     def followers(self, shard: int) -> list[Session]:
-        """Who has got all that shard's history."""
+        """Return the sessions that have got all of that shard's history."""
         members = [session for members in self.plain.values() for session in members]
         pending = [one for one in self.pending if one.confirmed and shard not in one.behind]
         return members + [one.session for one in pending]
 
     def settled(self, shard: int, publication: int) -> None:
-        """Of who follows: all recorded events up to that id have come."""
+        """Note that all recorded events up to that id have come, for followers."""
         if shard in self.last:
             self.last[shard] = max(self.last[shard], publication)
 
     def is_next(self, event: Event, shard: int) -> bool:
-        """Of who follows: has the event not come yet? It counts as had from now on."""
+        """Whether an event is new to followers. It counts as seen from now on."""
         if not event.publish.flags & TRACE:
             return True
         if event.publication <= self.last.get(shard, 0):
@@ -73,21 +76,22 @@ class Subscribers:
 
     @property
     def unused(self) -> bool:
+        """Whether no session has the subscription or waits for it."""
         return not (self.plain or self.granted or self.pending)
 
     def has(self, session: Session) -> bool:
-        """Is the session subscribed?"""
+        """Whether the session is a member."""
         encoder = session.encoder
         return session in self.plain.get(encoder, ()) or session in self.granted.get(encoder, ())
 
     def add(self, session: Session, granted_qos: int) -> None:
-        """Add, or change the grant."""
+        """Add a member, or change its granted quality of service."""
         self.remove(session)
         groups = self.granted if granted_qos else self.plain
         groups.setdefault(session.encoder, {})[session] = granted_qos
 
     def remove(self, session: Session) -> None:
-        """Idempotent."""
+        """Remove a member. Idempotent."""
         for groups in (self.plain, self.granted):
             members = groups.get(session.encoder)
             if members is not None and members.pop(session, None) is not None and not members:
@@ -96,21 +100,21 @@ class Subscribers:
 
 @final
 class Plan:
-    """Whom an event on one topic goes to. Refers to the subscriptions' living groups."""
+    """The receivers of events on one topic. The groups are those of `Subscribers`, not copies."""
 
     __slots__ = ("granted", "merged", "pending", "plain")
 
     def __init__(self) -> None:
         self.plain: Groups = []
         self.granted: Groups = []
-        # Where several subscriptions have MQTT members, each gets the event once, at its best.
+        # Whether MQTT members of several subscriptions were merged (see `_merge`).
         self.merged = False
         self.pending: list[PendingSubscription] = []
 
 
 @final
 class Subscriptions:
-    """See the module."""
+    """The subscriptions of one realm on one gateway."""
 
     __slots__ = ("_by_name", "_links", "_realm", "_trie", "by_id", "count", "plans")
 
@@ -122,7 +126,7 @@ class Subscriptions:
         self.by_id: dict[int, Subscribers] = {}
         self._trie: Trie[Subscribers] = Trie()
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
-        # How many there are, of all sessions.
+        # The sum of all sessions' numbers of subscriptions.
         self.count = 0
 
     def _shards(self, pattern: Pattern) -> Iterable[int]:
@@ -141,9 +145,10 @@ class Subscriptions:
         granted_qos: int,
         options: SubscribeOptions,
     ) -> PendingSubscription | None:
-        """Begin a subscription; returns what has to come first, None if it stands already.
+        """Subscribe a session. Returns the pending subscription.
 
-        token: names it at the shards.
+        None: the shards have confirmed it before and nothing is to be replayed, so the session is
+        subscribed at once. token: the subscription's number at the shards.
         """
         subscribers = self._find(pattern, options)
         subscription = subscribers.subscription
@@ -152,7 +157,7 @@ class Subscriptions:
             session.subscribed(request, subscription, [])
             return None
         if options.after is not None and subscribers.has(session):
-            # It begins anew, behind the history.
+            # The session becomes a member again after the history.
             self._leave(session, subscribers)
         shards = self._shards(pattern)
         pending = PendingSubscription(
@@ -188,9 +193,9 @@ class Subscriptions:
         self.plans.drop(subscription.pattern)
 
     def begin(self, pending: PendingSubscription) -> list[Event | SelectedEvent]:
-        """All shards have confirmed: tell the session; returns the live events held for it.
+        """Tell the session that all shards have confirmed. Returns the live events held for it.
 
-        What has to come first goes on coming, unless `finish` is next.
+        Its replays go on; `finish` is to be called when they are over.
         """
         subscription, session = pending.subscription, pending.session
         subscribers = self._by_name[subscription.name]
@@ -204,17 +209,18 @@ class Subscriptions:
         if pending.options.after is None and not pending.options.snapshot:
             subscribers.pending.remove(pending)
             if subscribers.has(session):
+                # The session has been a member all along, and has got these events.
                 held = []
             self._activate(session, subscribers, pending.granted_qos)
         if held and retained:
-            # Of a restarted shard, an event may come that is older than the key.
+            # A restarted shard may have sent again an event that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
             held = [one for one in held if _is_newer(one, keys)]
         session.subscribed(pending.request, subscription, retained)
         return held
 
     def finish(self, pending: PendingSubscription) -> bool:
-        """All that had to come first has come. Returns whether that was all there is to come."""
+        """Complete a subscription whose replays are over. Returns whether it ends (snapshot)."""
         if pending.options.snapshot:
             self.abandon(pending)
         elif pending.options.after is not None:
@@ -224,7 +230,7 @@ class Subscriptions:
         return pending.options.snapshot
 
     def abandon(self, pending: PendingSubscription) -> None:
-        """It is not, or not any longer, what the session wants."""
+        """Remove a pending subscription that has ended or was refused."""
         subscribers = self._by_name[pending.subscription.name]
         subscribers.pending.remove(pending)
         self.plans.drop(pending.subscription.pattern)
@@ -233,7 +239,7 @@ class Subscriptions:
     # Unsubscribing
 
     def unsubscribe(self, session: Session, name: str) -> bool:
-        """Returns whether there was such a subscription, or the wish for one."""
+        """End a subscription. Returns whether the session had it, or waited for it."""
         subscribers = self._by_name.get(name)
         if subscribers is None:
             return False
@@ -271,15 +277,15 @@ class Subscriptions:
             if self._links[shard].open:
                 self._links[shard].send(frame)
 
-    def session_ended(self, session: Session, wishes: Iterable[str]) -> None:
-        """The session has ended. wishes: names of what it had not been told to have."""
-        for name in [*(session.subscriptions or ()), *wishes]:
+    def session_ended(self, session: Session, incomplete: Iterable[str]) -> None:
+        """Unsubscribe a session that has ended. incomplete: names of pending subscriptions."""
+        for name in [*(session.subscriptions or ()), *incomplete]:
             self.unsubscribe(session, name)
 
-    # A shard comes back
+    # Shards
 
     def replay(self, shard: int) -> list[Frame]:
-        """What that shard must know."""
+        """Return the subscriptions that a shard must know, when a pair with it begins."""
         return [
             Subscribe(
                 0,
@@ -295,18 +301,18 @@ class Subscriptions:
         ]
 
     def follow(self, subscription: Subscription, shard: int, publication: int) -> None:
-        """That shard's history has come, up to that id: who follows goes on from there."""
+        """Note that a shard's history has come up to that id, where followers go on."""
         self._by_name[subscription.name].last.setdefault(shard, publication)
 
     def settled(self, shard: int, publication: int) -> None:
-        """All recorded events of that shard up to that id have come."""
+        """Note that all recorded events of that shard up to that id have come."""
         for subscribers in self.by_id.values():
             subscribers.settled(shard, publication)
 
     # Matching
 
     def plan(self, topic: str) -> Plan:
-        """Whom events on the topic go to; cached until a subscription changes."""
+        """Return the receivers of events on the topic; cached until a subscription changes."""
         plan = self.plans.entries.get(topic)
         if plan is not None:
             return plan
@@ -335,16 +341,17 @@ class Subscriptions:
 
 
 PLANS_LIMIT = 10_000
+"""Topics of one realm whose plans are cached."""
 
 
 def _is_newer(held: Event | SelectedEvent, keys: dict[str, int]) -> bool:
-    """keys: topic -> publication id of what was shown."""
+    """Whether an event is newer than its key. keys: topic -> publication id of the key shown."""
     event = held.event if isinstance(held, SelectedEvent) else held
     return event.publication > keys.get(event.publish.topic, 0)
 
 
 def _merge(plan: Plan) -> None:
-    """Give each session that is to get an event once (MQTT) its best grant over all that match."""
+    """Let each MQTT session get the event once, at the best quality of service granted to it."""
     best: Members = {}
     first: dict[Session, Subscription] = {}
     for encoder, subscription, members in plan.plain + plan.granted:

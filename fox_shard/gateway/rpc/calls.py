@@ -1,4 +1,4 @@
-"""Callers: their calls, until they are answered.
+"""Callers: calls, until they are answered.
 
 Owns: which shard answers which call. Never: a wire format; callees (see `registrations`).
 """
@@ -24,9 +24,10 @@ COORDINATOR = -1
 """In place of a shard's number: the coordinator answers the session meta procedures."""
 
 HERE = -2
-"""In place of a shard's number: the gateway answers itself, when it has asked around."""
+"""In place of a shard's number: this gateway answers the call itself, after asking shards."""
 
 META = "wamp.session."
+"""The beginning of the session meta procedures' names."""
 
 Here = Callable[[Session, int, int, bytes, bytes], None]
 """A procedure of the gateway's own: session, request, encoding, args, kwargs. Raises Refusal."""
@@ -34,36 +35,38 @@ Here = Callable[[Session, int, int, bytes, bytes], None]
 
 @final
 class Calls:
-    """Of all sessions of a gateway."""
+    """The unanswered calls of one gateway's sessions."""
 
     __slots__ = (
         "_canceled",
         "_coordinator",
-        "_doubts",
         "_links",
         "_ordering",
+        "_reopened",
         "_sessions",
         "here",
     )
 
     def __init__(
-        self, links: list[Link], coordinator: Link, order: Ordering, sessions: dict[int, Session]
+        self, links: list[Link], coordinator: Link, ordering: Ordering, sessions: dict[int, Session]
     ) -> None:
         """links: to the shards, by number."""
         self._links = links
         self._coordinator = coordinator
-        self._ordering = order
+        self._ordering = ordering
         self._sessions = sessions
+        # Procedures that this gateway answers itself, by name.
         self.here: dict[str, Here] = {}
-        # Calls -> how they were canceled: the shard to which they are forwarded has to hear it.
+        # (session id, request) -> mode of CANCEL, for the shard to which the call may have moved.
         self._canceled: dict[tuple[int, int], str] = {}
-        # Calls -> shards that would have forgotten them, had they been forwarded there by then.
-        self._doubts: dict[tuple[int, int], set[int]] = {}
+        # (session id, request) -> shards with which a pair has begun since the call was made. A
+        # shard drops the calls of its earlier pairs, so a call that has moved there may be lost.
+        self._reopened: dict[tuple[int, int], set[int]] = {}
 
     @property
     def idle(self) -> bool:
-        """No call waits for news of where it has gone."""
-        return not (self._canceled or self._doubts)
+        """Whether nothing is kept for calls that may move to other shards."""
+        return not (self._canceled or self._reopened)
 
     def call(
         self,
@@ -77,7 +80,7 @@ class Calls:
         kwargs: bytes,
         caller: Identity | None,
     ) -> None:
-        """Answered by the session's `result` or `call_error`. timeout: milliseconds, 0: none."""
+        """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
         if procedure in self.here:
             self._call_here(session, request, self.here[procedure], encoding, args, kwargs)
@@ -134,7 +137,7 @@ class Calls:
             self.call_error(call_error(session.id, request, refusal))
 
     def cancel(self, session: Session, request: int, mode: str) -> None:
-        """mode: `skip`, `kill` or `killnowait`. A call that is over is ignored."""
+        """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
         shard = session.calls.get(request) if session.calls else None
         if shard is None or shard in (COORDINATOR, HERE):
             return
@@ -142,19 +145,19 @@ class Calls:
         self._links[shard].send(Cancel(session.id, request, mode))
 
     def call_moved(self, frame: CallMoved) -> None:
-        """Another shard answers the call."""
+        """Note that another shard answers the call."""
         session = self._sessions.get(frame.session)
         link = self._links[frame.shard]
         if session is None or session.calls is None or frame.request not in session.calls:
             if link.open:
-                # Nobody waits for it any more; the home was not told, for it was not known.
+                # The caller waits no longer. This shard was not told so, as it was not known yet.
                 link.send(Cancel(frame.session, frame.request, "killnowait"))
             return
         key = (frame.session, frame.request)
         if (
             not link.open
             or link.peer_incarnation != frame.incarnation
-            or frame.shard in self._doubts.get(key, ())
+            or frame.shard in self._reopened.get(key, ())
         ):
             down = Unavailable(f"{link.peer} went down with the call: call again soon")
             self.call_error(call_error(frame.session, frame.request, down))
@@ -166,7 +169,7 @@ class Calls:
             link.send(Cancel(frame.session, frame.request, mode))
 
     def result(self, frame: Result) -> None:
-        """To the session, if it still waits."""
+        """Pass a result on to the session, unless the call is over."""
         session = self._sessions.get(frame.session)
         if session is None or not session.calls or frame.request not in session.calls:
             return
@@ -175,7 +178,7 @@ class Calls:
         session.result(frame)
 
     def call_error(self, frame: CallError) -> None:
-        """To the session, if it still waits."""
+        """Pass an error on to the session, unless the call is over."""
         session = self._sessions.get(frame.session)
         if session is None or not session.calls or frame.request not in session.calls:
             return
@@ -187,19 +190,19 @@ class Calls:
             del session.calls[request]
         if self._canceled:
             self._canceled.pop((session.id, request), None)
-        if self._doubts:
-            self._doubts.pop((session.id, request), None)
+        if self._reopened:
+            self._reopened.pop((session.id, request), None)
 
     # Ends
 
     def session_ended(self, session: Session) -> None:
-        """The session has ended; the shards are told elsewhere."""
+        """Forget the calls of a session that has ended. `SessionRegistry` tells the shards."""
         for request in session.calls or ():
             self._canceled.pop((session.id, request), None)
-            self._doubts.pop((session.id, request), None)
+            self._reopened.pop((session.id, request), None)
 
     def link_broken(self, shard: int) -> None:
-        """The pair with that shard (or the coordinator) has ended: what was out there fails."""
+        """Fail the calls at that shard (or the coordinator), with which the pair has ended."""
         link = self._coordinator if shard == COORDINATOR else self._links[shard]
         down = Unavailable(f"{link.peer} went down with the call: call again soon")
         for session in list(self._sessions.values()):
@@ -207,8 +210,8 @@ class Calls:
                 self.call_error(call_error(session.id, request, down))
 
     def link_opened(self, shard: int) -> None:
-        """The pair with that shard is new: it knows no call that was forwarded to it before."""
+        """Note that a pair with that shard begins: calls that moved there before are lost."""
         for session in self._sessions.values():
             for request, at in (session.calls or {}).items():
                 if at not in (shard, COORDINATOR, HERE):
-                    self._doubts.setdefault((session.id, request), set()).add(shard)
+                    self._reopened.setdefault((session.id, request), set()).add(shard)

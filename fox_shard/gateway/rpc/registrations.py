@@ -1,4 +1,4 @@
-"""Callees: their registrations, and the invocations they have.
+"""Callees: registrations and invocations.
 
 Owns: which registration is confirmed, which shard waits for which invocation. Never: a wire format.
 """
@@ -29,10 +29,10 @@ from fox_shard.topics.pattern import Pattern
 
 @final
 class Unconfirmed:
-    """One session's registrations for one procedure that are not answered, and what came before.
+    """One session's unanswered registrations of one procedure, and what came before the answers.
 
-    requests: how many they are. invocations: with the shards they are from. revoked: each is about
-    the first of the registrations that is then confirmed.
+    requests: the number of registrations. invocations: each with the shard it came from. revoked:
+    each revokes the first of the registrations that is then confirmed.
     """
 
     __slots__ = ("invocations", "requests", "revoked")
@@ -45,7 +45,7 @@ class Unconfirmed:
 
 @final
 class Registrations:
-    """Of all sessions of a gateway."""
+    """The registrations and invocations of one gateway's sessions."""
 
     __slots__ = (
         "_early",
@@ -57,23 +57,23 @@ class Registrations:
         "_unregistering",
     )
 
-    def __init__(self, links: list[Link], order: Ordering, sessions: dict[int, Session]) -> None:
+    def __init__(self, links: list[Link], ordering: Ordering, sessions: dict[int, Session]) -> None:
         """links: to the shards, by number."""
         self._links = links
-        self._ordering = order
+        self._ordering = ordering
         self._sessions = sessions
-        # Registrations that are not confirmed.
+        # (session id, request) -> registration that is not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
-        # (session, registration) -> what came before it was confirmed.
+        # (session id, registration id) -> what came before it was confirmed.
         self._early: dict[tuple[int, int], Unconfirmed] = {}
-        # (shard, its number for the invocation) -> an interrupt that came before it (was let go).
+        # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
-        # UNREGISTER requests that are not answered -> the shard that is asked.
+        # (session id, request) of an unanswered UNREGISTER -> the shard that is asked.
         self._unregistering: dict[tuple[int, int], int] = {}
 
     @property
     def idle(self) -> bool:
-        """No registration waits to be confirmed."""
+        """Whether every REGISTER and UNREGISTER is answered."""
         return not (self._registering or self._unregistering)
 
     # Registrations
@@ -88,7 +88,10 @@ class Registrations:
         *,
         force: bool,
     ) -> None:
-        """Answered by the session's `registered` or `refused`."""
+        """Register a callee. `registered` or `refused` answers.
+
+        invoke, concurrency, force: see `frames.Register`.
+        """
         realm = session.realm
         shard = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
         link = self._links[shard]
@@ -113,7 +116,7 @@ class Registrations:
         link.send(frame)
 
     def registered(self, frame: Registered) -> None:
-        """Remember it: it is told to the shard again when that restarts."""
+        """Confirm a registration, and keep it to replay it to the shard."""
         register = self._registering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is None or register is None:
@@ -123,10 +126,10 @@ class Registrations:
         register.replay, register.force = True, False
         session.registrations[frame.registration] = register
         session.registered(frame.request, frame.registration)
-        self._let_go(register)
+        self._release_early(register)
 
-    def _let_go(self, register: Register) -> None:
-        """The registration is confirmed or refused: what came before that is late enough now."""
+    def _release_early(self, register: Register) -> None:
+        """Handle what came before a registration was answered. register.replay: it is confirmed."""
         key = (register.session, register.registration)
         early = self._early.get(key)
         if early is None:
@@ -135,7 +138,7 @@ class Registrations:
         if not early.requests:
             del self._early[key]
         elif not register.replay:
-            return  # refused: what came is for another
+            return  # refused: what came is for another request
         invocations, early.invocations = early.invocations, []
         for invocation, shard in invocations:
             self.invoke(invocation, shard)
@@ -143,7 +146,7 @@ class Registrations:
             self.revoked(early.revoked.pop(0))
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
-        """Answered by the session's `unregistered` or `refused`."""
+        """Unregister a callee. `unregistered` or `refused` answers."""
         register = (session.registrations or {}).get(registration)
         if register is None:
             unknown = NoSuchRegistration(f"this session has no registration {registration}")
@@ -152,41 +155,42 @@ class Registrations:
         shard = self._home(session, register)
         link = self._links[shard]
         if not link.open:
-            self._disown(session, registration)
+            self._remove(session, registration)
             session.unregistered(request)
             return
         self._unregistering[session.id, request] = shard
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
-        self._disown(session, registration)
+        self._remove(session, registration)
 
     @staticmethod
-    def _disown(session: Session, registration: int) -> None:
+    def _remove(session: Session, registration: int) -> None:
         if session.registrations is not None:
             session.registrations.pop(registration, None)
 
     def _home(self, session: Session, register: Register) -> int:
+        """Return the number of the shard that has the registration."""
         pattern = Pattern.parse(register.pattern)
         return session.realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
 
     def unregistered(self, frame: Unregistered) -> None:
-        """As asked."""
+        """Tell the session that a registration is gone, as it asked."""
         self._unregistering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.unregistered(frame.request)
 
     def refused(self, frame: Refused) -> None:
-        """A register or unregister failed."""
+        """Tell the session that a register or unregister failed."""
         register = self._registering.pop((frame.session, frame.request), None)
         self._unregistering.pop((frame.session, frame.request), None)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
         if register is not None:
-            self._let_go(register)
+            self._release_early(register)
 
     def revoked(self, frame: Revoked) -> None:
-        """Another callee took the procedure over."""
+        """Tell the session that another callee has taken its procedure over."""
         session = self._sessions.get(frame.session)
         if session is None:
             return
@@ -194,13 +198,16 @@ class Registrations:
         if early is not None and frame.registration not in (session.registrations or ()):
             early.revoked.append(frame)
             return
-        self._disown(session, frame.registration)
+        self._remove(session, frame.registration)
         session.revoked(frame.registration, frame.reason)
 
     # Invocations
 
     def invoke(self, frame: Invocation, shard: int) -> None:
-        """To the callee."""
+        """Pass an invocation on to the callee, or answer it if the callee has left.
+
+        An invocation of a registration that is not confirmed yet is held back.
+        """
         session = self._sessions.get(frame.callee)
         if session is None:
             gone = Canceled("the callee left before it answered")
@@ -225,7 +232,10 @@ class Registrations:
                 session.interrupt(session.next_invocation, interrupt)
 
     def interrupt(self, frame: Interrupt, shard: int) -> None:
-        """To the callee, if it is still busy with it."""
+        """Pass an interrupt on to the callee, unless the invocation is over.
+
+        While invocations are held back, an interrupt may be for one of them, and is kept for it.
+        """
         session = self._sessions.get(frame.callee)
         if session is None:
             return
@@ -248,7 +258,7 @@ class Registrations:
         *,
         progress: bool,
     ) -> None:
-        """A callee's result. Of an invocation that is over: ignored."""
+        """Pass on a callee's result, unless the invocation is over."""
         invocations = session.invocations
         out = invocations and invocations.get(request)
         if not invocations or not out:
@@ -261,7 +271,7 @@ class Registrations:
     def invocation_error(
         self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        """A callee's error. Of an invocation that is over: ignored."""
+        """Pass on a callee's error, unless the invocation is over."""
         out = session.invocations.pop(request, None) if session.invocations else None
         if out is not None:
             shard, invocation = out
@@ -270,18 +280,18 @@ class Registrations:
     # Ends
 
     def session_ended(self, session: Session) -> None:
-        """The session has ended; the shards are told elsewhere."""
+        """Forget what concerns a session that has ended. `SessionRegistry` tells the shards."""
         for key in [key for key in self._registering if key[0] == session.id]:
             del self._registering[key]
         for key in [key for key in self._unregistering if key[0] == session.id]:
             del self._unregistering[key]
         for key in [key for key in self._early if key[0] == session.id]:
-            # They find out that the callee has left.
+            # `invoke` answers them, since the callee has left.
             for invocation, shard in self._early.pop(key).invocations:
                 self.invoke(invocation, shard)
 
     def link_broken(self, shard: int) -> None:
-        """The pair with that shard has ended: nobody waits for what it invoked."""
+        """Drop the invocations of that shard, and answer the requests to it: the pair has ended."""
         for early in self._early.values():
             early.invocations = [one for one in early.invocations if one[1] != shard]
         for key in [key for key in self._interrupted if key[0] == shard]:
@@ -290,21 +300,22 @@ class Registrations:
             for request in [r for r, o in (session.invocations or {}).items() if o[0] == shard]:
                 if session.invocations is not None:
                     del session.invocations[request]
-        self._fail_registering(shard)
+        self._answer_requests(shard)
 
-    def _fail_registering(self, shard: int) -> None:
+    def _answer_requests(self, shard: int) -> None:
+        """Refuse the REGISTERs that the shard has not answered, and confirm the UNREGISTERs."""
         down = Unavailable(f"shard-{shard} went down: register again soon")
         for (sender, request), register in list(self._registering.items()):
             session = self._sessions.get(sender)
             if session is not None and self._home(session, register) == shard:
                 self.refused(refused(Register, sender, request, down))
-        # That is not registered any more, and is not told to the shard again.
+        # These registrations are gone, as the shard is not told of them again.
         for (sender, request), at in list(self._unregistering.items()):
             if at == shard:
                 self.unregistered(Unregistered(sender, request))
 
     def replay(self, shard: int) -> list[Register]:
-        """The registrations that shard must know."""
+        """Return the registrations that the shard must know, when a pair with it begins."""
         return [
             register
             for session in self._sessions.values()

@@ -1,1 +1,1 @@
-"""Sessions, whatever protocol they speak."""
+"""Sessions, independent of their protocols."""

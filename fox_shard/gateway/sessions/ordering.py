@@ -1,12 +1,14 @@
 """The order in which a subscriber or callee gets what one session sent.
 
-Owns: fences of what goes out, and holding back what comes in too early. Never: what is delivered.
+Owns: the fences of frames that go out, and frames that are held back because they came in too
+early. Never: what is delivered.
 
 WAMP promises that what one session sends reaches another in order, over all topics and procedures
-(#ordering-guarantees). Each shard keeps order, but two shards know nothing of each other. So a
-frame whose sender has frames at other shards that may not have passed yet carries a fence that
-names them. A gateway that gets such an event asks the named shards to say when they are that far;
-the answer comes behind everything they had sent. Until then it holds back what that sender sent.
+(#ordering-guarantees). Each shard keeps this order, but two shards know nothing of each other. So
+if a sender has frames at other shards that may not have been delivered yet, its next frame carries
+a fence that names them. A gateway that gets an event or invocation with a fence asks the named
+shards to say when they have handled those frames; their answers come after everything that they
+sent before. Until then the gateway holds back this frame and all later ones of the same sender.
 """
 
 from collections.abc import Callable
@@ -26,19 +28,19 @@ from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.pattern import Pattern
 
 RELEASED_A_TURN = 1000
-"""Frames that were held back and are delivered before the links and clients get their turn."""
+"""Frames released per turn, so that links and clients get their turns in between."""
 
 MARKS_LIMIT = 10_000
-"""Pairs remembered; an ended pair stays until then."""
+"""Entries of `_passed`. Beyond that all are dropped, since those of ended pairs would stay."""
 
 HeldFrame = Event | SelectedEvent | Invocation
 Mark = tuple[str, int, int]
-"""(origin, shard, epoch): one pair of link ends."""
+"""(origin, shard, epoch): the pair of a gateway and a shard, with the gateway's epoch."""
 
 
 @final
 class Ordering:
-    """See the module."""
+    """Keeps the order of each sender's frames, for all sessions of one gateway."""
 
     __slots__ = (
         "_arrivals",
@@ -56,27 +58,34 @@ class Ordering:
     def __init__(
         self, name: str, links: list[Link], deliver: Callable[[HeldFrame, int], None]
     ) -> None:
-        """name: this gateway's. links: to the shards. deliver(frame, shard): what was held back."""
+        """name: this gateway's. links: to the shards, by number.
+
+        deliver(frame, shard): called with each frame that is released, and the shard it came from.
+        """
         self._name = name
         self._links = links
         self._deliver = deliver
-        # Sender -> what is held back of it: (its order, arrival, shard, frame, fence).
+        # Sender -> a heap of its frames: (their order, arrival, shard, frame, fence).
         self.held: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
-        # Of two with one order (one of them came again) the first is first.
+        # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
+        # The sequence number up to which the shard has said that it has handled all.
         self._passed: dict[Mark, int] = {}
+        # The sequence number in the question that the shard has not answered yet.
         self._asked: dict[Mark, int] = {}
+        # The highest sequence number for which a frame is held back.
         self._wanted: dict[Mark, int] = {}
-        # How many may be delivered in this turn, and senders of whom more could be.
+        # How many frames may be released in this turn, and the senders that have more of them.
         self._budget = RELEASED_A_TURN
         self._unfinished: dict[int, None] = {}
 
-    # Out
+    # Frames that go out
 
     def fence(self, session: Session, shard: int) -> Fence | None:
-        """What the next frame of the session, to that shard, must not overtake.
+        """Return the fence for the session's next frame, which goes to that shard; None: no fence.
 
-        Call only if `session.lane` is another shard or `session.unpassed` is not None.
+        Call this only if `session.last_shard` is another shard or `session.unconfirmed` is not
+        None. Afterwards `shard` is the last shard, and the caller is to set `session.last_seq`.
         """
         unconfirmed = session.unconfirmed or {}
         if session.last_shard >= 0:
@@ -89,29 +98,33 @@ class Ordering:
         session.unconfirmed = unconfirmed or None
         if not unconfirmed:
             return None
-        # What waits for a pair will be in its first batch, with numbers that nobody knows yet.
+        # Frames that wait for a pair have no numbers yet, but all of them will be in its first
+        # batch, which is handled as a whole: so 1 will do.
         marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unconfirmed.items()]
         return Fence(self._name, marks)
 
     def renumber(self, session: Session, shard: int) -> None:
-        """The pair with the shard is new: all that waited for it is in its first batch."""
+        """Renumber the session's frames to that shard, as a new pair begins with them."""
         last = self._links[shard].last
         if session.last_shard == shard:
             session.last_seq = last
         if session.unconfirmed is not None and shard in session.unconfirmed:
             session.unconfirmed[shard] = last
 
-    # In
+    # Frames that come in
 
     @property
     def idle(self) -> bool:
-        """Nothing is held back, and no shard is asked anything."""
+        """Whether nothing is held back and no shard owes an answer."""
         return not (self.held or self._asked or self._wanted or self._unfinished)
 
     def hold(
         self, frame: HeldFrame, shard: int, sender: int, order: int, fence: Fence | None
     ) -> bool:
-        """Hold the frame back if it must wait; returns whether it was."""
+        """Hold the frame back if it must wait. Returns whether it is held back.
+
+        shard: where it came from. order: its number among the frames of the sender.
+        """
         held = self.held.get(sender)
         if held is None:
             if fence is None or self._satisfied(fence):
@@ -124,7 +137,7 @@ class Ordering:
         return True
 
     def link_broken(self, shard: int) -> None:
-        """The pair with the shard has ended: nobody waits for what it invoked."""
+        """Drop that shard's invocations, since the pair has ended: nobody awaits their results."""
         for sender, held in list(self.held.items()):
             kept = [one for one in held if one[2] != shard or type(one[3]) is not Invocation]
             if len(kept) < len(held):
@@ -133,12 +146,12 @@ class Ordering:
                 self._release(sender)
 
     def held_events(self, shard: int, pattern: Pattern, *, selective: bool = False) -> set[int]:
-        """Publications of that shard, on topics that match, which are held back.
+        """Return the publication ids of that shard's held-back events on matching topics.
 
-        selective: those that were selected, as negative numbers.
+        selective: those of `SelectedEvent`s instead, as negative numbers.
         """
         frames = [
-            frame for held in self.held.values() for _, _, of, frame, _ in held if of == shard
+            frame for held in self.held.values() for _, _, at, frame, _ in held if at == shard
         ]
         if selective:
             events = [frame.event for frame in frames if type(frame) is SelectedEvent]
@@ -148,10 +161,10 @@ class Ordering:
         return {sign * one.publication for one in events if pattern.matches(one.publish.topic)}
 
     def _satisfied(self, fence: Fence) -> bool:
-        fence_passed = self._passed
+        passed = self._passed
         origin = fence.origin
         return all(
-            fence_passed.get((origin, shard, epoch), 0) >= seq for shard, epoch, seq in fence.marks
+            passed.get((origin, shard, epoch), 0) >= seq for shard, epoch, seq in fence.marks
         )
 
     def _want(self, fence: Fence) -> None:
@@ -163,7 +176,7 @@ class Ordering:
                     self._ask(mark)
 
     def _ask(self, mark: Mark) -> None:
-        """One question at a time about one pair; the next names all that is wanted by then."""
+        """Ask a shard how far it is: one question at a time, about all that is wanted by then."""
         link = self._links[mark[1]]
         if link.open:
             self._asked[mark] = self._wanted[mark]
@@ -171,7 +184,7 @@ class Ordering:
             link.prompt = True
 
     def fence_passed(self, answer: FencePassed, shard: int) -> None:
-        """Deliver what no longer waits."""
+        """Take a shard's answer, and deliver what no longer has to wait."""
         mark = (answer.origin, shard, answer.epoch)
         self._asked.pop(mark, None)
         if len(self._passed) > MARKS_LIMIT:
@@ -200,19 +213,19 @@ class Ordering:
         del self.held[sender]
 
     def end_turn(self) -> bool:
-        """Returns whether `go_on` has something to do in the next."""
+        """End the turn. Returns whether `go_on` has something to do in the next one."""
         self._budget = RELEASED_A_TURN
         return bool(self._unfinished)
 
     def go_on(self) -> None:
-        """Deliver what was left in an earlier turn."""
+        """Deliver what earlier turns have left."""
         senders, self._unfinished = self._unfinished, {}
         for sender in senders:
             if sender in self.held:
                 self._release(sender)
 
     def ask_again(self, shard: int) -> None:
-        """The pair with that shard is new: what was asked is not known there."""
+        """Ask that shard again, as a new pair begins: questions of the old one are lost."""
         for mark in [mark for mark in self._wanted if mark[1] == shard]:
             self._asked.pop(mark, None)
             self._ask(mark)

@@ -1,6 +1,6 @@
 """A realm on one gateway: its name, its routes and its counts.
 
-Owns: where a topic or procedure lives, cached. Never: frames.
+Owns: the caches that tell which shard a topic or procedure belongs to. Never: frames.
 """
 
 from typing import final
@@ -9,11 +9,12 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.gateway.clients.traffic import GATES, Traffic
 
 ROUTES_LIMIT = 100_000
+"""Entries of each cache; a full one is emptied."""
 
 
 @final
 class Route:
-    """Where what is published to a topic goes."""
+    """The destination of a publish: its topic, in canonical form, and the shard that owns it."""
 
     __slots__ = ("shard", "topic")
 
@@ -24,7 +25,7 @@ class Route:
 
 @final
 class Realm:
-    """One realm, as far as this gateway is concerned."""
+    """One realm, as far as one gateway is concerned."""
 
     __slots__ = (
         "_shards",
@@ -41,42 +42,45 @@ class Realm:
     def __init__(
         self, name: str, placement: Placement, *, headers: bool = False, stored: bool = True
     ) -> None:
-        """headers: keyword arguments do not belong to an event's document. stored: keys are."""
+        """headers: keyword arguments are not part of documents. stored: keys are on disk."""
         self.name = name
         self.headers = headers
         self.stored = stored
         self.placement = placement
-        # One cache per notation, each filled by the protocol that validates it. Bounded.
+        # One cache per notation, filled by the protocol that validates topics in it.
         self.wamp_routes: dict[str, Route] = {}
         self.mqtt_routes: dict[bytes, Route] = {}
         self._shards: dict[str, int] = {}
         # Since the last report to the coordinator.
         self.deliveries = 0
-        self.traffic = {gate: Traffic() for gate in GATES}
+        self.traffic = {protocol: Traffic() for protocol in GATES}
 
     def take_counts(self) -> dict[str, int]:
-        """What was counted since the last time, by the metrics' names."""
+        """Return what was counted since the last call, by the metrics' names."""
         counts = {f"{self.name}.deliveries": self.deliveries}
         self.deliveries = 0
         for total in ("publishes", "calls"):
             counts[f"{self.name}.{total}"] = 0
-        for gate, traffic in self.traffic.items():
+        for protocol, traffic in self.traffic.items():
             taken = traffic.take()
             for total in ("publishes", "calls"):
                 counts[f"{self.name}.{total}"] += taken.pop(total)
             for what, count in taken.items():
-                counts[f"{self.name}.{gate}.{what}"] = count
+                counts[f"{self.name}.{protocol}.{what}"] = count
         return counts
 
     def route(self, topic: str) -> Route:
-        """The way to `topic` (canonical form, already validated)."""
+        """Return a new route to the topic (in canonical form, already validated).
+
+        The caller puts it into its cache, for which this makes room.
+        """
         for cache in (self.wamp_routes, self.mqtt_routes):
             if len(cache) >= ROUTES_LIMIT:
                 cache.clear()
         return Route(topic, self.shard_of(topic))
 
     def shard_of(self, key: str) -> int:
-        """The shard that owns a topic, a procedure or a pattern's text."""
+        """Return the number of the shard that owns a topic, a procedure or a pattern's text."""
         shard = self._shards.get(key)
         if shard is None:
             if len(self._shards) >= ROUTES_LIMIT:

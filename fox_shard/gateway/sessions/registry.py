@@ -1,7 +1,7 @@
 """The beginning and the end of sessions.
 
-Owns: which sessions are open, what the coordinator was told of them, and their wills. Never: what
-they do meanwhile.
+Owns: which sessions are open, what the coordinator was told about them, and their wills. Never:
+what they do in between.
 """
 
 from typing import final
@@ -18,11 +18,12 @@ from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import MAX_ID
 
 TAKEN_OVER = "fox.close.session_taken_over"
+"""Why a session ends when another client connects with its MQTT client id."""
 
 
 @final
 class SessionRegistry:
-    """All open sessions of a gateway."""
+    """The open sessions of one gateway."""
 
     __slots__ = (
         "_clients",
@@ -43,13 +44,13 @@ class SessionRegistry:
         rng: RandomSource,
         notices: list[Notice],
     ) -> None:
-        """links: to the shards. rng: draws session ids. notices: gets who came and went."""
+        """links: to the shards, by number. rng: draws session ids. notices: for the log."""
         self._links = links
         self._coordinator = coordinator
         self._rng = rng
         self._notices = notices
         self.sessions: dict[int, Session] = {}
-        # (realm, MQTT client id) -> its session; session id -> its Join, (shard, its will).
+        # (realm, MQTT client id) -> session; session id -> its `Join`, and (shard, its will).
         self._clients: dict[tuple[str, str], Session] = {}
         self._joins: dict[int, Join] = {}
         self._wills: dict[int, tuple[int, Publish]] = {}
@@ -65,10 +66,11 @@ class SessionRegistry:
         client: str,
         wall: float,
     ) -> None:
-        """The session gets its id (WAMP #ids: random), and the coordinator hears of it.
+        """Give the session its id (random, WAMP #ids), and tell the coordinator.
 
-        client: MQTT client id; an older session of that id on this gateway ends (MQTT-3.1.4-2),
-        one on another gateway is ended by the coordinator. wall: seconds since 1970.
+        client: the MQTT client id, or "". An older session with this client id ends
+        [MQTT-3.1.4-2]: on this gateway at once, on another by the coordinator's order.
+        wall: seconds since 1970.
         """
         realm = session.realm.name
         if client:
@@ -80,7 +82,7 @@ class SessionRegistry:
             session.id = self._rng.randrange(1, 1 << 53)
         self.sessions[session.id] = session
         session.connection.owner = session
-        _count_from_now(session, protocol)
+        _share_counts(session, protocol)
         peer = session.connection.peer
         join = Join(
             session.id,
@@ -102,11 +104,12 @@ class SessionRegistry:
         self._notices.append(("session_joined", who))
 
     def session_ended(
-        self, session: Session, order: Ordering, reason: str, *, graceful: bool
+        self, session: Session, ordering: Ordering, reason: str, *, graceful: bool
     ) -> bool:
-        """Tell whoever keeps something of the session. Returns False if it had ended already.
+        """Tell every process that keeps something of the session, and publish its will.
 
-        graceful: the client said goodbye, so its will is dropped.
+        Returns False if the session had ended already. graceful: the client said goodbye, so its
+        will is dropped. reason: for the log.
         """
         if self.sessions.pop(session.id, None) is None:
             return False
@@ -117,13 +120,13 @@ class SessionRegistry:
         shard_of_will, will = self._wills.pop(session.id, (-1, None))
         for shard, link in enumerate(self._links):
             if session.shards >> shard & 1:
-                # The will is dropped there, and published from here: behind all that the session
-                # sent, and also if the shard has lost it.
+                # The shard drops its copy of the will, and this gateway publishes the will: after
+                # all that the session sent, and even if the shard has lost its copy.
                 link.send_reliable(Leave(session.id, graceful=graceful or shard == shard_of_will))
         if will is not None and not graceful:
             will.order = session.order + 1
             if session.last_shard != shard_of_will or session.unconfirmed is not None:
-                will.fence = order.fence(session, shard_of_will)
+                will.fence = ordering.fence(session, shard_of_will)
             self._links[shard_of_will].send_reliable(will)
         self._coordinator.send_reliable(Leave(session.id, graceful))
         who = {"session": session.id, "realm": join.realm, "reason": reason}
@@ -133,7 +136,7 @@ class SessionRegistry:
     def set_will(
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
-        """What to publish when the session ends without a goodbye, also if this gateway does."""
+        """Set what is published if the session ends without a goodbye, or with this gateway."""
         will = Publish(
             session.realm.name, route.topic, session.id, 0, MAX_ID, flags, encoding, args
         )
@@ -143,11 +146,11 @@ class SessionRegistry:
             self._links[route.shard].send(Will(will))
 
     def drop_wills(self) -> None:
-        """A shard that has declared this gateway gone has published them; another does so yet."""
+        """Forget all wills, after a standstill: the shards publish them, or already have."""
         self._wills.clear()
 
     def alive_at(self, shard: int) -> list[SessionAlive]:
-        """What that shard must know: sessions of which it may have something."""
+        """Return the open sessions of which that shard may keep something."""
         return [
             SessionAlive(session.id)
             for session in self.sessions.values()
@@ -155,16 +158,19 @@ class SessionRegistry:
         ]
 
     def wills_for(self, shard: int) -> list[Will]:
-        """What that shard must know."""
+        """Return the wills of which that shard is to keep a copy."""
         return [Will(will) for of, will in self._wills.values() if of == shard]
 
     def joins(self) -> list[Join]:
-        """What the coordinator must know. Copies: one it has not heard of yet is still news."""
+        """Return a `Join` for each open session, to remind the coordinator of it (`replay`).
+
+        The `Join`s are copies: if the first one has not arrived yet, it is still news.
+        """
         return [replace(join, replay=True) for join in self._joins.values()]
 
 
-def _count_from_now(session: Session, protocol: str) -> None:
-    """What the connection counted so far goes to its realm and gate, as what follows does."""
+def _share_counts(session: Session, protocol: str) -> None:
+    """Add the connection's bytes to the counts of its realm and protocol, which it then shares."""
     before = session.connection.traffic
     traffic = session.realm.traffic[protocol.partition(".")[0]]
     traffic.bytes_in += before.bytes_in

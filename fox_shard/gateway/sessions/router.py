@@ -1,7 +1,7 @@
 """What a session may ask of its gateway.
 
-Owns: the interface, so that a protocol knows nothing of the rest of a gateway. Never: an
-implementation: `requests.Requests` is one, and each protocol's tests have their own.
+Owns: the interface, so that protocols know nothing of the rest of a gateway. Never: an
+implementation. `requests.Requests` is one, and each protocol's tests have their own.
 """
 
 from typing import Protocol
@@ -18,27 +18,28 @@ from fox_shard.topics.pattern import Pattern
 
 
 class Router(Protocol):
-    """The gateway, as its sessions see it. `Session` says how each request is answered."""
+    """The gateway, as its sessions see it. Requests are answered by methods of `Session`."""
 
     dropped: int
-    """Publishes that could not be refused (MQTT 3.1.1 has no way to), since the last report."""
+    """Publishes dropped since the last report, as MQTT 3.1.1 has no way to refuse them."""
 
     @property
     def settings(self) -> Settings: ...
 
     @property
     def mqtt(self) -> Mqtt:
-        """MQTT's settings."""
+        """The settings of MQTT."""
 
     @property
-    def realms(self) -> dict[str, Realm]: ...
+    def realms(self) -> dict[str, Realm]:
+        """The realms, by name."""
 
     @property
     def timers(self) -> Timers: ...
 
     @property
     def now(self) -> float:
-        """Monotonic seconds."""
+        """The time in monotonic seconds."""
 
     # Sessions
 
@@ -52,16 +53,19 @@ class Router(Protocol):
         authprovider: str,
         client: str = "",
     ) -> None:
-        """The session is open. Its realm, authid, authrole and flavour are set.
+        """Open a session that has its realm, authid, authrole and encoder; set its id.
 
-        client: MQTT client id, "" if there is none.
+        protocol, transport: see `Join`. client: the MQTT client id, "" if there is none.
         """
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
-        """The session has ended. Idempotent; no callback comes after it. reason: for the log."""
+        """Note that the session has ended, and tell all processes that keep something of it.
+
+        Idempotent. No method of the session is called afterwards. reason: for the log.
+        """
 
     def slow(self, connection: Connection) -> None:
-        """More than `outbound_limit` waits for that client."""
+        """End the client's session: more than `outbound_limit` bytes wait for it."""
 
     # Publish and subscribe
 
@@ -78,7 +82,7 @@ class Router(Protocol):
         audience: Audience | None = None,
         retain: RetainOptions | None = None,
     ) -> None:
-        """With ACKNOWLEDGE answered by the session's `published` or `refused`."""
+        """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
 
     def publish_all(
         self,
@@ -89,12 +93,12 @@ class Router(Protocol):
         encoding: int,
         payloads: list[bytes],
     ) -> None:
-        """`publish` each. request: of the first; those of others follow."""
+        """Publish each payload. request: of the first; the others count up, with ACKNOWLEDGE."""
 
     def set_will(
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
-        """What to publish when the session ends without a goodbye."""
+        """Set what is published if the session ends without a goodbye."""
 
     def subscribe(
         self,
@@ -104,10 +108,13 @@ class Router(Protocol):
         granted_qos: int,
         options: SubscribeOptions,
     ) -> None:
-        """Answered by the session's `subscribed`; events come only after that."""
+        """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
 
     def unsubscribe(self, session: Session, name: str) -> bool:
-        """At once. name: the subscription's. Returns whether there was such a one."""
+        """End a subscription, at once. Returns whether the session had it, or waited for it.
+
+        name: `Subscription.name`.
+        """
 
     # Remote procedure calls
 
@@ -123,10 +130,10 @@ class Router(Protocol):
         kwargs: bytes,
         caller: Identity | None,
     ) -> None:
-        """Answered by the session's `result` or `call_error`. timeout: milliseconds, 0: none."""
+        """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
 
     def cancel(self, session: Session, request: int, mode: str) -> None:
-        """mode: `skip`, `kill` or `killnowait`. A call that is over is ignored."""
+        """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
 
     def register(
         self,
@@ -138,10 +145,13 @@ class Router(Protocol):
         *,
         force: bool,
     ) -> None:
-        """Answered by the session's `registered` or `refused`."""
+        """Register a callee. `registered` or `refused` answers.
+
+        invoke, concurrency, force: see `frames.Register`.
+        """
 
     def unregister(self, session: Session, request: int, registration: int) -> None:
-        """Answered by the session's `unregistered` or `refused`."""
+        """Unregister a callee. `unregistered` or `refused` answers."""
 
     def yield_(
         self,
@@ -153,9 +163,9 @@ class Router(Protocol):
         *,
         progress: bool,
     ) -> None:
-        """A callee's result. Of an invocation that is over: ignored."""
+        """Pass on a callee's result, unless the invocation is over."""
 
     def invocation_error(
         self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        """A callee's error. Of an invocation that is over: ignored."""
+        """Pass on a callee's error, unless the invocation is over."""

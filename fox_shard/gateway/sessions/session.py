@@ -1,7 +1,7 @@
-"""A session: what the gateway keeps of one WAMP or MQTT client, whatever it speaks.
+"""A session: what the gateway keeps of one client, in WAMP and MQTT alike.
 
 Owns: identity, the order of what the session sent, its open calls and invocations. Never: a wire
-format; `wamp.session` and `mqtt.session` derive from it and translate.
+format. The classes in `wamp.session` and `mqtt.session` derive from `Session` and translate.
 """
 
 from abc import ABC, abstractmethod
@@ -22,29 +22,30 @@ from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import Subscription
 
 CONNECTION_LOST = "connection lost"
-"""Why a session ended whose client was not heard to say goodbye; for the log."""
+"""Why a session ended whose client did not say goodbye; for the log."""
 
 
 class EventEncoder(Protocol):
-    """One way to put an event on the wire, shared by all sessions that have it.
+    """The code that turns events into bytes, for one protocol, serializer and framing.
 
-    An event is encoded once per flavour, and the same bytes go to every session of it.
+    All sessions with the same combination share one encoder, so that each event is encoded once
+    and the same bytes go to all of them.
     """
 
     per_subscription: bool
-    """An event that matches several subscriptions is sent for each (WAMP), or once (MQTT)."""
+    """Whether an event is sent for each subscription that matches (WAMP), or once (MQTT)."""
 
     def event(self, event: Event, subscription: Subscription | None) -> bytes:
-        """The bytes of one event, framed for the transport.
+        """Return one event as bytes, framed for the transport; b"" if these clients cannot take it.
 
-        subscription: the one that matched (WAMP), None for MQTT at quality of service 0.
+        subscription: the one that matched; MQTT does not need it (None).
         """
 
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
-        """As `event` for each, of one topic; those that cannot be expressed are left out."""
+        """Encode events of one topic, without those that these clients cannot take."""
 
     def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
-        """As `event`, for a selection. removed: "", or why the key is no more."""
+        """Encode a selected event like `event`. removed: why the key is gone, "" if it is not."""
 
 
 class Session(ABC):
@@ -75,89 +76,90 @@ class Session(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        # Replaced by that of its realm and gate when it is attached.
+        # Replaced by those of the realm and protocol when the session is opened.
         self.traffic = connection.traffic
         self.id = 0
         self.authid = ""
         self.authrole = ""
-        # Order (gateway.order): how many frames were sent; the shard of the last one and its
-        # number there; shards with frames that may not have passed yet.
+        # How many publishes and calls were sent (this and the next three: see `sessions.ordering`).
         self.order = 0
+        # The shard of the last one, -1: there is none, and its sequence number there.
         self.last_shard = -1
         self.last_seq = 0
+        # Other shard -> sequence number of the last one there, which may not be delivered yet.
         self.unconfirmed: dict[int, int] | None = None
-        # Shards (a bit each) that keep something which ends with the session.
+        # A bit (1 << number) for each shard that may keep something that ends with the session.
         self.shards = 0
-        # Pattern text -> what the session subscribed to; made when first needed.
+        # `Subscription.name` -> subscription. This and the next dicts are made when first needed.
         self.subscriptions: dict[str, Subscription] | None = None
-        # Request -> shard that answers; invocation id -> (shard, its number for it).
+        # Request -> shard that answers; INVOCATION id -> (shard, the shard's number for it).
         self.calls: dict[int, int] | None = None
         self.invocations: dict[int, tuple[int, int]] | None = None
         self.next_invocation = 0
-        # Registration id -> what to tell the shard again when it restarts.
+        # Registration id -> what the shard is told again when it restarts.
         self.registrations: dict[int, Register] | None = None
 
     @abstractmethod
     def deliver(self, event: Event, granted_qos: int) -> None:
-        """An event at quality of service ≥ 1 for this session alone. grant: the granted one."""
+        """Send an event that was published at quality of service 1 or 2. granted_qos: 1 or 2."""
 
     def deliver_all(self, events: list[Event], granted_qos: int) -> None:
-        """As `deliver` for each; they have one topic, and the same flags."""
+        """Deliver several events, which have one topic and the same flags."""
         for event in events:
             self.deliver(event, granted_qos)
 
     @abstractmethod
     def published(self, requests: list[int], publications: list[int]) -> None:
-        """Acknowledged publishes are safe: requests[i] became publications[i]."""
+        """Acknowledge the client's publishes: requests[i] became publications[i]."""
 
     @abstractmethod
     def refused(self, refused: Refused) -> None:
-        """A publish, register or unregister failed."""
+        """Tell the client that a publish, register or unregister failed."""
 
     @abstractmethod
     def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
-        """The subscription stands at all shards. retained: the keys to send first (may be [])."""
+        """Tell the client that it is subscribed, and send the keys that have come so far."""
 
     @abstractmethod
     def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
-        """More keys, of a subscription that stands."""
+        """Send more keys, after `subscribed`."""
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
-        """The subscription cannot be made. oldest: see `frames.NotSubscribed`."""
+        """Tell the client that it cannot subscribe. oldest: see `frames.NotSubscribed`."""
         raise NotImplementedError
 
     def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
-        """Nothing more comes for it. reason: a URI."""
+        """Tell the client that nothing more comes for the subscription. reason: a URI."""
         raise NotImplementedError
 
     def registered(self, request: int, registration: int) -> None:
-        """The registration stands."""
+        """Tell the client that it has registered."""
         raise NotImplementedError
 
     def unregistered(self, request: int) -> None:
-        """The registration is gone, as asked."""
+        """Tell the client that it has unregistered."""
         raise NotImplementedError
 
     def revoked(self, registration: int, reason: str) -> None:
-        """The registration was taken away (reason: a URI)."""
+        """Tell the client that the router took the registration away. reason: a URI."""
         raise NotImplementedError
 
     def invocation(self, request: int, registration: int, call: Call) -> None:
-        """Invoke. request: the INVOCATION's id, counted by this session from 1."""
+        """Invoke the client. request: the INVOCATION's id, counted by this session from 1."""
         raise NotImplementedError
 
     def interrupt(self, request: int, interrupt: Interrupt) -> None:
-        """The invocation of that id is to stop."""
+        """Tell the client to stop the invocation with that id."""
         raise NotImplementedError
 
     def result(self, result: Result) -> None:
-        """A (progressive or final) result of a call."""
+        """Send the progressive or final result of a call."""
         raise NotImplementedError
 
     def call_error(self, error: CallError) -> None:
-        """A call failed."""
+        """Tell the client that a call failed."""
         raise NotImplementedError
 
     @abstractmethod
     def end(self, reason: str, message: str) -> None:
-        """The router ends the session (killed, shutting down, too slow). reason: a URI."""
+        """End the session, as the router wants it (killed, too slow, …). reason: a URI."""

@@ -1,6 +1,6 @@
-"""A subscription as sessions know it: to what, and how.
+"""A subscription as sessions know it: its pattern and its options.
 
-Owns: its name and its id. Never: who has subscribed (see `pubsub.subscriptions`).
+Owns: the subscription's name and id. Never: which sessions have it (see `pubsub.subscriptions`).
 """
 
 from typing import final
@@ -15,9 +15,9 @@ from fox_shard.topics.pattern import Pattern
 class SubscribeOptions(Struct, frozen=True, gc=False):
     """How to subscribe.
 
-    replay: the retained keys first. state: changes of keys instead of events. filter: of documents,
-    an object in msgpack, b"": all. after, floor: the history first, see `frames.Subscribe`.
-    snapshot: the replay alone.
+    replay: the matching keys come first. state: changes of keys come instead of events. filter:
+    an object in msgpack, b"": no filter. after, floor: where to begin in the history, which comes
+    first, see `frames.Subscribe`; None: no history. snapshot: nothing comes after the replay.
     """
 
     replay: bool = False
@@ -29,16 +29,17 @@ class SubscribeOptions(Struct, frozen=True, gc=False):
 
     @property
     def replays(self) -> bool:
-        """Is there anything to come first?"""
+        """Whether keys or history come first."""
         return self.replay or self.after is not None
 
 
 @final
 class Subscription:
-    """One pattern, and what is wanted of it: the same for all sessions that want the same.
+    """A pattern and the options that matter to the shards, shared by the sessions that want both.
 
-    name: names it on this gateway. id: a hash of that, the same everywhere. selection: None: all
-    events. once: it is a replay alone, which the shards need not know.
+    name: identifies the subscription in its realm. id: a hash of realm and name, the same on all
+    gateways. selector: what the shards are asked for; None: all events. once: whether this is a
+    snapshot, which the shards do not keep as a subscription.
     """
 
     __slots__ = ("id", "name", "once", "pattern", "realm", "selector")
@@ -58,5 +59,5 @@ class Subscription:
 
     @property
     def is_plain(self) -> bool:
-        """Is it to all events, as they come?"""
+        """Whether the subscription is to all events, as they happen."""
         return self.selector is None and not self.once
