@@ -11,6 +11,8 @@ import pytest
 from cluster import Cluster, await_true
 from raw_wamp import ERROR, PUBLISH, PUBLISHED, at_gateway
 
+from fox_shard.backplane.placement import Placement
+
 LOCK = {"acknowledge": True, "retain": True, "when": None, "weak": True, "watch": True}
 CLIENT = Path(__file__).with_name("lock_client.py")
 
@@ -52,6 +54,15 @@ def waiting(cluster):
     """How many wait in all shards."""
     shards = (cluster.health(f"shard-{n}") for n in range(cluster.shards))
     return sum(health.get("waiting_publishes", 0) for health in shards)
+
+
+def await_durable(cluster, client):
+    """Until whatever the client has sent is on disk: each shard commits in order of arrival."""
+    shard_of = Placement(cluster.shards).shard_of
+    topics = {shard_of("realm1", f"mark.{n}"): f"mark.{n}" for n in range(100)}
+    assert len(topics) == cluster.shards
+    for topic in topics.values():
+        client.do(PUBLISH, {"acknowledge": True, "retain": True}, topic, [1], answer=PUBLISHED)
 
 
 def await_waiting(cluster, many):
@@ -149,6 +160,8 @@ def test_who_waits_is_in_the_queue_over_a_killed_shard(keeper):
         for client in clients[1:]:
             requests.append(ask_for(client, key))
             await_waiting(keeper, len(requests))
+            # A waiter that is not on disk when its shard is killed waits anew, behind later ones.
+            await_durable(keeper, client)
         for _ in range(2):
             for shard in ("shard-0", "shard-1"):
                 keeper.kill(shard)
