@@ -25,7 +25,7 @@ def modules():
 
 
 def meanings_of(source):
-    """Yield the meanings of each import, likeliest first: `from a import b` is of `a.b` or of `a`."""
+    """Yield the meanings of each import, likeliest first: `from a import b` is `a.b` or `a`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((name.name,) for name in node.names)

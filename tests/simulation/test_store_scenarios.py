@@ -1,4 +1,4 @@
-"""Keys on disks, whatever fails, in the simulated cluster."""
+"""Keys on disks that fail, in the simulated cluster."""
 
 from promises import Promises
 

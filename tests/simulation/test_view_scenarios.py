@@ -1,4 +1,4 @@
-"""Views of state, in the simulated cluster."""
+"""State streams, in the simulated cluster."""
 
 from promises import Promises
 
