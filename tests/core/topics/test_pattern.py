@@ -82,7 +82,7 @@ def test_a_malformed_mqtt_filter_ends_the_connection(filter_, source):
     [
         ("exact", "com.a", "com.a", True, "WAMP #exact-matching"),
         ("exact", "com.a", "com.a.b", False, "WAMP #exact-matching"),
-        ("exact", "wamp.session.on_join", "wamp.session.on_join", True, "WAMP #session-meta-api"),
+        ("exact", "wamp.session.on_join", "wamp.session.on_join", True, "WAMP #session-metapi"),
         ("exact", "com.*.c", "com.b.c", True, "fox-wamp's notation"),
         ("exact", "com.*.c", "com.b.b.c", False, "fox-wamp's notation"),
         ("exact", "com.#", "com", True, "fox-wamp's notation"),
