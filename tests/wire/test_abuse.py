@@ -259,7 +259,7 @@ def test_any_other_message_before_a_good_hello_is_answered_with_abort(cluster, m
         (b"\x81\x05hello", 1002),  # not masked
         (frame(3, b""), 1002),  # no such opcode
         (frame(0, b"x"), 1002),  # a continuation of nothing
-        (frame(9, b"x" * 200), 1002),  # too long a ping
+        (frame(9, b"x" * 200), 1002),  # a ping that is too long
         (frame(9, b"x", fin=False), 1002),  # a ping in pieces
         (b"\xc1\x80\0\0\0\0", 1002),  # a reserved bit
         (frame(1, b"a", fin=False) + frame(1, b"b"), 1002),

@@ -286,7 +286,7 @@ def test_times_are_compared_as_they_are_shown(publication, microseconds):
     assert meant(until_time=other) is (shown <= other)
 
 
-def test_a_publication_id_has_a_time_since_the_epoch():
+def test_the_time_of_a_publication_id_is_shown_in_rfc_3339():
     assert time_of(0) == "2024-01-01T00:00:00.000000Z"
     now = datetime(2026, 5, 6, 7, 8, 9, tzinfo=timezone.utc)  # noqa: UP017 (as the standard says)
     assert time_of(int(now.timestamp() - EPOCH) * SECOND) == "2026-05-06T07:08:09.000000Z"

@@ -121,7 +121,7 @@ def identity(text="*#", **options):
     return one.id
 
 
-def test_the_id_of_a_subscription_depends_on_its_live_events_only():
+def test_the_id_of_a_subscription_depends_only_on_the_options_for_live_events():
     others = [
         identity(),
         identity("*+"),

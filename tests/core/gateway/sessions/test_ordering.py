@@ -87,7 +87,7 @@ def test_a_frame_to_another_shard_names_the_frames_that_it_must_not_overtake(har
     send(harness, one, 0)
     assert send(harness, one, 1) == Fence("gateway-0", [(0, 100, 2)])
     assert send(harness, one, 2) == Fence("gateway-0", [(0, 100, 2), (1, 200, 1)])
-    # Nothing is confirmed yet, so the fence stays although the shard does too.
+    # The frames at the other shards are not confirmed yet, so the fence is still needed.
     assert send(harness, one, 2) == Fence("gateway-0", [(0, 100, 2), (1, 200, 1)])
 
 
