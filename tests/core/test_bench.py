@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: it must notice a lost or double message, and divide rightly."""
+"""The benchmark's arithmetic: lost and repeated messages are noticed, and costs are right."""
 
 import os
 import socket
@@ -41,7 +41,7 @@ def test_the_median_is_taken_of_each_figure():
         (5.0, 4.0, None, "ratio 1.25"),
     ],
 )
-def test_a_ratio_stands_beside_its_target(ours, theirs, target, text):
+def test_a_ratio_is_shown_beside_its_target(ours, theirs, target, text):
     assert report.verdict(Cost(1, ours, 1), Cost(1, theirs, 1), target) == text
 
 
@@ -53,7 +53,7 @@ def test_percentile_is_the_smallest_value_not_exceeded_by_the_share(values, shar
     assert percentile(values, share) == expected
 
 
-def test_messages_in_order_are_counted_across_the_period():
+def test_messages_in_order_are_counted_across_the_period_of_their_numbers():
     expected = Expected([0])
     assert expected.take(packets(range(1, 996)), 0, LENGTH, 995) == [(0, 995)]
     assert expected.take(packets(range(996, 1006)), 0, LENGTH, 10) == [(0, 10)]
@@ -71,7 +71,7 @@ def test_a_miscount_is_noticed(numbers, publishers):
         Expected(publishers).take(packets(numbers), 0, LENGTH, 3)
 
 
-def test_a_foreign_message_is_noticed():
+def test_a_message_of_another_publisher_is_noticed():
     with pytest.raises(Miscount):
         Expected([0]).take(packets([1]) + packets([2], publisher=1), 0, LENGTH, 2)
 

@@ -1,4 +1,4 @@
-"""The fox command: which configuration it takes, what it starts, how it refuses."""
+"""The fox command: its configuration, the processes that it starts, its refusals."""
 
 import subprocess
 import sys
@@ -71,7 +71,9 @@ def test_a_subcommand_starts_its_process_and_returns_its_exit_code(
         ),
     ],
 )
-def test_what_cannot_be_started_is_refused_with_one_sentence(arguments, sentence, started, capsys):
+def test_a_command_that_cannot_start_is_refused_in_one_sentence(
+    arguments, sentence, started, capsys
+):
     assert main(arguments) == 2
     assert capsys.readouterr().err == sentence
     assert started == []
@@ -88,7 +90,7 @@ def test_what_cannot_be_started_is_refused_with_one_sentence(arguments, sentence
         ("[supervisord]\nenvironment=FOX_SHARDS\n", {}, 2),
     ],
 )
-def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_says(
+def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_has_them(
     fox_conf, environ, shards, folder, monkeypatch, started
 ):
     if fox_conf is not None:
@@ -100,7 +102,9 @@ def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_says(
 
 
 @pytest.mark.parametrize("source", ["argument", "variable"])
-def test_the_file_may_be_named_by_argument_or_variable(source, folder, monkeypatch, capsys):
+def test_the_configuration_file_may_be_named_by_argument_or_variable(
+    source, folder, monkeypatch, capsys
+):
     (folder / "other.toml").write_text('[statsd]\nprefix = "other"')
     if source == "variable":
         monkeypatch.setenv("FOX_CONFIG", "other.toml")

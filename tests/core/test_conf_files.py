@@ -1,4 +1,4 @@
-"""conf/: both files say what the program does, and supervisord takes the counts from one line."""
+"""The files of conf/: they agree with the program, and one line sets the counts for supervisord."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ SET_IN_FOX_CONF = {"gateways", "shards"}
 
 
 def supervised(path, monkeypatch, **environ):
-    """Return what supervisord would run for this file: {process name: configuration}."""
+    """Return supervisord's options for this file, and {process name: its configuration}."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     options = ServerOptions()
@@ -83,7 +83,7 @@ def test_supervisord_runs_as_many_processes_as_the_line_says(
 ):
     line = f'environment=FOX_GATEWAYS="{gateways}",FOX_SHARDS="{shards}"'
     path = copy_of_conf(tmp_path, (CONF / "fox.conf").read_text().replace(COUNTS, line))
-    # The line wins over the environment supervisord is started in.
+    # The line wins over the environment that supervisord is started in.
     _, processes = supervised(path, monkeypatch, FOX_SHARDS="7", FOX_GATEWAYS="7")
     assert set(processes) == {
         "coordinator",
@@ -115,7 +115,7 @@ def test_processes_are_started_from_the_folder_of_the_file_wherever_supervisord_
         assert Path(file).parent == folder / "run"
 
 
-def test_processes_are_given_time_to_drain_and_are_always_started_again(monkeypatch):
+def test_processes_get_time_to_drain_and_are_always_restarted(monkeypatch):
     options, processes = supervised(CONF / "fox.conf", monkeypatch)
     assert options.nodaemon
     for process in processes.values():

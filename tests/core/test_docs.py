@@ -1,4 +1,4 @@
-"""docs/: what is listed there is what there is. (Python blocks are run by `conftest.py`.)"""
+"""The pages of docs/ list what the code has. (The root `conftest.py` runs their Python blocks.)"""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 
 def rows(page, first):
-    """Cells of the table whose first column is called that."""
+    """Return the rows, as lists of cells, of the page's table whose first column is `first`."""
     lines = iter((DOCS / page).read_text().splitlines())
     for line in lines:
         if line.startswith(f"| {first} |"):
@@ -65,7 +65,7 @@ def test_configuration_lists_every_setting():
 
 
 @pytest.mark.parametrize("row", rows("configuration.md", "setting"), ids=lambda row: row[0])
-def test_configuration_tells_default_and_range(row):
+def test_configuration_states_the_default_and_range_of_a_setting(row):
     (path,) = names(row[0])
     setting = SETTINGS[path]
     assert row[1] == f"`{default_of(setting)}`"
@@ -75,7 +75,7 @@ def test_configuration_tells_default_and_range(row):
 @pytest.mark.parametrize(
     ("page", "first"), [("operations.md", "setting"), ("semantics.md", "limit")]
 )
-def test_other_pages_name_settings_that_there_are(page, first):
+def test_other_pages_name_only_settings_that_exist(page, first):
     named = [name for row in rows(page, first) for name in names(row[0]) + names(row[1])]
     settings = [name for name in named if re.fullmatch(r"(gateway|rpc)\.\w+", name)]
     assert settings
@@ -83,7 +83,7 @@ def test_other_pages_name_settings_that_there_are(page, first):
 
 
 def reported():
-    """Name and kind of every metric of a small cluster, as operations.md writes them."""
+    """Return (name, kind) of every metric of a small cluster, as operations.md writes them."""
     world = World(1, gateways=1, shards=1, realms=("realm1",))
     world.run_until(lambda: world.linked)
     client = MqttClient(world, 0)
@@ -92,13 +92,13 @@ def reported():
         node.send_report(world.now)
         world.turn(name)
     world.run(1)
-    hub = world.nodes["coordinator"]
+    coordinator = world.nodes["coordinator"]
     found = set()
-    for name, _, kind in hub.metrics(world.now):
+    for name, _, kind in coordinator.metrics(world.now):
         name = re.sub(r"^realm1\.", "<realm>.", name)
         name = re.sub(r"^(gateway|shard)-0\.", r"\1-<n>.", name)
         found.add((name, kind))
-    # Of a gate that nobody has come through yet there is no such gauge.
+    # A protocol that no session has used yet has no such gauge.
     return found | {("<realm>.wamp.sessions", "g")}
 
 
@@ -115,14 +115,14 @@ def test_semantics_lists_every_sys_topic():
     assert len(topics) == len(COUNTERS) + len(GAUGES) + 4
 
 
-def test_error_uris_in_the_pages_are_ours():
+def test_error_uris_in_the_pages_exist():
     known = {refusal.uri for refusal in Refusal.__subclasses__()}
     text = "".join(page.read_text() for page in PAGES)
     assert set(re.findall(r"fox\.error\.\w+", text)) <= known
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
-def test_links_and_files_exist(page):
+def test_the_links_and_files_of_a_page_exist(page):
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
@@ -136,7 +136,7 @@ def test_the_index_lists_all_pages():
     assert sorted([*listed, "index.md"]) == [page.name for page in PAGES]
 
 
-# `Class.method` in the tour -> module.
+# The module of each class that the tour names as `Class.method`.
 STEPS = {
     "Channel": "gateway/sockets/listeners.py",
     "Reader": "gateway/mqtt/reader.py",
@@ -160,7 +160,7 @@ STEPS = {
 }
 
 
-def test_the_tour_names_functions_that_there_are():
+def test_the_tour_names_methods_that_exist():
     text = (DOCS / "architecture.md").read_text()
     steps = re.findall(r"`([A-Z]\w+)\.(\w+)`", text)
     steps = [(owner, name) for owner, name in steps if owner in STEPS]

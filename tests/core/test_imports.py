@@ -1,8 +1,8 @@
-"""No module of the package imports itself, however far round.
+"""No module of the package imports itself, not even through other modules.
 
-Imports in functions and for types count, too: a circle that they hold open is one. An import of a
-module counts as one of the packages it is in, whose `__init__` runs first, except of those that the
-importing module is in itself: these are there already.
+Imports in functions and for types count too: a circle that only they keep open is still a circle.
+The import of a module counts as an import of the packages that contain it, because their `__init__`
+runs first. The packages that contain the importing module are left out: they are loaded already.
 """
 
 import ast
@@ -15,7 +15,7 @@ PACKAGE = "fox_shard"
 
 
 def modules():
-    """Name -> source."""
+    """Return the source of each module of the package, by the module's name."""
     found = (ROOT / PACKAGE).rglob("*.py")
     paths = ((path.relative_to(ROOT).with_suffix("").parts, path) for path in found)
     return {
@@ -24,8 +24,8 @@ def modules():
     }
 
 
-def named(source):
-    """Whatever its imports may mean: `from a import b` is of `a` and, if there is one, of `a.b`."""
+def meanings_of(source):
+    """Yield the meanings of each import, likeliest first: `from a import b` is `a.b` or `a`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((name.name,) for name in node.names)
@@ -34,17 +34,18 @@ def named(source):
 
 
 def packages(name):
-    """Those that a module is in."""
+    """Return the packages that contain the module."""
     parts = name.split(".")
     return {".".join(parts[:end]) for end in range(1, len(parts))}
 
 
 def imports(sources):
-    """Module -> those that it imports."""
+    """Return, for each module, the modules that it imports."""
     graph = {}
     for name, source in sources.items():
         found = {
-            next((one for one in meanings if one in sources), None) for meanings in named(source)
+            next((one for one in meanings if one in sources), None)
+            for meanings in meanings_of(source)
         } - {None}
         run = {package for one in found for package in packages(one) if package in sources}
         graph[name] = (found | (run - packages(name))) - {name}
@@ -52,7 +53,7 @@ def imports(sources):
 
 
 def circles(graph):
-    """Each a sorted list of modules that import each other (Tarjan)."""
+    """Return the circles, each a sorted list of modules that import each other (Tarjan)."""
     order, lowest, stack, found = {}, {}, [], []
 
     def visit(name):
@@ -84,10 +85,10 @@ def circles(graph):
         ({"p.a": "from p import b", "p.b": "from p.a import x"}, [["p.a", "p.b"]]),
         ({"p.a": "def f():\n import p.b", "p.b": "if T:\n from p import a"}, [["p.a", "p.b"]]),
         ({"p.a": "import p.b", "p.b": "import p.c", "p.c": "import p.a"}, [["p.a", "p.b", "p.c"]]),
-        # A package that names what is in it is no circle; a module that asks its package is one.
+        # A package that imports its own module is no circle; a module that imports its package is.
         ({"p": "from p.a import x", "p.a": "import p.b", "p.b": ""}, []),
         ({"p": "from p.a import x", "p.a": "from p import y"}, [["p", "p.a"]]),
-        # Whoever imports a module of a package from outside runs the package.
+        # An import from outside runs the package of the imported module first.
         ({"q": "import p.a", "p": "import p.b", "p.a": "", "p.b": "import q"}, [["p", "p.b", "q"]]),
     ],
 )
@@ -95,7 +96,7 @@ def test_a_circle_is_found(sources, found):
     assert circles(imports(sources)) == found
 
 
-def test_no_module_imports_itself_however_far_round():
+def test_no_module_imports_itself_even_through_others():
     sources = modules()
     assert len(sources) > 150
     assert circles(imports(sources)) == []

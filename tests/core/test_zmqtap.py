@@ -1,4 +1,4 @@
-"""tools/zmqtap, decoding, filters, views and records; and over ZeroMQ with a real tap."""
+"""tools/zmqtap: decoding, filters, views and records, and real taps over ZeroMQ."""
 
 import json
 import subprocess
@@ -114,14 +114,16 @@ def test_frames_are_read_with_names_numbers_and_nested_frames():
         ([44, {"a": "b"}, {}], "report", "counters[a] is text, not an integer"),
     ],
 )
-def test_what_the_broker_could_not_read_is_shown_with_its_mistake(content, kind, problem):
+def test_a_frame_that_the_server_could_not_read_is_shown_with_its_mistake(content, kind, problem):
     good = [61]
     seen = read_batch(copy_of(batch_of(good, content, good)))
     assert [one.kind for one in seen] == ["sync_end", kind, "sync_end"]
     assert problem in seen[1].problem
     assert not seen[0].problem
     assert not seen[2].problem
-    if problem != "4 fields instead of 3":  # it skips what a newer version may have added
+    if (
+        problem != "4 fields instead of 3"
+    ):  # decoding skips fields that a newer version may have added
         with pytest.raises(msgspec.DecodeError):
             frames.decode(batch_of(content))
 
@@ -144,7 +146,7 @@ def test_what_the_broker_could_not_read_is_shown_with_its_mistake(content, kind,
         (b"\x91" * 5000, ["unreadable"], ""),
     ],
 )
-def test_a_broken_batch_gives_what_can_be_read_and_then_its_mistake(batch, kinds, problem):
+def test_the_readable_frames_of_a_broken_batch_are_shown_before_its_mistake(batch, kinds, problem):
     seen = read_batch(copy_of(batch))
     assert [one.kind for one in seen] == kinds
     assert problem in seen[-1].problem
@@ -181,13 +183,13 @@ def test_text_that_is_not_utf_8_is_shown_and_marked():
         (["--realm", "realm1", "--kind", "event", "--topic", "a/b", "--session", "7"], "event"),
     ],
 )
-def test_filters(argv, kinds, tmp_path, capsys):
+def test_filters_select_the_frames_to_show(argv, kinds, tmp_path, capsys):
     file = record(tmp_path / "r", copy_of(real_batch(*ALL)))
     lines = shown(capsys, "--replay", str(file), "--json", *argv)
     assert [json.loads(line)["kind"] for line in lines] == kinds.split()
 
 
-def test_each_frame_is_shown_once_although_two_taps_see_it(tmp_path, capsys):
+def test_a_frame_that_two_taps_see_is_shown_once(tmp_path, capsys):
     sent = copy_of(real_batch(PUBLISH))
     received = Copy(sent.time, "shard-1", "<", "gateway-0", 1, sent.batch)
     file = str(record(tmp_path / "r", sent, received))
@@ -210,7 +212,7 @@ def test_a_line_has_all_columns_and_no_control_characters(tmp_path, capsys):
     assert all(line.isprintable() for line in lines)
 
 
-def test_colours_are_used_when_asked_for_only(tmp_path, capsys):
+def test_colours_are_used_only_on_request(tmp_path, capsys):
     file = str(record(tmp_path / "r", copy_of(real_batch(PUBLISH))))
     assert shown(capsys, "--replay", file, "--color", "always")[0].startswith("\x1b[")
     assert "\x1b" not in shown(capsys, "--replay", file, "--color", "auto")[0]
@@ -234,11 +236,11 @@ def test_colours_are_used_when_asked_for_only(tmp_path, capsys):
         (1, 5, 5),
     ],
 )
-def test_json_shows_what_a_payload_means_or_its_bytes(encoding, args, value):
+def test_json_shows_the_values_of_a_payload_or_its_bytes(encoding, args, value):
     assert jsonable({"encoding": encoding, "args": args}) == {"encoding": encoding, "args": value}
 
 
-def test_json_has_all_fields(tmp_path, capsys):
+def test_json_shows_all_fields_of_a_frame(tmp_path, capsys):
     file = record(tmp_path / "r", copy_of(real_batch(frames.Event(99, PUBLISH))))
     (line,) = shown(capsys, "--replay", str(file), "--json")
     shown_record = json.loads(line)
@@ -263,7 +265,7 @@ def test_json_has_all_fields(tmp_path, capsys):
     }
 
 
-def test_raw_shows_batches_those_without_frames_too(tmp_path, capsys):
+def test_raw_shows_all_batches_even_those_without_frames(tmp_path, capsys):
     empty, full = real_batch(), real_batch(PUBLISH)
     file = str(record(tmp_path / "r", copy_of(empty), copy_of(full)))
     lines = shown(capsys, "--replay", file, "--raw")
@@ -287,7 +289,7 @@ def test_count_gives_rates_by_process_direction_and_kind(tmp_path, capsys):
     assert "publish" in shown(capsys, "--replay", file, "--count")[2]
 
 
-def test_a_record_is_appended_to_and_what_is_broken_off_is_told(tmp_path, capsys):
+def test_a_record_is_appended_to_and_may_end_in_the_middle_of_a_batch(tmp_path, capsys):
     file = record(tmp_path / "r", copy_of(real_batch(PUBLISH)))
     record(file, copy_of(real_batch(PUBLISH)))
     assert len(shown(capsys, "--replay", str(file))) == 2
@@ -301,7 +303,7 @@ def test_a_record_is_appended_to_and_what_is_broken_off_is_told(tmp_path, capsys
     assert "No such file" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_record_is_told(tmp_path, capsys):
+def test_a_file_that_is_no_record_is_reported(tmp_path, capsys):
     file = tmp_path / "r"
     file.write_bytes(b"\x01\x02")
     assert zmqtap.main(["--replay", str(file)]) == 0
@@ -336,12 +338,12 @@ def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:  # short enough for a socket's path
+    with tempfile.TemporaryDirectory() as folder:  # short enough for the path of a socket
         yield Path(folder)
 
 
 def wait_until_active(tap: Tap, *, active: bool = True) -> None:
-    """As an event loop does it: look only when the descriptor says so."""
+    """Wait like an event loop: handle the tap only when its descriptor is readable."""
     poller = zmq.Poller()
     poller.register(tap.fileno(), zmq.POLLIN)
     while tap.active is not active:
@@ -357,7 +359,7 @@ def subscriber(context: "zmq.Context[zmq.Socket[bytes]]", run_dir: Path, topic: 
     return socket
 
 
-def test_a_tap_is_active_while_somebody_listens(context, run_dir):
+def test_a_tap_is_active_while_it_has_a_subscriber(context, run_dir):
     tap = Tap(context, run_dir, "shard-1")
     assert (run_dir / "tap").stat().st_mode & 0o777 == 0o700
     assert not tap.active
@@ -377,7 +379,7 @@ def test_a_tap_is_active_while_somebody_listens(context, run_dir):
     again.close()
 
 
-def test_a_tap_does_not_copy_for_who_wants_another_process(context, run_dir):
+def test_a_tap_makes_no_copies_for_subscribers_of_other_processes(context, run_dir):
     tap = Tap(context, run_dir, "shard-1")
     other, ours = subscriber(context, run_dir, b"gateway"), subscriber(context, run_dir, b"shard")
     wait_until_active(tap)

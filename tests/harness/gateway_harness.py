@@ -1,4 +1,4 @@
-"""One gateway with sessions that write down what they are told, and peers for the shards."""
+"""One gateway, with sessions that record the calls they get, and fake peers for the shards."""
 
 from random import Random
 
@@ -31,8 +31,8 @@ REALM = "realm1"
 WALL = 1_800_000_000.0
 
 
-class Flavour:
-    """Writes events as `<name>:<publication>`, and counts how often."""
+class FakeEncoder:
+    """An event encoder that writes `<name>:<publication>;` and counts the events it has encoded."""
 
     def __init__(self, name="w", *, per_subscription=True, refuses=()):
         self.name = name
@@ -50,12 +50,12 @@ class Flavour:
         return [chunk for event in events if (chunk := self.event(event, subscription))]
 
     def selected(self, selected, subscription, removed):
-        """`<name>:<publication>`, and behind it why the key is no more."""
+        """Write `<name>:<publication>`, and after it the reason if the key is gone."""
         return f"{self.name}:{selected.event.publication}{removed};".encode()
 
 
-class Spy(Session):
-    """A session; what it is told is in `told`, as (what, …)."""
+class RecordingSession(Session):
+    """A session that records each call of the gateway in `told`, as (name, arguments …)."""
 
     def __init__(self, realm, encoder, id_=0, *, dirty=None, authid="user", authrole="role"):
         super().__init__(Connection([] if dirty is None else dirty, "peer"))
@@ -69,11 +69,11 @@ class Spy(Session):
         self.connection.owner = self
 
     def __repr__(self):
-        return f"Spy({self.id})"
+        return f"RecordingSession({self.id})"
 
     @property
     def written(self):
-        """What was written since this was last asked, as a list."""
+        """The events written since this was last read, as a list."""
         data = b"".join(self.connection.out).decode()
         self.connection.out.clear()
         return data.split(";")[:-1]
@@ -136,7 +136,7 @@ def realm(shards=1):
 
 
 def links(shards=2, *, opened=True):
-    """Ends of links to shards, which nobody answers."""
+    """Return the gateway's ends of links to shards that never answer."""
     made = []
     for shard in range(shards):
         link = Link(
@@ -154,8 +154,8 @@ def links(shards=2, *, opened=True):
     return made
 
 
-def taken(link):
-    """What was sent there since this was last asked."""
+def sent_on(link):
+    """Return the frames sent on the link since the last call."""
     frames = [*link.outbox]
     link.outbox.clear()
     link.reliable.clear()
@@ -177,7 +177,7 @@ def fence(*marks, origin="gateway-1"):
 
 
 class GatewayHarness:
-    """Nothing moves but in `turn`, which lets what both sides have to say arrive."""
+    """A gateway linked to fake peers. Batches move only in `turn`, in both directions."""
 
     def __init__(self, shards=2, *, linked=True, credit=8 << 20, absent=(), **settings):
         self.terms = LinkSettings(shards=shards, credit=credit)
@@ -203,7 +203,7 @@ class GatewayHarness:
             self.gateway.notices.clear()
 
     def join(self, name, incarnation=1):
-        """The process starts, for the first time or again."""
+        """Start the peer of that name, for the first time or again."""
         peer = self.peers[name] = FakePeer(
             name, "gateway-0", self.terms, self.now, incarnation=incarnation
         )
@@ -240,22 +240,24 @@ class GatewayHarness:
             self.turns(3)
 
     def say(self, name, *frames):
-        """The process sends that, and everything happens that follows."""
+        """Let the peer send the frames, and take the turns that follow."""
         for frame in frames:
             self.peers[name].link.send(frame)
         self.turns()
 
     def got(self, name, kind=object):
-        """What that process got since this was last asked."""
+        """Return the frames of this kind that the peer got since the last call."""
         self.turns()
         peer = self.peers[name]
         got = [frame for frame in peer.got if isinstance(frame, kind)]
         peer.got = [frame for frame in peer.got if not isinstance(frame, kind)]
         return got
 
-    def session(self, encoder=None, *, client="", protocol="wamp.2.json", **who):
-        """A session that has joined."""
-        session = Spy(self.realm, encoder or Flavour(), dirty=self.gateway.dirty, **who)
+    def session(self, encoder=None, *, client="", protocol="wamp.2.json", **identity):
+        """Return a session that has joined."""
+        session = RecordingSession(
+            self.realm, encoder or FakeEncoder(), dirty=self.gateway.dirty, **identity
+        )
         session.gateway = self.gateway
         self.gateway.requests.session_opened(
             session,
@@ -268,7 +270,7 @@ class GatewayHarness:
         return session
 
     def topic(self, shard, word="t"):
-        """A topic that lives on that shard."""
+        """Return a topic that belongs to the shard."""
         names = (f"{word}{n}" for n in range(1000))
         return next(name for name in names if self.realm.shard_of(name) == shard)
 

@@ -1,4 +1,4 @@
-"""A gateway that writes down what MQTT sessions ask of it, and a client that talks to one."""
+"""A gateway that records the requests of MQTT sessions, and a client of such a session."""
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.placement import Placement
@@ -18,7 +18,7 @@ from fox_shard.gateway.sessions.subscription import SubscribeOptions
 
 
 class FakeGateway:
-    """Every call is a tuple in `calls`, but for the session it is about."""
+    """A gateway that records each request in `calls`, as a tuple without the session."""
 
     def __init__(self, **settings):
         self.settings = Settings(**settings)
@@ -76,7 +76,7 @@ class FakeGateway:
         connection.owner.end("fox.error.slow_consumer", "too slow")
 
     def advance(self, seconds):
-        """Let time pass, in steps no timer can tell from a clock."""
+        """Let time pass, and run each timer exactly when it is due."""
         end = self.now + seconds
         while (due := self.timers.next()) <= end:
             self.now = max(self.now, due)
@@ -85,7 +85,7 @@ class FakeGateway:
 
 
 class Client:
-    """One end of a connection, the other end of which is a session."""
+    """The client's end of a connection with an MQTT session."""
 
     def __init__(self, gateway=None, frame=None, hangup=None):
         self.gateway = gateway or FakeGateway()
@@ -97,7 +97,7 @@ class Client:
 
     @property
     def calls(self):
-        """What the session asked of the gateway since this was last read."""
+        """The requests of the session since this was last read."""
         calls = self.gateway.calls[:]
         self.gateway.calls.clear()
         return calls
@@ -111,11 +111,11 @@ class Client:
         return self
 
     def send(self, *packets):
-        """All packets in one read."""
+        """Send all packets so that the session reads them at once."""
         return self.feed(b"".join(encode(packet) for packet in packets))
 
     def received(self):
-        """The packets the client was sent since this was last called."""
+        """Return the packets that the client was sent since the last call."""
         data = b"".join(self.connection.out)
         self.connection.out.clear()
         return [decode(header, body, 4) for header, body in self._splitter.feed(data)]
@@ -124,7 +124,7 @@ class Client:
         return self.send(*packets).received()
 
     def confirm(self, *requests):
-        """The publishes of these numbers are safe."""
+        """Confirm the publishes with these requests; return the packets sent to the client."""
         for request in requests:
             self.session.published([request], [1000 + request])
         return self.received()
@@ -135,7 +135,7 @@ class Client:
 
 
 def connected(gateway=None, *, level=4, frame=None, **connect):
-    """A client whose CONNECT has been accepted."""
+    """Return a client whose CONNECT has been accepted."""
     client = Client(gateway, frame)
     client.send(mqtt.Connect(**{"level": level, "client_id": "c", **connect}))
     if frame is None:

@@ -1,4 +1,4 @@
-"""A client's view of a Conversation, on a gateway that only notes what it is asked."""
+"""A client of a Conversation, on a gateway that only records its requests."""
 
 import inspect
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ CANCELABLE = {"callee": {"features": {"call_canceling": True, "progressive_call_
 
 
 class FakeGateway:
-    """Notes every call as (name, arguments…, keyword arguments)."""
+    """A gateway that records each request in `asked`: (name, arguments …, {keyword arguments})."""
 
     def __init__(self, **settings):
         self.settings = Settings(**settings)
@@ -60,11 +60,11 @@ class FakeGateway:
     def __getattr__(self, name):
         shape = inspect.signature(getattr(Router, name))
 
-        def note(session, *args, **named):
+        def record(session, *args, **named):
             shape.bind(self, session, *args, **named)
             self.asked.append((name, *args, *([named] if named else [])))
 
-        return note
+        return record
 
     def pass_time(self, seconds):
         self.now += seconds
@@ -72,7 +72,7 @@ class FakeGateway:
 
 
 class Client:
-    """One connection; messages are plain lists."""
+    """A client on one connection, whose messages are plain lists."""
 
     def __init__(self, subprotocol="wamp.2.json", *, limit=NO_LIMIT, **settings):
         self.encode = ENCODE[subprotocol]
@@ -96,7 +96,7 @@ class Client:
         self.hung_up += 1
 
     def send(self, message):
-        """Returns the answers."""
+        """Send one message and return the answers."""
         return self.send_bytes(self.encode(message))
 
     def send_bytes(self, data):
@@ -116,7 +116,7 @@ class Client:
 
     @property
     def asked(self):
-        """What the gateway was asked since the last look."""
+        """The requests that the gateway got since this was last read."""
         asked, self.gateway.asked = self.gateway.asked, []
         return asked
 
@@ -130,6 +130,6 @@ def subscription(uri="com.example", match="exact"):
 
 
 def registered(client, registration, uri, match="exact"):
-    """Let the session have a registration, as the gateway's core notes it."""
+    """Give the session a registration, in the form in which the gateway's core records it."""
     text = Pattern.wamp(uri, match).text
     client.session.registrations = {registration: SimpleNamespace(pattern=text)}

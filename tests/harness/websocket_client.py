@@ -1,4 +1,4 @@
-"""The other side of a WebSocket: a fake gateway with one connection, and frames written by hand."""
+"""A fake gateway with one WebSocket connection, its client, and frames made by hand."""
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame
@@ -17,7 +17,7 @@ class Timers(list):
 
 
 class Session:
-    """Records what it is told; answers with `reply(message)` where that is not None."""
+    """A session that records its messages and answers with `reply(message)` unless that is None."""
 
     def __init__(self, connection, frame, hangup):
         self.connection, self.frame, self.hangup = connection, frame, hangup
@@ -38,7 +38,7 @@ class Session:
 
 
 class Server:
-    """A gateway with one connection."""
+    """A fake gateway with one WebSocket connection."""
 
     def __init__(self, **options):
         self.settings = Settings(max_message_size=LIMIT, handshake_timeout=10.0)
@@ -64,7 +64,7 @@ class Server:
         return self.session
 
     def feed(self, data):
-        """Read data; return what is written."""
+        """Let the connection read data; return the bytes that are written in answer."""
         self.connection.receiver.receive(data, self.now)
         return self.written()
 
@@ -91,7 +91,7 @@ def request(path="/ws", subprotocols=("wamp.2.json",), extra=""):
 
 
 def connected(path="/ws", subprotocols=("wamp.2.json",), offer=None, **options):
-    """Return a server and a client of which both think that the connection is open."""
+    """Return a server and a client that have completed the opening handshake."""
     server = Server(**options)
     client = ClientProtocol(
         parse_uri(f"ws://fox{path}"),
@@ -107,7 +107,7 @@ def connected(path="/ws", subprotocols=("wamp.2.json",), offer=None, **options):
 
 
 def exchange(server, client):
-    """Carry everything to and fro; return the messages and control frames the client got."""
+    """Carry bytes both ways until there are no more; return the frames that the client got."""
     while True:
         answer = server.written()
         if outgoing := b"".join(client.data_to_send()):
@@ -133,7 +133,7 @@ def masked(payload, opcode=0x1, fin=True, rsv=0, mask=b"\x11\x22\x33\x44", lengt
 
 
 def frames_of(data):
-    """Take server frames apart: (first byte, payload) each."""
+    """Return the server's frames in data, each as (first byte, payload)."""
     frames = []
     while data:
         size, start = data[1], 2
@@ -148,7 +148,7 @@ def frames_of(data):
 
 
 def close_code(data):
-    """The code of the Close frame that data ends with; nothing may follow it (5.5.1)."""
+    """Return the code of the Close frame at the end of data (RFC 6455, 5.5.1: the last frame)."""
     first, payload = frames_of(data)[-1]
     assert first == 0x88
     return int.from_bytes(payload[:2], "big")

@@ -1,4 +1,4 @@
-"""Gives each family of scenarios its scenarios."""
+"""Run the tests of each family with all its scenarios."""
 
 from fox_shard.testing.scenarios import SCENARIOS
 

@@ -1,4 +1,4 @@
-"""A seed decides everything: what failed once can be seen again, on any machine."""
+"""A seed decides everything random, so a failure can be repeated on any machine."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def digest(name: str, seed: int, hash_seed: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["walk", "walk_and_stumble", "registry"])
-def test_the_same_seed_makes_the_same_trace_whatever_the_hashes(name):
+def test_the_same_seed_makes_the_same_trace_under_any_hash_seed(name):
     assert digest(name, 7, "1") == digest(name, 7, "2")
 
 
@@ -73,7 +73,7 @@ def test_an_exception_in_a_process_is_a_failure():
         world.run(2)
 
 
-def test_what_does_not_come_about_is_a_failure():
+def test_a_condition_that_is_never_met_is_a_failure():
     world = World(3)
     with pytest.raises(AssertionError, match=r"seed 3, .*: it did not come about"):
         world.run_until(lambda: False, limit=2)

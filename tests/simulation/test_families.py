@@ -1,4 +1,4 @@
-"""No scenario is left out."""
+"""Every scenario belongs to a family that has a file of tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a gateway holds back, and releases over several turns."""
+"""Frames that a gateway holds back, and releases over several turns."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from fox_shard.testing.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("scenario", ["order", "calls_in_order", "keys_survive"])
-def test_what_is_held_back_is_released_over_several_turns(scenario, monkeypatch):
+def test_held_frames_are_released_over_several_turns(scenario, monkeypatch):
     monkeypatch.setattr(ordering, "RELEASED_A_TURN", 2)
     for seed in range(20):
         SCENARIOS[scenario](seed)

@@ -1,4 +1,4 @@
-"""Conditions, expiry, weak keys, in the simulated cluster."""
+"""Conditions, expiry and weak keys, in the simulated cluster."""
 
 from promises import Promises
 

@@ -1,4 +1,4 @@
-"""One key, of which all see one order, in the simulated cluster."""
+"""One key whose changes everybody sees in one order, in the simulated cluster."""
 
 from promises import Promises
 

@@ -1,4 +1,4 @@
-"""Sessions, and who knows of them, in the simulated cluster."""
+"""Sessions, and the processes that know of them, in the simulated cluster."""
 
 from promises import Promises
 

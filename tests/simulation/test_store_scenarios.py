@@ -1,4 +1,4 @@
-"""Keys on disks, whatever fails, in the simulated cluster."""
+"""Stored keys, while processes die and disks fail, in the simulated cluster."""
 
 from promises import Promises
 

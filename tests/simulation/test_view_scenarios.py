@@ -1,4 +1,4 @@
-"""Views of state, in the simulated cluster."""
+"""Subscribers that get the keys first and then their changes, in the simulated cluster."""
 
 from promises import Promises
 

@@ -26,11 +26,14 @@ END = 15.0
 """Seconds a process has to end."""
 
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
-"""What no log may say, whatever clients do."""
+"""Texts that no log may contain, whatever clients do."""
 
 
 def await_true(what, condition, patience=START):
-    """Look until it is so; nobody tells when processes and files change."""
+    """Poll until the condition is true, and return its value; fail after `patience` seconds.
+
+    what: the condition in words, for the failure.
+    """
     end = time.monotonic() + patience
     while not (value := condition()):
         assert time.monotonic() < end, f"after {patience} s still not: {what}"
@@ -39,7 +42,7 @@ def await_true(what, condition, patience=START):
 
 
 def ask_health(run_dir, name):
-    """What the process says of itself, {} if it does not."""
+    """Return the health report of a process, {} if it gives none."""
     try:
         with closing(socket.socket(socket.AF_UNIX)) as sock:
             sock.settimeout(2)
@@ -51,10 +54,12 @@ def ask_health(run_dir, name):
 
 
 class Places:
-    """Ports and folders of one broker, and the environment that tells it of them."""
+    """The ports and folders of one broker, and the environment variables that name them."""
 
     def __init__(self, gateways, shards):
-        self.folder = Path(tempfile.mkdtemp(prefix="fox-"))  # short: UNIX sockets' paths are
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="fox-")
+        )  # short, because the paths of UNIX sockets are
         self.run_dir = self.folder / "run"
         self.websocket, self.rawsocket, self.mqtt = free_port(), free_port(), free_port()
         self.gateways, self.shards = gateways, shards
@@ -65,7 +70,7 @@ class Places:
 
     @property
     def names(self):
-        """All processes, in the order to start them in."""
+        """The names of all processes, in the order in which to start them."""
         shards = [f"shard-{number}" for number in range(self.shards)]
         return [*shards, "coordinator", *(f"gateway-{number}" for number in range(self.gateways))]
 
@@ -82,7 +87,7 @@ class Places:
         }
 
     def await_ready(self, unless=lambda: None):
-        """Until all are linked and every gateway listens. unless: raises if it is futile."""
+        """Wait until all are linked and all gateways listen. unless: raises if that is hopeless."""
 
         def ready():
             unless()
@@ -92,7 +97,10 @@ class Places:
         await_true("the broker is ready", ready)
 
     def gateway_of(self, pids, client, port):
-        """The number of the gateway, of these process ids, that a client is connected to."""
+        """Return the number of the gateway that a client is connected to, None if it is none.
+
+        pids: the process ids of the gateways, by number. client: (host, port).
+        """
         found = owner(pids, client, ("127.0.0.1", port))
         return None if found is None else pids.index(found)
 
@@ -101,7 +109,7 @@ class Places:
 
 
 class Cluster(Places):
-    """Processes started directly, without supervisord. Nothing but `stop` ends them."""
+    """A broker whose processes are started without supervisord, and ended only by `stop`."""
 
     def __init__(self, gateways=2, shards=2, **settings):
         """settings: further environment variables."""
@@ -125,11 +133,11 @@ class Cluster(Places):
         return [process.pid for process in self.processes.values()]
 
     def command(self, name):
-        """What starts that process."""
+        """Return the command that starts the process."""
         return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"]
 
     def start(self, name):
-        """Start one process, which may be one that has ended."""
+        """Start one process, for the first time or again."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 self.command(name),
@@ -141,7 +149,7 @@ class Cluster(Places):
             )
 
     def kill(self, name):
-        """SIGKILL."""
+        """Kill one process with SIGKILL."""
         process = self.processes[name]
         process.kill()
         process.wait(END)
@@ -150,15 +158,15 @@ class Cluster(Places):
         return ask_health(self.run_dir, name)
 
     def gateway_at(self, client, kind):
-        """The number of the gateway that a client, (host, port), is connected to."""
+        """Return the number of the gateway that a client, (host, port), is connected to."""
         return self.gateway_of(self.gateway_pids, client, self.ports[kind])
 
     def sizes(self):
-        """How long each log is."""
+        """Return the length of each log: {path: bytes}."""
         return {path: path.stat().st_size for path in self.folder.glob("*.log")}
 
     def log(self, since=()):
-        """What the logs say, since they had these sizes."""
+        """Return what has been added to the logs since they had these sizes."""
         since = dict(since)
         parts = []
         for path in sorted(self.folder.glob("*.log")):
@@ -167,7 +175,7 @@ class Cluster(Places):
         return "\n".join(parts)
 
     def check(self, since):
-        """All processes run, and none has complained."""
+        """Check that all processes run, and that no log has a bad sign since these sizes."""
         self._all_run()
         news = self.log(since)
         found = [sign for sign in BAD_SIGNS if sign in news]
@@ -182,7 +190,7 @@ class Cluster(Places):
         assert not ended, f"ended: {ended}"
 
     def stop(self):
-        """End the processes and remove the folder. Returns the exit codes."""
+        """End the processes and remove the folder; return {name: exit code}."""
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -196,7 +204,7 @@ class Cluster(Places):
         return {name: process.returncode for name, process in self.processes.items()}
 
     def end(self):
-        """Stop, in any case; all were there, none had complained, all exit with 0."""
+        """Check the processes and logs, stop in any case, and check that all exit codes are 0."""
         try:
             self.check(())
         finally:

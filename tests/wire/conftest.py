@@ -1,4 +1,4 @@
-"""Real processes, real clients: the broker that most tests share, and how async tests run."""
+"""Tests with real processes and clients: the broker that most of them share, and async tests."""
 
 import asyncio
 import inspect
@@ -13,28 +13,28 @@ PATIENCE = 40.0
 """Seconds for one async test."""
 
 PROMISES = {
-    "test_abuse": "whoever sends nonsense, or reads nothing, harms himself alone",
-    "test_chaos": "what was acknowledged is there, whoever is killed",
+    "test_abuse": "a client that sends nonsense, or reads nothing, harms only itself",
+    "test_chaos": "acknowledged publishes survive killed processes",
     "test_commands": "keys and locks from the shell",
-    "test_history_wire": "what was recorded is read, and followed",
+    "test_history_wire": "recorded events can be read and followed",
     "test_interoperability": "MQTT clients find what they expect of a server",
-    "test_javascript": "the clients of browsers",
+    "test_javascript": "the client libraries of browsers",
     "test_locks": "one holder at a time, in order",
-    "test_order": "events and calls come in the order that they were sent in",
+    "test_order": "events and calls arrive in the order of sending",
     "test_readme": "the examples of README.md",
     "test_reports": "StatsD and `$SYS`",
-    "test_reshard_wire": "another number of shards",
+    "test_reshard_wire": "a change of the number of shards",
     "test_shared_keys": "conditions, expiry, weak keys",
     "test_store_trouble": "full disks and damaged files",
-    "test_supervisord": "who ends is started again",
-    "test_syncs": "what is acknowledged is on the disk",
+    "test_supervisord": "a process that ends is restarted",
+    "test_syncs": "acknowledged publishes are on the disk",
     "test_translation": "WAMP and MQTT clients on one topic space",
-    "test_views": "subscribers who are shown the keys first",
+    "test_views": "subscribers that get the keys first",
     "test_wamp_calls": "remote procedure calls",
-    "test_wamp_sessions": "who is there",
-    "test_zmqtap_attached": "seeing inside while it runs",
+    "test_wamp_sessions": "sessions and the session meta API",
+    "test_zmqtap_attached": "a look inside running processes",
 }
-"""One file for each, in `make test`. The other files here are left to `make test-all`."""
+"""Promises with one file each, run by `make test`; other files here are left to `make test-all`."""
 
 
 def pytest_itemcollected(item):
@@ -44,7 +44,7 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Run a test that is a coroutine; what of its fixtures has an `__aenter__` is entered."""
+    """Run a test that is a coroutine, after entering those of its fixtures that can be entered."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
@@ -91,7 +91,7 @@ def cluster(shared_cluster, request):
 
 @pytest.fixture
 def own_cluster(request):
-    """Makes brokers for this test alone: `own_cluster(gateways=2, shards=4, FOX_…="…")`."""
+    """Make brokers for this test alone: `own_cluster(gateways=2, shards=4, FOX_…="…")`."""
     made = []
 
     def make(**arguments):
@@ -107,13 +107,13 @@ def own_cluster(request):
 
 @pytest.fixture
 def wamp(cluster):
-    """Joins autobahn-python sessions, which leave at the end."""
+    """The maker of autobahn-python sessions, which leave at the end of the test."""
     return WampPeers(cluster)
 
 
 @pytest.fixture
 def mqtt(cluster):
-    """Connects paho-mqtt clients, which disconnect at the end."""
+    """The maker of paho-mqtt clients, which disconnect at the end of the test."""
     peers = MqttPeers(cluster)
     yield peers
     peers.close()

@@ -1,8 +1,8 @@
-"""A process that wants a lock: takes it, says so, and holds it until it is told to let go.
+"""A program that takes a lock, says so, and holds it until it is told to release it.
 
-python lock_client.py <rawsocket port> <key>. It prints `waiting` once the lock is asked for and
-everything sent before that is answered; `held <token>` when it has it. Each line that it reads says
-what to do: `release` lets go and asks anew. SIGKILL is how it ends.
+Usage: python lock_client.py <rawsocket port> <key>. The program prints `waiting` when it has asked
+for the lock and everything that it had sent before is answered, and `held <token>` when it has the
+lock. On the input line `release` it releases the lock and asks for it again. SIGKILL ends it.
 """
 
 import sys

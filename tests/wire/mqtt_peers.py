@@ -1,6 +1,6 @@
-"""MQTT clients: paho-mqtt, each with its thread.
+"""MQTT clients: paho-mqtt, each with a thread of its own.
 
-Owns: how they connect, what they have received. Never: what they say.
+Owns: connecting, and the messages received. Never: what the clients send.
 """
 
 import os
@@ -23,7 +23,7 @@ class Refused(Exception):
 
 
 class MqttPeer:
-    """A connected client. What arrives is in `messages`."""
+    """A connected client, whose received messages are in the queue `messages`."""
 
     def __init__(
         self, address, client_id, *, transport="tcp", protocol=MQTTv311, clean=True, keepalive=60,
@@ -86,13 +86,13 @@ class MqttPeer:
             return sock.getsockname()
 
     def _socket(self):
-        """The socket itself: paho's WebSocket does not have all its methods."""
+        """Return the plain socket, because paho's WebSocket lacks some of its methods."""
         return socket.socket(fileno=os.dup(self.client.socket().fileno()))
 
     def subscribe(self, *filters, qos=0):
-        """Subscribe to them in one packet and wait. A filter may be (filter, quality of service).
+        """Subscribe to all filters in one packet, and return the SUBACK's return codes.
 
-        Returns the SUBACK's return codes.
+        A filter may be a pair (filter, quality of service).
         """
         pairs = [pair if isinstance(pair, tuple) else (pair, qos) for pair in filters]
         _, mid = self.client.subscribe(pairs)
@@ -110,25 +110,25 @@ class MqttPeer:
         assert info.is_published()
 
     def offer(self, topic, payload, qos, retain):
-        """Publish and do not wait; returns what paho tells of it.
+        """Publish without waiting, and return paho's MQTTMessageInfo.
 
-        paho's thread ends with the connection. Were it to end before paho's `publish` returns, that
-        would say that there was no connection, of what has been sent.
+        paho's thread ends with the connection. If it ended before paho's `publish` returns, paho
+        would report no connection for a message that has been sent.
         """
         with self._offering:
             return self.client.publish(topic, payload, qos, retain)
 
     def receive(self):
-        """The next message."""
+        """Return the next message."""
         return self.messages.get(timeout=PATIENCE)
 
     def take(self, count):
-        """(topic, payload, qos, retain) of the next messages."""
+        """Return the next messages, each as (topic, payload, qos, retain)."""
         got = [self.receive() for _ in range(count)]
         return [(m.topic, bytes(m.payload), m.qos, bool(m.retain)) for m in got]
 
     def until(self, topic):
-        """Payloads of all messages before the next one of this topic, which ends the waiting."""
+        """Return (topic, payload, qos) of all messages before the next one of this topic."""
         payloads = []
         while (message := self.receive()).topic != topic:
             payloads.append((message.topic, bytes(message.payload), message.qos))
@@ -141,11 +141,11 @@ class MqttPeer:
         assert self.lost.wait(PATIENCE)
 
     def close(self):
-        """DISCONNECT and let go."""
+        """Disconnect and end paho's thread."""
         client = self.client
         client.disconnect()
         client.loop_stop()
-        # No cycle with this object: else its sockets may be collected before it closes them.
+        # A reference cycle might let the sockets be collected before paho closes them.
         client.on_connect = client.on_connect_fail = client.on_disconnect = None
         client.on_message = client.on_subscribe = client.on_unsubscribe = None
 
@@ -158,7 +158,7 @@ class MqttPeers:
         self._peers = []
 
     def connect(self, client_id="", *, gateway=None, transport="tcp", **options):
-        """Connect. gateway: the number of the one it shall be at. Raises Refused."""
+        """Connect, at the gateway of that number unless it is None. Raises Refused."""
         kind = "websocket" if transport == "websockets" else "mqtt"
         address = ("127.0.0.1", self.cluster.ports[kind])
         for _ in range(TRIES):

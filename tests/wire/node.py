@@ -1,6 +1,6 @@
 """Node programs of tests/wire/js: their packages, and running them.
 
-Owns: installing the packages once, whatever the number of test workers. Never: what programs do.
+Owns: installing the packages once for all test workers. Never: what the programs do.
 """
 
 import fcntl
@@ -14,11 +14,14 @@ import pytest
 
 JS = Path(__file__).parent / "js"
 INSTALL = 300.0
-"""Seconds npm has."""
+"""Seconds that npm may take."""
 
 
 def modules():
-    """Install the packages if need be. Skips the test where there is no Node, but not in CI."""
+    """Install the packages if they are missing, and return their folder.
+
+    Without Node the test is skipped; in CI it fails.
+    """
     if shutil.which("node") is None or shutil.which("npm") is None:
         reason = "node and npm are not installed (Debian packages nodejs, npm)"
         if os.environ.get("CI"):
@@ -41,7 +44,7 @@ def modules():
 
 
 def run(program, *arguments, timeout=60):
-    """Run tests/wire/js/<program> to its end; returns the JSON that its last line is."""
+    """Run tests/wire/js/<program> to its end, and return its last line, decoded from JSON."""
     modules()
     done = subprocess.run(
         ["node", str(JS / program), *map(str, arguments)],

@@ -1,6 +1,6 @@
 """Programs that a test starts, talks to and ends.
 
-Owns: processes by their id, their lines, patience. Never: what they are.
+Owns: their processes, their lines, and how long to wait. Never: what the programs do.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ FOX = (sys.executable, "-m", "fox_shard")
 
 
 def alive(pid):
-    """Does a process of that id run, and is it not just waiting to be buried?"""
+    """Whether a process of that id runs, and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -28,12 +28,12 @@ def alive(pid):
 
 
 def not_under_nohup():
-    """Hangups, which nohup has all that is started under it ignore, end a process again."""
+    """Let SIGHUP end the process again: nohup makes all processes started under it ignore it."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Program:
-    """A process whose standard output is read line by line. Killed at the end of its block."""
+    """A process whose standard output is read by lines, and which the end of `with` kills."""
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Program:
         return self.process.pid
 
     def line(self):
-        """The next line it prints; fails if it ends before."""
+        """Return the next line that the program prints; fail if it ends before."""
         end = time.monotonic() + PATIENCE
         out = self.process.stdout.fileno()
         while b"\n" not in self._read:
@@ -77,7 +77,7 @@ class Program:
         return [self.line() for _ in range(count)]
 
     def say(self, line=""):
-        """A line on its standard input."""
+        """Write a line to its standard input."""
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
@@ -85,14 +85,14 @@ class Program:
         self.process.send_signal(number)
 
     def end(self):
-        """Wait for it; (exit code, what else it printed, what it said on standard error)."""
+        """Wait for the end; return (exit code, rest of standard output, standard error)."""
         code = self.process.wait(PATIENCE)
         rest = self._read + self.process.stdout.read()
         return code, rest.decode(), self.process.stderr.read().decode()
 
 
 class AtTerminal:
-    """A process in a session of its own, whose terminal we are."""
+    """A process in a session of its own, with a terminal whose other end is here."""
 
     def __init__(self, command, environment):
         self.master, slave = os.openpty()
@@ -121,7 +121,7 @@ class AtTerminal:
         os.write(self.master, text.encode())
 
     def await_shown(self, text):
-        """Read until that has been shown."""
+        """Read until the terminal has shown the text."""
         end = time.monotonic() + PATIENCE
         while text.encode() not in self.shown:
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
@@ -139,7 +139,7 @@ class Fox:
         return Program([*FOX, *arguments], {**self.environment, **environment})
 
     def run(self, *arguments, stdin="", **environment):
-        """(exit code, standard output, standard error)."""
+        """Run a command to its end; return (exit code, standard output, standard error)."""
         done = subprocess.run(
             [*FOX, *(str(part) for part in arguments)],
             cwd=ROOT,
@@ -152,7 +152,7 @@ class Fox:
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def prints(self, *arguments, **more):
-        """What it prints, where all is well."""
+        """Run a command that must succeed without errors; return what it prints."""
         code, out, err = self.run(*arguments, **more)
         assert (code, err) == (0, "")
         return out

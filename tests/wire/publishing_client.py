@@ -1,7 +1,6 @@
-"""A process that publishes once, says so, and stays until it is killed.
+"""A program that publishes once, prints the publication id, and stays until it is killed.
 
-python publishing_client.py <rawsocket port> <topic> <options as JSON> <argument as JSON>. It prints
-the publication id.
+Usage: python publishing_client.py <rawsocket port> <topic> <options as JSON> <argument as JSON>.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""A WAMP client of bare messages over RawSocket, for what clients hide and for speed.
+"""A WAMP client of bare messages over RawSocket: it is fast and hides nothing.
 
-Owns: the handshake, the framing, the encoding. Never: requests and their answers' meaning.
+Owns: the handshake, the framing, the encoding. Never: the meaning of requests and answers.
 """
 
 import socket
@@ -37,7 +37,7 @@ class Closed(Exception):
 
 
 class RawWamp:
-    """A joined session on a blocking socket. session: its id."""
+    """A joined session on a blocking socket; `session` is its id."""
 
     def __init__(self, port, serializer="msgpack", *, receive_buffer=None):
         number, self.codec = CODECS[serializer]
@@ -59,7 +59,7 @@ class RawWamp:
         self.session = self.ask(HELLO, "realm1", {"roles": FEATURES}, answer=WELCOME)[1]
 
     def frame(self, *message):
-        """The bytes of one message."""
+        """Return the bytes of one message."""
         body = self.encode(message)
         return len(body).to_bytes(4, "big") + body
 
@@ -68,13 +68,13 @@ class RawWamp:
         self.sock.sendall(self.frame(*message))
 
     def receive(self):
-        """The next message."""
+        """Return the next message."""
         while not self._received:
             self._received = self.receive_all()[::-1]
         return self._received.pop()
 
     def receive_all(self):
-        """All messages that one read brings (none if it brings the beginning of one). Fast."""
+        """Read once; return all complete messages, perhaps none. Faster than `receive`."""
         self._more()
         data, decode, messages = self._data, self.decode, []
         at, end = 0, len(data)
@@ -88,19 +88,19 @@ class RawWamp:
         return messages
 
     def ask(self, *message, answer):
-        """Send a message, return the next one, which must be of type `answer`."""
+        """Send a message, and return the next one, which must be of type `answer`."""
         self.send(*message)
         reply = self.receive()
         assert reply[0] == answer, reply
         return reply
 
     def do(self, kind, options, *rest, answer):
-        """A request with an id: `ask(kind, id, options, *rest)`."""
+        """Send `kind, id, options, *rest` with the next request id, and return the answer."""
         self.request += 1
         return self.ask(kind, self.request, options, *rest, answer=answer)
 
     def closed(self):
-        """Read until the broker closes; returns what came before."""
+        """Read until the broker closes the connection; return the messages that came before."""
         messages = []
         try:
             while True:
@@ -119,7 +119,7 @@ class RawWamp:
 
 
 def at_gateway(cluster, number, serializer="msgpack", **options):
-    """A session at the gateway of that number."""
+    """Return a session at the gateway of that number."""
     for _ in range(TRIES):
         client = RawWamp(cluster.rawsocket, serializer, **options)
         if cluster.gateway_at(client.sock.getsockname(), "rawsocket") == number:

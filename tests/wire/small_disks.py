@@ -1,4 +1,4 @@
-"""Small disks of memory, which fill up. Mounting them needs root.
+"""Small disks in memory, which a test can fill. Mounting them needs root.
 
 Owns: mounting, filling, unmounting. Never: brokers.
 """
@@ -26,14 +26,14 @@ def _write_on(file):
 
 
 class SmallDisk:
-    """At `folder`."""
+    """A small disk that is mounted at `folder`."""
 
     def __init__(self, folder):
         self.folder = folder
         self._filler = folder / "filler"
 
     def fill(self):
-        """Leave not a page of room."""
+        """Fill the disk to the last page."""
         with (
             self._filler.open("wb", buffering=0) as file,
             pytest.raises(OSError, match="No space left"),
@@ -42,20 +42,20 @@ class SmallDisk:
 
     @property
     def is_full(self):
-        """Has `fill` been called, and not `make_room` since?"""
+        """Whether `fill` has been called without `make_room` since."""
         return self._filler.exists()
 
     def make_room(self):
         self._filler.unlink()
 
     def make_read_only(self):
-        """While nobody has a file open for writing."""
+        """Make the disk read-only. No file on it may be open for writing."""
         assert not _mount("-o", "remount,ro", str(self.folder))
 
 
 @contextmanager
 def small_disk(megabytes):
-    """Skips the test where mounting is not possible."""
+    """Mount a disk for a `with` block; skip the test where that is not possible."""
     folder = Path(tempfile.mkdtemp(prefix="fox-disk-"))
     try:
         options = f"size={megabytes}m,mode=0700"

@@ -1,6 +1,6 @@
 """The broker under supervisord, from a copy of conf/ in a folder of its own.
 
-Owns: supervisord and what it is told. Never: clients.
+Owns: supervisord and its configuration. Never: clients.
 """
 
 import os
@@ -15,7 +15,7 @@ from cluster import END, ROOT, Places
 
 
 class Supervised(Places):
-    """supervisord and its children. What it and they say is in `said`."""
+    """supervisord and its children, whose output is in the file `said`."""
 
     def __init__(self, gateways, shards):
         super().__init__(gateways, shards)
@@ -57,7 +57,7 @@ class Supervised(Places):
         assert self.supervisord.poll() is None, "supervisord has ended"
 
     def fox(self, *arguments):
-        """Run the fox command beside it."""
+        """Run the fox command in the same folder; return the finished process."""
         return subprocess.run(
             [sys.executable, "-m", "fox_shard", *arguments],
             cwd=self.folder,
@@ -69,7 +69,7 @@ class Supervised(Places):
         )
 
     def ctl(self, *arguments):
-        """Run supervisorctl; returns what it prints."""
+        """Run supervisorctl, and return what it prints."""
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisorctl", "-c", "conf/fox.conf", *arguments],
             cwd=self.folder,
@@ -82,18 +82,18 @@ class Supervised(Places):
         return done.stdout + done.stderr
 
     def children(self):
-        """{name of the process: its id}, of supervisord's direct children."""
+        """Return {name: process id} of supervisord's direct children."""
         pid = self.supervisord.pid
         found = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            if "fox_shard" in command:  # else it is just being started
+            if "fox_shard" in command:  # otherwise the child is just being started
                 kind, number = command[command.index("fox_shard") + 1 :][:2]
                 found[f"{kind}-{number}" if number.isdecimal() else kind] = int(child)
         return found
 
     def stop(self):
-        """SIGTERM; returns the exit code. Removes the folder."""
+        """End supervisord with SIGTERM, remove the folder, and return the exit code."""
         self.supervisord.send_signal(signal.SIGCONT)
         self.supervisord.send_signal(signal.SIGTERM)
         try:

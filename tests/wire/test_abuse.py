@@ -1,6 +1,6 @@
-"""Bad input on every port: the offender is ended, nobody else notices, memory is bounded.
+"""Bad input on every port: its connection ends, no other client notices, memory is bounded.
 
-That no log has a traceback and no process ends is checked behind each test (see conftest).
+After each test, conftest.py checks that no log has a traceback and no process has ended.
 """
 
 import random
@@ -50,7 +50,7 @@ def connected(cluster, kind):
 
 
 def read_to_end(sock):
-    """Everything until the broker closes or resets."""
+    """Return everything until the broker closes or resets the connection."""
     parts = []
     try:
         while part := sock.recv(65536):
@@ -61,14 +61,14 @@ def read_to_end(sock):
 
 
 def send(sock, data):
-    """Send what the broker takes."""
+    """Send data, or as much as the broker takes before it closes the connection."""
     with suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(data)
 
 
 @pytest.fixture(autouse=True)
 def bystanders(request):
-    """A WAMP session and an MQTT client that go on in spite of all (of the shared broker)."""
+    """WAMP sessions and an MQTT client of the shared broker, which must go on in any case."""
     if "cluster" not in request.fixturenames:
         yield
         return
@@ -107,14 +107,14 @@ def noise(seed, size):
 def test_garbage_ends_the_connection(cluster, kind, data):
     with connected(cluster, kind) as sock:
         send(sock, data)
-        # A server that waits for more is told that there is none.
+        # The end of input tells a server that waits for more that there is none.
         sock.shutdown(socket.SHUT_WR)
         read_to_end(sock)
 
 
 @pytest.mark.parametrize("kind", ["rawsocket", "mqtt"])
 @pytest.mark.parametrize("data", [noise(3, 64), TLS, b"GET / HTTP/1.1\r\n\r\n"])
-def test_what_cannot_become_a_handshake_is_not_waited_for(cluster, kind, data):
+def test_bytes_that_cannot_become_a_handshake_end_the_connection_at_once(cluster, kind, data):
     with connected(cluster, kind) as sock:
         sock.sendall(data)
         assert read_to_end(sock) == b""
@@ -137,14 +137,14 @@ def test_a_bad_http_request_is_answered_in_http(cluster, request_, status):
         assert read_to_end(sock).startswith(b"HTTP/1.1 " + status)
 
 
-def test_the_gateway_tells_its_health_over_http(cluster):
+def test_the_gateway_reports_its_health_over_http(cluster):
     with connected(cluster, "websocket") as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def joined_websocket(sock, hello=True):
-    """Upgrade, and HELLO; eats WELCOME."""
+    """Upgrade to WebSocket, and unless `hello` is false, send HELLO and read WELCOME."""
     sock.sendall(UPGRADE)
     head = b""
     while b"\r\n\r\n" not in head:
@@ -156,7 +156,7 @@ def joined_websocket(sock, hello=True):
 
 
 def frame(opcode, payload, fin=True):
-    """A client's frame, masked with zeros (RFC 6455, 5.2)."""
+    """Return a frame of a client, masked with zeros (RFC 6455, 5.2)."""
     size = len(payload)
     if size < 126:
         length = bytes((0x80 | size,))
@@ -168,7 +168,7 @@ def frame(opcode, payload, fin=True):
 
 
 def hang_up(sock):
-    """Answer the broker's close, as a WebSocket client does, and see it close the socket."""
+    """Answer the broker's Close, as a WebSocket client does, and wait for the end of the socket."""
     send(sock, frame(8, b"\x03\xe8"))
     sock.shutdown(socket.SHUT_WR)
     read_to_end(sock)
@@ -212,12 +212,12 @@ def text_frame(payload):
     ids=lambda message: message[:24].decode(errors="replace"),
 )  # fmt: skip
 def test_a_bad_wamp_message_is_answered(cluster, message):
-    """With ABORT where it is a protocol violation, with ERROR where only a request is wrong."""
+    """A protocol violation is answered with ABORT, a request that is wrong with ERROR."""
     with connected(cluster, "websocket") as sock:
         joined_websocket(sock)
         sock.sendall(text_frame(message))
         answer = sock.recv(65536)
-        if b"[3," not in answer[:8]:  # goes on
+        if b"[3," not in answer[:8]:  # the session goes on
             assert b"[8,48,1," in answer[:12], answer
             sock.sendall(text_frame(b'[48,2,{},"wamp.session.count"]'))
             assert b"[50,2," in sock.recv(65536)
@@ -243,7 +243,7 @@ def test_a_bad_wamp_message_is_answered(cluster, message):
     ],
     ids=bytes.decode,
 )  # fmt: skip
-def test_what_comes_before_a_good_hello_aborts(cluster, message):
+def test_any_other_message_before_a_good_hello_is_answered_with_abort(cluster, message):
     with connected(cluster, "websocket") as sock:
         joined_websocket(sock, hello=False)
         sock.sendall(text_frame(message))
@@ -258,8 +258,8 @@ def test_what_comes_before_a_good_hello_aborts(cluster, message):
     [
         (b"\x81\x05hello", 1002),  # not masked
         (frame(3, b""), 1002),  # no such opcode
-        (frame(0, b"x"), 1002),  # continues nothing
-        (frame(9, b"x" * 200), 1002),  # a ping too long
+        (frame(0, b"x"), 1002),  # a continuation of nothing
+        (frame(9, b"x" * 200), 1002),  # a ping that is too long
         (frame(9, b"x", fin=False), 1002),  # a ping in pieces
         (b"\xc1\x80\0\0\0\0", 1002),  # a reserved bit
         (frame(1, b"a", fin=False) + frame(1, b"b"), 1002),
@@ -283,7 +283,7 @@ def test_a_bad_websocket_frame_closes_with_a_code(cluster, frames, code):
 @pytest.mark.parametrize(
     "packets",
     [
-        CONNECT,  # a second one
+        CONNECT,  # a second CONNECT
         b"\x00\x00",
         b"\xf0\x00",
         b"\x20\x02\x00\x00",
@@ -331,7 +331,7 @@ def test_a_bad_mqtt_packet_closes_the_connection(cluster, packets):
     ],
     ids=bytes.hex,
 )
-def test_what_comes_before_a_good_connect_closes_without_a_word(cluster, first):
+def test_any_other_packet_before_a_good_connect_closes_without_an_answer(cluster, first):
     """[MQTT-3.1.0-1], [MQTT-3.1.4-1]."""
     with connected(cluster, "mqtt") as sock:
         sock.sendall(first)
@@ -350,7 +350,7 @@ def test_an_unknown_protocol_level_is_refused_with_1(cluster):
     ("handshake", "answer"),
     [
         (b"\x7f\xf0\0\0", b"\x7f\x10\0\0"),  # no serializer
-        (b"\x7f\xff\0\0", b"\x7f\x10\0\0"),  # an unknown one
+        (b"\x7f\xff\0\0", b"\x7f\x10\0\0"),  # an unknown serializer
         (b"\x7f\xf1\1\0", b"\x7f\x30\0\0"),  # reserved bits
         (b"\x7e\xf1\0\0", b""),
     ],
@@ -396,7 +396,7 @@ def test_an_invalid_uri_is_an_error_and_the_session_goes_on(cluster, kind, match
         client.do(CALL, {}, "wamp.session.count", answer=RESULT)
 
 
-def test_a_client_that_closes_its_half_is_answered_and_closed(cluster):
+def test_a_client_that_closes_its_half_is_answered_and_disconnected(cluster):
     with connected(cluster, "mqtt") as sock:
         sock.sendall(CONNECT)
         sock.shutdown(socket.SHUT_WR)
@@ -430,13 +430,13 @@ def strict_cluster():
         ("mqtt", CONNECT[:7]),
     ],
 )
-def test_a_handshake_that_never_ends_is_ended(strict_cluster, kind, beginning):
+def test_a_handshake_that_never_ends_times_out(strict_cluster, kind, beginning):
     with connected(strict_cluster, kind) as sock:
         sock.sendall(beginning)
         read_to_end(sock)
 
 
-def test_a_websocket_without_hello_is_ended(strict_cluster):
+def test_a_websocket_without_hello_times_out(strict_cluster):
     with connected(strict_cluster, "websocket") as sock:
         joined_websocket(sock, hello=False)
         assert sock.recv(65536)
@@ -457,7 +457,7 @@ def test_a_message_beyond_the_limit_ends_the_connection_at_its_header(strict_clu
 
 
 def test_a_websocket_message_beyond_the_limit_closes_with_1009(strict_cluster):
-    """Also one that grows piece by piece."""
+    """The message grows beyond the limit fragment by fragment."""
     with connected(strict_cluster, "websocket") as sock:
         joined_websocket(sock)
         send(sock, frame(1, b"x" * 60_000, fin=False))
@@ -469,7 +469,7 @@ def test_a_websocket_message_beyond_the_limit_closes_with_1009(strict_cluster):
 def test_a_message_that_grows_beyond_the_limit_when_it_is_unpacked_closes_with_1009(
     strict_cluster,
 ):
-    """RFC 7692: 100 MB of one letter are 100 KB in compressed form; half of them are enough."""
+    """RFC 7692: 100 MB of one letter are 100 KB when compressed; half of that is enough here."""
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(b"x" * 50 * MIB) + packer.flush(zlib.Z_SYNC_FLUSH)
     packed = packed.removesuffix(b"\x00\x00\xff\xff")
@@ -512,7 +512,7 @@ def test_mqtt_packets_need_not_end_where_websocket_messages_do(cluster, size):
 
 
 def memory(pid):
-    """The most bytes of memory the process ever had."""
+    """Return the highest number of bytes of memory that the process has ever had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -520,11 +520,13 @@ def memory(pid):
 
 
 SLOW_MESSAGES, SLOW_SIZE, SLOW_WINDOW = 1000, 100_000, 20
-"""100 MB in all, where 16 MiB may wait; what the others have not got yet is 2 MB."""
+"""100 MB in all, of which 16 MiB may wait for a client, and 2 MB are under way at a time."""
 
 
 @pytest.mark.parametrize("slow_kind", ["wamp", "mqtt"])
-def test_a_client_that_stops_reading_is_ended_and_the_others_get_everything(own_cluster, slow_kind):
+def test_a_client_that_stops_reading_is_disconnected_and_the_others_get_everything(
+    own_cluster, slow_kind
+):
     cluster = own_cluster(gateways=1, shards=2)
     topic, payload = "slow.topic", b"x" * SLOW_SIZE
     with ExitStack() as stack:
@@ -564,7 +566,7 @@ def test_a_client_that_stops_reading_is_ended_and_the_others_get_everything(own_
     cluster.check(())
 
 
-def test_many_connections_that_come_and_go_leave_nothing(cluster):
+def test_many_connections_that_come_and_go_leave_no_sessions(cluster):
     for number in range(300):
         with connected(cluster, "mqtt") as sock:
             sock.sendall(CONNECT[:-4] + b"%04d" % number)
@@ -574,8 +576,8 @@ def test_many_connections_that_come_and_go_leave_nothing(cluster):
     )
 
 
-def test_noise_after_a_good_beginning_is_survived(cluster):
-    """300 connections of random bytes behind a handshake, of every protocol."""
+def test_the_broker_survives_noise_after_a_good_beginning(cluster):
+    """300 connections send random bytes after a handshake, in turn for each protocol."""
     for seed in range(300):
         kind = KINDS[seed % 3]
         with connected(cluster, kind) as sock:

@@ -1,4 +1,4 @@
-"""Processes that die or hang while clients are at work (architecture: when something dies)."""
+"""Processes that die or hang while clients are at work (architecture.md: When a process dies)."""
 
 import os
 import signal
@@ -29,12 +29,12 @@ from threads import Thread
 from fox_shard.backplane.placement import Placement
 
 PEER_TIMEOUT = 1.5
-"""Seconds; a gateway that gets no turn for so long on a busy machine ends its sessions."""
+"""Seconds. On a busy machine, a gateway that gets no turn for so long ends its sessions."""
 
 
 @pytest.fixture(scope="module")
 def fragile():
-    """A broker that every test leaves whole."""
+    """A broker that every test leaves running and linked."""
     cluster = Cluster(
         gateways=2,
         shards=2,
@@ -47,7 +47,7 @@ def fragile():
 
 @pytest.fixture
 def clients(fragile):
-    """Makes sessions at gateways, by their numbers; all are closed at the end."""
+    """Make sessions, `clients(gateway)`, all of which are closed at the end of the test."""
     with ExitStack() as stack:
         yield lambda number: stack.enter_context(closing(at_gateway(fragile, number)))
 
@@ -60,7 +60,7 @@ def devices(fragile):
 
 
 def on_shard(number, stem):
-    """A topic or procedure on that one of two shards."""
+    """Return a topic or procedure that belongs to that shard, of two."""
     place = Placement(2)
     names = (f"{stem}.n{count}" for count in range(1000))
     return next(name for name in names if place.shard_of("realm1", name) == number)
@@ -73,7 +73,7 @@ def call(caller, procedure, *args):
 
 @contextmanager
 def hanging(cluster, name):
-    """The process does nothing meanwhile."""
+    """Stop the process (SIGSTOP) during a `with` block."""
     pid = cluster.processes[name].pid
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -86,7 +86,7 @@ def links(cluster, name):
     return cluster.health(name).get("links", {})
 
 
-def test_a_killed_gateway_takes_only_its_own_sessions_along(fragile, clients, devices):
+def test_a_killed_gateway_ends_only_its_own_sessions(fragile, clients, devices):
     watcher, caller = clients(0), clients(0)
     watcher.do(SUBSCRIBE, {}, "accident.will", answer=SUBSCRIBED)
     watcher.do(SUBSCRIBE, {}, "wamp.session.on_leave", answer=SUBSCRIBED)
@@ -99,7 +99,7 @@ def test_a_killed_gateway_takes_only_its_own_sessions_along(fragile, clients, de
     assert callee.receive()[0] == INVOCATION
     fragile.kill("gateway-1")
     assert mortal.lost.wait(20)
-    # The call in flight, the will, and the news that it has left.
+    # The call in flight fails, the will is published, and on_leave names the sessions.
     reply = caller.receive()
     assert (reply[0], reply[4]) == (ERROR, "wamp.error.canceled")
     left, will = set(), None
@@ -119,7 +119,9 @@ def test_a_killed_gateway_takes_only_its_own_sessions_along(fragile, clients, de
     again.do(REGISTER, {}, "accident.procedure", answer=REGISTERED)
 
 
-def test_a_gateway_that_hung_too_long_ends_its_sessions_and_begins_anew(fragile, clients, devices):
+def test_a_gateway_that_hung_too_long_ends_its_sessions_and_serves_new_ones(
+    fragile, clients, devices
+):
     watcher = clients(0)
     watcher.do(SUBSCRIBE, {}, "accident.hung", answer=SUBSCRIBED)
     hung = devices.connect("hung", gateway=1, will={"topic": "accident/hung", "payload": "1"})
@@ -133,7 +135,7 @@ def test_a_gateway_that_hung_too_long_ends_its_sessions_and_begins_anew(fragile,
 
 @pytest.mark.parametrize("accident", ["killed", "hanging"])
 def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
-    """At least once, and each publisher's events in order."""
+    """Events arrive at least once, and each publisher's events in order."""
     topic, count = on_shard(1, "accident.topic"), 3000
     publisher, subscriber = clients(0), clients(1)
     subscriber.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
@@ -159,7 +161,7 @@ def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
     while not got or got[-1] != count - 1:
         got.append(subscriber.receive()[4][0])
     assert sorted(set(got)) == list(range(count))
-    # One that was not known to have arrived may come again, behind it.
+    # The one event that was not known to have arrived may come again.
     assert len(got) - count <= 1
 
 
@@ -176,7 +178,7 @@ def test_calls_in_flight_at_a_killed_shard_are_answered(fragile, clients):
         assert (reply[0], reply[4]) == (ERROR, "wamp.error.unavailable")
     fragile.start("shard-1")
     fragile.await_ready()
-    for invocation in invocations:  # too late: nobody waits for them
+    for invocation in invocations:  # too late, because the calls have been answered
         callee.send(YIELD, invocation[1], {})
     call(caller, procedure, "again")
     invocation = callee.receive()
@@ -216,14 +218,14 @@ def test_publishing_and_calling_go_on_without_the_coordinator(fragile, clients):
     fragile.kill("coordinator")
     caller.do(PUBLISH, {"acknowledge": True}, "accident.meanwhile", ["x"], answer=PUBLISHED)
     while callee.receive()[4] != ["x"]:
-        pass  # on_join of sessions before
+        pass  # on_join of earlier sessions
     call(caller, "accident.without")
     invocation = callee.receive()
     callee.send(YIELD, invocation[1], {})
     assert caller.receive()[0] == RESULT
     call(caller, "wamp.session.count")
     assert caller.receive()[4] == "wamp.error.unavailable"
-    newcomer = clients(0)  # joins all the same, and is told of afterwards
+    newcomer = clients(0)  # joins all the same, and is announced afterwards
     fragile.start("coordinator")
     fragile.await_ready()
     joined = set()
@@ -239,8 +241,8 @@ def test_publishing_and_calling_go_on_without_the_coordinator(fragile, clients):
     await_true("the new coordinator knows all sessions", known)
 
 
-def test_everything_restarts_shard_by_shard_under_load(fragile, clients):
-    """Both shards die one after the other while events go over both of them."""
+def test_no_event_is_lost_when_the_shards_restart_one_by_one_under_load(fragile, clients):
+    """Both shards die, one after the other, while events pass through both of them."""
     topics = [on_shard(number, "accident.rolling") for number in (0, 1)]
     publisher, subscriber = clients(0), clients(1)
     subscriber.do(SUBSCRIBE, {"match": "prefix"}, "accident.rolling", answer=SUBSCRIBED)
@@ -266,8 +268,8 @@ def test_everything_restarts_shard_by_shard_under_load(fragile, clients):
     assert sorted(set(got)) == list(range(count))
 
 
-def test_a_gateway_lets_nobody_in_until_all_shards_are_there(own_cluster):
-    """Nobody sees a half-empty key space."""
+def test_a_gateway_accepts_no_session_until_all_shards_are_linked(own_cluster):
+    """So no client sees a half-empty key space."""
     cluster = own_cluster(gateways=1, shards=2)
     cluster.kill("shard-1")
     await_true("it is missed", lambda: links(cluster, "gateway-0").get("shard-1") is False)
@@ -284,17 +286,17 @@ def test_a_gateway_lets_nobody_in_until_all_shards_are_there(own_cluster):
     assert joined
 
 
-def test_what_a_gateway_that_hung_too_long_had_not_passed_on_has_no_effect_any_more(
+def test_publishes_that_a_gateway_had_not_sent_when_it_hung_too_long_have_no_effect(
     fragile, clients
 ):
-    """Its sessions have ended; meanwhile others, or the same client elsewhere, have gone on."""
+    """Its sessions have ended, and other sessions may have published newer values since."""
     topic, elsewhere = on_shard(1, "accident.stale"), on_shard(0, "accident.stale")
     retain = {"acknowledge": True, "retain": True}
     stale, neighbour, writer = clients(1), clients(1), clients(0)
     fragile.kill("shard-1")
     await_true("it is missed", lambda: links(fragile, "gateway-1").get("shard-1") is False)
     stale.send(PUBLISH, 1, retain, topic, ["stale"])
-    # When this is answered the gateway has read that.
+    # When this publish is answered, the gateway has read the one before.
     neighbour.do(PUBLISH, {"acknowledge": True}, elsewhere, answer=PUBLISHED)
     with hanging(fragile, "gateway-1"):
         fragile.start("shard-1")

@@ -1,4 +1,4 @@
-"""Processes killed at random under load (`make chaos` in short), and the judgement itself."""
+"""Processes killed at random under load (a short `make chaos`), and the checks of its ledger."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from chaos.run import run
 TOPIC = "chaos.keys.w.k0"
 
 
-def test_nothing_acknowledged_is_lost_whoever_is_killed():
+def test_no_acknowledged_publish_is_lost_whatever_process_is_killed():
     summary = asyncio.run(run(seconds=12, seed=7))
     print(summary)
     assert not summary.complaints, "\n".join((*summary.log, *summary.complaints))
@@ -19,7 +19,7 @@ def test_nothing_acknowledged_is_lost_whoever_is_killed():
 
 
 def ledger_of(*operations):
-    """operations: of one key: (kind, publication id if acknowledged, else None)."""
+    """Return a ledger of operations on one key: (kind, publication id; None: unacknowledged)."""
     ledger = Ledger()
     account = ledger.open("w", "wamp")
     for kind, publication in operations:
@@ -52,7 +52,7 @@ KEEP, ERASE = Kind.KEEP, Kind.ERASE
         ([(KEEP, 10)], 2, 11, "was never published there"),
     ],
 )
-def test_the_ledger_complains_of_a_key_that_is_not_what_was_acknowledged(
+def test_the_ledger_complains_of_a_key_that_differs_from_the_acknowledged_one(
     operations, number, publication, complaint
 ):
     found = {}
@@ -79,7 +79,7 @@ def test_the_ledger_complains_of_a_key_that_nobody_published():
         ([(2, 11), (1, 10)], "came late"),
     ],
 )
-def test_a_watch_complains_of_what_did_not_come_once_and_in_order(seen, complaint):
+def test_a_watch_complains_of_events_that_do_not_come_once_and_in_order(seen, complaint):
     watch = Watch("watch", ledger_of((KEEP, 10), (KEEP, 11)))
     for number, publication in seen:
         watch.see(TOPIC, ["w", 1, number], publication)
@@ -88,5 +88,5 @@ def test_a_watch_complains_of_what_did_not_come_once_and_in_order(seen, complain
     assert complaint in "".join(complaints)
 
 
-def test_no_two_publishes_have_one_publication_id():
+def test_the_ledger_complains_of_two_publishes_with_one_publication_id():
     assert len(list(ledger_of((KEEP, 10), (KEEP, 10)).judge_ids())) == 1

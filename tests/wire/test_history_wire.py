@@ -1,4 +1,4 @@
-"""The history of real processes: what was recorded is there, also when a shard was killed."""
+"""The history of real processes: recorded events survive killed shards."""
 
 from contextlib import closing
 
@@ -30,7 +30,7 @@ max_events = 40
 
 
 class Recording(Cluster):
-    """A broker whose configuration has a rule."""
+    """A broker whose configuration has a history rule."""
 
     def command(self, name):
         path = self.folder / "conf" / "fox.toml"
@@ -52,7 +52,7 @@ def subscribe(client, topic):
 
 
 def get_events(client, subscription, answer=RESULT, **kwargs):
-    """The answer; live events come before it."""
+    """Call get_events and return the answer, without the live events that come before it."""
     client.request += 1
     client.send(CALL, client.request, {}, GET_EVENTS, [subscription], kwargs)
     while (reply := client.receive())[0] == EVENT:
@@ -75,7 +75,7 @@ def numbers(found):
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack"])
-def test_what_was_published_is_read_at_the_other_gateway(cluster, serializer):
+def test_recorded_events_are_read_at_the_other_gateway(cluster, serializer):
     with (
         closing(at_gateway(cluster, 0)) as writer,
         closing(at_gateway(cluster, 1, serializer)) as one,
@@ -102,7 +102,7 @@ def test_what_was_published_is_read_at_the_other_gateway(cluster, serializer):
         assert (only["publication"], only["args"]) == (traced, [100])
 
 
-def test_it_is_there_once_after_a_shard_was_killed(cluster):
+def test_recorded_events_are_there_once_after_a_shard_was_killed(cluster):
     with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as reader:
         subscription = subscribe(reader, "log.killed.#")
         ids = [publish(writer, f"log.killed.t{n % 5}", n) for n in range(30)]
@@ -123,7 +123,7 @@ def test_it_is_there_once_after_a_shard_was_killed(cluster):
         assert [one["publication"] for one in found] == sorted(ids)
 
 
-def test_no_more_is_kept_than_the_rule_says(cluster):
+def test_a_rule_limits_the_events_that_are_kept(cluster):
     with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as reader:
         subscription = subscribe(reader, "log.many")
         for number in range(100):
@@ -139,13 +139,13 @@ def test_no_more_is_kept_than_the_rule_says(cluster):
 
 
 def follow(client, pattern, after):
-    """Subscribe; returns the subscription's id."""
+    """Subscribe with `after`; return the subscription's id."""
     options = {"match": "prefix", "after": after}
     return client.do(SUBSCRIBE, options, pattern, answer=SUBSCRIBED)[2]
 
 
 def followed(client, count):
-    """[(id, number)] of the next events."""
+    """Return (publication id, number) of the next events."""
     got = []
     while len(got) < count:
         event = client.receive()
@@ -154,8 +154,8 @@ def followed(client, count):
     return got
 
 
-def test_from_the_history_to_what_is_live_while_it_goes_on(cluster):
-    """Of 2,000 events on both shards, published all the time, each follower gets each once."""
+def test_a_follower_goes_from_the_history_to_live_events_without_a_gap(cluster):
+    """While 2,000 events are published on both shards, each follower gets each of them once."""
     count, topics = 2000, [f"flow.{n}" for n in range(20)]
     with closing(at_gateway(cluster, 0)) as writer:
         for number in range(count):
@@ -171,7 +171,7 @@ def test_from_the_history_to_what_is_live_while_it_goes_on(cluster):
                 assert sorted(one for _, one in some + rest) == list(range(number + 1))
 
 
-def test_who_comes_back_too_late_hears_which_id_the_history_begins_with(cluster):
+def test_a_follower_that_comes_back_too_late_is_told_the_oldest_id(cluster):
     with closing(at_gateway(cluster, 0)) as client:
         ids = [publish(client, "log.gap", number) for number in range(100)]
         client.request += 1
@@ -185,7 +185,7 @@ def test_who_comes_back_too_late_hears_which_id_the_history_begins_with(cluster)
         assert followed(client, 1)[0][0] == oldest
 
 
-def test_who_follows_misses_nothing_of_a_shard_that_was_killed(cluster):
+def test_a_follower_misses_no_event_of_a_shard_that_was_killed(cluster):
     with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as follower:
         publish(writer, "log.deadly.a", 0)
         follow(follower, "log.deadly.", 0)

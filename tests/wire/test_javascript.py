@@ -9,7 +9,7 @@ from autobahn.wamp.types import PublishOptions, RegisterOptions
 
 @pytest.fixture(scope="module", autouse=True)
 def packages():
-    """Not within the time of a test."""
+    """Install the packages before the tests, whose time is limited."""
     return node.modules()
 
 
@@ -28,7 +28,7 @@ async def count_up(count, details=None):
         ("json", "rawsocket"),
     ],
 )
-async def test_autobahn_js(cluster, wamp, serializer, transport):
+async def test_autobahn_js_finds_the_broker_as_it_expects(cluster, wamp, serializer, transport):
     prefix = f"js.{serializer}.{transport}"
     ours = await wamp.join(gateway=1)
     here = await ours.events(f"{prefix}.here")
@@ -39,7 +39,7 @@ async def test_autobahn_js(cluster, wamp, serializer, transport):
         asyncio.to_thread(node.run, "autobahn.cjs", serializer, transport, port, prefix)
     )
     greeting = asyncio.create_task(here.get())
-    # A program that fails says nothing here, but why in its own end.
+    # A program that fails sends no greeting; awaiting the program then raises its error.
     await asyncio.wait([program, greeting], return_when=asyncio.FIRST_COMPLETED)
     if not program.done():
         assert (await greeting)[:2] == (("hello",), {"from": "js"})
@@ -70,7 +70,7 @@ async def test_autobahn_js(cluster, wamp, serializer, transport):
 
 @pytest.mark.parametrize("version", [3, 4], ids=["3.1", "3.1.1"])
 @pytest.mark.parametrize(("scheme", "kind"), [("mqtt", "mqtt"), ("ws", "websocket")])
-async def test_mqtt_js(cluster, wamp, scheme, kind, version):
+async def test_mqtt_js_finds_the_broker_as_it_expects(cluster, wamp, scheme, kind, version):
     prefix = f"mqttjs{scheme}{version}"
     url = f"{scheme}://127.0.0.1:{cluster.ports[kind]}" + ("/mqtt" if scheme == "ws" else "")
     session = await wamp.join()

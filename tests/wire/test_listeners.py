@@ -1,4 +1,4 @@
-"""Sockets of the gateway: a trivial receiver behind real ones, on both event loops."""
+"""The gateway's sockets: real ones with a trivial receiver, on both event loops."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ PATIENCE = 10.0
 
 
 class Echo:
-    """Answers what it reads; `!` closes, `-` pauses reading, `*` floods."""
+    """A receiver that echoes what it reads; `!` closes, `-` pauses reading, `*` floods."""
 
     def __init__(self, host, connection):
         self.host, self.connection = host, connection
@@ -45,7 +45,7 @@ class Echo:
 
 
 class Shell:
-    """A gateway's shell around nothing but sockets."""
+    """The shell of a gateway, with sockets but without a core."""
 
     def __init__(self):
         self.now = 0.0
@@ -91,8 +91,8 @@ async def running():
 
 
 async def until(condition):
-    """Wait in turns of the loop; `running` says how long at most."""
-    while not condition():  # noqa: ASYNC110 - there is nobody who would set an event
+    """Poll until the condition is true; `running` limits the time."""
+    while not condition():  # noqa: ASYNC110 - no event is set when it becomes true
         await asyncio.sleep(0.001)
 
 
@@ -105,7 +105,7 @@ def run(request):
     return run
 
 
-def test_all_that_is_written_in_a_turn_arrives(run):
+def test_everything_that_is_written_in_a_turn_arrives(run):
     async def main():
         async with running() as shell:
             reader, writer = await shell.connect()
@@ -120,8 +120,8 @@ def test_all_that_is_written_in_a_turn_arrives(run):
     run(main())
 
 
-def test_close_lets_the_client_read_what_was_written_even_while_it_sends(run):
-    """A socket closed with unread input resets, and the reset overtakes what was written."""
+def test_a_closed_client_can_read_what_was_written_even_while_it_sends(run):
+    """Closing a socket with unread input resets it, and the reset overtakes the output."""
 
     async def main():
         async with running() as shell:
@@ -138,7 +138,7 @@ def test_close_lets_the_client_read_what_was_written_even_while_it_sends(run):
     run(main())
 
 
-def test_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
+def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
     monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
@@ -152,7 +152,7 @@ def test_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
     run(main())
 
 
-def test_client_that_closes_its_half_gets_its_answer(run):
+def test_a_client_that_closes_its_half_gets_its_answer(run):
     async def main():
         async with running() as shell:
             reader, writer = await shell.connect()
@@ -166,7 +166,7 @@ def test_client_that_closes_its_half_gets_its_answer(run):
     run(main())
 
 
-def test_paused_connection_is_not_read_until_it_goes_on(run):
+def test_a_paused_connection_is_not_read_until_it_is_resumed(run):
     async def main():
         async with running() as shell:
             reader, writer = await shell.connect()
@@ -187,7 +187,7 @@ def test_paused_connection_is_not_read_until_it_goes_on(run):
     run(main())
 
 
-def test_client_that_does_not_read_is_found_slow_once(run, monkeypatch):
+def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
     monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
@@ -204,7 +204,7 @@ def test_client_that_does_not_read_is_found_slow_once(run, monkeypatch):
     run(main())
 
 
-def test_client_that_reads_is_not_slow_however_much_it_gets(run):
+def test_a_client_that_reads_is_not_slow_however_much_it_gets(run):
     async def main():
         async with running() as shell:
             shell.settings = Settings(outbound_limit=1 << 28)
@@ -217,7 +217,7 @@ def test_client_that_reads_is_not_slow_however_much_it_gets(run):
     run(main())
 
 
-def test_who_comes_while_the_gateway_is_not_linked_is_held(run):
+def test_a_client_that_connects_while_the_gateway_is_not_linked_waits(run):
     async def main():
         async with running() as shell:
             shell.linked = False
@@ -241,7 +241,7 @@ def test_who_comes_while_the_gateway_is_not_linked_is_held(run):
     run(main())
 
 
-def test_websockets_are_not_held_since_their_port_tells_that_we_are_not_linked(run):
+def test_a_websocket_client_does_not_wait_because_its_port_reports_the_health(run):
     async def main():
         async with running() as shell:
             shell.linked = False
@@ -253,7 +253,7 @@ def test_websockets_are_not_held_since_their_port_tells_that_we_are_not_linked(r
     run(main())
 
 
-def test_stop_accepting_leaves_connections_alone(run):
+def test_connections_go_on_when_the_listeners_stop_accepting(run):
     async def main():
         async with running() as shell:
             address = shell.listeners.addresses["mqtt"]
@@ -295,7 +295,7 @@ def test_listeners_share_their_port_with_other_gateways_and_tune_their_clients(r
     run(main())
 
 
-def test_taken_port_is_one_sentence_and_nothing_stays_open(run):
+def test_a_taken_port_is_reported_in_one_sentence_and_no_listener_stays_open(run):
     async def main():
         with socket.create_server(("127.0.0.1", 0)) as taken:
             shell = Shell()
@@ -309,7 +309,7 @@ def test_taken_port_is_one_sentence_and_nothing_stays_open(run):
     run(main())
 
 
-def test_the_port_of_another_server_is_one_sentence(run, tmp_path):
+def test_the_port_of_another_server_is_reported_in_one_sentence(run, tmp_path):
     async def main():
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = Address("127.0.0.1", free.getsockname()[1])

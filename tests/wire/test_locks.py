@@ -1,4 +1,4 @@
-"""Locks as clients use them: one holder at a time, in order, whatever is killed."""
+"""Locks as clients use them: one holder at a time, in order, whatever process is killed."""
 
 import socket
 import struct
@@ -19,7 +19,7 @@ CLIENT = Path(__file__).with_name("lock_client.py")
 
 @pytest.fixture(scope="module")
 def keeper():
-    """A broker that every test leaves whole."""
+    """A broker that every test leaves running and linked."""
     cluster = Cluster()
     yield cluster
     cluster.check(())
@@ -27,19 +27,19 @@ def keeper():
 
 
 def ask_for(client, key):
-    """Ask for the lock; returns the request. What the session says later goes on."""
+    """Ask for the lock, without waiting for it, and return the request."""
     client.request += 1
     client.send(PUBLISH, client.request, LOCK, key, [client.session])
     return client.request
 
 
 def take(client, key):
-    """The token of a lock that is free."""
+    """Take a lock that is free, and return the token."""
     return wait_for(client, ask_for(client, key))
 
 
 def wait_for(client, request):
-    """The token, when it is this client's turn."""
+    """Wait until the request is granted, and return the token."""
     reply = client.receive()
     assert reply[:2] == [PUBLISHED, request], reply
     return reply[2]
@@ -51,7 +51,7 @@ def release(client, key, token):
 
 
 def waiting(cluster):
-    """How many wait in all shards."""
+    """Return the number of waiting publishes in all shards."""
     shards = (cluster.health(f"shard-{n}") for n in range(cluster.shards))
     return sum(health.get("waiting_publishes", 0) for health in shards)
 
@@ -89,7 +89,7 @@ def test_a_lock_goes_from_hand_to_hand_over_two_gateways(keeper):
         release(three, key, tokens[-1])
 
 
-def test_who_waits_goes_on_with_everything_else(keeper):
+def test_a_session_that_waits_for_a_lock_goes_on_with_everything_else(keeper):
     key = "lock.else"
     with closing(at_gateway(keeper, 0)) as one, closing(at_gateway(keeper, 1)) as two:
         token = take(one, key)
@@ -102,7 +102,7 @@ def test_who_waits_goes_on_with_everything_else(keeper):
         assert wait_for(two, request) > token
 
 
-def test_who_does_not_want_to_wait_is_refused_with_the_token(keeper):
+def test_a_session_that_does_not_wait_is_refused_with_the_token(keeper):
     key = "lock.refused"
     with closing(at_gateway(keeper, 0)) as one, closing(at_gateway(keeper, 1)) as two:
         token = take(one, key)
@@ -113,7 +113,7 @@ def test_who_does_not_want_to_wait_is_refused_with_the_token(keeper):
 
 @contextmanager
 def competitor(cluster, key):
-    """A process that wants the lock; `says()` is its next line."""
+    """A process that asks for the lock; `says()` returns the words of its next line."""
     process = subprocess.Popen(
         [sys.executable, str(CLIENT), str(cluster.rawsocket), key],
         stdin=subprocess.PIPE,
@@ -126,7 +126,7 @@ def competitor(cluster, key):
         process.kill()
 
 
-def test_processes_compete_and_the_next_one_gets_what_a_killed_one_held(keeper):
+def test_the_next_process_in_line_gets_the_lock_of_a_killed_one(keeper):
     key = "lock.processes"
     with ExitStack() as stack:
         queue, tokens = [], []
@@ -151,7 +151,7 @@ def test_processes_compete_and_the_next_one_gets_what_a_killed_one_held(keeper):
     await_waiting(keeper, 0)
 
 
-def test_who_waits_is_in_the_queue_over_a_killed_shard(keeper):
+def test_waiting_sessions_keep_their_places_when_shards_are_killed(keeper):
     key = "lock.shards"
     with ExitStack() as stack:
         clients = [stack.enter_context(closing(at_gateway(keeper, n))) for n in (0, 1, 0)]
@@ -175,7 +175,7 @@ def test_who_waits_is_in_the_queue_over_a_killed_shard(keeper):
         assert tokens == sorted(set(tokens))
 
 
-def test_a_holder_that_leaves_while_the_shards_are_down_holds_it_no_more(keeper):
+def test_a_holder_that_leaves_while_the_shards_are_down_loses_the_lock(keeper):
     key = "lock.down"
     with closing(at_gateway(keeper, 1)) as two:
         with closing(at_gateway(keeper, 0)) as one:
@@ -191,7 +191,7 @@ def test_a_holder_that_leaves_while_the_shards_are_down_holds_it_no_more(keeper)
 
 
 def reset(client):
-    """RST instead of FIN."""
+    """Close the connection with RST instead of FIN."""
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
@@ -210,7 +210,7 @@ def test_a_connection_that_is_reset_holds_nothing_and_waits_for_nothing(keeper):
         assert wait_for(last, request) > token
 
 
-def test_what_the_sessions_of_a_killed_gateway_held_is_free(keeper):
+def test_the_locks_of_a_killed_gateways_sessions_become_free(keeper):
     key = "lock.gateway"
     with ExitStack() as stack:
         one, two = (stack.enter_context(closing(at_gateway(keeper, 0))) for _ in range(2))

@@ -37,7 +37,7 @@ def test_messages_go_both_ways_in_every_quality_of_service(mqtt, transport, prot
     for granted, subscriber in enumerate(subscribers):
         got = subscriber.take(30)
         wanted = [("qos/topic", payload, min(qos, granted), False) for payload, qos in expected]
-        # The client hands over a message of quality of service 2 when it is released, so order is
+        # paho hands over a message of quality of service 2 when it is released, so order is
         # promised within each quality only [MQTT-4.6.0-6].
         for quality in (0, 1, 2):
             assert [one for one in got if one[2] == quality] == [
@@ -88,7 +88,7 @@ def test_a_retained_message_awaits_new_subscribers_until_it_is_erased(mqtt, prot
     late = mqtt.connect("kept-late", gateway=1, protocol=protocol)
     late.subscribe(topic, qos=2)
     assert late.take(1) == [(topic, b"kept", qos, True)]
-    # A subscription made again is a subscription made new [MQTT-3.8.4-3].
+    # Subscribing again replaces the subscription and sends the keys again [MQTT-3.8.4-3].
     late.subscribe(topic, qos=0)
     assert late.take(1) == [(topic, b"kept", 0, True)]
 
@@ -100,7 +100,7 @@ def test_a_retained_message_awaits_new_subscribers_until_it_is_erased(mqtt, prot
     assert latest.take(1) == [(topic, b"end", 1, False)]
 
 
-def test_retained_messages_of_a_wildcard_come_with_it(mqtt):
+def test_a_wildcard_subscription_gets_all_matching_retained_messages(mqtt):
     publisher = mqtt.connect("kept-many-publisher", gateway=0)
     topics = [f"keptmany/{number}/x" for number in range(50)]
     for topic in topics:
@@ -141,7 +141,7 @@ def test_overlapping_subscriptions_deliver_once_in_the_best_quality(mqtt):
     assert client.until("over/end") == [("over/a", b"x", 2)]
 
 
-def test_an_unsubscribed_filter_gets_nothing_and_the_others_go_on(mqtt):
+def test_an_unsubscribed_filter_gets_no_messages_and_the_others_go_on(mqtt):
     client = mqtt.connect("unsubscribing")
     client.subscribe("unsub/a", "unsub/b")
     client.unsubscribe("unsub/a", "never/subscribed")
@@ -179,7 +179,7 @@ def test_no_will_goes_out_after_disconnect(mqtt):
 
 
 def test_a_silent_client_is_cut_off_and_its_will_goes_out(mqtt, cluster):
-    """[MQTT-3.1.2-24]: after one and a half keep-alive intervals."""
+    """[MQTT-3.1.2-24]: the client is cut off after one and a half keep-alive intervals."""
     watcher = mqtt.connect("silent-watcher", gateway=0)
     watcher.subscribe("silent/will")
     connect = b"\x10\x24\x00\x04MQTT\x04\x06\x00\x01\x00\x06silent\x00\x0bsilent/will\x00\x03hem"
@@ -193,7 +193,7 @@ def test_a_silent_client_is_cut_off_and_its_will_goes_out(mqtt, cluster):
 def test_a_client_that_pings_stays(mqtt):
     client = mqtt.connect("pinging", keepalive=1)
     other = mqtt.connect("pinging-other")
-    # Longer than one and a half intervals: paho pings meanwhile.
+    # This is longer than one and a half intervals, but paho pings meanwhile.
     assert not client.lost.wait(2.5)
     client.subscribe("pinging/topic")
     other.publish("pinging/topic", "still here")
@@ -240,7 +240,7 @@ def test_an_unknown_realm_is_refused_and_the_default_one_may_be_named(mqtt):
     assert named.take(1)[0][1] == b"the same"
 
 
-def test_clients_get_an_id_if_they_have_none(mqtt):
+def test_clients_without_an_id_are_told_apart(mqtt):
     """[MQTT-3.1.3-6]."""
     first, second = mqtt.connect(), mqtt.connect()
     first.subscribe("noid/topic")
@@ -248,7 +248,7 @@ def test_clients_get_an_id_if_they_have_none(mqtt):
     assert first.take(1)[0][1] == b"x"
 
 
-def test_many_filters_in_one_packet(mqtt):
+def test_one_subscribe_may_have_many_filters(mqtt):
     client = mqtt.connect("many-filters")
     assert client.subscribe(*((f"mf/{n}", n % 3) for n in range(500))) == [
         n % 3 for n in range(500)
@@ -259,8 +259,8 @@ def test_many_filters_in_one_packet(mqtt):
 
 
 @pytest.mark.parametrize("topic", ["$SYS/x", "wamp/x", "fox/x"])
-def test_reserved_topics_are_not_the_clients(mqtt, topic):
-    """Dropped and acknowledged: MQTT 3.1.1 has no word for it."""
+def test_clients_cannot_publish_to_reserved_topics(mqtt, topic):
+    """Such a publish is dropped and acknowledged, because MQTT 3.1.1 cannot refuse it."""
     client = mqtt.connect("reserved")
     client.subscribe(topic, "reserved/end", qos=1)
     client.publish(topic, "x", qos=1)

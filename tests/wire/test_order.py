@@ -1,7 +1,7 @@
 """WAMP's ordering guarantees over real processes: 2 gateways, 4 shards, one sender.
 
-What one session publishes (or calls) reaches another in the order it was sent, also when the topics
-lie on different shards (WAMP #ordering-guarantees, for several topics at once).
+Events (and calls) of one session reach another in the order of sending, even if their topics belong
+to different shards (WAMP #ordering-guarantees, for several topics at once).
 """
 
 from contextlib import ExitStack, closing
@@ -38,13 +38,16 @@ def big_cluster():
 
 
 def blast(client, frames):
-    """Write as fast as the broker takes it."""
+    """Write the frames as fast as the broker takes them."""
     for start in range(0, len(frames), CHUNK):
         client.sock.sendall(b"".join(frames[start : start + CHUNK]))
 
 
 def expect_in_order(client, topics):
-    """Read all events, each of which must be the one behind the last. topics: of subscriptions."""
+    """Read all events, which must come in order.
+
+    topics: {subscription: number of its topic; None: of many topics}.
+    """
     expected = 0
     while expected < EVENTS:
         for message in client.receive_all():
@@ -56,7 +59,7 @@ def expect_in_order(client, topics):
 
 
 def subscribed(cluster, gateway, serializer, uris, match="exact"):
-    """A client with these subscriptions: (client, {subscription: number of the topic})."""
+    """Return a client that subscribes to these, and {subscription: number of its topic or None}."""
     client = at_gateway(cluster, gateway, serializer)
     topics = {}
     for number, uri in enumerate(uris):
@@ -88,7 +91,7 @@ def test_no_event_is_out_of_order_or_missing(big_cluster, serializer):
 
 
 def test_no_event_overtakes_an_acknowledged_one(big_cluster):
-    """Every tenth is acknowledged: those are reliable frames, the others are not."""
+    """Every tenth event is acknowledged, and so a reliable frame; the others are plain frames."""
     count = 20_000
     uris = [f"mixed.{number}.x" for number in range(TOPICS)]
     with ExitStack() as stack:
@@ -128,7 +131,7 @@ def test_no_event_overtakes_an_acknowledged_one(big_cluster):
 
 @pytest.mark.parametrize("patterns", [False, True], ids=["exact", "patterns"])
 def test_no_call_is_out_of_order_or_missing(big_cluster, patterns):
-    """One callee has all procedures; patterns: half of them by a pattern, so forwarded."""
+    """One callee has all procedures. patterns: half are registered by pattern, and so forwarded."""
     kind = "mixed" if patterns else "exact"
     uris = [f"ordercalls.{kind}{number}.go" for number in range(PROCEDURES)]
     callee, caller = at_gateway(big_cluster, 1), at_gateway(big_cluster, 0)

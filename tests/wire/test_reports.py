@@ -1,4 +1,4 @@
-"""What the processes count and report: over StatsD, and as `$SYS` topics."""
+"""Metrics of the processes, reported to StatsD and in `$SYS` topics."""
 
 import socket
 from collections import Counter
@@ -29,7 +29,7 @@ def puback(number):
 
 
 class Listener:
-    """In place of a StatsD daemon: adds counters up, keeps the last of gauges."""
+    """A stand-in for a StatsD daemon, which sums up counters and keeps the last value of gauges."""
 
     def __init__(self):
         self.sock = socket.socket(type=socket.SOCK_DGRAM)
@@ -55,7 +55,7 @@ class Listener:
                 self.gauges[name] = int(value)
 
     def await_counters(self, expected):
-        """Until they are there; then they must be exactly that."""
+        """Wait until the counters have reached these values, which they must not exceed."""
 
         def there():
             self.read()
@@ -90,7 +90,7 @@ def read(sock, size):
     return data
 
 
-def test_messages_and_bytes_are_counted_by_realm_and_gate(own_cluster, listener):
+def test_messages_and_bytes_are_counted_by_realm_and_protocol(own_cluster, listener):
     cluster = own_cluster(
         FOX_STATSD_ADDRESS=listener.address, FOX_STATSD_INTERVAL="0.1", FOX_MQTT_SYS_INTERVAL="0"
     )
@@ -121,7 +121,7 @@ def test_messages_and_bytes_are_counted_by_realm_and_gate(own_cluster, listener)
             "realm1.mqtt.messages_out": 11,
             "realm1.mqtt.bytes_in": len(b"".join(sent)),
             "realm1.mqtt.bytes_out": len(b"".join(answers)),
-            # HELLO, SUBSCRIBE, PUBLISH twice, GOODBYE, and an answer to each.
+            # These are HELLO, SUBSCRIBE, PUBLISH twice, GOODBYE, and an answer to each.
             "realm1.wamp.messages_in": 5,
             "realm1.wamp.messages_out": 5,
             "realm1.publishes": 10,
@@ -134,7 +134,7 @@ def test_messages_and_bytes_are_counted_by_realm_and_gate(own_cluster, listener)
     cluster.check(())
 
 
-def test_processes_report_what_they_hold(own_cluster, listener):
+def test_processes_report_their_sessions_subscriptions_keys_and_buffers(own_cluster, listener):
     cluster = own_cluster(
         gateways=1,
         shards=2,
@@ -167,7 +167,7 @@ def test_processes_report_what_they_hold(own_cluster, listener):
             assert listener.counters[f"{shard}.frames"] >= listener.counters[f"{shard}.batches"] > 0
         assert listener.counters["gateway-0.slow_consumers"] == 0
         assert listener.counters["gateway-0.dropped"] == 0
-        # Reserved: only the router publishes there.
+        # The topic is reserved: only the router publishes there.
         device.publish("$SYS/broker/version", b"x")
         listener.await_counters({"gateway-0.dropped": 1})
         device.unsubscribe("b")
@@ -179,7 +179,7 @@ def test_processes_report_what_they_hold(own_cluster, listener):
 
 
 class Watcher:
-    """A subscriber to `$SYS/#`: what each topic says now."""
+    """A subscriber to `$SYS/#`, with the latest value of each topic in `values`."""
 
     def __init__(self, cluster):
         self.peer = MqttPeer(("127.0.0.1", cluster.mqtt), "watcher")
@@ -210,7 +210,7 @@ def watcher(broker):
     watcher.peer.close()
 
 
-def test_sys_topics_tell_about_the_broker(broker, watcher):
+def test_sys_topics_report_the_metrics_of_the_broker(broker, watcher):
     watcher.await_value("version", lambda value: value == f"fox-shard version {__version__}")
     assert watcher.at_first["version"]
     watcher.await_value("uptime", lambda value: value.split()[1:] == ["seconds"])
@@ -218,7 +218,7 @@ def test_sys_topics_tell_about_the_broker(broker, watcher):
     watcher.await_value("subscriptions/count", lambda value: value == "1")
     for number in range(30):
         watcher.peer.publish(f"news/{number}", b"x", retain=True)
-    # All of `$SYS` is retained as well.
+    # All `$SYS` topics are retained as well.
     keys = 30 + len(watcher.values)
     watcher.await_value("retained messages/count", lambda value: value == str(keys))
     watcher.await_value("publish/messages/received", lambda value: value == "30")
@@ -229,7 +229,7 @@ def test_sys_topics_tell_about_the_broker(broker, watcher):
     broker.check(())
 
 
-def test_sys_topics_are_there_again_after_their_shards_were_killed(broker, watcher):
+def test_sys_topics_are_published_again_after_their_shards_were_killed(broker, watcher):
     watcher.await_value("version", bool)
     for shard in ("shard-0", "shard-1"):
         broker.kill(shard)

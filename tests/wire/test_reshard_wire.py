@@ -1,4 +1,4 @@
-"""A data folder and another number of shards, dumps and loads: real processes, real files."""
+"""Resharding, dumps and loads of a data folder: real processes, real files."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ AT_A_TIME = 500
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a broker on this test's data folder: `start(shards)`; ends all at the end."""
+    """Start brokers on this test's data folder, `start(shards)`; all of them end with the test."""
     made = []
 
     def start(shards, gateways=1, data_dir=tmp_path / "data", **settings):
@@ -35,7 +35,7 @@ def start(tmp_path):
 
 
 def publish(cluster, numbers, stem="moved"):
-    """Retained keys; returns {topic: (value, publication id)} as acknowledged."""
+    """Publish keys; return {topic: (value, publication id)} as acknowledged."""
     keys = {}
     with closing(at_gateway(cluster, 0)) as client:
         for first in range(0, len(numbers), AT_A_TIME):
@@ -53,7 +53,7 @@ def publish(cluster, numbers, stem="moved"):
 
 
 def keys_of(cluster, stem="moved"):
-    """{topic: (value, publication id)}, as a new subscriber is shown them."""
+    """Return the keys that a new subscriber is shown: {topic: (value, publication id)}."""
     with closing(at_gateway(cluster, cluster.gateways - 1)) as client:
         options = {"match": "prefix", "get_retained": True, "snapshot": True}
         client.send(SUBSCRIBE, 1, options, f"{stem}.")
@@ -67,7 +67,7 @@ def keys_of(cluster, stem="moved"):
 
 
 def command(cluster, *arguments, data_dir=None, shards=None):
-    """Run `fox …` in the broker's environment."""
+    """Run a fox command in the broker's environment; return the finished process."""
     environment = cluster.environment(**cluster.settings)
     if data_dir is not None:
         environment["FOX_DATA_DIR"] = str(data_dir)
@@ -84,7 +84,7 @@ def command(cluster, *arguments, data_dir=None, shards=None):
     )
 
 
-def test_all_keys_are_there_with_their_ids_whatever_the_number_of_shards(start):
+def test_all_keys_keep_their_ids_under_any_number_of_shards(start):
     cluster = start(2)
     keys = publish(cluster, range(FEW))
     assert keys_of(cluster) == keys
@@ -96,14 +96,14 @@ def test_all_keys_are_there_with_their_ids_whatever_the_number_of_shards(start):
         new = publish(cluster, range(count * FEW, count * FEW + 10))
         assert all(publication > highest for _, publication in new.values())
         keys |= new
-        # One that was there before gets a new value, wherever it lies now.
+        # A key from before gets a new value, whatever shard it belongs to now.
         keys |= publish(cluster, range(count, FEW, 10))
         assert keys_of(cluster) == keys
         cluster.end()
 
 
 def spawn(cluster, name, shards):
-    """A process of that broker, which has ended, for another number of shards."""
+    """Start a process of that broker, which has ended, with another number of shards."""
     environment = cluster.environment(**{**cluster.settings, "FOX_SHARDS": str(shards)})
     return subprocess.Popen(
         [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"],
@@ -136,12 +136,12 @@ def test_a_resharding_that_is_killed_is_done_again(start, tmp_path):
             killed += 1
             if killed == 2:
                 break
-        else:  # it has been too fast
+        else:  # the resharding was finished before the kill
             shutil.rmtree(data)
             shutil.copytree(saved, data)
     assert killed == 2
     shutil.rmtree(saved)
-    # What it was is still there, for whoever thinks better of it.
+    # The old generation is still there, for an operator who decides against the resharding.
     cluster = start(2)
     keys |= publish(cluster, range(10))
     assert keys_of(cluster) == keys
@@ -153,7 +153,7 @@ def test_a_resharding_that_is_killed_is_done_again(start, tmp_path):
     cluster.end()
 
 
-def test_a_shard_that_still_runs_is_a_reason_not_to_reshard(start, tmp_path):
+def test_no_resharding_begins_while_a_shard_still_runs(start, tmp_path):
     cluster = start(2)
     keys = publish(cluster, range(FEW))
     for name in ("gateway-0", "coordinator", "shard-0"):
@@ -168,7 +168,7 @@ def test_a_shard_that_still_runs_is_a_reason_not_to_reshard(start, tmp_path):
     done = command(cluster, "reshard", "--to", "3")
     assert (done.returncode, done.stderr.splitlines()) == (1, [sentence])
     assert (tmp_path / "data" / "manifest.json").read_bytes() == before
-    # The others of the new layout wait for it, and end when they are told to.
+    # The other processes of the new layout wait for the resharding, and end on SIGTERM.
     waiting = spawn(cluster, "gateway-0", 3)
     assert "waiting_for_resharding" in waiting.stderr.readline()
     waiting.terminate()
@@ -186,7 +186,7 @@ def test_wills_of_sessions_that_ended_with_the_broker_are_published_after_a_resh
     for topic in topics:
         will = {"topic": topic, "payload": "7", "qos": 1, "retain": True}
         peers.connect(f"mortal-{topic[-1]}", will=will)
-    # A will is stored behind the key of a later publish of the same shard at the latest.
+    # A will is stored, at the latest, when a later key of the same shard is.
     publish(cluster, range(100, 150))
     for name in cluster.names[::-1]:
         cluster.kill(name)

@@ -1,9 +1,9 @@
-"""The options of fox-wamp's own page, with its client, autobahn-js."""
+"""The options that fox-wamp documents, used with its client, autobahn-js."""
 
 import node
 
 
-def test_retained_keys_as_their_page_has_them(cluster):
+def test_the_options_of_fox_wamps_page_work_as_documented(cluster):
     prefix = "seed"
     assert node.run("seed.cjs", cluster.websocket, prefix) == {
         "early": "fox.error.condition_failed",

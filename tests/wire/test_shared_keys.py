@@ -1,4 +1,4 @@
-"""Keys as clients see them: conditions and expiry, over gateways and restarts."""
+"""Keys as clients see them: conditions, expiry, owners, across gateways and restarts."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ FAILED = "fox.error.condition_failed"
 
 @pytest.fixture(scope="module")
 def keeper():
-    """A broker that every test leaves whole."""
+    """A broker that every test leaves running and linked."""
     cluster = Cluster()
     yield cluster
     cluster.check(())
@@ -34,7 +34,7 @@ def keeper():
 
 
 def publish(client, topic, *args, **options):
-    """The publication's id; negative, and the key's, if the condition failed."""
+    """Publish; return the publication id, or the negative id of the key if the condition failed."""
     client.request += 1
     client.send(PUBLISH, client.request, {"acknowledge": True, **options}, topic, list(args))
     reply = client.receive()
@@ -46,7 +46,7 @@ def publish(client, topic, *args, **options):
 
 
 def key(client, topic):
-    """(publication id, arguments) of the key, None if there is none."""
+    """Return (publication id, arguments) of the key, None if there is none."""
     reply = client.do(SUBSCRIBE, {"get_retained": True}, topic, answer=SUBSCRIBED)
     client.request += 1
     client.send(PUBLISH, client.request, {"exclude_me": False}, topic, ["end"])
@@ -61,7 +61,7 @@ def key(client, topic):
     return found
 
 
-def test_two_at_different_gateways_compare_and_set(keeper):
+def test_compare_and_set_holds_between_sessions_at_different_gateways(keeper):
     with closing(at_gateway(keeper, 0)) as one, closing(at_gateway(keeper, 1)) as other:
         first = publish(one, "keys.cas", 1, retain=True, when_id=0)
         assert first > 0
@@ -82,7 +82,7 @@ def test_a_condition_is_about_what_the_key_contains(keeper):
         assert key(client, topic) == (off, [{"state": "off"}])
 
 
-def test_keys_expire_and_conditions_stand_over_a_killed_shard(keeper):
+def test_expiry_and_conditions_survive_killed_shards(keeper):
     with closing(at_gateway(keeper, 0)) as client:
         stays = publish(client, "keys.stays", "x", retain=3600)
         publish(client, "keys.goes", "y", retain=0.2)
@@ -97,7 +97,7 @@ def test_keys_expire_and_conditions_stand_over_a_killed_shard(keeper):
         assert key(client, "keys.stays") is None
 
 
-def test_presence_is_a_weak_key_each(keeper):
+def test_a_weak_key_shows_the_presence_of_a_session(keeper):
     with closing(at_gateway(keeper, 0)) as watcher:
         with closing(at_gateway(keeper, 1)) as present:
             publish(present, "keys.presence.one", "here", retain=True, weak=True)
@@ -113,7 +113,7 @@ def test_presence_is_a_weak_key_each(keeper):
 
 @contextmanager
 def publisher(cluster, topic, argument, **options):
-    """A process of its own that has published; gives it and the publication's id."""
+    """Run a process that publishes; yield the process and the publication id."""
     arguments = [str(cluster.rawsocket), topic, json.dumps(options), json.dumps(argument)]
     process = subprocess.Popen(
         [sys.executable, str(PUBLISHER), *arguments],
@@ -130,7 +130,7 @@ def subscribe(client, topic, **options):
     return client.do(SUBSCRIBE, options, topic, answer=SUBSCRIBED)[2]
 
 
-def test_a_key_takes_the_value_that_a_killed_process_willed(keeper):
+def test_a_key_takes_the_will_of_a_killed_process(keeper):
     topic = "keys.willed"
     with closing(at_gateway(keeper, 0)) as watcher:
         subscription = subscribe(watcher, topic)
@@ -145,20 +145,20 @@ def test_a_key_takes_the_value_that_a_killed_process_willed(keeper):
         assert key(client, topic) == (event[2], [{"state": "gone"}])
 
 
-def test_a_will_that_somebody_has_cancelled_does_not_come(keeper):
+def test_a_will_that_another_publish_has_cancelled_is_not_published(keeper):
     topic = "keys.cancelled"
     with closing(at_gateway(keeper, 0)) as client:
         with publisher(keeper, topic, "here", retain=True, will="gone") as (process, _):
             later = publish(client, topic, "taken over", retain=True)
             process.kill()
-        # Its end is known when a weak key of a session that ended later is gone.
+        # The end has been handled when the weak key of a session that ended later is gone.
         with closing(at_gateway(keeper, 0)) as other:
             publish(other, topic + ".end", "here", retain=True, weak=True)
         await_true("it has gone", lambda: key(client, topic + ".end") is None)
         assert key(client, topic) == (later, ["taken over"])
 
 
-def test_the_wills_of_a_killed_gateway_come_over_a_killed_shard(keeper):
+def test_the_wills_of_a_killed_gateway_are_published_although_shards_were_killed(keeper):
     topic = "keys.both.killed"
     with closing(at_gateway(keeper, 0)) as watcher:
         subscribe(watcher, topic)
@@ -176,13 +176,13 @@ def test_the_wills_of_a_killed_gateway_come_over_a_killed_shard(keeper):
 
 @pytest.fixture
 def clients(keeper):
-    """Two that act, one at each gateway, and one that watches."""
+    """Two sessions that act, one at each gateway, and one that watches."""
     with ExitStack() as stack:
         yield [stack.enter_context(closing(at_gateway(keeper, number))) for number in (0, 1, 0)]
 
 
 def restart_shards(cluster):
-    """After SIGKILL."""
+    """Kill both shards with SIGKILL, and start them again."""
     for shard in ("shard-0", "shard-1"):
         cluster.kill(shard)
         cluster.start(shard)
@@ -198,7 +198,7 @@ def test_a_private_key_is_shown_to_its_session_alone(keeper, clients):
     assert (refusal[4], refusal[6:]) == (FAILED, [])
     restart_shards(keeper)
     assert publish(owner, topic, "public", retain=True, when_id=mine) > mine
-    # Nothing has come before.
+    # No event came before: the watcher did not get the private ones.
     assert watcher.receive()[4] == ["public"]
     again = publish(owner, topic, "secret", retain=True, weak="private")
     assert key(owner, topic) == (again, ["secret"])
@@ -218,7 +218,7 @@ def test_a_sequence_is_read_in_order_and_taken_by_name(keeper, clients):
     restart_shards(keeper)
     for number, (id_, name) in enumerate(zip(ids, names, strict=True)):
         assert key(other, name) == (id_, [number])
-    # Of two who take the same one alone succeeds.
+    # If two sessions take the same element, one of them succeeds.
     assert publish(one, names[0], retain=True, when_id=ids[0]) > 0
     assert publish(other, names[0], retain=True, when_id=ids[0]) == 0
 

@@ -28,7 +28,7 @@ from bench.ports import free_port
 
 
 class StatsD:
-    """The daemon, asked over its management port."""
+    """A StatsD daemon, which is queried over its management port."""
 
     def __init__(self, folder):
         self.port, self.management = free_port(), free_port()
@@ -39,7 +39,7 @@ class StatsD:
             "mgmt_port": self.management,
             "mgmt_address": "127.0.0.1",
             "backends": ["./backends/console"],
-            "flushInterval": 3_600_000,  # what it has is asked for; a flush resets the counters
+            "flushInterval": 3_600_000,  # a flush would reset the counters
             "title": False,
         }
         conf.write_text(json.dumps(settings))
@@ -50,7 +50,7 @@ class StatsD:
         await_true("statsd listens", lambda: self.ask("health").startswith("health: up"))
 
     def ask(self, command):
-        """What the daemon answers, "" while it does not."""
+        """Return the daemon's answer to a command, "" if there is none."""
         try:
             with closing(socket.create_connection(("127.0.0.1", self.management), 5)) as sock:
                 sock.sendall(f"{command}\n".encode())
@@ -65,7 +65,7 @@ class StatsD:
             return ""
 
     def values(self, command):
-        """{name: number}: it prints objects as JavaScript shows them."""
+        """Return {name: number} of an answer, which is written like a JavaScript object."""
         pairs = re.findall(r"'?([\w.-]+)'?: (-?\d+)", self.ask(command))
         return {name: int(value) for name, value in pairs}
 
@@ -145,7 +145,7 @@ def test_statsd_counts_publishes_deliveries_calls_and_sessions(statsd, own_clust
     cluster.check(())
 
 
-def test_without_a_daemon_the_broker_goes_on(own_cluster):
+def test_the_broker_goes_on_without_a_statsd_daemon(own_cluster):
     cluster = own_cluster(FOX_STATSD_ADDRESS=f"127.0.0.1:{free_port()}", FOX_STATSD_INTERVAL="0.1")
     await_true("it is logged", lambda: "does not receive the metrics" in cluster.log())
     with clients(client := at_gateway(cluster, 0)):

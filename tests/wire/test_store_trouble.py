@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, files that are damaged (architecture: when something dies)."""
+"""Full and read-only disks, damaged files (architecture.md: When a process dies)."""
 
 import json
 import shutil
@@ -37,10 +37,10 @@ TOPICS = [
     next(t for t in map("trouble.t{}".format, range(100)) if PLACE.shard_of("realm1", t) == shard)
     for shard in (0, 1)
 ]
-"""One on each shard."""
+"""One topic of each shard."""
 
 
-# A disk that is full
+# Full disks
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def disk():
 
 @pytest.fixture(scope="module")
 def cluster(disk):
-    """With its data on the small disk. It writes nothing that no test has asked for."""
+    """A broker with its data on the small disk, which writes only when a test publishes."""
     made = Cluster(FOX_DATA_DIR=str(disk.folder / "data"), FOX_MQTT_SYS_INTERVAL="0")
     yield made
     made.end()
@@ -59,7 +59,7 @@ def cluster(disk):
 
 @pytest.fixture
 def full(disk, cluster):
-    """From here to the end of the test there is no room."""
+    """The small disk, full until the end of the test unless the test makes room."""
     disk.fill()
     yield disk
     if disk.is_full:
@@ -83,7 +83,7 @@ def devices(cluster):
 
 
 def attempt(client, topic, value="attempt", options=RETAIN):
-    """Publish; returns the error's URI, "" if there was none."""
+    """Publish; return the URI of the error, "" if there was none."""
     client.request += 1
     client.send(PUBLISH, client.request, options, topic, [value])
     reply = client.receive()
@@ -95,7 +95,7 @@ def attempt(client, topic, value="attempt", options=RETAIN):
 
 
 def keys_of(cluster):
-    """{topic: value}, as a new subscriber is shown them."""
+    """Return the keys that a new subscriber is shown: {topic: value}."""
     with closing(at_gateway(cluster, 1)) as reader:
         reader.request += 1
         options = {"match": "prefix", "snapshot": True}
@@ -121,7 +121,7 @@ def fox(cluster, *arguments):
     )
 
 
-def test_what_needs_a_full_disk_is_refused_and_the_rest_goes_on(cluster, client, request):
+def test_publishes_that_need_a_full_disk_are_refused_and_the_rest_goes_on(cluster, client, request):
     for topic in TOPICS:
         assert attempt(client, topic, "kept") == ""
     with closing(at_gateway(cluster, 1)) as subscriber:
@@ -130,7 +130,7 @@ def test_what_needs_a_full_disk_is_refused_and_the_rest_goes_on(cluster, client,
         request.getfixturevalue("full")
         for number, topic in enumerate(TOPICS):
             assert attempt(client, topic, f"refused {number}") == UNAVAILABLE
-            # Neither is this one written, although the store is tried again meanwhile.
+            # This publish is not stored either, although the store is tried again meanwhile.
             assert attempt(client, topic, "") == UNAVAILABLE
         for topic in TOPICS:
             assert attempt(client, topic, "plain", {"acknowledge": True}) == ""
@@ -146,7 +146,7 @@ def test_what_needs_a_full_disk_is_refused_and_the_rest_goes_on(cluster, client,
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_an_mqtt_client_is_disconnected_instead_of_an_acknowledgement(
+def test_an_mqtt_client_is_disconnected_instead_of_getting_an_acknowledgement(
     cluster, full, client, devices, qos
 ):
     device = devices.connect(f"trouble-{qos}", gateway=1)
@@ -164,7 +164,7 @@ def test_an_mqtt_client_is_disconnected_instead_of_an_acknowledgement(
     assert b"refused" not in seen
 
 
-def test_health_tells_of_a_full_disk(cluster, full, client):
+def test_health_reports_a_full_disk(cluster, full, client):
     for topic in TOPICS:
         assert attempt(client, topic) == UNAVAILABLE
     done = fox(cluster, "health")
@@ -175,7 +175,7 @@ def test_health_tells_of_a_full_disk(cluster, full, client):
         assert "status=degraded" in line
         assert f"shard-{number}.sqlite: database or disk is full" in line
     assert "status=degraded" in lines["gateway-0"]
-    # It serves what needs no store.
+    # The gateway serves everything that needs no store.
     with urllib.request.urlopen(f"http://127.0.0.1:{cluster.websocket}/healthz") as answer:
         assert answer.status == 200
         health = json.load(answer)
@@ -183,7 +183,7 @@ def test_health_tells_of_a_full_disk(cluster, full, client):
     assert "disk is full" in health["stores"]["shard-0"]
 
 
-def test_it_recovers_by_itself_when_there_is_room(cluster, full, client):
+def test_the_broker_recovers_by_itself_when_there_is_room_again(cluster, full, client):
     pids = cluster.pids()
     for number, topic in enumerate(TOPICS):
         assert attempt(client, topic, f"before {number}") == UNAVAILABLE
@@ -196,7 +196,7 @@ def test_it_recovers_by_itself_when_there_is_room(cluster, full, client):
     assert keys_of(cluster) == dict.fromkeys(TOPICS, "after")
 
 
-def test_a_shard_starts_on_a_full_disk_with_what_was_acknowledged(cluster, full, client):
+def test_a_shard_starts_on_a_full_disk_with_all_acknowledged_keys(cluster, full, client):
     full.make_room()
     for topic in TOPICS:
         await_true(f"{topic} is stored", lambda topic=topic: attempt(client, topic, "safe") == "")
@@ -223,7 +223,8 @@ def links(cluster, name):
     return cluster.health(name).get("links", {"": False})
 
 
-# A disk that is read-only: one that becomes so under an open file cannot be made, mount refuses it
+# Read-only disks. mount refuses to make a disk read-only while a file is open for writing, so only
+# a start on such a disk can be tested.
 
 
 def test_a_shard_refuses_a_read_only_disk_in_one_sentence():
@@ -244,7 +245,7 @@ def test_a_shard_refuses_a_full_disk_in_one_sentence():
 
 
 def refused_start(data_dir):
-    """Start shard-0 of 2 there; returns the sentence with which it has refused to."""
+    """Start shard-0 of 2 in that folder; return the sentence with which it refuses to."""
     places = Places(gateways=1, shards=2)
     try:
         done = subprocess.run(
@@ -264,14 +265,14 @@ def refused_start(data_dir):
     return sentence
 
 
-# Files that are damaged
+# Damaged files
 
 KEYS = 300
 
 
 @pytest.fixture(scope="module", params=["stopped", "killed"])
 def files(request, tmp_path_factory):
-    """A data folder with keys: of a broker that was stopped, or killed, which leaves a log."""
+    """A data folder with keys, of a broker that was stopped, or killed, which leaves a log."""
     data_dir = tmp_path_factory.mktemp("data")
     cluster = Cluster(gateways=1, shards=2, FOX_DATA_DIR=str(data_dir))
     with closing(at_gateway(cluster, 0)) as client:
@@ -294,7 +295,7 @@ def cut_off(content):
 
 
 def spoilt(content):
-    """Every page but the first."""
+    """Return the content with every page but the first overwritten."""
     return content[:4096] + b"\xa5" * (len(content) - 4096)
 
 
@@ -307,7 +308,7 @@ def test_a_shard_refuses_a_damaged_file_in_one_sentence_and_leaves_it_as_it_is(
     path = data_dir / "generation-1" / "shard-0.sqlite"
     path.write_bytes(damage(path.read_bytes()))
     for log in path.parent.glob("shard-0.sqlite-*"):
-        log.unlink()  # it could make it whole
+        log.unlink()  # the log could repair the file
     before = path.read_bytes()
     sentence = refused_start(data_dir)
     assert str(path) in sentence
@@ -315,8 +316,8 @@ def test_a_shard_refuses_a_damaged_file_in_one_sentence_and_leaves_it_as_it_is(
     assert path.read_bytes() == before
 
 
-def test_what_is_in_a_log_counts_up_to_where_it_is_damaged(files, tmp_path):
-    """A log that was cut off is what a power failure may leave."""
+def test_a_damaged_log_counts_up_to_where_it_is_damaged(files, tmp_path):
+    """A power failure may leave a log that was cut off."""
     data_dir = tmp_path / "data"
     shutil.copytree(files, data_dir)
     for log in data_dir.glob("generation-1/*.sqlite-wal"):

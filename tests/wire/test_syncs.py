@@ -1,4 +1,4 @@
-"""The disk is waited for before each acknowledgement, once for all that is under way."""
+"""Shards sync before each acknowledgement, once for all publishes that are under way."""
 
 import time
 from contextlib import ExitStack, closing
@@ -15,7 +15,7 @@ PLACE = Placement(2)
 
 
 class Traced(Cluster):
-    """Notes when shards wait for the disk."""
+    """A broker whose shards run under strace, which records their syncs."""
 
     def command(self, name):
         command = super().command(name)
@@ -25,7 +25,7 @@ class Traced(Cluster):
         return self.folder / f"{name}.syncs"
 
     def syncs(self, shard, began, ended):
-        """Of the shard's log that lie in that time."""
+        """Return the syncs of the shard's write-ahead log in that period."""
         found = syncs.read(self.trace(f"shard-{shard}"))
         return [
             sync
@@ -49,7 +49,7 @@ def traced():
 
 
 def publish_all(client, topics, options, window):
-    """Publish to each, so many at a time; returns [(topic, sent, acknowledged)]."""
+    """Publish to each topic, `window` at a time; return [(topic, time sent, time acknowledged)]."""
     done, under_way = [], {}
     for number, topic in enumerate(topics):
         client.request += 1
@@ -63,7 +63,7 @@ def publish_all(client, topics, options, window):
 
 
 def unsynced(cluster, done):
-    """Those for which the disk was not waited for between publish and acknowledgement."""
+    """Return the topics without a sync between publish and acknowledgement."""
     began = min(sent for _, sent, _ in done)
     found = {shard: cluster.syncs(shard, began, time.time()) for shard in (0, 1)}
     return [
@@ -77,7 +77,7 @@ def unsynced(cluster, done):
 
 
 @pytest.mark.parametrize("window", [1, 20])
-def test_what_is_acknowledged_has_been_synced_before(traced, window):
+def test_a_retained_publish_is_synced_before_its_acknowledgement(traced, window):
     with ExitStack() as stack:
         for gateway in (0, 1):
             client = stack.enter_context(closing(at_gateway(traced, gateway)))
@@ -88,7 +88,7 @@ def test_what_is_acknowledged_has_been_synced_before(traced, window):
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_what_an_mqtt_client_is_told_to_be_safe_has_been_synced_before(traced, qos):
+def test_a_retained_mqtt_publish_is_synced_before_its_acknowledgement(traced, qos):
     peers = MqttPeers(traced)
     try:
         device = peers.connect(f"sync-{qos}")
@@ -102,7 +102,7 @@ def test_what_an_mqtt_client_is_told_to_be_safe_has_been_synced_before(traced, q
     assert unsynced(traced, done) == []
 
 
-def test_what_comes_together_is_synced_together(traced):
+def test_publishes_that_come_together_are_synced_together(traced):
     with closing(at_gateway(traced, 0)) as client:
         began = time.time()
         topics = [f"sync.many.k{number}" for number in range(3000)]
@@ -111,7 +111,7 @@ def test_what_comes_together_is_synced_together(traced):
     assert 0 < count < len(topics) / 10
 
 
-def test_what_is_not_retained_does_not_wait_for_the_disk(traced):
+def test_a_publish_that_is_not_retained_does_not_wait_for_the_disk(traced):
     with closing(at_gateway(traced, 0)) as client:
         began = time.time()
         topics = [f"sync.plain.k{number % 10}" for number in range(500)]

@@ -1,6 +1,6 @@
 """MQTT clients and WAMP clients on one topic space, at different gateways.
 
-The table of what becomes what is semantics of this broker: README, "WAMP and MQTT".
+The conversions between the protocols are those of semantics.md, Payloads.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ async def test_json_from_mqtt_becomes_arguments(mqtt, wamp, kind, payload, args)
 
 @pytest.mark.parametrize("payload", [b"\xff\xfe\0", b"plain text", b"{broken", b"NaN", b"1 2"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_no_json_becomes_one_binary_argument(mqtt, wamp, kind, payload):
+async def test_a_payload_that_is_no_json_becomes_one_binary_argument(mqtt, wamp, kind, payload):
     subscriber = await wamp.join(*kind, gateway=1)
     queue = await subscriber.events("m2w.binary")
     device = await asyncio.to_thread(mqtt.connect, "m2wb", gateway=0)
@@ -84,7 +84,7 @@ async def test_arguments_become_json_for_mqtt(mqtt, wamp, kind, args, kwargs, pa
         ("swap/x/y.z", "swap.x.y/z"),
     ],
 )
-async def test_slashes_are_dots_and_dots_are_slashes(mqtt, wamp, mqtt_topic, uri):
+async def test_slashes_and_dots_change_places_between_the_protocols(mqtt, wamp, mqtt_topic, uri):
     session = await wamp.join(gateway=1)
     queue = await session.events("swap", SubscribeOptions(match="prefix"))
     device = await asyncio.to_thread(mqtt.connect, "swap", gateway=0)
@@ -118,7 +118,7 @@ async def test_patterns_of_both_notations_match_the_same(mqtt, wamp, filter_, ma
     assert (message.topic, bytes(message.payload)) == ("pat/x/end", b"1")
 
 
-async def test_retained_keys_are_one_for_both(mqtt, wamp):
+async def test_both_protocols_share_the_retained_keys(mqtt, wamp):
     device = await asyncio.to_thread(mqtt.connect, "both", gateway=0)
     session = await wamp.join(gateway=1)
     await asyncio.to_thread(device.publish, "both/mqtt", "21.5", 1, True)
@@ -130,7 +130,7 @@ async def test_retained_keys_are_one_for_both(mqtt, wamp):
     await asyncio.to_thread(device.subscribe, "both/wamp")
     message = await asyncio.to_thread(device.receive)
     assert (bytes(message.payload).replace(b" ", b""), message.retain) == (b"[1,2]", True)
-    # One of null is empty, which erases it.
+    # An event with null as its only argument is empty, and erases the key.
     await session.publish("both.wamp", None, options=retained)
     assert bytes((await asyncio.to_thread(device.receive)).payload) == b"null"
     late = await asyncio.to_thread(mqtt.connect, "both-late", gateway=1)
@@ -139,7 +139,7 @@ async def test_retained_keys_are_one_for_both(mqtt, wamp):
     assert (await asyncio.to_thread(late.receive)).topic == "both/end"
 
 
-async def test_a_will_reaches_wamp(mqtt, wamp):
+async def test_a_will_reaches_wamp_sessions(mqtt, wamp):
     session = await wamp.join(gateway=1)
     queue = await session.events("both.will")
     will = {"topic": "both/will", "payload": '{"gone": true}', "qos": 1}
@@ -148,8 +148,8 @@ async def test_a_will_reaches_wamp(mqtt, wamp):
     assert (await queue.get())[0] == ({"gone": True},)
 
 
-async def test_sessions_at_both_protocols_may_be_excluded_by_id(mqtt, wamp):
-    """An MQTT session has a session id too; exclusion by role knows it."""
+async def test_sessions_of_both_protocols_may_be_left_out_by_role(mqtt, wamp):
+    """Receivers may be limited by role, and MQTT sessions have a role too."""
     device = await asyncio.to_thread(mqtt.connect, "listed", gateway=0)
     await asyncio.to_thread(device.subscribe, "listed/#")
     session = await wamp.join(gateway=1)
@@ -160,7 +160,7 @@ async def test_sessions_at_both_protocols_may_be_excluded_by_id(mqtt, wamp):
 
 
 async def test_a_wamp_topic_with_mqtt_wildcards_is_not_sent_to_mqtt(mqtt, wamp):
-    """It is no topic name there [MQTT-3.3.2-2]."""
+    """Such a topic is no topic name in MQTT [MQTT-3.3.2-2]."""
     device = await asyncio.to_thread(mqtt.connect, "malformed", gateway=0)
     await asyncio.to_thread(device.subscribe, "plus/#")
     session = await wamp.join(gateway=1)

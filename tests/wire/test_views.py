@@ -1,4 +1,4 @@
-"""Views of state as clients have them: over gateways, filtered, as fast as they read."""
+"""State streams, filters and snapshots, as clients see them, at the pace of their reading."""
 
 import asyncio
 from contextlib import ExitStack, closing
@@ -20,7 +20,7 @@ from raw_wamp import (
 
 
 class View:
-    """One subscription of a client that has no other. news: what has come, as it came."""
+    """The only subscription of a client; `news` is the list of its events, in order."""
 
     def __init__(self, client, prefix, **options):
         self.client = client
@@ -30,12 +30,15 @@ class View:
         client.send(SUBSCRIBE, client.request, {"match": "prefix", **options}, prefix)
 
     def subscribed(self):
-        """Read the answer, which comes before everything else."""
+        """Read SUBSCRIBED, which must come before everything else."""
         assert self.client.receive()[:2] == [SUBSCRIBED, self.client.request]
         return self
 
     def take(self):
-        """The next news: (topic behind the prefix, argument, details but the topic)."""
+        """Return the next event: (topic after the prefix, argument, details but for the topic).
+
+        None if the snapshot is over.
+        """
         reply = self.client.receive()
         if reply[0] == UNSUBSCRIBED:
             assert (reply[1], reply[2]["reason"]) == (0, "fox.close.snapshot")
@@ -48,21 +51,21 @@ class View:
         return self.news[-1]
 
     def until(self, *last):
-        """Take news until these topics have all had some."""
+        """Take events until there has been one on each of these topics."""
         missing = {*last}
         while missing:
             missing.discard(self.take()[0])
         return self
 
     def to_the_end(self):
-        """Take all of a snapshot."""
+        """Take all events of a snapshot."""
         while self.take():
             pass
         return self
 
     @property
     def believed(self):
-        """What there is, by what has come: topic -> argument."""
+        """The keys that exist according to the events so far: {topic: argument}."""
         keys = {}
         for topic, argument, details in self.news:
             if details.get("removed"):
@@ -73,7 +76,7 @@ class View:
 
 
 def write(client, topic, *args, **options):
-    """Publish a key, and wait until it is safe."""
+    """Publish a key, and wait until it is acknowledged."""
     options = {"acknowledge": True, "retain": True, **options}
     client.do(PUBLISH, options, topic, list(args), answer=PUBLISHED)
 
@@ -82,7 +85,7 @@ SHOWN = {"retained": True}
 GONE = {"removed": "deleted"}
 
 
-def test_a_live_view_over_two_gateways_and_both_protocols(cluster, mqtt):
+def test_a_state_stream_follows_the_keys_of_both_gateways_and_protocols(cluster, mqtt):
     prefix = "views.live."
     device = mqtt.connect("views-live", gateway=0)
     with closing(at_gateway(cluster, 0, "json")) as writer, closing(at_gateway(cluster, 1)) as one:
@@ -112,7 +115,7 @@ def test_a_live_view_over_two_gateways_and_both_protocols(cluster, mqtt):
         assert view.believed == {}
 
 
-def test_a_view_is_right_when_a_shard_was_killed(own_cluster):
+def test_a_state_stream_is_complete_after_a_shard_was_killed(own_cluster):
     cluster = own_cluster(gateways=2, shards=2)
     prefix = "views.killed."
     with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as one:
@@ -129,13 +132,13 @@ def test_a_view_is_right_when_a_shard_was_killed(own_cluster):
         while len(view.news) < 41:
             view.take()
         assert view.believed == {"end": True, **{str(n): -n for n in range(20) if n % 3}}
-        # Each was shown, and has changed once.
+        # Each key was shown once, and has changed once.
         assert sorted(topic for topic, _, _ in view.news) == sorted(
             ["end", *[str(number) for number in range(20)] * 2]
         )
 
 
-def test_who_filters_gets_what_meets_the_filter_and_nothing_else(cluster):
+def test_a_subscriber_with_a_filter_gets_only_what_meets_the_filter(cluster):
     topic = "views.filtered.one"
     with ExitStack() as stack:
         writer = stack.enter_context(closing(at_gateway(cluster, 0)))
@@ -173,7 +176,7 @@ def test_who_filters_gets_what_meets_the_filter_and_nothing_else(cluster):
         ]
 
 
-def test_the_same_wish_is_the_same_subscription_at_every_gateway(cluster):
+def test_equal_options_have_the_same_subscription_id_at_every_gateway(cluster):
     wishes = [
         {"filter": {"a": 1, "b": 2}},
         {"filter": {"b": 2, "a": 1}, "get_retained": True},
@@ -189,16 +192,16 @@ def test_the_same_wish_is_the_same_subscription_at_every_gateway(cluster):
     assert len(set(ids[0])) == 3
 
 
-# Many keys, and who does not read
+# Many keys, and clients that do not read
 
 KEYS, PAYLOAD = 20_000, "x" * 2_000
 LIMIT = 2 << 20
-"""`gateway.outbound_limit`, a twentieth of what is replayed."""
+"""`gateway.outbound_limit`, a twentieth of the replayed bytes."""
 
 
 @pytest.fixture(scope="module")
 def full():
-    """A broker with many keys `many.…`, each a number and a payload. None comes or goes."""
+    """A broker with many keys `many.…`, each a number and a payload; no key is added or erased."""
     cluster = Cluster(gateways=2, shards=2, FOX_GATEWAY_OUTBOUND_LIMIT=str(LIMIT))
     try:
         with closing(at_gateway(cluster, 0)) as writer:
@@ -209,7 +212,7 @@ def full():
 
 
 def publish_all(client, numbers, **options):
-    """Publish, a thousand at a time, and wait until they are safe."""
+    """Publish, a thousand at a time, and wait until all are acknowledged."""
     numbers = [*numbers]
     options["acknowledge"] = True
     for start in range(0, len(numbers), 1000):
@@ -221,7 +224,7 @@ def publish_all(client, numbers, **options):
 
 
 def test_a_replay_is_as_fast_as_its_client_reads(full):
-    """Whoever does not read is neither disconnected for it nor in anybody's way."""
+    """A client that does not read is not disconnected, and holds up no other client."""
     with ExitStack() as stack:
 
         def at(gateway, **options):
@@ -233,7 +236,7 @@ def test_a_replay_is_as_fast_as_its_client_reads(full):
         ]
         quick = View(at(0), "many.", snapshot=True).subscribed().to_the_end()
         assert sorted(topic for topic, _, _ in quick.news) == sorted(map(str, range(KEYS)))
-        # It has changed much before the slow ones read on: each sees it once, before or after.
+        # Many keys change before the slow clients read on: each sees a key before or after that.
         changed = range(0, KEYS, 200)
         live = View(at(1), "many.1", retained=True, filter={"x": 1}).subscribed()
         publish_all(at(1), changed, retain=False)
@@ -257,7 +260,7 @@ def test_a_replay_is_as_fast_as_its_client_reads(full):
             assert told == [(number, SHOWN), (-number, {})]
 
 
-def test_who_gives_up_in_the_middle_has_had_enough(full):
+def test_a_snapshot_that_is_given_up_in_the_middle_ends(full):
     with closing(at_gateway(full, 0, receive_buffer=4096)) as client:
         View(client, "many.", snapshot=True).subscribed()
         reply = client.receive()
@@ -277,7 +280,7 @@ def test_who_gives_up_in_the_middle_has_had_enough(full):
 
 
 async def test_autobahn_python_sends_the_options_it_is_given(cluster, wamp, monkeypatch):
-    """It has no means to name options that it does not know: they are added to its message."""
+    """autobahn-python cannot name options that it does not know, so its message gets them here."""
     asked = {"retained": True, "filter": {"n": {"$gt": 5}}}
     own = message.Subscribe.marshal_options
     monkeypatch.setattr(message.Subscribe, "marshal_options", lambda self: {**own(self), **asked})
@@ -301,7 +304,7 @@ async def test_autobahn_python_sends_the_options_it_is_given(cluster, wamp, monk
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
-async def test_autobahn_js(cluster, serializer):
+async def test_autobahn_js_sees_state_streams_filters_and_snapshots(cluster, serializer):
     port = cluster.ports["websocket"]
     seen = await asyncio.to_thread(
         node.run, "views.cjs", serializer, port, f"views.js.{serializer}"

@@ -13,7 +13,7 @@ EVERYTHING = [None, True, 0, -1, 2**53, 1.5, "ä€𝄞", [], {}, [[1], {"a": {"
 
 
 async def error_of(call):
-    """The error that a call ends with."""
+    """Return the error that the call ends with."""
     with pytest.raises(ApplicationError) as caught:
         await call
     return caught.value
@@ -65,7 +65,7 @@ async def test_an_error_keeps_its_uri_args_and_kwargs(wamp):
         ("wamp.nothing.like.this", "wamp.error.no_such_procedure"),
     ],
 )
-async def test_a_call_of_nobody_is_answered(wamp, procedure, uri):
+async def test_a_call_of_an_unknown_procedure_is_answered(wamp, procedure, uri):
     caller = await wamp.join()
     assert (await error_of(caller.call(procedure))).error == uri
 
@@ -87,7 +87,7 @@ async def test_progressive_results_come_in_order_before_the_result(wamp):
     assert progress == list(range(100))
 
 
-async def test_progress_is_not_asked_of_a_callee_whose_caller_does_not_want_it(wamp):
+async def test_a_callee_is_not_asked_for_progress_that_the_caller_does_not_want(wamp):
     callee, caller = await wamp.two()
 
     def procedure(details=None):
@@ -98,7 +98,7 @@ async def test_progress_is_not_asked_of_a_callee_whose_caller_does_not_want_it(w
 
 
 class Slow:
-    """A procedure that never returns. began, canceled: events."""
+    """A procedure that never returns; `began` and `canceled` are events that it sets."""
 
     def __init__(self):
         self.began, self.canceled = asyncio.Event(), asyncio.Event()
@@ -145,7 +145,7 @@ async def test_a_call_may_be_canceled_by_its_future(wamp):
 
 
 async def test_a_call_times_out(wamp):
-    """WAMP #rpc-call-timeouts; in milliseconds."""
+    """WAMP #rpc-call-timeouts; the timeout is in milliseconds."""
     callee, caller = await wamp.two()
     slow = Slow()
     await callee.register(slow, "calls.timeout")
@@ -186,7 +186,7 @@ async def test_a_pattern_registration_takes_calls_that_match(wamp, match, patter
     assert (await error_of(caller.call(other))).error == "wamp.error.no_such_procedure"
 
 
-async def test_an_exact_registration_precedes_patterns_and_longer_ones_shorter(wamp):
+async def test_an_exact_registration_precedes_patterns_and_a_longer_prefix_a_shorter(wamp):
     callee, caller = await wamp.two()
     for answer, uri, match in [
         ("exact", "calls.precedence.a.b", "exact"),
@@ -225,7 +225,7 @@ async def test_callees_share_a_registration(wamp, invoke, expected):
 
 
 async def test_a_second_registration_is_refused_unless_it_is_forced(wamp):
-    """WAMP #rpc-shared-registration; `force_reregister` drops who had it."""
+    """WAMP #rpc-shared-registration; `force_reregister` revokes the existing registration."""
     first, second = await wamp.two()
     await first.register(lambda: "first", "calls.single")
     with pytest.raises(ApplicationError) as caught:
@@ -235,7 +235,7 @@ async def test_a_second_registration_is_refused_unless_it_is_forced(wamp):
     assert await first.call("calls.single") == "second"
 
 
-async def test_an_unregistered_procedure_is_gone(wamp):
+async def test_an_unregistered_procedure_is_not_found(wamp):
     callee, caller = await wamp.two()
     registration = await callee.register(lambda: 1, "calls.unregister")
     assert await caller.call("calls.unregister") == 1
@@ -244,8 +244,8 @@ async def test_an_unregistered_procedure_is_gone(wamp):
     assert error.error == "wamp.error.no_such_procedure"
 
 
-async def test_a_caller_is_disclosed_when_it_wishes(wamp, cluster):
-    """WAMP #rpc-caller-identification. autobahn-python has no such wish: a raw client does."""
+async def test_a_caller_is_disclosed_if_it_asks_for_that(wamp, cluster):
+    """WAMP #rpc-caller-identification. A raw client asks for it, because autobahn-python cannot."""
     callee = await wamp.join()
 
     def procedure(details=None):
@@ -285,7 +285,7 @@ async def test_a_concurrency_limit_queues_what_exceeds_it(wamp):
     assert most == 2
 
 
-async def test_many_calls_at_once_get_each_its_own_result(wamp):
+async def test_each_of_many_calls_at_once_gets_its_own_result(wamp):
     callee, caller = await wamp.two("rawsocket", "msgpack")
 
     async def procedure(number):

@@ -14,18 +14,18 @@ EVERYTHING = [None, True, 0, -1, 2**53, 1.5, "ä€𝄞", [], {}, [[1], {"a": {"
 
 
 async def publish(session, topic, *args, **kwargs):
-    """Publish with acknowledgement; options: `options`."""
+    """Publish with acknowledgement, or with other `options`; return the Publication."""
     kwargs.setdefault("options", ACKNOWLEDGE)
     return await session.publish(topic, *args, **kwargs)
 
 
 def drained(queue):
-    """What has arrived: args alone."""
+    """Return the args of all events that have arrived."""
     return [queue.get_nowait()[0] for _ in range(queue.qsize())]
 
 
 async def settle(publisher, *subscribers):
-    """Everything published before has arrived: an event behind it has, at each session."""
+    """Wait until everything published before has arrived, by an event sent after it."""
     topic = f"settle.{publisher.details.session}"
     queues = [await subscriber.events(topic) for subscriber in subscribers]
     await publish(publisher, topic, options=PublishOptions(acknowledge=True, exclude_me=False))
@@ -50,7 +50,7 @@ async def test_an_event_reaches_every_kind_of_subscriber_as_it_was_sent(
 
 
 @pytest.mark.parametrize(("transport", "serializer"), KINDS)
-async def test_binary_arguments_survive(wamp, transport, serializer):
+async def test_binary_arguments_arrive_as_they_were_sent(wamp, transport, serializer):
     publisher, other = await wamp.two(transport, serializer)
     queue = await other.events("binary.topic")
     data = bytes(range(256))
@@ -68,7 +68,7 @@ async def test_a_compressed_connection_carries_large_events(wamp):
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/wss", "/wamp"])
-async def test_wamp_is_at_these_paths(wamp, path):
+async def test_wamp_is_spoken_at_these_paths(wamp, path):
     session = await wamp.join(path=path)
     assert session.details.realm == "realm1"
 
@@ -109,7 +109,7 @@ async def test_a_session_gets_an_event_once_for_each_of_its_subscriptions(wamp):
         assert details.publication == publication.id
 
 
-async def test_the_publisher_is_excluded_unless_it_wants_not_to_be(wamp):
+async def test_the_publisher_is_excluded_unless_exclude_me_is_false(wamp):
     """WAMP #pubsub-pub-exclusion."""
     session = await wamp.join()
     queue = await session.events("exclusion.topic")
@@ -145,8 +145,8 @@ async def test_events_go_to_eligible_and_not_to_excluded_sessions(wamp):
         assert drained(queue) == [(name,) for name, _, gets in cases if number in gets]
 
 
-async def test_a_publisher_is_disclosed_when_it_wishes(wamp, cluster):
-    """WAMP #pubsub-publisher-identification. autobahn-python cannot wish it: a raw client does."""
+async def test_a_publisher_is_disclosed_if_it_asks_for_that(wamp, cluster):
+    """WAMP #pubsub-pub-identification. A raw client asks for it, because autobahn-python cannot."""
     with closing(RawWamp(cluster.rawsocket)) as publisher:
         subscriber = await wamp.join()
         queue = await subscriber.events("disclosure.topic")
@@ -159,7 +159,7 @@ async def test_a_publisher_is_disclosed_when_it_wishes(wamp, cluster):
         assert details.publisher_authrole == "anonymous"
 
 
-async def test_an_acknowledged_publish_tells_its_error_and_the_session_goes_on(wamp):
+async def test_a_refused_publish_is_answered_and_the_session_goes_on(wamp):
     session = await wamp.join()
     for topic in ("wamp.topic", "fox.topic", "$SYS.topic"):
         with pytest.raises(ApplicationError) as caught:
@@ -179,7 +179,7 @@ async def test_no_event_comes_after_unsubscribed(wamp):
     assert queue.empty()
 
 
-async def test_a_retained_event_is_there_for_those_who_ask(wamp):
+async def test_a_retained_event_is_shown_to_subscribers_that_ask_for_it(wamp):
     """WAMP #pubsub-event-retention."""
     publisher, subscriber = await wamp.two()
     await publish(
@@ -202,7 +202,7 @@ async def test_a_retained_event_is_there_for_those_who_ask(wamp):
     assert not details.retained
 
 
-async def test_a_thousand_topics_and_patterns_in_one_session(wamp):
+async def test_one_session_may_have_a_thousand_subscriptions(wamp):
     publisher, subscriber = await wamp.two("rawsocket", "msgpack")
     queues = await asyncio.gather(
         *(subscriber.events(f"many.t{number}") for number in range(1000)),

@@ -13,10 +13,10 @@ ROUTER_ROLES = {"broker", "dealer"}
 
 
 async def session_at(caller, place):
-    """The id of the session whose client's end is at (host, port), once it is known."""
+    """Return the id of the MQTT session whose client is at (host, port), once it is known."""
     while True:
         for session in await caller.call("wamp.session.list"):
-            with suppress(ApplicationError):  # it has left meanwhile
+            with suppress(ApplicationError):  # the session has left meanwhile
                 details = await caller.call("wamp.session.get", session)
                 if details["transport"]["peer"] == f"{place[0]}:{place[1]}":
                     assert details["transport"]["protocol"] == "mqtt.3.1.1"
@@ -42,7 +42,7 @@ async def test_goodbye_is_answered(wamp, transport, serializer):
     await session.closed
 
 
-async def test_after_goodbye_nothing_is_sent(cluster):
+async def test_no_message_is_sent_after_goodbye(cluster):
     with closing(RawWamp(cluster.rawsocket)) as client:
         client.ask(GOODBYE, {}, "wamp.close.close_realm", answer=GOODBYE)
         assert client.closed() == []
@@ -76,7 +76,7 @@ async def test_count_list_and_get_know_the_sessions_of_all_gateways(wamp, mqtt):
     ids = {session.details.session for session in sessions}
     ids.add(await session_at(asking, device.place))
     known = set()
-    # Sessions of other tests may still be on their way out: until nothing changes.
+    # Sessions of other tests may still be ending, so this repeats until nothing changes.
     while not ids <= known or await asking.call("wamp.session.count") != len(known):
         known = set(await asking.call("wamp.session.list"))
     assert await asking.call("wamp.session.count", ["nobody"]) == 0
@@ -100,7 +100,7 @@ async def test_unknown_sessions_and_wrong_arguments_are_errors(wamp):
         assert caught.value.error == uri
 
 
-async def test_on_join_and_on_leave_tell_of_sessions_at_other_gateways(wamp):
+async def test_on_join_and_on_leave_announce_sessions_at_other_gateways(wamp):
     watcher = await wamp.join(gateway=0)
     joins = await watcher.events("wamp.session.on_join")
     leaves = await watcher.events("wamp.session.on_leave")
@@ -119,7 +119,7 @@ async def test_on_join_and_on_leave_tell_of_sessions_at_other_gateways(wamp):
     assert (authid, authrole) == ("anonymous", "anonymous")
 
 
-async def test_on_join_and_on_leave_tell_of_mqtt_clients_even_when_cut_off(wamp, mqtt):
+async def test_on_join_and_on_leave_announce_mqtt_clients_even_when_they_are_cut_off(wamp, mqtt):
     watcher = await wamp.join(gateway=0)
     joins = await watcher.events("wamp.session.on_join")
     leaves = await watcher.events("wamp.session.on_leave")
@@ -146,13 +146,13 @@ async def test_kill_ends_a_session_at_another_gateway_with_a_reason(wamp):
     assert isinstance(details, CloseDetails)
     assert (details.reason, details.message) == ("com.example.maintenance", "come back later")
     while (await news.get())[0][0] != victim.details.session:
-        pass  # of other tests
+        pass  # sessions of other tests
     with pytest.raises(ApplicationError) as caught:
         await killer.call("wamp.session.get", victim.details.session)
     assert caught.value.error == "wamp.error.no_such_session"
 
 
-async def test_kill_ends_an_mqtt_session_and_its_will_goes_out(wamp, mqtt):
+async def test_kill_ends_an_mqtt_session_and_publishes_its_will(wamp, mqtt):
     killer = await wamp.join(gateway=0)
     wills = await killer.events("kill.will")
     device = await asyncio.to_thread(

@@ -1,10 +1,10 @@
-"""Threads of a test that tell, at its end, what went wrong in them."""
+"""Threads of a test, which report their errors at its end."""
 
 import threading
 
 
 class Thread(threading.Thread):
-    """Runs at once."""
+    """A thread that starts at once and keeps the error that ended it."""
 
     def __init__(self, work, *arguments):
         super().__init__(daemon=True)
@@ -18,7 +18,7 @@ class Thread(threading.Thread):
             self._error = error
 
     def done(self, patience=60):
-        """Wait for its end and raise what it raised."""
+        """Wait for the end of the thread, and raise the error that ended it."""
         self.join(patience)
         assert not self.is_alive(), f"{self._work.__name__} has not ended"
         if self._error is not None:

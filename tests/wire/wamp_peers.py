@@ -1,6 +1,6 @@
 """WAMP clients: autobahn-python on asyncio.
 
-Owns: how they connect, and to which gateway. Never: what they say.
+Owns: connecting, and to which gateway. Never: what the clients send.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ KINDS = [
 ]
 BIG = 1 << 24
 TRIES = 64
-"""Connections until one lands at the gateway wanted; with two, fewer than 2^-64 fail."""
+"""Connections to try until one is at the wanted gateway; with two, all fail once in 2^64."""
 
 
 class Peer(ApplicationSession):
-    """A session. joined, left: futures of what the router said."""
+    """A session; `joined` and `left` are futures of the details that the router sends."""
 
     def __init__(self, realm, **hello):
         super().__init__(ComponentConfig(realm=realm))
@@ -64,10 +64,10 @@ class Peer(ApplicationSession):
             self.closed.set_result(None)
 
     def onUserError(self, failure, message):
-        """Errors of procedures are answered to the caller: nothing to print."""
+        """Print nothing: the caller gets the errors of procedures."""
 
     async def events(self, topic, options=None):
-        """Subscribe; returns a queue of (args, kwargs, details)."""
+        """Subscribe, and return a queue of the events: (args, kwargs, details)."""
         queue = asyncio.Queue()
 
         def on_event(*args, details=None, **kwargs):
@@ -79,7 +79,7 @@ class Peer(ApplicationSession):
         return queue
 
     async def bye(self):
-        """Leave and close."""
+        """Leave the realm and wait until the connection is closed."""
         if self.is_attached():
             self.leave()
         if not self.closed.done():
@@ -116,7 +116,7 @@ class WampPeers:
         deflate=False,
         **hello,
     ):
-        """Join a session. gateway: the number of the one it shall be at. Raises ConnectionError."""
+        """Join, at the gateway of that number unless it is None. Raises ConnectionError."""
         for _ in range(TRIES):
             peer = Peer(realm, **hello)
             socket = await self._connect(peer, transport, serializer, path, deflate)
@@ -130,7 +130,7 @@ class WampPeers:
         raise AssertionError(f"no connection landed at gateway {gateway}")
 
     async def two(self, transport="websocket", serializer="json"):
-        """A session at each of the two gateways."""
+        """Return two sessions, one at each of the two gateways."""
         return [
             await self.join(transport, serializer, gateway=0),
             await self.join(transport, serializer, gateway=1),

@@ -1,4 +1,4 @@
-"""The configuration: what is read, which source wins, and how mistakes are answered."""
+"""The configuration: its settings, which source wins, and the sentences about mistakes."""
 
 import tomllib
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_a_setting_is_read_from_the_file_and_from_its_variable(path, toml, varia
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
-def test_every_setting_has_a_variable_and_a_default_its_own_type_accepts(setting):
+def test_every_setting_has_a_variable_and_a_default_of_its_own_type(setting):
     default = value_of(Config(), setting.path)
     text = "off" if default is None else str(default)
     config, origins = parse("", {setting.variable: text}, folder=Path(), name="fox.toml")
@@ -93,7 +93,7 @@ def test_every_setting_has_a_variable_and_a_default_its_own_type_accepts(setting
     }
 
 
-def test_a_variable_wins_over_the_file_and_origins_tell():
+def test_a_variable_wins_over_the_file_and_the_origins_say_so():
     config, origins = parse(
         "shards = 3\ngateways = 3", {"FOX_SHARDS": "4"}, folder=FOLDER, name="fox.toml"
     )
@@ -105,12 +105,12 @@ def test_a_variable_wins_over_the_file_and_origins_tell():
     )
 
 
-def test_realms_replace_the_default_one():
+def test_realms_in_the_file_replace_the_default_realm():
     config = read('[mqtt]\nrealm = "a.b"\n[[realm]]\nname = "a.b"\n[[realm]]\nname = "c"')
     assert config.realms == (Realm(name="a.b"), Realm(name="c"))
 
 
-def test_a_realm_says_what_is_recorded():
+def test_the_history_rules_of_a_realm_are_read():
     more = RULE + "max_events = 5\n[[realm.history]]\ntopic = ''\nmatch = 'prefix'\nmax_age = 60"
     assert read(REALM + more).realms[0].history == (
         History(topic="a.b", max_events=5),
@@ -125,7 +125,7 @@ def test_a_realm_says_what_is_recorded():
     st.text(st.sampled_from("ab.*# $+"), max_size=6),
     st.sampled_from(["exact", "prefix", "wildcard"]),
 )
-def test_what_may_be_recorded_is_what_may_be_subscribed_to(topic, match):
+def test_a_history_rule_accepts_the_same_patterns_as_a_subscription(topic, match):
     text = REALM + f"[[realm.history]]\ntopic = '{topic}'\nmatch = '{match}'"
     try:
         Pattern.wamp(topic, match)
@@ -136,7 +136,7 @@ def test_what_may_be_recorded_is_what_may_be_subscribed_to(topic, match):
         assert read(text).realms[0].history[0].topic == topic
 
 
-def test_a_realm_says_where_it_is_stored():
+def test_the_store_of_a_realm_is_read():
     config = read(REALM + 'store = "memory"\n[[realm]]\nname = "r2"\nstore = "sqlite"')
     assert [realm.store for realm in config.realms] == ["memory", "sqlite"]
     assert [realm.store for realm in read().realms] == ["sqlite"]
@@ -260,7 +260,7 @@ def test_a_realm_says_where_it_is_stored():
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text, sentence):
+def test_a_mistake_in_the_file_is_reported_in_one_sentence_that_names_it(text, sentence):
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert str(caught.value) == sentence
@@ -274,7 +274,7 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_it(text, sentence):
         *("[::1:1", "::1:1", "[127.0.0.1]:1", "[fe80::zz]:1"),
     ],
 )
-def test_what_is_no_address_is_refused(text):
+def test_a_text_that_is_no_address_is_refused(text):
     with pytest.raises(ConfigError) as caught:
         read("", FOX_GATEWAY_MQTT=text)
     assert str(caught.value).startswith(
@@ -318,7 +318,7 @@ def test_an_address_is_printed_as_it_was_written(text):
         ),
     ],
 )
-def test_a_mistake_in_the_environment_is_one_sentence_that_names_the_variable(
+def test_a_mistake_in_the_environment_is_reported_in_one_sentence_that_names_it(
     variable, text, sentence
 ):
     with pytest.raises(ConfigError) as caught:
@@ -327,11 +327,11 @@ def test_a_mistake_in_the_environment_is_one_sentence_that_names_the_variable(
 
 
 @pytest.mark.parametrize("variable", ["FOX_CONFIG", "FOX_PEERS_FOLDER", "FOX", "SHARDS"])
-def test_variables_that_are_not_ours_are_left_alone(variable):
+def test_variables_of_other_programs_are_ignored(variable):
     assert read("", **{variable: "x"}) == read()
 
 
-def test_load_takes_relative_folders_from_above_the_file(tmp_path):
+def test_load_resolves_relative_folders_above_the_folder_of_the_file(tmp_path):
     (tmp_path / "conf").mkdir()
     path = tmp_path / "conf" / "fox.toml"
     path.write_text('run_dir = "r"')
@@ -342,18 +342,18 @@ def test_load_takes_relative_folders_from_above_the_file(tmp_path):
     ("content", "reason"),
     [(None, "No such file or directory"), (b"\xff", "'utf-8' codec can't decode byte 0xff")],
 )
-def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, reason):
+def test_a_file_that_cannot_be_read_is_reported_in_one_sentence(tmp_path, content, reason):
     path = tmp_path / "fox.toml"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(
         ConfigError, match=r"^Cannot read the configuration file .*fox\.toml: "
-    ) as it:
+    ) as caught:
         load(path, {})
-    assert reason in str(it.value)
+    assert reason in str(caught.value)
 
 
-def test_what_render_prints_is_the_same_configuration():
+def test_the_configuration_that_render_prints_reads_back_the_same():
     text = (
         '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n'
         "kwargs_are_headers = true\n"

@@ -1,4 +1,4 @@
-"""Containment: documents that conditions and filters ask for (semantics: `when`, `filter`)."""
+"""Containment and filters: which documents meet them (semantics.md: `when`, `filter`)."""
 
 import operator
 
@@ -47,7 +47,7 @@ EQUALITY = [
 
 
 @pytest.mark.parametrize(("document", "wanted", "holds"), EQUALITY)
-def test_an_object_contains_what_semantics_say(document, wanted, holds):
+def test_containment_follows_the_semantics(document, wanted, holds):
     assert contains(document, wanted) is holds
 
 
@@ -101,8 +101,8 @@ def test_a_filter_without_operators_is_containment(document, wanted, holds):
         ({"$ne": 2, "$in": [1, 2]}, 2, False),
     ],
 )
-def test_an_operator_is_asked_of_the_fields_value(test, found, holds):
-    """semantics: `filter`. Numbers compare with numbers, texts with texts, by code points."""
+def test_an_operator_tests_the_value_of_its_field(test, found, holds):
+    """semantics.md, `filter`: numbers compare with numbers, strings with strings by code points."""
     assert Filter({"a": test}).matches({"a": found}) is holds
     assert Filter({"b": {"a": test}}).matches({"b": {"a": found}, "c": 1}) is holds
 
@@ -125,13 +125,13 @@ def test_an_operator_is_asked_of_the_fields_value(test, found, holds):
         ({"b": {"$exists": False}}, False),
     ],
 )
-def test_a_field_that_is_missing(test, holds):
+def test_a_missing_field_meets_only_ne_and_exists_false(test, holds):
     wanted = Filter({"a": test})
     for document in ({}, {"b": 1}, None):
         assert wanted.matches(document) is holds
 
 
-def test_all_fields_have_to_be_as_wanted():
+def test_a_document_must_meet_all_fields_of_a_filter():
     wanted = Filter({"a": 1, "b": {"$gt": 1}, "c": {"d": {"$exists": True}}})
     assert wanted.matches({"a": 1, "b": 2, "c": {"d": None}, "e": 0})
     assert not wanted.matches({"a": 2, "b": 2, "c": {"d": None}})
@@ -172,7 +172,7 @@ def nested(levels, inside):
     return inside
 
 
-def test_a_filter_has_so_many_levels_and_no_more():
+def test_a_filter_has_at_most_the_allowed_levels():
     deepest = nested(DEEPEST, {"a": 1})
     assert Filter(deepest).matches(nested(DEEPEST, {"a": 1.0, "b": 2}))
     assert not Filter(deepest).matches(nested(DEEPEST, {"a": 2}))
@@ -181,13 +181,13 @@ def test_a_filter_has_so_many_levels_and_no_more():
 
 
 def test_an_operator_in_the_place_of_a_field_is_refused():
-    """Nobody would otherwise see why nothing comes."""
+    """Without the error, a subscriber could not see why it gets no events."""
     with pytest.raises(InvalidArgument, match="in the place of a field's value"):
         Filter({"$gt": 5})
 
 
 @pytest.mark.parametrize("wrap", [lambda one: [one], lambda one: {"$in": [one]}])
-def test_lists_are_levels_of_a_filter_too(wrap):
+def test_lists_count_as_levels_of_a_filter(wrap):
     inside = 1
     for _ in range(DEEPEST + 1):
         inside = wrap(inside)
@@ -195,7 +195,7 @@ def test_lists_are_levels_of_a_filter_too(wrap):
         Filter({"a": inside})
 
 
-# Against the same, said more slowly
+# Comparison with a naive implementation
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, 1.0, "", "1", "b"])
 NAMES = st.sampled_from("abc")
@@ -223,7 +223,7 @@ COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": 
 
 
 def sort_of(value):
-    """Values of different sorts are neither equal nor in order."""
+    """Return the sort of a value; values of different sorts are neither equal nor in order."""
     if isinstance(value, bool):
         return "boolean"
     return "number" if isinstance(value, int | float) else type(value).__name__
@@ -277,6 +277,6 @@ def test_containment_agrees_with_its_definition(document, wanted):
 
 
 @given(VALUES, VALUES)
-def test_equality_is_the_same_both_ways(one, other):
+def test_equality_is_symmetric(one, other):
     assert equal(one, other) is equal(other, one) is same(one, other)
     assert equal(one, one)

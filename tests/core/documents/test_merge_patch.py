@@ -1,4 +1,4 @@
-"""JSON Merge Patch: the table of RFC 7386, appendix A, as far as a patch is an object."""
+"""JSON Merge Patch: the table of RFC 7386, appendix A, for patches that are objects."""
 
 from copy import deepcopy
 
@@ -21,14 +21,14 @@ from fox_shard.documents.merge_patch import merged
         ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
         ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-        # Section 2: a target that is no object counts as an empty one.
+        # Section 2: a target that is not an object counts as an empty object.
         (None, {"a": 1}, {"a": 1}),
         ("text", {}, {}),
         ({"a": 1}, {}, {"a": 1}),
         ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
     ],
 )
-def test_a_patch_does_what_the_rfc_says(target, patch, result):
+def test_a_patch_has_the_result_of_the_rfc(target, patch, result):
     before = deepcopy((target, patch))
     assert merged(target, patch) == result
     assert (target, patch) == before

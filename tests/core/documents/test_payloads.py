@@ -1,4 +1,4 @@
-"""Payloads: conversion between encodings, MQTT's forms, emptiness, documents."""
+"""Payloads: conversion between encodings and to MQTT, empty events, documents."""
 
 import datetime
 import math
@@ -51,7 +51,7 @@ ENCODINGS = st.sampled_from(WAMP_ENCODINGS)
 
 
 @given(ARGS, KWARGS, ENCODINGS)
-def test_what_is_encoded_is_decoded(args, kwargs, encoding):
+def test_decoding_restores_encoded_arguments(args, kwargs, encoding):
     assert decode(encoding, *encode(args, kwargs, encoding)) == (args, kwargs)
 
 
@@ -64,25 +64,25 @@ def test_conversion_keeps_every_value_and_its_type(args, kwargs, source, target)
 
 
 @given(ARGS, KWARGS, ENCODINGS, ENCODINGS)
-def test_mqtt_clients_get_the_same_from_every_encoding(args, kwargs, one, other):
+def test_mqtt_clients_get_the_same_payload_from_every_encoding(args, kwargs, one, other):
     received = to_mqtt(one, *encode(args, kwargs, one))
     assert received == to_mqtt(other, *encode(args, kwargs, other))
 
 
 @given(st.lists(VALUES, min_size=2, max_size=4))
-def test_several_args_come_back_from_mqtt(args):
+def test_several_arguments_survive_the_way_to_mqtt_and_back(args):
     received = to_mqtt(MSGPACK, *encode(args, {}, MSGPACK))
     assert repr(decode(RAW, received, b"")) == repr((args, {}))
 
 
 @given(ARGS, KWARGS, ENCODINGS)
-def test_emptiness_agrees_with_looking(args, kwargs, encoding):
+def test_is_empty_agrees_with_the_decoded_arguments(args, kwargs, encoding):
     payload = encode(args, kwargs, encoding)
     assert is_empty(encoding, *payload) is (not kwargs and args in ([], [None]))
 
 
 @given(st.binary(), st.binary(), st.sampled_from([*WAMP_ENCODINGS, RAW]), ENCODINGS)
-def test_no_bytes_raise_anything_but_invalid_payload(args, kwargs, encoding, target):
+def test_any_bytes_raise_nothing_but_invalid_payload(args, kwargs, encoding, target):
     kwargs = b"" if encoding == RAW else kwargs
     for use in (
         lambda: transcode(encoding, args, kwargs, target),
@@ -95,12 +95,12 @@ def test_no_bytes_raise_anything_but_invalid_payload(args, kwargs, encoding, tar
 
 
 @given(st.binary() | st.text(st.sampled_from('[]{}:," 019.-eE\\u\0n'), max_size=15).map(str.encode))
-def test_every_mqtt_payload_has_args(payload):
+def test_every_mqtt_payload_becomes_arguments(payload):
     args, kwargs = decode(RAW, payload, b"")
     for target in WAMP_ENCODINGS:
         converted, nothing = transcode(RAW, payload, b"", target)
         assert nothing == b""
-        # JSON and CBOR have integers of any size; what MessagePack does is in a table below.
+        # JSON and CBOR have integers of any size; a table below covers MessagePack.
         if target != MSGPACK:
             assert repr(decode(target, converted, b"")) == repr((args, kwargs))
 
@@ -131,8 +131,8 @@ def test_every_mqtt_payload_has_args(payload):
         (b"18446744073709551615", [18446744073709551615]),
     ],
 )
-def test_an_mqtt_payload_becomes_args(payload, args):
-    """Section 1 of the semantics: an array is args, other JSON one arg, all else bytes."""
+def test_an_mqtt_payload_becomes_these_arguments(payload, args):
+    """semantics.md, Payloads: an array is args, other JSON is one arg, all else is bytes."""
     assert decode(RAW, payload, b"") == (args, {})
     for target in WAMP_ENCODINGS:
         assert decode(target, *transcode(RAW, payload, b"", target)) == (args, {})
@@ -160,7 +160,7 @@ def test_a_json_array_from_mqtt_is_not_rewritten(payload):
     ],
 )
 @pytest.mark.parametrize("encoding", WAMP_ENCODINGS)
-def test_an_mqtt_client_receives(encoding, args, kwargs, received):
+def test_arguments_become_this_mqtt_payload(encoding, args, kwargs, received):
     assert to_mqtt(encoding, *encode(args, kwargs, encoding)) == received
 
 
@@ -178,7 +178,9 @@ def test_an_mqtt_client_receives(encoding, args, kwargs, received):
         (CBOR, b"\x9f\xff", b"\xbf\xff", b""),
     ],
 )
-def test_an_mqtt_client_receives_bytes_as_they_are(encoding, args, kwargs, received):
+def test_an_mqtt_client_receives_the_publishers_bytes_where_possible(
+    encoding, args, kwargs, received
+):
     assert to_mqtt(encoding, args, kwargs) == received
 
 
@@ -213,8 +215,8 @@ def test_an_mqtt_client_receives_bytes_as_they_are(encoding, args, kwargs, recei
         (CBOR, b"\x81\xf4", b"", False),
     ],
 )
-def test_an_event_is_empty_if(encoding, args, kwargs, empty):
-    """Section 1 of the semantics: no kwargs, and args absent, [] or [null]; MQTT: zero bytes."""
+def test_an_event_without_arguments_or_with_null_alone_is_empty(encoding, args, kwargs, empty):
+    """semantics.md, Keys: no kwargs, and args absent, [] or [null]; from MQTT, zero bytes."""
     assert is_empty(encoding, args, kwargs) is empty
 
 
@@ -236,18 +238,18 @@ def test_an_event_is_empty_if(encoding, args, kwargs, empty):
         (CBOR, cbor2.dumps([{"a": [1, None]}]), cbor2.dumps({}), {"a": [1, None]}),
     ],
 )
-def test_the_document_of_an_event_is(encoding, args, kwargs, expected):
-    """Section 1 of the semantics: args[0] if that is an object, updated with kwargs."""
+def test_the_document_is_the_first_argument_updated_with_kwargs(encoding, args, kwargs, expected):
+    """semantics.md, Conditions: args[0], if that is an object, updated with kwargs."""
     assert document(encoding, args, kwargs) == expected
 
 
 @pytest.mark.parametrize("target", WAMP_ENCODINGS)
-def test_nothing_becomes_nothing(target):
+def test_a_missing_payload_stays_empty_in_every_encoding(target):
     assert transcode(NONE, b"", b"", target) == (b"", b"")
 
 
 @pytest.mark.parametrize("encoding", [*WAMP_ENCODINGS, RAW])
-def test_the_same_encoding_passes_unread(encoding):
+def test_a_payload_for_the_same_encoding_is_not_read(encoding):
     assert transcode(encoding, b"\xff any", b"thing", encoding) == (b"\xff any", b"thing")
 
 
@@ -277,15 +279,15 @@ def test_the_same_encoding_passes_unread(encoding):
         ),
     ],
 )
-def test_values_one_encoding_has_and_another_has_not(source, args, target, expected):
-    """WAMP #binary-support-in-json, and numbers as in JavaScript."""
+def test_values_that_another_encoding_lacks_are_converted(source, args, target, expected):
+    """WAMP #binary-support-in-json; numbers are converted as in JavaScript."""
     if expected is None:
         assert decode(target, *transcode(source, args, b"", target)) == decode(source, args, b"")
     else:
         assert transcode(source, args, b"", target) == (expected, b"")
 
 
-def test_the_example_of_the_specification():
+def test_binary_data_in_json_looks_like_the_example_of_the_specification():
     """WAMP #binary-support-in-json."""
     data = bytes.fromhex("10e3ff9053075c526f5fc06d4fe37cdb")
     assert encode([data], {}, JSON) == (b'["\\u0000EOP/kFMHXFJvX8BtT+N82w=="]', b"")
@@ -330,7 +332,7 @@ SHARED_STRING = b"\xd9\x01\x00\x82\x63aaa\xd8\x19\x00"
         (CBOR, b"\x81\xd9\x03\xe8\x01", b"", JSON),
     ],
 )
-def test_what_cannot_be_converted_is_an_invalid_payload(source, args, kwargs, target):
+def test_a_payload_that_cannot_be_converted_is_invalid(source, args, kwargs, target):
     with pytest.raises(InvalidPayload) as caught:
         transcode(source, args, kwargs, target)
     assert caught.value.message.startswith("the payload ")
@@ -344,8 +346,8 @@ def test_malformed_json_is_not_sent_to_mqtt(args):
         to_mqtt(JSON, args, b"")
 
 
-def test_no_tag_is_interpreted_but_dates_and_big_numbers():
-    """A tag that a later cbor2 learns to interpret fails here: RFC 8949 section 3.4."""
+def test_only_the_cbor_tags_of_dates_and_big_numbers_are_interpreted():
+    """RFC 8949, section 3.4. This test fails if a later cbor2 interprets another tag."""
     for tag in [*range(2000), 43000, 43001, 55799]:
         args = cbor2.dumps([cbor2.CBORTag(tag, b"\x01" if tag in (2, 3) else [])])
         if tag in (0, 1, 2, 3):

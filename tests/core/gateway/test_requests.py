@@ -1,4 +1,4 @@
-"""The door of a gateway, and the interface by which sessions know it."""
+"""`Requests` offers sessions exactly the interface `Router`."""
 
 import inspect
 
@@ -16,5 +16,5 @@ def shape(method):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_door_takes_what_a_session_may_ask(name):
+def test_requests_has_the_signatures_of_router(name):
     assert shape(getattr(GatewayHarness().gateway.requests, name)) == shape(getattr(Router, name))

@@ -1,4 +1,4 @@
-"""What hypothesis draws for a Pattern: few components, so that patterns collide."""
+"""Let hypothesis draw patterns from few components, so that many patterns collide."""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""The key tree gives what a naive scan over all keys gives, in order."""
+"""The key tree finds the same keys as a naive scan, in sorted order."""
 
 import random
 
@@ -42,13 +42,13 @@ def test_characters_that_sort_before_the_dot_do_not_hide_a_subtree(filter_):
     pattern = Pattern.mqtt(filter_)
     expected = sorted(topic for topic in topics if pattern.matches(topic))
     assert list(tree_of(topics).match(pattern)) == expected
-    # Without the leaf the walk comes upon its neighbours first.
+    # Without the key `a` itself, the walk meets its neighbours `a!` and `a-` first.
     assert list(tree_of(topics[1:]).match(pattern)) == [t for t in expected if t != "a"]
 
 
 @pytest.mark.parametrize("filter_", ["+/a", "+/#", "+", "#", "wamp/+", "$S/a"])
-def test_a_walk_leaps_over_reserved_topics(filter_):
-    """MQTT-4.7.2-1, and ours for `wamp` and `fox`."""
+def test_a_walk_skips_reserved_topics(filter_):
+    """[MQTT-4.7.2-1], which this server extends to `wamp` and `fox`."""
     topics = ["$S.a", "$S", "$T.a", "%.a", "fox", "fox.a", "foxes.a", "wamp", "wamp.a", "wamp-.a"]
     pattern = Pattern.mqtt(filter_)
     expected = sorted(topic for topic in topics if pattern.matches(topic))
@@ -66,13 +66,13 @@ def test_prefixes_beside_reserved_topics_agree_with_scanning(prefix):
     assert list(tree_of(topics).match(pattern)) == expected
 
 
-def test_the_last_character_there_is_may_end_a_prefix():
+def test_a_prefix_may_end_with_the_highest_code_point():
     topics = ["\U0010ffff", "\U0010ffff\U0010ffffa", "a"]
     assert list(tree_of(topics).match(Pattern(PREFIX, "\U0010ffff"))) == topics[:2]
 
 
 class CountingKeys(SortedKeys):
-    """Counts the look-ups of a walk."""
+    """Sorted keys that count the look-ups of a walk."""
 
     lookups = 0
 
@@ -108,7 +108,7 @@ def test_a_walk_looks_only_where_the_pattern_can_match(filter_, found, lookups):
     assert tree._keys.lookups <= lookups
 
 
-def test_depth_is_no_recursion():
+def test_a_deep_topic_needs_no_recursion():
     topic = "." * 60_000
     tree = tree_of([topic, "a"])
     assert list(tree.match(Pattern.mqtt("+/" * 30_000 + "#"))) == [topic]
@@ -142,7 +142,7 @@ def check_against_a_set(changes):
 
 
 @pytest.mark.usefixtures("tiny_chunks")
-def test_a_walk_outlives_changes_beneath_it():
+def test_a_walk_survives_changes_of_the_tree():
     tree = tree_of(f"{number:03}" for number in range(100))
     seen = []
     for topic in tree.match(Pattern.mqtt("#")):
@@ -154,7 +154,7 @@ def test_a_walk_outlives_changes_beneath_it():
     assert seen[:100] == [f"{number:03}" for number in range(100)]
 
 
-def test_a_tree_is_a_set():
+def test_a_tree_behaves_like_a_set():
     tree = tree_of(["b", "a"])
     assert not tree.add("a")
     assert len(tree) == 2

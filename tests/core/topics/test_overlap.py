@@ -1,4 +1,4 @@
-"""Two patterns: whatever is said of them is true of every topic."""
+"""Overlap and cover of two patterns, checked against the topics that the patterns match."""
 
 import pytest
 from hypothesis import given
@@ -24,14 +24,14 @@ patterns = st.one_of(
 
 
 @given(patterns, patterns, topics)
-def test_what_does_not_overlap_has_no_topic_in_common(one, other, topic):
+def test_patterns_that_do_not_overlap_have_no_topic_in_common(one, other, topic):
     if one.matches(topic) and other.matches(topic):
         assert overlap(one, other)
         assert overlap(other, one)
 
 
 @given(patterns, patterns, topics)
-def test_what_covers_another_has_all_its_topics(wide, narrow, topic):
+def test_a_pattern_that_covers_another_matches_all_its_topics(wide, narrow, topic):
     if covers(wide, narrow) and narrow.matches(topic):
         assert wide.matches(topic)
 
@@ -50,6 +50,6 @@ def test_what_covers_another_has_all_its_topics(wide, narrow, topic):
         (("a.b",), ("a.b.c",), False, False),
     ],
 )
-def test_it_is_known_in_the_usual_cases(one, other, overlaps, covering):
+def test_overlap_and_cover_are_exact_in_the_usual_cases(one, other, overlaps, covering):
     one, other = Pattern.wamp(*one), Pattern.wamp(*other)
     assert (overlap(one, other), covers(one, other)) == (overlaps, covering)

@@ -1,4 +1,4 @@
-"""Patterns: both rule sets, the text form, which is the most specific."""
+"""Patterns: the rules of MQTT and WAMP, the text form, and which pattern is the most specific."""
 
 import pytest
 from hypothesis import given
@@ -82,15 +82,15 @@ def test_a_malformed_mqtt_filter_ends_the_connection(filter_, source):
     [
         ("exact", "com.a", "com.a", True, "WAMP #exact-matching"),
         ("exact", "com.a", "com.a.b", False, "WAMP #exact-matching"),
-        ("exact", "wamp.session.on_join", "wamp.session.on_join", True, "WAMP #session-meta-api"),
-        ("exact", "com.*.c", "com.b.c", True, "the seed's notation"),
-        ("exact", "com.*.c", "com.b.b.c", False, "the seed's notation"),
-        ("exact", "com.#", "com", True, "the seed's notation"),
-        ("exact", "com.#", "com.b.c", True, "the seed's notation"),
-        ("exact", "*.#", "a", True, "the seed's notation"),
-        ("exact", "#", "a.b", True, "the seed's notation"),
-        ("exact", "#", "wamp.a", False, "the seed's notation"),
-        ("exact", "*.a", "$SYS.a", False, "the seed's notation"),
+        ("exact", "wamp.session.on_join", "wamp.session.on_join", True, "WAMP #session-metapi"),
+        ("exact", "com.*.c", "com.b.c", True, "fox-wamp's notation"),
+        ("exact", "com.*.c", "com.b.b.c", False, "fox-wamp's notation"),
+        ("exact", "com.#", "com", True, "fox-wamp's notation"),
+        ("exact", "com.#", "com.b.c", True, "fox-wamp's notation"),
+        ("exact", "*.#", "a", True, "fox-wamp's notation"),
+        ("exact", "#", "a.b", True, "fox-wamp's notation"),
+        ("exact", "#", "wamp.a", False, "fox-wamp's notation"),
+        ("exact", "*.a", "$SYS.a", False, "fox-wamp's notation"),
         ("exact", "a*b.c", "a*b.c", True, "only a whole component is a marker"),
         ("exact", "a*b.c", "axb.c", False, "only a whole component is a marker"),
         ("exact", "a.+", "a.b", False, "'+' is a marker in MQTT only"),
@@ -147,7 +147,7 @@ def test_an_invalid_wamp_pattern_is_refused(match, uri):
 
 
 @pytest.mark.parametrize("match", ["", "EXACT", "regex"])
-def test_an_unknown_match_policy_is_named(match):
+def test_the_error_names_an_unknown_match_policy(match):
     with pytest.raises(InvalidArgument, match=f"match is '{match}'"):
         Pattern.wamp("a.b", match)
 
@@ -161,7 +161,7 @@ def test_an_unknown_match_policy_is_named(match):
         (Pattern.wamp("a.b", "wildcard"), Pattern.wamp("a.b")),
     ],
 )
-def test_notations_of_the_same_set_are_equal(one, other):
+def test_two_notations_of_one_pattern_are_equal(one, other):
     assert one == other
     assert hash(one) == hash(other)
     assert one.text == other.text
@@ -179,13 +179,13 @@ def test_notations_of_the_same_set_are_equal(one, other):
         (Pattern.wamp("*.+.+x.=.a+"), "*+.=+.=+x.==.a+"),
     ],
 )
-def test_the_text_is_what_it_always_was(pattern, text):
+def test_the_text_of_a_pattern_stays_the_same_in_all_versions(pattern, text):
     assert pattern.text == text
     assert Pattern.parse(text) == pattern
 
 
 @given(st.from_type(Pattern))
-def test_a_pattern_survives_its_text(pattern):
+def test_a_pattern_is_restored_from_its_text(pattern):
     assert Pattern.parse(pattern.text) == pattern
 
 
@@ -195,12 +195,12 @@ def test_different_patterns_have_different_texts(one, other):
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "*a.b", "*=a.+", "*a.#.b", "*a.+x", "*"])
-def test_what_is_no_text_of_a_pattern_is_refused(text):
+def test_parse_refuses_a_text_that_no_pattern_has(text):
     with pytest.raises(ValueError, match="pattern"):
         Pattern.parse(text)
 
 
-def test_only_an_exact_pattern_is_a_topic():
+def test_only_an_exact_pattern_has_a_topic():
     assert Pattern.wamp("a.b").topic == "a.b"
     assert Pattern.wamp("a.b").is_exact
     assert not Pattern.wamp("a.b", "prefix").is_exact
@@ -226,14 +226,14 @@ SPEC_REGISTRATIONS = [
         ("a1.b2.c3.d98.e74", 2),
         ("a1.b2.c3.d4.e325", 3),
         ("a1.b2.c55.d4.e5", 4),
-        # c9 where the specification has c3, which its step 2 gives to prefix 3.
+        # The specification's example has c3 here, but its own step 2 gives that to prefix 3.
         ("a1.b2.c9.d4.e5", 5),
         ("a1.b2.c88.d4.e5.f6.g7", 6),
         ("a2.b2.c2.d2.e2", None),
     ],
 )
 def test_a_call_goes_to_the_best_registration(procedure, chosen):
-    """WAMP #calls-matching-multiple-registrations, with its numbering."""
+    """WAMP #calls-matching-multiple-registrations, with the numbers of its table."""
     expected = None if chosen is None else SPEC_REGISTRATIONS[chosen - 1]
     assert best(SPEC_REGISTRATIONS, procedure) == expected
     assert best(reversed(SPEC_REGISTRATIONS), procedure) == expected
@@ -242,12 +242,12 @@ def test_a_call_goes_to_the_best_registration(procedure, chosen):
 @pytest.mark.parametrize(
     ("better", "worse"), [("a.*", "a.#"), ("a.*", "a.*.#"), ("a.*.#", "a.#"), ("a.#", "#")]
 )
-def test_a_bounded_wildcard_is_better_than_an_open_one(better, worse):
+def test_a_bounded_wildcard_is_more_specific_than_an_open_one(better, worse):
     assert Pattern.wamp(better).specificity > Pattern.wamp(worse).specificity
 
 
 @given(st.from_type(Pattern), st.from_type(Pattern), st.data())
-def test_no_two_patterns_of_one_topic_are_equally_specific(one, other, data):
+def test_no_two_patterns_that_match_one_topic_are_equally_specific(one, other, data):
     topics = [p.literal if p.kind == EXACT else "a.b" for p in (one, other)]
     topic = data.draw(st.sampled_from([*topics, "a", "a.a", "a.b.a"]))
     if one != other and one.matches(topic) and other.matches(topic):

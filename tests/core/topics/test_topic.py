@@ -1,4 +1,4 @@
-"""Names of topics: the swap, legality, reserved components."""
+"""Topic names: the exchange of slash and dot, legal names, reserved topics, sequences."""
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ def test_slash_and_dot_change_places(mqtt, wamp):
 
 
 @given(st.text(st.sampled_from("ab./\0é")))
-def test_the_swap_is_its_own_inverse_and_loses_nothing(name):
+def test_the_exchange_is_its_own_inverse_and_loses_nothing(name):
     assert to_wamp(name) == to_mqtt(name)
     assert to_mqtt(to_wamp(name)) == name
 
@@ -76,7 +76,7 @@ def test_loose_uris_are_topics(uri):
         ("a\0b", "MQTT-4.7.3-2"),
     ],
 )
-def test_other_uris_are_refused(uri, source):
+def test_uris_that_break_the_loose_rule_are_refused(uri, source):
     with pytest.raises(InvalidUri):
         check_topic(uri, reserved_ok=True)
 
@@ -113,7 +113,7 @@ def test_the_first_component_alone_makes_a_topic_reserved(uri, reserved):
 
 
 @pytest.mark.parametrize("name", ["a", "/", "a b", "//", "é" * 32767 + "x", "$SYS/x", "a*b"])
-def test_mqtt_topic_names_are_nearly_free(name):
+def test_an_mqtt_topic_name_may_contain_almost_anything(name):
     check_mqtt_topic(name)
 
 
@@ -129,7 +129,7 @@ def test_mqtt_topic_names_are_nearly_free(name):
         ("#", "MQTT-3.3.2-2"),
     ],
 )
-def test_other_mqtt_topic_names_end_the_connection(name, source):
+def test_an_invalid_mqtt_topic_name_ends_the_connection(name, source):
     with pytest.raises(ProtocolViolation) as caught:
         check_mqtt_topic(name)
     assert caught.value.reason == 0x90
@@ -148,7 +148,7 @@ def test_other_mqtt_topic_names_end_the_connection(name, source):
         ("é" * 32768, False),
     ],
 )
-def test_mqtt_clients_get_only_what_is_a_topic_name_to_them(uri, deliverable):
+def test_only_valid_mqtt_topic_names_are_deliverable_to_mqtt(uri, deliverable):
     assert mqtt_deliverable(uri) is deliverable
 
 
@@ -159,7 +159,7 @@ def test_mqtt_clients_get_only_what_is_a_topic_name_to_them(uri, deliverable):
     ("publication", "name"),
     [(1, "a.b.~0000000000000001"), ((1 << 53) - 1, "a.b.~9007199254740991")],
 )
-def test_a_topic_in_a_sequence_is_named_after_its_publication(publication, name):
+def test_a_sequence_key_is_named_after_its_publication_id(publication, name):
     assert in_sequence("a.b", publication) == name
     assert len(name) == len("a.b") + SEQUENCE_LENGTH
     assert is_in_sequence(name)
@@ -167,7 +167,7 @@ def test_a_topic_in_a_sequence_is_named_after_its_publication(publication, name)
 
 
 @given(st.lists(st.integers(0, (1 << 53) - 1)))
-def test_topics_of_a_sequence_sort_by_publication(publications):
+def test_the_keys_of_a_sequence_sort_by_publication_id(publications):
     names = [in_sequence("é", number) for number in publications]
     assert sorted(names) == [in_sequence("é", number) for number in sorted(publications)]
 
@@ -190,5 +190,5 @@ def test_topics_of_a_sequence_sort_by_publication(publications):
         "a.~0000000000000001.b",
     ],
 )
-def test_other_topics_are_in_no_sequence(topic):
+def test_a_topic_that_does_not_end_in_a_sequence_number_is_in_no_sequence(topic):
     assert not is_in_sequence(topic)

@@ -1,4 +1,4 @@
-"""The trie and its cache give what a naive scan gives."""
+"""The trie and its match cache find the same values as a naive scan."""
 
 import pytest
 from hypothesis import given
@@ -55,7 +55,7 @@ def test_matching_agrees_with_scanning_while_patterns_come_and_go(data):
     assert trie._root.is_bare()
 
 
-def test_many_values_of_one_pattern_come_and_go_in_order():
+def test_the_values_of_one_pattern_keep_their_order_while_others_go():
     for pattern in [Pattern.wamp("a.b"), Pattern.wamp("a.*"), Pattern.wamp("a", "prefix")]:
         trie = Trie()
         for value in range(100):
@@ -71,7 +71,7 @@ def test_many_values_of_one_pattern_come_and_go_in_order():
         assert len(trie) == 0
 
 
-def test_the_order_of_matches_is_that_of_kind_then_level_then_arrival():
+def test_matches_are_ordered_by_kind_then_level_then_arrival():
     trie = Trie()
     for uri, match, value in [
         ("a.b", "exact", "exact"),
@@ -95,7 +95,7 @@ def test_a_value_under_two_patterns_is_found_once():
 
 
 @pytest.mark.parametrize("depth", [60_000])
-def test_depth_is_no_recursion(depth):
+def test_a_deep_pattern_needs_no_recursion(depth):
     trie = Trie()
     deep = Pattern.mqtt("+/" * (depth // 2) + "#")
     assert trie.add(deep, 1)
@@ -105,7 +105,7 @@ def test_depth_is_no_recursion(depth):
     assert trie._root.is_bare()
 
 
-def test_a_full_cache_lets_the_oldest_go():
+def test_a_full_cache_drops_its_oldest_entries():
     cache = MatchCache(16)
     for number in range(17):
         cache.put(str(number), number)
@@ -116,7 +116,7 @@ def test_a_full_cache_lets_the_oldest_go():
     assert len(cache) == 15
 
 
-def test_a_full_cache_replaces_in_place():
+def test_a_full_cache_replaces_an_entry_in_place():
     cache = MatchCache(2)
     cache.put("a", 1)
     cache.put("b", 1)
@@ -133,7 +133,7 @@ def test_a_full_cache_replaces_in_place():
         (Pattern.wamp("x", "prefix"), {}),
     ],
 )
-def test_a_change_drops_what_it_may_have_made_stale(pattern, left):
+def test_a_changed_pattern_drops_the_entries_that_it_may_affect(pattern, left):
     cache = MatchCache(4)
     entries = cache.entries
     cache.put("a", 1)
@@ -143,12 +143,12 @@ def test_a_change_drops_what_it_may_have_made_stale(pattern, left):
     assert cache.entries is entries
 
 
-def test_a_cache_without_room_is_refused():
+def test_a_cache_needs_room_for_one_entry():
     with pytest.raises(ValueError, match="at least 1"):
         MatchCache(0)
 
 
-def test_pruning_leaves_siblings():
+def test_the_removal_of_a_pattern_leaves_its_siblings():
     trie = Trie()
     for uri in ["a.b.*", "a.c.*"]:
         trie.add(Pattern.wamp(uri), uri)

@@ -1,4 +1,4 @@
-"""Who publishes to a shard without credit is not read (architecture: links, credit)."""
+"""Clients that publish to a shard without credit are not read (architecture.md: Links, Credit)."""
 
 import pytest
 from gateway_harness import links
@@ -24,13 +24,13 @@ def client():
 
 
 def congest(ends, pressure, *shards):
-    """No credit for these shards, for the others some."""
+    """Leave no credit for these shards, and some for all others."""
     for shard, link in enumerate(ends):
         link.in_flight = link.settings.credit + 1 if shard in shards else 0
     pressure.look()
 
 
-def test_until_it_was_looked_every_shard_counts_as_congested(ends):
+def test_every_shard_counts_as_congested_until_the_first_look(ends):
     assert Backpressure(ends).congested == {0, 1}
 
 
@@ -48,7 +48,7 @@ def test_a_shard_without_credit_is_congested_until_there_is_some(why, ends, pres
     assert pressure.congested == set()
 
 
-def test_who_waits_for_a_shard_is_read_again_when_it_has_credit(ends, pressure):
+def test_a_client_that_waits_for_a_shard_is_read_again_when_there_is_credit(ends, pressure):
     one, other = client(), client()
     congest(ends, pressure, 0, 1)
     pressure.pause(one, 0)
@@ -60,7 +60,7 @@ def test_who_waits_for_a_shard_is_read_again_when_it_has_credit(ends, pressure):
     assert (one.paused, other.paused) == (False, False)
 
 
-def test_who_waits_for_two_shards_waits_for_both(ends, pressure):
+def test_a_client_that_waits_for_two_shards_waits_for_both(ends, pressure):
     connection = client()
     congest(ends, pressure, 0, 1)
     pressure.pause(connection, 0)
@@ -71,12 +71,12 @@ def test_who_waits_for_two_shards_waits_for_both(ends, pressure):
     assert not connection.paused
 
 
-def test_a_client_whose_session_has_ended_is_read_for_its_answer(ends, pressure):
+def test_a_client_whose_session_has_ended_is_read_again_for_its_answer(ends, pressure):
     connection = client()
     congest(ends, pressure, 0)
     pressure.pause(connection, 0)
     pressure.session_ended(connection)
     assert not connection.paused
-    connection.pause(paused=True)  # by somebody else, later
+    connection.pause(paused=True)  # paused again, for another reason
     congest(ends, pressure)
     assert connection.paused

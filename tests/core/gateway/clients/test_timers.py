@@ -1,4 +1,4 @@
-"""What a gateway has to do later."""
+"""Timers: callbacks that a gateway runs later."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def timers(deadline):
     return Timers(deadline)
 
 
-def test_what_is_due_is_called_in_order_once(timers):
+def test_due_callbacks_are_called_once_in_the_order_of_their_times(timers):
     called = []
     for when in (3.0, 1.0, 2.0, 9.0):
         timers.at(when, lambda now, when=when: called.append((when, now)))
@@ -28,7 +28,7 @@ def test_what_is_due_is_called_in_order_once(timers):
     assert timers.next() == 9.0
 
 
-def test_what_is_due_at_the_same_time_is_called_in_the_order_of_asking(timers):
+def test_callbacks_due_at_the_same_time_are_called_in_the_order_of_adding(timers):
     called = []
     for name in "abc":
         timers.at(1.0, lambda now, name=name: called.append(name))
@@ -36,7 +36,7 @@ def test_what_is_due_at_the_same_time_is_called_in_the_order_of_asking(timers):
     assert called == ["a", "b", "c"]
 
 
-def test_a_callback_may_ask_for_another_call(timers):
+def test_a_callback_may_add_another(timers):
     called = []
 
     def again(now):
@@ -49,7 +49,7 @@ def test_a_callback_may_ask_for_another_call(timers):
     assert called == [1.0, 2.0, 3.0]
 
 
-def test_the_process_is_told_of_the_earliest(timers, deadline):
+def test_the_deadline_is_the_time_of_the_earliest_callback(timers, deadline):
     assert timers.next() == NEVER
     timers.at(5.0, lambda now: None)
     timers.at(7.0, lambda now: None)

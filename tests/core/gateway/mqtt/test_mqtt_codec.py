@@ -1,4 +1,4 @@
-"""The MQTT codec against an independent implementation, and against what must not be decoded."""
+"""The MQTT codec, compared with an independent one (amqtt), and with malformed packets."""
 
 import asyncio
 
@@ -90,7 +90,7 @@ THEIRS = {
 
 
 def read_by_amqtt(packet):
-    """Our packet's bytes, read by amqtt, as one of our structs again."""
+    """Encode a packet, let amqtt read it, and return the result as one of our packets."""
     kind = type(packet)
     found = asyncio.run(THEIRS[kind].from_stream(BufferReader(encode(packet))))
     if kind is mqtt.Connect:
@@ -135,7 +135,7 @@ def _connect_of(found):
 
 
 def written_by_amqtt(packet):
-    """The bytes that amqtt makes of the same contents."""
+    """Return the bytes that amqtt writes for a packet."""
     match packet:
         case mqtt.Connect():
             return _connect_by_amqtt(packet)
@@ -195,22 +195,22 @@ def decoded(data, level=4):
 
 
 @given(PACKETS)
-def test_what_is_encoded_is_decoded(packet):
+def test_decoding_restores_an_encoded_packet(packet):
     assert decoded(encode(packet)) == packet
 
 
 @given(PACKETS)
-def test_amqtt_reads_what_we_write(packet):
+def test_amqtt_reads_the_packets_that_we_write(packet):
     assert read_by_amqtt(packet) == packet
 
 
 @given(PACKETS)
-def test_we_read_what_amqtt_writes(packet):
+def test_we_read_the_packets_that_amqtt_writes(packet):
     assert decoded(written_by_amqtt(packet)) == packet
 
 
 @given(st.integers(0, mqtt.MAX_REMAINING_LENGTH))
-def test_remaining_lengths_are_those_of_amqtt(length):
+def test_remaining_lengths_are_encoded_as_by_amqtt(length):
     assert b"\x10" + encode_length(length) == MQTTFixedHeader(1, 0, length).to_bytes()
     assert (
         split(b"\x10" + encode_length(length), 0, length)[1]
@@ -231,7 +231,7 @@ def test_remaining_lengths_are_those_of_amqtt(length):
         (268_435_455, "ffffff7f"),
     ],
 )
-def test_remaining_lengths_of_table_2_4(length, encoded):
+def test_remaining_lengths_agree_with_table_2_4(length, encoded):
     assert encode_length(length).hex() == encoded
 
 
@@ -309,7 +309,7 @@ def test_malformed_packets_are_protocol_violations(header, body, source):
     [(b"MQTT", 5), (b"MQTT", 3), (b"MQIsdp", 4), (b"MQTT", 0), (b"MQTT", 0x84), (b"MQIsdp", 6)],
 )
 def test_unknown_levels_are_refused_with_return_code_1(name, level):
-    # [MQTT-3.1.2-2]; what follows the level need not be understood.
+    # [MQTT-3.1.2-2]; the bytes after the level need not be valid.
     with pytest.raises(ConnectRefused) as caught:
         decode(0x10, len(name).to_bytes(2, "big") + name + bytes((level,)) + b"anything", 0)
     assert caught.value.code == mqtt.UNACCEPTABLE_PROTOCOL_VERSION
@@ -330,7 +330,7 @@ def test_unknown_levels_are_refused_with_return_code_1(name, level):
         (0x10, connect(b"MQIsdp", 3, 0x3B), mqtt.Connect(level=3, client_id="c"), "3.1, 3.1"),
     ],
 )
-def test_mqtt_3_1_is_read_more_laxly(header, body, packet, source):
+def test_packets_of_mqtt_3_1_are_read_more_leniently(header, body, packet, source):
     assert decode(header, body, 3) == packet
 
 
@@ -377,7 +377,7 @@ def test_a_large_packet_in_small_pieces_is_joined_once():
         (b"\x30\x81\x08", 1024, "larger than max_message_size by one"),
     ],
 )
-def test_bad_remaining_lengths_are_violations_before_the_rest_arrives(data, limit, source):
+def test_bad_remaining_lengths_are_violations_before_the_packet_is_complete(data, limit, source):
     with pytest.raises(ProtocolViolation):
         split(data, 0, limit)
     splitter = Splitter(limit)

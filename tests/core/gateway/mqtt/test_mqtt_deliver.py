@@ -1,4 +1,4 @@
-"""What MQTT clients are sent: PUBLISH, its acknowledgements, the window (MQTT 3.3, 4.3, 4.6)."""
+"""Deliveries to MQTT clients: PUBLISH, its acknowledgements, the window (MQTT 3.3, 4.3, 4.6)."""
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ def test_an_event_is_one_packet_whatever_its_size(size):
     assert read(head + b"\0\7" + payload) == mqtt.Publish("a/b.c", bytes(size), 2, 7)
 
 
-def test_events_are_framed_for_the_transport_and_shared():
+def test_events_are_framed_for_the_transport_and_encoders_are_shared():
     def frame(chunk):
         return b"<" + chunk
 
@@ -66,8 +66,8 @@ def test_events_of_wamp_publishers_are_translated(encoding, args, kwargs, payloa
     assert read(MqttEventEncoder(None).event(one, None)).payload == payload
 
 
-def test_an_event_too_large_for_mqtt_is_nothing(monkeypatch):
-    # MQTT 2.2.3; the true limit would take 256 MiB.
+def test_an_event_too_large_for_mqtt_is_left_out(monkeypatch):
+    # MQTT 2.2.3; an event beyond the real limit would need 256 MiB.
     monkeypatch.setattr("fox_shard.gateway.mqtt.event_encoder.MAX_REMAINING_LENGTH", 200)
     encoder = MqttEventEncoder(None)
     fits, too_large = event("a", bytes(195)), event("a", bytes(198))
@@ -79,7 +79,7 @@ def test_an_event_too_large_for_mqtt_is_nothing(monkeypatch):
     assert encoder.parts(too_large, 0x32) == (b"", b"")
 
 
-def test_an_event_that_mqtt_cannot_express_is_nothing():
+def test_an_event_that_mqtt_cannot_express_is_left_out():
     encoder = MqttEventEncoder(None)
     assert encoder.event(event("a", b"\xff", 0, 0, CBOR), None) == b""
     client = connected()
@@ -88,7 +88,7 @@ def test_an_event_that_mqtt_cannot_express_is_nothing():
     ]
 
 
-def test_many_topics_do_not_fill_the_memory():
+def test_the_number_of_cached_topics_is_bounded():
     encoder = MqttEventEncoder(None)
     for number in range(45_000):
         assert encoder.event(event(f"t.{number}", b"", 0), None)[4:] == f"t/{number}".encode()
@@ -104,7 +104,7 @@ def test_the_lower_quality_of_service_counts(published, granted_qos, sent):
     assert packets == [mqtt.Publish("a/b", b"x", sent, 1 if sent else 0, dup=False)]
 
 
-def test_parts_are_made_once_for_an_event_and_never_confused():
+def test_the_cached_parts_of_an_event_are_never_sent_for_another():
     gateway = FakeGateway()
     one, two = connected(gateway), connected(gateway)
     first, second = event("a", b"1"), event("a", b"2", 2)
@@ -114,7 +114,7 @@ def test_parts_are_made_once_for_an_event_and_never_confused():
     assert deliver(one, first) == [mqtt.Publish("a", b"1", 1, 3)]
 
 
-def test_beyond_the_window_events_wait_for_acknowledgements_in_order():
+def test_events_beyond_the_window_wait_for_acknowledgements_in_order():
     # [MQTT-4.6.0-5]; the window is 3.
     client = connected()
     packets = deliver(client, *(event("a", b"%d" % n) for n in range(6)))
@@ -124,7 +124,7 @@ def test_beyond_the_window_events_wait_for_acknowledgements_in_order():
     assert [p.payload for p in more] == [b"4", b"5"]
 
 
-def test_quality_of_service_2_from_publish_to_pubcomp():
+def test_a_delivery_of_quality_of_service_2_ends_with_pubcomp():
     # MQTT 4.3.3; an identifier is in use until PUBCOMP [MQTT-2.3.1-4].
     client = connected()
     client.gateway.mqtt = Mqtt(max_inflight=1)
@@ -137,7 +137,7 @@ def test_quality_of_service_2_from_publish_to_pubcomp():
 
 
 def test_remaining_lengths_need_not_be_minimal():
-    # MQTT 2.2.3 does not demand it before MQTT 5.
+    # MQTT 2.2.3: only MQTT 5 demands the shortest encoding.
     client = connected()
     client.gateway.mqtt = Mqtt(max_inflight=1)
     deliver(client, event("a", b"1"), event("a", b"2"))
@@ -184,8 +184,8 @@ def test_an_acknowledgement_of_the_wrong_kind_is_a_violation(qos, packets):
     assert client.calls == [ENDED]
 
 
-def test_packet_identifiers_go_round_and_skip_those_in_use():
-    # [MQTT-2.3.1-2, -4]: 1 to 65535, none twice at a time.
+def test_packet_identifiers_wrap_around_and_skip_those_in_use():
+    # [MQTT-2.3.1-2, -4]: identifiers are 1 to 65535, and no two in use are equal.
     client = connected()
     client.gateway.mqtt = Mqtt(max_inflight=2)
     assert deliver(client, event())[0].packet_id == 1
@@ -197,7 +197,7 @@ def test_packet_identifiers_go_round_and_skip_those_in_use():
     assert seen == [*range(2, 65_536), 2, 3]
 
 
-def test_a_client_that_confirms_nothing_is_ended():
+def test_a_client_that_acknowledges_nothing_is_disconnected():
     client = connected(FakeGateway(outbound_limit=1 << 12))
     payload = bytes(1000)
     deliver(client, *[event("a", payload)] * 6)
@@ -208,7 +208,7 @@ def test_a_client_that_confirms_nothing_is_ended():
     assert client.received() == []
 
 
-def test_what_was_sent_from_the_queue_no_longer_counts():
+def test_events_sent_from_the_queue_no_longer_count_as_waiting():
     client = connected(FakeGateway(outbound_limit=1 << 12))
     deliver(client, *[event("a", bytes(1000))] * 6)
     for packet_id in range(1, 40):
@@ -227,7 +227,7 @@ def test_an_idle_session_keeps_no_state_in_flight():
 
 
 @given(st.data())
-def test_every_event_arrives_once_in_order_whatever_the_client_confirms_when(data):
+def test_every_event_arrives_once_in_order_whenever_the_client_acknowledges(data):
     client = connected()
     sent = data.draw(st.lists(st.sampled_from([1, 2]), max_size=15))
     events = [event("a", b"%d" % n, qos) for n, qos in enumerate(sent)]
@@ -268,7 +268,9 @@ RUNS = st.lists(
     confirmed=st.sets(st.integers(1, 24)),
     framed=st.booleans(),
 )
-def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, confirmed, framed):
+def test_a_run_is_delivered_like_its_events_one_by_one(
+    runs, quality, window, last_id, confirmed, framed
+):
     sent = []
     for at_once in (False, True):
         client = connected(frame=(lambda chunk: b"<" + chunk) if framed else None)
@@ -295,13 +297,13 @@ def test_a_run_is_delivered_like_its_events(runs, quality, window, last_id, conf
     st.integers(0, 300),
     st.sampled_from([b"", b"\x40", b"\x40\2\0", b"\xc0\0", b"\x40\3\0\1", b"\x50\2\0\1"]),
 )
-def test_pubacks_that_follow_one_another_are_read_at_once(packet_ids, more, behind):
+def test_consecutive_pubacks_are_read_at_once(packet_ids, more, behind):
     packet_ids = [*packet_ids, *range(10, 10 + more)]
     data = b"?" + b"".join(b"\x40\2" + n.to_bytes(2, "big") for n in packet_ids)
     assert [*pubacks(data + behind, 1)] == packet_ids[:PUBACKS_AT_ONCE]
 
 
-def test_a_run_of_pubacks_sends_what_waits_and_may_hold_a_violation():
+def test_a_run_of_pubacks_releases_waiting_events_and_may_be_a_violation():
     client = connected()
     deliver(client, *(event("a", b"%d" % n) for n in range(7)))
     packets = client.answers(mqtt.Puback(1), mqtt.Puback(9), mqtt.Puback(3), mqtt.Puback(2))

@@ -30,7 +30,7 @@ ENDED = ("session_ended", False)
         "subscribe",
     ],
 )
-def test_the_fake_has_the_routers_signatures(name):
+def test_the_fake_gateway_has_the_signatures_of_router(name):
     def shape(function):
         parameters = inspect.signature(function).parameters.values()
         return [(one.name, one.kind, one.default) for one in parameters]
@@ -71,7 +71,7 @@ def test_the_fake_has_the_routers_signatures(name):
         ),
     ],
 )
-def test_connect_is_accepted_without_a_present_session(connect, attached, source):
+def test_connect_is_accepted_without_session_present(connect, attached, source):
     client = Client()
     assert client.answers(connect) == [mqtt.Connack(mqtt.ACCEPTED, session_present=False)]
     assert client.calls == [("session_opened", *attached)]
@@ -93,7 +93,7 @@ def test_connect_is_accepted_without_a_present_session(connect, attached, source
 )
 def test_connect_is_refused_with_a_return_code(connect, code, source):
     client = Client()
-    # Nothing behind a refused CONNECT is processed [MQTT-3.1.4-5].
+    # Packets after a refused CONNECT are not processed [MQTT-3.1.4-5].
     assert client.answers(connect, mqtt.Publish("a", b"x")) == [mqtt.Connack(code)]
     assert client.closed
     assert client.calls == []
@@ -119,7 +119,7 @@ def test_an_mqtt_5_client_is_told_that_its_level_is_unacceptable():
         (encode(mqtt.Connect(client_id="c", will=mqtt.Will("", b""))), "MQTT-4.7.3-1"),
     ],
 )
-def test_without_a_proper_connect_the_connection_is_closed_in_silence(data, source):
+def test_a_connection_without_a_proper_connect_is_closed_without_an_answer(data, source):
     client = Client().feed(data)
     assert client.closed
     assert client.received() == []
@@ -134,7 +134,7 @@ def test_a_second_connect_is_a_violation():
     assert client.calls == [ENDED]
 
 
-def test_a_connect_may_come_byte_by_byte_and_with_more_behind_it():
+def test_a_connect_may_come_byte_by_byte_with_other_packets_behind_it():
     client = Client()
     packets = (mqtt.Connect(client_id="c"), mqtt.Publish("a/b", b"x"), mqtt.Pingreq())
     for byte in b"".join(encode(packet) for packet in packets):
@@ -143,7 +143,7 @@ def test_a_connect_may_come_byte_by_byte_and_with_more_behind_it():
     assert client.calls[1:] == [("publish", "a.b", 0, 0, b"x")]
 
 
-def test_data_behind_the_connect_is_processed_at_once():
+def test_packets_behind_the_connect_are_processed_at_once():
     # MQTT 3.1.4: clients need not wait for the CONNACK.
     client = Client()
     answers = client.answers(mqtt.Connect(client_id="c"), mqtt.Publish("a/b", b"x"), mqtt.Pingreq())
@@ -172,7 +172,7 @@ def test_a_client_that_never_connects_is_cut_off():
         (mqtt.Will("a/b", b"", 0, retain=True), ("a.b", RETAIN | EMPTY, b""), "MQTT 3.1.3.3"),
     ],
 )
-def test_the_will_is_left_with_the_gateway(will, call, source):
+def test_the_will_is_given_to_the_gateway(will, call, source):
     client = Client()
     client.send(mqtt.Connect(client_id="c", will=will))
     topic, flags, payload = call
@@ -187,7 +187,7 @@ def test_a_will_on_a_reserved_topic_is_dropped(topic):
     assert client.gateway.dropped == 1
 
 
-def test_disconnect_is_graceful_and_nothing_after_it_counts():
+def test_disconnect_is_graceful_and_packets_after_it_are_ignored():
     # [MQTT-3.14.4-1, -3]
     client = connected()
     assert client.answers(mqtt.Disconnect(), mqtt.Pingreq(), mqtt.Publish("a", b"x")) == []
@@ -206,13 +206,13 @@ def test_a_lost_connection_is_not_graceful():
     assert client.calls == [ENDED]
 
 
-def test_a_connection_lost_before_connect_tells_nobody():
+def test_a_connection_lost_before_connect_is_not_reported():
     client = Client()
     client.reader.connection_lost(1.0)
     assert client.calls == []
 
 
-def test_the_router_ends_a_session_by_closing():
+def test_a_session_that_the_router_ends_is_closed():
     client = connected()
     client.session.end("wamp.close.killed", "an administrator killed it")
     assert client.calls == [ENDED]
@@ -220,7 +220,7 @@ def test_the_router_ends_a_session_by_closing():
     assert client.received() == []
 
 
-def test_the_transport_says_goodbye_where_it_knows_how():
+def test_a_transport_that_has_a_hangup_is_hung_up_instead_of_closed():
     hung_up = []
     client = Client(hangup=lambda: hung_up.append(1))
     client.send(mqtt.Connect(client_id="c"), mqtt.Disconnect())
@@ -242,8 +242,8 @@ def test_a_silent_client_is_cut_off_after_one_and_a_half_keep_alives(keep_alive)
     assert client.calls == [ENDED]
 
 
-def test_no_keep_alive_no_deadline():
-    # MQTT 3.1.2.10: zero turns it off.
+def test_a_client_without_keep_alive_may_be_silent():
+    # MQTT 3.1.2.10: zero turns keep-alive off.
     client = connected(keep_alive=0)
     client.gateway.advance(1e6)
     assert not client.closed
@@ -262,13 +262,15 @@ def test_the_timers_forget_an_ended_session_soon():
     paused_after=st.floats(0, 1),
     paused_for=st.floats(0, 10),
 )
-def test_keep_alive_rests_while_we_do_not_read(interval, spoke, paused_after, paused_for):
-    """A client that pings every interval is never cut off, however long we do not listen."""
+def test_keep_alive_is_suspended_while_the_client_is_not_read(
+    interval, spoke, paused_after, paused_for
+):
+    """A client that pings every interval is never cut off, however long it is not read."""
     client = connected(keep_alive=interval)
     gateway = client.gateway
     gateway.advance(spoke * interval)
     client.send(mqtt.Pingreq())
-    # The next ping comes an interval later, at most, and waits in the socket if we are pausing.
+    # The next ping comes at most an interval later, and waits in the socket during the pause.
     gateway.advance(paused_after * interval * 0.99)
     client.connection.pause(paused=True)
     gateway.advance(max(paused_for, 1 - paused_after) * interval)
@@ -278,7 +280,7 @@ def test_keep_alive_rests_while_we_do_not_read(interval, spoke, paused_after, pa
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5))
-def test_strangers_may_send_anything(chunks):
+def test_any_bytes_before_connect_close_the_connection_or_may_become_a_connect(chunks):
     client = Client()
     for chunk in chunks:
         client.feed(chunk)

@@ -1,4 +1,4 @@
-"""What MQTT clients publish: PUBLISH and its acknowledgements, inbound (MQTT 3.3, 4.3, 4.6)."""
+"""Publishes of MQTT clients: PUBLISH and its acknowledgements, inbound (MQTT 3.3, 4.3, 4.6)."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ def topics_of(calls):
 )
 def test_a_publish_goes_to_the_gateway(packet, call, source):
     client = connected()
-    for _ in range(2):  # the second finds its route in the cache
+    for _ in range(2):  # the second publish finds its route in the cache
         client.feed(encode(packet))
         assert client.calls[0][1:] == call
         client = connected(client.gateway)
@@ -83,14 +83,14 @@ def test_acknowledgements_come_in_the_order_of_the_publishes(qos, answer, source
     answers = []
     for count, request in enumerate(order, 1):
         answers += client.confirm(request)
-        # Whatever can go goes at once.
+        # Each acknowledgement is sent as soon as all earlier ones have been.
         ready = next(n for n in range(9) if n + 1 not in order[:count])
         assert answers == [answer(packet_id) for packet_id in ids[:ready]]
     assert len(answers) == 8
 
 
-def test_an_acknowledgement_that_comes_again_acknowledges_nothing_else():
-    """A shard that restarts may say once more that a publish is safe."""
+def test_a_repeated_confirmation_acknowledges_no_other_publish():
+    """A restarted shard may confirm a publish once more."""
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 5))
     assert client.confirm(1) == [mqtt.Puback(5)]
@@ -100,15 +100,15 @@ def test_an_acknowledgement_that_comes_again_acknowledges_nothing_else():
     assert client.confirm(2) == [mqtt.Puback(6)]
 
 
-def test_publishes_of_both_kinds_keep_their_order_when_mixed():
+def test_acknowledgements_of_both_kinds_keep_the_order_of_the_publishes():
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 5), mqtt.Publish("a", b"x", 2, 5))
     assert client.confirm(2) == []
     assert client.confirm(1) == [mqtt.Puback(5), mqtt.Pubrec(5)]
 
 
-def test_quality_of_service_2_from_publish_to_pubcomp():
-    # MQTT 4.3.3, method A or B alike
+def test_a_publish_of_quality_of_service_2_ends_with_pubcomp():
+    # MQTT 4.3.3: methods A and B look the same to the client.
     client = connected()
     assert client.answers(mqtt.Publish("a", b"x", 2, 9)) == []
     assert client.confirm(1) == [mqtt.Pubrec(9)]
@@ -131,7 +131,7 @@ def test_a_repeated_publish_of_quality_of_service_2_is_not_published_again():
     assert client.answers(mqtt.Pubrel(9), mqtt.Pubrel(9)) == [mqtt.Pubcomp(9), mqtt.Pubcomp(9)]
 
 
-def test_a_repeated_publish_to_where_nothing_is_published_is_answered_again():
+def test_a_repeated_publish_to_a_reserved_topic_is_answered_again():
     client = connected()
     packets = [mqtt.Publish("fox/a", b"x", 2, 9), mqtt.Publish("fox/a", b"x", 2, 9)]
     assert client.answers(*packets) == [mqtt.Pubrec(9), mqtt.Pubrec(9)]
@@ -140,12 +140,12 @@ def test_a_repeated_publish_to_where_nothing_is_published_is_answered_again():
 
 
 def test_a_pubrel_of_an_unknown_identifier_is_completed():
-    # MQTT 4.4: a client that has reconnected sends it again.
+    # MQTT 4.4: a client that has reconnected sends PUBREL again.
     client = connected()
     assert client.answers(mqtt.Pubrel(4711)) == [mqtt.Pubcomp(4711)]
 
 
-def test_a_pubrel_with_dup_of_mqtt_3_1():
+def test_an_mqtt_3_1_client_may_set_dup_in_pubrel():
     client = connected(level=3)
     client.feed(b"\x6a\x02\x12\x34")
     assert client.received() == [mqtt.Pubcomp(0x1234)]
@@ -171,7 +171,7 @@ def test_a_dropped_publish_keeps_its_place_among_the_acknowledgements():
     assert client.confirm(1) == [mqtt.Puback(1), mqtt.Puback(2)]
 
 
-def test_what_came_before_a_violation_is_published():
+def test_publishes_before_a_violation_take_effect():
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Publish("a", b"y", 1, 2))
     client.feed(encode(mqtt.Publish("a", b"z", 1, 3)) + b"\x32\5\0\1a\0\0")
@@ -179,7 +179,7 @@ def test_what_came_before_a_violation_is_published():
     assert client.closed
 
 
-def test_a_topic_beyond_the_limit_is_dropped():
+def test_a_publish_with_a_topic_beyond_the_limit_is_dropped():
     client = connected(FakeGateway(topic_length=64))
     client.send(mqtt.Publish("a" * 64, b"x"), mqtt.Publish("a" * 65, b"x"))
     assert topics_of(client.calls) == ["a" * 64]
@@ -189,7 +189,7 @@ def test_a_topic_beyond_the_limit_is_dropped():
 @pytest.mark.parametrize(
     "uri", ["wamp.error.not_authorized", "fox.error.condition_failed", "wamp.error.invalid_uri"]
 )
-def test_a_refused_publish_is_acknowledged_since_311_cannot_say_no(uri):
+def test_a_refused_publish_is_acknowledged_because_mqtt_3_1_1_cannot_refuse(uri):
     # MQTT 3.3.5: "it MUST make a positive acknowledgement … or close the Network Connection"
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Publish("a", b"x", 2, 2))
@@ -201,7 +201,7 @@ def test_a_refused_publish_is_acknowledged_since_311_cannot_say_no(uri):
 @pytest.mark.parametrize(
     "uri", ["fox.error.queue_full", "fox.error.unavailable_store", "wamp.error.unavailable"]
 )
-def test_a_publish_that_a_later_attempt_may_save_ends_the_connection(uri):
+def test_a_publish_that_may_succeed_later_ends_the_connection(uri):
     client = connected()
     client.send(mqtt.Publish("a", b"x", 1, 1))
     client.calls.clear()
@@ -255,7 +255,7 @@ def test_a_violation_closes_the_connection_without_an_answer(data, source):
     assert client.calls == [("publish", "a", 0, 0, b"before"), ENDED]
 
 
-def test_a_packet_as_large_as_allowed_passes_in_pieces():
+def test_a_packet_of_the_maximum_size_may_come_in_pieces():
     limit = 1 << 16
     client = connected(FakeGateway(max_message_size=limit))
     packet = encode(mqtt.Publish("a", bytes(limit - 3)))
@@ -289,7 +289,7 @@ PACKETS = st.one_of(
 
 
 @given(st.lists(PACKETS, max_size=12), st.data())
-def test_the_fast_loop_does_what_one_packet_at_a_time_does(packets, data):
+def test_packets_read_together_have_the_effects_of_packets_read_one_by_one(packets, data):
     slow, fast = connected(), connected()
     for packet in packets:
         slow.send(packet)
@@ -304,7 +304,7 @@ def test_the_fast_loop_does_what_one_packet_at_a_time_does(packets, data):
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=6))
-def test_any_bytes_end_the_session_or_do_not(chunks):
+def test_any_bytes_close_the_connection_exactly_if_they_end_the_session(chunks):
     client = connected()
     for chunk in chunks:
         client.feed(chunk)

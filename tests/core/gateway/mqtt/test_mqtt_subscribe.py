@@ -106,7 +106,7 @@ def test_retained_messages_follow_the_suback_with_the_retain_flag(asked, publish
     ]
 
 
-def test_retained_messages_keep_their_order_and_live_ones_have_no_flag():
+def test_retained_messages_keep_their_order_and_live_messages_have_no_flag():
     # [MQTT-3.3.1-9]
     client = connected()
     subscribe(client, ("#", 1))
@@ -122,7 +122,7 @@ def test_retained_messages_keep_their_order_and_live_ones_have_no_flag():
 
 
 def test_keys_of_a_confirmed_filter_do_not_wait_for_the_other_filters():
-    # MQTT 3.8.4 permits a PUBLISH before the SUBACK; an old key must not follow a live event.
+    # MQTT 3.8.4 permits a PUBLISH before the SUBACK, and a key must not come after a live event.
     client = connected()
     subscribe(client, ("a", 0), ("b", 0))
     assert confirm(client, 1, event("a", b"old", 0)) == [mqtt.Publish("a", b"old", retain=True)]
@@ -159,7 +159,7 @@ def test_a_key_that_cannot_be_translated_is_left_out():
     assert confirm(client, 1, event("a", b"\xc1", 0, 0, MSGPACK)) == [mqtt.Suback(5, (2,))]
 
 
-def test_replayed_keys_pass_through_the_window_outside_the_limit():
+def test_replayed_keys_wait_for_the_window_without_counting_as_outbound():
     client = connected(FakeGateway(outbound_limit=1 << 12))
     subscribe(client, ("#", 1))
     keys = [event(f"k.{n}", bytes(1000)) for n in range(20)]
@@ -191,7 +191,7 @@ def test_unsubscribing_while_the_subscribe_is_under_way_answers_both():
     subscribe(client, ("a", 1), ("b", 1))
     assert client.answers(mqtt.Unsubscribe(9, ("a",))) == [mqtt.Unsuback(9)]
     assert confirm(client, 2) == [mqtt.Suback(5, (1, 1))]
-    # The gateway has forgotten the request; were it not so, it would change nothing.
+    # The gateway does not answer this request any more; an answer would change nothing.
     assert confirm(client, 1, event("a")) == []
 
 

@@ -37,26 +37,26 @@ SECOND = SHARDS * TICKS
 
 
 class Asking:
-    """A gateway of two shards; a session that has subscribed, and what it is answered."""
+    """A session that has subscribed, at a gateway of two shards, and the answers to its calls."""
 
-    def __init__(self, pattern="*#", wish=None):
+    def __init__(self, pattern="*#", options=None):
         self.harness = GatewayHarness()
         self.session = self.harness.session()
         self.answers = []
         self.session.result = lambda frame: self.answers.append(self.read(frame))
         self.session.call_error = lambda frame: self.answers.append(self.read(frame))
         self.request = 0
-        self.subscribe(self.session, pattern, wish or SubscribeOptions())
+        self.subscribe(self.session, pattern, options or SubscribeOptions())
 
     @staticmethod
     def read(frame):
         args, kwargs = payloads.decode(frame.encoding, frame.args, frame.kwargs)
         return (getattr(frame, "uri", "") or "result", args, kwargs)
 
-    def subscribe(self, session, text, wish):
+    def subscribe(self, session, text, options):
         harness = self.harness
         pattern = Pattern.parse(text)
-        harness.gateway.requests.subscribe(session, 1, pattern, 0, wish)
+        harness.gateway.requests.subscribe(session, 1, pattern, 0, options)
         for shard in range(2):
             for frame in harness.got(f"shard-{shard}", SubscribeFrame):
                 harness.say(f"shard-{shard}", Subscribed(frame.token))
@@ -86,10 +86,10 @@ class Asking:
         return self.harness.got(f"shard-{shard}", ReadHistory)
 
     def answer(self, shard, *events, more=False):
-        """To all that the shard was asked."""
-        (recall,) = self.asked(shard)
-        self.harness.say(f"shard-{shard}", HistoryPage(recall.token, list(events), more))
-        return recall
+        """Answer the one ReadHistory that the shard has got; return that frame."""
+        (request,) = self.asked(shard)
+        self.harness.say(f"shard-{shard}", HistoryPage(request.token, list(events), more))
+        return request
 
     def ids(self):
         ((kind, (events,), _),) = self.answers
@@ -102,18 +102,18 @@ class Asking:
 
 
 def at(seconds, **more):
-    """An event that was published so many seconds after the beginning."""
+    """Return an event published so many seconds after the epoch of publication ids."""
     return event(seconds * SECOND, **more)
 
 
-# Asking
+# Shards and pages
 
 
-def test_all_shards_of_a_pattern_are_asked_and_merged_by_id():
+def test_all_shards_of_a_pattern_are_asked_and_their_events_merged_by_id():
     asking = Asking()
     asking.ask()
-    recall = asking.answer(0, event(64), event(192))
-    assert recall == ReadHistory(1, REALM, "*#", 1, MAX_ID, MOST, False)
+    request = asking.answer(0, event(64), event(192))
+    assert request == ReadHistory(1, REALM, "*#", 1, MAX_ID, MOST, False)
     assert asking.answers == []
     asking.answer(1, event(65), event(257))
     assert asking.ids() == [64, 65, 192, 257]
@@ -131,13 +131,13 @@ def test_an_exact_subscription_asks_the_shard_of_its_topic():
     assert asking.ids() == [65]
 
 
-def test_no_shard_is_called():
+def test_no_shard_gets_a_call():
     asking = Asking()
     asking.ask()
     assert [asking.harness.got(f"shard-{n}", Call) for n in range(2)] == [[], []]
 
 
-def test_reversed_the_highest_ids_come_first():
+def test_the_highest_ids_come_first_in_reverse():
     asking = Asking()
     asking.ask(reverse=True, limit=3)
     assert asking.answer(0, event(192), event(64)).reverse
@@ -146,34 +146,34 @@ def test_reversed_the_highest_ids_come_first():
     assert asking.answers[0][2] == {"more": True}
 
 
-def test_pages_are_asked_for_as_they_are_used_up():
+def test_a_page_is_requested_when_the_last_one_is_used_up():
     asking = Asking()
     asking.ask(limit=5)
     assert asking.answer(0, event(64), event(128), more=True).limit == 5
     asking.answer(1, event(129), more=True)
-    # 64 and 128 are taken; then 129 might not be the next of all.
-    (recall,) = asking.asked(0)
-    assert (recall.first, recall.limit, asking.asked(1)) == (129, 3, [])
-    asking.harness.say("shard-0", HistoryPage(recall.token, [event(640)], False))
-    (recall,) = asking.asked(1)
-    assert (recall.first, recall.limit) == (130, 2)
-    asking.harness.say("shard-1", HistoryPage(recall.token, [], False))
+    # 64 and 128 are taken; then shard-0 might have an event before 129.
+    (request,) = asking.asked(0)
+    assert (request.first, request.limit, asking.asked(1)) == (129, 3, [])
+    asking.harness.say("shard-0", HistoryPage(request.token, [event(640)], False))
+    (request,) = asking.asked(1)
+    assert (request.first, request.limit) == (130, 2)
+    asking.harness.say("shard-1", HistoryPage(request.token, [], False))
     assert asking.ids() == [64, 128, 129, 640]
 
 
-def test_what_the_caller_may_not_see_is_left_out_and_others_take_its_place():
+def test_events_that_the_caller_may_not_see_are_replaced_by_others():
     asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask(limit=2, reverse=True)
     hidden = event(192, audience=Audience(exclude_authrole=["role"]))
     shown = event(128, audience=Audience(eligible_authid=["user"]))
     asking.answer(0, hidden, shown, more=True)
-    recall = asking.answer(0, event(64), more=True)
-    assert (recall.last, recall.limit) == (127, 1)
+    request = asking.answer(0, event(64), more=True)
+    assert (request.last, request.limit) == (127, 1)
     assert asking.ids() == [128, 64]
 
 
-def test_a_filter_holds_for_its_history():
-    asking = Asking(wish=SubscribeOptions(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
+def test_the_filter_of_a_subscription_applies_to_its_history():
+    asking = Asking(options=SubscribeOptions(filter=msgspec.msgpack.encode({"a": {"$gt": 1}})))
     asking.ask()
     documents = [b'[{"a":1}]', b'[{"a":2}]', b"[3]", b"\xff"]
     found = [
@@ -194,7 +194,7 @@ def test_an_answer_is_bounded_in_bytes(monkeypatch):
     assert asking.answers[0][2] == {"more": True}
 
 
-def test_what_an_event_looks_like():
+def test_an_event_is_returned_with_all_its_fields():
     asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     publish = Publish(
@@ -219,7 +219,7 @@ def test_what_an_event_looks_like():
     ]
 
 
-def test_what_the_caller_cannot_read_is_left_out():
+def test_an_event_that_cannot_be_transcoded_is_left_out():
     asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     unreadable = Publish(REALM, "t", 1, 1, 1, 0, payloads.MSGPACK, b"\xc1")
@@ -227,10 +227,10 @@ def test_what_the_caller_cannot_read_is_left_out():
     assert asking.ids() == [64]
 
 
-# What is asked for
+# Arguments
 
 
-def test_a_topic_of_a_pattern_is_asked_of_its_shard():
+def test_one_topic_of_a_pattern_is_read_at_its_shard():
     asking = Asking("^t")
     topic = asking.harness.topic(1)
     asking.ask(topic=topic)
@@ -248,7 +248,7 @@ def test_a_topic_of_a_pattern_is_asked_of_its_shard():
         {"until_time": "1999-01-01T00:00:00Z"},
     ],
 )
-def test_where_there_can_be_nothing_nobody_is_asked(kwargs):
+def test_no_shard_is_asked_where_there_can_be_no_event(kwargs):
     asking = Asking("^t")
     asking.ask(**kwargs)
     assert asking.ids() == []
@@ -266,7 +266,7 @@ def test_where_there_can_be_nothing_nobody_is_asked(kwargs):
         ({"before_time": "2024-01-01T01:00:02+01:00"}, (1, 2 * SECOND - 1)),
     ],
 )
-def test_publications_and_times_are_a_span_of_ids(kwargs, span):
+def test_publications_and_times_become_a_span_of_ids(kwargs, span):
     assert msgspec.convert(kwargs, Query).span == span
 
 
@@ -286,13 +286,13 @@ def test_times_are_compared_as_they_are_shown(publication, microseconds):
     assert meant(until_time=other) is (shown <= other)
 
 
-def test_the_time_of_a_publication():
+def test_the_time_of_a_publication_id_is_shown_in_rfc_3339():
     assert time_of(0) == "2024-01-01T00:00:00.000000Z"
     now = datetime(2026, 5, 6, 7, 8, 9, tzinfo=timezone.utc)  # noqa: UP017 (as the standard says)
     assert time_of(int(now.timestamp() - EPOCH) * SECOND) == "2026-05-06T07:08:09.000000Z"
 
 
-# Refused
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_the_time_of_a_publication():
         ([1], {"after_publication": -1}, "after_publication"),
     ],
 )
-def test_what_cannot_be_meant_is_named(args, kwargs, named):
+def test_a_bad_argument_is_refused_and_named(args, kwargs, named):
     with pytest.raises(InvalidArgument) as caught:
         read_query(args, kwargs)
     assert named in caught.value.message
@@ -322,7 +322,7 @@ def test_what_cannot_be_meant_is_named(args, kwargs, named):
     assert asking.error() == ("wamp.error.invalid_argument", caught.value.message)
 
 
-def test_a_subscription_that_the_caller_has_not_is_none():
+def test_a_subscription_of_another_session_is_unknown():
     asking = Asking()
     other = asking.harness.session()
     other.call_error = asking.session.call_error
@@ -333,10 +333,10 @@ def test_a_subscription_that_the_caller_has_not_is_none():
     assert asking.error()[0] == "wamp.error.no_such_subscription"
 
 
-# Who is not there
+# Shards and sessions that are gone
 
 
-def test_a_shard_that_is_down_is_told_at_once():
+def test_a_call_fails_at_once_if_a_shard_is_down():
     asking = Asking()
     asking.harness.kill("shard-1")
     asking.ask()
@@ -346,7 +346,7 @@ def test_a_shard_that_is_down_is_told_at_once():
 
 
 @pytest.mark.parametrize("more", [True, False])
-def test_a_shard_that_goes_down_is_told_if_it_had_more_to_say(more):
+def test_a_call_fails_if_a_shard_goes_down_before_its_last_page(more):
     asking = Asking()
     asking.ask()
     asking.answer(0, event(64), more=more)
@@ -360,7 +360,7 @@ def test_a_shard_that_goes_down_is_told_if_it_had_more_to_say(more):
     assert asking.harness.gateway.event_history.idle
 
 
-def test_who_has_gone_is_not_answered():
+def test_a_session_that_has_ended_is_not_answered():
     asking = Asking()
     asking.ask()
     asking.harness.gateway.requests.session_ended(asking.session, "gone")
@@ -369,7 +369,7 @@ def test_who_has_gone_is_not_answered():
     assert (asking.answers, asking.harness.gateway.event_history.idle) == ([], True)
 
 
-def test_a_cancel_does_not_matter():
+def test_a_cancel_has_no_effect():
     asking = Asking()
     asking.ask()
     asking.harness.gateway.requests.cancel(asking.session, asking.request, "kill")
@@ -378,7 +378,7 @@ def test_a_cancel_does_not_matter():
     assert asking.ids() == []
 
 
-def test_an_answer_to_nobody_is_ignored():
+def test_a_page_that_no_call_awaits_is_ignored():
     asking = Asking()
     asking.harness.say("shard-0", HistoryPage(77, [event(64)], more=False))
     assert asking.answers == []

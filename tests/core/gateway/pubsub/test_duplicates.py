@@ -1,4 +1,4 @@
-"""Events that come again from a shard that has restarted: nobody gets one twice, or misses one."""
+"""Events that a restarted shard sends again: no session gets one twice, or misses one."""
 
 import pytest
 from gateway_harness import GatewayHarness, event, fence
@@ -8,51 +8,51 @@ from fox_shard.gateway.pubsub.duplicates import SeenEvents
 
 
 @pytest.fixture
-def repeats():
-    """Of a gateway that shard 0 has restarted under."""
-    repeats = SeenEvents(2)
+def seen_events():
+    """The events seen by a gateway whose shard 0 has restarted."""
+    seen_events = SeenEvents(2)
     for incarnation in (7, 8):
-        repeats.link_opened(0, incarnation)
-    return repeats
+        seen_events.link_opened(0, incarnation)
+    return seen_events
 
 
-def test_what_was_had_is_not_new(repeats):
-    repeats.add(0, 5)
-    assert not repeats.is_new(0, 5)
-    assert repeats.is_new(0, 6)
+def test_an_event_that_was_received_is_not_new(seen_events):
+    seen_events.add(0, 5)
+    assert not seen_events.is_new(0, 5)
+    assert seen_events.is_new(0, 6)
 
 
-def test_what_was_missed_is_new_once(repeats):
-    assert repeats.is_new(0, 5)
-    assert not repeats.is_new(0, 5)
+def test_a_missed_event_is_new_once(seen_events):
+    assert seen_events.is_new(0, 5)
+    assert not seen_events.is_new(0, 5)
 
 
 @pytest.mark.parametrize(
     ("incarnations", "new"),
     [([], False), ([7], False), ([7, 7], False), ([7, 8], True), ([7, 8, 8], True)],
 )
-def test_only_who_was_there_before_the_restart_can_have_missed_something(incarnations, new):
-    repeats = SeenEvents(2)
+def test_only_a_gateway_linked_before_the_restart_can_have_missed_events(incarnations, new):
+    seen_events = SeenEvents(2)
     for incarnation in incarnations:
-        repeats.link_opened(0, incarnation)
-    assert repeats.is_new(0, 5) is new
-    assert not repeats.is_new(1, 5)
+        seen_events.link_opened(0, incarnation)
+    assert seen_events.is_new(0, 5) is new
+    assert not seen_events.is_new(1, 5)
 
 
-def test_shards_have_publications_of_their_own(repeats):
+def test_publications_of_different_shards_are_told_apart(seen_events):
     for incarnation in (7, 8):
-        repeats.link_opened(1, incarnation)
-    repeats.add(0, 5)
-    assert repeats.is_new(1, 5)
+        seen_events.link_opened(1, incarnation)
+    seen_events.add(0, 5)
+    assert seen_events.is_new(1, 5)
 
 
-def test_what_is_settled_is_old_whether_it_was_had_or_not(repeats):
+def test_a_settled_event_is_old_whether_it_was_received_or_not(seen_events):
     for publication in (3, 9):
-        repeats.add(0, publication)
-    repeats.settled(1, 9)
-    assert repeats.is_new(0, 4)
-    repeats.settled(0, 5)
-    news = [repeats.is_new(0, publication) for publication in (3, 5, 6, 9)]
+        seen_events.add(0, publication)
+    seen_events.settled(1, 9)
+    assert seen_events.is_new(0, 4)
+    seen_events.settled(0, 5)
+    news = [seen_events.is_new(0, publication) for publication in (3, 5, 6, 9)]
     assert news == [False, False, True, False]
 
 
@@ -66,7 +66,7 @@ def harness():
 
 @pytest.fixture
 def reader(harness):
-    """It is subscribed to everything."""
+    """A session that has subscribed to everything."""
     session = harness.session()
     harness.subscribe(session, "*#")
     harness.turns()
@@ -81,19 +81,19 @@ def restart(harness, incarnation=2):
     harness.pass_time(0.5)
 
 
-def test_an_event_that_was_missed_is_delivered_when_it_comes_again(harness, reader):
+def test_a_missed_event_is_delivered_when_it_is_sent_again(harness, reader):
     harness.say("shard-0", event(1, flags=RECORDED))
     restart(harness)
     harness.say("shard-0", Again(event(1, flags=RECORDED)), Again(event(2)), Again(event(2)))
     assert reader.written == ["w:1", "w:2"]
 
 
-def test_a_gateway_that_came_after_the_restart_has_missed_nothing(harness, reader):
+def test_a_gateway_first_linked_after_the_restart_has_missed_nothing(harness, reader):
     harness.say("shard-0", Again(event(1)))
     assert reader.written == []
 
 
-def test_what_has_come_again_waits_for_its_fence(harness, reader):
+def test_an_event_that_is_sent_again_waits_for_its_fence(harness, reader):
     restart(harness)
     mark = fence((0, 5, 3))
     harness.say("shard-0", Again(event(1, fence=mark)))
@@ -103,7 +103,7 @@ def test_what_has_come_again_waits_for_its_fence(harness, reader):
 
 
 def test_an_event_that_is_held_back_is_not_delivered_twice(harness, reader):
-    """It has come before the restart, and what it waits for comes behind it."""
+    """The event comes before the restart, and the answer that it waits for after it."""
     mark = fence((0, 5, 3))
     harness.say("shard-0", event(1, flags=RECORDED, fence=mark))
     restart(harness)
@@ -112,15 +112,15 @@ def test_an_event_that_is_held_back_is_not_delivered_twice(harness, reader):
     assert reader.written == ["w:1"]
 
 
-def test_an_event_of_before_all_was_settled_is_old(harness, reader):
-    """Nobody had subscribed to it then."""
+def test_a_settled_event_is_not_delivered_when_it_is_sent_again(harness, reader):
+    """The gateway has had every event up to the settled id that concerns it."""
     harness.say("shard-0", Settled(1))
     restart(harness)
     harness.say("shard-0", Again(event(1)), Again(event(2)))
     assert reader.written == ["w:2"]
 
 
-def test_a_new_subscriber_does_not_get_what_is_older_than_the_key_he_was_shown():
+def test_a_new_subscriber_gets_no_event_older_than_the_key_it_was_shown():
     harness = GatewayHarness(shards=2)
     session = harness.session()
     restart(harness)
@@ -128,7 +128,7 @@ def test_a_new_subscriber_does_not_get_what_is_older_than_the_key_he_was_shown()
     harness.turns()
     token = harness.got("shard-0")[-1].token
     harness.say("shard-0", Retained(token, event(5, "key")), Subscribed(token))
-    # Another shard has not confirmed; meanwhile:
+    # The other shard has not confirmed yet.
     harness.say("shard-0", *(Again(event(n, "key")) for n in (4, 5, 6)), Again(event(3, "other")))
     harness.say("shard-1", Subscribed(token))
     assert session.take() == [("subscribed", 1, "*#", [5])]

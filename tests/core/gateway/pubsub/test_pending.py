@@ -1,7 +1,7 @@
-"""A wish to subscribe, until all of it has come true."""
+"""One pending subscription, until its replay is over."""
 
 import pytest
-from gateway_harness import REALM, Flavour, Spy, realm
+from gateway_harness import REALM, FakeEncoder, RecordingSession, realm
 
 from fox_shard.backplane.frames import TRACE, Event, Publish, SelectedEvent, SelectorSpec, Subscribe
 from fox_shard.documents.payloads import JSON
@@ -18,7 +18,9 @@ def recorded(publication, flags=TRACE):
 
 def pending(options, shards=(0, 2), text="*#"):
     subscription = Subscription(REALM, Pattern.parse(text), options)
-    return PendingSubscription(7, Spy(realm(3), Flavour(), 1), 1, subscription, 0, options, shards)
+    return PendingSubscription(
+        7, RecordingSession(realm(3), FakeEncoder(), 1), 1, subscription, 0, options, shards
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_shard_is_behind_until_its_replay_is_over(options, replays):
         ),
     ],
 )
-def test_a_shard_is_asked_for_what_is_wished(options, selector):
+def test_a_shard_is_asked_for_what_the_options_say(options, selector):
     one = pending(options)
     if selector is not None:
         selector.id = one.subscription.id
@@ -63,7 +65,7 @@ def test_a_shard_is_asked_for_what_is_wished(options, selector):
     assert one.subscribe(0) == expected
 
 
-def test_a_shard_that_returns_is_asked_for_the_rest():
+def test_a_shard_that_returns_is_asked_for_the_rest_of_the_replay():
     one = pending(SubscribeOptions(replay=True))
     one.behind[2] = ReplayProgress("m", paused=True)
     asked = one.subscribe(2)
@@ -88,8 +90,8 @@ def test_shards_do_not_share_their_progress():
         (SubscribeOptions(after=()), False),
     ],
 )
-def test_live_events_of_a_shard_that_has_confirmed_are_for_it(options, live):
-    """But for a snapshot never, and with history when that is over."""
+def test_live_events_of_a_shard_that_has_confirmed_are_for_the_subscription(options, live):
+    """A snapshot never gets any, and a follower gets recorded ones only after its history."""
     one = pending(options)
     assert not one.is_live(0, recorded(5))
     one.waiting.pop(0)
@@ -101,7 +103,7 @@ def test_live_events_of_a_shard_that_has_confirmed_are_for_it(options, live):
     assert one.is_live(0, recorded(6)) is live
 
 
-def test_what_is_not_in_the_history_is_not_to_be_awaited_from_it():
+def test_a_follower_gets_unrecorded_events_before_its_history_is_over():
     one = pending(SubscribeOptions(after=()))
     one.waiting.pop(0)
     assert one.is_live(0, recorded(5, flags=0))
@@ -110,7 +112,7 @@ def test_what_is_not_in_the_history_is_not_to_be_awaited_from_it():
     assert one.is_live(0, recorded(6))
 
 
-# Names and ids: who wishes the same shares a subscription
+# Ids: sessions that ask for the same share a subscription
 
 
 def identity(text="*#", **options):
@@ -119,7 +121,7 @@ def identity(text="*#", **options):
     return one.id
 
 
-def test_what_is_wished_of_the_live_events_makes_the_subscription():
+def test_the_id_of_a_subscription_depends_only_on_the_options_for_live_events():
     others = [
         identity(),
         identity("*+"),

@@ -1,6 +1,6 @@
-"""A run of publishes, or of events, against the same one by one."""
+"""Runs of publishes and of events, compared with the same frames one by one."""
 
-from gateway_harness import Flavour, GatewayHarness, Spy, event
+from gateway_harness import FakeEncoder, GatewayHarness, RecordingSession, event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ PAYLOADS = [b"1", b"2", b"3"]
     shards=st.lists(st.sampled_from([0, 1]), max_size=4),
     count=st.integers(1, 3),
 )
-def test_a_run_is_published_like_its_messages(flags, shards, count):
+def test_a_run_is_published_like_its_messages_one_by_one(flags, shards, count):
     outcomes = []
     for at_once in (False, True):
         harness = GatewayHarness()
@@ -51,15 +51,15 @@ def test_a_run_is_published_like_its_messages(flags, shards, count):
     assert outcomes[0] == outcomes[1]
 
 
-def test_a_run_waits_where_there_is_no_credit():
+def test_a_publisher_is_paused_after_a_run_without_credit():
     harness = GatewayHarness(linked=False)
-    session = Spy(harness.realm, Flavour(), dirty=harness.gateway.dirty)
+    session = RecordingSession(harness.realm, FakeEncoder(), dirty=harness.gateway.dirty)
     harness.gateway.requests.publish_all(session, harness.realm.route("a"), 0, 0, RAW, PAYLOADS)
     assert session.connection.paused
 
 
-def subscribed(harness):
-    """The shards confirm all that was subscribed to."""
+def confirm_subscriptions(harness):
+    """Let the shards confirm all subscriptions."""
     for name in ("shard-0", "shard-1"):
         for subscribe in harness.got(name, Subscribe):
             harness.say(name, Subscribed(subscribe.token))
@@ -77,17 +77,19 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.booleans(), st.integers(0, 1), st.booleans())
-def test_events_of_one_batch_are_delivered_like_those_of_many(drawn, second, granted_qos, pending):
+def test_events_of_one_batch_are_delivered_like_those_of_many_batches(
+    drawn, second, granted_qos, pending
+):
     outcomes = []
     for at_once in (False, True):
         harness = GatewayHarness()
-        encoder = Flavour(refuses=("refused",))
+        encoder = FakeEncoder(refuses=("refused",))
         sessions = [harness.session(encoder), harness.session(encoder)]
         for text in ("a", "b", "refused"):
             harness.subscribe(sessions[0], Pattern.wamp(text).text, granted_qos=granted_qos)
         if second:
             harness.subscribe(sessions[1], Pattern.wamp("a").text)
-        subscribed(harness)
+        confirm_subscriptions(harness)
         if pending:
             harness.subscribe(sessions[1], Pattern.wamp("b").text)
         frames = [
@@ -98,18 +100,18 @@ def test_events_of_one_batch_are_delivered_like_those_of_many(drawn, second, gra
         ]
         for batch in [frames] if at_once else [[frame] for frame in frames]:
             harness.say("shard-0", *batch)
-        subscribed(harness)
+        confirm_subscriptions(harness)
         told = [[one for one in session.take() if one[0] == "deliver"] for session in sessions]
         written = [session.written for session in sessions]
         outcomes.append((told, written, harness.realm.deliveries))
     assert outcomes[0] == outcomes[1]
 
 
-def test_what_comes_between_events_keeps_its_place():
+def test_a_frame_between_events_keeps_its_place():
     harness = GatewayHarness()
     session = harness.session()
     harness.subscribe(session, Pattern.wamp("a").text, granted_qos=1)
-    subscribed(harness)
+    confirm_subscriptions(harness)
     session.take()
     assured = ACKNOWLEDGE | QOS1
     harness.say(
@@ -131,7 +133,7 @@ def test_events_of_two_realms_may_share_a_batch():
     harness = GatewayHarness()
     session = harness.session()
     harness.subscribe(session, Pattern.wamp("a").text)
-    subscribed(harness)
+    confirm_subscriptions(harness)
     other = Event(2, Publish("other", "a", 99, 1, 1, 0, RAW, b""))
     harness.say("shard-0", event(1, "a"), other, event(3, "a"))
     assert session.written == ["w:1", "w:3"]

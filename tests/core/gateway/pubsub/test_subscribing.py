@@ -1,7 +1,7 @@
-"""From the wish to subscribe to the end of what comes first, at the pace of the client."""
+"""Subscribing: from the request to the end of the replay, at the pace of the client."""
 
 import pytest
-from gateway_harness import REALM, Flavour, GatewayHarness, event, fence
+from gateway_harness import REALM, FakeEncoder, GatewayHarness, event, fence
 
 from fox_shard.backplane.frames import (
     EMPTY,
@@ -35,7 +35,7 @@ def harness():
 
 
 def begin(harness, text="*#", *, encoder=None, **options):
-    """A session that subscribes; returns it, and the Subscribe of shard-0."""
+    """Let a new session subscribe; return the session and the Subscribe of the first shard."""
     session = harness.session(encoder)
     harness.subscribe(session, text, **options)
     asked = [frame for name in SHARDS for frame in harness.got(name, Subscribe)]
@@ -71,7 +71,7 @@ def told(session):
 
 
 def shown(session):
-    """Publications that it was shown as keys, in order."""
+    """Return the publication ids of the keys that the session was shown, in order."""
     found = []
     for one in session.take():
         found += one[-1] if one[0] in ("subscribed", "shown") else []
@@ -81,7 +81,7 @@ def shown(session):
 # Confirmation
 
 
-def test_a_session_is_told_when_every_shard_has_confirmed(harness):
+def test_a_session_is_subscribed_when_every_shard_has_confirmed(harness):
     session, asked = begin(harness, **VIEW)
     harness.say("shard-1", key(asked, 3, "c"), Subscribed(asked.token), CaughtUp(asked.token))
     harness.say("shard-0", key(asked, 2, "b"))
@@ -91,7 +91,7 @@ def test_a_session_is_told_when_every_shard_has_confirmed(harness):
     assert harness.gateway.subscribe_requests.idle
 
 
-def test_changes_of_shards_that_confirm_early_come_behind_the_keys(harness):
+def test_changes_of_shards_that_confirm_early_come_after_the_keys(harness):
     session, asked = begin(harness, **VIEW)
     harness.say("shard-1", key(asked, 3, "c"), change(asked, 4, "c"), Subscribed(asked.token))
     harness.say("shard-1", change(asked, 5, "c"), change(asked, 6, "c", removed="deleted"))
@@ -101,7 +101,7 @@ def test_changes_of_shards_that_confirm_early_come_behind_the_keys(harness):
     assert session.written == ["w:5", "w:6deleted"]
 
 
-def test_what_is_older_than_the_key_is_not_a_change_of_it(harness):
+def test_a_change_that_is_not_newer_than_the_shown_key_is_dropped(harness):
     session, asked = begin(harness, **VIEW)
     harness.say("shard-1", Subscribed(asked.token), change(asked, 5, "c"), change(asked, 5, "d"))
     harness.say("shard-0", key(asked, 5, "c"))
@@ -121,7 +121,7 @@ def test_keys_of_later_pages_are_shown_as_they_come(harness):
     assert harness.gateway.subscribe_requests.idle
 
 
-def test_a_key_that_one_may_not_see_is_not_shown(harness):
+def test_a_session_is_not_shown_a_key_that_it_may_not_see(harness):
     session, asked = begin(harness, **VIEW)
     hidden = Audience(eligible_authid=["boss"])
     harness.say("shard-0", key(asked, 1, "a", audience=hidden), key(asked, 2, "b"))
@@ -143,7 +143,7 @@ def test_a_second_subscriber_has_a_replay_of_its_own(harness):
     assert (first.written, second.written) == (["w:6"], ["w:6"])
 
 
-def test_without_a_replay_one_may_join_a_subscription_that_stands(harness):
+def test_a_session_that_wants_no_replay_joins_a_complete_subscription_at_once(harness):
     _, asked = begin(harness, filter=FILTER)
     confirm(harness, asked)
     second = harness.session()
@@ -154,10 +154,10 @@ def test_without_a_replay_one_may_join_a_subscription_that_stands(harness):
     assert second.written == ["w:5"]
 
 
-# Ahead of their turn
+# Keys that are sent ahead
 
 
-def test_a_key_that_came_ahead_is_shown_once(harness):
+def test_a_key_that_was_sent_ahead_is_shown_once(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 4, "d", ahead=True), change(asked, 5, "d"))
@@ -166,7 +166,7 @@ def test_a_key_that_came_ahead_is_shown_once(harness):
     assert session.written == ["w:5"]
 
 
-def test_that_there_was_no_key_is_remembered_too(harness):
+def test_the_absence_of_a_key_that_was_sent_ahead_is_remembered(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", no_key(asked, "d"), change(asked, 5, "d"), key(asked, 5, "d"))
@@ -182,7 +182,7 @@ def paused(harness, asked, *names):
         harness.say(name, Paused(asked.token))
 
 
-def test_the_next_page_is_asked_for_when_one_has_come(harness):
+def test_the_next_page_is_requested_when_one_has_come(harness):
     _session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     paused(harness, asked, "shard-0")
@@ -192,7 +192,7 @@ def test_the_next_page_is_asked_for_when_one_has_come(harness):
     assert (mores(harness), mores(harness, "shard-1")) == ([False], [False])
 
 
-def test_nothing_more_is_asked_for_before_the_session_has_been_told(harness):
+def test_no_further_page_is_requested_before_the_session_is_subscribed(harness):
     _session, asked = begin(harness, **VIEW)
     harness.say("shard-0", Subscribed(asked.token), Paused(asked.token))
     assert mores(harness) == []
@@ -213,7 +213,7 @@ def test_the_next_page_waits_until_the_client_has_read(harness):
     assert (mores(harness), mores(harness, "shard-1")) == ([False], [False])
 
 
-def test_one_client_that_does_not_read_holds_up_nobody_else(harness):
+def test_a_client_that_does_not_read_holds_up_no_other_client(harness):
     slow, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     slow.connection.waiting = lambda: ENOUGH + 1
@@ -226,7 +226,7 @@ def test_one_client_that_does_not_read_holds_up_nobody_else(harness):
     assert (slow.written, quick.written) == (["w:5"], ["w:5"])
 
 
-def test_nobody_looks_while_all_have_read(harness):
+def test_no_timer_is_set_while_all_clients_have_read(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     before = harness.gateway.timers.next()
@@ -237,7 +237,7 @@ def test_nobody_looks_while_all_have_read(harness):
     assert harness.gateway.timers.next() <= harness.now + LOOK_AGAIN
 
 
-def test_who_leaves_while_it_is_slow_is_not_looked_for(harness):
+def test_a_slow_session_that_has_ended_is_not_looked_at_again(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     session.connection.waiting = lambda: ENOUGH + 1
@@ -247,8 +247,8 @@ def test_who_leaves_while_it_is_slow_is_not_looked_for(harness):
     assert mores(harness) == [True]
 
 
-def test_who_changes_his_mind_often_is_not_looked_at_more_often(harness):
-    """Each wish that was slow, and given up, left a timer behind that went on for ever."""
+def test_a_session_that_subscribes_again_and_again_is_not_looked_at_more_often(harness):
+    """Each slow subscription that was given up used to leave a timer that ran for ever."""
     session = harness.session()
     looks = []
 
@@ -275,7 +275,7 @@ def test_who_changes_his_mind_often_is_not_looked_at_more_often(harness):
 @pytest.mark.parametrize("confirmed", [False, True])
 @pytest.mark.parametrize("how", ["unsubscribe", "leave"])
 @pytest.mark.parametrize("options", [VIEW, SNAPSHOT, {"replay": True}])
-def test_who_gives_up_has_had_enough(options, how, confirmed, harness):
+def test_a_replay_that_is_given_up_is_ended_at_the_shards(options, how, confirmed, harness):
     session, asked = begin(harness, **options)
     if confirmed:
         confirm(harness, asked)
@@ -311,13 +311,13 @@ def test_only_the_subscription_that_is_named_is_given_up(harness):
     assert told(session) == ["subscribed"]
 
 
-def test_what_was_not_subscribed_to_cannot_be_given_up(harness):
+def test_a_session_cannot_give_up_a_subscription_that_it_does_not_have(harness):
     session, _ = begin(harness, **VIEW)
     assert not harness.gateway.requests.unsubscribe(session, "*#")
     assert not harness.gateway.requests.unsubscribe(harness.session(), "*#")
 
 
-def test_a_refused_subscription_is_none(harness):
+def test_a_refused_subscription_is_removed_at_all_shards(harness):
     session, asked = begin(harness, **VIEW)
     harness.say("shard-1", Subscribed(asked.token), Paused(asked.token))
     harness.say("shard-0", NotSubscribed(asked.token, "x.y", "why", 5))
@@ -347,14 +347,14 @@ def test_a_snapshot_ends_with_its_replay(harness):
     assert harness.gateway.subscriptions[REALM].count == 0
 
 
-def test_a_snapshot_of_nothing_ends_at_once(harness):
+def test_a_snapshot_without_keys_ends_at_once(harness):
     session, asked = begin(harness, "=a.b", **SNAPSHOT)
     (name,) = [n for n in SHARDS if harness.realm.shard_of("a.b") == int(n[-1])]
     harness.say(name, Subscribed(asked.token), CaughtUp(asked.token))
     assert session.take() == [("subscribed", 1, "=a.b", []), ("subscription revoked", "=a.b")]
 
 
-def test_two_snapshots_of_the_same_end_each_for_itself(harness):
+def test_two_snapshots_of_one_pattern_end_independently(harness):
     session, first = begin(harness, **SNAPSHOT)
     harness.subscribe(session, "*#", request=2, **SNAPSHOT)
     (second,) = harness.got("shard-0", Subscribe)
@@ -366,7 +366,7 @@ def test_two_snapshots_of_the_same_end_each_for_itself(harness):
     assert harness.gateway.subscriptions[REALM].by_id == {}
 
 
-def test_a_snapshot_takes_no_other_subscription_away(harness):
+def test_the_end_of_a_snapshot_ends_no_other_subscription(harness):
     session, asked = begin(harness, replay=True)
     confirm(harness, asked)
     harness.subscribe(session, "*#", request=2, **SNAPSHOT)
@@ -378,7 +378,7 @@ def test_a_snapshot_takes_no_other_subscription_away(harness):
     assert session.written == ["w:5"]
 
 
-# Who is told what of a change
+# What each session is told of a change
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_snapshot_takes_no_other_subscription_away(harness):
         (["one"], "filter", True, None, ["w:5filter", "w:5deleted"]),
     ],
 )
-def test_who_may_not_see_the_new_value_is_told_that_the_old_one_has_gone(
+def test_a_session_that_may_not_see_the_new_value_is_told_that_the_old_one_is_gone(
     audience, removed, known, before, expected, harness
 ):
     sessions = [harness.session(authid=authid) for authid in ("one", "other")]
@@ -413,14 +413,14 @@ def test_who_may_not_see_the_new_value_is_told_that_the_old_one_has_gone(
 
 
 def test_a_publisher_sees_the_state_that_it_makes(harness):
-    """exclude_me is about events."""
+    """`exclude_me` applies to events only."""
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", change(asked, 5, session=session.id, flags=4))
     assert session.written == ["w:5"]
 
 
-def test_a_publisher_does_not_get_its_own_event_by_a_filter_either(harness):
+def test_a_publisher_does_not_get_its_own_event_through_a_filter(harness):
     session, asked = begin(harness, filter=FILTER)
     confirm(harness, asked)
     for flags in (4, 0):
@@ -453,7 +453,7 @@ def test_changes_of_state_do_not_wait_for_fences(harness):
     assert session.written == ["w:5"]
 
 
-def test_a_subscription_begins_when_what_came_before_it_is_held_back_no_longer(harness):
+def test_a_subscription_begins_when_no_earlier_event_is_held_back(harness):
     first, asked = begin(harness, filter=FILTER)
     confirm(harness, asked)
     held = SelectedEvent(event(5, order=2, fence=fence((1, 7, 10))), [asked.selector.id])
@@ -468,7 +468,7 @@ def test_a_subscription_begins_when_what_came_before_it_is_held_back_no_longer(h
     assert second.written == ["w:6"]
 
 
-def test_a_plain_event_that_is_held_back_is_none_of_a_selections(harness):
+def test_a_plain_event_that_is_held_back_does_not_delay_a_filtered_subscription(harness):
     _, plain = begin(harness)
     confirm(harness, plain)
     harness.say("shard-0", event(5, order=2, fence=fence((1, 7, 10))))
@@ -477,18 +477,18 @@ def test_a_plain_event_that_is_held_back_is_none_of_a_selections(harness):
     assert told(second) == ["subscribed"]
 
 
-# A shard dies
+# Shards that restart
 
 
 def restart(harness, name="shard-0", incarnation=2):
-    """Returns what it is asked for by those who wait."""
+    """Restart the shard; return the Subscribes of the subscriptions that are still pending."""
     harness.kill(name)
     harness.join(name, incarnation)
     harness.turns(6)
     return [frame for frame in harness.got(name, Subscribe) if frame.token]
 
 
-def test_what_stands_is_told_to_a_shard_that_returns(harness):
+def test_complete_subscriptions_are_told_to_a_shard_that_returns(harness):
     _, asked = begin(harness, **VIEW)
     begin(harness, **SNAPSHOT)
     confirm(harness, asked)
@@ -501,7 +501,7 @@ def test_what_stands_is_told_to_a_shard_that_returns(harness):
     assert told_again == [Subscribe(0, REALM, "*#", False, asked.selector)]
 
 
-def test_a_shard_that_returns_is_asked_for_the_rest_only(harness):
+def test_a_shard_that_returns_is_asked_only_for_the_rest_of_a_replay(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 1, "a"), key(asked, 2, "b"), Paused(asked.token))
@@ -510,7 +510,7 @@ def test_a_shard_that_returns_is_asked_for_the_rest_only(harness):
     (again,) = restart(harness)
     assert (again.token, again.start_topic) == (asked.token, "b")
     assert mores(harness, "shard-1") == []
-    # It does not know what it had shown ahead.
+    # The shard does not know which keys it sent ahead before its restart.
     harness.say("shard-0", key(asked, 3, "c"), key(asked, 6, "e"), key(asked, 4, "f"))
     harness.say("shard-0", Subscribed(asked.token), Paused(asked.token))
     assert shown(session) == [3, 4]
@@ -521,7 +521,7 @@ def test_a_shard_that_returns_is_asked_for_the_rest_only(harness):
     assert restart(harness, incarnation=3) == []
 
 
-def test_a_shard_that_is_down_is_not_asked_for_more(harness):
+def test_a_shard_that_is_down_is_not_asked_for_pages(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     session.connection.waiting = lambda: ENOUGH + 1
@@ -535,7 +535,7 @@ def test_a_shard_that_is_down_is_not_asked_for_more(harness):
     assert mores(harness) == []
 
 
-def test_a_shard_that_dies_before_the_session_was_told_begins_anew(harness):
+def test_a_replay_begins_again_if_the_shard_dies_before_the_session_is_subscribed(harness):
     session, asked = begin(harness, **VIEW)
     harness.say("shard-0", key(asked, 1, "a"), key(asked, 2, "b"), Subscribed(asked.token))
     harness.say("shard-0", Paused(asked.token))
@@ -546,8 +546,8 @@ def test_a_shard_that_dies_before_the_session_was_told_begins_anew(harness):
     assert session.take() == [("subscribed", 1, "*#", [1])]
 
 
-def test_until_then_nothing_of_it_counts(harness):
-    """What it had sent is part of what it replays, perhaps on a later page."""
+def test_keys_and_changes_from_before_a_replay_that_begins_again_are_dropped(harness):
+    """The new replay has all of that again, perhaps on a later page."""
     session, asked = begin(harness, **VIEW)
     harness.say("shard-0", Subscribed(asked.token), Paused(asked.token))
     harness.say("shard-0", key(asked, 64 * 1, "e", ahead=True), change(asked, 64 * 2, "e"))
@@ -562,7 +562,7 @@ def test_until_then_nothing_of_it_counts(harness):
     assert session.written == []
 
 
-def test_a_change_that_comes_again_is_told_to_those_who_missed_it(harness):
+def test_a_change_that_is_sent_again_reaches_the_sessions_that_missed_it(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     for name in SHARDS:
@@ -574,7 +574,7 @@ def test_a_change_that_comes_again_is_told_to_those_who_missed_it(harness):
     assert session.written == ["w:5", "w:6"]
 
 
-def test_a_plain_event_and_the_change_of_the_same_id_are_two(harness):
+def test_a_plain_event_and_a_change_with_the_same_id_are_both_delivered(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.subscribe(session, "*#", request=2)
@@ -589,7 +589,7 @@ def test_a_plain_event_and_the_change_of_the_same_id_are_two(harness):
 
 
 @pytest.mark.parametrize("erased", [False, True])
-def test_a_change_that_comes_again_before_its_keys_turn_is_instead_of_it(erased, harness):
+def test_a_change_that_is_sent_again_before_its_keys_turn_replaces_the_key(erased, harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 1, "a"), Paused(asked.token))
@@ -602,8 +602,8 @@ def test_a_change_that_comes_again_before_its_keys_turn_is_instead_of_it(erased,
     assert shown(session) == [7]
 
 
-def test_of_two_changes_before_the_shard_died_the_last_is_shown(harness):
-    """Only the first comes again: the publisher of the other has been told."""
+def test_the_last_of_two_changes_before_the_shard_died_is_shown(harness):
+    """Only the first one is sent again, because the publisher of the other has its answer."""
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 1, "a"), Paused(asked.token))
@@ -625,7 +625,7 @@ def test_of_two_changes_before_the_shard_died_the_last_is_shown(harness):
     ],
     ids=["no change", "another topic"],
 )
-def test_an_event_that_comes_again_and_changes_no_key_replaces_none(again, harness):
+def test_an_event_that_is_sent_again_and_changes_no_key_replaces_none(again, harness):
     session, asked = begin(harness, replay=True)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 1, "a"), Paused(asked.token))
@@ -635,7 +635,7 @@ def test_an_event_that_comes_again_and_changes_no_key_replaces_none(again, harne
     assert shown(session) == [5]
 
 
-def test_what_comes_again_in_another_realm_replaces_nothing_here(harness):
+def test_an_event_that_is_sent_again_in_another_realm_replaces_no_key(harness):
     session, asked = begin(harness, replay=True)
     confirm(harness, asked)
     harness.say("shard-0", key(asked, 1, "a"), Paused(asked.token))
@@ -647,11 +647,11 @@ def test_what_comes_again_in_another_realm_replaces_nothing_here(harness):
     assert shown(session) == [5]
 
 
-# MQTT: once, by whatever subscription
+# MQTT: one delivery for all subscriptions that match
 
 
-def test_what_was_held_for_two_wishes_is_delivered_once(harness):
-    session, first = begin(harness, replay=True, encoder=Flavour("m", per_subscription=False))
+def test_an_event_held_for_two_subscriptions_is_delivered_once(harness):
+    session, first = begin(harness, replay=True, encoder=FakeEncoder("m", per_subscription=False))
     harness.subscribe(session, "^a", request=2, replay=True)
     (second,) = harness.got("shard-0", Subscribe)
     for asked in (first, second):

@@ -1,4 +1,4 @@
-"""Publishes that wait at a shard that keeps nothing: its gateway publishes them anew."""
+"""Waiting publishes of a realm in memory: gateways publish them again to a restarted shard."""
 
 import pytest
 from gateway_harness import GatewayHarness
@@ -22,39 +22,39 @@ def wait(harness, session, *requests, flags=ACKNOWLEDGE):
     harness.got("shard-0")
 
 
-def published_anew(harness, shard=0):
-    """Requests that a shard gets when it has restarted."""
+def published_again(harness, shard=0):
+    """Restart the shard, and return the requests of the publishes that it then gets."""
     name = f"shard-{shard}"
     harness.kill(name)
     harness.join(name, incarnation=harness.gateway.links[shard].peer_incarnation + 1)
     return [one.request for one in harness.got(name, Publish)]
 
 
-def test_what_waits_is_published_anew_in_order(harness):
+def test_waiting_publishes_are_published_again_in_order(harness):
     wait(harness, harness.session(), 1, 2, 3)
-    assert published_anew(harness) == [1, 2, 3]
-    assert published_anew(harness) == [1, 2, 3]
+    assert published_again(harness) == [1, 2, 3]
+    assert published_again(harness) == [1, 2, 3]
 
 
-def test_what_was_answered_does_not_wait_any_more(harness):
+def test_an_answered_publish_is_not_published_again(harness):
     session = harness.session()
     wait(harness, session, 1, 2)
     harness.say("shard-0", Published(session.id, [1], [64]))
-    assert published_anew(harness) == [2]
+    assert published_again(harness) == [2]
     harness.say("shard-0", Published(session.id, [2], [128]))
-    assert published_anew(harness) == []
+    assert published_again(harness) == []
 
 
-def test_what_is_never_answered_is_not_published_twice(harness):
-    """It may have had its turn long ago."""
+def test_a_publish_without_acknowledgement_is_not_published_again(harness):
+    """Such a publish may have been let through long ago."""
     wait(harness, harness.session(), 1, flags=0)
-    assert published_anew(harness) == []
+    assert published_again(harness) == []
 
 
-def test_a_session_that_has_left_waits_no_more(harness):
+def test_publishes_of_a_session_that_has_ended_are_not_published_again(harness):
     one, other = harness.session(), harness.session()
     wait(harness, one, 1, 2)
     wait(harness, other, 1)
     harness.gateway.requests.session_ended(one, "gone")
     harness.turns()
-    assert published_anew(harness) == [1]
+    assert published_again(harness) == [1]

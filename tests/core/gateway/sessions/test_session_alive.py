@@ -1,4 +1,4 @@
-"""What a gateway that returns to a shard tells of its sessions that may have something there."""
+"""SessionAlive: a gateway names to a restarted shard the sessions that may have something there."""
 
 import pytest
 from gateway_harness import GatewayHarness
@@ -11,8 +11,8 @@ def harness():
     return GatewayHarness(shards=2)
 
 
-def told_again(harness, shard):
-    """The sessions that a shard hears of when it has restarted."""
+def named_after_restart(harness, shard):
+    """Restart the shard, and return the sessions that the gateway names to it."""
     name = f"shard-{shard}"
     harness.kill(name)
     harness.join(name, incarnation=2)
@@ -28,11 +28,11 @@ def told_again(harness, shard):
         RetainOptions(weak=True, sequence=True),
     ],
 )
-def test_a_session_is_told_to_the_shard_that_has_something_of_it(retain, harness):
+def test_a_session_is_named_to_the_shard_that_keeps_something_of_it(retain, harness):
     session = harness.session()
     harness.publish(session, harness.topic(1), RETAIN, retain=retain)
-    assert told_again(harness, 0) == []
-    assert told_again(harness, 1) == [session.id]
+    assert named_after_restart(harness, 0) == []
+    assert named_after_restart(harness, 1) == [session.id]
 
 
 @pytest.mark.parametrize(
@@ -44,20 +44,20 @@ def test_a_session_is_told_to_the_shard_that_has_something_of_it(retain, harness
         (RETAIN | CONDITION, RetainOptions(when_id=0)),
     ],
 )
-def test_a_session_without_keys_of_its_own_is_not_told(flags, retain, harness):
+def test_a_session_without_keys_of_its_own_is_not_named(flags, retain, harness):
     harness.publish(harness.session(), harness.topic(0), flags, retain=retain)
-    assert told_again(harness, 0) == []
+    assert named_after_restart(harness, 0) == []
 
 
-def test_a_session_that_has_left_is_told_no_more(harness):
-    """And the shard has heard that it has: in the new pair, if not in the one before."""
+def test_a_session_that_has_ended_is_not_named(harness):
+    """The shard hears of the end in the new pair, because it did not in the one before."""
     one, other = harness.session(), harness.session()
     for session in (one, other):
         harness.publish(session, harness.topic(0), RETAIN, retain=RetainOptions(weak=True))
     harness.turns()
     harness["shard-0"].silent = True
     harness.gateway.requests.session_ended(one, "gone")
-    assert told_again(harness, 0) == [other.id]
+    assert named_after_restart(harness, 0) == [other.id]
     assert [leave.session for leave in harness["shard-0"].got if isinstance(leave, Leave)] == [
         one.id
     ]

@@ -20,7 +20,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def server(tmp_path):
-    """Makes the claims of one gateway of a server, by the name of its run directory."""
+    """Make the claims of one gateway: `server(name)`, where name is its server's run directory."""
     made = []
 
     def make(name):
@@ -44,11 +44,11 @@ def test_gateways_of_one_server_share_an_address(server):
         (("127.0.0.1", 8080), ("127.0.0.1", 8081), False),
         (("127.0.0.1", 8080), ("127.0.0.1", 80), False),
         (("127.0.0.1", 8080), ("127.0.0.2", 8080), False),
-        # All addresses hold each one, and the other way round.
+        # A claim on all addresses conflicts with a claim on one of them, in either order.
         (("0.0.0.0", 8080), ("127.0.0.1", 8080), True),
         (("127.0.0.1", 8080), ("0.0.0.0", 8080), True),
         (("::", 8080), ("::1", 8080), True),
-        # We listen at IPv6 addresses for IPv6 only.
+        # Listeners at IPv6 addresses accept IPv6 only.
         (("::", 8080), ("127.0.0.1", 8080), False),
         (("0.0.0.0", 8080), ("::", 8080), False),
     ],
@@ -78,7 +78,7 @@ def test_an_address_is_free_when_the_last_gateway_has_dropped_it(server):
         first.add("127.0.0.1", 8080)
 
 
-def test_a_server_whose_processes_were_killed_holds_nothing(server, tmp_path):
+def test_a_server_whose_processes_were_killed_holds_no_address(server, tmp_path):
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "a"), str(tmp_path / "ports")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
@@ -89,14 +89,14 @@ def test_a_server_whose_processes_were_killed_holds_nothing(server, tmp_path):
         server("b").add("127.0.0.1", 8080)
 
 
-def test_a_run_directory_reached_by_a_link_is_the_same_server(server, tmp_path):
+def test_a_run_directory_behind_a_symbolic_link_is_the_same_server(server, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     server("a").add("127.0.0.1", 8080)
     server("link").add("127.0.0.1", 8080)
 
 
-def test_without_a_place_for_the_files_nothing_is_claimed(tmp_path):
+def test_no_address_is_claimed_where_no_files_can_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     claims = Claims(str(tmp_path / "a"), tmp_path / "file" / "ports")
     claims.add("127.0.0.1", 8080)

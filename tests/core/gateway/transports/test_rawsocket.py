@@ -35,7 +35,7 @@ class Peer:
 
 
 def messages(data, name="wamp.2.json"):
-    """Take apart what the router sent."""
+    """Return the messages in what the router sent."""
     found = []
     while data:
         head = int.from_bytes(data[:4], "big")
@@ -62,7 +62,7 @@ def messages(data, name="wamp.2.json"):
         (b"G", {}, b"", True, "no RawSocket request: fail the connection"),
     ],
 )
-def test_handshake(request_, settings, answer, closed, source):
+def test_the_handshake_is_answered_as_specified(request_, settings, answer, closed, source):
     peer = Peer(**settings)
     assert peer.send(request_) == answer
     assert peer.connection.closing is closed
@@ -72,7 +72,7 @@ def test_handshake(request_, settings, answer, closed, source):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
-def test_a_session_in_pieces_of_any_size(name, size):
+def test_a_session_may_come_in_pieces_of_any_size(name, size):
     peer = Peer()
     sent = bytes((0x7F, 0xF0 | NUMBER[name], 0, 0))
     for message in (HELLO, [16, 1, {}, "com.topic", ["x"]], [6, {}, "wamp.close.normal"]):
@@ -90,7 +90,7 @@ def test_a_session_in_pieces_of_any_size(name, size):
     assert peer.connection.closing
 
 
-def test_nothing_is_kept_between_messages():
+def test_no_buffer_is_kept_between_messages():
     peer = Peer().shake_hands()
     whole = frame(ENCODE["wamp.2.json"](HELLO))
     assert peer.send(whole[:9]) == b""
@@ -109,7 +109,7 @@ def test_a_ping_is_echoed_as_a_pong(payload):
 
 
 def test_the_longest_message_has_a_bit_of_its_own():
-    """X: set when the length is exactly 16M, with the other bits cleared."""
+    """The bit X is set when the length is exactly 16M, with the other bits cleared."""
     assert frame(b"x" * (LONGEST - 1))[:4] == b"\x00\xff\xff\xff"
     assert frame(b"x" * LONGEST)[:4] == b"\x08\0\0\0"
     peer = Peer().shake_hands()
@@ -135,8 +135,8 @@ def test_the_longest_message_has_a_bit_of_its_own():
     ],
 )
 @pytest.mark.parametrize("open_", [False, True])
-def test_what_must_not_be_sent_fails_the_connection(head, says, source, open_):
-    """At once: the body is not waited for."""
+def test_an_invalid_header_fails_the_connection(head, says, source, open_):
+    """The connection fails at the header, without waiting for the body."""
     peer = Peer(max_message_size=1024).shake_hands()
     if open_:
         peer.send(frame(ENCODE["wamp.2.json"](HELLO)))
@@ -149,15 +149,15 @@ def test_what_must_not_be_sent_fails_the_connection(head, says, source, open_):
     assert peer.send(frame(ENCODE["wamp.2.json"](HELLO))) == b""
 
 
-def test_a_message_of_the_limit_is_taken():
+def test_a_message_exactly_at_the_limit_is_accepted():
     peer = Peer(max_message_size=1024).shake_hands()
     hello = ENCODE["wamp.2.json"](HELLO)
     answer = peer.send(frame(hello + b" " * (1024 - len(hello))))
     assert messages(answer)[0][0] == 2
 
 
-def test_nothing_longer_than_the_client_takes_is_sent():
-    """WELCOME with all the features is longer than 512 bytes: then it names the roles alone."""
+def test_no_message_longer_than_the_client_accepts_is_sent():
+    """WELCOME with all features is longer than 512 bytes, so it only names the roles."""
     peer = Peer().shake_hands(length=0)
     answer = peer.send(frame(ENCODE["wamp.2.json"](HELLO)))
     ((kind, _, details),) = messages(answer)
@@ -183,7 +183,7 @@ def test_a_long_reason_is_left_out_where_it_does_not_fit():
     assert messages(answer) == [[3, {}, "wamp.error.no_such_realm"]]
 
 
-def test_nothing_behind_the_end_is_read():
+def test_messages_after_the_end_of_the_session_are_not_read():
     peer = Peer().shake_hands()
     data = frame(ENCODE["wamp.2.json"](HELLO)) + frame(b"[]")
     data += frame(ENCODE["wamp.2.json"]([16, 1, {}, "com.topic"]))
@@ -192,7 +192,7 @@ def test_nothing_behind_the_end_is_read():
     assert [asked[0] for asked in peer.gateway.asked] == ["session_opened", "session_ended"]
 
 
-def test_a_handshake_that_never_ends_is_ended():
+def test_a_handshake_that_never_ends_times_out():
     peer = Peer(handshake_timeout=2.0)
     peer.send(b"\x7f\xf1")
     peer.gateway.pass_time(1.9)
@@ -202,7 +202,7 @@ def test_a_handshake_that_never_ends_is_ended():
     assert peer.send(b"\0\0") == b""
 
 
-def test_a_handshake_in_time_leaves_the_session_its_own_time():
+def test_a_session_has_its_own_timeout_after_the_handshake():
     peer = Peer(handshake_timeout=2.0)
     peer.gateway.pass_time(1.9)
     peer.shake_hands()

@@ -31,7 +31,9 @@ from fox_shard.gateway.transports.websocket_stream import MessageStream
         ("/elsewhere", ["mqtt"], "mqtt", "MQTT clients without a path"),
     ],
 )
-def test_handshake_chooses_the_first_offered_subprotocol_we_speak(path, offered, chosen, source):
+def test_the_handshake_chooses_the_first_offered_subprotocol_that_is_known(
+    path, offered, chosen, source
+):
     server, client = connected(path, offered)
     assert client.subprotocol == chosen
     assert server.session.told.get("serializer", chosen) == chosen
@@ -71,7 +73,7 @@ def test_handshake_chooses_the_first_offered_subprotocol_we_speak(path, offered,
         (b"\x10\x0c\x00\x04MQTT", 400, "HTTP and WebSocket"),
     ],
 )
-def test_handshake_that_fails_is_answered_in_http_and_closed(data, status, says):
+def test_a_failed_handshake_is_answered_in_http_and_closed(data, status, says):
     server = Server()
     head, _, body = server.feed(data).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
@@ -84,7 +86,7 @@ def test_handshake_that_fails_is_answered_in_http_and_closed(data, status, says)
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 200), ("degraded", 200), ("unavailable", 503)])
 @pytest.mark.parametrize("linked", [True, False])
-def test_healthz_tells_how_the_gateway_is(status, code, linked):
+def test_healthz_reports_the_status_of_the_gateway(status, code, linked):
     server = Server()
     server.linked = linked
     server.status = {"status": status, "sessions": 3}
@@ -98,7 +100,7 @@ def test_healthz_tells_how_the_gateway_is(status, code, linked):
     assert server.connection.closing
 
 
-def test_handshake_that_never_ends_is_timed_out():
+def test_a_handshake_that_never_ends_times_out():
     server = Server()
     server.feed(b"GET /ws HTTP/1.1\r\nHost:")
     server.advance(9.9)
@@ -126,7 +128,7 @@ def test_clients_wait_while_the_gateway_is_not_linked():
     ("more", "seconds", "status"),
     [(b"", 10, b"503"), (masked(b"a" * 70000), 0, b"431")],
 )
-def test_clients_do_not_wait_for_ever_nor_with_everything(more, seconds, status):
+def test_clients_do_not_wait_for_ever_or_with_unlimited_data(more, seconds, status):
     server = Server()
     server.linked = False
     server.feed(request())
@@ -141,7 +143,7 @@ def test_clients_do_not_wait_for_ever_nor_with_everything(more, seconds, status)
     assert server.session is None
 
 
-def test_handshake_timeout_leaves_open_connections_and_lost_ones_alone():
+def test_the_handshake_timeout_does_not_affect_open_or_lost_connections():
     server, _ = connected()
     server.advance(11)
     assert not server.connection.closing
@@ -151,7 +153,7 @@ def test_handshake_timeout_leaves_open_connections_and_lost_ones_alone():
     assert gone.written() == b""
 
 
-def test_frames_right_behind_the_request_are_read():
+def test_frames_sent_right_after_the_request_are_read():
     server = Server()
     server.feed(request() + masked(b"[1]") + masked(b"[2]")[:3])
     server.feed(masked(b"[2]")[3:])
@@ -162,7 +164,7 @@ def test_frames_right_behind_the_request_are_read():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
-def test_close_of_the_client_is_echoed_behind_the_answers_to_its_messages(code):
+def test_the_close_of_a_client_is_echoed_after_the_answers_to_its_messages(code):
     server, client = connected()
     server.session.reply = lambda message: message
     client.send_text(b"[1]")
@@ -175,7 +177,7 @@ def test_close_of_the_client_is_echoed_behind_the_answers_to_its_messages(code):
     assert server.connection.closing
 
 
-def test_hangup_sends_close_and_waits_for_the_clients():
+def test_a_hangup_sends_close_and_waits_for_the_clients_close():
     server, client = connected()
     server.session.hangup()
     server.session.hangup()
@@ -189,7 +191,7 @@ def test_hangup_sends_close_and_waits_for_the_clients():
     assert server.session.losses == 1
 
 
-def test_hangup_inside_a_message_drops_the_rest_of_the_read():
+def test_a_hangup_inside_a_message_drops_the_rest_of_the_read():
     server, _ = connected()
     session = server.session
 
@@ -209,7 +211,7 @@ def test_hangup_inside_a_message_drops_the_rest_of_the_read():
     assert session.losses == 1
 
 
-def test_hangup_inside_the_last_fragment():
+def test_a_hangup_inside_the_last_fragment_drops_the_rest_of_the_read():
     server, _ = connected()
     server.session.reply = lambda message: server.session.hangup()
     data = masked(b"[1,", fin=False) + masked(b"2]", opcode=0) + masked(b"[3]")
@@ -217,7 +219,7 @@ def test_hangup_inside_the_last_fragment():
     assert server.session.got == [b"[1,2]"]
 
 
-def test_client_that_does_not_answer_our_close_is_given_up():
+def test_a_client_that_does_not_answer_a_close_is_disconnected():
     server, _ = connected()
     server.connection.receiver.close(1001, "ü" * 100)
     assert close_code(server.written()) == 1001
@@ -228,14 +230,14 @@ def test_client_that_does_not_answer_our_close_is_given_up():
     assert server.session.losses == 1
 
 
-def test_close_after_the_client_closed_says_nothing():
+def test_a_hangup_after_the_clients_close_sends_nothing():
     server, _ = connected()
     server.feed(masked(b"\x03\xe8", opcode=0x8))
     server.session.hangup()
     assert server.written() == b""
 
 
-def test_lost_is_told_once():
+def test_a_lost_connection_is_reported_once():
     server, _ = connected()
     server.feed(masked(b"[1,", fin=False))
     server.connection.receiver.connection_lost(server.now)

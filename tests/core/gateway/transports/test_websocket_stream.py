@@ -45,7 +45,7 @@ def test_messages_of_the_subprotocols_type_pass_both_ways(
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, LIMIT])
 @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\x00\x7f\x80"])
-def test_any_length_and_mask(size, mask):
+def test_a_message_of_any_length_and_mask_is_read(size, mask):
     server, _ = connected()
     server.feed(masked(b"a" * size, mask=mask))
     assert server.session.got == [b"a" * size]
@@ -53,7 +53,7 @@ def test_any_length_and_mask(size, mask):
 
 @pytest.mark.parametrize("length", [200, 95_000])
 @pytest.mark.parametrize("step", [6, 7, 9, 13, 4096])
-def test_headers_and_payloads_in_pieces(length, step):
+def test_headers_and_payloads_may_come_in_pieces(length, step):
     server, _ = connected()
     server.settings = Settings(max_message_size=1 << 20)
     message = (bytes(range(32, 127)) * 1000)[:length]
@@ -82,7 +82,7 @@ actions = st.lists(
 
 @given(actions, st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_any_cut_of_the_stream_gives_the_same_messages(actions, cuts):
-    """Data may arrive in pieces of any size; control frames may lie between fragments (5.4)."""
+    """Data comes in pieces of any size, control frames between fragments too (RFC 6455, 5.4)."""
     stream, messages, pongs = b"", [], []
     for action, text, mask in actions:
         data = text.encode()[:125]
@@ -126,7 +126,7 @@ def test_random_bytes_never_raise(data):
 
 
 @pytest.mark.parametrize("offer", [None, ClientPerMessageDeflateFactory()])
-def test_fragments_and_pings_of_the_library(offer):
+def test_fragments_and_pings_of_the_library_are_understood(offer):
     server, client = connected(offer=offer)
     client.send_text(b"[1,", fin=False)
     client.send_ping(b"are you there")
@@ -178,7 +178,7 @@ def test_fragments_and_pings_of_the_library(offer):
     ],
 )
 @pytest.mark.parametrize("step", [1, 1000000])
-def test_violation_is_answered_by_its_close_code_and_ends_the_session(data, code, source, step):
+def test_a_violation_is_answered_with_its_close_code_and_ends_the_session(data, code, source, step):
     server, _ = connected()
     written = server.feed(masked(b"[1]"))
     for start in range(0, len(data), step):
@@ -194,7 +194,7 @@ def test_violation_is_answered_by_its_close_code_and_ends_the_session(data, code
 
 
 @pytest.mark.parametrize("subprotocol", ["wamp.2.msgpack", "wamp.2.cbor", "mqtt"])
-def test_text_where_binary_is_spoken_is_refused(subprotocol):
+def test_a_text_frame_is_refused_where_messages_are_binary(subprotocol):
     """MQTT-6.0.0-1: any other type of data frame closes the connection."""
     server, _ = connected("/", [subprotocol])
     assert close_code(server.feed(masked(b"a"))) == 1003
@@ -207,8 +207,8 @@ def test_binary_messages_need_not_be_utf8_when_fragmented():
     assert server.session.got == [b"\xff\xfe"]
 
 
-def test_idle_connection_keeps_no_buffers_and_no_protocol():
-    """The memory of an idle connection counts."""
+def test_an_idle_connection_keeps_no_buffers_and_no_protocol():
+    """Most connections are idle, so their memory counts."""
     server, _ = connected()
     server.feed(masked(b"[1,", fin=False) + masked(b"2]", opcode=0) + masked(b"x", opcode=9))
     server.feed(masked(b"[3]")[:4])
@@ -233,7 +233,7 @@ def test_idle_connection_keeps_no_buffers_and_no_protocol():
     ],
 )
 def test_deflate_is_negotiated_without_contexts(offer, wanted, negotiated):
-    """RFC 7692 7.1.1: one compressed message fits all; idle ones cost little."""
+    """RFC 7692, 7.1.1: so one compressed message serves all, and idle connections cost little."""
     server, client = connected(offer=offer, deflate=wanted)
     assert [
         (e.remote_no_context_takeover, e.local_no_context_takeover, e.remote_max_window_bits)
@@ -268,7 +268,7 @@ def test_compressed_answers_are_understood(bits, size):
         (random.Random(0).randbytes(300), 15, False),
     ],
 )
-def test_only_what_gains_by_it_is_compressed(payload, bits, compressed):
+def test_only_messages_that_are_worth_it_are_compressed(payload, bits, compressed):
     """RFC 7692 6: rsv1 says of each message whether it is compressed."""
     [(first, data)] = frames_of(deflated_frame(BINARY, bits)(payload))
     assert first == (BINARY | 0x40 if compressed else BINARY)
@@ -277,7 +277,7 @@ def test_only_what_gains_by_it_is_compressed(payload, bits, compressed):
     assert data == payload
 
 
-def test_the_frame_function_is_the_same_for_all_who_negotiated_the_same():
+def test_connections_that_negotiated_the_same_share_a_frame_function():
     assert deflated_frame(TEXT, 15) is deflated_frame(TEXT, 15)
 
 
@@ -289,7 +289,7 @@ def test_the_frame_function_is_the_same_for_all_who_negotiated_the_same():
         (b"\xff" * 10, 1007, "RFC 6455 8.1"),
     ],
 )
-def test_compressed_message_is_checked_like_any_other(message, code, source):
+def test_a_compressed_message_is_checked_like_any_other(message, code, source):
     server, client = connected(offer=ClientPerMessageDeflateFactory())
     client.send_text(message)
     assert close_code(server.feed(b"".join(client.data_to_send()))) == code

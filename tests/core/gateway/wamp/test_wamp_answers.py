@@ -1,4 +1,4 @@
-"""What the gateway's core tells a session, as the client reads it."""
+"""Messages to clients: the calls of the gateway's core to a session, as the client reads them."""
 
 import msgspec
 import pytest
@@ -30,7 +30,7 @@ def event(encoding=JSON, args=b'["x"]', kwargs=b"", *, topic="com.example", publ
 
 
 def expecting(*requests, **more):
-    """A session that has published, and waits for those acknowledgements."""
+    """Return a client that has published and waits for these acknowledgements."""
     client = joined(**more)
     for request in requests:
         client.session.expect_published(request)
@@ -61,7 +61,9 @@ def events(client, event, to):
         ),
     ],
 )
-def test_details_of_an_event(uri, match, publisher, details, source, subprotocol):
+def test_an_event_has_details_of_its_topic_and_publisher(
+    uri, match, publisher, details, source, subprotocol
+):
     client = joined(subprotocol)
     to = subscription(uri, match)
     assert events(client, event(publisher=publisher), to) == [[36, to.id, BIG, details, ["x"]]]
@@ -86,7 +88,7 @@ def test_details_of_an_event(uri, match, publisher, details, source, subprotocol
         (RAW, b"text", b"", None),
     ],
 )
-def test_an_event_is_transcoded_to_what_the_client_speaks(
+def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     encoding, args, kwargs, arguments, subprotocol
 ):
     client = joined(subprotocol)
@@ -97,27 +99,27 @@ def test_an_event_is_transcoded_to_what_the_client_speaks(
     assert events(client, event(encoding, args, kwargs), to) == [[36, to.id, BIG, {}, *arguments]]
 
 
-def test_same_serializer_same_bytes():
+def test_an_event_in_the_same_serializer_keeps_its_bytes():
     client = joined()
     chunk = client.session.encoder.event(event(args=b'[ 1e2,"\\u0041" ]'), subscription())
     assert chunk.endswith(b',{},[ 1e2,"\\u0041" ]]')
 
 
-def test_an_event_that_cannot_be_had_in_this_serializer_is_missed():
+def test_an_event_that_cannot_be_transcoded_is_dropped():
     client = joined()
     assert events(client, event(*UNREADABLE), subscription()) == []
     client.session.subscribed(1, subscription(), [event(*UNREADABLE), event()])
     assert [message[0] for message in client.received()] == [33, 36]
 
 
-def test_an_event_longer_than_the_client_takes_is_missed():
+def test_an_event_longer_than_the_client_accepts_is_dropped():
     """WAMP #rawsocket: drop the event."""
     client = joined(limit=512)
     assert events(client, event(args=b'["%b"]' % (b"x" * 400)), subscription()) != []
     assert events(client, event(args=b'["%b"]' % (b"x" * 500)), subscription()) == []
 
 
-def test_events_are_for_subscriptions():
+def test_an_event_is_sent_only_for_a_subscription():
     with pytest.raises(ValueError, match="subscription"):
         joined().session.encoder.event(event(), None)
     client = joined()
@@ -128,7 +130,7 @@ def test_events_are_for_subscriptions():
 # Publish and subscribe
 
 
-def test_published():
+def test_published_has_the_request_and_the_publication():
     """WAMP #published."""
     client = expecting(5, 7)
     client.session.published([5, 7], [BIG, BIG - 1])
@@ -137,7 +139,7 @@ def test_published():
 
 @pytest.mark.parametrize("first", ["published", "refused"])
 def test_a_publish_has_one_answer(first):
-    """A shard that restarts may answer again, also what the client did not want answered."""
+    """A restarted shard may answer again, even a publish that wanted no answer."""
     client = expecting(5)
     refusal = Refused(SESSION, 5, 1, "wamp.error.unavailable", "later")
     if first == "published":
@@ -151,20 +153,20 @@ def test_a_publish_has_one_answer(first):
 
 
 @pytest.mark.parametrize("acknowledge", [True, False])
-def test_who_asked_for_an_acknowledgement_gets_it(acknowledge):
+def test_a_publish_is_acknowledged_only_if_it_asks_for_that(acknowledge):
     client = joined()
     assert client.send([16, 5, {"acknowledge": acknowledge}, "com.example"]) == []
     client.session.published([5], [BIG])
     assert client.received() == ([[17, 5, BIG]] if acknowledge else [])
 
 
-def test_an_answer_in_a_run_with_others_is_not_missed():
+def test_expected_answers_are_found_in_a_run_with_others():
     client = expecting(5, 7)
     client.session.published([4, 5, 6, 7], [1, 2, 3, 4])
     assert client.received() == [[17, 5, 2], [17, 7, 4]]
 
 
-def test_sessions_expect_their_own_answers_only():
+def test_a_session_expects_only_its_own_answers():
     expecting(5)
     client = joined()
     client.session.published([5], [BIG])
@@ -172,14 +174,14 @@ def test_sessions_expect_their_own_answers_only():
 
 
 @pytest.mark.parametrize(("kind", "request_type"), [(1, 16), (5, 32), (10, 64), (12, 66)])
-def test_refused(kind, request_type):
+def test_a_refused_request_is_answered_with_error(kind, request_type):
     """WAMP #error."""
     client = expecting(5)
     client.session.refused(Refused(SESSION, 5, kind, "wamp.error.unavailable", "later"))
     assert client.received() == [[8, request_type, 5, {}, "wamp.error.unavailable", ["later"]]]
 
 
-def test_a_subscription_can_be_given_back():
+def test_a_subscription_is_ended_by_its_id():
     client = joined()
     to = subscription()
     client.session.subscribed(5, to, [])
@@ -192,7 +194,7 @@ def test_a_subscription_can_be_given_back():
 # Registrations
 
 
-def test_registered_unregistered_revoked():
+def test_registrations_are_confirmed_ended_and_revoked():
     """WAMP #registered, #unregistered, #rpc-registration-revocation."""
     client = joined()
     client.session.registered(5, 77)
@@ -219,7 +221,7 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         ("com.p", "exact", call(), {}, "WAMP #invocation"),
         ("com", "prefix", call(), {"procedure": "com.p"}, "WAMP #rpc-pattern-reg"),
         (".p", "wildcard", call(), {"procedure": "com.p"}, "WAMP #rpc-pattern-reg"),
-        # What it was registered by is not known any more, so the callee is told.
+        # The registration is not known any more, so the callee is told the procedure.
         (None, None, call(), {"procedure": "com.p"}, "unregistered meanwhile"),
         (
             "com.p",
@@ -237,7 +239,7 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         ),
     ],
 )
-def test_invocation(uri, match, frame, details, source, subprotocol):
+def test_an_invocation_has_details_of_its_call(uri, match, frame, details, source, subprotocol):
     client = joined(subprotocol, roles=CANCELABLE)
     if uri:
         registered(client, 77, uri, match)
@@ -245,7 +247,7 @@ def test_invocation(uri, match, frame, details, source, subprotocol):
     assert client.received() == [[68, 1, 77, details, [1]]]
 
 
-def test_progress_is_not_asked_of_who_cannot_give_it():
+def test_progress_is_not_asked_of_a_callee_that_cannot_give_it():
     client = joined()
     registered(client, 77, "com.p", "exact")
     client.session.invocation(1, 77, call(PROGRESS))
@@ -259,7 +261,7 @@ def test_progress_is_not_asked_of_who_cannot_give_it():
         (call(args=b'["%b"]' % (b"x" * 600)), 512, "wamp.error.payload_size_exceeded"),
     ],
 )
-def test_a_call_that_its_callee_cannot_take_fails(frame, limit, uri):
+def test_a_call_that_its_callee_cannot_receive_fails(frame, limit, uri):
     client = joined(**({"limit": limit} if limit else {}))
     client.session.invocation(1, 77, frame)
     assert client.received() == []
@@ -269,7 +271,7 @@ def test_a_call_that_its_callee_cannot_take_fails(frame, limit, uri):
 
 
 @pytest.mark.parametrize("mode", ["kill", "killnowait"])
-def test_interrupt(mode):
+def test_an_interrupt_has_its_mode_and_reason(mode):
     """WAMP #rpc-call-canceling."""
     client = joined(roles=CANCELABLE)
     client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.timeout"))
@@ -284,8 +286,8 @@ def test_interrupt(mode):
         ("killnowait", []),
     ],
 )
-def test_who_cannot_be_canceled_is_skipped(mode, asked):
-    """WAMP #rpc-call-canceling: if the callee does not support it, then behavior is skip."""
+def test_a_callee_that_cannot_be_canceled_is_skipped(mode, asked):
+    """WAMP #rpc-call-canceling: if the callee does not support canceling, the mode is skip."""
     client = joined()
     client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.canceled"))
     assert client.received() == []
@@ -296,7 +298,7 @@ def test_who_cannot_be_canceled_is_skipped(mode, asked):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_results_and_errors(subprotocol):
+def test_results_and_errors_reach_the_caller(subprotocol):
     """WAMP #result, #rpc-progressive-call-results, #error."""
     client = joined(subprotocol)
     session = client.session
@@ -322,7 +324,7 @@ def test_results_and_errors(subprotocol):
     ],
 )
 def test_a_call_always_ends(encoding, args, limit, uri):
-    """What its result cannot be told with is told as an error (WAMP #rpc-progressive-…)."""
+    """A result that cannot be sent becomes an error (WAMP #rpc-progressive-call-results)."""
     client = joined(**({"limit": limit} if limit else {}))
     client.session.result(Result(SESSION, 5, True, encoding, args))
     assert client.received() == []
@@ -333,13 +335,13 @@ def test_a_call_always_ends(encoding, args, limit, uri):
     assert client.received() == [[8, 48, 5, {}, "com.error"]]
 
 
-def test_an_error_longer_than_the_client_takes_goes_without_its_sentence():
+def test_an_error_longer_than_the_client_accepts_is_sent_without_its_sentence():
     client = expecting(5, limit=512)
     client.session.refused(Refused(SESSION, 5, 1, "wamp.error.unavailable", "ä" * 600))
     assert client.received() == [[8, 16, 5, {}, "wamp.error.unavailable"]]
 
 
-def test_arguments_of_a_client_come_back_as_they_were():
+def test_arguments_of_a_client_come_back_unchanged():
     client = joined("wamp.2.msgpack")
     args = ENCODE["wamp.2.msgpack"](["x", b"\x00\xff"])
     client.session.result(Result(SESSION, 5, False, MSGPACK, args))

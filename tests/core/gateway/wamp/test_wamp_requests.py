@@ -1,4 +1,4 @@
-"""What clients ask for, as the gateway's core hears it: WAMP Basic and Advanced Profile."""
+"""Requests of clients, as the gateway's core gets them: WAMP Basic and Advanced Profile."""
 
 import pytest
 from msgspec import msgpack
@@ -21,7 +21,7 @@ INVALID_URI = "wamp.error.invalid_uri"
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_publish(subprotocol):
+def test_a_publish_reaches_the_gateway_with_its_arguments(subprotocol):
     client = joined(subprotocol)
     encode = ENCODE[subprotocol]
     encoding = ENCODING[subprotocol]
@@ -80,7 +80,9 @@ ME = Identity("anonymous", "anonymous")
         ),
     ],
 )
-def test_publish_options(options, flags, publisher, audience, source, subprotocol):
+def test_the_options_of_publish_become_flags_publisher_and_audience(
+    options, flags, publisher, audience, source, subprotocol
+):
     client = joined(subprotocol)
     client.send([16, 1, options, "com.topic", ["x"]])
     ((_, _, got_flags, _, _, _, _, got_publisher, got_audience, retain),) = client.asked
@@ -134,11 +136,13 @@ def test_publish_options(options, flags, publisher, audience, source, subprotoco
         ),
     ],
 )
-def test_how_a_key_is_to_be_kept_and_on_what_condition(options, flags, retain, subprotocol):
+def test_the_options_of_keys_and_conditions_become_retain_options(
+    options, flags, retain, subprotocol
+):
     client = joined(subprotocol)
     client.send([16, 1, options, "com.topic", ["x"]])
-    ((_, _, got_flags, *_, got_keep),) = client.asked
-    assert (got_flags, got_keep) == (EXCLUDE_ME | flags, retain)
+    ((_, _, got_flags, *_, got_retain),) = client.asked
+    assert (got_flags, got_retain) == (EXCLUDE_ME | flags, retain)
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -178,7 +182,7 @@ def test_a_retained_publish_says_whether_it_is_empty(payload, empty, subprotocol
 )
 def test_a_private_key_is_for_its_publisher_alone(lists, audience, subprotocol):
     client = joined(subprotocol)
-    for _ in range(2):  # the second time, the options are not read anew
+    for _ in range(2):  # the second time, the parsed options come from the cache
         client.send([16, 1, {"retain": True, "weak": "private", **lists}, "com.topic", ["x"]])
         ((*_, got_audience, retain),) = client.asked
         assert (got_audience, retain.private) == (audience, True)
@@ -212,8 +216,8 @@ def test_a_patch_is_an_object_or_empty(payload):
         ([[{}], {"h": 1}], False, True),
     ],
 )
-def test_keyword_arguments_may_be_headers_of_a_realm(payload, empty, patch):
-    """Then they belong neither to emptiness nor to a patch."""
+def test_a_realm_may_have_keyword_arguments_as_headers(payload, empty, patch):
+    """Headers neither make an event non-empty nor belong to a patch."""
     client = joined()
     client.session.realm.headers = True
     client.send([16, 1, {"retain": True}, "com.topic", *payload])
@@ -224,7 +228,7 @@ def test_keyword_arguments_may_be_headers_of_a_realm(payload, empty, patch):
     assert [answer[4] for answer in answers] == ([] if patch else ["fox.error.invalid_payload"])
 
 
-def test_a_topic_has_room_for_the_number_in_the_sequence():
+def test_a_topic_of_a_sequence_leaves_room_for_the_number():
     client = joined(topic_length=64)
     for length, refused in ((46, False), (47, True)):
         answers = client.send([16, 7, {"acknowledge": True, "sequence": True}, "a" * length])
@@ -251,7 +255,7 @@ def test_publishing_to_a_bad_topic_is_refused(uri, source):
     ((*head, says),) = client.send([16, 7, {"acknowledge": True}, uri, ["x"]])
     assert head == [8, 16, 7, {}, INVALID_URI]
     assert len(says) == 1
-    # Nobody waits for the answer to this one.
+    # A publish without acknowledgement gets no answer.
     assert client.send([16, 8, {}, uri]) == []
     assert client.send([16, 8, {"acknowledge": False}, uri]) == []
     assert (client.asked, client.hung_up) == ([], 0)
@@ -310,14 +314,14 @@ def test_options_that_cannot_be_read_end_the_session():
     assert answer[1]["message"].startswith("the options cannot be read")
 
 
-def test_nobody_is_told_where_it_cannot_be_seen_who_asks():
+def test_a_bad_publish_gets_no_answer_if_its_acknowledge_cannot_be_read():
     client = joined("wamp.2.msgpack")
     options = b"\x82\xa6retain\xa1x\xa1k\x91\xa1\xff"
     assert client.send_bytes(b"\x94\x10\x01" + options + b"\xa1a") == []
     assert (client.asked, client.hung_up) == ([], 0)
 
 
-def test_parsed_options_are_kept_within_bounds():
+def test_the_cache_of_parsed_options_is_bounded():
     client = joined()
     cache = client.serializer.options.publish.cache
     cache.clear()
@@ -352,14 +356,16 @@ def test_parsed_options_are_kept_within_bounds():
             False,
             "#pattern-based-subscription",
         ),
-        ({}, "com.*.#", Pattern.wamp("com.*.#"), False, "semantics: the seed's notation"),
+        ({}, "com.*.#", Pattern.wamp("com.*.#"), False, "semantics: fox-wamp's notation"),
         ({}, "wamp.session.on_join", Pattern.wamp("wamp.session.on_join"), False, "meta events"),
         ({"get_retained": True}, "a", Pattern.wamp("a"), True, "WAMP #pubsub-event-retention"),
-        ({"retainedState": True}, "a", Pattern.wamp("a"), True, "semantics: the seed's name"),
+        ({"retainedState": True}, "a", Pattern.wamp("a"), True, "semantics: fox-wamp's name"),
         ({"get_retained": False}, "a", Pattern.wamp("a"), False, "WAMP #pubsub-event-retention"),
     ],
 )
-def test_subscribe(options, topic, pattern, replay, source, subprotocol):
+def test_a_subscribe_reaches_the_gateway_with_its_pattern_and_options(
+    options, topic, pattern, replay, source, subprotocol
+):
     client = joined(subprotocol)
     assert client.send([32, 3, options, topic]) == []
     assert client.asked == [("subscribe", 3, pattern, 0, SubscribeOptions(replay=replay))]
@@ -385,13 +391,13 @@ def test_a_bad_subscribe_is_refused(options, topic, uri, says):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
-def test_unsubscribe_names_what_was_subscribed():
+def test_an_unsubscribe_reaches_the_gateway_with_the_name_of_the_subscription():
     client = joined()
     client.session.subscribed_to = {5: "=com.a", 6: "=com.b"}
     client.gateway.subscribed = {"=com.a"}
     assert client.send([34, 9, 5]) == [[35, 9]]
     assert client.asked == [("unsubscribe", "=com.a")]
-    # Once gone, twice asked; unknown to the gateway; never subscribed.
+    # Ended already; unknown to the gateway; never subscribed.
     for subscription in (5, 6, 7):
         ((*head, _),) = client.send([34, 10, subscription])
         assert head == [8, 34, 10, {}, "wamp.error.no_such_subscription"]
@@ -413,7 +419,9 @@ def test_unsubscribe_names_what_was_subscribed():
         ({"disclose_me": True}, frames.DISCLOSE_CALLER, 0, ME, "#rpc-caller-identification"),
     ],
 )
-def test_call(options, flags, timeout, caller, source, subprotocol):
+def test_a_call_reaches_the_gateway_with_its_options(
+    options, flags, timeout, caller, source, subprotocol
+):
     client = joined(subprotocol)
     encode = ENCODE[subprotocol]
     assert client.send([48, 1, options, "com.p", [1], {"a": 2}]) == []
@@ -446,7 +454,7 @@ def test_a_bad_call_is_refused(options, procedure, uri, says):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
-def test_a_call_must_not_take_the_id_of_one_that_runs():
+def test_a_call_must_not_have_the_id_of_a_running_call():
     """WAMP #ids: requests are told apart by their ids."""
     client = joined()
     client.session.calls = {3: 0}
@@ -457,7 +465,7 @@ def test_a_call_must_not_take_the_id_of_one_that_runs():
 
 @pytest.mark.parametrize("requests", [(1, 2, 3), (713845233, 25349185, 1), (2**53, 1, 1)])
 def test_request_ids_need_not_be_consecutive(requests):
-    """Many clients draw them at random, as WAMP once had it, and routers accept it."""
+    """Many clients draw ids at random, as WAMP once said, and routers accept that."""
     client = joined()
     for request in requests:
         assert client.send([16, request, {}, "com.topic"]) == []
@@ -473,7 +481,7 @@ def test_request_ids_need_not_be_consecutive(requests):
         ({"mode": "killnowait"}, "killnowait"),
     ],
 )
-def test_cancel(options, mode):
+def test_a_cancel_reaches_the_gateway_with_its_mode(options, mode):
     """WAMP #rpc-call-canceling."""
     client = joined()
     assert client.send([49, 3, options]) == []
@@ -540,7 +548,9 @@ def test_a_bad_mode_of_cancel_is_refused(mode):
         ),
     ],
 )
-def test_register(options, procedure, pattern, invoke, concurrency, force, source, subprotocol):
+def test_a_register_reaches_the_gateway_with_its_pattern_and_options(
+    options, procedure, pattern, invoke, concurrency, force, source, subprotocol
+):
     client = joined(subprotocol)
     assert client.send([64, 3, options, procedure]) == []
     assert client.asked == [("register", 3, pattern, invoke, concurrency, {"force": force})]
@@ -570,7 +580,7 @@ def test_a_bad_register_is_refused(options, procedure, uri, says):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
-def test_unregister():
+def test_an_unregister_reaches_the_gateway():
     client = joined()
     assert client.send([66, 3, 77]) == []
     assert client.asked == [("unregister", 3, 77)]
@@ -583,7 +593,7 @@ def test_unregister():
 @pytest.mark.parametrize(
     ("options", "progress"), [({}, False), ({"progress": False}, False), ({"progress": True}, True)]
 )
-def test_yield(options, progress, subprotocol):
+def test_a_yield_reaches_the_gateway_with_its_result(options, progress, subprotocol):
     client = joined(subprotocol)
     client.session.next_invocation = 4
     encode = ENCODE[subprotocol]
@@ -596,7 +606,7 @@ def test_yield(options, progress, subprotocol):
     ]
 
 
-def test_a_bad_option_of_yield_is_told_to_both_sides():
+def test_a_bad_option_of_yield_is_reported_to_callee_and_caller():
     client = joined()
     client.session.next_invocation = 4
     ((*head, says),) = client.send([70, 4, {"progress": "x"}, ["r"]])
@@ -610,7 +620,7 @@ def test_a_bad_option_of_yield_is_told_to_both_sides():
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_a_callees_error(subprotocol):
+def test_an_error_of_a_callee_reaches_the_gateway(subprotocol):
     client = joined(subprotocol)
     client.session.next_invocation = 4
     encode = ENCODE[subprotocol]
@@ -626,15 +636,15 @@ def test_a_callees_error(subprotocol):
 
 
 @pytest.mark.parametrize("uri", ["", "not a uri", "a..b"])
-def test_a_callees_error_with_a_bad_uri_reaches_the_caller_with_a_good_one(uri):
-    """The caller's library may refuse a bad one (WAMP #uris), and end its connection."""
+def test_an_error_of_a_callee_with_a_bad_uri_gets_a_good_one(uri):
+    """The caller's library may refuse a bad URI (WAMP #uris), and end its connection."""
     client = joined()
     client.session.next_invocation = 4
     assert client.send([8, 68, 4, {}, uri, ["why"]]) == []
     assert client.asked[0][:3] == ("invocation_error", 4, INVALID_URI)
 
 
-def test_a_deep_lie_about_the_session_is_no_identity():
+def test_a_client_cannot_choose_the_identity_that_it_discloses():
     client = joined()
     client.send([16, 1, {"disclose_me": True, "publisher": 7}, "com.topic"])
     assert client.asked[0][7] == ME

@@ -1,4 +1,4 @@
-"""What gets past the serializers is sound; what is not ends its sender's session only."""
+"""Serializers accept sound messages only; any other message ends just its sender's session."""
 
 import cbor2
 import msgspec
@@ -91,7 +91,7 @@ def nested(name, levels):
     ],
 )
 def test_a_message_that_cannot_be_read_is_explained(name, data, reason):
-    """WAMP #protocol-errors: a protocol incompatible message, an error while decoding."""
+    """WAMP #protocol-errors: an incompatible message, or an error while decoding it."""
     with pytest.raises(ProtocolViolation) as caught:
         SERIALIZERS[name].read(data)
     assert reason in caught.value.message
@@ -138,7 +138,7 @@ def test_bad_arguments_end_the_session(name, args, reason):
 
 
 @pytest.mark.parametrize("args", [b"\x80\x80", b"\x80\xa0\xa0"])
-def test_cbor_has_as_many_elements_as_it_says(args):
+def test_a_cbor_message_must_have_as_many_elements_as_it_says(args):
     client = joined(CBOR)
     count = b"\x85" if args == b"\x80\x80" else b"\x86"
     (answer,) = client.send_bytes(HEAD[CBOR].replace(b"\x85", count) % args)
@@ -154,7 +154,7 @@ def test_cbor_has_as_many_elements_as_it_says(args):
         b"\xd9\xff\xff\x00",  # unknown
     ],
 )
-def test_cbor_tags_that_are_not_carried_are_refused(item):
+def test_unsupported_cbor_tags_are_refused(item):
     client = joined(CBOR)
     assert client.send_bytes(HEAD[CBOR] % (b"\x81" + item)) == []
     acknowledged = HEAD[CBOR].replace(b"\xa0", cbor2.dumps({"acknowledge": True}))
@@ -280,8 +280,8 @@ def test_wrong_types_anywhere_are_answered(name, number, elements):
 
 
 @given(st.sampled_from(ALL), st.binary(max_size=40), st.integers(0, 200))
-def test_what_passes_can_be_read_by_others(name, noise, at):
-    """Mutate a good message: either it is refused, or every client can read the event."""
+def test_an_accepted_message_can_be_read_by_every_client(name, noise, at):
+    """A mutated message is either refused, or every client can read its event."""
     message = bytearray(ENCODE[name]([16, 1, {}, "a", ["text", [1, {"k": "v"}]], {"k": [None]}]))
     message[at % len(message) : at % len(message) + len(noise)] = noise
     serializer = SERIALIZERS[name]

@@ -1,4 +1,4 @@
-"""A session's life: WAMP #sessions, #protocol-errors; nothing of what it asks the gateway for."""
+"""The life of a session, but not its requests: WAMP #sessions, #protocol-errors."""
 
 import msgspec
 import pytest
@@ -87,14 +87,14 @@ def test_a_bad_hello_is_answered_by_abort(hello, reason, says, source):
 
 
 @pytest.mark.parametrize("authmethods", [None, [], ["anonymous"], ["ticket", "anonymous"]])
-def test_who_offers_anonymous_or_nothing_is_anonymous(authmethods):
+def test_a_client_that_offers_anonymous_or_nothing_is_anonymous(authmethods):
     client = Client()
     details = {**DETAILS, "authmethods": authmethods, "authid": "boss"}
     ((kind, _, welcome),) = client.send([1, "realm1", details])
     assert (kind, welcome["authid"], welcome["authrole"]) == (2, "anonymous", "anonymous")
 
 
-def test_null_stands_for_no_authid():
+def test_an_authid_of_null_means_no_authid():
     (welcome,) = Client().send([1, "realm1", {**DETAILS, "authid": None}])
     assert welcome[0] == 2
 
@@ -165,7 +165,7 @@ AFTER = [
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("message", BEFORE, ids=str)
-def test_before_hello_everything_else_is_a_violation(message, subprotocol):
+def test_any_other_message_before_hello_is_a_violation(message, subprotocol):
     """WAMP #protocol-errors."""
     client = Client(subprotocol)
     ((kind, details, uri),) = client.send(message)
@@ -178,7 +178,7 @@ def test_before_hello_everything_else_is_a_violation(message, subprotocol):
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("message", AFTER, ids=str)
 def test_violations_end_an_open_session(message, subprotocol):
-    """WAMP #protocol-errors: ABORT, dispose of all, process nothing that comes later."""
+    """WAMP #protocol-errors: send ABORT, dispose of everything, process no later message."""
     client = joined(subprotocol)
     ((kind, details, uri),) = client.send(message)
     assert (kind, uri) == (3, VIOLATION)
@@ -190,7 +190,7 @@ def test_violations_end_an_open_session(message, subprotocol):
     assert client.asked == []
 
 
-def test_a_second_hello_is_named():
+def test_the_abort_names_a_second_hello():
     (answer,) = joined().send([1, "realm1", DETAILS])
     assert answer[1]["message"] == "received HELLO after the session was established"
 
@@ -239,45 +239,45 @@ class TestTheRouterEndsTheSession:
         assert client.hung_up == 0
         return client
 
-    def test_the_answer_is_awaited(self):
+    def test_the_clients_goodbye_is_awaited(self):
         client = self.ended()
         assert client.send([6, {}, "wamp.close.goodbye_and_out"]) == []
         assert (client.hung_up, client.asked) == (1, [])
         client.gateway.pass_time(60)
         assert client.hung_up == 1
 
-    def test_anything_else_is_ignored(self):
+    def test_other_messages_are_ignored(self):
         """WAMP #session-statechart, transition 14."""
         client = self.ended()
         for message in ([16, 1, {"acknowledge": True}, "com.topic"], [1, "realm1", DETAILS], [0]):
             assert client.send(message) == []
         assert (client.hung_up, client.asked) == (0, [])
 
-    def test_an_abort_will_do(self):
+    def test_an_abort_counts_as_the_answer(self):
         client = self.ended()
         assert client.send([3, {}, "wamp.error.x"]) == []
         assert client.hung_up == 1
 
-    def test_it_is_not_awaited_for_ever(self):
+    def test_the_clients_goodbye_is_not_awaited_for_ever(self):
         client = self.ended()
         client.gateway.pass_time(9.9)
         assert client.hung_up == 0
         client.gateway.pass_time(0.2)
         assert client.hung_up == 1
 
-    def test_ending_twice_is_ending_once(self):
+    def test_a_session_ends_only_once(self):
         client = self.ended()
         client.session.end(self.REASON, "enough")
         assert client.received() == []
 
-    def test_before_hello_it_is_an_abort(self):
+    def test_a_client_that_has_not_sent_hello_gets_abort(self):
         client = Client()
         client.session.end("wamp.close.system_shutdown", "later")
         assert client.received() == [[3, {"message": "later"}, "wamp.close.system_shutdown"]]
         assert (client.hung_up, client.asked) == (1, [])
 
 
-def test_who_never_says_hello_is_sent_away():
+def test_a_client_that_never_sends_hello_is_disconnected():
     client = Client(handshake_timeout=3.0)
     client.gateway.pass_time(2.9)
     assert client.received() == []
@@ -286,7 +286,7 @@ def test_who_never_says_hello_is_sent_away():
     assert client.hung_up == 1
 
 
-def test_who_said_hello_may_be_silent():
+def test_a_client_that_has_sent_hello_may_be_silent():
     client = joined()
     client.gateway.pass_time(1000)
     assert (client.received(), client.hung_up) == ([], 0)
@@ -310,14 +310,14 @@ def test_who_said_hello_may_be_silent():
         ({"call_canceling": 1}, 0, "WAMP #messages: bool"),
     ],
 )
-def test_a_few_bits_are_kept_of_what_a_callee_announces(features, abilities, source):
+def test_the_announced_features_of_a_callee_are_kept_as_bits(features, abilities, source):
     client = joined(roles={"callee": {"features": features}})
     assert client.session._abilities == abilities
     assert joined(roles={"caller": {"features": features}}).session._abilities == 0
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_sessions_of_a_kind_share_their_flavour(subprotocol):
+def test_sessions_of_one_kind_share_an_event_encoder(subprotocol):
     one, two = Client(subprotocol), Client(subprotocol)
     assert one.session.encoder is two.session.encoder
     assert one.session.encoder is not Client(subprotocol, limit=512).session.encoder

@@ -21,7 +21,7 @@ NAMES_OF = {
 
 
 IGNORED = ("forward_for", "transaction_hash")
-"""Options we do not have: WAMP #extensibility."""
+"""Options that the server does not know, and therefore ignores: WAMP #extensibility."""
 
 
 def samples(wanted):
@@ -46,7 +46,7 @@ def is_built(vector, sample):
 
 
 def is_request(vector, sample):
-    """Of a client, without payload passthru mode."""
+    """Whether the sample is a request of a client, without payload passthru mode."""
     message = sample.get("wmsg")
     if message is None or not from_client(vector) or isinstance(message[4:] and message[4], str):
         return False
@@ -63,13 +63,13 @@ def from_client(vector):
     return vector["wamp_message_code"] in TYPES
 
 
-def test_there_are_vectors_of_every_message():
+def test_there_are_vectors_for_every_message():
     found = {json.loads(path.read_text())["wamp_message_code"] for path in FILES}
     assert found >= set(NAMES)
 
 
 @pytest.mark.parametrize(("vector", "sample"), samples(is_serialized))
-def test_messages_of_clients_are_taken_apart(vector, sample):
+def test_messages_of_clients_are_decoded(vector, sample):
     expected = sample["expected_attributes"]
     for name, data in encodings(sample):
         serializer = SERIALIZERS[name]
@@ -93,7 +93,7 @@ def test_messages_of_clients_are_taken_apart(vector, sample):
                 value = decode(bytes(value)) if bytes(value) else None
             wanted = expected.get(NAMES_OF.get(field, field), expected.get(field))
             if field in ("details", "options", "extra") and wanted is None:
-                # HELLO: only the roles are named.
+                # Of HELLO's details, the vectors name only the roles.
                 wanted = {"roles": expected["roles"]}
             assert value == wanted, (name, field)
 

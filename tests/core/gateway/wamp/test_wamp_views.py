@@ -1,4 +1,4 @@
-"""Subscriptions to state, with filters, snapshots: what clients ask and are told."""
+"""State streams, filters, snapshots, followers: requests of clients, and messages to them."""
 
 import math
 
@@ -54,8 +54,8 @@ LATE = 10 * OTHERS_BEHIND
         ),
     ],
 )
-def test_how_to_subscribe(options, subscribe_options, subprotocol):
-    """semantics: subscribing."""
+def test_the_options_of_subscribe_reach_the_gateway(options, subscribe_options, subprotocol):
+    """semantics.md, Subscribing."""
     client = joined(subprotocol)
     assert client.send([32, 3, {"match": "prefix", **options}, "com."]) == []
     assert client.asked == [("subscribe", 3, Pattern.wamp("com.", "prefix"), 0, subscribe_options)]
@@ -88,7 +88,7 @@ def nested(levels):
         ({"retained": True, "after": 0}, "the option after is about events, and retained about"),
     ],
 )
-def test_a_bad_wish_is_refused_and_named(options, says, subprotocol):
+def test_a_bad_option_of_subscribe_is_refused_and_named(options, says, subprotocol):
     client = joined(subprotocol)
     ((*head, message),) = client.send([32, 3, options, "com.a"])
     assert head == [8, 32, 3, {}, INVALID_ARGUMENT]
@@ -99,7 +99,7 @@ def test_a_bad_wish_is_refused_and_named(options, says, subprotocol):
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 60])
 def test_a_condition_that_is_too_deep_is_refused(levels, subprotocol):
-    """Whoever compares it would run out of stack, and the shard with it."""
+    """A comparison with such a condition would exhaust the stack of the shard."""
     client = joined(subprotocol)
     options = {"acknowledge": True, "when": nested(levels)}
     ((*head, message),) = client.send([16, 3, options, "com.a"])
@@ -108,7 +108,7 @@ def test_a_condition_that_is_too_deep_is_refused(levels, subprotocol):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_a_filter_may_have_so_many_levels(subprotocol):
+def test_a_filter_may_have_the_greatest_number_of_levels(subprotocol):
     client = joined(subprotocol)
     assert client.send([32, 3, {"filter": nested(DEEPEST)}, "com.a"]) == []
     assert client.asked[0][-1].filter == msgpack.encode(nested(DEEPEST))
@@ -116,7 +116,7 @@ def test_a_filter_may_have_so_many_levels(subprotocol):
 
 @pytest.mark.parametrize("subprotocol", ["wamp.2.msgpack", "wamp.2.cbor"])
 @pytest.mark.parametrize("value", [b"\x00", 1 << 63, -(1 << 63), math.inf, {"": None}])
-def test_what_json_cannot_say_may_be_filtered_for(value, subprotocol):
+def test_a_filter_may_have_values_that_json_lacks(value, subprotocol):
     client = joined(subprotocol)
     assert client.send([32, 3, {"filter": {"a": value}}, "com.a"]) == []
     assert msgpack.decode(client.asked[0][-1].filter) == {"a": value}
@@ -126,7 +126,7 @@ def test_what_json_cannot_say_may_be_filtered_for(value, subprotocol):
 
 
 def id_of(options, subprotocol="wamp.2.json", topic="com.a"):
-    """Of the subscription that a client with these options gets."""
+    """Return the id of the subscription that a client with these options gets."""
     client = joined(subprotocol)
     assert client.send([32, 3, options, topic]) == []
     ((_, _, pattern, _, subscribe_options),) = client.asked
@@ -134,15 +134,15 @@ def id_of(options, subprotocol="wamp.2.json", topic="com.a"):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_the_same_filter_is_the_same_subscription_in_whatever_order_and_encoding(subprotocol):
+def test_a_filter_has_one_subscription_id_in_any_order_and_encoding(subprotocol):
     one = {"a": 1, "b": {"$gt": 1, "$lt": 3}, "c": {"x": 1, "y": [2, {"p": 1, "q": 2}]}}
     other = {"c": {"y": [2, {"q": 2, "p": 1}], "x": 1}, "b": {"$lt": 3, "$gt": 1}, "a": 1}
     assert id_of({"filter": one}) == id_of({"filter": other}, subprotocol)
     assert id_of({"filter": one, "get_retained": True}) == id_of({"filter": one})
 
 
-def test_what_is_not_the_same_has_another_id():
-    wishes = [
+def test_different_options_have_different_subscription_ids():
+    different = [
         {},
         {"retained": True},
         {"snapshot": True},
@@ -155,14 +155,14 @@ def test_what_is_not_the_same_has_another_id():
         {"after": 0},
         {"after": 0, "filter": ON},
     ]
-    ids = {id_of(subscribe_options) for subscribe_options in wishes}
-    assert len(ids) == len(wishes)
+    ids = {id_of(subscribe_options) for subscribe_options in different}
+    assert len(ids) == len(different)
     assert id_of({}, topic="com.b") not in ids
     assert id_of({"get_retained": True}) == id_of({})
     assert id_of({"after": 0}) == id_of({"after": [5], "get_retained": True})
 
 
-# What they are told
+# Messages to clients
 
 
 def subscription(uri="com.example", match="exact", **subscribe_options):
@@ -188,7 +188,7 @@ NAMED = {"publisher": 99, "publisher_authid": "alice", "publisher_authrole": "ad
         ("com.*", "exact", {"topic": "com.example"}),
     ],
 )
-def test_details_of_a_change(uri, match, topic, subprotocol):
+def test_a_change_has_details_of_its_topic_publisher_and_removal(uri, match, topic, subprotocol):
     client = joined(subprotocol)
     to = subscription(uri, match, state=True)
 
@@ -203,21 +203,21 @@ def test_details_of_a_change(uri, match, topic, subprotocol):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
-def test_a_change_is_transcoded_to_what_the_client_speaks(subprotocol):
+def test_a_change_is_transcoded_to_the_serializer_of_the_client(subprotocol):
     client = joined(subprotocol)
     to = subscription(state=True)
     change = selected(encoding=MSGPACK, args=msgpack.encode(["ä"]))
     assert client.decode(client.session.encoder.selected(change, to, ""))[4] == ["ä"]
 
 
-def test_that_a_key_has_gone_can_be_told_whatever_it_was():
+def test_a_removal_is_sent_even_if_the_value_cannot_be_transcoded():
     encoder = joined().session.encoder
     unreadable = selected(encoding=MSGPACK, args=b"\xc1")
     assert encoder.selected(unreadable, subscription(state=True), "") == b""
     assert encoder.selected(unreadable, subscription(state=True), "deleted") != b""
 
 
-def test_keys_that_come_later_look_like_the_first():
+def test_keys_of_later_pages_look_like_the_first_ones():
     client = joined()
     to = subscription("com", "prefix", state=True)
     event = selected().event
@@ -243,14 +243,14 @@ def test_a_subscription_is_revoked_once_its_snapshot_is_over():
     assert client.send([34, 9, stays.id]) == [[35, 9]]
 
 
-def test_a_subscription_that_cannot_be_made_is_an_error():
+def test_a_subscription_that_cannot_be_made_is_answered_with_error():
     client = joined()
     client.session.not_subscribed(4, "fox.error.history", "why", 7)
     error = [8, 32, 4, {}, "fox.error.history", ["why"], {"oldest": 7}]
     assert client.received() == [error]
 
 
-def test_a_subscription_with_a_selection_is_given_back_by_its_id():
+def test_a_subscription_with_a_selector_is_ended_by_its_id():
     client = joined()
     to = subscription(state=True, filter=PACKED)
     assert to.selector == SelectorSpec(to.id, True, PACKED)
