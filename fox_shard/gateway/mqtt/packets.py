@@ -108,7 +108,7 @@ class Connack(Struct, frozen=True, gc=False):
 
 
 class Publish(Struct, frozen=True, gc=False):
-    """An application message. packet_id: 0 where qos is 0."""
+    """An application message. packet_id: 0 if qos is 0."""
 
     topic: str
     payload: bytes

@@ -158,7 +158,7 @@ class MqttSession(Session):
     def _overdue(self) -> None:
         self.finish("nothing came for one and a half times the keep-alive")
 
-    # What the client publishes.
+    # The client's publishes
 
     def find_route(self, topic: bytes, count: int = 1) -> Route | None:
         """Return the route to a topic that is new to the realm; None: publishes there are dropped.
@@ -200,7 +200,7 @@ class MqttSession(Session):
             self.router.dropped += 1
             self.published([refused.request], [0])
 
-    # What the client subscribes to.
+    # The client's subscriptions
 
     def subscribe(self, packet: mqtt.Subscribe) -> None:
         """Subscribe to the packet's filters. Raises ProtocolViolation."""
@@ -260,7 +260,7 @@ class MqttSession(Session):
             self.router.unsubscribe(self, pattern)
         self.write(encode(mqtt.Unsuback(packet.packet_id), self.level))
 
-    # What the client is sent.
+    # The client's deliveries
 
     def deliver(self, event: Event, granted_qos: int) -> None:
         """Send an event at its own QoS or the granted one, whichever is lower."""

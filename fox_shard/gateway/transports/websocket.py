@@ -41,7 +41,7 @@ WAMP_SUBPROTOCOLS = {
     Subprotocol("wamp.2.msgpack"): BINARY,
     Subprotocol("wamp.2.cbor"): BINARY,
 }
-"""WAMP #websocket-transport: subprotocol → type of its messages."""
+"""Subprotocol → type of its messages (WAMP #websocket-transport)."""
 
 MQTT_SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))
 """The subprotocol of [MQTT-6.0.0-4], and the earlier one of MQTT 3.1."""
@@ -86,7 +86,7 @@ class WebSocket:
         *,
         deflate: bool = True,
     ) -> None:
-        """deflate: accept permessage-deflate (RFC 7692) where a client offers it."""
+        """wamp, mqtt: make the session. deflate: whether to accept permessage-deflate (RFC 7692)."""
         self._host = host
         self._connection = connection
         self._wamp = wamp
@@ -222,7 +222,7 @@ class WebSocket:
         self._answer(status, json.dumps(health), ("Content-Type", "application/json"))
 
     def _answer(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
-        """Answer in HTTP, and close."""
+        """Answer in HTTP, and close the connection."""
         response = ServerProtocol().reject(status, text + "\n")
         for name, value in headers:
             response.headers.pop(name, None)

@@ -56,9 +56,9 @@ class Serializer(ABC):
         """Return the message's first element, whatever follows. Raises exceptions of BAD_INPUT."""
 
     def dictionary(self, raw: bytes, kind: Any, name: str) -> Any:  # noqa: ANN401
-        """Decode the details of a message. kind: the type of the result, a Struct or dict.
+        """Decode a dictionary of a message. kind: the type of the result, a Struct or dict.
 
-        name: the element's, for the sentence of the ProtocolViolation that this raises.
+        Raises ProtocolViolation, whose sentence begins with `name`, the element's.
         """
         try:
             return self.decoder(kind)(raw)

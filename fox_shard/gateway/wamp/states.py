@@ -74,7 +74,7 @@ class Conversation(WampSession):
             handler(self, message)
         except ProtocolViolation as violation:
             if handlers is CLOSING:
-                # We ignore all but the answer to our GOODBYE (WAMP #session-closing).
+                # While closing, all else is ignored (WAMP #session-closing).
                 return
             self.abort(violation.uri, violation.message)
 
