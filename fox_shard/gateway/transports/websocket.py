@@ -86,7 +86,7 @@ class WebSocket:
         *,
         deflate: bool = True,
     ) -> None:
-        """wamp, mqtt: make the session. deflate: whether to accept permessage-deflate (RFC 7692)."""
+        """wamp, mqtt: make the session. deflate: whether permessage-deflate (RFC 7692) is on."""
         self._host = host
         self._connection = connection
         self._wamp = wamp
