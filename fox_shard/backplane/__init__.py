@@ -1,1 +1,1 @@
-"""The links between processes: frames, numbering, credit, placement, sockets."""
+"""Everything between processes: frames, links, placement, sockets."""

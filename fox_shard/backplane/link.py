@@ -1,16 +1,16 @@
 """One end of the link between two processes.
 
 Owns: numbering, acknowledgement, credit, reliable frames and their repetition, epochs, heartbeats.
-Never: sockets, clocks, chance, and what a frame means.
+Never: sockets, clocks, random numbers, or what a frame means.
 
-A *pair* is one acquaintance of two link ends, named by the random epochs that the ends chose for
-it. Within a pair frames are numbered from 1 and none is missing; a hole, a silent or a restarted
-peer ends the pair, and both ends begin a new one. Plain frames that were on the way are gone then.
-Reliable frames are sent again in the new pair, and have numbers of their own (`rseq`) that go on,
-by which the receiver recognizes what it has applied already.
+A *pair* is an unbroken period of a link, named by the epochs that its two ends chose for it. Within
+a pair frames are numbered from 1 without holes. A hole, or a peer that is silent or has restarted,
+ends the pair, and both ends begin a new one. Plain frames on their way are then lost. Reliable
+frames are sent again in the new pair. Their own numbers (`rseq`) go on from pair to pair, so that
+the receiver recognizes frames that it has already applied.
 
-The end that connects says `Hello` until the other answers; the end that listens says `Hello` when
-it is addressed by an epoch it does not know, upon which the first begins anew.
+The end that connects sends `Hello` until the other answers. The end that listens sends `Hello` when
+a batch is not of its pair, upon which the connecting end begins a new pair.
 """
 
 from bisect import bisect_left
@@ -34,30 +34,32 @@ from fox_shard.backplane.terms import LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.02
-"""Seconds for which an acknowledgement nobody waits for may wait for a batch to ride on."""
+"""Seconds that an acknowledgement may wait for a batch with frames, if no process waits for it."""
 
 HELLO_INTERVAL = 0.1
 """Seconds between two attempts to open a link."""
 
 NO_MARKS: list[int] = []
+"""The empty list that all links share; never added to."""
 
 KEPT = (Publish, Will, Join, Leave)
-"""What waits for a peer that is down. All else is state, which is replayed, or is answered."""
+"""Plain frames that wait for a peer that is down, as reliable frames do. Others are state, which is
+replayed, or requests, which are answered with an error."""
 
 
 @final
 class Link:
-    """See the module."""
+    """One end of a link. The owner hands it batches and the time, and flushes it every turn."""
 
     __slots__ = (
         "_ack_due",
         "_acked",
-        "_heard",
+        "_hellos",
         "_highest",
         "_in_flight",
-        "_out",
+        "_last_received",
+        "_last_sent",
         "_rseq",
-        "_said",
         "_unacked",
         "_unreturned",
         "connects",
@@ -105,10 +107,11 @@ class Link:
         now: float,
         identity: int = 0,
     ) -> None:
-        """me, peer: process names. incarnation: this process's. connects: this end says hello.
+        """me, peer: process names. incarnation: this process's. now: monotonic seconds.
 
-        new_epoch: yields a random number of 53 bits, never 0. identity: of the store that keeps
-        this end's reliable frames through restarts; 0: they end with the incarnation.
+        new_epoch: returns a random number of 53 bits, never 0. connects: whether this end connects
+        to the other. identity: of the store that keeps this end's reliable frames through restarts;
+        0: they end with the incarnation.
         """
         self.me = me
         self.peer = peer
@@ -123,55 +126,57 @@ class Link:
         self.peer_identity = 0
         self.open = False
         self.refusal = ""
-        # When the pair ended whose peer may come back; kept by `Links`.
+        # When the pair ended, while the peer may come back; maintained by `Links`.
         self.lost_at: float | None = None
-        # What is sent. `outbox` is appended to directly where speed counts (see `send`).
+        # Sending. Hot code appends to `outbox` directly (see `send`).
         self.outbox: list[Frame] = []
         self.reliable: list[int] = []
         self.sent = 0
         self.prompt = False
-        # Is there something to `flush` besides the outbox?
+        # Whether there is something to `flush` besides the outbox.
         self.urgent = False
-        # Reliable frames that were flushed and are not known to be durable; the last is `_rseq`.
+        # Reliable numbers: of the last flushed frame, in this pair (`_rseq`) and ever (`_highest`),
+        # and the one up to which the peer has frames durably; `_unacked` has the frames in between.
         self._rseq = 0
         self._highest = 0
         self._acked = 0
         self._unacked: deque[Frame] = deque()
+        # Batches that the peer has not handled: (last sequence number, bytes); and all their bytes.
         self._in_flight: deque[tuple[int, int]] = deque()
         self.in_flight = 0
-        self._out: list[bytes] = []
-        # What is received.
+        self._hellos: list[bytes] = []
+        # Receiving. The watermark is the highest reliable number that was applied.
         self.received = 0
         self.watermark = 0
         self.handled = 0
         self.peer_delivered = 0
         self.hold_credit = False
-        # Of what `receive` returned last: where the reliable frames are, numbered from `rfirst`.
+        # Indexes of the reliable frames in the last result of `receive`, numbered from `rfirst` on.
         self.marks = NO_MARKS
         self.rfirst = 1
-        # The reliable number up to which the peer will send nothing again.
+        # The reliable number up to which the peer will send no frame again.
         self.peer_forgotten = 0
-        # What this end tells the peer about what it received; see `frames.Batch`.
+        # What this end tells the peer about the frames that it received (see `frames.Batch`).
         self.delivered = 0
         self.durable = 0
         self._unreturned = 0
         self._ack_due = NEVER
-        self._heard = now
-        self._said = -1e9
+        self._last_received = now
+        self._last_sent = -1e9
         deadline.by(now)
 
     # Sending
 
     def send(self, frame: Frame) -> int:
-        """Send at the end of the turn; returns the frame's number in this pair.
+        """Send a frame at the end of the turn; return its sequence number in this pair.
 
-        Where a frame is sent for every message, `outbox.append` does the same.
+        Hot code that needs no number calls `outbox.append` instead.
         """
         self.outbox.append(frame)
         return self.sent + len(self.outbox)
 
     def send_reliable(self, frame: Frame) -> int:
-        """As `send`, and again in the next pair until the peer says that it is durable."""
+        """Send a frame as `send` does, and again in each new pair until the peer has it durably."""
         outbox = self.outbox
         self.reliable.append(len(outbox))
         outbox.append(frame)
@@ -179,25 +184,25 @@ class Link:
 
     @property
     def last(self) -> int:
-        """Number of the last frame that was given to this end in this pair."""
+        """The sequence number of the last frame that was given to this end in this pair."""
         return self.sent + len(self.outbox)
 
     @property
     def idle(self) -> bool:
-        """Nothing is to be sent, and the peer has handled all that was, durably."""
+        """Whether nothing is to be sent, and the peer has handled all frames, durably."""
         return not (self.outbox or self._unacked or self.in_flight)
 
     @property
     def congested(self) -> bool:
-        """No credit, or nobody there: who causes more frames for the peer should stop."""
+        """Whether the causes of more frames should stop: there is no open pair, or no credit."""
         return not self.open or self.in_flight > self.settings.credit
 
     def flush(self, now: float) -> list[bytes]:
-        """Everything to be put on the wire now, in order.
+        """Return the encoded batches to be sent now, in order.
 
-        Call at the end of each turn if there is something in `outbox`, or `urgent`.
+        To be called at the end of each turn if `outbox` is not empty, or `urgent` is set.
         """
-        out, self._out = self._out, []
+        out, self._hellos = self._hellos, []
         if self.open:
             out.append(self._encode(now))
         self.urgent = False
@@ -237,11 +242,11 @@ class Link:
             outbox.clear()
         self.prompt = False
         self._ack_due = NEVER
-        self._said = now
+        self._last_sent = now
         return data
 
     def keep_reliable(self, since: int) -> None:
-        """Of what waits behind the frame of that number, keep what is reliable."""
+        """Drop the plain frames that wait in the outbox behind the frame with that number."""
         start = since - self.sent
         kept = [self.outbox[i] for i in self.reliable if i >= start]
         earlier = [i for i in self.reliable if i < start]
@@ -249,38 +254,38 @@ class Link:
         self.reliable[:] = [*earlier, *range(start, len(self.outbox))]
 
     def peer_gone(self) -> None:
-        """The peer that all this was for will not come back."""
+        """Drop all that waits for the peer, which will not come back."""
         self.outbox.clear()
         self.reliable.clear()
         self._unacked.clear()
 
     def renew(self, incarnation: int, now: float) -> None:
-        """Begin again as a process that has just started, of no store: nothing is sent again."""
+        """Start over as a new incarnation without a store: no frame is sent again."""
         self.incarnation = self.identity = incarnation
         self.peer_gone()
         self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 
     def restore(self, last: int, frames: Sequence[Frame]) -> None:
-        """Before the first pair: reliable frames that were kept through a restart of this process.
+        """Load, before the first pair, the reliable frames that the store has kept.
 
-        last: the number of the last one there ever was; the others' are those before it.
+        last: the reliable number of the last frame that was ever sent, and of the last of `frames`.
         """
         self._rseq = self._highest = last
         self._unacked.extend(frames)
 
     @property
     def reliably_sent(self) -> int:
-        """The number of the last reliable frame that was given to this end."""
+        """The reliable number of the last reliable frame that was given to this end."""
         return self._rseq + len(self.reliable)
 
     @property
     def forgotten(self) -> int:
-        """The reliable number up to which the peer has what it was sent, durably."""
+        """The reliable number up to which frames are durable at the peer, so need not be kept."""
         return self._acked
 
     def acknowledge_soon(self) -> None:
-        """`passed` or `durable` moved and somebody at the peer waits for it."""
+        """Flush this turn: `delivered` or `durable` has moved, and the peer waits for it."""
         self.urgent = True
 
     # Receiving
@@ -288,11 +293,12 @@ class Link:
     def receive(  # noqa: C901 - the states of a pair
         self, batch: Batch, size: int, now: float
     ) -> tuple[LinkEvent, list[Frame]]:
-        """Take a batch of the peer; returns what became of the pair, and the frames to handle.
+        """Take a batch of the peer; return what became of the pair, and the frames to handle.
 
-        size: bytes on the wire. Frames that were applied before are left out (see `watermark`).
+        size: bytes on the wire. Reliable frames that were applied before are left out (see
+        `watermark`); `marks` and `rfirst` describe those that remain.
         """
-        self._heard = now
+        self._last_received = now
         self.marks = NO_MARKS
         frames = batch.frames
         if frames and type(frames[0]) is Hello:
@@ -326,7 +332,7 @@ class Link:
         return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch
 
     def _take_acknowledgements(self, batch: Batch) -> None:
-        """What the peer says of the frames it got."""
+        """Apply what the peer says about the frames that it has received."""
         if batch.handled > self.handled:
             self.handled = batch.handled
             in_flight = self._in_flight
@@ -336,7 +342,8 @@ class Link:
             self.peer_delivered = batch.delivered
         if batch.durable > self._acked:
             self._acked = batch.durable
-            unacked = self._unacked  # if it is empty: they may be in the outbox again (`resume`)
+            unacked = self._unacked
+            # If it is empty, its frames may be in the outbox again (see `resume`).
             if unacked:
                 for _ in range(len(unacked) + batch.durable - self._rseq):
                     unacked.popleft()
@@ -344,7 +351,7 @@ class Link:
             self.peer_forgotten = batch.forgotten
 
     def _without_known(self, batch: Batch) -> list[Frame]:
-        """The batch's frames less the reliable ones that were applied in an earlier pair."""
+        """Return the batch's frames without the reliable ones that were applied before."""
         frames = batch.frames
         top = batch.rfirst + len(batch.reliable) - 1
         if batch.rfirst <= self.watermark:
@@ -400,9 +407,9 @@ class Link:
         hello = Hello(self.incarnation, self.identity, reply, version, generation, shards)
         frames: list[Frame] = [hello]
         batch = Batch(self.me, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
-        self._out.append(encode(batch))
+        self._hellos.append(encode(batch))
         self.urgent = True
-        self._said = now
+        self._last_sent = now
 
     def _begin(self, peer_epoch: int, hello: Hello) -> None:
         if hello.identity != self.peer_identity:
@@ -412,10 +419,10 @@ class Link:
         self.peer_identity = hello.identity
         self.open = True
         self.refusal = ""
-        self.deadline.by(self._said + self.settings.heartbeat)
+        self.deadline.by(self._last_sent + self.settings.heartbeat)
 
     def break_off(self, now: float) -> None:
-        """End the pair, if there is one, and choose an epoch for the next: a higher one."""
+        """End the pair, if there is one, and choose a higher epoch for the next."""
         self.open = False
         self.epoch += 1
         self.peer_epoch = 0
@@ -424,7 +431,7 @@ class Link:
         self.in_flight = 0
         self._unreturned = 0
         self._ack_due = NEVER
-        self._out.clear()
+        self._hellos.clear()
         self.urgent = False
         self.deadline.by(now + HELLO_INTERVAL)
         self._keep_what_waits()
@@ -432,6 +439,7 @@ class Link:
             self._say_hello(0, now, reply=False)
 
     def _keep_what_waits(self) -> None:
+        """Drop from the outbox the frames that do not wait for the next pair (see KEPT)."""
         marked = set(self.reliable)
         kept = [
             (frame, i in marked)
@@ -442,7 +450,11 @@ class Link:
         self.reliable[:] = [i for i, (_, reliable) in enumerate(kept) if reliable]
 
     def resume(self, replay: Sequence[Frame]) -> None:
-        """After OPENED: send the replayed state, what was not durable, `SyncEnd`, what waited."""
+        """Begin a new pair after OPENED.
+
+        The outbox is then: the state in `replay`, the frames to be sent again because they are not
+        known to be durable, `SyncEnd`, and the frames that have waited for the pair.
+        """
         if any(not isinstance(frame, KEPT) for frame in self.outbox):
             self._keep_what_waits()
         again = self._take_again()
@@ -453,10 +465,10 @@ class Link:
         self.outbox[:0] = first
 
     def _take_again(self) -> list[Frame]:
-        """What has been sent and is not known to be durable.
+        """Take out the reliable frames that have been sent and are not known to be durable.
 
-        If the last pair ended before anything was flushed, that is in the outbox again; some of it
-        may be durable, as the peer may have said in that pair.
+        If the last pair ended before its first flush, these frames are still in the outbox, where
+        `resume` had put them. The peer may have said in that pair that some are durable.
         """
         again = list(self._unacked)
         self._unacked.clear()
@@ -471,23 +483,27 @@ class Link:
         return again
 
     def tick(self, now: float) -> LinkEvent:
-        """Heartbeat, hello again, and silence of the peer. Then `flush`."""
+        """Do what is due: a heartbeat, another `Hello`, or the end of a silent peer's pair.
+
+        The owner flushes afterwards.
+        """
         if not self.open:
-            if self.connects and now - self._said >= HELLO_INTERVAL:
+            if self.connects and now - self._last_sent >= HELLO_INTERVAL:
                 self._say_hello(0, now, reply=False)
             return LinkEvent.NONE
-        if now - self._heard > self.settings.peer_timeout:
+        if now - self._last_received > self.settings.peer_timeout:
             self.break_off(now)
             return LinkEvent.BROKEN
-        if now - self._said >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
+        if now - self._last_sent >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
             self.urgent = True
         return LinkEvent.NONE
 
     def next_tick(self) -> float:
-        """When `tick` and `flush` are due, in the unit and origin of `now`."""
+        """Return when `tick` and `flush` are due, in the unit and origin of `now`."""
         if not self.open:
-            return self._said + HELLO_INTERVAL if self.connects else NEVER
+            return self._last_sent + HELLO_INTERVAL if self.connects else NEVER
         due = min(
-            self._said + self.settings.heartbeat, self._heard + self.settings.peer_timeout + 0.1
+            self._last_sent + self.settings.heartbeat,
+            self._last_received + self.settings.peer_timeout + 0.1,
         )
         return min(due, self._ack_due)

@@ -3,8 +3,8 @@
 Owns: the making of links, and when one opens, breaks, or has lost its peer for good. Never: what a
 peer's frames mean; sockets; a clock.
 
-A pair that breaks may be followed by another with the same incarnation of the peer. A peer that has
-not come back for `peer_timeout` is *gone*: nobody waits for that incarnation any longer.
+After a pair has ended, the same incarnation of the peer may open another. A peer that has not come
+back for `peer_timeout` is *gone*: this process does not wait for that incarnation any longer.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,19 @@ from fox_shard.deadline import Deadline
 
 
 class LinkOwner(Protocol):
-    """What a node does when one of its links changes. now: monotonic seconds."""
+    """A node, which is told when one of its links changes. now: monotonic seconds."""
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """A new pair: the owner replays its state with `Link.resume`.
+        """Replay the node's state with `Link.resume`, because a new pair is open.
 
         before: the incarnation of the peer in the pair before, 0 if there was none.
         """
 
     def link_broken(self, link: Link, now: float) -> None:
-        """The pair has ended. The peer may come back."""
+        """Handle the end of the pair. The peer may come back."""
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """The peer has not come back for `peer_timeout`."""
+        """Drop what waits for the peer, which has not come back for `peer_timeout`."""
 
 
 @final
@@ -61,7 +61,7 @@ class Links:
         deadline: Deadline,
         notices: list[Notice],
     ) -> None:
-        """name, incarnation, identity, deadline, notices: of the process (see `Link`, `Node`)."""
+        """name, incarnation, identity, deadline, notices: the process's (see `Link`, `Node`)."""
         self.by_name: dict[str, Link] = {}
         self._name = name
         self._owner = owner
@@ -73,7 +73,7 @@ class Links:
         self._notices = notices
 
     def add(self, peer: str, now: float, *, connects: bool = False) -> Link:
-        """Make the link to that peer. connects: this process connects to it."""
+        """Make the link to that peer. connects: whether this process is the one that connects."""
         link = self.by_name[peer] = Link(
             self._name,
             peer,
@@ -88,18 +88,18 @@ class Links:
         return link
 
     def expect(self, link: Link, incarnation: int, now: float) -> None:
-        """The store names that incarnation of the peer: it may come back, or is gone."""
+        """Wait for that incarnation of the peer, which the store names, to come back or be gone."""
         link.peer_incarnation = incarnation
         link.lost_at = now
 
     def states(self) -> dict[str, bool]:
-        """For each peer: is the link to it open?"""
+        """Return, for each peer, whether the link is open."""
         return {name: link.open for name, link in self.by_name.items()}
 
     # In
 
     def receive(self, link: Link, batch: Batch, size: int, now: float) -> list[Frame]:
-        """Take a batch of the link's peer; returns the frames to handle. size: bytes received."""
+        """Take a batch of the link's peer; return the frames to handle. size: bytes on the wire."""
         before = link.peer_incarnation
         event, frames = link.receive(batch, size, now)
         if event is not LinkEvent.NONE:
@@ -124,14 +124,14 @@ class Links:
         self._owner.link_broken(link, now)
 
     def connection_lost(self, peer: str, now: float) -> None:
-        """The connection to that peer is broken, and with it the pair."""
+        """End the pair with that peer, because the connection to it is broken."""
         link = self.by_name[peer]
         if link.open:
             link.break_off(now)
             self._broken(link, now)
 
     def renew(self, incarnation: int, now: float) -> None:
-        """Begin again everywhere, as a process of that incarnation (see `Link.renew`)."""
+        """Start over on all links as a new incarnation (see `Link.renew`)."""
         self._incarnation = incarnation
         for link in self.by_name.values():
             was_open = link.open
@@ -142,7 +142,7 @@ class Links:
     # Time and out
 
     def tick(self, now: float) -> None:
-        """Heartbeats; peers that are silent, and those that have not come back."""
+        """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
         for link in self.by_name.values():
             if link.tick(now) is LinkEvent.BROKEN:
                 self._broken(link, now)
@@ -151,14 +151,14 @@ class Links:
                 self._owner.peer_gone(link, now)
 
     def next_tick(self) -> float:
-        """When `tick` is due."""
+        """Return when `tick` is due."""
         links = self.by_name.values()
         due = min(link.next_tick() for link in links)
         lost = [link.lost_at for link in links if link.lost_at is not None]
         return min(due, min(lost) + self._settings.peer_timeout) if lost else due
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
-        """(peer, batch) for every peer there is news for, once a turn."""
+        """Return (peer, batch) for all that is to be sent now. To be called once a turn."""
         return [
             (name, data)
             for name, link in self.by_name.items()

@@ -1,4 +1,4 @@
-"""What a process must offer to be run: by the event loop, or by the simulator.
+"""Nodes: what a process must offer to be run by the event loop or by the simulator.
 
 Owns: the interface between a core and its shell. Never: either of them.
 """
@@ -10,11 +10,11 @@ from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
 Notice = tuple[str, dict[str, object]]
-"""Something worth a line in the log: what happened, and to whom."""
+"""An event that is worth a line in the log: its name and its fields."""
 
 
 class Node(Protocol):
-    """A gateway, a shard or the coordinator. Seconds: `now` monotonic, `wall` since 1970."""
+    """A gateway, a shard or the coordinator. now: monotonic seconds. wall: seconds since 1970."""
 
     name: str
     notices: list[Notice]
@@ -22,22 +22,22 @@ class Node(Protocol):
 
     @property
     def journal(self) -> Journal | None:
-        """What is to go into its store, once a turn; None: it has no store."""
+        """The changes that the shell writes to the store once a turn; None: there is no store."""
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process. size: bytes on the wire."""
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
-        """(process, batch) for each that there is news for; once a turn."""
+        """Return (process, batch) for all that is to be sent now. To be called once a turn."""
 
     def tick(self, now: float) -> None:
-        """Do what is due, and set `deadline`. Call it then, and `flush`."""
+        """Do what is due, and set `deadline`, by which `tick` and then `flush` are to be called."""
 
     def connection_lost(self, peer: str, now: float) -> None:
-        """The connection to that process is broken."""
+        """End the pair with that process, because the connection to it is broken."""
 
     def send_report(self, now: float) -> None:
-        """Tell the coordinator the metrics."""
+        """Send the process's metrics to the coordinator."""
 
     def health(self) -> dict[str, object]:
-        """{"name", "status": "ok", "degraded" or "unavailable", …}."""
+        """Return {"name": …, "status": "ok", "degraded" or "unavailable", …}."""

@@ -1,11 +1,10 @@
-"""What a process keeps until its peers have confirmed it.
+"""Outboxes: items that a process keeps until its peers have confirmed them.
 
-Owns: per peer, the order of what waits for a confirmed number; the frames that are rows of the
+Owns: per peer, the order of items that wait for a confirmed number; the frames that are rows of the
 sender's store until the receiver's store has them. Never: what a frame means.
 
-A frame of an `Outbox` goes to its peer when its row is durable. The row is deleted when the peer
-has the frame in its own store. So the frame has its effect once, whichever process restarts
-meanwhile.
+A frame of an `Outbox` is sent when its row is durable. The row is deleted when the peer has the
+frame in its own store. So the frame has its effect exactly once, whichever process restarts.
 """
 
 from collections import deque
@@ -35,7 +34,7 @@ class UntilConfirmed(Generic[T]):
         self._waiting.setdefault(peer, deque()).append((number, item))
 
     def confirmed(self, peer: str, number: int) -> Sequence[tuple[int, T]]:
-        """Take what waited for that number or lower ones, with the numbers."""
+        """Take out the items that waited for that number or lower ones, as (number, item)."""
         waiting = self._waiting.get(peer)
         if not waiting or waiting[0][0] > number:
             return NOTHING
@@ -45,58 +44,59 @@ class UntilConfirmed(Generic[T]):
         return taken
 
     def peer_gone(self, peer: str) -> Sequence[tuple[int, T]]:
-        """Take all that waited for that peer, which will confirm nothing more."""
+        """Take out all items that waited for the peer, which will confirm nothing more."""
         return self._waiting.pop(peer, NOTHING)
 
     def is_awaited(self, peer: str) -> bool:
-        """Does anything wait for that peer?"""
+        """Whether any item waits for that peer."""
         return bool(self._waiting.get(peer))
 
 
 class OutboxRows(Protocol):
-    """How an outbox's state is written into its process's store."""
+    """The keys and values of an outbox's rows in its process's store."""
 
     def outbox(self, peer: str, number: int, /) -> bytes:
-        """The key of a frame's row."""
+        """Return the key of a frame's row."""
 
     def last(self, peer: str, /) -> bytes:
-        """The key of the row that counts the frames for a peer."""
+        """Return the key of the row that has the number of the last frame for a peer."""
 
     def encode(self, value: Publish | int, /) -> bytes:
-        """The value of either row."""
+        """Return the value of either row."""
 
 
 @final
 class Outbox:
-    """The frames of one process for all its peers. links: by the peers' names."""
+    """The stored frames of one process for all its peers."""
 
     __slots__ = ("_journal", "_last", "_links", "_rows", "_stored", "_uncommitted")
 
     def __init__(self, journal: Journal, links: Mapping[str, Link], rows: OutboxRows) -> None:
+        """links: by the peers' names."""
         self._journal = journal
         self._links = links
         self._rows = rows
-        # The last number that was given, by peer.
+        # Peer -> the number of its last frame.
         self._last: dict[str, int] = {}
         # Keys of rows, until the peer's store has the frames.
         self._stored: UntilConfirmed[bytes] = UntilConfirmed()
-        # (ticket, peer, frame), for the transaction that has the frame's row.
+        # (ticket of the transaction that has the frame's row, peer, frame).
         self._uncommitted: deque[tuple[int, str, Publish]] = deque()
 
     def load(
         self, last: Mapping[str, int], frames: Mapping[str, Sequence[tuple[int, Publish]]]
     ) -> None:
-        """From the store: the counters, and the frames with their numbers, in order."""
+        """Load the last numbers, and the frames with their numbers, in order, by peer."""
         for peer, number in last.items():
             waiting = frames.get(peer, [])
             self._last[peer] = number
-            for one, _ in waiting:
-                self._stored.add(peer, one, self._rows.outbox(peer, one))
+            for waiting_number, _ in waiting:
+                self._stored.add(peer, waiting_number, self._rows.outbox(peer, waiting_number))
             if peer in self._links:
                 self._links[peer].restore(number, [frame for _, frame in waiting])
 
     def send(self, peer: str, frame: Publish) -> None:
-        """Send the frame when its row is durable."""
+        """Store the frame, which is sent when its row is durable."""
         number = self._last[peer] = self._last.get(peer, 0) + 1
         key = self._rows.outbox(peer, number)
         self._journal.keep(key, self._rows.encode(frame))
@@ -105,18 +105,18 @@ class Outbox:
         self._uncommitted.append((self._journal.ticket, peer, frame))
 
     def committed(self, ticket: int) -> None:
-        """Transactions up to that one are durable."""
+        """Send the frames whose transactions, up to that ticket, are durable."""
         uncommitted = self._uncommitted
         while uncommitted and uncommitted[0][0] <= ticket:
             _, peer, frame = uncommitted.popleft()
             self._links[peer].send_reliable(frame)
 
     def commit_failed(self) -> None:
-        """What was not durable is in the next transaction."""
+        """Wait for the next transaction, which now has all rows that are not durable."""
         ticket = self._journal.ticket
         self._uncommitted = deque((ticket, peer, frame) for _, peer, frame in self._uncommitted)
 
     def confirmed(self, peer: str) -> None:
-        """Delete the rows of what the peer has in its store."""
+        """Delete the rows of frames that the peer has in its store."""
         for _, key in self._stored.confirmed(peer, self._links[peer].forgotten):
             self._journal.drop(key)

@@ -1,6 +1,6 @@
-"""Which shard owns a topic, a procedure or a session.
+"""Placement: which shard owns a topic, a procedure or a pattern.
 
-Owns: slots and their shards, the only place that decides it. Never: I/O.
+Owns: slots and their shards; no other module decides this. Never: I/O.
 """
 
 from typing import final
@@ -13,7 +13,10 @@ MAX_SHARDS = 64
 
 
 def jump_hash(key: int, buckets: int) -> int:
-    """Lamping and Veach's jump consistent hash: few slots move when `buckets` changes."""
+    """Return a bucket by Lamping and Veach's jump consistent hash.
+
+    Few keys move to another bucket when `buckets` changes.
+    """
     b, j = -1, 0
     while j < buckets:
         b = j
@@ -23,9 +26,9 @@ def jump_hash(key: int, buckets: int) -> int:
 
 
 def slot_of(realm: str, key: str) -> int:
-    """0..1023. key: a topic, a procedure, a pattern's text.
+    """Return a slot, 0 to 1023. key: a topic, a procedure or a pattern's text.
 
-    A topic of a sequence is where the sequence is: the shard that gives it its id owns it.
+    A sequence key has the slot of its sequence, so that the shard that gives it its id owns it.
     """
     if is_in_sequence(key):
         key = key[:-SEQUENCE_LENGTH]
@@ -34,7 +37,7 @@ def slot_of(realm: str, key: str) -> int:
 
 @final
 class Placement:
-    """The layout of one cluster."""
+    """The placement of all topics and procedures on a number of shards."""
 
     __slots__ = ("_shard_of_slot", "shards")
 
@@ -45,5 +48,5 @@ class Placement:
         self._shard_of_slot = [jump_hash(slot, shards) for slot in range(SLOTS)]
 
     def shard_of(self, realm: str, key: str) -> int:
-        """The number of the shard that owns `key`."""
+        """Return the number of the shard that owns a topic, a procedure or a pattern's text."""
         return self._shard_of_slot[slot_of(realm, key)]

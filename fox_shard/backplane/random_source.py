@@ -1,7 +1,7 @@
-"""Chance, as the cores see it.
+"""Random numbers, as the cores see them.
 
-Owns: what they may ask of a source of random numbers. Never: a source; it is an argument, so that
-the simulator can repeat what happened.
+Owns: the interface of a source. Never: a source, which is passed to the cores, so that the
+simulator can repeat a run.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class RandomSource(Protocol):
-    """A part of `random.Random`."""
+    """The part of `random.Random` that the cores use."""
 
     def randrange(self, start: int, stop: int, /) -> int:
-        """start..stop-1, each as likely as any other."""
+        """Return a number from start to stop - 1, each with the same probability."""
 
     def choice(self, seq: Sequence[T], /) -> T:
-        """One of them, which must not be none."""
+        """Return an element of a sequence, which must not be empty."""

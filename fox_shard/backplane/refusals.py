@@ -1,6 +1,6 @@
-"""A `Refusal` as a frame.
+"""Refusals, turned into frames.
 
-Owns: how an error travels. Never: which error it is.
+Owns: how an error crosses a link. Never: which error it is.
 """
 
 from msgspec import Struct, msgpack
@@ -11,7 +11,7 @@ from fox_shard.errors import ConditionFailed, Refusal
 
 
 def refused(kind: type[Struct], session: int, request: int, refusal: Refusal) -> Refused:
-    """The answer to a frame of that kind which could not be carried out."""
+    """Return the answer to a frame of that kind that could not be carried out."""
     tag = kind.__struct_config__.tag
     if not isinstance(tag, int):
         raise TypeError(f"{kind.__name__} is no frame")
@@ -20,5 +20,5 @@ def refused(kind: type[Struct], session: int, request: int, refusal: Refusal) ->
 
 
 def call_error(session: int, request: int, refusal: Refusal) -> CallError:
-    """The answer to a call; its one argument is the sentence."""
+    """Return the answer to a call, whose only argument is the refusal's sentence."""
     return CallError(session, request, refusal.uri, MSGPACK, msgpack.encode([refusal.message]))

@@ -1,14 +1,14 @@
-"""The tap: where a debugger sees the batches of this process.
+"""The tap, where a debugger sees the batches of this process.
 
-Owns: one XPUB socket and what subscribers are sent. Never: waits; a say in anything: with or
-without subscribers, slow ones too, the process does the same.
+Owns: one XPUB socket and what its subscribers are sent. Never: waiting, or any influence: the
+process does the same with or without subscribers, even slow ones.
 
 Each copy is one ZeroMQ message of three parts:
 
 1. the process's name;
 2. msgpack `[direction, peer, time, number]`: `b">"` sent or `b"<"` received, the other process's
-   name, seconds since the epoch, and a number that counts the copies from 1 on: a hole tells how
-   many a subscriber lost;
+   name, seconds since 1970, and a number that counts the copies from 1 on, so that a hole tells
+   how many copies a subscriber has lost;
 3. the batch as it crosses the link (`frames.Batch`), cut after `BATCH_LIMIT` bytes.
 """
 
@@ -21,10 +21,10 @@ import zmq
 from msgspec import msgpack
 
 WAITING_LIMIT = 256
-"""Copies that wait for one subscriber; further ones are dropped."""
+"""Copies that may wait for one subscriber; further copies are dropped."""
 
 BATCH_LIMIT = 1 << 18
-"""Bytes shown of a batch: with WAITING_LIMIT, a stopped subscriber costs at most 64 MiB."""
+"""Bytes shown of a batch. With WAITING_LIMIT, a stopped subscriber costs at most 64 MiB."""
 
 SENT = b">"
 RECEIVED = b"<"
@@ -35,13 +35,13 @@ class Tap:
     """The tap of one process, at `<run_dir>/tap/<name>`.
 
     The event loop watches `fileno` for reading and calls `on_readable`. Callers publish only while
-    `active`: that attribute is the whole cost while nobody listens.
+    `active` is set: without subscribers, checking it is the whole cost.
     """
 
     __slots__ = ("_name", "_number", "_socket", "_topics", "active")
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", run_dir: Path, name: str) -> None:
-        """Bind. Raises OSError (the folder) or zmq.ZMQError (the socket)."""
+        """Bind the socket. Raises OSError (from the folder) or zmq.ZMQError (from the socket)."""
         folder = Path(run_dir) / "tap"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -59,14 +59,14 @@ class Tap:
             raise
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when a subscriber comes or goes."""
+        """Return the descriptor that becomes readable when a subscriber comes or goes."""
         return self._socket.fileno()
 
     def on_readable(self) -> None:
-        """Read all that subscribers said; ZeroMQ signals once only, so nothing may be left."""
+        """Read all that subscribers said, because ZeroMQ signals only once."""
         while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             message = self._socket.recv(zmq.NOBLOCK)
-            # XPUB: 1 and a topic subscribes, 0 and a topic ends it; anything else is noise.
+            # XPUB: 1 and a topic subscribe, 0 and a topic unsubscribe; all else is ignored.
             if message[:1] == b"\x01":
                 self._topics.add(message[1:])
             elif message[:1] == b"\x00":
@@ -74,7 +74,7 @@ class Tap:
         self.active = any(self._name.startswith(topic) for topic in self._topics)
 
     def publish(self, direction: bytes, peer: str, batch: bytes) -> None:
-        """Show one batch: SENT to or RECEIVED from `peer`. Dropped for who does not keep up."""
+        """Show one batch, SENT to or RECEIVED from `peer`. Slow subscribers miss it."""
         self._number += 1
         header = msgpack.encode((direction, peer, time.time(), self._number))
         with suppress(zmq.Again):
@@ -83,6 +83,6 @@ class Tap:
         self.on_readable()
 
     def close(self) -> None:
-        """Unbind. What subscribers have not read yet is lost to them."""
+        """Close the socket. Copies that subscribers have not read yet are lost."""
         self.active = False
         self._socket.close()

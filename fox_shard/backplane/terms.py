@@ -1,4 +1,4 @@
-"""What a link is configured with, and what can become of it.
+"""The terms of links: their settings, and what can happen to them.
 
 Owns: the settings of links, and the events that a link end reports. Never: a link.
 """
@@ -11,24 +11,24 @@ from msgspec import Struct
 class LinkSettings(Struct, frozen=True):
     """The layout that both ends must agree on, and the limits of a link.
 
-    shards, generation: of the layout. heartbeat, peer_timeout: seconds.
+    shards, generation: the layout. heartbeat, peer_timeout: seconds.
     """
 
     shards: int
     generation: int = 0
     credit: int = 8 << 20
-    """Bytes that may be sent and not yet be handled."""
+    """Bytes that may be in flight: sent, but not yet handled by the peer."""
     heartbeat: float = 1.0
     peer_timeout: float = 5.0
 
 
 class LinkEvent(Enum):
-    """What became of the pair."""
+    """What happened to the pair when a batch came or time passed."""
 
     NONE = 0
     OPENED = 1
-    """A new pair: replay state, then `Link.resume`."""
+    """A new pair is open, and the owner must call `Link.resume`."""
     BROKEN = 2
     """The pair has ended."""
     REFUSED = 3
-    """The peer's layout or protocol is another; see `Link.refusal`."""
+    """The peer has another layout or protocol version (see `Link.refusal`)."""

@@ -1,11 +1,13 @@
-"""The links' sockets: ZeroMQ.
+"""The ZeroMQ sockets of the links.
 
 Owns: which socket leads to which process. Never: what is sent (see `link`).
 
-A process that is connected to binds one ROUTER; one that connects has a DEALER for each such peer.
-No socket has a high-water mark: the links limit themselves. ZeroMQ says once on a socket's file
-descriptor that something happened, and not again until it is asked; a send may swallow it. So what
-was read or sent on is asked again, until it has nothing.
+A process that listens binds one ROUTER. A process that connects has one DEALER for each peer that
+it connects to. No socket has a high-water mark, because the links limit themselves.
+
+ZeroMQ signals an event once on a socket's file descriptor, and not again until the socket is asked;
+sending may swallow the signal. So every socket that was read from or sent on is asked again, until
+there is nothing to read.
 """
 
 import os
@@ -24,13 +26,13 @@ Socket = zmq.Socket[bytes]
 
 BATCHES_A_TURN = 64
 BYTES_A_TURN = 1 << 18
-"""Read from one socket before the others, the clients among them, get their turn.
+"""How much is read from one socket before the other sockets, also those of clients, get a turn.
 
-What is read in a turn goes out as one batch for each peer, so this bounds how large batches grow:
-a process that is starved of CPU must not be busy with one for so long that it seems to hang.
+All that is read in a turn goes out as one batch for each peer, so this limits how large batches
+grow. A process that is short of CPU must not handle one batch for so long that it seems to hang.
 """
 
-# Plain numbers: arithmetic on the library's enums costs as much as the call itself.
+# As plain numbers, because arithmetic on the library's enums costs as much as the call itself.
 EVENTS = int(zmq.EVENTS)
 POLLIN = int(zmq.POLLIN)
 NOBLOCK = int(zmq.NOBLOCK)
@@ -42,7 +44,7 @@ RECONNECT = 20
 
 @final
 class Wire:
-    """All of one process's."""
+    """All ZeroMQ sockets of one process."""
 
     def __init__(
         self,
@@ -56,7 +58,11 @@ class Wire:
         on_lost: Callable[[str], None],
         on_garbage: Callable[[str], None],
     ) -> None:
-        """on_lost(peer): nothing can be sent there now. on_garbage(why): a batch made no sense."""
+        """listens: whether peers connect to this process. connects: peers that it connects to.
+
+        on_batch(batch, bytes on the wire): a batch came. on_lost(peer): nothing can be sent to the
+        peer now. on_garbage(why): a batch could not be decoded.
+        """
         self._on_batch = on_batch
         self._on_lost = on_lost
         self._on_garbage = on_garbage
@@ -70,13 +76,13 @@ class Wire:
         self._router = self._bind(name) if listens else None
         sockets = [*self._dealers.values(), *([self._router] if self._router else [])]
         self._sockets = {int(socket.fileno()): socket for socket in sockets}
-        # Sockets that may have something to be read although their descriptors do not say so.
+        # Sockets that may be readable although their descriptors do not say so.
         self._unasked: dict[Socket, None] = {}
 
     def _dealer(self, peer: str) -> Socket:
         dealer = self._socket(zmq.DEALER)
         dealer.setsockopt(zmq.IDENTITY, self._identity)
-        # Without a peer nothing is queued: what waits is the link's matter.
+        # While the peer is away ZeroMQ queues nothing: waiting frames are the link's business.
         dealer.setsockopt(zmq.IMMEDIATE, 1)
         dealer.setsockopt(zmq.RECONNECT_IVL, RECONNECT)
         dealer.connect(self._endpoint(peer))
@@ -102,15 +108,15 @@ class Wire:
 
     @property
     def descriptors(self) -> Iterable[int]:
-        """What the event loop watches for reading; it then calls `read` with it."""
+        """The descriptors that the event loop watches, to call `read` when one is readable."""
         return self._sockets.keys()
 
     def read(self, descriptor: int) -> None:
-        """Hand over what has arrived there. See `more`."""
+        """Hand over batches that have arrived at that descriptor, perhaps not all (see `more`)."""
         self._read(self._sockets[descriptor])
 
     def read_on(self) -> None:
-        """Hand over what has arrived where something was sent, or was left by `read`."""
+        """Hand over batches from sockets that were sent on, or that `read` did not read empty."""
         unasked, self._unasked = self._unasked, {}
         for socket in unasked:
             if int(socket.get(EVENTS)) & POLLIN:
@@ -118,7 +124,7 @@ class Wire:
 
     @property
     def more(self) -> bool:
-        """Is `read_on` to be called soon, since the descriptors may not say that it is?"""
+        """Whether `read_on` must be called soon, whatever the descriptors say."""
         return bool(self._unasked)
 
     def _read(self, socket: Socket) -> None:
@@ -130,7 +136,7 @@ class Wire:
                 data = socket.recv(NOBLOCK)
                 read += len(data)
                 self._take(data, identity)
-                # Asking is cheaper than an exception.
+                # Asking is cheaper than an exception from `recv`.
                 if not int(socket.get(EVENTS)) & POLLIN:
                     return
                 if read > BYTES_A_TURN:
@@ -154,7 +160,7 @@ class Wire:
         self._on_batch(batch, len(data))
 
     def send(self, peer: str, data: bytes) -> None:
-        """Send one batch, or say that the peer is lost."""
+        """Send one batch, or call `on_lost` if the peer cannot be reached."""
         if self.tap.active:
             self.tap.publish(SENT, peer, data)
         try:
@@ -173,7 +179,7 @@ class Wire:
             self._on_lost(peer)
 
     def close(self) -> None:
-        """Send nothing more; what is on the way is left to it."""
+        """Close the sockets; batches on their way get half a second to leave."""
         for socket in self._sockets.values():
             socket.close(linger=500)
         self.tap.close()

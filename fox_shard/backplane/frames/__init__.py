@@ -2,11 +2,11 @@
 
 Owns: the vocabulary, its numbers (tags) and its msgpack form. Never: behaviour.
 
-A frame is a msgpack array whose first element is its tag; the fields follow in the order in which
-they are written here. Frames travel in a `Batch`, which is what one ZeroMQ message carries. Change
+A frame is a msgpack array whose first element is its tag; the fields follow in the order of their
+declaration. Frames travel in a `Batch`, which is the content of one ZeroMQ message. Change
 `VERSION` whenever a frame changes: processes of different versions refuse each other in `Hello`.
 
-Each docstring says who sends the frame, to whom, and what answers it.
+Each frame's docstring says which process sends it to which other, and what answers it.
 """
 
 from fox_shard.backplane.frames.batch import VERSION, Batch, Frame, decode, encode

@@ -1,4 +1,4 @@
-"""Batches: what one ZeroMQ message carries.
+"""Batches, each of which is the content of one ZeroMQ message.
 
 Owns: the union of all frames, the msgpack form of a batch, and the version of the protocol.
 Never: what a frame means.
@@ -55,7 +55,7 @@ from fox_shard.backplane.frames.subscribing import (
 )
 
 VERSION = 3
-"""Changes whenever a frame changes; see `Hello`."""
+"""The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
     Publish
@@ -107,14 +107,15 @@ Frame: TypeAlias = (
 
 
 class Batch(Struct, array_like=True, gc=False):
-    """What one ZeroMQ message carries: frames, and the state of the other direction.
+    """Frames of one direction of a link, with the state of the opposite direction.
 
     source: the sender's name. epoch: of the sender's link end; target: of the receiver's (0: not
     known yet). first: sequence number of the first frame; the others follow without a hole.
-    handled, passed: sequence numbers of the other direction (architecture: links). durable: the
-    reliable number up to which the receiver of this batch may forget. prompt: somebody waits for
-    `handled` of this batch. reliable: indexes of the reliable frames, numbered from `rfirst` on.
-    forgotten: the reliable number up to which the sender has heard that it may forget.
+    handled, delivered: the sequence numbers up to which the frames of the opposite direction are
+    that; handled is 0 while credit is withheld. durable: the reliable number up to which the
+    receiver of this batch may forget its frames. prompt: a process waits until this batch is
+    confirmed. reliable: indexes of the reliable frames, which are numbered from `rfirst` on.
+    forgotten: the reliable number up to which the sender knows that it may forget.
     """
 
     source: str

@@ -11,14 +11,15 @@ from fox_shard.backplane.frames.publishing import Fence, Identity
 PROGRESS = 1
 """The caller receives progressive results (`receive_progress`)."""
 DISCLOSE_CALLER = 2
+"""The caller's identity is disclosed to the callee (`disclose_me`)."""
 
 
 class Register(Struct, array_like=True, tag=10, gc=False):
-    """A callee's registration, gateway to the home shard. `Registered` or `Refused`.
+    """A callee's registration: gateway to home shard. Answered by `Registered` or `Refused`.
 
-    pattern: text of the pattern. registration: its id (see `topics.ids`). invoke: WAMP invocation
-    policy. concurrency: invocations out at once, 0: unlimited. force: `force_reregister`.
-    replay: told again after a restart; the callee is not answered.
+    pattern: its text. registration: its id (see `topics.ids`). invoke: WAMP invocation policy.
+    concurrency: how many invocations may run at once, 0: unlimited. force: `force_reregister`.
+    replay: the registration is told again in a new pair, and is not answered.
     """
 
     realm: str
@@ -33,7 +34,7 @@ class Register(Struct, array_like=True, tag=10, gc=False):
 
 
 class Registered(Struct, array_like=True, tag=11, gc=False):
-    """Shard to gateway, when every shard knows of the registration."""
+    """Every shard knows of the registration: home shard to gateway."""
 
     session: int
     request: int
@@ -41,7 +42,7 @@ class Registered(Struct, array_like=True, tag=11, gc=False):
 
 
 class Unregister(Struct, array_like=True, tag=12, gc=False):
-    """Gateway to home shard. `Unregistered` or `Refused`."""
+    """A callee unregisters: gateway to home shard. Answered by `Unregistered` or `Refused`."""
 
     realm: str
     session: int
@@ -51,14 +52,14 @@ class Unregister(Struct, array_like=True, tag=12, gc=False):
 
 
 class Unregistered(Struct, array_like=True, tag=13, gc=False):
-    """The registration is gone, as asked: shard to gateway."""
+    """The registration is gone, as requested: home shard to gateway."""
 
     session: int
     request: int
 
 
 class Revoked(Struct, array_like=True, tag=14, gc=False):
-    """The router took a registration away (`force_reregister`): shard to gateway."""
+    """The router took a registration away (`force_reregister`): home shard to gateway."""
 
     session: int
     registration: int
@@ -66,7 +67,7 @@ class Revoked(Struct, array_like=True, tag=14, gc=False):
 
 
 class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
-    """A pattern registration exists (or, with `gone`, no longer): home to all other shards."""
+    """A pattern is registered (or, with `gone`, no longer): home shard to all other shards."""
 
     realm: str
     pattern: str
@@ -74,11 +75,11 @@ class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
 
 
 class Call(Struct, array_like=True, tag=20, gc=False):
-    """A call, from the caller's gateway to the procedure's shard (or the coordinator).
+    """A call: the caller's gateway to the procedure's shard (or the coordinator).
 
-    timeout: milliseconds, 0: none. caller: disclosed identity. Answered by any number of
-    progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a `CallMoved` before
-    that names another shard that answers instead.
+    timeout: milliseconds, 0: none. order: as in `Publish`. caller: disclosed identity. Answered by
+    any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a
+    `CallMoved` before that names another shard, which answers instead.
     """
 
     realm: str
@@ -96,9 +97,10 @@ class Call(Struct, array_like=True, tag=20, gc=False):
 
 
 class Invocation(Struct, array_like=True, tag=21, gc=False):
-    """A call on its way to a callee: shard to the callee's gateway. `Yield` or `InvocationError`.
+    """A call on its way to a callee: shard to the callee's gateway.
 
-    invocation: the shard's number for it.
+    invocation: the shard's number for it. callee: a session. Answered by `Yield`s or
+    `InvocationError`.
     """
 
     invocation: int
@@ -108,7 +110,7 @@ class Invocation(Struct, array_like=True, tag=21, gc=False):
 
 
 class Yield(Struct, array_like=True, tag=22, gc=False):
-    """A callee's result: its gateway to the shard of the invocation."""
+    """A callee's result: the callee's gateway to the shard of the invocation."""
 
     invocation: int
     progress: bool
@@ -118,7 +120,7 @@ class Yield(Struct, array_like=True, tag=22, gc=False):
 
 
 class InvocationError(Struct, array_like=True, tag=23, gc=False):
-    """A callee's ERROR: its gateway to the shard of the invocation."""
+    """A callee's ERROR: the callee's gateway to the shard of the invocation."""
 
     invocation: int
     uri: str
@@ -128,7 +130,7 @@ class InvocationError(Struct, array_like=True, tag=23, gc=False):
 
 
 class Result(Struct, array_like=True, tag=24, gc=False):
-    """To the caller's gateway."""
+    """A call's result: shard (or coordinator) to the caller's gateway."""
 
     session: int
     request: int
@@ -139,7 +141,7 @@ class Result(Struct, array_like=True, tag=24, gc=False):
 
 
 class CallError(Struct, array_like=True, tag=25, gc=False):
-    """The call's only, final answer: to the caller's gateway."""
+    """A call's failure, its final answer: shard (or coordinator) to the caller's gateway."""
 
     session: int
     request: int
@@ -150,7 +152,10 @@ class CallError(Struct, array_like=True, tag=25, gc=False):
 
 
 class Cancel(Struct, array_like=True, tag=26, gc=False):
-    """Gateway to the shard that answers the call. mode: `skip`, `kill` or `killnowait`."""
+    """A caller cancels: gateway to the shard that answers the call.
+
+    mode: `skip`, `kill` or `killnowait`.
+    """
 
     session: int
     request: int
@@ -158,7 +163,7 @@ class Cancel(Struct, array_like=True, tag=26, gc=False):
 
 
 class Interrupt(Struct, array_like=True, tag=27, gc=False):
-    """Shard to the callee's gateway: stop that invocation.
+    """An invocation is to stop: shard to the callee's gateway.
 
     mode: `kill` (the callee's answer is awaited) or `killnowait`.
     reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
@@ -173,7 +178,7 @@ class Interrupt(Struct, array_like=True, tag=27, gc=False):
 class Forward(Struct, array_like=True, tag=28, gc=False):
     """A call that matches a pattern registration: procedure's shard to the pattern's home.
 
-    gateway: the caller's gateway, which the home answers directly. pattern: its text.
+    gateway: the caller's, which the home answers directly. pattern: the registration's text.
     """
 
     gateway: str
@@ -182,7 +187,7 @@ class Forward(Struct, array_like=True, tag=28, gc=False):
 
 
 class CallMoved(Struct, array_like=True, tag=29, gc=False):
-    """`shard`, in its present `incarnation`, answers that call: procedure's shard to gateway."""
+    """Another shard, in its present incarnation, answers the call: procedure's shard to gateway."""
 
     session: int
     request: int

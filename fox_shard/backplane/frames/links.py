@@ -1,4 +1,4 @@
-"""Frames: greetings of link ends, and questions about fences.
+"""Frames: the beginning of a pair, and questions about fences.
 
 Owns: the frames of the link itself, and of fences. Never: behaviour.
 """
@@ -7,7 +7,11 @@ from msgspec import Struct
 
 
 class FenceQuery(Struct, array_like=True, tag=50, gc=False):
-    """Tell me when you have handled `seq` of origin's link: gateway to shard. `FencePassed`."""
+    """A fence needs the frames of `origin` up to `seq`: gateway to shard.
+
+    origin: a gateway's name. epoch: of the origin's end of its link to this shard. Answered by
+    `FencePassed` once the frames have had their effects.
+    """
 
     origin: str
     epoch: int
@@ -15,7 +19,10 @@ class FenceQuery(Struct, array_like=True, tag=50, gc=False):
 
 
 class FencePassed(Struct, array_like=True, tag=51, gc=False):
-    """All that `origin` sent up to `seq` has had its effects, and they are before this frame."""
+    """The effects of the frames of `origin` up to `seq` precede this frame: shard to gateway.
+
+    epoch: as in `FenceQuery`. seq: the highest id there is if that pair has ended.
+    """
 
     origin: str
     epoch: int
@@ -23,11 +30,11 @@ class FencePassed(Struct, array_like=True, tag=51, gc=False):
 
 
 class Hello(Struct, array_like=True, tag=60, gc=False):
-    """Opens a pair of link ends, in both directions; alone in its batch.
+    """The first frame of a pair, in both directions; alone in its batch.
 
-    incarnation: of the process. identity: of what numbers its reliable frames: the incarnation, or
-    the store that holds them. reply: the peer's hello was heard.
-    generation, shards: of the layout; a mismatch is refused.
+    incarnation: the process's. identity: of the numbering of its reliable frames, which is that of
+    the store that keeps them, or else the incarnation. reply: this answers the peer's `Hello`.
+    version, generation, shards: of the protocol and the layout; a mismatch is refused.
     """
 
     incarnation: int
@@ -39,4 +46,7 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
 
 
 class SyncEnd(Struct, array_like=True, tag=61, gc=False):
-    """All state has been replayed: the gateway (or shard) to a shard, behind its replay."""
+    """The end of a replay and of what is sent again, in both directions of every new pair.
+
+    Only shards and the coordinator use this frame.
+    """

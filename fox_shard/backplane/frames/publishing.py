@@ -16,26 +16,26 @@ DISCLOSE = 8
 """The publisher is named in the event's details (WAMP #pubsub-publisher-identification)."""
 QOS1 = 16
 QOS2 = 32
-"""MQTT quality of service of the publication; neither bit: 0, or a WAMP publication (see `qos`)."""
+"""The MQTT QoS of the publication; neither bit: QoS 0, or a WAMP publication (see `qos`)."""
 EMPTY = 64
-"""The event is empty (no payload): with RETAIN it erases the key. Set by the gateway."""
+"""The event is empty, so with RETAIN it erases the key. Set by the gateway."""
 
 RECORDED = 128
-"""The publication is in the shard's store: it may come again, as `Again`. Set by the shard."""
+"""The publication is in the shard's store, and may come again, as `Again`. Set by the shard."""
 
 CONDITION = 256
 """`Publish.retain` has a condition."""
 
 TRACE = 512
-"""The event is recorded in its topic's history, also where no rule says so. An event has it if it
-is recorded: set by the shard."""
+"""The event is to be recorded in its topic's history, even where no rule says so. The shard sets
+this bit on every event that it records there."""
 
 
 class Fence(Struct, array_like=True, gc=False):
-    """What must have arrived before the event or invocation that carries it may be delivered.
+    """The frames that must have arrived before an event or invocation may be delivered.
 
-    origin: name of the gateway whose session sent the frame. marks: for each shard at which that
-    session has frames that may not have passed yet, (shard number, the origin's epoch of its link
+    origin: name of the gateway whose session sent the frame. marks: for each other shard where that
+    session has frames that may not be delivered yet, (shard number, the origin's epoch of its link
     to that shard, sequence number there).
     """
 
@@ -44,7 +44,7 @@ class Fence(Struct, array_like=True, gc=False):
 
 
 class Identity(Struct, array_like=True, gc=False):
-    """Who a session is, as disclosed to others (WAMP `publisher_authid`, `caller_authid` …)."""
+    """A session's identity, as disclosed to others (WAMP `publisher_authid`, `caller_authid` …)."""
 
     authid: str
     authrole: str
@@ -53,7 +53,7 @@ class Identity(Struct, array_like=True, gc=False):
 class Audience(Struct, array_like=True, gc=False):
     """Black- and whitelists of a publication (WAMP #pubsub-subscriber-blackwhite-listing).
 
-    None where the publisher gave no such list; an empty `eligible` list reaches nobody.
+    None: the publisher gave no such list. An empty `eligible` list admits nobody.
     """
 
     exclude: list[int] | None = None
@@ -65,18 +65,18 @@ class Audience(Struct, array_like=True, gc=False):
 
 
 class RetainOptions(Struct, array_like=True, gc=False):
-    """How a publication is to become a key, and what the key has to be before.
+    """How a publication becomes a key, and the condition on which it is published.
 
-    seconds: after which the key is erased, 0: never. expires: when that is, in seconds since 1970,
-    0: never; set by the shard. when_id: the publication id that the key must have (0: there must be
-    no key). when: what its document must contain, an object in msgpack, or nil: there must be no
-    key. None: no condition. watch: if the condition does not hold, the publish waits until it does.
-    patch: the document is merged into the key's (RFC 7386). sequence: the key is the topic's child
-    that is named after the publication's id. private: only the publisher is shown the key.
+    seconds: the key's lifetime, 0: for ever. expires: the end of it, in seconds since 1970, 0:
+    never; set by the shard. when_id: the publication id that the key must have (0: there must be no
+    key). when: an object in msgpack that the key's document must contain, or nil: there must be no
+    key. None: no such condition. watch: a publish whose condition does not hold waits until it
+    does. patch: the document is merged into the key's (RFC 7386). sequence: the key is a child of
+    the topic, named after the publication id. private: only the publisher is shown the key.
 
-    weak: the key goes when the publishing session ends. will: then it takes this value instead (as
-    `Publish.args` in msgpack, b"": none). That session is of that gateway in that incarnation;
-    these two are set by the shard.
+    weak: the key is erased when the publishing session ends. will: the key takes this value (as
+    `Publish.args` in msgpack) instead; None: no will. gateway, incarnation: of that session; set by
+    the shard.
     """
 
     seconds: float = 0.0
@@ -94,17 +94,17 @@ class RetainOptions(Struct, array_like=True, gc=False):
 
     @property
     def owned(self) -> bool:
-        """Does the key, or the publish that waits, end with the publisher's session?"""
+        """Whether the key, or the waiting publish, ends with the publisher's session."""
         return self.weak or self.watch or self.will is not None
 
 
 class Publish(Struct, array_like=True, tag=1, gc=False):
-    """A publication, from the publisher's gateway (or the coordinator) to the topic's shard.
+    """A publication: the publisher's gateway (or the coordinator) to the topic's shard.
 
-    session: the publisher (0: the router itself). request: its number for the acknowledgement.
-    order: counts what this session sent, over all shards; events of one publisher are delivered in
-    this order. encoding, args, kwargs: see `payloads`. Answered, with ACKNOWLEDGE, by `Published`
-    or `Refused`.
+    session: the publisher (0: the router itself). request: the publisher's number for the answer.
+    order: counts the frames that this session has sent to any shard; events of one publisher are
+    delivered in this order. encoding, args, kwargs: see `payloads`. publisher: disclosed identity.
+    With ACKNOWLEDGE answered by `Published` or `Refused`.
     """
 
     realm: str
@@ -123,16 +123,16 @@ class Publish(Struct, array_like=True, tag=1, gc=False):
 
 
 class Event(Struct, array_like=True, tag=2, gc=False):
-    """A publication with its id, from the shard to each gateway that has a subscriber."""
+    """A publication with its id: shard to each gateway that has a subscriber. Not answered."""
 
     publication: int
     publish: Publish
 
 
 class Published(Struct, array_like=True, tag=3, gc=False):
-    """Publications are safe, and delivered to all gateways concerned: shard to gateway.
+    """Publications of one session are stored, if necessary, and delivered: shard to gateway.
 
-    A run of one session's: requests[i] became publications[i], in the order of publishing.
+    requests[i] became publications[i], in the order of publishing.
     """
 
     session: int
@@ -143,8 +143,8 @@ class Published(Struct, array_like=True, tag=3, gc=False):
 class Refused(Struct, array_like=True, tag=4, gc=False):
     """A Publish, Register or Unregister failed: shard to gateway.
 
-    kind: the tag of the refused frame. publication: the id of the key's value, where a condition
-    failed (0: there is no key), else -1.
+    kind: the tag of the refused frame. message: a sentence. publication: if a condition failed, the
+    id of the key's value (0: there is no key); -1 if no condition failed, or the key is private.
     """
 
     session: int
@@ -156,5 +156,5 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
 
 
 def qos(flags: int) -> int:
-    """The MQTT quality of service in `Publish.flags`: 0, 1 or 2."""
+    """Return the MQTT QoS in `Publish.flags`: 0, 1 or 2."""
     return (flags >> 4) & 3

@@ -9,10 +9,11 @@ from fox_shard.backplane.frames.publishing import Publish
 
 
 class Join(Struct, array_like=True, tag=40, gc=False):
-    """A session began: gateway to coordinator.
+    """A session has begun: gateway to coordinator. Not answered.
 
     protocol: `wamp.2.json`, `mqtt.3.1.1` …; transport: `websocket`, `rawsocket`, `tcp`.
-    client: MQTT client id, empty for WAMP. began: seconds since 1970. replay: told again; no news.
+    peer: the client's address. client: MQTT client id, empty for WAMP. began: seconds since 1970.
+    replay: the session is told again in a new pair.
     """
 
     session: int
@@ -30,9 +31,10 @@ class Join(Struct, array_like=True, tag=40, gc=False):
 
 
 class Leave(Struct, array_like=True, tag=41, gc=False):
-    """A session ended: gateway to coordinator and to the shards that keep something of it.
+    """A session has ended: gateway to coordinator, and to the shards that keep something of it.
 
-    graceful: the client said goodbye (an MQTT will is dropped then, else published).
+    graceful: an MQTT will is dropped, because the client said goodbye or (to a shard) because the
+    gateway itself publishes it; otherwise the will is published. Not answered.
     """
 
     session: int
@@ -40,22 +42,22 @@ class Leave(Struct, array_like=True, tag=41, gc=False):
 
 
 class Will(Struct, array_like=True, tag=42, gc=False):
-    """What to publish when the session ends ungracefully: gateway to the shard of the topic."""
+    """A publish that is due when its session ends ungracefully: gateway to the topic's shard."""
 
     publish: Publish
 
 
 class SessionAlive(Struct, array_like=True, tag=46, gc=False):
-    """The session lives, and may have something at that shard: gateway to shard, when it returns.
+    """A session lives, and may have something at that shard: gateway to shard, in its replay.
 
-    Sessions of that gateway that are not told so by its `SyncEnd` have ended. Not answered.
+    Sessions of the gateway that are not named so before its `SyncEnd` have ended. Not answered.
     """
 
     session: int
 
 
 class Kill(Struct, array_like=True, tag=43, gc=False):
-    """End that session: coordinator to its gateway."""
+    """A session is to end: coordinator to its gateway. reason: a URI. message: a sentence."""
 
     session: int
     reason: str
@@ -63,13 +65,13 @@ class Kill(Struct, array_like=True, tag=43, gc=False):
 
 
 class Report(Struct, array_like=True, tag=44, gc=False):
-    """Counters (since the last report) and gauges of a process: to the coordinator."""
+    """Counters (since the last report) and gauges of a process, by name: to the coordinator."""
 
     counters: dict[str, int]
     gauges: dict[str, int]
 
 
 class StoreFailure(Struct, array_like=True, tag=45, gc=False):
-    """The shard's store does not work, or ("") works again: to each gateway. Not answered."""
+    """The shard's store fails, or (reason "") works again: shard to each gateway. Not answered."""
 
     reason: str

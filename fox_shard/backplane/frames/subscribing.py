@@ -1,4 +1,4 @@
-"""Frames: subscriptions, replays of keys and history, and events for selections.
+"""Frames: subscriptions, replays of keys and history, and events for selectors.
 
 Owns: the frames of subscriptions and of replays. Never: behaviour.
 """
@@ -9,11 +9,11 @@ from fox_shard.backplane.frames.publishing import Audience, Event
 
 
 class SelectorSpec(Struct, array_like=True, gc=False):
-    """A subscription that is not simply to all events; they come as `SelectedEvent`.
+    """The selector of a subscription that is not to all events, which come as `SelectedEvent`.
 
-    id: of the subscription. state: changes of keys instead of events. filter: what the document
-    must contain, an object in msgpack, b"": anything. follow: recorded events come in the order of
-    their ids, so that who follows knows by one id how far he is.
+    id: the subscription's. state: changes of keys instead of events. filter: what the document must
+    match, an object in msgpack, b"": anything. follow: recorded events come in the order of their
+    ids, so that one id says how far the follower has read.
     """
 
     id: int
@@ -26,11 +26,14 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     """The gateway wants the events of `pattern` (its text): gateway to one or all shards.
 
     token: the gateway's number for the request (0: no answer wanted), answered by `Subscribed` or
-    `NotSubscribed`. replay: first the retained keys that match, as `Retained`, of the topics behind
-    `start_topic`. after: then the recorded events, as `Recorded`, whose ids are beyond those in the
-    list that come from the same shard (id mod 64), or else beyond `floor`; and beyond `start_id`.
-    Behind both `CaughtUp`, if either is wanted. once: the replay alone, it is no subscription.
-    Idempotent. Without a token, of who follows: recorded events beyond `start_id` were not seen.
+    `NotSubscribed`. replay: the matching keys come first, as `Retained`, those of topics beyond
+    `start_topic`. after: the recorded events come next, as `Recorded`, those with ids beyond the id
+    of the same origin (id mod 64) in the list, or beyond `floor` if it has none, and beyond
+    `start_id`. `CaughtUp` ends the replay of either. once: only the replay is wanted, and there is
+    no subscription. Idempotent.
+
+    Without a token, a follower has missed the recorded events beyond `start_id` (0: none), and they
+    are sent again.
     """
 
     token: int
@@ -46,16 +49,16 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
 
 
 class Subscribed(Struct, array_like=True, tag=6, gc=False):
-    """The subscription stands, behind its replay: shard to gateway."""
+    """The subscription stands: shard to gateway. A first page of keys may precede this frame."""
 
     token: int
 
 
 class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
-    """The subscription cannot be made: shard to gateway. `Unsubscribe` is due all the same.
+    """The subscription cannot be made: shard to gateway, which must still send `Unsubscribe`.
 
-    oldest: the lowest id from which on the history is complete, where it is not complete enough.
-    selector: without a token, of those who follow and cannot be told what they have missed.
+    oldest: the lowest id from which on the history is complete, if the error is a gap. selector: if
+    token is 0, the id of the selector whose followers cannot be sent what they have missed.
     """
 
     token: int
@@ -66,7 +69,7 @@ class NotSubscribed(Struct, array_like=True, tag=31, gc=False):
 
 
 class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
-    """The gateway's last session left `pattern`: gateway to one or all shards. Not answered.
+    """The gateway's last subscriber has left: gateway to one or all shards. Not answered.
 
     selector: id of the `SelectorSpec`, 0: there was none.
     """
@@ -77,10 +80,10 @@ class Unsubscribe(Struct, array_like=True, tag=8, gc=False):
 
 
 class Retained(Struct, array_like=True, tag=7, gc=False):
-    """One retained key for the `Subscribe` of that token: shard to gateway.
+    """One retained key for the `Subscribe` with that token: shard to gateway.
 
-    ahead: it comes before its turn, because something is about to happen to `topic`. No event:
-    there is no such key (yet).
+    ahead: the key comes before its turn, because `topic` is about to change. event: None if there
+    is no such key (yet), or none that the subscription wants.
     """
 
     token: int
@@ -90,14 +93,14 @@ class Retained(Struct, array_like=True, tag=7, gc=False):
 
 
 class Recorded(Struct, array_like=True, tag=18, gc=False):
-    """One event of the history, for the `Subscribe` of that token: shard to gateway."""
+    """One event of the history for the `Subscribe` with that token: shard to gateway."""
 
     token: int
     event: Event
 
 
 class Paused(Struct, array_like=True, tag=34, gc=False):
-    """There is more to be replayed, when the gateway says `More`: shard to gateway."""
+    """A page of the replay ends, and the next waits for `More`: shard to gateway."""
 
     token: int
 
@@ -105,7 +108,7 @@ class Paused(Struct, array_like=True, tag=34, gc=False):
 class More(Struct, array_like=True, tag=30, gc=False):
     """The subscriber can take more of its replay, or (enough) wants no more: gateway to shard.
 
-    Answered by what follows and `Paused` or `CaughtUp`; `enough` is not answered.
+    Answered by the next page and `Paused` or `CaughtUp`; with `enough`, not answered.
     """
 
     token: int
@@ -113,9 +116,9 @@ class More(Struct, array_like=True, tag=30, gc=False):
 
 
 class CaughtUp(Struct, array_like=True, tag=19, gc=False):
-    """All that was to be replayed is before this frame, live events are behind it: to gateway.
+    """The replay is complete, and live events follow: shard to gateway.
 
-    publication: recorded events up to that id are before it, too; 0: they were not wanted.
+    publication: recorded events up to that id precede this frame; 0: they were not wanted.
     """
 
     token: int
@@ -123,11 +126,12 @@ class CaughtUp(Struct, array_like=True, tag=19, gc=False):
 
 
 class SelectedEvent(Struct, array_like=True, tag=17, gc=False):
-    """An event, or (state) the change of a key, for those selections: shard to gateway.
+    """An event, or (state) a change of a key, for some selectors: shard to gateway.
 
-    removed: why the key is no more (`deleted`, `expired`, `weak`, or `filter`: it does not match
-    any longer); the event is what it was then, and its audience who is told. known: there was a key
-    before, for that audience: who may see it, but not the new value, is told that it is `deleted`.
+    selectors: their ids. removed: "", or why the key is gone (`deleted`, `expired`, `weak`, or
+    `filter`: it matches no longer); event then has the key's last value, whose audience is told.
+    known: there was a key before, and sessions that could see it, being in `audience` (None: all),
+    but may not see the new value, are told that it is `deleted`.
     """
 
     event: Event
@@ -142,8 +146,9 @@ class SelectedEvent(Struct, array_like=True, tag=17, gc=False):
 class ReadHistory(Struct, array_like=True, tag=32, gc=False):
     """The gateway wants recorded events of `pattern` (its text): gateway to one or all shards.
 
-    Those whose ids are `first`, `last` or between them, the lowest ids first, or (reverse) the
-    highest; no more than `limit`. token: the gateway's number for it. Answered by `HistoryPage`.
+    first, last: the lowest and the highest id wanted. limit: how many events at most, the lowest
+    ids first, or (reverse) the highest. token: the gateway's number for the request. Answered by
+    `HistoryPage`.
     """
 
     token: int
@@ -156,9 +161,10 @@ class ReadHistory(Struct, array_like=True, tag=32, gc=False):
 
 
 class HistoryPage(Struct, array_like=True, tag=33, gc=False):
-    """Recorded events, in the order that was asked for: shard to gateway. more: there are others.
+    """Recorded events, in the order that was requested: shard to gateway.
 
-    These may be fewer than the limit all the same; ask again for those behind the last.
+    more: there are others beyond the last of these, which are to be requested again. A page may
+    have fewer events than the limit.
     """
 
     token: int
@@ -167,18 +173,18 @@ class HistoryPage(Struct, array_like=True, tag=33, gc=False):
 
 
 class Again(Struct, array_like=True, tag=9, gc=False):
-    """An event, or change, that may have been sent already: by a restarted shard, to each gateway.
+    """An event, or change, that may have been sent before: a restarted shard to each gateway.
 
-    Its publication was committed, but its publisher may not have been told so.
+    The publication was committed, but its publisher may not have been told so. Not answered.
     """
 
     event: Event | SelectedEvent
 
 
 class Settled(Struct, array_like=True, tag=16, gc=False):
-    """All events up to that id that concern the gateway are before this frame: shard to gateway.
+    """All of the gateway's events up to that id precede this frame: shard to gateway.
 
-    What comes as `Again` up to there is old. Not answered.
+    An `Again` up to that id has nothing new. Not answered.
     """
 
     publication: int

@@ -1,10 +1,10 @@
 """The MQTT codec: bytes into packets, packets into bytes.
 
 Owns: strings, lengths, the layout of every packet; which bytes are malformed.
-Never: I/O; where a packet ends (see `stream`); what a well-formed one means (see `session`).
+Never: I/O; where a packet ends (see `framing`); what a packet means (see `session`).
 
-Both directions of every packet, so that a scripted client can use it too. `level` is the protocol
-level of the connection; 3 is laxer than 4 where MQTT 3.1 left bits undefined.
+Every packet can be decoded and encoded, so scripted clients can use the codec too. `level` is the
+protocol level of the connection; level 3 is laxer than 4 where MQTT 3.1 left bits undefined.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.packets import Packet
 
 MALFORMED = 0x81
-"""MQTT 5 reason code of what cannot be decoded."""
+"""MQTT 5 reason code: malformed packet."""
 
 
 class ConnectRefused(Exception):
-    """A well-formed CONNECT that is answered with a return code above 0 (MQTT 3.2.2.3)."""
+    """A well-formed CONNECT is answered with a return code above 0 (MQTT 3.2.2.3)."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -27,9 +27,9 @@ class ConnectRefused(Exception):
 
 
 def decode(header: int, body: bytes, level: int) -> Packet:
-    """Decode one packet: its first byte, and what follows the remaining length.
+    """Decode one packet. header: its first byte. body: all that follows the remaining length.
 
-    Raises ProtocolViolation; ConnectRefused for a CONNECT of an unknown level.
+    Raises ProtocolViolation, or ConnectRefused for a CONNECT of an unknown level.
     """
     decoder = _DECODERS.get(header >> 4)
     if decoder is None:
@@ -52,7 +52,7 @@ def decode(header: int, body: bytes, level: int) -> Packet:
 
 
 def encode(packet: Packet, level: int = mqtt.LEVEL_311) -> bytes:
-    """Encode one packet. Raises OverflowError where a length does not fit."""
+    """Encode one packet. Raises OverflowError if a length does not fit."""
     header, body = _ENCODERS[type(packet)](packet, level)
     return bytes((header,)) + encode_length(len(body)) + body
 
@@ -72,17 +72,17 @@ def encode_length(length: int) -> bytes:
 
 
 def encode_string(text: str) -> bytes:
-    """Encode with the length before it (MQTT 1.5.3). Raises OverflowError."""
+    """Encode a string, with its length before it (MQTT 1.5.3). Raises OverflowError."""
     return encode_binary(text.encode())
 
 
 def encode_binary(data: bytes) -> bytes:
-    """Put the length before it, in two bytes. Raises OverflowError."""
+    """Put the data's length before it, in two bytes. Raises OverflowError."""
     return len(data).to_bytes(2, "big") + data
 
 
 def decode_string(data: bytes) -> str:
-    """Decode the UTF-8 of a string [MQTT-1.5.3-1, -2]; a byte order mark stays [MQTT-1.5.3-3].
+    """Decode the UTF-8 of a string [MQTT-1.5.3-1, -2]; byte order marks stay [MQTT-1.5.3-3].
 
     Raises ProtocolViolation.
     """
@@ -97,25 +97,25 @@ def decode_string(data: bytes) -> str:
 
 @final
 class _Reader:
-    """What is left of a packet's body. Every method raises ProtocolViolation at its end."""
+    """A cursor in a packet's body. Reading beyond its end raises ProtocolViolation."""
 
-    __slots__ = ("_data", "_place")
+    __slots__ = ("_data", "_position")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._place = 0
+        self._position = 0
 
     def left(self) -> bool:
-        return self._place < len(self._data)
+        return self._position < len(self._data)
 
     def take(self, count: int) -> bytes:
-        start, self._place = self._place, self._place + count
-        if self._place > len(self._data):
+        start, self._position = self._position, self._position + count
+        if self._position > len(self._data):
             raise ProtocolViolation("the packet is shorter than what it announces", MALFORMED)
-        return self._data[start : self._place]
+        return self._data[start : self._position]
 
     def rest(self) -> bytes:
-        return self.take(len(self._data) - self._place)
+        return self.take(len(self._data) - self._position)
 
     def byte(self) -> int:
         return self.take(1)[0]
@@ -234,7 +234,7 @@ def _subscribe(reader: _Reader, header: int, level: int) -> Packet:
     packet_id = reader.packet_id()
     filters = []
     while reader.left():
-        # A byte above 2 has reserved bits or both bits of the quality of service set.
+        # A byte above 2 has reserved bits, or both QoS bits, set.
         filters.append((reader.string(), reader.qos(reader.byte(), "[MQTT-3-8.3-4]")))
     if not filters:
         raise ProtocolViolation("a SUBSCRIBE without a filter [MQTT-3.8.3-3]", MALFORMED)
@@ -268,12 +268,12 @@ def _encode_unsubscribe(packet: mqtt.Unsubscribe, level: int) -> tuple[int, byte
 
 
 _Decoder: TypeAlias = Callable[[_Reader, int, int], Packet]
-# Each encoder takes the type that is its key here, which a dict's type cannot say.
+# Each encoder takes the packet type that is its key in _CODECS, which a dict's type cannot say.
 _Encoder: TypeAlias = Callable[[Any, int], tuple[int, bytes]]
 
 
 def _id_alone(kind: int, packet: type[mqtt.Acknowledgement]) -> tuple[_Decoder, _Encoder]:
-    """Make the codec of a packet that holds nothing but a packet identifier."""
+    """Return the codec of a packet that holds only a packet identifier."""
     header = kind << 4 | (mqtt.RESERVED_FLAGS if kind in _WITH_RESERVED_FLAGS else 0)
     return (
         lambda reader, header, level: packet(reader.packet_id()),
@@ -284,7 +284,7 @@ def _id_alone(kind: int, packet: type[mqtt.Acknowledgement]) -> tuple[_Decoder, 
 def _empty(
     kind: int, packet: mqtt.Pingreq | mqtt.Pingresp | mqtt.Disconnect
 ) -> tuple[_Decoder, _Encoder]:
-    """Make the codec of a packet that holds nothing."""
+    """Return the codec of a packet that holds nothing."""
     return lambda reader, header, level: packet, lambda packet, level: (kind << 4, b"")
 
 

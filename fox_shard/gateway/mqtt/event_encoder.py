@@ -17,24 +17,25 @@ from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.topics.topic import to_mqtt
 
 Framing: TypeAlias = Callable[[bytes], bytes] | None
-"""Wraps bytes for the transport (a WebSocket message); None: they go as they are (TCP)."""
+"""A function that wraps bytes in a WebSocket message; None: they are sent as they are (TCP)."""
 
 QOS0: Final = PUBLISH << 4
 packed: Final = Struct(">H").pack
-"""A packet identifier's two bytes."""
+"""Encode a packet identifier in two bytes."""
 _TOPICS_LIMIT = 20_000
+# Remaining length → the first two bytes of a short PUBLISH at QoS 0.
 _SHORT = tuple(bytes((QOS0, length)) for length in range(0x80))
 
 
 @cache
 def event_encoder_of(framing: Framing) -> "MqttEventEncoder":
-    """Return the one flavour of this framing: the same object for all sessions that have it."""
+    """Return the encoder that all sessions with this framing share."""
     return MqttEventEncoder(framing)
 
 
 @final
 class MqttEventEncoder:
-    """PUBLISH packets of MQTT 3.1 and 3.1.1."""
+    """Encodes events as PUBLISH packets of MQTT 3.1 and 3.1.1, with one framing."""
 
     __slots__ = ("_event", "_header", "_parts", "_topics", "framing")
 
@@ -42,15 +43,15 @@ class MqttEventEncoder:
 
     def __init__(self, framing: Framing) -> None:
         self.framing = framing
-        # Canonical topic -> MQTT topic with its length before it. Bounded.
+        # Canonical topic -> MQTT topic with its length before it. At most _TOPICS_LIMIT.
         self._topics: dict[str, bytes] = {}
-        # What `parts` was last asked, and its answer: all sessions of a fan-out ask the same.
+        # The last arguments and result of `parts`, which all sessions of a fan-out call alike.
         self._event: Event | None = None
         self._header = 0
         self._parts = (b"", b"")
 
     def event(self, event: Event, subscription: Subscription | None) -> bytes:
-        """The PUBLISH at quality of service 0, framed; b"" where MQTT cannot express the event."""
+        """Encode the PUBLISH at QoS 0, framed; return b"" if MQTT cannot express the event."""
         publish = event.publish
         topic = self._topics.get(publish.topic) or self._encode_topic(publish.topic)
         payload = publish.args if publish.encoding == payloads.RAW else _payload_of(publish)
@@ -67,7 +68,7 @@ class MqttEventEncoder:
         return packet if framing is None else framing(packet)
 
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
-        """As `event` for each, of one topic; those that MQTT cannot express are left out."""
+        """Encode events of one topic as `event` does, leaving out what MQTT cannot express."""
         topic = self._encode_topic(events[0].publish.topic)
         framing = self.framing
         chunks = []
@@ -82,13 +83,14 @@ class MqttEventEncoder:
         return chunks
 
     def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
-        """Does not happen: MQTT subscriptions are to all events."""
+        """Return nothing. This is never called: MQTT subscriptions have no selector."""
         return b""
 
     def packets(self, events: list[Event], header: int, packet_id: int) -> list[bytes]:
-        """The PUBLISHes at quality of service 1 or 2, framed, of events of one topic.
+        """Encode the PUBLISHes at QoS 1 or 2, framed, for events of one topic.
 
-        packet_id: of the first; it counts up. Events that MQTT cannot express are left out.
+        header: their first byte. packet_id: the first event's, from which the others count up.
+        Events that MQTT cannot express are left out and use no identifier.
         """
         framing = self.framing
         packets = []
@@ -108,7 +110,10 @@ class MqttEventEncoder:
         return packets
 
     def retained(self, event: Event) -> bytes:
-        """The same for a retained key that a new subscription is sent [MQTT-3.3.1-8]."""
+        """Encode the PUBLISH at QoS 0, framed, that shows a retained key [MQTT-3.3.1-8].
+
+        Returns b"" if MQTT cannot express the event.
+        """
         head, payload = self._encode(event.publish, QOS0 | RETAIN_FLAG, 0)
         if not head:
             return b""
@@ -116,9 +121,9 @@ class MqttEventEncoder:
         return packet if self.framing is None else self.framing(packet)
 
     def parts(self, event: Event, header: int) -> tuple[bytes, bytes]:
-        """The PUBLISH at quality of service 1 or 2, unframed: the packet identifier goes between.
+        """Encode the PUBLISH at QoS 1 or 2, unframed, as the bytes around its packet identifier.
 
-        header: the first byte. (b"", b"") where MQTT cannot express the event.
+        header: the first byte. Returns (b"", b"") if MQTT cannot express the event.
         """
         if event is self._event and header == self._header:
             return self._parts
@@ -129,12 +134,12 @@ class MqttEventEncoder:
         if topic is None or publish.encoding != payloads.RAW or len(topic) + len(payload) > 0x7D:
             parts = self._parts = self._encode(publish, header, 2)
             return parts
-        # What is frequent, as `_encode` does it.
+        # The frequent case of `_encode`, without the call.
         parts = self._parts = b"%c%c%b" % (header, len(topic) + len(payload) + 2, topic), payload
         return parts
 
     def _encode(self, publish: Publish, header: int, between: int) -> tuple[bytes, bytes]:
-        """Encode what comes before and behind the packet identifier (between: its length)."""
+        """Return the bytes before and behind the packet identifier, which has `between` bytes."""
         topic = self._topics.get(publish.topic) or self._encode_topic(publish.topic)
         payload = publish.args if publish.encoding == payloads.RAW else _payload_of(publish)
         if payload is None or len(topic) + between + len(payload) > MAX_REMAINING_LENGTH:
@@ -154,7 +159,7 @@ class MqttEventEncoder:
 
 
 def _payload_of(publish: Publish) -> bytes | None:
-    """What an MQTT client is sent. None: a WAMP client published what cannot be read."""
+    """Return the payload for MQTT clients; None if a WAMP client's arguments are unreadable."""
     if publish.encoding == payloads.RAW:
         return publish.args
     try:

@@ -1,7 +1,7 @@
-"""A stream of bytes cut into MQTT control packets.
+"""A stream of bytes, cut into MQTT control packets.
 
 Owns: the fixed header and its remaining length (MQTT 2.2), packets that arrive in pieces.
-Never: what is in a packet (see `codec`).
+Never: the contents of a packet (see `codec`).
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt.packets import MAX_REMAINING_LENGTH, PUBACK_HEAD
 
 MALFORMED = 0x81
-"""MQTT 5 reason code of what cannot be decoded."""
+"""MQTT 5 reason code: malformed packet."""
 
 TOO_LARGE = 0x95
-"""MQTT 5 reason code of a packet beyond the limit."""
+"""MQTT 5 reason code: packet too large."""
 
 PUBACKS_AT_ONCE = 256
-"""So that what follows a PUBACK is not looked at again and again."""
+"""The most PUBACKs that are read at once, so that the bytes behind them are not scanned often."""
 
 
 def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
     """Find the packet whose first byte is data[start].
 
-    limit: the largest remaining length allowed. Returns where its variable header begins and where
-    it ends, which may be beyond the data; (0, 0) while the remaining length is not complete.
-    Raises ProtocolViolation for a remaining length of more than four bytes (MQTT 2.2.3) or beyond
-    the limit.
+    limit: the largest remaining length allowed. Returns the positions of the packet's variable
+    header and of its end, which may be beyond the data; (0, 0) while the remaining length is
+    incomplete. Raises ProtocolViolation for a remaining length of more than four bytes (MQTT 2.2.3)
+    or beyond the limit.
     """
     length = shift = 0
     place = start + 1
@@ -48,9 +48,9 @@ def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
 
 
 def end_of_run(data: bytes, end: int, head: bytes, size: int) -> int:
-    """Where the packets end that begin with `head` and have `size` bytes, from data[end] on.
+    """Return the end of the run of whole packets that begin with `head` and have `size` bytes.
 
-    Whole ones; where there are none, that is `end`.
+    end: where the run begins, which is also its end if there is no such packet.
     """
     last = len(data) - size
     while end <= last and data.startswith(head, end):
@@ -59,9 +59,10 @@ def end_of_run(data: bytes, end: int, head: bytes, size: int) -> int:
 
 
 def pubacks(data: bytes, start: int) -> Sequence[int]:
-    """The packet identifiers of the PUBACKs from data[start] on, where there is one: 0.03 µs each.
+    """Return the packet identifiers of the PUBACKs from data[start] on: 0.03 µs each.
 
-    Raises ProtocolViolation where one is 0.
+    data[start] must begin a whole PUBACK; at most PUBACKS_AT_ONCE are read. Raises
+    ProtocolViolation if an identifier is 0.
     """
     count = 1
     if data[start + 4 : start + 6] == PUBACK_HEAD:
@@ -77,25 +78,25 @@ def pubacks(data: bytes, start: int) -> Sequence[int]:
 
 @final
 class Partial:
-    """The beginning of a packet whose end has not arrived yet."""
+    """A packet of which only the beginning has arrived."""
 
     __slots__ = ("_data", "_limit", "_need")
 
     def __init__(self, data: bytes, limit: int) -> None:
-        """data: from the packet's first byte on. limit: as for `split`, which has passed it."""
+        """data: from the packet's first byte on. limit: as for `split`, which has accepted data."""
         self._data = bytearray(data)
         self._limit = limit
         self._need = 0
 
     def add(self, data: bytes) -> bytes | None:
-        """Take more bytes. All there are, once they hold the whole packet; None until then.
+        """Add bytes; return all there are once they hold the whole packet, and None until then.
 
-        Raises what `split` raises.
+        Raises ProtocolViolation, as `split` does.
         """
         held = self._data
         held += data
         if not self._need:
-            # The remaining length has five bytes at most, so this copies next to nothing.
+            # The fixed header has at most five bytes, so this copies next to nothing.
             self._need = split(bytes(held[:6]), 0, self._limit)[1]
         if not self._need or len(held) < self._need:
             return None
@@ -104,9 +105,9 @@ class Partial:
 
 @final
 class Splitter:
-    """A stream of bytes into (first byte, rest) of packets: the plain way.
+    """The simple way to cut a stream of bytes into packets, for scripted clients and tests.
 
-    The session's own loop does the same without the calls; the tests hold it to this one.
+    `reader.Reader` does the same in one loop, for speed.
     """
 
     def __init__(self, limit: int = MAX_REMAINING_LENGTH) -> None:
@@ -114,7 +115,10 @@ class Splitter:
         self._partial: Partial | None = None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return the packets that these bytes complete. Raises what `split` raises."""
+        """Return the packets that these bytes complete, as (first byte, body).
+
+        Raises ProtocolViolation, as `split` does.
+        """
         if self._partial is not None:
             whole = self._partial.add(data)
             if whole is None:

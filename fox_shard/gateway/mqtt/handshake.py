@@ -1,4 +1,4 @@
-"""The first packet of a connection: who comes in, and where to.
+"""The first packet of a connection: which client is admitted, and to which realm.
 
 Owns: the rules for client identifiers and realms. Never: the session that follows.
 """
@@ -18,13 +18,14 @@ from fox_shard.gateway.mqtt.packets import (
 from fox_shard.gateway.sessions.realm import Realm
 
 CONNECT_LIMIT: Final = 0x60000
-"""Bytes of a CONNECT: five strings of 64 KiB. Strangers are not given more memory."""
+"""Bytes of a CONNECT: five strings of 64 KiB fit. A client gets no more memory before that."""
 
 
 def read_connect(data: bytes, limit: int) -> tuple[Connect | None, int]:
-    """Return the CONNECT that the data begins with, and where it ends; None: it is not complete.
+    """Return the CONNECT at the beginning of the data, and its end; (None, 0) if it is incomplete.
 
-    Raises ProtocolViolation [MQTT-3.1.0-1], ConnectRefused [MQTT-3.1.2-2].
+    limit: the largest remaining length allowed. Raises ProtocolViolation [MQTT-3.1.0-1],
+    ConnectRefused [MQTT-3.1.2-2].
     """
     if data[0] != CONNECT << 4:
         raise ProtocolViolation("the first packet must be a CONNECT [MQTT-3.1.0-1]")
@@ -37,11 +38,11 @@ def read_connect(data: bytes, limit: int) -> tuple[Connect | None, int]:
 
 
 def admit(realms: dict[str, Realm], default: str, packet: Connect) -> Realm:
-    """Return the realm the client joins: what its user name says as `user@realm`, or the default.
+    """Return the realm that the client joins: that of a user name `user@realm`, or the default.
 
-    Raises ConnectRefused where there is no such realm (MQTT 3.2.2.3: not authorized to connect, to
-    that one), or the client identifier is empty: in MQTT 3.1 it never is (section 3.1), in 3.1.1
-    only for a clean session [MQTT-3.1.3-8]. Longer ones than MQTT 3.1's 23 characters are let in.
+    Raises ConnectRefused if there is no such realm (MQTT 3.2.2.3: not authorized to connect), or if
+    the client identifier is empty in MQTT 3.1 (section 3.1), or in 3.1.1 without a clean session
+    [MQTT-3.1.3-8]. Client identifiers may be longer than MQTT 3.1's 23 characters.
     """
     if not packet.client_id and (packet.level == LEVEL_31 or not packet.clean_session):
         raise ConnectRefused(IDENTIFIER_REJECTED)

@@ -1,6 +1,6 @@
-"""Keep-alive: a client that is silent for too long has gone (MQTT 3.1.2.10).
+"""Keep-alive: a client that is silent for too long is taken for gone (MQTT 3.1.2.10).
 
-Owns: when that is. Never: the clock; what follows from it.
+Owns: when a client is overdue. Never: the clock; the consequences.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
 
 CHECK: Final = 30.0
-"""Seconds between two looks, at most: what refers to an ended session is let go of by then."""
+"""The most seconds between two checks, so that no timer refers to an ended session for long."""
 
 
 @final
@@ -27,24 +27,27 @@ class KeepAlive:
         now: float,
         overdue: Callable[[], None],
     ) -> None:
-        """overdue: called once, after one and a half intervals of silence [MQTT-3.1.2-24]."""
+        """interval: seconds.
+
+        overdue: called once, after one and a half intervals of silence [MQTT-3.1.2-24].
+        """
         self._interval = interval
         self._connection = connection
         self._timers = timers
         self._overdue = overdue
-        # When something was last received: whoever reads the connection sets it.
+        # When something was last received; the connection's receiver sets it.
         self.heard = now
         self.stopped = False
         self._check_later(now)
 
     def _check_later(self, now: float) -> None:
-        """Look again when the client is overdue, or before.
+        """Check again when the client will be overdue, or earlier.
 
-        At least twice in each interval: then no pause in reading, during which the silence is ours,
-        escapes that is long enough to matter.
+        There are at least two checks in each interval, so that every long pause in reading is
+        noticed: during such a pause the silence is the gateway's doing, not the client's.
         """
-        overdue = self.heard + 1.5 * self._interval
-        self._timers.at(min(overdue, now + min(0.5 * self._interval, CHECK)), self._check)
+        due = self.heard + 1.5 * self._interval
+        self._timers.at(min(due, now + min(0.5 * self._interval, CHECK)), self._check)
 
     def _check(self, now: float) -> None:
         if self.stopped:

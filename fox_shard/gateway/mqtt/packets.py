@@ -3,8 +3,8 @@
 Owns: the vocabulary of MQTT 3.1 and 3.1.1 (OASIS mqtt-v3.1.1, sections 2 and 3), as frozen structs.
 Never: bytes (see `codec`); what a packet does to a session (see `session`).
 
-The hot packets (PUBLISH, PUBACK …) have structs too, but the session reads and writes those without
-making one.
+The hot packets (PUBLISH, PUBACK …) have structs too, but the gateway reads and writes them without
+making any.
 """
 
 from typing import Final, TypeAlias
@@ -40,20 +40,20 @@ FROM_CLIENT: Final = frozenset(
         DISCONNECT,
     }
 )
-"""What a client may send after its CONNECT."""
+"""The packet types that a client may send after its CONNECT."""
 
 # Flags, the lower half of the first byte (MQTT 2.2.2, 3.3.1).
 RETAIN_FLAG: Final = 0x01
 DUP_FLAG: Final = 0x08
 RESERVED_FLAGS: Final = 0x02
-"""What PUBREL, SUBSCRIBE and UNSUBSCRIBE must carry [MQTT-2.2.2-1]."""
+"""The flags that PUBREL, SUBSCRIBE and UNSUBSCRIBE must have [MQTT-2.2.2-1]."""
 
 # Protocol levels, and the names that go with them (MQTT 3.1.2.1, MQTT 3.1 section 3.1).
 LEVEL_31: Final = 3
 LEVEL_311: Final = 4
 PROTOCOL_NAMES: Final = {LEVEL_31: "MQIsdp", LEVEL_311: "MQTT"}
 PROTOCOLS: Final = {LEVEL_31: "mqtt.3.1", LEVEL_311: "mqtt.3.1.1"}
-"""What the session registry calls them."""
+"""Protocol level → the protocol's name in the session registry."""
 
 # Connect return codes (MQTT 3.2.2.3).
 ACCEPTED: Final = 0x00
@@ -64,23 +64,23 @@ BAD_USER_NAME_OR_PASSWORD: Final = 0x04
 NOT_AUTHORIZED: Final = 0x05
 
 FAILURE: Final = 0x80
-"""SUBACK return code of a subscription that was refused (MQTT 3.9.3)."""
+"""SUBACK return code of a refused subscription (MQTT 3.9.3)."""
 
-# First byte and remaining length of the packets that hold a packet identifier alone.
+# First byte and remaining length of packets that hold only a packet identifier.
 PUBACK_HEAD: Final = b"\x40\x02"
 PUBREC_HEAD: Final = b"\x50\x02"
 PUBREL_HEAD: Final = b"\x62\x02"
 PUBCOMP_HEAD: Final = b"\x70\x02"
 
 NO_PACKET_ID: Final = b"\0\0"
-"""What a packet identifier must not be [MQTT-2.3.1-1]."""
+"""The only two bytes that are not a packet identifier [MQTT-2.3.1-1]."""
 
 MAX_REMAINING_LENGTH: Final = 268_435_455
-"""What four bytes of remaining length can express (MQTT 2.2.3)."""
+"""The highest number that four bytes of remaining length can express (MQTT 2.2.3)."""
 
 
 class Will(Struct, frozen=True, gc=False):
-    """What the server publishes if the client does not say goodbye (MQTT 3.1.2.5)."""
+    """The message that is published if the client goes without DISCONNECT (MQTT 3.1.2.5)."""
 
     topic: str
     payload: bytes
@@ -101,14 +101,14 @@ class Connect(Struct, frozen=True, kw_only=True):
 
 
 class Connack(Struct, frozen=True, gc=False):
-    """The server's answer to it."""
+    """The server's answer to CONNECT."""
 
     code: int
     session_present: bool = False
 
 
 class Publish(Struct, frozen=True, gc=False):
-    """An application message. packet_id: 0 where qos is 0."""
+    """An application message. packet_id: 0 if qos is 0."""
 
     topic: str
     payload: bytes
@@ -119,38 +119,38 @@ class Publish(Struct, frozen=True, gc=False):
 
 
 class Puback(Struct, frozen=True, gc=False):
-    """Answers a PUBLISH of quality of service 1."""
+    """The answer to a PUBLISH at QoS 1."""
 
     packet_id: int
 
 
 class Pubrec(Struct, frozen=True, gc=False):
-    """Answers a PUBLISH of quality of service 2."""
+    """The answer to a PUBLISH at QoS 2."""
 
     packet_id: int
 
 
 class Pubrel(Struct, frozen=True, gc=False):
-    """Answers a PUBREC: the sender will not send that PUBLISH again."""
+    """The answer to a PUBREC: the sender will not send that PUBLISH again."""
 
     packet_id: int
 
 
 class Pubcomp(Struct, frozen=True, gc=False):
-    """Answers a PUBREL."""
+    """The answer to a PUBREL."""
 
     packet_id: int
 
 
 class Subscribe(Struct, frozen=True):
-    """Topic filters, each with the highest quality of service that the client wants."""
+    """Topic filters, each with the highest QoS that the client wants."""
 
     packet_id: int
     filters: tuple[tuple[str, int], ...]
 
 
 class Suback(Struct, frozen=True):
-    """A return code for each filter, in their order: the granted quality of service or FAILURE."""
+    """The answer to a SUBSCRIBE: for each filter, in order, the granted QoS or FAILURE."""
 
     packet_id: int
     codes: tuple[int, ...]
@@ -164,21 +164,21 @@ class Unsubscribe(Struct, frozen=True):
 
 
 class Unsuback(Struct, frozen=True, gc=False):
-    """Answers an UNSUBSCRIBE."""
+    """The answer to an UNSUBSCRIBE."""
 
     packet_id: int
 
 
 class Pingreq(Struct, frozen=True, gc=False):
-    """The client is alive."""
+    """The client says that it is alive."""
 
 
 class Pingresp(Struct, frozen=True, gc=False):
-    """So is the server."""
+    """The server's answer to PINGREQ."""
 
 
 class Disconnect(Struct, frozen=True, gc=False):
-    """The client says goodbye: its will is dropped."""
+    """The client says goodbye, so its will is dropped."""
 
 
 Acknowledgement: TypeAlias = Puback | Pubrec | Pubrel | Pubcomp | Unsuback

@@ -1,7 +1,7 @@
-"""What an MQTT client publishes, as calls of the router.
+"""PUBLISHes of an MQTT client, turned into calls of the router.
 
-Owns: PUBLISH, in runs of one topic, and that one at quality of service 2 is published once. Never:
-bytes (see `reader`); when it is acknowledged (see `session`).
+Owns: PUBLISH, in runs of one topic, and publishing each QoS 2 message only once. Never: bytes (see
+`reader`); when a PUBLISH is acknowledged (see `session`).
 """
 
 from fox_shard.backplane.frames import QOS2
@@ -17,7 +17,10 @@ from fox_shard.gateway.sessions.realm import Route
 def publish_run(
     session: MqttSession, topic: bytes, flags: int, payloads: list[bytes], packet_ids: list[bytes]
 ) -> None:
-    """Handle PUBLISHes of one topic. packet_ids: theirs, at quality of service 1 and 2."""
+    """Handle PUBLISHes with the same topic and flags.
+
+    packet_ids: theirs at QoS 1 and 2, otherwise []. Raises ProtocolViolation.
+    """
     if mqtt.NO_PACKET_ID in packet_ids:
         good = packet_ids.index(mqtt.NO_PACKET_ID)
         if good:
@@ -37,6 +40,7 @@ def _publish_acknowledged(
     payloads: list[bytes],
     packet_ids: list[bytes],
 ) -> None:
+    """Publish at QoS 1 or 2; without a route, only acknowledge."""
     inbound = session.inbound or session.begin_inbound()
     head = mqtt.PUBACK_HEAD
     if flags & QOS2:
@@ -62,11 +66,11 @@ def _publish_again(
     packet_ids: list[bytes],
     repeated: list[int],
 ) -> None:
-    """Handle PUBLISHes at quality of service 2; repeated: which of them are not published."""
+    """Handle PUBLISHes at QoS 2. repeated: indexes of those that have been published already."""
     for i, (payload, packet_id) in enumerate(zip(payloads, packet_ids, strict=True)):
         acknowledgement = [mqtt.PUBREC_HEAD + packet_id]
         if i in repeated or route is None:
-            # This PUBREC goes behind the first one.
+            # This PUBREC, too, is sent in its turn, behind that of the original PUBLISH.
             session.traffic.others += i in repeated
             session.answer(inbound.answer(acknowledgement))
         else:

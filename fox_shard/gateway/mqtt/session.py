@@ -1,9 +1,10 @@
-"""An MQTT session, from CONNECT to DISCONNECT: what the client subscribes to and is sent.
+"""An MQTT session, from CONNECT to DISCONNECT: its answers, subscriptions and deliveries.
 
-Owns: what is answered, and what the router sends. Never: which packet is legal when (see `reader`),
-the layout of packets (see `codec`), the numbering of messages in flight (see `inflight`).
+Owns: the answers to the client's packets, and everything that the router sends. Never: which packet
+is legal when (see `reader`), the layout of packets (see `codec`), the numbering of messages in
+flight (see `inflight`).
 
-Sessions end with their connection: one with clean session 0 is taken as clean.
+Sessions end with their connection: clean session 0 is treated like 1.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,13 @@ _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
 KEYS_FIRST: Final = SubscribeOptions(replay=True)
+"""MQTT subscribers always get the matching keys first."""
 _ANONYMOUS: Final = "anonymous"
 
 
 @final
 class MqttSession(Session):
-    """A client that speaks MQTT 3.1 or 3.1.1. Its `reader.Reader` calls it."""
+    """The session of a client that speaks MQTT 3.1 or 3.1.1, called by its `reader.Reader`."""
 
     __slots__ = (
         "_framing",
@@ -62,7 +64,10 @@ class MqttSession(Session):
         frame: Framing = None,
         hangup: Callable[[], None] | None = None,
     ) -> None:
-        """frame: wraps bytes for the transport; None: TCP. hangup: the transport's way to close."""
+        """frame: wraps bytes for the transport; None: TCP, where nothing is wrapped.
+
+        hangup: closes the transport properly; None: closing the connection is enough.
+        """
         super().__init__(connection)
         self.router = router
         self._framing = frame
@@ -72,7 +77,7 @@ class MqttSession(Session):
         self.closed = False
         self.keep_alive: KeepAlive | None = None
         self.inbound: Inbound | None = None
-        # Of the publish that makes the next `Inbound`.
+        # The number of the first publish of the next `Inbound`.
         self._next_number = 1
         self.outbound: Outbound | None = None
         self._subscribing: Subscribing | None = None
@@ -80,16 +85,16 @@ class MqttSession(Session):
         router.timers.at(router.now + timeout, self._end_handshake)
 
     def connection_lost(self) -> None:
-        """The connection is gone. Idempotent."""
+        """End the session, because the connection is gone. Idempotent."""
         if not self.closed:
-            self._let_go(CONNECTION_LOST, graceful=False)
+            self._end_session(CONNECTION_LOST, graceful=False)
 
     def end(self, reason: str, message: str) -> None:
-        """The router ends the session; MQTT 3.1.1 cannot tell the client why."""
+        """End the session for the router; MQTT 3.1.1 cannot tell the client why."""
         self.finish(reason)
 
     def tidy(self) -> None:
-        """Let go of what an idle client does not need: most clients ping only then."""
+        """Drop what an idle client does not need. Called at a ping: most clients ping when idle."""
         if self.outbound is not None and self.outbound.idle:
             self.outbound = None
         if self.inbound is not None and self.inbound.idle:
@@ -97,15 +102,15 @@ class MqttSession(Session):
             self.inbound = None
 
     def finish(self, reason: str, *, graceful: bool = False) -> None:
-        """End the session, and the connection. Idempotent. reason: for the log."""
+        """End the session and the connection. Idempotent. reason: for the log."""
         if not self.closed:
-            self._let_go(reason, graceful=graceful)
+            self._end_session(reason, graceful=graceful)
             if self._hangup is not None:
                 self._hangup()
             else:
                 self.connection.close()
 
-    def _let_go(self, reason: str, *, graceful: bool) -> None:
+    def _end_session(self, reason: str, *, graceful: bool) -> None:
         self.closed = True
         if self.keep_alive is not None:
             self.keep_alive.stopped = True
@@ -119,7 +124,7 @@ class MqttSession(Session):
         self.connection.write(chunk if framing is None else framing(chunk))
 
     def connect(self, packet: mqtt.Connect) -> None:
-        """The first packet. Raises ConnectRefused, ProtocolViolation."""
+        """Handle the first packet. Raises ConnectRefused, ProtocolViolation."""
         router = self.router
         self.realm = admit(router.realms, router.mqtt.realm, packet)
         will = packet.will
@@ -134,7 +139,7 @@ class MqttSession(Session):
             transport="tcp" if self._framing is None else "websocket",
             authmethod=_ANONYMOUS,
             authprovider="static",
-            # Where it is empty, the session's id will do for a unique one [MQTT-3.1.3-6].
+            # If it is empty, the session's id serves as the unique one [MQTT-3.1.3-6].
             client=packet.client_id,
         )
         self.traffic.others += 1
@@ -153,12 +158,12 @@ class MqttSession(Session):
     def _overdue(self) -> None:
         self.finish("nothing came for one and a half times the keep-alive")
 
-    # What the client publishes.
+    # The client's publishes
 
     def find_route(self, topic: bytes, count: int = 1) -> Route | None:
-        """The way to a topic that is new to the realm; None: what goes there is dropped.
+        """Return the route to a topic that is new to the realm; None: publishes there are dropped.
 
-        count: messages that go there. Raises ProtocolViolation.
+        count: how many messages are counted if they are dropped. Raises ProtocolViolation.
         """
         route = find_route(self.realm, topic, self.router.settings.topic_length)
         if route is None:
@@ -167,56 +172,59 @@ class MqttSession(Session):
         return route
 
     def begin_inbound(self) -> Inbound:
-        """Expect acknowledgements of what the client publishes."""
+        """Make the object that keeps the client's publishes until they are acknowledged."""
         self.inbound = Inbound(self._next_number)
         return self.inbound
 
     def answer(self, acknowledgements: bytes) -> None:
-        """Send acknowledgements of what the client published."""
+        """Send acknowledgements of the client's publishes."""
         if acknowledgements:
             self.write(acknowledgements)
             if len(acknowledgements) > 4:
-                # Several packets in one chunk.
+                # These are several packets of four bytes, but one chunk is counted as one.
                 self.traffic.messages_out += len(acknowledgements) // 4 - 1
 
     def published(self, requests: list[int], publications: list[int]) -> None:
-        """The publishes with those numbers are safe: acknowledge them, and what waited for them."""
+        """Acknowledge the publishes with those numbers, and later ones that waited for them."""
         if self.inbound is not None:
             self.answer(self.inbound.settle_all(requests))
 
     def refused(self, refused: Refused) -> None:
-        """A publish failed: MQTT 3.1.1 has no way to say so. See `FATAL`."""
+        """Handle a failed publish: end the session if the error is `FATAL`, else acknowledge.
+
+        MQTT 3.1.1 cannot tell the client that a publish failed.
+        """
         if refused.uri in FATAL:
             self.finish(f"{refused.uri}: {refused.message}")
         else:
             self.router.dropped += 1
             self.published([refused.request], [0])
 
-    # What the client subscribes to.
+    # The client's subscriptions
 
     def subscribe(self, packet: mqtt.Subscribe) -> None:
-        """Subscribe to its filters. Raises ProtocolViolation."""
+        """Subscribe to the packet's filters. Raises ProtocolViolation."""
         if self._subscribing is None:
             self._subscribing = Subscribing()
         router = self.router
         requests, suback = self._subscribing.begin(packet, router.settings.topic_length)
         if suback is not None:
             self.write(encode(suback, self.level))
-        for request, pattern, quality in requests:
-            router.subscribe(self, request, pattern, quality, KEYS_FIRST)
+        for request, pattern, granted_qos in requests:
+            router.subscribe(self, request, pattern, granted_qos, KEYS_FIRST)
 
     def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
-        """One filter's subscription stands: the SUBACK, if it was the last, and its keys.
+        """Send the SUBACK, if this filter was the last of its SUBSCRIBE, and the filter's keys.
 
-        While other filters of the same SUBSCRIBE are not confirmed, the keys go before the SUBACK
-        (allowed by MQTT 3.8.4): live events follow, and an old key must not come after a new one.
+        While other filters of the SUBSCRIBE are not confirmed, the keys go before the SUBACK
+        (allowed by MQTT 3.8.4): live events follow, and an old key must not come after them.
         """
         granted_qos = self._confirm(request)
         if granted_qos is not None:
             self.shown(retained, subscription, granted_qos)
 
     def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
-        """See `Session`."""
+        """Send more retained keys of a subscription (see `Session.shown`)."""
         for event in events:
             publish = event.publish
             if not mqtt_deliverable(publish.topic):
@@ -229,9 +237,9 @@ class MqttSession(Session):
                 self.connection.write(self.encoder.retained(event))
 
     def _confirm(self, request: int) -> int | None:
-        """Send the SUBACK that only waits for this request; return the quality of service granted.
+        """Confirm one filter, and send the SUBACK if it was the last; return the granted QoS.
 
-        None: there is no such request.
+        Returns None if there is no such request.
         """
         confirmed = None if self._subscribing is None else self._subscribing.confirm(request)
         if confirmed is None:
@@ -242,24 +250,24 @@ class MqttSession(Session):
         return granted_qos
 
     def unsubscribe(self, packet: mqtt.Unsubscribe) -> None:
-        """Unsubscribe from its filters. Raises ProtocolViolation."""
+        """Unsubscribe from the packet's filters. Raises ProtocolViolation."""
         patterns = [Pattern.mqtt(text).text for text in packet.filters if not is_shared(text)]
         for pattern in patterns:
             if self._subscribing is not None:
                 for request in self._subscribing.requests_for(pattern):
-                    # The gateway forgets it; its SUBACK is due all the same.
+                    # The gateway will not answer the request any more, but a SUBACK is due.
                     self._confirm(request)
             self.router.unsubscribe(self, pattern)
         self.write(encode(mqtt.Unsuback(packet.packet_id), self.level))
 
-    # What the client is sent.
+    # The client's deliveries
 
     def deliver(self, event: Event, granted_qos: int) -> None:
-        """Send an event at its quality of service, or the granted one if that is less."""
+        """Send an event at its own QoS or the granted one, whichever is lower."""
         self.deliver_all([event], granted_qos)
 
     def deliver_all(self, events: list[Event], granted_qos: int) -> None:
-        """As `deliver` for each: they have one topic, and the same flags."""
+        """Send events with the same topic and flags as `deliver` does."""
         if self.closed:
             return
         quality = min(qos(events[0].publish.flags), granted_qos)
@@ -270,22 +278,25 @@ class MqttSession(Session):
         outbound = self.outbound or self.begin_outbound()
         queued = outbound.send_all(events, QOS0 | quality << 1)
         if queued > self.router.settings.outbound_limit:
-            # The client reads, but does not confirm.
+            # The client reads, but does not acknowledge.
             self.router.slow(self.connection)
 
     def begin_outbound(self) -> Outbound:
-        """Expect acknowledgements of what the client is sent."""
+        """Make the object that keeps deliveries until the client has acknowledged them."""
         window = self.router.mqtt.max_inflight
         self.outbound = Outbound(self.connection, self.encoder, window)
         return self.outbound
 
     def acknowledged(self, header: int, packet_id: bytes) -> None:
-        """PUBACK, PUBREC, PUBCOMP, of what was sent, and PUBREL, of what was received."""
+        """Handle PUBACK, PUBREC or PUBCOMP for a delivery, or PUBREL for a publish.
+
+        header: the packet's first byte. Raises ProtocolViolation.
+        """
         if packet_id == mqtt.NO_PACKET_ID:
             raise ProtocolViolation("an acknowledgement of packet identifier 0", MALFORMED)
         outbound = self.outbound
         if header == _PUBREL:
-            # PUBCOMP even if the identifier is unknown: the sender asks again.
+            # An unknown identifier gets its PUBCOMP too: the client may be repeating the PUBREL.
             if self.inbound is not None:
                 self.inbound.release(packet_id)
             self.write(mqtt.PUBCOMP_HEAD + packet_id)

@@ -1,7 +1,7 @@
 """SUBSCRIBE packets that are not answered yet.
 
-Owns: which filters are still to be confirmed, and the return codes of a SUBACK, in order.
-Never: subscriptions that stand (the gateway has them).
+Owns: which filters are not confirmed yet, and the return codes of a SUBACK, in order.
+Never: confirmed subscriptions (the gateway has them).
 """
 
 from typing import final
@@ -13,8 +13,8 @@ _SHARED = "$share/"
 
 
 @final
-class _Answer:
-    """A SUBACK in the making."""
+class _PendingSuback:
+    """A SUBACK that waits until `left` more filters are confirmed."""
 
     __slots__ = ("codes", "left", "packet_id")
 
@@ -23,62 +23,62 @@ class _Answer:
         self.codes = codes
         self.left = left
 
-    def suback(self) -> Suback:
+    def packet(self) -> Suback:
         return Suback(self.packet_id, tuple(self.codes))
 
 
 @final
 class Subscribing:
-    """What one session subscribes to, until it is confirmed."""
+    """The filters of one session that are not confirmed yet."""
 
-    __slots__ = ("_requests", "_under_way")
+    __slots__ = ("_pending", "_requests")
 
     def __init__(self) -> None:
         self._requests = 0
-        # Number of a request -> (its answer, place there, the pattern's text).
-        self._under_way: dict[int, tuple[_Answer, int, str]] = {}
+        # Number of a request -> (its SUBACK, index of its return code, the pattern's text).
+        self._pending: dict[int, tuple[_PendingSuback, int, str]] = {}
 
     def begin(
         self, packet: Subscribe, limit: int
     ) -> tuple[list[tuple[int, Pattern, int]], Suback | None]:
-        """Return what to ask the gateway for: number of the request, pattern, quality of service.
+        """Return the requests to the gateway, each as (number, pattern, QoS), and perhaps a SUBACK.
 
-        limit: bytes of a filter. Refused are longer ones and shared subscriptions; where all are,
-        there is nothing to ask for, and the SUBACK is due.
-        Raises ProtocolViolation for what is no topic filter [MQTT-4.7.1-2, -3].
+        limit: bytes of a filter. Longer filters and shared subscriptions are refused; if all are,
+        there are no requests, and the SUBACK is to be sent at once; otherwise it is None.
+        Raises ProtocolViolation for an invalid topic filter [MQTT-4.7.1-2, -3].
         """
         parsed = [(text, Pattern.mqtt(text), qos) for text, qos in packet.filters]
-        answer = _Answer(packet.packet_id, [], 0)
+        suback = _PendingSuback(packet.packet_id, [], 0)
         requests = []
-        for place, (text, pattern, qos) in enumerate(parsed):
+        for index, (text, pattern, qos) in enumerate(parsed):
             if is_shared(text) or len(text.encode()) > limit:
-                answer.codes.append(FAILURE)
+                suback.codes.append(FAILURE)
                 continue
             self._requests += 1
-            self._under_way[self._requests] = (answer, place, pattern.text)
-            answer.codes.append(qos)
-            answer.left += 1
+            self._pending[self._requests] = (suback, index, pattern.text)
+            suback.codes.append(qos)
+            suback.left += 1
             requests.append((self._requests, pattern, qos))
-        return requests, None if requests else answer.suback()
+        return requests, None if requests else suback.packet()
 
     def confirm(self, request: int) -> tuple[int, Suback | None] | None:
-        """Note that a request was granted what it asked for.
+        """Confirm a request, which is granted the QoS that it asked for.
 
-        Returns that quality of service, and the SUBACK if this was the last of its filters; None:
-        there is no such request.
+        Returns this QoS, and the SUBACK if the request was the last of its SUBSCRIBE; None if there
+        is no such request.
         """
-        found = self._under_way.pop(request, None)
+        found = self._pending.pop(request, None)
         if found is None:
             return None
-        answer, place, _ = found
-        answer.left -= 1
-        return answer.codes[place], None if answer.left else answer.suback()
+        suback, index, _ = found
+        suback.left -= 1
+        return suback.codes[index], None if suback.left else suback.packet()
 
     def requests_for(self, pattern: str) -> list[int]:
-        """The requests that are under way for the pattern of this text."""
-        return [number for number, (_, _, text) in self._under_way.items() if text == pattern]
+        """Return the unconfirmed requests for the pattern with this text."""
+        return [number for number, (_, _, text) in self._pending.items() if text == pattern]
 
 
 def is_shared(text: str) -> bool:
-    """Tell whether a filter is a shared subscription's, which there are none of."""
+    """Whether a filter is that of a shared subscription, which the server does not support."""
     return text.startswith(_SHARED)

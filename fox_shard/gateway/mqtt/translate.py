@@ -1,7 +1,7 @@
-"""MQTT's terms in those of the backplane's frames.
+"""MQTT's terms, translated into those of the backplane's frames.
 
-Owns: what a PUBLISH's first byte, a topic name and a will mean to the broker.
-Never: the wire (see `codec`); when something is sent (see `session`).
+Owns: what a PUBLISH's first byte, a topic name, a will and an error of a publish mean.
+Never: the layout of packets (see `codec`); when something is sent (see `session`).
 """
 
 from typing import Final
@@ -26,17 +26,17 @@ PUBLISH_FLAGS: Final = (
 """`Publish.flags` by the lower three bits of a PUBLISH's first byte."""
 
 FATAL: Final = frozenset({QueueFull.uri, Unavailable.uri, UnavailableStore.uri})
-"""Why a publish may fail although a later attempt may succeed.
+"""Errors of publishes that may succeed if they are repeated later.
 
-MQTT 3.1.1 has no negative PUBACK: such a publish must not be acknowledged, so the connection ends.
+MQTT 3.1.1 has no negative PUBACK. Such a publish must not be acknowledged, so the connection ends.
 """
 
 
 def find_route(realm: Realm, topic: bytes, limit: int) -> Route | None:
-    """The way to an MQTT topic, validated and remembered; None: what is published there is dropped.
+    """Validate an MQTT topic and cache the route to it; None: publishes there are dropped.
 
-    limit: bytes of a topic. Dropped are longer topics and reserved ones, which are the router's.
-    Raises ProtocolViolation for what is no topic name [MQTT-3.3.2-1, -2].
+    limit: bytes of a topic. Publishes to longer topics, and to reserved ones, where only the router
+    publishes, are dropped. Raises ProtocolViolation for an invalid topic name [MQTT-3.3.2-1, -2].
     """
     name = decode_string(topic)
     check_mqtt_topic(name)
@@ -49,5 +49,5 @@ def find_route(realm: Realm, topic: bytes, limit: int) -> Route | None:
 
 
 def will_flags(will: Will) -> int:
-    """`Publish.flags` of a will."""
+    """Return the `Publish.flags` of a will."""
     return _QOS_FLAGS[will.qos] | will.retain * RETAIN | (not will.payload) * EMPTY

@@ -1,10 +1,10 @@
-"""The gateway's sockets: listening ones, and those of its clients.
+"""The gateway's sockets: the listening ones, and those of its clients.
 
 Owns: all between the operating system and `Connection`: accepting, reading, writing, closing.
-Never: protocols; a function per listener, handed in, makes the first receiver of a connection.
+Never: protocols; a function that is passed in for each listener makes a connection's receiver.
 
-A turn of the loop: sockets are read and their receivers called; then, once, the shell's flush runs,
-which calls `perform` with the connections that have something to write or to change.
+In a turn of the loop, sockets are read and their receivers called. Then the shell's flush runs
+once, and calls `perform` with the connections that have something to write or to change.
 """
 
 import asyncio
@@ -21,15 +21,16 @@ from fox_shard.gateway.sockets.ports import Claims, Taken
 __all__ = ["ListenError", "Listeners", "listening_sockets"]
 
 Maker = Callable[[Connection], Receiver]
-"""Makes the first receiver of a new connection."""
+"""A function that makes the first receiver of a new connection."""
 
 BACKLOG = 4096
+"""Connections that wait to be accepted, per listening socket."""
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds for a client to read what is left and to close its side, before it is cut off."""
+"""Seconds that a client has to read what is left and close its side before it is cut off."""
 
-# A peer that vanished without a word is found after 60 + 4 * 15 seconds. This costs an idle
-# connection nothing here: the kernel asks.
+# A client that vanished silently is noticed after 60 + 4 * 15 seconds. An idle connection costs us
+# nothing, because the kernel does the probing.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
@@ -39,15 +40,15 @@ _KEEPALIVE = (
 
 
 class ListenError(Exception):
-    """A listener cannot be opened: one sentence for a person."""
+    """A listener cannot be opened. The message is one sentence for people."""
 
 
 def listening_sockets(address: Address, claims: Claims | None = None) -> list[socket.socket]:
-    """Return sockets bound to all there is at the address (a name may have IPv4 and IPv6).
+    """Return one socket for each IP address of the host, which may be a name with several.
 
-    Other gateways bind the same ones: the kernel spreads new clients over them (SO_REUSEPORT).
-    What is set on them here, accepted ones inherit (tcp(7)). claims: those of this gateway.
-    Raises ListenError.
+    Other gateways bind the same addresses, and the kernel spreads new clients over them
+    (SO_REUSEPORT). Accepted sockets inherit the options that are set here (tcp(7)). claims: this
+    gateway's. Raises ListenError.
     """
     sockets: list[socket.socket] = []
     try:
@@ -76,23 +77,24 @@ def listening_sockets(address: Address, claims: Claims | None = None) -> list[so
 
 @final
 class ClosedConnection:
-    """The receiver of a connection that is over."""
+    """The receiver of a connection that is over, which ignores everything."""
 
     def receive(self, data: bytes, now: float) -> None:
-        """Ignore it."""
+        """Ignore the data."""
 
     def connection_lost(self, now: float) -> None:
-        """Ignore it."""
+        """Do nothing."""
 
 
-_GONE = ClosedConnection()
+_CLOSED = ClosedConnection()
 
 
 @final
 class QueuedClient:
-    """The receiver of a connection that came while the gateway was not linked to all shards.
+    """The receiver of a connection that was made while the gateway was not linked to all shards.
 
-    It takes one read, and then no more: uvloop reads after `connection_made` whatever that says.
+    Reading is paused at the first data, not earlier: uvloop reads once after `connection_made`,
+    even if that has paused the connection.
     """
 
     __slots__ = ("_connection", "data")
@@ -102,17 +104,17 @@ class QueuedClient:
         self.data = b""
 
     def receive(self, data: bytes, now: float) -> None:
-        """Keep it."""
+        """Keep the data, and read no more."""
         self.data += data
         self._connection.pause(paused=True)
 
     def connection_lost(self, now: float) -> None:
-        """Ignore it."""
+        """Do nothing, because there is no session yet."""
 
 
 @final
 class Channel(asyncio.Protocol):
-    """The socket of one client: its Connection's `transport`, while it can be written to."""
+    """The socket of one client, which is its Connection's `transport` while it can be written."""
 
     __slots__ = ("_deadline", "_holds", "_listeners", "_make", "connection", "paused", "socket")
 
@@ -129,7 +131,7 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listeners = self._listeners
         self.socket = cast(asyncio.Transport, transport)
-        # One mark, which pause_writing tells of: no look at the buffer's size after each write.
+        # Above this mark `pause_writing` is called, so no write needs to check the buffer's size.
         self.socket.set_write_buffer_limits(high=listeners.host.settings.outbound_limit, low=0)
         peer = transport.get_extra_info("peername")
         self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
@@ -139,7 +141,7 @@ class Channel(asyncio.Protocol):
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 
     def begin(self) -> None:
-        """Let the client speak."""
+        """Make the receiver of a queued client, and hand it the data that came meanwhile."""
         connection = self.connection
         held = connection.receiver
         if isinstance(held, QueuedClient):
@@ -159,10 +161,10 @@ class Channel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self.connection.transport is None:
-            # We are done, and now the client is: let the socket close.
+            # Both sides are done now: let the socket close.
             return False
-        # What has been answered so far is still written: perhaps only this half is closed.
-        self._lose()
+        # The answers so far are still written: perhaps the client has only closed its own half.
+        self._end_receiver()
         self.connection.close()
         return True
 
@@ -170,49 +172,51 @@ class Channel(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self.connection.transport = None
-        self._lose()
+        self._end_receiver()
         self._listeners.forget(self)
 
     def pause_writing(self) -> None:
-        # Called by the very write that exceeds the mark.
+        # asyncio calls this in the very write that exceeds the mark.
         self._listeners.host.slow(self.connection)
-        # Also where there is no session, or one that would wait for an answer.
+        # `slow` leaves the connection open if it has no session, or one that awaits an answer.
         self.connection.close()
         self._listeners.schedule_flush()
 
     def finish(self) -> None:
-        """Close when all is written, which gets CLOSE_TIMEOUT.
+        """Close the socket when all is written, or after CLOSE_TIMEOUT.
 
-        A socket that is closed with something still to read resets, and what was written last (why
-        we close) may be lost. So we only say that we are done, and read on until the client is.
+        A socket that is closed with unread data resets the connection, and the last bytes written,
+        which say why, may be lost. So we close only our half, and read on until the client closes
+        its own.
         """
         self.connection.transport = None
         if not self.socket.is_closing():
-            if self.connection.receiver is _GONE:
+            if self.connection.receiver is _CLOSED:
                 self.socket.close()
             else:
                 self.socket.write_eof()
                 self.socket.resume_reading()
             self._deadline = self._listeners.after(CLOSE_TIMEOUT, self.socket.abort)
-        self._lose()
+        self._end_receiver()
 
-    def _lose(self) -> None:
+    def _end_receiver(self) -> None:
+        """Tell the receiver, once, that the connection is gone."""
         receiver = self.connection.receiver
-        self.connection.receiver = _GONE
+        self.connection.receiver = _CLOSED
         receiver.connection_lost(self._listeners.enter())
         self._listeners.schedule_flush()
 
 
 @final
 class Listeners:
-    """All the sockets of a gateway. `len()`: how many connections there are."""
+    """All sockets of a gateway. `len()` is the number of connections."""
 
     def __init__(
         self, host: SocketHost, make: Mapping[str, Maker], schedule_flush: Callable[[], None]
     ) -> None:
-        """make: for "websocket", "rawsocket" and "mqtt", what makes a connection's first receiver.
+        """make: for "websocket", "rawsocket" and "mqtt", makes a connection's first receiver.
 
-        schedule_flush: called whenever receivers were called; the shell then calls `perform` soon.
+        schedule_flush: called after receivers were called; the shell then calls `perform` soon.
         """
         self.host = host
         self.schedule_flush = schedule_flush
@@ -231,10 +235,10 @@ class Listeners:
         return len(self._channels)
 
     async def open(self, settings: Settings, claims: Claims | None = None) -> None:
-        """Listen at the addresses of settings; `addresses` tells the ports that are open.
+        """Listen at the addresses of settings; `addresses` then has the ports that are open.
 
-        claims: keeps other servers away from the addresses. Raises ListenError, nothing being open
-        then.
+        claims: keeps other servers away from the addresses. Raises ListenError, and then nothing is
+        open.
         """
         self._claims = claims
         places = {
@@ -253,7 +257,7 @@ class Listeners:
     async def _listen(self, kind: str, address: Address) -> None:
         loop = asyncio.get_running_loop()
         make = self._make[kind]
-        # A WebSocket's handshake waits by itself: its port also has to tell that we are not linked.
+        # A WebSocket's handshake does its own waiting: at its port /healthz must be answered, too.
         holds = kind != "websocket"
         waiting = listening_sockets(address, self._claims)
         try:
@@ -271,7 +275,7 @@ class Listeners:
                 bound.close()
 
     def stop_accepting(self) -> None:
-        """Close the listening sockets; connections go on."""
+        """Close the listening sockets, but no connections."""
         while self._servers:
             self._servers.pop().close()
         self.addresses.clear()
@@ -279,10 +283,7 @@ class Listeners:
             self._claims.drop()
 
     async def close_all(self, grace: float) -> None:
-        """Close all connections when what is to be written has been; cut off the rest after grace.
-
-        grace: seconds.
-        """
+        """Close each connection when all is written; cut off the rest after `grace` seconds."""
         for channel in self._channels:
             channel.connection.close()
         self.schedule_flush()
@@ -295,7 +296,7 @@ class Listeners:
                     channel.socket.abort()
 
     def resume_held(self) -> None:
-        """Let those speak who came while the gateway was not linked to all shards."""
+        """Serve the clients that came while the gateway was not linked to all shards."""
         if not self._held:
             return
         held, self._held = self._held, []
@@ -304,9 +305,10 @@ class Listeners:
         self.schedule_flush()
 
     def perform(self, dirty: list[Connection]) -> None:
-        """Do to the sockets what stands in their connections, each of which may be here twice.
+        """Write to, pause, resume and close the sockets as their connections say.
 
-        Clears dirty. What comes on the list meanwhile (a slow client is told so) is done as well.
+        dirty: may have a connection twice, and is cleared. Connections that are added meanwhile (a
+        slow client is told so) are handled as well.
         """
         for connection in dirty:
             channel = connection.transport
@@ -320,7 +322,7 @@ class Listeners:
                 traffic = connection.traffic
                 traffic.messages_out += count
                 traffic.bytes_out += len(chunk)
-                # Before the write, which may find that the client is slow and write again.
+                # Clear it before the write, which may find the client slow and add a last message.
                 out.clear()
                 channel.socket.write(chunk)
             if connection.closing:
@@ -335,16 +337,16 @@ class Listeners:
         dirty.clear()
 
     def buffered(self) -> int:
-        """Bytes that wait for clients to read them."""
+        """Return how many bytes wait for clients to read them."""
         return sum(channel.socket.get_write_buffer_size() for channel in self._channels)
 
     def enter(self) -> float:
-        """Tell the gateway what time it is, before it is called."""
+        """Set the gateway's clock before one of its receivers is called; return the time."""
         now = self.host.now = self.clock()
         return now
 
     def admit(self, channel: Channel, *, held: bool) -> None:
-        """A client has come; held: it is to wait for `resume_held`."""
+        """Add a new client. held: it must wait for `resume_held`."""
         self._channels.add(channel)
         if held:
             self._held.append(channel)
@@ -352,7 +354,7 @@ class Listeners:
             channel.begin()
 
     def forget(self, channel: Channel) -> None:
-        """A client has gone."""
+        """Remove a client that is gone."""
         self._channels.discard(channel)
         if not self._channels:
             self._emptied.set()

@@ -1,11 +1,12 @@
-"""Which fox-shard a listening address belongs to.
+"""Claims: which server a listening address belongs to.
 
 Owns: the claims of this user's gateways on addresses. Never: sockets.
 
-Gateways of one server share their addresses (SO_REUSEPORT), and the kernel would let those of
-another server of the same user join in without a word: clients would reach either. So each gateway
-holds a shared lock on a file named after the address, in which the server's run directory stands.
-The lock goes with the process, however it ends; who gets the file alone may write another name.
+Gateways of one server share their addresses (SO_REUSEPORT). The kernel would silently let gateways
+of the same user's other servers join them, and clients would reach either server. So each gateway
+holds a shared lock on a file that is named after the address and contains the server's run
+directory. The lock ends with the process, however that ends. A gateway that can lock the file
+exclusively may write its own server's run directory into it.
 """
 
 import fcntl
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import TextIO, final
 
 ATTEMPTS = 3
-"""At a file that somebody else may be looking at just now, who is then not its holder."""
+"""How often a claim is tried: a process that only reads the owner also locks the file, briefly."""
 
 
 class Taken(Exception):
-    """The gateways of another server listen there. `owner`: its run directory."""
+    """An address belongs to another server. `owner`: that server's run directory."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
@@ -30,10 +31,10 @@ class Taken(Exception):
 
 @final
 class Claims:
-    """Those of one gateway."""
+    """The claims of one gateway."""
 
     def __init__(self, run_dir: str, folder: Path | None = None) -> None:
-        """run_dir: names the server. folder: where all of this user's servers look."""
+        """run_dir: identifies the server. folder: has the files of all this user's servers."""
         self._owner = os.path.realpath(run_dir)
         self._folder = folder or _folder()
         self._files: list[TextIO] = []
@@ -41,8 +42,8 @@ class Claims:
     def add(self, ip: str, port: int) -> None:
         """Claim an address together with the other gateways of this server. Raises Taken.
 
-        Where there can be no such file (no temporary folder, or somebody else's), nothing is
-        claimed.
+        Nothing is claimed if the file cannot be made, because there is no temporary folder or it
+        belongs to another user.
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,11 +65,11 @@ class Claims:
 
     def _hold(self, file: TextIO) -> None:
         for _ in range(ATTEMPTS):
-            if _alone(file):
+            if _lock_exclusively(file):
                 file.truncate(0)
                 file.write(self._owner)
                 file.flush()
-            # Between the two locks another gateway may have been alone: what it wrote counts.
+            # Another gateway may have had the exclusive lock in between: what it wrote counts.
             fcntl.flock(file, fcntl.LOCK_SH)
             owner = _read(file)
             if owner == self._owner:
@@ -76,7 +77,7 @@ class Claims:
         raise Taken(owner)
 
     def _overlapping(self, ip: str, port: int) -> Iterator[Path]:
-        """Files of addresses that have clients in common: one of the two is all addresses."""
+        """Yield the files of addresses that overlap with this one: one of the two is a wildcard."""
         mine = ip_address(ip)
         for path in self._folder.glob(f"{port}-*"):
             theirs = ip_address(path.name.partition("-")[2])
@@ -84,13 +85,13 @@ class Claims:
                 yield path
 
     def drop(self) -> None:
-        """Give all of them up."""
+        """Give up all claims."""
         while self._files:
             self._files.pop().close()
 
 
 def _folder() -> Path:
-    """Per user, and per network namespace: there the same address is another one."""
+    """Return the files' folder: one per user and network namespace, which has its own addresses."""
     try:
         namespace = os.stat("/proc/self/ns/net").st_ino
     except OSError:
@@ -98,7 +99,8 @@ def _folder() -> Path:
     return Path(tempfile.gettempdir()) / f"fox-shard-{os.getuid()}" / f"ports-{namespace}"
 
 
-def _alone(file: TextIO) -> bool:
+def _lock_exclusively(file: TextIO) -> bool:
+    """Return whether the file could be locked, because no other process holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,9 +109,9 @@ def _alone(file: TextIO) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Who holds it; empty: nobody."""
+    """Return the run directory of the server that holds the file; "" if none does."""
     with path.open(encoding="utf-8") as file:
-        return "" if _alone(file) else _read(file)
+        return "" if _lock_exclusively(file) else _read(file)
 
 
 def _read(file: TextIO) -> str:

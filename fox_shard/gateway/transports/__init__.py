@@ -1,1 +1,1 @@
-"""From a connection's bytes to messages, without sockets."""
+"""Transports: the bytes of a connection become messages, and vice versa, without sockets."""

@@ -1,7 +1,6 @@
-"""What is spoken on which listener.
+"""The protocols of each listener.
 
-Owns: how transports and protocols are put together; the only place that knows all of them. Never:
-sockets.
+Owns: how transports and protocols are combined; no other module knows all of them. Never: sockets.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -22,7 +21,7 @@ Maker = Callable[[Connection], Receiver]
 
 
 def makers(host: Host, router: Router) -> Mapping[str, Maker]:
-    """For each listener, what makes the first receiver of a new connection.
+    """Return, for each listener, the function that makes the first receiver of a connection.
 
     host, router: the same gateway, as transports and as sessions see it.
     """

@@ -1,6 +1,6 @@
 """WAMP over RawSocket (WAMP #rawsocket): handshake, length prefixes, pings.
 
-Owns: the bytes of that transport. Never: what is in the messages.
+Owns: the bytes of that transport. Never: the contents of messages.
 """
 
 from typing import Final, final
@@ -13,11 +13,11 @@ from fox_shard.gateway.transports.receivers import MessageReceiver, WampMaker
 MAGIC: Final = 0x7F
 
 SERIALIZERS: Final = {1: "wamp.2.json", 2: "wamp.2.msgpack", 3: "wamp.2.cbor"}
-"""SERIALIZER in the handshake → the WebSocket subprotocol that writes the same."""
+"""SERIALIZER of the handshake → the WebSocket subprotocol with the same serializer."""
 
 SERIALIZER_UNSUPPORTED: Final = 1
 RESERVED_BITS: Final = 3
-"""Errors in the handshake."""
+"""Error codes of the handshake."""
 
 REGULAR: Final = 0
 PING: Final = 1
@@ -25,10 +25,10 @@ PONG: Final = 2
 """Types of transport messages."""
 
 LONGEST: Final = 1 << 24
-"""Bytes of the longest message there can be."""
+"""Bytes of the longest possible message."""
 
 IS_LONGEST: Final = 8
-"""Bit of a message's first octet: it is LONGEST, and the 24 bits of the length are 0."""
+"""Bit of a message's first octet: the length is LONGEST, and its 24 bits are 0."""
 
 
 def frame(message: bytes) -> bytes:
@@ -38,7 +38,7 @@ def frame(message: bytes) -> bytes:
 
 
 def _length_field(size: int) -> int:
-    """The largest LENGTH of the handshake, 0 to 15 for 2^9 to 2^24 bytes, that is within size."""
+    """Return the largest LENGTH of the handshake, 0 to 15 for 2^9 to 2^24 bytes, within size."""
     return min(15, size.bit_length() - 10)
 
 
@@ -49,19 +49,19 @@ class RawSocket:
     __slots__ = ("_connection", "_host", "_limit", "_need", "_partial", "_session", "_wamp")
 
     def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
-        """wamp: makes what takes the messages."""
+        """wamp: makes the session that receives the messages."""
         self._host = host
         self._connection = connection
         self._wamp = wamp
         self._session: MessageReceiver | None = None
         self._limit = 0
-        # The beginning of a message (or of the handshake), and how many bytes are needed to go on.
+        # The beginning of a message (or of the handshake), and how many bytes it needs to go on.
         self._partial: bytearray | None = None
         self._need = 0
-        host.timers.at(host.now + host.settings.handshake_timeout, self._waited)
+        host.timers.at(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what was read."""
+        """Handle received bytes."""
         partial = self._partial
         if partial is not None:
             partial += data
@@ -72,7 +72,7 @@ class RawSocket:
         at = 0
         if self._session is None:
             if len(data) < 4:
-                # What is no handshake need not be waited for.
+                # If this cannot become a handshake, there is no reason to wait for the rest.
                 if data and data[0] != MAGIC:
                     self._connection.close()
                 else:
@@ -82,16 +82,19 @@ class RawSocket:
                 return
             at = 4
         if at < len(data):
-            self._take_apart(data, at, now)
+            self._read_messages(data, at, now)
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone."""
+        """End the session, because the connection is gone."""
         self._partial = None
         if self._session is not None:
             self._session.connection_lost(now)
 
     def _shake_hands(self, request: bytes) -> bool:
-        """Answer the client's request: 0x7F, LENGTH and SERIALIZER in four bits each, 0, 0."""
+        """Answer the client's request; return whether it was accepted.
+
+        Request and answer are 0x7F, LENGTH and SERIALIZER in four bits each, 0, 0.
+        """
         connection = self._connection
         if connection.closing:
             return False
@@ -121,8 +124,8 @@ class RawSocket:
             connection, serializer, frame, connection.close, encoder, limit=limit
         )
 
-    # Hot: two calls more for each message would add a third to what framing costs.
-    def _take_apart(self, data: bytes, at: int, now: float) -> None:  # noqa: C901
+    # Hot: two more calls per message would make framing slower by a third.
+    def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901
         session = self._session
         connection = self._connection
         assert session is not None
@@ -161,8 +164,8 @@ class RawSocket:
         self._partial = bytearray(rest)
         self._need = need
 
-    def _waited(self, now: float) -> None:
-        """The time for the handshake is over (a session waits for HELLO itself)."""
+    def _handshake_timed_out(self, now: float) -> None:
+        """Close the connection if there is no session yet; a session itself waits for HELLO."""
         if self._session is None:
             self._partial = None
             self._connection.close()

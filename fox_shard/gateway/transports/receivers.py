@@ -1,4 +1,4 @@
-"""What transports hand messages and bytes to.
+"""Receivers, to which transports hand messages and bytes.
 
 Owns: the interfaces, so that a transport knows no protocol. Never: an implementation (see
 `factories`).
@@ -10,24 +10,24 @@ from typing import Protocol
 from fox_shard.gateway.clients.connection import Connection, Receiver
 
 Frame = Callable[[bytes], bytes]
-"""Makes a message's payload the bytes that are sent."""
+"""A function that turns a message's payload into the bytes to send."""
 
 
 class MessageReceiver(Protocol):
-    """What takes the messages of a WAMP client."""
+    """The session of a WAMP client, as its transport sees it."""
 
     def message(self, data: bytes, now: float) -> None:
-        """Take one message."""
+        """Handle one message."""
 
     def connection_lost(self, now: float) -> None:
-        """No more will come."""
+        """End the session, because no more messages will come."""
 
     def abort(self, uri: str, message: str) -> None:
-        """The client has broken the rules of its transport."""
+        """End the session, because the client has violated the rules of its transport."""
 
 
 class WampMaker(Protocol):
-    """Makes what takes the messages of a WAMP client."""
+    """A function that makes the session of a WAMP client."""
 
     def __call__(
         self,
@@ -39,14 +39,18 @@ class WampMaker(Protocol):
         *,
         limit: int | None = None,
     ) -> MessageReceiver:
-        """serializer: the subprotocol's name. flavour: equal where serializer, frame, limit are.
+        """Make a session. serializer: the subprotocol's name. hangup: ends the transport properly.
 
+        encoder: a key, equal for sessions whose serializer, frame and limit do the same.
         limit: bytes of the longest message that the client takes; None: any.
         """
 
 
 class MqttMaker(Protocol):
-    """Makes what takes the bytes of an MQTT client; packets need not end where messages do."""
+    """A function that makes the receiver of an MQTT client.
+
+    The receiver gets the payloads of WebSocket messages, at whose ends packets need not end.
+    """
 
     def __call__(
         self, connection: Connection, frame: Frame, hangup: Callable[[], None]

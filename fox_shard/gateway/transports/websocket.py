@@ -1,7 +1,7 @@
-"""The opening handshake of a WebSocket (RFC 6455 4.2), and what plain HTTP requests are told.
+"""The opening handshake of a WebSocket (RFC 6455 4.2), and the answers to plain HTTP requests.
 
-Owns: paths, subprotocols, the answers in HTTP. Never: sockets, frames (`stream`), and what the
-subprotocols mean: their sessions are made by functions handed in.
+Owns: paths, subprotocols, the answers in HTTP. Never: sockets, frames (see `websocket_stream`), or
+what the subprotocols mean: functions that are passed in make their sessions.
 """
 
 import json
@@ -41,22 +41,22 @@ WAMP_SUBPROTOCOLS = {
     Subprotocol("wamp.2.msgpack"): BINARY,
     Subprotocol("wamp.2.cbor"): BINARY,
 }
-"""WAMP #websocket-transport: subprotocol → type of its messages."""
+"""Subprotocol → type of its messages (WAMP #websocket-transport)."""
 
 MQTT_SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))
-"""MQTT-6.0.0-4, and the name MQTT 3.1 had before."""
+"""The subprotocol of [MQTT-6.0.0-4], and the earlier one of MQTT 3.1."""
 
 REQUEST_LIMIT = 1 << 16
-"""Bytes of an HTTP request's head, and of what a client sends before it is answered."""
+"""Bytes of an HTTP request's head, and of all that a client sends before it is answered."""
 
 LINK_CHECK = 0.1
-"""Seconds between two looks whether the gateway is linked, while clients wait for it."""
+"""Seconds between two checks whether the gateway is linked, while a client waits for that."""
 
 _END = b"\r\n\r\n"
 
 
-# Neither side keeps a compression context: a message that goes to many clients is compressed once,
-# and an idle client costs no window.
+# Neither side keeps a compression context, so a message that goes to many clients is compressed
+# once, and an idle client costs no memory for a window.
 _DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True, client_no_context_takeover=True
 )
@@ -64,7 +64,7 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 
 @final
 class WebSocket:
-    """The receiver of a new connection, until it is a WebSocket or has got its answer in HTTP."""
+    """The receiver of a new connection until it is a WebSocket or has been answered in HTTP."""
 
     __slots__ = (
         "_connection",
@@ -86,7 +86,7 @@ class WebSocket:
         *,
         deflate: bool = True,
     ) -> None:
-        """deflate: accept permessage-deflate (RFC 7692) where a client offers it."""
+        """wamp, mqtt: make the session. deflate: whether permessage-deflate (RFC 7692) is on."""
         self._host = host
         self._connection = connection
         self._wamp = wamp
@@ -94,12 +94,12 @@ class WebSocket:
         self._deflate = deflate
         self._head = bytearray()
         self._done = False
-        # The request is a good one, but the gateway is not linked.
+        # The request is valid, but the gateway is not linked.
         self._waiting = False
         host.timers.at(host.now + host.settings.handshake_timeout, self._give_up)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what was read: some of the request's head, perhaps frames behind it."""
+        """Handle received bytes: a part of the request's head, perhaps with frames behind it."""
         if self._done:
             return
         head = self._head
@@ -115,14 +115,14 @@ class WebSocket:
                 self._handle_head(bytes(head[: end + 4]), now)
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone."""
+        """Give up the handshake, because the connection is gone."""
         self._done = True
 
     def _give_up(self, _now: float) -> None:
         if self._done:
             return
         if self._waiting:
-            sentence = "The server is not complete at the moment; try again."
+            sentence = "The server is not ready at the moment; try again."
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, sentence, ("Retry-After", "1"))
         else:
             seconds = self._host.settings.handshake_timeout
@@ -164,7 +164,7 @@ class WebSocket:
             self._answer(
                 HTTPStatus.NOT_FOUND,
                 f"There is nothing at this path. WAMP is at {', '.join(WAMP_PATHS)}; "
-                f"MQTT is at {MQTT_PATH}; whether the server is well is at {HEALTH_PATH}.",
+                f"MQTT is at {MQTT_PATH}; the server's health is at {HEALTH_PATH}.",
             )
         elif not _is_ascii(request):
             self._answer(HTTPStatus.BAD_REQUEST, "The headers of the handshake must be ASCII.")
@@ -175,7 +175,7 @@ class WebSocket:
             self._send(response)
             self._open(protocol, now)
         else:
-            # No client may see half a key space; but nor must it fail for a shard's restart.
+            # The client must not see only some of the keys, nor fail because a shard restarts.
             self._waiting = True
             self._host.timers.at(now + LINK_CHECK, self._retry)
 
@@ -189,7 +189,7 @@ class WebSocket:
             self._host.timers.at(now + LINK_CHECK, self._retry)
 
     def _open(self, protocol: ServerProtocol, now: float) -> None:
-        """Hand the connection over to its stream and its session."""
+        """Hand the connection over to a stream and a session."""
         subprotocol = protocol.subprotocol
         assert subprotocol is not None
         extension = protocol.extensions[0] if protocol.extensions else None
@@ -222,7 +222,7 @@ class WebSocket:
         self._answer(status, json.dumps(health), ("Content-Type", "application/json"))
 
     def _answer(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
-        """Answer in HTTP, and close."""
+        """Answer in HTTP, and close the connection."""
         response = ServerProtocol().reject(status, text + "\n")
         for name, value in headers:
             response.headers.pop(name, None)
@@ -235,7 +235,7 @@ class WebSocket:
         self._connection.close()
 
     def _forget(self) -> None:
-        """Be done: only the timer still knows of this handshake."""
+        """Mark the handshake as done, and drop the data: the timer still refers to this object."""
         self._done = True
         self._head = bytearray()
 
@@ -252,14 +252,14 @@ def _about(path: str) -> str:
 
 
 def _offered(path: str) -> tuple[Subprotocol, ...]:
-    """Return the subprotocols at a path. MQTT is everywhere: many clients have no path to set."""
+    """Return the subprotocols at a path. MQTT is at every path: many clients cannot set one."""
     if path in WAMP_PATHS:
         return (*WAMP_SUBPROTOCOLS, *MQTT_SUBPROTOCOLS)
     return MQTT_SUBPROTOCOLS
 
 
 def _select(path: str, names: Sequence[Subprotocol]) -> Subprotocol:
-    """Return the first we speak, in the client's order of preference (RFC 6455 4.1, 10.).
+    """Return the client's most preferred subprotocol that is offered (RFC 6455 4.1, 10.).
 
     Raises NegotiationError, which the library answers with 400.
     """
@@ -272,7 +272,7 @@ def _select(path: str, names: Sequence[Subprotocol]) -> Subprotocol:
 
 
 def _is_ascii(request: Request) -> bool:
-    """Tell whether the library can handle the request: it raises, or logs, on other characters."""
+    """Whether the handshake's headers are ASCII; on others the library raises, or logs."""
     return all(
         value.isascii()
         for name, value in request.headers.raw_items()
@@ -281,7 +281,7 @@ def _is_ascii(request: Request) -> bool:
 
 
 def _is_served(path: str, request: Request) -> bool:
-    """Tell whether there may be a WebSocket at the path: one that speaks MQTT is welcome at any."""
+    """Whether a WebSocket may be opened at the path; one that speaks MQTT may be at any path."""
     if path in WAMP_PATHS or path == MQTT_PATH:
         return True
     names = ",".join(request.headers.get_all("Sec-WebSocket-Protocol")).split(",")

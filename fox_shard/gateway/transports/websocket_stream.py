@@ -1,11 +1,11 @@
 """An open WebSocket: bytes become messages, messages become frames (RFC 6455, RFC 7692).
 
-Owns: framing after the opening handshake, and the closing handshake. Never: sockets, HTTP, and what
+Owns: framing after the opening handshake, and the closing handshake. Never: sockets, HTTP, or what
 the messages mean.
 
-Whole, uncompressed data frames, nearly all there is, are taken apart here. Everything else (control
-frames, fragments, compression, violations) is handed, frame by frame, to the `websockets` library's
-sans-I/O `Protocol`, which lives only as long as it is needed: 1.3 KiB and 4.5 µs.
+Whole, uncompressed data frames, which nearly all frames are, are parsed here. All others (control
+frames, fragments, compression, violations) are handed, frame by frame, to the `websockets`
+library's sans-I/O `Protocol`, which exists only while it is needed: 1.3 KiB and 4.5 µs.
 """
 
 import zlib
@@ -27,19 +27,19 @@ TEXT = 0x81
 """First byte of a text frame that is a whole, uncompressed message (RFC 6455 5.2)."""
 
 BINARY = 0x82
-"""The same of a binary frame."""
+"""First byte of a binary frame that is a whole, uncompressed message (RFC 6455 5.2)."""
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds for the peer to answer our Close frame."""
+"""Seconds that the client has to answer our Close frame."""
 
 DEFLATE_ABOVE = 256
-"""Bytes. Shorter messages are sent as they are: a fresh deflate gains nothing on them."""
+"""Bytes up to which messages are not compressed: a fresh deflate gains nothing on them."""
 
 DEFLATE_BELOW = 1 << 20
-"""Bytes. Longer messages are sent as they are: compressing them would hold up everybody else."""
+"""Bytes above which messages are not compressed: this would hold up all other clients."""
 
 DEFLATE_LEVEL = 1
-"""JSON shrinks nearly as well as with 6, in a third of the time."""
+"""The level of zlib: JSON shrinks nearly as well as with level 6, in a third of the time."""
 
 _UNMASKED = b"\0\0\0\0"
 _RSV1 = 0x40
@@ -74,20 +74,21 @@ def _header(first: int, length: int) -> bytes:
 def deflated_frame(first: int, window_bits: int) -> Callable[[bytes], bytes]:
     """Return the function that frames a message for clients that negotiated permessage-deflate.
 
-    first: TEXT or BINARY. window_bits: the server's LZ77 window, 9 to 15, or 8, with which zlib
-    cannot write (RFC 7692 7.1.2.1), so that nothing is compressed.
+    first: TEXT or BINARY. window_bits: the server's LZ77 window, 8 to 15 (RFC 7692 7.1.2.1); with
+    8, which zlib cannot write, nothing is compressed.
 
-    We always negotiate server_no_context_takeover, hence a message looks the same to all of them:
-    it is compressed once, and not at all where that would not pay (RFC 7692 6: rsv1 is 0 then).
+    We always negotiate server_no_context_takeover, so a message has the same bytes for all of these
+    clients. The message is compressed once, or not at all if that would not make it shorter (RFC
+    7692 6: RSV1 is then 0).
     """
 
     def frame(payload: bytes) -> bytes:
         if DEFLATE_ABOVE < len(payload) <= DEFLATE_BELOW and window_bits > 8:
             deflate = zlib.compressobj(DEFLATE_LEVEL, wbits=-window_bits)
-            squeezed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
-            squeezed = squeezed.removesuffix(_DEFLATE_TAIL)
-            if len(squeezed) < len(payload):
-                return _header(first | _RSV1, len(squeezed)) + squeezed
+            compressed = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            compressed = compressed.removesuffix(_DEFLATE_TAIL)
+            if len(compressed) < len(payload):
+                return _header(first | _RSV1, len(compressed)) + compressed
         return _header(first, len(payload)) + payload
 
     return frame
@@ -105,9 +106,9 @@ def _is_utf8(payload: bytes) -> bool:
 class MessageStream:
     """The receiver of a connection whose opening handshake is over.
 
-    `begin` names who takes the messages. That one is told once, by `lost`, that no more will come:
-    when the connection is lost, the client closes it, or breaks the protocol; not by `close`, which
-    the session itself calls.
+    `begin` names the session's two callbacks: one takes each message, and the other is called once,
+    when no more messages will come. This is when the connection is lost, the client closes it or
+    violates the protocol, or the closing handshake that `close` has started is over.
     """
 
     __slots__ = (
@@ -125,16 +126,16 @@ class MessageStream:
     def __init__(
         self, host: Host, connection: Connection, first: int, deflate: PerMessageDeflate | None
     ) -> None:
-        """first: TEXT or BINARY, the only type of message there may be."""
+        """first: TEXT or BINARY, the only type of message that the client may send."""
         self._host = host
         self._connection = connection
         self._first = first
-        self._take: Callable[[bytes, float], None] = _nobody
+        self._take: Callable[[bytes, float], None] = _ignore
         self._lost: Callable[[float], None] | None = None
-        # The beginning of a frame, and how many bytes are needed to go on.
+        # The beginning of a frame, and how many bytes it needs to go on.
         self._partial: bytearray | None = None
         self._need = 0
-        # The beginning of a fragmented message. Not a list: there may be millions, and empty ones.
+        # The fragments of a message, joined: a list of them could have millions of empty ones.
         self._fragments: bytearray | None = None
         self._protocol: Protocol | None = None
         if deflate is not None:
@@ -143,13 +144,13 @@ class MessageStream:
     def begin(
         self, take: Callable[[bytes, float], None], connection_lost: Callable[[float], None]
     ) -> None:
-        """Let messages go to `take` (message, now), and the end to `lost` (now)."""
+        """Call `take(message, now)` for each message, and `connection_lost(now)` at the end."""
         self._take = take
         self._lost = connection_lost
 
     # Hot: 0.3 µs for a 64-byte message in a read of many, 4 µs by way of the library.
     def receive(self, data: bytes, now: float) -> None:  # noqa: C901, PLR0915
-        """Take what was read."""
+        """Handle received bytes."""
         if self._connection.closing:
             return
         if self._partial is not None:
@@ -173,7 +174,7 @@ class MessageStream:
                     break
                 length = int.from_bytes(data[at + 2 : body - 4], "big")
             if length < 0 or length > limit:
-                # Not masked, or too long: no reason to wait for the rest.
+                # The frame is not masked or too long, so there is no reason to wait for the rest.
                 self._handle_other(data[at:], now)
                 return
             stop = body + length
@@ -195,13 +196,13 @@ class MessageStream:
             self._keep(data[at:], now)
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone."""
+        """End the session, because the connection is gone."""
         self._end(now)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Start the closing handshake: from here on nothing goes to the session (RFC 6455 7.1.2).
+        """Start the closing handshake; from now on the session gets no message (RFC 6455 7.1.2).
 
-        reason: a sentence for a person; what exceeds 123 bytes is cut off (RFC 6455 5.5.1).
+        reason: a sentence for people, cut off after 123 bytes (RFC 6455 5.5.1).
         """
         protocol = self._library()
         if protocol.state is OPEN and not self._connection.closing:
@@ -210,12 +211,12 @@ class MessageStream:
             self._host.timers.at(self._host.now + CLOSE_TIMEOUT, self._give_up)
 
     def _give_up(self, now: float) -> None:
-        """The peer has not answered our Close."""
+        """Close the connection, because the client has not answered our Close frame in time."""
         self._end(now)
         self._connection.close()
 
     def _keep(self, rest: bytes, now: float) -> None:
-        """Wait for the rest of a frame; bounded, as too long ones have been refused by now."""
+        """Keep the beginning of a frame, which is bounded: `receive` refuses frames too long."""
         size = len(rest)
         need = 2
         if size >= 2:
@@ -237,16 +238,16 @@ class MessageStream:
         return self._protocol
 
     def _handle_other(self, frame: bytes, now: float) -> None:
-        """Let the library handle one frame (or the beginning of one that is a violation)."""
+        """Let the library handle one frame, or the beginning of one that is a violation."""
         protocol = self._library()
         protocol.receive_data(frame)
         for event in protocol.events_received():
             self._handle_event(event, now)
-        # Behind the session's answers: nothing may follow a Close.
+        # These come behind the session's answers, because nothing may follow a Close.
         self._send_answers(protocol, now)
         if protocol.state is OPEN and protocol.cur_size is None and not protocol.extensions:
             self._protocol = None
-            # Which refers back to it: spare the garbage collector the circle.
+            # The parser refers back to the protocol: break the cycle for the garbage collector.
             protocol.parser.close()
 
     def _handle_event(self, event: Event, now: float) -> None:
@@ -276,7 +277,7 @@ class MessageStream:
             self._take(payload, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
-        """Fail the connection (RFC 6455 7.1.7): a server does not wait for the answer."""
+        """Fail the connection (RFC 6455 7.1.7); a server does not wait for the client's Close."""
         protocol = self._library()
         protocol.fail(code, reason)
         self._send_answers(protocol, now)
@@ -286,17 +287,17 @@ class MessageStream:
             if chunk:
                 self._connection.write(chunk)
             else:
-                # The library's sign for the end of what we send.
+                # An empty chunk is the library's sign that nothing more is to be sent.
                 self._end(now)
                 self._connection.close()
 
     def _end(self, now: float) -> None:
         connection_lost = self._lost
-        self._take = _nobody
+        self._take = _ignore
         self._lost = None
         if connection_lost is not None:
             connection_lost(now)
 
 
-def _nobody(_message: bytes, _now: float) -> None:
-    """Take a message that comes after the end."""
+def _ignore(_message: bytes, _now: float) -> None:
+    """Ignore a message that comes after the end."""

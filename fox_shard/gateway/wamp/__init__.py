@@ -1,1 +1,1 @@
-"""WAMP v2: messages, serializers, transports and sessions. Knows nothing of MQTT."""
+"""WAMP v2: messages, serializers and sessions. Knows nothing of MQTT."""

@@ -1,9 +1,9 @@
-"""CBOR as a serializer of WAMP, by means of cbor2.
+"""The CBOR serializer of WAMP, based on cbor2.
 
-Owns: taking CBOR messages apart. Never: the other serializers.
+Owns: reading and writing CBOR messages. Never: the other serializers.
 
-cbor2 has no raw values: the elements are decoded one after the other, and the places where they
-begin and end give the arguments as the bytes they are.
+cbor2 cannot leave a value encoded. So the elements are decoded one after the other, and the
+positions where they begin and end tell which bytes of the message are the arguments.
 """
 
 from io import BytesIO
@@ -21,22 +21,22 @@ from fox_shard.gateway.wamp.options import Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer
 
 _RAW: Final = ("options", "details", "extra")
-"""Elements that stay encoded."""
+"""Names of the elements that stay encoded."""
 
-_MARK: Final = Raw(b"")
-"""Not NOTHING, in the place of ArgumentsKw: they are behind Arguments, in one piece with them."""
+_KWARGS_FOLLOW: Final = Raw(b"")
+"""A stand-in for ArgumentsKw, whose bytes follow those of Arguments in the field `args`."""
 
 
 class _TagRefused(ValueError):
-    """A tag that not every client understands."""
+    """The payload has a CBOR tag that not every client understands."""
 
 
 def _refuse(_value: object, _immutable: bool) -> object:  # noqa: FBT001 (cbor2 calls it so)
-    raise _TagRefused("CBOR tags other than 0 to 3 (times, big integers) are not carried")
+    raise _TagRefused("CBOR tags other than 0 to 3 (times, big integers) are not supported")
 
 
-# Those that cbor2 would interpret; `tag_hook` gets the others. See `payloads`: some of them grow
-# without bound, or make their reader fail.
+# The tags that cbor2 would interpret; it hands all others to `tag_hook`. Some of them make their
+# reader fail, or use memory without bound (see `payloads`).
 _TAGS: Final = dict.fromkeys(
     (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799),
     _refuse,
@@ -45,14 +45,14 @@ _TAGS: Final = dict.fromkeys(
 
 @final
 class Cbor(Serializer):
-    """WAMP #serializers: CBOR."""
+    """The CBOR serializer (WAMP #serializers)."""
 
     encoding = CBOR
     subprotocol = "wamp.2.cbor"
 
     def __init__(self) -> None:
         super().__init__()
-        # Type of message → its elements behind the first, without the arguments.
+        # Type of message → names of its elements between the type code and the arguments.
         self._heads = {
             kind: [name for name in kind.__struct_fields__ if name not in ("args", "kwargs")]
             for kind in TYPES.values()
@@ -60,11 +60,11 @@ class Cbor(Serializer):
 
     def read(self, data: bytes) -> Message:
         try:
-            return self._take_apart(data)
+            return self._parse(data)
         except (cbor2.CBORError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise self.violation(data, error) from None
 
-    def _take_apart(self, data: bytes) -> Message:
+    def _parse(self, data: bytes) -> Message:
         stream = BytesIO(data)
         count = _count(stream)
         decoder = _decoder(stream)
@@ -81,14 +81,17 @@ class Cbor(Serializer):
         surplus = count - 1 - len(head)
         if surplus > 0:
             elements.append(Raw(data[stream.tell() :]))
-            elements += [_MARK] * (surplus - 1)
+            elements += [_KWARGS_FOLLOW] * (surplus - 1)
         elif stream.tell() != len(data):
             raise ValueError("there is something behind the message")
         message: Message = msgspec.convert(elements, Message)
         return message
 
     def payload(self, message: Carrier) -> tuple[bytes, bytes]:
-        """Raises InvalidPayload too: there are tags that are valid but not carried."""
+        """Return args and kwargs as `Serializer.payload` does.
+
+        Raises ProtocolViolation, or InvalidPayload if a CBOR tag is valid but not supported.
+        """
         data = bytes(message.args)
         if message.args is NOTHING:
             return b"", b""
@@ -109,12 +112,12 @@ class Cbor(Serializer):
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
         if kwargs:
             args = args or b"\x80"
-        # All messages have fewer than 24 elements: one byte says how many.
+        # Every message has fewer than 24 elements, so one byte holds their number.
         count = len(head) + bool(args) + bool(kwargs)
         return b"".join((bytes((0x80 | count,)), *map(cbor2.dumps, head), args, kwargs))
 
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
-        # What is decoded so is part of a message, which `read` could decode.
+        # No limits are needed here: `read` has already decoded the message that `raw` is part of.
         return lambda raw: msgspec.convert(cbor2.loads(raw), kind)
 
     def _number(self, data: bytes) -> object:
@@ -126,10 +129,10 @@ class Cbor(Serializer):
 
 
 def _count(stream: BytesIO) -> int:
-    """Read a message's first byte: how many elements it has."""
+    """Read a message's first byte and return the number of elements. Raises ValueError."""
     head = stream.read(1)
     if not head or not 0x80 <= head[0] < 0x98:
-        # Also without a length that is known at the beginning: nobody sends messages so.
+        # Lists of indefinite length are refused too: no client sends messages that way.
         raise ValueError("a message is a list of fewer than 24 elements")
     return head[0] - 0x80
 
@@ -141,9 +144,12 @@ def _decoder(stream: BytesIO) -> cbor2.CBORDecoder:
     )
 
 
-def _check(value: object, kind: type, otherwise: str) -> None:
-    """Raises ProtocolViolation."""
+def _check(value: object, kind: type, rule: str) -> None:
+    """Raise ProtocolViolation unless the value is of that type and a dict's keys are strings.
+
+    rule: the error's sentence.
+    """
     if not isinstance(value, kind):
-        raise ProtocolViolation(otherwise)
+        raise ProtocolViolation(rule)
     if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        raise ProtocolViolation(f"{otherwise} whose keys are strings")
+        raise ProtocolViolation(f"{rule} whose keys are strings")

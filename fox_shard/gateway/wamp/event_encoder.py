@@ -1,4 +1,4 @@
-"""How events look to WAMP sessions: one form for each serializer and transport.
+"""Events as WAMP sessions receive them, encoded once for each serializer and transport.
 
 Owns: EVENT. Never: who gets it.
 """
@@ -16,27 +16,35 @@ from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.pattern import EXACT
 
 NO_LIMIT: Final = 1 << 62
+"""A limit in bytes that no message reaches."""
 
 _NO_DETAILS: Final[dict[str, Any]] = {}
 
 
 @final
 class WampEventEncoder:
-    """Encodes events. An event that a flavour's clients cannot take is b"": they miss it."""
+    """Encodes events for all sessions that share a serializer, a framing and a limit.
+
+    An event that these clients cannot take is encoded as b"", and they miss it.
+    """
 
     __slots__ = ("__weakref__", "_frame", "_limit", "_serializer", "per_subscription")
 
     def __init__(self, serializer: Serializer, frame: Callable[[bytes], bytes], limit: int) -> None:
-        """limit: bytes of the longest message that these clients take (WAMP #rawsocket)."""
+        """frame: wraps a message for the transport.
+
+        limit: bytes of the longest message that these clients take (WAMP #rawsocket).
+        """
         self.per_subscription = True
         self._serializer = serializer
         self._frame = frame
         self._limit = limit
 
     def event(self, event: Event, subscription: Subscription | None) -> bytes:
-        """[EVENT, Subscription|id, Publication|id, Details|dict, Arguments, ArgumentsKw], framed.
+        """Encode [EVENT, Subscription|id, Publication|id, Details|dict, Arguments, ArgumentsKw].
 
-        Nothing (b"") if its arguments have no form in this serializer, or where it is too long.
+        Returns the framed message, or b"" if the serializer cannot express the arguments or the
+        message is too long.
         """
         if subscription is None:
             raise ValueError("WAMP delivers for a subscription")
@@ -47,17 +55,20 @@ class WampEventEncoder:
         return self._encode(event, subscription, details)
 
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
-        """As `event` for each; those that these clients cannot take are left out."""
+        """Encode each event as `event` does, leaving out those that these clients cannot take."""
         return [chunk for event in events if (chunk := self.event(event, subscription))]
 
     def retained(self, event: Event, subscription: Subscription) -> bytes:
-        """The same of a retained key (WAMP #pubsub-event-retention)."""
+        """Encode the EVENT that shows a retained key (WAMP #pubsub-event-retention)."""
         return self._encode(
             event, subscription, {**_details(event, subscription), "retained": True}
         )
 
     def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
-        """The same for a selection; of a key that is no more, an empty one that says why."""
+        """Encode the EVENT for a selected event or a key's change.
+
+        removed: why the key is gone, in which case the EVENT has no arguments; otherwise "".
+        """
         event = selected.event
         if not removed:
             return self._encode(event, subscription, _details(event, subscription))
@@ -84,9 +95,9 @@ class WampEventEncoder:
 
 
 def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
-    """EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification).
+    """Return EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification).
 
-    topic: whether it is among them.
+    topic: whether they include the topic.
     """
     details: dict[str, Any] = {}
     if topic:
@@ -102,7 +113,7 @@ def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
     return details_of(event.publish, topic=not subscription.pattern.is_exact)
 
 
-# Sessions find each other's flavour here; one that nobody has any more goes.
+# The encoders that sessions share; an encoder without sessions is dropped.
 _ENCODERS: Final[WeakValueDictionary[tuple[str, Hashable], WampEventEncoder]] = (
     WeakValueDictionary()
 )
@@ -111,9 +122,9 @@ _ENCODERS: Final[WeakValueDictionary[tuple[str, Hashable], WampEventEncoder]] = 
 def event_encoder_of(
     serializer: Serializer, frame: Callable[[bytes], bytes], key: Hashable, limit: int
 ) -> WampEventEncoder:
-    """Return the flavour that all sessions of that serializer and key share.
+    """Return the encoder that all sessions with that serializer and key share.
 
-    key: equal where frame and limit do the same.
+    key: equal for sessions whose `frame` and `limit` do the same.
     """
     name = (serializer.subprotocol, key)
     encoder = _ENCODERS.get(name)

@@ -1,4 +1,4 @@
-"""HELLO: who wants to join which realm, and what it is told.
+"""HELLO and WELCOME: which realm a client joins, and what it is told.
 
 Owns: the checks of HELLO, the details of WELCOME. Never: the session's states.
 """
@@ -18,26 +18,28 @@ AUTHMETHOD: Final = "anonymous"
 AUTHPROVIDER: Final = "static"
 AUTHROLE: Final = "anonymous"
 AUTHID: Final = "anonymous"
-"""Whoever has not proved who it is is nobody in particular, whatever `authid` it asks for."""
+"""The authid of every session, whatever HELLO asks for: all clients are anonymous."""
 
 PROGRESS: Final = 1
 CANCELING: Final = 2
-"""Bits of what a callee can do, all that is kept of its announcement."""
+"""Bits for the features of a callee, which are all that is kept of its announcement."""
 
 
 class NoMatchingAuthMethod(Refusal):
+    """The client accepts none of the router's authentication methods."""
+
     uri = "wamp.error.no_matching_auth_method"
     reason = 0x8C
 
 
 class Role(Struct, gc=False):
-    """HELLO.Details.roles.<role>."""
+    """HELLO.Details.roles.<role>: the features that the client announces for a role."""
 
     features: dict[str, Any] | UnsetType = UNSET
 
 
 class Details(Struct, gc=False):
-    """HELLO.Details, as far as they concern us."""
+    """HELLO.Details, as far as the router uses them."""
 
     roles: dict[str, Role]
     authmethods: list[str] | None = None
@@ -45,7 +47,7 @@ class Details(Struct, gc=False):
 
 
 def read_details(serializer: Serializer, message: Hello) -> Details:
-    """Raises ProtocolViolation."""
+    """Decode HELLO.Details. Raises ProtocolViolation, also if they name no role of a client."""
     details: Details = serializer.dictionary(bytes(message.details), Details, "HELLO.Details")
     if not CLIENT_ROLES & details.roles.keys():
         raise ProtocolViolation(
@@ -56,7 +58,10 @@ def read_details(serializer: Serializer, message: Hello) -> Details:
 
 
 def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
-    """Return the realm that the client joins. Raises Refusal."""
+    """Return the realm that the client joins.
+
+    Raises NoSuchRealm, InvalidUri or NoMatchingAuthMethod.
+    """
     name = message.realm
     if name is None:
         raise NoSuchRealm("HELLO names no realm, and an anonymous client is assigned none")
@@ -70,9 +75,9 @@ def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
 
 
 def abilities(details: Details) -> int:
-    """PROGRESS and CANCELING, as the callee announced them.
+    """Return the bits PROGRESS and CANCELING, as the callee announced them.
 
-    Progressive results need canceling: without it, the former is disregarded
+    Progressive results require canceling, and are disregarded without it
     (WAMP #rpc-progressive-call-results).
     """
     callee = details.roles.get("callee")
@@ -83,7 +88,7 @@ def abilities(details: Details) -> int:
 
 
 def welcome(realm: str, authid: str, authrole: str) -> dict[str, Any]:
-    """WELCOME.Details."""
+    """Return WELCOME.Details."""
     return {
         "realm": realm,
         "authid": authid,

@@ -1,9 +1,9 @@
-"""WAMP's messages: their numbers, the shape of those that clients send, the features we announce.
+"""WAMP's messages: type codes, the shapes of client messages, and the features we announce.
 
 Owns: the vocabulary (WAMP #messages). Never: bytes, sessions.
 
 Options, details and arguments stay `Raw`, as the client encoded them. A message with too few or too
-many elements, or one of a wrong type, does not decode (WAMP #no-polymorphism).
+many elements, or with an element of a wrong type, does not decode (WAMP #no-polymorphism).
 """
 
 from typing import Annotated, Final, TypeAlias
@@ -40,16 +40,17 @@ NAMES: Final = {
     for name, number in list(globals().items())
     if name.isupper() and isinstance(number, int)
 }
-"""Number → name of every message type, also of those that only routers send."""
+"""Type code → name of every message type, including those that only routers send."""
 
 Id = Annotated[int, Meta(ge=1, le=1 << 53)]
-"""WAMP #ids: integers from 1 to 2^53."""
+"""An integer from 1 to 2^53 (WAMP #ids)."""
 
 NOTHING: Final = Raw(b"")
+"""Absent arguments."""
 
 
 class Hello(Struct, array_like=True, tag=HELLO, forbid_unknown_fields=True, gc=False):
-    """[HELLO, Realm|uri, Details|dict]. A realm of null: the client leaves the choice to us."""
+    """[HELLO, Realm|uri, Details|dict]. realm: None if the client leaves the choice to us."""
 
     realm: str | None
     details: Raw
@@ -172,7 +173,7 @@ Message: TypeAlias = (
 )
 
 Carrier: TypeAlias = Publish | Call | Yield | Error | Abort
-"""What has arguments."""
+"""The messages that have arguments."""
 
 TYPES: Final[dict[int, type[Struct]]] = {
     HELLO: Hello,
@@ -191,7 +192,7 @@ TYPES: Final[dict[int, type[Struct]]] = {
 }
 
 CLIENT_ROLES: Final = frozenset(("publisher", "subscriber", "caller", "callee"))
-"""WAMP #client-role-and-feature-announcement."""
+"""The roles of clients (WAMP #client-role-and-feature-announcement)."""
 
 ROUTER_ROLES: Final = {
     "broker": {
@@ -219,4 +220,4 @@ ROUTER_ROLES: Final = {
         }
     },
 }
-"""WELCOME.Details.roles: what works."""
+"""WELCOME.Details.roles: the features that the router supports."""

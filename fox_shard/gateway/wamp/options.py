@@ -1,10 +1,11 @@
 """The options of requests: validated, and turned into what frames need.
 
-Owns: which options there are, their types, ranges and defaults. Never: sessions, frames' journeys.
+Owns: which options exist, their types, ranges and defaults. Never: sessions; where frames go.
 
-Clients send few different options, and send them again and again: parsed ones are kept by their
-encoded bytes, so that the hot path is one dict lookup. Unknown options are ignored (WAMP
-#extensibility). One of a wrong type or range is `wamp.error.invalid_argument`, naming it.
+Clients send few different options, but send them again and again. So parsed options are cached by
+their encoded bytes, and the hot path is one dict lookup. Unknown options are ignored (WAMP
+#extensibility). An option of a wrong type or range is refused with `wamp.error.invalid_argument`,
+which names the option.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
 
 Decoder = Callable[[bytes], Any]
-"""Encoded bytes → a value of the type the decoder was made for."""
+"""A function from encoded bytes to a value of the type that the decoder was made for."""
 
 Match = Literal["exact", "prefix", "wildcard"]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -31,17 +32,17 @@ Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
 
 CACHE_ENTRIES: Final = 1024
 CACHED_BYTES: Final = 128
-"""Longer options (lists of sessions, mostly) are not kept."""
+"""Longer options, in bytes, are not cached; most of them are lists of sessions."""
 
 OTHERS_BEHIND: Final = 2 * TICKS * SHARDS
-"""Two seconds, in publication ids."""
+"""How far the clocks of other shards may lag behind: two seconds, in publication ids."""
 
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
-"""What decoders raise."""
+"""The exceptions that decoders raise."""
 
 
 class PublishWire(Struct, gc=False):
-    """PUBLISH.Options."""
+    """PUBLISH.Options, as the client sends them."""
 
     acknowledge: bool = False
     exclude_me: bool = True
@@ -64,7 +65,7 @@ class PublishWire(Struct, gc=False):
 
 
 class PublishOptions(Struct, frozen=True, gc=False):
-    """flags, keep: of `frames.Publish`."""
+    """PUBLISH.Options, validated. flags, audience, retain: as in `frames.Publish`."""
 
     flags: int
     audience: frames.Audience | None
@@ -72,7 +73,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, wire: PublishWire) -> "PublishOptions":
-        """Raises InvalidArgument."""
+        """Validate the options. Raises InvalidArgument."""
         flags = 0
         for wanted, flag in (
             (wire.acknowledge, frames.ACKNOWLEDGE),
@@ -99,7 +100,10 @@ class PublishOptions(Struct, frozen=True, gc=False):
 
 
 def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
-    """Raises InvalidArgument. `retain`: true or 0 is for ever."""
+    """Return how the publish becomes a key, and on which condition; None: all by default.
+
+    Both `retain: true` and `retain: 0` mean for ever. Raises InvalidArgument.
+    """
     seconds = 0.0 if isinstance(wire.retain, bool) else float(wire.retain)
     if isnan(seconds):
         raise InvalidArgument("the option retain: a number of seconds, or true for ever, not NaN")
@@ -111,7 +115,7 @@ def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
         seconds,
         when_id=None if wire.when_id is UNSET else wire.when_id,
         when=None if wire.when is UNSET else _packed(wire.when, "when"),
-        # To will nothing is to be weak.
+        # A will without a value means the same as `weak`.
         weak=wire.weak is not False or will == b"",
         will=will or None,
         watch=wire.watch,
@@ -123,10 +127,10 @@ def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
 
 
 def _check_combinations(wire: PublishWire) -> None:
-    """Raises InvalidArgument."""
+    """Raise InvalidArgument if an option lacks another that it needs, or excludes one."""
     conditional = wire.when is not UNSET or wire.when_id is not UNSET
     retained = wire.retain is not False or wire.sequence
-    for name, wanted, right, what in (
+    for name, given, allowed, rule in (
         ("weak", wire.weak, retained, "is about a key: it needs the option retain"),
         ("will", wire.will is not UNSET, retained, "is about a key: it needs the option retain"),
         ("patch", wire.patch, retained, "changes a key: it needs the option retain"),
@@ -135,29 +139,30 @@ def _check_combinations(wire: PublishWire) -> None:
             "sequence",
             wire.sequence,
             not (conditional or wire.patch),
-            "makes a new key: there is nothing that when, when_id or patch could be about",
+            "makes a new key: it excludes when, when_id and patch",
         ),
     ):
-        if wanted and not right:
-            raise InvalidArgument(f"the option {name} {what}")
+        if given and not allowed:
+            raise InvalidArgument(f"the option {name} {rule}")
 
 
 def _will(value: object) -> bytes:
-    """As arguments: a list is all of them, any other value the only one."""
+    """Return the will's arguments: a list is all of them, any other value the only one."""
     args = value if isinstance(value, list) else [value]
     return b"" if args in ([], [None]) else _packed(args, "will")
 
 
 def _packed(value: object, name: str) -> bytes:
+    """Encode the value of the option `name` in MessagePack. Raises InvalidArgument."""
     try:
-        # One form for what means the same: a filter is part of its subscription's id.
+        # Sorted, because equal filters must give their subscription the same id.
         return msgpack.encode(value, order="sorted")
     except (TypeError, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"the option {name}: {error}") from None
 
 
 class SubscribeWire(Struct, gc=False):
-    """SUBSCRIBE.Options. `retainedState` is another name of `get_retained`."""
+    """SUBSCRIBE.Options, as the client sends them. `retainedState` is another `get_retained`."""
 
     match: Match = "exact"
     get_retained: bool = False
@@ -169,19 +174,19 @@ class SubscribeWire(Struct, gc=False):
 
 
 class WampSubscribeOptions(Struct, frozen=True, gc=False):
-    """What is subscribed to, and how."""
+    """SUBSCRIBE.Options, validated: the matching policy, and the options for the gateway."""
 
     match: str
     subscribe_options: SubscribeOptions
 
     @classmethod
     def of(cls, wire: SubscribeWire) -> "WampSubscribeOptions":
-        """Raises InvalidArgument."""
+        """Validate the options. Raises InvalidArgument."""
         if wire.retained and wire.after is not None:
             raise InvalidArgument(
                 "the option after is about events, and retained about keys: subscribe twice"
             )
-        after, floor = _position(wire.after)
+        after, floor = _after_and_floor(wire.after)
         keys = wire.get_retained or wire.retainedState or wire.retained
         if wire.filter:
             Filter(wire.filter)
@@ -196,10 +201,10 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
         return cls(wire.match, subscribe_options)
 
 
-def _position(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, int]:
-    """Of `SubscribeOptions`: ids, and the floor for shards of which there is none.
+def _after_and_floor(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, int]:
+    """Return `after` and `floor` of `SubscribeOptions`; the floor is for shards without an id.
 
-    With one id alone, the clocks of the others are taken to be less than two seconds behind.
+    With a single id, the other shards' clocks are assumed to be less than two seconds behind.
     """
     if after is None or after == 0:
         return (None if after is None else ()), 0
@@ -209,7 +214,7 @@ def _position(after: int | list[int] | None) -> tuple[tuple[int, ...] | None, in
 
 
 class CallWire(Struct, gc=False):
-    """CALL.Options."""
+    """CALL.Options, as the client sends them."""
 
     timeout: Milliseconds = 0
     receive_progress: bool = False
@@ -217,13 +222,14 @@ class CallWire(Struct, gc=False):
 
 
 class CallOptions(Struct, frozen=True, gc=False):
-    """flags: of `frames.Call`. timeout: milliseconds, 0: none."""
+    """CALL.Options, validated. flags: as in `frames.Call`. timeout: milliseconds, 0: none."""
 
     flags: int
     timeout: int
 
     @classmethod
     def of(cls, wire: CallWire) -> "CallOptions":
+        """Turn the options into flags."""
         flags = frames.PROGRESS if wire.receive_progress else 0
         if wire.disclose_me:
             flags |= frames.DISCLOSE_CALLER
@@ -231,7 +237,7 @@ class CallOptions(Struct, frozen=True, gc=False):
 
 
 class RegisterOptions(Struct, frozen=True, gc=False):
-    """REGISTER.Options. concurrency: invocations out at once; None: unlimited."""
+    """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited."""
 
     match: Match = "exact"
     invoke: Literal["single", "first", "last", "random", "roundrobin"] = "single"
@@ -240,7 +246,10 @@ class RegisterOptions(Struct, frozen=True, gc=False):
 
 
 class CancelOptions(Struct, frozen=True, gc=False):
-    """CANCEL.Options. WAMP names no default; `killnowait` frees the caller and stops the callee."""
+    """CANCEL.Options.
+
+    WAMP names no default mode. Ours, `killnowait`, answers the caller at once and stops the callee.
+    """
 
     mode: Literal["skip", "kill", "killnowait"] = "killnowait"
 
@@ -258,7 +267,7 @@ CHOICES: Final = {
     "mode": "skip, kill, killnowait",
     "retain": "true, false, and seconds from 0 to 2³²",
 }
-"""What an option may be that is one of few."""
+"""The valid values of options that have only a few, for error messages."""
 
 W = TypeVar("W")
 T = TypeVar("T")
@@ -266,7 +275,7 @@ T = TypeVar("T")
 
 @final
 class Reader(Generic[T]):
-    """Reads one kind of options in one encoding."""
+    """The parser of one request's options in one encoding, with a cache."""
 
     __slots__ = ("_decode", "_make", "cache")
 
@@ -276,7 +285,7 @@ class Reader(Generic[T]):
         self.cache: dict[bytes, T] = {}
 
     def read(self, raw: bytes) -> T:
-        """raw: the encoded options. Raises InvalidArgument, ProtocolViolation."""
+        """Parse encoded options. Raises InvalidArgument, ProtocolViolation."""
         options = self.cache.get(raw)
         if options is None:
             options = self._make(self._parse(raw))
@@ -290,11 +299,11 @@ class Reader(Generic[T]):
         try:
             return self._decode(raw)
         except ValidationError as error:
-            what, at, where = str(error).rpartition(" - at `$.")
+            problem, at, path = str(error).rpartition(" - at `$.")
             if at:
-                name = where.rstrip("`")
-                right = f"; there are {CHOICES[name]}" if name in CHOICES else ""
-                raise InvalidArgument(f"the option {name}: {what}{right}") from None
+                name = path.rstrip("`")
+                choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
+                raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
@@ -302,27 +311,27 @@ class Reader(Generic[T]):
 
 @final
 class Options:
-    """The options of all requests, in one encoding."""
+    """The parsers of all requests' options in one encoding."""
 
     __slots__ = ("_any", "call", "cancel", "publish", "register", "subscribe", "yield_")
 
     def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
-        """decoder: makes the decoder for a type."""
+        """decoder: returns the decoder for a type."""
         self.publish = Reader(decoder(PublishWire), PublishOptions.of)
         self.subscribe = Reader(decoder(SubscribeWire), WampSubscribeOptions.of)
         self.call = Reader(decoder(CallWire), CallOptions.of)
-        self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _as_it_is)
-        self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _as_it_is)
-        self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _as_it_is)
+        self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _unchanged)
+        self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _unchanged)
+        self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _unchanged)
         self._any = decoder(dict[str, Any])
 
     def acknowledges(self, raw: bytes) -> bool:
-        """Does a PUBLISH that cannot be carried out want to hear of it? Its options may be bad."""
+        """Whether a refused PUBLISH, whose options may be invalid, asks for acknowledgement."""
         try:
             return bool(self._any(raw).get("acknowledge", False))
         except BAD_INPUT:
             return False
 
 
-def _as_it_is(options: T) -> T:
+def _unchanged(options: T) -> T:
     return options

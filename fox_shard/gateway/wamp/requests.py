@@ -1,10 +1,10 @@
-"""What clients ask for, as calls of the router.
+"""Requests of WAMP clients, turned into calls of the router.
 
 Owns: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, CALL, CANCEL, REGISTER, UNREGISTER, YIELD, a callee's ERROR.
 Never: the session's own state (see `states`), the router's messages (see `session`), bytes.
 
-A function per message. A request that cannot be carried out is answered with ERROR and the session
-goes on; ProtocolViolation, which ends it, is handled by `states`.
+There is one function per message. A request that cannot be carried out is answered with ERROR, and
+the session goes on. ProtocolViolation ends the session, which `states` does.
 """
 
 from functools import lru_cache
@@ -50,14 +50,14 @@ from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import SEQUENCE_LENGTH, check_topic, is_reserved
 
 VALID_URIS: Final = 10_000
-"""URIs that are remembered to be valid."""
+"""How many valid URIs are cached."""
 
 
 # Publish and subscribe
 
 
 def publish(session: WampSession, message: Publish) -> None:
-    """[PUBLISH, Request|id, Options|dict, Topic|uri, …]. Hot: 0.9 µs, the parse included."""
+    """Handle [PUBLISH, Request|id, Options|dict, Topic|uri, …]. Hot: 0.9 µs including parsing."""
     serializer = session.serializer
     raw = bytes(message.options)
     try:
@@ -72,9 +72,9 @@ def publish(session: WampSession, message: Publish) -> None:
             if is_empty(serializer.encoding, args, named):
                 flags |= EMPTY
             if retain is not None:
-                audience = _check_keep(session, message, options, args, named)
+                audience = _check_retain(session, message, options, args, named)
     except Refusal as refusal:
-        # Without acknowledgement nobody waits for an answer (WAMP #publish).
+        # Without `acknowledge` the client expects no answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
             session.refuse(PUBLISH, message.request, refusal)
         return
@@ -94,10 +94,10 @@ def publish(session: WampSession, message: Publish) -> None:
     )
 
 
-def _check_keep(
+def _check_retain(
     session: WampSession, message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
 ) -> Audience | None:
-    """Of a publish that changes a key in a special way; returns who is shown it. Raises Refusal."""
+    """Check a publish with `RetainOptions`; return the key's audience. Raises Refusal."""
     retain, encoding = options.retain, session.serializer.encoding
     if retain is None:
         return options.audience
@@ -105,13 +105,13 @@ def _check_keep(
         check_patch(encoding, args, kwargs)
     if retain.sequence:
         _check_length(session, message.topic, SEQUENCE_LENGTH)
-    return _only_me(session, options.audience) if retain.private else options.audience
+    return _private_audience(session, options.audience) if retain.private else options.audience
 
 
-def _only_me(session: WampSession, audience: Audience | None) -> Audience:
-    """Whom a private key is shown: all sessions of its publisher, who is nobody in particular yet.
+def _private_audience(session: WampSession, audience: Audience | None) -> Audience:
+    """Return the audience of a private key: the publishing session, unless its lists exclude it.
 
-    So it is the session itself, if its own lists do not leave that out.
+    All sessions are anonymous for now, so other sessions of the same client cannot be recognized.
     """
     if audience is None:
         return Audience(eligible=[session.id])
@@ -120,6 +120,7 @@ def _only_me(session: WampSession, audience: Audience | None) -> Audience:
 
 
 def _new_route(session: WampSession, realm: Realm, topic: str) -> Route:
+    """Validate a topic and cache the route to it. Raises InvalidUri."""
     _check_length(session, topic)
     check_topic(topic)
     route = realm.route(topic)
@@ -128,7 +129,7 @@ def _new_route(session: WampSession, realm: Realm, topic: str) -> Route:
 
 
 def subscribe(session: WampSession, message: Subscribe) -> None:
-    """[SUBSCRIBE, Request|id, Options|dict, Topic|uri]"""
+    """Handle [SUBSCRIBE, Request|id, Options|dict, Topic|uri]."""
     try:
         options = session.serializer.options.subscribe.read(bytes(message.options))
         _check_length(session, message.topic)
@@ -140,10 +141,10 @@ def subscribe(session: WampSession, message: Subscribe) -> None:
 
 
 def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
-    """[UNSUBSCRIBE, Request|id, SUBSCRIBED.Subscription|id]"""
+    """Handle [UNSUBSCRIBE, Request|id, SUBSCRIBED.Subscription|id]."""
     subscribed_to = session.subscribed_to
-    pattern = subscribed_to.pop(message.subscription, None) if subscribed_to else None
-    if pattern is None or not session.router.unsubscribe(session, pattern):
+    name = subscribed_to.pop(message.subscription, None) if subscribed_to else None
+    if name is None or not session.router.unsubscribe(session, name):
         unknown = NoSuchSubscription(f"this session has no subscription {message.subscription}")
         session.refuse(UNSUBSCRIBE, message.request, unknown)
         return
@@ -154,10 +155,10 @@ def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
 
 
 def call(session: WampSession, message: Call) -> None:
-    """[CALL, Request|id, Options|dict, Procedure|uri, …]"""
+    """Handle [CALL, Request|id, Options|dict, Procedure|uri, …]."""
     serializer = session.serializer
     if session.calls and message.request in session.calls:
-        raise ProtocolViolation(f"CALL: the request id {message.request} is of a call that runs")
+        raise ProtocolViolation(f"CALL: a call with the request id {message.request} is running")
     raw = bytes(message.options)
     try:
         args, kwargs = serializer.payload(message)
@@ -184,12 +185,12 @@ def call(session: WampSession, message: Call) -> None:
 
 @lru_cache(VALID_URIS)
 def _check_procedure(uri: str) -> None:
-    """Raises InvalidUri, which is not remembered."""
+    """Check the URI of a procedure or an error. Raises InvalidUri, which is not cached."""
     check_topic(uri, reserved_ok=True)
 
 
 def cancel(session: WampSession, message: Cancel) -> None:
-    """[CANCEL, CALL.Request|id, Options|dict]"""
+    """Handle [CANCEL, CALL.Request|id, Options|dict]."""
     try:
         options = session.serializer.options.cancel.read(bytes(message.options))
     except Refusal as refusal:
@@ -202,7 +203,7 @@ def cancel(session: WampSession, message: Cancel) -> None:
 
 
 def register(session: WampSession, message: Register) -> None:
-    """[REGISTER, Request|id, Options|dict, Procedure|uri]"""
+    """Handle [REGISTER, Request|id, Options|dict, Procedure|uri]."""
     try:
         options = session.serializer.options.register.read(bytes(message.options))
         _check_length(session, message.procedure)
@@ -226,12 +227,15 @@ def register(session: WampSession, message: Register) -> None:
 
 
 def unregister(session: WampSession, message: Unregister) -> None:
-    """[UNREGISTER, Request|id, REGISTERED.Registration|id]"""
+    """Handle [UNREGISTER, Request|id, REGISTERED.Registration|id]."""
     session.router.unregister(session, message.request, message.registration)
 
 
 def yield_(session: WampSession, message: Yield) -> None:
-    """[YIELD, INVOCATION.Request|id, Options|dict, …]. Of an invocation that is over: ignored."""
+    """Handle [YIELD, INVOCATION.Request|id, Options|dict, …].
+
+    The result of an invocation that is over is ignored.
+    """
     serializer = session.serializer
     request = message.request
     _check_invocation(session, "YIELD", request)
@@ -241,7 +245,7 @@ def yield_(session: WampSession, message: Yield) -> None:
         reader = serializer.options.yield_
         options = reader.cache.get(raw) or reader.read(raw)
     except Refusal as refusal:
-        # Both sides wait: the callee for nothing, the caller for a result.
+        # The callee should know why its result is refused, and the caller waits for an answer.
         session.refuse(YIELD, request, refusal)
         session.fail(request, refusal)
         return
@@ -256,7 +260,7 @@ def yield_(session: WampSession, message: Yield) -> None:
 
 
 def error(session: WampSession, message: Error) -> None:
-    """[ERROR, INVOCATION, INVOCATION.Request|id, Details|dict, Error|uri, …]"""
+    """Handle [ERROR, INVOCATION, INVOCATION.Request|id, Details|dict, Error|uri, …]."""
     serializer = session.serializer
     if message.request_type != INVOCATION:
         raise ProtocolViolation(
@@ -282,13 +286,17 @@ def error(session: WampSession, message: Error) -> None:
 
 
 def _check_invocation(session: WampSession, name: str, request: int) -> None:
-    """Invocations are numbered from 1 (WAMP #ids): there was none beyond the last."""
+    """Raise ProtocolViolation if the session never had that invocation.
+
+    Invocations are numbered from 1 (WAMP #ids), so the id must not exceed the last one.
+    """
     if request > session.next_invocation:
         raise ProtocolViolation(f"{name}: there was no invocation with the request id {request}")
 
 
 def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
-    """A character has four bytes at most. more: bytes that will be added. Raises InvalidUri."""
+    """Raise InvalidUri if the URI is too long. more: bytes that will be added to it."""
     limit = session.router.settings.topic_length - more
+    # A character has at most four bytes, so short URIs need not be encoded.
     if len(uri) > limit >> 2 and len(uri.encode()) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

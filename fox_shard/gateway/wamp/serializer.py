@@ -1,11 +1,11 @@
-"""What a WAMP serializer is: bytes → messages, messages → bytes.
+"""The interface of WAMP serializers: bytes to messages, messages to bytes.
 
-Owns: the interface, and how a message that cannot be read is explained to its sender. Never: an
-encoding (see `serializers`, `cbor`), transports, sessions.
+Owns: the interface, and how an unreadable message is explained to its sender. Never: an encoding
+(see `serializers`, `cbor`), transports, sessions.
 
-Arguments are cut out of one message and put into others as the bytes they are. So they must be
-sound: what a client's reader would refuse must not get past us, or one client could end another's
-connection.
+Arguments are cut out of one message and put into others as encoded bytes. So they must be valid:
+arguments that a client's reader would refuse must not get past us, or one client could end
+another's connection.
 """
 
 import re
@@ -25,19 +25,19 @@ _ELEMENT: Final = re.compile(r"`\$\[(\d+)\]")
 
 
 class Serializer(ABC):
-    """One way to write messages. There is one object of each kind, shared by all sessions."""
+    """One encoding of WAMP messages. All sessions share one object of each subclass."""
 
     encoding: ClassVar[int]
-    """Of the arguments (see `payloads`)."""
+    """The encoding of the arguments (see `payloads`)."""
     subprotocol: ClassVar[str]
-    """WAMP #websocket-transport."""
+    """The WebSocket subprotocol (WAMP #websocket-transport)."""
 
     def __init__(self) -> None:
         self.options = Options(self.decoder)
 
     @abstractmethod
     def read(self, data: bytes) -> Message:
-        """Take a message apart. Raises ProtocolViolation."""
+        """Decode a message. Raises ProtocolViolation."""
 
     @abstractmethod
     def payload(self, message: Carrier) -> tuple[bytes, bytes]:
@@ -45,25 +45,28 @@ class Serializer(ABC):
 
     @abstractmethod
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
-        """Make a message of its first elements and encoded arguments (b"": none)."""
+        """Encode a message from its first elements and encoded arguments (b"": none)."""
 
     @abstractmethod
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)
-        """Return a function that decodes bytes to `kind`. It raises what is in BAD_INPUT."""
+        """Return a function that decodes bytes to `kind`, and raises exceptions of BAD_INPUT."""
 
     @abstractmethod
     def _number(self, data: bytes) -> object:
-        """The message's first element, whatever the rest is. Raises what is in BAD_INPUT."""
+        """Return the message's first element, whatever follows. Raises exceptions of BAD_INPUT."""
 
     def dictionary(self, raw: bytes, kind: Any, name: str) -> Any:  # noqa: ANN401
-        """Decode details. kind: a Struct. Raises ProtocolViolation, with the element's name."""
+        """Decode a dictionary of a message. kind: the type of the result, a Struct or dict.
+
+        Raises ProtocolViolation, whose sentence begins with `name`, the element's.
+        """
         try:
             return self.decoder(kind)(raw)
         except BAD_INPUT as error:
             raise ProtocolViolation(f"{name}: {error}") from None
 
     def violation(self, data: bytes, error: Exception) -> ProtocolViolation:
-        """What is wrong with a message that could not be read."""
+        """Return the violation that tells the sender what is wrong with an unreadable message."""
         try:
             number = self._number(data)
         except BAD_INPUT:

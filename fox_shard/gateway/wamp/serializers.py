@@ -1,9 +1,9 @@
-"""WAMP's serializers JSON and MessagePack, and the table of all serializers.
+"""The JSON and MessagePack serializers of WAMP, and the table of all serializers.
 
 Owns: those two. Never: CBOR (see `cbor`), transports, sessions.
 
-msgspec checks JSON's grammar while it skips over a value, but not UTF-8; of MessagePack it checks
-only the lengths, so that these arguments are decoded to see.
+When msgspec skips over a JSON value, it checks the grammar, but not UTF-8. In a MessagePack value
+it checks only the lengths, so MessagePack arguments are decoded to validate them.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ __all__ = ["SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
 
 @final
 class Json(Serializer):
-    """WAMP #serializers: JSON."""
+    """The JSON serializer (WAMP #serializers)."""
 
     encoding = JSON
     subprotocol = "wamp.2.json"
@@ -74,7 +74,7 @@ class Json(Serializer):
 
 @final
 class Msgpack(Serializer):
-    """WAMP #serializers: MessagePack."""
+    """The MessagePack serializer (WAMP #serializers)."""
 
     encoding = MSGPACK
     subprotocol = "wamp.2.msgpack"
@@ -99,12 +99,12 @@ class Msgpack(Serializer):
             return b"", b""
         kwargs = bytes(message.kwargs)
         try:
-            what = NO_ARGS
+            rule = NO_ARGS
             items = self._args(args)
-            what = NO_KWARGS
+            rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
         except BAD_INPUT as error:
-            raise ProtocolViolation(f"{what}: {error}") from None
+            raise ProtocolViolation(f"{rule}: {error}") from None
         if (msgpack_may_be_too_deep(args) and too_deep(items)) or (
             msgpack_may_be_too_deep(kwargs) and too_deep(named)
         ):
@@ -129,4 +129,4 @@ class Msgpack(Serializer):
 SERIALIZERS: Final[dict[str, Serializer]] = {
     serializer.subprotocol: serializer for serializer in (Json(), Msgpack(), Cbor())
 }
-"""By WebSocket subprotocol."""
+"""All serializers, by WebSocket subprotocol."""

@@ -1,6 +1,6 @@
-"""A WAMP session: what the router says to one client, whatever its transport and serializer.
+"""A WAMP session: what the router sends to one client, whatever its transport and serializer.
 
-Owns: every message that the router sends once the session is open. Never: what clients ask (see
+Owns: every message that the router sends once the session is open. Never: what clients request (see
 `requests`), which message is legal when (see `states`), how messages are framed.
 """
 
@@ -24,23 +24,25 @@ from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
 
 SENTENCE: Final = 400
-"""Characters of an error's text; it may quote what the client sent."""
+"""Characters of an error's text, which may quote the client; longer texts are cut off."""
 
 REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
-"""Tag of the refused frame → type of the request."""
+"""Tag of the refused frame → type code of the request."""
 
 
 class PayloadSizeExceeded(Refusal):
+    """A message is longer than its receiver accepts."""
+
     uri = "wamp.error.payload_size_exceeded"
     reason = 0x95
 
 
 NOTHING: set[int] = set()
-"""Shared by all sessions that expect no answer; never added to."""
+"""The set shared by all sessions that have never expected an acknowledgement; never added to."""
 
 
 class WampSession(Session):
-    """See the module. `states.Conversation` adds the session's beginning and its end."""
+    """An open WAMP session. `states.Conversation` adds its beginning and its end."""
 
     __slots__ = (
         "_abilities",
@@ -63,10 +65,11 @@ class WampSession(Session):
         encoder_key: Hashable,
         limit: int,
     ) -> None:
-        """frame: makes a message's bytes the bytes to send. limit: bytes of the longest message.
+        """frame: turns a message's bytes into the bytes to send.
 
-        flavour_key: equal where `frame` and `limit` do the same, so that an event is encoded once
-        for all those sessions; `frame` must not depend on the connection then.
+        encoder_key: equal for sessions whose `frame` and `limit` do the same, so that an event is
+        encoded once for all of them; so `frame` must not depend on the connection.
+        limit: bytes of the longest message that the client takes.
         """
         super().__init__(connection)
         self.router = router
@@ -75,13 +78,13 @@ class WampSession(Session):
         self._frame = frame
         self._limit = limit
         self._abilities = 0
-        # Subscription id -> text of its pattern, what UNSUBSCRIBE is about.
+        # Subscription id -> the subscription's name on this gateway, for UNSUBSCRIBE.
         self.subscribed_to: dict[int, str] | None = None
-        # Requests of acknowledged publishes: a shard that restarts may answer one twice.
+        # Acknowledged publishes that are not answered yet. A restarted shard may answer one twice.
         self.unanswered: set[int] = NOTHING
 
     def send(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bool:
-        """Send a message. Returns False, and does not, where it is longer than the client takes."""
+        """Send a message; return False, without sending, if it is longer than the client takes."""
         message = self.serializer.write(head, args, kwargs)
         if len(message) > self._limit:
             return False
@@ -89,7 +92,7 @@ class WampSession(Session):
         return True
 
     def refuse(self, request_type: int, request: int, refusal: Refusal) -> None:
-        """[ERROR, REQUEST.Type|int, REQUEST.Request|id, Details|dict, Error|uri, [message]]"""
+        """Send [ERROR, REQUEST.Type|int, Request|id, Details|dict, Error|uri, [message]]."""
         self._refuse(request_type, request, refusal.uri, refusal.message)
 
     def _refuse(
@@ -100,17 +103,17 @@ class WampSession(Session):
         message: str,
         named: dict[str, int] | None = None,
     ) -> None:
-        """named: keyword arguments."""
+        """Send an ERROR, without arguments if it would be too long. named: its ArgumentsKw."""
         args = self.serializer.write((message[:SENTENCE],))
         kwargs = encode_payload([], named, self.serializer.encoding)[1] if named else b""
         if not self.send((wamp.ERROR, request_type, request, {}, uri), args, kwargs):
             self.send((wamp.ERROR, request_type, request, {}, uri))
 
     def deliver(self, event: Event, granted_qos: int) -> None:
-        """Does not happen: WAMP subscriptions are granted quality of service 0."""
+        """Do nothing. This is never called, because WAMP subscriptions are granted QoS 0."""
 
     def published(self, requests: list[int], publications: list[int]) -> None:
-        """[PUBLISHED, PUBLISH.Request|id, Publication|id], one for each."""
+        """Send [PUBLISHED, PUBLISH.Request|id, Publication|id] for each unanswered request."""
         unanswered = self.unanswered
         for request, publication in zip(requests, publications, strict=True):
             if request in unanswered:
@@ -118,13 +121,13 @@ class WampSession(Session):
                 self.send((wamp.PUBLISHED, request, publication))
 
     def expect_published(self, request: int) -> None:
-        """`published` or `refused` is to answer that request, once."""
+        """Note that `published` or `refused` is to answer that request, once."""
         if self.unanswered is NOTHING:
             self.unanswered = set()
         self.unanswered.add(request)
 
     def refused(self, refused: Refused) -> None:
-        """[ERROR, …] of PUBLISH, REGISTER or UNREGISTER."""
+        """Send [ERROR, …] for a PUBLISH, REGISTER or UNREGISTER."""
         kind = REFUSED[refused.kind]
         if kind == wamp.PUBLISH:
             if refused.request not in self.unanswered:
@@ -134,7 +137,7 @@ class WampSession(Session):
         self._refuse(kind, refused.request, refused.uri, refused.message, named)
 
     def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
-        """[SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the keys."""
+        """Send [SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id], then the retained keys."""
         if self.subscribed_to is None:
             self.subscribed_to = {}
         self.subscribed_to[subscription.id] = subscription.name
@@ -142,41 +145,41 @@ class WampSession(Session):
         self.shown(retained, subscription, 0)
 
     def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
-        """See `Session`."""
+        """Send more retained keys of a subscription (see `Session.shown`)."""
         for event in events:
             chunk = self.encoder.retained(event, subscription)
             if chunk:
                 self.connection.write(chunk)
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
-        """[ERROR, SUBSCRIBE, SUBSCRIBE.Request|id, Details|dict, Error|uri, [message], {oldest}]"""
+        """Send [ERROR, SUBSCRIBE, Request|id, Details|dict, Error|uri, [message], {oldest}]."""
         self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
 
     def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
-        """[UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)"""
+        """Send [UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)."""
         if self.subscribed_to is not None:
             self.subscribed_to.pop(subscription.id, None)
         details = {"subscription": subscription.id, "reason": reason}
         self.send((wamp.UNSUBSCRIBED, 0, details))
 
     def registered(self, request: int, registration: int) -> None:
-        """[REGISTERED, REGISTER.Request|id, Registration|id]"""
+        """Send [REGISTERED, REGISTER.Request|id, Registration|id]."""
         self.send((wamp.REGISTERED, request, registration))
 
     def unregistered(self, request: int) -> None:
-        """[UNREGISTERED, UNREGISTER.Request|id]"""
+        """Send [UNREGISTERED, UNREGISTER.Request|id]."""
         self.send((wamp.UNREGISTERED, request))
 
     def revoked(self, registration: int, reason: str) -> None:
-        """[UNREGISTERED, 0, Details|dict] (WAMP #rpc-registration-revocation)"""
+        """Send [UNREGISTERED, 0, Details|dict] (WAMP #rpc-registration-revocation)."""
         details = {"registration": registration, "reason": reason}
         self.send((wamp.UNREGISTERED, 0, details))
 
     def invocation(self, request: int, registration: int, call: CallFrame) -> None:
-        """[INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]"""
+        """Send [INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]."""
         details: dict[str, Any] = {}
         register = self.registrations.get(registration) if self.registrations else None
-        # The registration may have been given up meanwhile.
+        # The session may have unregistered meanwhile.
         if register is None or register.pattern[0] != "=":
             details["procedure"] = call.procedure
         if call.flags & WANTS_PROGRESS and self._abilities & PROGRESS:
@@ -192,10 +195,10 @@ class WampSession(Session):
             self.fail(request, refusal)
 
     def interrupt(self, request: int, interrupt: Interrupt) -> None:
-        """[INTERRUPT, INVOCATION.Request|id, Options|dict] (WAMP #rpc-call-canceling)
+        """Send [INTERRUPT, INVOCATION.Request|id, Options|dict] (WAMP #rpc-call-canceling).
 
-        A callee that cannot be canceled is not told, as under the mode `skip`; then nobody waits
-        for its answer either.
+        A callee that has not announced canceling is not interrupted, as in mode `skip`. In mode
+        `kill` the shard waits for the callee's answer, so the invocation is failed here instead.
         """
         if self._abilities & CANCELING:
             options = {"mode": interrupt.mode, "reason": interrupt.reason}
@@ -204,17 +207,17 @@ class WampSession(Session):
             self.router.invocation_error(self, request, interrupt.reason, 0, b"", b"")
 
     def result(self, result: Result) -> None:
-        """[RESULT, CALL.Request|id, Details|dict, …]"""
+        """Send [RESULT, CALL.Request|id, Details|dict, …]."""
         details = {"progress": True} if result.progress else {}
         try:
             self._carry((wamp.RESULT, result.request, details), result)
         except Refusal as refusal:
-            # The one answer that there is to be, unless it comes later.
+            # The call must be answered, unless this result is progressive and the answer follows.
             if not result.progress:
                 self.refuse(wamp.CALL, result.request, refusal)
 
     def call_error(self, error: CallError) -> None:
-        """[ERROR, CALL, CALL.Request|id, Details|dict, Error|uri, …]"""
+        """Send [ERROR, CALL, CALL.Request|id, Details|dict, Error|uri, …]."""
         details: dict[str, Any] = {}
         head = (wamp.ERROR, wamp.CALL, error.request, details, error.uri)
         try:
@@ -223,14 +226,14 @@ class WampSession(Session):
             self.send(head)
 
     def fail(self, request: int, refusal: Refusal) -> None:
-        """An invocation cannot be carried out: its caller is told."""
+        """Answer an invocation with an error for its caller, in the callee's place."""
         error = call_error(0, 0, refusal)
         self.router.invocation_error(
             self, request, error.uri, error.encoding, error.args, error.kwargs
         )
 
     def _carry(self, head: tuple[Any, ...], frame: CallFrame | Result | CallError) -> None:
-        """Send a message with a frame's arguments.
+        """Send a message with a frame's arguments, in this session's encoding.
 
         Raises InvalidPayload, PayloadSizeExceeded.
         """

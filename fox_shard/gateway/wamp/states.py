@@ -3,14 +3,15 @@
 Owns: which message is legal when, how a session begins and ends. Never: what a request means (see
 `requests`), how messages are framed.
 
-What a transport does (`gateway.transports`):
+A transport (`gateway.transports`) has these duties:
 
-* It makes one `Conversation` for each connection once the serializer is agreed on. `frame` makes a
-  message's bytes the bytes to send, `hangup` ends the transport properly (for a WebSocket: a Close
-  frame with code 1000, then the connection; for RawSocket: the connection).
-* It calls `message(data, now)` once for each whole message, and `lost(now)` once when the
-  connection is gone, even after `hangup`. Neither raises. After the end both do nothing.
-* It does not time out a client that is silent at first: the session does.
+* The transport makes one `Conversation` per connection once the serializer is agreed on. `frame`
+  turns a message's bytes into the bytes to send. `hangup` ends the transport properly (for a
+  WebSocket: a Close frame with code 1000, then the connection; for RawSocket: the connection).
+* The transport calls `message(data, now)` once for each whole message, and
+  `connection_lost(now)` once when the connection is gone, even after `hangup`. Neither raises, and
+  both do nothing after the session's end.
+* The transport does not time out a client that never says HELLO, because the session does.
 """
 
 from collections.abc import Callable, Hashable
@@ -35,7 +36,7 @@ GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
 
 @final
 class Conversation(WampSession):
-    """A WAMP session with its state: the receiver of the client's messages."""
+    """A WAMP session with its states, which receives the client's messages."""
 
     __slots__ = ("_handlers", "_hangup", "_transport")
 
@@ -56,12 +57,12 @@ class Conversation(WampSession):
         self._hangup = hangup
         self._transport = transport
         self._handlers = WAITING
-        router.timers.at(router.now + router.settings.handshake_timeout, self._waited)
+        router.timers.at(router.now + router.settings.handshake_timeout, self._hello_timed_out)
 
     # From the transport
 
     def message(self, data: bytes, now: float) -> None:
-        """Take one message."""
+        """Handle one message of the client."""
         handlers = self._handlers
         if handlers is ENDED:
             return
@@ -73,15 +74,16 @@ class Conversation(WampSession):
             handler(self, message)
         except ProtocolViolation as violation:
             if handlers is CLOSING:
-                # Whatever it is, it is not the answer to our GOODBYE (WAMP #session-closing).
+                # While closing, all else is ignored (WAMP #session-closing).
                 return
             self.abort(violation.uri, violation.message)
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone."""
+        """End the session, because the connection is gone."""
         self._end_session(CONNECTION_LOST)
 
     def _unexpected(self, message: Struct) -> ProtocolViolation:
+        """Return the violation for a message that is not legal in the present state."""
         number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
         name = wamp.NAMES[number]
         if self._handlers is WAITING:
@@ -91,16 +93,16 @@ class Conversation(WampSession):
     # Beginning and end
 
     def greet(self, message: wamp.Hello) -> None:
-        """[HELLO, Realm|uri, Details|dict]"""
-        wishes = hello.read_details(self.serializer, message)
+        """Handle [HELLO, Realm|uri, Details|dict]."""
+        announced = hello.read_details(self.serializer, message)
         try:
-            self.realm = hello.admit(self.router.realms, message, wishes)
+            self.realm = hello.admit(self.router.realms, message, announced)
         except Refusal as refusal:
             self.abort(refusal.uri, refusal.message)
             return
         self.authid = hello.AUTHID
         self.authrole = hello.AUTHROLE
-        self._abilities = hello.abilities(wishes)
+        self._abilities = hello.abilities(announced)
         self._handlers = OPEN
         self.router.session_opened(
             self,
@@ -111,13 +113,13 @@ class Conversation(WampSession):
         )
         details = hello.welcome(self.realm.name, self.authid, self.authrole)
         if not self.send((wamp.WELCOME, self.id, details)):
-            # The features alone are more than RawSocket's smallest limit.
+            # The features alone exceed RawSocket's smallest limit.
             details["roles"] = {role: {} for role in details["roles"]}
             if not self.send((wamp.WELCOME, self.id, details)):
                 self.abort(PayloadSizeExceeded.uri, "WELCOME is longer than this client takes")
 
     def goodbye(self, message: wamp.Goodbye) -> None:
-        """[GOODBYE, Details|dict, Reason|uri], the client's or its answer to ours."""
+        """Handle [GOODBYE, Details|dict, Reason|uri], the client's own or its answer to ours."""
         self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
         if self._handlers is OPEN:
             self._end_session("GOODBYE", graceful=True)
@@ -126,18 +128,18 @@ class Conversation(WampSession):
         self._hangup()
 
     def aborted(self, _message: wamp.Abort) -> None:
-        """[ABORT, Details|dict, Reason|uri]. Is not answered (WAMP #abort)."""
+        """Handle [ABORT, Details|dict, Reason|uri], which is not answered (WAMP #abort)."""
         self._end_session("ABORT")
         self._hangup()
 
     def abort(self, uri: str, message: str) -> None:
-        """End the session at once (WAMP #protocol-errors)."""
+        """End the session at once with ABORT (WAMP #protocol-errors)."""
         self._end_session(f"{uri}: {message[:SENTENCE]}")
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 
     def end(self, reason: str, message: str) -> None:
-        """The router ends the session: GOODBYE, and the client's answer is awaited."""
+        """End the session for the router: send GOODBYE and await the client's answer."""
         if self._handlers is WAITING:
             self.abort(reason, message)
         elif self._handlers is OPEN:
@@ -145,26 +147,29 @@ class Conversation(WampSession):
             self._handlers = CLOSING
             self._send_last(wamp.GOODBYE, message, reason)
             router = self.router
-            router.timers.at(router.now + router.settings.handshake_timeout, self._parted)
+            router.timers.at(
+                router.now + router.settings.handshake_timeout, self._goodbye_timed_out
+            )
 
     def _send_last(self, kind: int, message: str, uri: str) -> None:
+        """Send ABORT or GOODBYE, without the sentence if that makes it too long."""
         if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
             self.send((kind, {}, uri))
 
     def _end_session(self, reason: str, *, graceful: bool = False) -> None:
-        attached = self._handlers is OPEN
+        was_open = self._handlers is OPEN
         self._handlers = ENDED
-        if attached:
+        if was_open:
             self.router.session_ended(self, reason, graceful=graceful)
 
-    def _waited(self, now: float) -> None:
-        """The time for HELLO is over."""
+    def _hello_timed_out(self, now: float) -> None:
+        """Abort if HELLO has not come in time."""
         if self._handlers is WAITING:
             seconds = self.router.settings.handshake_timeout
             self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
 
-    def _parted(self, now: float) -> None:
-        """The time for the answer to our GOODBYE is over."""
+    def _goodbye_timed_out(self, now: float) -> None:
+        """Hang up if the answer to our GOODBYE has not come in time."""
         if self._handlers is CLOSING:
             self._handlers = ENDED
             self._hangup()
@@ -173,7 +178,7 @@ class Conversation(WampSession):
 def _counted(
     handler: Callable[[Conversation, Any], None],
 ) -> Callable[[Conversation, Any], None]:
-    """The same, and the message is counted, as the gateway does with PUBLISH and CALL."""
+    """Return a handler that also counts the message; the gateway itself counts PUBLISH and CALL."""
 
     def handle(session: Conversation, message: Struct) -> None:
         handler(session, message)
@@ -182,8 +187,8 @@ def _counted(
     return handle
 
 
-# Which messages a client may send when (WAMP #session-statechart): a table for each state, which is
-# what `Conversation._handlers` is. AUTHENTICATE answers a CHALLENGE, which there is none of.
+# The messages that a client may send in each state (WAMP #session-statechart). The table in
+# `Conversation._handlers` is the state. AUTHENTICATE is in no table: we never send a CHALLENGE.
 WAITING: Final[Handlers] = {
     wamp.Hello: _counted(Conversation.greet),
     wamp.Abort: Conversation.aborted,
