@@ -35,7 +35,7 @@ new first: `make simulate FIRST=1100 SEEDS=100`.
 
 LEAST_OF_THE_DAY = 5
 LEAST = 40
-MORE = {"order": 80, "calls_in_order": 80, "links_break": 80, "walk": 100, "walk_and_stumble": 100}
+MORE = {"order": 80, "calls_in_order": 80, "links_break": 80, "walk": 100, "walk_with_faults": 100}
 """Seeds that are run even if the time is over; `MORE`: of the scenarios that have most to find."""
 
 
