@@ -193,7 +193,7 @@ def _json_to_mqtt(args: bytes, kwargs: bytes) -> bytes:
     return args
 
 
-# Absence
+# Empty payloads
 
 
 def _is_void(encoding: int, kwargs: bytes) -> bool:

@@ -113,7 +113,8 @@ def _next_candidate(
     wrong: the first place where `key`, whose components are `parts`, does not fit the pattern.
     """
     if wrong == len(parts):
-        # The key is too short. If its last component is a literal, only topics below can match.
+        # The key is too short. If the pattern's component at its end is a literal, the next topic
+        # that may match is below the key.
         return key + ("\0" if components[wrong - 1] is ONE else ".")
     wanted = ".".join([*parts[:wrong], components[wrong] or ""])
     if key < wanted:
