@@ -1,1 +1,1 @@
-"""The benchmark: load, broker CPU per message, latency, memory, beside mosquitto and fox-wamp."""
+"""The benchmark: throughput, CPU per message, latency and memory, beside mosquitto and fox-wamp."""

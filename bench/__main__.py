@@ -21,7 +21,10 @@ _NAP_HELP = f"the generator naps for this share of a window's time ({NAP_SHARE})
 
 
 def main() -> int:
-    """Exit code 1 if a message was lost or double, a server missing or a target missed."""
+    """Run the benchmark, and return the exit code.
+
+    The code is 1 if a message was lost or came twice, a server is missing, or a target was missed.
+    """
     options = _options()
     idle.raise_descriptor_limit()
     makers: list[Callable[[], Server]] = [Mosquitto, FoxWamp] if options.peers else []
@@ -51,16 +54,16 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
     results: list[dict[str, Any]] = []
     print(report.head())
     for scenario in _chosen(options):
-        able = [server for server in servers if scenario.runs_on(server)]
-        if options.peers and len(able) < 2:
+        capable = [server for server in servers if scenario.runs_on(server)]
+        if options.peers and len(capable) < 2:
             continue
-        costs, errors = _alternating(scenario, able, terms, rounds)
+        costs, errors = _alternating(scenario, capable, terms, rounds)
         failed += errors
-        for server in able:
+        for server in capable:
             if costs[server.name]:
                 print(report.row(scenario.name, server.name, report.middle(costs[server.name])))
                 results.append(report.as_json(scenario.name, server.name, costs[server.name]))
-        failed += _compare(scenario, able, costs)
+        failed += _compare(scenario, capable, costs)
         sys.stdout.flush()
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
@@ -70,7 +73,10 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
 def _alternating(
     scenario: Scenario, servers: list[Server], terms: Terms, rounds: int
 ) -> tuple[dict[str, list[Cost]], int]:
-    """A B A B ...: whatever else the machine does falls on all of them alike."""
+    """Run a scenario on the servers in turn (A B A B …); return costs by server, and errors.
+
+    The alternation spreads the other load of the machine evenly over the servers.
+    """
     costs: dict[str, list[Cost]] = {server.name: [] for server in servers}
     errors = 0
     for _ in range(rounds):
@@ -85,7 +91,7 @@ def _alternating(
 
 
 def _compare(scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]) -> int:
-    """Print ours / theirs; returns 1 if the target is missed."""
+    """Print our cost divided by each peer's, and return 1 if the target is missed, else 0."""
     if len(servers) < 2 or servers[0].name != FoxShard.name or not all(costs.values()):
         return 0
     ours = report.middle(costs[servers[0].name])

@@ -1,6 +1,7 @@
-"""A flow: one publisher's (or caller's) messages under its window.
+"""A flow: the messages of one publisher or caller, limited by its window.
 
-Owns: what is sent, acknowledged, delivered. Never: how a message looks (a Source knows).
+Owns: counting sent, acknowledged and delivered messages. Never: the bytes of a message (see
+`Source`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +12,14 @@ from bench.payload import PERIOD
 
 
 class Page(NamedTuple):
-    """PERIOD ready-made messages; message i lies at offsets[i]:offsets[i + 1]."""
+    """PERIOD ready-made messages; message i is view[offsets[i] : offsets[i + 1]]."""
 
     view: memoryview
     offsets: Sequence[int]
 
 
 class Source:
-    """Ready-made messages 1, 2, 3, ..., cut out of pages that `page_of(number)` makes."""
+    """The ready-made messages 1, 2, 3, …, cut out of the pages that `page_of(number)` returns."""
 
     def __init__(self, page_of: Callable[[int], Page]) -> None:
         self._page_of = page_of
@@ -27,7 +28,7 @@ class Source:
         self._page = page_of(0)
 
     def take(self, count: int) -> list[bytes | memoryview]:
-        """The next `count` messages in as few pieces as possible."""
+        """Return the next `count` messages in as few pieces as possible."""
         parts: list[bytes | memoryview] = []
         while count:
             number, first = divmod(self._next, PERIOD)
@@ -42,10 +43,10 @@ class Source:
 
 
 class Flow:
-    """Keeps up to `window` messages in flight.
+    """Up to `window` messages in flight on one connection.
 
-    A message is in flight until all subscribers have it and, if `acknowledged`, until the
-    acknowledgement is here too.
+    A message is in flight until all subscribers have received it and, if `acknowledged`, until its
+    acknowledgement has arrived.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Flow:
 
     @property
     def settled(self) -> int:
-        """How many messages are not in flight any more."""
+        """The number of messages that are no longer in flight."""
         if self._acknowledged and self.acked < self.delivered:
             return self.acked
         return self.delivered

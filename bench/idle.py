@@ -1,4 +1,4 @@
-"""What a broker costs at rest: memory per idle connection, CPU while nothing happens.
+"""The cost of a broker at rest: memory per idle connection, CPU while nothing happens.
 
 Owns: these two measurements. Never: load.
 """
@@ -13,12 +13,12 @@ from bench import mqtt_load, wamp_load
 from bench.measure import cpu_seconds, memory_kib
 from bench.servers import Server
 
-_FIRST = 100  # connections opened before the measured ones: what the first ones load once
+_FIRST = 100  # connections opened before the measured ones, which cause one-time allocations
 _SETTLE = 2.0  # seconds
 
 
 class Memory(NamedTuple):
-    """Growth of all processes' proportional set size, in KiB per connection."""
+    """Growth of the proportional set size of all processes, in KiB per connection."""
 
     server: str
     protocol: str
@@ -27,23 +27,24 @@ class Memory(NamedTuple):
 
 
 def memory(server: Server, connections: int) -> list[Memory]:
-    """Open `connections` idle connections of each protocol the server speaks."""
-    opened: list[Memory] = []
-    # All stay open to the end: memory let go by one protocol would hide what the next one takes.
+    """Measure the memory of `connections` idle connections of each protocol of the server."""
+    measured: list[Memory] = []
+    # All connections stay open to the end: memory freed after one protocol would be used by the
+    # next one, and so not be measured.
     held: list[socket.socket] = []
     for protocol, open_one in _openers(server).items():
         _open(held, open_one, _FIRST)
         before = memory_kib(server.pids)
         _open(held, open_one, connections)
         growth = memory_kib(server.pids) - before
-        opened.append(Memory(server.name, protocol, connections, growth / connections))
+        measured.append(Memory(server.name, protocol, connections, growth / connections))
     for sock in held:
         sock.close()
-    return opened
+    return measured
 
 
 def idle(server: Server, seconds: float, connections: int = 10) -> float:
-    """Percent of one core while some connections of each protocol rest."""
+    """Return the CPU use, in percent of one core, with idle connections of each protocol."""
     held: list[socket.socket] = []
     for open_one in _openers(server).values():
         _open(held, open_one, connections)
@@ -56,7 +57,7 @@ def idle(server: Server, seconds: float, connections: int = 10) -> float:
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process, and the brokers it starts, have as many open connections as allowed."""
+    """Raise the limit of open files, for this process and the brokers it starts, to the maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

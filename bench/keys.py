@@ -1,7 +1,7 @@
-"""What keys cost: acknowledged retained publishes, a start with many keys, memory per key.
+"""The cost of keys: acknowledged retained publishes, a start with many keys, memory per key.
 
-Owns: these measurements of our broker with its store on disk. Never: other brokers, which store
-nothing or otherwise.
+Owns: these measurements of our broker with its store on disk. Never: other brokers, which do not
+store keys, or store them differently.
 """
 
 import select
@@ -21,21 +21,21 @@ PAYLOAD = 64
 
 
 class Writes(NamedTuple):
-    """Acknowledged retained publishes a second, and the broker's CPU in µs for each."""
+    """Acknowledged retained publishes per second, and the broker's CPU time for each in µs."""
 
     rate: float
     cpu: float
 
 
 class Waits(NamedTuple):
-    """Milliseconds from a publish to its acknowledgement, one at a time."""
+    """Percentiles of the milliseconds from a publish to its acknowledgement, one at a time."""
 
     p50: float
     p99: float
 
 
 class Start(NamedTuple):
-    """Seconds until a broker with so many keys serves, and bytes of memory for each of them."""
+    """Seconds until a broker with so many keys serves, and bytes of memory per key."""
 
     keys: int
     seconds: float
@@ -43,7 +43,7 @@ class Start(NamedTuple):
 
 
 class _Writer:
-    """One client: always `window` publishes under way, of keys of its own in turn."""
+    """A client that keeps `window` publishes in flight, on `keys` keys of its own in turn."""
 
     def __init__(self, address: tuple[str, int], number: int, window: int, keys: int) -> None:
         self.sock = mqtt_load.connect(address, f"bench-key-{number}")
@@ -55,21 +55,22 @@ class _Writer:
         self.acknowledged = 0
 
     def fill(self, count: int) -> None:
-        """Publish the next keys."""
+        """Publish to the next `count` keys."""
         numbers = range(self._next, self._next + count)
         self._next += count
         chunk = [_packet(self._number, n % self._keys, n % 60000 + 1) for n in numbers]
         self.sock.sendall(b"".join(chunk))
 
     def begin(self) -> None:
+        """Fill the window."""
         self.fill(self._window)
 
     def read(self) -> int:
-        """How many were acknowledged by what has come."""
-        came = self.sock.recv(1 << 16)
-        if not came:
+        """Wait for bytes, and return the number of publishes that they acknowledge."""
+        received = self.sock.recv(1 << 16)
+        if not received:
             raise ConnectionError("the broker closed a connection")
-        data = self._rest + came
+        data = self._rest + received
         count = len(data) // 4
         self._rest = data[4 * count :]
         if data[: 4 * count : 4] != b"\x40" * count:
@@ -81,12 +82,12 @@ class _Writer:
 def _packet(client: int, key: int, packet_id: int) -> bytes:
     topic = f"bench/{client}/key{key}".encode()
     body = len(topic).to_bytes(2, "big") + topic + packet_id.to_bytes(2, "big") + b"x" * PAYLOAD
-    # Quality of service 1, retain; the remaining length is below 128.
+    # PUBLISH with QoS 1 and RETAIN; the remaining length is below 128, so it has one byte.
     return bytes((0x33, len(body))) + body
 
 
 def writes(server: FoxShard, seconds: float) -> Writes:
-    """As fast as CLIENTS clients with IN_FLIGHT publishes each can."""
+    """Measure CLIENTS clients that publish as fast as IN_FLIGHT publishes in flight each allow."""
     writers = [_Writer(server.mqtt, n, IN_FLIGHT, KEYS_EACH) for n in range(CLIENTS)]
     for writer in writers:
         writer.begin()
@@ -116,7 +117,7 @@ def _run(writers: list[_Writer], seconds: float) -> None:
 
 
 def waits(server: FoxShard, count: int = 500) -> Waits:
-    """One publish at a time."""
+    """Measure `count` publishes, one at a time."""
     writer = _Writer(server.mqtt, CLIENTS, 1, KEYS_EACH)
     took = []
     for _ in range(count):
@@ -130,7 +131,7 @@ def waits(server: FoxShard, count: int = 500) -> Waits:
 
 
 def start(server: FoxShard, keys: int) -> Start:
-    """Publish so many keys, stop everything, start it again."""
+    """Publish so many keys, stop the broker, and measure its next start."""
     empty = memory_kib(server.pids)
     _publish_all(server.mqtt, keys)
     server.halt()
@@ -141,7 +142,7 @@ def start(server: FoxShard, keys: int) -> Start:
 
 
 def _publish_all(address: tuple[str, int], keys: int) -> None:
-    """From one client, with many under way."""
+    """Publish the keys from one client, with many publishes in flight."""
     writer = _Writer(address, CLIENTS + 1, 0, keys)
     left = keys
     writer.fill(min(left, 2000))
@@ -154,7 +155,7 @@ def _publish_all(address: tuple[str, int], keys: int) -> None:
 
 
 def report_syncs(server: FoxShard, seconds: float) -> Iterator[str]:
-    """How often the disk is waited for: the lines to be printed. The server is a traced one."""
+    """Yield lines that say how often the server waits for the disk. server: a traced one."""
     for clients, in_flight in ((1, 1), (1, IN_FLIGHT), (CLIENTS, IN_FLIGHT)):
         writers = [_Writer(server.mqtt, n, in_flight, KEYS_EACH) for n in range(clients)]
         began = time.time()
@@ -171,7 +172,7 @@ def report_syncs(server: FoxShard, seconds: float) -> Iterator[str]:
 
 
 def report(server: FoxShard, seconds: float, keys: int) -> Iterator[str]:
-    """The lines to be printed."""
+    """Run all measurements, and yield the lines to print. keys: of `start`; 0: not measured."""
     one = waits(server)
     yield f"one at a time: p50 {one.p50:.2f} ms, p99 {one.p99:.2f} ms"
     many = writes(server, seconds)

@@ -1,9 +1,9 @@
-"""A load: flows and their subscribers in one loop, run for a time, every message accounted for.
+"""A load: flows and their subscribers in one loop, run for some time, with all messages counted.
 
-Owns: warming up, the measured window, naps, draining, pacing. Never: protocols.
+Owns: warming up, the measured period, naps, draining, pacing. Never: protocols.
 
-The generator naps between two rounds of its loop while the broker works off the window: it then
-reads and writes many messages with one system call, and leaves the cores to the broker.
+The generator sleeps (a "nap") between two rounds of its loop, while the broker handles the window.
+It then reads and writes many messages with one system call, and leaves the cores to the broker.
 """
 
 import time
@@ -14,23 +14,24 @@ from bench.loop import Loop
 from bench.measure import Cost, Sample, cost, percentile, sample
 from bench.payload import Expected, Miscount
 
-_PATIENCE = 10.0  # seconds without any message before the rest counts as lost
-_AFTERMATH = 0.2  # seconds in which a message too many would still come
-NAP_SHARE = 0.4  # of the time in which the broker works off a window
+_PATIENCE = 10.0  # seconds without any message after which the missing ones count as lost
+_AFTERMATH = 0.2  # seconds to wait for messages that should not come
+NAP_SHARE = 0.4  # of the time in which the broker handles a window
 _NAP_MAX = 0.02  # seconds
-_NAP_MIN = 0.000_02  # seconds; shorter is not worth a system call
-_READ_ON = 1  # further turns after a nap
+_NAP_MIN = 0.000_02  # seconds; a shorter nap is not worth a system call
+_READ_ON = 1  # additional turns of the loop after a nap
 _NAP_EVERY = 0.03  # seconds after which the nap is computed anew
 
-Deliver = Callable[[list[tuple[int, int]]], None]  # what takes (publisher, messages) pairs
+Deliver = Callable[[list[tuple[int, int]]], None]
+"""Called by a subscriber with (publisher, number of messages) pairs."""
 
 
 class Load:
-    """Flows and receivers, connected by a protocol module.
+    """Flows and receivers, which a protocol module connects.
 
-    fans_out: all receivers get what the one flow sends.
-    window: of all flows together.
-    nap: how long the generator naps, as a share of the time the broker takes for a window.
+    fans_out: all receivers get the messages of the only flow.
+    window: messages in flight, of all flows together.
+    nap: duration of a nap as a share of the time in which the broker handles a window.
     hops: how often a message passes through the generator before it is settled.
     """
 
@@ -44,16 +45,19 @@ class Load:
         self._nap = 0.0
 
     def add_flow(self, flow: Flow) -> None:
-        """One more publisher or caller."""
+        """Add a publisher or caller."""
         self.flows.append(flow)
 
     def add_receiver(self, expected: Expected) -> Deliver:
-        """One more subscriber; returns what it calls with the (publisher, messages) it got."""
+        """Add a subscriber, and return the function that it must call with what it received."""
         self._receivers.append(expected)
         return _ignore if self._fans_out else self._deliver
 
     def run(self, pids: list[int], warm: float, seconds: float) -> Cost:
-        """As fast as the windows allow. Raises Miscount if a message is missing or double."""
+        """Send as fast as the windows allow, and measure `seconds` after `warm` seconds.
+
+        pids: the broker's processes. Raises Miscount if a message is missing or came twice.
+        """
         self._pump()
         before = self._until(time.perf_counter() + warm, pids)
         after = self._until(before.clock + seconds, pids)
@@ -61,7 +65,10 @@ class Load:
         return cost(before, after)
 
     def paced(self, pids: list[int], rate: float, seconds: float) -> Cost:
-        """`rate` messages a second on the one flow; latency from the write to the read."""
+        """Send `rate` messages per second on the only flow; measure latency from write to read.
+
+        pids: the broker's processes. Raises Miscount as `run` does, or if the broker falls behind.
+        """
         flow, receiver = self.flows[0], self._receivers[0]
         clock = time.perf_counter
         sent_at: list[float] = []
@@ -123,7 +130,7 @@ class Load:
         return sample(pids, self._received())
 
     def _read_on(self) -> None:
-        """After a nap the kernel had held back segments until the first read sent an ACK."""
+        """Read again after a nap, when the kernel held back segments until the first read."""
         for _ in range(_READ_ON if self._nap else 0):
             if not self.loop.turn(0.0):
                 break
@@ -133,7 +140,7 @@ class Load:
         self._nap = nap if nap > _NAP_MIN and self._window > 1 else 0.0
 
     def _drain(self) -> None:
-        """Send no more, wait for the rest, then a little longer for what should not come."""
+        """Wait for the messages in flight, and then a little for any that should not come."""
         progress = time.perf_counter()
         while self._settled() < self._sent():
             if self.loop.turn(0.1):
@@ -168,4 +175,4 @@ class Load:
 
 
 def _ignore(_counts: list[tuple[int, int]]) -> None:
-    """In a fan-out the receivers' totals tell all."""
+    """Do nothing: in a fan-out, `Load` reads the receivers' totals instead."""

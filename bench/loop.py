@@ -1,6 +1,6 @@
 """The generator's loop: all connections of a run in one thread, on one epoll.
 
-Owns: sockets, what is still to be written. Never: protocols.
+Owns: sockets, bytes that are still to be written. Never: protocols.
 """
 
 import select
@@ -15,20 +15,20 @@ class Closed(Exception):
 
 
 class Loop:
-    """Calls each connection that can be read or written."""
+    """An event loop that calls each connection when its socket can be read or written."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
 
     def add(self, sock: socket.socket) -> "Connection":
-        """Take over a connected socket whose handshake is done."""
+        """Add a connected socket whose handshake is done, and return its connection."""
         connection = Connection(sock, self._epoll)
         self._connections[sock.fileno()] = connection
         return connection
 
     def turn(self, timeout: float) -> int:
-        """Wait up to `timeout` seconds; returns how many connections had something to do."""
+        """Wait up to `timeout` seconds, and return the number of connections that were called."""
         connections = self._connections
         ready = self._epoll.poll(timeout)
         for descriptor, events in ready:
@@ -47,7 +47,11 @@ class Loop:
 
 
 class Connection:
-    """One socket, not blocking. `on_bytes` gets what came and returns how much of it it took."""
+    """A non-blocking socket.
+
+    on_bytes: called with the bytes that have arrived; returns how many of them it has handled. The
+    others are passed again, together with those that arrive later.
+    """
 
     def __init__(self, sock: socket.socket, epoll: select.epoll) -> None:
         sock.settimeout(0)
@@ -59,7 +63,7 @@ class Connection:
         epoll.register(sock.fileno(), select.EPOLLIN)
 
     def read(self) -> None:
-        """Read once and hand on."""
+        """Read once, and pass the bytes to `on_bytes`. Raises Closed."""
         try:
             data = self.sock.recv(_READ)
         except BlockingIOError:
@@ -72,7 +76,7 @@ class Connection:
         self._tail = data[taken:] if taken < len(data) else b""
 
     def send(self, parts: list[bytes | memoryview]) -> None:
-        """Write with one system call; what the kernel does not take waits for EPOLLOUT."""
+        """Write with one system call; bytes that the kernel does not take wait for EPOLLOUT."""
         if self._unsent:
             self._unsent += b"".join(parts)
             return
@@ -85,7 +89,7 @@ class Connection:
             self._epoll.modify(self.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def flush(self) -> None:
-        """Go on with what was not taken before."""
+        """Write the bytes that the kernel has not taken before."""
         self._unsent = self._unsent[self.sock.send(self._unsent) :]
         if not self._unsent:
             self._epoll.modify(self.sock.fileno(), select.EPOLLIN)

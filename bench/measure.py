@@ -1,6 +1,6 @@
-"""What a run costs: CPU, memory and latency.
+"""The cost of a run: CPU, memory and latency.
 
-Owns: reading /proc, percentiles. Never: load, servers' starting.
+Owns: reading /proc, percentiles. Never: load, starting servers.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """A moment of a run. CPU in seconds, summed over all threads since their start."""
+    """A moment of a run. broker, generator: CPU seconds of all threads since their start."""
 
     clock: float
     broker: float
@@ -20,7 +20,10 @@ class Sample(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a run measured. Rates in messages/s, CPU in µs per message, latency in ms."""
+    """The result of a run: rate in messages/s, CPU in µs per message, latency in ms.
+
+    p50, p99: None if the scenario does not measure latency.
+    """
 
     rate: float
     broker: float
@@ -30,7 +33,7 @@ class Cost(NamedTuple):
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time (user and system) of all threads, to the nanosecond: first field of schedstat."""
+    """Return the CPU time of all threads, user and system; schedstat has it in nanoseconds."""
     total = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -39,12 +42,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def sample(pids: Iterable[int], messages: int) -> Sample:
-    """Now."""
+    """Take a sample now. pids: the broker's processes. messages: received so far."""
     return Sample(time.perf_counter(), cpu_seconds(pids), time.process_time(), messages)
 
 
 def cost(before: Sample, after: Sample) -> Cost:
-    """The difference of two samples, per message."""
+    """Return the difference of two samples, per message."""
     messages = max(after.messages - before.messages, 1)
     return Cost(
         rate=messages / (after.clock - before.clock),
@@ -54,12 +57,12 @@ def cost(before: Sample, after: Sample) -> Cost:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that `share` (0..1) of all do not exceed."""
+    """Return the smallest value that `share` (0..1) of all values do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def memory_kib(pids: Iterable[int]) -> int:
-    """Proportional set size of all processes, in KiB: shared pages count once."""
+    """Return the proportional set size of all processes in KiB, which counts shared pages once."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -69,7 +72,7 @@ def memory_kib(pids: Iterable[int]) -> int:
 
 
 def owner(pids: Iterable[int], client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The process that holds the server's end of an IPv4 connection, None if none of these."""
+    """Return the process of `pids` that has the server's end of an IPv4 connection, or None."""
     ends = f" {_hex(server)} {_hex(client)} "
     for line in Path("/proc/net/tcp").read_text().splitlines():
         if ends in line:
@@ -81,7 +84,7 @@ def owner(pids: Iterable[int], client: tuple[str, int], server: tuple[str, int])
 
 
 def listening(port: int) -> int:
-    """How many sockets listen on this IPv4 port (SO_REUSEPORT: one per gateway)."""
+    """Return the number of sockets that listen on an IPv4 port (SO_REUSEPORT: one per gateway)."""
     mark = f":{port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     return sum(row[1].endswith(mark) and row[3] == "0A" for row in rows)
@@ -95,5 +98,5 @@ def _hex(address: tuple[str, int]) -> str:
 def _target(entry: Path) -> str:
     try:
         return str(entry.readlink())
-    except OSError:  # closed between listing and reading
+    except OSError:  # the file was closed after it was listed
         return ""

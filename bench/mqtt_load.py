@@ -1,6 +1,6 @@
 """MQTT 3.1.1 load: publishers and subscribers with ready-made packets.
 
-Owns: MQTT bytes of the generator. Never: windows, measuring.
+Owns: the MQTT bytes of the generator. Never: windows, measuring.
 """
 
 import socket
@@ -14,13 +14,17 @@ from bench.records import cut, mqtt_header
 from bench.shape import Shape
 
 _PUBLISH, _PUBACK, _PUBREC, _PUBREL, _PUBCOMP = 0x30, 0x40, 0x50, 0x62, 0x70
-# Packet ids of messages 1, 2, 3, ...: number mod PERIOD + 1. A window is far smaller than PERIOD.
+# Packet ids of messages 1, 2, 3, …: number mod PERIOD + 1. A window is far smaller than PERIOD, so
+# no packet id is in use twice.
 _IDS_HIGH = bytes((n % PERIOD + 1) >> 8 for n in range(3 * PERIOD))
 _IDS_LOW = bytes((n % PERIOD + 1) & 255 for n in range(3 * PERIOD))
 
 
 def connect(address: tuple[str, int], client: str) -> socket.socket:
-    """CONNECT with a clean session; returns the blocking socket after CONNACK."""
+    """Connect with a clean session, and return the blocking socket after CONNACK.
+
+    Raises ConnectionError if the broker refuses.
+    """
     sock = socket.create_connection(address, timeout=10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     body = b"\0\4MQTT\4\2\0\0" + _text(client)
@@ -31,7 +35,7 @@ def connect(address: tuple[str, int], client: str) -> socket.socket:
 
 
 def subscribe(sock: socket.socket, topic: str, qos: int) -> None:
-    """SUBSCRIBE to one filter and wait for SUBACK."""
+    """Subscribe to one filter and wait for SUBACK. Raises ConnectionError if it is refused."""
     body = b"\0\1" + _text(topic) + bytes((qos,))
     sock.sendall(bytes((0x82, len(body))) + body)
     if _exactly(sock, 5) != b"\x90\3\0\1" + bytes((qos,)):
@@ -41,9 +45,10 @@ def subscribe(sock: socket.socket, topic: str, qos: int) -> None:
 def build(
     load: Load, sockets: tuple[list[socket.socket], list[socket.socket]], shape: Shape
 ) -> None:
-    """Fill `load` with publishers and subscribers on connected (publishing, subscribing) sockets.
+    """Fill `load` with publishers and subscribers.
 
-    The subscribing ones have subscribed; `shape.acknowledged` is the QoS.
+    sockets: the connected sockets of the publishers, and those of the subscribers, which have
+    subscribed. `shape.acknowledged` is the QoS.
     """
     publishing, subscribing = sockets
     qos = shape.acknowledged
@@ -72,7 +77,10 @@ def build(
 
 
 class _Publisher:
-    """Takes PUBACK, or PUBREC (answered with PUBREL) and PUBCOMP, in the order sent."""
+    """A publisher, which checks that acknowledgements come in the order of sending.
+
+    PUBREC is answered with PUBREL.
+    """
 
     def __init__(self, connection: Connection, flow: Flow) -> None:
         self._send = connection.send
@@ -98,7 +106,7 @@ class _Publisher:
 
 
 class _Subscriber:
-    """Takes PUBLISH, acknowledges as its QoS demands, and PUBREL."""
+    """A subscriber, which checks PUBLISHes and acknowledges them as their QoS demands."""
 
     def __init__(
         self, connection: Connection, expected: Expected, deliver: Deliver, qos: int
@@ -124,7 +132,9 @@ class _Subscriber:
         return sum(map(len, packets.values()))
 
     def _on_publish(self, packets: bytes) -> list[bytes]:
-        size = 2 + packets[1]  # of all; a packet of another length spoils a column, a Miscount
+        # All packets have the first one's size: another size would make the columns wrong, and so
+        # raise Miscount.
+        size = 2 + packets[1]
         count, odd = divmod(len(packets), size)
         if odd:
             raise Miscount("PUBLISH packets differ in length")
@@ -136,7 +146,7 @@ class _Subscriber:
 
 
 class _Echo:
-    """A QoS 0 subscriber of one publisher: it must get the very bytes that were sent."""
+    """A QoS 0 subscriber of one publisher, which must receive exactly the bytes that were sent."""
 
     def __init__(self, expected: Expected, deliver: Deliver, stream: bytes, size: int) -> None:
         self._deliver = deliver
@@ -158,7 +168,7 @@ class _Echo:
 
 
 def _by_kind(data: bytes) -> dict[int, bytes]:
-    """The whole packets in `data`, joined by their first byte."""
+    """Return the complete packets in `data`, joined per first byte."""
     runs, _ = cut(data, mqtt_header)
     kinds: dict[int, list[bytes]] = {}
     for at, size, count in runs:
@@ -173,7 +183,7 @@ def _publish(topic: str, qos: int, publisher: int, number: int) -> bytes:
 
 
 def _ring(topic: str, qos: int, publisher: int) -> bytes:
-    """PERIOD packets, which are sent again and again."""
+    """Return PERIOD packets, which are sent again and again."""
     return b"".join(_publish(topic, qos, publisher, number) for number in range(PERIOD))
 
 

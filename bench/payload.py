@@ -1,10 +1,10 @@
-"""The 64-byte payload, and the check that each one arrived once and in order.
+"""The 64-byte payload, and the check that each payload arrives once and in order.
 
-Owns: the payload's layout and who expects which sequence number next. Never: sockets, protocols.
+Owns: the payload's layout, and which number each receiver expects next. Never: sockets, protocols.
 
-Layout: ``~~`` mark, one letter (the publisher), three digits (the number mod 1000), filler.
-All messages of a run have one length, so one field of all of them is a column: a slice with the
-record's length as its step. Comparing columns costs some nanoseconds per message.
+The layout is: the mark ``~~``, one letter for the publisher, three digits (the number mod 1000),
+filler. All messages of a run have the same length, so that one field of all messages is a column: a
+slice whose step is the message's length. Comparing columns costs some nanoseconds per message.
 """
 
 LENGTH = 64
@@ -12,21 +12,24 @@ MARK = b"~~"
 PERIOD = 1000
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _FILLER = b"x" * (LENGTH - 6)
-# A run never holds more than 64 KiB / 64 bytes = 1024 records: three periods cover any start.
+# A run has at most 64 KiB / 64 bytes = 1024 records, so three periods suffice for any start.
 _DIGITS = [bytes(48 + n // unit % 10 for n in range(PERIOD)) * 3 for unit in (100, 10, 1)]
 
 
 class Miscount(Exception):
-    """A message is missing, double, out of order or not ours."""
+    """A message is missing, came twice or out of order, or was not sent by the generator."""
 
 
 def payload(publisher: int, sequence: int) -> bytes:
-    """The payload of one message; sequence numbers begin at 1."""
+    """Return the payload of one message; sequence numbers begin at 1."""
     return MARK + _LETTERS[publisher : publisher + 1] + b"%03d" % (sequence % PERIOD) + _FILLER
 
 
 class Expected:
-    """What one subscriber (or caller) must receive: 1, 2, 3, ... of each of its publishers."""
+    """The messages that a subscriber (or caller) must receive: 1, 2, 3, … from each publisher.
+
+    total: number of messages received so far.
+    """
 
     def __init__(self, publishers: list[int]) -> None:
         self.total = 0
@@ -35,9 +38,9 @@ class Expected:
         self._of_letter = {_LETTERS[publisher]: publisher for publisher in publishers}
 
     def take(self, data: bytes, first: int, size: int, count: int) -> list[tuple[int, int]]:
-        """Check `count` payloads, the first at `first`, each `size` bytes after the one before.
+        """Check `count` payloads in `data`, the first at `first`, with a distance of `size` bytes.
 
-        Returns (publisher, messages) pairs. Raises Miscount.
+        Returns (publisher, number of messages) pairs. Raises Miscount.
         """
         stop = first + (count - 1) * size + 1
         columns = [data[first + i : stop + i : size] for i in range(6)]
@@ -49,7 +52,7 @@ class Expected:
         return [(self._single, self._take_single(columns, count))]
 
     def trust(self, count: int) -> list[tuple[int, int]]:
-        """`count` messages of the one publisher that the caller has compared byte by byte."""
+        """Count messages of the only publisher that the caller has compared byte by byte."""
         assert self._single is not None
         self.total += count
         return [(self._single, count)]
@@ -70,7 +73,7 @@ class Expected:
         return count
 
     def _take_mixed(self, columns: list[bytes]) -> list[tuple[int, int]]:
-        """Many publishers interleaved: each must be in order by itself."""
+        """Check the interleaved messages of several publishers, each of which must be in order."""
         following = self._next
         of_letter = self._of_letter
         counts: dict[int, int] = {}

@@ -7,12 +7,12 @@ import secrets
 import socket
 
 PORTS = range(10_000, 32_000)
-"""Below those that the system gives to clients (ip_local_port_range): none of these takes it away
-between the choice and its use."""
+"""Ports below those that the system gives to clients (ip_local_port_range), so that no client takes
+a port between its choice and its use."""
 
 
 def free_port() -> int:
-    """One that nobody listens at."""
+    """Return a random port on which no socket listens."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as sock:

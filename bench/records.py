@@ -1,9 +1,9 @@
-"""Records: a byte stream cut into runs of records of one length.
+"""Records: a byte stream cut into runs of records with the same length.
 
 Owns: where MQTT packets and WebSocket frames begin and end. Never: sockets, what a record means.
 
-A run is (start, size, count): `count` records of `size` bytes with equal headers, so the headers of
-all of them are checked by columns, not one by one.
+A run is (start, size, count): `count` records of `size` bytes with equal headers. So the headers
+are compared by columns instead of one by one.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Run = tuple[int, int, int]
 
 
 def mqtt_header(data: bytes, at: int) -> tuple[int, int]:
-    """(header length, packet length) of the packet at `at`; (0, 0) if it is not there yet."""
+    """Return (header length, packet length) of the packet at `at`; (0, 0) if incomplete."""
     if len(data) - at < 2:
         return 0, 0
     if data[at + 1] > 127:
@@ -21,21 +21,21 @@ def mqtt_header(data: bytes, at: int) -> tuple[int, int]:
 
 
 def websocket_header(data: bytes, at: int) -> tuple[int, int]:
-    """(header length, frame length) of the unmasked frame at `at`; (0, 0) if not there yet."""
-    have = len(data) - at
-    if have < 2:
+    """Return (header length, frame length) of the unmasked frame at `at`; (0, 0) if incomplete."""
+    available = len(data) - at
+    if available < 2:
         return 0, 0
     length = data[at + 1]
     if length < 126:
         return 2, 2 + length
     header = 4 if length == 126 else 10
-    if have < header:
+    if available < header:
         return 0, 0
     return header, header + int.from_bytes(data[at + 2 : at + header], "big")
 
 
 def cut(data: bytes, header_of: Callable[[bytes, int], tuple[int, int]]) -> tuple[list[Run], int]:
-    """The whole records in `data` as runs, and the number of bytes they take."""
+    """Return the complete records in `data` as runs, and the number of bytes that they take."""
     runs: list[Run] = []
     at = 0
     while True:
@@ -43,8 +43,8 @@ def cut(data: bytes, header_of: Callable[[bytes, int], tuple[int, int]]) -> tupl
         if not size or at + size > len(data):
             return runs, at
         count = 1
-        follows = at + size
-        if data[follows : follows + header] == data[at : at + header]:
+        following = at + size
+        if data[following : following + header] == data[at : at + header]:
             count = (len(data) - at) // size
             count = _alike(data, at, header, size, count)
         runs.append((at, size, count))
@@ -52,9 +52,10 @@ def cut(data: bytes, header_of: Callable[[bytes, int], tuple[int, int]]) -> tupl
 
 
 def _alike(data: bytes, at: int, header: int, size: int, count: int) -> int:
-    """How many of `count` records from `at` on have the first one's header.
+    """Return how many of the `count` records from `at` on have the first record's header.
 
-    By induction: if records 0..i have that header, record i + 1 does begin where it is looked for.
+    The columns are valid by induction: if the records 0 to i have that header, and so that length,
+    record i + 1 begins where it is looked for.
     """
     for column in range(at, at + header):
         values = data[column : column + (count - 1) * size + 1 : size]

@@ -14,7 +14,7 @@ _COLUMNS = (("msg/s", 10), ("p50 ms", 8), ("p99 ms", 8), ("CPU Âµs", 9), ("gen Â
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure by itself."""
+    """Return the median of each figure."""
     return Cost(
         rate=median(cost.rate for cost in costs),
         broker=median(cost.broker for cost in costs),
@@ -25,12 +25,12 @@ def middle(costs: Sequence[Cost]) -> Cost:
 
 
 def head() -> str:
-    """The table's head."""
+    """Return the table's header line."""
     return f"{'scenario':<26}{'server':<11}" + "".join(f"{name:>{n}}" for name, n in _COLUMNS)
 
 
 def row(scenario: str, server: str, cost: Cost) -> str:
-    """One line: rate, latency, CPU of the broker and of the generator per message (delivery)."""
+    """Return a line of the table; CPU is per delivered message."""
     return (
         f"{scenario:<26}{server:<11}{cost.rate:>10,.0f}{_figure(cost.p50, 8)}{_figure(cost.p99, 8)}"
         f"{cost.broker:>9.3f}{cost.generator:>8.3f}"
@@ -38,12 +38,12 @@ def row(scenario: str, server: str, cost: Cost) -> str:
 
 
 def ratio(ours: Cost, theirs: Cost) -> float:
-    """Our CPU per message as a multiple of theirs."""
+    """Return our CPU per message divided by theirs."""
     return ours.broker / theirs.broker
 
 
 def verdict(ours: Cost, theirs: Cost, target: float | None) -> str:
-    """The ratio beside its target."""
+    """Return the ratio of our cost to theirs in words, with its target if there is one."""
     measured = ratio(ours, theirs)
     if target is None:
         return f"ratio {measured:.2f}"
@@ -52,7 +52,7 @@ def verdict(ours: Cost, theirs: Cost, target: float | None) -> str:
 
 
 def memory_row(memory: Memory) -> str:
-    """One line of the memory table."""
+    """Return a line of the memory table."""
     return (
         f"{memory.server:<11}{memory.protocol:<6}{memory.connections:>7} connections"
         f"{memory.kib:>8.2f} KiB each"
@@ -60,7 +60,7 @@ def memory_row(memory: Memory) -> str:
 
 
 def as_json(scenario: str, server: str, costs: Sequence[Cost]) -> dict[str, Any]:
-    """A result for --json: the median and every round."""
+    """Return a result for --json: the median and all rounds."""
     return {
         "scenario": scenario,
         "server": server,

@@ -1,4 +1,4 @@
-"""The scenarios: what is measured, on which server, with which goal.
+"""The scenarios: what is measured, on which servers, and with which target.
 
 Owns: the list, opening connections, running one scenario once. Never: protocols' bytes, printing.
 """
@@ -14,14 +14,14 @@ from bench.measure import Cost, owner
 from bench.servers import Server
 from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, Shape
 
-PACE = 500.0  # messages a second of the latency scenarios
+PACE = 500.0  # messages per second in the latency scenarios
 _PLACE_ATTEMPTS = 60
 T = TypeVar("T", socket.socket, wamp_load.Session)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row of the table."""
+    """One scenario, which is a row of the table for each server."""
 
     name: str
     protocol: str  # "mqtt" or "wamp"
@@ -31,7 +31,7 @@ class Scenario:
 
     @property
     def target(self) -> float | None:
-        """The most that our CPU per message may be of the peer's, None if nobody asks."""
+        """The highest acceptable ratio of our CPU per message to the peer's; None: no target."""
         return _TARGETS.get(self.name)
 
     def runs_on(self, server: Server) -> bool:
@@ -44,10 +44,10 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Terms:
-    """How long a run lasts, and on which gateways its first two connections lie.
+    """The duration of a run, and the gateways of its first two connections.
 
-    place: "apart" (two gateways, the usual case of a bigger broker), "same" or "any".
-    nap: see Load.
+    seconds, warm: measured time, and time before it. place: "apart" (on two gateways, the usual
+    case in a large broker), "same" or "any". nap: see `Load`.
     """
 
     seconds: float = 4.0
@@ -69,7 +69,7 @@ def throughput(scenario: Scenario, server: Server, terms: Terms) -> Cost:
 
 
 def latency(scenario: Scenario, server: Server, terms: Terms) -> Cost:
-    """Publish PACE messages a second."""
+    """Publish PACE messages per second."""
     load = _publishing(scenario, server, terms)
     try:
         return load.paced(server.pids, PACE, terms.seconds)
@@ -133,7 +133,10 @@ def _wamp(scenario: Scenario, server: Server, terms: Terms) -> Load:
 
 
 def _placed(connect: Callable[[], T], server: Server, other: socket.socket, terms: Terms) -> T:
-    """Connect until the kernel has chosen the wanted gateway, seen from `other`'s."""
+    """Connect again and again until the kernel chooses a gateway as `terms.place` demands.
+
+    other: the connection whose gateway is compared. Raises ConnectionError.
+    """
     for _ in range(_PLACE_ATTEMPTS):
         made = connect()
         sock = made if isinstance(made, socket.socket) else made.sock
@@ -147,7 +150,10 @@ def _placed(connect: Callable[[], T], server: Server, other: socket.socket, term
 
 
 def _load_of(shape: Shape, terms: Terms) -> Load:
-    """QoS 2 passes the generator four times, an acknowledged message twice."""
+    """Return an empty load for this shape.
+
+    A message with QoS 2 passes the generator four times, any other acknowledged message twice.
+    """
     hops = (1, 2, 4)[shape.acknowledged]
     window = shape.window_each * shape.publishers
     return Load(window, nap=terms.nap, fans_out=shape.fans_out, hops=hops)

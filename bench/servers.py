@@ -39,7 +39,10 @@ class Missing(Exception):
 
 
 class Server:
-    """A broker's processes. `mqtt` and `wamp` are addresses, None where it does not speak that."""
+    """The processes of one broker.
+
+    mqtt, wamp: its addresses; None: the broker does not speak this protocol.
+    """
 
     name = ""
     mqtt: tuple[str, int] | None = None
@@ -51,12 +54,12 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
-        """All processes of the broker."""
+        """The process ids of the whole broker."""
         return [process.pid for process in self._processes]
 
     @property
     def gateways(self) -> list[int]:
-        """The processes that share the listening ports; empty if there is just one process."""
+        """The ids of the processes that share the ports; empty if there is just one process."""
         return []
 
     def halt(self) -> None:
@@ -77,7 +80,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def logs(self) -> str:
-        """The end of what each process has written."""
+        """Return the end of each process's output."""
         texts = {path: path.read_text(errors="replace") for path in self.folder.glob("*.log")}
         return "\n".join(f"{path.name}: {texts[path][-2000:]}" for path in sorted(texts))
 
@@ -113,7 +116,7 @@ class FoxShard(Server):
     wamp: tuple[str, int]
 
     def __init__(self, gateways: int, shards: int, *, traced: bool = False) -> None:
-        """traced: note when shards wait for the disk (see `syncs`)."""
+        """Start the broker. traced: record when shards wait for the disk (see `syncs`)."""
         super().__init__()
         self._traced = traced
         websocket, mqtt, raw = free_port(), free_port(), free_port()
@@ -135,7 +138,7 @@ class FoxShard(Server):
         self.begin()
 
     def begin(self) -> None:
-        """Start the processes, with the data there is; returns when they serve."""
+        """Start the processes with the existing data; return when they serve."""
         for worker in self._workers:
             command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
             if self._traced and worker[0] == "shard":
@@ -145,18 +148,18 @@ class FoxShard(Server):
             self._await_listeners(address[1], self._gateways)
 
     def syncs(self, began: float, ended: float) -> int:
-        """How often traced shards waited for the disk then; seconds since 1970."""
+        """Return how often traced shards waited for the disk between two times (since 1970)."""
         found = [sync for file in self.folder.glob("*.syncs") for sync in syncs.read(file)]
         return sum(began <= sync.began and sync.ended <= ended for sync in found)
 
     @property
     def gateways(self) -> list[int]:
-        """The last processes started."""
+        """The ids of the gateways, which are the last processes to be started."""
         return self.pids[-self._gateways :]
 
 
 class Mosquitto(Server):
-    """Debian's mosquitto without limits on queues and messages in flight, without a log."""
+    """Debian's mosquitto, without a log and without limits on queues and messages in flight."""
 
     name = "mosquitto"
 
@@ -173,7 +176,7 @@ class Mosquitto(Server):
 
 
 class FoxWamp(Server):
-    """The seed's server (npm fox-wamp), in memory, without tracing."""
+    """The server of the npm package fox-wamp, in memory, without tracing."""
 
     name = "fox-wamp"
 
@@ -190,7 +193,7 @@ class FoxWamp(Server):
 
 
 def _install_fox_wamp() -> Path:
-    """Install the package under bench/.peers once; returns its folder."""
+    """Return the package's folder under bench/.peers; install the package if it is not there."""
     package = _PEERS / "node_modules" / "fox-wamp"
     if not package.exists():
         _PEERS.mkdir(exist_ok=True)

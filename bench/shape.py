@@ -1,4 +1,4 @@
-"""The shape of a load: who publishes to whom, under which window.
+"""The shape of a load: its publishers and subscribers, and its window.
 
 Owns: numbers of connections, topics, windows. Never: bytes, sockets.
 """
@@ -6,11 +6,14 @@ Owns: numbers of connections, topics, windows. Never: bytes, sockets.
 from typing import NamedTuple
 
 WINDOW = 512
+"""Messages in flight, of all publishers together."""
+
 WINDOW_ACKNOWLEDGED = 64
+"""The same for acknowledged messages and for calls."""
 
 
 class Shape(NamedTuple):
-    """`acknowledged`: the MQTT QoS; for WAMP 1 with `acknowledge: true`."""
+    """The shape of one load. acknowledged: the MQTT QoS, or for WAMP 1 with `acknowledge: true`."""
 
     publishers: int = 1
     subscribers: int = 1
@@ -19,23 +22,23 @@ class Shape(NamedTuple):
 
     @property
     def paired(self) -> bool:
-        """Each publisher has a topic and a subscriber of its own."""
+        """Whether each publisher has a topic and a subscriber of its own."""
         return self.publishers == self.subscribers
 
     @property
     def fans_out(self) -> bool:
-        """One publisher, many subscribers."""
+        """Whether one publisher has many subscribers."""
         return self.publishers == 1 < self.subscribers
 
     @property
     def window_each(self) -> int:
-        """The window is divided among the publishers, but four messages are the least."""
+        """The window of one publisher: an equal part of the whole, but at least four messages."""
         return self.window if self.publishers == 1 else max(4, self.window // self.publishers)
 
     def topic(self, number: int, separator: str) -> str:
-        """The topic of connection `number`; `separator` is that of the protocol."""
+        """Return the topic of connection `number`. separator: the protocol's."""
         return f"bench{separator}t{number if self.paired else 0:02d}"
 
     def publishers_of(self, subscriber: int) -> list[int]:
-        """Whose messages subscriber number `subscriber` gets."""
+        """Return the numbers of the publishers whose messages a subscriber gets."""
         return [subscriber] if self.paired else list(range(self.publishers))

@@ -1,4 +1,4 @@
-"""What keys cost as a synchronization service: conditions, turns at a lock, views of many keys.
+"""The cost of keys for synchronization: conditions, handing over a lock, views of many keys.
 
 Owns: these measurements. Never: plain retained publishes (see `keys`).
 """
@@ -22,18 +22,18 @@ WAITERS = 10_000
 WAITING_SESSIONS = 100
 
 VIEW = 1000
-"""Keys that a view is about, among all there are."""
+"""Approximate number of keys in a view, among all keys."""
 
 
 class Rate(NamedTuple):
-    """How many a second, and the broker's CPU in µs for each."""
+    """Operations per second, and the broker's CPU time for each in µs."""
 
     rate: float
     cpu: float
 
 
 class View(NamedTuple):
-    """Milliseconds until the first and the last key of so many have come."""
+    """Milliseconds until the first and the last of so many keys have arrived."""
 
     keys: int
     first: float
@@ -41,7 +41,7 @@ class View(NamedTuple):
 
 
 class _Client:
-    """One session; `messages` are cut from what has come."""
+    """A WAMP session with JSON over WebSocket, on a blocking socket."""
 
     def __init__(self, server: FoxShard) -> None:
         self._session = Session(server.wamp, JSON)
@@ -50,22 +50,22 @@ class _Client:
         self._request = 0
 
     def publish(self, topic: str, args: list[Any], **options: Any) -> None:  # noqa: ANN401
-        """Acknowledged."""
+        """Send a PUBLISH with `acknowledge`."""
         self._request += 1
         message = [_PUBLISH, self._request, {"acknowledge": True, **options}, topic, args]
         self.sock.sendall(frame(JSON, message))
 
     def subscribe(self, topic: str, **options: Any) -> None:  # noqa: ANN401
-        """Any."""
+        """Send a SUBSCRIBE."""
         self._request += 1
         self.sock.sendall(frame(JSON, [_SUBSCRIBE, self._request, options, topic]))
 
     def read(self) -> list[list[Any]]:
-        """The messages that have come; waits for some bytes."""
-        came = self.sock.recv(1 << 18)
-        if not came:
+        """Wait for bytes, and return the messages that are complete now."""
+        received = self.sock.recv(1 << 18)
+        if not received:
             raise ConnectionError("the broker closed a connection")
-        data = self._rest + came
+        data = self._rest + received
         runs, end = cut(data, websocket_header)
         self._rest = data[end:]
         messages = []
@@ -76,14 +76,16 @@ class _Client:
         return messages
 
     def close(self) -> None:
-        """Without a goodbye."""
+        """Close the connection without GOODBYE."""
         self.sock.close()
 
 
 def _drive(
     clients: list[_Client], published: Callable[[int, list[Any]], None], more: Callable[[], bool]
 ) -> None:
-    """As long as there is more: published(client's number, PUBLISHED)."""
+    """Read all clients while `more()` is true. published: called with a client's number and a
+    PUBLISHED; any other message raises ConnectionError.
+    """
     by_descriptor = {client.sock.fileno(): number for number, client in enumerate(clients)}
     with select.epoll() as poll:
         for descriptor in by_descriptor:
@@ -98,7 +100,7 @@ def _drive(
 
 
 class _Measured:
-    """How much has been done since it was made, and at what cost."""
+    """A measurement that begins when it is made. done: the operations so far."""
 
     def __init__(self, server: FoxShard) -> None:
         self.done = 0
@@ -107,14 +109,14 @@ class _Measured:
         self.began = time.perf_counter()
 
     def rate(self) -> Rate:
-        """Until now."""
+        """Return the rate and cost until now."""
         took = time.perf_counter() - self.began
         used = cpu_seconds(self._server.pids) - self._cpu
         return Rate(self.done / took, 1e6 * used / max(1, self.done))
 
 
 def conditional(server: FoxShard, seconds: float) -> Rate:
-    """Keys are made if there are none, and erased if they are as they were made."""
+    """Measure conditional publishes: create a key if it is absent, erase it if it is unchanged."""
     clients = [_Client(server) for _ in range(CLIENTS)]
     sent = [0] * CLIENTS
     measured = _Measured(server)
@@ -143,7 +145,7 @@ def conditional(server: FoxShard, seconds: float) -> Rate:
 
 
 def turns(server: FoxShard, waiters: int) -> Rate:
-    """A lock that so many wait for goes through all hands, one after the other."""
+    """Measure how fast a lock is handed from waiter to waiter until all have had it."""
     clients = [_Client(server) for _ in range(WAITING_SESSIONS)]
     holder = _Client(server)
     topic = f"bench.lock{waiters}"
@@ -153,7 +155,7 @@ def turns(server: FoxShard, waiters: int) -> Rate:
     for client in clients:
         for _ in range(each):
             client.publish(topic, [1], retain=True, when=None, watch=True)
-        # All of it has arrived when this is answered.
+        # All waiters of this client have arrived when this publish is answered.
         client.publish("bench.marker", [1], retain=True)
         client.read()
     measured = _Measured(server)
@@ -172,7 +174,7 @@ def turns(server: FoxShard, waiters: int) -> Rate:
 
 
 def view(server: FoxShard, pattern: str) -> View:
-    """A newcomer is shown the keys whose topics begin so."""
+    """Measure how fast a new subscriber is shown the keys whose topics begin with `pattern`."""
     client = _Client(server)
     began = time.perf_counter()
     client.subscribe(pattern, match="prefix", get_retained=True, snapshot=True)
@@ -191,7 +193,10 @@ def view(server: FoxShard, pattern: str) -> View:
 
 
 def report(server: FoxShard, seconds: float, keys: int, stem: str) -> Iterator[str]:
-    """The lines to be printed. stem: of the topics of all keys, which end with their numbers."""
+    """Run all measurements, and yield the lines to print.
+
+    keys: number of keys that exist. stem: beginning of all their topics; the rest is a number.
+    """
     many = conditional(server, seconds)
     yield f"conditional publishes: {many.rate:,.0f}/s, broker CPU {many.cpu:.1f} µs each"
     for waiters in (WAITERS // 10, WAITERS):
@@ -201,7 +206,7 @@ def report(server: FoxShard, seconds: float, keys: int, stem: str) -> Iterator[s
             f"broker CPU {lock.cpu:.0f} µs each"
         )
     if keys > VIEW:
-        # About VIEW of the numbers begin so.
+        # About VIEW of the numbers begin with these digits.
         prefix = f"{stem}{keys // VIEW // 2 + VIEW // 10}"
         shown = sorted((view(server, prefix) for _ in range(5)), key=lambda one: one.last)[2]
         yield (

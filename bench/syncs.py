@@ -1,6 +1,6 @@
-"""When a process waits for the disk, as strace (Debian package strace) sees it.
+"""The times at which a process waits for the disk, recorded by strace (Debian package strace).
 
-Owns: starting a command under strace, reading what that has written. Never: what it means.
+Owns: the command line of strace, reading its output. Never: starting processes, judging numbers.
 """
 
 import re
@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 CALLS = "fsync,fdatasync"
 
-# thread, time, call(descriptor<path>) = 0 <duration>; or in two parts, where threads take turns.
+# A line has: thread, time, call(descriptor<path>) = 0 <duration>. A call during which another
+# thread makes one has two lines.
 _LINE = re.compile(r"(\d+)\s+(\d+\.\d+) f(?:data)?sync\(\d+<(.*)>\) += 0 <(\d+\.\d+)>")
 _BEGUN = re.compile(r"(\d+)\s+(\d+\.\d+) f(?:data)?sync\(\d+<(.*)> <unfinished \.\.\.>")
 _ENDED = re.compile(r"(\d+)\s+(\d+\.\d+) <\.\.\. f(?:data)?sync resumed>\) += 0 <\d+\.\d+>")
 
 
 class Sync(NamedTuple):
-    """The disk has all of a file. began, ended: seconds since 1970."""
+    """One call of fsync or fdatasync. began, ended: seconds since 1970."""
 
     path: str
     began: float
@@ -26,21 +27,22 @@ class Sync(NamedTuple):
 
 
 def traceable() -> bool:
-    """Is there a strace?"""
+    """Whether strace is installed."""
     return shutil.which("strace") is not None
 
 
 def traced(command: list[str], file: Path) -> list[str]:
-    """The command, its syncs going to that file; it is the same process, strace is another.
+    """Return a command line that runs `command` and records its syncs in the file.
 
-    Only these calls stop the process (--seccomp-bpf).
+    The process id is that of the command; strace is another process (-D). Only the recorded calls
+    stop the command (--seccomp-bpf).
     """
     options = ["-D", "-f", "--seccomp-bpf", "-qq", "-y", "-ttt", "-T", "-e", "signal=none"]
     return ["strace", *options, "-e", f"trace={CALLS}", "-o", str(file), *command]
 
 
 def read(file: Path) -> Iterator[Sync]:
-    """What has been written so far."""
+    """Yield the syncs recorded so far."""
     begun: dict[str, tuple[float, str]] = {}
     for line in file.read_text().splitlines():
         if found := _LINE.match(line):

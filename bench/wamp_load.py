@@ -1,9 +1,9 @@
-"""WAMP over WebSocket load: publishers, subscribers, callers and callees with ready-made frames.
+"""WAMP load over WebSocket: publishers, subscribers, callers and callees with ready-made frames.
 
-Owns: WAMP and WebSocket bytes of the generator. Never: windows, measuring.
+Owns: the WAMP and WebSocket bytes of the generator. Never: windows, measuring.
 
-Client frames are masked with key 0, which leaves the payload as it is. Request ids count from 1 per
-session as WAMP demands; a page of PERIOD frames is patched, not built anew, for the next ids.
+Client frames are masked with key 0, which leaves the payload unchanged. Request ids count from 1
+per session, as WAMP demands; for the next ids a page of PERIOD frames is patched, not built anew.
 """
 
 import os
@@ -30,7 +30,7 @@ _UINT32_ID = 1_000_000  # any id that msgpack writes in four bytes; a multiple o
 
 
 class Serializer(NamedTuple):
-    """One of WAMP's serializers as the generator needs it."""
+    """One of WAMP's serializers. opcode: the first byte of its WebSocket frames."""
 
     subprotocol: str
     opcode: int
@@ -44,7 +44,7 @@ _ROLES: dict[str, dict[str, Any]] = {"publisher": {}, "subscriber": {}, "caller"
 
 
 class Session:
-    """A joined WAMP session on a blocking socket, for what is asked before the load begins."""
+    """A joined WAMP session on a blocking socket, for requests before the load begins."""
 
     def __init__(self, address: tuple[str, int], serializer: Serializer) -> None:
         self.serializer = serializer
@@ -55,7 +55,10 @@ class Session:
         self.ask([_HELLO, "realm1", {"roles": _ROLES}], _WELCOME)
 
     def ask(self, message: list[Any], answer: int) -> list[Any]:
-        """Send a message and return its answer, which must be of type `answer`."""
+        """Send a message, and return its answer.
+
+        answer: the expected message type; any other raises ConnectionError.
+        """
         self.sock.sendall(frame(self.serializer, message))
         while True:
             runs, _ = cut(self._data, websocket_header)
@@ -91,17 +94,20 @@ class Session:
 
 
 def subscribe(session: Session, topic: str) -> None:
-    """SUBSCRIBE and wait for SUBSCRIBED."""
+    """Subscribe, and wait for SUBSCRIBED."""
     session.ask([_SUBSCRIBE, 1, {}, topic], _SUBSCRIBED)
 
 
 def register(session: Session, procedure: str) -> None:
-    """REGISTER and wait for REGISTERED."""
+    """Register, and wait for REGISTERED."""
     session.ask([_REGISTER, 1, {}, procedure], _REGISTERED)
 
 
 def build(load: Load, sessions: tuple[list[Session], list[Session]], shape: Shape) -> None:
-    """Fill `load` with publishers and subscribers; the subscribing ones have subscribed."""
+    """Fill `load` with publishers and subscribers.
+
+    sessions: those of the publishers, and those of the subscribers, which have subscribed.
+    """
     publishing, subscribing = sessions
     options = {"acknowledge": True} if shape.acknowledged else {}
     for number, session in enumerate(publishing):
@@ -133,7 +139,7 @@ def build_call(load: Load, caller: Session, callee: Session, procedure: str, win
 
 
 class _Publisher:
-    """Takes PUBLISHED, in the order published."""
+    """A publisher, which checks that PUBLISHED comes in the order of publishing."""
 
     def __init__(self, serializer: Serializer, flow: Flow) -> None:
         self._decode = serializer.decode
@@ -152,7 +158,7 @@ class _Publisher:
 
 
 class _Receiver:
-    """Takes EVENTs (or RESULTs), a run of frames of one length at a time."""
+    """A receiver of EVENTs or RESULTs, which checks a run of frames of one length at a time."""
 
     def __init__(
         self, serializer: Serializer, kind: int, expected: Expected, deliver: Deliver
@@ -160,7 +166,7 @@ class _Receiver:
         self._deliver = deliver
         self._expected = expected
         self._begins = serializer.encode([kind, 0])
-        # JSON: "[36,"; msgpack: the kind after the array's header, whose length varies.
+        # JSON: `[36,`. MessagePack: the message type alone, because the array's header varies.
         self._begins = self._begins[:-2] if serializer is JSON else self._begins[1:2]
         self._begins_at = 0 if serializer is JSON else 1
 
@@ -168,7 +174,8 @@ class _Receiver:
         runs, taken = cut(data, websocket_header)
         for at, size, count in runs:
             content = at + websocket_header(data, at)[0] + self._begins_at
-            # The last one: the bytes of an id may look like a mark. (No payload has two.)
+            # The last mark is the payload's: the bytes of an id may look like one, a payload has
+            # only one.
             first = data.rfind(MARK, content, at + size)
             if first < 0 or not data.startswith(self._begins, content):
                 raise Miscount(f"a receiver got {data[at : at + size]!r}")
@@ -177,7 +184,7 @@ class _Receiver:
 
 
 class _Callee:
-    """Answers each INVOCATION with a YIELD of its arguments."""
+    """A callee, which answers each INVOCATION with a YIELD of its arguments."""
 
     def __init__(self, connection: Connection, serializer: Serializer) -> None:
         self._connection = connection
@@ -202,7 +209,7 @@ class _Callee:
 
 
 class _Pages:
-    """Pages of one session's PUBLISH or CALL frames with request ids 1, 2, 3, ..."""
+    """The pages of one session's PUBLISH or CALL frames, with request ids 1, 2, 3, …"""
 
     def __init__(self, serializer: Serializer, head: list[Any], publisher: int) -> None:
         self._serializer = serializer
@@ -213,7 +220,7 @@ class _Pages:
         self._id_at = 0
 
     def page(self, number: int) -> Page:
-        """The messages PERIOD * number and following."""
+        """Return the PERIOD messages from PERIOD * number on."""
         if not number:
             return self._first()
         view = memoryview(
@@ -225,12 +232,12 @@ class _Pages:
         return Page(view, range(0, len(view) + 1, size))
 
     def _first(self) -> Page:
-        """Ids below PERIOD, which differ in length."""
+        """Return the page with the ids below PERIOD, which differ in length."""
         frames = [self._frame(number) for number in range(PERIOD)]
         return Page(memoryview(b"".join(frames)), [0, *accumulate(map(len, frames))])
 
     def _patched_json(self, number: int) -> bytes:
-        """Only the digits before the last three differ from page to page."""
+        """Return a page in JSON: only the digits before the last three differ from page to page."""
         prefix = b"%d" % number
         if len(prefix) != self._digits:
             self._digits = len(prefix)
@@ -242,7 +249,10 @@ class _Pages:
         return self._template.replace(b"#" * self._digits, prefix)
 
     def _patched_msgpack(self, number: int) -> bytearray:
-        """All ids as uint32, which msgpack allows for smaller numbers too: four columns to set."""
+        """Return a page in MessagePack: all ids are uint32, so that four columns have to be set.
+
+        MessagePack allows uint32 for smaller numbers, too.
+        """
         if not self._template:
             frames = [self._frame(_UINT32_ID + n) for n in range(PERIOD)]
             self._template = b"".join(frames)
@@ -263,7 +273,7 @@ class _Pages:
 
 
 def frame(serializer: Serializer, message: list[Any]) -> bytes:
-    """A masked WebSocket frame of one message (RFC 6455, 5.2)."""
+    """Return a message in a WebSocket frame, masked with key 0 (RFC 6455, 5.2)."""
     content = serializer.encode(message)
     length = len(content)
     if length > 125:

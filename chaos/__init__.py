@@ -1,1 +1,1 @@
-"""Real processes that are killed at random under load, and what must hold all the same."""
+"""The chaos test: kills real processes at random under load, and checks the server's promises."""

@@ -1,4 +1,4 @@
-"""`python -m chaos`: kill the broker's processes under load, then see whether all promises held."""
+"""`python -m chaos`: kill the broker's processes under load, and check that promises are kept."""
 
 import argparse
 import asyncio
@@ -7,11 +7,11 @@ import secrets
 from chaos.run import run
 
 SHOWN = 30
-"""Complaints that are printed."""
+"""Maximum number of complaints that are printed."""
 
 
 def main() -> int:
-    """Exit code 1 if there is anything to complain about."""
+    """Run the test, and return the exit code: 1 if there are complaints."""
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, help="of load (120)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The broker's processes, started again when they end, as supervisord does it with conf/fox.conf.
+"""The broker's processes, restarted when they end, as by supervisord with conf/fox.conf.
 
 Owns: processes, their ports and folder, their logs. Never: when they are killed.
 """
@@ -22,23 +22,26 @@ from bench.ports import free_port
 ROOT = Path(__file__).parents[1]
 
 START = 60.0
-"""Seconds the broker has to be whole."""
+"""Seconds within which all processes must be linked and serve."""
 
 END = 20.0
-"""Seconds a process has to end after SIGTERM."""
+"""Seconds within which a process must end after SIGTERM."""
 
 RAN = 1.0
-"""Seconds after which a start counts as one (`startsecs`); else the next one is put off."""
+"""Seconds after which a start counts as successful (`startsecs`); others delay the next start."""
 
 PEER_TIMEOUT = 3.0
-"""Seconds until a process that hangs is given up by the others."""
+"""Seconds after which the other processes give up a process that hangs."""
 
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
-"""What no log may say, whoever is killed."""
+"""Texts that no log may contain, whichever processes are killed."""
 
 
 async def until(what: str, condition: Callable[[], bool], patience: float) -> None:
-    """Look until it is so; nobody tells when processes and files change."""
+    """Poll until the condition holds: there are no notices when processes and files change.
+
+    Raises AssertionError with `what` after `patience` seconds.
+    """
     try:
         async with asyncio.timeout(patience):
             while not condition():  # noqa: ASYNC110
@@ -48,7 +51,10 @@ async def until(what: str, condition: Callable[[], bool], patience: float) -> No
 
 
 class Broker:
-    """Use as a context. Whatever ends is started again until `stop`."""
+    """The processes of one broker, which are restarted whenever they end, from `start` to `stop`.
+
+    exits: (name, exit code) of every process that has ended. hanging: stopped by `hang` now.
+    """
 
     def __init__(self, gateways: int, shards: int) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fox-chaos-"))
@@ -75,13 +81,13 @@ class Broker:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Returns when all are linked and serve."""
+        """Start all processes; return when they are linked and serve."""
         self._keepers = [asyncio.create_task(self._keep(name)) for name in self.names]
         await self.whole()
 
     async def _keep(self, name: str) -> None:
         loop = asyncio.get_running_loop()
-        put_off = 0
+        delay = 0
         while True:
             began = loop.time()
             with (self.folder / f"{name}.log").open("ab") as log:
@@ -95,16 +101,16 @@ class Broker:
                     stderr=STDOUT,
                 )
             self.exits.append((name, await process.wait()))
-            put_off = 0 if loop.time() - began >= RAN else put_off + 1
-            await asyncio.sleep(put_off)
+            delay = 0 if loop.time() - began >= RAN else delay + 1
+            await asyncio.sleep(delay)
 
     def pid(self, name: str) -> int | None:
-        """None: it does not run just now."""
+        """Return the process id, or None if the process is not running now."""
         process = self.processes.get(name)
         return process.pid if process is not None and process.returncode is None else None
 
     def send(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal; False: there is nobody to get it."""
+        """Send a signal; return False if the process is not running."""
         pid = self.pid(name)
         if pid is None:
             return False
@@ -112,7 +118,7 @@ class Broker:
         return True
 
     async def hang(self, name: str, seconds: float) -> bool:
-        """It does nothing for so long. False: it does not run."""
+        """Stop a process for so many seconds; return False if the process is not running."""
         if not self.send(name, signal.SIGSTOP):
             return False
         self.hanging.add(name)
@@ -124,7 +130,7 @@ class Broker:
         return True
 
     def is_well(self, name: str) -> bool:
-        """Does it say so itself?"""
+        """Whether the process reports that it is healthy."""
         if name in self.hanging:
             return False
         try:
@@ -137,16 +143,20 @@ class Broker:
             return False
 
     def is_whole(self) -> bool:
-        """Are all linked, and do all gateways listen?"""
+        """Whether all processes are linked and all gateways listen."""
         return all(listening(port) == len(self.gateways) for port in self.ports.values()) and all(
             self.is_well(name) for name in self.names
         )
 
     async def whole(self) -> None:
+        """Wait until `is_whole`. Raises AssertionError after `START` seconds."""
         await until("all processes are well", self.is_whole, START)
 
     def gateway_of(self, kind: str, client: tuple[str, int]) -> str | None:
-        """The name of the one that a client is connected to."""
+        """Return the name of the gateway that a client is connected to; None: it has ended.
+
+        kind: of listener, a key of `ports`. client: the client's own address.
+        """
         running = {pid: name for name in self.gateways if (pid := self.pid(name)) is not None}
         with suppress(OSError):  # a process may end while its files are looked at
             pid = owner(running, client, ("127.0.0.1", self.ports[kind]))
@@ -154,7 +164,7 @@ class Broker:
         return None
 
     def complaints(self) -> list[str]:
-        """What the logs have that they must not have."""
+        """Return the passages of the logs that contain one of `BAD_SIGNS`."""
         found = []
         for path in sorted(self.folder.glob("*.log")):
             text = path.read_text(errors="replace")
@@ -165,7 +175,7 @@ class Broker:
         return found
 
     async def stop(self) -> list[str]:
-        """End all; returns who did not end well."""
+        """End all processes; return a sentence for each that did not end well."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -184,5 +194,5 @@ class Broker:
         return bad
 
     def remove(self) -> None:
-        """The folder, with logs and data."""
+        """Delete the folder with logs and data."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Those who call procedures and those who have them. Every call must end.
+"""Callers and callees. Every call must end.
 
-Owns: registering, calling, what became of the calls. Never: publishing.
+Owns: registering, calling, the results of calls. Never: publishing.
 """
 
 import asyncio
@@ -25,29 +25,37 @@ from chaos.peers import (
 PROCEDURES = [f"chaos.procedure.p{number}" for number in range(6)]
 PREFIX = "chaos.pattern."
 PATTERNS = [f"{PREFIX}p{number}" for number in range(6)]
-"""Procedures that are registered by their prefix: their calls are forwarded to its home."""
+"""Procedures that are registered by their prefix, so that calls are forwarded to its home."""
 
 WINDOW = 8
+"""Calls of one caller that may be unanswered."""
+
 PACE = 0.02
+"""Seconds between two calls of one caller, on average."""
+
 SLOW = 0.05
-"""Seconds that an invocation may take."""
+"""Maximum number of seconds after which a callee answers."""
 
 AGAIN = 0.2
-"""Seconds until a registration that was refused is tried again."""
+"""Seconds until a refused registration is tried again."""
 
 PATIENCE = 40.0
-"""Seconds that a call may take, whatever happens meanwhile."""
+"""Seconds that a call may take, whichever processes die meanwhile."""
 
 
 class Callee:
-    """Has all procedures, shared with the other callees; answers with the arguments."""
+    """A callee for all procedures, shared with the other callees.
+
+    Calls whose number is divisible by 10 are answered with an error, the others with their
+    arguments.
+    """
 
     def __init__(self, door: Door, rng: Random) -> None:
         self._door = door
         self._rng = rng
 
     async def run(self) -> None:
-        """Until it is canceled."""
+        """Register everything, and register again after each loss of the connection, for ever."""
         while True:
             peer = await self._door.enter(Wamp, "")
             peer.on_invocation = partial(self._invoked, peer)
@@ -85,7 +93,11 @@ class Callee:
 
 
 class Caller:
-    """ends: how the calls ended, and how many."""
+    """A caller with several calls in progress.
+
+    ends: number of calls by their end (`result`, `connection lost`, or an error URI). longest:
+    seconds that the longest call took.
+    """
 
     def __init__(self, door: Door, rng: Random) -> None:
         self._door = door
@@ -98,7 +110,7 @@ class Caller:
         self.complaints: list[str] = []
 
     async def run(self) -> None:
-        """Until `stop`, and until all calls have ended. Complains about one that does not."""
+        """Call until `stop`, then wait for the calls to end; one that does not is a complaint."""
         while not self._stopping:
             peer, until = await self._door.move(Wamp, "", self._rng)
             peer.lost.add_done_callback(lambda _: self._changed.set())
@@ -113,6 +125,7 @@ class Caller:
             await self._door.leave(peer)
 
     def stop(self) -> None:
+        """Have `run` end."""
         self._stopping = True
         self._changed.set()
 

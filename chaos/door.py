@@ -1,6 +1,6 @@
-"""How clients get in while gateways die: they try until one lets them.
+"""Connecting clients while gateways die: each tries until a gateway accepts it.
 
-Owns: connecting, and to which gateway; the clock of the run. Never: what is said then.
+Owns: connecting, the choice of the gateway, the clock of the run. Never: the use of sessions.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from chaos.peers import HANDSHAKE, Mqtt, Peer, Wamp
 AnyPeer = TypeVar("AnyPeer", Wamp, Mqtt)
 
 AGAIN = 0.05
-"""Seconds until the next try."""
+"""Seconds between two attempts to connect."""
 
 STAY = 4.0
 """Seconds that a client stays with its gateway, on average."""
 
 IN_VAIN = 3.0
-"""Seconds until a client takes any gateway instead of one that does not let it in."""
+"""Seconds after which a client that its chosen gateway does not accept takes any other."""
 
 
 class Door:
-    """All connections are in `peers` until they have ended."""
+    """Opens all connections of a run. peers: the connections, also some that have ended."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -31,13 +31,13 @@ class Door:
         self.peers: list[Peer] = []
 
     def now(self) -> float:
-        """Seconds of the run."""
+        """Return the seconds since the run began."""
         return asyncio.get_running_loop().time() - self._began
 
     async def enter(
         self, make: type[AnyPeer], client_id: str, gateway: str | None = None
     ) -> AnyPeer:
-        """A session, at that gateway if it is named, whatever the time it takes."""
+        """Open a session, at `gateway` if that is given, trying for as long as it takes."""
         while True:
             peer = await self._try(make, client_id)
             if peer is None:
@@ -49,9 +49,10 @@ class Door:
                 await self.leave(peer)
 
     async def move(self, make: type[AnyPeer], client_id: str, rng: Random) -> tuple[AnyPeer, float]:
-        """A session at a gateway that chance chooses, if it is there, and until when to stay.
+        """Open a session at a random gateway, and return with it the time until which to stay.
 
-        Who only came back would gather at the gateways that are not killed.
+        Sessions move, because those that only reconnect after a kill would all end up at the
+        gateways that are not killed. A random gateway that is down is replaced by any other.
         """
         wanted = rng.choice(self.broker.gateways)
         until = self.now() + rng.expovariate(1 / STAY)
@@ -70,7 +71,7 @@ class Door:
                 port = self.broker.ports[make.kind]
                 await loop.create_connection(lambda: peer, "127.0.0.1", port)
                 await peer.welcomed
-        except OSError:  # TimeoutError is one, too
+        except OSError:  # includes TimeoutError
             peer.abort()
             return None
         except asyncio.CancelledError:
@@ -80,10 +81,11 @@ class Door:
 
     @staticmethod
     async def leave(peer: Peer) -> None:
+        """End a connection without a goodbye."""
         peer.abort()
         await peer.ended()
 
     def living(self) -> list[Peer]:
-        """Those that are connected."""
+        """Return the connections that have not ended."""
         self.peers = [peer for peer in self.peers if not peer.lost.done()]
         return self.peers

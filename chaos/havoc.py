@@ -1,6 +1,6 @@
-"""Who is killed when, as chance has it.
+"""The accidents: random processes are killed or stopped at random times.
 
-Owns: choosing, signals, their account. Never: starting processes again.
+Owns: the choice, signals, a log of them. Never: starting processes again.
 """
 
 import asyncio
@@ -12,26 +12,31 @@ from random import Random
 from chaos.broker import PEER_TIMEOUT, Broker, until
 
 SEVERAL, GENTLY, HANGS = 0.2, 0.32, 0.37
-"""Shares, summed up: of accidents that kill several at once, are a SIGTERM, let one hang."""
+"""Cumulative shares of the accidents that kill several processes at once, that are a SIGTERM, and
+that stop a process for a while; the others kill one process."""
 
 LONGEST = 1.7 * PEER_TIMEOUT
-"""Seconds that one hangs at most."""
+"""Maximum number of seconds for which a process is stopped."""
 
 AT_ONCE = 0.35
-"""Share of accidents that the next one follows before everything is well again."""
+"""Share of accidents after which the next one does not wait until all processes are well."""
 
 SOON = 0.4
-"""Seconds from one accident, or from its being over, to the next, on average."""
+"""Average number of seconds before the next accident."""
 
 ENOUGH = 50
-"""Publishes that are acknowledged before an accident, unless it follows at once."""
+"""Publishes that must be acknowledged before an accident that does not follow at once."""
 
 PATIENCE = 40.0
-"""Seconds they may take."""
+"""Seconds within which these publishes must be acknowledged."""
 
 
 class Havoc:
-    """told: what was done, and when. back: seconds until all was well again after an accident."""
+    """Causes accidents.
+
+    counts: number of accidents by kind. told: a log of (time, accident). back: the seconds from
+    accidents until all processes were well again.
+    """
 
     def __init__(self, broker: Broker, rng: Random, now: Callable[[], float]) -> None:
         self._broker = broker
@@ -42,7 +47,11 @@ class Havoc:
         self.back: list[float] = []
 
     async def run(self, spared: str | None, seconds: float, progress: Callable[[], int]) -> None:
-        """Kill, but not `spared` (None: nobody is). progress: grows while the clients get on."""
+        """Cause accidents for so many seconds, then wait until all processes are well.
+
+        spared: a process that is not harmed. progress: returns the number of acknowledged
+        publishes.
+        """
         end = self._now() + seconds
         victims = [name for name in self._broker.names if name != spared]
         while self._now() < end:
@@ -56,7 +65,7 @@ class Havoc:
         await self._broker.whole()
 
     async def _get_on(self, progress: Callable[[], int]) -> None:
-        """The next accident is to meet somebody who is at work."""
+        """Wait until clients have made progress, so that the next accident meets traffic."""
         before = progress()
         await until("publishes are acknowledged", lambda: progress() >= before + ENOUGH, PATIENCE)
 

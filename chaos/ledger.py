@@ -1,6 +1,7 @@
-"""What writers were told is safe, and what follows from it for those who read.
+"""The publishes of all writers, and the checks of what readers are shown.
 
-Owns: the account of each writer, the judgement. Never: connections, time.
+Owns: the record of each writer's publishes and acknowledgements, the checks. Never: connections,
+time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ PREFIX = "chaos"
 
 
 class Kind(Enum):
-    """Of a publish. KEEP and ERASE are retained, with a payload and without."""
+    """Kinds of publishes. KEEP and ERASE are retained, with and without a payload."""
 
     KEEP = "keep"
     ERASE = "erase"
@@ -19,7 +20,7 @@ class Kind(Enum):
 
 
 class Mark(NamedTuple):
-    """A payload: who published it, on its which connection, as its which one."""
+    """The payload of a publish: its writer, and the numbers of the connection and the publish."""
 
     writer: str
     connection: int
@@ -27,14 +28,18 @@ class Mark(NamedTuple):
 
 
 def read_mark(args: object) -> Mark | None:
-    """None: it is not one of ours; an erased key has none."""
+    """Return the mark in an event's arguments; None if there is none, as in an empty event."""
     if isinstance(args, list) and len(args) == 3:
         return Mark(*args)
     return None
 
 
 class Operation:
-    """One publish. Topics are in WAMP's notation, times in seconds of the run."""
+    """One publish. Topics are in WAMP's notation, times in seconds of the run.
+
+    acknowledged: when, or None. publication: the id in PUBLISHED; None: not acknowledged, or MQTT.
+    fate: in words.
+    """
 
     __slots__ = ("acknowledged", "connection", "fate", "kind", "publication", "sent", "topic")
 
@@ -44,26 +49,25 @@ class Operation:
         self.connection = connection
         self.sent = sent
         self.acknowledged: float | None = None
-        # As PUBLISHED says it; None: nobody said.
         self.publication: int | None = None
         self.fate = "unanswered"
 
 
 class Account:
-    """Of one writer. Its operations have the numbers 1, 2, 3 …."""
+    """The publishes of one writer, numbered 1, 2, 3 …."""
 
     def __init__(self, writer: str, how: str) -> None:
-        """how: in which protocol, for those who read a complaint."""
+        """how: the protocol, `wamp`, or `mqtt` and the quality of service."""
         self.writer = writer
         self.how = how
         self.operations: list[Operation] = []
-        # The numbers of what was done to each key, and the last of it that is safe.
+        # By topic: the numbers of all retained publishes, and of the last acknowledged one.
         self.history: dict[str, list[int]] = {}
         self.safe: dict[str, int] = {}
         self.acknowledged = 0
 
     def send(self, operation: Operation) -> int:
-        """Returns its number."""
+        """Record a publish that is being sent, and return its number."""
         self.operations.append(operation)
         number = len(self.operations)
         if operation.kind is not Kind.PLAIN:
@@ -71,6 +75,7 @@ class Account:
         return number
 
     def acknowledge(self, number: int, now: float, publication: int | None) -> None:
+        """Record an acknowledgement. publication: the id, None from MQTT."""
         operation = self[number]
         operation.acknowledged, operation.fate = now, "acknowledged"
         operation.publication = publication
@@ -82,7 +87,7 @@ class Account:
         return self.operations[number - 1]
 
     def line(self, number: int) -> str:
-        """An operation, to be read."""
+        """Describe a publish in one line."""
         one = self[number]
         end = "" if one.acknowledged is None else f" at {one.acknowledged:.3f}"
         identity = "" if one.publication is None else f", publication {one.publication}"
@@ -92,7 +97,7 @@ class Account:
         )
 
     def lines_of(self, topic: str) -> Iterator[str]:
-        """What was done to a key, from just before the last that is safe."""
+        """Describe the publishes to a key, from just before the last acknowledged one."""
         numbers = self.history.get(topic, [])
         safe = self.safe.get(topic, 0)
         before = sum(number < safe for number in numbers)
@@ -100,33 +105,35 @@ class Account:
 
 
 class Found(NamedTuple):
-    """A key as a reader was shown it."""
+    """A key as shown to a reader. publication: its id, None from MQTT."""
 
     mark: Mark
     publication: int | None
 
 
 class Ledger:
-    """All writers' accounts."""
+    """The accounts of all writers, by the writers' names."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
 
     def open(self, writer: str, how: str) -> Account:
+        """Add an account; see `Account`."""
         account = self.accounts[writer] = Account(writer, how)
         return account
 
     @property
     def acknowledged(self) -> int:
+        """The number of acknowledged publishes."""
         return sum(account.acknowledged for account in self.accounts.values())
 
     @property
     def keys(self) -> int:
-        """That were ever written."""
+        """The number of keys that were ever written."""
         return sum(len(account.history) for account in self.accounts.values())
 
     def judge_keys(self, reader: str, found: Mapping[str, Found]) -> Iterator[str]:
-        """Complaints about what a new reader was shown: topic -> key."""
+        """Yield complaints about the keys shown to a new reader. found: key by topic."""
         for account in self.accounts.values():
             for topic in account.history:
                 complaint = _wrong(account, topic, found.get(topic))
@@ -137,7 +144,7 @@ class Ledger:
             yield f"{reader}: {topic} is a key, and nobody has published it"
 
     def judge_ids(self) -> Iterator[str]:
-        """Complaints about publication ids: no two publishes have the same."""
+        """Yield complaints about publication ids that two publishes have in common."""
         first: dict[int, str] = {}
         for account in self.accounts.values():
             for number, operation in enumerate(account.operations, 1):
@@ -149,7 +156,11 @@ class Ledger:
 
 
 def _wrong(account: Account, topic: str, found: Found | None) -> str:
-    """What is wrong with a key; "" nothing."""
+    """Return what is wrong with a key; "" if nothing is.
+
+    A key must have the last acknowledged value or a later one. A key may be missing if a publish
+    that erases it is the last acknowledged one or later, or if none is acknowledged.
+    """
     safe = account.safe.get(topic, 0)
     if found is None:
         later = [number for number in account.history[topic] if number >= safe]
@@ -168,21 +179,25 @@ def _wrong(account: Account, topic: str, found: Found | None) -> str:
 
 
 class Watch:
-    """What one subscriber, which stays connected, gets live; it complains at once."""
+    """The live events of a subscriber that stays connected, and complaints about them.
+
+    Each event must come in the order of its writer's connection, and once, except that a plain
+    publish may be repeated.
+    """
 
     def __init__(self, name: str, ledger: Ledger) -> None:
         self.name = name
         self._ledger = ledger
         self.complaints: list[str] = []
         self.events = 0
-        # Of what need not be exactly once.
+        # Number of plain publishes that came again.
         self.repeated = 0
         self._seen: dict[str, set[int]] = {}
         self._last: dict[tuple[str, int], int] = {}
         self._ids: set[int] = set()
 
     def see(self, topic: str, args: object, publication: int | None) -> None:
-        """An event. publication: None where the protocol does not tell it."""
+        """Check an event. publication: its id, None from MQTT."""
         self.events += 1
         mark = read_mark(args)
         new_id = publication is None or publication not in self._ids
@@ -213,7 +228,10 @@ class Watch:
             self._last[mark.writer, mark.connection] = mark.number
 
     def judge(self, writers: Iterable[str]) -> Iterator[str]:
-        """All complaints, now that these writers have ended."""
+        """Yield all complaints, also about acknowledged publishes of `writers` that are missing.
+
+        To be called when the writers have ended.
+        """
         yield from self.complaints
         for writer in writers:
             account = self._ledger.accounts[writer]
@@ -229,5 +247,5 @@ class Watch:
 
 
 def payload(mark: Mark) -> list[Any]:
-    """What is published."""
+    """Return the arguments to publish."""
     return list(mark)

@@ -1,6 +1,7 @@
 """Clients: WAMP on RawSocket with MessagePack, and MQTT 3.1.1 on TCP.
 
-Owns: bytes on sockets; which answer belongs to which request. Never: what is said, reconnecting.
+Owns: bytes on sockets; which answer belongs to which request. Never: the choice of requests,
+reconnecting.
 """
 
 import asyncio
@@ -25,18 +26,23 @@ HANDSHAKE = 15.0
 """Seconds from connecting to WELCOME or CONNACK: more than a gateway waits for its shards."""
 
 Answer = asyncio.Future[Any]
+"""The answer to a request; fails with `Refused` or `Lost`."""
 
 
 class Lost(ConnectionError):
-    """The connection has ended; what was under way has no answer."""
+    """The connection has ended before the request was answered."""
 
 
 class Refused(Exception):
-    """The answer was an error."""
+    """The request was answered with an error, whose URI is the message."""
 
 
 class Peer(asyncio.Protocol):
-    """A connection. lost: done when it has ended. open: has the broker let it in?"""
+    """A client's connection.
+
+    lost: done when the connection has ended. welcomed: done when the broker has accepted the
+    session. place: the client's own address.
+    """
 
     kind = ""
 
@@ -57,10 +63,11 @@ class Peer(asyncio.Protocol):
         self.greet()
 
     def greet(self) -> None:
+        """Send the first message."""
         raise NotImplementedError
 
     def cut(self, data: bytes) -> int:
-        """Take what is whole in the data; returns how much that was."""
+        """Handle the complete messages in the data, and return the number of their bytes."""
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
@@ -74,10 +81,10 @@ class Peer(asyncio.Protocol):
         for answer in waiting:
             if not answer.done():
                 answer.set_exception(Lost())
-                answer.exception()  # whoever is not interested need not look
+                answer.exception()  # mark as retrieved, because nobody may be waiting for this one
 
     def expect(self, kind: int, number: int) -> Answer:
-        """Will be the answer to that request."""
+        """Return the future answer to the request of this kind and number."""
         answer = self._new_answer()
         if self.lost.done():
             answer.set_exception(Lost())
@@ -87,30 +94,37 @@ class Peer(asyncio.Protocol):
         return answer
 
     def settle(self, kind: int, number: int, result: object) -> None:
+        """Complete the answer to a request."""
         answer = self._pending.pop((kind, number))
         if not answer.done():
             answer.set_result(result)
 
     @property
     def under_way(self) -> int:
-        """Requests without an answer."""
+        """The number of unanswered requests."""
         return len(self._pending)
 
     async def ended(self) -> None:
-        """Wait for it. (Who awaited `lost` and was canceled would cancel that.)"""
+        """Wait until the connection has ended; canceling this wait does not cancel `lost`."""
         await asyncio.wait([self.lost])
 
     def write(self, data: bytes) -> None:
+        """Send bytes, unless the connection has ended."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def abort(self) -> None:
+        """Close the connection without sending what waits."""
         if self.transport is not None:
             self.transport.abort()
 
 
 class Wamp(Peer):
-    """A WAMP session. session: its id."""
+    """A WAMP session.
+
+    session: its id. revoked: set when the router has revoked a subscription, as at the end of a
+    snapshot.
+    """
 
     kind = "rawsocket"
 
@@ -118,10 +132,9 @@ class Wamp(Peer):
         super().__init__()
         self.session = 0
         self.on_event: Callable[[list[Any]], None] = lambda message: None
-        # The router has taken a subscription away: a snapshot is over.
         self.revoked = asyncio.Event()
         self.on_invocation: Callable[[list[Any]], None] = lambda message: None
-        self._shaken = False
+        self._handshake_done = False
         self._request = 0
 
     def greet(self) -> None:
@@ -129,11 +142,12 @@ class Wamp(Peer):
         self.send(WAMP_HELLO, "realm1", {"roles": FEATURES})
 
     def send(self, *message: object) -> None:
+        """Send a message."""
         body = msgspec.msgpack.encode(message)
         self.write(len(body).to_bytes(4, "big") + body)
 
     def request(self, kind: int, options: dict[str, Any], *rest: object) -> Answer:
-        """The answer is the whole message."""
+        """Send a request; its answer is the whole message."""
         self._request += 1
         answer = self.expect(kind, self._request)
         self.send(kind, self._request, options, *rest)
@@ -141,10 +155,10 @@ class Wamp(Peer):
 
     def cut(self, data: bytes) -> int:
         at = 0
-        if not self._shaken:
+        if not self._handshake_done:
             if len(data) < 4:
                 return 0
-            self._shaken, at = True, 4
+            self._handshake_done, at = True, 4
         while len(data) >= at + 4:
             end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
             if len(data) < end:
@@ -180,7 +194,7 @@ CONNACK, MQTT_PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 2, 3, 4, 5, 6, 
 
 
 class Mqtt(Peer):
-    """An MQTT session. on_message: called with topic, payload, quality, retained."""
+    """An MQTT session. on_message: called with topic, payload, QoS, retained."""
 
     kind = "mqtt"
 
@@ -197,7 +211,7 @@ class Mqtt(Peer):
         self.write(bytes((first,)) + _length(len(body)) + body)
 
     def _next_id(self) -> int:
-        """One that is not in use."""
+        """Return a packet id that is not in use."""
         while True:
             self._packet_id = self._packet_id % 0xFFFF + 1
             if not any(
@@ -206,7 +220,10 @@ class Mqtt(Peer):
                 return self._packet_id
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool) -> Answer:
-        """Answered by PUBACK, or by PUBREC: from then on it is the broker's."""
+        """Publish with QoS 1 or 2; the answer is PUBACK or PUBREC.
+
+        PUBREC suffices, because the broker is responsible for the message from then on.
+        """
         number = self._next_id()
         answer = self.expect(PUBACK if qos == 1 else PUBREC, number)
         body = _text(topic) + number.to_bytes(2, "big") + payload
@@ -214,6 +231,7 @@ class Mqtt(Peer):
         return answer
 
     def subscribe(self, topic: str, qos: int) -> Answer:
+        """Subscribe to one filter; the answer is the granted QoS."""
         number = self._next_id()
         answer = self.expect(SUBACK, number)
         self._packet(0x82, number.to_bytes(2, "big") + _text(topic) + bytes((qos,)))
@@ -276,7 +294,10 @@ def _length(number: int) -> bytes:
 
 
 def _header(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the body of a packet begins and ends; None: that is not known yet."""
+    """Return where the body of the packet at `at` begins and ends.
+
+    None: the packet's header is incomplete.
+    """
     length = 0
     for place in range(4):
         if at + 1 + place >= len(data):

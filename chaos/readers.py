@@ -1,6 +1,6 @@
-"""Those who read: watchers, which stay connected, and new ones, which are shown the keys.
+"""Subscribers: watchers, which stay connected, and new readers, which are shown the keys.
 
-Owns: subscribing, and what has arrived. Never: judging.
+Owns: subscribing, receiving. Never: the checks (see `ledger`).
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from chaos.ledger import PREFIX, Found, Ledger, Watch, read_mark
 from chaos.peers import EVENT, SUBSCRIBE, Mqtt, Peer, Wamp
 
 PATIENCE = 40.0
-"""Seconds until a reader has been shown everything."""
+"""Seconds within which a new reader must have been shown all keys."""
 
 
 async def watch(
     door: Door, ledger: Ledger, gateway: str, name: str, qos: int | None
 ) -> tuple[Watch, Peer]:
-    """Subscribe to everything at that gateway. qos: of MQTT; None: WAMP."""
+    """Subscribe to everything at that gateway. qos: the MQTT QoS; None: WAMP."""
     kind = "WAMP" if qos is None else f"MQTT QoS {qos}"
     watching = Watch(f"{name}, {kind} at {gateway}", ledger)
     if qos is None:
@@ -45,7 +45,7 @@ def _decoded(payload: bytes) -> object:
 
 
 async def read_wamp(door: Door, gateway: str) -> dict[str, Found]:
-    """The keys that WAMP shows to a new subscriber there."""
+    """Return the keys, by topic, that a new WAMP subscriber is shown at that gateway."""
     keys: dict[str, Found] = {}
     peer = await door.enter(Wamp, "", gateway)
 
@@ -64,9 +64,9 @@ async def read_wamp(door: Door, gateway: str) -> dict[str, Found]:
 
 
 async def read_mqtt(door: Door, gateway: str, count: int) -> dict[str, Found]:
-    """The keys that MQTT shows to a new subscriber there.
+    """Return the keys, by topic, that a new MQTT subscriber is shown at that gateway.
 
-    count: how many there should be; MQTT does not say when it has shown all.
+    count: the expected number, because MQTT does not say when all keys have been sent.
     """
     keys: dict[str, Found] = {}
     peer = await door.enter(Mqtt, f"reader-{gateway}", gateway)
@@ -84,7 +84,7 @@ async def read_mqtt(door: Door, gateway: str, count: int) -> dict[str, Found]:
     await peer.subscribe(f"{PREFIX}/#", 1)
     if count:
         with contextlib.suppress(TimeoutError):
-            # What is missing then is told by name.
+            # A key that is still missing is named by `Ledger.judge_keys`.
             await asyncio.wait_for(enough.wait(), PATIENCE)
     await door.leave(peer)
     return keys

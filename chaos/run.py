@@ -1,6 +1,6 @@
-"""A run: rounds of load and accidents, and after each the judgement.
+"""A run: rounds of load and accidents, each followed by checks.
 
-Owns: who takes part, what is checked. Never: how.
+Owns: the clients, the order of events, which checks are made. Never: clients' behaviour.
 """
 
 import asyncio
@@ -19,18 +19,22 @@ from chaos.readers import read_mqtt, read_wamp, watch
 from chaos.writers import Writer
 
 ROUND = 20.0
-"""Seconds of load at most until everything is checked."""
+"""Seconds of load in a round, about."""
 
 WRITERS = ("wamp", "wamp", "wamp", "mqtt 1", "mqtt 1", "mqtt 2", "mqtt 2")
+"""Protocol of each writer, for MQTT with the quality of service."""
+
 WATCHERS = (None, 1, 2)
+"""MQTT quality of service of each watcher; None: WAMP."""
+
 CALLEES, CALLERS = 2, 3
 
 SETTLED = 20.0
-"""Seconds until the registry has heard of everything."""
+"""Seconds within which the session registry must be up to date."""
 
 
 class Summary(NamedTuple):
-    """complaints: empty if all is well."""
+    """The result of a run. complaints: empty if all is well. log: the accidents."""
 
     seed: int
     complaints: list[str]
@@ -43,6 +47,8 @@ class Summary(NamedTuple):
 
 
 class _Run:
+    """The clients, the accidents and the results of one run."""
+
     def __init__(self, broker: Broker, seed: int) -> None:
         self.broker = broker
         self.rng = Random(seed)
@@ -58,7 +64,11 @@ class _Run:
         return Random(self.rng.random())
 
     async def round(self, number: int, seconds: float) -> None:
-        """Each one spares another gateway, at which the watchers are; after all of them, none."""
+        """Run and check one round.
+
+        Each gateway in turn is spared for a round, and has the watchers; then comes a round in
+        which no process is spared and nothing is watched.
+        """
         gateways = self.broker.gateways
         spared = [*gateways, None][number % (len(gateways) + 1)]
         async with AsyncExitStack() as stack:
@@ -69,14 +79,14 @@ class _Run:
             ]
             callers = [Caller(self.door, self._chance()) for _ in range(CALLERS)]
             callees = [Callee(self.door, self._chance()) for _ in range(CALLEES)]
-            having = [asyncio.create_task(callee.run()) for callee in callees]
-            stack.callback(lambda: [task.cancel() for task in having])
-            working: list[Writer | Caller] = [*writers, *callers]
+            callee_tasks = [asyncio.create_task(callee.run()) for callee in callees]
+            stack.callback(lambda: [task.cancel() for task in callee_tasks])
+            active: list[Writer | Caller] = [*writers, *callers]
             async with asyncio.TaskGroup() as group:
-                for one in working:
+                for one in active:
                     group.create_task(one.run())
                 await self.havoc.run(spared, seconds, lambda: self.ledger.acknowledged)
-                for one in working:
+                for one in active:
                     one.stop()
         await self._judge_watches(watches, writers)
         self._take(writers, callers)
@@ -104,7 +114,7 @@ class _Run:
     async def _judge_watches(
         self, watches: list[tuple[Watch, Peer]], writers: list[Writer]
     ) -> None:
-        """What was acknowledged is in the sockets of the watchers; it is to be read still."""
+        """Check the watchers once they have read the acknowledged events from their sockets."""
         names = [writer.account.writer for writer in writers]
         for watching, peer in watches:
             if peer.lost.done():
@@ -115,7 +125,7 @@ class _Run:
             self.repeated += watching.repeated
 
     async def _read_on(self, watching: Watch, names: list[str]) -> None:
-        """Until nothing is missing, or for a moment."""
+        """Wait until no event is missing, at most 5 seconds."""
         end = asyncio.get_running_loop().time() + 5
         while asyncio.get_running_loop().time() < end:
             if sum(1 for _ in watching.judge(names)) == len(watching.complaints):
@@ -131,7 +141,7 @@ class _Run:
         self.complaints += self.ledger.judge_ids()
 
     async def _judge_sessions(self, gateway: str) -> None:
-        """The registry has the sessions there are, once it has heard of all that ended."""
+        """Check that the session registry soon has exactly the sessions that are connected."""
         asking = await self.door.enter(Wamp, "", gateway)
         end = asyncio.get_running_loop().time() + SETTLED
         while complaint := await self._compare_sessions(asking):
@@ -168,59 +178,62 @@ class _Run:
 
 
 async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> Summary:
-    """seconds: of load, in all rounds together. The folder stays if there is a complaint."""
+    """Run the test. seconds: of load, in all rounds together.
+
+    The broker's folder is kept if there are complaints.
+    """
     broker = Broker(gateways, shards)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await broker.start()
-    this = _Run(broker, seed)
+    current = _Run(broker, seed)
     loop.set_exception_handler(
-        lambda _, context: this.complaints.append(f"a client failed: {context}")
+        lambda _, context: current.complaints.append(f"a client failed: {context}")
     )
     rounds = max(1, round(seconds / ROUND))
     done = 0
     try:
         for number in range(rounds):
-            await this.round(number, seconds / rounds)
+            await current.round(number, seconds / rounds)
             done += 1
-            if this.complaints:
+            if current.complaints:
                 break
-    except Exception as error:  # noqa: BLE001 - it is told
-        this.complaints.append(f"round {done}: {_all_of(error)}")
+    except Exception as error:  # noqa: BLE001 - becomes a complaint
+        current.complaints.append(f"round {done}: {_all_of(error)}")
     finally:
-        this.complaints += await broker.stop()
-    this.complaints += _bad_exits(broker) + broker.complaints()
-    if this.complaints:
-        this.complaints.append(f"logs and data are in {broker.folder}")
+        current.complaints += await broker.stop()
+    current.complaints += _bad_exits(broker) + broker.complaints()
+    if current.complaints:
+        current.complaints.append(f"logs and data are in {broker.folder}")
     else:
         broker.remove()
-    back = sorted(this.havoc.back)
+    back = sorted(current.havoc.back)
     counts = {
-        "accidents": sum(this.havoc.counts.values()),
-        "of them": dict(sorted(this.havoc.counts.items())),
+        "accidents": sum(current.havoc.counts.values()),
+        "of them": dict(sorted(current.havoc.counts.items())),
         "well again after": f"median {back[len(back) // 2]:.2f} s, longest {back[-1]:.2f} s"
         if back
         else "-",
-        "publishes acknowledged": this.ledger.acknowledged,
-        "keys": this.ledger.keys,
-        "writers' connections": this.connections,
-        "events watched": this.events,
-        "plain events that came again": this.repeated,
-        "calls": dict(this.calls),
-        "longest call": f"{this.longest_call:.2f} s",
+        "publishes acknowledged": current.ledger.acknowledged,
+        "keys": current.ledger.keys,
+        "writers' connections": current.connections,
+        "events watched": current.events,
+        "plain events that came again": current.repeated,
+        "calls": dict(current.calls),
+        "longest call": f"{current.longest_call:.2f} s",
         "took": f"{loop.time() - began:.0f} s",
     }
-    log = [f"{when:9.3f} {what}" for when, what in this.havoc.told]
-    return Summary(seed, this.complaints, counts, log)
+    log = [f"{when:9.3f} {what}" for when, what in current.havoc.told]
+    return Summary(seed, current.complaints, counts, log)
 
 
 def _all_of(error: BaseException) -> str:
-    """With those a group is made of."""
+    """Describe an error; an exception group by the errors in it."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_all_of(one) for one in error.exceptions)
     return f"{type(error).__name__}: {error}"
 
 
 def _bad_exits(broker: Broker) -> list[str]:
-    """A process ends by our signals only, and with 0 once it heeds SIGTERM."""
+    """Return a complaint for each exit that is neither by SIGKILL or SIGTERM nor with code 0."""
     return [f"{name} ended with {code}" for name, code in broker.exits if code not in (0, -9, -15)]

@@ -1,6 +1,6 @@
-"""Those who publish keys of their own, again and again, whatever happens to their gateways.
+"""Writers: clients that publish keys of their own, reconnecting whenever their gateways die.
 
-Owns: what is published, and telling the ledger. Never: judging.
+Owns: publishing, and recording that in the ledger. Never: the checks (see `ledger`).
 """
 
 import asyncio
@@ -15,22 +15,24 @@ from chaos.ledger import PREFIX, Account, Kind, Ledger, Mark, Operation, payload
 from chaos.peers import PUBLISH, Answer, Lost, Mqtt, Refused, Wamp
 
 WINDOW = 8
-"""Publishes of one writer that may be under way."""
+"""Publishes of one writer that may be unanswered."""
 
 PACE = 0.01
-"""Seconds between two bursts of a writer, on average."""
+"""Average number of seconds between two bursts of a writer."""
 
 NEW_KEY, ERASE, PLAIN = 0.3, 0.35, 0.45
-"""Shares, summed up: of publishes to a new key, of those that erase one, of plain ones."""
+"""Cumulative shares of the publishes to a new key, of those that erase a key, and of plain ones;
+the others change a key."""
 
 PATIENCE = 40.0
-"""Seconds for an answer, once all processes are well."""
+"""Seconds within which the remaining publishes must be answered when a writer pauses."""
 
 
 class Writer:
-    """how: `wamp`, or an MQTT quality of service."""
+    """One writer. refused: the error URIs of refused publishes."""
 
     def __init__(self, name: str, how: str, ledger: Ledger, door: Door, rng: Random) -> None:
+        """how: `wamp`, or `mqtt` and the quality of service."""
         self.account: Account = ledger.open(name, how)
         self.refused: list[str] = []
         self.connections = 0
@@ -41,7 +43,7 @@ class Writer:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Until `stop`, and until all that is under way has been answered."""
+        """Publish until `stop`, and until all publishes have been answered or lost."""
         while not self._stopping:
             make: type[Any] = Wamp if self.account.how == "wamp" else Mqtt
             peer, until = await self._door.move(make, self.account.writer, self._rng)
@@ -54,6 +56,7 @@ class Writer:
             await self._door.leave(peer)
 
     def stop(self) -> None:
+        """Have `run` end."""
         self._stopping = True
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""`python -m fox_shard` is the `fox` command."""
+"""Run the `fox` command: `python -m fox_shard`."""
 
 import sys
 

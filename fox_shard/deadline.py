@@ -1,4 +1,4 @@
-"""When a process has to do something although nothing arrives.
+"""The next time at which a process must act even if nothing arrives.
 
 Owns: the earliest such time. Never: the clock.
 """
@@ -10,7 +10,10 @@ NEVER = float("inf")
 
 @final
 class Deadline:
-    """One per process; whoever plans something says so here, and the shell looks here each turn."""
+    """The time of a process's next `tick`; its shell reads `at` at the end of each turn.
+
+    Every part of the core that plans something calls `by`; `tick` itself sets `at` anew.
+    """
 
     __slots__ = ("at",)
 
@@ -18,6 +21,6 @@ class Deadline:
         self.at = NEVER
 
     def by(self, when: float) -> None:
-        """Be called (`tick`) by then, in the unit and origin of `now`."""
+        """Have `tick` called at `when` or earlier; `when` is monotonic seconds, like `now`."""
         if when < self.at:
             self.at = when

@@ -1,4 +1,4 @@
-"""Refusals: what a client is told when its request cannot be carried out.
+"""Refusals: the errors with which the server answers requests that it cannot carry out.
 
 Owns: error URIs (WAMP) beside reason codes (MQTT 5), so that a gateway translates without a switch.
 Never: imports from the rest of the project.
@@ -16,75 +16,107 @@ class Refusal(Exception):
 
     @property
     def message(self) -> str:
+        """The sentence for the client; the URI if the refusal was raised without one."""
         return str(self.args[0]) if self.args else self.uri
 
 
 class InvalidUri(Refusal):
+    """A topic, procedure, pattern or reason is not a legal URI, or is reserved."""
+
     uri = "wamp.error.invalid_uri"
     reason = 0x90
 
 
 class InvalidArgument(Refusal):
+    """An option or argument has the wrong type or value, or is missing."""
+
     uri = "wamp.error.invalid_argument"
     reason = 0x83
 
 
 class NotAuthorized(Refusal):
+    """The session may not do what it has asked for."""
+
     uri = "wamp.error.not_authorized"
     reason = 0x87
 
 
 class NoSuchRealm(Refusal):
+    """The client has named a realm that is not configured."""
+
     uri = "wamp.error.no_such_realm"
     reason = 0x86
 
 
 class NoSuchProcedure(Refusal):
+    """No callee has registered the procedure."""
+
     uri = "wamp.error.no_such_procedure"
     reason = 0x90
 
 
 class NoSuchSubscription(Refusal):
+    """The session has no subscription with this id."""
+
     uri = "wamp.error.no_such_subscription"
     reason = 0x11
 
 
 class NoSuchRegistration(Refusal):
+    """The session has no registration with this id."""
+
     uri = "wamp.error.no_such_registration"
 
 
 class NoSuchSession(Refusal):
+    """The caller's realm has no session with this id."""
+
     uri = "wamp.error.no_such_session"
 
 
 class ProcedureAlreadyExists(Refusal):
+    """Another session has registered the procedure and does not share it."""
+
     uri = "wamp.error.procedure_already_exists"
 
 
 class ProcedureExistsWithDifferentPolicy(Refusal):
+    """The procedure is registered with another invocation policy."""
+
     uri = "wamp.error.procedure_exists_with_different_invocation_policy"
 
 
 class Canceled(Refusal):
+    """The caller canceled the call, or the callee left before answering."""
+
     uri = "wamp.error.canceled"
 
 
 class Timeout(Refusal):
+    """The call took longer than its `timeout`."""
+
     uri = "wamp.error.timeout"
 
 
 class Unavailable(Refusal):
+    """The process that the request needs is down."""
+
     uri = "wamp.error.unavailable"
     reason = 0x88
 
 
 class UnavailableStore(Refusal):
+    """The shard's store fails, so the publish cannot be stored."""
+
     uri = "fox.error.unavailable_store"
     reason = 0x97
 
 
 class ConditionFailed(Refusal):
-    """publication: the id of the key's present value, 0: there is no key."""
+    """The condition of a publish does not hold.
+
+    publication: the id of the key's current value; 0: there is no key, or none to be shown.
+    """
 
     uri = "fox.error.condition_failed"
     reason = 0x83
@@ -95,7 +127,10 @@ class ConditionFailed(Refusal):
 
 
 class HistoryGap(Refusal):
-    """oldest: the lowest publication id from which on the history is complete."""
+    """Events after a reader's cursor are no longer kept.
+
+    oldest: the lowest publication id from which on the history is complete.
+    """
 
     uri = "fox.error.history_gap"
     reason = 0x80
@@ -106,28 +141,36 @@ class HistoryGap(Refusal):
 
 
 class OptionNotAllowed(Refusal):
+    """The session may not use this option."""
+
     uri = "wamp.error.option_not_allowed"
 
 
 class InvalidPayload(Refusal):
+    """The payload cannot be read, cannot be converted, or is not a valid patch."""
+
     uri = "fox.error.invalid_payload"
     reason = 0x99
 
 
 class QueueFull(Refusal):
+    """The queue of calls that wait for the procedure is full (`rpc.queue_limit`)."""
+
     uri = "fox.error.queue_full"
     reason = 0x97
 
 
 class SlowConsumer(Refusal):
+    """More bytes wait for the client than `gateway.outbound_limit` allows."""
+
     uri = "fox.error.slow_consumer"
     reason = 0x97
 
 
 class ProtocolViolation(Exception):
-    """A peer broke its protocol: its connection ends, nobody else's.
+    """A client broke its protocol: its own connection ends, and no other.
 
-    reason: MQTT 5 DISCONNECT code; WAMP answers ABORT `wamp.error.protocol_violation`.
+    reason: MQTT 5 DISCONNECT code. WAMP answers ABORT `wamp.error.protocol_violation`.
     """
 
     uri = "wamp.error.protocol_violation"

@@ -1,4 +1,4 @@
-"""A WAMP client that waits where it is called: no threads, no event loop."""
+"""A synchronous WAMP client, without threads and without an event loop."""
 
 from fox_shard.client.connection import ConnectionLost, Failure, Unreachable
 from fox_shard.client.session import Event, NoAnswer, Refused, Session, Subscription

@@ -1,10 +1,11 @@
-"""A WebSocket to a router, on which one waits in the calling thread.
+"""A blocking WebSocket to a router.
 
 Owns: the socket, the opening handshake, whole messages, signs of life. Never: what messages mean
-(`session`).
+(see `session`).
 
-It is websockets' protocol without its threads, so that a file descriptor can be waited for at the
-same time (the end of a process, for `fox lock`), and processes can be forked safely.
+The module uses the protocol of the library websockets, but not its threads. So a caller can wait
+for a file descriptor at the same time (`fox lock` waits for the end of a process), and can fork
+safely.
 """
 
 import select
@@ -23,44 +24,45 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 OPENING: Final = 15.0
-"""Seconds to connect in. A gateway that waits for its shards says so after 10 (503)."""
+"""Seconds for connecting. A gateway that waits for its shards answers 503 after 10 seconds."""
 
 QUIET: Final = 0.25
-"""Part of `patience` after which a router that says nothing is asked whether it is there."""
+"""Part of `patience` after which a silent router is sent a ping."""
 
 READ: Final = 1 << 16
+"""Bytes that are read at a time."""
 
 
 class Failure(Exception):
-    """What went wrong between the router and us, in a sentence."""
+    """A failure of the session; the message is a sentence for the user."""
 
 
 class Unreachable(Failure):
-    """There is no session."""
+    """The session could not be opened."""
 
 
 class ConnectionLost(Failure):
-    """The session has ended, and not by our doing."""
+    """The session has ended, although this client did not end it."""
 
 
 @final
 class Connection:
-    """An open WebSocket. Raises ConnectionLost wherever it is not open any more."""
+    """An open WebSocket. `send` and `receive` raise ConnectionLost once the connection is lost."""
 
     __slots__ = (
-        "_asked",
         "_fragments",
-        "_heard",
+        "_last_heard",
         "_lost",
         "_messages",
         "_patience",
+        "_pinged_at",
         "_protocol",
         "_socket",
         "_url",
     )
 
     def __init__(self, url: str, subprotocol: str, patience: float) -> None:
-        """patience: seconds without a sign of life, after which the connection is lost.
+        """Connect. patience: seconds of silence after which the connection counts as lost.
 
         Raises Unreachable.
         """
@@ -68,9 +70,11 @@ class Connection:
         self._patience = patience
         self._messages: deque[bytes] = deque()
         self._fragments = b""
+        # Why the connection is lost; "" while it is not.
         self._lost = ""
-        self._heard = time.monotonic()
-        self._asked: float | None = None
+        self._last_heard = time.monotonic()
+        # When the silent router was pinged; None if the router has sent something since.
+        self._pinged_at: float | None = None
         try:
             uri = parse_uri(url)
         except InvalidURI:
@@ -91,34 +95,34 @@ class Connection:
         self._socket.settimeout(patience)
 
     def send(self, message: bytes) -> None:
-        """Send a text message."""
+        """Send a text message. Raises ConnectionLost."""
         if self._lost:
             raise ConnectionLost(self._lost)
         self._protocol.send_text(message)
         self._write()
 
     def receive(self, until: float = inf, unless: int | None = None) -> bytes | None:
-        """Return the next message.
+        """Wait for the next message and return it; return None if the wait ends without one.
 
-        until: the time (monotonic) to give up at. unless: a file descriptor; being readable, it is
-        a reason to give up, too. Returns None then.
+        until: when to stop waiting, in monotonic seconds. unless: a file descriptor that stops the
+        wait as soon as it is readable. Raises ConnectionLost.
         """
         while not self._messages:
             if self._lost:
                 raise ConnectionLost(self._lost)
-            wake = self._wake()
-            ready = self._wait(min(until, wake), unless)
+            next_check = self._next_check()
+            ready = self._wait(min(until, next_check), unless)
             now = time.monotonic()
             if self._socket in ready:
                 self._read()
             elif unless in ready or now >= until:
                 return None
-            elif now >= wake:
-                self._ask(now)
+            elif now >= next_check:
+                self._check_silence(now)
         return self._messages.popleft()
 
     def close(self) -> None:
-        """Say goodbye, if there is still somebody, and let go of the socket."""
+        """Close the WebSocket, with a close frame if the connection is not lost."""
         if self._protocol.state is State.OPEN and not self._lost:
             self._protocol.send_close(1000)
             self._write()
@@ -137,22 +141,23 @@ class Connection:
             why = _refusal(protocol.handshake_exc)
             raise Unreachable(f"There is no router at {self._url}: {why}.")
 
-    def _wake(self) -> float:
-        """When something is to be done about a silent router."""
-        if self._asked is None:
-            return self._heard + self._patience * QUIET
-        return self._asked + self._patience * (1 - QUIET)
+    def _next_check(self) -> float:
+        """Return when to call `_check_silence` if nothing arrives."""
+        if self._pinged_at is None:
+            return self._last_heard + self._patience * QUIET
+        return self._pinged_at + self._patience * (1 - QUIET)
 
-    def _ask(self, now: float) -> None:
-        if self._asked is not None:
+    def _check_silence(self, now: float) -> None:
+        """Ping the silent router, or give it up if it has been pinged already."""
+        if self._pinged_at is not None:
             self._lost = f"{self._url} does not answer any more."
             return
-        self._asked = now
+        self._pinged_at = now
         self._protocol.send_ping(b"")
         self._write()
 
     def _wait(self, until: float, unless: int | None) -> list[socket.socket | int]:
-        """Until one of them is readable."""
+        """Wait until the socket or `unless` is readable, or until `until`; return what is."""
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return [self._socket]
         files: list[socket.socket | int] = [self._socket]
@@ -167,8 +172,8 @@ class Connection:
         except OSError as error:
             self._lose(error)
             return
-        self._heard = time.monotonic()
-        self._asked = None
+        self._last_heard = time.monotonic()
+        self._pinged_at = None
         if data:
             self._protocol.receive_data(data)
         else:
@@ -189,7 +194,7 @@ class Connection:
                 self._fragments = b""
 
     def _write(self) -> None:
-        """Send what the protocol has to say. Whoever waits is told where it cannot be sent."""
+        """Send the protocol's bytes; a failure is raised by the next `send` or `receive`."""
         try:
             for data in self._protocol.data_to_send():
                 if data:

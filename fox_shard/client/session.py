@@ -1,7 +1,7 @@
 """A WAMP session: joining a realm, publishing with an answer, reading events.
 
-Owns: requests and their answers, events by subscription. Never: sockets (`connection`), and what
-the events are for.
+Owns: requests and their answers, events by subscription. Never: sockets (see `connection`), the
+use of events.
 """
 
 import time
@@ -20,10 +20,10 @@ from fox_shard.gateway.wamp import messages as wamp
 SUBPROTOCOL: Final = "wamp.2.json"
 
 ANSWER: Final = 15.0
-"""Seconds the router has for an answer that waits for nobody."""
+"""Seconds for an answer that does not depend on other sessions."""
 
 FAREWELL: Final = 2.0
-"""Seconds it has for saying goodbye."""
+"""Seconds for the router's answer to GOODBYE."""
 
 ROLES: Final = {
     "publisher": {"features": {"publisher_exclusion": True}},
@@ -34,11 +34,11 @@ ROLES: Final = {
 
 
 class NoAnswer(Failure):
-    """The router is there, but did not answer in time."""
+    """The router did not answer in time, but the connection is not lost."""
 
 
 class Refused(Failure):
-    """The answer is ERROR. uri: which; details: its keyword arguments."""
+    """The answer is ERROR. uri: the error's; details: its keyword arguments."""
 
     def __init__(self, uri: str, sentence: str, details: dict[str, Any]) -> None:
         super().__init__(sentence)
@@ -47,7 +47,11 @@ class Refused(Failure):
 
 
 class Event(Struct, frozen=True):
-    """What EVENT tells. removed: why there is no such key any more, "" if this is a value."""
+    """One EVENT.
+
+    removed: why a key of a state stream is gone (`deleted`, `expired`, `weak` or `filter`); "" if
+    the event has a value.
+    """
 
     topic: str
     publication: int
@@ -58,7 +62,10 @@ class Event(Struct, frozen=True):
 
 @final
 class Subscription:
-    """Where the events of one subscription wait. over: no more will come."""
+    """A subscription with the events that have not been read yet.
+
+    over: the router has revoked the subscription, as at the end of a snapshot.
+    """
 
     __slots__ = ("_session", "events", "over", "topic")
 
@@ -69,8 +76,9 @@ class Subscription:
         self.over = False
 
     def next(self, until: float = inf, unless: int | None = None) -> Event | None:
-        """Return the next event; None: it is over, or a reason to give up (`Connection.receive`).
+        """Wait for the next event and return it.
 
+        Returns None if the subscription is over, or the wait ends as in `Connection.receive`.
         Raises ConnectionLost.
         """
         while not self.events and not self.over:
@@ -79,7 +87,7 @@ class Subscription:
         return self.events.popleft() if self.events else None
 
     def replay(self) -> Iterator[Event]:
-        """Yield what comes until it is over. Raises ConnectionLost, NoAnswer."""
+        """Yield the events of a snapshot until it is over. Raises ConnectionLost, NoAnswer."""
         while (event := self.next(time.monotonic() + ANSWER)) is not None:
             yield event
         if not self.over:
@@ -90,17 +98,17 @@ class Subscription:
 
 @final
 class Session:
-    """A joined session; leaves at the end of its `with` block.
+    """A joined WAMP session, which leaves at the end of its `with` block.
 
-    All methods raise ConnectionLost. id: what the router calls it.
+    id: the session id. All methods raise ConnectionLost.
     """
 
     __slots__ = ("_connection", "_request", "_subscriptions", "id")
 
     def __init__(self, url: str, realm: str, patience: float = 20.0) -> None:
-        """patience: seconds without a sign of life, after which the session is lost.
+        """Connect and join. patience: seconds of silence after which the session counts as lost.
 
-        Raises Unreachable: nobody answers at url, or the router does not let us in.
+        Raises Unreachable if no router answers at `url`, or the router refuses the session.
         """
         self._connection = Connection(url, SUBPROTOCOL, patience)
         self._request = 0
@@ -124,30 +132,30 @@ class Session:
             if not isinstance(error, ConnectionLost):
                 self._leave()
         except ConnectionLost:
-            pass  # It is over either way.
+            pass  # The session has ended either way.
         finally:
             self._connection.close()
 
     def publish(
         self, topic: str, args: list[Any], options: dict[str, Any], *, until: float | None = None
     ) -> int:
-        """Return the publication's id.
+        """Publish with acknowledgement, and return the publication id.
 
-        until: when to give up (monotonic; `inf`: never), None: after `ANSWER` seconds.
-        Raises Refused, NoAnswer; after the latter it may still be published.
+        until: when to stop waiting, in monotonic seconds (`inf`: never); None: after `ANSWER`
+        seconds. Raises Refused, NoAnswer; after NoAnswer the event may still be published.
         """
         request = self._ask(wamp.PUBLISH, {**options, "acknowledge": True}, topic, args)
         (publication,) = self._answer(wamp.PUBLISHED, request, until)
         return int(publication)
 
     def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
-        """Raises Refused, NoAnswer."""
+        """Subscribe, and return the subscription. Raises Refused, NoAnswer."""
         request = self._ask(wamp.SUBSCRIBE, options, topic)
         (subscription,) = self._answer(wamp.SUBSCRIBED, request)
         return self._subscriptions.setdefault(subscription, Subscription(self, topic))
 
     def receive(self, until: float = inf, unless: int | None = None) -> bool:
-        """Take one message, of whatever kind; False: gave up, see `Connection.receive`."""
+        """Handle one message; return False if the wait ends as in `Connection.receive`."""
         message = self._read(until, unless)
         if message is None:
             return False
@@ -168,7 +176,7 @@ class Session:
                 raise Unreachable("The router answers HELLO with something else than WELCOME.")
 
     def _leave(self) -> None:
-        """Wait for the answer: then the router has ended the session."""
+        """Say GOODBYE, and wait for the answer, by which the router has ended the session."""
         self._send(wamp.GOODBYE, {}, "wamp.close.close_realm")
         until = time.monotonic() + FAREWELL
         while (message := self._read(until)) is not None and message[0] != wamp.GOODBYE:
@@ -180,7 +188,7 @@ class Session:
         return self._request
 
     def _answer(self, kind: int, request: int, until: float | None = None) -> list[Any]:
-        """What follows the request's id in its answer."""
+        """Wait for the answer to a request, and return its fields after the request id."""
         if until is None:
             until = time.monotonic() + ANSWER
         while (message := self._read(until)) is not None:
@@ -208,7 +216,7 @@ class Session:
                 why = details.get("message", reason)
                 raise ConnectionLost(f"The router has ended the session: {why}.")
             case _:
-                pass  # An answer that came after we had given it up.
+                pass  # An answer that came too late.
 
     def _send(self, *message: object) -> None:
         self._connection.send(msgspec.json.encode(message))

@@ -1,7 +1,6 @@
 """The configuration: TOML text and FOX_ variables become frozen structs.
 
-Owns: the door to `settings` (what there is to set), `reader` and `realms` (how it is read and
-refused).
+Owns: the public names of `settings` (what can be set), `reader` and `realms` (how it is read).
 Never: sockets, clocks, logs.
 """
 

@@ -1,6 +1,6 @@
-"""Mistakes in the configuration: the sentences that answer them.
+"""Mistakes in the configuration: the sentences that describe them.
 
-Owns: how an expected type and a wrong value are put in words. Never: where a mistake was found.
+Owns: the wording for expected types and wrong values. Never: where a mistake was found.
 """
 
 import json
@@ -12,16 +12,16 @@ from fox_shard.config.settings import OptionalAddress
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration: one sentence, where it is and what would be right."""
+    """A mistake in the configuration; the message says where it is and what would be right."""
 
 
 def refuse(where: str, wanted: str, raw: object, cause: Exception) -> NoReturn:
-    """Raise ConfigError: at that place must be what is `wanted`, not `raw`."""
+    """Raise ConfigError: the setting at `where` must be what `wanted` describes, not `raw`."""
     raise ConfigError(f"{where} must be {wanted}, not {shown(raw)}.") from cause
 
 
 def expected(kind: object) -> str:
-    """Name a type in words: what a person should have written."""
+    """Return a type in words, as a description of what should have been written."""
     if kind == OptionalAddress:
         return 'an address "host:port" with a port from 1 to 65535, or "off"'
     match msgspec.inspect.type_info(kind):
@@ -40,6 +40,6 @@ def expected(kind: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as TOML might say it, shortened."""
+    """Return a value roughly as TOML writes it, shortened to 60 characters."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,8 @@
 """Reading the configuration: TOML text and FOX_ variables become one `Config`.
 
-Owns: which of the two wins, and the sentence that answers a mistake.
-Never: reads the environment of its own accord; only `load` and `load_with_origins` open a file.
+Owns: which of the two wins, and the sentence that describes a mistake.
+Never: the process's own environment, which is an argument; files, except in `load` and
+`load_with_origins`.
 """
 
 import difflib
@@ -25,22 +26,22 @@ from fox_shard.config.settings import (
 )
 
 Origins = dict[str, str]
-"""Setting path → where its value came from: `default`, the file's name, or the variable's name."""
+"""Path of a setting → source of its value: `default`, the file's name, or the variable's name."""
 
 _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
 _VARIABLES = {setting.variable: setting for setting in SETTINGS.values()}
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read the file at path and the FOX_ variables of environ, which win.
+    """Read the file at `path` and the FOX_ variables in `environ`, which override the file.
 
-    Raises ConfigError with one sentence for the first mistake found.
+    Raises ConfigError for the first mistake found.
     """
     return load_with_origins(path, environ)[0]
 
 
 def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, Origins]:
-    """Do as `load` does, and tell where each value came from."""
+    """Do the same as `load`, and return the source of each value as well."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,7 +55,8 @@ def parse(
 ) -> tuple[Config, Origins]:
     """Build the configuration from TOML text and FOX_ variables.
 
-    folder: absolute; relative data_dir and run_dir are relative to it. name: how errors call text.
+    folder: absolute path, to which data_dir and run_dir are relative. name: the name of the text in
+    errors. Raises ConfigError for the first mistake found.
     """
     try:
         document = tomllib.loads(text)
@@ -112,10 +114,10 @@ def _known(path: str, name: str) -> Setting:
 
 
 def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
-    """Yield what FOX_ variables set; sorted, so that the first mistake is always the same one.
+    """Yield the settings of FOX_ variables, sorted so that the first mistake is always the same.
 
-    A FOX_ variable that names no setting belongs to somebody else (tests, the benchmark), unless it
-    begins like a section or nearly is a setting: then it is a mistake nobody would find otherwise.
+    A FOX_ variable that names no setting may belong to something else (tests, the benchmark). But
+    one that begins like a section, or resembles a setting, is refused as a probable mistake.
     """
     for variable in sorted(name for name in environ if name.startswith("FOX_")):
         if setting := _VARIABLES.get(variable):

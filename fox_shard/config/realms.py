@@ -1,6 +1,6 @@
 """Reading the realms: sections [[realm]], and within them [[realm.history]].
 
-Owns: what may stand there, and where a mistake is found. Never: files, the environment.
+Owns: what these sections may contain, and the place of a mistake. Never: files, the environment.
 """
 
 import re
@@ -13,10 +13,10 @@ from msgspec import Struct
 from fox_shard.config.mistakes import ConfigError, expected, refuse
 from fox_shard.config.settings import Config, History, Realm
 
-# WAMP loose URIs (WAMP #uris), without "@": MQTT clients write user@realm.
+# Loose URIs (WAMP #uris), but without "@", because MQTT clients write user@realm.
 _REALM_NAME: Final = re.compile(r"[^\s.#@\0]+(\.[^\s.#@\0]+)*")
 
-# What `topics.Pattern.wamp` takes, which this layer does not know.
+# The same patterns as in `topics.pattern.Pattern.wamp`, which this layer may not import.
 _TOPICS: Final = {
     "exact": re.compile(r"#|[^\s.#\0]+(\.[^\s.#\0]+)*(\.#)?"),
     "wildcard": re.compile(r"([^\s.#\0]*\.)*([^\s.#\0]*|#)"),
@@ -27,9 +27,10 @@ S = TypeVar("S", bound=Struct)
 
 
 def read_realms(raw: object, name: str) -> tuple[Realm, ...]:
-    """raw: what the file says under `realm`, None: nothing. name: the file's.
+    """Return the configured realms, or the default one if the file names none.
 
-    Raises ConfigError.
+    raw: the file's value of `realm`; None: there is none. name: the file's name. Raises
+    ConfigError.
     """
     if raw is None:
         return Config().realms
@@ -43,7 +44,7 @@ def read_realms(raw: object, name: str) -> tuple[Realm, ...]:
 
 
 def _sections(raw: object, where: str, section: str) -> list[tuple[str, dict[str, Any]]]:
-    """Each with the place where it is."""
+    """Return the sections of an array of tables, each with its place in the file, for errors."""
     if not isinstance(raw, list) or not raw:
         refuse(where, f"one or more sections {section}", raw, TypeError())
     for index, entry in enumerate(raw):
@@ -63,7 +64,7 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
 
 
 def _rules(raw: object, where: str) -> tuple[History, ...]:
-    """What is recorded. Raises ConfigError."""
+    """Return the history rules of one realm. Raises ConfigError."""
     if raw is None:
         return ()
     rules: list[History] = []
@@ -82,15 +83,15 @@ def _rules(raw: object, where: str) -> tuple[History, ...]:
 
 
 def _check_keys(entry: Mapping[str, Any], where: str, kind: type[Struct]) -> None:
-    there_are = [field.name for field in msgspec.structs.fields(kind)]
+    known = [field.name for field in msgspec.structs.fields(kind)]
     for key in entry:
-        if key not in there_are:
-            listed = ", ".join(there_are)
+        if key not in known:
+            listed = ", ".join(known)
             raise ConfigError(f"{where}: there is no setting {key}; there are {listed}.")
 
 
 def _struct(entry: Mapping[str, Any], where: str, kind: type[S]) -> S:
-    """Field by field: a mistake is told with the name of its key."""
+    """Convert a section to a struct, field by field, so that an error can name the field."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         if field.name in entry:

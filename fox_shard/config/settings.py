@@ -1,6 +1,6 @@
 """Every setting: name, type, unit, range and default.
 
-Owns: the frozen structs the rest of the program is configured by, and the table made from them.
+Owns: the frozen structs that configure the rest of the program, and the table made from them.
 Never: TOML, the environment, files.
 """
 
@@ -23,10 +23,7 @@ class Address(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "host:port" or "[ipv6]:port".
-
-        Raises ValueError where the text is neither.
-        """
+        """Parse "host:port" or "[ipv6]:port". Raises ValueError if the text is neither."""
         host, colon, port = text.rpartition(":")
         if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
             raise ValueError(f"{text!r} has no port from 1 to 65535")
@@ -49,10 +46,11 @@ Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 
 
 class Gateway(Struct, frozen=True, kw_only=True):
-    """Section [gateway]: listeners (None: not listening) and what one client may use.
+    """Section [gateway]: the listeners (None: off), and the limits for one client.
 
     outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
-    message. topic_length: bytes of one topic or URI in UTF-8. Times are seconds.
+    message. topic_length: bytes of one topic or URI in UTF-8. handshake_timeout: seconds for HELLO,
+    CONNECT or the HTTP request. drain_timeout: seconds for writing to clients at shutdown.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -68,7 +66,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
 class Backplane(Struct, frozen=True, kw_only=True):
     """Section [backplane]: the links between processes.
 
-    credit: bytes in flight on one link. A peer unheard for peer_timeout seconds is declared gone.
+    credit: bytes in flight on one link. heartbeat: seconds between signs of life. peer_timeout:
+    seconds of silence after which a peer is gone.
     """
 
     credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
@@ -77,15 +76,17 @@ class Backplane(Struct, frozen=True, kw_only=True):
 
 
 class Rpc(Struct, frozen=True, kw_only=True):
-    """Section [rpc]: queue_limit bounds the calls that wait for one procedure."""
+    """Section [rpc]. queue_limit: number of calls that may wait for one procedure."""
 
     queue_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
 
 
 class Mqtt(Struct, frozen=True, kw_only=True):
-    """Section [mqtt]: the realm of clients that name none, unconfirmed QoS 1 and 2 sends to one.
+    """Section [mqtt]: settings of MQTT clients.
 
-    sys_interval: seconds between updates of `$SYS/broker/…`, 0: there is none.
+    realm: for clients that do not name one. max_inflight: messages with QoS 1 and 2 that may be
+    unconfirmed at one client. sys_interval: seconds between updates of `$SYS/broker/…`; 0: these
+    topics do not exist.
     """
 
     realm: Annotated[str, Meta(min_length=1)] = "realm1"
@@ -94,7 +95,11 @@ class Mqtt(Struct, frozen=True, kw_only=True):
 
 
 class Statsd(Struct, frozen=True, kw_only=True):
-    """Section [statsd]: where metrics go (None: nowhere), and how often (seconds)."""
+    """Section [statsd]: the sending of metrics.
+
+    address: of the StatsD daemon; None: no metrics are sent. interval: seconds. prefix: the
+    beginning of all names.
+    """
 
     address: OptionalAddress = None
     interval: Seconds = 1.0
@@ -102,17 +107,18 @@ class Statsd(Struct, frozen=True, kw_only=True):
 
 
 class Log(Struct, frozen=True, kw_only=True):
-    """Section [log]: what the processes write to their standard error, and how."""
+    """Section [log]: the level and format of what processes write to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """One [[realm.history]]: the events on its topics are recorded.
+    """One [[realm.history]], a rule by which events are recorded.
 
-    topic, match: as a WAMP client subscribes. max_events: of each topic. max_age: seconds, 0: as
-    long as there is room. max_bytes: of all its topics on one shard.
+    topic, match: the events' topics, in the form of a WAMP subscription. max_events: number of
+    events kept per topic. max_age: seconds; 0: no limit. max_bytes: of all events of the rule on
+    one shard.
     """
 
     topic: str
@@ -123,11 +129,11 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class Realm(Struct, frozen=True, kw_only=True):
-    """One [[realm]]: a topic space of its own. Everybody may join it and do everything there.
+    """One [[realm]]: a topic space of its own, which every client may join and fully use.
 
-    store: where its keys and its history are kept; in memory they are gone when their shard ends.
-    kwargs_are_headers: keyword arguments are carried, but do not belong to an event's document.
-    history: what is recorded; of several rules for a topic the first one counts.
+    store: where keys and history are kept; in memory they last until their shard ends.
+    kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
+    history: the rules for recording events; the first rule that matches a topic applies.
     """
 
     name: str
@@ -137,7 +143,7 @@ class Realm(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration. data_dir and run_dir are absolute once `parse` has made them so."""
+    """The whole configuration. `parse` makes data_dir and run_dir absolute."""
 
     gateways: Annotated[int, Meta(ge=1, le=256)] = 2
     shards: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -162,10 +168,12 @@ class Setting(NamedTuple):
 
     @property
     def path(self) -> str:
+        """The name in the file and in errors, as `gateway.mqtt`."""
         return f"{self.section}.{self.key}" if self.section else self.key
 
     @property
     def variable(self) -> str:
+        """The name of the environment variable, as `FOX_GATEWAY_MQTT`."""
         return f"FOX_{self.path.replace('.', '_').upper()}"
 
 
@@ -181,4 +189,4 @@ def _settings() -> Iterator[Setting]:
 
 
 SETTINGS = {setting.path: setting for setting in _settings()}
-"""Setting path, e.g. `gateway.mqtt`, → setting; in the order in which the structs name them."""
+"""Path, such as `gateway.mqtt` → setting, in the order of the structs' fields."""

@@ -1,1 +1,1 @@
-"""The coordinator: session registry, session meta API, StatsD."""
+"""The coordinator: the session registry, the session meta API, `$SYS` and metrics."""

@@ -1,7 +1,7 @@
 """The coordinator: frames in, frames out.
 
-Owns: which noun handles which frame, the session meta events. Never: I/O, clocks; the data path
-(with the coordinator dead, publishing and calling go on).
+Owns: which part handles which frame, the session meta events. Never: I/O, clocks; the data path
+(publishing and calling go on while the coordinator is down).
 """
 
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ from fox_shard.documents import payloads
 from fox_shard.store.journal import Journal
 
 Effects = list[tuple[str, Frame]]
-"""Frames to send, each with the name of the process that is to receive it, in this order."""
+"""Frames to send, in order, each with the name of the receiving process."""
 
 TAKEN_OVER = "fox.close.session_taken_over"
-"""Why an MQTT session ends whose client id another one uses now (MQTT-3.1.4-2)."""
+"""Reason for ending an MQTT session whose client id another client now uses [MQTT-3.1.4-2]."""
 
 ON_JOIN = "wamp.session.on_join"
 ON_LEAVE = "wamp.session.on_leave"
@@ -41,7 +41,7 @@ ON_LEAVE = "wamp.session.on_leave"
 
 @final
 class Coordinator:
-    """One cluster's coordinator. All times are monotonic seconds."""
+    """The coordinator of one cluster, without its links. All times are monotonic seconds."""
 
     def __init__(
         self,
@@ -52,9 +52,10 @@ class Coordinator:
         sys_interval: float = 0,
         now: float = 0.0,
     ) -> None:
-        """journal: gets the sessions' rows.
+        """Begin without sessions; see `load`.
 
-        sys_interval: seconds between updates of `$SYS` in each of the realms; 0: none.
+        journal: takes the rows of the sessions. realms: those in which `$SYS` is published.
+        sys_interval: seconds between updates of `$SYS`; 0: there is no `$SYS`.
         """
         self._placement = placement
         self._journal = journal
@@ -64,18 +65,18 @@ class Coordinator:
         self._sys = Sys(realms, sys_interval, now)
 
     def load(self, entry: SessionRecord) -> None:
-        """A session that was there before the restart."""
+        """Register a session that was stored before the restart."""
         self._sessions.load(entry)
 
     def session_count(self) -> int:
-        """How many sessions there are, over all realms and gateways."""
+        """Return the number of sessions, over all realms and gateways."""
         return sum(number for _, _, number in self._sessions.counts())
 
     def receive(self, gateway: str, frame: Frame, now: float) -> Effects:
         """Handle one frame of a gateway, or a `Report` of a shard.
 
-        Frames that ask nothing of the coordinator are ignored: `Cancel` (calls are answered at
-        once), a `Leave` of a session that is not known.
+        `Cancel` is ignored, because calls are answered at once, and so is the `Leave` of an
+        unknown session.
         """
         match frame:
             case Join():
@@ -94,22 +95,22 @@ class Coordinator:
         return []
 
     def gateway_synced(self, gateway: str) -> Effects:
-        """The gateway has told all its sessions again: what was not among them has ended."""
+        """End the sessions that the gateway's finished replay did not contain."""
         return [self._on_leave(entry) for entry in self._sessions.synced(gateway)]
 
     def gateway_gone(self, gateway: str, now: float) -> Effects:
-        """The gateway died, or is declared gone: all its sessions have ended."""
+        """End all sessions of a gateway that restarted or did not come back."""
         self._metrics.peer_gone(gateway, now)
         self._sys.peer_gone(gateway)
         return [self._on_leave(entry) for entry in self._sessions.gateway_gone(gateway)]
 
     def shard_gone(self, shard: str, now: float) -> None:
-        """The shard died: its gauges hold no longer."""
+        """Drop the gauges of a shard that restarted or did not come back."""
         self._metrics.peer_gone(shard, now)
         self._sys.peer_gone(shard)
 
     def shard_opened(self, shard: str, now: float) -> Effects:
-        """The link to the shard begins anew: it is told all of `$SYS` that it owns again."""
+        """Publish the `$SYS` topics of this shard again: the link to the shard has opened."""
         for realm, topic in self._sys.topics():
             if self._owner(realm, topic) == shard:
                 self._sys.invalidate(realm, topic)
@@ -117,11 +118,14 @@ class Coordinator:
 
     @property
     def sys_due(self) -> float:
-        """When `sys_news` is to be called."""
+        """The time of the next call of `sys_news`."""
         return self._sys.due
 
     def sys_news(self, now: float) -> Effects:
-        """What is new in `$SYS`. Need not be kept for a shard that is down: see `shard_opened`."""
+        """Return the publishes of all `$SYS` topics whose values have changed.
+
+        Those for a shard that is down may be dropped, because `shard_opened` repeats them.
+        """
         news = self._sys.news(self.session_count(), now)
         return [
             self._publish(realm, topic, RETAIN, payloads.RAW, value) for realm, topic, value in news
@@ -131,14 +135,15 @@ class Coordinator:
         return f"shard-{self._placement.shard_of(realm, topic)}"
 
     def flush(self, now: float) -> list[Value]:
-        """What StatsD is to be told, once an interval."""
+        """Return the metrics for StatsD; called once per `statsd.interval`."""
         return self._metrics.flush(self._sessions.counts(), now)
 
     def _join(self, gateway: str, join: Join) -> Effects:
-        """Publish `on_join`, once, unless the session is only told again.
+        """Register the session, and publish `on_join` at its first `Join` that is no replay.
 
-        A session that joined while the coordinator was down is first replayed and then reported by
-        its own `Join`, which the link had kept: it is that one which is news.
+        A session that joined while the coordinator was down arrives twice: in the gateway's replay,
+        and then as the `Join` that the link had kept. The second one is announced.
+        If another session has the same MQTT client id, the older one of the two is killed.
         """
         entry = self._sessions.join(gateway, join)
         effects: Effects = []
@@ -162,7 +167,7 @@ class Coordinator:
     def _publish(
         self, realm: str, topic: str, flags: int, encoding: int, args: bytes
     ) -> tuple[str, Frame]:
-        """Published by the router itself (session 0), to the topic's shard."""
+        """Return a publish by the router itself (session 0), with the name of the topic's shard."""
         frame = Publish(
             realm=realm,
             topic=topic,

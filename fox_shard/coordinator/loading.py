@@ -1,6 +1,6 @@
-"""Loading: the rows of the store, sorted by what they are.
+"""Loading: the rows of the coordinator's store, decoded and sorted by kind.
 
-Owns: reading them. Never: the store, and what the coordinator makes of them.
+Owns: decoding rows. Never: the store itself, or what the coordinator does with the rows.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,10 @@ from fox_shard.store.journal import TRIAL
 
 
 class Stored(Struct):
-    """What was before the restart. frames: by shard, with their numbers; last: see `rows`.
+    """The coordinator's state before the restart.
 
-    generation: -1: the store is new.
+    gateways: by name. frames: per shard, the frames of its outbox with their reliable numbers.
+    last: per shard, the last reliable number given. generation: -1 if the store is new.
     """
 
     sessions: list[SessionRecord] = []
@@ -27,7 +28,11 @@ class Stored(Struct):
 
 
 def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:
-    """Raises ValueError (`msgspec.DecodeError` is one) for a row that is none of this version's."""
+    """Decode all rows of a store.
+
+    Raises ValueError, or its subclass `msgspec.DecodeError`, for a row that this version does not
+    know.
+    """
     found = Stored()
     for key, value in stored:
         kind = key[:1]

@@ -1,6 +1,7 @@
-"""The session meta API: what `wamp.session.…` calls do and answer (WAMP #session-metapi).
+"""The session meta API: the procedures `wamp.session.…` (WAMP #session-metapi).
 
-Owns: these procedures, the shape of a session's details. Never: sending; a realm but the caller's.
+Owns: these procedures, the shape of a session's details. Never: sending; a realm other than the
+caller's.
 """
 
 from collections.abc import Callable
@@ -25,11 +26,11 @@ from fox_shard.topics.topic import check_topic
 DEFAULT_REASON = "wamp.close.normal"
 
 Kills = list[tuple[str, Kill]]
-"""Gateways and what they are told to end."""
+"""Names of gateways, each with a session that the gateway must end."""
 
 
 def details(entry: SessionRecord) -> dict[str, object]:
-    """What `on_join` publishes and `get` returns about a session."""
+    """Return the details of a session that `on_join` publishes and `get` returns."""
     return {
         "session": entry.session,
         "authid": entry.authid,
@@ -46,7 +47,7 @@ def details(entry: SessionRecord) -> dict[str, object]:
 
 @final
 class Meta:
-    """Answers the calls; the coordinator is the one callee of these procedures."""
+    """The procedures of the session meta API, whose only callee is the coordinator."""
 
     __slots__ = ("_procedures", "_sessions")
 
@@ -63,7 +64,7 @@ class Meta:
         }
 
     def call(self, call: Call) -> tuple[Result | CallError, Kills]:
-        """The answer for the caller, and the sessions that are to end."""
+        """Return the answer for the caller, and the sessions that must end."""
         try:
             procedure = self._procedures.get(call.procedure)
             if procedure is None:
@@ -121,14 +122,14 @@ class Meta:
         return [len(entries)], kills
 
     def _kill_others(
-        self, arguments: "Arguments", concerned: Callable[[SessionRecord], bool]
+        self, arguments: "Arguments", is_target: Callable[[SessionRecord], bool]
     ) -> tuple[list[SessionRecord], Kills]:
-        """All sessions of the caller's realm that are concerned, but the caller's own."""
+        """Return the sessions of the caller's realm that are targets, without the caller's own."""
         reason, message = arguments.reason(), arguments.message()
         entries = [
             entry
             for entry in self._sessions.of_realm(arguments.realm)
-            if entry.session != arguments.caller and concerned(entry)
+            if entry.session != arguments.caller and is_target(entry)
         ]
         return entries, [(e.gateway, Kill(e.session, reason, message)) for e in entries]
 
@@ -141,12 +142,15 @@ class Meta:
 
 @final
 class Arguments:
-    """The arguments of one call, decoded; a reader raises the Refusal that names its mistake."""
+    """The decoded arguments of one call.
+
+    Each method that reads an argument raises a Refusal, which names the mistake in it.
+    """
 
     __slots__ = ("_args", "_kwargs", "caller", "realm")
 
     def __init__(self, call: Call) -> None:
-        """Raises InvalidArgument where the payload cannot be read."""
+        """Decode the payload. Raises InvalidArgument if that is impossible."""
         self.realm = call.realm
         self.caller = call.session
         try:
@@ -157,21 +161,21 @@ class Arguments:
         self._kwargs: dict[object, object] = kwargs
 
     def at_most(self, count: int) -> None:
-        """Refuse further positional arguments."""
+        """Refuse more than `count` positional arguments. Raises InvalidArgument."""
         if len(self._args) > count:
             raise InvalidArgument(
                 f"At most {count} positional argument is taken, not {len(self._args)}."
             )
 
     def string(self, name: str) -> str:
-        """The first positional argument, called `name` in the specification."""
+        """Return the first positional argument; `name` is its name in the specification."""
         value = self._args[0] if self._args else None
         if not isinstance(value, str):
             raise InvalidArgument(f"The first argument must be the {name}, a string.")
         return value
 
     def authroles(self) -> list[str] | None:
-        """The filter of `count` and `list`; None: no filter."""
+        """Return the authroles to which `count` and `list` are limited; None: no limit."""
         value = self._args[0] if self._args else None
         if value is None:
             return None
@@ -183,7 +187,7 @@ class Arguments:
         return roles
 
     def session(self) -> int:
-        """The session id that is the first positional argument."""
+        """Return the first positional argument, a session id."""
         value = self._args[0] if self._args else None
         # Some serializers of JavaScript clients write whole numbers above 2^32 as floats.
         if isinstance(value, float) and value.is_integer():
@@ -193,7 +197,10 @@ class Arguments:
         return value
 
     def reason(self) -> str:
-        """The keyword argument of `kill`; anything but a URI is an invalid URI."""
+        """Return the keyword argument `reason` of the kill procedures, a URI.
+
+        Raises InvalidUri, also if the argument is not a string.
+        """
         value = self._kwargs.get("reason")
         if value is None:
             return DEFAULT_REASON
@@ -203,7 +210,7 @@ class Arguments:
         return value
 
     def message(self) -> str:
-        """The keyword argument of `kill`; empty: none."""
+        """Return the keyword argument `message` of the kill procedures, "" if it is absent."""
         value = self._kwargs.get("message")
         if value is None:
             return ""

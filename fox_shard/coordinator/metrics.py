@@ -1,9 +1,9 @@
 """Metrics: the reports of all processes become one value per name and interval.
 
-Owns: the sums, and which gauges still hold. Never: sending (see `statsd`), a clock.
+Owns: the sums, and which gauges are current. Never: sending (see `statsd`), a clock.
 
 Names are paths with dots: `<realm>.publishes`, `<realm>.wamp.messages_in`, `shard-0.queue_depth`.
-What several processes report under one name is one metric: the sum.
+If several processes report the same name, the metric is the sum of their values.
 """
 
 from collections import Counter
@@ -20,33 +20,34 @@ UPTIME = "coordinator.uptime"
 
 @final
 class Metrics:
-    """Counters since the last flush, and the present gauges of each process."""
+    """Counters since the last flush, and the current gauges of each process."""
 
     __slots__ = ("_counters", "_gauges", "_reported", "_since")
 
     def __init__(self) -> None:
         self._counters: Counter[str] = Counter()
         self._gauges: dict[str, dict[str, int]] = {}
-        # Gauges in the last flush: StatsD keeps a gauge until it is told otherwise, so one that
-        # nobody reports any more goes out once more, as 0.
+        # Gauges in the last flush. StatsD keeps the last value of a gauge, so a gauge that no
+        # process reports any more is sent once more, as 0.
         self._reported: frozenset[str] = frozenset()
         self._since: float | None = None
 
     def report(self, process: str, report: Report, now: float) -> None:
-        """Add what a process counted since its last report; its gauges replace all it had."""
+        """Add the counters of a process since its last report, and replace its gauges."""
         self._start(now)
         self._counters.update(report.counters)
         self._gauges[process] = report.gauges
 
     def peer_gone(self, process: str, now: float) -> None:
-        """Drop the gauges of a process that died. What it counted stays counted."""
+        """Drop the gauges of a process that died, but keep what it has counted."""
         self._start(now)
         self._gauges.pop(process, None)
 
     def flush(self, sessions: Iterable[tuple[str, str, int]], now: float) -> list[Value]:
-        """What to send now, sorted by name, counters first; counters begin again from 0.
+        """Return the metrics to send, counters first, each sorted by name; counters restart at 0.
 
-        sessions: (realm, gate, number); becomes `<realm>.sessions` and `<realm>.<gate>.sessions`.
+        sessions: (realm, `wamp` or `mqtt`, number); these become the gauges `<realm>.sessions` and
+        `<realm>.wamp.sessions` or `<realm>.mqtt.sessions`.
         """
         started = self._start(now)
         counters = sorted(self._counters.items())
@@ -69,7 +70,7 @@ class Metrics:
         return dict(gauges)
 
     def _start(self, now: float) -> float:
-        """When the coordinator's metrics began."""
+        """Return the time of the first call of any method, from which uptime counts."""
         if self._since is None:
             self._since = now
         return self._since

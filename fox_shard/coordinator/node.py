@@ -1,7 +1,7 @@
-"""The coordinator's links.
+"""The coordinator as a process: its core with links and a store.
 
-Owns: who of the other processes is there, and what waits for the coordinator's own store. Never:
-what their frames mean (see `core`).
+Owns: which processes are linked, and what waits for the coordinator's own store. Never: what
+frames mean (see `core`).
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ from fox_shard.store.journal import Journal
 
 @final
 class CoordinatorNode:
-    """Listens to the gateways, connects to the shards."""
+    """The coordinator's `Node`. Gateways connect to it; it connects to the shards."""
 
     def __init__(
         self,
@@ -40,9 +40,10 @@ class CoordinatorNode:
         identity: int = 0,
         stored: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        """realms, sys_interval: see `Coordinator`. identity, stored: the store's, and its rows.
+        """Load the stored rows, and connect to the shards.
 
-        Raises ValueError for a row that it does not understand.
+        realms, sys_interval: see `Coordinator`. identity, stored: the store's identity and its
+        rows. Raises ValueError for a row that this version does not know.
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
@@ -66,15 +67,19 @@ class CoordinatorNode:
             deadline=self.deadline,
             notices=self.notices,
         )
-        # (ticket, gateway, its incarnation, rseq): what it may forget when that is durable.
-        self._unsafe: deque[tuple[int, str, int, int]] = deque()
+        # (ticket, gateway, its incarnation, rseq): once the ticket is durable, the gateway may
+        # forget its reliable frames up to that rseq.
+        self._uncommitted_watermarks: deque[tuple[int, str, int, int]] = deque()
         for shard in range(terms.shards):
             self._links.add(f"shard-{shard}", now, connects=True)
         self._outbox = Outbox(self.journal, self._links.by_name, rows)
         self._load(read(stored), now)
 
     def _load(self, stored: Stored, now: float) -> None:
-        """What was before the restart. Gateways may come back; else their sessions have ended."""
+        """Take over the state before the restart.
+
+        The sessions of a gateway that does not come back within `peer_timeout` have ended.
+        """
         for entry in stored.sessions:
             self.core.load(entry)
         for name, row in stored.gateways.items():
@@ -82,7 +87,8 @@ class CoordinatorNode:
         if stored.generation == self._generation:
             self._outbox.load(stored.last, stored.frames)
             return
-        # The shards are others now, and who was to be told has not been connected since.
+        # The number of shards has changed, for which all processes were stopped: no subscriber
+        # that these meta events were meant for is connected any more.
         for shard, frames in stored.frames.items():
             for number, _ in frames:
                 self.journal.keep(rows.outbox(shard, number), None)
@@ -97,7 +103,7 @@ class CoordinatorNode:
         link.watermark = link.durable = row.watermark
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
-        """Handle one batch."""
+        """Handle one batch of another process; see `Node`."""
         name = batch.source
         link = self._links.by_name.get(name) or self._links.add(name, now)
         for frame in self._links.receive(link, batch, size, now):
@@ -110,7 +116,7 @@ class CoordinatorNode:
             self._keep_watermark(link)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """Gateways tell their sessions again; shards are told `$SYS` again."""
+        """Begin a pair: a gateway replays its sessions, a shard is sent its `$SYS` topics again."""
         if before not in (0, link.peer_incarnation):
             self.peer_gone(link, now)
         link.resume([])
@@ -118,10 +124,10 @@ class CoordinatorNode:
             self._send_if_open(self.core.shard_opened(link.peer, now))
 
     def link_broken(self, link: Link, now: float) -> None:
-        """Nothing changes until the peer is back, or gone."""
+        """Do nothing: sessions stay until the peer is back, or gone."""
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """A gateway's sessions have ended; a shard's gauges hold no longer."""
+        """End the sessions of a gateway, or drop the gauges of a shard."""
         name = link.peer
         if link.connects:
             self.core.shard_gone(name, now)
@@ -130,14 +136,19 @@ class CoordinatorNode:
             self._perform(self.core.gateway_gone(name, now))
 
     def connection_lost(self, peer: str, now: float) -> None:
-        """The connection to that process is broken."""
+        """End the pair with that process, because the connection to it is broken."""
         self._links.connection_lost(peer, now)
 
     def _keep_watermark(self, link: Link) -> None:
-        """What the gateway's reliable frames did is in this transaction."""
+        """Store how far the gateway's reliable frames have had their effects.
+
+        The row is part of the transaction that stores these effects.
+        """
         row = rows.GatewayRow(link.peer_incarnation, link.watermark)
         self.journal.keep(rows.gateway(link.peer), rows.encode(row))
-        self._unsafe.append((self.journal.ticket, link.peer, link.peer_incarnation, link.watermark))
+        self._uncommitted_watermarks.append(
+            (self.journal.ticket, link.peer, link.peer_incarnation, link.watermark)
+        )
 
     def _perform(self, effects: Effects) -> None:
         for peer, frame in effects:
@@ -150,32 +161,37 @@ class CoordinatorNode:
 
     def _committed(self, ticket: int, _now: float) -> None:
         self._outbox.committed(ticket)
-        unsafe = self._unsafe
-        while unsafe and unsafe[0][0] <= ticket:
-            _, gateway, incarnation, rseq = unsafe.popleft()
+        waiting = self._uncommitted_watermarks
+        while waiting and waiting[0][0] <= ticket:
+            _, gateway, incarnation, rseq = waiting.popleft()
             link = self._links.by_name[gateway]
             if link.peer_incarnation == incarnation:
                 link.durable = max(link.durable, rseq)
                 link.acknowledge_soon()
 
     def _commit_failed(self, _ticket: int, _why: str, _now: float) -> None:
-        """All of it is written again: sessions go on, and are told of when the store works."""
+        """Wait for the next transaction, in which the journal writes all these rows again.
+
+        Sessions go on; their meta events are published when the store works again.
+        """
         self._outbox.commit_failed()
         ticket = self.journal.ticket
-        self._unsafe = deque((ticket, *rest[1:]) for rest in self._unsafe)
+        self._uncommitted_watermarks = deque(
+            (ticket, *watermark[1:]) for watermark in self._uncommitted_watermarks
+        )
 
     def _store_failure(self, why: str) -> None:
         self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     def _send_if_open(self, effects: Effects) -> None:
-        """What is told again when the link opens: nothing of it waits for a shard that is down."""
+        """Send frames that are repeated when a link opens; those for other links are dropped."""
         for peer, frame in effects:
             link = self._links.by_name[peer]
             if link.open:
                 link.send(frame)
 
     def tick(self, now: float) -> None:
-        """Heartbeats, gateways that did not come back, and `$SYS`."""
+        """Do what is due: heartbeats, peers that did not come back, store retries, `$SYS`."""
         self._links.tick(now)
         self.journal.tick(now)
         if now >= self.core.sys_due:
@@ -184,18 +200,18 @@ class CoordinatorNode:
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
-        """(peer, batch) for everybody who has news."""
+        """Return (process, batch) for each process that has something to get; once a turn."""
         return self._links.flush(now)
 
     def send_report(self, now: float) -> None:
-        """It has nobody to report to; see `metrics`."""
+        """Do nothing: the coordinator's own metrics are part of `metrics`."""
 
     def metrics(self, now: float) -> list[Value]:
-        """What StatsD is to be told, once an interval."""
+        """Return the metrics for StatsD; called once per `statsd.interval`."""
         return self.core.flush(now)
 
     def health(self) -> dict[str, object]:
-        """See `Node`."""
+        """Return the health report of this process; see `Node`."""
         peers = self._links.states()
         well = all(peers.values()) and not self.journal.failing
         trouble = {"store": self.journal.failing} if self.journal.failing else {}

@@ -1,14 +1,15 @@
-"""The coordinator's rows: how its state is written into its store.
+"""The coordinator's rows: the form of its state in its store.
 
-Owns: the keys and values of all rows, both ways. Never: a store, or when something is written.
+Owns: encoding and decoding the keys and values of all rows. Never: a store, or when something is
+written.
 
 | key | value |
 |---|---|
-| `s` gateway NUL session | a session: its `SessionRecord` |
-| `p` gateway | its incarnation, and the highest rseq of it whose effects are in the store |
-| `x` shard NUL rseq | a frame for that shard that is not known to be in its store |
-| `n` shard | the last rseq of frames for that shard |
-| `g` | the generation of the layout that the frames are for |
+| `s` gateway NUL session | a `SessionRecord` |
+| `p` gateway | the gateway's incarnation, and its highest rseq whose effects are in this store |
+| `x` shard NUL rseq | a frame for that shard that may not be in the shard's store yet |
+| `n` shard | the last rseq that was given to a frame for that shard |
+| `g` | the generation of the shard files that the frames are for |
 
 Names contain no NUL; numbers in keys are eight bytes, big endian.
 """
@@ -28,7 +29,7 @@ GENERATION: Final = b"g"
 
 
 class GatewayRow(Struct, array_like=True, gc=False):
-    """How far a gateway's reliable frames are in this store."""
+    """How far this store has the effects of a gateway's reliable frames; watermark: an rseq."""
 
     incarnation: int
     watermark: int
@@ -42,30 +43,30 @@ decode_number: Final = msgpack.Decoder(int).decode
 
 
 def session(gateway: str, number: int) -> bytes:
-    """Of one session."""
+    """Return the key of a session's row."""
     return b"s%b\0%b" % (gateway.encode(), number.to_bytes(8, "big"))
 
 
 def gateway(name: str) -> bytes:
-    """Of a gateway's watermark."""
+    """Return the key of the row with a gateway's watermark."""
     return GATEWAY + name.encode()
 
 
 def outbox(shard: str, rseq: int) -> bytes:
-    """Of a frame on its way to a shard."""
+    """Return the key of a frame in the outbox of a shard."""
     return b"x%b\0%b" % (shard.encode(), rseq.to_bytes(8, "big"))
 
 
 def last(shard: str) -> bytes:
-    """Of the counter of frames for a shard."""
+    """Return the key of the row with the last rseq for a shard."""
     return LAST + shard.encode()
 
 
 def name_of(key: bytes) -> str:
-    """The gateway or shard in a row's key."""
+    """Return the name of the gateway or shard in a row's key."""
     return key[1:].partition(b"\0")[0].decode()
 
 
 def number_of(key: bytes) -> int:
-    """The number at the end of a row's key."""
+    """Return the session id or rseq at the end of a row's key."""
     return int.from_bytes(key[-8:], "big")

@@ -1,6 +1,6 @@
-"""The sessions of the whole cluster: which there are, at which gateway, in which realm.
+"""The sessions of the whole cluster, with their gateways and realms.
 
-Owns: the registry. Never: what is told to whom about it (see `core` and `meta`).
+Owns: the registry. Never: meta events and answers about sessions (see `core` and `meta`).
 """
 
 from collections.abc import Collection, Iterator
@@ -13,7 +13,11 @@ from fox_shard.backplane.frames import Join
 
 
 class SessionRecord(Struct, array_like=True, gc=False):
-    """One session. announced: its `wamp.session.on_join` has gone out."""
+    """One session; the fields are those of `Join`.
+
+    client: the MQTT client id, "" for WAMP. began: seconds since 1970. announced: whether its
+    `wamp.session.on_join` has been published.
+    """
 
     session: int
     gateway: str
@@ -31,12 +35,15 @@ class SessionRecord(Struct, array_like=True, gc=False):
 
     @property
     def gate(self) -> str:
-        """`wamp` or `mqtt`: the first component of the protocol."""
+        """The protocol without serializer and version: `wamp` or `mqtt`."""
         return self.protocol.partition(".")[0]
 
 
 def _entry(gateway: str, join: Join) -> SessionRecord:
-    """The entry for a Join; interned where all sessions share a few values (0.4 KB a session)."""
+    """Return the record for a Join.
+
+    Strings of which all sessions share a few are interned, which saves 0.4 KB a session.
+    """
     return SessionRecord(
         session=join.session,
         gateway=intern(gateway),
@@ -56,11 +63,11 @@ def _entry(gateway: str, join: Join) -> SessionRecord:
 
 @final
 class Sessions:
-    """All sessions, by gateway and by realm.
+    """The sessions of the cluster, by gateway and by realm.
 
-    A gateway tells all its sessions again when its link begins anew. Such a replay lies between its
-    first `Join` with `replay` and `synced`; what it does not contain has ended unnoticed. A session
-    that joins during the replay belongs to it; one that joined before is alive, hence replayed.
+    When its link opens, a gateway replays all its sessions. The replay lasts from the first `Join`
+    with `replay` until `synced`; a known session that is not in it has ended unnoticed. A session
+    that joins during the replay counts as replayed.
     """
 
     __slots__ = ("_counts", "_of_client", "_of_gateway", "_of_realm", "_unconfirmed")
@@ -68,15 +75,15 @@ class Sessions:
     def __init__(self) -> None:
         self._of_gateway: dict[str, dict[int, SessionRecord]] = {}
         self._of_realm: dict[str, dict[int, SessionRecord]] = {}
-        # (realm, MQTT client id) -> the session that has it now.
+        # (realm, MQTT client id) -> the latest session with that id.
         self._of_client: dict[tuple[str, str], SessionRecord] = {}
-        # (realm, gate) -> sessions; stays at 0, since a gauge that is not sent keeps its value.
+        # (realm, gate) -> number of sessions. Zeros stay: StatsD keeps the last value of a gauge.
         self._counts: dict[tuple[str, str], int] = {}
-        # Gateway -> its sessions not yet heard of in the replay that is going on.
+        # Gateway -> its sessions that its unfinished replay has not contained so far.
         self._unconfirmed: dict[str, dict[int, None]] = {}
 
     def join(self, gateway: str, join: Join) -> SessionRecord:
-        """Take the session in; the entry there was if it is known already."""
+        """Register a session, and return its record: the existing one if it is known already."""
         sessions = self._of_gateway.setdefault(gateway, {})
         if join.replay and gateway not in self._unconfirmed:
             self._unconfirmed[gateway] = dict.fromkeys(sessions)
@@ -90,7 +97,7 @@ class Sessions:
         return entry
 
     def load(self, entry: SessionRecord) -> None:
-        """A session from the store; interned as one that joins."""
+        """Register a session from the store, with strings interned as in `join`."""
         entry.gateway, entry.realm = intern(entry.gateway), intern(entry.realm)
         entry.protocol, entry.transport = intern(entry.protocol), intern(entry.transport)
         self._of_gateway.setdefault(entry.gateway, {})[entry.session] = entry
@@ -99,9 +106,10 @@ class Sessions:
         self.take_over(entry)
 
     def take_over(self, entry: SessionRecord) -> SessionRecord | None:
-        """The session that must end because of `entry`: the older one of two with one client id.
+        """Return the session that must end because two have one MQTT client id, or None.
 
-        Whatever the gateways they are at (MQTT-3.1.4-2). None: there is no such session.
+        Of `entry` and the other session, on whatever gateways, the one that began earlier must end
+        [MQTT-3.1.4-2].
         """
         if not entry.client:
             return None
@@ -115,7 +123,7 @@ class Sessions:
         return older
 
     def session_ended(self, gateway: str, session: int) -> SessionRecord | None:
-        """Take the session out. None: there was none."""
+        """Remove the session and return its record; None if it is unknown."""
         entry = self._of_gateway.get(gateway, {}).pop(session, None)
         if entry is not None:
             realm = self._of_realm[entry.realm]
@@ -127,31 +135,34 @@ class Sessions:
         return entry
 
     def gateway_gone(self, gateway: str) -> list[SessionRecord]:
-        """Take out all sessions of the gateway, oldest first."""
+        """Remove and return all sessions of the gateway, oldest first."""
         self._unconfirmed.pop(gateway, None)
         return self._leave_all(gateway, list(self._of_gateway.get(gateway, {}).values()))
 
     def synced(self, gateway: str) -> list[SessionRecord]:
-        """The replay is over: take out what it did not contain, oldest first."""
+        """Remove and return, oldest first, the sessions that the finished replay did not contain.
+
+        A replay without any `Join` ends all sessions of the gateway.
+        """
         sessions = self._of_gateway.get(gateway, {})
         missing = self._unconfirmed.pop(gateway, None)
         ended = list(sessions) if missing is None else list(missing)
         return self._leave_all(gateway, [sessions[s] for s in ended if s in sessions])
 
     def get(self, realm: str, session: int) -> SessionRecord | None:
-        """The session, if it is in that realm."""
+        """Return the session with this id in that realm, or None."""
         return self._of_realm.get(realm, {}).get(session)
 
     def of_realm(
         self, realm: str, authroles: Collection[str] | None = None
     ) -> Iterator[SessionRecord]:
-        """The realm's sessions, oldest first. authroles: only those who have one of them."""
+        """Yield the realm's sessions, oldest first. authroles: only sessions with one of these."""
         for entry in self._of_realm.get(realm, {}).values():
             if authroles is None or entry.authrole in authroles:
                 yield entry
 
     def counts(self) -> list[tuple[str, str, int]]:
-        """(realm, gate, sessions) of each realm and gate that ever had a session, sorted."""
+        """Return (realm, gate, number of sessions), sorted, also for numbers that fell to 0."""
         return sorted((realm, gate, count) for (realm, gate), count in self._counts.items())
 
     def _leave_all(self, gateway: str, entries: list[SessionRecord]) -> list[SessionRecord]:

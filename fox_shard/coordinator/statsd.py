@@ -1,7 +1,7 @@
 """StatsD: sends the coordinator's metrics over UDP.
 
 Owns: the socket, the daemon's address, the names StatsD can read. Never: sums (see `metrics`).
-Nothing that happens to the daemon, the network or the name service reaches the caller.
+Failures of the daemon, the network or the name service are logged and never reach the caller.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from fox_shard.config import Address
 from fox_shard.coordinator.metrics import Value
 
 MTU_PAYLOAD = 1432
-"""Bytes in a datagram: an Ethernet frame without IPv6 and UDP headers, with room for a tunnel's."""
+"""Bytes in a datagram: an Ethernet frame less IPv6, UDP and perhaps tunnel headers."""
 
 RESOLVE_AGAIN = 60.0
-"""Seconds after which a host name is looked up again: the daemon may have moved."""
+"""Seconds after which the host name is looked up again, because the daemon may have moved."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _NOT_IN_A_REALM = re.compile(r"[^A-Za-z0-9_-]")
@@ -30,19 +30,19 @@ _log = logging.getLogger(__name__)
 
 @final
 class Names:
-    """Makes a metric's name what StatsD and Graphite read as one name.
+    """The names of metrics in the form that StatsD and Graphite accept.
 
-    Other characters than letters, digits, `_` and `-` become `_`. Dots make levels, but those of a
-    realm's own name do not: `com.example.publishes` of the realm `com.example` becomes
+    Characters other than letters, digits, `_`, `-` and dots become `_`. So do dots within a realm's
+    name, because dots separate levels: `com.example.publishes` of the realm `com.example` becomes
     `com_example.publishes`, beside `realm1.publishes`.
     """
 
     def __init__(self, realms: Collection[str]) -> None:
-        # The longest first: `com.example` before `com`.
+        # Longest first, because one realm's name may begin another's: `com.example`, then `com`.
         self._realms = sorted(realms, key=lambda realm: (-len(realm), realm))
 
     def clean(self, name: str) -> str:
-        """The name as it is sent."""
+        """Return the name to send."""
         for realm in self._realms:
             if name.startswith(f"{realm}."):
                 rest = name[len(realm) :]
@@ -52,16 +52,17 @@ class Names:
 
 @final
 class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
-    """The library's client, but telling of failures, and connected so that there are some to tell.
+    """The library's client, which also reports failures.
 
-    host must be a numeric address: the library resolves it while the event loop waits.
+    The socket is connected, because only then does the kernel report ICMP errors. The host must be
+    a numeric address, because the library would block the event loop to resolve a name.
     """
 
     def __init__(self, family: int, host: str, port: int, prefix: str) -> None:
         ipv6 = family == socket.AF_INET6
         super().__init__(host, port, prefix or None, MTU_PAYLOAD, ipv6)
         self.error: OSError | None = None
-        self._sock.settimeout(0)  # never waits
+        self._sock.settimeout(0)  # never block the event loop
         try:
             self._sock.connect(self._addr)
         except OSError:
@@ -69,10 +70,10 @@ class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
             raise
 
     def _send(self, data: str) -> None:
-        """Called by the library with each datagram.
+        """Send one datagram; called by the library.
 
-        On a connected socket the ICMP error of one datagram is reported instead of sending the
-        next one, which therefore gets a second chance.
+        A connected socket reports the ICMP error of an earlier datagram instead of sending this
+        one, so a second attempt follows.
         """
         for _ in range(2):
             try:
@@ -87,7 +88,7 @@ class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
 
 @final
 class Sender:
-    """Sends flushes to the daemon at `address`."""
+    """Sends metrics to the StatsD daemon at `address`. prefix: begins all names."""
 
     def __init__(self, address: Address, prefix: str, realms: Collection[str]) -> None:
         self._address = address
@@ -98,12 +99,15 @@ class Sender:
         self._failing = False
 
     async def send(self, values: Iterable[Value]) -> None:
-        """Send one flush in as few datagrams as hold it. Values that cannot be sent are lost."""
+        """Send the values of one interval in as few datagrams as possible.
+
+        Values that cannot be sent are lost; the log says when that begins and ends.
+        """
         try:
             client = await self._connected()
             client.error = None
             self._send_all(client, values)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
+        except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a legal name
             self._failed(error)
             return
         if client.error is None:
@@ -112,13 +116,13 @@ class Sender:
             self._failed(client.error)
 
     def close(self) -> None:
-        """Let go of the socket. May be called again; a later `send` opens a new one."""
+        """Close the socket, if there is one; a later `send` opens a new one."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     async def _connected(self) -> _Client:
-        """The client for the daemon's present address. Raises OSError, UnicodeError."""
+        """Return the client for the daemon's current address. Raises OSError, UnicodeError."""
         loop = asyncio.get_running_loop()
         if self._client is not None and loop.time() < self._resolved + RESOLVE_AGAIN:
             return self._client
@@ -126,7 +130,8 @@ class Sender:
         try:
             family, host = await self._resolve(loop)
         except OSError:
-            if self._client is not None:  # the name service fails, the daemon need not
+            # The name service may fail while the daemon still works.
+            if self._client is not None:
                 return self._client
             raise
         client = _Client(family, host, self._address.port, self._prefix)
@@ -135,7 +140,7 @@ class Sender:
         return client
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> tuple[int, str]:
-        """(family, numeric address); IPv4 if there is a choice, where most daemons listen."""
+        """Return (family, numeric address), preferring IPv4, where most daemons listen."""
         host, port = self._address.host, self._address.port
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         family, _, _, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -1,9 +1,9 @@
-"""`$SYS`: what MQTT clients expect to be told about the broker itself.
+"""`$SYS`: the topics where MQTT clients look for statistics about the broker.
 
-Owns: which topics there are, what they say, and what of it is news. Never: sending, a clock.
+Owns: the topics, their values, and which values have changed. Never: sending, a clock.
 
-Topics and form are mosquitto's: text, retained. The numbers are those of the whole broker, of all
-realms and of both protocols, and each realm is told the same.
+Topics and format are mosquitto's: text, retained. The numbers cover the whole broker, with all
+realms and both protocols, and are the same in each realm.
 """
 
 from collections import Counter
@@ -22,36 +22,39 @@ COUNTERS: Final = {
     "publishes": "$SYS.broker.publish.messages.received",
     "deliveries": "$SYS.broker.publish.messages.sent",
 }
-"""Last component of a counter's name → where its total since the coordinator's start is told."""
+"""Last component of a counter's name → topic of its total since the coordinator's start."""
 
 GAUGES: Final = {
     "subscriptions": "$SYS.broker.subscriptions.count",
     "keys": "$SYS.broker.retained messages.count",
 }
-"""Last component of a gauge's name → where the sum over all processes is told."""
+"""Last component of a gauge's name → topic of its sum over all processes."""
 
 News = tuple[str, str, bytes]
-"""Realm, topic, what it says now."""
+"""(realm, topic, current value)."""
 
 
 @final
 class Sys:
-    """See the module. Times are monotonic seconds."""
+    """The values of the `$SYS` topics, and which of them were published last.
 
-    __slots__ = ("_gauges", "_interval", "_realms", "_said", "_started", "_totals", "due")
+    due: when `news` is to be called next. Times are monotonic seconds.
+    """
+
+    __slots__ = ("_gauges", "_interval", "_published", "_realms", "_started", "_totals", "due")
 
     def __init__(self, realms: Sequence[str], interval: float, now: float) -> None:
-        """interval: seconds between two looks at what is new; 0: never. See `due`."""
+        """Start uptime and counters. interval: seconds between updates; 0: there is no `$SYS`."""
         self._realms = realms
         self._interval = interval
         self._started = now
         self.due = now + interval if interval else NEVER
         self._totals: Counter[str] = Counter()
         self._gauges: dict[str, dict[str, int]] = {}
-        self._said: dict[tuple[str, str], bytes] = {}
+        self._published: dict[tuple[str, str], bytes] = {}
 
     def report(self, process: str, report: Report) -> None:
-        """Take in what a process has counted and gauged; see `frames.Report`."""
+        """Add the counters of a process, and replace its gauges; see `frames.Report`."""
         for name, count in report.counters.items():
             self._totals[_last(name)] += count
         gauges: Counter[str] = Counter()
@@ -60,24 +63,24 @@ class Sys:
         self._gauges[process] = gauges
 
     def peer_gone(self, process: str) -> None:
-        """Forget the gauges of a process that has died."""
+        """Drop the gauges of a process that has died."""
         self._gauges.pop(process, None)
 
     def invalidate(self, realm: str, topic: str) -> None:
-        """Say it again: its shard may have lost it."""
-        self._said.pop((realm, topic), None)
+        """Have `news` return the topic even if unchanged, because its shard may have lost it."""
+        self._published.pop((realm, topic), None)
 
     def topics(self) -> Iterator[tuple[str, str]]:
-        """(realm, topic) of all there are; none if the interval is 0."""
+        """Yield (realm, topic) for every topic; nothing if the interval is 0."""
         if self._interval:
             for realm in self._realms:
                 for topic in self._values(0, 0.0):
                     yield realm, topic
 
     def news(self, sessions: int, now: float) -> list[News]:
-        """What has not been said, or not so. The next look is `due` an interval later.
+        """Return the topics whose values have changed since they were published, and set `due`.
 
-        sessions: how many there are.
+        sessions: the number of all sessions.
         """
         if not self._interval:
             return []
@@ -87,9 +90,9 @@ class Sys:
             (realm, topic, value)
             for realm in self._realms
             for topic, value in values.items()
-            if self._said.get((realm, topic)) != value
+            if self._published.get((realm, topic)) != value
         ]
-        self._said.update({(realm, topic): value for realm, topic, value in news})
+        self._published.update({(realm, topic): value for realm, topic, value in news})
         return news
 
     def _values(self, sessions: int, now: float) -> dict[str, str]:
@@ -97,7 +100,7 @@ class Sys:
             "$SYS.broker.version": f"fox-shard version {__version__}",
             "$SYS.broker.uptime": f"{int(now - self._started)} seconds",
             "$SYS.broker.clients.connected": str(sessions),
-            # With those that are away; there are no persistent sessions.
+            # In mosquitto, this includes disconnected persistent sessions, which do not exist here.
             "$SYS.broker.clients.total": str(sessions),
         }
         for name, topic in COUNTERS.items():

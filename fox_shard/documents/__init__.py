@@ -1,1 +1,1 @@
-"""Documents: payload encodings, filters over them, and merge patches."""
+"""Documents: payload encodings, filters, and merge patches."""

@@ -1,10 +1,10 @@
-"""Containment: what a document has to have in it, for a condition or a filter.
+"""Conditions and filters: comparing a document with the fields that it must have.
 
-Owns: what it means, which operators there are. Never: whose document it is.
+Owns: the comparison, the operators. Never: where a document comes from.
 
-A document contains another if all its fields are there: objects one by one and recursively, all
-else by JSON's equality, where 1 is 1.0, but neither "1" nor true. In a filter, an object of
-operators may stand in the place of a value: `{"$gt": 5, "$lte": 9}`.
+A document meets a condition if it contains all the condition's fields. Objects are compared field
+by field and recursively, everything else by JSON's equality, in which 1 equals 1.0, but not "1" or
+true. A filter may have an object of operators in place of a value: `{"$gt": 5, "$lte": 9}`.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from fox_shard.errors import InvalidArgument
 Document = dict[Any, Any]
 
 DEEPEST: Final = 32
-"""Levels of what is wanted, lists included: whoever compares goes no deeper than that."""
+"""Maximum depth of objects and lists within a condition or filter, so that recursion is bounded."""
 
 
 def check_levels(wanted: Document, option: str) -> None:
-    """Raises InvalidArgument."""
+    """Raise InvalidArgument if `wanted` is too deep. option: its name, for the error."""
     level: list[Any] = [wanted]
     for _ in range(DEEPEST + 1):
         inside = [value for one in level for value in (one.values() if type(one) is dict else one)]
@@ -30,7 +30,7 @@ def check_levels(wanted: Document, option: str) -> None:
 
 
 def contains(document: Document, wanted: Document) -> bool:
-    """See the module; without operators."""
+    """Whether the document meets a condition; names of operators have no special meaning."""
     return all(name in document and _meets(document[name], wanted[name]) for name in wanted)
 
 
@@ -41,7 +41,7 @@ def _meets(value: object, wanted: object) -> bool:
 
 
 def equal(one: object, other: object) -> bool:
-    """JSON's equality."""
+    """Whether two values are equal in JSON: 1 equals 1.0, but not "1" or true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, int | float) and isinstance(other, int | float):
@@ -54,23 +54,23 @@ def equal(one: object, other: object) -> bool:
 
 
 class _Missing:
-    """In the place of a field that is not there."""
+    """The type of `MISSING`, which stands for a field that is not there."""
 
 
 MISSING: Final = _Missing()
 
 Test = Callable[[object], bool]
-"""Is a field, or MISSING, as it should be?"""
+"""A function that decides whether the value of a field, or `MISSING`, meets the filter."""
 
 
 @final
 class Filter:
-    """A filter that is ready to be asked."""
+    """A parsed filter, which documents are matched against."""
 
     __slots__ = ("_tests",)
 
     def __init__(self, wanted: Document) -> None:
-        """Raises InvalidArgument, which says what is wrong."""
+        """Parse the filter. Raises InvalidArgument, which says what is wrong with it."""
         if any(_is_operator(name) for name in wanted):
             raise InvalidArgument(
                 "the option filter: operators stand in the place of a field's value, as in "
@@ -80,7 +80,7 @@ class Filter:
         self._tests = _tests_of(wanted)
 
     def matches(self, document: Document | None) -> bool:
-        """None: there is no document; it has no fields."""
+        """Whether the document meets the filter. None (no document) counts as an empty document."""
         return _all_meet(self._tests, document or {})
 
 
@@ -117,7 +117,7 @@ def _operator(name: object, operand: object) -> Test:
 
 
 def _ordered(name: str, holds: Callable[[Any, Any], bool]) -> Callable[[object], Test]:
-    """Numbers have an order, and texts have one (by code points)."""
+    """Return an ordering operator for numbers and for strings, which compare by code points."""
 
     def make(operand: object) -> Test:
         kind: Any = str if isinstance(operand, str) else (int, float)

@@ -1,15 +1,15 @@
 """JSON Merge Patch (RFC 7386).
 
-Owns: what a document is once it is patched. Never: whose document it is.
+Owns: the result of a patch. Never: where document and patch come from.
 """
 
 from typing import Any
 
 
 def merged(target: object, patch: dict[Any, Any]) -> dict[Any, Any]:
-    """The target with the patch's fields, recursively; without those that are null in it.
+    """Return the target merged with the patch, whose null fields remove fields of the target.
 
-    A target that is no object counts as an empty one. Neither is changed.
+    A target that is not an object counts as an empty one. Both arguments stay unchanged.
     """
     result = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():

@@ -1,17 +1,18 @@
 """Payloads: the arguments of an event or a call, as bytes in one of five encodings.
 
-Owns: what the encodings mean, conversion between them, what a payload is as a document.
+Owns: what the encodings mean, conversion between them, the document of a payload.
 Never: where payloads come from or go to.
 
 A payload is `(encoding, args, kwargs)`. For JSON, MSGPACK and CBOR, args is an encoded list and
 kwargs an encoded map, each b"" if absent. For RAW, args is what an MQTT client published and kwargs
 is b"". For NONE both are b"". Absent and empty mean the same.
 
-JSON has no bytes: by WAMP's convention (WAMP #binary-support-in-json) a string that begins with
-U+0000 is bytes in Base64. Every conversion here applies it, in both directions. One that is not
-Base64 stays a string. Whatever cannot be read or has no form in the other encoding raises
-InvalidPayload; numbers do as in JavaScript: NaN and infinities become null in JSON, integers beyond
-64 bits become floats in MessagePack; CBOR's undefined is null.
+JSON has no bytes: a string that begins with U+0000 stands for bytes in Base64 (WAMP
+#binary-support-in-json). Every conversion here applies this convention in both directions; a string
+with U+0000 that is not Base64 stays a string. A payload that cannot be read, or that the other
+encoding cannot express, raises InvalidPayload. Some values change, as in JavaScript: NaN and
+infinities become null in JSON, integers beyond 64 bits become floats in MessagePack, and CBOR's
+undefined becomes null.
 """
 
 import base64
@@ -38,7 +39,7 @@ Value: TypeAlias = Any
 _OPAQUE = frozenset({NONE, RAW})
 _NAMES = {JSON: "JSON", MSGPACK: "MessagePack", CBOR: "CBOR"}
 
-# What the codecs raise at bad input; TypeError: a value that has no form in the other encoding.
+# Errors of the codecs for bad input; TypeError: the other encoding cannot express a value.
 _CODEC_ERRORS = (
     msgspec.MsgspecError,
     cbor2.CBORError,
@@ -67,7 +68,7 @@ def transcode(encoding: int, args: bytes, kwargs: bytes, target: int) -> tuple[b
 
 
 def decode(encoding: int, args: bytes, kwargs: bytes) -> tuple[Args, Kwargs]:
-    """Return a payload as values; what is absent is empty. Raises InvalidPayload."""
+    """Return the values of a payload, empty if absent. Raises InvalidPayload."""
     if encoding == RAW:
         return _read_raw(args), {}
     try:
@@ -80,7 +81,7 @@ def decode(encoding: int, args: bytes, kwargs: bytes) -> tuple[Args, Kwargs]:
 
 
 def encode(args: Args, kwargs: Kwargs, target: int) -> tuple[bytes, bytes]:
-    """Return values as a payload in JSON, MSGPACK or CBOR, b"" for what is empty.
+    """Return args and kwargs encoded in JSON, MSGPACK or CBOR, each b"" if empty.
 
     Raises InvalidPayload.
     """
@@ -92,11 +93,11 @@ def encode(args: Args, kwargs: Kwargs, target: int) -> tuple[bytes, bytes]:
 
 
 def to_mqtt(encoding: int, args: bytes, kwargs: bytes) -> bytes:
-    """Return what an MQTT client receives.
+    """Return the payload that an MQTT client receives.
 
-    No kwargs and one arg: that arg, bytes as they are and anything else as JSON; no kwargs: the
-    args as a JSON array; kwargs only: a JSON object; both: `{"args": …, "kwargs": …}`; none: b"".
-    Raises InvalidPayload.
+    Without kwargs, one arg is sent as it is if it is bytes, otherwise as JSON, and several args as
+    a JSON array. Kwargs alone are a JSON object, and args with kwargs `{"args": …, "kwargs": …}`.
+    Neither is b"". Raises InvalidPayload.
     """
     if encoding in _OPAQUE:
         return args
@@ -109,10 +110,10 @@ def to_mqtt(encoding: int, args: bytes, kwargs: bytes) -> bytes:
 
 
 def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
-    """Tell whether a retained publish of this erases its key.
+    """Whether a retained publish with this payload erases its key.
 
-    No kwargs, and args absent, `[]` or `[null]`; from MQTT a payload of zero bytes alone.
-    Raises InvalidPayload.
+    A WAMP payload is empty if it has no kwargs and its args are absent, `[]` or `[null]`; an MQTT
+    payload only if it has zero bytes. Raises InvalidPayload.
     """
     if encoding in _OPAQUE:
         return not args
@@ -126,9 +127,9 @@ def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
 
 
 def document(encoding: int, args: bytes, kwargs: bytes) -> dict[Any, Any] | None:
-    """Return `args[0]`, if that is an object, updated with kwargs; None if there is neither.
+    """Return the first argument, if that is an object, updated with kwargs.
 
-    Raises InvalidPayload.
+    None: the first argument is no object, and there are no kwargs. Raises InvalidPayload.
     """
     values, named = decode(encoding, args, kwargs)
     if values and isinstance(values[0], dict):
@@ -137,7 +138,7 @@ def document(encoding: int, args: bytes, kwargs: bytes) -> dict[Any, Any] | None
 
 
 def check_patch(encoding: int, args: bytes, kwargs: bytes) -> None:
-    """Refuse what is no patch for a document. Raises InvalidPayload."""
+    """Raise InvalidPayload if the payload has no document, and so cannot be a patch."""
     if document(encoding, args, kwargs) is None:
         raise InvalidPayload("a patch is an object: the first argument, or keyword arguments")
 
@@ -146,7 +147,7 @@ def check_patch(encoding: int, args: bytes, kwargs: bytes) -> None:
 
 
 def _raw_to_json(payload: bytes) -> bytes:
-    """Return args in JSON, the payload's own bytes where it is JSON itself."""
+    """Return an MQTT payload as args in JSON; a payload that is JSON keeps its own bytes."""
     if not payload:
         return b""
     if not _is_json(payload):
@@ -156,7 +157,7 @@ def _raw_to_json(payload: bytes) -> bytes:
 
 def _is_json(payload: bytes) -> bool:
     try:
-        # Skipping over a value would be faster, but msgspec then lets bad UTF-8 and 1e999 pass.
+        # Skipping over the value would be faster, but then msgspec accepts bad UTF-8 and 1e999.
         _JSON_ANY.decode(payload)
     except (ValueError, RecursionError):
         return False
@@ -164,7 +165,7 @@ def _is_json(payload: bytes) -> bool:
 
 
 def _read_raw(payload: bytes) -> Args:
-    """Return the args an MQTT payload stands for. What is too deep or too large is not JSON."""
+    """Return an MQTT payload as args; if it is not JSON, or too deep, the only arg is bytes."""
     if not payload:
         return []
     try:
@@ -192,7 +193,7 @@ def _json_to_mqtt(args: bytes, kwargs: bytes) -> bytes:
     return args
 
 
-# Absence
+# Empty payloads
 
 
 def _is_void(encoding: int, kwargs: bytes) -> bool:
@@ -201,7 +202,7 @@ def _is_void(encoding: int, kwargs: bytes) -> bool:
     return len(kwargs) <= _LONGEST_EMPTY and not decode(encoding, b"", kwargs)[1]
 
 
-# The longest way to write a list of one null: CBOR, its length in eight bytes.
+# The longest encoding of a list of one null: CBOR with the list's length in eight bytes.
 _LONGEST_EMPTY = 10
 
 
@@ -210,7 +211,7 @@ _LONGEST_EMPTY = 10
 
 def _read_json(decoder: msgspec.json.Decoder[Any], data: bytes) -> Value:
     value = decoder.decode(data)
-    # In JSON text U+0000 can only be written as an escape.
+    # U+0000 cannot occur in JSON text, except as an escape.
     return _convert(value, str, _from_base64) if b"\\u0000" in data else value
 
 
@@ -232,7 +233,7 @@ def _from_base64(text: str) -> Value:
 
 
 def _convert(value: Value, kind: type, leaf: Callable[[Any], Value]) -> Value:
-    """Return a value with its leaves of one exact type converted; map keys stay as they are."""
+    """Return a value in which all leaves of exactly this type are converted, except map keys."""
     if type(value) is kind:
         return leaf(value)
     if isinstance(value, dict):
@@ -263,7 +264,7 @@ def _read_cbor(data: bytes, kind: type) -> Value:
     value = cbor2.loads(data, semantic_decoders=_CBOR_TAGS, tag_hook=_refuse_tag)
     if not isinstance(value, kind):
         raise ValueError(f"it is not a {kind.__name__}")
-    # 0xF7 is undefined, or a byte of something else.
+    # The byte 0xF7 is undefined, or part of something else; without it no conversion is needed.
     return _convert(value, _UNDEFINED, lambda _: None) if b"\xf7" in data else value
 
 
@@ -275,10 +276,10 @@ def _refuse_tag(_value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor
     raise ValueError("it has a tag other than date and time (0, 1) and big number (2, 3)")
 
 
-# Tags that cbor2 would interpret (RFC 8949 section 3.4 and registry). Dates stay the text or number
-# they are. Some of the others cost far more memory or time than bytes: shared values and strings
-# (28, 29, 25, 256) grow exponentially once written out, big floats (5) are powers, 35 is a regular
-# expression.
+# Tags that cbor2 would interpret (RFC 8949 section 3.4 and registry). Dates (0, 1) stay the text or
+# number that is tagged. Some other tags let a few bytes cost much memory or time: shared values and
+# strings (28, 29, 25, 256) grow exponentially when they are written out, a big float (5) is a
+# power, and 35 is a regular expression.
 _CBOR_TAGS = {
     0: _untag,
     1: _untag,

@@ -1,1 +1,1 @@
-"""The cluster in one thread under one seed: a simulator for tests."""
+"""The simulator: the cores of all processes in one thread, with virtual time, from one seed."""

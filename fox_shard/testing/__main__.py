@@ -1,6 +1,6 @@
-"""`python -m fox_shard.testing --seeds N [--first SEED] [--scenario NAME]`: many seeds.
+"""`python -m fox_shard.testing --seeds N [--first SEED] [--scenario NAME]`: run many seeds.
 
-Owns: the command line of the simulator. Never: what happens, or what must be true.
+Owns: the command line of the simulator. Never: what happens in a run, or what must be true.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from typing import NamedTuple
 from fox_shard.testing.scenarios import SCENARIOS
 
 CHUNK = 20
-"""Runs that a process is given at once."""
+"""Number of runs that a worker process gets at a time."""
 
 
 class SeededRun(NamedTuple):
-    """One scenario under one seed. failure: its report; empty: it went well."""
+    """One scenario under one seed. failure: the report of a failed run, "" if all was well."""
 
     scenario: str
     seed: int
@@ -26,7 +26,7 @@ class SeededRun(NamedTuple):
 
 
 def perform(run: SeededRun) -> SeededRun:
-    """The same, with what became of it."""
+    """Perform the run, and return it with its result."""
     try:
         SCENARIOS[run.scenario](run.seed)
     except AssertionError as error:
@@ -35,7 +35,7 @@ def perform(run: SeededRun) -> SeededRun:
 
 
 def again(scenario: str, seed: int) -> str:
-    """What to type to see it once more."""
+    """Return the command that repeats a run."""
     return f"python -m fox_shard.testing --scenario {scenario} --first {seed} --seeds 1"
 
 
@@ -51,7 +51,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Returns 1 if there was a failure; each is printed with its seed and its trace."""
+    """Perform all runs, print each failure with its seed and trace, and return the exit code.
+
+    The code is 1 if a run has failed.
+    """
     arguments = _arguments()
     names = [arguments.scenario] if arguments.scenario else list(SCENARIOS)
     seeds = range(arguments.first, arguments.first + arguments.seeds)

@@ -1,9 +1,10 @@
-"""What must be true of the ledgers of a run, and of the processes when it is quiet.
+"""Checks of what the clients of a run have recorded.
 
-Owns: the promises, as assertions. Never: clients' behaviour.
+Owns: the server's promises about events and keys, as assertions. Never: clients' behaviour.
 
-A world is *smooth* if nothing was killed, cut or lost in it. In one that was not, what nobody had
-been told is safe may be missing, and if a shard was killed, what was safe may come twice.
+A world is *smooth* if no process was killed, no connection broken, and no batch lost in it. In any
+other world, unacknowledged publishes may be lost, and if a shard was killed, acknowledged ones may
+arrive twice.
 """
 
 from collections import Counter
@@ -12,51 +13,57 @@ from itertools import pairwise
 
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
-from fox_shard.testing.records import Got, Sent, Window
+from fox_shard.testing.records import EventRecord, PublicationRecord, SubscriptionRecord
 from fox_shard.testing.world import World
 
 FAULTS = (" starts", "is killed", "are severed", "are lost")
-"""Notes of what broke."""
+"""Texts in the trace that mark faults."""
 
 
 def check_events(
     world: World, clients: Sequence[RecordingClient], *, smooth: bool = True, since: float = 0.0
 ) -> None:
-    """Every event that is due arrived, once, in its publisher's order, and no other.
+    """Check that every event that is due has arrived, once, in its publisher's order, and no other.
 
-    since: looks only at what was published later.
+    since: check only events that were published at that time or later. Raises AssertionError.
     """
     for publisher in clients:
-        published = {sent.number: sent for sent in publisher.everything if sent.at >= since}
+        published = {sent.number: sent for sent in publisher.published if sent.at >= since}
         for subscriber in clients:
             got = [
                 event
-                for event in subscriber.got
+                for event in subscriber.received
                 if event.publisher == publisher.name and not event.retained
             ]
             if since:
                 got = [event for event in got if event.number in published]
             _check_genuine(world, subscriber, got, published)
-            for stream, windows in _streams(subscriber, got):
+            for stream, subscriptions in _streams(subscriber, got):
                 _check_stream(
-                    world, subscriber, stream, windows, publisher, published, smooth=smooth
+                    world, subscriber, stream, subscriptions, publisher, published, smooth=smooth
                 )
             _check_session_order(world, subscriber, got, published, smooth=smooth)
 
 
 def _streams(
-    subscriber: RecordingClient, got: list[Got]
-) -> Iterable[tuple[list[Got], list[Window]]]:
-    """A WAMP client gets an event for each subscription, an MQTT client gets it once."""
+    subscriber: RecordingClient, got: list[EventRecord]
+) -> Iterable[tuple[list[EventRecord], list[SubscriptionRecord]]]:
+    """Yield events that must be complete and in order, with the subscriptions they are due to.
+
+    A WAMP client gets an event once for each matching subscription, an MQTT client once.
+    """
     if isinstance(subscriber, RecordingMqttClient):
-        yield got, subscriber.windows
+        yield got, subscriber.subscriptions
     else:
-        for window in subscriber.windows:
-            yield [event for event in got if event.window is window], [window]
+        for subscription in subscriber.subscriptions:
+            yield [event for event in got if event.subscription is subscription], [subscription]
 
 
 def _check_genuine(
-    world: World, subscriber: RecordingClient, got: list[Got], published: dict[int, Sent]
+    world: World,
+    subscriber: RecordingClient,
+    got: list[EventRecord],
+    published: dict[int, PublicationRecord],
 ) -> None:
     for event in got:
         sent = published.get(event.number)
@@ -64,50 +71,59 @@ def _check_genuine(
             raise AssertionError(world.report(f"{subscriber.name} got {event}, sent was {sent}"))
         if sent.exclude_me and sent.publisher == subscriber.name:
             raise AssertionError(world.report(f"{subscriber.name} got its own {sent}"))
-        quality = (
-            _quality(sent, subscriber.windows) if isinstance(subscriber, RecordingMqttClient) else 0
+        qos = (
+            _expected_qos(sent, subscriber.subscriptions)
+            if isinstance(subscriber, RecordingMqttClient)
+            else 0
         )
-        if quality is not None and event.quality != quality:
-            what = f"{subscriber.name} got {event} at {event.quality}, not {quality}: {sent}"
+        if qos is not None and event.qos != qos:
+            what = f"{subscriber.name} got {event} at {event.qos}, not {qos}: {sent}"
             raise AssertionError(world.report(what, (f'["{sent.publisher}",{sent.number}]',)))
 
 
-def _quality(sent: Sent, windows: list[Window]) -> int | None:
-    """Of an MQTT delivery [MQTT-3.8.4-6, -3.3.5-1]; None where subscriptions came and went."""
-    matching = [window for window in windows if window.pattern.matches(sent.topic)]
-    grants = {window.pattern: window.grant for window in matching}
+def _expected_qos(sent: PublicationRecord, subscriptions: list[SubscriptionRecord]) -> int | None:
+    """Return the QoS with which an MQTT client must get an event [MQTT-3.8.4-6, MQTT-3.3.5-1].
+
+    None: unknown, because subscriptions that match began or ended around that time.
+    """
+    matching = [
+        subscription for subscription in subscriptions if subscription.pattern.matches(sent.topic)
+    ]
+    grants = {subscription.pattern: subscription.granted_qos for subscription in matching}
     if len(grants) < len(matching) or any(
-        window.ended is not None or not _stood(window, sent) for window in matching
+        subscription.ended is not None or not _was_active(subscription, sent)
+        for subscription in matching
     ):
         return None
-    return min(sent.quality, max(grants.values(), default=0))
+    return min(sent.qos, max(grants.values(), default=0))
 
 
 def _check_stream(
     world: World,
     subscriber: RecordingClient,
-    stream: list[Got],
-    windows: list[Window],
+    stream: list[EventRecord],
+    subscriptions: list[SubscriptionRecord],
     publisher: RecordingClient,
-    published: dict[int, Sent],
+    published: dict[int, PublicationRecord],
     *,
     smooth: bool,
 ) -> None:
     numbers = [event.number for event in stream]
     about = (f'["{publisher.name}",', *FAULTS)
-    who = f"{subscriber.name} ({[window.pattern.text for window in windows]})"
+    who = f"{subscriber.name} ({[subscription.pattern.text for subscription in subscriptions]})"
     again = [number for number, times in Counter(numbers).items() if times > 1]
     if _may_repeat(world):
         again = [number for number in again if published[number].retain]
     if again:
         twice = again[0]
         raise AssertionError(world.report(f"{who} got {publisher.name}'s {twice} twice", about))
-    _check_stream_order(world, subscriber, stream, windows, published, smooth=smooth)
+    _check_stream_order(world, subscriber, stream, subscriptions, published, smooth=smooth)
     came = set(numbers)
     missing = [
         sent.number
         for sent in published.values()
-        if sent.number not in came and _is_due(sent, publisher, subscriber, windows, smooth=smooth)
+        if sent.number not in came
+        and _must_arrive(sent, publisher, subscriber, subscriptions, smooth=smooth)
     ]
     if missing:
         what = f"{who} did not get {publisher.name}'s {missing[:20]}"
@@ -115,9 +131,10 @@ def _check_stream(
 
 
 def _may_repeat(world: World) -> bool:
-    """What was published safely is sent again to a shard that has been killed.
+    """Whether events without `retain` may come twice: a shard has been killed.
 
-    It then knows what it has stored, and so does who got it: a key's change comes once.
+    Acknowledged publishes are sent again to a shard that has restarted. Changes of keys come once
+    all the same, because the shard and the gateways recognize them.
     """
     return any(name.startswith("shard") for name in world.killed)
 
@@ -125,25 +142,26 @@ def _may_repeat(world: World) -> bool:
 def _check_stream_order(
     world: World,
     subscriber: RecordingClient,
-    stream: list[Got],
-    windows: list[Window],
-    published: dict[int, Sent],
+    stream: list[EventRecord],
+    subscriptions: list[SubscriptionRecord],
+    published: dict[int, PublicationRecord],
     *,
     smooth: bool,
 ) -> None:
-    """The order of publishing, as far as it was published after the subscription stood.
+    """Check that events arrived in the order of publishing.
 
-    An MQTT client has several; in a smooth world what a WAMP client gets for one is in order.
+    In a smooth world, this holds for all events of a WAMP subscription. Otherwise, and for MQTT,
+    only events that were published while a matching subscription was active are checked.
     """
     numbers = [
         event.number
         for event in stream
-        if (smooth and event.window is not None)
+        if (smooth and event.subscription is not None)
         or any(
-            _stood(window, published[event.number])
-            and window.pattern.matches(event.topic)
-            and (window.ended is None or event.at < window.ended)
-            for window in windows
+            _was_active(subscription, published[event.number])
+            and subscription.pattern.matches(event.topic)
+            and (subscription.ended is None or event.at < subscription.ended)
+            for subscription in subscriptions
         )
     ]
     for one, other in pairwise(dict.fromkeys(numbers)):
@@ -153,71 +171,78 @@ def _check_stream_order(
             raise AssertionError(world.report(what, (f'["{publisher}",', *FAULTS)))
 
 
-def _is_due(
-    sent: Sent,
+def _must_arrive(
+    sent: PublicationRecord,
     publisher: RecordingClient,
     subscriber: RecordingClient,
-    windows: list[Window],
+    subscriptions: list[SubscriptionRecord],
     *,
     smooth: bool,
 ) -> bool:
-    if not subscriber.here or sent.empty or sent.refused:
+    if not subscriber.connected or sent.empty or sent.refused:
         return False
     if sent.exclude_me and publisher is subscriber:
         return False
-    certain = publisher.here or publisher.graceful
-    if not sent.answers and not (certain and (smooth or (publisher.here and sent.safe))):
+    certain = publisher.connected or publisher.graceful
+    if not sent.answers and not (
+        certain and (smooth or (publisher.connected and sent.acknowledge))
+    ):
         return False
     return any(
-        window.confirmed is not None
-        and window.confirmed < sent.at
-        and window.ended is None
-        and window.pattern.matches(sent.topic)
-        for window in windows
+        subscription.confirmed is not None
+        and subscription.confirmed < sent.at
+        and subscription.ended is None
+        and subscription.pattern.matches(sent.topic)
+        for subscription in subscriptions
     )
 
 
 def _check_session_order(
     world: World,
     subscriber: RecordingClient,
-    got: list[Got],
-    published: dict[int, Sent],
+    got: list[EventRecord],
+    published: dict[int, PublicationRecord],
     *,
     smooth: bool,
 ) -> None:
-    """Over all subscriptions of a session that stood when it was published (WAMP #ordering)."""
+    """Check the order over all subscriptions of a session (WAMP #ordering-guarantees).
+
+    Only events that were published after their subscription was confirmed are checked.
+    """
     last = 0
     seen: set[tuple[int, int]] = set()
     for event in got:
-        if event.window is None or not _stood(event.window, published[event.number]):
+        if event.subscription is None or not _was_active(
+            event.subscription, published[event.number]
+        ):
             continue
         if not smooth:
-            if (id(event.window), event.number) in seen:
+            if (id(event.subscription), event.number) in seen:
                 continue
-            seen.add((id(event.window), event.number))
+            seen.add((id(event.subscription), event.number))
         if event.number < last:
             what = f"{subscriber.name} got {event.publisher}'s {event.number} behind {last}"
             raise AssertionError(world.report(what, (f'["{event.publisher}",',)))
         last = event.number
 
 
-def _stood(window: Window, sent: Sent) -> bool:
-    return window.confirmed is not None and window.confirmed < sent.at
+def _was_active(subscription: SubscriptionRecord, sent: PublicationRecord) -> bool:
+    return subscription.confirmed is not None and subscription.confirmed < sent.at
 
 
 def check_answers(world: World, clients: Sequence[RecordingClient]) -> None:
-    """Each request of a client that is still there has had exactly one answer."""
+    """Check that each request of a connected client has had exactly one answer."""
     for one in clients:
-        if one.complaints:
-            raise AssertionError(world.report(one.complaints[0], (f'"{one.name}"',)))
-        counts = Counter(len(sent.answers) for sent in one.sent if sent.safe)
+        if one.violations:
+            raise AssertionError(world.report(one.violations[0], (f'"{one.name}"',)))
+        counts = Counter(len(sent.answers) for sent in one.sent if sent.acknowledge)
         if any(count > 1 for count in counts):
             twice = next(sent for sent in one.sent if len(sent.answers) > 1)
             raise AssertionError(world.report(f"acknowledged twice: {twice}"))
-        if one.here and counts[0]:
-            never = next(sent for sent in one.sent if sent.safe and not sent.answers)
+        if one.connected and counts[0]:
+            never = next(sent for sent in one.sent if sent.acknowledge and not sent.answers)
             raise AssertionError(world.report(f"never acknowledged: {never}", (one.name,)))
-        if one.here and one.waiting:
+        if one.connected and one.waiting:
             what = f"{one.name} waits for the answers to {one.waiting}"
             raise AssertionError(world.report(what, (one.name,)))
 
@@ -225,36 +250,46 @@ def check_answers(world: World, clients: Sequence[RecordingClient]) -> None:
 def check_state(
     world: World, clients: Sequence[RecordingClient], writers: Iterable[RecordingClient]
 ) -> None:
-    """A subscription with replay saw the key there was, then every change, and nothing else.
+    """Check that subscriptions with replay got the key, then every change, and nothing else.
 
-    All publications of the writers are retained, and each topic has one writer. Subscribers have
-    subscriptions that do not overlap.
+    All publications of the writers are retained, and each topic has one writer. The subscriptions
+    of one client do not overlap.
     """
     for writer in writers:
         for topic in sorted({sent.topic for sent in writer.sent}):
             history = [sent for sent in writer.sent if sent.topic == topic]
             for reader in clients:
-                for window in reader.windows:
-                    if window.confirmed and window.replay and window.pattern.matches(topic):
-                        _check_suffix(world, reader, window, history)
+                for subscription in reader.subscriptions:
+                    if (
+                        subscription.confirmed
+                        and subscription.replay
+                        and subscription.pattern.matches(topic)
+                    ):
+                        _check_suffix(world, reader, subscription, history)
 
 
 def _check_suffix(
-    world: World, reader: RecordingClient, window: Window, history: list[Sent]
+    world: World,
+    reader: RecordingClient,
+    subscription: SubscriptionRecord,
+    history: list[PublicationRecord],
 ) -> None:
     topic = history[0].topic
-    until = window.over or world.now
+    until = subscription.over or world.now
     seen = [
         event
-        for event in reader.got
+        for event in reader.received
         if event.topic == topic
-        and (event.window is window or (event.window is None and window.asked < event.at <= until))
+        and (
+            event.subscription is subscription
+            or (event.subscription is None and subscription.asked < event.at <= until)
+        )
     ]
     values = [event.number if event.publisher else None for event in seen]
     truth = [None if sent.empty else sent.number for sent in history]
-    open_ = window.ended is None and reader.here
+    open_ = subscription.ended is None and reader.connected
     start = _find(values, truth, at_end=open_)
-    what = f"{reader.name} ({window.pattern.text}) saw {values} of {topic}; written: {truth}"
+    what = f"{reader.name} ({subscription.pattern.text}) saw {values} of {topic}; written: {truth}"
     about = (topic, f'"{reader.name}"')
     if start is None:
         raise AssertionError(world.report(f"{what}: no such run", about))
@@ -265,7 +300,7 @@ def _check_suffix(
 
 
 def _find(values: list[int | None], truth: list[int | None], *, at_end: bool) -> int | None:
-    """Where in `truth` the run begins that `values` is; None: nowhere."""
+    """Return the index at which `truth` contains `values`, or None. at_end: only the last place."""
     size = len(values)
     starts = [len(truth) - size] if at_end else range(len(truth) - size + 1)
     return next((i for i in starts if i >= 0 and truth[i : i + size] == values), None)

@@ -1,7 +1,7 @@
 """Scripted clients of the simulator.
 
-Owns: just enough of MQTT and WAMP to talk to a gateway as a real client does, in real bytes.
-Never: decisions of their own; a test says what they do.
+Owns: just enough of MQTT and WAMP to talk to a gateway in real bytes, as a real client does.
+Never: decisions; a test or scenario says what the clients do.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,11 @@ from fox_shard.testing.world import World
 
 @final
 class MqttClient:
-    """MQTT 3.1.1 over TCP; acknowledges everything at once."""
+    """A client with MQTT 3.1.1 over TCP, which acknowledges all messages at once.
+
+    acknowledged: packet ids of completed publishes. subscribed: return codes by packet id.
+    closed_at: when the gateway closed the connection or died.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class MqttClient:
         on_packet: Callable[[mqtt.Packet], None] | None = None,
         **connect: Any,  # noqa: ANN401 - fields of Connect
     ) -> None:
-        """on_packet: is shown each packet that comes, before it is answered."""
+        """Connect. on_packet: called with each packet that arrives, before it is answered."""
         self._on_packet = on_packet
         self._splitter = Splitter()
         self.wire: Wire = world.connect(gateway, "mqtt", self._received, self._closed)
@@ -44,7 +48,7 @@ class MqttClient:
         self.send(mqtt.Connect(client_id=client_id, **connect))
 
     def send(self, packet: mqtt.Packet) -> None:
-        """Any packet."""
+        """Send a packet."""
         self.wire.send(encode(packet))
 
     def _next_id(self) -> int:
@@ -52,34 +56,34 @@ class MqttClient:
         return self._packet_id
 
     def subscribe(self, *filters: str, qos: int = 0) -> int:
-        """Returns the packet id; see `subscribed`."""
+        """Subscribe, and return the packet id; see `subscribed`."""
         packet_id = self._next_id()
         self.send(mqtt.Subscribe(packet_id, tuple((one, qos) for one in filters)))
         return packet_id
 
     def publish(self, topic: str, payload: bytes, qos: int = 0, *, retain: bool = False) -> int:
-        """Returns the packet id (0 at quality of service 0); see `acknowledged`."""
+        """Publish, and return the packet id (0 with QoS 0); see `acknowledged`."""
         packet_id = self._next_id() if qos else 0
         self.send(mqtt.Publish(topic, payload, qos, packet_id, retain))
         return packet_id
 
     def unsubscribe(self, *filters: str) -> int:
-        """Returns the packet id."""
+        """Unsubscribe, and return the packet id."""
         packet_id = self._next_id()
         self.send(mqtt.Unsubscribe(packet_id, filters))
         return packet_id
 
     def disconnect(self) -> None:
-        """Say goodbye; the gateway hangs up."""
+        """Send DISCONNECT, upon which the gateway closes the connection."""
         self.send(mqtt.Disconnect())
 
     def drop(self) -> None:
-        """Hang up without a goodbye."""
+        """Close the connection without a goodbye."""
         self.wire.close()
 
     @property
     def payloads(self) -> list[bytes]:
-        """Of the messages so far."""
+        """The payloads of all messages so far."""
         return [message.payload for message in self.messages]
 
     def _closed(self) -> None:
@@ -122,7 +126,11 @@ class MqttClient:
 
 @final
 class WampClient:
-    """WAMP in JSON over RawSocket. `inbox` holds every message that came, as lists."""
+    """A client with WAMP in JSON over RawSocket.
+
+    inbox: all messages that have arrived, as lists. session: 0 until WELCOME. closed_at: when the
+    gateway closed the connection or died.
+    """
 
     def __init__(
         self,
@@ -131,7 +139,7 @@ class WampClient:
         realm: str = "realm1",
         on_message: Callable[[list[Any]], None] | None = None,
     ) -> None:
-        """on_message: is shown each message that comes."""
+        """Connect and send HELLO. on_message: called with each message that arrives."""
         self._on_message = on_message
         self._buffer = b""
         self._greeted = False
@@ -152,52 +160,52 @@ class WampClient:
         self.send([1, realm, {"roles": roles}])
 
     def send(self, message: list[Any]) -> None:
-        """Any message."""
+        """Send a message."""
         data = json.encode(message)
         self.wire.send(len(data).to_bytes(4, "big") + data)
 
     def request(self, code: int, *rest: Any) -> int:  # noqa: ANN401 - the fields of a message
-        """A message with a new request id behind its code; returns that."""
+        """Send a message with a new request id after its code, and return the request id."""
         self._request += 1
         self.send([code, self._request, *rest])
         return self._request
 
     def publish(self, topic: str, *args: Any, **options: Any) -> int:  # noqa: ANN401
-        """Returns the request id."""
+        """Publish, and return the request id."""
         return self.request(16, options, topic, list(args))
 
     def subscribe(self, topic: str, **options: Any) -> int:  # noqa: ANN401
-        """Returns the request id."""
+        """Subscribe, and return the request id."""
         return self.request(32, options, topic)
 
     def register(self, procedure: str, **options: Any) -> int:  # noqa: ANN401
-        """Returns the request id."""
+        """Register, and return the request id."""
         return self.request(64, options, procedure)
 
     def call(self, procedure: str, *args: Any, **options: Any) -> int:  # noqa: ANN401
-        """Returns the request id."""
+        """Call, and return the request id."""
         return self.request(48, options, procedure, list(args))
 
     def leave(self) -> None:
-        """Say goodbye; the gateway hangs up."""
+        """Send GOODBYE, upon which the gateway closes the connection."""
         self.send([6, {}, "wamp.close.close_realm"])
 
     def drop(self) -> None:
-        """Hang up without a goodbye."""
+        """Close the connection without a goodbye."""
         self.wire.close()
 
     def of(self, code: int) -> list[list[Any]]:
-        """The messages of that type, in the order in which they came."""
+        """Return the messages with that code, in the order of arrival."""
         return [message for message in self.inbox if message[0] == code]
 
     def answer(self, code: int, request: int) -> list[Any] | None:
-        """The answer of that type to a request (behind an ERROR: `answer(8, request)`)."""
+        """Return the answer to a request if it has that code (ERROR: 8), or None."""
         at = 2 if code == 8 else 1
         return next((message for message in self.of(code) if message[at] == request), None)
 
     @property
     def events(self) -> list[Any]:
-        """The first arguments of the events so far."""
+        """The first arguments of all events so far."""
         return [message[4][0] for message in self.of(36)]
 
     def _closed(self) -> None:

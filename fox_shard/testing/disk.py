@@ -1,9 +1,9 @@
 """The store of one process in the simulated world, which outlives the process.
 
-Owns: which transactions are on the disk, and how long that takes. Never: what the rows mean.
+Owns: the rows on the disk, and the duration of commits. Never: what the rows mean.
 
-Transactions that wait are committed together, as in a real store. What is being committed when
-the process is killed is on the disk as a whole or not at all; what waits behind it is lost.
+Transactions that wait are committed together, as in a real store. If the process is killed during a
+commit, its transactions are on the disk all together or not at all; those that wait are lost.
 """
 
 from collections import deque
@@ -14,39 +14,43 @@ from fox_shard.store.journal import Write
 from fox_shard.testing.timing import Timing
 
 SPEEDS = (0.0005, 0.005, 0.05)
-"""Seconds that a commit takes at most: some disks are fast, some are slow."""
+"""Maximum seconds of a commit, one of which applies to a disk: some are fast, some are slow."""
 
 
 @final
 class Disk:
-    """See the module. trouble: why commits fail; "": they succeed."""
+    """The simulated store of one process. failure: why commits fail; "": they succeed."""
 
     def __init__(self, timing: Timing, name: str, note: Callable[[str], None]) -> None:
-        """name: of its process. note: gets a line for the trace."""
+        """name: the process's. note: called with lines for the trace."""
         self._timing = timing
         self._name = name
         self._note = note
         self._speed = timing.rng.choice(SPEEDS)
         self.rows: dict[bytes, bytes] = {}
-        self.trouble = ""
+        self.failure = ""
         self.identity = timing.rng.randrange(1, 1 << 53)
         self._on_outcome: Callable[[int, str], None] = lambda ticket, why: None
         self._waiting: deque[Write] = deque()
         self._committing: list[Write] = []
-        # Counts processes that had this disk: what one of them started is nothing to the next.
+        # The number of processes that have died: a commit that a process began ends with it.
         self._life = 0
         self._failed = False
 
     def open(self, on_outcome: Callable[[int, str], None]) -> None:
-        """A process has it from now on; it is told what becomes of its transactions."""
+        """Give the disk to a process.
+
+        on_outcome(ticket, why): "" means that all transactions up to the ticket are durable;
+        otherwise that one and all later ones have failed.
+        """
         self._on_outcome = on_outcome
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        """All rows, in order."""
+        """Return all rows, in the order of their keys."""
         return iter(sorted(self.rows.items()))
 
     def write(self, write: Write) -> None:
-        """See `Store.write`."""
+        """Queue a transaction, as `Store.write` does."""
         if write.resume:
             self._failed = False
         if self._failed:
@@ -66,10 +70,10 @@ class Disk:
         if life != self._life:
             return
         done, self._committing = self._committing, []
-        if self.trouble:
+        if self.failure:
             self._failed = True
             self._waiting.clear()
-            self._on_outcome(done[0].ticket, self.trouble)
+            self._on_outcome(done[0].ticket, self.failure)
             return
         self._apply(done)
         if self._waiting:
@@ -86,9 +90,9 @@ class Disk:
         self._note(f"{self._name} has transactions up to {writes[-1].ticket} on its disk")
 
     def crash(self) -> None:
-        """The process is killed."""
+        """Drop what is not on the disk: the process is killed."""
         self._life += 1
-        if self._committing and not self.trouble and self._timing.rng.random() < 0.5:
+        if self._committing and not self.failure and self._timing.rng.random() < 0.5:
             self._apply(self._committing)
         self._committing = []
         self._waiting.clear()

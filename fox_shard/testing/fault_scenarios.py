@@ -1,6 +1,6 @@
 """Scenarios in which processes are killed, connections break, and batches get lost.
 
-Owns: what happens in each, and what must be true when it is over. Each takes a seed, and raises
+Owns: what happens in each, and what must be true afterwards. Each takes a seed, and raises
 AssertionError with the trace.
 """
 
@@ -32,7 +32,7 @@ def _world(seed: int) -> World:
     )
 
 
-# What breaks
+# Faults
 
 
 def _break_links(run: Run) -> list[Action]:
@@ -46,11 +46,14 @@ def _break_processes(run: Run, kinds: str) -> list[Action]:
     return [partial(kill, world, rng.choice(names), rng) for _ in range(rng.choice((1, 1, 2)))]
 
 
-# What goes on meanwhile
+# Traffic during faults
 
 
 def _run(seed: int, kinds: str) -> Run:
-    """Traffic while something breaks; then all is well again, and everything works."""
+    """Run traffic while something breaks, and check that everything works afterwards.
+
+    kinds: beginning of the names of processes to kill, or `links`.
+    """
     run = Run(_world(seed))
     run.smooth = False
     world, rng = run.world, run.rng
@@ -93,28 +96,31 @@ def _everything_works(
     callers: list[RecordingWampClient],
     callees: list[RecordingWampClient],
 ) -> None:
-    """As in a smooth world: subscriptions and registrations stand without anybody's doing."""
+    """Check that events and calls work as in a smooth world.
+
+    Subscriptions and registrations have been restored without the clients' help.
+    """
     world = run.world
     since = world.now
-    parts = [publishing(run, one, 6) for one in publishers if one.here]
-    parts += [_calling(run, one, 6) for one in callers if one.here]
+    parts = [publishing(run, one, 6) for one in publishers if one.connected]
+    parts += [_calling(run, one, 6) for one in callers if one.connected]
     run.interleave(parts, 0.004)
-    alive = all(callee.here for callee in callees)
+    alive = all(callee.connected for callee in callees)
     run.end()
     check_events(world, run.clients, since=since)
     if alive:
         for caller in callers:
             for called in caller.calls:
-                if called.at > since and caller.here:
+                if called.at > since and caller.connected:
                     expected = "result" if called.plan.end == "yield" else "error"
                     world.check(
                         called.final and called.final[0] == expected,
                         f"ended with {called.final}: {called}",
                         (f'["{called.caller}",{called.number},',),
                     )
-    # Nobody waits for what the callers at a killed gateway called: it may come in any order.
-    callers = [caller for caller in callers if caller.here]
-    check_invocation_order(world, [callee for callee in callees if callee.here], callers)
+    # Calls of callers whose gateway was killed may come in any order: nothing waits for them.
+    callers = [caller for caller in callers if caller.connected]
+    check_invocation_order(world, [callee for callee in callees if callee.connected], callers)
 
 
 def shard_dies(seed: int) -> None:
@@ -128,19 +134,19 @@ def gateway_dies(seed: int) -> None:
 
 
 def coordinator_dies(seed: int) -> None:
-    """The coordinator is not on the data path: nothing is lost or late."""
+    """The coordinator is killed, which loses and delays nothing: no event or call passes it."""
     run = _run(seed, "coordinator")
     check_events(run.world, run.clients)
     run.leave()
 
 
 def links_break(seed: int) -> None:
-    """Connections break, or lose batches, whether the ends are told or not."""
+    """Connections break, or lose batches, with and without notice to the processes."""
     _run(seed, "links").leave()
 
 
 def wills_of_a_gateway(seed: int) -> None:
-    """The wills of the clients of a killed gateway are published (MQTT-3.1.2-8), once."""
+    """The wills of the clients of a killed gateway are published once [MQTT-3.1.2-8]."""
     run = Run(_world(seed))
     run.smooth = False
     world, rng = run.world, run.rng
@@ -151,13 +157,13 @@ def wills_of_a_gateway(seed: int) -> None:
             watcher.subscribe("", "prefix")
         elif isinstance(watcher, RecordingMqttClient):
             watcher.subscribe("#", 1)
-    mortals = [run.mqtt(1, will=(rng.choice(("a.x", "b.y", "c")), 1)) for _ in range(3)]
+    clients_with_wills = [run.mqtt(1, will=(rng.choice(("a.x", "b.y", "c")), 1)) for _ in range(3)]
     run.settle()
-    saint = rng.choice(mortals)
-    saint.leave(graceful=True)
+    graceful_client = rng.choice(clients_with_wills)
+    graceful_client.leave(graceful=True)
     world.run(0.5)
     if rng.random() < 0.3:
-        # Shards forget wills when they die, and are told again when they are back.
+        # A restarted shard knows the wills from its store, and from the gateways' replays.
         kill_a_shard(world, rng)
         recover(world)
     world.kill("gateway-1")
@@ -166,8 +172,8 @@ def wills_of_a_gateway(seed: int) -> None:
     world.run(back + world.terms.peer_timeout + RECOVERY)
     run.end()
     for watcher in watchers:
-        wills = sorted(got.publisher for got in watcher.got)
-        expected = sorted(one.name for one in mortals if one is not saint)
+        wills = sorted(got.publisher for got in watcher.received)
+        expected = sorted(one.name for one in clients_with_wills if one is not graceful_client)
         world.check(wills == expected, f"{watcher.name} got the wills of {wills}, not {expected}")
     run.leave()
 
@@ -185,12 +191,12 @@ def shard_returns_without_a_gateway(seed: int) -> None:
     shard = rng.choice([name for name in world.names if name.startswith("shard")])
     actions: list[Action] = [partial(world.kill, "gateway-1"), partial(kill, world, shard, rng)]
     rng.shuffle(actions)
-    # Those at the gateway that dies publish nothing afterwards.
+    # Clients of the killed gateway publish nothing afterwards.
     parts = [publishing(run, one, 10) for one in publishers]
     run.interleave([*parts, actions], rng.choice((0.002, 0.01)))
     world.run(max(DOWN) + world.terms.peer_timeout + RECOVERY)
     for one in publishers[:2]:
-        late = [sent.number for sent in one.sent if sent.safe and not sent.answers]
+        late = [sent.number for sent in one.sent if sent.acknowledge and not sent.answers]
         world.check(not late, f"{one.name}'s {late} were not acknowledged", (f'"{one.name}"',))
     world.check(world.gateway(0).ordering.idle, "gateway-0 holds back events")
     world.start("gateway-1")

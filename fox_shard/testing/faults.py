@@ -1,4 +1,4 @@
-"""What breaks, and how it gets well again.
+"""Faults of the simulated world, and recovery from them.
 
 Owns: kills, broken connections, lost batches, failing disks. Never: clients.
 """
@@ -10,53 +10,53 @@ from fox_shard.testing.run import Run
 from fox_shard.testing.world import World
 
 RECOVERY = 4.0
-"""Seconds beyond `peer_timeout` after which all is linked again."""
+"""Seconds after `peer_timeout` within which all processes must be linked again."""
 
 DOWN = (0.01, 0.3, 1.5)
-"""Seconds until supervisord has started a process again."""
+"""Possible seconds until a killed process is started again, as by supervisord."""
 
 
 def kill(world: World, name: str, rng: Random) -> None:
-    """As SIGKILL; supervisord starts it anew after a while."""
+    """Kill a process, if it runs, and start it again after one of the delays in `DOWN`."""
     if name in world.nodes:
         world.kill(name)
         world.at(world.now + rng.choice(DOWN), lambda: world.start(name))
 
 
 def kill_a_shard(world: World, rng: Random) -> None:
-    """Any of them."""
+    """Kill a random shard."""
     kill(world, rng.choice([name for name in world.names if name.startswith("shard")]), rng)
 
 
 def fail_disk(world: World, name: str, seconds: float) -> None:
-    """The store of that process takes nothing for so long."""
+    """Have all commits of that process fail for so many seconds."""
     world.note(f"the disk of {name} fails")
     disk = world.disks[name]
-    disk.trouble = "disk full"
+    disk.failure = "disk full"
 
     def heal() -> None:
         world.note(f"the disk of {name} is well")
-        disk.trouble = ""
+        disk.failure = ""
 
     world.at(world.now + seconds, heal)
 
 
 def sever(world: World, rng: Random) -> None:
-    """Some connection breaks."""
+    """Break a random connection between processes, with or without notice to them."""
     one, other = rng.choice(world.pairs())
-    world.sever(one, other, told=rng.random() < 0.5)
+    world.sever(one, other, notify=rng.random() < 0.5)
 
 
 def lose(world: World, rng: Random) -> None:
-    """Some connection loses batches."""
+    """Have a random connection lose batches in one direction."""
     one, other = rng.choice(world.pairs())
     if rng.random() < 0.5:
         one, other = other, one
     world.lose(one, other, rng.choice((1, 2, 5)))
 
 
-def a_fault(run: Run) -> None:
-    """Anything."""
+def random_fault(run: Run) -> None:
+    """Kill a random process, or break or disturb a random connection."""
     rng, world = run.rng, run.world
     what = rng.choice(("kill", "sever", "lose"))
     if what == "kill":
@@ -68,13 +68,13 @@ def a_fault(run: Run) -> None:
 
 
 def relink(world: World) -> None:
-    """All is linked again in time. Raises AssertionError with the trace."""
+    """Wait until all processes run and are linked. Raises AssertionError if that takes too long."""
     world.run(max(DOWN) + 0.5)
     world.run_until(lambda: len(world.nodes) == len(world.names), 1)
     world.run_until(lambda: world.linked, world.terms.peer_timeout + RECOVERY)
 
 
 def recover(world: World) -> None:
-    """All is linked again in time, and nothing hangs. Raises AssertionError with the trace."""
+    """Wait until all processes are linked, and check that nothing hangs. Raises AssertionError."""
     relink(world)
     become_quiet(world)

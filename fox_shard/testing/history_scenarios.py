@@ -1,10 +1,10 @@
-"""Scenarios of the history: what is recorded, while processes die and disks fail.
+"""Scenarios of the history, while processes die and disks fail.
 
 Owns: what happens in each, and what must be true of the history. Each takes a seed, and raises
 AssertionError with the trace.
 
-Publishers publish numbers, each on topics of its own. Readers look all the time, and what they have
-seen once must be there at the end.
+Each publisher publishes numbers on topics of its own. Readers read the history all the time, and
+every event that they have seen must be there at the end.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, final
 
 from fox_shard.config import History as Rule
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, fail_disk, kill, kill_a_shard, relink
+from fox_shard.testing.faults import fail_disk, kill, kill_a_shard, random_fault, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
@@ -28,18 +28,21 @@ DOWN = "wamp.error.unavailable"
 RULES = (Rule(topic="ruled.#"),)
 
 PAGE = 7
-"""Events that a reader asks for at a time."""
+"""Number of events that a reader requests at a time."""
 
 
 @final
 class Publisher:
-    """Publishes the next number, on a topic of a rule or with `trace`; most are acknowledged."""
+    """A client that publishes 1, 2, 3, … on a topic of a rule or with `trace`.
+
+    Most publishes are acknowledged. answers: publication id by number.
+    """
 
     def __init__(self, world: World, gateway: int, name: str, rng: Random) -> None:
         self.world = world
         self.name = name
         self.rng = rng
-        # What was published: number -> topic, and whether that is safe.
+        # Number -> topic, and whether the publish is acknowledged.
         self.sent: dict[int, tuple[str, bool]] = {}
         self.answers: dict[int, int] = {}
         self.refused: set[int] = set()
@@ -48,24 +51,24 @@ class Publisher:
 
     @property
     def waits(self) -> bool:
-        """For an answer that a client of a living gateway gets."""
+        """Whether the client, whose gateway is alive, still waits for an answer."""
         return bool(self._asked) and not self.client.closed
 
     def publish(self) -> None:
-        """The next number."""
+        """Publish the next number."""
         if self.client.closed or not self.client.session:
             return
         number = len(self.sent) + 1
-        ruled, safe = self.rng.random() < 0.5, self.rng.random() < 0.8
+        ruled, acknowledge = self.rng.random() < 0.5, self.rng.random() < 0.8
         topic = f"{'ruled' if ruled else 'traced'}.{self.name}.{self.rng.choice('xy')}"
-        self.sent[number] = (topic, safe)
+        self.sent[number] = (topic, acknowledge)
         options: dict[str, Any] = {} if ruled else {"trace": True}
         if self.rng.random() < 0.2:
             options["retain"] = True
-        if safe:
+        if acknowledge:
             options["acknowledge"] = True
         request = self.client.publish(topic, self.name, number, **options)
-        if safe:
+        if acknowledge:
             self._asked[request] = number
 
     def _message(self, message: list[Any]) -> None:
@@ -79,13 +82,17 @@ class Publisher:
 
 @final
 class Reader:
-    """Subscribes to everything, and reads the history from its beginning, again and again."""
+    """A client that reads the whole history again and again.
+
+    whole: the ids of the last complete reading. readings: number of complete readings. stopped: no
+    reading begins any more.
+    """
 
     def __init__(self, world: World, gateway: int) -> None:
         self.world = world
-        # Publication id -> topic, publisher and number: of all that was ever seen.
+        # Publication id -> topic, publisher and number, of all events that were ever seen.
         self.seen: dict[int, tuple[str, str, int]] = {}
-        # Of the reading that is under way; and the last that came to its end.
+        # The ids of the reading in progress.
         self._pages: list[int] = []
         self.whole: list[int] | None = None
         self.readings = 0
@@ -95,7 +102,7 @@ class Reader:
         self.client = WampClient(world, gateway, on_message=self._message)
 
     def begin(self) -> None:
-        """Subscribe."""
+        """Subscribe to everything; the first reading begins when the answer has come."""
         self.client.subscribe("#")
 
     def _message(self, message: list[Any]) -> None:
@@ -151,10 +158,10 @@ def _world(seed: int) -> World:
 
 
 def history_survives(seed: int) -> None:
-    """What was acknowledged is recorded once, in order, whatever dies."""
+    """Acknowledged events are recorded once, in order, whatever dies."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
-    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 3)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((0, 1, 3)))]
     faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
     if rng.random() < 0.2:
         faults += [partial(kill, world, name, rng) for name in world.names]
@@ -163,7 +170,7 @@ def history_survives(seed: int) -> None:
 
 
 def history_on_a_failing_disk(seed: int) -> None:
-    """What was refused is not there, and what was seen stays."""
+    """Refused events are not recorded, and events that were seen stay, while disks fail."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
     shards = [name for name in world.disks if name.startswith("shard")]
@@ -174,8 +181,8 @@ def history_on_a_failing_disk(seed: int) -> None:
     publishers, readers = _publish(run, [fail for _ in range(rng.choice((1, 2)))])
     history = _check(run, publishers, readers)
     for one in publishers:
-        there = one.refused & {number for _, name, number in history.values() if name == one.name}
-        world.check(not there, f"{one.name} was refused, and yet recorded: {there}")
+        found = one.refused & {number for _, name, number in history.values() if name == one.name}
+        world.check(not found, f"{one.name} was refused, and yet recorded: {found}")
 
 
 def _publish(run: Run, faults: list[Action]) -> tuple[list[Publisher], list[Reader]]:
@@ -197,16 +204,16 @@ def _publish(run: Run, faults: list[Action]) -> tuple[list[Publisher], list[Read
 
 
 Found = dict[int, tuple[str, str, int]]
-"""Publication id -> topic, publisher and number; in the order in which they were read."""
+"""Publication id -> topic, publisher and number, in the order of the history."""
 
 
 def _check(run: Run, publishers: list[Publisher], readers: list[Reader]) -> Found:
-    """Fresh readers find the same at all gateways, and in it all that must be there."""
+    """Check the history, which must be the same at all gateways and complete; return it."""
     world = run.world
     found: list[Found] = []
     for gateway in range(world.gateways):
         fresh = Reader(world, gateway)
-        fresh.stopped = True  # behind the first reading
+        fresh.stopped = True  # after the first reading
         world.run_until(lambda one=fresh: one.readings)  # type: ignore[misc]
         whole = fresh.whole or []
         world.check(whole == sorted(set(whole)), f"the history came as {whole}")
@@ -243,9 +250,10 @@ def _check_publisher(world: World, one: Publisher, history: Found) -> None:
 
 @final
 class Follower:
-    """Follows everything from the beginning of the history on, and comes back where it was.
+    """A client that follows everything from the beginning of the history, over reconnections.
 
-    It goes by a list of the last id of each shard, or (loose) by one id alone.
+    The client continues after a list of the last id of each shard, or, if `loose`, after one id.
+    seen: ids of all events. topics: by id.
     """
 
     def __init__(self, world: World, gateway: int, *, loose: bool) -> None:
@@ -253,16 +261,16 @@ class Follower:
         self.loose = loose
         self.seen: list[int] = []
         self.topics: dict[int, str] = {}
-        self._times = 0
+        # The number of connections; messages of an earlier one are ignored.
+        self._connection = 0
         self.client = self._join(gateway)
 
     def _join(self, gateway: int) -> WampClient:
-        self._times += 1
-        return WampClient(self.world, gateway, on_message=partial(self._message, self._times))
+        self._connection += 1
+        return WampClient(self.world, gateway, on_message=partial(self._message, self._connection))
 
-    def _message(self, time: int, message: list[Any]) -> None:
-        """time: the how-manieth connection it comes by; what comes late by an old one is lost."""
-        if time != self._times:
+    def _message(self, connection: int, message: list[Any]) -> None:
+        if connection != self._connection:
             return
         if message[0] == 2:
             self.client.subscribe("#", after=self._position())
@@ -281,21 +289,21 @@ class Follower:
         return list(last.values())
 
     def come_back(self, gateway: int) -> None:
-        """At another gateway, without a goodbye, whatever had become of the first."""
+        """Leave without a goodbye, if still connected, and continue at that gateway."""
         self.client.drop()
         self.client = self._join(gateway)
 
 
 def history_is_followed(seed: int) -> None:
-    """From the history to what is live, and from one connection to the next: nothing is missing.
+    """Followers miss no event between history and live events, nor between connections.
 
-    Nor does anything come twice, but for who comes back with one id alone.
+    No event comes twice, except to followers that continue after a single id.
     """
     run = Run(_world(seed))
     world, rng = run.world, run.rng
-    world.run(3)  # a floor of two seconds before an id is not before the beginning
+    world.run(3)  # a single id reaches back two seconds, which must not precede the beginning
     followers = [Follower(world, rng.randrange(2), loose=rng.random() < 0.3) for _ in range(3)]
-    actions: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 0, 1, 2)))]
+    actions: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((0, 0, 1, 2)))]
     for follower in followers:
         for _ in range(rng.choice((0, 1, 2))):
             actions.append(partial(_come_back, world, follower, rng))
@@ -317,6 +325,6 @@ def history_is_followed(seed: int) -> None:
 
 
 def _come_back(world: World, follower: Follower, rng: Random) -> None:
-    here = world.gateways_here
-    if here and follower.client.session:
-        follower.come_back(rng.choice(here))
+    running = world.running_gateways
+    if running and follower.client.session:
+        follower.come_back(rng.choice(running))

@@ -1,4 +1,4 @@
-"""Scenarios of keys as a synchronization service: conditions and expiry, while processes die.
+"""Scenarios of conditions, expiry and weak keys, while processes die.
 
 Owns: what happens in each, and what must be true of the keys. Each takes a seed, and raises
 AssertionError with the trace.
@@ -10,7 +10,7 @@ from typing import Any, final
 
 from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, recover, relink
+from fox_shard.testing.faults import random_fault, recover, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
@@ -32,10 +32,10 @@ def _world(seed: int) -> World:
 
 
 @final
-class Counter:
-    """A client that counts by compare-and-set: it adds one to what it believes there is.
+class CountingClient:
+    """A client that changes one key by compare-and-set, from the id that the client believes in.
 
-    done: (id that the key had, id that it has got) of each time that it was told it succeeded.
+    done: (former id, new id) of each acknowledged change.
     """
 
     def __init__(self, world: World, gateway: int, times: int) -> None:
@@ -48,11 +48,11 @@ class Counter:
 
     @property
     def waits(self) -> bool:
-        """For an answer that a client of a living gateway gets."""
+        """Whether the client, whose gateway is alive, still waits for an answer."""
         return bool(self._asked) and not self.client.closed
 
     def go(self) -> None:
-        """Try once, unless an answer is awaited."""
+        """Try a change, unless the client waits for an answer."""
         if self.client.session and not self.client.closed and not self._asked and self._left:
             options: dict[str, Any] = {"acknowledge": True, "retain": True, "when_id": self._known}
             self._asked[self.client.publish(COUNTER, {"n": self._left}, **options)] = self._known
@@ -73,14 +73,14 @@ class Counter:
 
 
 def compare_and_set(seed: int) -> None:
-    """Of those who saw the same value one alone succeeds, whatever dies; each hears how it was."""
+    """Only one of the sessions that saw the same value succeeds, and all get the true answer."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
-    counters = [Counter(world, rng.randrange(world.gateways), 15) for _ in range(4)]
+    counters = [CountingClient(world, rng.randrange(world.gateways), 15) for _ in range(4)]
     world.run_until(lambda: all(one.client.session for one in counters))
-    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
     run.interleave([[one.go] for one in counters], 0.01)
-    run.play(faults, 0.2)
+    run.perform(faults, 0.2)
     relink(world)
     world.run(10)
     for one in counters:
@@ -93,13 +93,15 @@ def compare_and_set(seed: int) -> None:
     world.check(not backwards, f"ids went backwards: {backwards}")
     if not any(one.client.closed for one in counters):
         unheard = {was for was, _ in done} - {new for _, new in done} - {0}
-        world.check(not unheard, f"nobody was told that he made {unheard}", (COUNTER,))
+        world.check(not unheard, f"no counter was told that it made {unheard}", (COUNTER,))
     _check_counter(world, counters, done)
     become_quiet(world)
 
 
-def _check_counter(world: World, counters: list[Counter], done: list[tuple[int, int]]) -> None:
-    """The key is what the last success made it, or somebody's who was not told."""
+def _check_counter(
+    world: World, counters: list[CountingClient], done: list[tuple[int, int]]
+) -> None:
+    """Check that the key has the last acknowledged value, or one that was not acknowledged."""
     reader = WampClient(world, 0)
     world.run_until(lambda: bool(reader.session))
     reader.subscribe(COUNTER, get_retained=True)
@@ -113,7 +115,7 @@ def _check_counter(world: World, counters: list[Counter], done: list[tuple[int, 
 
 
 def keys_expire(seed: int) -> None:
-    """Each is there until its time has come, and not much longer, whatever dies meanwhile."""
+    """Keys exist until their lifetime is over, and not much longer, whatever dies."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
     writer = WampClient(world, 0)
@@ -126,8 +128,8 @@ def keys_expire(seed: int) -> None:
         ends[topic] = world.now + seconds
     world.run_until(lambda: len(writer.of(PUBLISHED)) == len(ends))
     late = world.now - began + 0.3
-    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2)))]
-    run.play(faults, 1.0)
+    faults: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((0, 1, 2)))]
+    run.perform(faults, 1.0)
     recover(world)
     for wait in (0.0, 4.0, 20.0):
         world.run(wait)
@@ -136,9 +138,13 @@ def keys_expire(seed: int) -> None:
 
 
 def _check_expired(run: Run, ends: dict[str, float], late: float) -> None:
-    """late: seconds; a shard counts from when it gets the publish."""
+    """Check which keys a new subscriber is shown.
+
+    late: seconds by which a key may expire late: its lifetime begins when the shard handles the
+    publish.
+    """
     world = run.world
-    reader = WampClient(world, run.rng.choice(world.gateways_here))
+    reader = WampClient(world, run.rng.choice(world.running_gateways))
     world.run_until(lambda: bool(reader.session))
     asked = world.now
     request = reader.subscribe("key.", match="prefix", get_retained=True)
@@ -154,7 +160,7 @@ def _check_expired(run: Run, ends: dict[str, float], late: float) -> None:
 
 
 def weak_keys(seed: int) -> None:
-    """They are there as long as their sessions, however these end, and whatever dies."""
+    """Weak keys exist exactly as long as their sessions, however these end, and whatever dies."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
     clients = [WampClient(world, rng.randrange(world.gateways)) for _ in range(8)]
@@ -164,7 +170,7 @@ def weak_keys(seed: int) -> None:
         [partial(_own, client, number, rng), partial(_perhaps_go, client, rng, gone)]
         for number, client in enumerate(clients)
     ]
-    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((0, 1, 2, 4)))]
     run.interleave([*parts, faults], rng.choice((0.005, 0.05)))
     recover(world)
     world.run(world.terms.peer_timeout)
@@ -175,12 +181,12 @@ def weak_keys(seed: int) -> None:
         reader.subscribe("own.", match="prefix", get_retained=True)
         world.run(0.5)
         shown = sorted(message[4][0] for message in reader.of(EVENT))
-        here = [
+        living = [
             number
             for number, client in enumerate(clients)
             if not client.closed and client not in gone
         ]
-        world.check(shown == here, f"there are keys of {shown}, and sessions {here}", ("own.",))
+        world.check(shown == living, f"there are keys of {shown}, and sessions {living}", ("own.",))
         reader.drop()
     for client in clients:
         if not client.closed and client not in gone:
@@ -193,7 +199,7 @@ def weak_keys(seed: int) -> None:
 
 
 def _own(client: WampClient, number: int, rng: Random) -> None:
-    """Publish a weak key, and perhaps more of them; another one's key is not touched."""
+    """Publish one weak key that stays, and perhaps two others, which are erased again."""
     for name in "abc"[: rng.choice((1, 3))]:
         client.publish(f"own.{number}.{name}", number, retain=True, weak=True, acknowledge=True)
     for name in "bc":
@@ -201,7 +207,7 @@ def _own(client: WampClient, number: int, rng: Random) -> None:
 
 
 def _perhaps_go(client: WampClient, rng: Random, gone: list[WampClient]) -> None:
-    """With or without a goodbye."""
+    """End the session with a goodbye, or without one, or not at all."""
     end = rng.choice((client.leave, client.drop, None, None))
     if end is not None and not client.closed:
         end()

@@ -4,7 +4,7 @@ Owns: what happens in each, and what must be true of the locks. Each takes a see
 AssertionError with the trace.
 
 A lock is a key that is published with `when: null`, `weak` and `watch`; its publication id is the
-fencing token. Who has heard PUBLISHED holds it until it erases the key, or its session ends.
+fencing token. The session that gets PUBLISHED holds the lock until it erases the key or ends.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, final
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, fail_disk, kill_a_shard, relink
+from fox_shard.testing.faults import fail_disk, kill_a_shard, random_fault, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
@@ -26,12 +26,15 @@ FAILED = "fox.error.condition_failed"
 LOCKS = ("lock.a", "lock.b")
 
 LONG = 60.0
-"""Seconds within which everybody has had his turn."""
+"""Seconds within which all clients must have held the lock as often as they want."""
 
 
 @final
 class Hold:
-    """One time that a client held a lock. since: it was told; until: it let go, None: not yet."""
+    """A period in which a client held a lock.
+
+    since: when PUBLISHED came. until: when the client released the lock; None: not yet.
+    """
 
     def __init__(self, lock: str, token: int, since: float) -> None:
         self.lock = lock
@@ -42,12 +45,15 @@ class Hold:
 
 @final
 class Locker:
-    """A client that takes a lock, holds it a while, and releases it, several times."""
+    """A client that takes a lock, holds it a while, and releases it, several times.
+
+    left: how often the client will still ask for a lock. gone: it has left by itself.
+    """
 
     def __init__(
         self, world: World, gateway: int, rng: Random, times: int, *, remembers: bool
     ) -> None:
-        """remembers: a shard that dies knows who holds what when it is back."""
+        """times: how often to take a lock. remembers: locks survive the death of their shard."""
         self.world = world
         self.remembers = remembers
         self.rng = rng
@@ -61,16 +67,16 @@ class Locker:
 
     @property
     def waits(self) -> bool:
-        """For an answer that a client of a living gateway gets."""
+        """Whether the client, which is still connected, waits for an answer."""
         return bool(self._asked or self._releasing) and not (self.client.closed or self.gone)
 
     @property
     def done(self) -> bool:
-        """Nothing will happen any more."""
+        """Whether the client will do nothing more."""
         return self.client.closed or self.gone or not (self.left or self.waits)
 
     def go(self) -> None:
-        """Ask for a lock."""
+        """Ask for a lock, unless an answer is awaited."""
         if self.done or self._asked or not self.client.session:
             return
         self.left -= 1
@@ -81,7 +87,7 @@ class Locker:
         self._asked[request] = lock, seconds
 
     def leave(self) -> None:
-        """With or without a goodbye; what it holds it holds no more."""
+        """End the session, with or without a goodbye, and so release all locks."""
         if self.done:
             return
         self.gone = True
@@ -115,7 +121,7 @@ class Locker:
         hold = Hold(lock, message[2], self.world.now)
         self.holds.append(hold)
         if seconds:
-            # It has perhaps expired before this was told: the token is all there is to go by.
+            # The key may have expired before PUBLISHED came: only the order of tokens is checked.
             hold.until = 0.0
             self.world.at(self.world.now + seconds, self.go)
             return
@@ -124,7 +130,7 @@ class Locker:
     def _release(self, hold: Hold) -> None:
         if self.gone or self.client.closed:
             return
-        # The key may go as soon as this is sent.
+        # Another client may get the lock as soon as this is sent.
         hold.until = hold.until or self.world.now
         options = {"acknowledge": True, "retain": True, "when_id": hold.token}
         self._releasing[self.client.publish(hold.lock, **options)] = hold
@@ -133,7 +139,7 @@ class Locker:
         forgotten = message[0] == ERROR and message[4] == FAILED and not self.remembers
         if message[0] == ERROR and not forgotten:
             self._refused(message)
-            # It is held yet; nobody else has heard anything meanwhile.
+            # The lock is still held, and no other client can have got it meanwhile.
             self.world.at(self.world.now + 0.5, partial(self._release, hold))
         else:
             self.world.at(self.world.now + self.rng.random() * 0.01, self.go)
@@ -142,7 +148,7 @@ class Locker:
         self.world.check(message[4] == UNAVAILABLE, f"a locker got {message}")
 
     def end(self) -> None:
-        """Its gateway was killed: so it holds nothing since then."""
+        """Note the end of all locks if the client's gateway was killed."""
         if self.client.closed:
             for hold in self.holds:
                 closed = self.client.closed_at
@@ -161,23 +167,23 @@ def _world(seed: int, unstored: tuple[str, ...] = ()) -> World:
 
 
 def locks(seed: int) -> None:
-    """One holder at a time, each waiter let through once and none forgotten, whatever dies."""
+    """A lock has one holder at a time, and every waiter gets its turn once, whatever dies."""
     run = Run(_world(seed))
-    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((0, 1, 2)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(run.rng.choice((0, 1, 2)))]
     kill_one = partial(kill_a_shard, run.world, run.rng)
     faults += [kill_one for _ in range(run.rng.choice((0, 1, 3)))]
     _take_turns(run, faults)
 
 
 def locks_in_memory(seed: int) -> None:
-    """A shard that dies forgets who holds what: those who wait are let through all the same."""
+    """A shard that dies forgets who holds a lock; the waiters get their turns all the same."""
     run = Run(_world(seed, ("realm1",)))
-    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((0, 1, 2, 4)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(run.rng.choice((0, 1, 2, 4)))]
     _take_turns(run, faults, remembers=False)
 
 
 def locks_on_a_failing_disk(seed: int) -> None:
-    """The same while disks fail for a while: waiters wait on, new ones are refused."""
+    """Locks work while disks fail for a while: waiters keep waiting, new ones are refused."""
     run = Run(_world(seed))
     world, rng = run.world, run.rng
     shards = [name for name in world.disks if name.startswith("shard")]
@@ -219,7 +225,7 @@ def _take_turns(run: Run, faults: list[Action], *, remembers: bool = True) -> No
 
 
 def _check_holds(world: World, holds: list[Hold]) -> None:
-    """In the order of their tokens, each was over before the next one was told."""
+    """Check that each holder had let go before the next one, by token, got the lock."""
     holds.sort(key=lambda hold: hold.token)
     for one, other in pairwise(holds):
         spans = [(hold.token, hold.since, hold.until) for hold in (one, other)]

@@ -34,34 +34,42 @@ def _world(seed: int, credit: int = 8 << 20) -> World:
 
 
 def publishing(run: Run, one: RecordingClient, times: int) -> list[Action]:
-    """One publisher's deeds, alternating over many topics as fast as it can."""
+    """Return the actions of one publisher: `times` publishes on random topics."""
     rng = run.rng
     actions: list[Action] = []
     mixed = rng.random() < 0.7
     for _ in range(times):
         topic = rng.choice(TOPICS)
         if isinstance(one, RecordingWampClient):
-            safe = mixed and rng.random() < 0.3
-            actions.append(partial(one.publish, topic, safe=safe, exclude_me=rng.random() < 0.8))
+            acknowledge = mixed and rng.random() < 0.3
+            actions.append(
+                partial(one.publish, topic, acknowledge=acknowledge, exclude_me=rng.random() < 0.8)
+            )
         elif isinstance(one, RecordingMqttClient):
             actions.append(partial(one.publish, topic, rng.choice((0, 1, 2)) if mixed else 0))
     return actions
 
 
 def subscribe_somewhere(run: Run, one: RecordingClient, *, replay: bool = False) -> None:
-    """A WAMP session has one subscription for a pattern, which is not asked for twice here."""
+    """Subscribe to a random pattern, unless a WAMP client is subscribed to it already.
+
+    A WAMP session has only one subscription per pattern. replay: keys first; MQTT has them always.
+    """
     rng = run.rng
     if isinstance(one, RecordingWampClient):
         topic, match = rng.choice(WAMP_PATTERNS)
         pattern = Pattern.wamp(topic, match)
-        if all(window.over or window.pattern != pattern for window in one.windows):
+        if all(
+            subscription.over or subscription.pattern != pattern
+            for subscription in one.subscriptions
+        ):
             one.subscribe(topic, match, replay=replay)
     elif isinstance(one, RecordingMqttClient):
         one.subscribe(rng.choice(MQTT_FILTERS), rng.choice((0, 1, 2)))
 
 
 def order(seed: int) -> None:
-    """Each subscriber gets each publisher's events once, in the order over all topics."""
+    """Each subscriber gets each publisher's events once, in order over all topics."""
     run = Run(_world(seed, credit=random_credit(seed)))
     publishers = [run.wamp(), run.wamp(), run.mqtt(), run.mqtt()]
     for gateway in range(run.world.gateways):
@@ -76,12 +84,12 @@ def order(seed: int) -> None:
 
 
 def random_credit(seed: int) -> int:
-    """Bytes: sometimes so few that publishers are stopped again and again."""
+    """Return the credit in bytes: sometimes so few that publishers are stopped again and again."""
     return 2000 if Random(f"credit {seed}").random() < 0.2 else 8 << 20
 
 
 def comings_and_goings(seed: int) -> None:
-    """Subscriptions begin, end and overlap while it is published; sessions come and go."""
+    """Subscriptions begin, end and overlap, and sessions come and go, during publishing."""
     run = Run(_world(seed))
     rng = run.rng
     publishers: list[RecordingClient] = [run.wamp(), run.mqtt()]
@@ -89,30 +97,30 @@ def comings_and_goings(seed: int) -> None:
     run.settle()
     parts = [publishing(run, one, 30) for one in publishers]
     parts += [[partial(come_and_go, run, one) for _ in range(8)] for one in subscribers]
-    parts.append([partial(_late, run) for _ in range(2)])
+    parts.append([partial(_late_client, run) for _ in range(2)])
     run.interleave(parts, rng.choice((0.002, 0.02)))
     run.end()
     run.leave()
 
 
 def come_and_go(run: Run, one: RecordingClient) -> None:
-    """Subscribe, unsubscribe or, rarely, leave."""
+    """Have a client subscribe, unsubscribe or, rarely, leave."""
     rng = run.rng
-    if not one.here:
+    if not one.connected:
         return
     if rng.random() < 0.05:
         one.leave(graceful=rng.random() < 0.5)
         return
-    open_ = [window for window in one.windows if window.ended is None]
-    confirmed = [window for window in open_ if window.confirmed is not None]
+    open_ = [subscription for subscription in one.subscriptions if subscription.ended is None]
+    confirmed = [subscription for subscription in open_ if subscription.confirmed is not None]
     if confirmed and rng.random() < 0.5:
         one.unsubscribe(rng.choice(confirmed))
         return
     subscribe_somewhere(run, one, replay=rng.random() < 0.5)
 
 
-def _late(run: Run) -> None:
-    """Someone comes, subscribes at once, and publishes."""
+def _late_client(run: Run) -> None:
+    """Add a client that subscribes and publishes as soon as its session is open."""
     one: RecordingClient = run.wamp() if run.rng.random() < 0.5 else run.mqtt()
     world = run.world
 
@@ -121,14 +129,14 @@ def _late(run: Run) -> None:
             subscribe_somewhere(run, one)
             for action in publishing(run, one, 3):
                 action()
-        elif one.here:
+        elif one.connected:
             world.at(world.now + 0.005, begin)
 
     begin()
 
 
 def retained(seed: int) -> None:
-    """Whoever subscribes with replay sees the keys there are, then every change, in order."""
+    """Subscribers with replay get the existing keys, then every change, in order."""
     run = Run(_world(seed))
     rng = run.rng
     writers: list[RecordingClient] = [run.wamp(), run.mqtt()]
@@ -142,7 +150,7 @@ def retained(seed: int) -> None:
     parts: list[list[Action]] = [
         [partial(write, run, one, topics[one.name]) for _ in range(30)] for one in writers
     ]
-    # One subscription each, so that nothing overlaps.
+    # Each client has one subscription, because `check_state` demands that none overlap.
     parts += [[partial(subscribe_somewhere, run, one, replay=True)] for one in subscribers]
     run.interleave(parts, rng.choice((0.0, 0.002, 0.01)))
     run.end()
@@ -151,32 +159,34 @@ def retained(seed: int) -> None:
 
 
 def write(run: Run, one: RecordingClient, topics: list[str]) -> None:
-    """Set or erase a key."""
+    """Set or erase a random key."""
     topic, empty = run.rng.choice(topics), run.rng.random() < 0.2
     if isinstance(one, RecordingWampClient):
-        one.publish(topic, retain=True, empty=empty, safe=run.rng.random() < 0.3)
+        one.publish(topic, retain=True, empty=empty, acknowledge=run.rng.random() < 0.3)
     elif isinstance(one, RecordingMqttClient):
         one.publish(topic, run.rng.choice((0, 1, 2)), retain=True, empty=empty)
 
 
 def wills(seed: int) -> None:
-    """A will comes behind all that its client published, and only if it did not say goodbye."""
+    """A will follows all events of its client, and is published only without a goodbye."""
     run = Run(_world(seed))
     rng = run.rng
     watchers: list[RecordingClient] = [run.mqtt(), run.wamp(), run.wamp()]
     run.settle()
     for one in watchers:
         _subscribe_to_all(one)
-    mortals = [run.mqtt(will=(rng.choice(TOPICS), rng.choice((0, 1, 2)))) for _ in range(4)]
+    clients_with_wills = [
+        run.mqtt(will=(rng.choice(TOPICS), rng.choice((0, 1, 2)))) for _ in range(4)
+    ]
     run.settle()
     parts: list[list[Action]] = []
-    for one in mortals:
+    for one in clients_with_wills:
         graceful = rng.random() < 0.3
-        # What is on the way to the gateway is lost with the connection.
+        # Publishes on their way to the gateway are lost with the connection.
         parts.append([*publishing(run, one, 8), partial(one.leave, graceful=graceful)])
     run.interleave(parts)
     run.end()
-    for one in mortals:
+    for one in clients_with_wills:
         for watcher in watchers:
             _check_will(run, one.name, watcher, came=not one.graceful)
     run.leave()
@@ -189,8 +199,8 @@ def _subscribe_to_all(one: RecordingClient) -> None:
         one.subscribe("#")
 
 
-def _check_will(run: Run, mortal: str, watcher: RecordingClient, *, came: bool) -> None:
-    wills = [got for got in watcher.got if got.publisher == mortal and got.number >= WILL]
+def _check_will(run: Run, client: str, watcher: RecordingClient, *, came: bool) -> None:
+    wills = [got for got in watcher.received if got.publisher == client and got.number >= WILL]
     if len(wills) != came:
-        what = f"{watcher.name} got {len(wills)} wills of {mortal}, not {came:d}"
-        raise AssertionError(run.world.report(what, (f'["{mortal}",',)))
+        what = f"{watcher.name} got {len(wills)} wills of {client}, not {came:d}"
+        raise AssertionError(run.world.report(what, (f'["{client}",',)))

@@ -1,6 +1,6 @@
-"""What must be true of the processes when nothing happens any more.
+"""Checks of the processes when nothing happens any more.
 
-Owns: the invariants of links, order, passing, calls and state. Never: clients.
+Owns: the invariants of links, order, deliveries, calls and state. Never: clients' behaviour.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from fox_shard.topics.pattern import Pattern
 EVERYTHING = Pattern.mqtt("#")
 
 QUIET = 2.5
-"""Seconds after which whatever was on its way has arrived and has been acknowledged."""
+"""Seconds after which all frames have arrived and have been confirmed."""
 
 
 def become_quiet(world: World) -> None:
-    """Let things end, and check the invariants. Raises AssertionError with the trace."""
+    """Let `QUIET` seconds pass, and check the invariants. Raises AssertionError with the trace."""
     world.run(QUIET)
     for problem in problems(world):
         raise AssertionError(world.report(f"when it was quiet, {problem}"))
 
 
 def problems(world: World) -> Iterator[str]:
-    """Each as a sentence."""
+    """Yield a sentence for each violated invariant."""
     if not world.linked:
         yield f"not all was linked: {[node.health() for node in world.nodes.values()]}"
     shards = [node for node in world.nodes.values() if isinstance(node, Shard)]
@@ -72,7 +72,7 @@ def _of_shard(shard: Shard) -> Iterator[str]:
 
 
 def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
-    """What is in memory is on the disk."""
+    """Yield sentences about differences between a shard's memory and its disk."""
     if not shard.journal.idle or shard.journal.waiting:
         yield f"{shard.name} has changes that are not on its disk"
     held = {
@@ -90,7 +90,7 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
         for event in shard.retained_keys.histories[realm.name].walk(EVERYTHING, 0, MAX_ID)
         if realm.stored
     }
-    # Rows of what was trimmed go with the next transaction.
+    # The rows of trimmed events are deleted with the next transaction, so there may be more rows.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
         yield f"{shard.name} has recorded what is not on its disk"
     for realm in shard.retained_keys.realms:
@@ -138,8 +138,8 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
         yield f"{gateway.name} and {shard.name} disagreed about callees: {offered ^ known}"
 
 
-def no_calls_are_left(world: World) -> None:
-    """All calls have ended, at their callees too. Raises AssertionError with the trace."""
+def check_no_calls_left(world: World) -> None:
+    """Check that all calls have ended, at their callees too. Raises AssertionError."""
     for node in world.nodes.values():
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
@@ -152,8 +152,11 @@ def no_calls_are_left(world: World) -> None:
                     raise AssertionError(world.report(f"{what}{session.invocations} invocations"))
 
 
-def nothing_is_left(world: World) -> None:
-    """All clients have left: no process keeps anything of them. Raises AssertionError."""
+def check_nothing_left(world: World) -> None:
+    """Check that no process keeps anything of the clients, which have all left.
+
+    Raises AssertionError with the trace.
+    """
     for node in world.nodes.values():
         left = []
         if isinstance(node, Shard):

@@ -1,72 +1,83 @@
-"""A client that keeps a ledger of what it does and sees.
+"""A client that records everything it does and receives.
 
-Owns: what WAMP and MQTT clients have in common. Never: what is right (see `checks`).
+Owns: the common part of WAMP and MQTT clients. Never: the checks (see `checks`).
 """
 
 from typing import Any
 
-from fox_shard.testing.records import Got, Sent, Window
+from fox_shard.testing.records import EventRecord, PublicationRecord, SubscriptionRecord
 from fox_shard.testing.world import World
 
 
 class RecordingClient:
-    """See the module. name: stands in all that it publishes and calls."""
+    """A recording client of either protocol.
+
+    name: part of all its publications and calls. left: when the client left by itself, or None.
+    graceful: the client said goodbye. violations: messages that must not have come, as sentences.
+    """
 
     def __init__(self, world: World, gateway: int, name: str) -> None:
         self.world = world
         self.gateway = gateway
         self.name = name
-        self.sent: list[Sent] = []
-        self.windows: list[Window] = []
-        self.got: list[Got] = []
-        # Requests that have not been answered, by their ids: what was asked.
+        self.sent: list[PublicationRecord] = []
+        self.subscriptions: list[SubscriptionRecord] = []
+        self.received: list[EventRecord] = []
+        # Request id -> description, of the requests that have not been answered.
         self.waiting: dict[int, str] = {}
-        self.complaints: list[str] = []
+        self.violations: list[str] = []
         self.left: float | None = None
         self.graceful = False
 
     @property
     def ready(self) -> bool:
-        """Is the session open?"""
+        """Whether the session has been opened."""
         raise NotImplementedError
 
     @property
     def closed(self) -> bool:
-        """Has the gateway closed the connection, or died?"""
+        """Whether the gateway has closed the connection, or died."""
         raise NotImplementedError
 
-    def unsubscribe(self, window: Window) -> None:
-        """End a subscription that is confirmed."""
+    def unsubscribe(self, subscription: SubscriptionRecord) -> None:
+        """End a confirmed subscription."""
         raise NotImplementedError
 
     def leave(self, *, graceful: bool) -> None:
-        """End the session: say goodbye, or just hang up."""
+        """End the session, with a goodbye or by closing the connection."""
         raise NotImplementedError
 
     @property
-    def here(self) -> bool:
-        """Has the session neither ended nor been ended?"""
+    def connected(self) -> bool:
+        """Whether neither the client nor the gateway has ended the connection."""
         return self.left is None and not self.closed
 
     @property
-    def everything(self) -> list[Sent]:
-        """What it published, and its will if that is due."""
+    def published(self) -> list[PublicationRecord]:
+        """All publications of the client, including its will if that is due."""
         return self.sent
 
-    def complain(self, what: str) -> None:
-        """Something came that must not."""
-        self.complaints.append(f"{self.world.now:.4f} {self.name}: {what}")
+    def add_violation(self, what: str) -> None:
+        """Record a message that must not have come."""
+        self.violations.append(f"{self.world.now:.4f} {self.name}: {what}")
 
     def _publication(
-        self, topic: str, quality: int, *, safe: bool, retain: bool, empty: bool, exclude_me: bool
-    ) -> Sent:
-        sent = Sent(
+        self,
+        topic: str,
+        qos: int,
+        *,
+        acknowledge: bool,
+        retain: bool,
+        empty: bool,
+        exclude_me: bool,
+    ) -> PublicationRecord:
+        sent = PublicationRecord(
             self.name,
             len(self.sent) + 1,
             topic,
             self.world.now,
-            safe,
-            quality,
+            acknowledge,
+            qos,
             retain,
             empty,
             exclude_me,
@@ -75,7 +86,15 @@ class RecordingClient:
         return sent
 
     def _event(
-        self, window: Window | None, topic: str, args: list[Any], *, retained: bool, quality: int
+        self,
+        subscription: SubscriptionRecord | None,
+        topic: str,
+        args: list[Any],
+        *,
+        retained: bool,
+        qos: int,
     ) -> None:
         publisher, number = args if args else ("", 0)
-        self.got.append(Got(self.world.now, window, topic, publisher, number, retained, quality))
+        self.received.append(
+            EventRecord(self.world.now, subscription, topic, publisher, number, retained, qos)
+        )

@@ -1,6 +1,6 @@
-"""An MQTT client with a ledger.
+"""A recording MQTT client.
 
-Owns: what it says in which packet, and its record. Never: what is right (see `checks`).
+Owns: the packets for each request, the records. Never: the checks (see `checks`).
 """
 
 from typing import final
@@ -10,7 +10,7 @@ from msgspec import json
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.clients import MqttClient
 from fox_shard.testing.recording_client import RecordingClient
-from fox_shard.testing.records import WILL, Sent, Window
+from fox_shard.testing.records import WILL, PublicationRecord, SubscriptionRecord
 from fox_shard.testing.world import World
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import to_mqtt, to_wamp
@@ -18,7 +18,7 @@ from fox_shard.topics.topic import to_mqtt, to_wamp
 
 @final
 class RecordingMqttClient(RecordingClient):
-    """An MQTT client. Topics and patterns are given in the canonical notation."""
+    """A recording MQTT client. Topics are given in the canonical notation, filters in MQTT's."""
 
     def __init__(
         self,
@@ -29,43 +29,44 @@ class RecordingMqttClient(RecordingClient):
         client_id: str = "",
         will: tuple[str, int] | None = None,
     ) -> None:
-        """will: its topic and quality of service; its number is `WILL`."""
+        """Connect. will: its topic and QoS; its number is `WILL`."""
         super().__init__(world, gateway, name)
         self.will = will
         self.client_id = client_id
         self._since = world.now
-        self._publishing: dict[int, Sent] = {}
-        self._subscribing: dict[int, Window] = {}
+        self._publishing: dict[int, PublicationRecord] = {}
+        self._subscribing: dict[int, SubscriptionRecord] = {}
         packet = will and mqtt.Will(to_mqtt(will[0]), json.encode([name, WILL]), will[1])
         self.client = MqttClient(world, gateway, client_id, self._packet, will=packet)
 
     @property
     def ready(self) -> bool:
-        """See `RecordingClient`."""
+        """Whether CONNACK has come; see `RecordingClient`."""
         return self.client.connected
 
     @property
     def closed(self) -> bool:
-        """See `RecordingClient`."""
+        """Whether the gateway has closed the connection, or died."""
         return self.client.closed
 
     @property
-    def everything(self) -> list[Sent]:
-        """See `RecordingClient`. A will is due unless the client said goodbye [MQTT-3.14.4-3].
+    def published(self) -> list[PublicationRecord]:
+        """All publications, including the will unless the client said goodbye [MQTT-3.14.4-3].
 
-        If the gateway was killed, its goodbye, or the will itself, may have been on the way.
+        If the client's gateway was killed, the will may be published or not: DISCONNECT or the
+        will may have been on its way.
         """
-        if self.will is None or self.here:
+        if self.will is None or self.connected:
             return self.sent
-        topic, quality = self.will
+        topic, qos = self.will
         at = self.client.closed_at if self.left is None else self.left
-        will = Sent(
+        will = PublicationRecord(
             publisher=self.name,
             number=WILL,
             topic=topic,
             at=at,
-            safe=True,
-            quality=quality,
+            acknowledge=True,
+            qos=qos,
             retain=False,
             empty=False,
             exclude_me=False,
@@ -80,39 +81,41 @@ class RecordingMqttClient(RecordingClient):
         return any(time >= self._since for time in times)
 
     def publish(
-        self, topic: str, quality: int = 0, *, retain: bool = False, empty: bool = False
-    ) -> Sent:
-        """Publish the next number, or nothing."""
+        self, topic: str, qos: int = 0, *, retain: bool = False, empty: bool = False
+    ) -> PublicationRecord:
+        """Publish the next number, or, if `empty`, an empty payload."""
         sent = self._publication(
-            topic, quality, safe=quality > 0, retain=retain, empty=empty, exclude_me=False
+            topic, qos, acknowledge=qos > 0, retain=retain, empty=empty, exclude_me=False
         )
         payload = b"" if empty else json.encode([self.name, sent.number])
-        packet_id = self.client.publish(to_mqtt(topic), payload, quality, retain=retain)
-        if quality:
+        packet_id = self.client.publish(to_mqtt(topic), payload, qos, retain=retain)
+        if qos:
             self._publishing[packet_id] = sent
         return sent
 
-    def subscribe(self, filter_: str, quality: int = 0) -> Window:
-        """filter_: in MQTT notation."""
+    def subscribe(self, filter_: str, qos: int = 0) -> SubscriptionRecord:
+        """Subscribe to a filter in MQTT notation."""
         pattern = Pattern.mqtt(filter_)
-        window = Window(self.name, pattern, self.world.now, replay=True, grant=quality)
-        self.windows.append(window)
-        packet_id = self.client.subscribe(filter_, qos=quality)
-        self._subscribing[packet_id] = window
+        subscription = SubscriptionRecord(
+            self.name, pattern, self.world.now, replay=True, granted_qos=qos
+        )
+        self.subscriptions.append(subscription)
+        packet_id = self.client.subscribe(filter_, qos=qos)
+        self._subscribing[packet_id] = subscription
         self.waiting[packet_id] = f"subscribe {filter_}"
-        return window
+        return subscription
 
-    def unsubscribe(self, window: Window) -> None:
-        """All windows of that pattern end."""
-        for other in self.windows:
-            if other.pattern == window.pattern and other.ended is None:
+    def unsubscribe(self, subscription: SubscriptionRecord) -> None:
+        """End all subscriptions with that pattern."""
+        for other in self.subscriptions:
+            if other.pattern == subscription.pattern and other.ended is None:
                 other.ended = self.world.now
-        packet_id = self.client.unsubscribe(_filter(window.pattern))
-        self.waiting[packet_id] = f"unsubscribe {window.pattern.text}"
-        self._subscribing[packet_id] = window
+        packet_id = self.client.unsubscribe(_filter(subscription.pattern))
+        self.waiting[packet_id] = f"unsubscribe {subscription.pattern.text}"
+        self._subscribing[packet_id] = subscription
 
     def leave(self, *, graceful: bool) -> None:
-        """End the session."""
+        """End the session; see `RecordingClient`."""
         self.left, self.graceful = self.world.now, graceful
         self.waiting.clear()
         if graceful:
@@ -131,23 +134,27 @@ class RecordingMqttClient(RecordingClient):
                 self._answered(packet_id)
             case mqtt.Puback(packet_id) | mqtt.Pubcomp(packet_id):
                 self._publishing[packet_id].answers.append(now)
-            case mqtt.Publish(topic, payload, quality, _, retain):
-                self._message(to_wamp(topic), payload, quality, retained=retain)
+            case mqtt.Publish(topic, payload, qos, _, retain):
+                self._message(to_wamp(topic), payload, qos, retained=retain)
 
     def _end(self, pattern: Pattern) -> None:
-        for window in self.windows:
-            if window.pattern == pattern and window.ended is not None and window.over is None:
-                window.over = self.world.now
+        for subscription in self.subscriptions:
+            if (
+                subscription.pattern == pattern
+                and subscription.ended is not None
+                and subscription.over is None
+            ):
+                subscription.over = self.world.now
 
-    def _message(self, topic: str, payload: bytes, quality: int, *, retained: bool) -> None:
-        if not any(w.over is None and w.pattern.matches(topic) for w in self.windows):
-            self.complain(f"an event on {topic}, to which I am not subscribed")
+    def _message(self, topic: str, payload: bytes, qos: int, *, retained: bool) -> None:
+        if not any(w.over is None and w.pattern.matches(topic) for w in self.subscriptions):
+            self.add_violation(f"an event on {topic}, to which I am not subscribed")
         args = json.decode(payload) if payload else []
-        self._event(None, topic, args, retained=retained, quality=quality)
+        self._event(None, topic, args, retained=retained, qos=qos)
 
     def _answered(self, packet_id: int) -> None:
         if self.waiting.pop(packet_id, None) is None and self.left is None:
-            self.complain(f"an answer to {packet_id}, which does not wait for one")
+            self.add_violation(f"an answer to {packet_id}, which does not wait for one")
 
 
 def _filter(pattern: Pattern) -> str:

@@ -1,7 +1,7 @@
-"""What the simulated clients did and saw: the ledger that checks are made from.
+"""Records of what the simulated clients did and received, for the checks.
 
-Owns: one record for each publication, subscription, event, call, registration and invocation.
-Never: behaviour. All times are the world's seconds.
+Owns: one class each for publications, subscriptions, events, calls, registrations and invocations.
+Never: behaviour. All times are seconds of virtual time.
 """
 
 from dataclasses import dataclass, field
@@ -10,22 +10,24 @@ from typing import Any
 from fox_shard.topics.pattern import Pattern
 
 WILL = 1_000_000
-"""The number of a will: it comes after all else."""
+"""The number of a will, which is higher than those of all other publications."""
 
 
 @dataclass(slots=True)
-class Sent:
-    """A publication. number: counts its publisher's publications, over all topics (a will: WILL).
+class PublicationRecord:
+    """A publication.
 
-    answers: times of its acknowledgements (there is one if it is `safe`, and the world is).
+    number: counts the publisher's publications over all topics; a will has the number `WILL`.
+    acknowledge: an acknowledgement was requested. empty: without payload. answers: the times of all
+    acknowledgements and refusals. refused: the error URI, or why a will is not due; "": neither.
     """
 
     publisher: str
     number: int
     topic: str
     at: float
-    safe: bool
-    quality: int
+    acknowledge: bool
+    qos: int
     retain: bool
     empty: bool
     exclude_me: bool
@@ -34,44 +36,47 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Window:
-    """A subscription, from the wish for it to its end.
+class SubscriptionRecord:
+    """A subscription.
 
-    confirmed: SUBSCRIBED came; ended: UNSUBSCRIBE was sent; over: that was answered.
-    grant: MQTT quality of service.
+    asked, confirmed, ended, over: the times of SUBSCRIBE, its answer, UNSUBSCRIBE, and its answer.
+    replay: keys were requested. granted_qos: 0 for WAMP.
     """
 
     subscriber: str
     pattern: Pattern
     asked: float
     replay: bool
-    grant: int
+    granted_qos: int
     confirmed: float | None = None
     ended: float | None = None
     over: float | None = None
 
 
 @dataclass(slots=True)
-class Got:
-    """An event. window: what it was sent for (WAMP says that, MQTT does not).
+class EventRecord:
+    """A received event.
 
-    publisher: "" where the event is empty.
+    subscription: the one that the event was sent for; None: MQTT does not say. publisher, number:
+    the publication's; "" and 0 if the event is empty.
     """
 
     at: float
-    window: Window | None
+    subscription: SubscriptionRecord | None
     topic: str
     publisher: str
     number: int
     retained: bool
-    quality: int
+    qos: int
 
 
 @dataclass(slots=True)
-class Called:
-    """A call. plan: what the callee is to do. answers: (kind, contents), in order of arrival.
+class CallRecord:
+    """A call.
 
-    Kinds: `progress`, `result`, `error`.
+    timeout: milliseconds; 0: none. progress: progressive results were requested. cancel, canceled:
+    mode and time of CANCEL. answers: (kind, contents) in order of arrival, where the kind is
+    `progress`, `result` or `error`. answered: the time of the final answer.
     """
 
     caller: str
@@ -88,15 +93,16 @@ class Called:
 
     @property
     def final(self) -> tuple[str, Any] | None:
-        """The last answer, if it is one that ends the call."""
+        """The final answer; None: the call has not ended."""
         return self.answers[-1] if self.answered is not None else None
 
 
 @dataclass(slots=True, frozen=True)
 class Plan:
-    """What a callee does: so many progressive results, and then `yield`, `error` or `never`.
+    """A callee's behaviour during one call: some progressive results, and then an end.
 
-    delay: seconds before each.
+    end: `yield`, `error`, or `never` (no answer). steps: number of progressive results. delay:
+    average seconds before each answer.
     """
 
     end: str = "yield"
@@ -105,8 +111,12 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Offer:
-    """A registration. out: requests of the invocations that the callee has not answered."""
+class RegistrationRecord:
+    """A registration.
+
+    concurrency: 0 for no limit. refused: the error URI. outstanding: request ids of the invocations
+    that the callee has not answered; most_outstanding: the highest number of them at any time.
+    """
 
     callee: str
     pattern: Pattern
@@ -116,19 +126,20 @@ class Offer:
     confirmed: float | None = None
     ended: float | None = None
     refused: str = ""
-    out: set[int] = field(default_factory=set)
-    most: int = 0
+    outstanding: set[int] = field(default_factory=set)
+    most_outstanding: int = 0
 
 
 @dataclass(slots=True)
-class Invoked:
-    """An invocation at its callee. interrupted: the mode of an INTERRUPT that came.
+class InvocationRecord:
+    """An invocation at its callee.
 
-    idle: its plan says `never`, and there is nothing else to do.
+    interrupted: the mode of INTERRUPT. idle: the plan says `never`, and all progressive results
+    have been sent. done: the final answer has been sent.
     """
 
     at: float
-    offer: Offer
+    registration: RegistrationRecord
     caller: str
     number: int
     procedure: str

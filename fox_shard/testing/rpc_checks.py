@@ -1,12 +1,12 @@
-"""What must be true of calls and invocations.
+"""Checks of calls and invocations.
 
-Owns: the promises about calls, as assertions. Never: clients' behaviour.
+Owns: the server's promises about calls, as assertions. Never: clients' behaviour.
 """
 
 from collections.abc import Sequence
 
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
-from fox_shard.testing.records import Called
+from fox_shard.testing.records import CallRecord
 from fox_shard.testing.world import World
 
 CANCELED = "wamp.error.canceled"
@@ -24,21 +24,22 @@ def check_calls(
     smooth: bool = True,
     expected: Sequence[str] = (),
 ) -> None:
-    """Each call has one final answer, its own, behind its progress, all in order.
+    """Check that each call has one final answer, which is its own, after its ordered progress.
 
-    expected: error URIs that calls may end with besides those that follow from themselves.
+    expected: error URIs with which calls may end in addition to those that their plans, timeouts
+    and cancellations explain. Raises AssertionError.
     """
     for one in clients:
         for called in one.calls:
-            if one.here or called.answers:
-                problem = _problem(called, here=one.here, smooth=smooth, expected=expected)
+            if one.connected or called.answers:
+                problem = _problem(called, here=one.connected, smooth=smooth, expected=expected)
                 if problem:
                     about = (f'["{one.name}",{called.number},', f"{one.session}")
                     what = f"call {called.number} of {one.name} {problem}: {called}"
                     raise AssertionError(world.report(what, about))
 
 
-def _problem(called: Called, *, here: bool, smooth: bool, expected: Sequence[str]) -> str:
+def _problem(called: CallRecord, *, here: bool, smooth: bool, expected: Sequence[str]) -> str:
     progress = [contents for kind, contents in called.answers if kind == "progress"]
     mine = [called.caller, called.number]
     if progress != [[*mine, step] for step in range(len(progress))]:
@@ -48,7 +49,9 @@ def _problem(called: Called, *, here: bool, smooth: bool, expected: Sequence[str
     return _problem_of_end(called, len(progress), smooth=smooth, expected=expected)
 
 
-def _problem_of_end(called: Called, progress: int, *, smooth: bool, expected: Sequence[str]) -> str:
+def _problem_of_end(
+    called: CallRecord, progress: int, *, smooth: bool, expected: Sequence[str]
+) -> str:
     assert called.final is not None
     kind, contents = called.final
     if kind == "result":
@@ -71,10 +74,10 @@ def _problem_of_end(called: Called, progress: int, *, smooth: bool, expected: Se
 def check_invocation_order(
     world: World, callees: Sequence[RecordingWampClient], callers: Sequence[RecordingWampClient]
 ) -> None:
-    """What one caller calls reaches one callee in that order (WAMP #ordering-guarantees).
+    """Check that one caller's calls reach one callee in order (WAMP #ordering-guarantees).
 
-    Not for procedures with a limited concurrency: calls that wait there may be overtaken. Nor for a
-    call whose caller has been told that its shard went down with it.
+    The callees must not limit concurrency, because calls that wait may be overtaken. Calls that
+    ended with `unavailable`, because a shard went down with them, are ignored.
     """
     calls = {(called.caller, called.number): called for one in callers for called in one.calls}
     for callee in callees:
@@ -93,20 +96,28 @@ def check_invocation_order(
 
 
 def check_concurrency(world: World, clients: Sequence[RecordingWampClient]) -> None:
-    """No callee ever had more invocations out than it had said (semantics: calls).
+    """Check that no callee had more invocations at once than its `concurrency` (semantics: calls).
 
-    A procedure that was registered before may still send what was called then.
+    Repeated registrations of a procedure are ignored, because invocations of the first one may
+    still arrive.
     """
     for callee in clients:
-        for number, offer in enumerate(callee.offers):
-            if any(earlier.pattern == offer.pattern for earlier in callee.offers[:number]):
+        for number, registration in enumerate(callee.registrations):
+            if any(
+                earlier.pattern == registration.pattern for earlier in callee.registrations[:number]
+            ):
                 continue
-            if offer.concurrency and offer.most > offer.concurrency:
-                raise AssertionError(world.report(f"too many at once: {offer}", (callee.name,)))
+            if (
+                registration.concurrency
+                and registration.most_outstanding > registration.concurrency
+            ):
+                raise AssertionError(
+                    world.report(f"too many at once: {registration}", (callee.name,))
+                )
 
 
 def check_queue_order(world: World, clients: Sequence[RecordingWampClient]) -> None:
-    """First in, first out: each caller's calls of a procedure with one callee come in order."""
+    """Check that each caller's calls of a procedure with one callee come in order."""
     for callee in clients:
         last: dict[tuple[str, str], int] = {}
         for invoked in callee.invoked:

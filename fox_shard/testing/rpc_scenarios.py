@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
-from fox_shard.testing.records import Called, Offer, Plan
+from fox_shard.testing.records import CallRecord, Plan, RegistrationRecord
 from fox_shard.testing.rpc_checks import (
     CANCELED,
     NO_SUCH_PROCEDURE,
@@ -36,7 +36,7 @@ def _world(seed: int, queue_limit: int = 1000) -> World:
 
 
 def calls_in_order(seed: int) -> None:
-    """What one caller calls reaches one callee in order, over procedures, patterns and shards."""
+    """One caller's calls reach one callee in order, over procedures, patterns and shards."""
     run = Run(_world(seed))
     rng = run.rng
     callees = [run.wamp(), run.wamp()]
@@ -80,7 +80,7 @@ def _all_were_asked(
 
 
 def policies(seed: int) -> None:
-    """Who is asked follows from the policy (WAMP #rpc-shared-registration)."""
+    """Invocations go to callees as the policy says (WAMP #rpc-shared-registration)."""
     run = Run(_world(seed))
     rng = run.rng
     callees = [run.wamp() for _ in range(3)]
@@ -95,13 +95,18 @@ def policies(seed: int) -> None:
     run.settle()
     callees[1].register("shared.single")
     run.settle()
-    refused = [offer.refused for callee in callees for offer in callee.offers if offer.refused]
+    refused = [
+        registration.refused
+        for callee in callees
+        for registration in callee.registrations
+        if registration.refused
+    ]
     different = "wamp.error.procedure_exists_with_different_invocation_policy"
     expected = [different] * 4 + ["wamp.error.procedure_already_exists"]
     run.world.check(refused == expected, f"refused {refused}")
     kinds = ["first", "last", "roundrobin", "random", "single"] * 6
     rng.shuffle(kinds)
-    run.play([partial(caller.call, f"shared.{kind}") for kind in kinds])
+    run.perform([partial(caller.call, f"shared.{kind}") for kind in kinds])
     run.end()
     asked = [Counter(one.procedure for one in callee.invoked) for callee in callees]
     for kind, times in (
@@ -117,7 +122,7 @@ def policies(seed: int) -> None:
 
 
 def queues(seed: int) -> None:
-    """Concurrency is never exceeded, the queue is first in first out and bounded."""
+    """Concurrency is never exceeded, and the queue of calls is ordered and bounded."""
     rng = Random(f"queues {seed}")
     limit = rng.choice((3, 8, 1000))
     run = Run(_world(seed, limit))
@@ -145,7 +150,7 @@ def queues(seed: int) -> None:
 
 
 def full_queue(seed: int) -> None:
-    """Beyond capacity and queue a call is refused at once; what waits is answered later."""
+    """A call that finds callees busy and the queue full is refused; waiting calls are answered."""
     limit = 5
     run = Run(_world(seed, limit))
     callee, caller = run.wamp(), run.wamp()
@@ -169,7 +174,7 @@ def full_queue(seed: int) -> None:
 
 
 def cancels(seed: int) -> None:
-    """Canceled calls, in every mode and at every time, and calls that take too long."""
+    """Calls are canceled in every mode and at any time, or take too long."""
     run = Run(_world(seed))
     rng = run.rng
     callees = [run.wamp(), run.wamp()]
@@ -184,7 +189,7 @@ def cancels(seed: int) -> None:
         [partial(_call_and_cancel, run, caller) for _ in range(12)] for caller in callers
     ]
     run.interleave(parts, rng.choice((0.0, 0.004, 0.02)))
-    # What was canceled with `skip` goes on at the callee, and occupies it.
+    # An invocation whose call was canceled with `skip` goes on, and occupies the callee.
     run.finish()
     run.end()
     for caller in callers:
@@ -210,9 +215,9 @@ def _call_and_cancel(run: Run, caller: RecordingWampClient) -> None:
     world.at(world.now + rng.choice((0.0, 0.01, 0.1)), cancel)
 
 
-def _check_cancel(run: Run, called: Called) -> None:
+def _check_cancel(run: Run, called: CallRecord) -> None:
     if called.cancel in ("skip", "killnowait") and called.answered is not None:
-        # There and back, perhaps over another shard.
+        # The answer takes a round trip, perhaps over another shard.
         late = called.answered - called.canceled
         if late > 6 * run.world.timing.max_delay:
             what = f"canceled with {called.cancel}, answered {late:.3f} s later: {called}"
@@ -224,19 +229,19 @@ def _check_cancel(run: Run, called: Called) -> None:
 
 
 def departures(seed: int) -> None:
-    """Callees and callers unregister, leave and vanish with calls under way."""
+    """Callees and callers unregister, leave or vanish while calls are in progress."""
     run = Run(_world(seed))
     rng = run.rng
     callees = [run.wamp() for _ in range(4)]
     callers = [run.wamp() for _ in range(3)]
     run.settle()
-    offers: list[tuple[RecordingWampClient, Offer]] = []
+    registrations: list[tuple[RecordingWampClient, RegistrationRecord]] = []
     for callee in callees:
         for name, match in (("one", "exact"), ("two.", "prefix"), ("three.#", "exact")):
             if rng.random() < 0.7:
                 limit = rng.choice((0, 1, 2))
-                offer = callee.register(name, match, invoke="roundrobin", concurrency=limit)
-                offers.append((callee, offer))
+                registration = callee.register(name, match, invoke="roundrobin", concurrency=limit)
+                registrations.append((callee, registration))
     run.settle()
     parts: list[list[Action]] = []
     for caller in callers:
@@ -244,10 +249,12 @@ def departures(seed: int) -> None:
         if rng.random() < 0.4:
             part.append(partial(caller.leave, graceful=rng.random() < 0.5))
         parts.append(part)
-    ends: list[Action] = [partial(_unregister, callee, offer) for callee, offer in offers]
+    ends: list[Action] = [
+        partial(_unregister, callee, registration) for callee, registration in registrations
+    ]
     parts += [[end] for end in ends if rng.random() < 0.4]
     parts.append([partial(_reregister, run, callees[0])])
-    # In the end all callees have left: nobody is there to answer, and yet all is answered.
+    # In the end all callees have left, and yet all calls must be answered.
     parts.append([partial(callee.leave, graceful=rng.random() < 0.5) for callee in callees[1:]])
     run.interleave(parts, rng.choice((0.002, 0.01)))
     run.world.run(rng.random() * 0.2)
@@ -257,18 +264,18 @@ def departures(seed: int) -> None:
 
 
 def _call_any(run: Run, caller: RecordingWampClient) -> None:
-    if caller.here:
+    if caller.connected:
         name = run.rng.choice(("one", "two.x", "two.y", "three.a.b"))
         end = run.rng.choice(("never", "yield", "error"))
         caller.call(name, Plan(end, run.rng.choice((0, 2)), 0.01), progress=True)
 
 
-def _unregister(callee: RecordingWampClient, offer: Offer) -> None:
-    if callee.here and offer.confirmed and not offer.ended:
-        callee.unregister(offer)
+def _unregister(callee: RecordingWampClient, registration: RegistrationRecord) -> None:
+    if callee.connected and registration.confirmed and not registration.ended:
+        callee.unregister(registration)
 
 
 def _reregister(run: Run, callee: RecordingWampClient) -> None:
-    """Take the procedure over; what is running at the others may still be answered."""
-    if callee.here:
+    """Take the procedure over; invocations at the other callees may still be answered."""
+    if callee.connected:
         callee.register("one", invoke=run.rng.choice(("single", "last")), force=True)

@@ -1,6 +1,6 @@
-"""The clients of one run.
+"""One run of the simulator: a world with recording clients.
 
-Owns: who takes part, and the end of a run with all its checks. Never: what they do.
+Owns: the clients, the timing of their actions, the checks at the end. Never: which actions.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import final
 
 from fox_shard.testing.checks import check_answers, check_events
 from fox_shard.testing.clients import MqttClient, WampClient
-from fox_shard.testing.quiet import become_quiet, no_calls_are_left, nothing_is_left
+from fox_shard.testing.quiet import become_quiet, check_no_calls_left, check_nothing_left
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
@@ -17,27 +17,32 @@ from fox_shard.testing.rpc_checks import check_calls, check_concurrency
 from fox_shard.testing.world import World
 
 PAUSE = 0.004
-"""Seconds that clients leave between two deeds, at most; many fit into the longest delay."""
+"""Maximum seconds between two actions, so that many of them fit into the longest delay."""
 
 Action = Callable[[], object]
-"""Something that a client does."""
+"""An action of a client, or a fault."""
 
 
 @final
 class Run:
-    """See the module. rng: of the clients' decisions, apart from the world's own chance."""
+    """A world and its recording clients.
+
+    rng: decides what clients do, independently of the world's randomness. smooth: no process is
+    killed, no connection broken, no batch lost; scenarios with faults set this to False.
+    """
 
     def __init__(self, world: World) -> None:
+        """Wait until all processes are linked."""
         self.world = world
         self.rng = Random(f"cast {world.seed}")
         self.clients: list[RecordingClient] = []
         self.smooth = True
         world.run_until(lambda: world.linked)
 
-    # Coming
+    # Clients
 
     def wamp(self, gateway: int | None = None, realm: str = "realm1") -> RecordingWampClient:
-        """A WAMP client, at that gateway or any."""
+        """Add a WAMP client at that gateway; None: at a random one."""
         one = RecordingWampClient(
             self.world, self._gateway(gateway), f"w{len(self.clients)}", realm
         )
@@ -51,7 +56,7 @@ class Run:
         client_id: str = "",
         will: tuple[str, int] | None = None,
     ) -> RecordingMqttClient:
-        """An MQTT client, at that gateway or any. will: topic and quality of service."""
+        """Add an MQTT client at that gateway; None: at a random one. will: topic and QoS."""
         name = f"m{len(self.clients)}"
         one = RecordingMqttClient(
             self.world, self._gateway(gateway), name, client_id=client_id, will=will
@@ -63,20 +68,20 @@ class Run:
         return self.rng.randrange(self.world.gateways) if number is None else number
 
     @property
-    def wamps(self) -> list[RecordingWampClient]:
-        """The WAMP clients."""
+    def wamp_clients(self) -> list[RecordingWampClient]:
+        """The clients that speak WAMP."""
         return [one for one in self.clients if isinstance(one, RecordingWampClient)]
 
     def settle(self) -> None:
-        """Until all sessions are open, and all requests are answered."""
+        """Wait until all connected clients have open sessions and no unanswered requests."""
         self.world.run_until(
-            lambda: all(one.ready and not one.waiting for one in self.clients if one.here)
+            lambda: all(one.ready and not one.waiting for one in self.clients if one.connected)
         )
 
-    # Acting
+    # Actions
 
-    def play(self, actions: Sequence[Action], pause: float = PAUSE) -> None:
-        """One after the other at random times; an actor's deeds keep their order."""
+    def perform(self, actions: Sequence[Action], pause: float = PAUSE) -> None:
+        """Perform the actions in order, at random times at most `pause` seconds apart."""
         at = self.world.now
         for action in actions:
             at += self.rng.random() * pause
@@ -84,43 +89,49 @@ class Run:
         self.world.run(at - self.world.now)
 
     def interleave(self, parts: Sequence[Sequence[Action]], pause: float = PAUSE) -> None:
-        """Several actors' deeds, mixed at random."""
+        """Perform several lists of actions, mixed at random; each list keeps its order."""
         order = [number for number, part in enumerate(parts) for _ in part]
         self.rng.shuffle(order)
         left = [iter(part) for part in parts]
-        self.play([next(left[number]) for number in order], pause)
+        self.perform([next(left[number]) for number in order], pause)
 
-    # Ending
+    # The end
 
     def finish(self) -> None:
-        """Answer, again and again, the invocations whose plans say `never`."""
+        """Answer all invocations whose plans say `never`, also those that arrive meanwhile."""
         self.world.run(1)
         for _ in range(30):
-            for one in self.wamps:
+            for one in self.wamp_clients:
                 for invoked in one.invoked:
-                    if one.here:
+                    if one.connected:
                         one.finish(invoked)
             self.world.run(0.15)
 
     def end(self, *, expected: Sequence[str] = (), calls_end: bool = True) -> None:
-        """Wait for quiet, and check all that always holds. expected: see `check_calls`."""
+        """Wait until nothing happens any more, and check everything that always holds.
+
+        expected: see `check_calls`. calls_end: no call may be left. Raises AssertionError.
+        """
         world = self.world
         become_quiet(world)
         if calls_end:
-            no_calls_are_left(world)
+            check_no_calls_left(world)
         check_answers(world, self.clients)
         check_events(world, self.clients, smooth=self.smooth)
-        check_calls(world, self.wamps, smooth=self.smooth, expected=expected)
+        check_calls(world, self.wamp_clients, smooth=self.smooth, expected=expected)
         if self.smooth:
-            # What a shard has forgotten, its callee may still be busy with.
-            check_concurrency(world, self.wamps)
+            # In other worlds, a callee may be busy with calls that a killed shard has forgotten.
+            check_concurrency(world, self.wamp_clients)
 
     def leave(self, others: Sequence[MqttClient | WampClient] = ()) -> None:
-        """All go, and nothing of them is left. others: who is not among the people."""
+        """Have all clients leave, and check that no process keeps anything of them.
+
+        others: clients that do not belong to this run, which are dropped too.
+        """
         for one in self.clients:
-            if one.here:
+            if one.connected:
                 one.leave(graceful=self.rng.random() < 0.5)
         for other in others:
             other.drop()
         become_quiet(self.world)
-        nothing_is_left(self.world)
+        check_nothing_left(self.world)

@@ -1,6 +1,6 @@
 """All scenarios, by name.
 
-Owns: which there are. Never: anything else.
+Owns: the list. Never: what happens in a scenario.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from fox_shard.testing import (
 )
 
 Scenario = Callable[[int], None]
-"""Takes a seed. Raises AssertionError, whose text has the seed and the trace."""
+"""A function that takes a seed, and raises AssertionError with the seed and the trace."""
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.__name__: scenario
@@ -63,6 +63,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         view_scenarios.views,
         view_scenarios.views_of_presence,
         walk.walk,
-        walk.walk_and_stumble,
+        walk.walk_with_faults,
     )
 }

@@ -1,4 +1,4 @@
-"""Scenarios of sessions in a smooth world: the registry, its meta events, take-overs.
+"""Scenarios of sessions: the registry, meta events, take-overs, a coordinator that dies.
 
 Owns: what happens in each, and what must be true of sessions. Each takes a seed, and raises
 AssertionError with the trace.
@@ -32,7 +32,7 @@ def _world(seed: int) -> World:
 
 
 class Watcher:
-    """A client that is told who comes and who goes. realm: where it is."""
+    """A client that is subscribed to the session meta events of its realm."""
 
     def __init__(self, world: World, gateway: int, realm: str = "realm1") -> None:
         self.client = WampClient(world, gateway, realm)
@@ -47,7 +47,7 @@ class Watcher:
             self._topics = dict(zip(self._topics, (ON_LEAVE, ON_JOIN), strict=True))
 
     def told(self, topic: str) -> Counter[int]:
-        """Sessions, and how often each was in an event on the topic."""
+        """Return how often each session was in an event on the topic."""
         return Counter(
             args[0]["session"] if topic == ON_JOIN else args[0]
             for _, subscription, _, _, args in self.client.of(36)
@@ -55,7 +55,7 @@ class Watcher:
         )
 
     def call(self, world: World, procedure: str, *args: Any) -> list[Any]:  # noqa: ANN401
-        """The arguments of the RESULT, or the uri of the ERROR alone."""
+        """Call a procedure; return the arguments of RESULT, or [the URI of ERROR]."""
         request = self.client.call(procedure, *args)
         world.run_until(
             lambda: bool(self.client.answer(50, request) or self.client.answer(8, request))
@@ -67,7 +67,7 @@ class Watcher:
 
 
 def registry(seed: int) -> None:
-    """All gateways' sessions are known, and each coming and going is told exactly once."""
+    """The sessions of all gateways are listed, and each is announced exactly once."""
     world = _world(seed)
     run = Run(world)
     rng = run.rng
@@ -75,11 +75,11 @@ def registry(seed: int) -> None:
     stranger = Watcher(world, 0, "realm2")
     world.run(1)
     before = [watcher.told(ON_JOIN) for watcher in watchers]
-    parts: list[list[Action]] = [[partial(_visit, run)] for _ in range(12)]
+    parts: list[list[Action]] = [[partial(_come_and_perhaps_go, run)] for _ in range(12)]
     run.interleave(parts, 0.02)
     become_quiet(world)
-    here = {_session(run, one) for one in run.clients if one.here}
-    gone = {_session(run, one) for one in run.clients if not one.here and _session(run, one)}
+    here = {_session(run, one) for one in run.clients if one.connected}
+    gone = {_session(run, one) for one in run.clients if not one.connected and _session(run, one)}
     for watcher, known in zip(watchers, before, strict=True):
         joined = watcher.told(ON_JOIN) - known
         left = watcher.told(ON_LEAVE)
@@ -99,8 +99,8 @@ def registry(seed: int) -> None:
     run.leave([*(one.client for one in watchers), stranger.client])
 
 
-def _visit(run: Run) -> None:
-    """Come, and perhaps go again soon, in some way."""
+def _come_and_perhaps_go(run: Run) -> None:
+    """Add a client, which may leave again soon, with or without a goodbye."""
     rng, world = run.rng, run.world
     one = run.wamp() if rng.random() < 0.5 else run.mqtt()
     if rng.random() < 0.5:
@@ -117,7 +117,7 @@ def _visit(run: Run) -> None:
 
 
 def _session(run: Run, one: object) -> int:
-    """The session's id; an MQTT client is not told its own."""
+    """Return a client's session id, which an MQTT client does not know itself."""
     if isinstance(one, RecordingWampClient):
         return one.session
     assert isinstance(one, RecordingMqttClient)
@@ -126,15 +126,15 @@ def _session(run: Run, one: object) -> int:
 
 def _check_get_and_kill(run: Run, watcher: Watcher) -> None:
     world = run.world
-    victims = [one for one in run.clients if one.here]
+    victims = [one for one in run.clients if one.connected]
     if not victims:
         return
     one = run.rng.choice(victims)
     session = _session(run, one)
     (details,) = watcher.call(world, "wamp.session.get", session)
-    commit_queue = "wamp" if isinstance(one, RecordingWampClient) else "mqtt"
-    told = (details["session"], details["transport"]["protocol"][:4])
-    world.check(told == (session, commit_queue), f"got {details}")
+    protocol = "wamp" if isinstance(one, RecordingWampClient) else "mqtt"
+    found = (details["session"], details["transport"]["protocol"][:4])
+    world.check(found == (session, protocol), f"got {details}")
     watcher.call(world, "wamp.session.kill", session)
     world.run_until(
         lambda: one.closed or (isinstance(one, RecordingWampClient) and bool(one.client.of(6)))
@@ -146,7 +146,7 @@ def _check_get_and_kill(run: Run, watcher: Watcher) -> None:
 
 
 def takeovers(seed: int) -> None:
-    """Of the clients with one client id, wherever they are, the last is left (MQTT-3.1.4-2)."""
+    """The last of several clients with one client id remains, at any gateway [MQTT-3.1.4-2]."""
     world = _world(seed)
     run = Run(world)
     watcher = Watcher(world, 0)
@@ -163,18 +163,18 @@ def takeovers(seed: int) -> None:
             action()
             world.run(2 * world.timing.max_delay + 0.01)
     else:
-        run.play(actions, pause)
+        run.perform(actions, pause)
     become_quiet(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
-    mortals = [one for one in run.clients if isinstance(one, RecordingMqttClient)]
-    names = {one.client_id for one in mortals}
-    survivors = Counter(one.client_id for one in mortals if one.here)
+    clients_with_wills = [one for one in run.clients if isinstance(one, RecordingMqttClient)]
+    names = {one.client_id for one in clients_with_wills}
+    survivors = Counter(one.client_id for one in clients_with_wills if one.connected)
     if survivors != Counter(names):
         raise AssertionError(world.report(f"left are {survivors}"))
     if max([*joined.values(), *left.values()]) > 1 or len(joined) != len(left) + len(names):
         raise AssertionError(world.report(f"told {joined}, {left}"))
     for name in names if one_by_one else ():
-        here = [one.here for one in mortals if one.client_id == name]
+        here = [one.connected for one in clients_with_wills if one.client_id == name]
         world.check(here[-1], f"{name}: {here}")
     coordinator = world.nodes["coordinator"]
     assert isinstance(coordinator, CoordinatorNode)
@@ -182,14 +182,14 @@ def takeovers(seed: int) -> None:
 
 
 def coordinator_remembers(seed: int) -> None:
-    """Who comes and goes while the coordinator dies again and again is told of just once."""
+    """Sessions are announced just once, also if the coordinator dies again and again."""
     world = _world(seed)
     run = Run(world)
     rng = run.rng
     watcher = Watcher(world, 0)
     world.run(1)
     before = watcher.told(ON_JOIN)
-    parts: list[list[Action]] = [[partial(_visit, run)] for _ in range(20)]
+    parts: list[list[Action]] = [[partial(_come_and_perhaps_go, run)] for _ in range(20)]
     parts.append([partial(_restart_coordinator, world, rng) for _ in range(rng.choice((1, 3)))])
     if rng.random() < 0.5:
         parts.append([partial(kill_a_shard, world, rng)])
@@ -198,8 +198,8 @@ def coordinator_remembers(seed: int) -> None:
     world.run_until(lambda: world.linked)
     become_quiet(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
-    here = Counter(_session(run, one) for one in run.clients if one.here)
-    gone = Counter(_session(run, one) for one in run.clients if not one.here)
+    here = Counter(_session(run, one) for one in run.clients if one.connected)
+    gone = Counter(_session(run, one) for one in run.clients if not one.connected)
     world.check(joined == here + gone, f"told that {joined} came, not {here + gone}")
     world.check(left == gone, f"told that {left} went, not {gone}")
     listed = watcher.call(world, "wamp.session.list")[0]

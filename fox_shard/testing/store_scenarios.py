@@ -1,4 +1,4 @@
-"""Scenarios of what must survive: retained keys, while processes die and disks fail.
+"""Scenarios of durable keys, while processes die and disks fail.
 
 Owns: what happens in each, and what must be true of the keys. Each takes a seed, and raises
 AssertionError with the trace.
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import partial
 from random import Random
 
-from fox_shard.testing.faults import DOWN, a_fault, fail_disk, kill, kill_a_shard, recover
+from fox_shard.testing.faults import DOWN, fail_disk, kill, kill_a_shard, random_fault, recover
 from fox_shard.testing.pubsub_scenarios import publishing, write
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
-from fox_shard.testing.records import Sent
+from fox_shard.testing.records import PublicationRecord
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
@@ -33,7 +33,11 @@ def _world(seed: int) -> World:
 
 
 def _begin(seed: int) -> tuple[Run, list[RecordingClient], list[list[Action]]]:
-    """Writers, each with keys of its own, some plain traffic, and subscribers to all of it."""
+    """Return a run, the writers of keys, and the actions of all publishers.
+
+    Each writer has keys of its own. Other publishers publish plain events, and subscribers at each
+    gateway get everything.
+    """
     run = Run(_world(seed))
     run.smooth = False
     writers: list[RecordingClient] = [run.wamp(), run.mqtt(), run.wamp(), run.mqtt()]
@@ -54,7 +58,7 @@ def _begin(seed: int) -> tuple[Run, list[RecordingClient], list[list[Action]]]:
 
 
 def _write(run: Run, one: RecordingClient, topics: list[str]) -> None:
-    if one.here:
+    if one.connected:
         write(run, one, topics)
 
 
@@ -66,10 +70,10 @@ def _subscribe_to_all(one: RecordingClient) -> None:
 
 
 def keys_survive(seed: int) -> None:
-    """Whatever is killed, cut or lost: what was acknowledged is there, and nothing older."""
+    """Keys have the last acknowledged value or a later one, whatever is killed, cut or lost."""
     run, writers, parts = _begin(seed)
     rng, world = run.rng, run.world
-    faults: list[Action] = [partial(a_fault, run) for _ in range(rng.choice((1, 2, 4)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(rng.choice((1, 2, 4)))]
     faults += [partial(kill_a_shard, world, rng) for _ in range(rng.choice((0, 1, 2)))]
     run.interleave([*parts, faults], rng.choice((0.001, 0.002, 0.01)))
     recover(world)
@@ -79,7 +83,7 @@ def keys_survive(seed: int) -> None:
 
 
 def everything_dies(seed: int) -> None:
-    """All processes at once, as when the machine fails: the keys are there when it is back."""
+    """Keys survive if all processes are killed at once, as when the machine fails."""
     run, writers, parts = _begin(seed)
     world, rng = run.world, run.rng
     power_cut: list[Action] = [partial(_cut_power, world, rng)]
@@ -95,7 +99,7 @@ def _cut_power(world: World, rng: Random) -> None:
 
 
 def a_disk_fails(seed: int) -> None:
-    """What needs the store is refused, all else goes on, and it is well when the disk is."""
+    """Publishes that need a failing disk are refused, and everything else goes on."""
     run, writers, parts = _begin(seed)
     world, rng = run.world, run.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
@@ -116,7 +120,7 @@ def a_disk_fails(seed: int) -> None:
 
 
 def a_disk_fails_and_its_shard_dies(seed: int) -> None:
-    """What was acknowledged is there. What was refused may be applied if that was not heard."""
+    """Acknowledged values survive, and a refused one may too, if the refusal did not arrive."""
     run, writers, parts = _begin(seed)
     world, rng = run.world, run.rng
     shard = rng.choice([name for name in world.disks if name.startswith("shard")])
@@ -131,7 +135,7 @@ def a_disk_fails_and_its_shard_dies(seed: int) -> None:
 
 
 def a_machine_without_power(seed: int) -> None:
-    """Power fails again while everything starts: nothing that is on the disk gets lost by that."""
+    """Keys on the disk survive if the power fails again while all processes start."""
     run, writers, parts = _begin(seed)
     world, rng = run.world, run.rng
     run.interleave(parts, 0.002)
@@ -145,14 +149,14 @@ def a_machine_without_power(seed: int) -> None:
 
 
 def _check_keys(run: Run, writers: Sequence[RecordingClient]) -> None:
-    """Fresh subscribers, WAMP and MQTT, at all gateways, are shown the same, right keys."""
+    """Check the keys that new WAMP and MQTT subscribers at all gateways are shown."""
     world = run.world
     for gateway in range(world.gateways):
         for fresh in (run.wamp(gateway), run.mqtt(gateway)):
             world.run_until(lambda one=fresh: one.ready)  # type: ignore[misc]
             _subscribe_to_all(fresh)
             world.run(0.5)
-            shown = {got.topic: got.number for got in fresh.got if got.retained}
+            shown = {got.topic: got.number for got in fresh.received if got.retained}
             for writer in writers:
                 for topic in sorted({sent.topic for sent in writer.sent}):
                     history = [sent for sent in writer.sent if sent.topic == topic]
@@ -165,12 +169,11 @@ def _check_key(
     fresh: RecordingClient,
     writer: RecordingClient,
     shown: int | None,
-    history: list[Sent],
+    history: list[PublicationRecord],
 ) -> None:
-    """The last that was acknowledged, or something later that was not.
+    """Check that a key has the last acknowledged value, or a later one that was not acknowledged.
 
-    A writer that is still there has had everything acknowledged or refused, or sent it by a live
-    gateway; what was neither acknowledged nor refused may be missing if the store was failing.
+    shown: the number in the key's value; None: there is no key. history: all publications on it.
     """
     last = max(
         (i for i, sent in enumerate(history) if sent.answers and not sent.refused), default=-1

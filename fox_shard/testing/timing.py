@@ -1,6 +1,6 @@
-"""Virtual time: what happens when, in one thread and from one source of randomness.
+"""Virtual time: scheduled actions in one thread, with one source of randomness.
 
-Owns: the clock, and the order of what is due. Never: what happens.
+Owns: the clock, and the order of actions. Never: what the actions do.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import final
 class Timing:
     """The time of one simulated world, in seconds.
 
-    rng: decides every delay. max_delay: seconds that anything may be on its way.
+    rng: decides every delay. max_delay: maximum seconds that bytes are on their way.
     """
 
     __slots__ = ("_events", "_number", "max_delay", "now", "rng")
@@ -26,19 +26,19 @@ class Timing:
         self._number = 0
 
     def at(self, when: float, action: Callable[[], object]) -> None:
-        """Do it then. What is due at the same time happens in the order of asking."""
+        """Schedule an action. Actions with the same time are performed in the order of calls."""
         self._number += 1
         heappush(self._events, (when, self._number, action))
 
     def delay(self) -> float:
-        """How long something is on the way: mostly short, sometimes long."""
+        """Return a random delay, mostly short, sometimes long."""
         return self.rng.random() ** 3 * self.max_delay
 
     def is_due(self, until: float) -> bool:
-        """Is there an action that is due by then?"""
+        """Whether an action is due by then."""
         return bool(self._events) and self._events[0][0] <= until
 
     def next_action(self) -> Callable[[], object]:
-        """Take the next action; it is its time from now on."""
+        """Take the next action, and set the clock to its time."""
         self.now, _, action = heappop(self._events)
         return action

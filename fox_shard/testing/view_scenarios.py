@@ -1,11 +1,11 @@
-"""Scenarios of views: subscribers who are shown the keys first, and then what becomes of them.
+"""Scenarios of views: subscribers that are shown the keys first, and then their changes.
 
 Owns: what happens in each, and what must be true of the views. Each takes a seed, and raises
 AssertionError with the trace.
 
-Writers change keys of their own, one change at a time; each change carries a number. A viewer joins
-at any time. Of each topic it is shown the key as it was, and then every change after that: none
-missing, none twice, in order, although its replay takes many pages.
+Writers change keys of their own, one change at a time; each change has a number. A viewer, which
+subscribes at any time, must be shown each key as it was, and then every later change, once and in
+order, although the replay takes many pages.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, final
 
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import a_fault, relink
+from fox_shard.testing.faults import random_fault, relink
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
@@ -21,16 +21,17 @@ from fox_shard.testing.world import World
 PUBLISHED, SUBSCRIBED, UNSUBSCRIBED, EVENT = 17, 33, 35, 36
 KEYS_PER_WRITER = 12
 PADDING = "x" * 15_000
-"""So that a page has few keys."""
+"""Part of each value, so that a page of a replay has few keys."""
 
 EVEN = {"even": True}
 
 
 @final
 class Writer:
-    """Writes keys, each change when the one before is safe. changes: topic -> (id, number).
+    """A client that makes changes of its keys, each after the one before was acknowledged.
 
-    The number 0 is an erasure. id: 0 if it was not told: then it may have happened or not.
+    changes: topic -> [(publication id, number)]. The number 0 means that the key was erased, the id
+    0 that the change was not acknowledged, and so may have happened or not.
     """
 
     def __init__(self, world: World, gateway: int, name: str, rng: Random, times: int) -> None:
@@ -45,11 +46,11 @@ class Writer:
 
     @property
     def done(self) -> bool:
-        """It writes no more."""
+        """Whether the writer will make no more changes."""
         return self.client.closed or not (self._left or self._asked)
 
     def go(self) -> None:
-        """Make a change."""
+        """Make the next change."""
         if self.client.closed or not self._left:
             return
         self._left -= 1
@@ -69,7 +70,7 @@ class Writer:
             self.world.at(self.world.now + self._rng.random() * 0.004, self.go)
 
     def end(self) -> None:
-        """Its gateway was killed."""
+        """Note the unacknowledged change, if the writer's gateway was killed."""
         if self._asked is not None:
             _, topic, number = self._asked
             self.changes.setdefault(topic, []).append((0, number))
@@ -77,7 +78,11 @@ class Writer:
 
 @final
 class Viewer:
-    """Subscribes, with some options, and notes what it gets: topic -> [(id, number, details)]."""
+    """A client that subscribes with the given options and records its events.
+
+    got: topic -> [(publication id, number, details)]. state: subscribed to a state stream.
+    filtered: subscribed with a filter.
+    """
 
     def __init__(self, world: World, gateway: int, options: dict[str, Any]) -> None:
         self.options = options
@@ -88,7 +93,7 @@ class Viewer:
         self.client = WampClient(world, gateway, on_message=self._message)
 
     def subscribe(self) -> None:
-        """To all keys."""
+        """Subscribe to all keys."""
         if not self.client.closed:
             self.client.subscribe("view.", match="prefix", **self.options)
 
@@ -102,13 +107,13 @@ class Viewer:
 
     @property
     def view(self) -> dict[str, int]:
-        """What it believes there is."""
+        """The keys that exist according to the events: topic -> number."""
         last = {topic: got[-1] for topic, got in self.got.items()}
         return {topic: number for topic, (_, number, _) in last.items() if number}
 
 
 def views(seed: int) -> None:
-    """Replays and changes fit together without a seam, whatever dies."""
+    """Replays and changes fit together without gaps or repetitions, whatever dies."""
     rng = Random(f"world {seed}")
     world = World(
         seed,
@@ -131,7 +136,7 @@ def views(seed: int) -> None:
         world.at(world.now + rng.random() * 0.2, viewer.subscribe)
     stored = world.realms[0].store != "memory"
     for _ in range(rng.choice((0, 0, 1, 2)) if stored else 0):
-        world.at(world.now + rng.random() * 0.3, partial(a_fault, run))
+        world.at(world.now + rng.random() * 0.3, partial(random_fault, run))
     world.run(0.5)
     relink(world)
     world.run_until(lambda: all(one.done for one in writers), 60)
@@ -147,7 +152,7 @@ def views(seed: int) -> None:
 
 
 def _some_options(rng: Random) -> list[dict[str, Any]]:
-    all_there_are: list[dict[str, Any]] = [
+    possible: list[dict[str, Any]] = [
         {"get_retained": True},
         {"retained": True},
         {"retained": True, "filter": EVEN},
@@ -156,11 +161,11 @@ def _some_options(rng: Random) -> list[dict[str, Any]]:
         {"retained": True, "snapshot": True, "filter": EVEN},
         {"filter": EVEN},
     ]
-    return rng.sample(all_there_are, 4)
+    return rng.sample(possible, 4)
 
 
 def _check(world: World, viewer: Viewer, changes: dict[str, list[tuple[int, int]]]) -> None:
-    """What it got of each topic is what has happened there since it was shown the key."""
+    """Check that the viewer got all changes of each topic since it was shown the key."""
     snapshot = viewer.options.get("snapshot", False)
     world.check(viewer.snapshot_over is snapshot, f"{viewer.options}: no end of the snapshot")
     for topic, everything in viewer.got.items():
@@ -178,7 +183,7 @@ def _check(world: World, viewer: Viewer, changes: dict[str, list[tuple[int, int]
         expected = [] if snapshot else _expected(viewer, first, told)
         shown = [one[:2] for one in got if not one[2].get("retained")]
         if not snapshot and changes.get(topic, [(1, 0)])[-1][0] == 0:
-            # Of the last change nobody knows whether it happened.
+            # The last change was not acknowledged, so it may have happened or not.
             shown = shown[: len(expected)]
         what = f"{viewer.options} got {topic}: {got[0][:2]}, {shown}; {told}"
         world.check(shown == expected, what, (topic,))
@@ -187,7 +192,10 @@ def _check(world: World, viewer: Viewer, changes: dict[str, list[tuple[int, int]
 def _without_idle_removals(
     got: list[tuple[int, int, dict[str, Any]]],
 ) -> list[tuple[int, int, dict[str, Any]]]:
-    """A shard that has restarted may say that a key is gone which was not there, to be sure."""
+    """Return the events without removals of keys that were not there.
+
+    A restarted shard sends such removals, because it does not know what subscribers were shown.
+    """
     kept: list[tuple[int, int, dict[str, Any]]] = []
     there = False
     for one in got:
@@ -215,7 +223,7 @@ def _expected(
 
 
 def _check_views(world: World, viewers: list[Viewer]) -> None:
-    """Those who follow the state believe what a newcomer is shown."""
+    """Check that the views of state streams are the same as those of new subscribers."""
     newcomers = [
         Viewer(world, gateway, {"retained": True, "snapshot": True, **more})
         for gateway in (0, 1)
@@ -239,24 +247,24 @@ def _check_views(world: World, viewers: list[Viewer]) -> None:
 
 
 def views_of_presence(seed: int) -> None:
-    """Keys that go by themselves, while anything dies: who follows the state ends up right."""
+    """State streams are right in the end about keys that vanish by themselves, whatever dies."""
     rng = Random(f"world {seed}")
     world = World(seed, gateways=3, shards=rng.choice((1, 3)), max_delay=rng.choice((0.002, 0.01)))
     run = Run(world)
     rng = run.rng
     viewers = [Viewer(world, gateway, {"retained": True}) for gateway in (0, 1)]
-    present = [WampClient(world, rng.randrange(3)) for _ in range(8)]
-    clients = [*present, *(one.client for one in viewers)]
+    publishers = [WampClient(world, rng.randrange(3)) for _ in range(8)]
+    clients = [*publishers, *(one.client for one in viewers)]
     world.run_until(lambda: all(client.session for client in clients))
-    for number, person in enumerate(present):
+    for number, publisher in enumerate(publishers):
         for _ in range(rng.choice((1, 3))):
-            world.at(world.now + rng.random() * 0.4, partial(_appear, person, number, rng))
+            world.at(world.now + rng.random() * 0.4, partial(_publish, publisher, number, rng))
         if rng.random() < 0.6:
-            world.at(world.now + rng.random() * 0.4, person.drop)
+            world.at(world.now + rng.random() * 0.4, publisher.drop)
     for viewer in viewers:
         world.at(world.now + rng.random() * 0.1, viewer.subscribe)
     for _ in range(rng.choice((0, 1, 2, 4))):
-        world.at(world.now + rng.random() * 0.4, partial(a_fault, run))
+        world.at(world.now + rng.random() * 0.4, partial(random_fault, run))
     world.run(0.5)
     relink(world)
     world.run(world.terms.peer_timeout + 2)
@@ -264,9 +272,9 @@ def views_of_presence(seed: int) -> None:
     become_quiet(world)
 
 
-def _appear(person: WampClient, number: int, rng: Random) -> None:
-    """A key that goes with its session, or by itself, or to another value; or that is erased."""
-    if person.closed:
+def _publish(publisher: WampClient, number: int, rng: Random) -> None:
+    """Publish or erase a key, which may be weak, expire or have a will."""
+    if publisher.closed:
         return
     options: dict[str, Any] = rng.choice(
         (
@@ -278,4 +286,4 @@ def _appear(person: WampClient, number: int, rng: Random) -> None:
     )
     topic = f"view.{rng.choice((number, 0))}.{rng.randrange(2)}"
     args = [{"n": number + 1, "even": True}] if rng.random() < 0.8 else []
-    person.publish(topic, *args, acknowledge=True, **options)
+    publisher.publish(topic, *args, acknowledge=True, **options)

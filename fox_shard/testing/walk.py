@@ -1,14 +1,14 @@
 """A random walk: clients of all kinds do whatever clients can do, in any order.
 
-Owns: which deeds there are, and how often each is done. Never: what must be true (see `checks`).
-What one seed finds out, a scenario of its own should show afterwards.
+Owns: the possible actions, and how frequent each is. Never: what must be true (see `checks`).
+For a bug that one seed finds, a scenario of its own should be written.
 """
 
 from functools import partial
 from random import Random
 
 from fox_shard.testing.checks import check_state
-from fox_shard.testing.faults import a_fault, recover
+from fox_shard.testing.faults import random_fault, recover
 from fox_shard.testing.pubsub_scenarios import TOPICS, come_and_go, subscribe_somewhere, write
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
@@ -36,7 +36,7 @@ def _world(seed: int) -> World:
 
 
 def walk(seed: int) -> None:
-    """In a smooth world."""
+    """All promises hold for random actions in a smooth world."""
     run, writers, readers = _begin(seed)
     parts = _parts(run, writers)
     run.interleave(parts, run.rng.choice((0.0, 0.002, 0.01)))
@@ -46,12 +46,12 @@ def walk(seed: int) -> None:
     run.leave()
 
 
-def walk_and_stumble(seed: int) -> None:
-    """While processes are killed and links break."""
+def walk_with_faults(seed: int) -> None:
+    """All promises hold for random actions while processes are killed and links break."""
     run, writers, _ = _begin(seed)
     run.smooth = False
     parts = _parts(run, writers)
-    faults: list[Action] = [partial(a_fault, run) for _ in range(run.rng.choice((1, 2, 4)))]
+    faults: list[Action] = [partial(random_fault, run) for _ in range(run.rng.choice((1, 2, 4)))]
     run.interleave([*parts, faults], run.rng.choice((0.002, 0.01)))
     recover(run.world)
     run.finish()
@@ -60,7 +60,7 @@ def walk_and_stumble(seed: int) -> None:
 
 
 def _begin(seed: int) -> tuple[Run, list[RecordingClient], list[RecordingClient]]:
-    """Some who write keys, some who read them, and some others for all else."""
+    """Return a run, its writers of keys, and its readers of keys; other clients do all else."""
     run = Run(_world(seed))
     writers: list[RecordingClient] = [run.wamp(), run.mqtt()]
     readers: list[RecordingClient] = [run.wamp(), run.mqtt()]
@@ -79,19 +79,19 @@ def _parts(run: Run, writers: list[RecordingClient]) -> list[list[Action]]:
     for one in run.clients[2:4]:
         parts.append([partial(_read, run, one)])
     for one in run.clients[4:]:
-        parts.append([partial(_deed, run, one) for _ in range(12)])
-    parts.append([partial(_newcomer, run) for _ in range(2)])
+        parts.append([partial(_random_action, run, one) for _ in range(12)])
+    parts.append([partial(_late_client, run) for _ in range(2)])
     return parts
 
 
 def _write(run: Run, one: RecordingClient, topics: list[str]) -> None:
-    if one.here:
+    if one.connected:
         write(run, one, topics)
 
 
 def _read(run: Run, one: RecordingClient) -> None:
-    """One subscription each, so that nothing overlaps."""
-    if one.here:
+    """Subscribe once to the keys of one writer: `check_state` demands no overlap."""
+    if one.connected:
         number = run.rng.randrange(2)
         if isinstance(one, RecordingWampClient):
             one.subscribe(f"key{number}.", "prefix", replay=True)
@@ -99,11 +99,11 @@ def _read(run: Run, one: RecordingClient) -> None:
             one.subscribe(f"key{number}/+", run.rng.choice((0, 1, 2)))
 
 
-def _newcomer(run: Run) -> None:
-    """Somebody comes, and begins at once."""
-    if not run.world.gateways_here:
+def _late_client(run: Run) -> None:
+    """Add a client that acts as soon as its session is open."""
+    if not run.world.running_gateways:
         return
-    gateway = run.rng.choice(run.world.gateways_here)
+    gateway = run.rng.choice(run.world.running_gateways)
     one: RecordingClient = run.wamp(gateway) if run.rng.random() < 0.5 else run.mqtt(gateway)
     world = run.world
 
@@ -111,21 +111,21 @@ def _newcomer(run: Run) -> None:
         if one.ready:
             subscribe_somewhere(run, one)
             for _ in range(3):
-                _deed(run, one)
-        elif one.here:
+                _random_action(run, one)
+        elif one.connected:
             world.at(world.now + 0.005, begin)
 
     begin()
 
 
-def _deed(run: Run, one: RecordingClient) -> None:
-    if not (one.here and one.ready):
+def _random_action(run: Run, one: RecordingClient) -> None:
+    if not (one.connected and one.ready):
         return
     if run.rng.random() < 0.5:
         for _ in range(run.rng.choice((1, 1, 5))):
             _publish(run, one)
     elif isinstance(one, RecordingWampClient) and run.rng.random() < 0.6:
-        _deed_of_rpc(run, one)
+        _random_rpc_action(run, one)
     else:
         come_and_go(run, one)
 
@@ -134,16 +134,20 @@ def _publish(run: Run, one: RecordingClient) -> None:
     rng = run.rng
     topic = rng.choice(TOPICS)
     if isinstance(one, RecordingWampClient):
-        one.publish(topic, safe=rng.random() < 0.4, exclude_me=rng.random() < 0.8)
+        one.publish(topic, acknowledge=rng.random() < 0.4, exclude_me=rng.random() < 0.8)
     elif isinstance(one, RecordingMqttClient):
         one.publish(topic, rng.choice((0, 1, 2)))
 
 
-def _deed_of_rpc(run: Run, one: RecordingWampClient) -> None:
+def _random_rpc_action(run: Run, one: RecordingWampClient) -> None:
     rng = run.rng
-    offers = [offer for offer in one.offers if offer.confirmed and not offer.ended]
-    if offers and rng.random() < 0.15:
-        one.unregister(rng.choice(offers))
+    registrations = [
+        registration
+        for registration in one.registrations
+        if registration.confirmed and not registration.ended
+    ]
+    if registrations and rng.random() < 0.15:
+        one.unregister(rng.choice(registrations))
     elif rng.random() < 0.3:
         name, match = rng.choice(PROCEDURES)
         invoke = rng.choice(("roundrobin", "roundrobin", "roundrobin", "single"))
@@ -162,7 +166,7 @@ def _call(run: Run, one: RecordingWampClient) -> None:
         mode = rng.choice(("skip", "kill", "killnowait"))
 
         def cancel() -> None:
-            if called.answered is None and one.here:
+            if called.answered is None and one.connected:
                 one.cancel(called, mode)
 
         world.at(world.now + rng.choice((0.0, 0.01, 0.05)), cancel)

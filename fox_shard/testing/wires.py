@@ -1,4 +1,4 @@
-"""What carries bytes in the simulated world: between two processes, and between client and gateway.
+"""The connections of the simulated world: between processes, and between clients and gateways.
 
 Owns: order within one direction, delays, losses. Never: what the bytes mean.
 """
@@ -14,17 +14,18 @@ from fox_shard.gateway.transports.factories import makers
 from fox_shard.testing.timing import Timing
 
 SLOWNESS = (0.02, 0.2, 1.0)
-"""What share of the world's longest delay one pipe takes at most: some are fast, some are slow."""
+"""Maximum delays of a pipe as shares of the world's: some pipes are fast, some are slow."""
 
 SEGMENTS = 0.2
-"""How often a client's bytes come in pieces that heed no boundary of messages."""
+"""Probability that a client's bytes are split at a random place, as TCP may do."""
 
 
 @final
 class Pipe:
-    """One direction between two ends: first in, first out, each item after a delay.
+    """One direction of a connection, which delivers items in order, each after a delay.
 
-    cut: what is still on the way is lost. losing: how many of the next items are, until a time.
+    cut: items that are still on their way are lost. losing: how many of the next items are lost, if
+    they are sent before losing_until.
     """
 
     __slots__ = (
@@ -49,7 +50,7 @@ class Pipe:
         self.losing_until = 0.0
 
     def send(self, data: bytes) -> None:
-        """Deliver later, behind what was sent before."""
+        """Deliver the data later, after all earlier data."""
         if self.losing:
             self.losing -= 1
             if self._timing.now < self.losing_until:
@@ -67,7 +68,7 @@ class Pipe:
 
 @final
 class Wire:
-    """A client's connection, both ways. `received(data)` and `closed()` belong to the client."""
+    """A client's connection to a gateway, in both directions."""
 
     def __init__(
         self,
@@ -78,7 +79,11 @@ class Wire:
         received: Callable[[bytes], None],
         closed: Callable[[], None],
     ) -> None:
-        """turn: is told the name of the process that has been called, which then has its turn."""
+        """Connect to a listener of that kind.
+
+        turn: called with the gateway's name after each call of its core, so that a turn follows.
+        received, closed: called for the client with data, and when the gateway has closed.
+        """
         self._timing = timing
         self._turn = turn
         self._gateway = gateway
@@ -91,11 +96,11 @@ class Wire:
         self._up = Pipe(timing, self._arrived)
         self._down = Pipe(timing, received)
         self._waiting: list[bytes] = []
-        # The id of the session that the client has, or had.
+        # The client's session id, also after the session's end; 0 before.
         self.session = 0
 
     def send(self, data: bytes) -> None:
-        """From the client."""
+        """Send the client's bytes to the gateway."""
         if self.open:
             rng = self._timing.rng
             if rng.random() < SEGMENTS:
@@ -119,16 +124,16 @@ class Wire:
         self._turn(self._gateway.name)
 
     def to_client(self, data: bytes) -> None:
-        """From the gateway."""
+        """Send the gateway's bytes to the client."""
         self._down.send(data)
 
     def resume(self) -> None:
-        """The gateway reads again."""
+        """Hand over the bytes that waited while the gateway did not read from this client."""
         while self.open and self._waiting and not self.connection.paused:
             self._hand_over(self._waiting.pop(0))
 
     def close(self) -> None:
-        """By the client, without a goodbye."""
+        """Close the connection from the client's end, without a goodbye."""
         if self.open:
             self.open = False
             self._gateway.now = self._timing.now
@@ -136,7 +141,7 @@ class Wire:
             self._turn(self._gateway.name)
 
     def closed_by_gateway(self) -> None:
-        """What was written before still arrives."""
+        """Close the connection from the gateway's end; bytes written before still arrive."""
         if self.open:
             self.open = False
             self._timing.at(self._down_empty(), self._closed)
@@ -146,7 +151,7 @@ class Wire:
         return self._timing.now + self._timing.max_delay
 
     def died(self) -> None:
-        """The gateway was killed."""
+        """End the connection at once, because the gateway was killed."""
         if self.open:
             self.open = False
             self._down.cut = True

@@ -1,10 +1,10 @@
 """The whole cluster in one thread, with virtual time, from one seed.
 
-Owns: the processes' cores, the links between them and to scripted clients, the clock. Never: real
+Owns: the processes' cores, the connections between them and to clients, the clock. Never: real
 sockets, real time, anything that is not decided by the seed.
 
-What two ends send each other arrives in order; between different pairs anything may overtake
-anything. A process may be killed and started again; what was on the way to it or from it is lost.
+Data on one connection arrives in order; data on different connections may arrive in any order. A
+process may be killed and started again; all data on the way to or from the process is lost then.
 """
 
 import logging
@@ -30,24 +30,28 @@ from fox_shard.testing.wires import Pipe, Wire
 logging.getLogger("websockets").setLevel(logging.WARNING)
 
 WALL = 1_800_000_000.0
-"""Seconds since 1970 at which virtual time begins."""
+"""Time of day, in seconds since 1970, at virtual time 0."""
 
 TRACE_LIMIT = 20_000
-"""Entries of the trace that are kept, the latest."""
+"""Number of entries of the trace that are kept, the latest ones."""
 
 REPORT_LINES = 120
-"""Lines of the trace that a failure shows, the latest."""
+"""Number of lines of the trace that a failure shows, the latest ones."""
 
 LOSING = 0.3
-"""Seconds after which a connection loses nothing more."""
+"""Seconds after which a connection loses no more batches."""
 
 Entry = tuple[float, str, str | Batch]
-"""When, what happened to whom; or which process got that batch."""
+"""(time, what happened, ""), or (time, receiving process, batch)."""
 
 
 @final
 class World:
-    """One simulated cluster, with its disks and its clients."""
+    """One simulated cluster, with its disks and its clients' connections.
+
+    nodes: the running processes by name. names: of all processes. killed: per process, the times
+    when it was killed.
+    """
 
     def __init__(
         self,
@@ -62,10 +66,11 @@ class World:
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
     ) -> None:
-        """max_delay: seconds a batch or a client's bytes may be on the way.
+        """Start all processes.
 
-        credit: see `LinkSettings`.
-        unstored: realms whose keys are in memory only. history: what all realms record.
+        max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
+        credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
+        rules of all realms.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -85,9 +90,8 @@ class World:
         self._due: dict[str, float] = {}
         self._turning: set[str] = set()
         self._wires: dict[str, list[Wire]] = {}
-        # They outlive the processes.
+        # Disks outlive their processes.
         self.disks: dict[str, Disk] = {}
-        # When each process was killed.
         self.killed: dict[str, list[float]] = {}
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
@@ -103,7 +107,7 @@ class World:
         return self.timing.now
 
     def at(self, when: float, action: Callable[[], object]) -> None:
-        """See `Timing.at`."""
+        """Schedule an action; see `Timing.at`."""
         self.timing.at(when, action)
 
     def run(self, seconds: float) -> None:
@@ -114,7 +118,7 @@ class World:
         self.timing.now = until
 
     def run_until(self, holds: Callable[[], bool], limit: float = 30.0) -> None:
-        """Let time pass until it holds. Raises AssertionError with the trace after `limit`."""
+        """Let time pass until `holds()`. Raises AssertionError after `limit` seconds."""
         until = self.now + limit
         while not holds():
             if not self.timing.is_due(until):
@@ -128,21 +132,21 @@ class World:
         except Exception as error:
             raise AssertionError(self.report(f"{type(error).__name__}: {error}")) from error
 
-    # What happened
+    # The trace
 
     def note(self, text: str) -> None:
-        """A line for the trace."""
+        """Add a line to the trace."""
         self.trace.append((self.now, text, ""))
 
     def check(self, holds: object, what: str, about: Collection[str] = ()) -> None:
-        """Raises AssertionError with the trace if it does not hold. about: see `report`."""
+        """Raise AssertionError with the trace unless `holds`. what, about: see `report`."""
         if not holds:
             raise AssertionError(self.report(what, about))
 
     def report(self, what: str, about: Collection[str] = (), lines: int = REPORT_LINES) -> str:
-        """A failure, with everything that is needed to see it again.
+        """Return the description of a failure, with the seed and the end of the trace.
 
-        about: shows only the lines of the trace that contain one of these, if there are any such.
+        about: show only lines of the trace that contain one of these texts, if there are any.
         """
         shown = [line for entry in self.trace for line in _lines(entry)]
         shown = [line for line in shown if any(text in line for text in about)] or shown
@@ -211,7 +215,7 @@ class World:
             self.turn(node.name)
 
     def kill(self, name: str) -> None:
-        """As SIGKILL does: it and what is on the way to it and from it is gone."""
+        """Kill a process, as SIGKILL does; all data on the way to or from it is lost."""
         self.note(f"{name} is killed")
         self.killed.setdefault(name, []).append(self.now)
         del self.nodes[name]
@@ -222,7 +226,7 @@ class World:
             wire.died()
 
     def cut(self, name: str) -> None:
-        """Lose what is on the way to and from that process, and tell who was connected."""
+        """Break all connections of that process; the linked processes notice after a delay."""
         for source, target in list(self._pipes):
             if name in (source, target):
                 self._pipes.pop((source, target)).cut = True
@@ -230,21 +234,22 @@ class World:
             if other != name and name in self._peers(other):
                 self.at(self.now + self.timing.delay(), lambda node=node: self._lost(node, name))  # type: ignore[misc]
 
-    def sever(self, one: str, other: str, *, told: bool) -> None:
-        """Break the connection of two processes: what is on the way between them is lost.
+    def sever(self, one: str, other: str, *, notify: bool) -> None:
+        """Break the connection of two processes; all data on the way between them is lost.
 
-        told: both hear of it at once, as when sending fails; else they find the hole themselves.
+        notify: both processes notice at once, as when sending fails. Otherwise they notice the hole
+        in the sequence numbers, or the silence.
         """
         self.note(f"{one} and {other} are severed")
         for source, target in ((one, other), (other, one)):
             pipe = self._pipes.pop((source, target), None)
             if pipe is not None:
                 pipe.cut = True
-            if told and source in self.nodes and target in self._peers(source):
+            if notify and source in self.nodes and target in self._peers(source):
                 self._lost(self.nodes[source], target)
 
     def lose(self, source: str, target: str, batches: int) -> None:
-        """The next batches from one to the other vanish, for a while."""
+        """Lose the next batches from `source` to `target`, for `LOSING` seconds at most."""
         self.note(f"{batches} batches {source}>{target} are lost")
         pipe = self._pipes.get((source, target))
         if pipe is not None:
@@ -252,7 +257,7 @@ class World:
             pipe.losing_until = self.now + LOSING
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Processes that have a link with each other."""
+        """Return the pairs of processes that have a link with each other."""
         return [
             (one, other)
             for i, one in enumerate(self.names)
@@ -270,31 +275,31 @@ class World:
             self.turn(node.name)
 
     def gateway(self, number: int) -> Gateway:
-        """The core of that gateway."""
+        """Return the core of that gateway, which must be running."""
         node = self.nodes[f"gateway-{number}"]
         assert isinstance(node, Gateway)
         return node
 
     def shard(self, number: int) -> Shard:
-        """The core of that shard."""
+        """Return the core of that shard, which must be running."""
         node = self.nodes[f"shard-{number}"]
         assert isinstance(node, Shard)
         return node
 
     @property
-    def gateways_here(self) -> list[int]:
-        """Those that run."""
+    def running_gateways(self) -> list[int]:
+        """The numbers of the gateways that are running."""
         return [number for number in range(self.gateways) if f"gateway-{number}" in self.nodes]
 
     @property
     def linked(self) -> bool:
-        """Is every link open, and no shard waiting for replays?"""
+        """Whether every running process is healthy: all links are open, all replays finished."""
         return all(node.health()["status"] == "ok" for node in self.nodes.values())
 
     # Turns
 
     def turn(self, name: str) -> None:
-        """The process has been called: flush at the end of its turn, somewhat later."""
+        """Schedule the end of the process's turn, when `flush` is called; once per turn."""
         if name not in self._turning:
             self._turning.add(name)
             self.at(self.now + self.rng.random() * 0.0005, lambda: self._flush(name))
@@ -352,13 +357,16 @@ class World:
         received: Callable[[bytes], None],
         closed: Callable[[], None],
     ) -> Wire:
-        """A client connects to a listener ("mqtt", "rawsocket" or "websocket") of that gateway."""
+        """Connect a client to a listener (`mqtt`, `rawsocket` or `websocket`) of that gateway.
+
+        received: called with the gateway's bytes. closed: called when the gateway closes or dies.
+        """
         wire = Wire(self.timing, self.turn, self.gateway(gateway), kind, received, closed)
         self._wires.setdefault(f"gateway-{gateway}", []).append(wire)
         return wire
 
     def _perform(self, gateway: Gateway) -> None:
-        """What the shell does to sockets."""
+        """Write to and close the clients' connections, as the shell does after a turn."""
         dirty = gateway.dirty
         for connection in dirty:
             wire = connection.transport

@@ -1,7 +1,7 @@
-"""A match cache: what was last computed for a topic, until the subscriptions change.
+"""A match cache: the result last computed for a topic, until the subscriptions change.
 
 Owns: the bound, and which entries a change of a pattern makes stale.
-Never: the computing (see `trie`).
+Never: the computation (see `trie`).
 """
 
 from itertools import islice
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class MatchCache(Generic[T]):
-    """A bounded mapping from topic to what its matches amount to.
+    """A bounded mapping from topics to values computed from the patterns that match them.
 
-    A hot caller asks `entries.get(topic)` itself, which saves a call (about 40 ns); `entries` stays
-    the same dict for ever and only this class changes it.
+    A hot caller reads `entries` directly, which saves a call (about 40 ns); `entries` is always the
+    same dict, and only this class changes it.
     """
 
     __slots__ = ("entries", "limit")
 
     def __init__(self, limit: int) -> None:
-        """limit: the most entries held at any time; at least 1."""
+        """Begin empty. limit: the maximum number of entries; ValueError if less than 1."""
         if limit < 1:
             raise ValueError(f"the limit is {limit}; it must be at least 1")
         self.limit = limit
@@ -32,13 +32,14 @@ class MatchCache(Generic[T]):
         return len(self.entries)
 
     def get(self, topic: str) -> T | None:
+        """Return the cached value, or None."""
         return self.entries.get(topic)
 
     def put(self, topic: str, value: T) -> None:
-        """Remember a value. Where the cache is full, the oldest eighth of it goes first.
+        """Remember a value. A full cache first drops the oldest eighth of its entries.
 
-        An eighth at once, because finding the first key of a dict whose first keys were deleted
-        takes time proportional to how many.
+        Dropping them one by one would be slow: finding a dict's first key takes time proportional
+        to the number of keys deleted before it.
         """
         entries = self.entries
         if len(entries) >= self.limit and topic not in entries:
@@ -47,7 +48,7 @@ class MatchCache(Generic[T]):
         entries[topic] = value
 
     def drop(self, pattern: Pattern) -> None:
-        """Forget what a change of this pattern's subscribers may have made stale."""
+        """Drop the entries that a change of this pattern's subscribers may have made stale."""
         if pattern.is_exact:
             self.entries.pop(pattern.literal, None)
         else:

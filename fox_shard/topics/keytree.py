@@ -1,10 +1,10 @@
-"""A key tree: the retained topics, asked by pattern.
+"""A key tree: the topics of keys, looked up by pattern.
 
-Owns: walking only what a pattern can match. Never: the values of the keys.
+Owns: visiting only topics that a pattern can match. Never: the values of the keys.
 
 The tree is implied by sorted order: the topics below `a.b` are those from `a.b.` up to `a.b/`,
 because `/` is the character after the dot. So a topic costs one pointer, where nodes with dicts of
-their own would cost hundreds of bytes, and a walk leaps from one candidate to the next.
+their own would cost hundreds of bytes, and a walk jumps from one candidate to the next.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _LAST_CHARACTER = chr(0x10FFFF)
 
 
 class KeyTree:
-    """A set of canonical topics that answers patterns, in code point order."""
+    """A set of canonical topics, in code point order, that can be searched by pattern."""
 
     __slots__ = ("_keys",)
 
@@ -35,17 +35,18 @@ class KeyTree:
         return iter(self._keys)
 
     def add(self, topic: str) -> bool:
-        """Tell whether the topic is new."""
+        """Add a topic, and return whether it is new."""
         return self._keys.add(topic)
 
     def discard(self, topic: str) -> bool:
-        """Tell whether the topic was there."""
+        """Remove a topic, and return whether it was there."""
         return self._keys.discard(topic)
 
     def match(self, pattern: Pattern) -> Iterator[str]:
         """Yield the topics that match, in code point order.
 
-        The tree may change meanwhile: what changes may or may not be seen, all else is, once.
+        The tree may change meanwhile: a topic that is added or removed then may or may not be
+        yielded, all others are yielded once.
         """
         if pattern.kind == EXACT:
             return iter([pattern.literal] if pattern.literal in self._keys else [])
@@ -70,7 +71,7 @@ class KeyTree:
                 yield from self._keys.between(max(low, start), stop)
 
     def _walk(self, pattern: Pattern) -> Iterator[str]:
-        """Leap from candidate to candidate; every cursor is greater than the key before it."""
+        """Jump from candidate to candidate; each cursor is greater than the key before it."""
         components = pattern.components
         depth = len(components)
         unreserved = pattern.begins_with_wildcard
@@ -85,7 +86,7 @@ class KeyTree:
                 continue
             wrong = _first_mismatch(components, parts)
             if wrong < depth:
-                cursor = _leap(components, parts, wrong, key)
+                cursor = _next_candidate(components, parts, wrong, key)
             elif len(parts) == depth:
                 yield key
                 cursor = key + "\0"
@@ -97,24 +98,30 @@ class KeyTree:
 
 
 def _first_mismatch(components: tuple[str | None, ...], parts: list[str]) -> int:
-    """Return the first place where the key does not fit the pattern, or the pattern's length."""
+    """Return the index of the key's first component that does not fit, or the pattern's length."""
     for place, component in enumerate(components):
         if place == len(parts) or (component is not ONE and component != parts[place]):
             return place
     return len(components)
 
 
-def _leap(components: tuple[str | None, ...], parts: list[str], wrong: int, key: str) -> str | None:
-    """Return a string after key and not after the next that may match; None: none can."""
+def _next_candidate(
+    components: tuple[str | None, ...], parts: list[str], wrong: int, key: str
+) -> str | None:
+    """Return a string after `key` and not after the next topic that may match, None if none can.
+
+    wrong: the first place where `key`, whose components are `parts`, does not fit the pattern.
+    """
     if wrong == len(parts):
-        # The key is too short. Below a literal component nothing but its subtree can match.
+        # The key is too short. If the pattern's component at its end is a literal, the next topic
+        # that may match is below the key.
         return key + ("\0" if components[wrong - 1] is ONE else ".")
     wanted = ".".join([*parts[:wrong], components[wrong] or ""])
     if key < wanted:
         return wanted
     if key < wanted + ".":
         return wanted + "."
-    # Past the wanted component: leave the subtree of the nearest wildcard above.
+    # The wanted component has been passed: leave the subtree of the nearest wildcard above.
     for place in range(wrong - 1, -1, -1):
         if components[place] is ONE:
             return ".".join(parts[: place + 1]) + _AFTER_DOT
@@ -122,7 +129,7 @@ def _leap(components: tuple[str | None, ...], parts: list[str], wrong: int, key:
 
 
 def _after_reserved(key: str) -> str:
-    """Return a string beyond the reserved topics of this key's first component."""
+    """Return a string that follows all reserved topics with this key's first component."""
     if key[0] == "$":
         return chr(ord("$") + 1)
     first, dot, _ = key.partition(".")
@@ -130,13 +137,13 @@ def _after_reserved(key: str) -> str:
 
 
 def _after_prefix(prefix: str) -> str | None:
-    """Return the least string greater than all that begin with the prefix; None: there is none."""
+    """Return the least string greater than all strings with this prefix, or None."""
     stem = prefix.rstrip(_LAST_CHARACTER)
     return stem[:-1] + chr(ord(stem[-1]) + 1) if stem else None
 
 
 def _unreserved_spans() -> tuple[tuple[str, str | None], ...]:
-    """Return the gaps between reserved topics: from, up to and without."""
+    """Return the ranges between reserved topics: the first string, the first one beyond or None."""
     spans: list[tuple[str, str | None]] = [("", "$")]
     start = chr(ord("$") + 1)
     for name in RESERVED:

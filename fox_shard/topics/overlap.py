@@ -1,9 +1,10 @@
-"""Two patterns: is there a topic that both match, and does one match all that the other does?
+"""Comparing two patterns: whether they overlap, and whether one covers the other.
 
-Owns: both questions, answered on the safe side. Never: one pattern's own meaning (see `pattern`).
+Owns: both comparisons, which may err on the safe side. Never: a pattern's own meaning (see
+`pattern`).
 
-For this, a pattern is a row of components, after which others may follow or not. A component is
-literal, or a beginning, of which "" is any.
+For these comparisons a pattern is a list of components, which others may or may not follow. Each
+component is a literal, or the beginning of a component; the empty beginning fits any component.
 """
 
 from typing import NamedTuple
@@ -13,27 +14,29 @@ from fox_shard.topics.topic import is_reserved
 
 
 class _Component(NamedTuple):
+    """A literal if `whole`, or else the beginning of a component."""
+
     text: str
     whole: bool
 
 
 _Shape = tuple[list[_Component], bool]
-"""Components, and whether others may follow."""
+"""The components of a pattern, and whether others may follow."""
 
 _ANY = _Component("", whole=False)
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
-    """False: no topic matches both."""
+    """Whether a topic may match both patterns. False is certain, True is not."""
     (first, first_rest), (second, second_rest) = _shape(one), _shape(other)
     if len(first) < len(second) and not first_rest:
         return False
     if len(second) < len(first) and not second_rest:
         return False
-    return all(_touch(a, b) for a, b in zip(first, second, strict=False))
+    return all(_component_overlaps(a, b) for a, b in zip(first, second, strict=False))
 
 
-def _touch(one: _Component, other: _Component) -> bool:
+def _component_overlaps(one: _Component, other: _Component) -> bool:
     if one.whole and other.whole:
         return one.text == other.text
     if one.whole:
@@ -44,7 +47,7 @@ def _touch(one: _Component, other: _Component) -> bool:
 
 
 def covers(wide: Pattern, narrow: Pattern) -> bool:
-    """True: all topics that match the narrow one match the wide one."""
+    """Whether every topic that matches `narrow` matches `wide`. True is certain, False is not."""
     if wide.begins_with_wildcard and not narrow.begins_with_wildcard and _is_reserved(narrow):
         return False
     (outer, outer_rest), (inner, inner_rest) = _shape(wide), _shape(narrow)
@@ -52,17 +55,17 @@ def covers(wide: Pattern, narrow: Pattern) -> bool:
         return False
     if len(outer) < len(inner) and not outer_rest:
         return False
-    return all(_holds(a, b) for a, b in zip(outer, inner, strict=False))
+    return all(_component_covers(a, b) for a, b in zip(outer, inner, strict=False))
 
 
-def _holds(wide: _Component, narrow: _Component) -> bool:
+def _component_covers(wide: _Component, narrow: _Component) -> bool:
     if wide.whole:
         return narrow.whole and wide.text == narrow.text
     return narrow.text.startswith(wide.text)
 
 
 def _is_reserved(pattern: Pattern) -> bool:
-    """May it match reserved topics? It does not begin with a wildcard."""
+    """Whether a pattern that does not begin with a wildcard matches reserved topics."""
     first = pattern.components[0] if pattern.components else pattern.literal
     return first is not ONE and is_reserved(first)
 

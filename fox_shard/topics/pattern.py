@@ -1,11 +1,11 @@
 """A pattern: the set of topics that a subscription or registration covers.
 
 Owns: both rule sets (WAMP match policies, MQTT filters), the form in which patterns cross links,
-which of two is more specific.
+which of two patterns is more specific.
 Never: indexes over patterns (see `trie`) or topics (see `keytree`).
 
-A pattern is parsed once, at the edge, from the client's notation. Afterwards nobody looks for
-wildcard characters in text: a topic may contain `*`, `+` and `#` as ordinary characters.
+A pattern is parsed once, at the edge, from the client's notation. From then on, no code looks for
+wildcard characters in text, because a topic may contain `*`, `+` and `#` as ordinary characters.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ EXACT: Final = 0
 PREFIX: Final = 1
 WILDCARD: Final = 2
 
-#: The marker, among a pattern's components, for exactly one component, whatever it is.
+#: The marker, among a pattern's components, for exactly one component of any text.
 ONE: Final = None
 
 _TEXT_KINDS: Final = {"=": EXACT, "^": PREFIX, "*": WILDCARD}
@@ -31,24 +31,24 @@ _TEXT_ESCAPED: Final = (_TEXT_ONE, _TEXT_REST, _TEXT_LITERAL)
 
 
 class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """A set of canonical topics. Made by `wamp`, `mqtt` or `parse`; equal patterns match equally.
+    """A set of canonical topics, made by `wamp`, `mqtt` or `parse`.
 
-    A pattern that begins with a wildcard matches no reserved topic (MQTT-4.7.2-1 for `$…`; the
-    same for `wamp` and `fox`). A character prefix counts as beginning with a wildcard until it
-    holds the reserved component whole: `wam` does not match `wamp.x`, while `wamp` and `$S` do.
+    A pattern that begins with a wildcard matches no reserved topic ([MQTT-4.7.2-1] for `$…`; the
+    same for `wamp` and `fox`). A prefix counts as beginning with a wildcard unless its first
+    component is reserved: `wam` does not match `wamp.x`, but `wamp` does, and `$S` matches `$SYS`.
     """
 
     kind: int
-    #: EXACT: the topic; PREFIX: the characters a topic begins with; WILDCARD: "".
+    #: EXACT: the topic. PREFIX: the characters with which topics begin. WILDCARD: "".
     literal: str
-    #: WILDCARD: literal components and `ONE` markers.
+    #: WILDCARD: literal components and `ONE` markers. Otherwise empty.
     components: tuple[str | None, ...] = ()
-    #: WILDCARD: zero or more further components may follow (`a.#` matches `a`, MQTT 4.7.1.2).
+    #: WILDCARD: whether zero or more components may follow (`a.#` matches `a`, MQTT 4.7.1.2).
     rest: bool = False
 
     @classmethod
     def wamp(cls, uri: str, match: str = "exact") -> Self:
-        """Parse what a WAMP client subscribes to or registers.
+        """Parse the topic or procedure of a SUBSCRIBE or REGISTER.
 
         match: `exact`, `prefix` or `wildcard` (WAMP #pattern-based-subscriptions). Under `exact`
         and `wildcard` a component `*` stands for one component and a last component `#` for any
@@ -100,7 +100,7 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the pattern whose `text` this is. Raises ValueError."""
+        """Return the pattern with this `text`. Raises ValueError if it is no pattern's text."""
         kind = _TEXT_KINDS.get(text[:1])
         if kind is None:
             raise ValueError(f"{text!r} does not begin with the mark of a kind of pattern")
@@ -143,6 +143,7 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
     @property
     def is_exact(self) -> bool:
+        """Whether the pattern is a single topic."""
         return self.kind == EXACT
 
     @property
@@ -154,13 +155,13 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
     @property
     def begins_with_wildcard(self) -> bool:
-        """Whether reserved topics are out of this pattern's reach."""
+        """Whether the pattern matches no reserved topics."""
         if self.kind == WILDCARD:
             return not self.components or self.components[0] is ONE
         return self.kind == PREFIX and not is_reserved(self.literal)
 
     def matches(self, topic: str) -> bool:
-        """Tell whether a canonical topic is in the set: the slow and obvious truth."""
+        """Whether the pattern matches a canonical topic; slow, and the reference for indexes."""
         if self.kind == EXACT:
             return topic == self.literal
         if self.begins_with_wildcard and is_reserved(topic):
@@ -179,11 +180,12 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
     @property
     def specificity(self) -> tuple[int, tuple[int, ...], bool]:
-        """Greater for the registration that is to be called (WAMP #pattern-based-registrations).
+        """The rank among patterns that match one procedure: the highest registration is called.
 
-        Exact, then the longest prefix, then the wildcard pattern with the longest run of literal
-        components before its first wildcard, then before its second, and so on. Between patterns
-        that match the same topic there are no ties.
+        Exact patterns come first, then the longest prefix, then the wildcard pattern with the
+        longest run of literal components before its first wildcard, then before its second, and so
+        on (WAMP #pattern-based-registrations). Different patterns that match the same procedure
+        have different ranks.
         """
         if self.kind == EXACT:
             return (2, (), True)
@@ -218,6 +220,9 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
 
 def best(patterns: Iterable[Pattern], topic: str) -> Pattern | None:
-    """Return the most specific of the patterns that match, or None; see `Pattern.specificity`."""
+    """Return the most specific pattern that matches the topic, or None.
+
+    See `Pattern.specificity`.
+    """
     matching = (pattern for pattern in patterns if pattern.matches(topic))
     return max(matching, key=lambda pattern: pattern.specificity, default=None)

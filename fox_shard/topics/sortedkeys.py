@@ -3,8 +3,8 @@
 Owns: keeping many strings sorted at little more than one pointer each.
 Never: what the strings mean.
 
-A list of lists ("chunks"), none longer than 1,024: adding and removing move at most one chunk's
-pointers, where one long list would move all.
+The set is a list of lists ("chunks") of at most 1,024 strings: adding and removing move the
+pointers of one chunk at most, where one long list would move all pointers.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +15,7 @@ _SPARSE = _FULL // 4
 
 
 class SortedKeys:
-    """A sorted set of strings that may change while somebody iterates over it."""
+    """A sorted set of strings that may change during an iteration."""
 
     __slots__ = ("_chunks", "_heads", "_size")
 
@@ -35,7 +35,7 @@ class SortedKeys:
         return self.between("", None)
 
     def add(self, key: str) -> bool:
-        """Put a key in its place; tell whether it is new."""
+        """Add a key, and return whether it is new."""
         if not self._chunks:
             self._chunks.append([])
             self._heads.append(key)
@@ -52,7 +52,7 @@ class SortedKeys:
         return True
 
     def discard(self, key: str) -> bool:
-        """Take a key out; tell whether it was there."""
+        """Remove a key, and return whether it was there."""
         index = bisect_right(self._heads, key) - 1
         if index < 0:
             return False
@@ -69,14 +69,14 @@ class SortedKeys:
         return True
 
     def ceiling(self, key: str) -> str | None:
-        """Return the first key that is not less than this one, or None."""
+        """Return the first key that is not less than `key`, or None."""
         index, place = self._place(key)
         return None if index == len(self._chunks) else self._chunks[index][place]
 
     def between(self, low: str, high: str | None) -> Iterator[str]:
-        """Yield the keys from low up to, without, high (None: the end), in order.
+        """Yield the keys from `low` up to, but not including, `high` (None: the end), in order.
 
-        A key added or removed meanwhile may or may not be seen; all others are, once.
+        A key added or removed meanwhile may or may not be yielded; all others are, once.
         """
         while True:
             index, place = self._place(low)
@@ -89,10 +89,10 @@ class SortedKeys:
             yield from page
             if last or not page:
                 return
-            low = page[-1] + "\0"  # the least string greater than it
+            low = page[-1] + "\0"  # the least string greater than the last key
 
     def _place(self, key: str) -> tuple[int, int]:
-        """Return where the first key not less than this one lies: its chunk and place in it."""
+        """Return the chunk, and the index in it, of the first key that is not less than `key`."""
         index = max(0, bisect_right(self._heads, key) - 1)
         if index == len(self._chunks):
             return index, 0
@@ -107,7 +107,7 @@ class SortedKeys:
         self._heads.insert(index + 1, upper[0])
 
     def _merge(self, index: int) -> None:
-        """Join a sparse chunk with the next one where both fit, and drop it where it is empty."""
+        """Join a sparse chunk with the next one if both fit into one; drop an empty chunk."""
         chunk = self._chunks[index]
         if not chunk:
             del self._chunks[index], self._heads[index]

@@ -1,9 +1,10 @@
-"""A trie: which values were put under the patterns that match a topic.
+"""A trie: an index from patterns to values, looked up by topic.
 
-Owns: the index from patterns to values. Never: what the values are; caching (see `cache`).
+Owns: the index. Never: what the values are; caching (see `cache`).
 
-Exact patterns, by far the most, lie in one flat dict. The others form a tree of components; a WAMP
-prefix hangs at the node of its last whole component, since it matches characters from there on.
+Exact patterns, by far the most, are in one flat dict. The others form a tree of components; a WAMP
+prefix is stored at the node of its last whole component, because the rest of the prefix is the
+beginning of a component.
 """
 
 from typing import Generic, TypeVar
@@ -13,15 +14,15 @@ from fox_shard.topics.topic import is_reserved
 
 V = TypeVar("V")
 
-# Values under one pattern, in order of arrival: a tuple while they are few (48 bytes for one
-# against 224 for a dict; most topics have one subscriber), then a dict, so that adding to and
-# removing from many stays constant.
+# The values of one pattern, in order of arrival. Few values are a tuple (48 bytes for one, against
+# 224 for a dict; most topics have one subscriber), many are a dict, so that adding and removing
+# take constant time.
 _Values = tuple[V, ...] | dict[V, None]
 _FEW = 8
 
 
 class Trie(Generic[V]):
-    """A set of (pattern, value) pairs, asked by topic."""
+    """A set of (pattern, value) pairs that can be searched by topic."""
 
     __slots__ = ("_exact", "_root", "_size")
 
@@ -31,11 +32,11 @@ class Trie(Generic[V]):
         self._size = 0
 
     def __len__(self) -> int:
-        """Count the (pattern, value) pairs."""
+        """Return the number of (pattern, value) pairs."""
         return self._size
 
     def add(self, pattern: Pattern, value: V) -> bool:
-        """Put a value under a pattern; tell whether that pair is new."""
+        """Add a value to a pattern, and return whether the pair is new."""
         if pattern.kind == EXACT:
             added = _put(self._exact, pattern.literal, value)
         elif pattern.kind == PREFIX:
@@ -53,7 +54,7 @@ class Trie(Generic[V]):
         return added
 
     def remove(self, pattern: Pattern, value: V) -> bool:
-        """Take a value from under a pattern; tell whether that pair was there."""
+        """Remove a value from a pattern, and return whether the pair was there."""
         if pattern.kind == EXACT:
             removed = _take(self._exact, pattern.literal, value)
         elif pattern.kind == PREFIX:
@@ -67,10 +68,10 @@ class Trie(Generic[V]):
         return removed
 
     def match(self, topic: str) -> list[V]:
-        """Return the values under all patterns that match, none twice.
+        """Return the values of all patterns that match a canonical topic, each value once.
 
-        The order depends on the history of calls alone: exact patterns first, then level by level,
-        within a pattern by arrival.
+        The order is deterministic: exact patterns first, then level by level, and within a pattern
+        by arrival.
         """
         exact = self._exact.get(topic, ())
         if self._root.is_bare():
@@ -89,7 +90,7 @@ class Trie(Generic[V]):
             nodes = below
             if not nodes:
                 break
-            reserved = False  # of a reserved topic only the first component is special
+            reserved = False  # only the first component is out of a wildcard's reach
         for node in nodes:
             found.extend(node.end)
         return found if len(found) < 2 else list(dict.fromkeys(found))
@@ -111,7 +112,7 @@ class Trie(Generic[V]):
         return True
 
     def _trail(self, path: tuple[str | None, ...]) -> "list[_Node[V]] | None":
-        """Return the nodes along a path, the root first, or None where it breaks off."""
+        """Return the nodes along a path, the root first, or None if one of them does not exist."""
         trail = [self._root]
         for component in path:
             node = trail[-1].child(component)
@@ -122,18 +123,20 @@ class Trie(Generic[V]):
 
 
 class _Node(Generic[V]):
-    """What is known after some components of a topic. Absent parts are None, to save memory."""
+    """The patterns that share their first components. Absent parts are None, to save memory."""
 
     __slots__ = ("children", "end", "one", "prefixes", "rest")
 
     def __init__(self) -> None:
+        #: Nodes by their next literal component.
         self.children: dict[str, _Node[V]] | None = None
+        #: The node for any next component.
         self.one: _Node[V] | None = None
         #: Values of the patterns that end here.
         self.end: _Values[V] = ()
-        #: Values of the patterns for which anything, or nothing, may follow.
+        #: Values of the patterns after which zero or more components may follow.
         self.rest: _Values[V] = ()
-        #: Beginnings of the next component, by their length.
+        #: Values by the beginning of the next component, grouped by the beginning's length.
         self.prefixes: dict[int, dict[str, _Values[V]]] | None = None
 
     def is_bare(self) -> bool:
@@ -145,7 +148,7 @@ class _Node(Generic[V]):
         return None if self.children is None else self.children.get(component)
 
     def grow(self, component: str | None) -> "_Node[V]":
-        """Return the child for a component, made if need be."""
+        """Return the child for a component (None: any one), which is created if necessary."""
         node = self.child(component)
         if node is None:
             node = _Node()
@@ -192,12 +195,13 @@ class _Node(Generic[V]):
         return self.prefixes.setdefault(length, {})
 
     def step(self, part: str, below: "list[_Node[V]]", found: list[V], *, reserved: bool) -> None:
-        """Add to below the nodes after one more component, to found what its beginning matches.
+        """Take one component of a topic: collect the next nodes, and the values of prefixes.
 
-        reserved: part is the first component of a reserved topic, out of a wildcard's reach.
+        below: gets the nodes that match `part`. found: gets the values of prefixes that match it.
+        reserved: `part` is the first component of a reserved topic, which no wildcard matches.
         """
         if self.prefixes is not None:
-            # One look-up for each length in use, however many prefixes there are.
+            # One look-up for each length that occurs, however many prefixes there are.
             for length, values_of in self.prefixes.items():
                 values = values_of.get(part[:length]) if length <= len(part) else None
                 if values is not None and (not reserved or is_reserved(part[:length])):
@@ -211,13 +215,13 @@ class _Node(Generic[V]):
 
 
 def _split_prefix(prefix: str) -> tuple[tuple[str, ...], str]:
-    """Split `a.b.ca` into its whole components `a`, `b` and the beginning of the next, `ca`."""
+    """Split `a.b.ca` into its whole components `a`, `b` and the beginning `ca` of the next."""
     *path, partial = prefix.split(".")
     return tuple(path), partial
 
 
 def _prune(trail: list[_Node[V]], path: tuple[str | None, ...]) -> None:
-    """Cut off the nodes at the end of a trail that hold nothing any more."""
+    """Remove the nodes at the end of a trail that have become empty."""
     for depth in range(len(path) - 1, -1, -1):
         if not trail[depth + 1].is_bare():
             return
@@ -244,7 +248,7 @@ def _take(values_of: dict[str, _Values[V]], key: str, value: V) -> bool:
 
 
 def _with(values: _Values[V], value: V) -> _Values[V] | None:
-    """Return the values and one more, or None if it is among them. May change a dict in place."""
+    """Return the values with one more, or None if it is among them; may change a dict in place."""
     if value in values:
         return None
     if isinstance(values, tuple):
@@ -256,7 +260,7 @@ def _with(values: _Values[V], value: V) -> _Values[V] | None:
 
 
 def _without(values: _Values[V], value: V) -> _Values[V] | None:
-    """Return the values but one, or None if it is not among them. May change a dict in place."""
+    """Return the values without one, or None if it is not among them; may change a dict."""
     if value not in values:
         return None
     if isinstance(values, tuple):

@@ -35,7 +35,7 @@ def digest(name: str, seed: int, hash_seed: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("name", ["walk", "walk_and_stumble", "registry"])
+@pytest.mark.parametrize("name", ["walk", "walk_with_faults", "registry"])
 def test_the_same_seed_makes_the_same_trace_under_any_hash_seed(name):
     assert digest(name, 7, "1") == digest(name, 7, "2")
 
@@ -49,7 +49,7 @@ def test_a_failure_names_the_seed_and_shows_what_came_before():
     run = Run(world)
     one = run.wamp(0)
     run.settle()
-    one.publish("a.x", safe=True)
+    one.publish("a.x", acknowledge=True)
     world.run(1)
     world.kill("shard-0")
     with pytest.raises(AssertionError) as raised:
