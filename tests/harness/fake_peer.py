@@ -1,4 +1,4 @@
-"""Another process, in the place of a real one: its end of the link, and what arrived there."""
+"""A stand-in for another process: its end of the link, and the frames that arrived there."""
 
 from fox_shard.backplane.frames import SyncEnd, decode
 from fox_shard.backplane.link import Link
@@ -7,7 +7,7 @@ from fox_shard.deadline import Deadline
 
 
 def epoch_of(incarnation):
-    """The first epoch of a fake peer's incarnation; they count up by one for each pair."""
+    """Return the first epoch of a fake peer's incarnation; each further pair counts up by one."""
     return incarnation << 40
 
 
@@ -17,15 +17,15 @@ class FakePeer:
     def __init__(self, name, peer, settings, now, *, connects=False, incarnation=1, new_epoch=None):
         self.name, self.peer, self.settings, self.connects = name, peer, settings, connects
         self.replay = []
-        # Silent: what the peer says does not arrive. Deaf: what it is told does not.
+        # A silent peer sends nothing: its frames wait. What is sent to a deaf peer is lost.
         self.silent = False
         self.deaf = False
-        # Does the peer confirm what it got?
+        # Whether the peer confirms frames as soon as it has handled them.
         self.confirms = True
         self.start(now, incarnation, new_epoch or (lambda: epoch_of(incarnation)))
 
     def start(self, now, incarnation, new_epoch):
-        """The process begins, for the first time or again."""
+        """Start the process, for the first time or again."""
         self.deadline = Deadline()
         self.link = Link(
             self.name,
@@ -37,12 +37,12 @@ class FakePeer:
             connects=self.connects,
             now=now,
         )
-        # What became of the pair, and the frames that were to be handled.
+        # All link events but NONE, and all frames that were handled but SyncEnd.
         self.changes = []
         self.got = []
 
     def take(self, data, now):
-        """A batch arrives; the process handles it. Returns all its frames."""
+        """Let a batch arrive and be handled; return the frames that the link passed on."""
         change, frames = self.link.receive(decode(data), len(data), now)
         if change is not LinkEvent.NONE:
             self.changes.append(change)
@@ -54,14 +54,15 @@ class FakePeer:
         return frames
 
     def confirm(self):
-        """Everything that was handled is delivered, and durable."""
+        """Report everything that was handled as delivered and durable."""
         self.link.delivered, self.link.durable = self.link.received, self.link.watermark
 
     def flush(self, now):
-        """The batches for the wire."""
+        """Return the batches to be put on the wire."""
         return self.link.flush(now) if self.link.outbox or self.link.urgent else []
 
     def tick(self, now):
+        """Tick the link, and note its event."""
         change = self.link.tick(now)
         if change is not LinkEvent.NONE:
             self.changes.append(change)

@@ -1,4 +1,4 @@
-"""Two ends of a link with a wire between them that the test has in its hand."""
+"""Two ends of a link, and between them a wire that the test controls."""
 
 from collections import deque
 from itertools import count
@@ -9,16 +9,16 @@ from fake_peer import FakePeer
 from fox_shard.backplane.frames import Batch, Hello, Publish, SyncEnd, Unsubscribe, decode
 from fox_shard.backplane.terms import LinkEvent, LinkSettings
 
-TERMS = LinkSettings(shards=2)
+SETTINGS = LinkSettings(shards=2)
 
 
 def publish(number):
-    """A frame that is kept while the peer is down."""
+    """Return a frame that is kept while the peer is down."""
     return Publish("realm1", f"t{number}", 1, number, number, 0, 0, b"")
 
 
 def state(number):
-    """A frame that is not kept: it is replayed, or answered."""
+    """Return a frame that is not kept while the peer is down, because state is replayed."""
     return Unsubscribe("realm1", str(number))
 
 
@@ -27,30 +27,30 @@ def number_of(frame):
 
 
 class End(FakePeer):
-    """A link end and its process: what it was given, and what it gave to the wire."""
+    """A link end and its process, with the frames that it has handled and sent."""
 
-    def __init__(self, me, peer, *, connects, now=0.0, terms=TERMS, seed=0):
+    def __init__(self, me, peer, *, connects, now=0.0, settings=SETTINGS, seed=0):
         self.me = me
         self._rng = Random(seed)
         self.incarnations = count(1)
-        super().__init__(me, peer, terms, now, connects=connects)
+        super().__init__(me, peer, settings, now, connects=connects)
 
     def start(self, now, *_):
-        """Each start is another incarnation, with random epochs."""
+        """Start another incarnation, whose first epoch is random."""
         super().start(now, next(self.incarnations), lambda: self._rng.randrange(1, 1 << 53))
-        # The frames that were to be handled, all and by the pair's epoch; what was sent.
+        # The frames that were handled, in all and by epoch of this end; those sent, by epoch.
         self.handled = []
         self.by_pair = {}
         self.sent = {}
 
     def take(self, data, now):
-        """A batch arrives; the process handles it."""
+        """Let a batch arrive and be handled."""
         frames = super().take(data, now)
         self.handled.extend(frames)
         self.by_pair.setdefault(self.link.epoch, []).extend(frames)
 
     def flush(self, now):
-        """The batches for the wire."""
+        """Return the batches to be put on the wire."""
         out = super().flush(now)
         for data in out:
             batch = decode(data)
@@ -59,25 +59,30 @@ class End(FakePeer):
         return out
 
     def cut(self, now):
-        """The process hears that the connection is broken."""
+        """Tell the process that its connection is broken."""
         if self.link.open:
             self.link.break_off(now)
             self.changes.append(LinkEvent.BROKEN)
 
     @property
     def numbers(self):
-        """Of the frames it handled."""
+        """The numbers of the frames that this end has handled."""
         return [number_of(frame) for frame in self.handled if not isinstance(frame, SyncEnd)]
 
 
 class Ends:
-    """`a` connects, `b` listens. Nothing moves by itself, but for `settle`."""
+    """Two link ends: `a` connects, `b` listens. Nothing moves unless the test says so."""
 
-    def __init__(self, terms=TERMS, *, opened=True, b_terms=None):
+    def __init__(self, settings=SETTINGS, *, opened=True, b_settings=None):
         self.now = 100.0
-        self.a = End("gateway-0", "shard-0", connects=True, now=self.now, terms=terms)
+        self.a = End("gateway-0", "shard-0", connects=True, now=self.now, settings=settings)
         self.b = End(
-            "shard-0", "gateway-0", connects=False, now=self.now, terms=b_terms or terms, seed=1
+            "shard-0",
+            "gateway-0",
+            connects=False,
+            now=self.now,
+            settings=b_settings or settings,
+            seed=1,
         )
         self.to_a, self.to_b = deque(), deque()
         if opened:
@@ -90,14 +95,14 @@ class Ends:
         self.to_a.extend(self.b.flush(self.now))
 
     def turn(self):
-        """Both flush, and all that is on the way arrives."""
+        """Flush both ends, and let every batch on the wire arrive."""
         self.flush()
         for wire, end in ((self.to_b, self.b), (self.to_a, self.a)):
             while wire:
                 end.take(wire.popleft(), self.now)
 
     def settle(self, seconds=0.0, step=0.05):
-        """Let time pass, with all that the ends do in it, and at least a few turns."""
+        """Let time pass while both ends do their work, with a few turns at least."""
         until = self.now + seconds
         while True:
             for _ in range(4):
@@ -111,7 +116,7 @@ class Ends:
             self.turn()
 
     def lose(self):
-        """What is on the way is lost; nobody is told."""
+        """Lose every batch on the wire; neither end is told."""
         self.flush()
         self.to_a.clear()
         self.to_b.clear()

@@ -1,4 +1,4 @@
-"""One shard, and peers in the places of all the other processes."""
+"""A shard, with fake peers in place of all other processes."""
 
 from random import Random
 
@@ -28,13 +28,13 @@ WALL = 1_800_000_000.0
 
 
 class Disk:
-    """The shard's store: commits what it gets at once, unless `held`; fails if it has `trouble`."""
+    """The shard's store, which commits at once unless `held`, and fails while it has `trouble`."""
 
     def __init__(self, rows=()):
         self.rows = dict(rows)
         self.held = False
         self.trouble = ""
-        # Written and not committed.
+        # Writes that are not committed yet.
         self.waiting = []
         self._failed = False
 
@@ -45,7 +45,11 @@ class Disk:
             self.waiting.append(write)
 
     def commit(self):
-        """Returns the ticket and what became of it; None: there was nothing to commit."""
+        """Commit what has been written, or fail.
+
+        Returns the last ticket and "", or the first ticket and the reason of the failure; None if
+        there was nothing to commit.
+        """
         if not self.waiting:
             return None
         writes, self.waiting = self.waiting, []
@@ -59,10 +63,7 @@ class Disk:
 
 
 class ShardHarness:
-    """`shard` is shard-0; the others are linked and have replayed nothing, unless told otherwise.
-
-    Nothing moves but in `turn`, which lets what both sides have to say arrive.
-    """
+    """The shard `shard-0` with a fake peer for each other process; batches move only in `turn`."""
 
     def __init__(
         self,
@@ -76,6 +77,11 @@ class ShardHarness:
         unstored=(),
         realms=(),
     ):
+        """linked: whether all peers have linked before the test begins; they replay nothing.
+
+        credit: bytes. absent: names of peers that do not start. unstored: names of realms that are
+        kept in memory. realms: settings of realms.
+        """
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
         self.now = 100.0
@@ -104,7 +110,7 @@ class ShardHarness:
             self.shard.notices.clear()
 
     def join(self, name, incarnation=1, replay=()):
-        """The process starts, for the first time or again."""
+        """Start a peer, for the first time or again. replay: the frames that it replays."""
         # The shard connects to shards of higher numbers.
         connects = not name.startswith("shard-")
         peer = FakePeer(
@@ -118,12 +124,12 @@ class ShardHarness:
         return self.peers[name]
 
     def kill(self, name):
-        """The process ends, and the shard hears of the broken connection."""
+        """End a peer; the shard hears of the broken connection."""
         del self.peers[name]
         self.shard.connection_lost(name, self.now)
 
     def restart(self, incarnation=78):
-        """The shard is killed, and starts from what is on its disk. Nobody has replayed yet."""
+        """Kill the shard, and start it from the rows on its disk. No peer has replayed yet."""
         self.disk = Disk(self.disk.rows)
         self.shard = self._start(incarnation)
         for peer in self.peers.values():
@@ -134,13 +140,13 @@ class ShardHarness:
     # Time
 
     def commit(self):
-        """What the shard has written is committed, or fails."""
+        """Commit what the shard has written, or let it fail."""
         outcome = self.disk.commit()
         if outcome is not None:
             self.shard.journal.outcome(*outcome, self.now)
 
     def turn(self):
-        """What both sides have to say arrives."""
+        """Let one turn pass, in which the batches of the shard and its peers arrive."""
         write = self.shard.journal.take(self.now)
         if write is not None:
             self.disk.write(write)
@@ -157,20 +163,22 @@ class ShardHarness:
                     self.shard.receive(decode(data), len(data), self.now, WALL + self.now)
 
     def turns(self, many=4):
+        """Tick the shard, and let several turns pass."""
         self.shard.tick(self.now)
         for _ in range(many):
             self.turn()
 
     def pass_time(self, seconds, step=0.25):
-        """With everything the shard and the others do meanwhile."""
+        """Let `seconds` pass, in steps of `step`, while the shard and its peers do their work."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + step, until)
             self.turns(3)
 
-    # What the others do
+    # What the peers do
 
     def send(self, name, *frames, reliable=False):
+        """Send frames as that peer; they leave with the next turn."""
         link = self.peers[name].link
         for frame in frames:
             if reliable:
@@ -179,12 +187,12 @@ class ShardHarness:
                 link.send(frame)
 
     def say(self, name, *frames, reliable=False):
-        """Send, and let everything happen that follows."""
+        """Send frames as that peer, and let the turns pass in which they take effect."""
         self.send(name, *frames, reliable=reliable)
         self.turns()
 
     def got(self, name, kind=object):
-        """What it got since it was last asked."""
+        """Return and forget the frames of that kind that the peer has received."""
         peer = self.peers[name]
         got = [frame for frame in peer.got if isinstance(frame, kind)]
         peer.got = [frame for frame in peer.got if not isinstance(frame, kind)]
@@ -192,17 +200,21 @@ class ShardHarness:
 
     @staticmethod
     def id_of(pattern):
-        """The id of a registration."""
+        """Return the registration id of a pattern."""
         return pattern_id(REALM, "registration", pattern)
 
     def home(self, shard, template="*{}.+.#", realm=REALM):
-        """A pattern's text that lives on that shard; template: with a place for a component."""
+        """Return the text of a pattern with its home at that shard. template: has a gap `{}`."""
         texts = (template.format(f"n{n}") for n in range(1000))
         return next(text for text in texts if self.placement.shard_of(realm, text) == shard)
 
 
-def watched_stage(**more):
-    """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
+def watched_harness(**more):
+    """Return a harness whose gateway-1 is subscribed to everything.
+
+    After a restart of the shard, gateway-1 subscribes again, and sessions 1 to 9 of gateway-0 are
+    alive.
+    """
     harness = ShardHarness(gateways=2, **more)
     harness["gateway-0"].replay = [SessionAlive(session) for session in range(1, 10)]
     harness["gateway-1"].replay = [subscribe("*#")]

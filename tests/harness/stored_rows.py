@@ -1,4 +1,4 @@
-"""Data folders with something in them, and what is in them."""
+"""Data directories: filling them with rows, and reading the rows back."""
 
 from contextlib import closing
 
@@ -11,17 +11,19 @@ from fox_shard.store.sqlite import SqliteStore
 
 
 def event(realm, topic, number):
+    """Return a retained event with the publication id 64 * number."""
     publish = Publish(realm, topic, 7, number, number, RETAIN, JSON, b"[%d]" % number)
     return Event(64 * number, publish)
 
 
 def will(session, realm, topic):
+    """Return the row (key, value) of a session's will."""
     publish = Publish(realm, topic, session, 1, 1, 0, JSON, b'["gone"]')
     return rows.will(session), rows.encode(rows.WillRow("gateway-0", 1, publish))
 
 
 def key_rows(count, realms=("realm1", "com.example.ü")):
-    """{key: value} of retained keys."""
+    """Return {key: value} of `count` retained keys."""
     found = {}
     for number in range(count):
         realm, topic = realms[number % len(realms)], f"sensors.{number}"
@@ -30,11 +32,12 @@ def key_rows(count, realms=("realm1", "com.example.ü")):
 
 
 def will_rows(count):
+    """Return {key: value} of `count` wills."""
     return dict(will(session, "realm1", f"gone.{session}") for session in range(1, count + 1))
 
 
 def history_rows(count, realm="realm1"):
-    """{key: value} of recorded events, and of what a topic has been trimmed of."""
+    """Return {key: value} of `count` recorded events and of their topics' trim marks."""
     found = {}
     for number in range(1, count + 1):
         topic = f"log.{number % 50}"
@@ -45,7 +48,7 @@ def history_rows(count, realm="realm1"):
 
 
 def link_rows(shard):
-    """Rows that are of this generation only."""
+    """Return {key: value} of rows that belong to one generation only."""
     return {
         rows.peer("gateway-0"): rows.encode(rows.PeerRow(shard + 1, 5)),
         rows.outcomes("gateway-0", 5): rows.encode([(5, 64)]),
@@ -54,7 +57,7 @@ def link_rows(shard):
 
 
 def fill(folder, shards, found):
-    """Make a data folder with these rows, each in its shard, and with rows of links."""
+    """Create a data directory with these rows, each in its shard, and with rows of links."""
     layout = Layout.open(folder, shards)
     placement = Placement(shards)
     parts = [link_rows(shard) for shard in range(shards)]
@@ -66,6 +69,7 @@ def fill(folder, shards, found):
 
 
 def owner(key, value, placement):
+    """Return the shard to which a row belongs."""
     if key[:1] in b"kt":
         realm, topic = key[1:].decode().split("\0")
     elif key[:1] == b"h":
@@ -90,7 +94,10 @@ def shard_rows(layout, shard):
 
 
 def stored_rows(folder):
-    """All keys, wills, recorded events and their marks, each in its shard alone; and ceilings."""
+    """Return ({key: value}, ceilings) of all shards: keys, wills, recorded events, trim marks.
+
+    Checks that each row is in its own shard, and in no other.
+    """
     layout = Layout.read(folder)
     placement = Placement(layout.shards)
     found, ceilings = {}, []
@@ -106,7 +113,7 @@ def stored_rows(folder):
 
 
 def files(folder):
-    """Content of all files, by path; but not of locks and of what SQLite needs while it reads."""
+    """Return {path: content} of all files, except locks and those that SQLite needs for reading."""
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""The vocabulary of the links: what every process must read as every other wrote it."""
+"""The frames, which every process must read as every other process wrote them."""
 
 import ast
 import inspect
@@ -32,7 +32,7 @@ from fox_shard.backplane.frames import (
 FRAMES = get_args(Frame)
 PACKAGE = f"{frames.__name__}."
 
-# Changing a number, or what it means, is a new VERSION.
+# A changed number, or a changed meaning of a number, needs a new VERSION.
 TAGS = {
     "Publish": 1, "Event": 2, "Published": 3, "Refused": 4, "Subscribe": 5, "Subscribed": 6,
     "Retained": 7, "Unsubscribe": 8, "Register": 10, "Registered": 11, "Unregister": 12,
@@ -59,7 +59,7 @@ SAMPLES = {
 
 
 def sample(kind):
-    """A frame of that kind with something in every field, also in the nested ones."""
+    """Return a frame of that kind with a value in every field, nested fields included."""
 
     def value(type_):
         inner = [one for one in get_args(type_) if one is not type(None)]
@@ -79,36 +79,36 @@ def batch(*content, reliable=()):
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_every_frame_comes_back_as_it_was_sent(kind):
+def test_every_frame_is_decoded_as_it_was_encoded(kind):
     sent = batch(sample(kind), SyncEnd(), reliable=[0])
     assert decode(encode(sent)) == sent
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_what_may_be_left_out_comes_back_as_its_default(kind):
+def test_an_omitted_field_is_decoded_as_its_default(kind):
     required = [field for field in fields(kind) if field.required]
     short = kind(*(getattr(sample(kind), field.name) for field in required))
     assert decode(encode(batch(short))).frames == [short]
 
 
 @pytest.mark.parametrize("nested", [Fence, Identity, Audience])
-def test_what_frames_hold_comes_back_as_it_was_sent(nested):
+def test_a_nested_struct_is_decoded_as_it_was_encoded(nested):
     assert msgpack.decode(msgpack.encode(sample(nested)), type=nested) == sample(nested)
 
 
-def test_an_empty_list_of_receivers_is_not_no_list():
-    """WAMP #pubsub-subscriber-blackwhite-listing: nobody, and everybody."""
+def test_an_empty_list_of_receivers_differs_from_no_list():
+    """WAMP #pubsub-subscriber-blackwhite-listing: an empty list means nobody, no list everybody."""
     for eligible in ([], None):
         data = msgpack.encode(Audience(eligible=eligible))
         assert msgpack.decode(data, type=Audience).eligible == eligible
 
 
-def test_tags_are_unique_and_stay_what_they_are():
+def test_tags_are_unique_and_never_change():
     assert {kind.__name__: kind.__struct_config__.tag for kind in FRAMES} == TAGS
     assert len(set(TAGS.values())) == len(TAGS)
 
 
-def test_whatever_has_a_tag_is_a_frame():
+def test_every_struct_with_a_tag_is_a_frame():
     tagged = {
         one
         for _, one in inspect.getmembers(frames, inspect.isclass)
@@ -118,14 +118,14 @@ def test_whatever_has_a_tag_is_a_frame():
 
 
 @pytest.mark.parametrize("kind", [*FRAMES, Fence, Identity, Audience, Batch])
-def test_every_frame_is_an_array_and_says_who_sends_it(kind):
+def test_every_frame_is_an_array_and_has_a_docstring(kind):
     assert kind.__doc__ is not None
     assert len(kind.__doc__) > 20
     assert kind.__struct_config__.array_like
     assert described.type_info(kind)
 
 
-def test_the_vocabulary_knows_nothing_but_its_codec():
+def test_the_frames_import_nothing_but_their_codec():
     modules = [import_module(one.name) for one in iter_modules(frames.__path__, PACKAGE)]
     imported = {
         alias.name.partition(".")[0]
@@ -151,7 +151,7 @@ def test_the_vocabulary_knows_nothing_but_its_codec():
         msgpack.encode(["g", 1, 2, 3, 4, 5, 6, True, 7, [], [[3, "x", [], []]]]),
     ],
 )
-def test_anything_else_is_refused_with_one_kind_of_error(data):
+def test_invalid_data_raises_a_decode_error(data):
     with pytest.raises(DecodeError):
         decode(data)
 
@@ -160,11 +160,11 @@ def test_anything_else_is_refused_with_one_kind_of_error(data):
     ("flags", "level"),
     [(0, 0), (QOS1, 1), (QOS2, 2), (15, 0), (QOS1 | 64 | 15, 1), (QOS2 | 64 | 15, 2)],
 )
-def test_the_quality_of_service_is_two_bits(flags, level):
+def test_the_quality_of_service_is_held_in_two_flags(flags, level):
     assert qos(flags) == level
 
 
-def test_frames_of_one_batch_do_not_share_their_defaults():
+def test_batches_do_not_share_their_default_list_of_frames():
     first, second = decode(encode(batch())), decode(encode(batch()))
     first.frames.append(SyncEnd())
     assert second.frames == []

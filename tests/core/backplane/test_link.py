@@ -1,9 +1,9 @@
-"""One link, two ends: numbering, credit, reliable frames, epochs (architecture: links)."""
+"""A link and its two ends: numbering, credit, reliable frames, epochs (architecture: links)."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from link_ends import TERMS, Ends, number_of, publish, state
+from link_ends import SETTINGS, Ends, number_of, publish, state
 
 from fox_shard.backplane.frames import (
     VERSION,
@@ -31,7 +31,7 @@ def kinds(frames):
 # Opening
 
 
-def test_a_pair_opens_with_a_hello_each_and_the_end_of_a_replay():
+def test_a_pair_opens_with_a_hello_and_the_end_of_a_replay_from_each_end():
     ends = Ends(opened=False)
     ends.a.tick(ends.now)
     (hello,) = ends.batches_to_b()
@@ -45,7 +45,7 @@ def test_a_pair_opens_with_a_hello_each_and_the_end_of_a_replay():
     assert ends.b.link.peer_epoch == ends.a.link.epoch
 
 
-def test_who_connects_says_hello_until_it_is_answered():
+def test_the_connecting_end_says_hello_until_it_is_answered():
     ends = Ends(opened=False)
     said = 0
     for _ in range(10):
@@ -61,7 +61,7 @@ def test_who_connects_says_hello_until_it_is_answered():
     assert ends.a.link.open
 
 
-def test_who_listens_says_nothing_of_its_own_accord():
+def test_the_listening_end_does_not_speak_first():
     ends = Ends(opened=False)
     ends.b.tick(ends.now + 1000)
     assert ends.b.flush(ends.now + 1000) == []
@@ -69,7 +69,7 @@ def test_who_listens_says_nothing_of_its_own_accord():
     assert ends.b.link.congested
 
 
-def test_a_hello_that_is_said_twice_opens_once():
+def test_a_repeated_hello_opens_the_pair_once():
     ends = Ends(opened=False)
     ends.a.tick(ends.now)
     (hello,) = ends.a.flush(ends.now)
@@ -98,21 +98,21 @@ def test_an_answer_to_an_earlier_hello_is_ignored():
         (LinkSettings(shards=2, generation=1), "layout 1 with 2 shards"),
     ],
 )
-def test_another_layout_is_refused_with_a_sentence(other, named):
-    ends = Ends(LinkSettings(shards=2), b_terms=other, opened=False)
+def test_a_peer_with_another_layout_is_refused_with_a_sentence(other, named):
+    ends = Ends(LinkSettings(shards=2), b_settings=other, opened=False)
     ends.settle(0.5)
     assert set(ends.b.changes) == {LinkEvent.REFUSED}
     assert not ends.b.link.open
     assert f"gateway-0 speaks protocol {VERSION}, layout 0 with 2 shards" in ends.b.link.refusal
     assert "start them from one configuration" in ends.b.link.refusal
     assert ends.b.handled == ends.a.handled == []
-    # The other way round.
-    turned = Ends(other, b_terms=LinkSettings(shards=2), opened=False)
-    turned.settle(0.5)
-    assert named in turned.b.link.refusal
+    # The same with the layouts exchanged.
+    exchanged = Ends(other, b_settings=LinkSettings(shards=2), opened=False)
+    exchanged.settle(0.5)
+    assert named in exchanged.b.link.refusal
 
 
-def test_another_version_is_refused():
+def test_a_peer_with_another_protocol_version_is_refused():
     ends = Ends(opened=False)
     hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
@@ -120,7 +120,7 @@ def test_another_version_is_refused():
     assert "speaks protocol 99" in ends.b.link.refusal
 
 
-def test_a_refusal_is_forgotten_when_the_right_peer_comes():
+def test_a_refusal_is_forgotten_when_a_matching_peer_connects():
     ends = Ends(opened=False)
     hello = Hello(1, 1, reply=False, version=99, generation=0, shards=2)
     batch = Batch("gateway-0", 5, 0, 0, 0, 0, 0, prompt=False, frames=[hello])
@@ -130,10 +130,10 @@ def test_a_refusal_is_forgotten_when_the_right_peer_comes():
     assert ends.b.link.refusal == ""
 
 
-# What passes
+# Sending and receiving
 
 
-def test_frames_arrive_in_the_order_of_sending_with_the_numbers_that_send_returned():
+def test_frames_arrive_in_order_and_have_the_numbers_that_send_returned():
     ends = Ends()
     numbers = [ends.a.link.send(publish(1)), ends.a.link.send_reliable(publish(2))]
     numbers += [ends.a.link.send(state(3)), ends.a.link.last]
@@ -155,7 +155,7 @@ def test_one_batch_carries_all_frames_of_a_turn():
     assert ends.a.flush(ends.now) == []
 
 
-def test_nothing_is_sent_while_there_is_nothing_to_say():
+def test_an_idle_end_sends_no_batch():
     ends = Ends()
     ends.settle(0.2)
     assert ends.batches_to_b() == []
@@ -165,7 +165,7 @@ def test_nothing_is_sent_while_there_is_nothing_to_say():
 # Credit
 
 
-def test_what_is_in_flight_is_counted_in_bytes_until_it_is_handled():
+def test_bytes_are_counted_as_in_flight_until_they_are_handled():
     ends = Ends()
     ends.settle(0.1)
     assert ends.a.link.in_flight == 0
@@ -179,7 +179,7 @@ def test_what_is_in_flight_is_counted_in_bytes_until_it_is_handled():
     assert ends.a.link.idle
 
 
-def test_beyond_the_credit_an_end_is_congested():
+def test_an_end_is_congested_beyond_its_credit():
     ends = Ends(LinkSettings(shards=2, credit=200))
     ends.settle(0.1)
     for number in range(8):
@@ -189,13 +189,13 @@ def test_beyond_the_credit_an_end_is_congested():
     assert ends.a.link.congested
     for data in sent:
         ends.b.take(data, ends.now)
-    # More than a quarter of the credit has been handled: that is said at once.
+    # More than a quarter of the credit has been handled, which is reported at once.
     assert ends.b.link.urgent
     ends.turn()
     assert not ends.a.link.congested
 
 
-def test_credit_that_is_held_is_given_later():
+def test_held_credit_is_given_later():
     ends = Ends(LinkSettings(shards=2, credit=200))
     ends.settle(0.1)
     ends.b.link.hold_credit = True
@@ -204,7 +204,7 @@ def test_credit_that_is_held_is_given_later():
     ends.settle(0.5)
     assert ends.b.numbers == [*range(8)]
     assert ends.a.link.congested
-    # What has passed is said all the same.
+    # Delivered frames are reported all the same.
     assert ends.a.link.peer_delivered == ends.b.link.received
     ends.b.link.hold_credit = False
     ends.b.link.acknowledge_soon()
@@ -213,7 +213,7 @@ def test_credit_that_is_held_is_given_later():
     assert ends.a.link.in_flight == 0
 
 
-def test_an_acknowledgement_nobody_waits_for_waits_a_little_for_a_ride():
+def test_an_acknowledgement_that_nobody_waits_for_is_delayed():
     ends = Ends()
     ends.settle(0.1)
     ends.a.link.send(publish(1))
@@ -230,7 +230,7 @@ def test_an_acknowledgement_nobody_waits_for_waits_a_little_for_a_ride():
     assert ends.b.link.next_tick() > due + LAZY_ACK
 
 
-def test_an_acknowledgement_rides_on_what_is_sent_anyway():
+def test_an_acknowledgement_travels_with_the_next_batch():
     ends = Ends()
     ends.settle(0.1)
     ends.a.link.send(publish(1))
@@ -241,7 +241,7 @@ def test_an_acknowledgement_rides_on_what_is_sent_anyway():
     assert ends.b.link.next_tick() > ends.now + LAZY_ACK
 
 
-def test_who_waits_for_an_acknowledgement_gets_it_at_once():
+def test_a_prompt_batch_is_acknowledged_at_once():
     ends = Ends()
     ends.settle(0.1)
     ends.a.link.prompt = True
@@ -269,7 +269,7 @@ def test_a_reliable_frame_is_kept_until_it_is_durable():
     assert ends.a.link.idle
 
 
-def test_reliable_frames_that_were_lost_come_again_and_plain_ones_do_not():
+def test_lost_reliable_frames_are_sent_again_and_lost_plain_frames_are_not():
     ends = Ends()
     ends.a.link.send(publish(1))
     ends.a.link.send_reliable(publish(2))
@@ -282,7 +282,7 @@ def test_reliable_frames_that_were_lost_come_again_and_plain_ones_do_not():
     assert ends.a.link.idle
 
 
-def test_reliable_frames_that_arrived_are_not_handled_again_by_the_same_process():
+def test_a_reliable_frame_is_not_handled_twice_by_the_same_process():
     ends = Ends()
     ends.b.confirms = False
     for number in (1, 2):
@@ -296,7 +296,7 @@ def test_reliable_frames_that_arrived_are_not_handled_again_by_the_same_process(
     assert len(ends.b.sent) == 2
 
 
-def test_reliable_frames_that_are_not_durable_are_handled_again_after_a_restart():
+def test_reliable_frames_that_are_not_durable_are_handled_again_by_a_restarted_process():
     ends = Ends()
     ends.a.link.send_reliable(publish(1))
     ends.settle(0.1)
@@ -313,7 +313,7 @@ def test_reliable_frames_that_are_not_durable_are_handled_again_after_a_restart(
     assert ends.b.numbers == [2, 3]
 
 
-def test_reliable_frames_end_with_their_sender():
+def test_a_restarted_sender_does_not_repeat_its_earlier_reliable_frames():
     ends = Ends()
     ends.b.confirms = False
     ends.a.link.send_reliable(publish(1))
@@ -329,8 +329,8 @@ def test_reliable_frames_end_with_their_sender():
 
 
 @given(st.lists(st.booleans(), max_size=8), st.integers(1, 6), st.integers(0, 12), st.booleans())
-def test_a_frame_has_the_same_reliable_number_whatever_was_known(kinds, rfirst, known, prompt):
-    """marks and rfirst are of the frames that are to be handled."""
+def test_reliable_numbers_stay_right_when_known_frames_are_left_out(kinds, rfirst, known, prompt):
+    """`marks` and `rfirst` refer to the frames that `receive` returns."""
     link = Ends().b.link
     link.watermark = known
     frames = [publish(i) for i in range(len(kinds))]
@@ -348,7 +348,7 @@ def test_a_frame_has_the_same_reliable_number_whatever_was_known(kinds, rfirst, 
     assert link.watermark == max([known, *numbers.values()])
 
 
-def test_the_receiver_hears_what_will_not_be_sent_again():
+def test_the_receiver_hears_which_frames_will_not_be_sent_again():
     ends = Ends()
     ends.a.link.send_reliable(publish(1))
     ends.settle(0.1)
@@ -356,7 +356,7 @@ def test_the_receiver_hears_what_will_not_be_sent_again():
     ends.a.link.send(publish(2))
     ends.settle(0.1)
     assert ends.b.link.peer_forgotten == 1
-    # Of the next process, which numbers anew, nothing has been forgotten.
+    # A restarted sender numbers anew, and has not forgotten any of these frames.
     ends.a.cut(ends.now)
     ends.settle(0.5)
     assert ends.b.link.peer_forgotten == 1
@@ -366,9 +366,9 @@ def test_the_receiver_hears_what_will_not_be_sent_again():
 
 
 @pytest.mark.parametrize(("identity", "expected"), [(0, 7), (99, 99)])
-def test_what_numbers_its_reliable_frames_is_said_in_the_hello(identity, expected):
+def test_a_hello_names_the_identity_of_its_sender(identity, expected):
     link = Link(
-        "shard-0", "shard-1", incarnation=7, settings=TERMS, new_epoch=lambda: 5,
+        "shard-0", "shard-1", incarnation=7, settings=SETTINGS, new_epoch=lambda: 5,
         deadline=Deadline(), connects=True, now=0.0, identity=identity,
     )  # fmt: skip
     link.tick(1.0)
@@ -376,8 +376,8 @@ def test_what_numbers_its_reliable_frames_is_said_in_the_hello(identity, expecte
     assert (hello.incarnation, hello.identity) == (7, expected)
 
 
-def test_who_has_the_same_store_is_known_in_another_incarnation():
-    """What it sends again was applied; only a new store begins anew."""
+def test_the_watermark_applies_to_a_new_incarnation_with_the_same_identity():
+    """A peer with the same store repeats known frames; only another store numbers anew."""
     link = Ends().b.link
     link.watermark, link.durable = 5, 4
     for epoch, identity, watermark in ((10, 1, 5), (11, 1, 5), (12, 2, 0)):
@@ -387,7 +387,7 @@ def test_who_has_the_same_store_is_known_in_another_incarnation():
         assert (link.watermark, link.peer_incarnation) == (watermark, epoch)
 
 
-# What waits
+# Frames that wait for a pair
 
 
 @pytest.mark.parametrize(
@@ -401,8 +401,8 @@ def test_who_has_the_same_store_is_known_in_another_incarnation():
         (CALL, False),
     ],
 )
-def test_what_waits_for_a_peer_that_is_down(frame, kept):
-    """Publications and the ends of sessions; state is replayed, calls are answered."""
+def test_publications_joins_and_leaves_are_kept_for_a_peer_that_is_down(frame, kept):
+    """State is replayed instead, and calls are answered with an error."""
     ends = Ends()
     ends.a.cut(ends.now)
     ends.a.link.send(frame)
@@ -410,7 +410,7 @@ def test_what_waits_for_a_peer_that_is_down(frame, kept):
     assert ends.b.handled == [SyncEnd(), SyncEnd(), *([frame] if kept else [])]
 
 
-def test_what_waits_goes_behind_the_replay_in_order():
+def test_kept_frames_follow_the_replay_in_order():
     ends = Ends()
     ends.a.replay = [state(100), state(101)]
     ends.b.confirms = False
@@ -429,7 +429,7 @@ def test_what_waits_goes_behind_the_replay_in_order():
     assert ends.b.numbers == [100, 101, 1, 2, 4, 5]
 
 
-def test_what_was_not_flushed_when_the_pair_broke_is_not_lost():
+def test_unflushed_publishes_are_kept_when_the_pair_breaks():
     ends = Ends()
     ends.a.link.send(state(1))
     ends.a.link.send(publish(2))
@@ -440,7 +440,7 @@ def test_what_was_not_flushed_when_the_pair_broke_is_not_lost():
     assert ends.a.link.idle
 
 
-def test_what_waits_reliably_is_still_reliable_behind_the_replay():
+def test_kept_reliable_frames_are_still_reliable_after_the_replay():
     ends = Ends()
     ends.a.cut(ends.now)
     ends.a.link.send(publish(1))
@@ -459,8 +459,8 @@ def test_what_waits_reliably_is_still_reliable_behind_the_replay():
 
 
 @pytest.mark.parametrize("durable", [0, 2])
-def test_what_was_sent_comes_again_before_the_end_of_the_replay_whatever_breaks(durable):
-    """Also a pair that ends before anything was flushed. What is durable is left out."""
+def test_reliable_frames_that_were_sent_are_repeated_before_the_end_of_the_replay(durable):
+    """The same holds if a pair ends before anything was flushed. Durable frames are left out."""
     ends = Ends()
     ends.b.confirms = False
     for number in (1, 2, 3):
@@ -485,8 +485,8 @@ def test_what_was_sent_comes_again_before_the_end_of_the_replay_whatever_breaks(
     assert ends.a.link.idle
 
 
-def test_what_was_durable_before_the_pair_broke_may_be_confirmed_while_it_is_sent_again():
-    """The peer says so in the batch behind its hello, before anything was sent again."""
+def test_a_reliable_frame_may_be_confirmed_while_it_waits_to_be_sent_again():
+    """The peer confirms it in the batch behind its hello, before any frame is sent again."""
     ends = Ends()
     ends.a.link.send_reliable(publish(1))
     ends.turn()
@@ -501,7 +501,7 @@ def test_what_was_durable_before_the_pair_broke_may_be_confirmed_while_it_is_sen
     assert ends.a.link.idle
 
 
-def test_a_listening_end_keeps_what_waits_too():
+def test_a_listening_end_keeps_reliable_frames_too():
     ends = Ends()
     ends.b.cut(ends.now)
     ends.b.link.send(state(1))
@@ -510,8 +510,8 @@ def test_a_listening_end_keeps_what_waits_too():
     assert ends.a.numbers == [2]
 
 
-def test_of_what_waits_only_the_reliable_part_behind_a_mark_is_kept():
-    """What a gateway that may come back was sent meanwhile: events nobody acknowledged go."""
+def test_keep_reliable_drops_plain_frames_after_a_number():
+    """A shard drops the plain events for a lost gateway, and keeps the acknowledged ones."""
     ends = Ends()
     ends.a.cut(ends.now)
     link = ends.a.link
@@ -529,7 +529,7 @@ def test_of_what_waits_only_the_reliable_part_behind_a_mark_is_kept():
     assert link.idle
 
 
-def test_what_was_for_a_peer_that_has_gone_is_forgotten():
+def test_frames_for_a_peer_that_has_gone_are_dropped():
     ends = Ends()
     ends.b.confirms = False
     ends.a.link.send_reliable(publish(1))
@@ -550,7 +550,7 @@ def test_what_was_for_a_peer_that_has_gone_is_forgotten():
 
 
 def test_epochs_of_an_end_count_up():
-    """So it can be told which of two pairs is the later one."""
+    """The higher of two epochs belongs to the later pair."""
     ends = Ends()
     epochs = [ends.a.link.epoch]
     for _ in range(3):
@@ -560,7 +560,7 @@ def test_epochs_of_an_end_count_up():
     assert epochs == [*range(epochs[0], epochs[0] + 4)]
 
 
-def test_a_hole_ends_the_pair_and_nothing_behind_it_is_handled():
+def test_a_hole_ends_the_pair_and_no_frame_after_it_is_handled():
     ends = Ends()
     ends.a.link.send(publish(1))
     ends.lose()
@@ -575,13 +575,13 @@ def test_a_hole_ends_the_pair_and_nothing_behind_it_is_handled():
     assert ends.b.numbers == [3]
 
 
-@pytest.mark.parametrize("who", ["a", "b"])
-def test_a_restarted_process_is_met_anew(who):
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_a_new_pair_opens_with_a_restarted_process(which):
     ends = Ends()
     epoch = ends.a.link.epoch
-    getattr(ends, who).start(ends.now)
+    getattr(ends, which).start(ends.now)
     ends.settle(2.0)
-    other = ends.b if who == "a" else ends.a
+    other = ends.b if which == "a" else ends.a
     assert other.link.peer_incarnation == 2
     assert ends.a.link.open
     assert ends.b.link.open
@@ -589,7 +589,7 @@ def test_a_restarted_process_is_met_anew(who):
     assert ends.a.link.peer_epoch == ends.b.link.epoch
 
 
-def test_a_process_that_restarts_hears_nothing_of_the_ended_pair():
+def test_a_restarted_process_handles_no_frames_of_the_ended_pair():
     ends = Ends()
     ends.a.link.send(publish(1))
     on_the_way = ends.a.flush(ends.now)
@@ -602,15 +602,15 @@ def test_a_process_that_restarts_hears_nothing_of_the_ended_pair():
     assert ends.a.changes == [LinkEvent.OPENED, LinkEvent.BROKEN, LinkEvent.OPENED]
 
 
-def test_a_silent_peer_is_declared_gone_after_peer_timeout():
+def test_a_pair_breaks_after_peer_timeout_of_silence():
     ends = Ends()
     heard = ends.now
     ends.b.link.outbox.clear()
-    for step in (1.0, 3.0, TERMS.peer_timeout):
+    for step in (1.0, 3.0, SETTINGS.peer_timeout):
         ends.a.tick(heard + step)
         assert ends.a.changes == [LinkEvent.OPENED]
-    assert ends.a.link.next_tick() <= heard + TERMS.peer_timeout + 0.2
-    ends.a.tick(heard + TERMS.peer_timeout + 0.1)
+    assert ends.a.link.next_tick() <= heard + SETTINGS.peer_timeout + 0.2
+    ends.a.tick(heard + SETTINGS.peer_timeout + 0.1)
     assert ends.a.changes == [LinkEvent.OPENED, LinkEvent.BROKEN]
     assert not ends.a.link.open
     assert ends.a.link.congested
@@ -629,12 +629,12 @@ def test_heartbeats_keep_an_idle_pair_alive():
                 sent += 1
                 other.take(wire.popleft(), ends.now)
     assert ends.a.changes == ends.b.changes == [LinkEvent.OPENED]
-    # 20 seconds, an end one a second, and hardly more.
+    # Each end sends about one batch a second, for 20 seconds.
     assert 40 <= sent <= 48
 
 
-def test_a_tick_in_time_is_all_that_a_pair_needs():
-    """An end that is ticked whenever it says so, and never else, stays open."""
+def test_a_pair_stays_open_if_each_end_is_ticked_when_it_is_due():
+    """No other ticks are needed."""
     ends = Ends()
     for _ in range(300):
         ends.now = max(ends.now, min(ends.a.link.next_tick(), ends.b.link.next_tick())) + 1e-6
@@ -645,7 +645,7 @@ def test_a_tick_in_time_is_all_that_a_pair_needs():
     assert ends.a.changes == ends.b.changes == [LinkEvent.OPENED]
 
 
-def test_a_pair_that_ended_tells_the_deadline():
+def test_the_end_of_a_pair_advances_the_deadline():
     ends = Ends()
     ends.a.deadline.at = NEVER
     ends.a.cut(ends.now)
@@ -661,14 +661,14 @@ def test_batches_of_another_pair_are_not_handled():
     before = ends.b.link.received
     assert ends.b.link.receive(batch, len(data), ends.now) == (LinkEvent.NONE, [])
     assert ends.b.link.received == before
-    # Who connects just waits: its own hello will be answered.
+    # The connecting end just waits, because its own hello will be answered.
     batch = Batch("shard-0", 1, 2, 3, 0, 0, 0, prompt=False, frames=[publish(1)])
     assert ends.a.link.receive(batch, 10, ends.now) == (LinkEvent.NONE, [])
     assert not ends.a.link.urgent
 
 
-def test_the_number_of_what_was_given_last_is_known_before_it_is_sent():
-    """And when that number is forgotten, the peer has it."""
+def test_the_last_reliable_number_is_known_before_its_frame_is_sent():
+    """Once `forgotten` has reached that number, the peer has the frame durably."""
     ends = Ends()
     link = ends.a.link
     assert link.reliably_sent == 0
@@ -682,7 +682,7 @@ def test_the_number_of_what_was_given_last_is_known_before_it_is_sent():
     assert link.reliably_sent == 3
 
 
-def test_the_numbers_go_on_when_the_pair_is_another():
+def test_reliable_numbers_go_on_in_the_next_pair():
     ends = Ends()
     link = ends.a.link
     link.send_reliable(publish(1))

@@ -1,4 +1,4 @@
-"""Two ends and a wire that loses, cuts and delays: whatever happens, the link keeps its word."""
+"""A model of two link ends and a wire that loses, cuts and delays."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -15,14 +15,14 @@ def numbers(frames):
 
 
 class Links(RuleBasedStateMachine):
-    """Frames are numbered over all; each end is asked what it handled of the other's."""
+    """Two link ends, whose frames are numbered in one series, to show which of them arrived."""
 
     def __init__(self):
         super().__init__()
         self.ends = Ends(LinkSettings(shards=2, credit=400))
         self.number = 0
-        # Per sender: its reliable frames of this incarnation, and of them those that it was told
-        # are durable. Per receiver: what its earlier incarnations handled, by sender's incarnation.
+        # By sender: the reliable frames of its present incarnation.
+        # By receiver: all frames that its earlier incarnations handled.
         self.reliable = {"a": [], "b": []}
         self.ever = {"a": set(), "b": set()}
 
@@ -33,10 +33,10 @@ class Links(RuleBasedStateMachine):
         return self.end("b" if which == "a" else "a")
 
     def wire(self, which):
-        """The one that leads to that end."""
+        """Return the wire that leads to that end."""
         return self.ends.to_a if which == "a" else self.ends.to_b
 
-    # What happens
+    # Events
 
     @rule(which=WHICH, reliable=st.booleans(), kept=st.booleans(), many=st.integers(1, 4))
     def send(self, which, reliable, kept, many):
@@ -78,11 +78,11 @@ class Links(RuleBasedStateMachine):
             self.send(other, reliable=True, kept=True, many=1)
             self.flush(other)
 
-    @rule(which=WHICH, told=st.booleans())
-    def cut(self, which, told):
+    @rule(which=WHICH, noticed=st.booleans())
+    def cut(self, which, noticed):
         self.ends.to_a.clear()
         self.ends.to_b.clear()
-        if told:
+        if noticed:
             self.end(which).cut(self.ends.now)
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 6.0]))
@@ -101,10 +101,10 @@ class Links(RuleBasedStateMachine):
         self.ever[which].update(numbers(self.end(which).handled))
         self.end(which).start(self.ends.now)
         self.reliable[which] = []
-        # Its connection goes with it: what is on the way from it is lost.
+        # Its connection breaks, so its batches on the wire are lost.
         self.wire("b" if which == "a" else "a").clear()
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def a_receiver_gets_a_prefix_of_what_was_sent_in_the_pair(self):
@@ -117,7 +117,7 @@ class Links(RuleBasedStateMachine):
             got = receiver.by_pair.get(link.epoch, [])
             known = set(numbers(sent)) - set(numbers(got))
             assert numbers(got) == [n for n in numbers(sent) if n not in known]
-            # What was left out had been handled in an earlier pair.
+            # Frames that were left out had been handled in an earlier pair.
             earlier = numbers(receiver.handled[: len(receiver.handled) - len(got)])
             assert known <= set(earlier)
             assert known <= set(self.reliable["b" if which == "a" else "a"])
@@ -135,12 +135,12 @@ class Links(RuleBasedStateMachine):
                 assert numbers(frames) == sorted(numbers(frames))
 
     @invariant()
-    def what_is_in_flight_is_never_negative(self):
+    def bytes_in_flight_are_never_negative(self):
         for which in "ab":
             assert self.end(which).link.in_flight >= 0
 
     def teardown(self):
-        """Leave it in peace: everything arrives, and nothing is owed."""
+        """Let both ends work undisturbed: everything arrives and is confirmed."""
         for which in "ab":
             end = self.end(which)
             end.confirms, end.link.hold_credit = True, False
@@ -159,8 +159,8 @@ class Links(RuleBasedStateMachine):
 TestLinks = Links.TestCase
 
 
-def test_the_wire_of_these_tests_carries_hellos_too():
-    """Else nothing above would ever open."""
+def test_the_wire_of_the_model_carries_hellos_too():
+    """Otherwise no pair of the model would ever open."""
     ends = Ends(opened=False)
     ends.a.tick(ends.now)
     ends.flush()

@@ -1,4 +1,4 @@
-"""Errors as frames: the URI, and one sentence."""
+"""Refusals as frames: a URI and one sentence."""
 
 import pytest
 from msgspec import Struct, msgpack
@@ -23,7 +23,7 @@ def test_only_a_frame_can_be_refused():
         refused(Other, 7, 8, NotAuthorized("you may not"))
 
 
-def test_the_one_argument_of_a_call_error_is_the_sentence():
+def test_the_only_argument_of_a_call_error_is_the_sentence():
     answer = call_error(7, 8, QueueFull("too many"))
     args = msgpack.encode(["too many"])
     assert answer == CallError(7, 8, "fox.error.queue_full", MSGPACK, args)

@@ -1,4 +1,4 @@
-"""The tap of a process (see also test_zmqtap): nobody looks, nothing is copied."""
+"""The tap of a process, which copies batches only for subscribers (see also test_zmqtap)."""
 
 import select
 import shutil
@@ -23,7 +23,7 @@ def context():
 
 @pytest.fixture
 def run_dir():
-    """Short: the path of a Unix socket has 108 bytes at most."""
+    """A short path, because that of a Unix socket has 108 bytes at most."""
     path = tempfile.mkdtemp(prefix="fox", dir="/tmp")
     yield Path(path)
     shutil.rmtree(path)
@@ -37,8 +37,8 @@ def tap(context, run_dir):
 
 
 @pytest.fixture
-def look(context, run_dir):
-    """A subscriber; it says what it wants by itself."""
+def subscriber(context, run_dir):
+    """A raw subscriber (XSUB), which sends its subscriptions as messages."""
     socket = context.socket(zmq.XSUB)
     socket.setsockopt(zmq.LINGER, 0)
     socket.connect(f"ipc://{run_dir}/tap/shard-0")
@@ -46,36 +46,37 @@ def look(context, run_dir):
     socket.close()
 
 
-def told(tap, look, message, active):
-    look.send(message)
+def send_and_wait(tap, subscriber, message, active):
+    """Send a message to the tap, and wait until `tap.active` is `active`."""
+    subscriber.send(message)
     while tap.active is not active:
         assert select.select([tap.fileno()], [], [], PATIENCE)[0], "nothing was heard"
         tap.on_readable()
 
 
 @pytest.mark.parametrize("topic", [b"", b"shard", b"shard-0"])
-def test_a_tap_is_active_from_the_first_subscriber_to_the_last(topic, tap, look):
+def test_a_tap_is_active_while_it_has_a_subscriber(topic, tap, subscriber):
     assert not tap.active
-    told(tap, look, b"\x01" + topic, active=True)
-    told(tap, look, b"\x00" + topic, active=False)
+    send_and_wait(tap, subscriber, b"\x01" + topic, active=True)
+    send_and_wait(tap, subscriber, b"\x00" + topic, active=False)
 
 
-def test_a_subscriber_of_another_process_and_noise_change_nothing(tap, look):
-    look.send(b"\x01gateway-0")
-    look.send(b"noise")
-    told(tap, look, b"\x01shard-0", active=True)
-    look.send(b"\x02")
-    told(tap, look, b"\x00shard-0", active=False)
+def test_a_tap_ignores_noise_and_subscriptions_to_other_processes(tap, subscriber):
+    subscriber.send(b"\x01gateway-0")
+    subscriber.send(b"noise")
+    send_and_wait(tap, subscriber, b"\x01shard-0", active=True)
+    subscriber.send(b"\x02")
+    send_and_wait(tap, subscriber, b"\x00shard-0", active=False)
 
 
-def test_a_copy_says_whose_it_is_and_is_numbered(tap, look):
-    told(tap, look, b"\x01", active=True)
+def test_a_copy_names_its_process_and_is_numbered(tap, subscriber):
+    send_and_wait(tap, subscriber, b"\x01", active=True)
     tap.publish(SENT, "gateway-0", b"one")
     tap.publish(RECEIVED, "gateway-1", b"x" * (BATCH_LIMIT + 1))
     copies = []
     for _ in range(2):
-        assert look.poll(PATIENCE * 1000)
-        copies.append(look.recv_multipart())
+        assert subscriber.poll(PATIENCE * 1000)
+        copies.append(subscriber.recv_multipart())
     names, headers, batches = zip(*copies, strict=True)
     assert names == (b"shard-0", b"shard-0")
     assert batches == (b"one", b"x" * BATCH_LIMIT)
@@ -85,6 +86,6 @@ def test_a_copy_says_whose_it_is_and_is_numbered(tap, look):
     assert 0 < first[2] <= second[2]
 
 
-def test_a_place_that_cannot_be_bound_is_an_error_and_leaves_no_socket(context, run_dir):
+def test_a_path_that_cannot_be_bound_is_an_error_and_leaves_no_socket(context, run_dir):
     with pytest.raises(zmq.ZMQError):
         Tap(context, run_dir, "n" * 200)

@@ -1,6 +1,6 @@
-"""The links' sockets, real ones: what is sent arrives, and what cannot be sent is said.
+"""The wire, over real sockets: batches arrive, and lost peers are reported.
 
-Nothing here waits for a time: `until` polls the descriptors that the event loop would watch.
+No test waits for a fixed time: `until` polls the descriptors that the event loop would watch.
 """
 
 import select
@@ -23,7 +23,7 @@ PAUSE = 5
 
 
 class Process:
-    """One process's wire, and what it was told."""
+    """The wire of one process, and everything that it has reported."""
 
     def __init__(self, run_dir, name, incarnation=1, *, listens=False, connects=()):
         self.name = name
@@ -41,7 +41,7 @@ class Process:
         )
 
     def take(self, batch, size):
-        """A hello is said until it is heard, so it may be heard twice: that counts once."""
+        """Note a batch. A hello is repeated until it is heard, so one heard twice counts once."""
         again = type(batch.frames[0]) is Hello and (batch, size) in self.batches
         if not again:
             self.batches.append((batch, size))
@@ -65,7 +65,7 @@ class Process:
 
 @pytest.fixture
 def run_dir():
-    """Short: the path of a Unix socket has 108 bytes at most."""
+    """A short path, because that of a Unix socket has 108 bytes at most."""
     path = tempfile.mkdtemp(prefix="fox", dir="/tmp")
     yield Path(path) / "run"
     shutil.rmtree(path)
@@ -85,7 +85,7 @@ def start(run_dir):
 
 
 def until(holds, *processes):
-    """Let the processes read until it holds, as their event loops would."""
+    """Let the processes read, as their event loops would, until `holds()` is true."""
     poll = select.poll()
     owners = {}
     for process in processes:
@@ -103,7 +103,7 @@ def until(holds, *processes):
 
 
 def deliver(sender, receiver, data):
-    """Send until it gets there, as links say hello: who connects has nobody to send to at first."""
+    """Send until the data arrives, as links do, because a connector has no peer at first."""
     before = len(receiver.batches)
     for _ in range(PATIENCE // PAUSE):
         sender.wire.send(receiver.name, data)
@@ -118,7 +118,7 @@ def deliver(sender, receiver, data):
 
 @pytest.fixture
 def pair(start):
-    """(who connects, who listens), acquainted."""
+    """(connector, listener), where the listener knows the connector's socket."""
     listener = start("shard-0", 11, listens=True)
     connector = start("gateway-0", 12, connects=["shard-0"])
     deliver(connector, listener, connector.hello())
@@ -126,7 +126,7 @@ def pair(start):
     return connector, listener
 
 
-def test_batches_pass_both_ways_whole_and_in_order(pair):
+def test_batches_cross_both_ways_whole_and_in_order(pair):
     connector, listener = pair
     sent = [connector.batch(number, SyncEnd()) for number in range(1, 11)]
     for data in sent:
@@ -141,7 +141,7 @@ def test_batches_pass_both_ways_whole_and_in_order(pair):
     assert connector.lost == listener.lost == []
 
 
-def test_much_is_read_in_several_turns(pair):
+def test_many_batches_are_read_in_several_turns(pair):
     connector, listener = pair
     many = BATCHES_A_TURN * 3
     for number in range(many):
@@ -160,34 +160,34 @@ def test_much_is_read_in_several_turns(pair):
     assert most <= 2 * BATCHES_A_TURN
 
 
-def test_without_a_peer_nothing_is_queued_and_the_sender_is_told(start):
+def test_an_absent_peer_is_reported_lost_when_it_is_sent_to(start):
     connector = start("gateway-0", connects=["shard-0", "shard-1"])
     connector.wire.send("shard-1", connector.hello())
     assert connector.lost == ["shard-1"]
 
 
-def test_who_never_came_is_not_sent_to(start):
+def test_a_batch_for_an_unknown_peer_is_dropped(start):
     listener = start("shard-0", listens=True)
     listener.wire.send("gateway-7", listener.batch(1))
     assert (listener.lost, listener.batches) == ([], [])
-    deaf = start("gateway-0")
-    deaf.wire.send("shard-0", deaf.batch(1))
-    assert deaf.lost == []
+    alone = start("gateway-0")
+    alone.wire.send("shard-0", alone.batch(1))
+    assert alone.lost == []
 
 
-def test_a_peer_that_went_is_lost_when_it_is_sent_to(pair, start):
+def test_a_peer_that_has_closed_is_reported_lost_once_it_is_sent_to(pair, start):
     connector, listener = pair
     connector.wire.close()
     while not listener.lost:
         listener.wire.send("gateway-0", listener.batch(1))
         listener.wire.read_on()
     assert listener.lost == ["gateway-0"]
-    # It is not tried again until it comes back.
+    # The peer is not tried again until it comes back.
     listener.wire.send("gateway-0", listener.batch(2))
     assert listener.lost == ["gateway-0"]
 
 
-def test_a_peer_that_comes_back_is_answered_where_it_is_now(pair, start):
+def test_a_peer_that_returns_is_answered_at_its_new_socket(pair, start):
     old, listener = pair
     new = start("gateway-0b", 13, connects=["shard-0"])
     new.name = "gateway-0"
@@ -198,8 +198,8 @@ def test_a_peer_that_comes_back_is_answered_where_it_is_now(pair, start):
     assert old.batches == []
 
 
-def test_batches_without_a_hello_do_not_move_a_peer(pair, start):
-    """What an ended incarnation still had on the way."""
+def test_batches_without_a_hello_do_not_change_a_peers_socket(pair, start):
+    """Such batches may be the last ones of an ended incarnation."""
     connector, listener = pair
     late = start("gateway-0b", 13, connects=["shard-0"])
     late.name = "gateway-0"
@@ -210,7 +210,7 @@ def test_batches_without_a_hello_do_not_move_a_peer(pair, start):
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"not msgpack", encode([1, 2, 3])])
-def test_garbage_is_reported_and_harms_nobody(data, pair):
+def test_garbage_is_reported_and_later_batches_arrive(data, pair):
     connector, listener = pair
     connector.wire.send("shard-0", data)
     connector.wire.send("shard-0", connector.batch(1))
@@ -219,7 +219,7 @@ def test_garbage_is_reported_and_harms_nobody(data, pair):
     assert listener.garbage[0]
 
 
-def test_a_peer_that_restarts_is_found_again(run_dir, start):
+def test_a_restarted_listener_is_found_again(run_dir, start):
     first = Process(run_dir, "shard-0", 11, listens=True)
     connector = start("gateway-0", connects=["shard-0"])
     deliver(connector, first, connector.hello())
@@ -231,13 +231,13 @@ def test_a_peer_that_restarts_is_found_again(run_dir, start):
     assert connector.firsts == [9]
 
 
-def test_the_run_directory_is_for_this_user_alone(pair, run_dir):
+def test_only_this_user_has_access_to_the_run_directory(pair, run_dir):
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE((run_dir / "shard-0.sock").stat().st_mode) == 0o600
     assert stat.S_IMODE((run_dir / "tap").stat().st_mode) == 0o700
 
 
-def test_what_it_carries_is_shown_on_the_tap_while_somebody_looks(pair, run_dir):
+def test_batches_are_copied_to_the_tap_while_it_has_a_subscriber(pair, run_dir):
     connector, listener = pair
     with zmq.Context() as context, context.socket(zmq.SUB) as tap:
         tap.setsockopt(zmq.SUBSCRIBE, b"")
@@ -255,7 +255,7 @@ def test_what_it_carries_is_shown_on_the_tap_while_somebody_looks(pair, run_dir)
     assert (received, sent) == (connector.batch(1), listener.batch(4))
 
 
-def test_any_other_trouble_of_a_socket_is_not_taken_for_a_lost_peer(start):
+def test_other_socket_errors_are_not_taken_for_a_lost_peer(start):
     connector = start("gateway-0", connects=["shard-0"])
     connector.wire.close()
     with pytest.raises(zmq.ZMQError):

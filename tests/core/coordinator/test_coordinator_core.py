@@ -74,7 +74,7 @@ def call(
 
 
 def published(effects: list[tuple[str, Frame]]) -> list[tuple[str, list[Any]]]:
-    """(topic, args) of meta events, each checked to be what the router publishes."""
+    """Return [(topic, args)] of meta events, after checking that the router publishes them."""
     events = []
     for to, frame in effects:
         assert isinstance(frame, Publish)
@@ -86,6 +86,7 @@ def published(effects: list[tuple[str, Frame]]) -> list[tuple[str, list[Any]]]:
 
 
 def left(*sessions: int) -> list[tuple[str, list[Any]]]:
+    """Return the on_leave events of these sessions, as `published` does."""
     return [("wamp.session.on_leave", [s, f"user{s}", "anonymous"]) for s in sessions]
 
 
@@ -155,13 +156,13 @@ def test_meta_events_go_to_the_realm_of_the_session():
         ("shard-0", Report({"a": 1}, {})),
     ],
 )
-def test_what_is_no_news_has_no_effect(gateway, frame):
+def test_a_frame_without_news_has_no_effect(gateway, frame):
     coordinator = coordinator_with(5)
     assert coordinator.receive(gateway, frame, 0.0) == []
     assert listed(coordinator) == [5]
 
 
-def test_one_id_at_two_gateways_stays_until_its_latest_session_leaves():
+def test_a_session_id_at_two_gateways_leaves_with_the_later_one():
     coordinator = coordinator_with(5)
     coordinator.receive("gateway-1", join(5), 0.0)
     coordinator.receive("gateway-0", Leave(5, graceful=True), 0.0)
@@ -177,7 +178,7 @@ def test_a_second_leave_is_harmless():
     assert listed(coordinator) == [6]
 
 
-def test_sessions_of_a_gateway_that_is_gone_leave():
+def test_sessions_of_a_gateway_that_has_gone_leave():
     coordinator = coordinator_with(1, 2)
     coordinator.receive("gateway-1", join(3), 0.0)
     assert published(coordinator.gateway_gone("gateway-0", 1.0)) == left(1, 2)
@@ -189,15 +190,15 @@ def test_sessions_of_a_gateway_that_is_gone_leave():
 # Replay
 
 
-def test_after_a_replay_only_what_was_replayed_is_there():
+def test_only_replayed_sessions_are_left_after_a_replay():
     coordinator = coordinator_with(1, 2, 3)
     coordinator.receive("gateway-1", join(4), 0.0)
     assert coordinator.receive("gateway-0", join(2, replay=True), 0.0) == []
-    # One that joins in the middle of the replay belongs to it.
+    # A session that joins during the replay belongs to it.
     assert published(coordinator.receive("gateway-0", join(9), 0.0))[0][0] == "wamp.session.on_join"
     assert published(coordinator.receive("gateway-0", SyncEnd(), 0.0)) == left(1, 3)
     assert sorted(listed(coordinator)) == [2, 4, 9]
-    # The next replay begins from what there is now.
+    # The next replay begins from the sessions that there are now.
     assert coordinator.receive("gateway-0", join(9, replay=True), 0.0) == []
     assert published(coordinator.gateway_synced("gateway-0")) == left(2)
 
@@ -217,7 +218,7 @@ def test_a_session_that_leaves_during_the_replay_leaves_once():
     assert coordinator.gateway_synced("gateway-0") == []
 
 
-def test_sessions_replayed_to_a_new_coordinator_are_no_news():
+def test_sessions_replayed_to_a_new_coordinator_are_not_announced():
     coordinator = coordinator_of(PLACEMENT)
     assert coordinator.receive("gateway-0", join(1, replay=True), 0.0) == []
     assert coordinator.gateway_synced("gateway-0") == []
@@ -234,7 +235,7 @@ def test_a_join_while_the_coordinator_was_down_is_announced_once():
     assert coordinator.receive("gateway-0", join(1), 0.0) == []
 
 
-# Taking over (MQTT)
+# Client ids that are taken over (MQTT)
 
 
 def mqtt(session: int, client: str = "c1", **more: Any) -> Join:
@@ -271,7 +272,7 @@ def test_a_client_id_is_free_again_when_its_session_has_left():
     assert kills(coordinator.receive("gateway-1", mqtt(2), 0.0)) == []
 
 
-def test_of_two_replayed_sessions_with_one_client_id_the_older_one_ends():
+def test_the_older_of_two_replayed_sessions_with_one_client_id_ends():
     coordinator = coordinator_of(PLACEMENT)
     coordinator.receive("gateway-0", mqtt(1, began=2000.0, replay=True), 0.0)
     effects = coordinator.receive("gateway-1", mqtt(2, began=1000.0, replay=True), 0.0)
@@ -315,7 +316,9 @@ def answer(coordinator: Coordinator, request: Call) -> Result | CallError:
         ("wamp.session.list", [], "com.other", [4]),
     ],
 )
-def test_count_and_list(populated, encoding, procedure, args, realm, result):
+def test_count_and_list_cover_the_realm_and_the_given_authroles(
+    populated, encoding, procedure, args, realm, result
+):
     found = answer(populated, call(procedure, *args, realm=realm, encoding=encoding))
     assert isinstance(found, Result)
     assert not found.progress
@@ -323,7 +326,7 @@ def test_count_and_list(populated, encoding, procedure, args, realm, result):
 
 
 @pytest.mark.parametrize(("encoding", "args"), [(payloads.NONE, b""), (payloads.MSGPACK, b"")])
-def test_a_call_without_arguments(populated, encoding, args):
+def test_a_call_may_have_no_arguments(populated, encoding, args):
     request = call("wamp.session.count")
     request.encoding, request.args = encoding, args
     found = answer(populated, request)
@@ -331,7 +334,7 @@ def test_a_call_without_arguments(populated, encoding, args):
     assert msgpack.decode(found.args) == [3]
 
 
-def test_a_call_from_mqtt_has_raw_arguments(populated):
+def test_a_call_may_have_a_raw_argument(populated):
     request = call("wamp.session.get")
     request.encoding, request.args = payloads.RAW, b"3"
     found = answer(populated, request)
@@ -429,7 +432,7 @@ def test_kill_of_many_spares_the_caller_and_other_realms(
         ("wamp.", [], {}, "no_such_procedure"),
     ],
 )
-def test_errors(populated, procedure, args, kwargs, uri):
+def test_an_invalid_call_is_answered_with_an_error(populated, procedure, args, kwargs, uri):
     effects = populated.receive("gateway-0", call(procedure, *args, kwargs=kwargs), 0.0)
     ((to, error),) = effects
     assert to == "gateway-0"
@@ -450,7 +453,7 @@ def test_errors(populated, procedure, args, kwargs, uri):
         (payloads.CBOR, b"\xff"),
     ],
 )
-def test_arguments_that_cannot_be_read(populated, encoding, args):
+def test_arguments_that_cannot_be_read_are_refused(populated, encoding, args):
     request = call("wamp.session.get")
     request.encoding, request.args = encoding, args
     error = answer(populated, request)
@@ -461,7 +464,7 @@ def test_arguments_that_cannot_be_read(populated, encoding, args):
 # Metrics
 
 
-def test_sessions_are_gauges_by_realm_and_gate(populated):
+def test_sessions_are_gauges_by_realm_and_protocol(populated):
     gauges = {name: value for name, value, kind in populated.flush(0.0) if kind == "g"}
     assert gauges == {
         "realm1.sessions": 3,

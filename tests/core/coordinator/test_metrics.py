@@ -1,4 +1,4 @@
-"""Metrics: sums of reports, gauges that hold while their process lives."""
+"""Metrics: counters summed over reports, and gauges kept while their process lives."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def flushed(metrics: Metrics, now: float = 0.0) -> list[tuple[str, int, str]]:
         ([("a", {"z": 1}, {"a": 1, "0": 2})], [("z", 1, "c"), ("0", 2, "g"), ("a", 1, "g")]),
     ],
 )
-def test_counters_add_up_and_gauges_are_the_last_of_each_process(reports, expected):
+def test_counters_add_up_and_gauges_are_the_latest_of_each_process(reports, expected):
     metrics = Metrics()
     for process, counters, gauges in reports:
         metrics.report(process, Report(counters, gauges), 0.0)
@@ -40,7 +40,7 @@ def test_counters_begin_again_after_a_flush_and_gauges_stay():
     assert flushed(metrics) == [("x", 2, "c"), ("g", 5, "g")]
 
 
-def test_gauges_of_a_process_that_is_gone_drop_and_are_told_as_zero_once():
+def test_gauges_that_no_process_has_any_more_are_flushed_as_zero_once():
     metrics = Metrics()
     metrics.report("a", Report({"x": 1}, {"both": 1, "own": 2}), 0.0)
     metrics.report("b", Report({}, {"both": 10}), 0.0)
@@ -52,7 +52,7 @@ def test_gauges_of_a_process_that_is_gone_drop_and_are_told_as_zero_once():
     assert flushed(metrics) == [("both", 10, "g")]
 
 
-def test_a_report_is_not_changed():
+def test_a_report_is_not_modified():
     report = Report({"x": 1}, {"g": 1})
     metrics = Metrics()
     metrics.report("a", report, 0.0)
@@ -61,7 +61,7 @@ def test_a_report_is_not_changed():
     assert report == Report({"x": 1}, {"g": 1})
 
 
-def test_uptime_counts_from_the_beginning():
+def test_uptime_counts_from_the_first_report():
     metrics = Metrics()
     metrics.report("a", Report({}, {}), 100.0)
     assert metrics.flush([], 107.9) == [("coordinator.uptime", 7, "g")]

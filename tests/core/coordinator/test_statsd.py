@@ -1,4 +1,4 @@
-"""StatsD, over real UDP sockets on the loopback."""
+"""The StatsD sender, over real UDP sockets on the loopback interface."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ def port_of(daemon: socket.socket) -> int:
 
 
 def received(daemon: socket.socket) -> list[bytes]:
-    """What has come; the loopback delivers within `send`."""
+    """Return what has arrived; on the loopback interface that is everything sent."""
     datagrams = []
     daemon.setblocking(False)
     while True:
@@ -83,12 +83,12 @@ def test_a_large_flush_is_packed_up_to_the_mtu_and_loses_nothing(daemon):
         ("x:1|c\nevil", "x_1_c_evil"),
     ],
 )
-def test_names_are_what_statsd_can_read(name, clean):
+def test_names_have_only_characters_that_statsd_can_read(name, clean):
     realms = ["com.example", "com", "com.example.shop", "a:b|c@d e", "größe", "realm1"]
     assert Names(realms).clean(name) == clean
 
 
-def test_nothing_to_send_sends_nothing(daemon):
+def test_an_empty_flush_sends_no_datagram(daemon):
     sender = Sender(Address("127.0.0.1", port_of(daemon)), "fox", [])
     asyncio.run(sender.send([]))
     sender.close()
@@ -116,13 +116,13 @@ def test_a_daemon_that_is_down_is_logged_once_until_it_works_again(caplog):
         return datagrams
 
     datagrams = asyncio.run(scenario())
-    # None lost, although the first send was told of the datagram before it.
+    # No datagram is lost, although the first send got the error of the datagram before it.
     assert datagrams == [b"fox.a:1|c"] * 3
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "again" in caplog.records[1].getMessage()
 
 
-def test_the_name_service_may_fail_and_recover(daemon, caplog, monkeypatch):
+def test_sending_survives_failures_of_the_name_service(daemon, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "fox_shard")
     monkeypatch.setattr(statsd, "RESOLVE_AGAIN", 0.0)
 
@@ -154,7 +154,7 @@ def test_the_name_service_may_fail_and_recover(daemon, caplog, monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b"])
-def test_a_host_that_cannot_be_does_not_stop_anything(host, caplog):
+def test_an_impossible_host_name_is_only_logged(host, caplog):
     sender = Sender(Address(host, 8125), "fox", [])
     asyncio.run(sender.send([("a", 1, "c")]))
     sender.close()
@@ -162,7 +162,7 @@ def test_a_host_that_cannot_be_does_not_stop_anything(host, caplog):
     assert len(caplog.records) == 1
 
 
-def test_ipv6():
+def test_values_are_sent_over_ipv6():
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as daemon:
         try:
             daemon.bind(("::1", 0))

@@ -1,4 +1,4 @@
-"""`$SYS`: mosquitto's topics and forms, told when they are news, at the shard that owns them."""
+"""`$SYS`: mosquitto's topics and formats, published at their shards when a value has changed."""
 
 import pytest
 from coordinators import coordinator_of
@@ -18,14 +18,15 @@ def sys_of(*realms, interval=10.0, now=100.0):
     return Sys(realms or ("realm1",), interval, now)
 
 
-def told(sys, now, sessions=0):
+def news_of(sys, now, sessions=0):
+    """Return {topic: value} of the present news, without realms and `$SYS.broker.`."""
     return {
         topic.removeprefix("$SYS.broker."): value for _, topic, value in sys.news(sessions, now)
     }
 
 
-def test_at_first_everything_is_told():
-    assert told(sys_of(), 103.5, sessions=7) == {
+def test_the_first_news_has_every_topic():
+    assert news_of(sys_of(), 103.5, sessions=7) == {
         "version": VERSION,
         "uptime": b"3 seconds",
         "clients.connected": b"7",
@@ -41,12 +42,12 @@ def test_at_first_everything_is_told():
     }
 
 
-def test_then_only_what_has_changed():
+def test_later_news_has_only_topics_whose_values_have_changed():
     sys = sys_of()
-    told(sys, 100.0)
-    assert told(sys, 110.0) == {"uptime": b"10 seconds"}
-    assert told(sys, 110.9) == {}
-    news = told(sys, 120.0, sessions=1)
+    news_of(sys, 100.0)
+    assert news_of(sys, 110.0) == {"uptime": b"10 seconds"}
+    assert news_of(sys, 110.9) == {}
+    news = news_of(sys, 120.0, sessions=1)
     assert news == {
         "uptime": b"20 seconds",
         "clients.connected": b"1",
@@ -67,13 +68,13 @@ def test_then_only_what_has_changed():
 )
 def test_counters_add_up_over_processes_and_reports(name, topic):
     sys = sys_of()
-    told(sys, 100.0)
+    news_of(sys, 100.0)
     sys.report("gateway-0", Report({name: 3}, {}))
     sys.report("gateway-1", Report({name: 4, "other.calls": 9}, {}))
-    assert told(sys, 100.0) == {topic: b"7"}
+    assert news_of(sys, 100.0) == {topic: b"7"}
     sys.report("gateway-0", Report({name: 5}, {}))
     sys.peer_gone("gateway-0")
-    assert told(sys, 100.0) == {topic: b"12"}
+    assert news_of(sys, 100.0) == {topic: b"12"}
 
 
 @pytest.mark.parametrize(
@@ -83,33 +84,33 @@ def test_counters_add_up_over_processes_and_reports(name, topic):
         (("shard-0.keys", "shard-1.keys"), "retained messages.count"),
     ],
 )
-def test_gauges_are_the_last_of_each_living_process(names, topic):
+def test_a_value_sums_the_latest_gauges_of_all_living_processes(names, topic):
     sys = sys_of()
-    told(sys, 100.0)
+    news_of(sys, 100.0)
     sys.report("one", Report({}, {names[0]: 3}))
     sys.report("two", Report({}, {names[1]: 4}))
-    assert told(sys, 100.0) == {topic: b"7"}
+    assert news_of(sys, 100.0) == {topic: b"7"}
     sys.report("one", Report({}, {names[0]: 1}))
-    assert told(sys, 100.0) == {topic: b"5"}
+    assert news_of(sys, 100.0) == {topic: b"5"}
     sys.peer_gone("two")
-    assert told(sys, 100.0) == {topic: b"1"}
+    assert news_of(sys, 100.0) == {topic: b"1"}
 
 
-def test_it_is_due_each_interval():
+def test_news_is_due_once_an_interval():
     sys = sys_of(interval=10.0, now=100.0)
     assert sys.due == 110.0
     sys.news(0, 110.2)
     assert sys.due == 120.2
 
 
-def test_with_interval_0_there_is_none():
+def test_there_is_no_news_with_interval_0():
     sys = sys_of(interval=0.0)
     assert sys.due == NEVER
     assert sys.news(3, 200.0) == []
     assert list(sys.topics()) == []
 
 
-def test_each_realm_is_told_the_same():
+def test_every_realm_gets_the_same_news():
     sys = sys_of("realm1", "com.other")
     news = sys.news(1, 100.0)
     for realm in ("realm1", "com.other"):
@@ -147,8 +148,8 @@ def test_sessions_are_counted_over_all_realms(coordinator):
     assert news["realm1", "$SYS.broker.clients.connected"] == b"0"
 
 
-def test_a_shard_that_is_linked_anew_is_told_what_it_owns_again(coordinator):
-    """It has forgotten its keys, or never got what was on the way."""
+def test_a_newly_linked_shard_is_sent_its_topics_again(coordinator):
+    """The shard has lost its keys, or never got the frames that were on the way."""
     everything = coordinator.sys_news(0.0)
     for number in range(4):
         shard = f"shard-{number}"
@@ -157,7 +158,7 @@ def test_a_shard_that_is_linked_anew_is_told_what_it_owns_again(coordinator):
     assert coordinator.sys_news(0.0) == []
 
 
-def test_a_process_that_is_gone_is_not_gauged(coordinator):
+def test_a_process_that_has_gone_is_not_counted(coordinator):
     coordinator.receive("shard-0", Report({}, {"shard-0.keys": 3}), 0.0)
     coordinator.receive("gateway-0", Report({}, {"gateway-0.subscriptions": 4}), 0.0)
     coordinator.sys_news(0.0)

@@ -1,4 +1,4 @@
-"""Publication ids: they grow, whatever the time of day does."""
+"""The publication clock, whose ids grow whatever the time of day does."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ BEFORE = EPOCH - 1000.0
         (0, [EPOCH + 1.0, EPOCH + 2.0], (2 * TICKS + 1) * 64),
     ],
 )
-def test_an_id_is_time_and_shard(shard, walls, id_):
+def test_an_id_consists_of_time_and_shard(shard, walls, id_):
     clock = PublicationClock(shard)
     for wall in walls:
         clock.advance(wall)
@@ -49,7 +49,7 @@ def test_shards_never_share_an_id():
     assert len(set(ids)) == len(ids)
 
 
-def test_ids_fit_what_wamp_allows_until_2057():
+def test_ids_fit_into_the_limit_of_wamp_until_2057():
     """WAMP #ids: at most 2⁵³."""
     clock = PublicationClock(63)
     clock.advance(EPOCH + 33 * 365.25 * 86400)
@@ -59,7 +59,7 @@ def test_ids_fit_what_wamp_allows_until_2057():
 # The ceiling, which is in the store
 
 
-def test_the_ceiling_is_above_all_that_is_issued():
+def test_the_ceiling_is_above_all_issued_ids():
     clock = PublicationClock(0)
     clock.advance(EPOCH + 5.0)
     assert clock.raise_ceiling()
@@ -78,7 +78,7 @@ def test_the_ceiling_is_raised_when_half_of_it_is_left():
 
 
 @pytest.mark.parametrize("wall", [BEFORE, EPOCH + 1.0, EPOCH + 1e9])
-def test_a_restart_begins_above_what_was_issued_whatever_the_time_is(wall):
+def test_ids_after_a_restart_are_above_earlier_ones_whatever_the_time_is(wall):
     clock = PublicationClock(3)
     clock.advance(EPOCH + 1000.0)
     clock.raise_ceiling()
@@ -90,7 +90,7 @@ def test_a_restart_begins_above_what_was_issued_whatever_the_time_is(wall):
     assert again.next() > max(issued)
 
 
-def test_the_last_id_is_that_of_the_clock():
+def test_last_is_the_id_that_was_issued_last():
     clock = PublicationClock(3)
     clock.advance(EPOCH + 5.0)
     issued = clock.next()

@@ -1,4 +1,4 @@
-"""What several peers have sent again: one order, in which it had its effects."""
+"""Frames that several peers have sent again, in the order in which they had their effects."""
 
 from types import SimpleNamespace
 
@@ -19,26 +19,26 @@ def arrival(frames, marks=(), *, rfirst=1, last=9):
 
 
 def numbered(one):
-    """[(frame, its reliable number)]"""
+    """Return [(frame, reliable number)], where 0 means a plain frame."""
     return [(frame, one.rseq(i)) for i, frame in enumerate(one.frames)]
 
 
-# Cutting
+# Splitting
 
 
 @pytest.mark.parametrize(("marks", "numbers"), [([], [0] * 5), ([0, 2, 4], [6, 0, 7, 0, 8])])
-def test_each_frame_has_its_reliable_number_or_none(marks, numbers):
+def test_each_frame_has_its_reliable_number_or_0(marks, numbers):
     one = arrival([*"abcde"], marks, rfirst=6)
     assert [one.rseq(index) for index in range(5)] == numbers
 
 
 @given(st.integers(0, 6), st.sets(st.integers(0, 5)))
-def test_frames_keep_their_numbers_when_a_batch_is_cut(end, marks):
+def test_frames_keep_their_numbers_when_a_batch_is_split(end, marks):
     whole = arrival([*"abcdef"], sorted(marks), rfirst=4)
     first, rest = split(whole, end)
     assert (first.frames, rest.frames) == ([*"abcdef"][:end], [*"abcdef"][end:])
     assert numbered(first) + numbered(rest) == numbered(whole)
-    # How far its numbers go is said by the part that has the last of them.
+    # The part with the last reliable frame has the last reliable number of the whole.
     assert max(first.durable, rest.durable) == whole.durable
     for part in (first, rest):
         assert part.durable == max(0, *(number for _, number in numbered(part)), 0)
@@ -61,8 +61,8 @@ def test_frames_keep_their_numbers_when_state_is_left_out(kinds, marks):
 # The common order
 
 
-class Ledger:
-    """Knows the outcomes it is given: (peer's name, rseq) -> publication id."""
+class KnownOutcomes:
+    """Outcomes as given: (peer's name, rseq) -> publication id."""
 
     def __init__(self, outcomes):
         self._outcomes = outcomes
@@ -75,7 +75,7 @@ class Ledger:
 
 
 def resent(name, *frames, unreliable=()):
-    """A peer that has sent those frames again, in batches of two."""
+    """Return a peer that has sent these frames again, in batches of two."""
     peer = SimpleNamespace(name=name, resent=[])
     rfirst = 1
     for start in range(0, len(frames), 2):
@@ -87,17 +87,19 @@ def resent(name, *frames, unreliable=()):
 
 
 def order(outcomes, *peers):
-    return [(peer.name, *one.frames) for peer, one in in_order(list(peers), Ledger(outcomes))]
+    return [
+        (peer.name, *one.frames) for peer, one in in_order(list(peers), KnownOutcomes(outcomes))
+    ]
 
 
-def test_what_is_recorded_comes_in_the_order_of_publication():
+def test_recorded_frames_come_in_the_order_of_publication_ids():
     outcomes = {("g0", 1): 10, ("g0", 2): 40, ("g1", 1): 20, ("g1", 2): 30}
     assert order(outcomes, resent("g0", "a", "d"), resent("g1", "b", "c")) == [
         ("g0", "a"), ("g1", "b"), ("g1", "c"), ("g0", "d"),
     ]  # fmt: skip
 
 
-def test_what_is_not_recorded_keeps_its_place_and_what_was_not_handled_is_last():
+def test_unrecorded_frames_keep_their_place_and_unhandled_ones_come_last():
     outcomes = {("g0", 2): 20, ("g1", 1): 10, ("g1", 3): 30}
     peers = resent("g0", "first", "recorded", "behind"), resent("g1", "a", "plain", "b")
     assert order(outcomes, *peers) == [
@@ -106,27 +108,27 @@ def test_what_is_not_recorded_keeps_its_place_and_what_was_not_handled_is_last()
     ]  # fmt: skip
 
 
-def test_a_refusal_has_no_place_of_its_own():
+def test_a_refused_frame_stays_behind_the_one_before_it():
     outcomes = {("g0", 1): 20, ("g0", 2): 0, ("g1", 1): 10}
     peers = resent("g0", "a", "refused"), resent("g1", "b")
     assert order(outcomes, *peers) == [("g1", "b"), ("g0", "a"), ("g0", "refused")]
 
 
-def test_what_nobody_recorded_comes_peer_by_peer():
+def test_frames_without_outcomes_come_peer_by_peer():
     peers = resent("g0", "a", "b", "c"), resent("g1", "d")
     assert order({}, *peers) == [("g0", "a"), ("g0", "b"), ("g0", "c"), ("g1", "d")]
 
 
-def test_it_is_taken_from_the_peers_once():
+def test_frames_are_taken_from_the_peers_once():
     peers = resent("g0", "a"), resent("g1", "b")
     assert len(order({}, *peers)) == 2
     assert order({}, *peers) == []
 
 
-def test_each_frame_comes_with_its_number_and_passes_nothing():
-    """Numbers of the pair: what comes behind it in the same batch may not have been handled."""
+def test_each_frame_comes_with_its_reliable_number_and_confirms_no_sequence_number():
+    """A sequence number must not be confirmed before the whole batch has been handled."""
     peer = resent("g0", "a", "plain", "b", unreliable=("plain",))
-    ones = [one for _, one in in_order([peer], Ledger({}))]
+    ones = [one for _, one in in_order([peer], KnownOutcomes({}))]
     assert [numbered(one) for one in ones] == [[("a", 1)], [("plain", 0)], [("b", 2)]]
     assert [one.durable for one in ones] == [1, 0, 2]
     assert {one.last for one in ones} == {0}
@@ -135,8 +137,8 @@ def test_each_frame_comes_with_its_number_and_passes_nothing():
 @given(
     st.lists(st.tuples(st.sampled_from(["g0", "g1", "g2"]), st.booleans()), max_size=15),
 )
-def test_the_order_of_each_peer_and_of_what_is_recorded_is_kept(history):
-    """Any history of publishes, some of them recorded, comes again without a change of order."""
+def test_the_order_of_each_peer_and_of_recorded_frames_is_kept(history):
+    """Any publishes, some of them recorded, come again without a change of order."""
     sent = {"g0": [], "g1": [], "g2": []}
     outcomes = {}
     for publication, (name, recorded) in enumerate(history, 1):
@@ -151,5 +153,5 @@ def test_the_order_of_each_peer_and_of_what_is_recorded_is_kept(history):
 
 
 @pytest.mark.parametrize("frame", [call(), leave(1), publish()])
-def test_what_is_no_state_stays(frame):
+def test_frames_that_are_not_state_stay(frame):
     assert without_state(arrival([frame]), (Subscribe, SyncEnd)).frames == [frame]

@@ -1,4 +1,4 @@
-"""A shard that is killed, and what its peers send it again when it is back."""
+"""A shard that is killed, and the frames that its peers send again when it is back."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, leave, publish, subscribe
@@ -30,7 +30,7 @@ def retain(topic="a.b", *, flags=KEEP, **more):
 
 
 def started(**more):
-    """gateway-1 is subscribed to everything, also when it replays."""
+    """Return a harness whose gateway-1 is subscribed to everything, also after a restart."""
     harness = ShardHarness(gateways=2, **more)
     harness.say("gateway-1", subscribe("*#"))
     harness["gateway-1"].replay = [subscribe("*#")]
@@ -42,8 +42,8 @@ def harness():
     return started()
 
 
-def unheard(harness, *frames):
-    """They are committed, and the shard is killed before anybody hears of it."""
+def commit_and_kill(harness, *frames):
+    """Send and commit the frames, and restart the shard before any peer hears of them."""
     harness.disk.held = True
     harness.say("gateway-0", *frames, reliable=True)
     harness.commit()
@@ -59,12 +59,12 @@ def shown(harness):
     return [frame.event.publish.args for frame in harness.got("gateway-1", Retained)]
 
 
-# What is recorded comes again, and is not applied twice
+# Recorded frames, which are sent again and not applied twice
 
 
 @pytest.mark.parametrize("flags", [KEEP, ERASE])
-def test_what_is_recorded_is_answered_from_its_outcome(flags, harness):
-    unheard(harness, retain("a", request=1), retain("a", request=2, flags=flags))
+def test_a_recorded_publish_is_answered_from_its_outcome(flags, harness):
+    commit_and_kill(harness, retain("a", request=1), retain("a", request=2, flags=flags))
     (key,) = outcomes(harness)
     recorded = rows.decode_outcomes(harness.disk.rows[key])
     harness.turns(8)
@@ -76,8 +76,8 @@ def test_what_is_recorded_is_answered_from_its_outcome(flags, harness):
     assert [(one.requests, one.publications) for one in answers] == [([1], ids[:1]), ([2], ids[1:])]
 
 
-def test_what_is_recorded_is_not_applied_twice(harness):
-    """What another session has published since then stands."""
+def test_a_recorded_publish_is_not_applied_twice(harness):
+    """The later publish of another session stands."""
     harness.disk.held = True
     harness.say("gateway-0", retain(args=b'["older"]'), reliable=True)
     harness.say("gateway-1", retain(session=2, args=b'["newer"]'), reliable=True)
@@ -88,7 +88,7 @@ def test_what_is_recorded_is_not_applied_twice(harness):
     assert harness.shard.retained_keys.keys_held == 1
 
 
-def test_what_is_not_recorded_is_applied(harness):
+def test_an_unrecorded_publish_is_applied(harness):
     harness.disk.held = True
     harness.say("gateway-0", retain(), publish("x", request=2), reliable=True)
     harness.restart()
@@ -99,16 +99,18 @@ def test_what_is_not_recorded_is_applied(harness):
     assert rows.key(REALM, "a.b") in harness.disk.rows
 
 
-def test_what_stores_nothing_is_handled_again(harness):
-    """At least once: nothing tells that it has been delivered."""
-    unheard(harness, retain("a", request=1), publish("x", request=2), retain("b", request=3))
+def test_a_publish_that_stores_nothing_is_handled_again(harness):
+    """Delivery is at least once, because no row tells that the event has been delivered."""
+    commit_and_kill(
+        harness, retain("a", request=1), publish("x", request=2), retain("b", request=3)
+    )
     harness.turns(8)
     again = harness.got("gateway-1", Event | Again)
     assert [type(one) for one in again] == [Again, Event, Again]
     assert [one.requests for one in harness.got("gateway-0", Published)] == [[1], [2], [3]]
 
 
-def test_only_what_has_not_been_heard_comes_again(harness):
+def test_a_confirmed_publish_is_not_sent_again(harness):
     harness.say("gateway-0", retain(request=1), reliable=True)
     harness.pass_time(0.2)
     assert harness["gateway-0"].link.idle
@@ -118,16 +120,16 @@ def test_only_what_has_not_been_heard_comes_again(harness):
     assert harness.got("gateway-0", Published) == harness.got("gateway-1", Again) == []
 
 
-def test_what_comes_again_is_for_who_is_subscribed_then(harness):
+def test_an_event_is_sent_again_only_to_present_subscribers(harness):
     harness["gateway-1"].replay = [subscribe("=else")]
-    unheard(harness, retain())
+    commit_and_kill(harness, retain())
     harness.turns(8)
     assert harness.got("gateway-1", Again) == []
     assert len(harness.got("gateway-0", Published)) == 1
 
 
-def test_an_answer_waits_until_what_comes_again_is_confirmed(harness):
-    unheard(harness, retain())
+def test_an_answer_waits_until_the_event_sent_again_is_confirmed(harness):
+    commit_and_kill(harness, retain())
     harness["gateway-0"].silent = True
     harness.turns(8)
     harness["gateway-0"].silent, harness["gateway-1"].silent = False, True
@@ -139,17 +141,17 @@ def test_an_answer_waits_until_what_comes_again_is_confirmed(harness):
     assert len(harness.got("gateway-0", Published)) == 1
 
 
-def test_who_publishes_at_another_gateway_does_not_wait_for_what_comes_again(harness):
-    """As always: an answer waits for whom it concerns."""
-    unheard(harness, retain())
+def test_a_publish_at_another_gateway_does_not_wait_for_events_sent_again(harness):
+    """As always, an answer waits only for the gateways concerned."""
+    commit_and_kill(harness, retain())
     harness.say("gateway-1", publish("x", session=2))
     harness.turns(8)
     assert len(harness.got("gateway-1", Published)) == 1
 
 
 @pytest.mark.parametrize("disk", ["works", "fails"])
-def test_what_comes_again_does_not_overtake_what_its_session_published_before(disk):
-    """Nor does what was not handled before: it is behind all that was."""
+def test_an_event_sent_again_does_not_overtake_earlier_publishes_of_its_session(disk):
+    """A frame that was not handled before the restart comes after all that were."""
     harness = ShardHarness(gateways=3)
     harness["gateway-2"].replay = [subscribe("*#")]
     harness["gateway-1"].deaf = True
@@ -168,7 +170,7 @@ def test_what_comes_again_does_not_overtake_what_its_session_published_before(di
     assert [one.requests for one in harness.got("gateway-1", Published)] == [[1], [2]]
 
 
-def test_what_was_refused_is_refused_again(harness):
+def test_a_refused_publish_is_refused_again(harness):
     harness.disk.trouble = "disk full"
     harness["gateway-0"].deaf = True
     harness.say("gateway-0", retain(request=1), reliable=True)
@@ -185,8 +187,8 @@ def test_what_was_refused_is_refused_again(harness):
     assert harness.got("gateway-1", Again | Event) == shown(harness) == []
 
 
-def test_what_was_refused_and_not_recorded_may_be_applied(harness):
-    """The store did not work until the shard was killed, and the publisher has heard nothing."""
+def test_a_refused_publish_without_a_stored_outcome_may_be_applied(harness):
+    """The store failed until the shard was killed, and the publisher has heard nothing."""
     harness.disk.trouble = "disk full"
     harness["gateway-0"].deaf = True
     harness.say("gateway-0", retain(), reliable=True)
@@ -196,29 +198,29 @@ def test_what_was_refused_and_not_recorded_may_be_applied(harness):
     assert len(harness.got("gateway-0", Published)) == 1
 
 
-def test_what_comes_behind_the_replay_is_not_looked_up(harness):
-    """Of these numbers the store knows nothing, whatever it says of earlier ones."""
-    unheard(harness, retain(request=1))
+def test_frames_after_the_replay_have_no_outcomes(harness):
+    """The store has outcomes of earlier numbers only."""
+    commit_and_kill(harness, retain(request=1))
     harness["gateway-0"].link.send_reliable(retain(request=2))
     harness.turns(8)
     assert [type(one) for one in harness.got("gateway-1", Again | Event)] == [Again, Event]
 
 
-# Forgetting
+# Dropping outcomes
 
 
 def test_outcomes_are_kept_until_the_peer_has_heard_that_it_may_forget(harness):
     harness.say("gateway-0", retain("a"), reliable=True)
     assert len(outcomes(harness)) == 1
-    # Its next batch says so, and with the next transaction the row goes.
+    # The peer's next batch says so, and the next transaction deletes the row.
     harness.say("gateway-0", publish("x", flags=0))
     assert len(outcomes(harness)) == 1
     harness.say("gateway-1", retain("b"))
     assert outcomes(harness) == []
 
 
-def test_after_a_restart_too(harness):
-    unheard(harness, retain("a"))
+def test_outcomes_are_dropped_after_a_restart_too(harness):
+    commit_and_kill(harness, retain("a"))
     harness.turns(8)
     harness.say("gateway-0", publish("x", flags=0))
     harness.say("gateway-1", retain("b"))
@@ -226,7 +228,7 @@ def test_after_a_restart_too(harness):
     assert harness.shard.outcomes.outcome(harness.shard.peers["gateway-0"], 1) is None
 
 
-def test_of_a_gateway_that_has_gone_nothing_is_kept(harness):
+def test_no_rows_are_kept_of_a_gateway_that_has_gone(harness):
     harness.say("gateway-0", retain("a"), reliable=True)
     harness.kill("gateway-0")
     harness.pass_time(6.0)
@@ -235,7 +237,7 @@ def test_of_a_gateway_that_has_gone_nothing_is_kept(harness):
     assert not any(key.startswith(rows.PEER) for key in harness.disk.rows)
 
 
-def test_of_a_gateway_that_does_not_come_back_after_a_restart_neither(harness):
+def test_no_rows_are_kept_of_a_gateway_that_does_not_come_back_after_a_restart(harness):
     harness.say("gateway-0", retain("a"), reliable=True)
     harness.restart()
     harness.kill("gateway-0")
@@ -246,7 +248,7 @@ def test_of_a_gateway_that_does_not_come_back_after_a_restart_neither(harness):
 
 
 def test_a_new_incarnation_of_a_gateway_is_not_taken_for_the_old_one(harness):
-    """Its numbers begin anew; of them, nothing is recorded."""
+    """The new incarnation numbers anew, and none of its frames is recorded."""
     harness.disk.held = True
     harness.say("gateway-0", retain(args=b'["old"]'), reliable=True)
     harness.commit()
@@ -259,7 +261,7 @@ def test_a_new_incarnation_of_a_gateway_is_not_taken_for_the_old_one(harness):
     assert len(outcomes(harness)) == 1
 
 
-def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(harness):
+def test_failures_of_the_old_incarnation_do_not_affect_the_new_one(harness):
     harness.say("gateway-0", retain(request=1), retain(request=2), reliable=True)
     harness.disk.held = True
     harness.say("gateway-0", retain(request=3), reliable=True)
@@ -278,8 +280,8 @@ def test_what_failed_of_the_old_incarnation_is_nothing_to_the_new_one(harness):
     assert [one.requests for one in harness.got("gateway-0", Published)] == [[1], [2], [3]]
 
 
-def test_a_subscriber_hears_first_that_what_he_has_not_seen_is_old(harness):
-    """Up to what is held, which he is yet to see."""
+def test_a_gateway_hears_what_is_settled_before_its_subscription_is_confirmed(harness):
+    """Events that are held are not settled, because the gateway is yet to get them."""
     harness.say("gateway-0", retain(request=1))
     (first,) = (event.publication for event in harness.got("gateway-1", Event))
     harness.say("gateway-1", subscribe("=other", token=1))
@@ -302,14 +304,14 @@ def test_gateways_hear_what_is_settled_from_time_to_time(harness, monkeypatch):
     harness.say("gateway-0", *(retain(request=n) for n in (1, 2, 3)))
     ids = [event.publication for event in harness.got("gateway-1", Event)]
     assert harness.got("gateway-1", Settled) == [Settled(ids[-1])]
-    # It is not said again until as many have been recorded.
+    # The next Settled comes when as many more have been recorded.
     harness.say("gateway-0", retain(), retain())
     assert harness.got("gateway-1", Settled) == []
 
 
 def test_a_replay_that_breaks_off_begins_anew(harness):
-    """Before the barrier is over: what was sent again is not handled twice."""
-    unheard(harness, retain())
+    """Frames that were sent again before the pair broke, during sync, are not handled twice."""
+    commit_and_kill(harness, retain())
     harness["gateway-1"].silent = True
     harness.turns(6)
     harness["gateway-0"].link.break_off(harness.now)
@@ -321,7 +323,7 @@ def test_a_replay_that_breaks_off_begins_anew(harness):
     assert len(harness.got("gateway-0", Published)) == 1
 
 
-# The coordinator: all it publishes is recorded
+# The coordinator, all of whose publishes are recorded
 
 
 META = "wamp.session.on_join"
@@ -344,7 +346,7 @@ def numbers(harness, kind=Again | Event):
     return [event.publish.args for event in events]
 
 
-def test_an_event_of_the_coordinator_comes_once(with_coordinator):
+def test_an_event_of_the_coordinator_keeps_its_id_when_it_is_sent_again(with_coordinator):
     harness = with_coordinator
     harness["coordinator"].deaf = True
     harness.say("coordinator", meta(1), meta(2), reliable=True)
@@ -356,8 +358,8 @@ def test_an_event_of_the_coordinator_comes_once(with_coordinator):
     assert [one.event.publication for one in again] == [first.publication, second.publication]
 
 
-def test_an_event_that_could_not_be_recorded_does_not_come_twice_either(with_coordinator):
-    """While the store fails: the event needs no row, and whoever is there gets it."""
+def test_an_event_of_the_coordinator_that_could_not_be_recorded_is_not_repeated(with_coordinator):
+    """While the store fails, the event goes to present subscribers and is not recorded."""
     harness = with_coordinator
     harness.disk.trouble = "disk full"
     harness.say("gateway-0", retain())
@@ -388,7 +390,7 @@ def test_a_new_coordinator_is_not_taken_for_the_old_one(shard, with_coordinator)
     assert numbers(harness, Event) == [b"[10]", b"[11]"]
 
 
-def test_of_an_old_coordinator_nothing_is_left(with_coordinator):
+def test_no_outcomes_are_left_of_an_old_coordinator(with_coordinator):
     harness = with_coordinator
     for incarnation in (1, 2):
         harness.join("coordinator", incarnation=incarnation)
@@ -408,23 +410,23 @@ def test_of_an_old_coordinator_nothing_is_left(with_coordinator):
 # Wills
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_will_is_there_after_a_restart_if_its_gateway_tells_it_again(told, harness):
-    """If it does not, the session has left meanwhile."""
+@pytest.mark.parametrize("replayed", [True, False])
+def test_a_will_survives_a_restart_if_its_gateway_replays_it(replayed, harness):
+    """Otherwise the session has left meanwhile."""
     will = Will(publish("w", flags=0, args=b'["will"]'))
     harness.say("gateway-0", will)
-    if told:
+    if replayed:
         harness["gateway-0"].replay = [*harness["gateway-0"].replay, will]
     harness.restart()
     harness.turns(8)
     harness.say("gateway-0", leave(1, graceful=False))
-    assert numbers(harness) == ([b'["will"]'] if told else [])
+    assert numbers(harness) == ([b'["will"]'] if replayed else [])
     harness.commit()
     assert not any(key.startswith(rows.WILL) for key in harness.disk.rows)
 
 
 @pytest.mark.parametrize("returns", ["same", "new", "never"])
-def test_a_will_of_a_gateway_that_died_with_the_shard_goes_out(returns, harness):
+def test_a_will_is_published_unless_its_gateway_returns_in_the_same_incarnation(returns, harness):
     will = Will(publish("w", flags=0, args=b'["will"]'))
     harness.say("gateway-0", will)
     harness.restart()
@@ -436,7 +438,7 @@ def test_a_will_of_a_gateway_that_died_with_the_shard_goes_out(returns, harness)
     assert numbers(harness) == ([] if returns == "same" else [b'["will"]'])
 
 
-def test_a_will_that_was_dropped_does_not_come_back(harness):
+def test_a_dropped_will_does_not_come_back(harness):
     harness.say("gateway-0", Will(publish("w", flags=0)))
     harness.say("gateway-0", leave(1), reliable=True)
     harness.restart()
@@ -446,8 +448,8 @@ def test_a_will_that_was_dropped_does_not_come_back(harness):
 
 
 @pytest.mark.parametrize("disk", ["held", "failing", "failing since"])
-def test_a_session_has_not_left_before_the_store_knows(disk, harness):
-    """Else its gateway, which may forget it then, would not tell a restarted shard of it."""
+def test_a_dropped_will_does_not_come_back_even_if_its_row_was_not_deleted(disk, harness):
+    """The gateway, which may forget the leave, does not replay the will to the restarted shard."""
     harness.say("gateway-0", Will(publish("w", flags=0)))
     if disk == "failing":
         harness.disk.trouble = "disk full"

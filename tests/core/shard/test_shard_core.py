@@ -1,4 +1,4 @@
-"""A shard among its peers: who it waits for, who has gone, how load is limited."""
+"""A shard among its peers: sync, peers that come and go, wills, fences, load and health."""
 
 import pytest
 from fake_peer import epoch_of
@@ -51,8 +51,8 @@ def will(session=1, topic="w"):
     return Will(publish(topic, session=session, flags=0, args=b'["will"]'))
 
 
-def told(harness):
-    """What was worth a line in the log since this was last asked."""
+def take_notices(harness):
+    """Return and forget [(event, peer)] of the notices for the log."""
     notices = [(event, fields.get("peer")) for event, fields in harness.shard.notices]
     harness.shard.notices.clear()
     return notices
@@ -62,17 +62,17 @@ def status(harness):
     return harness.shard.health()["status"]
 
 
-# The barrier: state first, the rest when everybody has replayed
+# Sync: state first, the rest when every peer has replayed
 
 
-def test_until_all_expected_have_replayed_nothing_but_state_is_handled():
+def test_only_state_is_handled_until_every_expected_peer_has_replayed():
     harness = ShardHarness(gateways=2, shards=2, absent=["gateway-0", "gateway-1"])
     assert status(harness) == "unavailable"
     replay = [subscribe(token=1), publish(), register(11, replay=True), will()]
     harness.join("gateway-0", replay=replay)
     harness.turns(6)
     harness.say("gateway-0", call(1, 2))
-    # The subscription stands, what was published and called waits.
+    # The subscription stands; the publish and the call wait.
     assert harness.got("gateway-0") == [Subscribed(1)]
     harness.join("gateway-1")
     harness.turns(6)
@@ -80,7 +80,7 @@ def test_until_all_expected_have_replayed_nothing_but_state_is_handled():
     assert [type(frame) for frame in harness.got("gateway-0")] == [Event, Published, Invocation]
 
 
-def test_what_waits_for_the_barrier_is_handled_in_order():
+def test_frames_that_wait_for_sync_are_handled_in_order():
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.say("gateway-0", subscribe("*#"))
     for number in range(1, 6):
@@ -93,7 +93,7 @@ def test_what_waits_for_the_barrier_is_handled_in_order():
     assert [request for run in runs for request in run] == [1, 2, 3, 4, 5]
 
 
-def test_who_does_not_come_within_peer_timeout_is_not_waited_for():
+def test_a_gateway_that_does_not_come_within_peer_timeout_is_not_waited_for():
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     assert harness.shard.deadline.at <= harness.now + harness.terms.peer_timeout
     harness.say("gateway-0", publish())
@@ -104,8 +104,8 @@ def test_who_does_not_come_within_peer_timeout_is_not_waited_for():
     assert status(harness) == "degraded"
 
 
-def test_of_a_replay_the_subscriptions_are_there_before_the_first_event():
-    """Also of the gateway that comes last."""
+def test_replayed_subscriptions_precede_the_first_event():
+    """The gateway that comes last gets it, too."""
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.say("gateway-0", publish())
     harness.join("gateway-1", replay=[subscribe()])
@@ -113,20 +113,20 @@ def test_of_a_replay_the_subscriptions_are_there_before_the_first_event():
     assert len(harness.got("gateway-1", Event)) == 1
 
 
-def test_a_gateway_that_is_late_to_replay_waits_alone():
-    """After the barrier each gateway's frames wait for the end of its own replay."""
+def test_frames_of_a_late_gateway_wait_only_for_its_own_replay():
+    """The gateway comes after sync, when nothing else waits for its replay."""
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.pass_time(6.0)
     assert status(harness) == "degraded"
-    puppet = harness.join("gateway-1", replay=[subscribe(token=3)])
-    puppet.link.send_reliable(publish())
+    peer = harness.join("gateway-1", replay=[subscribe(token=3)])
+    peer.link.send_reliable(publish())
     harness.turns(6)
     assert [type(frame) for frame in harness.got("gateway-1")] == [Subscribed, Event, Published]
     assert status(harness) == "ok"
 
 
-def test_behind_the_end_of_its_replay_a_gateways_frames_keep_their_order():
-    """A subscription is shown no key that was published later, or is not durable yet."""
+def test_frames_after_the_end_of_a_replay_keep_their_order():
+    """A subscription is shown no key that was published later or is not durable yet."""
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     flags = ACKNOWLEDGE | RETAIN
     harness.say("gateway-0", publish(flags=flags), subscribe(token=1, replay=True))
@@ -140,7 +140,7 @@ def test_behind_the_end_of_its_replay_a_gateways_frames_keep_their_order():
     assert [event.publish.args for event in events] == [b"[1]", b"[2]"]
 
 
-def test_who_subscribes_while_others_are_awaited_gets_what_is_published_after_that():
+def test_a_subscription_during_sync_gets_later_events():
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.say("gateway-0", subscribe(token=1, replay=True), publish(args=b"[2]"))
     harness.join("gateway-1")
@@ -150,11 +150,11 @@ def test_who_subscribes_while_others_are_awaited_gets_what_is_published_after_th
     assert event.publish.args == b"[2]"
 
 
-def test_what_waited_at_the_barrier_is_not_lost_when_the_pair_breaks():
+def test_frames_that_wait_for_sync_are_not_lost_when_the_pair_breaks():
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.say("gateway-0", publish(args=b"[1]"), reliable=True)
-    puppet = harness["gateway-0"]
-    puppet.link.break_off(harness.now)
+    peer = harness["gateway-0"]
+    peer.link.break_off(harness.now)
     harness.shard.connection_lost("gateway-0", harness.now)
     harness.turns(6)
     harness.join("gateway-1")
@@ -172,7 +172,7 @@ def test_the_coordinator_is_not_waited_for():
     assert harness.got("coordinator", Published)
 
 
-def test_a_gateway_that_restarts_before_the_barrier_begins_its_replay_anew():
+def test_a_gateway_that_restarts_during_sync_replays_anew():
     harness = ShardHarness(gateways=2, absent=["gateway-1"])
     harness.say("gateway-0", publish())
     harness.join("gateway-0", incarnation=2, replay=[subscribe(token=1), register(11)])
@@ -186,14 +186,14 @@ def test_a_gateway_that_restarts_before_the_barrier_begins_its_replay_anew():
 # Peers come and go
 
 
-def test_links_that_open_and_break_are_worth_a_line():
+def test_links_that_open_and_break_are_logged():
     harness = ShardHarness(gateways=1, linked=False)
     harness.turns(6)
-    assert told(harness) == [("linked", "gateway-0")]
+    assert take_notices(harness) == [("linked", "gateway-0")]
     harness.kill("gateway-0")
-    assert told(harness) == [("lost", "gateway-0")]
+    assert take_notices(harness) == [("lost", "gateway-0")]
     harness.shard.connection_lost("gateway-0", harness.now)
-    assert told(harness) == []
+    assert take_notices(harness) == []
 
 
 def test_a_peer_of_another_layout_is_refused_with_the_reason():
@@ -206,8 +206,8 @@ def test_a_peer_of_another_layout_is_refused_with_the_reason():
     assert "with 9 shards" in fields["reason"]
 
 
-def test_a_gateway_nobody_expected_is_welcome():
-    """More gateways than were counted at the start."""
+def test_a_gateway_that_was_not_expected_is_served():
+    """There may be more gateways than the shard counted on when it started."""
     harness = ShardHarness(gateways=1)
     harness.join("gateway-7")
     harness.turns()
@@ -221,9 +221,9 @@ def test_a_hole_breaks_the_pair():
     link = harness.shard.peers["gateway-0"].link
     batch.epoch, batch.target = link.peer_epoch, link.epoch
     harness.shard.receive(decode(encode(batch)), 10, harness.now, WALL)
-    assert told(harness) == [("lost", "gateway-0")]
+    assert take_notices(harness) == [("lost", "gateway-0")]
     harness.turns(6)
-    assert told(harness) == [("linked", "gateway-0")]
+    assert take_notices(harness) == [("linked", "gateway-0")]
 
 
 def test_a_silent_gateway_is_lost_after_peer_timeout_and_gone_after_another():
@@ -232,21 +232,21 @@ def test_a_silent_gateway_is_lost_after_peer_timeout_and_gone_after_another():
     harness.say("gateway-1", subscribe("=w"))
     del harness.peers["gateway-0"]
     harness.pass_time(5.0)
-    assert told(harness) == []
+    assert take_notices(harness) == []
     harness.pass_time(0.5)
-    assert told(harness) == [("lost", "gateway-0")]
+    assert take_notices(harness) == [("lost", "gateway-0")]
     assert harness.got("gateway-1", Event) == []
     harness.pass_time(5.5)
     assert len(harness.got("gateway-1", Event)) == 1
 
 
-def test_a_frame_that_is_not_for_shards_is_a_mistake():
+def test_a_frame_that_is_not_for_shards_raises_a_type_error():
     harness = ShardHarness(gateways=1)
     with pytest.raises(TypeError, match="gateway-0 sent a Subscribed to a shard"):
         harness.say("gateway-0", Subscribed(1))
 
 
-def test_every_frame_that_is_for_shards_is_handled():
+def test_every_frame_for_shards_is_handled():
     harness = ShardHarness(gateways=2, shards=2)
     harness.say("gateway-1", register(11), subscribe())
     home = harness.home(0, "^here{}.")
@@ -280,7 +280,7 @@ def test_a_will_is_published_when_its_session_ends_without_a_goodbye(end, publis
 
 
 @pytest.mark.parametrize("returns", ["same", "new", "never"])
-def test_wills_of_a_gateway_go_out_when_it_will_not_come_back(returns):
+def test_wills_of_a_gateway_are_published_when_it_will_not_come_back(returns):
     harness = ShardHarness(gateways=2)
     harness.say("gateway-0", will(1), will(2))
     harness.say("gateway-1", subscribe("=w"))
@@ -295,12 +295,12 @@ def test_wills_of_a_gateway_go_out_when_it_will_not_come_back(returns):
     assert len(harness.got("gateway-1", Event)) == (2 if returns == "never" else 0)
 
 
-def test_a_gateway_that_is_gone_is_not_sent_to():
+def test_a_gateway_that_has_gone_is_not_sent_to():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-1", subscribe())
     harness.kill("gateway-1")
     harness.say("gateway-0", publish())
-    # It may come back, and has to confirm the event then.
+    # The gateway may come back, and then has to confirm the event.
     assert harness.got("gateway-0", Published) == []
     harness.pass_time(6.0)
     assert len(harness.got("gateway-0", Published)) == 1
@@ -309,7 +309,7 @@ def test_a_gateway_that_is_gone_is_not_sent_to():
     assert len(harness.got("gateway-0", Published)) == 1
 
 
-def test_plain_events_for_a_gateway_that_is_away_are_not_kept():
+def test_plain_events_for_a_lost_gateway_are_not_kept():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-1", subscribe())
     harness.kill("gateway-1")
@@ -318,7 +318,7 @@ def test_plain_events_for_a_gateway_that_is_away_are_not_kept():
     assert len(harness.shard.peers["gateway-1"].link.outbox) == 10
 
 
-def test_calls_of_a_gateway_that_restarts_are_dropped_and_its_callees_fail():
+def test_running_invocations_of_a_gateway_that_restarts_fail():
     harness = ShardHarness(gateways=3)
     harness.say("gateway-1", register(11))
     harness.say("gateway-0", call(1, 5))
@@ -331,7 +331,7 @@ def test_calls_of_a_gateway_that_restarts_are_dropped_and_its_callees_fail():
 # Fences (WAMP #ordering-guarantees)
 
 
-def test_who_asks_is_answered_behind_the_events():
+def test_a_fence_query_is_answered_after_the_events():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-1", subscribe())
     epoch = harness["gateway-0"].link.epoch
@@ -344,7 +344,7 @@ def test_who_asks_is_answered_behind_the_events():
 
 
 @pytest.mark.parametrize("how", ["never came", "has gone", "another incarnation"])
-def test_of_an_origin_that_is_not_there_everything_has_been_reached(how):
+def test_a_fence_query_about_an_absent_origin_is_answered_with_everything(how):
     harness = ShardHarness(gateways=3, absent=["gateway-2"])
     harness.pass_time(5.5)
     origin = {"never came": "gateway-9", "has gone": "gateway-2"}.get(how, "gateway-0")
@@ -355,7 +355,7 @@ def test_of_an_origin_that_is_not_there_everything_has_been_reached(how):
     assert harness.got("gateway-1", FencePassed) == [FencePassed(origin, epoch_of(1), MAX_ID)]
 
 
-def test_a_question_about_an_origin_that_is_lost_waits_until_it_has_gone():
+def test_a_fence_query_about_a_lost_origin_waits_until_it_has_gone():
     harness = ShardHarness(gateways=2)
     epoch = harness["gateway-0"].link.epoch
     harness.kill("gateway-0")
@@ -365,12 +365,12 @@ def test_a_question_about_an_origin_that_is_lost_waits_until_it_has_gone():
     assert harness.got("gateway-1") == [FencePassed("gateway-0", epoch, MAX_ID)]
 
 
-def test_a_question_before_the_barrier_waits_for_the_origins_replay():
+def test_a_fence_query_during_sync_waits_for_the_origins_replay():
     harness = ShardHarness(gateways=3, absent=["gateway-0", "gateway-2"])
     harness.say("gateway-1", FenceQuery("gateway-0", epoch_of(1), 2))
     assert harness.got("gateway-1") == []
-    puppet = harness.join("gateway-0")
-    puppet.link.send(publish(flags=0))
+    peer = harness.join("gateway-0")
+    peer.link.send(publish(flags=0))
     harness.turns(6)
     assert harness.got("gateway-1") == []
     harness.join("gateway-2")
@@ -378,19 +378,19 @@ def test_a_question_before_the_barrier_waits_for_the_origins_replay():
     assert harness.got("gateway-1") == [FencePassed("gateway-0", epoch_of(1), 2)]
 
 
-def test_a_question_about_a_pair_that_is_yet_to_come_waits_for_it():
-    """The asker heard of it first: the origin's connection here is slower."""
+def test_a_fence_query_about_a_pair_that_is_yet_to_come_waits_for_it():
+    """The asker may hear of the pair first, if the origin's connection to this shard is slow."""
     harness = ShardHarness(gateways=2)
-    puppet = harness["gateway-0"]
-    harness.say("gateway-1", FenceQuery("gateway-0", puppet.link.epoch + 1, 2))
+    peer = harness["gateway-0"]
+    harness.say("gateway-1", FenceQuery("gateway-0", peer.link.epoch + 1, 2))
     assert harness.got("gateway-1") == []
-    puppet.link.break_off(harness.now)
-    puppet.link.send(publish())
+    peer.link.break_off(harness.now)
+    peer.link.send(publish())
     harness.turns(6)
-    assert harness.got("gateway-1") == [FencePassed("gateway-0", puppet.link.epoch, 2)]
+    assert harness.got("gateway-1") == [FencePassed("gateway-0", peer.link.epoch, 2)]
 
 
-def test_an_asker_that_left_is_not_answered():
+def test_an_asker_that_has_gone_is_not_answered():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-1", FenceQuery("gateway-0", harness["gateway-0"].link.epoch, 50))
     harness.kill("gateway-1")
@@ -402,13 +402,13 @@ def test_an_asker_that_left_is_not_answered():
 # Load
 
 
-def test_while_a_gateway_is_behind_no_gateway_is_given_credit():
+def test_no_gateway_is_given_credit_while_one_is_behind():
     harness = ShardHarness(gateways=2, credit=2000)
     harness.say("gateway-1", subscribe())
     harness["gateway-1"].silent = True
     for _ in range(30):
         harness.say("gateway-0", publish(flags=0, args=b"x" * 100))
-    # What is published is handled all the same: a shard always reads.
+    # The publishes are handled all the same, because a shard always reads.
     assert len(harness.got("gateway-1", Event)) == 30
     assert harness["gateway-0"].link.congested
     harness["gateway-1"].silent = False
@@ -431,7 +431,7 @@ def test_other_shards_keep_their_credit():
 # Time, metrics, health
 
 
-def test_the_deadline_is_the_earliest_of_everything():
+def test_the_deadline_is_the_earliest_of_all():
     harness = ShardHarness(gateways=1)
     harness.shard.tick(harness.now)
     heartbeat = harness.shard.deadline.at
@@ -440,23 +440,23 @@ def test_the_deadline_is_the_earliest_of_everything():
     harness.shard.tick(harness.now)
     assert harness.shard.deadline.at == harness.now + harness.terms.peer_timeout
     harness.pass_time(6.0)
-    # Nobody is there: there is nothing to do until somebody comes.
+    # No peer is linked, so there is nothing to do until one comes.
     assert harness.shard.deadline.at == NEVER
 
 
-def test_a_shard_that_is_ticked_when_it_says_so_stays_linked():
+def test_a_shard_that_is_ticked_at_its_deadlines_stays_linked():
     harness = ShardHarness(gateways=1, shards=2)
     for _ in range(200):
         due = [harness.shard.deadline.at, *(p.link.next_tick() for p in harness.peers.values())]
         harness.now = max(harness.now, min(due)) + 1e-6
         harness.turns(2)
     assert harness.now > 105
-    assert told(harness) == []
+    assert take_notices(harness) == []
 
 
-def test_the_coordinator_is_told_the_metrics():
+def test_the_coordinator_is_sent_the_metrics():
     harness = ShardHarness(gateways=1)
-    harness.shard.send_report(harness.now)  # nobody to tell: nothing happens
+    harness.shard.send_report(harness.now)  # nothing happens without a coordinator
     harness.join("coordinator")
     harness.turns()
     harness.say("gateway-0", publish(flags=RETAIN), register(11, concurrency=1))
@@ -492,7 +492,7 @@ def test_health_names_the_links_and_what_the_shard_holds():
     }
 
 
-def test_one_batch_goes_to_each_peer_that_has_news():
+def test_each_peer_with_new_frames_gets_one_batch():
     harness = ShardHarness(gateways=3)
     harness.pass_time(0.3)
     harness.send("gateway-0", *(publish(request=n) for n in range(1, 20)))
@@ -508,7 +508,7 @@ def test_one_batch_goes_to_each_peer_that_has_news():
     assert [(peer, len(decode(data).frames)) for peer, data in out] == [("gateway-1", 2)]
 
 
-def test_results_cross_shards_and_gateways_whole():
+def test_a_call_that_is_not_answered_yet_has_an_invocation_and_no_result():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-1", register(11))
     harness.say("gateway-0", call(1, 5))

@@ -1,4 +1,4 @@
-"""The history of a realm: what is recorded, read, trimmed and missing, and what survives."""
+"""The history of a realm: recording, reading, trimming, gaps and restarts."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ ALL = Pattern.wamp("#")
 
 
 class Rig:
-    """A history and its store; a turn's transaction is durable when `commit` says so."""
+    """A history and its store, in which a transaction is durable after `commit`."""
 
     def __init__(self, *rules, store="sqlite", fresh=True, stored=(), resharded=0, last=64):
         self.realm = Realm(name="realm1", store=store, history=rules)
@@ -45,13 +45,16 @@ class Rig:
         self.commit()
 
     def reload(self, *rules, **more):
-        """The process is killed, and starts again, perhaps with other rules."""
+        """Return the history after a kill and a restart, perhaps with other rules."""
         more = {"fresh": False, "last": self.last, **more}
         stored = {} if self.realm.store == "memory" else self.rows
         return Rig(*(rules or self.realm.history), stored=stored, **more)
 
-    def say(self, topic, *, flags=0, args=b"[1]", origin=0, ticket=True, **more):
-        """Record it, if that is wanted. Returns its id."""
+    def record(self, topic, *, flags=0, args=b"[1]", origin=0, ticket=True, **more):
+        """Record an event if the history wants it; return its publication id.
+
+        ticket: of the transaction that the event waits for; True: the present one; 0: none.
+        """
         self.last += SHARDS
         one = Event(self.last + origin, publish(topic, flags=flags, args=args, **more))
         if self.history.wants(one.publish):
@@ -73,29 +76,29 @@ class Rig:
             self.journal.outcome(write.ticket, "disk full", 0.0)
         self.history.commit_failed()
 
-    def tell(self, *topics, **more):
-        """Record on these topics; all is durable then. Returns the ids."""
-        ids = [self.say(topic, **more) for topic in topics]
+    def record_durably(self, *topics, **more):
+        """Record and commit an event on each topic; return the publication ids."""
+        ids = [self.record(topic, **more) for topic in topics]
         self.commit()
         return ids
 
-    def read(self, pattern=ALL, position=START, start=0, limit=1000):
+    def read(self, pattern=ALL, cursor=START, start=0, limit=1000):
         if isinstance(pattern, str):
             pattern = Pattern.wamp(pattern)
-        return [one.publication for one in self.history.read(pattern, position, start, limit)]
+        return [one.publication for one in self.history.read(pattern, cursor, start, limit)]
 
-    def gap(self, pattern=ALL, position=START):
+    def gap(self, pattern=ALL, cursor=START):
         if isinstance(pattern, str):
             pattern = Pattern.wamp(pattern)
-        return self.history.gap(pattern, position)
+        return self.history.gap(pattern, cursor)
 
     def stored(self):
-        """Ids of the events in the store."""
+        """Return the publication ids of the events in the store."""
         keys = [key for key in self.rows if key[:1] == rows.RECORDED]
         return [int.from_bytes(key[-8:], "big") for key in sorted(keys)]
 
 
-# What is recorded
+# Recording
 
 
 @pytest.mark.parametrize(
@@ -110,42 +113,42 @@ class Rig:
         (publish("a.b", audience=Audience(eligible_authid=["a"])), True),
     ],
 )
-def test_what_is_recorded(frame, wanted):
+def test_rules_and_tracing_decide_which_events_are_recorded(frame, wanted):
     assert Rig(Rule(topic="a.*")).history.wants(frame) is wanted
 
 
-def test_the_servers_own_topics_are_recorded_where_a_rule_names_them():
+def test_reserved_topics_are_recorded_if_a_rule_names_them_unless_they_begin_with_a_dollar():
     rig = Rig(Rule(topic="wamp.session", match="prefix"), Rule(topic="$SYS.#"), Rule(topic="#"))
     wanted = [rig.history.wants(publish(topic)) for topic in ("wamp.session.on_join", "wamp.x")]
     assert wanted == [True, False]
     assert not rig.history.wants(publish("$SYS.x"))
 
 
-def test_a_row_is_what_can_be_published_again():
+def test_a_stored_event_has_neither_a_fence_nor_retain_options():
     rig = Rig(Rule(topic="a"))
     fence, retain = Fence("gateway-0", [(0, 1, 1)]), RetainOptions(weak=True)
-    (id_,) = rig.tell("a", fence=fence, retain=retain)
+    (id_,) = rig.record_durably("a", fence=fence, retain=retain)
     assert rows.decode_event(rig.rows[rows.recorded("realm1", id_)]) == Event(
         id_, publish("a", flags=0)
     )
     assert rig.reload().read() == [id_]
 
 
-def test_what_is_not_durable_is_not_read():
+def test_an_event_is_not_read_before_it_is_durable():
     rig = Rig(Rule(topic="#"))
-    first = rig.say("a")
+    first = rig.record("a")
     assert rig.read() == []
     rig.commit()
     assert rig.read() == [first]
 
 
-def test_what_fails_is_not_there_and_what_only_waited_is():
+def test_a_failed_commit_drops_stored_events_and_keeps_those_that_only_waited():
     rig = Rig(Rule(topic="#"))
-    rig.say("a")
+    rig.record("a")
     rig.fail()
     assert (rig.read(), rig.stored(), len(rig.history)) == ([], [], 0)
     rig = Rig(Rule(topic="#"), store="memory")
-    waits, passes = rig.say("a"), rig.say("b", ticket=0)
+    waits, passes = rig.record("a"), rig.record("b", ticket=0)
     assert rig.read() == [passes]
     rig.fail()
     assert rig.read() == [waits, passes]
@@ -155,9 +158,9 @@ def test_what_fails_is_not_there_and_what_only_waited_is():
 # Reading
 
 
-def test_it_is_read_in_the_order_of_ids_by_topic_and_pattern():
+def test_events_are_read_by_topic_and_pattern_in_the_order_of_ids():
     rig = Rig(Rule(topic="a.#"), Rule(topic="#"))
-    ids = rig.tell("a.x", "b", "a.y", "a.x", "c.x", "b", flags=0)
+    ids = rig.record_durably("a.x", "b", "a.y", "a.x", "c.x", "b", flags=0)
     assert rig.read() == ids
     assert rig.read("a.x") == [ids[0], ids[3]]
     assert rig.read("*.x") == [ids[0], ids[3], ids[4]]
@@ -165,30 +168,30 @@ def test_it_is_read_in_the_order_of_ids_by_topic_and_pattern():
     assert rig.read("nothing") == []
     assert rig.read(limit=2) == ids[:2]
     assert rig.read(start=ids[1], limit=2) == ids[2:4]
-    assert rig.read(position=Cursor([ids[3]])) == ids[4:]
+    assert rig.read(cursor=Cursor([ids[3]])) == ids[4:]
 
 
-def test_many_topics_are_walked_as_one():
+def test_events_of_many_topics_are_walked_in_the_order_of_ids():
     rig = Rig(Rule(topic="#"))
-    ids = rig.tell(*(f"a.t{n % 50}" for n in range(200)))
+    ids = rig.record_durably(*(f"a.t{n % 50}" for n in range(200)))
     assert rig.read() == ids
     found = rig.history.walk(ALL, ids[3], ids[100], reverse=True)
     assert [one.publication for one in found] == ids[100:2:-1]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_span_of_ids_can_be_walked_both_ways(reverse):
+def test_a_range_of_ids_can_be_walked_both_ways(reverse):
     rig = Rig(Rule(topic="a.#"), Rule(topic="#"))
-    ids = rig.tell("a.x", "b", "a.y", "c", "a.x")
+    ids = rig.record_durably("a.x", "b", "a.y", "c", "a.x")
     found = rig.history.walk(ALL, ids[1], ids[3], reverse=reverse)
     assert [one.publication for one in found] == (ids[3:0:-1] if reverse else ids[1:4])
 
 
-def test_a_position_tells_origins_apart():
-    position = Cursor([130, 66, 193], floor=10)
-    assert [position.of(origin) for origin in (0, 1, 2)] == [10, 193, 130]
+def test_a_cursor_distinguishes_origins():
+    cursor = Cursor([130, 66, 193], floor=10)
+    assert [cursor.of(origin) for origin in (0, 1, 2)] == [10, 193, 130]
     ids = (11, 64, 65, 193, 257, 130, 194)
-    assert [position.is_before(id_) for id_ in ids] == [
+    assert [cursor.is_before(id_) for id_ in ids] == [
         True,
         True,
         False,
@@ -202,41 +205,41 @@ def test_a_position_tells_origins_apart():
 # Limits
 
 
-def test_of_each_topic_the_last_are_kept():
+def test_the_last_events_of_each_topic_are_kept():
     rig = Rig(Rule(topic="#", max_events=16))
-    a = rig.tell(*["a"] * 18)
+    a = rig.record_durably(*["a"] * 18)
     assert rig.read("a") == a
-    a += rig.tell("a")
-    b = rig.tell(*["b"] * 5)
+    a += rig.record_durably("a")
+    b = rig.record_durably(*["b"] * 5)
     assert (rig.read("a"), rig.read("b")) == (a[-16:], b)
     rig.commit()
-    rig.tell("b")
+    rig.record_durably("b")
     assert rig.stored() == rig.read()
 
 
-def test_what_publishers_trace_has_the_limits_of_a_rule_by_default():
+def test_traced_events_have_the_default_limits_of_a_rule():
     rig = Rig()
-    ids = rig.tell(*["a"] * 11_251, flags=TRACE)
+    ids = rig.record_durably(*["a"] * 11_251, flags=TRACE)
     assert rig.read("a", limit=20_000) == ids[1251:]
     assert rig.gap("a", Cursor(floor=ids[1])) == ids[1251]
 
 
 def test_bytes_are_limited_over_all_topics():
     rig = Rig(Rule(topic="#", max_bytes=4096))
-    ids = rig.tell(*(f"t{n % 7}" for n in range(100)), args=bytes(198))
+    ids = rig.record_durably(*(f"t{n % 7}" for n in range(100)), args=bytes(198))
     assert 4096 // 300 <= len(rig.history) <= 4096 * 9 // 8 // 300
     assert rig.read() == ids[-len(rig.history) :]
-    rig.tell("other", args=b"")
+    rig.record_durably("other", args=b"")
     assert rig.stored() == rig.read()
 
 
-def test_what_is_too_old_goes():
+def test_events_that_are_too_old_are_trimmed():
     rig = Rig(Rule(topic="old", max_age=800), Rule(topic="#"), last=100 * TICKS * SHARDS)
     assert rig.history.next_expiry == NEVER
-    (first,) = rig.tell("old")
+    (first,) = rig.record_durably("old")
     assert rig.history.next_expiry == pytest.approx(EPOCH + 100 + 900, abs=0.1)
     rig.last += 50 * TICKS * SHARDS
-    second, other = rig.tell("old", "other")
+    second, other = rig.record_durably("old", "other")
     rig.history.expire(EPOCH + 999)
     assert rig.read() == [first, second, other]
     rig.history.expire(EPOCH + 1001)
@@ -245,10 +248,10 @@ def test_what_is_too_old_goes():
     assert rig.gap("old", Cursor(floor=1)) > first
 
 
-def test_old_events_go_some_at_a_time(monkeypatch):
+def test_old_events_are_trimmed_some_at_a_time(monkeypatch):
     monkeypatch.setattr(event_log, "AT_ONCE", 3)
     rig = Rig(Rule(topic="#", max_age=8))
-    ids = rig.tell(*["a"] * 5)
+    ids = rig.record_durably(*["a"] * 5)
     rig.history.expire(EPOCH + 1000)
     assert rig.read() == ids[3:]
     assert rig.history.next_expiry < EPOCH + 1000
@@ -256,9 +259,9 @@ def test_old_events_go_some_at_a_time(monkeypatch):
     assert rig.read() == []
 
 
-def test_lower_limits_hold_from_the_next_start_on():
+def test_lower_limits_hold_from_the_next_start():
     rig = Rig(Rule(topic="#"))
-    ids = rig.tell(*["a"] * 20)
+    ids = rig.record_durably(*["a"] * 20)
     again = rig.reload(Rule(topic="#", max_events=4))
     assert again.read() == ids[-4:]
     assert again.gap("a", Cursor(floor=ids[0])) == ids[-4]
@@ -268,59 +271,59 @@ def test_lower_limits_hold_from_the_next_start_on():
 # Gaps
 
 
-def test_nothing_read_yet_is_no_gap():
+def test_a_reader_that_has_read_nothing_has_no_gap():
     rig = Rig(Rule(topic="#", max_events=1))
-    ids = rig.tell("a", "a", "a")
+    ids = rig.record_durably("a", "a", "a")
     assert (rig.gap(), rig.gap("a")) == (0, 0)
     assert rig.gap("a", Cursor(floor=ids[0])) == ids[2]
     assert rig.gap("a", Cursor(floor=ids[1])) == 0
     assert rig.gap("a", Cursor([ids[0] + 1])) == 0  # of another shard
 
 
-def test_what_went_on_other_topics_is_no_gap():
+def test_events_trimmed_on_other_topics_are_no_gap():
     rig = Rig(Rule(topic="noisy", max_events=1), Rule(topic="#"))
-    (first,) = rig.tell("quiet")
-    rig.tell(*["noisy"] * 5)
-    (last,) = rig.tell("quiet")
+    (first,) = rig.record_durably("quiet")
+    rig.record_durably(*["noisy"] * 5)
+    (last,) = rig.record_durably("quiet")
     assert rig.gap("quiet", Cursor(floor=first)) == 0
     assert rig.gap("qu*", Cursor(floor=first)) == 0
     assert 0 < rig.gap("#", Cursor(floor=first)) < last
 
 
-def test_what_began_later_has_a_gap_before():
+def test_a_new_rule_has_a_gap_before_its_beginning():
     rig = Rig(Rule(topic="a"), last=640)
     assert rig.gap("a", Cursor(floor=639)) == 640 + SHARDS
-    (first,) = rig.tell("a")
+    (first,) = rig.record_durably("a")
     assert rig.gap("a", Cursor(floor=639)) == first
     assert rig.gap("a", Cursor(floor=640)) == 0
-    # The rule stays: no gap by a restart.
+    # A restart with the same rule makes no gap.
     rig.last += 640
     assert rig.reload().gap("a", Cursor(floor=640)) == 0
 
 
-def test_a_rule_that_comes_back_begins_anew():
+def test_a_rule_that_is_configured_again_begins_anew():
     rig = Rig(Rule(topic="a"), Rule(topic="b"))
-    (first,) = rig.tell("a")
+    (first,) = rig.record_durably("a")
     without = rig.reload(Rule(topic="b"))
     assert without.read("a") == [first]  # as if it had been traced
-    without.say("a")
+    without.record("a")
     again = without.reload(Rule(topic="a"), Rule(topic="b"))
     assert again.read("a") == [first]
     assert again.gap("a", Cursor(floor=first)) > first
 
 
-def test_a_rule_that_is_added_changes_nothing_for_those_before_it():
+def test_an_added_rule_changes_nothing_for_the_rules_before_it():
     rig = Rig(Rule(topic="a"))
-    first, traced = rig.say("a"), rig.say("t", flags=TRACE)
+    first, traced = rig.record("a"), rig.record("t", flags=TRACE)
     rig.commit()
     again = rig.reload(Rule(topic="a"), Rule(topic="b"))
     assert again.gap("a", Cursor(floor=first)) == 0
     assert again.gap("b", Cursor(floor=first)) > traced
 
 
-def test_traced_events_have_no_gap_by_restarts_of_a_store():
+def test_a_restart_makes_no_gap_in_stored_traced_events():
     rig = Rig(fresh=False)
-    first, last = rig.say("t", flags=TRACE), rig.say("u", flags=TRACE)
+    first, last = rig.record("t", flags=TRACE), rig.record("u", flags=TRACE)
     rig.commit()
     rig.last += 640
     again = rig.reload()
@@ -328,19 +331,19 @@ def test_traced_events_have_no_gap_by_restarts_of_a_store():
     assert again.read() == [first, last]
 
 
-def test_what_was_in_memory_has_a_gap_by_a_restart():
+def test_a_restart_makes_a_gap_in_a_history_in_memory():
     rig = Rig(Rule(topic="#"), store="memory")
-    (first,) = rig.tell("a")
+    (first,) = rig.record_durably("a")
     again = Rig(Rule(topic="#"), store="memory", last=rig.last)
     assert again.gap("a", Cursor(floor=first)) == 0
-    rig.tell("a")
+    rig.record_durably("a")
     again = Rig(Rule(topic="#"), store="memory", last=rig.last)
     assert again.gap("a", Cursor(floor=first)) > first
 
 
-def test_what_was_stored_and_is_in_memory_now_is_forgotten():
+def test_the_stored_history_of_a_realm_that_moves_to_memory_is_dropped():
     rig = Rig(Rule(topic="#"))
-    rig.tell("a")
+    rig.record_durably("a")
     rig.realm = Realm(name="realm1", store="memory", history=rig.realm.history)
     memory = Rig(Rule(topic="#"), store="memory", stored=rig.rows, fresh=False, last=rig.last)
     assert memory.read() == []
@@ -348,9 +351,9 @@ def test_what_was_stored_and_is_in_memory_now_is_forgotten():
     assert [key for key in memory.rows if key[:1] == rows.LOG_MARKS] == []
 
 
-def test_marks_survive_with_what_they_are_about():
+def test_trim_marks_and_trimmed_events_are_stored_together():
     rig = Rig(Rule(topic="#", max_events=8, max_bytes=1 << 20))
-    ids = rig.tell(*["a"] * 10)
+    ids = rig.record_durably(*["a"] * 10)
     assert rig.gap("a", Cursor(floor=ids[0])) == ids[2]
     again = rig.reload()
     rig.fail()  # the trimming is not on the disk
@@ -359,26 +362,26 @@ def test_marks_survive_with_what_they_are_about():
     assert rig.reload().gap("a", Cursor(floor=ids[0])) == ids[2]
 
 
-def test_after_resharding_ids_of_several_shards_lie_together():
+def test_a_history_may_have_ids_of_several_shards_after_resharding():
     rig = Rig(Rule(topic="#", max_events=4))
-    mine = rig.tell("a", "b")
-    others = rig.tell("a", "b", origin=1)
+    mine = rig.record_durably("a", "b")
+    others = rig.record_durably("a", "b", origin=1)
     assert rig.read() == [*mine, *others]
-    assert rig.read(position=Cursor([mine[0], others[1]])) == [mine[1]]
-    rig.tell(*["a"] * 4)
+    assert rig.read(cursor=Cursor([mine[0], others[1]])) == [mine[1]]
+    rig.record_durably(*["a"] * 4)
     assert rig.gap("a", Cursor([others[0]])) == 0
     assert rig.gap("a", Cursor([others[0] - SHARDS])) > others[0]
 
 
 def test_a_new_rule_after_resharding_has_a_gap_for_ids_of_earlier_shards():
-    """But none for ids that another shard has given since then."""
+    """Ids that another shard has given since the resharding are no gap."""
     rig = Rig(Rule(topic="a"), fresh=False, resharded=640, last=6400)
     assert rig.gap("a", Cursor([577 - SHARDS])) > 0
     assert rig.gap("a", Cursor([641])) == 0
     assert rig.gap("a", Cursor([640])) == 6400 + SHARDS
 
 
-def test_marks_are_of_each_origin():
+def test_trim_marks_have_one_id_per_origin():
     marks = TrimMarks([64, 65])
     marks.add([129, 1])
     assert marks.ids == [64, 129]
@@ -394,32 +397,32 @@ RULES = (Rule(topic="a.#", max_events=3, max_bytes=4096), Rule(topic="b", max_ag
 
 
 class Model(RuleBasedStateMachine):
-    """A history beside a list of all that was recorded and has not failed."""
+    """A history, compared with a list of all events whose recording has not failed."""
 
     def __init__(self):
         super().__init__()
         self.rig = Rig(*RULES, fresh=False)
         self.events = []
-        self.unsettled = []
+        self.uncommitted = []
 
     @rule(topic=st.sampled_from(TOPICS), size=st.sampled_from([1, 500]), traced=st.booleans())
     def record(self, topic, size, traced):
         flags = TRACE if traced else 0
-        id_ = self.rig.say(topic, flags=flags, args=bytes(size))
+        id_ = self.rig.record(topic, flags=flags, args=bytes(size))
         if traced or topic != "c":
-            self.unsettled.append((id_, topic))
+            self.uncommitted.append((id_, topic))
 
     @rule()
     def commit(self):
         self.rig.commit()
-        self.events += self.unsettled
-        self.unsettled = []
+        self.events += self.uncommitted
+        self.uncommitted = []
 
     @precondition(lambda self: self.rig.journal.changed)
     @rule()
     def fail(self):
         self.rig.fail()
-        self.unsettled = []
+        self.uncommitted = []
         self.rig.journal.tick(10.0**9)
         self.rig.commit()
 
@@ -430,7 +433,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        self.unsettled = []
+        self.uncommitted = []
         self.rig = self.rig.reload()
 
     @rule(pattern=st.sampled_from(PATTERNS), back=st.integers(0, 12), limit=st.integers(1, 9))
@@ -451,8 +454,8 @@ class Model(RuleBasedStateMachine):
             assert self.rig.read(pattern, Cursor(floor=floor), got[0]) == got[1:]
 
     @rule()
-    def look(self):
-        """What is kept is what the limits say: at least those, at most an eighth more."""
+    def check_limits(self):
+        """Check that the last events are kept, and on a.x and a.y no more than the rule allows."""
         kept = set(self.rig.read())
         of_topics = Counter(topic for id_, topic in self.events if id_ in kept)
         last = {id_ for topic in ("a.x", "a.y") for id_, one in self.events[-3:] if one == topic}
@@ -461,24 +464,24 @@ class Model(RuleBasedStateMachine):
         assert {id_ for id_, topic in self.events if topic == "c"} <= kept
 
     @invariant()
-    def memory_is_what_is_stored(self):
+    def memory_agrees_with_the_store(self):
         if not self.rig.journal.changed and not self.rig.journal.failing:
             self.rig.journal.keep(b"~", b"")
             self.rig.commit()
-            assert self.rig.stored() == [*self.rig.read(), *(id_ for id_, _ in self.unsettled)]
+            assert self.rig.stored() == [*self.rig.read(), *(id_ for id_, _ in self.uncommitted)]
 
 
 TestModel = Model.TestCase
 
 
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(TOPICS)), max_size=60, unique=True))
-def test_out_of_order_it_is_the_same(found):
-    """As in memory, where what waits for nothing is there before what waits."""
-    made = event_log.EventLog(Rule(topic="#", max_events=10))
+def test_events_added_out_of_order_are_walked_in_order(found):
+    """In memory, an event that waits for nothing is added before earlier ones that wait."""
+    log = event_log.EventLog(Rule(topic="#", max_events=10))
     for id_, topic in found:
-        if all(id_ != one.publication for one in made.walk(ALL, 0, 1000)):
-            made.add(Event(id_, publish(topic)))
-            made.trim_topic(topic)
-    ids = [one.publication for one in made.walk(ALL, 0, 1000)]
+        if all(id_ != one.publication for one in log.walk(ALL, 0, 1000)):
+            log.add(Event(id_, publish(topic)))
+            log.trim_topic(topic)
+    ids = [one.publication for one in log.walk(ALL, 0, 1000)]
     assert ids == sorted(ids)
-    assert len(ids) == len(made)
+    assert len(ids) == len(log)

@@ -1,4 +1,4 @@
-"""Recording in the shard: a recorded event is stored before it is told, once, also after a kill."""
+"""Recording in the shard: events are stored before they are delivered, once, even after a kill."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, publish, subscribe
@@ -42,7 +42,7 @@ def commit(harness):
     harness.disk.held = True
 
 
-def recall(harness, pattern="*#", *, realm=REALM, first=1, last=LAST, limit=100, reverse=False):
+def read_page(harness, pattern="*#", *, realm=REALM, first=1, last=LAST, limit=100, reverse=False):
     harness.say("gateway-2", ReadHistory(7, realm, pattern, first, last, limit, reverse))
     (answer,) = harness.got("gateway-2", HistoryPage)
     assert answer.token == 7
@@ -50,7 +50,7 @@ def recall(harness, pattern="*#", *, realm=REALM, first=1, last=LAST, limit=100,
 
 
 def recorded(harness, **more):
-    return [one.publication for one in recall(harness, **more).events]
+    return [one.publication for one in read_page(harness, **more).events]
 
 
 def published(harness):
@@ -69,7 +69,7 @@ def published(harness):
         (publish("b", flags=ACKNOWLEDGE | TRACE, realm="memory"), False),
     ],
 )
-def test_what_is_recorded_is_told_when_it_is_durable(frame, waits, harness):
+def test_a_recorded_event_is_delivered_when_it_is_durable(frame, waits, harness):
     harness.say("gateway-0", frame)
     assert bool(harness.got("gateway-1", Event)) is not waits
     assert (recorded(harness, realm=frame.realm) == []) is (waits or not frame.flags & TRACE)
@@ -98,7 +98,7 @@ def test_a_recorded_event_is_refused_when_the_disk_fails(harness):
     assert len(recorded(harness)) == 1
 
 
-def test_after_a_restart_it_is_there_once_and_told_again(harness):
+def test_a_recorded_event_is_kept_once_and_sent_again_after_a_restart(harness):
     frame = publish("log.a", flags=ACKNOWLEDGE | TRACE)
     harness["gateway-1"].replay = [subscribe("*#")]
     harness.say("gateway-0", frame, reliable=True)
@@ -113,7 +113,7 @@ def test_after_a_restart_it_is_there_once_and_told_again(harness):
     assert recorded(harness) == [event.publication]
 
 
-def test_who_waits_for_a_key_is_recorded_when_it_is_his_turn(harness):
+def test_a_waiting_publish_is_recorded_when_it_is_let_through(harness):
     harness.disk.held = False
     free = RetainOptions(when=b"\xc0", watch=True)
     flags = ACKNOWLEDGE | RETAIN | CONDITION
@@ -129,14 +129,14 @@ def test_who_waits_for_a_key_is_recorded_when_it_is_his_turn(harness):
     assert recorded(harness) == ids
 
 
-def test_a_sequence_is_recorded_where_its_keys_are(harness):
+def test_a_publish_of_a_sequence_is_recorded_on_the_topic_of_its_key(harness):
     harness.disk.held = False
     harness.say("gateway-0", publish("log", flags=RETAIN, retain=RetainOptions(sequence=True)))
-    (event,) = recall(harness).events
+    (event,) = read_page(harness).events
     assert event.publish.topic == f"log.~{event.publication:016}"
 
 
-def test_old_events_go_as_time_goes_by(harness):
+def test_old_events_are_trimmed_as_time_passes(harness):
     harness.disk.held = False
     harness.say("gateway-0", publish("old"), publish("log.a"))
     old, log = recorded(harness)
@@ -146,33 +146,33 @@ def test_old_events_go_as_time_goes_by(harness):
     assert recorded(harness) == [log]
 
 
-# Recalling
+# Reading
 
 
-def test_a_page_is_what_was_asked_for(harness):
+def test_a_page_has_the_requested_events(harness):
     harness.disk.held = False
     for number in range(6):
         harness.say("gateway-0", publish(f"log.{number % 2}", request=number))
     ids = recorded(harness)
-    answer = recall(harness, limit=4)
+    answer = read_page(harness, limit=4)
     assert ([one.publication for one in answer.events], answer.more) == (ids[:4], True)
-    assert recall(harness, limit=6).more is False
+    assert read_page(harness, limit=6).more is False
     assert recorded(harness, pattern="=log.1") == ids[1::2]
     assert recorded(harness, first=ids[1], last=ids[3]) == ids[1:4]
     assert recorded(harness, reverse=True, limit=2) == ids[:-3:-1]
     assert recorded(harness, realm="plain") == []
 
 
-def test_a_page_of_large_events_has_fewer(harness, monkeypatch):
+def test_a_page_is_limited_in_bytes(harness, monkeypatch):
     monkeypatch.setattr(histories, "PAGE_BYTES", 100)
     harness.disk.held = False
     for number in range(4):
         harness.say("gateway-0", publish("log.a", request=number, args=bytes(80)))
-    answer = recall(harness)
+    answer = read_page(harness)
     assert (len(answer.events), answer.more) == (2, True)
 
 
-def test_before_everybody_has_replayed_it_waits():
+def test_reading_waits_until_every_peer_has_replayed():
     harness = ShardHarness(gateways=2, realms=[RULED])
     harness.say("gateway-0", publish("log.a"))
     harness.restart()

@@ -1,4 +1,4 @@
-"""Conditions of a publish: what its key has to be (semantics: `when`, `when_id`)."""
+"""Conditions of a publish on its key (semantics: `when`, `when_id`)."""
 
 import pytest
 from msgspec import msgpack
@@ -40,14 +40,14 @@ def test_a_condition_is_about_the_keys_document(args, kwargs, wanted, holds):
 
 
 @pytest.mark.parametrize(("when_id", "holds"), [(0, True), (7, False)])
-def test_where_there_is_no_key_its_id_is_0(when_id, holds):
+def test_a_missing_key_has_the_id_0(when_id, holds):
     assert hold(RetainOptions(when_id=when_id), None) is holds
     assert hold(RetainOptions(when=msgpack.encode(None), when_id=when_id), None) is holds
     assert not hold(RetainOptions(when=msgpack.encode({})), None)
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_no_condition_always_holds(private):
+def test_a_publish_without_a_condition_is_always_let_through(private):
     key = Event(7, publish(session=1, retain=RetainOptions(private=private)))
     for retain in (RetainOptions(), RetainOptions(5.0, weak=True), RetainOptions(patch=True)):
         assert hold(retain, key, 2)
@@ -63,20 +63,20 @@ def test_no_condition_always_holds(private):
         RetainOptions(when=NIL),
     ],
 )
-def test_a_private_key_meets_no_condition_of_others(retain):
+def test_a_private_key_fails_every_condition_of_other_sessions(retain):
     key = Event(7, publish(session=1, retain=RetainOptions(private=True)))
     assert not hold(retain, key, 2)
     assert hold(retain, key, 1) is (retain.when_id != 0 and retain.when != NIL)
 
 
-def test_keyword_arguments_may_be_headers():
+def test_keyword_arguments_that_are_headers_are_not_in_the_document():
     event = Event(7, publish(args=b'[{"a":1}]', kwargs=b'{"a":2}'))
     wanted = RetainOptions(when=msgpack.encode({"a": 2}))
     assert hold(wanted, event)
     assert not hold(wanted, event, headers=True)
 
 
-def test_a_payload_that_cannot_be_read_contains_nothing():
+def test_a_payload_that_cannot_be_read_has_no_document():
     event = Event(7, publish(args=b"[1"))
     assert not hold(RetainOptions(when=msgpack.encode({"a": 1})), event)
 
@@ -96,29 +96,29 @@ def conditional(request, when_id, *, flags=IF, **more):
 
 
 def answers(harness):
-    """{request: publication id}, or what the key's id is if it was refused, negative."""
-    told = {}
+    """Return {request: publication id}, or {request: minus the key's id} for a refusal."""
+    ids = {}
     for answer in harness.got("gateway-0", Published | Refused):
         if isinstance(answer, Refused):
             assert answer.uri == FAILED
-            told[answer.request] = -answer.publication
+            ids[answer.request] = -answer.publication
         else:
-            told |= zip(answer.requests, answer.publications, strict=True)
-    return told
+            ids |= zip(answer.requests, answer.publications, strict=True)
+    return ids
 
 
-def test_of_two_who_saw_the_same_one_is_refused(harness):
+def test_only_one_of_two_publishes_with_the_same_condition_succeeds(harness):
     harness.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
-    told = answers(harness)
-    assert told == {1: told[1], 2: -told[1]}
-    assert told[1] > 0
+    ids = answers(harness)
+    assert ids == {1: ids[1], 2: -ids[1]}
+    assert ids[1] > 0
     assert [event.publish.request for event in harness.got("gateway-1", Event)] == [1]
-    harness.say("gateway-0", conditional(3, told[1]), reliable=True)
-    assert answers(harness)[3] > told[1]
+    harness.say("gateway-0", conditional(3, ids[1]), reliable=True)
+    assert answers(harness)[3] > ids[1]
 
 
-def test_that_it_failed_is_said_when_that_is_durable(harness):
-    """The value that it failed by may yet be undone."""
+def test_a_failed_condition_is_reported_when_the_key_is_durable(harness):
+    """The change that made the condition fail may yet be undone."""
     harness.disk.held = True
     harness.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
     assert answers(harness) == {}
@@ -128,20 +128,20 @@ def test_that_it_failed_is_said_when_that_is_durable(harness):
     assert set(answers(harness)) == {1, 2}
 
 
-def test_what_was_told_stays_true_after_a_restart(harness):
+def test_answers_stay_true_after_a_restart(harness):
     harness.disk.held = True
     harness.say("gateway-0", conditional(1, 0), conditional(2, 0, args=b"[2]"), reliable=True)
     harness.commit()
     harness.restart()
     harness.turns()
-    told = answers(harness)
-    assert told[2] == -told[1]
+    ids = answers(harness)
+    assert ids[2] == -ids[1]
     harness.say("gateway-1", subscribe("=a.b", token=1, replay=True))
     (shown,) = harness.got("gateway-1", Retained)
-    assert (shown.event.publication, shown.event.publish.args) == (told[1], b"[1]")
+    assert (shown.event.publication, shown.event.publish.args) == (ids[1], b"[1]")
 
 
-def test_a_plain_event_with_a_condition_changes_nothing_and_waits_like_a_change(harness):
+def test_an_event_with_a_condition_is_published_and_changes_no_key(harness):
     flags = ACKNOWLEDGE | CONDITION
     harness.say("gateway-0", conditional(1, 0, flags=flags), reliable=True)
     harness.say("gateway-0", conditional(2, 0, flags=flags), reliable=True)
@@ -150,7 +150,7 @@ def test_a_plain_event_with_a_condition_changes_nothing_and_waits_like_a_change(
     assert harness.shard.retained_keys.keys_held == 0
 
 
-def test_a_key_is_erased_on_a_condition(harness):
+def test_a_key_may_be_erased_under_a_condition(harness):
     harness.say("gateway-0", conditional(1, 0), reliable=True)
     (first,) = answers(harness).values()
     erase = {"flags": IF | EMPTY, "args": b""}
@@ -161,18 +161,18 @@ def test_a_key_is_erased_on_a_condition(harness):
     assert harness.shard.retained_keys.keys_held == 0
 
 
-def test_nobody_waits_for_a_refusal_that_did_not_ask_for_an_answer(harness):
+def test_an_unacknowledged_publish_is_refused_silently_and_counted(harness):
     harness.say("gateway-0", conditional(1, 5, flags=RETAIN | CONDITION), reliable=True)
     assert harness.got("gateway-0", Published | Refused) == []
     assert harness.shard.commits.refusals.dropped == 1
 
 
-def test_conditions_hold_in_memory_too():
+def test_conditions_are_checked_in_memory_too():
     harness = ShardHarness(gateways=2, unstored=("realm1",))
     harness.disk.held = True
     harness.say("gateway-0", conditional(1, 0), conditional(2, 0), reliable=True)
-    told = answers(harness)
-    assert told[2] == -told[1]
+    ids = answers(harness)
+    assert ids[2] == -ids[1]
 
 
 def test_subscribers_are_not_shown_conditions(harness):

@@ -12,7 +12,7 @@ KEEP = ACKNOWLEDGE | RETAIN
 
 
 @pytest.mark.parametrize("order", [(3.0, 5.0), (5.0, 3.0)])
-def test_a_key_is_looked_at_once_at_the_soonest_time(order):
+def test_a_key_is_due_once_at_its_earliest_time(order):
     expiry = Expiry()
     for when in order:
         expiry.plan(("realm1", "a"), when)
@@ -22,7 +22,7 @@ def test_a_key_is_looked_at_once_at_the_soonest_time(order):
     assert expiry.due(6.0, 10) == []
 
 
-def test_not_more_are_looked_at_than_is_asked_for():
+def test_no_more_keys_are_due_than_were_asked_for():
     expiry = Expiry()
     for number in (3, 1, 2):
         expiry.plan(("realm1", str(number)), float(number))
@@ -52,13 +52,13 @@ def stored(harness):
     return [key for key in harness.disk.rows if key.startswith(rows.KEY)]
 
 
-def test_a_key_is_there_until_its_time_has_come(harness):
+def test_a_key_exists_until_its_lifetime_is_over(harness):
     harness.say("gateway-0", retain(10.0))
     harness.pass_time(9.7)
     assert (keys(harness), len(stored(harness))) == ([b"[1]"], 1)
     harness.pass_time(0.5)
     assert (keys(harness), stored(harness), harness.shard.retained_keys.keys_held) == ([], [], 0)
-    # It was an event like any other; that it is gone is none.
+    # The publish was an event like any other; the expiry is none.
     assert len(harness.got("gateway-1", Event)) == 1
 
 
@@ -67,7 +67,7 @@ def test_a_key_is_there_until_its_time_has_come(harness):
     [(None, None), (20.0, 25.0), (2.0, 8.0)],
     ids=["never", "later", "sooner"],
 )
-def test_the_last_publish_says_when_a_key_expires(then, gone_after, harness):
+def test_the_last_publish_decides_when_a_key_expires(then, gone_after, harness):
     harness.say("gateway-0", retain(10.0))
     harness.pass_time(5)
     harness.say("gateway-0", retain(then, request=2, args=b"[2]"))
@@ -91,7 +91,7 @@ def test_a_key_that_expired_while_the_shard_was_down_does_not_come_back(harness)
     assert stored(harness) == []
 
 
-def test_a_key_expires_whose_change_is_not_durable_yet(harness):
+def test_a_key_expires_even_if_its_value_is_not_durable_yet(harness):
     harness.disk.held = True
     harness.say("gateway-0", retain(1.0))
     harness.pass_time(2)
@@ -101,7 +101,7 @@ def test_a_key_expires_whose_change_is_not_durable_yet(harness):
     assert (harness.shard.retained_keys.keys_held, stored(harness)) == (0, [])
 
 
-def test_the_row_says_when(harness):
+def test_the_row_of_a_key_has_the_time_of_expiry(harness):
     harness.say("gateway-0", retain(10.0))
     (row,) = stored(harness)
     kept = rows.decode_event(harness.disk.rows[row]).publish.retain
@@ -115,8 +115,8 @@ def test_a_key_in_memory_expires_too():
     assert harness.shard.retained_keys.keys_held == 0
 
 
-def test_a_key_whose_time_came_while_a_later_value_waited_for_the_disk_in_vain(harness):
-    """It was looked at when it was another; now that it is back, it has to go."""
+def test_an_expired_key_that_a_failed_commit_restores_is_erased(harness):
+    """When the key was due, it had a later value without an expiry, whose commit then failed."""
     harness.say("gateway-0", retain(3.0))
     harness.disk.held = True
     harness.say("gateway-0", retain(0, request=2, args=b"[2]"))

@@ -1,4 +1,4 @@
-"""The retained keys of a realm: what counts, what is durable, and what is undone."""
+"""The keys of a realm: their present and their durable values, and changes that are undone."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def durable(keys, pattern=ALL):
     return [one.publication for one in keys.durable(pattern)]
 
 
-def test_a_change_counts_at_once_and_is_shown_when_it_is_durable(keys):
+def test_a_change_takes_effect_at_once_and_is_shown_when_it_is_durable(keys):
     keys.change("a.b", event(1), 1)
     assert keys.get("a.b") == event(1)
     assert (len(keys), durable(keys), keys.is_committed) == (1, [], False)
@@ -33,7 +33,7 @@ def test_a_change_counts_at_once_and_is_shown_when_it_is_durable(keys):
     assert (len(keys), durable(keys), keys.is_committed) == (1, [1], True)
 
 
-def test_until_a_change_is_durable_the_value_before_it_is_shown(keys):
+def test_the_earlier_value_is_shown_until_a_change_is_durable(keys):
     keys.set("a.b", event(1))
     keys.change("a.b", event(2), 1)
     keys.change("a.b", None, 2)
@@ -44,7 +44,7 @@ def test_until_a_change_is_durable_the_value_before_it_is_shown(keys):
     assert (durable(keys), keys.is_committed) == ([], True)
 
 
-def test_the_last_change_in_a_transaction_is_what_it_makes_durable(keys):
+def test_a_transaction_makes_its_last_change_durable(keys):
     keys.change("a.b", event(1), 1)
     keys.change("a.b", None, 1)
     keys.change("a.b", event(3), 1)
@@ -63,7 +63,7 @@ def test_transactions_may_become_durable_together(keys):
 
 @pytest.mark.parametrize("before", [None, event(1)])
 @pytest.mark.parametrize("changes", [[event(2)], [None], [event(2), None, event(3)], [None, None]])
-def test_failed_changes_leave_what_was_durable(before, changes, keys):
+def test_failed_changes_leave_the_durable_value(before, changes, keys):
     keys.set("a.b", before)
     for ticket, change in enumerate(changes, 1):
         keys.change("a.b", change, ticket)
@@ -73,7 +73,7 @@ def test_failed_changes_leave_what_was_durable(before, changes, keys):
     assert keys.is_committed
 
 
-def test_what_settles_or_fails_twice_is_nothing_new(keys):
+def test_committed_and_commit_failed_do_nothing_without_a_change(keys):
     keys.change("a.b", event(1), 1)
     for _ in range(2):
         keys.committed("a.b", 1)
@@ -82,7 +82,7 @@ def test_what_settles_or_fails_twice_is_nothing_new(keys):
     assert durable(keys) == [1]
 
 
-def test_only_keys_that_match_are_shown(keys):
+def test_only_keys_that_match_the_pattern_are_shown(keys):
     for number, topic in enumerate(("a.b", "a.c", "b.c"), 1):
         keys.set(topic, event(number, topic))
     keys.change("a.c", None, 1)
@@ -92,7 +92,7 @@ def test_only_keys_that_match_are_shown(keys):
     assert durable(keys, Pattern.mqtt("+/c")) == [2, 3]
 
 
-# Against a model that keeps every version of everything
+# Against a model that keeps every state of all keys
 
 TOPICS = ("a", "a.b", "a.c", "b")
 PATTERNS = [Pattern.mqtt(text) for text in ("#", "a/+", "a/b", "+", "+/c")]
@@ -105,7 +105,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=40), st.randoms(use_true_random=False))
 def test_keys_agree_with_a_list_of_all_states(steps, rng):
-    """states[-1] is what counts, states[0] what is durable; one more for each transaction."""
+    """`states` has the durable state first, then one for each transaction, the present one last."""
     keys = Keyspace()
     first, states, changing = 0, [{}, {}], []
 

@@ -1,9 +1,9 @@
-"""What a publish makes of a key: patches, sequences, private keys, wills."""
+"""The effect of a publish on its key: patches, sequences, private keys, wills."""
 
 import cbor2
 import pytest
 from msgspec import json, msgpack
-from shard_harness import leave, publish, subscribe, watched_stage
+from shard_harness import leave, publish, subscribe, watched_harness
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -32,7 +32,7 @@ NO_KEY = msgpack.encode(None)
 
 @pytest.fixture
 def harness():
-    return watched_stage()
+    return watched_harness()
 
 
 def say(harness, *frames, name="gateway-0"):
@@ -40,7 +40,7 @@ def say(harness, *frames, name="gateway-0"):
 
 
 def events(harness, kind=Event | Again):
-    """What gateway-1 got."""
+    """Return the events that gateway-1 has received, or received again."""
     return [getattr(one, "event", one) for one in harness.got("gateway-1", kind)]
 
 
@@ -49,7 +49,7 @@ def seen(harness, kind=Event | Again):
 
 
 def shown(harness):
-    """The keys, as events."""
+    """Return the events of the keys, as a new subscriber is shown them."""
     harness.say("gateway-1", subscribe("*#", token=1, replay=True))
     return [frame.event for frame in harness.got("gateway-1", Retained)]
 
@@ -59,11 +59,11 @@ def keys(harness):
 
 
 def ids(harness):
-    """{request: publication id} of what was published."""
-    told = {}
+    """Return {request: publication id} of the publishes that were acknowledged."""
+    found = {}
     for answer in harness.got("gateway-0", Published):
-        told |= zip(answer.requests, answer.publications, strict=True)
-    return told
+        found |= zip(answer.requests, answer.publications, strict=True)
+    return found
 
 
 def refused(harness):
@@ -107,7 +107,7 @@ def patch(args=b'[{"a":1}]', *, request=1, flags=KEEP, condition=(), **more):
         (b'["text",{"b":1}]', b"", b'[{"a":1}]', b"", b'[{"a":1}]'),
         # Other arguments are not part of a document.
         (b'[{"a":1},2]', b"", b'[{"b":1},3]', b"", b'[{"a":1,"b":1}]'),
-        # All fields may go: what is left is a document, too.
+        # An object without fields is a document, too.
         (b'[{"a":1}]', b"", b'[{"a":null}]', b"", b"[{}]"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_patch_is_merged_into_the_keys_document(value, kwargs, change, named, 
     )
 
 
-def test_a_patch_of_no_key_makes_one(harness):
+def test_a_patch_without_a_key_creates_one(harness):
     say(harness, patch(b'[{"a":{"b":null,"c":1},"d":null}]'))
     assert seen(harness) == keys(harness) == [b'[{"a":{"c":1}}]']
 
@@ -154,7 +154,7 @@ def test_a_patch_may_have_a_condition(harness):
         (payloads.RAW, lambda value: json.encode(value[0]), payloads.JSON),
     ],
 )
-def test_a_patched_key_is_in_the_encoding_of_the_patch(encoding, write, kept, harness):
+def test_a_patched_key_has_the_encoding_of_the_patch(encoding, write, kept, harness):
     say(harness, publish(flags=KEEP, args=b'[{"a":1}]'))
     change = patch(write([{"b": 2}]), request=2)
     change.encoding = encoding
@@ -165,7 +165,7 @@ def test_a_patched_key_is_in_the_encoding_of_the_patch(encoding, write, kept, ha
 
 
 @pytest.mark.parametrize("args", [b"[1]", b"[[]]", b'[{"a":1'])
-def test_what_is_no_patch_is_refused_and_changes_nothing(args, harness):
+def test_an_invalid_patch_is_refused_and_changes_nothing(args, harness):
     say(harness, publish(flags=KEEP, args=b'["was"]'))
     say(harness, patch(args, request=2), publish("x", request=3))
     assert refused(harness) == [(2, "fox.error.invalid_payload", -1)]
@@ -180,8 +180,8 @@ def test_a_key_that_cannot_be_read_is_not_patched(harness):
     assert keys(harness) == [b"[1"]
 
 
-def test_a_patch_of_somebody_elses_private_key_begins_anew(harness):
-    """What it says must not get out."""
+def test_a_patch_of_another_sessions_private_key_begins_with_an_empty_document(harness):
+    """The private value must not be revealed."""
     say(
         harness,
         publish(session=1, flags=KEEP, args=b'[{"secret":1}]', retain=RetainOptions(private=True)),
@@ -190,7 +190,7 @@ def test_a_patch_of_somebody_elses_private_key_begins_anew(harness):
     assert keys(harness) == [b'[{"a":1}]']
 
 
-def test_a_patch_of_the_own_private_key_is_merged(harness):
+def test_a_patch_of_the_sessions_own_private_key_is_merged(harness):
     say(
         harness,
         publish(session=1, flags=KEEP, args=b'[{"b":1}]', retain=RetainOptions(private=True)),
@@ -207,7 +207,7 @@ def test_patches_of_one_turn_build_on_each_other(harness):
     assert seen(harness) == [b'[{"n1":1}]', b'[{"n1":1,"n2":2}]', b'[{"n1":1,"n2":2,"n3":3}]']
 
 
-def test_a_patch_that_was_not_heard_of_comes_again_as_what_it_became(harness):
+def test_an_unanswered_patch_is_sent_again_after_a_restart_as_its_result(harness):
     say(harness, publish(flags=KEEP, args=b'[{"b":2}]'))
     harness["gateway-0"].deaf = True
     say(harness, patch(b'[{"a":1}]', request=2))
@@ -220,7 +220,7 @@ def test_a_patch_that_was_not_heard_of_comes_again_as_what_it_became(harness):
 
 @pytest.mark.parametrize("flags", [KEEP, RETAIN])
 def test_a_patch_whose_key_has_changed_since_is_answered_and_not_sent_again(flags, harness):
-    """What it made of the key is not known any more; what the key is now comes behind it."""
+    """The patch's result is no longer known; the key's present value is sent again after it."""
     harness["gateway-0"].deaf = True
     say(harness, *(patch(b'[{"n%d":1}]' % n, request=n, flags=flags) for n in (1, 2)))
     seen(harness)
@@ -236,10 +236,10 @@ def test_a_patch_whose_key_has_changed_since_is_answered_and_not_sent_again(flag
 
 @pytest.fixture
 def with_headers():
-    return watched_stage(realms=[Realm(name="realm1", kwargs_are_headers=True)])
+    return watched_harness(realms=[Realm(name="realm1", kwargs_are_headers=True)])
 
 
-def test_keyword_arguments_that_are_headers_are_in_no_document(with_headers):
+def test_keyword_arguments_that_are_headers_are_not_in_the_document(with_headers):
     harness = with_headers
     say(harness, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"b":2}'))
     wanted = RetainOptions(when=msgpack.encode({"b": 2}))
@@ -251,7 +251,7 @@ def test_keyword_arguments_that_are_headers_are_in_no_document(with_headers):
     assert (key.publish.args, key.publish.kwargs) == (b'[{"a":3}]', b'{"c":3}')
 
 
-def test_a_patch_brings_headers_of_its_own(with_headers):
+def test_a_patch_replaces_the_headers(with_headers):
     harness = with_headers
     say(harness, publish(flags=KEEP, args=b'[{"a":1}]', kwargs=b'{"from":"one"}'))
     say(harness, patch(b'[{"b":2}]', kwargs=b'{"from":"other"}', request=2))
@@ -270,17 +270,17 @@ def in_queue(request=1, *, retain=None, **more):
     )
 
 
-def test_each_publish_of_a_sequence_is_a_key_of_its_own_in_order(harness):
+def test_each_publish_of_a_sequence_creates_a_key_and_the_keys_sort_in_order(harness):
     say(harness, in_queue(1, args=b"[1]"), in_queue(2, args=b"[2]"))
-    told = ids(harness)
-    topics = [in_sequence("queue", told[request]) for request in (1, 2)]
+    found = ids(harness)
+    topics = [in_sequence("queue", found[request]) for request in (1, 2)]
     assert [event.publish.topic for event in events(harness)] == topics == sorted(topics)
     assert [event.publish.topic for event in shown(harness)] == topics
     assert [rows.key("realm1", topic) in harness.disk.rows for topic in topics] == [True, True]
 
 
-def test_a_key_of_a_sequence_is_taken_by_its_name(harness):
-    """By any gateway: it is at the shard where the sequence is."""
+def test_a_sequence_key_is_erased_by_its_name(harness):
+    """Any gateway can erase the key, because it is at the shard of its sequence."""
     say(harness, in_queue())
     (topic,) = (event.publish.topic for event in events(harness))
     for shards in (2, 3, 64):
@@ -290,7 +290,7 @@ def test_a_key_of_a_sequence_is_taken_by_its_name(harness):
     assert keys(harness) == []
 
 
-def test_a_sequence_may_go_by_time_or_with_its_session(harness):
+def test_a_sequence_key_may_expire_or_be_weak(harness):
     say(harness, in_queue(1, retain=RetainOptions(5.0, sequence=True), args=b"[1]"))
     say(harness, in_queue(2, retain=RetainOptions(sequence=True, weak=True), args=b"[2]"))
     say(harness, in_queue(3, args=b"[3]"))
@@ -300,7 +300,7 @@ def test_a_sequence_may_go_by_time_or_with_its_session(harness):
     assert keys(harness) == [b"[3]"]
 
 
-def test_after_a_restart_a_publish_of_a_sequence_has_the_same_topic(harness):
+def test_a_sequence_key_has_the_same_topic_when_it_is_sent_again(harness):
     harness["gateway-0"].deaf = True
     say(harness, in_queue())
     (event,) = events(harness)
@@ -312,7 +312,7 @@ def test_after_a_restart_a_publish_of_a_sequence_has_the_same_topic(harness):
     assert len(shown(harness)) == 1
 
 
-def test_what_of_a_sequence_was_not_stored_is_refused(harness):
+def test_a_publish_of_a_sequence_that_cannot_be_stored_is_refused(harness):
     harness.disk.held = True
     say(harness, in_queue())
     fail(harness)
@@ -348,7 +348,7 @@ def test_a_private_key_is_kept_although_it_is_for_one_session(harness):
 @pytest.mark.parametrize(
     "condition", [{"when": NO_KEY}, {"when_id": 0}, {"when": msgpack.encode({})}, {"when_id": None}]
 )
-def test_a_private_key_meets_no_condition_of_anybody_else(condition, harness):
+def test_a_private_key_fails_every_condition_of_other_sessions(condition, harness):
     say(harness, private(1))
     (first,) = ids(harness).values()
     if condition == {"when_id": None}:
@@ -357,12 +357,12 @@ def test_a_private_key_meets_no_condition_of_anybody_else(condition, harness):
         harness,
         publish(session=2, request=2, flags=IF, args=b"[2]", retain=RetainOptions(**condition)),
     )
-    # Nor is its publication id told.
+    # The refusal does not tell the key's publication id either.
     assert refused(harness) == [(2, "fox.error.condition_failed", -1)]
     assert keys(harness) == [b"[1]"]
 
 
-def test_that_a_private_key_was_in_the_way_is_told_again_without_its_id(harness):
+def test_a_refusal_because_of_a_private_key_is_repeated_without_its_id(harness):
     say(harness, private(1))
     harness["gateway-0"].deaf = True
     say(harness, publish(session=2, request=2, flags=IF, retain=RetainOptions(when_id=0)))
@@ -371,7 +371,7 @@ def test_that_a_private_key_was_in_the_way_is_told_again_without_its_id(harness)
     assert refused(harness) == [(2, "fox.error.condition_failed", -1)]
 
 
-def test_its_owner_may_ask_for_what_it_is(harness):
+def test_the_owner_of_a_private_key_may_set_conditions_on_it(harness):
     say(harness, private(1))
     (first,) = ids(harness).values()
     say(harness, publish(request=2, flags=IF, args=b"[2]", retain=RetainOptions(when_id=first - 1)))
@@ -384,7 +384,7 @@ def test_its_owner_may_ask_for_what_it_is(harness):
     "retain",
     [None, RetainOptions(5.0), RetainOptions(weak=True), RetainOptions(weak=True, private=True)],
 )
-def test_a_private_key_may_be_replaced_by_anybody(retain, harness):
+def test_any_session_may_replace_a_private_key(retain, harness):
     say(harness, private(1), publish(session=2, flags=KEEP, args=b"[2]", retain=retain), leave(1))
     assert keys(harness) == [b"[2]"]
 
@@ -407,16 +407,16 @@ def willed(session=1, *, request=1, will=GONE, args=b'[{"state":"here"}]', **mor
 
 
 @pytest.fixture
-def here(harness):
-    """Session 1 has a key with a will."""
+def with_will(harness):
+    """A harness in which session 1 has a key with a will."""
     say(harness, willed())
     seen(harness)
     ids(harness)
     return harness
 
 
-def check_gone(harness):
-    """The key is what was willed; that was told once, and nobody owns it."""
+def check_will_published(harness):
+    """Check that the key has the value of its will, which was sent once, and has no owner."""
     (key,) = shown(harness)
     assert (key.publish.args, key.publish.encoding) == (GONE, payloads.MSGPACK)
     assert seen(harness) == [GONE]
@@ -425,15 +425,15 @@ def check_gone(harness):
 
 
 @pytest.mark.parametrize("graceful", [True, False])
-def test_a_key_takes_the_value_that_its_session_willed(graceful, here):
-    say(here, leave(1, graceful=graceful))
-    check_gone(here)
+def test_a_key_takes_the_value_of_its_will_when_its_session_ends(graceful, with_will):
+    say(with_will, leave(1, graceful=graceful))
+    check_will_published(with_will)
 
 
-def test_a_will_is_a_publication_of_its_session(here):
-    say(here, leave(1))
-    (event,) = events(here)
-    (key,) = shown(here)
+def test_a_will_is_a_publication_of_its_session(with_will):
+    say(with_will, leave(1))
+    (event,) = events(with_will)
+    (key,) = shown(with_will)
     assert event.publication == key.publication
     assert (event.publish.session, event.publish.topic) == (1, "a.b")
 
@@ -445,25 +445,25 @@ def test_a_will_is_a_publication_of_its_session(here):
         publish(session=1, request=2, flags=KEEP, args=b"[2]"),
         publish(session=2, flags=KEEP, args=b"[2]", retain=RetainOptions(weak=True)),
     ],
-    ids=["another's", "its own", "another's weak one"],
+    ids=["other session", "same session", "other session, weak"],
 )
-def test_whoever_publishes_the_key_cancels_the_will(later, here):
-    say(here, later, leave(1))
-    assert keys(here) == [b"[2]"]
-    assert seen(here) == [b"[2]"]
+def test_a_later_publish_of_the_key_by_any_session_cancels_the_will(later, with_will):
+    say(with_will, later, leave(1))
+    assert keys(with_will) == [b"[2]"]
+    assert seen(with_will) == [b"[2]"]
 
 
-def test_an_erased_key_has_no_will(here):
-    say(here, publish(request=2, flags=KEEP | EMPTY, args=b""), leave(1))
-    assert (keys(here), seen(here)) == ([], [b""])
+def test_an_erased_key_has_no_will(with_will):
+    say(with_will, publish(request=2, flags=KEEP | EMPTY, args=b""), leave(1))
+    assert (keys(with_will), seen(with_will)) == ([], [b""])
 
 
-def test_the_last_will_counts(here):
-    say(here, willed(request=2, will=msgpack.encode(["other"])), leave(1))
-    assert keys(here) == [msgpack.encode(["other"])]
+def test_a_later_will_replaces_an_earlier_one(with_will):
+    say(with_will, willed(request=2, will=msgpack.encode(["other"])), leave(1))
+    assert keys(with_will) == [msgpack.encode(["other"])]
 
 
-def test_a_key_that_expires_before_has_no_will(harness):
+def test_the_will_of_an_expired_key_is_not_published(harness):
     retain = RetainOptions(5.0, will=GONE)
     say(harness, publish(flags=KEEP, retain=retain))
     harness.pass_time(6.0)
@@ -472,14 +472,14 @@ def test_a_key_that_expires_before_has_no_will(harness):
     assert seen(harness) == [b"[1]"]
 
 
-def test_a_will_is_for_whom_the_key_was(harness):
+def test_a_will_has_the_receivers_of_its_key(harness):
     audience = Audience(eligible_authrole=["admin"])
     say(harness, willed(audience=audience), leave(1))
     (key,) = shown(harness)
     assert key.publish.audience == audience
 
 
-def test_a_session_that_leaves_behind_its_key_that_waits_for_the_disk_has_its_will(harness):
+def test_a_will_is_published_even_if_its_key_still_waits_for_the_disk(harness):
     harness.disk.held = True
     say(harness, willed(), leave(1))
     harness.disk.held = False
@@ -489,93 +489,93 @@ def test_a_session_that_leaves_behind_its_key_that_waits_for_the_disk_has_its_wi
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_wills_of_a_gateway_that_is_killed_are_published(restarted, here):
-    here.kill("gateway-0")
+def test_the_wills_of_a_killed_gateway_are_published(restarted, with_will):
+    with_will.kill("gateway-0")
     if restarted:
-        here.restart()
-    here.pass_time(2 * here.terms.peer_timeout + 1)
-    check_gone(here)
+        with_will.restart()
+    with_will.pass_time(2 * with_will.terms.peer_timeout + 1)
+    check_will_published(with_will)
 
 
-def test_the_wills_of_an_earlier_incarnation_are_published(here):
-    here.kill("gateway-0")
-    here.restart()
-    here.join("gateway-0", incarnation=2)
-    here.turns(8)
-    check_gone(here)
+def test_the_wills_of_an_earlier_incarnation_are_published(with_will):
+    with_will.kill("gateway-0")
+    with_will.restart()
+    with_will.join("gateway-0", incarnation=2)
+    with_will.turns(8)
+    check_will_published(with_will)
 
 
-def test_a_session_that_left_while_the_shard_was_down_has_its_will(here):
-    here["gateway-0"].replay = []
-    here.restart()
-    here.turns(8)
-    check_gone(here)
+def test_the_will_of_a_session_that_left_while_the_shard_was_down_is_published(with_will):
+    with_will["gateway-0"].replay = []
+    with_will.restart()
+    with_will.turns(8)
+    check_will_published(with_will)
 
 
-def test_a_session_that_is_still_there_keeps_its_key(here):
-    here.restart()
-    here.turns(8)
-    assert (keys(here), seen(here)) == ([b'[{"state":"here"}]'], [])
-    here["gateway-0"].replay = []
-    say(here, leave(1))
-    check_gone(here)
+def test_a_session_that_is_alive_after_a_restart_keeps_its_key(with_will):
+    with_will.restart()
+    with_will.turns(8)
+    assert (keys(with_will), seen(with_will)) == ([b'[{"state":"here"}]'], [])
+    with_will["gateway-0"].replay = []
+    say(with_will, leave(1))
+    check_will_published(with_will)
 
 
-def test_a_will_that_was_not_stored_before_a_crash_is_published_after_it(here):
-    here["gateway-0"].replay = []
-    here.disk.held = True
-    say(here, leave(1))
-    assert seen(here) == []
-    here.restart()
-    here.turns(8)
-    check_gone(here)
+def test_a_will_that_was_not_stored_before_a_crash_is_published_after_it(with_will):
+    with_will["gateway-0"].replay = []
+    with_will.disk.held = True
+    say(with_will, leave(1))
+    assert seen(with_will) == []
+    with_will.restart()
+    with_will.turns(8)
+    check_will_published(with_will)
 
 
-def test_a_will_that_was_stored_is_not_published_twice(here):
-    here["gateway-0"].replay = []
-    say(here, leave(1))
-    (event,) = events(here)
-    here.restart()
-    here.turns(8)
-    assert [key.publication for key in shown(here)] == [event.publication]
-    assert seen(here, Event) == []
+def test_a_will_that_was_stored_is_not_published_twice(with_will):
+    with_will["gateway-0"].replay = []
+    say(with_will, leave(1))
+    (event,) = events(with_will)
+    with_will.restart()
+    with_will.turns(8)
+    assert [key.publication for key in shown(with_will)] == [event.publication]
+    assert seen(with_will, Event) == []
 
 
 @pytest.mark.parametrize("since", ["before", "then"])
-def test_a_will_that_cannot_be_stored_is_published_when_the_store_works(since, here):
+def test_a_will_that_cannot_be_stored_is_published_when_the_store_works(since, with_will):
     if since == "before":
-        here.disk.trouble = "disk full"
-        say(here, publish("x", session=5, flags=KEEP))
-        say(here, leave(1))
-        here.turns()
+        with_will.disk.trouble = "disk full"
+        say(with_will, publish("x", session=5, flags=KEEP))
+        say(with_will, leave(1))
+        with_will.turns()
     else:
-        here.disk.held = True
-        say(here, leave(1))
-        fail(here)
-    assert (seen(here), keys(here)) == ([], [b'[{"state":"here"}]'])
-    recover(here)
-    check_gone(here)
+        with_will.disk.held = True
+        say(with_will, leave(1))
+        fail(with_will)
+    assert (seen(with_will), keys(with_will)) == ([], [b'[{"state":"here"}]'])
+    recover(with_will)
+    check_will_published(with_will)
 
 
-def test_a_will_is_not_lost_when_the_store_fails_twice(here):
-    here.disk.held = True
-    say(here, leave(1))
-    fail(here)
-    here.disk.trouble = ""
-    here.now += RETRY
-    here.shard.tick(here.now)
-    here.turn()
-    # It works, and the will is on its way.
-    here.disk.held = True
-    here.turn()
-    fail(here)
-    assert seen(here) == []
-    recover(here)
-    check_gone(here)
+def test_a_will_is_not_lost_when_the_store_fails_twice(with_will):
+    with_will.disk.held = True
+    say(with_will, leave(1))
+    fail(with_will)
+    with_will.disk.trouble = ""
+    with_will.now += RETRY
+    with_will.shard.tick(with_will.now)
+    with_will.turn()
+    # The store works again, and the will is on its way to it.
+    with_will.disk.held = True
+    with_will.turn()
+    fail(with_will)
+    assert seen(with_will) == []
+    recover(with_will)
+    check_will_published(with_will)
 
 
 def test_a_will_in_memory_does_not_wait_for_the_disk():
-    harness = watched_stage(unstored=("realm1",))
+    harness = watched_harness(unstored=("realm1",))
     harness.disk.trouble = "disk full"
     harness.disk.held = True
     say(harness, willed(), leave(1))

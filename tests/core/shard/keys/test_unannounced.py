@@ -1,4 +1,4 @@
-"""Changes that those who follow the state may not have heard of when a shard dies."""
+"""Unannounced changes, which state streams may have missed when a shard dies."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, leave, publish
@@ -21,16 +21,16 @@ KEEP = ACKNOWLEDGE | RETAIN
 ID = pattern_id(REALM, "subscription", "state")
 
 
-def follow(pattern="*#"):
+def state_stream(pattern="*#"):
     return Subscribe(0, REALM, pattern, replay=False, selector=SelectorSpec(ID, state=True))
 
 
 @pytest.fixture
 def harness():
-    """gateway-1 follows the state."""
+    """A harness whose gateway-1 has a state stream."""
     harness = ShardHarness(gateways=2)
-    harness["gateway-1"].replay = [follow()]
-    harness.say("gateway-1", follow())
+    harness["gateway-1"].replay = [state_stream()]
+    harness.say("gateway-1", state_stream())
     return harness
 
 
@@ -38,25 +38,25 @@ def unannounced(harness):
     return [key for key in harness.disk.rows if key.startswith(rows.UNANNOUNCED)]
 
 
-def told(harness):
-    """[(args, removed)] of what gateway-1 was told, also again."""
+def announced(harness):
+    """Return [(args, removed)] of the changes that gateway-1 has received, or received again."""
     frames = harness.got("gateway-1", SelectedEvent | Again)
     changes = [getattr(frame, "event", None) if type(frame) is Again else frame for frame in frames]
     return [(one.event.publish.args, one.removed) for one in changes]
 
 
-def test_what_was_told_and_confirmed_leaves_nothing(harness):
+def test_a_confirmed_change_leaves_no_row(harness):
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
-    assert told(harness) == [(b"[1]", "")]
+    assert announced(harness) == [(b"[1]", "")]
     harness.say("gateway-0", publish("b", flags=KEEP, request=2), reliable=True)
     harness.pass_time(2)
-    # What is dropped goes with the next transaction.
+    # Dropped rows are deleted in the next transaction.
     harness.say("gateway-0", publish("c", flags=KEEP, request=3), reliable=True)
     assert [key[-1:] for key in unannounced(harness)] == [b"c"]
 
 
 @pytest.mark.parametrize(
-    ("deeds", "expected"),
+    ("frames", "expected"),
     [
         ([publish(flags=KEEP, request=2, args=b"[2]")], [(b"[2]", "")]),
         ([publish(flags=KEEP | EMPTY, request=2, args=b"")], [(b"", "deleted")]),
@@ -64,30 +64,32 @@ def test_what_was_told_and_confirmed_leaves_nothing(harness):
     ],
     ids=["changed", "erased", "weak"],
 )
-def test_what_was_not_heard_is_told_again_although_its_publisher_has_gone(deeds, expected, harness):
+def test_a_missed_change_is_announced_again_even_if_its_publisher_has_gone(
+    frames, expected, harness
+):
     weak = publish(flags=KEEP, retain=RetainOptions(weak=True))
     harness.say("gateway-0", weak, reliable=True)
     harness.pass_time(2)
-    assert told(harness) == [(b"[1]", "")]
+    assert announced(harness) == [(b"[1]", "")]
     harness["gateway-1"].deaf = True
-    harness.say("gateway-0", *deeds, reliable=True)
+    harness.say("gateway-0", *frames, reliable=True)
     harness.kill("gateway-0")
     harness.restart()
     harness.pass_time(harness.terms.peer_timeout + 1)
-    assert told(harness)[-1:] == expected
+    assert announced(harness)[-1:] == expected
 
 
-def test_a_key_that_expired_while_its_shard_was_down_is_told_of(harness):
+def test_the_expiry_of_a_key_while_its_shard_was_down_is_announced(harness):
     harness.say("gateway-0", publish(flags=KEEP, retain=RetainOptions(5.0)), reliable=True)
     harness.pass_time(2)
-    assert told(harness) == [(b"[1]", "")]
+    assert announced(harness) == [(b"[1]", "")]
     harness.now += 10
     harness.restart()
     harness.pass_time(harness.terms.peer_timeout + 1)
-    assert told(harness) == [(b"", "expired")]
+    assert announced(harness) == [(b"", "expired")]
 
 
-def test_it_is_told_of_also_if_the_shard_dies_again_before_that(harness):
+def test_an_expiry_is_announced_even_if_the_shard_dies_again_before_that(harness):
     harness.say("gateway-0", publish(flags=KEEP, retain=RetainOptions(5.0)), reliable=True)
     harness.pass_time(2)
     harness.now += 10
@@ -97,40 +99,40 @@ def test_it_is_told_of_also_if_the_shard_dies_again_before_that(harness):
     harness.restart(79)
     harness.got("gateway-1")
     harness.pass_time(6)
-    assert [removed for _, removed in told(harness)] == ["expired"]
+    assert [removed for _, removed in announced(harness)] == ["expired"]
     harness.say("gateway-0", publish("b", request=2, flags=KEEP), reliable=True)
     harness.pass_time(2)
     harness.say("gateway-0", publish("c", request=3, flags=KEEP), reliable=True)
     assert [key[-1:] for key in unannounced(harness)] == [b"c"]
 
 
-def test_nothing_is_noted_where_nobody_follows():
+def test_nothing_is_noted_without_a_state_stream():
     harness = ShardHarness(gateways=2)
     harness["gateway-1"].deaf = True
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
     assert unannounced(harness) == []
 
 
-def test_a_change_that_failed_is_not_told(harness):
+def test_a_failed_change_is_not_announced(harness):
     harness.disk.trouble = "disk full"
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
     harness.disk.trouble = ""
     harness.pass_time(2)
-    assert (told(harness), unannounced(harness)) == ([], [])
+    assert (announced(harness), unannounced(harness)) == ([], [])
     harness.say("gateway-0", publish(flags=KEEP, request=2, args=b"[2]"), reliable=True)
-    assert told(harness) == [(b"[2]", "")]
+    assert announced(harness) == [(b"[2]", "")]
 
 
-# What is settled
+# Settled changes
 
 
 def newcomer(token):
-    """Before it is answered its gateway hears what is settled."""
+    """Return a new subscription. Before its answer, the gateway hears what is settled."""
     return Subscribe(token, REALM, "=else", replay=False)
 
 
 def again(harness):
-    """(id, what was settled before) of each change that came again."""
+    """Return [(publication id, id up to which all was settled)] of the changes sent again."""
     settled, found = 0, []
     for frame in harness.got("gateway-1", Settled | Again):
         if type(frame) is Settled:
@@ -140,7 +142,7 @@ def again(harness):
     return found
 
 
-def test_a_key_that_goes_while_it_changes_is_not_settled_before_it_is_told(harness):
+def test_the_end_of_an_uncommitted_key_is_not_settled_before_it_is_announced(harness):
     harness.disk.held = True
     harness.say(
         "gateway-0", publish(flags=KEEP, session=5, retain=RetainOptions(weak=True)), reliable=True
@@ -156,7 +158,7 @@ def test_a_key_that_goes_while_it_changes_is_not_settled_before_it_is_told(harne
     harness.disk.waiting = earlier
     harness.commit()
     harness.turns()
-    assert told(harness) == [(b"[1]", "")]
+    assert announced(harness) == [(b"[1]", "")]
     harness.got("gateway-1")
     harness.say("gateway-1", newcomer(7))
     [settled] = harness.got("gateway-1", Settled)
@@ -170,7 +172,7 @@ def test_a_key_that_goes_while_it_changes_is_not_settled_before_it_is_told(harne
     assert settled.publication < min(publication for publication, _ in again(harness))
 
 
-def test_what_is_to_be_told_again_is_not_settled_before_that(harness):
+def test_a_change_that_is_to_be_announced_again_is_not_settled_before(harness):
     harness.say(
         "gateway-0", publish(flags=KEEP, session=5, retain=RetainOptions(weak=True)), reliable=True
     )
@@ -181,7 +183,7 @@ def test_what_is_to_be_told_again_is_not_settled_before_that(harness):
     harness.restart()
     harness["gateway-1"].got.clear()
     harness.turns()
-    # It has replayed; the others have not, and what it says now waits for them.
+    # gateway-1 has replayed and gateway-0 has not, so what gateway-1 sends now waits.
     harness.say("gateway-1", publish("b", session=6, flags=KEEP), reliable=True)
     harness.say("gateway-1", newcomer(7))
     harness.pass_time(6)
@@ -189,11 +191,11 @@ def test_what_is_to_be_told_again_is_not_settled_before_that(harness):
     assert publication > settled
 
 
-def test_a_gateway_that_goes_without_having_been_sent_it_is_not_waited_for(harness):
+def test_a_lost_gateway_that_was_not_sent_the_change_is_not_waited_for(harness):
     harness.kill("gateway-1")
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
     assert len(unannounced(harness)) == 1
     harness.pass_time(6)
-    # What is dropped goes with the next transaction.
+    # Dropped rows are deleted in the next transaction.
     harness.say("gateway-0", publish("b", request=2, flags=KEEP), reliable=True)
     assert unannounced(harness) == []

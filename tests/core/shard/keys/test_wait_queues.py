@@ -1,4 +1,4 @@
-"""Publishes that wait: in order of arrival, and whom a change of the key lets through."""
+"""Wait queues: the order of waiters, and which of them a change of the key lets through."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from fox_shard.shard.keys.conditions import hold
 from fox_shard.shard.keys.wait_queues import WaitQueues
 from fox_shard.shard.rows import Waiter
 
-PLACE = (REALM, "a.b")
+REF = (REALM, "a.b")
 NO_KEY = {"when": msgpack.encode(None)}
 ON = {"when": msgpack.encode({"state": "on"})}
 ANYTHING = {"when": msgpack.encode({})}
@@ -29,26 +29,26 @@ def key(publication=7, args=b'[{"state":"on"}]', *, session=9, private=False, kw
 
 
 @pytest.fixture
-def waiting():
+def queues():
     return WaitQueues()
 
 
-def all_taken(waiting, value, **more):
-    """The arrivals of all whom the value lets through, one after the other."""
+def take_all(queues, value, **more):
+    """Take all waiters that the value lets through, one after the other; return their arrivals."""
     arrivals = []
-    while (taken := waiting.take(PLACE, value, **more)) is not None:
+    while (taken := queues.take(REF, value, **more)) is not None:
         arrivals.append(taken.arrival)
     return arrivals
 
 
-def test_nobody_waits_at_first(waiting):
-    assert (len(waiting), waiting.refs) == (0, [])
-    assert waiting.take(PLACE, None) is None
-    assert waiting.session_ended(1) == []
-    assert not waiting.remove(waiter(1, NO_KEY))
+def test_new_wait_queues_are_empty(queues):
+    assert (len(queues), queues.refs) == (0, [])
+    assert queues.take(REF, None) is None
+    assert queues.session_ended(1) == []
+    assert not queues.remove(waiter(1, NO_KEY))
 
 
-def test_the_first_that_came_goes_first_whatever_it_waits_for(waiting):
+def test_the_first_waiter_whose_condition_holds_is_taken_first_whatever_the_condition(queues):
     for one in (
         waiter(1, ON),
         waiter(2, {"when_id": 7}),
@@ -58,137 +58,137 @@ def test_the_first_that_came_goes_first_whatever_it_waits_for(waiting):
         waiter(6, {"when_id": 8}),
         waiter(7, {"when_id": 7, **ON}),
     ):
-        waiting.add(one)
-    assert all_taken(waiting, key(7)) == [1, 2, 3, 4, 7]
-    assert len(waiting) == 2
-    assert all_taken(waiting, None) == [5]
-    assert all_taken(waiting, key(8, b"[]")) == [6]
-    assert (len(waiting), waiting.refs) == (0, [])
+        queues.add(one)
+    assert take_all(queues, key(7)) == [1, 2, 3, 4, 7]
+    assert len(queues) == 2
+    assert take_all(queues, None) == [5]
+    assert take_all(queues, key(8, b"[]")) == [6]
+    assert (len(queues), queues.refs) == (0, [])
 
 
 @pytest.mark.parametrize("condition", [{"when_id": 0}, NO_KEY])
-def test_where_there_is_no_key_its_id_is_0(condition, waiting):
-    waiting.add(waiter(1, condition))
-    assert waiting.take(PLACE, key()) is None
-    assert waiting.take(PLACE, None).arrival == 1
+def test_a_missing_key_has_the_id_0(condition, queues):
+    queues.add(waiter(1, condition))
+    assert queues.take(REF, key()) is None
+    assert queues.take(REF, None).arrival == 1
 
 
-def test_each_key_has_waiters_of_its_own(waiting):
-    waiting.add(waiter(1, NO_KEY, topic="else"))
-    waiting.add(waiter(2, {"when_id": 0}))
-    assert sorted(waiting.refs) == [PLACE, (REALM, "else")]
-    assert all_taken(waiting, None) == [2]
-    assert waiting.refs == [(REALM, "else")]
+def test_each_key_has_waiters_of_its_own(queues):
+    queues.add(waiter(1, NO_KEY, topic="else"))
+    queues.add(waiter(2, {"when_id": 0}))
+    assert sorted(queues.refs) == [REF, (REALM, "else")]
+    assert take_all(queues, None) == [2]
+    assert queues.refs == [(REALM, "else")]
 
 
-def test_one_that_is_put_back_is_the_first_again(waiting):
+def test_a_waiter_that_is_put_back_is_the_first_again(queues):
     for arrival in (1, 2, 3):
-        waiting.add(waiter(arrival, NO_KEY))
-    first, second = waiting.take(PLACE, None), waiting.take(PLACE, None)
-    waiting.add(waiter(4, NO_KEY))
-    waiting.put_back(second)
-    waiting.put_back(first)
-    assert all_taken(waiting, None) == [1, 2, 3, 4]
+        queues.add(waiter(arrival, NO_KEY))
+    first, second = queues.take(REF, None), queues.take(REF, None)
+    queues.add(waiter(4, NO_KEY))
+    queues.put_back(second)
+    queues.put_back(first)
+    assert take_all(queues, None) == [1, 2, 3, 4]
 
 
-def test_one_that_was_the_only_one_is_put_back(waiting):
-    waiting.add(waiter(1, {"when_id": 7}))
-    waiting.put_back(waiting.take(PLACE, key(7)))
-    assert len(waiting) == 1
-    assert all_taken(waiting, key(7)) == [1]
+def test_the_only_waiter_can_be_put_back(queues):
+    queues.add(waiter(1, {"when_id": 7}))
+    queues.put_back(queues.take(REF, key(7)))
+    assert len(queues) == 1
+    assert take_all(queues, key(7)) == [1]
 
 
-def test_who_is_removed_does_not_wait_any_more(waiting):
+def test_a_removed_waiter_is_not_taken(queues):
     one, other = waiter(1, NO_KEY), waiter(2, NO_KEY)
-    waiting.add(one)
-    waiting.add(other)
-    assert waiting.remove(one)
-    assert not waiting.remove(one)
-    assert all_taken(waiting, None) == [2]
-    assert not waiting.remove(other)
+    queues.add(one)
+    queues.add(other)
+    assert queues.remove(one)
+    assert not queues.remove(one)
+    assert take_all(queues, None) == [2]
+    assert not queues.remove(other)
 
 
-def test_what_a_session_waits_for_goes_with_it(waiting):
+def test_the_waiters_of_a_session_end_with_it(queues):
     for arrival, condition in enumerate((NO_KEY, {"when_id": 7}, ON)):
-        waiting.add(waiter(arrival, condition, session=1))
-        waiting.add(waiter(10 + arrival, condition, session=2))
-    assert [one.arrival for one in waiting.session_ended(1)] == [0, 1, 2]
-    assert len(waiting) == 3
-    assert all_taken(waiting, key(7)) == [11, 12]
-    assert all_taken(waiting, None) == [10]
+        queues.add(waiter(arrival, condition, session=1))
+        queues.add(waiter(10 + arrival, condition, session=2))
+    assert [one.arrival for one in queues.session_ended(1)] == [0, 1, 2]
+    assert len(queues) == 3
+    assert take_all(queues, key(7)) == [11, 12]
+    assert take_all(queues, None) == [10]
 
 
 @pytest.mark.parametrize("condition", [ON, {"when_id": 7}, ANYTHING])
-def test_a_private_key_meets_the_conditions_of_its_owner_alone(condition, waiting):
-    waiting.add(waiter(1, condition, session=1))
-    waiting.add(waiter(2, condition, session=2))
-    waiting.add(waiter(3, condition, session=2, topic="else"))
-    waiting.add(waiter(4, condition, session=2))
-    assert all_taken(waiting, key(7, session=2, private=True)) == [2, 4]
-    assert all_taken(waiting, key(7, session=2)) == [1]
+def test_a_private_key_meets_the_conditions_of_its_owner_alone(condition, queues):
+    queues.add(waiter(1, condition, session=1))
+    queues.add(waiter(2, condition, session=2))
+    queues.add(waiter(3, condition, session=2, topic="else"))
+    queues.add(waiter(4, condition, session=2))
+    assert take_all(queues, key(7, session=2, private=True)) == [2, 4]
+    assert take_all(queues, key(7, session=2)) == [1]
 
 
-def test_the_document_may_do_without_keyword_arguments(waiting):
-    waiting.add(waiter(1, ON))
+def test_keyword_arguments_that_are_headers_are_not_in_the_document(queues):
+    queues.add(waiter(1, ON))
     value = key(7, b"[]", kwargs=b'{"state":"on"}')
-    assert waiting.take(PLACE, value, headers=True) is None
-    assert waiting.take(PLACE, value).arrival == 1
+    assert queues.take(REF, value, headers=True) is None
+    assert queues.take(REF, value).arrival == 1
 
 
-# However many wait
+# Cost with many waiters
 
 
 @pytest.fixture
 def compared(monkeypatch):
-    """The arrivals of those whose conditions were compared with a key."""
-    arrivals = []
+    """The sessions whose conditions were compared with a key."""
+    sessions = []
 
     def counted(retain, key, session=0, *, headers=False):
-        arrivals.append(session)
+        sessions.append(session)
         return hold(retain, key, session, headers=headers)
 
     monkeypatch.setattr(wait_queues, "hold", counted)
-    return arrivals
+    return sessions
 
 
 MANY = 10_000
 
 
-def test_a_change_is_compared_once_with_what_many_wait_for(waiting, compared):
+def test_a_change_is_compared_once_with_a_condition_that_many_share(queues, compared):
     for arrival in range(1, MANY + 1):
-        waiting.add(waiter(arrival, NO_KEY, session=arrival))
+        queues.add(waiter(arrival, NO_KEY, session=arrival))
     for turn in (1, 2, 3):
-        assert waiting.take(PLACE, None).arrival == turn
+        assert queues.take(REF, None).arrival == turn
         assert len(compared) == turn
-    assert waiting.take(PLACE, key()) is None
+    assert queues.take(REF, key()) is None
     assert len(compared) == 4
 
 
-def test_a_change_is_compared_with_nobody_who_waits_for_another_publication(waiting, compared):
+def test_a_change_is_not_compared_with_waiters_for_other_publication_ids(queues, compared):
     for arrival in range(1, MANY + 1):
-        waiting.add(waiter(arrival, {"when_id": arrival}, session=arrival))
-    assert waiting.take(PLACE, key(MANY // 2)).arrival == MANY // 2
-    assert waiting.take(PLACE, key(MANY // 2)) is None
+        queues.add(waiter(arrival, {"when_id": arrival}, session=arrival))
+    assert queues.take(REF, key(MANY // 2)).arrival == MANY // 2
+    assert queues.take(REF, key(MANY // 2)) is None
     assert compared == []
 
 
-def test_a_private_key_is_compared_with_what_its_owner_waits_for(waiting, compared):
+def test_a_private_key_is_compared_with_its_owners_waiters_only(queues, compared):
     for arrival in range(1, MANY + 1):
-        waiting.add(waiter(arrival, {**ON, "when_id": arrival}, session=arrival))
-    assert waiting.take(PLACE, key(5, session=5, private=True)).arrival == 5
+        queues.add(waiter(arrival, {**ON, "when_id": arrival}, session=arrival))
+    assert queues.take(REF, key(5, session=5, private=True)).arrival == 5
     assert compared == [5]
 
 
-def test_one_among_many_is_found_when_its_session_leaves(waiting, compared):
+def test_a_waiter_is_found_among_many_when_its_session_leaves(queues, compared):
     for arrival in range(1, MANY + 1):
-        waiting.add(waiter(arrival, NO_KEY, session=arrival))
+        queues.add(waiter(arrival, NO_KEY, session=arrival))
     for session in (MANY, MANY // 2, 1):
-        assert [one.arrival for one in waiting.session_ended(session)] == [session]
+        assert [one.arrival for one in queues.session_ended(session)] == [session]
     assert compared == []
-    assert waiting.take(PLACE, None).arrival == 2
+    assert queues.take(REF, None).arrival == 2
 
 
-# As a list would
+# Against a plain list
 
 
 CONDITIONS = [
@@ -202,37 +202,37 @@ CONDITIONS = [
 ]
 VALUES = [None, key(7), key(8), key(7, b"[]"), *(key(7, session=s, private=True) for s in (1, 2))]
 
-deeds = st.one_of(
+STEPS = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(CONDITIONS), st.integers(1, 3)),
     st.tuples(st.just("take"), st.sampled_from(VALUES), st.booleans()),
     st.tuples(st.just("leave"), st.integers(1, 3), st.none()),
 )
 
 
-def first_of(queue, value):
-    """The first whose condition holds, as a list is searched."""
-    return next((w for w in queue if hold(w.retain, value, w.publish.session)), None)
+def first_of(waiters, value):
+    """Return the first waiter of the list whose condition holds."""
+    return next((w for w in waiters if hold(w.retain, value, w.publish.session)), None)
 
 
-@given(st.lists(deeds, max_size=40))
-def test_the_queues_agree_with_one_list(todo):
-    waiting, queue = WaitQueues(), []
-    for arrival, (deed, what, more) in enumerate(todo):
-        if deed == "add":
+@given(st.lists(STEPS, max_size=40))
+def test_the_queues_agree_with_one_list(steps):
+    queues, waiters = WaitQueues(), []
+    for arrival, (step, what, more) in enumerate(steps):
+        if step == "add":
             one = waiter(arrival, what, session=more)
-            waiting.add(one)
-            queue.append(one)
-        elif deed == "take":
-            expected = first_of(queue, what)
-            assert waiting.take(PLACE, what) is expected
+            queues.add(one)
+            waiters.append(one)
+        elif step == "take":
+            expected = first_of(waiters, what)
+            assert queues.take(REF, what) is expected
             if expected is not None and more:
-                waiting.put_back(expected)
+                queues.put_back(expected)
             elif expected is not None:
-                queue.remove(expected)
+                waiters.remove(expected)
         else:
-            gone = [one for one in queue if one.publish.session == what]
-            queue = [one for one in queue if one.publish.session != what]
-            left = waiting.session_ended(what)
+            gone = [one for one in waiters if one.publish.session == what]
+            waiters = [one for one in waiters if one.publish.session != what]
+            left = queues.session_ended(what)
             assert sorted(one.arrival for one in left) == [one.arrival for one in gone]
-        assert len(waiting) == len(queue)
-        assert waiting.refs == ([PLACE] if queue else [])
+        assert len(queues) == len(waiters)
+        assert queues.refs == ([REF] if waiters else [])

@@ -1,4 +1,4 @@
-"""Keys that go with their sessions (semantics: `weak`)."""
+"""Weak keys, which end with their sessions (semantics: `weak`)."""
 
 import pytest
 from shard_harness import ShardHarness, leave, publish, subscribe
@@ -20,7 +20,7 @@ from fox_shard.store.journal import RETRY
 KEEP = ACKNOWLEDGE | RETAIN
 
 
-def test_a_session_owns_what_it_has_published_until_that_is_taken():
+def test_a_session_owns_the_keys_that_it_has_published_until_they_are_taken():
     owners = Owners()
     assert owners.idle
     for topic in ("a", "b", "a"):
@@ -34,7 +34,7 @@ def test_a_session_owns_what_it_has_published_until_that_is_taken():
     assert (owners.idle, owners.gateways) == (True, {})
 
 
-def test_a_session_owns_what_is_its_own_yet():
+def test_a_session_no_longer_owns_discarded_keys():
     owners = Owners()
     owners.add("gateway-0", 1, 7, None)
     owners.add("gateway-0", 1, 7, ("realm1", "a"))
@@ -48,8 +48,8 @@ def test_a_session_owns_what_is_its_own_yet():
 
 
 @pytest.mark.parametrize("realm", ["realm1", "memory"])
-def test_what_is_gone_of_it_is_not_kept_in_mind(realm):
-    """Else a session that has many weak keys one after the other would cost more and more."""
+def test_an_erased_weak_key_is_not_remembered(realm):
+    """Otherwise a session with many weak keys, one after the other, would cost more and more."""
     harness = ShardHarness(gateways=2, unstored=["memory"])
     for number in range(3):
         topic = f"a.{number}"
@@ -91,7 +91,7 @@ def stored(harness):
 
 
 @pytest.mark.parametrize("graceful", [True, False])
-def test_a_weak_key_goes_with_its_session_without_an_event(graceful, harness):
+def test_a_weak_key_ends_with_its_session_without_an_event(graceful, harness):
     harness.say("gateway-0", weak(), reliable=True)
     assert keys(harness) == [b"[1]"]
     harness.say("gateway-0", leave(2), leave(1, graceful=graceful), reliable=True)
@@ -107,15 +107,15 @@ def test_a_weak_key_goes_with_its_session_without_an_event(graceful, harness):
         publish(session=2, flags=KEEP, request=2, args=b"[2]"),
         weak(2, request=2, args=b"[2]"),
     ],
-    ids=["its own", "its own for an hour", "another's", "another's weak one"],
+    ids=["same session", "same session, for an hour", "other session", "other session, weak"],
 )
-def test_a_key_that_is_not_its_own_any_more_stays(later, harness):
+def test_a_weak_key_that_was_published_again_stays(later, harness):
     harness.say("gateway-0", weak(), later, reliable=True)
     harness.say("gateway-0", leave(1), reliable=True)
     assert keys(harness) == [b"[2]"]
 
 
-def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_along(harness):
+def test_a_weak_key_that_waits_for_the_disk_ends_with_its_session(harness):
     harness.disk.held = True
     harness.say("gateway-0", weak(), leave(1), reliable=True)
     harness.disk.held = False
@@ -124,8 +124,8 @@ def test_a_session_that_leaves_behind_a_key_that_waits_for_the_disk_takes_it_alo
     assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_a_session_that_its_gateway_does_not_tell_again_has_gone(harness):
-    """So the gateway may forget that it has left before that is durable."""
+def test_a_session_that_its_gateway_does_not_report_after_a_restart_has_ended(harness):
+    """The gateway may therefore forget a session's end before it is durable."""
     harness.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
     harness.disk.held = True
     harness.say("gateway-0", leave(1), reliable=True)
@@ -137,7 +137,7 @@ def test_a_session_that_its_gateway_does_not_tell_again_has_gone(harness):
     assert keys(harness) == [b"[2]"]
 
 
-def test_sessions_are_told_again_when_a_link_was_broken(harness):
+def test_a_session_that_its_gateway_does_not_report_in_a_new_pair_has_ended(harness):
     harness.say("gateway-0", weak(), weak(2, topic="a.c", args=b"[2]"), reliable=True)
     harness["gateway-0"].replay = [SessionAlive(2)]
     harness["gateway-0"].link.break_off(harness.now)
@@ -146,7 +146,7 @@ def test_sessions_are_told_again_when_a_link_was_broken(harness):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_keys_of_a_gateway_that_is_gone_go(restarted, harness):
+def test_the_weak_keys_of_a_gateway_that_has_gone_are_erased(restarted, harness):
     harness.say("gateway-0", weak(), reliable=True)
     harness.say("gateway-1", weak(2, topic="a.c", args=b"[2]"), reliable=True)
     harness.kill("gateway-0")
@@ -158,7 +158,9 @@ def test_the_keys_of_a_gateway_that_is_gone_go(restarted, harness):
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted, harness):
+def test_the_weak_keys_of_an_earlier_incarnation_are_erased_when_the_gateway_is_back(
+    restarted, harness
+):
     harness.say("gateway-0", weak(), reliable=True)
     harness.kill("gateway-0")
     if restarted:
@@ -168,7 +170,7 @@ def test_the_keys_of_a_gateways_earlier_incarnation_go_when_it_is_back(restarted
     assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(harness):
+def test_the_weak_keys_of_a_gateway_that_returns_in_the_same_incarnation_stay(harness):
     harness.say("gateway-0", weak(), reliable=True)
     harness["gateway-0"].replay = [SessionAlive(1)]
     harness.restart()
@@ -178,7 +180,7 @@ def test_the_keys_of_a_gateway_that_comes_back_as_it_was_stay(harness):
     assert keys(harness) == []
 
 
-def test_an_erased_weak_key_is_nobodys(harness):
+def test_an_erased_weak_key_has_no_owner(harness):
     harness.say("gateway-0", weak(), weak(request=2, flags=KEEP | EMPTY, args=b""), reliable=True)
     harness.say("gateway-1", publish(session=5, flags=KEEP, args=b"[5]"), reliable=True)
     harness.say("gateway-0", leave(1), reliable=True)
@@ -196,14 +198,16 @@ def fail_and_recover(harness):
     harness.pass_time(RETRY + 0.5)
 
 
-def test_a_key_that_was_never_stored_does_not_go_either(harness):
+def test_a_weak_key_that_could_not_be_stored_leaves_nothing(harness):
     harness.disk.held = True
     harness.say("gateway-0", weak(), leave(1), reliable=True)
     fail_and_recover(harness)
     assert (keys(harness), stored(harness), harness.got("gateway-1", Event)) == ([], [], [])
 
 
-def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_failed(harness):
+def test_the_weak_key_of_a_session_that_has_left_is_erased_although_its_last_publish_failed(
+    harness,
+):
     harness.say("gateway-0", weak(), reliable=True)
     harness.disk.held = True
     harness.say("gateway-0", weak(request=2, args=b"[2]"), leave(1), reliable=True)
@@ -211,7 +215,7 @@ def test_what_a_session_that_has_left_had_before_goes_although_its_last_publish_
     assert (keys(harness), stored(harness)) == ([], [])
 
 
-def test_what_another_session_had_before_is_back(harness):
+def test_a_failed_publish_gives_the_weak_key_back_to_its_earlier_owner(harness):
     harness.say("gateway-0", weak(), reliable=True)
     harness.disk.held = True
     harness.say("gateway-0", weak(2, args=b"[2]"), leave(2), reliable=True)
@@ -223,7 +227,7 @@ def test_what_another_session_had_before_is_back(harness):
 
 @pytest.fixture
 def few_at_once(monkeypatch):
-    """Keys go two at a time."""
+    """A harness that erases the weak keys of ended sessions two at a time."""
     monkeypatch.setattr(retained, "ENDED_AT_ONCE", 2)
     harness = ShardHarness(gateways=2)
     for number in range(7):
@@ -236,7 +240,7 @@ def held(harness):
     return harness.shard.retained_keys.keys_held
 
 
-def test_many_keys_of_a_session_go_a_few_at_a_time(few_at_once):
+def test_many_weak_keys_of_a_session_are_erased_a_few_at_a_time(few_at_once):
     harness = few_at_once
     harness.send("gateway-0", leave(1), leave(5))
     harness.turn()
@@ -250,7 +254,7 @@ def test_many_keys_of_a_session_go_a_few_at_a_time(few_at_once):
     assert [key[-1:] for key in harness.disk.rows if key.startswith(rows.KEY)] == [b"6"]
 
 
-def test_so_do_those_of_many_sessions_that_end_together(few_at_once):
+def test_weak_keys_of_many_sessions_that_end_together_are_erased_a_few_at_a_time(few_at_once):
     harness = few_at_once
     harness.kill("gateway-0")
     harness.join("gateway-0", incarnation=2)
@@ -261,7 +265,7 @@ def test_so_do_those_of_many_sessions_that_end_together(few_at_once):
     assert (held(harness), harness.shard.retained_keys.owners.idle) == (0, True)
 
 
-def test_a_key_that_is_published_anew_before_its_turn_to_go_stays(few_at_once):
+def test_a_weak_key_that_is_published_again_before_it_is_erased_stays(few_at_once):
     harness = few_at_once
     harness.send("gateway-0", leave(1))
     harness.send("gateway-0", publish("a.4", session=9, flags=KEEP), reliable=True)
@@ -270,7 +274,7 @@ def test_a_key_that_is_published_anew_before_its_turn_to_go_stays(few_at_once):
     assert held(harness) == 3
 
 
-def test_the_rest_goes_also_if_the_shard_dies_meanwhile(few_at_once):
+def test_the_remaining_weak_keys_are_erased_even_if_the_shard_dies_meanwhile(few_at_once):
     harness = few_at_once
     harness["gateway-0"].replay = [SessionAlive(5), SessionAlive(6)]
     harness.send("gateway-0", leave(1))
@@ -282,7 +286,7 @@ def test_the_rest_goes_also_if_the_shard_dies_meanwhile(few_at_once):
     assert held(harness) == 2
 
 
-def test_the_rest_goes_also_if_the_disk_fails_meanwhile(few_at_once):
+def test_the_remaining_weak_keys_are_erased_even_if_the_disk_fails_meanwhile(few_at_once):
     harness = few_at_once
     harness.disk.trouble = "disk full"
     harness.send("gateway-0", leave(1))

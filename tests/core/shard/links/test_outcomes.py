@@ -1,4 +1,4 @@
-"""How far a peer's reliable frames are in the store, and how each of them ended."""
+"""Outcomes: up to where a peer's reliable frames are stored, and how each of them ended."""
 
 from types import SimpleNamespace
 
@@ -17,14 +17,14 @@ def peer(name="gateway-0", *, identity=7, forgotten=0):
 
 
 class Stored:
-    """A ledger, and the rows its journal would write."""
+    """Outcomes, and the rows that their journal has written."""
 
     def __init__(self):
         self.rows = {}
         self.start()
 
     def start(self):
-        """From the rows that there are."""
+        """Start again from the rows."""
         self.journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
         self.outcomes = Outcomes(self.journal)
         for key, value in sorted(self.rows.items()):
@@ -35,7 +35,11 @@ class Stored:
                 self.outcomes.load_outcomes(name, key, rows.decode_outcomes(value))
 
     def batch(self, of, *outcomes, last=None):
-        """A batch with those recorded frames; returns what it wrote."""
+        """Handle a batch of recorded frames, and return the rows that it writes.
+
+        outcomes: (reliable number, publication id). last: the batch's last reliable number; None:
+        that of its last recorded frame.
+        """
         for rseq, publication in outcomes:
             self.outcomes.add(rseq, publication)
         self.outcomes.batch_handled(of, last or outcomes[-1][0])
@@ -66,13 +70,13 @@ def outcomes(stored, of, last=20):
     }
 
 
-def test_a_batch_with_nothing_recorded_leaves_no_row(stored):
+def test_a_batch_without_recorded_frames_writes_no_row(stored):
     stored.outcomes.batch_handled(peer(), 5)
     assert stored.commit() == {}
     assert stored.outcomes.watermark(peer()) == 0
 
 
-def test_a_batch_leaves_its_outcomes_and_how_far_it_went(stored):
+def test_a_batch_writes_its_outcomes_and_its_watermark(stored):
     assert stored.batch(peer(), (3, 300), (5, 500), last=6) == {
         rows.peer("gateway-0"): rows.encode(rows.PeerRow(7, 6)),
         rows.outcomes("gateway-0", 3): rows.encode([(3, 300), (5, 500)]),
@@ -80,13 +84,13 @@ def test_a_batch_leaves_its_outcomes_and_how_far_it_went(stored):
     assert stored.outcomes.watermark(peer()) == 6
 
 
-def test_what_has_no_reliable_number_is_not_recorded(stored):
+def test_a_frame_without_a_reliable_number_is_not_recorded(stored):
     stored.outcomes.add(0, 300)
     stored.outcomes.batch_handled(peer(), 6)
     assert stored.commit() == {}
 
 
-def test_after_a_restart_each_outcome_is_known(stored):
+def test_outcomes_are_known_after_a_restart(stored):
     stored.batch(peer(), (3, 300), (5, REFUSED))
     stored.batch(peer(), (6, 600))
     stored.batch(peer("gateway-1", identity=8), (1, 100))
@@ -98,7 +102,7 @@ def test_after_a_restart_each_outcome_is_known(stored):
 
 
 @pytest.mark.parametrize(("identity", "watermark"), [(7, 5), (8, 0)])
-def test_how_far_it_went_counts_for_the_same_peer_only(identity, watermark, stored):
+def test_the_watermark_applies_to_the_same_identity_only(identity, watermark, stored):
     stored.batch(peer(), (5, 500))
     stored.start()
     assert stored.outcomes.watermark(peer(identity=identity)) == watermark
@@ -115,7 +119,7 @@ def test_the_watermark_never_goes_back(stored):
 # When the store fails
 
 
-def test_a_refusal_is_told_the_store_when_it_works_again(stored):
+def test_a_refusal_is_stored_when_the_store_works_again(stored):
     stored.outcomes.add(3, REFUSED)
     stored.outcomes.batch_handled(peer(), 3)
     write = stored.journal.take(0.0)
@@ -126,7 +130,7 @@ def test_a_refusal_is_told_the_store_when_it_works_again(stored):
     assert outcomes(stored, peer()) == {3: REFUSED}
 
 
-def test_what_has_failed_is_refused_in_the_store_too(stored):
+def test_a_frame_whose_commit_failed_is_stored_as_refused(stored):
     stored.outcomes.add(3, 300)
     stored.outcomes.add(4, 400)
     stored.outcomes.batch_handled(peer(), 4)
@@ -140,14 +144,14 @@ def test_what_has_failed_is_refused_in_the_store_too(stored):
     assert stored.outcomes.watermark(peer()) == 4
 
 
-def test_what_has_failed_of_another_with_that_name_is_not_noted(stored):
+def test_failures_of_another_identity_are_not_stored(stored):
     stored.batch(peer(identity=8), (1, 100))
     stored.outcomes.commit_failed("gateway-0", 7, [3, 4])
     stored.outcomes.commit_failed("gateway-1", 7, [3, 4])
     assert stored.commit() == {}
 
 
-# Forgetting
+# Dropping outcomes
 
 
 @pytest.mark.parametrize(
@@ -158,21 +162,21 @@ def test_the_outcomes_of_a_batch_are_kept_until_all_of_it_is_forgotten(forgotten
     for first in (3, 6, 9):
         stored.batch(peer(), *((first + i, first * 100 + i) for i in range(3)))
     stored.outcomes.confirmed(peer(forgotten=forgotten))
-    # The rows go with the next transaction there is.
+    # The rows are deleted in the next transaction.
     assert stored.commit() == {}
     stored.batch(peer("gateway-1"), (1, 1))
     ours = [key for key in stored.rows if key.startswith(b"ogateway-0\0")]
     assert ours == [rows.outcomes("gateway-0", first) for first in sorted(left)]
 
 
-def test_who_is_not_known_has_nothing_to_forget(stored):
+def test_an_unknown_peer_has_no_outcomes_to_drop(stored):
     stored.outcomes.confirmed(peer(forgotten=9))
     stored.outcomes.link_opened(peer())
     stored.outcomes.peer_gone(peer())
     assert stored.outcomes.names == {}
 
 
-def test_when_all_is_forgotten_nothing_is_known_any_more(stored):
+def test_no_outcome_is_known_when_the_peer_has_forgotten_all_frames(stored):
     stored.batch(peer(), (3, 300))
     stored.start()
     stored.outcomes.confirmed(peer(forgotten=3))
@@ -181,8 +185,8 @@ def test_when_all_is_forgotten_nothing_is_known_any_more(stored):
 
 
 @pytest.mark.parametrize("name", ["gateway-0", "shard-1", "coordinator"])
-def test_of_a_gateway_that_will_not_come_back_nothing_is_kept(name, stored):
-    """Others may come back with what their own stores hold."""
+def test_the_rows_of_a_peer_that_has_gone_are_dropped_only_if_it_is_a_gateway(name, stored):
+    """Other peers may come back with the frames that their own stores hold."""
     stored.batch(peer(name), (3, 300))
     stored.outcomes.peer_gone(peer(name))
     stored.batch(peer("gateway-1"), (1, 1))
@@ -193,8 +197,8 @@ def test_of_a_gateway_that_will_not_come_back_nothing_is_kept(name, stored):
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize(("identity", "known"), [(7, True), (8, False)])
-def test_of_another_with_that_name_nothing_is_known(identity, known, restarted, stored):
-    """Its numbers begin anew, below those of the one before it."""
+def test_outcomes_of_another_identity_are_not_known(identity, known, restarted, stored):
+    """The new identity's numbers begin below those of the earlier one."""
     stored.batch(peer("coordinator"), (3, 300), (5, 500))
     if restarted:
         stored.start()
@@ -206,7 +210,7 @@ def test_of_another_with_that_name_nothing_is_known(identity, known, restarted, 
     assert outcomes(stored, comes) == ({3: 300, 5: 500, 6: 600} if known else {1: 700})
 
 
-def test_the_lowest_is_the_first_that_may_come_again_since_the_restart(stored):
+def test_lowest_is_the_first_publication_that_may_be_sent_again_since_the_restart(stored):
     stored.batch(peer(), (3, 300), (4, 400))
     stored.batch(peer("gateway-1"), (1, 200))
     assert stored.outcomes.lowest is None

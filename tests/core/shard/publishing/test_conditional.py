@@ -1,8 +1,8 @@
-"""Publishes that wait until their conditions hold (semantics: `watch`): locks, and more."""
+"""Publishes that wait until their conditions hold, as locks do (semantics: `watch`)."""
 
 import pytest
 from msgspec import msgpack
-from shard_harness import REALM, leave, publish, subscribe, watched_stage
+from shard_harness import REALM, leave, publish, subscribe, watched_harness
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -32,12 +32,12 @@ UNAVAILABLE = "fox.error.unavailable_store"
 
 @pytest.fixture
 def harness():
-    """gateway-1 has subscribed to everything; it and the sessions of gateway-0 outlive restarts."""
-    return watched_stage()
+    """A harness whose gateway-1 is subscribed to everything, also after a restart."""
+    return watched_harness()
 
 
 def waits(session, *, request=1, flags=IF, seconds=0.0, weak=True, **condition):
-    """A publish that takes the key as soon as its condition holds; if there is none, by default."""
+    """Return a publish that takes the key when its condition holds, by default: no key."""
     retain = RetainOptions(seconds, watch=True, weak=weak, **(condition or {"when": NO_KEY}))
     return publish(
         session=session, request=request, flags=flags, args=b"[%d]" % session, retain=retain
@@ -49,23 +49,23 @@ def erase(session=1, request=2):
 
 
 def say(harness, *frames, name="gateway-0"):
-    """As gateways send what is acknowledged."""
+    """Send frames reliably, as gateways send acknowledged publishes."""
     harness.say(name, *frames, reliable=True)
 
 
 def answered(harness, name="gateway-0"):
-    """[(session, request)] of what was published, sorted; negative request: it was refused."""
-    told = []
+    """Return [(session, request)] of the answers, sorted; for a refusal, minus the request."""
+    found = []
     for answer in harness.got(name, Published | Refused):
         if isinstance(answer, Refused):
-            told.append((answer.session, -answer.request))
+            found.append((answer.session, -answer.request))
         else:
-            told += [(answer.session, request) for request in answer.requests]
-    return sorted(told)
+            found += [(answer.session, request) for request in answer.requests]
+    return sorted(found)
 
 
 def seen(harness, kind=Event | Again):
-    """Of the events that gateway-1 got: the arguments."""
+    """Return the arguments of the events that gateway-1 has received, or received again."""
     events = [getattr(one, "event", one) for one in harness.got("gateway-1", kind)]
     return [event.publish.args for event in events]
 
@@ -84,22 +84,22 @@ def waiting(harness):
 
 
 def queue(harness, *sessions):
-    """The first of these holds the key, the others wait; what was told of that is forgotten."""
+    """Let the first session hold the key and the others wait, and discard what was sent so far."""
     say(harness, *(waits(session) for session in sessions))
     assert answered(harness) == [(sessions[0], 1)]
     assert waiting(harness) == len(sessions) - 1
     seen(harness)
 
 
-# Whose turn it is
+# Which waiter is let through
 
 
-def test_what_may_go_at_once_does_not_wait(harness):
+def test_a_publish_whose_condition_holds_does_not_wait(harness):
     say(harness, waits(1))
     assert (answered(harness), seen(harness), waiting(harness)) == ([(1, 1)], [b"[1]"], 0)
 
 
-def test_a_publish_that_waits_is_neither_seen_nor_answered_until_its_turn(harness):
+def test_a_waiting_publish_is_neither_seen_nor_answered_until_it_is_let_through(harness):
     queue(harness, 1, 2)
     harness.pass_time(1.0)
     assert (answered(harness), seen(harness), keys(harness)) == ([], [], [b"[1]"])
@@ -109,8 +109,8 @@ def test_a_publish_that_waits_is_neither_seen_nor_answered_until_its_turn(harnes
     assert (keys(harness), waiting(harness)) == ([b"[2]"], 0)
 
 
-def test_its_id_is_of_its_turn(harness):
-    """So that tokens grow from holder to holder."""
+def test_a_waiting_publish_gets_its_id_when_it_is_let_through(harness):
+    """Fencing tokens therefore grow from holder to holder."""
     say(harness, waits(1), waits(2))
     (first,) = (event.publication for event in harness.got("gateway-1", Event))
     between = publish("else", session=3)
@@ -119,7 +119,7 @@ def test_its_id_is_of_its_turn(harness):
     assert first < ids[0] < ids[1] < ids[2]
 
 
-def test_each_change_lets_one_through_the_first_that_came(harness):
+def test_each_change_lets_the_first_waiter_through(harness):
     queue(harness, 1, 2, 3, 4)
     for session in (1, 2, 3):
         say(harness, erase(session))
@@ -127,7 +127,7 @@ def test_each_change_lets_one_through_the_first_that_came(harness):
     assert keys(harness) == [b"[4]"]
 
 
-def test_who_waits_for_a_publication_takes_it_from_there(harness):
+def test_a_waiter_may_wait_for_a_publication_id(harness):
     say(harness, publish(session=1, flags=KEEP))
     (first,) = (event.publication for event in harness.got("gateway-1", Event))
     say(harness, waits(2, when_id=0), waits(3, when_id=first), waits(4, when_id=first))
@@ -137,7 +137,7 @@ def test_who_waits_for_a_publication_takes_it_from_there(harness):
     assert seen(harness) == [b"", b"[2]"]
 
 
-def test_who_waits_for_a_document_gets_his_turn_when_it_is_there(harness):
+def test_a_waiter_may_wait_for_a_document(harness):
     say(harness, waits(1, when=msgpack.encode({"state": "done"})))
     say(harness, publish(session=2, flags=KEEP, args=b'[{"state":"begun"}]'))
     assert waiting(harness) == 1
@@ -146,7 +146,7 @@ def test_who_waits_for_a_document_gets_his_turn_when_it_is_there(harness):
     assert keys(harness) == [b"[1]"]
 
 
-def test_an_event_that_waits_changes_no_key_so_one_goes_a_change(harness):
+def test_a_waiting_event_changes_no_key_so_each_change_lets_one_through(harness):
     flags = ACKNOWLEDGE | CONDITION
     wanted = {"when": msgpack.encode({"a": 1}), "weak": False, "flags": flags}
     say(harness, waits(1, **wanted), waits(2, **wanted))
@@ -157,8 +157,8 @@ def test_an_event_that_waits_changes_no_key_so_one_goes_a_change(harness):
     assert keys(harness) == [b'[{"a":1}]']
 
 
-def test_one_turn_may_give_the_next_one_his(harness):
-    """Each changes the key to what the other one waits for."""
+def test_a_grant_may_let_the_next_waiter_through(harness):
+    """The first publish changes the key to what the second one waits for."""
     one, other = msgpack.encode({"turn": 1}), msgpack.encode({"turn": 2})
     say(
         harness,
@@ -184,7 +184,7 @@ def test_a_waiter_that_erases_the_key_lets_the_next_one_take_it(harness):
     assert seen(harness) == [b'[{"done":true}]', b"", b"[3]"]
 
 
-def test_a_patch_that_cannot_be_made_when_its_turn_comes_is_refused_and_the_next_one_goes(harness):
+def test_a_waiting_patch_that_proves_invalid_is_refused_and_the_next_waiter_let_through(harness):
     queue(harness, 1)
     say(
         harness,
@@ -201,29 +201,29 @@ def test_a_patch_that_cannot_be_made_when_its_turn_comes_is_refused_and_the_next
     assert len(stored(harness, rows.GRANT)) == 1
 
 
-# What makes a key go
+# Changes without a publish
 
 
-def test_the_holders_end_gives_the_key_away(harness):
+def test_the_end_of_the_holder_lets_the_next_waiter_through(harness):
     queue(harness, 1, 2)
     say(harness, leave(1))
     assert (answered(harness), keys(harness)) == ([(2, 1)], [b"[2]"])
 
 
-def test_a_key_that_expires_gives_itself_away(harness):
+def test_the_expiry_of_the_key_lets_the_next_waiter_through(harness):
     say(harness, waits(1, seconds=5.0), waits(2, seconds=5.0))
     harness.pass_time(4.5)
     assert keys(harness) == [b"[1]"]
     harness.pass_time(1.0)
     assert keys(harness) == [b"[2]"]
-    # Its time begins with its turn.
+    # The lifetime begins when the publish is let through.
     harness.pass_time(4.0)
     assert keys(harness) == [b"[2]"]
     harness.pass_time(1.0)
     assert keys(harness) == []
 
 
-def test_what_a_key_becomes_by_its_will_may_be_waited_for(harness):
+def test_a_waiter_may_wait_for_the_will_of_a_key(harness):
     will = RetainOptions(will=msgpack.encode([{"state": "gone"}]))
     say(harness, publish(session=1, flags=KEEP, retain=will))
     say(harness, waits(2, when=msgpack.encode({"state": "gone"})))
@@ -235,20 +235,20 @@ def test_what_a_key_becomes_by_its_will_may_be_waited_for(harness):
 # Nothing else waits
 
 
-def test_what_its_session_publishes_later_goes_on(harness):
+def test_later_publishes_of_a_waiters_session_do_not_wait(harness):
     queue(harness, 1, 2)
     say(harness, publish("x", session=2, request=2), publish("y", session=2, request=3, flags=KEEP))
     assert answered(harness) == [(2, 2), (2, 3)]
 
 
-def test_its_gateway_may_forget_it(harness):
+def test_the_gateway_of_a_waiter_may_forget_it(harness):
     queue(harness, 1, 2)
     harness.pass_time(2 * harness.terms.heartbeat)
     assert harness["gateway-0"].link.idle
     assert harness.shard.peers["gateway-0"].deliveries.idle
 
 
-def test_its_gateway_may_not_forget_it_before_it_is_stored(harness):
+def test_the_gateway_of_a_waiter_may_not_forget_it_before_it_is_stored(harness):
     queue(harness, 1)
     harness.pass_time(2 * harness.terms.heartbeat)
     harness.disk.held = True
@@ -260,7 +260,7 @@ def test_its_gateway_may_not_forget_it_before_it_is_stored(harness):
     assert harness["gateway-0"].link.idle
 
 
-def test_who_asks_how_far_its_session_is_does_not_wait(harness):
+def test_a_fence_query_does_not_wait_for_a_waiter(harness):
     queue(harness, 1)
     say(harness, waits(2))
     link = harness["gateway-0"].link
@@ -270,7 +270,7 @@ def test_who_asks_how_far_its_session_is_does_not_wait(harness):
     ]
 
 
-def test_it_is_answered_when_its_event_is_delivered(harness):
+def test_a_grant_is_answered_when_its_event_is_delivered(harness):
     queue(harness, 1, 2)
     harness["gateway-1"].silent = True
     say(harness, erase())
@@ -281,7 +281,7 @@ def test_it_is_answered_when_its_event_is_delivered(harness):
     assert answered(harness) == [(1, 2), (2, 1)]
 
 
-def test_it_is_answered_when_it_is_durable(harness):
+def test_a_grant_is_sent_and_answered_when_it_is_durable(harness):
     queue(harness, 1, 2)
     harness.disk.held = True
     say(harness, erase())
@@ -292,7 +292,7 @@ def test_it_is_answered_when_it_is_durable(harness):
     assert seen(harness) == [b"", b"[2]"]
 
 
-def test_nobody_is_answered_who_did_not_ask_for_it(harness):
+def test_a_waiter_without_acknowledgement_is_not_answered(harness):
     queue(harness, 1)
     say(harness, waits(2, flags=RETAIN | CONDITION), erase())
     assert answered(harness) == [(1, 2)]
@@ -302,17 +302,17 @@ def test_nobody_is_answered_who_did_not_ask_for_it(harness):
     assert stored(harness, rows.GRANT) == []
 
 
-# Who leaves
+# Sessions and gateways that leave
 
 
-def test_a_session_that_leaves_does_not_wait_any_more(harness):
+def test_a_waiter_ends_with_its_session(harness):
     queue(harness, 1, 2, 3)
     say(harness, leave(2), erase())
     assert answered(harness) == [(1, 2), (3, 1)]
     assert stored(harness, rows.WAITER) == []
 
 
-def test_a_session_that_leaves_while_its_turn_waits_for_the_disk_gives_it_on(harness):
+def test_a_session_that_leaves_while_its_grant_is_uncommitted_lets_the_next_waiter_through(harness):
     queue(harness, 1, 2, 3)
     harness.disk.held = True
     say(harness, erase(), leave(2))
@@ -324,7 +324,7 @@ def test_a_session_that_leaves_while_its_turn_waits_for_the_disk_gives_it_on(har
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_with_a_gateway_go_those_who_wait_at_it(restarted, harness):
+def test_the_waiters_of_a_gateway_end_when_it_has_gone(restarted, harness):
     say(harness, waits(11), name="gateway-1")
     harness["gateway-1"].replay += [SessionAlive(11), SessionAlive(12)]
     say(harness, waits(2), waits(3))
@@ -339,7 +339,7 @@ def test_with_a_gateway_go_those_who_wait_at_it(restarted, harness):
     assert answered(harness, "gateway-1")[-2:] == [(11, 2), (12, 1)]
 
 
-def test_with_an_earlier_incarnation_go_those_who_waited_at_it(harness):
+def test_the_waiters_of_an_earlier_incarnation_end_when_the_gateway_is_back(harness):
     queue(harness, 1, 2)
     harness.kill("gateway-0")
     harness.join("gateway-0", incarnation=2)
@@ -347,7 +347,7 @@ def test_with_an_earlier_incarnation_go_those_who_waited_at_it(harness):
     assert (keys(harness), waiting(harness), stored(harness, rows.WAITER)) == ([], 0, [])
 
 
-def test_who_is_not_told_again_waits_no_more(harness):
+def test_the_waiter_of_a_session_that_is_not_reported_in_a_new_pair_ends(harness):
     queue(harness, 1, 2, 3)
     harness["gateway-0"].replay = [SessionAlive(1), SessionAlive(3)]
     harness["gateway-0"].link.break_off(harness.now)
@@ -357,10 +357,10 @@ def test_who_is_not_told_again_waits_no_more(harness):
     assert answered(harness) == [(1, 2), (3, 1)]
 
 
-def test_whose_turn_comes_while_his_gateway_is_unlinked_hears_of_it_when_it_is_back(harness):
+def test_a_grant_for_an_unlinked_gateway_is_answered_when_the_gateway_is_back(harness):
     say(harness, waits(11), name="gateway-1")
-    queue_of_0 = waits(2)
-    say(harness, queue_of_0)
+    waiter_of_0 = waits(2)
+    say(harness, waiter_of_0)
     harness["gateway-0"].link.break_off(harness.now)
     harness.shard.connection_lost("gateway-0", harness.now)
     harness["gateway-0"].silent = True
@@ -378,7 +378,7 @@ def test_whose_turn_comes_while_his_gateway_is_unlinked_hears_of_it_when_it_is_b
 # Restarts
 
 
-def test_who_waits_does_so_over_a_restart_in_the_same_order(harness):
+def test_waiters_survive_a_restart_in_the_same_order(harness):
     queue(harness, 1, 2, 3, 4)
     assert len(stored(harness, rows.WAITER)) == 3
     harness.restart()
@@ -391,7 +391,7 @@ def test_who_waits_does_so_over_a_restart_in_the_same_order(harness):
     assert (keys(harness), stored(harness, rows.WAITER)) == ([b"[5]"], [])
 
 
-def test_what_is_sent_again_and_waits_already_does_not_wait_twice(harness):
+def test_a_waiter_that_is_sent_again_does_not_wait_twice(harness):
     queue(harness, 1)
     harness["gateway-0"].deaf = True
     say(harness, waits(2))
@@ -404,7 +404,7 @@ def test_what_is_sent_again_and_waits_already_does_not_wait_twice(harness):
     assert (keys(harness), answered(harness)) == ([], [(2, 2)])
 
 
-def test_what_was_not_stored_waits_when_it_is_sent_again(harness):
+def test_a_waiter_that_was_not_stored_waits_when_it_is_sent_again(harness):
     queue(harness, 1)
     harness.disk.held = True
     say(harness, waits(2))
@@ -413,7 +413,7 @@ def test_what_was_not_stored_waits_when_it_is_sent_again(harness):
     assert (waiting(harness), len(stored(harness, rows.WAITER))) == (1, 1)
 
 
-def test_whose_turn_was_stored_and_not_told_is_told_after_the_restart(harness):
+def test_a_stored_grant_that_was_not_sent_is_sent_after_a_restart(harness):
     queue(harness, 1, 2)
     harness.disk.held = True
     say(harness, erase())
@@ -425,7 +425,7 @@ def test_whose_turn_was_stored_and_not_told_is_told_after_the_restart(harness):
     assert keys(harness) == [b"[2]"]
 
 
-def test_a_turn_is_told_again_until_the_gateway_has_heard_of_it(harness):
+def test_a_grant_is_answered_again_until_the_gateway_has_confirmed_it(harness):
     queue(harness, 1, 2)
     harness["gateway-0"].deaf = True
     say(harness, erase())
@@ -448,9 +448,10 @@ def test_a_turn_is_told_again_until_the_gateway_has_heard_of_it(harness):
     assert answered(harness) == []
 
 
-def test_a_turn_is_not_told_before_everybody_has_replayed(harness):
-    """Its publisher's gateway confirms it, and the row goes: others could not hear of it any more,
-    if the shard died once more.
+def test_a_grant_is_not_sent_again_before_every_peer_has_replayed(harness):
+    """The grant's row is deleted once the publisher's gateway has confirmed it.
+
+    If the shard then died again, the other gateways could not get the event any more.
     """
     queue(harness, 1, 2)
     harness.disk.held = True
@@ -468,8 +469,8 @@ def test_a_turn_is_not_told_before_everybody_has_replayed(harness):
     assert seen(harness, Again) == [b"[2]"]
 
 
-def test_a_turn_comes_again_where_it_was_among_what_comes_again(harness):
-    """Behind the release that led to it, before what was published since."""
+def test_a_grant_keeps_its_place_among_the_events_sent_again(harness):
+    """The grant comes after the release that led to it, and before later publishes."""
     queue(harness, 1, 2)
     harness["gateway-0"].deaf = harness["gateway-1"].deaf = True
     say(harness, erase())
@@ -479,7 +480,7 @@ def test_a_turn_comes_again_where_it_was_among_what_comes_again(harness):
     assert seen(harness, Again) == [b"", b"[2]", b'["last"]']
 
 
-def test_a_turn_comes_again_before_what_is_published_then(harness):
+def test_a_grant_is_sent_again_before_new_publishes(harness):
     queue(harness, 1, 2)
     harness.disk.held = True
     say(harness, leave(1))
@@ -497,8 +498,8 @@ def test_a_turn_comes_again_before_what_is_published_then(harness):
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_a_gateway_that_goes_before_it_has_heard_leaves_no_row(confirmed, harness):
-    """confirmed: the other gateway has had the event before that one was gone."""
+def test_the_row_of_a_grant_is_deleted_if_its_gateway_goes_before_it_is_told(confirmed, harness):
+    """confirmed: whether the other gateway confirms the event before this one has gone."""
     queue(harness, 1, 2)
     harness["gateway-0"].deaf = True
     harness["gateway-1"].silent = not confirmed
@@ -512,17 +513,17 @@ def test_a_gateway_that_goes_before_it_has_heard_leaves_no_row(confirmed, harnes
     assert stored(harness, rows.GRANT) == []
 
 
-def test_the_row_of_a_turn_goes_when_the_gateway_has_heard_of_it(harness):
+def test_the_row_of_a_grant_is_deleted_when_the_gateway_has_confirmed_it(harness):
     queue(harness, 1, 2)
     say(harness, erase())
     harness.pass_time(2 * harness.terms.heartbeat)
-    # With the next transaction there is.
+    # The row is deleted in the next transaction.
     say(harness, publish("x", session=5, flags=KEEP))
     assert stored(harness, rows.GRANT) == []
 
 
 @pytest.mark.parametrize("returns", [True, False])
-def test_the_row_of_a_turn_goes_with_the_gateway(returns, harness):
+def test_the_row_of_a_grant_is_deleted_when_its_gateway_has_gone(returns, harness):
     queue(harness, 1, 2)
     harness["gateway-0"].deaf = True
     say(harness, erase())
@@ -535,7 +536,7 @@ def test_the_row_of_a_turn_goes_with_the_gateway(returns, harness):
     assert (stored(harness, rows.GRANT), keys(harness)) == ([], [b"[1]"])
 
 
-def test_the_holder_that_left_while_the_shard_was_down_gives_the_key_away(harness):
+def test_a_holder_that_left_while_the_shard_was_down_lets_the_next_waiter_through(harness):
     queue(harness, 1, 2)
     harness["gateway-0"].replay = [SessionAlive(2)]
     harness.restart()
@@ -543,7 +544,7 @@ def test_the_holder_that_left_while_the_shard_was_down_gives_the_key_away(harnes
     assert (answered(harness), keys(harness)) == ([(2, 1)], [b"[2]"])
 
 
-def test_a_key_that_expired_while_the_shard_was_down_gives_itself_away(harness):
+def test_a_key_that_expired_while_the_shard_was_down_lets_the_next_waiter_through(harness):
     say(harness, waits(1, seconds=5.0), waits(2))
     harness.now += 10.0
     harness.restart()
@@ -551,8 +552,8 @@ def test_a_key_that_expired_while_the_shard_was_down_gives_itself_away(harness):
     assert keys(harness) == [b"[2]"]
 
 
-def test_nobody_has_his_turn_before_everybody_has_replayed(harness):
-    """Who would get the event may not have subscribed again yet."""
+def test_no_waiter_is_let_through_before_every_peer_has_replayed(harness):
+    """Receivers of the event may not have subscribed again yet."""
     queue(harness, 1, 2)
     harness["gateway-0"].replay = [SessionAlive(2)]
     harness.restart()
@@ -569,7 +570,7 @@ def test_nobody_has_his_turn_before_everybody_has_replayed(harness):
 
 
 def fail(harness):
-    """What waits for the disk fails, and the disk goes on failing."""
+    """Let the writes that wait for the disk fail, and all later ones."""
     harness.disk.trouble = "disk full"
     harness.disk.held = False
     harness.turns()
@@ -580,7 +581,7 @@ def recover(harness):
     harness.pass_time(RETRY + 0.5)
 
 
-def test_whose_turn_could_not_be_stored_waits_on_and_has_it_when_the_store_works(harness):
+def test_a_waiter_whose_grant_failed_is_let_through_when_the_store_works(harness):
     queue(harness, 1, 2, 3)
     harness.disk.held = True
     say(harness, leave(1))
@@ -594,7 +595,7 @@ def test_whose_turn_could_not_be_stored_waits_on_and_has_it_when_the_store_works
     assert stored(harness, rows.WAITER) == []
 
 
-def test_several_turns_that_failed_together_are_taken_in_the_same_order(harness):
+def test_several_grants_that_failed_together_are_repeated_in_the_same_order(harness):
     queue(harness, 1, 2, 3, 4)
     harness.disk.held = True
     say(harness, erase(1), leave(2), leave(3))
@@ -607,7 +608,7 @@ def test_several_turns_that_failed_together_are_taken_in_the_same_order(harness)
     assert answered(harness) == [(1, 3), (4, 1)]
 
 
-def test_a_release_that_failed_gives_nobody_the_key(harness):
+def test_a_release_that_failed_lets_no_waiter_through(harness):
     queue(harness, 1, 2, 3)
     harness.disk.held = True
     say(harness, erase())
@@ -620,7 +621,7 @@ def test_a_release_that_failed_gives_nobody_the_key(harness):
         assert answered(harness) == [(session, 3), (session + 1, 1)]
 
 
-def test_who_cannot_be_stored_is_refused_and_does_not_wait(harness):
+def test_a_waiter_that_cannot_be_stored_is_refused_and_does_not_wait(harness):
     queue(harness, 1)
     harness.disk.held = True
     say(harness, waits(2))
@@ -637,7 +638,7 @@ def test_who_cannot_be_stored_is_refused_and_does_not_wait(harness):
     assert waiting(harness) == 1
 
 
-def test_who_was_let_through_before_he_was_stored_is_refused_when_both_fail(harness):
+def test_a_waiter_is_refused_if_its_row_and_its_grant_fail_together(harness):
     queue(harness, 1)
     harness.disk.held = True
     say(harness, waits(2), erase())
@@ -648,7 +649,7 @@ def test_who_was_let_through_before_he_was_stored_is_refused_when_both_fail(harn
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_waiter_that_leaves_while_the_store_fails_is_forgotten(when, harness):
+def test_a_waiter_whose_session_leaves_while_the_store_fails_is_forgotten(when, harness):
     queue(harness, 1, 2, 3)
     harness.disk.held = True
     say(harness, leave(1))
@@ -662,7 +663,7 @@ def test_a_waiter_that_leaves_while_the_store_fails_is_forgotten(when, harness):
     assert stored(harness, rows.WAITER) == []
 
 
-def test_a_key_that_expires_while_the_store_fails_gives_itself_away_when_it_works(harness):
+def test_a_key_that_expires_while_the_store_fails_lets_a_waiter_through_when_it_works(harness):
     say(harness, waits(1, seconds=3.0), waits(2))
     answered(harness)
     harness.disk.trouble = "disk full"
@@ -673,7 +674,7 @@ def test_a_key_that_expires_while_the_store_fails_gives_itself_away_when_it_work
     assert answered(harness) == [(2, 1)]
 
 
-def test_the_time_of_a_key_begins_when_the_store_has_worked_again(harness):
+def test_the_lifetime_of_a_granted_key_begins_when_the_store_works_again(harness):
     queue(harness, 1)
     say(harness, waits(2, seconds=5.0))
     harness.disk.trouble = "disk full"
@@ -688,7 +689,7 @@ def test_the_time_of_a_key_begins_when_the_store_has_worked_again(harness):
     assert keys(harness) == []
 
 
-def test_a_shard_that_restarts_with_a_failing_store_gives_turns_when_it_works(harness):
+def test_a_shard_that_restarts_with_a_failing_store_lets_waiters_through_when_it_works(harness):
     queue(harness, 1, 2)
     harness["gateway-0"].replay = [SessionAlive(2)]
     harness.restart()
@@ -701,11 +702,11 @@ def test_a_shard_that_restarts_with_a_failing_store_gives_turns_when_it_works(ha
     assert keys(harness) == [b"[2]"]
 
 
-# What others see of it
+# What other sessions see
 
 
-def test_a_turn_is_settled_for_those_who_subscribe_later(harness):
-    """Else they would take it for news after a restart."""
+def test_a_grant_is_settled_for_later_subscribers(harness):
+    """Otherwise they would take the grant for news when it is sent again after a restart."""
     queue(harness, 1, 2)
     harness["gateway-0"].deaf = True
     say(harness, leave(1))
@@ -718,8 +719,8 @@ def test_a_turn_is_settled_for_those_who_subscribe_later(harness):
 # In memory
 
 
-def test_in_memory_nobody_waits_for_the_disk():
-    harness = watched_stage(unstored=(REALM,))
+def test_waiters_in_memory_do_not_wait_for_the_disk():
+    harness = watched_harness(unstored=(REALM,))
     harness.disk.held = True
     queue(harness, 1, 2, 3)
     assert harness["gateway-0"].link.outbox == []
@@ -730,8 +731,8 @@ def test_in_memory_nobody_waits_for_the_disk():
     assert stored(harness, rows.WAITER) == stored(harness, rows.GRANT) == []
 
 
-def test_in_memory_a_turn_does_not_overtake_what_its_session_published(harness):
-    harness = watched_stage(unstored=("memory",))
+def test_a_grant_in_memory_does_not_overtake_stored_publishes_of_its_session(harness):
+    harness = watched_harness(unstored=("memory",))
     memory = {"realm": "memory", "topic": "m"}
     harness.say("gateway-1", subscribe("*#", realm="memory"))
     say(harness, publish(session=1, flags=KEEP, **memory))

@@ -1,4 +1,4 @@
-"""Publishes and the store: what waits for a commit, what does not, and what if it fails."""
+"""Publishes and the store: which frames wait for a commit, and what happens if it fails."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, call, leave, publish, register, subscribe, unregister
@@ -39,7 +39,7 @@ def retain(topic="a.b", *, flags=KEEP, **more):
 
 @pytest.fixture
 def harness():
-    """gateway-1 has subscribed to everything; what gateway-0 says waits for the disk."""
+    """A harness whose gateway-1 is subscribed to everything, and whose disk commits nothing yet."""
     harness = ShardHarness(gateways=3, unstored=["memory"])
     harness.say("gateway-1", *(subscribe("*#", realm=realm) for realm in (REALM, "memory")))
     harness.disk.held = True
@@ -52,7 +52,7 @@ def commit(harness):
 
 
 def fail(harness):
-    """What waits for the disk fails, and the disk goes on failing."""
+    """Let the writes that wait for the disk fail, and all later ones."""
     harness.disk.trouble = "disk full"
     commit(harness)
 
@@ -63,12 +63,12 @@ def recover(harness):
 
 
 def topics(harness):
-    """Of the events that gateway-1 got since it was last asked."""
+    """Return the topics of the events that gateway-1 has received since the last call."""
     return [event.publish.topic for event in harness.got("gateway-1", Event)]
 
 
 def answered(harness):
-    """[(session, requests)] of what gateway-0 heard was published."""
+    """Return [(session, requests)] of the acknowledgements that gateway-0 has received."""
     return [(one.session, one.requests) for one in harness.got("gateway-0", Published)]
 
 
@@ -77,7 +77,7 @@ def refused(harness):
 
 
 def keys(harness):
-    """{topic: args} as a new subscriber is shown them."""
+    """Return {topic: args} of the keys, as a new subscriber is shown them."""
     harness.say("gateway-2", subscribe("*#", token=1, replay=True))
     return {
         one.event.publish.topic: one.event.publish.args
@@ -85,11 +85,11 @@ def keys(harness):
     }
 
 
-# What changes a key waits until that is durable
+# Changes of keys, which wait until they are durable
 
 
 @pytest.mark.parametrize("flags", [KEEP, ERASE])
-def test_a_key_is_told_when_it_is_durable(flags, harness):
+def test_a_change_is_delivered_and_answered_when_it_is_durable(flags, harness):
     harness.say("gateway-0", retain(flags=flags))
     assert (topics(harness), harness.got("gateway-0")) == ([], [])
     commit(harness)
@@ -99,7 +99,7 @@ def test_a_key_is_told_when_it_is_durable(flags, harness):
     assert event.publish == retain(flags=flags | RECORDED)
 
 
-def test_a_key_is_answered_when_it_is_durable_and_delivered(harness):
+def test_a_change_is_not_answered_before_it_is_delivered(harness):
     harness["gateway-1"].silent = True
     harness.say("gateway-0", retain())
     commit(harness)
@@ -119,7 +119,7 @@ def test_a_gateway_may_forget_a_publish_when_it_is_durable(flags, harness):
     assert harness["gateway-0"].link.idle
 
 
-def test_a_new_subscriber_is_shown_what_is_durable_then_the_change(harness):
+def test_a_new_subscriber_is_shown_the_durable_key_and_then_the_change(harness):
     harness.disk.held = False
     harness.say("gateway-0", retain(args=b"[1]"))
     harness.disk.held = True
@@ -140,7 +140,7 @@ def test_a_new_subscriber_is_shown_what_is_durable_then_the_change(harness):
         publish(flags=ACKNOWLEDGE | EMPTY),
     ],
 )
-def test_what_changes_nothing_in_the_store_does_not_wait(frame, harness):
+def test_a_publish_that_stores_nothing_does_not_wait(frame, harness):
     harness.say("gateway-0", frame)
     assert topics(harness) == [frame.topic]
     assert answered(harness) == [(1, [1])]
@@ -148,7 +148,7 @@ def test_what_changes_nothing_in_the_store_does_not_wait(frame, harness):
 
 
 @pytest.mark.parametrize(("realm", "topic"), [(REALM, "$SYS.a"), ("memory", "a.b")])
-def test_keys_that_are_not_stored_are_keys_all_the_same(realm, topic, harness):
+def test_keys_that_are_not_stored_are_shown_and_erased_like_others(realm, topic, harness):
     harness.say("gateway-0", publish(topic, flags=KEEP, realm=realm))
     assert answered(harness) == [(1, [1])]
     harness.say("gateway-2", subscribe(f"={topic}", token=1, replay=True, realm=realm))
@@ -166,10 +166,10 @@ def test_all_changes_of_a_turn_are_one_transaction(harness):
     assert held == [rows.key(REALM, topic) for topic in "abc"]
 
 
-# Nothing overtakes
+# Order
 
 
-def test_later_publishes_of_the_session_wait_with_it(harness):
+def test_later_publishes_of_the_session_wait_too(harness):
     harness.say("gateway-0", retain("a"), publish("b", request=2), publish("c", flags=0))
     harness.say("gateway-0", publish("d", request=3))
     assert (topics(harness), answered(harness)) == ([], [])
@@ -178,7 +178,7 @@ def test_later_publishes_of_the_session_wait_with_it(harness):
     assert answered(harness) == [(1, [1, 2]), (1, [3])]
 
 
-def test_later_publishes_on_the_topic_wait_with_it(harness):
+def test_later_publishes_on_the_topic_wait_too(harness):
     harness.say("gateway-0", retain(args=b"[1]"))
     harness.say("gateway-2", publish(session=2, args=b"[2]"))
     assert topics(harness) == []
@@ -188,8 +188,8 @@ def test_later_publishes_on_the_topic_wait_with_it(harness):
     assert [event.publication for event in events] == sorted(e.publication for e in events)
 
 
-def test_what_waits_is_waited_for(harness):
-    """Session 2 waits behind the topic of session 1, session 3 behind that of session 2."""
+def test_a_publish_that_waits_holds_up_others_in_turn(harness):
+    """Session 2 waits behind session 1 on its topic, and session 3 behind session 2 on another."""
     harness.say("gateway-0", retain("a"), publish("a", session=2))
     harness.say("gateway-0", publish("b", session=2), publish("b", session=3))
     assert topics(harness) == []
@@ -198,7 +198,7 @@ def test_what_waits_is_waited_for(harness):
 
 
 @pytest.mark.parametrize("stored", [1, 2])
-def test_other_traffic_goes_on(stored, harness):
+def test_other_traffic_does_not_wait(stored, harness):
     harness.say("gateway-2", register(11))
     harness.say("gateway-0", *(retain(f"key{n}") for n in range(stored)))
     harness.say("gateway-0", publish("else.where", session=2), call(session=2))
@@ -215,7 +215,7 @@ def test_other_traffic_goes_on(stored, harness):
         (unregister(1, "=registered", request=9), Unregistered),
     ],
 )
-def test_what_a_session_does_is_done_behind_what_it_has_published(frame, answer, harness):
+def test_other_requests_of_a_session_wait_behind_its_publishes(frame, answer, harness):
     harness.say("gateway-0", register(1, "=registered"), retain())
     harness.got("gateway-0")
     harness.say("gateway-0", frame)
@@ -224,7 +224,7 @@ def test_what_a_session_does_is_done_behind_what_it_has_published(frame, answer,
     assert {type(one) for one in harness.got("gateway-0")} == {Published, answer}
 
 
-def test_a_call_comes_to_its_callee_behind_the_event(harness):
+def test_an_invocation_reaches_its_callee_after_the_callers_event(harness):
     harness.say("gateway-1", register(11))
     harness.got("gateway-1")
     harness.say("gateway-0", retain(), call(session=1))
@@ -233,7 +233,7 @@ def test_a_call_comes_to_its_callee_behind_the_event(harness):
     assert [type(frame) for frame in harness.got("gateway-1")] == [Event, Invocation]
 
 
-def test_a_session_that_leaves_does_so_behind_what_it_has_published(harness):
+def test_a_session_leaves_after_its_publishes(harness):
     will = publish("w", flags=0)
     harness.say("gateway-0", Will(will), retain(), leave(1, graceful=False))
     assert topics(harness) == []
@@ -241,8 +241,8 @@ def test_a_session_that_leaves_does_so_behind_what_it_has_published(harness):
     assert topics(harness) == ["a.b", "w"]
 
 
-def test_what_waits_twice_passes_when_it_has_happened(harness):
-    """A session leaves behind its publish, and has a will that is stored in turn."""
+def test_a_batch_that_waits_for_two_commits_is_delivered_after_the_second(harness):
+    """The session leaves when its publish is stored, and then its will is stored."""
     epoch = harness["gateway-0"].link.epoch
     will = Will(retain("w", flags=RETAIN))
     harness.say("gateway-0", will, retain(), leave(1, graceful=False), reliable=True)
@@ -260,7 +260,7 @@ def test_what_waits_twice_passes_when_it_has_happened(harness):
     assert harness.shard.peers["gateway-0"].deliveries.idle
 
 
-def test_later_transactions_are_told_later(harness):
+def test_events_of_a_later_transaction_are_delivered_later(harness):
     harness.say("gateway-0", retain("a"))
     (first,) = harness.disk.waiting
     harness.say("gateway-0", retain("b", session=2), publish("a", session=3))
@@ -271,7 +271,7 @@ def test_later_transactions_are_told_later(harness):
     assert topics(harness) == ["b"]
 
 
-def test_who_asks_about_what_waits_is_answered_behind_it(harness):
+def test_a_fence_query_about_a_publish_that_waits_is_answered_after_its_event(harness):
     epoch = harness["gateway-0"].link.epoch
     harness.say("gateway-0", retain())
     harness.say("gateway-1", FenceQuery("gateway-0", epoch, 2))
@@ -283,8 +283,8 @@ def test_who_asks_about_what_waits_is_answered_behind_it(harness):
 
 
 @pytest.mark.parametrize("trouble", ["", "disk full"])
-def test_nobody_waits_for_a_disk_that_is_to_forget_a_will(trouble, harness):
-    """Who has asked is answered, and the gateway may forget at once what it has sent."""
+def test_nothing_waits_until_the_row_of_a_dropped_will_is_deleted(trouble, harness):
+    """A fence query is answered, and the gateway may forget its frames, at once."""
     epoch = harness["gateway-0"].link.epoch
     harness.say("gateway-0", Will(publish("w", flags=0)), reliable=True)
     commit(harness)
@@ -298,11 +298,11 @@ def test_nobody_waits_for_a_disk_that_is_to_forget_a_will(trouble, harness):
     assert harness.shard.peers["gateway-0"].deliveries.idle
 
 
-# Who has gone
+# Gateways that have gone
 
 
-def test_what_a_gateway_that_has_gone_has_published_still_happens(harness):
-    """And a question about it is answered behind that."""
+def test_publishes_of_a_gateway_that_has_gone_still_take_effect(harness):
+    """A fence query about that gateway is answered after them."""
     epoch = harness["gateway-0"].link.epoch
     harness.say("gateway-0", retain(), publish("b"))
     harness.kill("gateway-0")
@@ -315,7 +315,7 @@ def test_what_a_gateway_that_has_gone_has_published_still_happens(harness):
     assert reached == FencePassed("gateway-0", epoch, MAX_ID)
 
 
-def test_a_call_of_a_gateway_that_has_gone_is_not_made(harness):
+def test_a_held_call_of_a_gateway_that_has_gone_is_dropped(harness):
     harness.say("gateway-1", register(11))
     harness.say("gateway-0", retain(), call(session=1))
     harness.kill("gateway-0")
@@ -324,7 +324,7 @@ def test_a_call_of_a_gateway_that_has_gone_is_not_made(harness):
     assert harness.got("gateway-1", Invocation) == []
 
 
-def test_a_gateway_that_comes_back_hears_what_was_committed_meanwhile(harness):
+def test_a_gateway_that_comes_back_is_answered_for_publishes_committed_meanwhile(harness):
     harness.say("gateway-0", retain(), reliable=True)
     harness["gateway-0"].link.break_off(harness.now)
     harness.shard.connection_lost("gateway-0", harness.now)
@@ -338,7 +338,7 @@ def test_a_gateway_that_comes_back_hears_what_was_committed_meanwhile(harness):
 # When the store fails
 
 
-def test_what_cannot_be_stored_is_refused_and_undone(harness):
+def test_changes_that_cannot_be_stored_are_refused_and_undone(harness):
     harness.disk.held = False
     harness.say("gateway-0", retain("a", args=b"[1]"), retain("b"))
     assert (topics(harness), answered(harness)) == (["a", "b"], [(1, [1, 1])])
@@ -357,7 +357,7 @@ def test_what_cannot_be_stored_is_refused_and_undone(harness):
     assert keys(harness) == {"a": b"[1]", "b": b"[1]"}
 
 
-def test_while_the_store_fails_a_publish_that_needs_it_is_refused_at_once(harness):
+def test_a_publish_that_needs_a_failing_store_is_refused_at_once(harness):
     harness.say("gateway-0", retain("a"))
     fail(harness)
     assert refused(harness) == [(1, 1)]
@@ -368,7 +368,7 @@ def test_while_the_store_fails_a_publish_that_needs_it_is_refused_at_once(harnes
     assert keys(harness) == {}
 
 
-def test_what_only_waited_happens_when_the_commit_fails(harness):
+def test_frames_that_only_waited_take_effect_when_the_commit_fails(harness):
     harness.say("gateway-0", retain("a"), publish("b", request=2), register(1))
     harness.say("gateway-2", publish("a", session=2))
     fail(harness)
@@ -377,7 +377,7 @@ def test_what_only_waited_happens_when_the_commit_fails(harness):
     assert len(harness.got("gateway-0", Registered)) == 1
 
 
-def test_what_nobody_waits_for_is_counted(harness):
+def test_unacknowledged_publishes_that_are_refused_are_counted(harness):
     harness.say("gateway-0", retain("a", flags=RETAIN))
     fail(harness)
     harness.say("gateway-0", retain("b", flags=RETAIN))
@@ -385,7 +385,7 @@ def test_what_nobody_waits_for_is_counted(harness):
     assert harness.shard.commits.refusals.dropped == 2
 
 
-def test_transactions_behind_one_that_failed_have_failed(harness):
+def test_transactions_after_a_failed_one_fail_too(harness):
     """None of them is committed, although each alone could be."""
     harness.say("gateway-0", retain("a"))
     harness.say("gateway-0", retain("b", session=2))
@@ -396,7 +396,7 @@ def test_transactions_behind_one_that_failed_have_failed(harness):
     assert not any(key.startswith(rows.KEY) for key in harness.disk.rows)
 
 
-def test_when_the_store_works_again_so_does_everything(harness):
+def test_publishes_are_stored_when_the_store_works_again(harness):
     harness.say("gateway-0", retain("a"))
     fail(harness)
     assert harness.shard.health()["store"] == "disk full"
@@ -422,25 +422,25 @@ def test_a_store_that_goes_on_failing_is_tried_again(harness):
     assert answered(harness) == [(1, [3])]
 
 
-def test_the_deadline_tells_when_it_is_tried_again(harness):
+def test_the_deadline_covers_the_next_attempt_to_store(harness):
     harness = ShardHarness(gateways=1)
     harness.disk.trouble = "disk full"
     harness.say("gateway-0", retain())
     harness.kill("gateway-0")
     harness.pass_time(6.0)
     harness.shard.tick(harness.now)
-    # Nobody is there, and nothing else is due.
+    # No peer is linked, and nothing else is due.
     assert harness.now < harness.shard.deadline.at <= harness.now + RETRY
 
 
-def test_the_log_names_the_reason(harness):
+def test_the_log_names_the_reason_why_the_store_failed(harness):
     harness.shard.notices.clear()
     harness.say("gateway-0", retain())
     fail(harness)
     assert harness.shard.notices == [("store_failed", {"reason": "disk full"})]
 
 
-def test_what_was_refused_is_not_sent_again(harness):
+def test_a_refused_publish_is_not_sent_again(harness):
     harness.say("gateway-0", retain(), reliable=True)
     fail(harness)
     harness.pass_time(0.5)
@@ -448,7 +448,7 @@ def test_what_was_refused_is_not_sent_again(harness):
     assert harness["gateway-0"].link.idle
 
 
-def test_who_asks_about_what_failed_is_answered(harness):
+def test_a_fence_query_about_a_failed_publish_is_answered(harness):
     epoch = harness["gateway-0"].link.epoch
     harness.say("gateway-0", retain())
     harness.say("gateway-1", FenceQuery("gateway-0", epoch, 2))
@@ -475,7 +475,7 @@ def test_gateways_are_told_that_a_store_fails_and_works_again(harness):
 # Load
 
 
-def test_while_the_disk_is_behind_no_gateway_is_given_credit():
+def test_no_gateway_is_given_credit_while_the_disk_is_behind():
     harness = ShardHarness(gateways=2, credit=2000)
     harness.disk.held = True
     for number in range(30):
@@ -487,7 +487,7 @@ def test_while_the_disk_is_behind_no_gateway_is_given_credit():
     assert not harness["gateway-0"].link.congested
 
 
-def test_no_topic_and_no_session_is_held_up_for_nothing(harness):
+def test_a_commit_releases_the_session_and_the_topics_that_it_held_up(harness):
     harness.say("gateway-0", retain("a"), publish("b"))
     commit(harness)
     topics(harness)

@@ -1,4 +1,4 @@
-"""Publish and subscribe on one shard: each gateway gets an event once, keys stay."""
+"""Publish and subscribe on one shard: events, acknowledgements, subscriptions and keys."""
 
 import pytest
 from hypothesis import given
@@ -62,8 +62,8 @@ def test_a_gateway_gets_an_event_once_whatever_the_number_of_its_subscriptions(
     assert harness.got("gateway-2") == []
 
 
-def test_the_publishers_own_gateway_gets_it_too(harness):
-    """Who of its sessions is left out is for the gateway to say."""
+def test_the_publishers_own_gateway_gets_the_event_too(harness):
+    """The gateway decides which of its sessions are left out."""
     harness.say("gateway-0", subscribe())
     harness.say("gateway-0", publish())
     event, answer = harness.got("gateway-0")
@@ -85,7 +85,7 @@ def test_publication_ids_grow(harness):
     assert len(ids) == 9
 
 
-def test_realms_know_nothing_of_each_other(harness):
+def test_realms_are_separate(harness):
     harness.say("gateway-1", subscribe("*#", realm="other", token=1, replay=True))
     harness.say("gateway-0", publish(flags=KEEP))
     assert harness.got("gateway-1") == [Subscribed(1), CaughtUp(1)]
@@ -101,7 +101,7 @@ def test_an_unsubscribed_gateway_gets_nothing_more(harness):
         assert len(harness.got("gateway-1", Event)) == left
 
 
-def test_what_was_not_subscribed_to_can_be_unsubscribed(harness):
+def test_unsubscribing_an_unknown_pattern_does_nothing(harness):
     harness.say("gateway-1", unsubscribe("=x"), unsubscribe("=x", realm="unheard"))
     assert harness.got("gateway-1") == []
 
@@ -111,8 +111,8 @@ TOPICS = ["a.b", "a.c", "b.b", "a"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 1), st.sampled_from(PATTERNS)), max_size=8))
-def test_changes_of_subscriptions_and_events_never_disagree(changes):
-    """The matches are remembered per topic; a change must be seen all the same."""
+def test_events_follow_every_change_of_subscriptions(changes):
+    """Matches are cached per topic, and a change of subscriptions must show all the same."""
     harness = ShardHarness(gateways=2)
     wanted = {"gateway-0": set(), "gateway-1": set()}
     for adds, number, pattern in changes:
@@ -162,29 +162,29 @@ def test_an_acknowledged_event_is_sent_again_to_a_gateway_that_comes_back(harnes
     harness["gateway-1"].silent = True
     harness.say("gateway-0", publish(args=b'["safe"]'), publish(args=b'["not"]', flags=0))
     assert len(harness.got("gateway-1", Event)) == 2
-    puppet = harness["gateway-1"]
-    puppet.replay = [subscribe()]
-    puppet.link.break_off(harness.now)
-    puppet.link.watermark = 0
+    peer = harness["gateway-1"]
+    peer.replay = [subscribe()]
+    peer.link.break_off(harness.now)
+    peer.link.watermark = 0
     harness.shard.connection_lost("gateway-1", harness.now)
-    puppet.silent = False
+    peer.silent = False
     harness.turns(6)
     assert [event.publish.args for event in harness.got("gateway-1", Event)] == [b'["safe"]']
     assert harness.got("gateway-0", Published)
 
 
-def test_subscriptions_that_a_gateway_no_longer_tells_are_gone(harness):
+def test_subscriptions_that_a_gateway_does_not_replay_are_dropped(harness):
     harness.say("gateway-1", subscribe("=a.b"), subscribe("=a.c"))
-    puppet = harness["gateway-1"]
-    puppet.replay = [subscribe("=a.c")]
-    puppet.link.break_off(harness.now)
+    peer = harness["gateway-1"]
+    peer.replay = [subscribe("=a.c")]
+    peer.link.break_off(harness.now)
     harness.shard.connection_lost("gateway-1", harness.now)
     harness.turns(6)
     harness.say("gateway-0", publish("a.b"), publish("a.c"))
     assert topics(harness.got("gateway-1", Event)) == ["a.c"]
 
 
-def test_a_gateway_that_does_not_come_back_wants_nothing_more(harness):
+def test_the_subscriptions_of_a_gateway_that_has_gone_are_dropped(harness):
     harness.say("gateway-1", subscribe("=a.b"), subscribe("*a.#"))
     harness.kill("gateway-1")
     harness.pass_time(6.0)
@@ -213,7 +213,7 @@ def test_a_subscription_is_answered_if_it_has_a_token(token, replay, answer, har
 
 
 def keys(harness, pattern="*#"):
-    """[(topic, args)] of the keys that match, as a new subscriber gets them."""
+    """Return [(topic, args)] of the matching keys, as a new subscriber gets them."""
     harness.say("gateway-2", subscribe(pattern, token=9, replay=True))
     *retained, end, caught_up = harness.got("gateway-2", (Retained, Subscribed, CaughtUp))
     assert (end, caught_up) == (Subscribed(9), CaughtUp(9))
@@ -237,7 +237,7 @@ def keys(harness, pattern="*#"):
     ],
 )
 def test_a_retained_event_is_its_topics_key_until_an_empty_one(published, kept, harness):
-    """semantics: retained keys; MQTT-3.3.1-5, MQTT-3.3.1-10."""
+    """semantics: keys; MQTT-3.3.1-5, MQTT-3.3.1-10."""
     for topic, flags, args in published:
         harness.say("gateway-0", publish(topic, flags=flags, args=args))
     assert keys(harness) == kept
@@ -254,13 +254,15 @@ def test_a_retained_event_is_its_topics_key_until_an_empty_one(published, kept, 
         ("*x.#", []),
     ],
 )
-def test_a_subscriber_is_shown_the_keys_that_match_before_it_stands(pattern, matching, harness):
+def test_a_subscriber_is_shown_the_matching_keys_before_its_subscription_is_confirmed(
+    pattern, matching, harness
+):
     for topic in ("a.b", "b", "a.c"):
         harness.say("gateway-0", publish(topic, flags=KEEP))
     assert sorted(topic for topic, _ in keys(harness, pattern)) == matching
 
 
-def test_only_who_asks_is_shown_the_keys(harness):
+def test_keys_are_shown_only_to_subscribers_that_ask_for_them(harness):
     harness.say("gateway-0", publish(flags=KEEP))
     harness.say("gateway-1", subscribe(token=1, replay=False))
     assert harness.got("gateway-1", Event | Retained | Subscribed) == [Subscribed(1)]
@@ -277,19 +279,19 @@ def test_only_who_asks_is_shown_the_keys(harness):
         (Audience(exclude=[1]), 0),
     ],
 )
-def test_an_event_for_sessions_of_now_is_no_key(audience, kept, harness):
-    """semantics: an event limited to session ids is not retained."""
+def test_an_event_limited_to_session_ids_is_no_key(audience, kept, harness):
+    """semantics: keys (receivers). Lists of authids and authroles are kept with the key."""
     harness.say("gateway-0", publish(flags=KEEP, audience=audience))
     assert len(keys(harness)) == kept
 
 
-def test_an_event_for_sessions_of_now_erases_no_key_either(harness):
+def test_an_event_limited_to_session_ids_erases_no_key(harness):
     harness.say("gateway-0", publish(flags=KEEP))
     harness.say("gateway-0", publish(flags=ERASE, args=b"", audience=Audience(eligible=[1])))
     assert len(keys(harness)) == 1
 
 
-def test_a_key_has_its_publication_and_publisher_but_no_fence(harness):
+def test_a_key_keeps_its_publication_without_the_fence(harness):
     fence = Fence("gateway-0", [(1, 2, 3)])
     harness.say("gateway-0", publish(flags=KEEP, kwargs=b"{}", fence=fence))
     (answer,) = harness.got("gateway-0", Published)
@@ -300,7 +302,7 @@ def test_a_key_has_its_publication_and_publisher_but_no_fence(harness):
     assert retained.event.publish == expected
 
 
-def test_keys_survive_who_published_them(harness):
+def test_keys_outlive_their_publishers(harness):
     harness.say("gateway-0", publish(flags=KEEP))
     harness.kill("gateway-0")
     harness.pass_time(6.0)

@@ -1,4 +1,4 @@
-"""Subscribers who get the history first (semantics: `after`)."""
+"""Followers, which get the history first (semantics: `after`)."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, publish
@@ -41,7 +41,7 @@ def harness():
 
 
 def record(harness, *numbers, topic="ruled.a", **more):
-    """Publish them; returns their ids."""
+    """Publish an event for each number; return the publication ids."""
     for number in numbers:
         one = publish(topic, request=number, args=b"[%d]" % number, **more)
         harness.say("gateway-0", one, reliable=True)
@@ -49,7 +49,7 @@ def record(harness, *numbers, topic="ruled.a", **more):
 
 
 def replayed(harness, gateway="gateway-1"):
-    """Names of the frames of a replay, and the values in them, until it waits or is over."""
+    """Return the frames of a replay: the arguments of an event, and the name of any other frame."""
     found = []
     for frame in harness.got(gateway, REPLAY):
         event = getattr(frame, "event", None)
@@ -63,7 +63,7 @@ def live(harness, gateway="gateway-1"):
     return [frame.event.publish.args for frame in frames]
 
 
-def test_the_history_comes_when_it_is_asked_for_and_then_what_is_live(harness):
+def test_the_history_is_sent_when_the_gateway_asks_for_it_and_then_live_events(harness):
     record(harness, 1, 2)
     harness.say("gateway-1", follow())
     assert replayed(harness) == ["Subscribed", "Paused"]
@@ -71,10 +71,10 @@ def test_the_history_comes_when_it_is_asked_for_and_then_what_is_live(harness):
     harness.say("gateway-1", More(1))
     assert replayed(harness) == [b"[1]", b"[2]", b"[3]", "CaughtUp"]
     record(harness, 4)
-    assert live(harness) == [b"[3]", b"[4]"]  # what came before CaughtUp the gateway leaves out
+    assert live(harness) == [b"[3]", b"[4]"]  # the gateway drops those before CaughtUp
 
 
-def test_who_has_read_some_gets_the_rest(harness):
+def test_a_follower_gets_the_history_after_its_cursor(harness):
     first, second = record(harness, 1, 2)
     harness.say("gateway-1", follow([first]), More(1))
     assert replayed(harness)[2:] == [b"[2]", "CaughtUp"]
@@ -82,13 +82,13 @@ def test_who_has_read_some_gets_the_rest(harness):
     assert replayed(harness)[2:] == ["CaughtUp"]
 
 
-def test_keys_are_before_the_history(harness):
+def test_keys_precede_the_history(harness):
     record(harness, 1, flags=ACKNOWLEDGE | RETAIN)
     harness.say("gateway-1", follow(replay=True), More(1))
     assert replayed(harness)[2:] == [b"[1]", b"[1]", "CaughtUp"]
 
 
-def test_what_is_traced_is_recorded_and_marked(harness):
+def test_traced_events_are_recorded_and_live_recorded_events_are_marked(harness):
     record(harness, 1, topic="free", flags=ACKNOWLEDGE | TRACE)
     record(harness, 2, topic="free")
     harness.say("gateway-1", follow(), More(1))
@@ -98,7 +98,7 @@ def test_what_is_traced_is_recorded_and_marked(harness):
     assert event.publish.flags & TRACE
 
 
-def test_what_is_not_durable_is_live_later(harness):
+def test_an_event_that_is_not_durable_yet_is_sent_live(harness):
     harness.disk.held = True
     record(harness, 1)
     harness.say("gateway-1", follow(), More(1))
@@ -124,7 +124,7 @@ def test_a_long_history_comes_in_pages():
     assert replayed(harness) == [b"[%d]" % PAGE_EVENTS, "CaughtUp"]
 
 
-def test_a_history_that_was_trimmed_is_refused_by_its_oldest_id(harness):
+def test_a_follower_that_misses_trimmed_events_is_refused_with_the_oldest_id(harness):
     ids = record(harness, *range(1, 40))
     harness.say("gateway-1", follow([ids[0]]))
     (refusal,) = harness.got("gateway-1", REPLAY)
@@ -132,22 +132,24 @@ def test_a_history_that_was_trimmed_is_refused_by_its_oldest_id(harness):
     assert (refusal.token, refusal.uri) == (1, "fox.error.history_gap")
     assert refusal.oldest in ids
     assert str(refusal.oldest) in refusal.message
-    # From there on it is complete; and who has seen nothing gets what there is.
+    # The history is complete from there on; a follower that has read nothing gets what is kept.
     for after in ([refusal.oldest - 64], []):
         harness.say("gateway-1", follow(after, token=2), More(2))
         assert replayed(harness)[2] == b"[%d]" % (ids.index(refusal.oldest) + 1)
 
 
 @pytest.mark.parametrize("after", [(), (64,)])
-def test_who_reads_slower_than_the_history_is_trimmed_is_told_so(after, harness, monkeypatch):
-    """He would never know of what has gone between two pages."""
+def test_a_follower_that_reads_more_slowly_than_the_history_is_trimmed_is_refused(
+    after, harness, monkeypatch
+):
+    """The follower could not notice that events between two pages are missing."""
     monkeypatch.setattr("fox_shard.shard.pubsub.replay.PAGE_EVENTS", 4)
     ids = record(harness, *range(1, 9))
     after = after and (ids[0] - 64,)
     harness.say("gateway-1", follow(after))
     harness.say("gateway-1", More(1))
     assert replayed(harness) == ["Subscribed", "Paused", b"[1]", b"[2]", b"[3]", b"[4]", "Paused"]
-    # Here nothing has gone yet that has not come.
+    # Nothing has been trimmed yet that was not sent.
     record(harness, *range(9, 19))
     harness.say("gateway-1", More(1))
     assert replayed(harness) == [b"[5]", b"[6]", b"[7]", b"[8]", "Paused"]
@@ -159,7 +161,7 @@ def test_who_reads_slower_than_the_history_is_trimmed_is_told_so(after, harness,
     assert harness.shard.subscriptions.replays(harness.shard.peers["gateway-1"]) == {}
 
 
-def test_what_was_trimmed_before_does_not_matter_to_who_reads_all_there_is(harness, monkeypatch):
+def test_earlier_trimming_is_no_gap_for_a_follower_that_has_read_nothing(harness, monkeypatch):
     monkeypatch.setattr("fox_shard.shard.pubsub.replay.PAGE_EVENTS", 4)
     record(harness, *range(1, 7), topic="free", flags=ACKNOWLEDGE | TRACE)
     record(harness, *range(7, 40))
@@ -167,8 +169,8 @@ def test_what_was_trimmed_before_does_not_matter_to_who_reads_all_there_is(harne
     assert NotSubscribed not in [type(one) for one in harness.got("gateway-1")]
 
 
-def test_who_follows_is_sent_what_was_not_heard_before_a_restart(harness):
-    """Its publisher's gateway has gone, and does not send it again."""
+def test_a_follower_is_sent_the_events_that_it_missed_before_a_restart(harness):
+    """The publisher's gateway has gone, and does not send the event again."""
     first, *_ = record(harness, 1)
     harness["gateway-1"].replay = [follow(token=0, start_id=first)]
     harness.say("gateway-1", follow(), More(1))
@@ -182,7 +184,7 @@ def test_who_follows_is_sent_what_was_not_heard_before_a_restart(harness):
     assert harness.got("gateway-1", Event) == []
 
 
-def test_who_has_missed_what_is_trimmed_meanwhile_is_told_so(harness):
+def test_a_follower_that_missed_events_trimmed_meanwhile_is_refused(harness):
     first, *_ = record(harness, 1)
     harness["gateway-1"].replay = [follow(token=0, start_id=first)]
     harness.say("gateway-1", follow(), More(1))

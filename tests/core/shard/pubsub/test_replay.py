@@ -1,4 +1,4 @@
-"""Replays: what a new subscriber is shown first, a page at a time (semantics: subscribing)."""
+"""Replays: the keys that a new subscriber is shown, page by page (semantics: subscribing)."""
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ def erase(topic):
 
 
 def seen(harness, name="gateway-1"):
-    """What that gateway got, in short: `a` is a key, `(a)` one that comes ahead, `a!` an event."""
+    """Return what a gateway got, in short: `a` is a key, `(a)` one sent ahead, `a!` an event."""
     found = []
     for frame in harness.got(name):
         match frame:
@@ -73,7 +73,7 @@ def small_pages(monkeypatch):
 
 @pytest.fixture(params=["stored", "memory"])
 def harness(request):
-    """Writers are at gateway-0; there are keys a, b, c, d, e."""
+    """A harness with the keys a, b, c, d and e; `write` publishes at gateway-0."""
     return with_keys(unstored=() if request.param == "stored" else (REALM,))
 
 
@@ -90,7 +90,7 @@ def more(harness, *, enough=False):
 
 
 def quiet(harness):
-    """Does the shard remember no replay?"""
+    """Whether the shard remembers no replay."""
     index = harness.shard.broker.realms[REALM]
     return not index.realm.before and not index.observers
 
@@ -98,7 +98,7 @@ def quiet(harness):
 # Pages
 
 
-def test_a_page_comes_for_each_more(harness):
+def test_each_more_is_answered_with_a_page(harness):
     harness.say("gateway-1", ask())
     assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
     assert more(harness) == ["c", "d", "Paused"]
@@ -115,12 +115,12 @@ def test_a_page_comes_for_each_more(harness):
         ("^a", ["a", "Subscribed", "CaughtUp"]),
     ],
 )
-def test_what_fits_into_one_page_needs_no_more(pattern, shown, harness):
+def test_a_replay_that_fits_into_one_page_ends_with_it(pattern, shown, harness):
     harness.say("gateway-1", ask(pattern))
     assert seen(harness) == shown
 
 
-def test_a_page_that_is_just_full_may_be_the_last(harness):
+def test_the_page_after_a_just_full_one_may_have_no_keys(harness):
     harness.write(erase("e"))
     harness.say("gateway-1", ask())
     assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
@@ -128,7 +128,7 @@ def test_a_page_that_is_just_full_may_be_the_last(harness):
     assert more(harness) == ["CaughtUp"]
 
 
-def test_a_page_has_bytes_enough_and_one_key_at_least(harness, monkeypatch):
+def test_a_page_is_limited_in_bytes_but_has_at_least_one_key(harness, monkeypatch):
     monkeypatch.setattr(replaying, "PAGE_KEYS", 100)
     monkeypatch.setattr(replaying, "PAGE_BYTES", 10)
     harness.write(key("b", b'["0123456789"]'), key("c", b'["0123456789"]'))
@@ -138,7 +138,7 @@ def test_a_page_has_bytes_enough_and_one_key_at_least(harness, monkeypatch):
     assert more(harness) == ["d", "e", "CaughtUp"]
 
 
-def test_nobody_waits_while_a_filter_leaves_most_keys_out(harness, monkeypatch):
+def test_a_page_ends_after_many_keys_that_a_filter_leaves_out(harness, monkeypatch):
     monkeypatch.setattr(replaying, "SEEN_A_PAGE", 3)
     harness.write(key("e", b'[{"on":true}]'))
     harness.say("gateway-1", ask(selector=ON))
@@ -157,7 +157,7 @@ def test_enough_ends_a_replay_and_is_not_answered(harness):
     assert seen(harness) == []
 
 
-def test_two_replays_have_paces_of_their_own(harness):
+def test_each_replay_has_its_own_pace(harness):
     harness.say("gateway-1", ask())
     harness.say("gateway-2", Subscribe(1, REALM, "*#", True), More(1))
     assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
@@ -166,14 +166,14 @@ def test_two_replays_have_paces_of_their_own(harness):
     assert more(harness) == ["c", "d", "Paused"]
 
 
-def test_a_replay_goes_on_behind_a_topic(harness):
+def test_a_replay_may_start_after_a_topic(harness):
     harness.say("gateway-1", ask(start_topic="b"))
     assert seen(harness) == ["c", "d", "Subscribed", "Paused"]
     harness.write(key("b"))
     assert seen(harness) == ["b!"]
 
 
-def test_once_leaves_no_subscription_behind(harness):
+def test_a_snapshot_leaves_no_subscription_behind(harness):
     harness.say("gateway-1", ask(once=True, selector=STATE))
     assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
     assert more(harness) == ["c", "d", "Paused"]
@@ -184,10 +184,10 @@ def test_once_leaves_no_subscription_behind(harness):
     assert harness.shard.subscriptions.of(harness.shard.peers["gateway-1"]) == {}
 
 
-# Changes meanwhile
+# Changes during a replay
 
 
-def test_what_is_past_is_not_shown_again(harness):
+def test_keys_that_were_replayed_are_not_shown_again(harness):
     harness.say("gateway-1", ask())
     seen(harness)
     harness.write(key("a"), erase("b"), key("aa"))
@@ -195,7 +195,7 @@ def test_what_is_past_is_not_shown_again(harness):
     assert more(harness) == ["c", "d", "Paused"]
 
 
-def test_a_change_before_its_turn_is_preceded_by_the_key(harness):
+def test_a_change_of_a_key_that_was_not_replayed_yet_is_preceded_by_the_key(harness):
     harness.say("gateway-1", ask())
     seen(harness)
     harness.write(key("d", b"[2]"), key("d", b"[3]"))
@@ -206,7 +206,7 @@ def test_a_change_before_its_turn_is_preceded_by_the_key(harness):
     assert more(harness) == ["CaughtUp"]
 
 
-def test_so_is_an_event_that_changes_nothing(harness):
+def test_an_event_that_changes_nothing_is_preceded_by_the_key_too(harness):
     harness.say("gateway-1", ask())
     seen(harness)
     harness.write(publish("d", flags=0))
@@ -224,7 +224,7 @@ def test_so_is_an_event_that_changes_nothing(harness):
         (erase("dd"), []),
     ],
 )
-def test_a_stream_of_state_is_shown_the_key_before_its_change(change, shown, harness):
+def test_a_state_stream_is_shown_the_key_before_its_change(change, shown, harness):
     harness.say("gateway-1", ask(selector=STATE))
     seen(harness)
     harness.write(change)
@@ -235,7 +235,7 @@ def test_a_stream_of_state_is_shown_the_key_before_its_change(change, shown, har
     assert rest == (["c", "e"] if "(d)" in shown else ["c", "d", "e"])
 
 
-def test_a_new_key_is_no_key_before(harness):
+def test_a_new_key_is_preceded_by_the_absence_of_a_key(harness):
     harness.say("gateway-1", ask())
     seen(harness)
     harness.write(key("dd"))
@@ -243,7 +243,7 @@ def test_a_new_key_is_no_key_before(harness):
     assert more(harness) + more(harness) == ["c", "d", "Paused", "e", "CaughtUp"]
 
 
-def test_a_key_that_goes_by_itself_is_shown_before(harness):
+def test_a_key_that_expires_or_ends_with_its_session_is_shown_before(harness):
     harness.write(
         key("d", retain=RetainOptions(2.0)), key("e", session=2, retain=RetainOptions(weak=True))
     )
@@ -256,7 +256,7 @@ def test_a_key_that_goes_by_itself_is_shown_before(harness):
     assert more(harness) == ["c", "CaughtUp"]
 
 
-def test_of_a_key_that_its_filter_leaves_out_nothing_is_shown_before(harness):
+def test_a_change_is_preceded_only_by_a_key_that_meets_the_filter(harness):
     harness.say("gateway-1", ask(selector=SelectorSpec(5, True, ON.filter)))
     assert seen(harness) == ["Subscribed", "CaughtUp"]
     harness.write(*(key(topic, b'[{"on":true}]') for topic in "bcd"))
@@ -276,7 +276,7 @@ def test_of_a_key_that_its_filter_leaves_out_nothing_is_shown_before(harness):
     assert more(harness) == ["CaughtUp"]
 
 
-def test_topics_that_it_is_not_about_are_let_alone(harness):
+def test_topics_that_do_not_match_are_not_shown_ahead(harness):
     harness.write(*(key(f"x.{topic}") for topic in "abc"))
     harness.say("gateway-1", ask("^x."))
     seen(harness)
@@ -289,7 +289,7 @@ def test_topics_that_it_is_not_about_are_let_alone(harness):
 
 @pytest.fixture
 def slow():
-    """A store that commits when it is told to."""
+    """A harness with keys, whose disk commits only in `committed`."""
     harness = with_keys()
     harness.disk.held = True
     return harness
@@ -301,7 +301,7 @@ def committed(harness):
     return seen(harness)
 
 
-def test_a_key_that_is_changing_is_shown_first_as_the_disk_has_it(slow):
+def test_a_key_that_is_changing_is_shown_ahead_as_the_disk_has_it(slow):
     slow.write(key("d", b"[2]"), key("f"))
     slow.say("gateway-1", ask())
     shown = {frame.topic: frame.event for frame in slow.got("gateway-1", Retained) if frame.ahead}
@@ -312,7 +312,7 @@ def test_a_key_that_is_changing_is_shown_first_as_the_disk_has_it(slow):
     assert more(slow) + more(slow) == ["c", "e", "Paused", "CaughtUp"]
 
 
-def test_a_key_that_begins_to_change_is_shown_as_it_was(slow):
+def test_a_key_that_begins_to_change_is_shown_ahead_as_it_was(slow):
     slow.say("gateway-1", ask())
     seen(slow)
     slow.write(key("d", b"[2]"), erase("e"), key("f"))
@@ -321,8 +321,8 @@ def test_a_key_that_begins_to_change_is_shown_as_it_was(slow):
     assert committed(slow) == ["d!", "e!", "f!"]
 
 
-def test_a_key_that_was_to_be_erased_and_stays_is_shown(slow):
-    """Its page is sent while it seems to be gone already."""
+def test_a_key_whose_erasure_fails_is_shown(slow):
+    """The last page is sent while the key already seems to be gone."""
     slow.say("gateway-1", ask("*+"))
     slow.write(erase("e"))
     found = seen(slow) + more(slow) + more(slow)
@@ -333,7 +333,7 @@ def test_a_key_that_was_to_be_erased_and_stays_is_shown(slow):
     assert slow.shard.retained_keys.key((REALM, "e")) is not None
 
 
-def test_a_change_that_fails_leaves_the_replay_right(slow):
+def test_a_change_that_fails_leaves_the_replay_correct(slow):
     slow.say("gateway-1", ask())
     seen(slow)
     slow.write(key("d", b"[2]"), key("f"))
@@ -346,13 +346,13 @@ def test_a_change_that_fails_leaves_the_replay_right(slow):
 # Pairs and processes that end
 
 
-def test_with_the_pair_the_replay_ends(harness):
+def test_a_replay_ends_with_its_pair_and_is_continued_in_the_next_one(harness):
     harness.say("gateway-1", ask(once=True))
-    puppet = harness["gateway-1"]
-    puppet.link.break_off(harness.now)
+    peer = harness["gateway-1"]
+    peer.link.break_off(harness.now)
     harness.shard.connection_lost("gateway-1", harness.now)
     assert quiet(harness)
-    puppet.replay = [ask(once=True, start_topic="b")]
+    peer.replay = [ask(once=True, start_topic="b")]
     seen(harness)
     harness.turns(6)
     assert seen(harness) == ["c", "d", "Subscribed", "Paused"]
@@ -360,19 +360,19 @@ def test_with_the_pair_the_replay_ends(harness):
     assert quiet(harness)
 
 
-def test_a_replay_alone_does_not_stand_for_the_subscription(harness):
-    """What a gateway that is back does not tell again has gone."""
+def test_a_snapshot_does_not_stand_for_a_subscription(harness):
+    """A subscription that the gateway does not replay is dropped."""
     harness.say("gateway-1", subscribe("*#"))
-    puppet = harness["gateway-1"]
-    puppet.link.break_off(harness.now)
+    peer = harness["gateway-1"]
+    peer.link.break_off(harness.now)
     harness.shard.connection_lost("gateway-1", harness.now)
-    puppet.replay = [ask(once=True)]
+    peer.replay = [ask(once=True)]
     harness.turns(6)
     assert harness.shard.subscriptions.of(harness.shard.peers["gateway-1"]) == {}
 
 
 def restarted(harness, *asks):
-    """The shard has been killed; gateway-2 has not come back yet."""
+    """Restart the shard without gateway-2; return gateway-2, for `back`."""
     harness["gateway-1"].replay = [*asks]
     absent = harness.peers.pop("gateway-2")
     harness.restart()
@@ -386,7 +386,7 @@ def back(harness, absent):
     harness.turns(8)
 
 
-def test_a_restarted_shard_replays_when_everybody_is_back():
+def test_a_restarted_shard_replays_when_every_peer_is_back():
     harness = with_keys()
     absent = restarted(harness, ask(), Subscribe(9, REALM, "=x", replay=False))
     assert harness.got("gateway-1", Subscribed) == [Subscribed(9)]
@@ -395,7 +395,7 @@ def test_a_restarted_shard_replays_when_everybody_is_back():
     assert seen(harness) == ["a", "b", "Subscribed", "Paused"]
 
 
-def test_what_is_sent_again_is_before_what_a_newcomer_is_shown():
+def test_events_that_are_sent_again_precede_new_replays():
     harness = with_keys("ab")
     harness.disk.held = True
     harness.write(key("b", b"[2]"))
@@ -408,7 +408,7 @@ def test_what_is_sent_again_is_before_what_a_newcomer_is_shown():
     assert seen(harness) == ["b!"]
 
 
-def test_who_has_had_enough_before_that_is_not_shown_anything():
+def test_a_replay_that_is_given_up_during_sync_is_forgotten():
     harness = with_keys()
     absent = restarted(harness, ask())
     harness.say("gateway-1", More(TOKEN, enough=True))
@@ -417,7 +417,7 @@ def test_who_has_had_enough_before_that_is_not_shown_anything():
     assert quiet(harness)
 
 
-def test_who_is_lost_again_before_that_is_forgotten():
+def test_the_replay_of_a_gateway_that_is_lost_during_sync_is_forgotten():
     harness = with_keys()
     absent = restarted(harness, ask())
     harness.kill("gateway-1")
@@ -426,7 +426,7 @@ def test_who_is_lost_again_before_that_is_forgotten():
     assert quiet(harness)
 
 
-# Whatever happens
+# Against a model of the subscriber
 
 TOPICS = [f"t{number}" for number in range(6)]
 STEPS = st.one_of(
@@ -438,7 +438,7 @@ STEPS = st.one_of(
 
 
 class Viewer:
-    """What a subscriber believes, and whether each topic's key came before its events."""
+    """A subscriber's view of the keys. Checks that each topic's key comes before its events."""
 
     def __init__(self, *, state):
         self.state = state
@@ -478,7 +478,7 @@ class Viewer:
     before=st.lists(STEPS, max_size=8),
     after=st.lists(STEPS, max_size=20),
 )
-def test_a_view_is_right_whatever_happens_while_it_is_replayed(
+def test_the_view_of_a_subscriber_is_right_whatever_happens_during_its_replay(
     stored, state, pattern, before, after
 ):
     harness = ShardHarness(unstored=() if stored else (REALM,))
@@ -508,12 +508,12 @@ def test_a_view_is_right_whatever_happens_while_it_is_replayed(
     harness.say("gateway-1", *[More(TOKEN)] * (len(TOPICS) // 2 + 1))
     viewer.take(harness.got("gateway-1"))
     keys = harness.shard.retained_keys.realms[REALM].keys
-    there = {topic: keys.get(topic).publication for topic in TOPICS if keys.get(topic)}
-    assert viewer.keys == there
+    present = {topic: keys.get(topic).publication for topic in TOPICS if keys.get(topic)}
+    assert viewer.keys == present
 
 
-def test_nothing_is_kept_in_mind_of_events_on_topics_without_keys(harness):
-    """Else each new topic would cost memory as long as somebody does not read his replay."""
+def test_nothing_is_shown_ahead_of_an_event_on_a_topic_without_a_key(harness):
+    """Otherwise each new topic would cost memory while a subscriber does not read its replay."""
     harness.say("gateway-1", ask())
     harness.got("gateway-1")
     for number in range(5):

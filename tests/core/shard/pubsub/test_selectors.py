@@ -1,4 +1,4 @@
-"""Subscriptions to state and with filters, in the shard (semantics: subscribing)."""
+"""State streams and filters, in the shard (semantics: subscribing)."""
 
 import pytest
 from msgspec import msgpack
@@ -28,8 +28,10 @@ ERASE = KEEP | EMPTY
 ON = {"on": True}
 
 
-def wants(pattern="*#", id_=5, *, state=False, filter_=None, token=0, replay=False, realm=REALM):
-    """A Subscribe with a selection."""
+def selecting(
+    pattern="*#", id_=5, *, state=False, filter_=None, token=0, replay=False, realm=REALM
+):
+    """Return a Subscribe with a selector."""
     packed = b"" if filter_ is None else msgpack.encode(filter_)
     frame = subscribe(pattern, token=token, replay=replay, realm=realm)
     frame.selector = SelectorSpec(id_, state, packed)
@@ -45,8 +47,8 @@ def erase(request=1, **more):
     return publish(request=request, flags=ERASE, args=b"", **more)
 
 
-def told(harness, name="gateway-1"):
-    """[(what the value is or was, why it is no more, selections)]"""
+def selected_events(harness, name="gateway-1"):
+    """Return [(args of the present or last value, reason of removal or "", selector ids)]."""
     return [
         (frame.event.publish.args, frame.removed, frame.selectors)
         for frame in harness.got(name, SelectedEvent)
@@ -55,7 +57,7 @@ def told(harness, name="gateway-1"):
 
 @pytest.fixture(params=["stored", "memory"])
 def harness(request):
-    """Writers are at gateway-0."""
+    """A harness whose `write` publishes at gateway-0."""
     harness = ShardHarness(gateways=3, unstored=() if request.param == "stored" else (REALM,))
     harness.write = lambda *frames: harness.say("gateway-0", *frames, reliable=True)
     return harness
@@ -64,30 +66,32 @@ def harness(request):
 # Filters
 
 
-def test_an_event_goes_to_the_selections_whose_filter_it_meets(harness):
-    harness.say("gateway-1", wants(id_=1, filter_=ON), wants("=a.b", 2, filter_={"on": False}))
-    harness.say("gateway-2", wants("=a.c", 3, filter_=ON), wants("*a.+", 4, filter_=ON))
+def test_an_event_goes_to_the_selectors_whose_filter_it_meets(harness):
+    harness.say(
+        "gateway-1", selecting(id_=1, filter_=ON), selecting("=a.b", 2, filter_={"on": False})
+    )
+    harness.say("gateway-2", selecting("=a.c", 3, filter_=ON), selecting("*a.+", 4, filter_=ON))
     harness.write(on(flags=0), on(state=False, flags=0), publish(flags=0))
-    assert told(harness) == [(b'[{"on":true}]', "", [1]), (b'[{"on":false}]', "", [2])]
-    assert told(harness, "gateway-2") == [(b'[{"on":true}]', "", [4])]
+    assert selected_events(harness) == [(b'[{"on":true}]', "", [1]), (b'[{"on":false}]', "", [2])]
+    assert selected_events(harness, "gateway-2") == [(b'[{"on":true}]', "", [4])]
     assert harness.got("gateway-1", Event) == []
 
 
-def test_of_several_selections_of_a_gateway_one_frame_names_all(harness):
-    harness.say("gateway-1", wants(id_=1, filter_=ON), wants("=a.b", 2, filter_=ON))
-    harness.say("gateway-1", wants("=a.b", 3, filter_={}))
+def test_one_frame_names_all_matching_selectors_of_a_gateway(harness):
+    harness.say("gateway-1", selecting(id_=1, filter_=ON), selecting("=a.b", 2, filter_=ON))
+    harness.say("gateway-1", selecting("=a.b", 3, filter_={}))
     harness.write(on(flags=0))
-    ((_, _, selections),) = told(harness)
-    assert sorted(selections) == [1, 2, 3]
+    ((_, _, selectors),) = selected_events(harness)
+    assert sorted(selectors) == [1, 2, 3]
 
 
-def test_who_wants_all_events_gets_them_besides(harness):
-    harness.say("gateway-1", subscribe(), wants(filter_=ON))
+def test_a_subscription_to_all_events_gets_them_besides(harness):
+    harness.say("gateway-1", subscribe(), selecting(filter_=ON))
     harness.write(on(state=False, flags=0), on(flags=0))
     assert [event.publish.args for event in harness.got("gateway-1", Event)] == [
         b'[{"on":false}]', b'[{"on":true}]',
     ]  # fmt: skip
-    assert told(harness) == [(b'[{"on":true}]', "", [5])]
+    assert selected_events(harness) == [(b'[{"on":true}]', "", [5])]
 
 
 @pytest.mark.parametrize(
@@ -102,65 +106,67 @@ def test_who_wants_all_events_gets_them_besides(harness):
         (b"", b"", False),
     ],
 )
-def test_a_filter_is_about_the_document(args, kwargs, meets, harness):
-    harness.say("gateway-1", wants(filter_=ON))
+def test_a_filter_looks_at_the_document(args, kwargs, meets, harness):
+    harness.say("gateway-1", selecting(filter_=ON))
     harness.write(publish(args=args, kwargs=kwargs))
-    assert len(told(harness)) == meets
+    assert len(selected_events(harness)) == meets
 
 
-def test_where_keyword_arguments_are_headers_they_do_not_belong_to_it():
+def test_keyword_arguments_that_are_headers_are_not_in_the_document():
     harness = ShardHarness(realms=[Realm(name=REALM, kwargs_are_headers=True)])
-    harness.say("gateway-1", wants(filter_=ON))
+    harness.say("gateway-1", selecting(filter_=ON))
     harness.say("gateway-0", publish(args=b"[]", kwargs=b'{"on":true}'), on(request=2))
-    assert told(harness) == [(b'[{"on":true}]', "", [5])]
+    assert selected_events(harness) == [(b'[{"on":true}]', "", [5])]
 
 
 @pytest.mark.parametrize(
     ("flags", "reliable"), [(0, 0), (ACKNOWLEDGE, 1), (QOS1, 0), (ACKNOWLEDGE | QOS1, 1)]
 )
-def test_a_selected_event_is_as_safe_as_the_event_itself(flags, reliable, harness):
-    harness.say("gateway-1", wants(filter_=ON))
+def test_a_selected_event_is_as_reliable_as_the_event_itself(flags, reliable, harness):
+    harness.say("gateway-1", selecting(filter_=ON))
     harness["gateway-1"].silent = True
     harness.write(on(flags=flags))
-    assert len(told(harness)) == 1
+    assert len(selected_events(harness)) == 1
     assert harness.got("gateway-0", Published) == []
-    puppet = harness["gateway-1"]
-    puppet.replay = [wants(filter_=ON)]
-    puppet.link.break_off(harness.now)
-    puppet.link.watermark = 0
+    peer = harness["gateway-1"]
+    peer.replay = [selecting(filter_=ON)]
+    peer.link.break_off(harness.now)
+    peer.link.watermark = 0
     harness.shard.connection_lost("gateway-1", harness.now)
-    puppet.silent = False
+    peer.silent = False
     harness.turns(6)
-    assert len(told(harness)) == reliable
+    assert len(selected_events(harness)) == reliable
     assert len(harness.got("gateway-0", Published)) == (flags & ACKNOWLEDGE > 0)
 
 
-def test_what_is_not_subscribed_to_any_more_is_not_selected(harness):
-    harness.say("gateway-1", wants(id_=1, filter_=ON), wants(id_=2, state=True), subscribe("*#"))
+def test_a_selector_that_was_unsubscribed_selects_nothing(harness):
+    harness.say(
+        "gateway-1", selecting(id_=1, filter_=ON), selecting(id_=2, state=True), subscribe("*#")
+    )
     for gone, left in ((7, {1, 2}), (1, {2}), (2, set()), (0, set())):
         harness.say("gateway-1", Unsubscribe(REALM, "*#", gone))
         harness.write(on())
-        found = {id_ for _, _, selections in told(harness) for id_ in selections}
+        found = {id_ for _, _, selectors in selected_events(harness) for id_ in selectors}
         assert found == left
         assert len(harness.got("gateway-1", Event)) == (gone != 0)
     assert harness.shard.broker.realms[REALM].observers == 0
 
 
-def test_a_gateway_that_has_gone_wants_nothing_more(harness):
-    harness.say("gateway-1", wants(filter_=ON, token=1, replay=True))
+def test_the_selectors_of_a_gateway_that_has_gone_are_dropped(harness):
+    harness.say("gateway-1", selecting(filter_=ON, token=1, replay=True))
     harness.kill("gateway-1")
     harness.pass_time(6.0)
     assert harness.shard.broker.realms[REALM].observers == 0
 
 
-# State
+# State streams
 
 
-def test_a_state_stream_is_told_each_value_and_the_end(harness):
-    harness.say("gateway-1", wants(state=True))
+def test_a_state_stream_gets_each_value_and_each_removal(harness):
+    harness.say("gateway-1", selecting(state=True))
     harness.write(publish(flags=0), publish(flags=KEEP), publish(flags=KEEP, args=b"[2]"), erase())
     harness.write(erase(), publish(flags=KEEP, args=b"[3]"))
-    assert told(harness) == [
+    assert selected_events(harness) == [
         (b"[1]", "", [5]),
         (b"[2]", "", [5]),
         (b"[2]", "deleted", [5]),
@@ -169,35 +175,35 @@ def test_a_state_stream_is_told_each_value_and_the_end(harness):
     assert harness.got("gateway-1", Event) == []
 
 
-def test_a_change_has_the_id_of_the_publish_that_makes_it(harness):
-    harness.say("gateway-1", wants(state=True), subscribe())
+def test_a_change_has_the_id_of_the_publish_that_causes_it(harness):
+    harness.say("gateway-1", selecting(state=True), subscribe())
     harness.write(publish(flags=KEEP), erase(2))
     ids = [id_ for answer in harness.got("gateway-0", Published) for id_ in answer.publications]
     assert [frame.event.publication for frame in harness.got("gateway-1", SelectedEvent)] == ids
     assert [frame.publication for frame in harness.got("gateway-1", Event)] == ids
 
 
-def test_a_change_is_told_when_it_is_durable():
+def test_a_change_is_sent_when_it_is_durable():
     harness = ShardHarness()
-    harness.say("gateway-1", wants(state=True))
+    harness.say("gateway-1", selecting(state=True))
     harness.disk.held = True
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
-    assert told(harness) == []
+    assert selected_events(harness) == []
     harness.commit()
     harness.turns()
-    assert told(harness) == [(b"[1]", "", [5])]
+    assert selected_events(harness) == [(b"[1]", "", [5])]
 
 
-def test_a_change_that_cannot_be_stored_is_not_told():
+def test_a_change_that_cannot_be_stored_is_not_sent():
     harness = ShardHarness()
-    harness.say("gateway-1", wants(state=True))
+    harness.say("gateway-1", selecting(state=True))
     harness.disk.trouble = "full"
     harness.say("gateway-0", publish(flags=KEEP), reliable=True)
-    assert told(harness) == []
+    assert selected_events(harness) == []
 
 
-def test_a_key_expires(harness):
-    harness.say("gateway-1", wants(state=True), subscribe())
+def test_the_expiry_of_a_key_is_a_change(harness):
+    harness.say("gateway-1", selecting(state=True), subscribe())
     harness.write(publish(flags=KEEP, retain=RetainOptions(2.0)))
     (change,) = harness.got("gateway-1", SelectedEvent)
     harness.got("gateway-1", Event)
@@ -209,37 +215,37 @@ def test_a_key_expires(harness):
 
 
 @pytest.mark.parametrize("graceful", [True, False])
-def test_a_weak_key_goes_with_its_session(graceful, harness):
-    harness.say("gateway-1", wants(state=True))
+def test_the_end_of_a_weak_keys_session_is_a_change(graceful, harness):
+    harness.say("gateway-1", selecting(state=True))
     harness.write(publish(flags=KEEP, retain=RetainOptions(weak=True)))
     harness.write(leave(1, graceful=graceful))
-    assert told(harness) == [(b"[1]", "", [5]), (b"[1]", "weak", [5])]
+    assert selected_events(harness) == [(b"[1]", "", [5]), (b"[1]", "weak", [5])]
 
 
-def test_a_weak_key_goes_with_its_gateway(harness):
-    harness.say("gateway-1", wants(state=True))
+def test_the_end_of_a_weak_keys_gateway_is_a_change(harness):
+    harness.say("gateway-1", selecting(state=True))
     harness.write(publish(flags=KEEP, retain=RetainOptions(weak=True)))
     harness.kill("gateway-0")
     harness.pass_time(6.0)
-    assert told(harness) == [(b"[1]", "", [5]), (b"[1]", "weak", [5])]
+    assert selected_events(harness) == [(b"[1]", "", [5]), (b"[1]", "weak", [5])]
 
 
 def test_the_will_of_a_key_is_a_change_like_any_other(harness):
-    harness.say("gateway-1", wants(state=True))
+    harness.say("gateway-1", selecting(state=True))
     will = msgpack.encode(["gone"])
     harness.write(publish(flags=KEEP, retain=RetainOptions(will=will)))
     harness.write(leave(1))
-    assert told(harness) == [(b"[1]", "", [5]), (will, "", [5])]
+    assert selected_events(harness) == [(b"[1]", "", [5]), (will, "", [5])]
 
 
 def test_a_condition_that_fails_changes_nothing(harness):
-    harness.say("gateway-1", wants(state=True))
+    harness.say("gateway-1", selecting(state=True))
     harness.write(publish(flags=KEEP | CONDITION, retain=RetainOptions(when_id=7)))
-    assert told(harness) == []
+    assert selected_events(harness) == []
 
 
 def test_keys_enter_and_leave_a_filter(harness):
-    harness.say("gateway-1", wants(id_=1, state=True, filter_=ON), wants(id_=2, state=True))
+    harness.say("gateway-1", selecting(id_=1, state=True, filter_=ON), selecting(id_=2, state=True))
     writes = [
         (on(state=False), [("", [2])]),
         (on(), [("", [1, 2])]),
@@ -254,23 +260,23 @@ def test_keys_enter_and_leave_a_filter(harness):
     ]
     for write, expected in writes:
         harness.write(write)
-        news = [(removed, sorted(selections)) for _, removed, selections in told(harness)]
+        news = [(removed, sorted(selectors)) for _, removed, selectors in selected_events(harness)]
         assert sorted(news) == expected, write
 
 
-def test_a_key_of_a_filter_expires_only_for_those_who_were_shown_it(harness):
-    harness.say("gateway-1", wants(id_=1, state=True, filter_=ON))
+def test_the_expiry_of_a_key_is_sent_only_to_selectors_whose_filter_it_met(harness):
+    harness.say("gateway-1", selecting(id_=1, state=True, filter_=ON))
     harness.write(
         on(retain=RetainOptions(2.0)), on(state=False, topic="a.c", retain=RetainOptions(2.0))
     )
-    told(harness)
+    selected_events(harness)
     harness.pass_time(3.0)
-    assert told(harness) == [(b'[{"on":true}]', "expired", [1])]
+    assert selected_events(harness) == [(b'[{"on":true}]', "expired", [1])]
 
 
-def test_who_may_see_a_change_is_in_it(harness):
-    """The gateway tells sessions that may see the old value, but not the new one, `deleted`."""
-    harness.say("gateway-1", wants(state=True))
+def test_a_change_says_which_sessions_may_see_it(harness):
+    """The gateway tells `deleted` to sessions that may see the old value but not the new one."""
+    harness.say("gateway-1", selecting(state=True))
     one, other = Audience(eligible_authid=["one"]), Audience(eligible_authid=["other"])
     for audience in (one, other, None):
         harness.write(publish(flags=KEEP, audience=audience))
@@ -283,23 +289,23 @@ def test_who_may_see_a_change_is_in_it(harness):
         (one, "", False, None),
         (other, "", True, one),
         (None, "", False, None),
-        # Erased: for those who could see it, whoever may see the erasing event.
+        # The erasure is for all sessions that could see the key, not only for `one`.
         (None, "deleted", False, None),
     ]
 
 
-def test_who_was_not_shown_the_old_value_by_its_filter_does_not_know_the_key(harness):
-    harness.say("gateway-1", wants(id_=1, state=True, filter_=ON), wants(id_=2, state=True))
+def test_a_selector_whose_filter_the_old_value_did_not_meet_does_not_know_the_key(harness):
+    harness.say("gateway-1", selecting(id_=1, state=True, filter_=ON), selecting(id_=2, state=True))
     one = Audience(eligible_authid=["one"])
     harness.write(on(state=False), on(audience=one))
     harness.write(on())
     news = [(frame.selectors, frame.known) for frame in harness.got("gateway-1", SelectedEvent)]
-    # Where everybody may see the new value, that makes no difference.
+    # If every session may see the new value, `known` makes no difference.
     assert news == [([2], False), ([1], False), ([2], True), ([1, 2], False)]
 
 
-def test_a_private_key_is_told_to_its_publisher_alone(harness):
-    harness.say("gateway-1", wants(state=True))
+def test_a_private_key_is_shown_to_its_publisher_alone(harness):
+    harness.say("gateway-1", selecting(state=True))
     mine = Audience(eligible=[1])
     harness.write(publish(flags=KEEP, audience=mine, retain=RetainOptions(weak=True, private=True)))
     harness.write(leave(1))
@@ -309,26 +315,30 @@ def test_a_private_key_is_told_to_its_publisher_alone(harness):
     ]  # fmt: skip
 
 
-def test_an_event_for_sessions_of_now_changes_no_key(harness):
-    harness.say("gateway-1", wants(state=True))
+def test_an_event_limited_to_session_ids_changes_no_key(harness):
+    harness.say("gateway-1", selecting(state=True))
     harness.write(publish(flags=KEEP, audience=Audience(eligible=[1])))
-    assert told(harness) == []
+    assert selected_events(harness) == []
 
 
-def test_realms_know_nothing_of_each_others_selections(harness):
-    harness.say("gateway-1", wants(id_=1, state=True, realm="other"), wants(id_=2, filter_=ON))
+def test_selectors_are_separate_in_each_realm(harness):
+    harness.say(
+        "gateway-1", selecting(id_=1, state=True, realm="other"), selecting(id_=2, filter_=ON)
+    )
     harness.write(on())
-    assert told(harness) == [(b'[{"on":true}]', "", [2])]
+    assert selected_events(harness) == [(b'[{"on":true}]', "", [2])]
 
 
 # Hot path
 
 
-def test_where_nobody_selects_an_event_touches_neither_selectors_nor_replays(harness, monkeypatch):
+def test_an_event_in_a_realm_without_selectors_touches_neither_selectors_nor_replays(
+    harness, monkeypatch
+):
     def touched(*_):
         raise AssertionError("a plain event is none of its business")
 
-    harness.say("gateway-1", subscribe(), wants(state=True, realm="other"))
+    harness.say("gateway-1", subscribe(), selecting(state=True, realm="other"))
     monkeypatch.setattr(Selector, "wants", touched)
     monkeypatch.setattr(Replay, "precede", touched)
     monkeypatch.setattr("fox_shard.shard.pubsub.broker.select", touched)
@@ -347,7 +357,10 @@ def stored():
 
 
 def restarted(harness, *again, wanted):
-    """The shard dies behind the commit; gateway-0 sends again, gateway-1 has subscriptions."""
+    """Kill the shard right after the commit; return the events that gateway-1 is sent again.
+
+    again: frames that gateway-0 sends, also again. wanted: subscriptions that gateway-1 replays.
+    """
     harness.disk.held = True
     harness.say("gateway-0", *again, reliable=True)
     harness.commit()
@@ -358,8 +371,8 @@ def restarted(harness, *again, wanted):
     return [frame.event for frame in harness.got("gateway-1", Again)]
 
 
-def test_a_change_that_may_have_been_missed_comes_again(stored):
-    wanted = [wants(id_=1, state=True), wants(id_=2, filter_=ON), subscribe()]
+def test_a_change_that_may_have_been_missed_is_sent_again(stored):
+    wanted = [selecting(id_=1, state=True), selecting(id_=2, filter_=ON), subscribe()]
     event, selected, change = restarted(stored, on(), wanted=wanted)
     assert isinstance(event, Event)
     assert (selected.selectors, selected.state) == ([2], False)
@@ -377,12 +390,12 @@ def test_a_change_that_may_have_been_missed_comes_again(stored):
         (erase(), ON, "deleted"),
     ],
 )
-def test_what_a_key_was_before_is_not_known_then(last, filter_, removed, stored):
-    """So all are told, and those who may not see it that it is deleted."""
-    (change,) = restarted(stored, last, wanted=[wants(state=True, filter_=filter_)])
+def test_the_earlier_value_is_not_known_when_a_change_is_sent_again(last, filter_, removed, stored):
+    """Every session is therefore told, and those that may not see the new value get `deleted`."""
+    (change,) = restarted(stored, last, wanted=[selecting(state=True, filter_=filter_)])
     assert (change.removed, change.known, change.audience) == (removed, True, None)
 
 
-def test_a_plain_event_that_comes_again_is_no_change(stored):
+def test_a_plain_event_that_is_sent_again_is_no_change(stored):
     sent = publish(flags=ACKNOWLEDGE | CONDITION, retain=RetainOptions(when_id=0))
-    assert restarted(stored, sent, wanted=[wants(state=True)]) == []
+    assert restarted(stored, sent, wanted=[selecting(state=True)]) == []

@@ -1,4 +1,4 @@
-"""Calls on one shard: every call has one end, whatever happens to whom (semantics: calls)."""
+"""Calls on one shard: every call ends exactly once, whatever happens (semantics: calls)."""
 
 import pytest
 from msgspec import msgpack
@@ -40,7 +40,7 @@ def invocations(harness, gateway=CALLEE):
 
 
 def ends(harness, gateway=CALLER):
-    """[(request, None or the error's URI)] of the calls that have ended."""
+    """Return [(request, None or the error's URI)] of the calls that have ended."""
     return [
         (frame.request, getattr(frame, "uri", None))
         for frame in harness.got(gateway, (Result, CallError))
@@ -63,7 +63,7 @@ def test_a_call_goes_to_the_callee_and_its_result_to_the_caller(harness):
     assert harness.shard.dealer.idle
 
 
-def test_the_callees_error_is_the_callers(harness):
+def test_the_callees_error_goes_to_the_caller(harness):
     offer(harness, 11)
     harness.say(CALLER, call(1, 5))
     (invocation,) = invocations(harness)
@@ -74,21 +74,21 @@ def test_the_callees_error_is_the_callers(harness):
     assert harness.shard.dealer.idle
 
 
-def test_an_unknown_procedure_is_an_error_with_a_sentence(harness):
+def test_a_call_of_an_unknown_procedure_gets_an_error_with_a_sentence(harness):
     harness.say(CALLER, call(1, 5, "no.such"))
     (error,) = harness.got(CALLER)
     assert (error.request, error.uri) == (5, "wamp.error.no_such_procedure")
     assert msgpack.decode(error.args) == ["no callee has registered no.such"]
 
 
-def test_calls_of_other_realms_are_not_for_it(harness):
+def test_a_registration_gets_no_calls_of_other_realms(harness):
     offer(harness, 11)
     harness.say(CALLER, call(1, 5, realm="other"))
     assert ends(harness) == [(5, "wamp.error.no_such_procedure")]
 
 
 @pytest.mark.parametrize("flags", [PROGRESS, 0])
-def test_progress_comes_to_who_wants_it(flags, harness):
+def test_progressive_results_go_only_to_callers_that_want_them(flags, harness):
     """WAMP #rpc-progressive-call-results."""
     offer(harness, 11)
     harness.say(CALLER, call(1, 5, flags=flags))
@@ -100,7 +100,7 @@ def test_progress_comes_to_who_wants_it(flags, harness):
 
 
 @pytest.mark.parametrize("late", ["yield", "failed"])
-def test_what_comes_for_an_invocation_that_is_over_is_ignored(late, harness):
+def test_an_answer_to_an_invocation_that_is_over_is_ignored(late, harness):
     offer(harness, 11)
     harness.say(CALLER, call())
     (invocation,) = invocations(harness)
@@ -114,7 +114,7 @@ def test_what_comes_for_an_invocation_that_is_over_is_ignored(late, harness):
     assert harness.got(CALLER) == []
 
 
-def test_a_result_for_a_gateway_that_has_gone_goes_nowhere(harness):
+def test_a_result_for_a_gateway_that_has_gone_is_dropped(harness):
     offer(harness, 11)
     harness.say(CALLER, call())
     (invocation,) = invocations(harness)
@@ -135,7 +135,7 @@ def test_an_exact_registration_is_called_before_a_pattern(harness):
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_a_pattern_of_another_shard_is_called_there(down):
+def test_a_call_of_another_shards_pattern_is_forwarded_or_refused_if_that_shard_is_down(down):
     harness = ShardHarness(gateways=2, shards=2)
     pattern = harness.home(1, "^there{}.")
     harness.say("shard-1", PatternAnnounced("realm1", pattern, gone=False))
@@ -149,7 +149,7 @@ def test_a_pattern_of_another_shard_is_called_there(down):
         assert (answer.shard, answer.incarnation) == (1, 1)
 
 
-def test_a_call_forwarded_to_here_is_this_shards_to_answer():
+def test_the_home_of_a_pattern_answers_forwarded_calls():
     harness = ShardHarness(gateways=2, shards=2)
     pattern = harness.home(0, "^here{}.")
     harness.say(CALLEE, register(11, pattern))
@@ -161,7 +161,7 @@ def test_a_call_forwarded_to_here_is_this_shards_to_answer():
     assert ends(harness) == [(5, None)]
 
 
-def test_a_call_for_a_pattern_of_nobody_is_an_error(harness):
+def test_a_call_that_matches_no_pattern_gets_an_error(harness):
     harness.say(CALLEE, register(11, "^p."))
     harness.say(CALLER, call(1, 5, "q.x"))
     assert ends(harness) == [(5, "wamp.error.no_such_procedure")]
@@ -171,7 +171,7 @@ def test_a_call_for_a_pattern_of_nobody_is_an_error(harness):
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-def test_beyond_the_concurrency_calls_wait_first_in_first_out(concurrency, harness):
+def test_calls_beyond_the_concurrency_wait_in_order(concurrency, harness):
     offer(harness, 11, concurrency=concurrency)
     harness.say(CALLER, *(call(1, request) for request in range(1, 5)))
     seen = out = invocations(harness)
@@ -186,7 +186,7 @@ def test_beyond_the_concurrency_calls_wait_first_in_first_out(concurrency, harne
     assert [invocation.call.request for invocation in seen] == [1, 2, 3, 4]
 
 
-def test_the_capacity_is_that_of_all_callees(harness):
+def test_the_concurrency_of_all_callees_adds_up(harness):
     offer(harness, 11, 12, invoke="roundrobin", concurrency=1)
     offer(harness, 13, gateway="gateway-2", invoke="roundrobin", concurrency=1)
     harness.say(CALLER, *(call(1, request) for request in range(1, 5)))
@@ -206,8 +206,8 @@ def test_a_full_queue_refuses_at_once(harness):
     assert harness.shard.dealer.queued == 3
 
 
-def test_nobody_overtakes_the_queue(harness):
-    """A callee with room that comes is given who waits, before a new call."""
+def test_a_new_call_does_not_overtake_the_queue(harness):
+    """A new callee with room is given the calls that wait before a new one."""
     offer(harness, 11, invoke="first", concurrency=1)
     harness.say(CALLER, call(1, 1), call(1, 2))
     invocations(harness)
@@ -241,7 +241,9 @@ def test_random_reaches_all_callees(harness):
     ("mode", "interrupted", "answered"),
     [("skip", False, True), ("killnowait", True, True), ("kill", True, False)],
 )
-def test_cancel_modes_of_a_call_that_is_out(mode, interrupted, answered, harness):
+def test_the_cancel_mode_decides_what_happens_to_a_running_call(
+    mode, interrupted, answered, harness
+):
     offer(harness, 11, concurrency=1)
     harness.say(CALLER, call(1, 5))
     (invocation,) = invocations(harness)
@@ -249,7 +251,7 @@ def test_cancel_modes_of_a_call_that_is_out(mode, interrupted, answered, harness
     expected = Interrupt(invocation.invocation, 11, mode, "wamp.error.canceled")
     assert harness.got(CALLEE) == ([expected] if interrupted else [])
     assert ends(harness) == ([(5, "wamp.error.canceled")] if answered else [])
-    # The callee is busy until it answers, whether that is wanted or not.
+    # The callee is busy until it answers, even if nobody wants the answer.
     harness.say(CALLER, call(1, 6))
     assert invocations(harness) == []
     number = invocation.invocation
@@ -271,7 +273,7 @@ def test_canceling_a_call_that_waits_drops_it(mode, harness):
 
 
 @pytest.mark.parametrize(("session", "request_"), [(1, 5), (1, 99), (77, 5)])
-def test_canceling_what_is_over_or_unknown_is_ignored(session, request_, harness):
+def test_canceling_a_call_that_is_over_or_unknown_is_ignored(session, request_, harness):
     offer(harness, 11)
     harness.say(CALLER, call(1, 5))
     harness.say(CALLEE, yield_(*invocations(harness)))
@@ -281,7 +283,7 @@ def test_canceling_what_is_over_or_unknown_is_ignored(session, request_, harness
 
 
 def test_after_a_cancel_with_kill_a_result_still_counts(harness):
-    """It was on its way when the interrupt came."""
+    """The result was on its way when the interrupt came."""
     offer(harness, 11)
     harness.say(CALLER, call(1, 5))
     (invocation,) = invocations(harness)
@@ -315,8 +317,8 @@ def test_a_call_that_times_out_is_answered_and_interrupted(waits, harness):
     assert harness.shard.dealer.queued == 0
 
 
-def test_the_process_is_woken_for_the_timeout(harness):
-    """Its deadline tells when, although nothing arrives."""
+def test_the_deadline_covers_the_timeout_of_a_call(harness):
+    """Otherwise the process would not wake up while nothing arrives."""
     offer(harness, 11)
     harness.say(CALLER, call(1, 5, timeout=50))
     assert harness.shard.deadline.at <= harness.now + 0.05
@@ -337,7 +339,7 @@ def test_a_call_that_ended_in_time_does_not_time_out(ended_by, harness):
     assert harness.got(CALLEE, Interrupt) == []
 
 
-# Who leaves
+# Sessions and gateways that leave
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
@@ -360,8 +362,8 @@ def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
-def test_a_callee_that_leaves_fails_what_it_was_busy_with(leaves, harness):
-    """What waits goes on to the other callees (semantics: calls)."""
+def test_the_running_invocations_of_a_callee_that_leaves_fail(leaves, harness):
+    """Waiting calls go to the other callees (semantics: calls)."""
     offer(harness, 11, gateway=CALLEE, invoke="roundrobin", concurrency=1)
     offer(harness, 12, gateway="gateway-2", invoke="roundrobin", concurrency=1)
     harness.say(CALLER, *(call(1, request) for request in range(1, 4)))
@@ -377,7 +379,7 @@ def test_a_callee_that_leaves_fails_what_it_was_busy_with(leaves, harness):
 
 
 @pytest.mark.parametrize("how", ["leaves", "unregisters"])
-def test_without_any_callee_what_waits_is_answered(how, harness):
+def test_waiting_calls_are_answered_when_the_last_callee_has_gone(how, harness):
     offer(harness, 11, concurrency=1)
     harness.say(CALLER, *(call(1, request) for request in range(1, 4)))
     (invocation,) = invocations(harness)
@@ -386,7 +388,7 @@ def test_without_any_callee_what_waits_is_answered(how, harness):
     if how == "leaves":
         assert ends(harness) == [(1, "wamp.error.canceled"), *gone]
     else:
-        # Who merely unregisters still answers what it was given.
+        # A callee that merely unregisters still answers its running invocations.
         assert ends(harness) == gone
         harness.say(CALLEE, yield_(invocation))
         assert ends(harness) == [(1, None)]
@@ -395,7 +397,7 @@ def test_without_any_callee_what_waits_is_answered(how, harness):
     assert ends(harness) == [(9, "wamp.error.no_such_procedure")]
 
 
-def test_a_callee_that_unregistered_and_then_left_fails_what_it_was_busy_with(harness):
+def test_the_running_invocations_of_a_callee_that_unregistered_and_then_left_fail(harness):
     offer(harness, 11)
     harness.say(CALLER, call(1, 5))
     harness.say(CALLEE, unregister(11))

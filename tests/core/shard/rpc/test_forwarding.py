@@ -1,4 +1,4 @@
-"""Calls that another shard answers: patterns live at one home, and order holds across shards."""
+"""Forwarded calls: each pattern has one home, and calls keep their order across shards."""
 
 import pytest
 from shard_harness import REALM, ShardHarness, call, register
@@ -23,20 +23,22 @@ def harness():
 
 
 def announced(harness, shard, word="there"):
-    """A pattern that lives at that shard, and a procedure that matches it."""
+    """Announce a pattern that has its home at that shard; return it and a matching procedure."""
     text = harness.home(shard, "^" + word + "{}.")
     harness.say(f"shard-{shard}", PatternAnnounced(REALM, text, gone=False))
     return text, text[1:] + "x"
 
 
-def test_a_call_goes_to_the_patterns_home_and_its_caller_hears_who_answers(harness):
+def test_a_call_goes_to_the_patterns_home_and_the_callers_gateway_hears_which_shard_answers(
+    harness,
+):
     pattern, procedure = announced(harness, 1)
     harness["shard-1"].silent = True
     sent = call(1, 5, procedure)
     harness.say(CALLER, sent)
     (forward,) = harness.got("shard-1")
     assert (forward.gateway, forward.pattern, forward.call) == (CALLER, pattern, sent)
-    # Not before the home has it.
+    # The gateway is told when the home has the call.
     assert harness.got(CALLER) == []
     harness["shard-1"].silent = False
     harness.turns()
@@ -44,7 +46,7 @@ def test_a_call_goes_to_the_patterns_home_and_its_caller_hears_who_answers(harne
     assert harness.shard.dealer.forwarding.idle
 
 
-def test_only_what_the_home_has_is_told_of(harness):
+def test_only_calls_that_the_home_has_confirmed_are_reported_as_moved(harness):
     _, procedure = announced(harness, 1)
     harness.say(CALLER, call(1, 5, procedure))
     assert [one.request for one in harness.got(CALLER)] == [5]
@@ -59,7 +61,7 @@ def test_only_what_the_home_has_is_told_of(harness):
     assert [one.request for one in harness.got(CALLER)] == [6]
 
 
-def test_the_home_answers_a_forwarded_call(harness):
+def test_the_home_invokes_a_callee_for_a_forwarded_call(harness):
     home = harness.home(0, "^here{}.")
     harness.say(CALLEE, register(11, home))
     sent = call(1, 5, home[1:] + "x")
@@ -68,7 +70,7 @@ def test_the_home_answers_a_forwarded_call(harness):
     assert (invocation.callee, invocation.call) == (11, sent)
 
 
-def test_a_pattern_that_lives_here_is_called_here(harness):
+def test_a_call_of_a_pattern_with_its_home_here_is_not_forwarded(harness):
     home = harness.home(0, "^here{}.")
     harness.say(CALLEE, register(11, home))
     harness.say(CALLER, call(1, 5, home[1:] + "x"))
@@ -81,8 +83,8 @@ def test_a_forwarded_call_whose_callees_have_just_gone_is_answered(harness):
 
 
 @pytest.mark.parametrize("gateway", [CALLER, "gateway-9"])
-def test_a_forwarded_call_of_a_gateway_that_is_not_there_is_dropped(gateway, harness):
-    """That gateway answers its callers itself."""
+def test_a_forwarded_call_of_an_absent_gateway_is_dropped(gateway, harness):
+    """An absent gateway answers its callers itself."""
     home = harness.home(0, "^here{}.")
     harness.say(CALLEE, register(11, home))
     harness.kill(CALLER)
@@ -90,22 +92,22 @@ def test_a_forwarded_call_of_a_gateway_that_is_not_there_is_dropped(gateway, har
     assert harness.got(CALLEE, Invocation) == []
 
 
-@pytest.mark.parametrize("met", [True, False])
-def test_a_home_that_is_down_is_told_at_once(met):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_call_whose_home_is_down_is_refused_at_once(known):
     harness = ShardHarness(gateways=2, shards=3)
     pattern, procedure = announced(harness, 1)
     harness.kill("shard-1")
-    if met:
-        # It may be known of it from elsewhere.
+    if known:
+        # The pattern is still known, because another shard has announced it.
         harness.say("shard-2", PatternAnnounced(REALM, pattern, gone=False))
     harness.say(CALLER, call(1, 5, procedure))
     (error,) = harness.got(CALLER, CallError)
-    expected = "wamp.error.unavailable" if met else "wamp.error.no_such_procedure"
+    expected = "wamp.error.unavailable" if known else "wamp.error.no_such_procedure"
     assert error.uri == expected
 
 
 def test_a_call_that_is_under_way_when_its_home_goes_fails(harness):
-    """Whether it arrived nobody knows: no call ever stays unanswered."""
+    """Nobody knows whether the call arrived, and no call may stay unanswered."""
     _, procedure = announced(harness, 1)
     harness["shard-1"].silent = True
     harness.say(CALLER, call(1, 5, procedure), call(1, 6, procedure))
@@ -140,7 +142,7 @@ def test_a_call_to_another_home_does_not_overtake_one_that_is_under_way(harness)
     ((shard, epoch, mark),) = forward.call.fence.marks
     assert (shard, epoch) == (0, harness[CALLER].link.epoch)
     assert mark >= seq
-    # Who asks about the mark is answered when the first call has arrived where it was sent.
+    # A fence query about the mark is answered when the first call has arrived at its home.
     harness.say(CALLEE, FenceQuery(CALLER, epoch, mark))
     assert harness.got(CALLEE) == []
     harness["shard-1"].silent = False
@@ -148,7 +150,7 @@ def test_a_call_to_another_home_does_not_overtake_one_that_is_under_way(harness)
     assert [type(frame) for frame in harness.got(CALLEE)] == [FencePassed]
 
 
-def test_a_mark_is_added_to_the_fence_that_a_call_has(harness):
+def test_a_mark_is_added_to_a_calls_own_fence(harness):
     _, one = announced(harness, 1, "one")
     _, two = announced(harness, 2, "two")
     harness["shard-1"].silent = True
@@ -160,30 +162,30 @@ def test_a_mark_is_added_to_the_fence_that_a_call_has(harness):
     assert [mark[0] for mark in forward.call.fence.marks] == [7, 0]
 
 
-def test_a_call_of_this_shards_own_does_not_overtake_a_forwarded_one(harness):
-    _, there = announced(harness, 1)
+def test_a_call_answered_by_this_shard_does_not_overtake_a_forwarded_one(harness):
+    _, procedure = announced(harness, 1)
     harness.say(CALLEE, register(11))
     harness["shard-1"].silent = True
-    harness.say(CALLER, call(1, 1, there))
+    harness.say(CALLER, call(1, 1, procedure))
     harness.say(CALLER, call(1, 2, "p.q"))
     (invocation,) = harness.got(CALLEE, Invocation)
     assert invocation.call.fence.marks[0][0] == 0
 
 
-def test_once_it_has_arrived_nothing_is_fenced(harness):
-    _, there = announced(harness, 1)
+def test_a_call_is_not_fenced_once_the_forwarded_one_has_arrived(harness):
+    _, procedure = announced(harness, 1)
     harness.say(CALLEE, register(11))
-    harness.say(CALLER, call(1, 1, there))
+    harness.say(CALLER, call(1, 1, procedure))
     harness.say(CALLER, call(1, 2, "p.q"))
     (invocation,) = harness.got(CALLEE, Invocation)
     assert invocation.call.fence is None
 
 
-def test_a_forwarded_call_does_not_overtake_what_its_caller_has_out_here(harness):
-    _, there = announced(harness, 1)
+def test_a_forwarded_call_does_not_overtake_a_running_call_of_its_caller_here(harness):
+    _, procedure = announced(harness, 1)
     harness.say(CALLEE, register(11))
     harness.say(CALLER, call(1, 1, "p.q"))
-    harness.say(CALLER, call(1, 2, there))
+    harness.say(CALLER, call(1, 2, procedure))
     (forward,) = harness.got("shard-1", Forward)
     assert forward.call.fence.marks[0][0] == 0
 
@@ -197,7 +199,7 @@ def test_sessions_do_not_wait_for_each_other(harness):
     assert forward.call.fence is None
 
 
-def test_after_two_homes_a_call_to_either_is_fenced(harness):
+def test_a_call_is_fenced_while_calls_to_two_homes_are_under_way(harness):
     _, one = announced(harness, 1, "one")
     _, two = announced(harness, 2, "two")
     harness["shard-1"].silent = harness["shard-2"].silent = True
@@ -207,11 +209,11 @@ def test_after_two_homes_a_call_to_either_is_fenced(harness):
     assert last.call.fence is not None
 
 
-def test_what_is_remembered_of_sessions_is_bounded(harness):
-    """1000 and more sessions that forwarded something, all of which has arrived."""
-    _, there = announced(harness, 1)
+def test_the_memory_of_sessions_that_forwarded_calls_is_bounded(harness):
+    """More than 1000 sessions have forwarded a call, and all these calls have arrived."""
+    _, procedure = announced(harness, 1)
     for first in range(0, 2400, 300):
-        harness.say(CALLER, *(call(session, 1, there) for session in range(first, first + 300)))
+        harness.say(CALLER, *(call(session, 1, procedure) for session in range(first, first + 300)))
         harness.turns()
     assert harness.shard.dealer.forwarding.remembered(harness.shard.peers[CALLER]) <= 1300
     assert harness.shard.dealer.forwarding.idle

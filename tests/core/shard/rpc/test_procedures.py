@@ -1,4 +1,4 @@
-"""Which procedure a call is for, and which callee is next (WAMP #rpc-shared-registration)."""
+"""Procedures: which one a call is for, and which callee (WAMP #rpc-shared-registration)."""
 
 from random import Random
 
@@ -44,7 +44,7 @@ def test_a_callee_has_room_below_its_concurrency(concurrency, running, room):
         ("roundrobin", [1, 2, 3, 1]),
     ],
 )
-def test_the_policy_chooses(invoke, chosen):
+def test_the_policy_chooses_the_callee(invoke, chosen):
     made = procedure(invoke=invoke, callees=[(1, 0), (2, 0), (3, 0)])
     rng = Random(0)
     assert [made.choose(rng).session for _ in range(4)] == chosen
@@ -53,7 +53,7 @@ def test_the_policy_chooses(invoke, chosen):
 @pytest.mark.parametrize(
     ("invoke", "chosen"), [("first", [2, 2]), ("last", [2, 2]), ("roundrobin", [2, 2])]
 )
-def test_who_has_no_room_is_passed_over(invoke, chosen):
+def test_a_callee_without_room_is_passed_over(invoke, chosen):
     made = procedure(invoke=invoke, callees=[(1, 1), (2, 0), (3, 1)])
     busy(made, 1, 3)
     assert [made.choose(Random(0)).session for _ in range(2)] == chosen
@@ -61,24 +61,24 @@ def test_who_has_no_room_is_passed_over(invoke, chosen):
 
 @pytest.mark.parametrize("invoke", ["single", "first", "last", "roundrobin", "random"])
 @pytest.mark.parametrize("callees", [1, 2])
-def test_without_room_nobody_is_chosen(invoke, callees):
+def test_no_callee_is_chosen_if_none_has_room(invoke, callees):
     made = procedure(invoke=invoke, callees=[(1, 1), (2, 1)][:callees])
     busy(made, *range(1, callees + 1))
     assert made.choose(Random(0)) is None
 
 
-def test_nobody_is_chosen_of_nobody():
+def test_no_callee_is_chosen_if_there_is_none():
     assert procedure().choose(Random(0)) is None
 
 
-def test_random_is_random_and_passes_over_who_has_no_room():
+def test_random_chooses_among_the_callees_with_room():
     made = procedure(invoke="random", callees=[(1, 0), (2, 1), (3, 0)])
     busy(made, 2)
     rng = Random(0)
     assert {made.choose(rng).session for _ in range(50)} == {1, 3}
 
 
-def test_round_robin_goes_on_where_it_was_when_somebody_comes_or_goes():
+def test_round_robin_goes_on_when_callees_come_or_go():
     made = procedure(invoke="roundrobin", callees=[(1, 0), (2, 0)])
     rng = Random(0)
     assert [made.choose(rng).session for _ in range(3)] == [1, 2, 1]
@@ -88,7 +88,7 @@ def test_round_robin_goes_on_where_it_was_when_somebody_comes_or_goes():
     assert {made.choose(rng).session for _ in range(2)} == {2, 3}
 
 
-def test_a_session_has_one_registration_for_a_procedure():
+def test_a_callee_is_found_by_its_session():
     made = procedure(callees=[(1, 0), (2, 0)])
     assert made.callee(2).session == 2
     assert made.callee(9) is None
@@ -109,7 +109,7 @@ def test_a_session_has_one_registration_for_a_procedure():
     ],
 )
 def test_the_most_specific_pattern_is_called(announced, called, best):
-    """WAMP #rpc-pattern-based: longest prefix, then the wildcard with most before its first."""
+    """WAMP #rpc-pattern-based: the longest prefix, then the wildcard with the longest beginning."""
     procedures = Procedures()
     for text in announced:
         procedures.announce(Pattern.parse(text))
@@ -130,7 +130,7 @@ def test_patterns_may_be_announced_and_withdrawn_twice():
 
 
 @pytest.mark.parametrize(("text", "exact", "announced"), [("=p.q", ["p.q"], 0), ("^p", [], 1)])
-def test_a_procedure_is_found_by_all_its_names_until_it_goes(text, exact, announced):
+def test_a_procedure_is_found_by_name_text_and_id_until_it_is_discarded(text, exact, announced):
     procedures = Procedures()
     made = procedure(text, registration=9)
     procedures.add(made)

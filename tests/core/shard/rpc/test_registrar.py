@@ -1,4 +1,4 @@
-"""Registrations: who may be a callee of what, and that all shards know the patterns."""
+"""Registrations: which sessions may be callees, and how patterns are announced to all shards."""
 
 import pytest
 from shard_harness import ShardHarness, call, leave, register, unregister, yield_
@@ -26,7 +26,7 @@ def harness():
 
 
 def answers(harness, gateway=CALLEE):
-    """URIs of what was refused, None for what stands."""
+    """Return the URI of each refusal, and None for each confirmation, in order."""
     return [
         getattr(frame, "uri", None)
         for frame in harness.got(gateway, (Registered, Unregistered, Refused))
@@ -34,7 +34,7 @@ def answers(harness, gateway=CALLEE):
 
 
 def callee_of(harness, request=1):
-    """The session that is called, or None."""
+    """Call p.q; return the session that is invoked, or None."""
     harness.say(CALLER, call(1, request))
     called = [*harness.got(CALLEE, Invocation), *harness.got(CALLER, Invocation)]
     return called[0].callee if called else None
@@ -59,7 +59,9 @@ def test_a_registration_is_confirmed_with_its_id(harness):
         ("first", "last", "wamp.error.procedure_exists_with_different_invocation_policy"),
     ],
 )
-def test_a_second_callee_shares_the_procedure_by_the_same_policy_only(first, second, uri, harness):
+def test_a_second_callee_shares_the_procedure_only_with_the_same_policy(
+    first, second, uri, harness
+):
     """WAMP #rpc-shared-registration."""
     harness.say(CALLEE, register(11, invoke=first))
     harness.say(CALLER, register(12, invoke=second))
@@ -67,7 +69,7 @@ def test_a_second_callee_shares_the_procedure_by_the_same_policy_only(first, sec
 
 
 @pytest.mark.parametrize("invoke", ["single", "first", "roundrobin"])
-def test_a_session_registers_a_procedure_once(invoke, harness):
+def test_a_session_may_register_a_procedure_only_once(invoke, harness):
     harness.say(CALLEE, register(11, invoke=invoke), register(11, request=2, invoke=invoke))
     refused = harness.got(CALLEE, Refused)
     assert [(one.session, one.request, one.kind) for one in refused] == [(11, 2, REGISTER)]
@@ -83,7 +85,7 @@ def test_other_realms_have_procedures_of_their_own(harness):
 # Unregistering
 
 
-def test_who_unregisters_is_not_called_any_more(harness):
+def test_a_callee_that_has_unregistered_is_not_called(harness):
     harness.say(CALLEE, register(11))
     harness.say(CALLEE, unregister(11, request=6))
     assert harness.got(CALLEE)[1:] == [Unregistered(11, 6)]
@@ -93,7 +95,7 @@ def test_who_unregisters_is_not_called_any_more(harness):
 
 
 @pytest.mark.parametrize("session", [11, 12])
-def test_what_a_session_has_not_registered_it_cannot_unregister(session, harness):
+def test_a_session_cannot_unregister_what_it_has_not_registered(session, harness):
     if session == 12:
         harness.say(CALLER, register(11))
     harness.say(CALLEE, unregister(session, request=6))
@@ -102,13 +104,13 @@ def test_what_a_session_has_not_registered_it_cannot_unregister(session, harness
     assert refused.uri == "wamp.error.no_such_registration"
 
 
-def test_the_other_callees_go_on(harness):
+def test_the_other_callees_stay_when_one_unregisters(harness):
     harness.say(CALLEE, register(11, invoke="first"), register(12, invoke="first"))
     harness.say(CALLEE, unregister(11))
     assert callee_of(harness) == 12
 
 
-def test_when_one_of_several_unregisters_who_waits_goes_to_the_others(harness):
+def test_waiting_calls_go_to_the_other_callees_when_one_unregisters(harness):
     harness.say(CALLEE, register(11, invoke="first", concurrency=1))
     harness.say(CALLER, call(1, 1), call(1, 2))
     harness.send(CALLEE, register(12, invoke="first", concurrency=2))
@@ -116,7 +118,7 @@ def test_when_one_of_several_unregisters_who_waits_goes_to_the_others(harness):
     assert [one.callee for one in harness.got(CALLEE, Invocation)] == [11, 12]
 
 
-def test_who_leaves_leaves_all_its_registrations(harness):
+def test_a_session_that_leaves_loses_all_its_registrations(harness):
     patterns = ["=p.q", "=p.r", "^p"]
     harness.say(CALLEE, *(register(11, pattern) for pattern in patterns))
     harness.say(CALLEE, leave(11))
@@ -134,12 +136,12 @@ def test_a_forced_registration_takes_the_procedure_over(harness):
     reason = "wamp.registration.revoked"
     assert harness.got(CALLEE, Revoked) == [Revoked(11, ID, reason), Revoked(12, ID, reason)]
     assert callee_of(harness) == 13
-    # The policy is the new one's.
+    # The policy is that of the new registration.
     harness.say(CALLEE, register(14, invoke="single"))
     assert harness.got(CALLEE, Refused)[0].uri == "wamp.error.procedure_already_exists"
 
 
-def test_who_was_revoked_may_register_again(harness):
+def test_a_revoked_callee_may_register_again(harness):
     harness.say(CALLEE, register(11))
     harness.say(CALLER, register(12, force=True))
     harness.say(CALLEE, register(11, request=2, force=True))
@@ -147,7 +149,7 @@ def test_who_was_revoked_may_register_again(harness):
     assert callee_of(harness) == 11
 
 
-def test_what_a_revoked_callee_is_busy_with_it_still_answers(harness):
+def test_a_revoked_callee_still_answers_its_running_invocations(harness):
     harness.say(CALLEE, register(11))
     harness.say(CALLER, call(1, 5))
     (invocation,) = harness.got(CALLEE, Invocation)
@@ -156,7 +158,7 @@ def test_what_a_revoked_callee_is_busy_with_it_still_answers(harness):
     assert harness.got(CALLER, Result)[0].request == 5
 
 
-def test_what_a_revoked_callee_is_busy_with_fails_when_it_leaves(harness):
+def test_the_running_invocations_of_a_revoked_callee_fail_when_it_leaves(harness):
     harness.say(CALLEE, register(11))
     harness.say(CALLER, call(1, 5))
     harness.say(CALLER, register(12, force=True))
@@ -164,7 +166,7 @@ def test_what_a_revoked_callee_is_busy_with_fails_when_it_leaves(harness):
     assert [one.uri for one in harness.got(CALLER, CallError)] == ["wamp.error.canceled"]
 
 
-def test_who_waits_goes_to_the_new_callee(harness):
+def test_waiting_calls_go_to_the_new_callee(harness):
     harness.say(CALLEE, register(11, concurrency=1))
     harness.say(CALLER, call(1, 1), call(1, 2))
     harness.say(CALLEE, register(12, force=True))
@@ -174,7 +176,7 @@ def test_who_waits_goes_to_the_new_callee(harness):
     ]
 
 
-def test_forcing_what_nobody_had_is_just_registering(harness):
+def test_force_reregister_without_an_earlier_callee_just_registers(harness):
     harness.say(CALLEE, register(11, force=True))
     assert harness.got(CALLEE) == [Registered(11, 1, ID)]
 
@@ -182,20 +184,20 @@ def test_forcing_what_nobody_had_is_just_registering(harness):
 # Replay
 
 
-def test_a_registration_told_again_is_not_answered(harness):
+def test_a_replayed_registration_is_not_answered(harness):
     harness.say(CALLEE, register(11, replay=True))
     assert harness.got(CALLEE) == []
     assert callee_of(harness) == 11
 
 
-def test_who_tells_again_what_somebody_else_took_meanwhile_is_revoked(harness):
+def test_a_replayed_registration_that_another_session_took_meanwhile_is_revoked(harness):
     harness.say(CALLER, register(12))
     harness.say(CALLEE, register(11, replay=True))
     assert harness.got(CALLEE) == [Revoked(11, ID, "wamp.registration.revoked")]
     assert callee_of(harness) == 12
 
 
-def test_a_gateway_that_comes_back_tells_its_registrations_again(harness):
+def test_registrations_that_a_returning_gateway_does_not_replay_are_dropped(harness):
     harness.say(CALLEE, register(11), register(12, "=p.r"))
     harness.kill(CALLEE)
     harness.join(CALLEE, replay=[register(11, replay=True)])
@@ -216,8 +218,8 @@ def shards():
 def test_a_pattern_is_announced_to_all_shards_while_it_has_callees(shards):
     home = shards.home(0)
     shards.say(CALLEE, register(11, home, invoke="first"), register(12, home, invoke="first"))
-    there = PatternAnnounced("realm1", home, gone=False)
-    assert shards.got("shard-1") == shards.got("shard-2") == [there]
+    announcement = PatternAnnounced("realm1", home, gone=False)
+    assert shards.got("shard-1") == shards.got("shard-2") == [announcement]
     shards.say(CALLEE, unregister(11, home))
     assert shards.got("shard-1") == []
     shards.say(CALLEE, leave(12))
@@ -230,7 +232,7 @@ def test_an_exact_procedure_is_not_announced(shards):
     assert answers(shards) == [None]
 
 
-def test_a_registration_stands_when_every_shard_knows_of_it(shards):
+def test_a_pattern_registration_is_confirmed_when_every_shard_knows_it(shards):
     shards["shard-2"].silent = True
     shards.say(CALLEE, register(11, shards.home(0)))
     assert shards.got(CALLEE) == []
@@ -239,7 +241,7 @@ def test_a_registration_stands_when_every_shard_knows_of_it(shards):
     assert answers(shards) == [None]
 
 
-def test_a_shard_that_comes_is_told_all_patterns(shards):
+def test_a_newly_linked_shard_is_told_all_patterns(shards):
     home = shards.home(0)
     shards.say(CALLEE, register(11, home), register(11, "=p.q"))
     shards.kill("shard-1")
@@ -249,7 +251,7 @@ def test_a_shard_that_comes_is_told_all_patterns(shards):
 
 
 @pytest.mark.parametrize("how", ["gone", "restart"])
-def test_patterns_of_other_shards_are_known_until_they_go(how, shards):
+def test_another_shards_pattern_is_known_until_it_is_withdrawn_or_that_shard_restarts(how, shards):
     theirs = shards.home(1, "*{}.#")
     procedure = theirs[1:].removesuffix(".#") + ".x"
     shards.say("shard-1", PatternAnnounced("realm1", theirs, gone=False))

@@ -1,4 +1,4 @@
-"""Wills: kept per session, gone with it (MQTT-3.1.2-8)."""
+"""Wills: one for each session, until the session ends (MQTT-3.1.2-8)."""
 
 import pytest
 from shard_harness import ShardHarness, publish
@@ -26,7 +26,7 @@ def wills(journal):
     return Wills(journal)
 
 
-def test_a_session_has_one_will_the_last_one(wills):
+def test_a_later_will_replaces_an_earlier_one(wills):
     peer, _ = peers()
     wills.set(peer, publish(session=1, args=b"[1]"))
     wills.set(peer, publish(session=1, args=b"[2]"))
@@ -34,11 +34,11 @@ def test_a_session_has_one_will_the_last_one(wills):
     assert wills.take(1) is None
 
 
-def test_a_session_without_a_will_has_none(wills):
+def test_take_returns_none_for_a_session_without_a_will(wills):
     assert wills.take(7) is None
 
 
-def test_a_gateway_has_the_wills_of_its_sessions(wills):
+def test_the_sessions_of_a_gateway_that_have_wills_are_listed(wills):
     one, other = peers()
     for session in (1, 2, 3):
         wills.set(other if session == 2 else one, publish(session=session))
@@ -47,7 +47,7 @@ def test_a_gateway_has_the_wills_of_its_sessions(wills):
     assert (wills.sessions_of(one.name), wills.sessions_of(other.name)) == ([3], [2])
 
 
-def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
+def test_a_will_is_a_row_until_it_is_taken(wills, journal):
     peer, _ = peers()
     wills.set(peer, publish(session=1))
     row = rows.WillRow("gateway-0", peer.link.peer_incarnation, publish(session=1))
@@ -56,7 +56,7 @@ def test_a_will_is_a_row_until_it_is_dropped(wills, journal):
     assert journal.take(0.0).changes == {rows.will(1): None}
 
 
-def test_a_will_that_is_told_again_is_not_written_again(wills, journal):
+def test_a_replayed_will_is_not_written_again(wills, journal):
     peer, _ = peers()
     wills.set(peer, publish(session=1))
     assert journal.take(0.0) is not None
@@ -64,7 +64,7 @@ def test_a_will_that_is_told_again_is_not_written_again(wills, journal):
     assert journal.take(0.0) is None
 
 
-def test_a_will_from_the_store_is_that_of_its_session_and_gateway(wills, journal):
+def test_a_loaded_will_belongs_to_its_session_and_gateway(wills, journal):
     wills.load(rows.WillRow("gateway-0", 5, publish(session=1)))
     wills.load(rows.WillRow("gateway-1", 6, publish(session=2)))
     assert journal.take(0.0) is None
