@@ -1,7 +1,7 @@
 """A flow: the messages of one publisher or caller, limited by its window.
 
 Owns: counting sent, acknowledged and delivered messages. Never: the bytes of a message (see
-`Source`).
+`ShardPages`).
 """
 
 from collections.abc import Callable, Sequence

@@ -42,7 +42,7 @@ HELLO_INTERVAL = 0.1
 NO_MARKS: list[int] = []
 """The empty list that all links share; never added to."""
 
-KEPT = (Publish, Will, Join, Leave)
+WAITING_FRAMES = (Publish, Will, Join, Leave)
 """Plain frames that wait for a peer that is down, as reliable frames do. Others are state, which is
 replayed, or requests, which are answered with an error."""
 
@@ -73,8 +73,7 @@ class Link:
         "in_flight",
         "incarnation",
         "lost_at",
-        "marks",
-        "me",
+        "name",
         "open",
         "outbox",
         "peer",
@@ -87,6 +86,7 @@ class Link:
         "received",
         "refusal",
         "reliable",
+        "reliable_indexes",
         "rfirst",
         "sent",
         "settings",
@@ -96,7 +96,7 @@ class Link:
 
     def __init__(  # noqa: PLR0915 - a line a field
         self,
-        me: str,
+        name: str,
         peer: str,
         *,
         incarnation: int,
@@ -113,7 +113,7 @@ class Link:
         to the other. identity: of the store that keeps this end's reliable frames through restarts;
         0: they end with the incarnation.
         """
-        self.me = me
+        self.name = name
         self.peer = peer
         self.incarnation = incarnation
         self.identity = identity or incarnation
@@ -152,7 +152,7 @@ class Link:
         self.peer_delivered = 0
         self.hold_credit = False
         # Indexes of the reliable frames in the last result of `receive`, numbered from `rfirst` on.
-        self.marks = NO_MARKS
+        self.reliable_indexes = NO_MARKS
         self.rfirst = 1
         # The reliable number up to which the peer will send no frame again.
         self.peer_forgotten = 0
@@ -214,7 +214,7 @@ class Link:
             self._unreturned = 0
         data = encode(
             Batch(
-                self.me,
+                self.name,
                 self.epoch,
                 self.peer_epoch,
                 self.sent + 1,
@@ -245,7 +245,7 @@ class Link:
         self._last_sent = now
         return data
 
-    def keep_reliable(self, since: int) -> None:
+    def drop_plain(self, since: int) -> None:
         """Drop the plain frames that wait in the outbox behind the frame with that number."""
         start = since - self.sent
         kept = [self.outbox[i] for i in self.reliable if i >= start]
@@ -299,7 +299,7 @@ class Link:
         `watermark`); `marks` and `rfirst` describe those that remain.
         """
         self._last_received = now
-        self.marks = NO_MARKS
+        self.reliable_indexes = NO_MARKS
         frames = batch.frames
         if frames and type(frames[0]) is Hello:
             return self._hello(batch, frames[0], now), []
@@ -323,7 +323,7 @@ class Link:
             self._ack_due = now + LAZY_ACK
             self.deadline.by(self._ack_due)
         if batch.reliable:
-            self.marks = batch.reliable
+            self.reliable_indexes = batch.reliable
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
         return LinkEvent.NONE, frames
@@ -357,7 +357,7 @@ class Link:
         if batch.rfirst <= self.watermark:
             count = self.watermark - batch.rfirst + 1
             known = set(batch.reliable[:count])
-            self.marks = [
+            self.reliable_indexes = [
                 i - bisect_left(batch.reliable, i, hi=min(count, len(batch.reliable)))
                 for i in batch.reliable[count:]
             ]
@@ -406,7 +406,7 @@ class Link:
         version, generation, shards = self._layout()
         hello = Hello(self.incarnation, self.identity, reply, version, generation, shards)
         frames: list[Frame] = [hello]
-        batch = Batch(self.me, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
+        batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
         self._hellos.append(encode(batch))
         self.urgent = True
         self._last_sent = now
@@ -444,7 +444,7 @@ class Link:
         kept = [
             (frame, i in marked)
             for i, frame in enumerate(self.outbox)
-            if i in marked or isinstance(frame, KEPT)
+            if i in marked or isinstance(frame, WAITING_FRAMES)
         ]
         self.outbox[:] = [frame for frame, _ in kept]
         self.reliable[:] = [i for i, (_, reliable) in enumerate(kept) if reliable]
@@ -455,13 +455,13 @@ class Link:
         The outbox is then: the state in `replay`, the frames to be sent again because they are not
         known to be durable, `SyncEnd`, and the frames that have waited for the pair.
         """
-        if any(not isinstance(frame, KEPT) for frame in self.outbox):
+        if any(not isinstance(frame, WAITING_FRAMES) for frame in self.outbox):
             self._keep_what_waits()
         again = self._take_again()
         first: list[Frame] = [*replay, *again, SyncEnd()]
         shift = len(first)
-        marks = range(len(replay), len(replay) + len(again))
-        self.reliable[:] = [*marks, *(i + shift for i in self.reliable)]
+        reliable_indexes = range(len(replay), len(replay) + len(again))
+        self.reliable[:] = [*reliable_indexes, *(i + shift for i in self.reliable)]
         self.outbox[:0] = first
 
     def _take_again(self) -> list[Frame]:

@@ -87,7 +87,7 @@ class Links:
         )
         return link
 
-    def expect(self, link: Link, incarnation: int, now: float) -> None:
+    def await_incarnation(self, link: Link, incarnation: int, now: float) -> None:
         """Wait for that incarnation of the peer, which the store names, to come back or be gone."""
         link.peer_incarnation = incarnation
         link.lost_at = now

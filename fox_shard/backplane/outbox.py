@@ -17,7 +17,7 @@ from fox_shard.store.journal import Journal
 
 T = TypeVar("T")
 
-NOTHING: tuple[()] = ()
+NO_ITEMS: tuple[()] = ()
 
 
 @final
@@ -37,7 +37,7 @@ class UntilConfirmed(Generic[T]):
         """Take out the items that waited for that number or lower ones, as (number, item)."""
         waiting = self._waiting.get(peer)
         if not waiting or waiting[0][0] > number:
-            return NOTHING
+            return NO_ITEMS
         taken = []
         while waiting and waiting[0][0] <= number:
             taken.append(waiting.popleft())
@@ -45,7 +45,7 @@ class UntilConfirmed(Generic[T]):
 
     def peer_gone(self, peer: str) -> Sequence[tuple[int, T]]:
         """Take out all items that waited for the peer, which will confirm nothing more."""
-        return self._waiting.pop(peer, NOTHING)
+        return self._waiting.pop(peer, NO_ITEMS)
 
     def is_awaited(self, peer: str) -> bool:
         """Whether any item waits for that peer."""

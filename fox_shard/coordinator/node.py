@@ -98,7 +98,7 @@ class CoordinatorNode:
 
     def _load_gateway(self, name: str, row: rows.GatewayRow, now: float) -> None:
         link = self._links.add(name, now)
-        self._links.expect(link, row.incarnation, now)
+        self._links.await_incarnation(link, row.incarnation, now)
         link.peer_identity = row.incarnation
         link.watermark = link.durable = row.watermark
 
@@ -112,7 +112,7 @@ class CoordinatorNode:
         if link.connects:
             link.durable = link.watermark
             self._outbox.confirmed(name)
-        elif link.marks:
+        elif link.reliable_indexes:
             self._keep_watermark(link)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:

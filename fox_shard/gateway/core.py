@@ -223,7 +223,7 @@ class Gateway:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
-        self._backpressure.look()
+        self._backpressure.update()
         self._dispatcher.store_failures.pop(shard, None)
         # This comes first, as it releases frames that were held back behind invocations.
         self.ordering.link_broken(shard)
@@ -248,7 +248,7 @@ class Gateway:
         self._last_tick = now
         self.timers.run(now)
         self._all_links.tick(now)
-        self.ordering.go_on()
+        self.ordering.release_more()
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
     def _stood_still(self, seconds: float) -> None:
@@ -270,7 +270,7 @@ class Gateway:
         out = self._all_links.flush(now)
         credit = self._credit
         if self._congested or any(link.in_flight > credit for link in self.links):
-            self._backpressure.look()
+            self._backpressure.update()
         return out
 
     def send_report(self, now: float) -> None:

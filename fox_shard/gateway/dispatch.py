@@ -107,7 +107,7 @@ class Dispatcher:
     def handle(self, frames: list[Frame], shard: int) -> None:  # noqa: C901 - hot
         """Handle frames of that shard, in order. Consecutive events are delivered together."""
         ordering = self._ordering
-        held = ordering.held
+        held = ordering.held_frames
         events: list[Event] = []
         for frame in frames:
             if type(frame) is Event:
@@ -141,9 +141,9 @@ class Dispatcher:
                 self._calls.result(frame)
             case Invocation():
                 call = frame.call
-                if not (call.fence is not None or self._ordering.held) or not self._ordering.hold(
-                    frame, shard, call.session, call.order, call.fence
-                ):
+                if not (
+                    call.fence is not None or self._ordering.held_frames
+                ) or not self._ordering.hold(frame, shard, call.session, call.order, call.fence):
                     self._registrations.invoke(frame, shard)
             case CallError():
                 self._calls.call_error(frame)
@@ -229,7 +229,7 @@ class Dispatcher:
             or frame.follow
             or not self._ordering.hold(frame, shard, publish.session, publish.order, publish.fence)
         ):
-            self._fanouts[publish.realm].select(frame, shard)
+            self._fanouts[publish.realm].deliver_selected(frame, shard)
 
     def _refused(self, frame: Refused) -> None:
         if frame.kind != PUBLISH_TAG:
@@ -259,7 +259,7 @@ class Dispatcher:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
             self._subscribe_requests.delivered(frame.publication)
         elif type(frame) is SelectedEvent:
-            self._fanouts[frame.event.publish.realm].select(frame, shard)
+            self._fanouts[frame.event.publish.realm].deliver_selected(frame, shard)
             self._subscribe_requests.delivered(-frame.event.publication)
         elif type(frame) is Invocation:
             self._registrations.invoke(frame, shard)

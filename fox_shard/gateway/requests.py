@@ -135,7 +135,7 @@ class Requests:
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
         """Note that a session has ended, see `Router`."""
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
-            self._backpressure.session_ended(session.connection)
+            self._backpressure.release(session.connection)
             self._unstored_waiters.session_ended(session.id)
             incomplete = self._subscribe_requests.withdraw(session)
             self._subscriptions[session.realm.name].session_ended(session, incomplete)

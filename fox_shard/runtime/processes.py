@@ -95,7 +95,7 @@ async def _gateway(number: int, config: Config) -> None:
     def after_flush() -> None:
         listeners.perform(gateway.dirty)
         if gateway.linked:
-            listeners.resume_held()
+            listeners.serve_queued()
             linked.set()
 
     shell.after_flush = after_flush

@@ -67,7 +67,6 @@ class Shard:
         "_wall_offset",
         "broker",
         "clock",
-        "commits",
         "deadline",
         "dealer",
         "journal",
@@ -80,6 +79,7 @@ class Shard:
         "recovery",
         "registrar",
         "retained_keys",
+        "stored_publishes",
         "subscriptions",
         "wills",
     )
@@ -138,7 +138,7 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
-        self.commits = StoredPublishes(
+        self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
             histories,
@@ -157,7 +157,7 @@ class Shard:
             self.peers,
             self.broker,
             self.subscriptions,
-            self.commits,
+            self.stored_publishes,
             self.retained_keys.owners,
             histories,
             self.dealer,
@@ -171,7 +171,7 @@ class Shard:
             self._dispatcher,
             self.broker,
             self.subscriptions,
-            self.commits,
+            self.stored_publishes,
             self.retained_keys.owners,
             self.wills,
             self.outcomes,
@@ -193,14 +193,14 @@ class Shard:
             self.clock,
             self.retained_keys,
             self._unannounced,
-            self.commits,
+            self.stored_publishes,
             self.outcomes,
             self.wills,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
-                self.links.expect(peer.link, incarnation, now)
+                self.links.await_incarnation(peer.link, incarnation, now)
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
@@ -222,7 +222,7 @@ class Shard:
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
         self.outcomes.confirmed(peer)
-        self.commits.grants.confirmed(peer)
+        self.stored_publishes.grants.confirmed(peer)
         self._unannounced.confirmed(peer)
         if frames:
             self._batches += 1
@@ -251,7 +251,9 @@ class Shard:
             self._drop_incarnation(peer)
         self.outcomes.link_opened(peer)
         owners = self.retained_keys.owners
-        self.recovery.end_sessions(owners.of_others(peer.name, peer.incarnation))
+        self.recovery.end_sessions(
+            owners.sessions_of_other_incarnations(peer.name, peer.incarnation)
+        )
         owners.link_opened(peer.name)
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
@@ -301,9 +303,9 @@ class Shard:
         peer.link.peer_gone()
         peer.deliveries.peer_gone()
         self.outcomes.peer_gone(peer)
-        self.commits.grants.peer_gone(peer)
+        self.stored_publishes.grants.peer_gone(peer)
         self._unannounced.peer_gone(peer)
-        owning = self.retained_keys.owners.of_others(peer.name, 0)
+        owning = self.retained_keys.owners.sessions_of_other_incarnations(peer.name, 0)
         self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
         self._fences.answer(peer)
 
@@ -328,7 +330,7 @@ class Shard:
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
-            self.commits.expire(now + self._wall_offset)
+            self.stored_publishes.expire(now + self._wall_offset)
         if self.recovery.until is not None and now >= self.recovery.until:
             self.recovery.end(now)
         self.links.tick(now)
@@ -341,7 +343,7 @@ class Shard:
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
         self._limit_credit()
-        self.commits.settled.announce_regularly(self.peers.values())
+        self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
@@ -371,18 +373,18 @@ class Shard:
         """Send the metrics to the coordinator."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
-            commits, seconds = self.journal.take_times()
+            stored_publishes, seconds = self.journal.take_times()
             counters = {
                 f"{self.name}.batches": self._batches,
                 f"{self.name}.frames": self._frames,
-                f"{self.name}.commits": commits,
-                f"{self.name}.dropped": self.commits.refusals.dropped,
+                f"{self.name}.commits": stored_publishes,
+                f"{self.name}.dropped": self.stored_publishes.refusals.dropped,
             }
-            self._batches = self._frames = self.commits.refusals.dropped = 0
+            self._batches = self._frames = self.stored_publishes.refusals.dropped = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,
-                f"{self.name}.waiting_publishes": len(self.commits.conditional.waiting),
+                f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
             }
             coordinator.reply(Report(counters, gauges))
@@ -399,7 +401,7 @@ class Shard:
             "status": status,
             "links": peers,
             "keys": self.retained_keys.keys_held,
-            "waiting_publishes": len(self.commits.conditional.waiting),
+            "waiting_publishes": len(self.stored_publishes.conditional.waiting),
             "queued_calls": self.dealer.queued,
             **trouble,
         }

@@ -34,7 +34,7 @@ from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.shard.publishing.commit_queue import CommitGroup
-from fox_shard.shard.publishing.effects import OfSession
+from fox_shard.shard.publishing.effects import SessionFrame
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
@@ -106,20 +106,20 @@ class Dispatcher:
                     self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
             elif not (
                 commit_queue.active
-                and isinstance(frame, OfSession)
+                and isinstance(frame, SessionFrame)
                 and commit_queue.holds_up(frame)
             ):
                 self._dispatch(peer, frame, replies, now)
         if arrival.durable:
             peer.applied = arrival.durable
             self._outcomes.batch_handled(peer, arrival.durable)
-        self._stored_publishes.give_all()
+        self._stored_publishes.send_grants()
         groups = commit_queue.take_groups()
         batch = peer.deliveries.batch_handled(
             arrival.last, arrival.durable, replies, recipients(since), len(groups)
         )
         for group in groups:
-            group.entry = batch
+            group.batch = batch
         self._fences.batch_handled()
 
     def replay(self, peer: Peer, state: list[Frame], now: float) -> None:
@@ -207,20 +207,20 @@ class Dispatcher:
             self._release(group, replies, now)
 
     def _release(self, group: CommitGroup, replies: list[Frame], now: float) -> None:
-        peer, batch = group.peer, group.entry
+        peer, batch = group.peer, group.batch
         since = last_numbers(self._peers.values(), peer)
         self._commit_queue.peer = peer
         for effect, _ in group.effects:
             frame = self._stored_publishes.finish(effect, replies)
             if frame is not None and peer is not None:
                 self._dispatch(peer, frame, replies, now)
-        self._stored_publishes.give_all()
+        self._stored_publishes.send_grants()
         # A held `Leave` may have published a will, which waits for a commit in turn.
         new_groups = self._commit_queue.take_groups()
         reached = recipients(since)
         if batch is not None and peer is not None:
             batch.parts += len(new_groups)
-            batch.unreached += len(new_groups)
+            batch.without_effect += len(new_groups)
             for new_group in new_groups:
-                new_group.entry = batch
+                new_group.batch = batch
             peer.deliveries.release(batch, replies, reached)

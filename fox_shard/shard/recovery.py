@@ -123,7 +123,7 @@ class Recovery:
     def end(self, now: float) -> None:
         """End the sync: handle what has waited, and wait for no other peer."""
         self.until = None
-        self._fences.everybody_is_here = True
+        self._fences.synced = True
         self._catch_up([peer for peer in self._peers.values() if peer.synced], now)
         for peer in self._peers.values():
             if not (peer.synced or peer.link.open):
@@ -135,16 +135,16 @@ class Recovery:
     def _catch_up(self, peers: list[Peer], now: float) -> None:
         """Handle what the peers resent, in the order of its first effects; then all that waited."""
         for peer, arrival in in_order(peers, self._outcomes):
-            self._stored_publishes.grants.give_again(
+            self._stored_publishes.grants.send_again(
                 self._outcomes.outcome(peer, arrival.durable) or 0
             )
             self._dispatcher.handle(peer, arrival, now)
-        self._stored_publishes.grants.give_again(MAX_ID)
-        self._broker.tell_state_again()
-        self._subscriptions.welcome()
+        self._stored_publishes.grants.send_again(MAX_ID)
+        self._broker.announce_state_again()
+        self._subscriptions.begin_replays()
         for peer in peers:
             peer.may_repeat = peer.kind is Kind.COORDINATOR
-            self._outcomes.caught_up(peer)
+            self._outcomes.resent_handled(peer)
             waiting, peer.waiting = peer.waiting, []
             for arrival in waiting:
                 self._dispatcher.handle(peer, arrival, now)

@@ -95,7 +95,7 @@ class RecordingSession(Session):
         ids = [event.publication for event in retained]
         self.told.append(("subscribed", request, subscription.pattern.text, ids))
 
-    def shown(self, events, subscription, granted_qos):
+    def more_keys(self, events, subscription, granted_qos):
         self.told.append(("shown", [event.publication for event in events]))
 
     def not_subscribed(self, request, uri, message, oldest):

@@ -16,7 +16,7 @@ from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
-from fox_shard.gateway.wamp.states import Conversation
+from fox_shard.gateway.wamp.states import WampConversation
 from fox_shard.topics.pattern import Pattern
 
 SESSION = 1234567
@@ -81,7 +81,7 @@ class Client:
         self.gateway = FakeGateway(**settings)
         self.connection = Connection([], "127.0.0.1:5000")
         self.hung_up = 0
-        self.session = Conversation(
+        self.session = WampConversation(
             self.gateway,
             self.connection,
             self.serializer,

@@ -8,6 +8,6 @@ from fox_shard.testing.scenarios import SCENARIOS
 
 @pytest.mark.parametrize("scenario", ["order", "calls_in_order", "keys_survive"])
 def test_held_frames_are_released_over_several_turns(scenario, monkeypatch):
-    monkeypatch.setattr(ordering, "RELEASED_A_TURN", 2)
+    monkeypatch.setattr(ordering, "RELEASED_PER_TURN", 2)
     for seed in range(20):
         SCENARIOS[scenario](seed)

@@ -232,7 +232,7 @@ def test_a_client_that_connects_while_the_gateway_is_not_linked_waits(run):
             other_writer.write(b"x")
             assert await other_reader.readexactly(2) == b"x."
             assert [echo.got for echo in shell.receivers] == [b"x"]
-            shell.listeners.resume_held()
+            shell.listeners.serve_queued()
             assert await reader.readexactly(6) == b"hello."
             await until(lambda: len(shell.listeners) == 2)
             writer.close()

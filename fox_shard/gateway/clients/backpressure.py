@@ -27,7 +27,7 @@ class Backpressure:
         connection.pause(paused=True)
         self._paused.setdefault(shard, {})[connection] = None
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Update `congested`, and resume the connections that no longer wait for any shard."""
         for shard, link in enumerate(self._links):
             if link.congested:
@@ -38,7 +38,7 @@ class Backpressure:
                     if not any(connection in others for others in self._paused.values()):
                         connection.pause(paused=False)
 
-    def session_ended(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Read on after the session's end, so that the client's answer to it is read."""
         for paused in self._paused.values():
             paused.pop(connection, None)

@@ -9,7 +9,7 @@ and the others.
 
 from typing import final
 
-GATES = ("wamp", "mqtt")
+PROTOCOLS = ("wamp", "mqtt")
 """The protocols that clients speak: the first component of `Join.protocol`."""
 
 

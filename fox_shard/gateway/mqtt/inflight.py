@@ -26,7 +26,7 @@ _OVERHEAD: Final = 64
 
 
 @final
-class Inbound:
+class InboundPublishes:
     """The client's publishes, acknowledged in the order in which they came [MQTT-4.6.0-2, -3].
 
     Their shards confirm them in any order.
@@ -115,7 +115,7 @@ class Inbound:
 
 
 @final
-class Outbound:
+class OutboundPublishes:
     """The client's deliveries: at most `window` are unconfirmed at once, the others are queued."""
 
     __slots__ = (

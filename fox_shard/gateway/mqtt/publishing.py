@@ -9,7 +9,7 @@ from fox_shard.documents.payloads import RAW
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.framing import MALFORMED
-from fox_shard.gateway.mqtt.inflight import Inbound
+from fox_shard.gateway.mqtt.inflight import InboundPublishes
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.sessions.realm import Route
 
@@ -59,7 +59,7 @@ def _publish_acknowledged(
 
 def _publish_again(
     session: MqttSession,
-    inbound: Inbound,
+    inbound: InboundPublishes,
     route: Route | None,
     flags: int,
     payloads: list[bytes],

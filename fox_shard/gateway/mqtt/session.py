@@ -19,7 +19,12 @@ from fox_shard.gateway.mqtt.codec import encode
 from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttEventEncoder, event_encoder_of
 from fox_shard.gateway.mqtt.framing import MALFORMED
 from fox_shard.gateway.mqtt.handshake import admit
-from fox_shard.gateway.mqtt.inflight import AWAITING_PUBACK, AWAITING_PUBCOMP, Inbound, Outbound
+from fox_shard.gateway.mqtt.inflight import (
+    AWAITING_PUBACK,
+    AWAITING_PUBCOMP,
+    InboundPublishes,
+    OutboundPublishes,
+)
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
 from fox_shard.gateway.mqtt.translate import FATAL, find_route, will_flags
@@ -76,10 +81,10 @@ class MqttSession(Session):
         self.level = 0
         self.closed = False
         self.keep_alive: KeepAlive | None = None
-        self.inbound: Inbound | None = None
-        # The number of the first publish of the next `Inbound`.
+        self.inbound: InboundPublishes | None = None
+        # The number of the first publish of the next `InboundPublishes`.
         self._next_number = 1
-        self.outbound: Outbound | None = None
+        self.outbound: OutboundPublishes | None = None
         self._subscribing: Subscribing | None = None
         timeout = router.settings.handshake_timeout
         router.timers.at(router.now + timeout, self._end_handshake)
@@ -171,9 +176,9 @@ class MqttSession(Session):
             self.traffic.others += count
         return route
 
-    def begin_inbound(self) -> Inbound:
+    def begin_inbound(self) -> InboundPublishes:
         """Make the object that keeps the client's publishes until they are acknowledged."""
-        self.inbound = Inbound(self._next_number)
+        self.inbound = InboundPublishes(self._next_number)
         return self.inbound
 
     def answer(self, acknowledgements: bytes) -> None:
@@ -221,10 +226,10 @@ class MqttSession(Session):
         """
         granted_qos = self._confirm(request)
         if granted_qos is not None:
-            self.shown(retained, subscription, granted_qos)
+            self.more_keys(retained, subscription, granted_qos)
 
-    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
-        """Send more retained keys of a subscription (see `Session.shown`)."""
+    def more_keys(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
+        """Send more retained keys of a subscription (see `Session.more_keys`)."""
         for event in events:
             publish = event.publish
             if not mqtt_deliverable(publish.topic):
@@ -281,10 +286,10 @@ class MqttSession(Session):
             # The client reads, but does not acknowledge.
             self.router.slow(self.connection)
 
-    def begin_outbound(self) -> Outbound:
+    def begin_outbound(self) -> OutboundPublishes:
         """Make the object that keeps deliveries until the client has acknowledged them."""
         window = self.router.mqtt.max_inflight
-        self.outbound = Outbound(self.connection, self.encoder, window)
+        self.outbound = OutboundPublishes(self.connection, self.encoder, window)
         return self.outbound
 
     def acknowledged(self, header: int, packet_id: bytes) -> None:

@@ -28,12 +28,12 @@ from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
-MOST_BYTES: Final = 1 << 22
+MAX_ANSWER_BYTES: Final = 1 << 22
 """Bytes of the events' arguments in one answer, which ends with the event that exceeds them."""
 
 
 @final
-class Source:
+class ShardPages:
     """A shard that is asked, and its events that have not been taken.
 
     first, last: the lowest and the highest id that the next page may have. asked: the shard owes a
@@ -85,7 +85,7 @@ class HistoryQuery:
         self.filter = None
         if subscription.selector is not None and subscription.selector.filter:
             self.filter = Filter(msgpack.decode(subscription.selector.filter))
-        self.sources: list[Source] = []
+        self.sources: list[ShardPages] = []
         self.taken: list[Event] = []
         self.size = 0
 
@@ -99,7 +99,7 @@ class HistoryQuery:
             self.pattern = Pattern(EXACT, topic)
         return first <= last
 
-    def add(self, source: Source, page: HistoryPage) -> None:
+    def add(self, source: ShardPages, page: HistoryPage) -> None:
         """Add a page to the events of its source."""
         source.asked, source.more = False, page.more
         if page.events:
@@ -121,7 +121,7 @@ class HistoryQuery:
         except InvalidPayload:
             return False
 
-    def take(self) -> list[Source]:
+    def take(self) -> list[ShardPages]:
         """Take events in the order of their ids, as far as they have come.
 
         Returns the sources whose next pages are needed first; []: the answer is complete.
@@ -143,7 +143,7 @@ class HistoryQuery:
     @property
     def is_full(self) -> bool:
         """Whether the answer has reached its limit."""
-        return len(self.taken) == self.query.limit or self.size > MOST_BYTES
+        return len(self.taken) == self.query.limit or self.size > MAX_ANSWER_BYTES
 
     @property
     def more(self) -> bool:
@@ -171,7 +171,7 @@ class EventHistory:
         self._sessions = sessions
         self._token = 0
         self._open: dict[int, HistoryQuery] = {}
-        calls.here[GET_EVENTS] = self.get_events
+        calls.local_procedures[GET_EVENTS] = self.get_events
 
     @property
     def idle(self) -> bool:
@@ -181,7 +181,7 @@ class EventHistory:
     def get_events(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        """Begin to answer a call (see `calls.Here`). Raises Refusal."""
+        """Begin to answer a call (see `calls.LocalProcedure`). Raises Refusal."""
         id_, query = read_query(*decode(encoding, args, kwargs))
         subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
         if subscribers is None or not subscribers.has(session):
@@ -198,7 +198,7 @@ class EventHistory:
         for shard in shards:
             if not self._links[shard].open:
                 raise Unavailable(f"{self._links[shard].peer} is down: call again soon")
-        history_query.sources = [Source(shard, *query.span) for shard in shards]
+        history_query.sources = [ShardPages(shard, *query.span) for shard in shards]
         self._token += 1
         self._open[self._token] = history_query
         self._go_on(self._token)

@@ -16,7 +16,7 @@ from fox_shard.topics.ids import EPOCH, MAX_ID, SHARDS, TICKS
 
 GET_EVENTS: Final = "wamp.subscription.get_events"
 
-MOST: Final = 1000
+MAX_EVENTS: Final = 1000
 """The most events in one answer."""
 
 MICROSECONDS: Final = 1_000_000
@@ -30,7 +30,7 @@ class Query(Struct, forbid_unknown_fields=True):
     """The keyword arguments. An event must meet all that are given."""
 
     reverse: bool = False
-    limit: Annotated[int, Meta(ge=1, le=MOST)] = MOST
+    limit: Annotated[int, Meta(ge=1, le=MAX_EVENTS)] = MAX_EVENTS
     from_time: Time | None = None
     after_time: Time | None = None
     before_time: Time | None = None

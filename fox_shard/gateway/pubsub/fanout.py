@@ -138,7 +138,7 @@ class Fanout:
 
     # Selected events
 
-    def select(self, selected: SelectedEvent, shard: int) -> None:
+    def deliver_selected(self, selected: SelectedEvent, shard: int) -> None:
         """Deliver an event to the sessions whose selectors it meets. shard: where it came from."""
         for id_ in selected.selectors:
             subscribers = self._subscriptions.by_id.get(id_)

@@ -41,18 +41,18 @@ class PendingSubscription:
     """One session's subscription, until it is complete."""
 
     __slots__ = (
-        "behind",
         "confirmed",
-        "earlier",
         "granted_qos",
         "held",
+        "held_back_before",
         "options",
+        "replaying",
         "request",
         "retained",
         "session",
         "subscription",
         "token",
-        "waiting",
+        "unconfirmed_shards",
     )
 
     def __init__(
@@ -76,9 +76,13 @@ class PendingSubscription:
         self.granted_qos = granted_qos
         self.options = options
         # Shards that have not confirmed.
-        self.waiting = dict.fromkeys(shards)
+        self.unconfirmed_shards = dict.fromkeys(shards)
         # Shards whose replays are not over.
-        self.behind = {shard: ReplayProgress() for shard in self.waiting} if options.replays else {}
+        self.replaying = (
+            {shard: ReplayProgress() for shard in self.unconfirmed_shards}
+            if options.replays
+            else {}
+        )
         # Whether all shards have confirmed, and the session has been told.
         self.confirmed = False
         # Before that: keys as each shard sent them, and live events of shards that have confirmed.
@@ -87,11 +91,11 @@ class PendingSubscription:
         # Ids of events that a shard sent before it confirmed and that are held back (see
         # `Ordering`). This subscription does not get them, and is not confirmed to the session
         # before they have been delivered. Ids of `SelectedEvent`s are negative.
-        self.earlier: set[int] = set()
+        self.held_back_before: set[int] = set()
 
     def subscribe(self, shard: int) -> Subscribe:
         """Return the frame that asks the shard; if it has returned, for the rest of the replay."""
-        options, progress = self.options, self.behind.get(shard) or ReplayProgress()
+        options, progress = self.options, self.replaying.get(shard) or ReplayProgress()
         progress.paused = False
         return Subscribe(
             self.token,
@@ -109,14 +113,14 @@ class PendingSubscription:
     def begin_anew(self, shard: int) -> None:
         """Discard what came from a shard that has returned before the session was told."""
         self.retained.pop(shard, None)
-        if shard in self.behind:
-            self.waiting[shard] = None
-            self.behind[shard] = ReplayProgress()
+        if shard in self.replaying:
+            self.unconfirmed_shards[shard] = None
+            self.replaying[shard] = ReplayProgress()
             self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
 
     def is_asked(self, shard: int) -> bool:
         """Whether the shard owes a confirmation or a part of the replay."""
-        return shard in self.waiting or shard in self.behind
+        return shard in self.unconfirmed_shards or shard in self.replaying
 
     def is_live(self, shard: int, event: Event | SelectedEvent) -> bool:
         """Whether this subscription gets a live event of that shard."""
@@ -124,10 +128,14 @@ class PendingSubscription:
             publication, flags = -event.event.publication, event.event.publish.flags
         else:
             publication, flags = event.publication, event.publish.flags
-        if self.options.snapshot or shard in self.waiting or publication in self.earlier:
+        if (
+            self.options.snapshot
+            or shard in self.unconfirmed_shards
+            or publication in self.held_back_before
+        ):
             return False
         # While the shard replays its history, recorded events come as a part of it.
-        return self.options.after is None or shard not in self.behind or not flags & TRACE
+        return self.options.after is None or shard not in self.replaying or not flags & TRACE
 
 
 def _publication(held: Event | SelectedEvent) -> int:

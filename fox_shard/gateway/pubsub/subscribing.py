@@ -29,13 +29,13 @@ from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
-ENOUGH = 1 << 18
+MAX_UNREAD = 1 << 18
 """Bytes waiting for a client beyond which the shards are not asked for more of its replay."""
 
 SNAPSHOT = "fox.close.snapshot"
 """Why a snapshot is revoked at the end of its replay."""
 
-LOOK_AGAIN = 0.02
+RECHECK_SECONDS = 0.02
 """Seconds between two checks whether a slow client has read enough."""
 
 
@@ -76,7 +76,7 @@ class SubscribeRequests:
         # Token -> subscription; session id -> its tokens.
         self._pending: dict[int, PendingSubscription] = {}
         self._of_session: dict[int, dict[int, None]] = {}
-        # Token -> subscription that waits for held-back events (`PendingSubscription.earlier`).
+        # Token -> subscription that waits for held-back events (see `held_back_before`).
         self._late: dict[int, PendingSubscription] = {}
         # Tokens of replays whose clients do not read as fast as they come.
         self._slow: dict[int, None] = {}
@@ -124,7 +124,7 @@ class SubscribeRequests:
             del self._of_session[pending.session.id]
 
     def _stop_replays(self, pending: PendingSubscription) -> None:
-        for shard in pending.behind:
+        for shard in pending.replaying:
             if self._links[shard].open:
                 self._links[shard].send(More(pending.token, enough=True))
 
@@ -145,7 +145,7 @@ class SubscribeRequests:
         pending = self._pending.get(frame.token)
         if pending is None:
             return
-        event, progress = frame.event, pending.behind[shard]
+        event, progress = frame.event, pending.replaying[shard]
         publication = 0 if event is None else event.publication
         if frame.ahead:
             # A shard that dies and returns would show the key once more, in its turn.
@@ -160,7 +160,7 @@ class SubscribeRequests:
             return
         if pending.confirmed:
             events = visible([event], pending.session)
-            pending.session.shown(events, pending.subscription, pending.granted_qos)
+            pending.session.more_keys(events, pending.subscription, pending.granted_qos)
         else:
             pending.retained.setdefault(shard, []).append(event)
 
@@ -170,7 +170,7 @@ class SubscribeRequests:
         if not publish.flags & RETAIN:
             return
         for pending in self._pending.values():
-            progress = pending.behind.get(shard)
+            progress = pending.replaying.get(shard)
             if (
                 progress is not None
                 and pending.confirmed
@@ -184,7 +184,7 @@ class SubscribeRequests:
         """Take an event of the history, and deliver it."""
         pending = self._pending.get(frame.token)
         if pending is not None:
-            pending.behind[shard].id = frame.event.publication
+            pending.replaying[shard].id = frame.event.publication
             if visible([frame.event], pending.session):
                 self._fanouts[pending.session.realm.name].deliver_to_one(pending, frame.event)
 
@@ -192,19 +192,19 @@ class SubscribeRequests:
         """Take the end of a page, which is not the last."""
         pending = self._pending.get(frame.token)
         if pending is not None:
-            pending.behind[shard].paused = True
+            pending.replaying[shard].paused = True
             self._ask_for_more(pending)
 
     def _ask_for_more(self, pending: PendingSubscription) -> None:
         if not pending.confirmed:
             return
-        if pending.session.connection.waiting() > ENOUGH:
+        if pending.session.connection.waiting() > MAX_UNREAD:
             if not self._looking:
                 self._looking = True
-                self._timers.at(self.now + LOOK_AGAIN, self._look_again)
+                self._timers.at(self.now + RECHECK_SECONDS, self._look_again)
             self._slow[pending.token] = None
             return
-        for shard, progress in pending.behind.items():
+        for shard, progress in pending.replaying.items():
             if progress.paused and self._links[shard].open:
                 progress.paused = False
                 self._links[shard].send(More(pending.token))
@@ -219,11 +219,11 @@ class SubscribeRequests:
         """Take the end of a shard's replay."""
         pending = self._pending.get(frame.token)
         if pending is not None:
-            pending.behind.pop(shard, None)
+            pending.replaying.pop(shard, None)
             if frame.publication:
                 # Followers go on from there, even if the shard dies before it sends anything else.
                 subscriptions = self._subscriptions[pending.session.realm.name]
-                subscriptions.follow(pending.subscription, shard, frame.publication)
+                subscriptions.history_caught_up(pending.subscription, shard, frame.publication)
             self._go_on(pending)
 
     # Confirmation
@@ -233,7 +233,7 @@ class SubscribeRequests:
         pending = self._pending.get(frame.token)
         if pending is None:
             return
-        pending.waiting.pop(shard, None)
+        pending.unconfirmed_shards.pop(shard, None)
         if not pending.confirmed and pending.options.after is None and not pending.options.snapshot:
             self._exclude_held_events(pending, shard)
         self._go_on(pending)
@@ -270,12 +270,12 @@ class SubscribeRequests:
                 session.subscription_revoked(subscription, frame.uri)
 
     def _exclude_held_events(self, pending: PendingSubscription, shard: int) -> None:
-        if self._ordering.held:
+        if self._ordering.held_frames:
             selective = pending.subscription.selector is not None
-            pending.earlier |= self._ordering.held_events(
+            pending.held_back_before |= self._ordering.held_events(
                 shard, pending.subscription.pattern, selective=selective
             )
-            if pending.earlier:
+            if pending.held_back_before:
                 self._late[pending.token] = pending
 
     def delivered(self, publication: int) -> None:
@@ -283,18 +283,20 @@ class SubscribeRequests:
 
         publication: negative for a `SelectedEvent`.
         """
-        for pending in [late for late in self._late.values() if publication in late.earlier]:
-            pending.earlier.discard(publication)
-            if not pending.earlier:
+        for pending in [
+            late for late in self._late.values() if publication in late.held_back_before
+        ]:
+            pending.held_back_before.discard(publication)
+            if not pending.held_back_before:
                 del self._late[pending.token]
                 self._go_on(pending)
 
     def _go_on(self, pending: PendingSubscription) -> None:
-        if pending.waiting or pending.earlier:
+        if pending.unconfirmed_shards or pending.held_back_before:
             return
         if not pending.confirmed:
             self._begin(pending)
-        if not pending.behind:
+        if not pending.replaying:
             self._forget(pending)
             if self._subscriptions[pending.session.realm.name].finish(pending):
                 pending.session.subscription_revoked(pending.subscription, SNAPSHOT)

@@ -43,12 +43,12 @@ class Subscribers:
     have confirmed the subscription.
     """
 
-    __slots__ = ("established", "granted", "last", "pending", "plain", "subscription")
+    __slots__ = ("established", "granted", "last_recorded", "pending", "plain", "subscription")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
         # Shard -> id of the last recorded event that has come, for followers.
-        self.last: dict[int, int] = {}
+        self.last_recorded: dict[int, int] = {}
         self.established = False
         self.plain: dict[EventEncoder, Members] = {}
         self.granted: dict[EventEncoder, Members] = {}
@@ -57,21 +57,21 @@ class Subscribers:
     def followers(self, shard: int) -> list[Session]:
         """Return the sessions that have got all of that shard's history."""
         members = [session for members in self.plain.values() for session in members]
-        pending = [one for one in self.pending if one.confirmed and shard not in one.behind]
+        pending = [one for one in self.pending if one.confirmed and shard not in one.replaying]
         return members + [one.session for one in pending]
 
     def settled(self, shard: int, publication: int) -> None:
         """Note that all recorded events up to that id have come, for followers."""
-        if shard in self.last:
-            self.last[shard] = max(self.last[shard], publication)
+        if shard in self.last_recorded:
+            self.last_recorded[shard] = max(self.last_recorded[shard], publication)
 
     def is_next(self, event: Event, shard: int) -> bool:
         """Whether an event is new to followers. It counts as seen from now on."""
         if not event.publish.flags & TRACE:
             return True
-        if event.publication <= self.last.get(shard, 0):
+        if event.publication <= self.last_recorded.get(shard, 0):
             return False
-        self.last[shard] = event.publication
+        self.last_recorded[shard] = event.publication
         return True
 
     @property
@@ -102,13 +102,11 @@ class Subscribers:
 class Plan:
     """The receivers of events on one topic. The groups are those of `Subscribers`, not copies."""
 
-    __slots__ = ("granted", "merged", "pending", "plain")
+    __slots__ = ("granted", "pending", "plain")
 
     def __init__(self) -> None:
         self.plain: Groups = []
         self.granted: Groups = []
-        # Whether MQTT members of several subscriptions were merged (see `_merge`).
-        self.merged = False
         self.pending: list[PendingSubscription] = []
 
 
@@ -165,7 +163,7 @@ class Subscriptions:
         )
         subscribers.pending.append(pending)
         self.plans.drop(pattern)
-        for shard in pending.waiting:
+        for shard in pending.unconfirmed_shards:
             if self._links[shard].open:
                 self._links[shard].send(pending.subscribe(shard))
         return pending
@@ -268,7 +266,7 @@ class Subscriptions:
         del self.by_id[subscription.id]
         if subscription.is_plain:
             self._trie.remove(pattern, subscribers)
-        if subscription.once:
+        if subscription.is_snapshot:
             return
         spec = subscription.selector
         id_ = 0 if spec is None else spec.id
@@ -293,16 +291,16 @@ class Subscriptions:
                 subscribers.subscription.pattern.text,
                 replay=False,
                 selector=subscribers.subscription.selector,
-                start_id=subscribers.last.get(shard, 0),
+                start_id=subscribers.last_recorded.get(shard, 0),
             )
             for subscribers in self._by_name.values()
-            if not subscribers.subscription.once
+            if not subscribers.subscription.is_snapshot
             and shard in self._shards(subscribers.subscription.pattern)
         ]
 
-    def follow(self, subscription: Subscription, shard: int, publication: int) -> None:
+    def history_caught_up(self, subscription: Subscription, shard: int, publication: int) -> None:
         """Note that a shard's history has come up to that id, where followers go on."""
-        self._by_name[subscription.name].last.setdefault(shard, publication)
+        self._by_name[subscription.name].last_recorded.setdefault(shard, publication)
 
     def settled(self, shard: int, publication: int) -> None:
         """Note that all recorded events of that shard up to that id have come."""
@@ -363,7 +361,6 @@ def _merge(plan: Plan) -> None:
     for session, granted_qos in best.items():
         _, members = merged[granted_qos > 0].setdefault(session.encoder, (first[session], {}))
         members[session] = granted_qos
-    plan.merged = True
     for groups, extra in ((plan.plain, merged[0]), (plan.granted, merged[1])):
         groups[:] = [group for group in groups if group[0].per_subscription]
         groups.extend((encoder, *rest) for encoder, rest in extra.items())

@@ -23,13 +23,13 @@ from fox_shard.gateway.sessions.session import Session
 COORDINATOR = -1
 """In place of a shard's number: the coordinator answers the session meta procedures."""
 
-HERE = -2
+LOCAL = -2
 """In place of a shard's number: this gateway answers the call itself, after asking shards."""
 
 META = "wamp.session."
 """The beginning of the session meta procedures' names."""
 
-Here = Callable[[Session, int, int, bytes, bytes], None]
+LocalProcedure = Callable[[Session, int, int, bytes, bytes], None]
 """A procedure of the gateway's own: session, request, encoding, args, kwargs. Raises Refusal."""
 
 
@@ -44,7 +44,7 @@ class Calls:
         "_ordering",
         "_reopened",
         "_sessions",
-        "here",
+        "local_procedures",
     )
 
     def __init__(
@@ -56,7 +56,7 @@ class Calls:
         self._ordering = ordering
         self._sessions = sessions
         # Procedures that this gateway answers itself, by name.
-        self.here: dict[str, Here] = {}
+        self.local_procedures: dict[str, LocalProcedure] = {}
         # (session id, request) -> mode of CANCEL, for the shard to which the call may have moved.
         self._canceled: dict[tuple[int, int], str] = {}
         # (session id, request) -> shards with which a pair has begun since the call was made. A
@@ -82,8 +82,10 @@ class Calls:
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
-        if procedure in self.here:
-            self._call_here(session, request, self.here[procedure], encoding, args, kwargs)
+        if procedure in self.local_procedures:
+            self._call_here(
+                session, request, self.local_procedures[procedure], encoding, args, kwargs
+            )
             return
         if procedure.startswith(META):
             shard, link = COORDINATOR, self._coordinator
@@ -125,11 +127,17 @@ class Calls:
         session.traffic.calls += 1
 
     def _call_here(
-        self, session: Session, request: int, do: Here, encoding: int, args: bytes, kwargs: bytes
+        self,
+        session: Session,
+        request: int,
+        do: LocalProcedure,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
     ) -> None:
         if session.calls is None:
             session.calls = {}
-        session.calls[request] = HERE
+        session.calls[request] = LOCAL
         session.traffic.calls += 1
         try:
             do(session, request, encoding, args, kwargs)
@@ -139,7 +147,7 @@ class Calls:
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
         shard = session.calls.get(request) if session.calls else None
-        if shard is None or shard in (COORDINATOR, HERE):
+        if shard is None or shard in (COORDINATOR, LOCAL):
             return
         self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))
@@ -213,5 +221,5 @@ class Calls:
         """Note that a pair with that shard begins: calls that moved there before are lost."""
         for session in self._sessions.values():
             for request, at in (session.calls or {}).items():
-                if at not in (shard, COORDINATOR, HERE):
+                if at not in (shard, COORDINATOR, LOCAL):
                     self._reopened.setdefault((session.id, request), set()).add(shard)

@@ -28,7 +28,7 @@ from fox_shard.topics.pattern import Pattern
 
 
 @final
-class Unconfirmed:
+class PendingRegistrations:
     """One session's unanswered registrations of one procedure, and what came before the answers.
 
     requests: the number of registrations. invocations: each with the shard it came from. revoked:
@@ -65,7 +65,7 @@ class Registrations:
         # (session id, request) -> registration that is not confirmed.
         self._registering: dict[tuple[int, int], Register] = {}
         # (session id, registration id) -> what came before it was confirmed.
-        self._early: dict[tuple[int, int], Unconfirmed] = {}
+        self._early: dict[tuple[int, int], PendingRegistrations] = {}
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
         # (session id, request) of an unanswered UNREGISTER -> the shard that is asked.
@@ -111,7 +111,9 @@ class Registrations:
             replay=False,
         )
         self._registering[session.id, request] = frame
-        self._early.setdefault((session.id, frame.registration), Unconfirmed()).requests += 1
+        self._early.setdefault(
+            (session.id, frame.registration), PendingRegistrations()
+        ).requests += 1
         session.shards |= 1 << shard
         link.send(frame)
 
@@ -243,7 +245,7 @@ class Registrations:
             if out == (shard, frame.invocation):
                 session.interrupt(request, frame)
                 return
-        if self._ordering.held or self._early:
+        if self._ordering.held_frames or self._early:
             self._interrupted[shard, frame.invocation] = frame
         else:
             self._interrupted.clear()

@@ -27,7 +27,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.pattern import Pattern
 
-RELEASED_A_TURN = 1000
+RELEASED_PER_TURN = 1000
 """Frames released per turn, so that links and clients get their turns in between."""
 
 MARKS_LIMIT = 10_000
@@ -52,7 +52,7 @@ class Ordering:
         "_passed",
         "_unfinished",
         "_wanted",
-        "held",
+        "held_frames",
     )
 
     def __init__(
@@ -66,7 +66,7 @@ class Ordering:
         self._links = links
         self._deliver = deliver
         # Sender -> a heap of its frames: (their order, arrival, shard, frame, fence).
-        self.held: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
+        self.held_frames: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
         # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
         # The sequence number up to which the shard has said that it has handled all.
@@ -76,7 +76,7 @@ class Ordering:
         # The highest sequence number for which a frame is held back.
         self._wanted: dict[Mark, int] = {}
         # How many frames may be released in this turn, and the senders that have more of them.
-        self._budget = RELEASED_A_TURN
+        self._budget = RELEASED_PER_TURN
         self._unfinished: dict[int, None] = {}
 
     # Frames that go out
@@ -116,7 +116,7 @@ class Ordering:
     @property
     def idle(self) -> bool:
         """Whether nothing is held back and no shard owes an answer."""
-        return not (self.held or self._asked or self._wanted or self._unfinished)
+        return not (self.held_frames or self._asked or self._wanted or self._unfinished)
 
     def hold(
         self, frame: HeldFrame, shard: int, sender: int, order: int, fence: Fence | None
@@ -125,24 +125,24 @@ class Ordering:
 
         shard: where it came from. order: its number among the frames of the sender.
         """
-        held = self.held.get(sender)
-        if held is None:
+        held_frames = self.held_frames.get(sender)
+        if held_frames is None:
             if fence is None or self._satisfied(fence):
                 return False
-            held = self.held[sender] = []
+            held_frames = self.held_frames[sender] = []
         self._arrivals += 1
-        heappush(held, (order, self._arrivals, shard, frame, fence))
+        heappush(held_frames, (order, self._arrivals, shard, frame, fence))
         if fence is not None:
             self._want(fence)
         return True
 
     def link_broken(self, shard: int) -> None:
         """Drop that shard's invocations, since the pair has ended: nobody awaits their results."""
-        for sender, held in list(self.held.items()):
-            kept = [one for one in held if one[2] != shard or type(one[3]) is not Invocation]
-            if len(kept) < len(held):
+        for sender, held_frames in list(self.held_frames.items()):
+            kept = [one for one in held_frames if one[2] != shard or type(one[3]) is not Invocation]
+            if len(kept) < len(held_frames):
                 heapify(kept)
-                self.held[sender] = kept
+                self.held_frames[sender] = kept
                 self._release(sender)
 
     def held_events(self, shard: int, pattern: Pattern, *, selective: bool = False) -> set[int]:
@@ -151,7 +151,10 @@ class Ordering:
         selective: those of `SelectedEvent`s instead, as negative numbers.
         """
         frames = [
-            frame for held in self.held.values() for _, _, at, frame, _ in held if at == shard
+            frame
+            for held in self.held_frames.values()
+            for _, _, at, frame, _ in held
+            if at == shard
         ]
         if selective:
             events = [frame.event for frame in frames if type(frame) is SelectedEvent]
@@ -194,13 +197,13 @@ class Ordering:
             self._wanted.pop(mark, None)
         else:
             self._ask(mark)
-        for sender in list(self.held):
+        for sender in list(self.held_frames):
             self._release(sender)
 
     def _release(self, sender: int) -> None:
-        held = self.held[sender]
-        while held:
-            fence = held[0][4]
+        held_frames = self.held_frames[sender]
+        while held_frames:
+            fence = held_frames[0][4]
             if fence is not None and not self._satisfied(fence):
                 self._want(fence)
                 return
@@ -208,20 +211,20 @@ class Ordering:
                 self._unfinished[sender] = None
                 return
             self._budget -= 1
-            _, _, shard, frame, _ = heappop(held)
+            _, _, shard, frame, _ = heappop(held_frames)
             self._deliver(frame, shard)
-        del self.held[sender]
+        del self.held_frames[sender]
 
     def end_turn(self) -> bool:
         """End the turn. Returns whether `go_on` has something to do in the next one."""
-        self._budget = RELEASED_A_TURN
+        self._budget = RELEASED_PER_TURN
         return bool(self._unfinished)
 
-    def go_on(self) -> None:
+    def release_more(self) -> None:
         """Deliver what earlier turns have left."""
         senders, self._unfinished = self._unfinished, {}
         for sender in senders:
-            if sender in self.held:
+            if sender in self.held_frames:
                 self._release(sender)
 
     def ask_again(self, shard: int) -> None:

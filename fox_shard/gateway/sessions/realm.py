@@ -6,7 +6,7 @@ Owns: the caches that tell which shard a topic or procedure belongs to. Never: f
 from typing import final
 
 from fox_shard.backplane.placement import Placement
-from fox_shard.gateway.clients.traffic import GATES, Traffic
+from fox_shard.gateway.clients.traffic import PROTOCOLS, Traffic
 
 ROUTES_LIMIT = 100_000
 """Entries of each cache; a full one is emptied."""
@@ -53,7 +53,7 @@ class Realm:
         self._shards: dict[str, int] = {}
         # Since the last report to the coordinator.
         self.deliveries = 0
-        self.traffic = {protocol: Traffic() for protocol in GATES}
+        self.traffic = {protocol: Traffic() for protocol in PROTOCOLS}
 
     def take_counts(self) -> dict[str, int]:
         """Return what was counted since the last call, by the metrics' names."""

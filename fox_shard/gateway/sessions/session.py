@@ -121,7 +121,7 @@ class Session(ABC):
         """Tell the client that it is subscribed, and send the keys that have come so far."""
 
     @abstractmethod
-    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
+    def more_keys(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
         """Send more keys, after `subscribed`."""
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:

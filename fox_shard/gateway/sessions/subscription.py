@@ -42,12 +42,12 @@ class Subscription:
     snapshot, which the shards do not keep as a subscription.
     """
 
-    __slots__ = ("id", "name", "once", "pattern", "realm", "selector")
+    __slots__ = ("id", "is_snapshot", "name", "pattern", "realm", "selector")
 
     def __init__(self, realm: str, pattern: Pattern, options: SubscribeOptions) -> None:
         self.realm = realm
         self.pattern = pattern
-        self.once = options.snapshot
+        self.is_snapshot = options.snapshot
         self.name = pattern.text
         follow = options.after is not None and not options.snapshot
         if options.state or options.filter or options.snapshot or follow:
@@ -60,4 +60,4 @@ class Subscription:
     @property
     def is_plain(self) -> bool:
         """Whether the subscription is to all events, as they happen."""
-        return self.selector is None and not self.once
+        return self.selector is None and not self.is_snapshot

@@ -16,7 +16,7 @@ from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import SocketHost
-from fox_shard.gateway.sockets.ports import Claims, Taken
+from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 __all__ = ["ListenError", "Listeners", "listening_sockets"]
 
@@ -68,7 +68,7 @@ def listening_sockets(address: Address, claims: Claims | None = None) -> list[so
             for option in _KEEPALIVE:
                 bound.setsockopt(*option)
             bound.bind(place)
-    except (OSError, Taken) as error:
+    except (OSError, AddressTaken) as error:
         for bound in sockets:
             bound.close()
         raise _refusal(address, error) from error
@@ -145,7 +145,7 @@ class Channel(asyncio.Protocol):
         connection = self.connection
         held = connection.receiver
         if isinstance(held, QueuedClient):
-            now = self._listeners.enter()
+            now = self._listeners.update_clock()
             connection.receiver = self._make(connection)
             if held.data:
                 connection.pause(paused=False)
@@ -173,7 +173,7 @@ class Channel(asyncio.Protocol):
             self._deadline.cancel()
         self.connection.transport = None
         self._end_receiver()
-        self._listeners.forget(self)
+        self._listeners.remove(self)
 
     def pause_writing(self) -> None:
         # asyncio calls this in the very write that exceeds the mark.
@@ -203,7 +203,7 @@ class Channel(asyncio.Protocol):
         """Tell the receiver, once, that the connection is gone."""
         receiver = self.connection.receiver
         self.connection.receiver = _CLOSED
-        receiver.connection_lost(self._listeners.enter())
+        receiver.connection_lost(self._listeners.update_clock())
         self._listeners.schedule_flush()
 
 
@@ -295,7 +295,7 @@ class Listeners:
                 for channel in self._channels:
                     channel.socket.abort()
 
-    def resume_held(self) -> None:
+    def serve_queued(self) -> None:
         """Serve the clients that came while the gateway was not linked to all shards."""
         if not self._held:
             return
@@ -340,7 +340,7 @@ class Listeners:
         """Return how many bytes wait for clients to read them."""
         return sum(channel.socket.get_write_buffer_size() for channel in self._channels)
 
-    def enter(self) -> float:
+    def update_clock(self) -> float:
         """Set the gateway's clock before one of its receivers is called; return the time."""
         now = self.host.now = self.clock()
         return now
@@ -353,15 +353,15 @@ class Listeners:
         else:
             channel.begin()
 
-    def forget(self, channel: Channel) -> None:
+    def remove(self, channel: Channel) -> None:
         """Remove a client that is gone."""
         self._channels.discard(channel)
         if not self._channels:
             self._emptied.set()
 
 
-def _refusal(address: Address, error: OSError | Taken) -> ListenError:
-    if isinstance(error, Taken):
+def _refusal(address: Address, error: OSError | AddressTaken) -> ListenError:
+    if isinstance(error, AddressTaken):
         return ListenError(
             f"Cannot listen at {address}: another fox-shard, whose run directory is {error.owner}, "
             "listens there; stop it, or set another port."

@@ -21,7 +21,7 @@ ATTEMPTS = 3
 """How often a claim is tried: a process that only reads the owner also locks the file, briefly."""
 
 
-class Taken(Exception):
+class AddressTaken(Exception):
     """An address belongs to another server. `owner`: that server's run directory."""
 
     def __init__(self, owner: str) -> None:
@@ -52,13 +52,13 @@ class Claims:
             path = self._folder / f"{port}-{ip}"
             for other in self._overlapping(ip, port):
                 if other != path and (owner := _owner(other)) not in ("", self._owner):
-                    raise Taken(owner)
+                    raise AddressTaken(owner)
             file = path.open("a+", encoding="utf-8")
         except OSError:
             return
         try:
             self._hold(file)
-        except Taken:
+        except AddressTaken:
             file.close()
             raise
         self._files.append(file)
@@ -74,7 +74,7 @@ class Claims:
             owner = _read(file)
             if owner == self._owner:
                 return
-        raise Taken(owner)
+        raise AddressTaken(owner)
 
     def _overlapping(self, ip: str, port: int) -> Iterator[Path]:
         """Yield the files of addresses that overlap with this one: one of the two is a wildcard."""

@@ -15,7 +15,7 @@ from fox_shard.gateway.transports.receivers import Frame, WampMaker
 from fox_shard.gateway.transports.websocket import WebSocket
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
-from fox_shard.gateway.wamp.states import Conversation
+from fox_shard.gateway.wamp.states import WampConversation
 
 Maker = Callable[[Connection], Receiver]
 
@@ -35,8 +35,8 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
             encoder: Hashable,
             *,
             limit: int | None = None,
-        ) -> Conversation:
-            return Conversation(
+        ) -> WampConversation:
+            return WampConversation(
                 router,
                 connection,
                 SERIALIZERS[serializer],

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from fox_shard.documents.payloads import CBOR
 from fox_shard.errors import InvalidPayload, ProtocolViolation
-from fox_shard.gateway.wamp.messages import NOTHING, TYPES, Carrier, Message
+from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
 from fox_shard.gateway.wamp.options import Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer
@@ -87,19 +87,19 @@ class Cbor(Serializer):
         message: Message = msgspec.convert(elements, Message)
         return message
 
-    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+    def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         """Return args and kwargs as `Serializer.payload` does.
 
         Raises ProtocolViolation, or InvalidPayload if a CBOR tag is valid but not supported.
         """
         data = bytes(message.args)
-        if message.args is NOTHING:
+        if message.args is ABSENT:
             return b"", b""
         stream = BytesIO(data)
         try:
             _check(_decoder(stream).decode(), list, NO_ARGS)
             middle = stream.tell()
-            if message.kwargs is not NOTHING:
+            if message.kwargs is not ABSENT:
                 _check(_decoder(stream).decode(), dict, NO_KWARGS)
         except (cbor2.CBORError, ValueError, RecursionError) as error:
             if isinstance(error.__cause__, _TagRefused):

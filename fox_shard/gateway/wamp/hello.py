@@ -74,7 +74,7 @@ def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
     return realm
 
 
-def abilities(details: Details) -> int:
+def callee_features(details: Details) -> int:
     """Return the bits PROGRESS and CANCELING, as the callee announced them.
 
     Progressive results require canceling, and are disregarded without it

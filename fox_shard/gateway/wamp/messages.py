@@ -45,7 +45,7 @@ NAMES: Final = {
 Id = Annotated[int, Meta(ge=1, le=1 << 53)]
 """An integer from 1 to 2^53 (WAMP #ids)."""
 
-NOTHING: Final = Raw(b"")
+ABSENT: Final = Raw(b"")
 """Absent arguments."""
 
 
@@ -61,8 +61,8 @@ class Abort(Struct, array_like=True, tag=ABORT, forbid_unknown_fields=True, gc=F
 
     details: Raw
     reason: str
-    args: Raw = NOTHING
-    kwargs: Raw = NOTHING
+    args: Raw = ABSENT
+    kwargs: Raw = ABSENT
 
 
 class Authenticate(Struct, array_like=True, tag=AUTHENTICATE, forbid_unknown_fields=True, gc=False):
@@ -86,8 +86,8 @@ class Error(Struct, array_like=True, tag=ERROR, forbid_unknown_fields=True, gc=F
     request: Id
     details: Raw
     error: str
-    args: Raw = NOTHING
-    kwargs: Raw = NOTHING
+    args: Raw = ABSENT
+    kwargs: Raw = ABSENT
 
 
 class Publish(Struct, array_like=True, tag=PUBLISH, forbid_unknown_fields=True, gc=False):
@@ -96,8 +96,8 @@ class Publish(Struct, array_like=True, tag=PUBLISH, forbid_unknown_fields=True, 
     request: Id
     options: Raw
     topic: str
-    args: Raw = NOTHING
-    kwargs: Raw = NOTHING
+    args: Raw = ABSENT
+    kwargs: Raw = ABSENT
 
 
 class Subscribe(Struct, array_like=True, tag=SUBSCRIBE, forbid_unknown_fields=True, gc=False):
@@ -121,8 +121,8 @@ class Call(Struct, array_like=True, tag=CALL, forbid_unknown_fields=True, gc=Fal
     request: Id
     options: Raw
     procedure: str
-    args: Raw = NOTHING
-    kwargs: Raw = NOTHING
+    args: Raw = ABSENT
+    kwargs: Raw = ABSENT
 
 
 class Cancel(Struct, array_like=True, tag=CANCEL, forbid_unknown_fields=True, gc=False):
@@ -152,8 +152,8 @@ class Yield(Struct, array_like=True, tag=YIELD, forbid_unknown_fields=True, gc=F
 
     request: Id
     options: Raw
-    args: Raw = NOTHING
-    kwargs: Raw = NOTHING
+    args: Raw = ABSENT
+    kwargs: Raw = ABSENT
 
 
 Message: TypeAlias = (
@@ -172,7 +172,7 @@ Message: TypeAlias = (
     | Yield
 )
 
-Carrier: TypeAlias = Publish | Call | Yield | Error | Abort
+MessageWithArguments: TypeAlias = Publish | Call | Yield | Error | Abort
 """The messages that have arguments."""
 
 TYPES: Final[dict[int, type[Struct]]] = {

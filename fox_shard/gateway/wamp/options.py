@@ -34,14 +34,14 @@ CACHE_ENTRIES: Final = 1024
 CACHED_BYTES: Final = 128
 """Longer options, in bytes, are not cached; most of them are lists of sessions."""
 
-OTHERS_BEHIND: Final = 2 * TICKS * SHARDS
+CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
 
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
 """The exceptions that decoders raise."""
 
 
-class PublishWire(Struct, gc=False):
+class RawPublishOptions(Struct, gc=False):
     """PUBLISH.Options, as the client sends them."""
 
     acknowledge: bool = False
@@ -72,7 +72,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
     retain: frames.RetainOptions | None
 
     @classmethod
-    def of(cls, wire: PublishWire) -> "PublishOptions":
+    def of(cls, wire: RawPublishOptions) -> "PublishOptions":
         """Validate the options. Raises InvalidArgument."""
         flags = 0
         for wanted, flag in (
@@ -99,7 +99,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
         return cls(flags, frames.Audience(*lists) if limited else None, retain)
 
 
-def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
+def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
     """Return how the publish becomes a key, and on which condition; None: all by default.
 
     Both `retain: true` and `retain: 0` mean for ever. Raises InvalidArgument.
@@ -126,7 +126,7 @@ def _retain_options(wire: PublishWire) -> frames.RetainOptions | None:
     return None if retain == frames.RetainOptions() else retain
 
 
-def _check_combinations(wire: PublishWire) -> None:
+def _check_combinations(wire: RawPublishOptions) -> None:
     """Raise InvalidArgument if an option lacks another that it needs, or excludes one."""
     conditional = wire.when is not UNSET or wire.when_id is not UNSET
     retained = wire.retain is not False or wire.sequence
@@ -161,7 +161,7 @@ def _packed(value: object, name: str) -> bytes:
         raise InvalidArgument(f"the option {name}: {error}") from None
 
 
-class SubscribeWire(Struct, gc=False):
+class RawSubscribeOptions(Struct, gc=False):
     """SUBSCRIBE.Options, as the client sends them. `retainedState` is another `get_retained`."""
 
     match: Match = "exact"
@@ -180,7 +180,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
     subscribe_options: SubscribeOptions
 
     @classmethod
-    def of(cls, wire: SubscribeWire) -> "WampSubscribeOptions":
+    def of(cls, wire: RawSubscribeOptions) -> "WampSubscribeOptions":
         """Validate the options. Raises InvalidArgument."""
         if wire.retained and wire.after is not None:
             raise InvalidArgument(
@@ -209,11 +209,11 @@ def _after_and_floor(after: int | list[int] | None) -> tuple[tuple[int, ...] | N
     if after is None or after == 0:
         return (None if after is None else ()), 0
     if isinstance(after, int):
-        return (after,), max(0, after - OTHERS_BEHIND)
+        return (after,), max(0, after - CLOCK_SKEW)
     return tuple(after), 0
 
 
-class CallWire(Struct, gc=False):
+class RawCallOptions(Struct, gc=False):
     """CALL.Options, as the client sends them."""
 
     timeout: Milliseconds = 0
@@ -228,7 +228,7 @@ class CallOptions(Struct, frozen=True, gc=False):
     timeout: int
 
     @classmethod
-    def of(cls, wire: CallWire) -> "CallOptions":
+    def of(cls, wire: RawCallOptions) -> "CallOptions":
         """Turn the options into flags."""
         flags = frames.PROGRESS if wire.receive_progress else 0
         if wire.disclose_me:
@@ -317,9 +317,9 @@ class Options:
 
     def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
         """decoder: returns the decoder for a type."""
-        self.publish = Reader(decoder(PublishWire), PublishOptions.of)
-        self.subscribe = Reader(decoder(SubscribeWire), WampSubscribeOptions.of)
-        self.call = Reader(decoder(CallWire), CallOptions.of)
+        self.publish = Reader(decoder(RawPublishOptions), PublishOptions.of)
+        self.subscribe = Reader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
+        self.call = Reader(decoder(RawCallOptions), CallOptions.of)
         self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _unchanged)
         self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _unchanged)
         self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _unchanged)

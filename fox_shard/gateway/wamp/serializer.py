@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final
 
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.wamp.messages import NAMES, TYPES, Carrier, Message
+from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder, Options
 
@@ -40,7 +40,7 @@ class Serializer(ABC):
         """Decode a message. Raises ProtocolViolation."""
 
     @abstractmethod
-    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+    def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         """Return a message's args and kwargs, b"" for what is absent. Raises ProtocolViolation."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from msgspec import Raw
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
-from fox_shard.gateway.wamp.messages import Carrier, Message
+from fox_shard.gateway.wamp.messages import Message, MessageWithArguments
 from fox_shard.gateway.wamp.nesting import json_too_deep, msgpack_may_be_too_deep, too_deep
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, TOO_DEEP, Serializer
@@ -44,7 +44,7 @@ class Json(Serializer):
         except BAD_INPUT as error:
             raise self.violation(data, error) from None
 
-    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+    def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         args = bytes(message.args)
         if not args:
             return b"", b""
@@ -93,7 +93,7 @@ class Msgpack(Serializer):
         except BAD_INPUT as error:
             raise self.violation(data, error) from None
 
-    def payload(self, message: Carrier) -> tuple[bytes, bytes]:
+    def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         args = bytes(message.args)
         if not args:
             return b"", b""

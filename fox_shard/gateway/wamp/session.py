@@ -23,7 +23,7 @@ from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder
 from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
 
-SENTENCE: Final = 400
+MAX_ERROR_TEXT: Final = 400
 """Characters of an error's text, which may quote the client; longer texts are cut off."""
 
 REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
@@ -37,12 +37,12 @@ class PayloadSizeExceeded(Refusal):
     reason = 0x95
 
 
-NOTHING: set[int] = set()
+NO_REQUESTS: set[int] = set()
 """The set shared by all sessions that have never expected an acknowledgement; never added to."""
 
 
 class WampSession(Session):
-    """An open WAMP session. `states.Conversation` adds its beginning and its end."""
+    """An open WAMP session. `states.WampConversation` adds its beginning and its end."""
 
     __slots__ = (
         "_abilities",
@@ -81,7 +81,7 @@ class WampSession(Session):
         # Subscription id -> the subscription's name on this gateway, for UNSUBSCRIBE.
         self.subscribed_to: dict[int, str] | None = None
         # Acknowledged publishes that are not answered yet. A restarted shard may answer one twice.
-        self.unanswered: set[int] = NOTHING
+        self.unanswered: set[int] = NO_REQUESTS
 
     def send(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bool:
         """Send a message; return False, without sending, if it is longer than the client takes."""
@@ -104,7 +104,7 @@ class WampSession(Session):
         named: dict[str, int] | None = None,
     ) -> None:
         """Send an ERROR, without arguments if it would be too long. named: its ArgumentsKw."""
-        args = self.serializer.write((message[:SENTENCE],))
+        args = self.serializer.write((message[:MAX_ERROR_TEXT],))
         kwargs = encode_payload([], named, self.serializer.encoding)[1] if named else b""
         if not self.send((wamp.ERROR, request_type, request, {}, uri), args, kwargs):
             self.send((wamp.ERROR, request_type, request, {}, uri))
@@ -122,7 +122,7 @@ class WampSession(Session):
 
     def expect_published(self, request: int) -> None:
         """Note that `published` or `refused` is to answer that request, once."""
-        if self.unanswered is NOTHING:
+        if self.unanswered is NO_REQUESTS:
             self.unanswered = set()
         self.unanswered.add(request)
 
@@ -142,10 +142,10 @@ class WampSession(Session):
             self.subscribed_to = {}
         self.subscribed_to[subscription.id] = subscription.name
         self.send((wamp.SUBSCRIBED, request, subscription.id))
-        self.shown(retained, subscription, 0)
+        self.more_keys(retained, subscription, 0)
 
-    def shown(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
-        """Send more retained keys of a subscription (see `Session.shown`)."""
+    def more_keys(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
+        """Send more retained keys of a subscription (see `Session.more_keys`)."""
         for event in events:
             chunk = self.encoder.retained(event, subscription)
             if chunk:

@@ -5,9 +5,9 @@ Owns: which message is legal when, how a session begins and ends. Never: what a 
 
 A transport (`gateway.transports`) has these duties:
 
-* The transport makes one `Conversation` per connection once the serializer is agreed on. `frame`
-  turns a message's bytes into the bytes to send. `hangup` ends the transport properly (for a
-  WebSocket: a Close frame with code 1000, then the connection; for RawSocket: the connection).
+* The transport makes one `WampConversation` per connection once the serializer is agreed on.
+  `frame` turns a message's bytes into the bytes to send. `hangup` ends the transport properly
+  (WebSocket: a Close frame with code 1000, then the connection; RawSocket: the connection).
 * The transport calls `message(data, now)` once for each whole message, and
   `connection_lost(now)` once when the connection is gone, even after `hangup`. Neither raises, and
   both do nothing after the session's end.
@@ -27,15 +27,15 @@ from fox_shard.gateway.wamp import hello, requests
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
-from fox_shard.gateway.wamp.session import SENTENCE, PayloadSizeExceeded, WampSession
+from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, PayloadSizeExceeded, WampSession
 
-Handlers = dict[type[Struct], Callable[["Conversation", Any], None]]
+Handlers = dict[type[Struct], Callable[["WampConversation", Any], None]]
 
 GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
 
 
 @final
-class Conversation(WampSession):
+class WampConversation(WampSession):
     """A WAMP session with its states, which receives the client's messages."""
 
     __slots__ = ("_handlers", "_hangup", "_transport")
@@ -92,7 +92,7 @@ class Conversation(WampSession):
 
     # Beginning and end
 
-    def greet(self, message: wamp.Hello) -> None:
+    def hello_received(self, message: wamp.Hello) -> None:
         """Handle [HELLO, Realm|uri, Details|dict]."""
         announced = hello.read_details(self.serializer, message)
         try:
@@ -102,7 +102,7 @@ class Conversation(WampSession):
             return
         self.authid = hello.AUTHID
         self.authrole = hello.AUTHROLE
-        self._abilities = hello.abilities(announced)
+        self._abilities = hello.callee_features(announced)
         self._handlers = OPEN
         self.router.session_opened(
             self,
@@ -118,7 +118,7 @@ class Conversation(WampSession):
             if not self.send((wamp.WELCOME, self.id, details)):
                 self.abort(PayloadSizeExceeded.uri, "WELCOME is longer than this client takes")
 
-    def goodbye(self, message: wamp.Goodbye) -> None:
+    def goodbye_received(self, message: wamp.Goodbye) -> None:
         """Handle [GOODBYE, Details|dict, Reason|uri], the client's own or its answer to ours."""
         self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
         if self._handlers is OPEN:
@@ -127,14 +127,14 @@ class Conversation(WampSession):
         self._handlers = ENDED
         self._hangup()
 
-    def aborted(self, _message: wamp.Abort) -> None:
+    def abort_received(self, _message: wamp.Abort) -> None:
         """Handle [ABORT, Details|dict, Reason|uri], which is not answered (WAMP #abort)."""
         self._end_session("ABORT")
         self._hangup()
 
     def abort(self, uri: str, message: str) -> None:
         """End the session at once with ABORT (WAMP #protocol-errors)."""
-        self._end_session(f"{uri}: {message[:SENTENCE]}")
+        self._end_session(f"{uri}: {message[:MAX_ERROR_TEXT]}")
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 
@@ -153,7 +153,7 @@ class Conversation(WampSession):
 
     def _send_last(self, kind: int, message: str, uri: str) -> None:
         """Send ABORT or GOODBYE, without the sentence if that makes it too long."""
-        if not self.send((kind, {"message": message[:SENTENCE]}, uri)):
+        if not self.send((kind, {"message": message[:MAX_ERROR_TEXT]}, uri)):
             self.send((kind, {}, uri))
 
     def _end_session(self, reason: str, *, graceful: bool = False) -> None:
@@ -176,11 +176,11 @@ class Conversation(WampSession):
 
 
 def _counted(
-    handler: Callable[[Conversation, Any], None],
-) -> Callable[[Conversation, Any], None]:
+    handler: Callable[[WampConversation, Any], None],
+) -> Callable[[WampConversation, Any], None]:
     """Return a handler that also counts the message; the gateway itself counts PUBLISH and CALL."""
 
-    def handle(session: Conversation, message: Struct) -> None:
+    def handle(session: WampConversation, message: Struct) -> None:
         handler(session, message)
         session.traffic.others += 1
 
@@ -188,10 +188,10 @@ def _counted(
 
 
 # The messages that a client may send in each state (WAMP #session-statechart). The table in
-# `Conversation._handlers` is the state. AUTHENTICATE is in no table: we never send a CHALLENGE.
+# `WampConversation._handlers` is the state. AUTHENTICATE is in no table: we never send a CHALLENGE.
 WAITING: Final[Handlers] = {
-    wamp.Hello: _counted(Conversation.greet),
-    wamp.Abort: Conversation.aborted,
+    wamp.Hello: _counted(WampConversation.hello_received),
+    wamp.Abort: WampConversation.abort_received,
 }
 OPEN: Final[Handlers] = {
     wamp.Publish: requests.publish,
@@ -203,11 +203,11 @@ OPEN: Final[Handlers] = {
     wamp.Register: _counted(requests.register),
     wamp.Unregister: _counted(requests.unregister),
     wamp.Cancel: _counted(requests.cancel),
-    wamp.Goodbye: _counted(Conversation.goodbye),
-    wamp.Abort: _counted(Conversation.aborted),
+    wamp.Goodbye: _counted(WampConversation.goodbye_received),
+    wamp.Abort: _counted(WampConversation.abort_received),
 }
 CLOSING: Final[Handlers] = {
-    wamp.Goodbye: Conversation.goodbye,
-    wamp.Abort: Conversation.aborted,
+    wamp.Goodbye: WampConversation.goodbye_received,
+    wamp.Abort: WampConversation.abort_received,
 }
 ENDED: Final[Handlers] = {}

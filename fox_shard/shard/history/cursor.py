@@ -33,7 +33,7 @@ class Cursor:
         """Return the last id of that origin that has been read; 0: none."""
         return self._ids.get(origin, self.floor)
 
-    def is_before(self, publication: int) -> bool:
+    def is_unread(self, publication: int) -> bool:
         """Whether the publication has not been read yet."""
         return publication > self._ids.get(publication % SHARDS, self.floor)
 
@@ -75,7 +75,7 @@ class TrimMarks:
             if publication > self._ids.get(origin, 0):
                 self._ids[origin] = publication
 
-    def beyond(self, position: Cursor) -> int:
+    def missing_after(self, position: Cursor) -> int:
         """Return the highest id after the position that may be missing; 0: there is none.
 
         A reader that has read nothing of an origin misses nothing of it: it gets what is kept.

@@ -143,7 +143,7 @@ class EventLog:
             if event is not None:
                 yield event
 
-    def missing(self, pattern: Pattern, position: Cursor, trims: int = -1) -> int:
+    def last_missing(self, pattern: Pattern, position: Cursor, trims: int = -1) -> int:
         """Return the highest id after the position that may be missing on matching topics; or 0.
 
         trims: `EventLog.trims` at an earlier time; only later trims count. -1: all of them do.
@@ -154,7 +154,7 @@ class EventLog:
         else:
             of_topics = [m for topic, m in self.topic_marks.items() if pattern.matches(topic)]
         newer = [marks for marks in (self.marks, *of_topics) if marks.trim > trims]
-        return max((marks.beyond(position) for marks in newer), default=0)
+        return max((marks.missing_after(position) for marks in newer), default=0)
 
     # Trimming
 

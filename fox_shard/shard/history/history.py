@@ -192,7 +192,7 @@ class History:
         """
         first = 1 + max(start, min((position.of(one) for one in self._origins), default=0))
         found = self.walk(pattern, first, MAX_ID)
-        new = (event for event in found if position.is_before(event.publication))
+        new = (event for event in found if position.is_unread(event.publication))
         return list(islice(new, limit))
 
     def walk(
@@ -233,7 +233,7 @@ class History:
         event_logs = self._logs_of(pattern)
         trims = [-1] * len(event_logs) if since is None else since
         missing = max(
-            event_log.missing(pattern, position, before)
+            event_log.last_missing(pattern, position, before)
             for event_log, before in zip(event_logs, trims, strict=True)
         )
         if not missing:

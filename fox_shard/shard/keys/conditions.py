@@ -17,7 +17,7 @@ def is_shown(key: Event, session: int) -> bool:
     return retain is None or not retain.private or key.publish.session == session
 
 
-def hold(
+def conditions_hold(
     retain: RetainOptions, key: Event | None, session: int = 0, *, headers: bool = False
 ) -> bool:
     """Whether the key meets the conditions of the session's publish.

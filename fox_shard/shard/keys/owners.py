@@ -42,14 +42,14 @@ class Owners:
             sessions.pop(session, None)
         return list(refs)
 
-    def of_others(self, gateway: str, incarnation: int) -> list[int]:
+    def sessions_of_other_incarnations(self, gateway: str, incarnation: int) -> list[int]:
         """Return the gateway's sessions of other incarnations than this one; 0: all of them."""
         sessions = self._sessions.get(gateway, {})
         return [session for session, own in sessions.items() if own != incarnation]
 
     def link_opened(self, gateway: str) -> None:
         """Expect the gateway to name those of its sessions that live."""
-        self._unconfirmed_sessions[gateway] = set(self.of_others(gateway, 0))
+        self._unconfirmed_sessions[gateway] = set(self.sessions_of_other_incarnations(gateway, 0))
 
     def session_alive(self, gateway: str, session: int) -> None:
         """Note that the gateway has named that session as alive."""

@@ -21,7 +21,7 @@ class Realm:
     stored: the keys are rows of the store. headers: keyword arguments are not part of documents.
     """
 
-    __slots__ = ("before", "headers", "keys", "name", "states", "stored")
+    __slots__ = ("before_change", "headers", "keys", "name", "state_selectors", "stored")
 
     def __init__(self, settings: Settings) -> None:
         self.name = settings.name
@@ -29,13 +29,13 @@ class Realm:
         self.headers = settings.kwargs_are_headers
         self.keys = Keyspace()
         # The number of state selectors; 0: changes need not be noted as unannounced.
-        self.states = 0
+        self.state_selectors = 0
         # `Replay.precede` of each replay, called before something happens to a topic or its key.
-        self.before: list[Callable[[str], None]] = []
+        self.before_change: list[Callable[[str], None]] = []
 
     def precede(self, topic: str) -> None:
         """Tell the replays that something is about to happen to the topic or its key."""
-        for precede in self.before:
+        for precede in self.before_change:
             precede(topic)
 
     def document_of(self, publish: Publish) -> Document | None:

@@ -20,7 +20,7 @@ from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, KeyChange
-from fox_shard.shard.keys.conditions import hold, is_shown
+from fox_shard.shard.keys.conditions import conditions_hold, is_shown
 from fox_shard.shard.keys.expiry import Expiry
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.keys.realm import Realm, Realms
@@ -100,7 +100,7 @@ class RetainedKeys:
             return True
         realm = self.realms[publish.realm]
         key = realm.keys.get(publish.topic)
-        return hold(retain, key, publish.session, headers=realm.headers)
+        return conditions_hold(retain, key, publish.session, headers=realm.headers)
 
     # Publications
 
@@ -147,7 +147,7 @@ class RetainedKeys:
         removed = DELETED if after is None else ""
         ref, publication = (realm.name, topic), event.publication
         change = KeyChange(ref, publication, event, before, after, removed, stored)
-        if realm.states and stored:
+        if realm.state_selectors and stored:
             self._unannounced.add(change)
         return change
 
@@ -256,7 +256,7 @@ class RetainedKeys:
             self._disown(key, None)
             if realm.stored:
                 self._journal.keep(rows.key(*ref), None)
-        if realm.states and realm.stored:
+        if realm.state_selectors and realm.stored:
             self._unannounced.add(change)
         return change
 
@@ -310,7 +310,7 @@ class RetainedKeys:
                 changes.append(self.erase(ref, key, WEAK))
         return changes, wills
 
-    def ends_now(self, will: Publish) -> None:
+    def will_published(self, will: Publish) -> None:
         """Note that a delayed will is published in this transaction.
 
         If the commit fails, `commit_failed` returns the will again.

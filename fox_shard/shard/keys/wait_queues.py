@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event
-from fox_shard.shard.keys.conditions import hold, is_shown
+from fox_shard.shard.keys.conditions import conditions_hold, is_shown
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
 Queue = OrderedDict[int, Waiter]
@@ -60,7 +60,7 @@ class WaitQueues:
     def take(self, ref: KeyRef, key: Event | None, *, headers: bool = False) -> Waiter | None:
         """Remove and return the first waiter whose condition the key meets; None: there is none.
 
-        key: the key's current value; None: there is no key. headers: see `conditions.hold`.
+        key: the key's current value; None: there is no key. headers: see `conditions_hold`.
         """
         if key is None or is_shown(key, 0):
             met = self._met(ref, key, headers=headers)
@@ -79,7 +79,7 @@ class WaitQueues:
             yield next(iter(queue.values()))
         for queue in self._by_document.get(ref, {}).values():
             waiter = next(iter(queue.values()))
-            if hold(waiter.retain, key, waiter.publish.session, headers=headers):
+            if conditions_hold(waiter.retain, key, waiter.publish.session, headers=headers):
                 yield waiter
 
     def _met_by_owner(self, ref: KeyRef, key: Event, *, headers: bool) -> Iterator[Waiter]:
@@ -89,7 +89,7 @@ class WaitQueues:
         """
         for waiter in self._sessions.get(key.publish.session, {}).values():
             session = waiter.publish.session
-            if waiter.ref == ref and hold(waiter.retain, key, session, headers=headers):
+            if waiter.ref == ref and conditions_hold(waiter.retain, key, session, headers=headers):
                 yield waiter
 
     def remove(self, waiter: Waiter) -> bool:

@@ -27,7 +27,7 @@ class Arrival(Struct, gc=False):
     @classmethod
     def of(cls, link: Link, frames: list[Frame]) -> "Arrival":
         """Make an arrival of the frames that `Link.receive` has just returned."""
-        marks = link.marks
+        marks = link.reliable_indexes
         durable = link.rfirst + len(marks) - 1 if marks else 0
         return cls(frames, link.received, durable, marks, link.rfirst)
 

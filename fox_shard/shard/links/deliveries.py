@@ -37,7 +37,16 @@ class InboundBatch:
     effects, plus the number of shards that have not confirmed what was forwarded to them.
     """
 
-    __slots__ = ("before", "durable", "gone", "last", "old", "parts", "serial", "unreached")
+    __slots__ = (
+        "before",
+        "durable",
+        "gone",
+        "last",
+        "pair_ended",
+        "parts",
+        "serial",
+        "without_effect",
+    )
 
     def __init__(self, serial: int, before: int, last: int, durable: int) -> None:
         """serial: counts the origin's batches, over all pairs.
@@ -50,21 +59,21 @@ class InboundBatch:
         self.last = last
         self.durable = durable
         self.parts = 0
-        self.unreached = 0
+        self.without_effect = 0
         # Whether the pair of the batch has ended, and whether the origin is gone for good.
-        self.old = False
+        self.pair_ended = False
         self.gone = False
 
 
 @final
-class PendingReply:
+class PendingPart:
     """One part of a batch that has had its effects and waits for the recipients to confirm them.
 
     replies: sent to the origin then. then: called after that. waiting: how many recipients have not
     confirmed. forwards: how many of these are shards.
     """
 
-    __slots__ = ("entry", "forwards", "origin", "replies", "then", "waiting")
+    __slots__ = ("batch", "forwards", "origin", "replies", "then", "waiting")
 
     def __init__(
         self,
@@ -74,7 +83,7 @@ class PendingReply:
         then: Callable[[], None] | None,
     ) -> None:
         self.origin = origin
-        self.entry = batch
+        self.batch = batch
         self.replies = replies
         self.then = then
         self.waiting = 0
@@ -106,7 +115,7 @@ class Deliveries:
         self.through_shards = through_shards
         self._handled = 0
         self._batches: deque[InboundBatch] = deque()
-        self._awaited: deque[tuple[int, PendingReply]] = deque()
+        self._awaited: deque[tuple[int, PendingPart]] = deque()
         # Fence queries about this peer with the links of the askers, and the serial number up to
         # which batches must have had their effects if the query is about an earlier pair.
         self._queries: list[tuple[Link, FenceQuery, int]] = []
@@ -148,7 +157,7 @@ class Deliveries:
         self._serial += 1
         batch = InboundBatch(self._serial, before, last, durable)
         batch.parts = uncommitted
-        batch.unreached = uncommitted
+        batch.without_effect = uncommitted
         self._batches.append(batch)
         self._add(batch, replies, recipients)
         self.answer()
@@ -157,11 +166,13 @@ class Deliveries:
     def release(self, batch: InboundBatch, replies: list[Frame], recipients: Recipients) -> None:
         """Note that a part of the batch that waited for the store has had its effects."""
         batch.parts -= 1
-        batch.unreached -= 1
+        batch.without_effect -= 1
         self._add(batch, replies, recipients)
-        self.drain()
+        self.report_delivered()
 
-    def aside(self, replies: list[Frame], recipients: Recipients, then: Callable[[], None]) -> None:
+    def add_grant(
+        self, replies: list[Frame], recipients: Recipients, then: Callable[[], None]
+    ) -> None:
         """Do the same as `batch_handled` for effects that belong to no batch of this pair: grants.
 
         then: called when the recipients have confirmed the effects and the replies are sent.
@@ -170,7 +181,7 @@ class Deliveries:
         batch = InboundBatch(self._serial, self._handled, self._handled, 0)
         self._batches.append(batch)
         self._add(batch, replies, recipients, then)
-        self.drain()
+        self.report_delivered()
 
     def _add(
         self,
@@ -184,15 +195,15 @@ class Deliveries:
             if then is not None:
                 then()
             return
-        pending = PendingReply(self, batch, replies, then)
+        pending = PendingPart(self, batch, replies, then)
         batch.parts += 1
         for destination, number in recipients:
             pending.waiting += 1
             pending.forwards += destination.through_shards
-            destination.await_(number, pending)
-        batch.unreached += pending.forwards
+            destination.await_confirmation(number, pending)
+        batch.without_effect += pending.forwards
 
-    def await_(self, number: int, pending: PendingReply) -> None:
+    def await_confirmation(self, number: int, pending: PendingPart) -> None:
         """Let the part wait until this peer has confirmed the frame of that sequence number."""
         self._awaited.append((number, pending))
         if pending.replies or pending.origin.through_shards:
@@ -217,7 +228,7 @@ class Deliveries:
         """
         self._handled = 0
         for batch in self._batches:
-            batch.old = True
+            batch.pair_ended = True
         self._owed.extend(self._batches)
         self._batches.clear()
         queries = [(asker, ask) for asker, ask, _ in self._queries]
@@ -248,23 +259,23 @@ class Deliveries:
         while self._awaited:
             self._confirm(self._awaited.popleft()[1])
 
-    def _confirm(self, pending: PendingReply) -> None:
+    def _confirm(self, pending: PendingPart) -> None:
         pending.waiting -= 1
         if self.through_shards:
             pending.forwards -= 1
-            pending.entry.unreached -= 1
+            pending.batch.without_effect -= 1
         if not pending.waiting:
-            pending.entry.parts -= 1
-            pending.origin.confirmed(pending.entry, pending.replies)
+            pending.batch.parts -= 1
+            pending.origin.confirmed(pending.batch, pending.replies)
             if pending.then is not None:
                 pending.then()
 
     def confirmed(self, batch: InboundBatch, replies: list[Frame]) -> None:
         """Note that all recipients of a part of this peer's batch have confirmed it."""
         self._answer_part(batch, replies)
-        self.drain()
+        self.report_delivered()
 
-    def drain(self) -> None:
+    def report_delivered(self) -> None:
         """Report batches that wait for nothing any more as delivered, in order; answer queries."""
         while self._owed and not self._owed[0].parts:
             # Sequence numbers of an ended pair mean nothing, but reliable numbers still do.
@@ -287,7 +298,9 @@ class Deliveries:
 
     def _answer_part(self, batch: InboundBatch, replies: list[Frame]) -> None:
         if replies and not batch.gone:
-            self._send([one for one in replies if _ends_publish(one)] if batch.old else replies)
+            self._send(
+                [one for one in replies if _ends_publish(one)] if batch.pair_ended else replies
+            )
 
     def _send(self, replies: list[Frame]) -> None:
         """Send the replies: reliably, if they tell the ends of publishes.
@@ -303,16 +316,16 @@ class Deliveries:
     # Fences (architecture: order)
 
     @property
-    def reached(self) -> int:
+    def effective_up_to(self) -> int:
         """The sequence number up to which all frames of the peer have had their effects.
 
         Forwarded calls have had theirs when their homes have confirmed them. 0 while batches of an
         earlier pair have effects to come: frames that are repeated in this pair may be theirs.
         """
-        if any(batch.unreached for batch in self._owed):
+        if any(batch.without_effect for batch in self._owed):
             return 0
         for batch in self._batches:
-            if batch.unreached:
+            if batch.without_effect:
                 return batch.before
         return self._handled
 
@@ -333,14 +346,14 @@ class Deliveries:
         """Answer the fence queries that can be answered now."""
         if not self._queries:
             return
-        epoch, now = self.link.peer_epoch, self.reached
+        epoch, now = self.link.peer_epoch, self.effective_up_to
         waiting = []
         for asker, ask, serial in self._queries:
-            reached = now if ask.epoch == epoch else self._reached_earlier(serial)
-            if ask.seq > reached:
+            effective_up_to = now if ask.epoch == epoch else self._reached_earlier(serial)
+            if ask.seq > effective_up_to:
                 waiting.append((asker, ask, serial))
             elif asker.open:
-                asker.send(FencePassed(ask.origin, ask.epoch, reached))
+                asker.send(FencePassed(ask.origin, ask.epoch, effective_up_to))
         self._queries = waiting
 
     def _reached_earlier(self, serial: int) -> int:
@@ -349,7 +362,7 @@ class Deliveries:
         serial: the last batch that may have frames of that pair.
         """
         for batch in chain(self._owed, self._batches):
-            if batch.unreached:
+            if batch.without_effect:
                 return MAX_ID if batch.serial > serial else 0
         return MAX_ID
 

@@ -15,7 +15,7 @@ from fox_shard.shard.links.peer import Peer
 class Fences:
     """The fence queries of one shard that wait for a batch, a replay, or a peer's return."""
 
-    __slots__ = ("_asked", "_peer", "everybody_is_here")
+    __slots__ = ("_asked", "_peer", "synced")
 
     def __init__(self, peer: Callable[[str], Peer]) -> None:
         """peer: returns the peer of a name, and makes one if the name is new."""
@@ -23,7 +23,7 @@ class Fences:
         # Queries in the batch that is being handled, with the peers that sent them.
         self._asked: list[tuple[Peer, FenceQuery]] = []
         # Whether the sync has ended, so that no absent peer is expected to replay.
-        self.everybody_is_here = False
+        self.synced = False
 
     def ask(self, asker: Peer, ask: FenceQuery) -> None:
         """Take a query, which may be about the very batch that contains the query."""
@@ -35,7 +35,7 @@ class Fences:
         for asker, ask in asked:
             origin = self._peer(ask.origin)
             origin.fence_queries.append((asker.link, ask))
-            absent = self.everybody_is_here and origin.gone
+            absent = self.synced and origin.gone
             if absent or (origin.synced and not origin.waiting):
                 self.answer(origin)
 

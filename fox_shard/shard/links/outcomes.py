@@ -187,7 +187,7 @@ class Outcomes:
                 self.journal.drop(key)
             self.journal.drop(rows.peer(name))
 
-    def caught_up(self, peer: Peer) -> None:
+    def resent_handled(self, peer: Peer) -> None:
         """Forget the outcomes: all frames that the peer sent again have been handled."""
         record = self._records.get(peer.name)
         if record is not None:

@@ -35,5 +35,5 @@ def _await_return(peer: Peer, mark: int) -> bool:
 
     mark: the number of the last frame before these.
     """
-    peer.link.keep_reliable(mark)
+    peer.link.drop_plain(mark)
     return peer.link.last > mark

@@ -16,10 +16,10 @@ from fox_shard.shard.links.deliveries import InboundBatch
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.effects import (
     NOT_STORED,
-    STANDS,
+    OUTLIVES_PAIR,
     Effect,
     Granted,
-    OfSession,
+    SessionFrame,
     event_of,
 )
 
@@ -33,12 +33,12 @@ class CommitGroup:
     been handled; None: no peer waits for the effects.
     """
 
-    __slots__ = ("effects", "entry", "identity", "peer")
+    __slots__ = ("batch", "effects", "identity", "peer")
 
     def __init__(self, peer: Peer | None) -> None:
         self.peer = peer
         self.identity = peer.link.peer_identity if peer is not None else 0
-        self.entry: InboundBatch | None = None
+        self.batch: InboundBatch | None = None
         self.effects: list[Effect] = []
 
 
@@ -93,7 +93,7 @@ class CommitQueue:
         """Return the transaction that a publish of the session on the topic waits for; 0: none."""
         return max(self._sessions.get(session, 0), self._topics.get((realm, topic), 0))
 
-    def holds_up(self, frame: OfSession) -> bool:
+    def holds_up(self, frame: SessionFrame) -> bool:
         """Hold the frame if a publish of its session waits; return whether the frame is held."""
         ticket = self._sessions.get(frame.session, 0)
         if ticket:
@@ -131,5 +131,5 @@ class CommitQueue:
             for group in groups:
                 if group.peer is peer:
                     group.effects = [
-                        effect for effect in group.effects if isinstance(effect[0], STANDS)
+                        effect for effect in group.effects if isinstance(effect[0], OUTLIVES_PAIR)
                     ]

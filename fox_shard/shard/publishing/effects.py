@@ -19,7 +19,7 @@ from fox_shard.errors import Refusal
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.rows import Waiter
 
-OfSession = Call | Cancel | Register | Unregister | Leave
+SessionFrame = Call | Cancel | Register | Unregister | Leave
 """Frames that must not overtake a publish of their session."""
 
 
@@ -45,16 +45,16 @@ class Parked(Struct, gc=False):
     waiter: Waiter
 
 
-Outcome = Event | KeyChange | Again | Granted | Parked | Refused
+PublishEffect = Event | KeyChange | Again | Granted | Parked | Refused
 """What results from a publish, from the end of a session, or as time passes."""
 
-STANDS = Outcome | Leave
+OUTLIVES_PAIR = PublishEffect | Leave
 """Effects that stay when the pair in which they were caused has ended."""
 
 NOT_STORED = -1
 """In place of a reliable number: the effect does not depend on the commit, but waits behind it."""
 
-Effect = tuple[Outcome | OfSession, int]
+Effect = tuple[PublishEffect | SessionFrame, int]
 """An effect that is held, and the reliable number of its frame: 0 if the frame has none, NOT_STORED
 if the effect does not depend on the commit."""
 

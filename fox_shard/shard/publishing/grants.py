@@ -40,7 +40,7 @@ class Grants:
         # Keys of grants' rows, until the publisher's gateway has confirmed the answer.
         self._sent: UntilConfirmed[bytes] = UntilConfirmed()
 
-    def give(self, granted: Granted) -> None:
+    def send(self, granted: Granted) -> None:
         """Send the grant's event, and answer its publisher when the event is delivered."""
         waiter, effect = granted.waiter, granted.effect
         peer = self._peers[waiter.gateway]
@@ -50,14 +50,14 @@ class Grants:
             publish = waiter.publish
             replies.append(refused(Publish, publish.session, publish.request, effect))
         else:
-            self._broker.tell(effect, replies)
+            self._broker.deliver(effect, replies)
         event = granted.event
         publication = event.publication if event is not None and granted.stored else 0
-        peer.deliveries.aside(
+        peer.deliveries.add_grant(
             replies, recipients(since), partial(self._delivered, peer, publication)
         )
 
-    def give_again(self, before: int) -> None:
+    def send_again(self, before: int) -> None:
         """Send the grants from before the restart whose publication ids are below `before`.
 
         Their events may not have reached all gateways, or their answers the publishers.
@@ -72,7 +72,7 @@ class Grants:
         self._broker.send_again(row.event, replies)
         if row.incarnation != peer.incarnation:
             replies.clear()  # the publisher's session has ended
-        peer.deliveries.aside(
+        peer.deliveries.add_grant(
             replies, recipients(since), partial(self._delivered, peer, publication)
         )
 

@@ -35,9 +35,9 @@ from fox_shard.shard.publishing.effects import (
     NOT_STORED,
     Effect,
     Granted,
-    OfSession,
-    Outcome,
     Parked,
+    PublishEffect,
+    SessionFrame,
     event_of,
 )
 from fox_shard.shard.publishing.grants import Grants
@@ -48,7 +48,7 @@ from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.topics.ids import MAX_ID
 
-OF_STORE = RETAIN | CONDITION | TRACE
+STORE_FLAGS = RETAIN | CONDITION | TRACE
 """Flags of publishes that change a key, depend on one, or are recorded in the history."""
 
 UNSTORED = "$"
@@ -119,7 +119,7 @@ class StoredPublishes:
         quick, and may be False for a plain one: `publish` then has the same result.
         """
         return not (
-            publish.flags & OF_STORE
+            publish.flags & STORE_FLAGS
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
@@ -228,7 +228,7 @@ class StoredPublishes:
         elif granted is not None:
             self.conditional.granted.append(granted)
         else:
-            self._broker.tell(effect, replies)
+            self._broker.deliver(effect, replies)
         return effect
 
     # Waiters
@@ -254,13 +254,13 @@ class StoredPublishes:
             return True
         return isinstance(effect, KeyChange)
 
-    def give_all(self) -> None:
+    def send_grants(self) -> None:
         """Send the grants that depend on no commit. Called when the batch has been handled."""
         for granted in self.conditional.take_granted():
             self._give(granted)
 
     def _give(self, granted: Granted) -> None:
-        self.grants.give(granted)
+        self.grants.send(granted)
         if granted.stored and granted.event is not None:
             self.settled.add(granted.event.publication)
 
@@ -296,12 +296,12 @@ class StoredPublishes:
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
         else:
-            self._broker.tell(change, [])
+            self._broker.deliver(change, [])
         self._let_waiters_through(change.ref)
 
     def end_turn(self) -> None:
         """Finish what happened in no batch: send the grants, close groups nobody waits for."""
-        self.give_all()
+        self.send_grants()
         self.commit_queue.take_groups()
 
     # The store
@@ -311,14 +311,16 @@ class StoredPublishes:
         self._retained_keys.committed(ticket)
         return self.commit_queue.committed(ticket)
 
-    def finish(self, effect: Outcome | OfSession, replies: list[Frame]) -> OfSession | None:
+    def finish(
+        self, effect: PublishEffect | SessionFrame, replies: list[Frame]
+    ) -> SessionFrame | None:
         """Announce an effect whose transaction is durable.
 
         A frame that only waited behind a publish is returned instead, to be handled now.
         """
         match effect:
             case Event() | KeyChange():
-                self._broker.tell(effect, replies)
+                self._broker.deliver(effect, replies)
             case Again():
                 assert isinstance(effect.event, Event)
                 self._broker.send_again(effect.event, replies)
@@ -350,7 +352,7 @@ class StoredPublishes:
     def _go_on(self) -> None:
         wills, self._postponed_wills = self._postponed_wills, []
         for will in wills:
-            self._retained_keys.ends_now(will)
+            self._retained_keys.will_published(will)
         self._end([], wills, [])
         for ref in self.conditional.take_put_off():
             self._let_waiters_through(ref)

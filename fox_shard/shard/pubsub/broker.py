@@ -51,7 +51,7 @@ class Broker:
         """
         self.send(Event(self._clock.next(), publish), replies)
 
-    def tell(self, effect: Event | KeyChange, replies: list[Frame]) -> None:
+    def deliver(self, effect: Event | KeyChange, replies: list[Frame]) -> None:
         """Send an event, or a key change with its event, to the gateways concerned.
 
         replies: as in `publish`.
@@ -134,7 +134,7 @@ class Broker:
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
 
-    def tell_state_again(self) -> None:
+    def announce_state_again(self) -> None:
         """Send the state of keys whose changes may not have been announced before the restart.
 
         Called after the peers have replayed.

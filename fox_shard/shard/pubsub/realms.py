@@ -67,28 +67,28 @@ class RealmIndex:
         self.subscribers.remove(pattern, peer)
         self.outboxes.drop(pattern)
 
-    def select(self, selector: Selector) -> None:
+    def add_selector(self, selector: Selector) -> None:
         """Add a selector: some events, or the changes of keys, are for its peer."""
         self._selectors.add(selector.pattern, selector)
         self._matching.drop(selector.pattern)
         self.observers += 1
-        self.realm.states += selector.state
+        self.realm.state_selectors += selector.state
 
-    def deselect(self, selector: Selector) -> None:
+    def remove_selector(self, selector: Selector) -> None:
         """Undo `select`."""
         self._selectors.remove(selector.pattern, selector)
         self._matching.drop(selector.pattern)
         self.observers -= 1
-        self.realm.states -= selector.state
+        self.realm.state_selectors -= selector.state
 
-    def begin(self, replay: Replay) -> None:
+    def add_replay(self, replay: Replay) -> None:
         """Let the replay send a topic's key before something happens to the topic."""
-        self.realm.before.append(replay.precede)
+        self.realm.before_change.append(replay.precede)
         self.observers += 1
 
-    def end(self, replay: Replay) -> None:
+    def remove_replay(self, replay: Replay) -> None:
         """Undo `begin`."""
-        self.realm.before.remove(replay.precede)
+        self.realm.before_change.remove(replay.precede)
         self.observers -= 1
 
 

@@ -29,10 +29,10 @@ PAGE_BYTES = 1 << 17
 FIRST_KEYS = 50
 """Keys on the first page."""
 
-BEHIND_ALL = chr(0x10FFFF) * 2
+AFTER_ALL_TOPICS = chr(0x10FFFF) * 2
 """A position after all topics: all keys have been replayed."""
 
-SEEN_A_PAGE = 5000
+PAGE_EXAMINED_KEYS = 5000
 """The most keys examined for one page, since a filter may leave out most of them."""
 
 
@@ -97,7 +97,7 @@ class Replay:
             for topic in keys.changing(pattern):
                 self.precede(topic)
         else:
-            self._position = BEHIND_ALL
+            self._position = AFTER_ALL_TOPICS
 
     def precede(self, topic: str) -> None:
         """Send the topic's key ahead, if it is still to be replayed and the pattern matches.
@@ -157,9 +157,9 @@ class Replay:
                 self.peer.link.send(Retained(self.token, event))
                 shown += 1
                 size += len(event.publish.args) + len(event.publish.kwargs) + len(topic)
-            if shown == limit or size > PAGE_BYTES or seen == SEEN_A_PAGE:
+            if shown == limit or size > PAGE_BYTES or seen == PAGE_EXAMINED_KEYS:
                 return False
-        self._position = BEHIND_ALL
+        self._position = AFTER_ALL_TOPICS
         return True
 
     def _page_of_history(self, after: Cursor) -> None:

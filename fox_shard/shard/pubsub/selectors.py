@@ -20,7 +20,7 @@ from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
 
-OUTSIDE = "filter"
+FILTER = "filter"
 """The reason for a removal if the key still exists, but no longer meets the filter."""
 
 Documents = Callable[[Publish], Document | None]
@@ -81,7 +81,7 @@ def select_change(
             known = limited and selector.wants(change.before, documents)
             ids.setdefault((selector.peer, "", known), []).append(selector.id)
         elif selector.wants(change.before, documents):
-            removed = change.removed or OUTSIDE
+            removed = change.removed or FILTER
             ids.setdefault((selector.peer, removed, False), []).append(selector.id)
     return [
         (peer, _selected(change, chosen, removed, known=known))
@@ -111,7 +111,7 @@ def select_again(
     for selector in selectors:
         if selector.state:
             outside = not removed and not selector.wants(event, documents)
-            reason = OUTSIDE if outside else removed
+            reason = FILTER if outside else removed
             ids.setdefault((selector.peer, reason), []).append(selector.id)
     return [
         (peer, SelectedEvent(event, chosen, reason, known=True, state=True))

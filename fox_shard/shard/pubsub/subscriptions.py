@@ -95,7 +95,7 @@ class Subscriptions:
             index.add(peer, pattern)
         else:
             subscribed[wanted] = selector = Selector(peer, pattern, spec)
-            index.select(selector)
+            index.add_selector(selector)
 
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
         """Confirm or refuse the subscription, and begin its replay if it has one.
@@ -149,11 +149,11 @@ class Subscriptions:
         if isinstance(subscribed, Pattern):
             self._realms[wanted[0]].remove(peer, subscribed)
         elif subscribed is not None:
-            self._realms[wanted[0]].deselect(subscribed)
+            self._realms[wanted[0]].remove_selector(subscribed)
 
     # Peers come and go
 
-    def welcome(self) -> None:
+    def begin_replays(self) -> None:
         """Answer the requests that waited: frames that were sent again have been handled."""
         self._welcomed = True
         deferred, self._deferred = self._deferred, []
@@ -200,7 +200,7 @@ class Subscriptions:
 
     def _begin_replay(self, replay: Replay) -> None:
         self._replays.setdefault(replay.peer, {})[replay.token] = replay
-        self._realms[replay.realm].begin(replay)
+        self._realms[replay.realm].add_replay(replay)
 
     def more(self, peer: Peer, more: More) -> None:
         """Send the next page, or end the replay (`enough`); ignore one that has ended."""
@@ -225,7 +225,7 @@ class Subscriptions:
 
     def _end_replay(self, replay: Replay) -> None:
         del self._replays[replay.peer][replay.token]
-        self._realms[replay.realm].end(replay)
+        self._realms[replay.realm].remove_replay(replay)
 
 
 def _refusal(oldest: int, token: int = 0, spec: int = 0) -> NotSubscribed:

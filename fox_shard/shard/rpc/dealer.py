@@ -178,7 +178,7 @@ class Dealer:
             Invocation(pending.id, callee.session, registration, pending.call)
         )
 
-    def pump(self, procedure: Procedure) -> None:
+    def serve_queue(self, procedure: Procedure) -> None:
         """Give the procedure's waiting calls to callees that have room."""
         queue = procedure.queue
         while queue:
@@ -230,7 +230,7 @@ class Dealer:
             del pending.callee.running[pending.id]
             pending.callee = None
         if pending.procedure.queue:
-            self.pump(pending.procedure)
+            self.serve_queue(pending.procedure)
 
     def _mark_answered(self, pending: PendingCall) -> None:
         """Note that the caller gets nothing more for the call. Idempotent."""
@@ -319,7 +319,7 @@ class Dealer:
             pending.callee = None
         callee.running.clear()
 
-    def without_callees(self, procedure: Procedure) -> None:
+    def last_callee_left(self, procedure: Procedure) -> None:
         """Refuse the procedure's waiting calls: its last callee has left."""
         for pending in list(procedure.queue.values()):
             self._refuse(pending, NoSuchProcedure("the procedure's last callee has left"))

@@ -18,7 +18,7 @@ from fox_shard.shard.links.peer import Peer
 SEVERAL = -1
 """Stands for the home if calls of one session are on their way to several homes."""
 
-REMEMBERED = 1000
+KEPT_SESSIONS = 1000
 """Sessions per gateway; beyond it, those whose last forwarded calls have arrived are dropped."""
 
 
@@ -65,13 +65,13 @@ class Forwarding:
         if sessions.get(call.session, (seq, number))[1] != number:
             number = SEVERAL
         sessions[call.session] = (seq, number)
-        if len(sessions) > REMEMBERED:
-            reached = gateway.deliveries.reached
+        if len(sessions) > KEPT_SESSIONS:
+            reached = gateway.deliveries.effective_up_to
             self._last_forwarded[gateway] = {
                 s: last for s, last in sessions.items() if last[0] > reached
             }
 
-    def remembered(self, gateway: Peer) -> int:
+    def kept_sessions(self, gateway: Peer) -> int:
         """Return the number of that gateway's sessions whose last forwarded calls are kept."""
         return len(self._last_forwarded.get(gateway, ()))
 
@@ -87,7 +87,7 @@ class Forwarding:
         seq, home = sessions.get(call.session, (0, to))
         if home == to:
             return
-        if gateway.deliveries.reached >= seq:
+        if gateway.deliveries.effective_up_to >= seq:
             del sessions[call.session]
             return
         self._add_fence_mark(gateway, call, seq)

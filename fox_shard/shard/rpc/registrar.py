@@ -68,7 +68,7 @@ class Registrar:
         self._callees.setdefault(register.session, []).append(callee)
         if not register.replay:
             replies.append(Registered(register.session, register.request, register.registration))
-        self._dealer.pump(procedure)
+        self._dealer.serve_queue(procedure)
 
     def _procedure_for(self, register: Register) -> Procedure:
         """Return the procedure to which the callee may be added. Raises Refusal."""
@@ -134,11 +134,11 @@ class Registrar:
         procedure = callee.procedure
         procedure.callees.remove(callee)
         if procedure.callees:
-            self._dealer.pump(procedure)
+            self._dealer.serve_queue(procedure)
             return
         self._dealer.procedures(procedure.realm).discard(procedure)
         self._announce(procedure, gone=True)
-        self._dealer.without_callees(procedure)
+        self._dealer.last_callee_left(procedure)
 
     def session_ended(self, session: int) -> None:
         """End the registrations of a session, and fail the calls that it was busy with."""

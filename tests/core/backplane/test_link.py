@@ -341,7 +341,7 @@ def test_reliable_numbers_stay_right_when_known_frames_are_left_out(kinds, rfirs
         frames,
     )  # fmt: skip
     _, handled = link.receive(batch, 10, 100.0)
-    places = {mark: link.rfirst + place for place, mark in enumerate(link.marks)}
+    places = {mark: link.rfirst + place for place, mark in enumerate(link.reliable_indexes)}
     assert [(number_of(frame), places.get(i)) for i, frame in enumerate(handled)] == [
         (i, numbers.get(i)) for i in range(len(kinds)) if i not in numbers or numbers[i] > known
     ]
@@ -522,7 +522,7 @@ def test_keep_reliable_drops_plain_frames_after_a_number():
     link.send_reliable(publish(4))
     link.send(publish(5))
     link.send_reliable(publish(6))
-    link.keep_reliable(mark)
+    link.drop_plain(mark)
     link.send_reliable(publish(7))
     ends.settle(0.5)
     assert ends.b.numbers == [1, 2, 4, 6, 7]

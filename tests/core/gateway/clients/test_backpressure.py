@@ -15,7 +15,7 @@ def ends():
 @pytest.fixture
 def pressure(ends):
     made = Backpressure(ends)
-    made.look()
+    made.update()
     return made
 
 
@@ -27,7 +27,7 @@ def congest(ends, pressure, *shards):
     """Leave no credit for these shards, and some for all others."""
     for shard, link in enumerate(ends):
         link.in_flight = link.settings.credit + 1 if shard in shards else 0
-    pressure.look()
+    pressure.update()
 
 
 def test_every_shard_counts_as_congested_until_the_first_look(ends):
@@ -41,10 +41,10 @@ def test_a_shard_without_credit_is_congested_until_there_is_some(why, ends, pres
         ends[1].open = False
     else:
         ends[1].in_flight = ends[1].settings.credit + 1
-    pressure.look()
+    pressure.update()
     assert pressure.congested == {1}
     ends[1].open, ends[1].in_flight = True, 0
-    pressure.look()
+    pressure.update()
     assert pressure.congested == set()
 
 
@@ -75,7 +75,7 @@ def test_a_client_whose_session_has_ended_is_read_again_for_its_answer(ends, pre
     connection = client()
     congest(ends, pressure, 0)
     pressure.pause(connection, 0)
-    pressure.session_ended(connection)
+    pressure.release(connection)
     assert not connection.paused
     connection.pause(paused=True)  # paused again, for another reason
     congest(ends, pressure)

@@ -24,7 +24,7 @@ from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.procedures import event_history as history
 from fox_shard.gateway.procedures.history_query import (
     GET_EVENTS,
-    MOST,
+    MAX_EVENTS,
     Query,
     read_query,
     time_of,
@@ -113,7 +113,7 @@ def test_all_shards_of_a_pattern_are_asked_and_their_events_merged_by_id():
     asking = Asking()
     asking.ask()
     request = asking.answer(0, event(64), event(192))
-    assert request == ReadHistory(1, REALM, "*#", 1, MAX_ID, MOST, False)
+    assert request == ReadHistory(1, REALM, "*#", 1, MAX_ID, MAX_EVENTS, False)
     assert asking.answers == []
     asking.answer(1, event(65), event(257))
     assert asking.ids() == [64, 65, 192, 257]
@@ -186,7 +186,7 @@ def test_the_filter_of_a_subscription_applies_to_its_history():
 
 
 def test_an_answer_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(history, "MOST_BYTES", 4)
+    monkeypatch.setattr(history, "MAX_ANSWER_BYTES", 4)
     asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     asking.answer(0, event(64), event(128), event(192))

@@ -37,10 +37,10 @@ def pending(options, shards=(0, 2), text="*#"):
 def test_a_shard_is_behind_until_its_replay_is_over(options, replays):
     assert options.replays is replays
     one = pending(options)
-    assert [*one.waiting] == [0, 2]
-    assert [*one.behind] == ([0, 2] if replays else [])
+    assert [*one.unconfirmed_shards] == [0, 2]
+    assert [*one.replaying] == ([0, 2] if replays else [])
     assert [one.is_asked(shard) for shard in range(3)] == [True, False, True]
-    one.waiting.clear()
+    one.unconfirmed_shards.clear()
     assert [one.is_asked(shard) for shard in range(3)] == [replays, False, replays]
 
 
@@ -67,17 +67,17 @@ def test_a_shard_is_asked_for_what_the_options_say(options, selector):
 
 def test_a_shard_that_returns_is_asked_for_the_rest_of_the_replay():
     one = pending(SubscribeOptions(replay=True))
-    one.behind[2] = ReplayProgress("m", paused=True)
+    one.replaying[2] = ReplayProgress("m", paused=True)
     asked = one.subscribe(2)
     assert (asked.start_topic, asked.replay) == ("m", True)
-    assert not one.behind[2].paused
+    assert not one.replaying[2].paused
     assert one.subscribe(0).start_topic == ""
 
 
 def test_shards_do_not_share_their_progress():
     one = pending(SubscribeOptions(replay=True))
-    one.behind[0].ahead["a"] = 1
-    assert one.behind[2].ahead == {}
+    one.replaying[0].ahead["a"] = 1
+    assert one.replaying[2].ahead == {}
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_live_events_of_a_shard_that_has_confirmed_are_for_the_subscription(opti
     """A snapshot never gets any, and a follower gets recorded ones only after its history."""
     one = pending(options)
     assert not one.is_live(0, recorded(5))
-    one.waiting.pop(0)
+    one.unconfirmed_shards.pop(0)
     assert one.is_live(0, recorded(5)) is live
     assert not one.is_live(2, recorded(5))
-    one.earlier = {5, -6}
+    one.held_back_before = {5, -6}
     assert not one.is_live(0, recorded(5))
     assert not one.is_live(0, SelectedEvent(recorded(6), [1]))
     assert one.is_live(0, recorded(6)) is live
@@ -105,10 +105,10 @@ def test_live_events_of_a_shard_that_has_confirmed_are_for_the_subscription(opti
 
 def test_a_follower_gets_unrecorded_events_before_its_history_is_over():
     one = pending(SubscribeOptions(after=()))
-    one.waiting.pop(0)
+    one.unconfirmed_shards.pop(0)
     assert one.is_live(0, recorded(5, flags=0))
     assert one.is_live(0, SelectedEvent(recorded(5, flags=0), [1]))
-    one.behind.pop(0)
+    one.replaying.pop(0)
     assert one.is_live(0, recorded(6))
 
 

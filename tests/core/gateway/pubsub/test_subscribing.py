@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unsubscribe,
 )
-from fox_shard.gateway.pubsub.subscribing import ENOUGH, LOOK_AGAIN
+from fox_shard.gateway.pubsub.subscribing import MAX_UNREAD, RECHECK_SECONDS
 
 VIEW = {"replay": True, "state": True}
 SNAPSHOT = {"replay": True, "snapshot": True}
@@ -203,20 +203,20 @@ def test_no_further_page_is_requested_before_the_session_is_subscribed(harness):
 def test_the_next_page_waits_until_the_client_has_read(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
-    unread = ENOUGH + 1
+    unread = MAX_UNREAD + 1
     session.connection.waiting = lambda: unread
     paused(harness, asked)
-    harness.pass_time(10 * LOOK_AGAIN, LOOK_AGAIN)
+    harness.pass_time(10 * RECHECK_SECONDS, RECHECK_SECONDS)
     assert (mores(harness), mores(harness, "shard-1")) == ([], [])
-    unread = ENOUGH
-    harness.pass_time(2 * LOOK_AGAIN, LOOK_AGAIN)
+    unread = MAX_UNREAD
+    harness.pass_time(2 * RECHECK_SECONDS, RECHECK_SECONDS)
     assert (mores(harness), mores(harness, "shard-1")) == ([False], [False])
 
 
 def test_a_client_that_does_not_read_holds_up_no_other_client(harness):
     slow, asked = begin(harness, **VIEW)
     confirm(harness, asked)
-    slow.connection.waiting = lambda: ENOUGH + 1
+    slow.connection.waiting = lambda: MAX_UNREAD + 1
     paused(harness, asked)
     quick, another = begin(harness, **VIEW)
     confirm(harness, another)
@@ -232,18 +232,18 @@ def test_no_timer_is_set_while_all_clients_have_read(harness):
     before = harness.gateway.timers.next()
     paused(harness, asked)
     assert harness.gateway.timers.next() == before
-    session.connection.waiting = lambda: ENOUGH + 1
+    session.connection.waiting = lambda: MAX_UNREAD + 1
     paused(harness, asked)
-    assert harness.gateway.timers.next() <= harness.now + LOOK_AGAIN
+    assert harness.gateway.timers.next() <= harness.now + RECHECK_SECONDS
 
 
 def test_a_slow_session_that_has_ended_is_not_looked_at_again(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
-    session.connection.waiting = lambda: ENOUGH + 1
+    session.connection.waiting = lambda: MAX_UNREAD + 1
     paused(harness, asked)
     session.end("gone", "")
-    harness.pass_time(3 * LOOK_AGAIN, LOOK_AGAIN)
+    harness.pass_time(3 * RECHECK_SECONDS, RECHECK_SECONDS)
     assert mores(harness) == [True]
 
 
@@ -254,7 +254,7 @@ def test_a_session_that_subscribes_again_and_again_is_not_looked_at_more_often(h
 
     def waiting():
         looks.append(harness.now)
-        return ENOUGH + 1
+        return MAX_UNREAD + 1
 
     session.connection.waiting = waiting
     for request in range(1, 9):
@@ -265,7 +265,7 @@ def test_a_session_that_subscribes_again_and_again_is_not_looked_at_more_often(h
         if request < 8:
             harness.gateway.requests.unsubscribe(session, "=a")
     looks.clear()
-    harness.pass_time(10 * LOOK_AGAIN, LOOK_AGAIN)
+    harness.pass_time(10 * RECHECK_SECONDS, RECHECK_SECONDS)
     assert len(looks) <= 11
 
 
@@ -524,11 +524,11 @@ def test_a_shard_that_returns_is_asked_only_for_the_rest_of_a_replay(harness):
 def test_a_shard_that_is_down_is_not_asked_for_pages(harness):
     session, asked = begin(harness, **VIEW)
     confirm(harness, asked)
-    session.connection.waiting = lambda: ENOUGH + 1
+    session.connection.waiting = lambda: MAX_UNREAD + 1
     paused(harness, asked)
     harness.kill("shard-0")
     session.connection.waiting = lambda: 0
-    harness.pass_time(2 * LOOK_AGAIN, LOOK_AGAIN)
+    harness.pass_time(2 * RECHECK_SECONDS, RECHECK_SECONDS)
     assert mores(harness, "shard-1") == [False]
     harness.join("shard-0", 2)
     harness.turns(6)

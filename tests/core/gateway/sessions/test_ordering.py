@@ -258,7 +258,7 @@ def test_invocations_of_a_shard_that_is_gone_are_not_delivered(harness):
     harness.ordering.link_broken(1)
     # None of the remaining frames waits for a fence.
     assert harness.delivered == [3, -4]
-    assert harness.ordering.held == {}
+    assert harness.ordering.held_frames == {}
     harness.ordering.link_broken(1)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fox_shard.gateway.sockets.ports import Claims, Taken
+from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 HOLDER = """
 import sys
@@ -58,7 +58,7 @@ def test_another_server_is_refused_where_clients_could_reach_either(
 ):
     server("a").add(*held)
     if refused:
-        with pytest.raises(Taken) as error:
+        with pytest.raises(AddressTaken) as error:
             server("b").add(*wanted)
         assert error.value.owner == str(tmp_path / "a")
     else:
@@ -70,11 +70,11 @@ def test_an_address_is_free_when_the_last_gateway_has_dropped_it(server):
     first.add("127.0.0.1", 8080)
     second.add("127.0.0.1", 8080)
     first.drop()
-    with pytest.raises(Taken):
+    with pytest.raises(AddressTaken):
         server("b").add("127.0.0.1", 8080)
     second.drop()
     server("b").add("127.0.0.1", 8080)
-    with pytest.raises(Taken):
+    with pytest.raises(AddressTaken):
         first.add("127.0.0.1", 8080)
 
 
@@ -82,7 +82,7 @@ def test_a_server_whose_processes_were_killed_holds_no_address(server, tmp_path)
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "a"), str(tmp_path / "ports")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Taken):
+        with pytest.raises(AddressTaken):
             server("b").add("127.0.0.1", 8080)
         holder.kill()
         holder.wait()

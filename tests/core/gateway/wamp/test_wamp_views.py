@@ -10,13 +10,13 @@ from fox_shard.backplane.frames import Event, Identity, Publish, SelectedEvent, 
 from fox_shard.documents.filters import DEEPEST
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
-from fox_shard.gateway.wamp.options import OTHERS_BEHIND
+from fox_shard.gateway.wamp.options import CLOCK_SKEW
 from fox_shard.topics.pattern import Pattern
 
 INVALID_ARGUMENT = "wamp.error.invalid_argument"
 ON = {"on": True}
 PACKED = msgpack.encode(ON)
-LATE = 10 * OTHERS_BEHIND
+LATE = 10 * CLOCK_SKEW
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
@@ -43,7 +43,7 @@ LATE = 10 * OTHERS_BEHIND
         ({"after": 0}, SubscribeOptions(after=())),
         ({"after": []}, SubscribeOptions(after=())),
         ({"after": 5}, SubscribeOptions(after=(5,))),
-        ({"after": LATE}, SubscribeOptions(after=(LATE,), floor=LATE - OTHERS_BEHIND)),
+        ({"after": LATE}, SubscribeOptions(after=(LATE,), floor=LATE - CLOCK_SKEW)),
         ({"after": [LATE, 5]}, SubscribeOptions(after=(LATE, 5))),
         ({"after": None}, SubscribeOptions()),
         ({"after": 0, "snapshot": True}, SubscribeOptions(after=(), snapshot=True)),
@@ -222,7 +222,7 @@ def test_keys_of_later_pages_look_like_the_first_ones():
     to = subscription("com", "prefix", state=True)
     event = selected().event
     client.session.subscribed(4, to, [event])
-    client.session.shown([event], to, 0)
+    client.session.more_keys([event], to, 0)
     answer, first, second = client.received()
     assert answer == [33, 4, to.id]
     assert first == second == [36, to.id, 5, {"topic": "com.example", "retained": True}, ["x"]]

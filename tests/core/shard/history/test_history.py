@@ -191,7 +191,7 @@ def test_a_cursor_distinguishes_origins():
     cursor = Cursor([130, 66, 193], floor=10)
     assert [cursor.of(origin) for origin in (0, 1, 2)] == [10, 193, 130]
     ids = (11, 64, 65, 193, 257, 130, 194)
-    assert [cursor.is_before(id_) for id_ in ids] == [
+    assert [cursor.is_unread(id_) for id_ in ids] == [
         True,
         True,
         False,
@@ -385,8 +385,8 @@ def test_trim_marks_have_one_id_per_origin():
     marks = TrimMarks([64, 65])
     marks.add([129, 1])
     assert marks.ids == [64, 129]
-    assert marks.beyond(Cursor(floor=100)) == 129
-    assert marks.beyond(Cursor([66])) == 0
+    assert marks.missing_after(Cursor(floor=100)) == 129
+    assert marks.missing_after(Cursor([66])) == 0
 
 
 # The model

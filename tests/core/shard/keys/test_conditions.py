@@ -15,7 +15,7 @@ from fox_shard.backplane.frames import (
     Retained,
     RetainOptions,
 )
-from fox_shard.shard.keys.conditions import hold
+from fox_shard.shard.keys.conditions import conditions_hold
 
 KEEP = ACKNOWLEDGE | RETAIN
 IF = KEEP | CONDITION
@@ -36,22 +36,22 @@ FAILED = "fox.error.condition_failed"
 )
 def test_a_condition_is_about_the_keys_document(args, kwargs, wanted, holds):
     event = Event(7, publish(args=args, kwargs=kwargs))
-    assert hold(RetainOptions(when=msgpack.encode(wanted)), event) is holds
+    assert conditions_hold(RetainOptions(when=msgpack.encode(wanted)), event) is holds
 
 
 @pytest.mark.parametrize(("when_id", "holds"), [(0, True), (7, False)])
 def test_a_missing_key_has_the_id_0(when_id, holds):
-    assert hold(RetainOptions(when_id=when_id), None) is holds
-    assert hold(RetainOptions(when=msgpack.encode(None), when_id=when_id), None) is holds
-    assert not hold(RetainOptions(when=msgpack.encode({})), None)
+    assert conditions_hold(RetainOptions(when_id=when_id), None) is holds
+    assert conditions_hold(RetainOptions(when=msgpack.encode(None), when_id=when_id), None) is holds
+    assert not conditions_hold(RetainOptions(when=msgpack.encode({})), None)
 
 
 @pytest.mark.parametrize("private", [False, True])
 def test_a_publish_without_a_condition_is_always_let_through(private):
     key = Event(7, publish(session=1, retain=RetainOptions(private=private)))
     for retain in (RetainOptions(), RetainOptions(5.0, weak=True), RetainOptions(patch=True)):
-        assert hold(retain, key, 2)
-        assert hold(retain, None, 2)
+        assert conditions_hold(retain, key, 2)
+        assert conditions_hold(retain, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ def test_a_publish_without_a_condition_is_always_let_through(private):
 )
 def test_a_private_key_fails_every_condition_of_other_sessions(retain):
     key = Event(7, publish(session=1, retain=RetainOptions(private=True)))
-    assert not hold(retain, key, 2)
-    assert hold(retain, key, 1) is (retain.when_id != 0 and retain.when != NIL)
+    assert not conditions_hold(retain, key, 2)
+    assert conditions_hold(retain, key, 1) is (retain.when_id != 0 and retain.when != NIL)
 
 
 def test_keyword_arguments_that_are_headers_are_not_in_the_document():
     event = Event(7, publish(args=b'[{"a":1}]', kwargs=b'{"a":2}'))
     wanted = RetainOptions(when=msgpack.encode({"a": 2}))
-    assert hold(wanted, event)
-    assert not hold(wanted, event, headers=True)
+    assert conditions_hold(wanted, event)
+    assert not conditions_hold(wanted, event, headers=True)
 
 
 def test_a_payload_that_cannot_be_read_has_no_document():
     event = Event(7, publish(args=b"[1"))
-    assert not hold(RetainOptions(when=msgpack.encode({"a": 1})), event)
+    assert not conditions_hold(RetainOptions(when=msgpack.encode({"a": 1})), event)
 
 
 # In the shard
@@ -164,7 +164,7 @@ def test_a_key_may_be_erased_under_a_condition(harness):
 def test_an_unacknowledged_publish_is_refused_silently_and_counted(harness):
     harness.say("gateway-0", conditional(1, 5, flags=RETAIN | CONDITION), reliable=True)
     assert harness.got("gateway-0", Published | Refused) == []
-    assert harness.shard.commits.refusals.dropped == 1
+    assert harness.shard.stored_publishes.refusals.dropped == 1
 
 
 def test_conditions_are_checked_in_memory_too():

@@ -8,7 +8,7 @@ from shard_harness import REALM, publish
 
 from fox_shard.backplane.frames import Event, RetainOptions
 from fox_shard.shard.keys import wait_queues
-from fox_shard.shard.keys.conditions import hold
+from fox_shard.shard.keys.conditions import conditions_hold
 from fox_shard.shard.keys.wait_queues import WaitQueues
 from fox_shard.shard.rows import Waiter
 
@@ -145,9 +145,9 @@ def compared(monkeypatch):
 
     def counted(retain, key, session=0, *, headers=False):
         sessions.append(session)
-        return hold(retain, key, session, headers=headers)
+        return conditions_hold(retain, key, session, headers=headers)
 
-    monkeypatch.setattr(wait_queues, "hold", counted)
+    monkeypatch.setattr(wait_queues, "conditions_hold", counted)
     return sessions
 
 
@@ -211,7 +211,7 @@ STEPS = st.one_of(
 
 def first_of(waiters, value):
     """Return the first waiter of the list whose condition holds."""
-    return next((w for w in waiters if hold(w.retain, value, w.publish.session)), None)
+    return next((w for w in waiters if conditions_hold(w.retain, value, w.publish.session)), None)
 
 
 @given(st.lists(STEPS, max_size=40))

@@ -65,9 +65,9 @@ def test_sessions_of_other_incarnations_are_found():
     owners.add("gateway-0", 1, 7, ("realm1", "a"))
     owners.add("gateway-0", 2, 8, ("realm1", "b"))
     owners.add("gateway-1", 1, 9, ("realm1", "c"))
-    assert owners.of_others("gateway-0", 2) == [7]
-    assert owners.of_others("gateway-0", 0) == [7, 8]
-    assert owners.of_others("gateway-2", 0) == []
+    assert owners.sessions_of_other_incarnations("gateway-0", 2) == [7]
+    assert owners.sessions_of_other_incarnations("gateway-0", 0) == [7, 8]
+    assert owners.sessions_of_other_incarnations("gateway-2", 0) == []
 
 
 @pytest.fixture

@@ -484,7 +484,7 @@ def done():
 
 def test_a_grant_is_answered_when_it_is_delivered(origin, destination, done):
     origin.batch_handled(3, 2, [], [])
-    origin.aside([reply(1)], [(destination, 10)], lambda: done.append(origin.link.outbox[:]))
+    origin.add_grant([reply(1)], [(destination, 10)], lambda: done.append(origin.link.outbox[:]))
     assert (origin.link.outbox, done) == ([], [])
     assert not origin.idle
     confirm(destination, 10)
@@ -496,14 +496,14 @@ def test_a_grant_is_answered_when_it_is_delivered(origin, destination, done):
 
 def test_a_grant_that_concerns_no_peer_is_answered_at_once(origin, done):
     origin.batch_handled(3, 2, [], [])
-    origin.aside([reply(1)], [], lambda: done.append(origin.link.outbox[:]))
+    origin.add_grant([reply(1)], [], lambda: done.append(origin.link.outbox[:]))
     assert done == [[reply(1)]]
     assert origin.idle
 
 
 def test_later_batches_are_delivered_after_a_grant(origin, destination, done):
     origin.batch_handled(3, 2, [], [])
-    origin.aside([reply(1)], [(destination, 10)], lambda: done.append(1))
+    origin.add_grant([reply(1)], [(destination, 10)], lambda: done.append(1))
     origin.batch_handled(4, 3, [reply(2)], [])
     assert (origin.link.outbox, origin.link.delivered) == ([reply(2)], 3)
     confirm(destination, 10)
@@ -513,7 +513,7 @@ def test_later_batches_are_delivered_after_a_grant(origin, destination, done):
 
 def test_the_answer_to_a_grant_outlives_the_pair(origin, destination, done):
     origin.batch_handled(3, 2, [], [])
-    origin.aside([reply(1)], [(destination, 10)], lambda: done.append(1))
+    origin.add_grant([reply(1)], [(destination, 10)], lambda: done.append(1))
     origin.link_broken()
     origin.batch_handled(1, 1, [], [])
     assert origin.link.outbox == []
@@ -524,7 +524,7 @@ def test_the_answer_to_a_grant_outlives_the_pair(origin, destination, done):
 
 
 def test_a_peer_that_has_gone_is_not_answered(origin, destination, done):
-    origin.aside([reply(1)], [(destination, 10)], lambda: done.append(1))
+    origin.add_grant([reply(1)], [(destination, 10)], lambda: done.append(1))
     origin.peer_gone()
     confirm(destination, 10)
     assert (origin.link.outbox, done) == ([], [1])

@@ -216,7 +216,7 @@ def test_lowest_is_the_first_publication_that_may_be_sent_again_since_the_restar
     assert stored.outcomes.lowest is None
     stored.start()
     assert stored.outcomes.lowest == 200
-    stored.outcomes.caught_up(peer("gateway-1"))
+    stored.outcomes.resent_handled(peer("gateway-1"))
     assert stored.outcomes.lowest == 300
     stored.outcomes.peer_gone(peer())
     assert stored.outcomes.lowest is None

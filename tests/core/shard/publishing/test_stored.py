@@ -382,7 +382,7 @@ def test_unacknowledged_publishes_that_are_refused_are_counted(harness):
     fail(harness)
     harness.say("gateway-0", retain("b", flags=RETAIN))
     assert harness.got("gateway-0", Event | Refused | Published) == topics(harness) == []
-    assert harness.shard.commits.refusals.dropped == 2
+    assert harness.shard.stored_publishes.refusals.dropped == 2
 
 
 def test_transactions_after_a_failed_one_fail_too(harness):

@@ -92,7 +92,7 @@ def more(harness, *, enough=False):
 def quiet(harness):
     """Whether the shard remembers no replay."""
     index = harness.shard.broker.realms[REALM]
-    return not index.realm.before and not index.observers
+    return not index.realm.before_change and not index.observers
 
 
 # Pages
@@ -139,7 +139,7 @@ def test_a_page_is_limited_in_bytes_but_has_at_least_one_key(harness, monkeypatc
 
 
 def test_a_page_ends_after_many_keys_that_a_filter_leaves_out(harness, monkeypatch):
-    monkeypatch.setattr(replaying, "SEEN_A_PAGE", 3)
+    monkeypatch.setattr(replaying, "PAGE_EXAMINED_KEYS", 3)
     harness.write(key("e", b'[{"on":true}]'))
     harness.say("gateway-1", ask(selector=ON))
     assert seen(harness) == ["Subscribed", "Paused"]

@@ -215,5 +215,5 @@ def test_the_memory_of_sessions_that_forwarded_calls_is_bounded(harness):
     for first in range(0, 2400, 300):
         harness.say(CALLER, *(call(session, 1, procedure) for session in range(first, first + 300)))
         harness.turns()
-    assert harness.shard.dealer.forwarding.remembered(harness.shard.peers[CALLER]) <= 1300
+    assert harness.shard.dealer.forwarding.kept_sessions(harness.shard.peers[CALLER]) <= 1300
     assert harness.shard.dealer.forwarding.idle
