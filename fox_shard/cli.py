@@ -91,6 +91,9 @@ def _add_upkeep(
     command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
     command = commands.add_parser("dump", parents=[common], help="write all retained keys to FILE")
     command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
+    command.add_argument(
+        "--salvage", action="store_true", help="leave out what is damaged or missing, and tell"
+    )
     command.add_argument("file", type=Path, nargs="?", default=Path("-"), metavar="FILE|-")
     command = commands.add_parser("load", parents=[common], help="read a dump; nothing may run")
     command.add_argument("--replace", action="store_true", help="also keys that are there already")
@@ -138,7 +141,7 @@ def _look_after(options: argparse.Namespace, config: Config) -> int:
         case "reshard":
             return run_reshard(config, options.to, dry_run=options.dry_run)
         case "dump":
-            return run_dump(config, options.file, options.format)
+            return run_dump(config, options.file, options.format, salvage=options.salvage)
         case _:
             return run_load(config, options.file, replace=options.replace)
 

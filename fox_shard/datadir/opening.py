@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fox_shard.config import Config
+from fox_shard.datadir.damage import naming_rows
 from fox_shard.datadir.resharding import reshard
 from fox_shard.store.layout import Hold, Layout, hold_shared
 from fox_shard.store.memory import MemoryStore
@@ -41,7 +42,8 @@ def loading(what: str) -> Iterator[None]:
     `msgspec.DecodeError` is a ValueError.
     """
     try:
-        yield
+        with naming_rows():
+            yield
     except ValueError as error:
         raise StoreError(
             f"The store of {what} holds a row that cannot be read ({error}): move it away, or "
@@ -70,7 +72,7 @@ async def _layout(config: Config, process: str) -> Layout:
     folder = Path(config.data_dir)
     waiting = False
     while True:
-        layout = Layout.open(folder, config.shards)
+        layout = Layout.open(folder, config.shards, _tell_new)
         if layout.shards == config.shards:
             return layout
         if not waiting:
@@ -89,21 +91,27 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     folder = Path(config.data_dir)
     while True:
-        layout = Layout.open(folder, config.shards)
+        layout = Layout.open(folder, config.shards, _tell_new)
         if layout.shards == config.shards:
             hold = hold_shared(folder, wait=True)
-            layout = Layout.open(folder, config.shards)
-            if layout.shards == config.shards:
-                path, label = layout.shard(number)
-                if not path.exists():
-                    fields = {"process": f"shard-{number}", "file": str(path)}
-                    _log.info("new_store", extra={"fox": fields})
-                return Opened(SqliteStore(path, label, on_outcome), hold), layout.generation
+            try:
+                # Before the lock was ours another generation may have begun.
+                if Layout.read(folder) == layout:
+                    layout.require(number)
+                    store = SqliteStore(*layout.shard(number), on_outcome)
+                    return Opened(store, hold), layout.generation
+            except BaseException:
+                hold.release()
+                raise
             hold.release()
         elif number == 0:
             _reshard(folder, layout.shards, config.shards)
         else:
             await _layout(config, f"shard-{number}")
+
+
+def _tell_new(folder: Path) -> None:
+    _log.info("new_data", extra={"fox": {"folder": str(folder)}})
 
 
 def _reshard(folder: Path, old: int, new: int) -> None:
