@@ -31,4 +31,4 @@ VOLUME /app/data
 EXPOSE 8080 8081 1883
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["fox", "health"]
-CMD ["supervisord", "-n", "-c", "/app/conf/fox.conf"]
+CMD ["fox", "run"]

@@ -30,10 +30,8 @@ setup:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
 	pwd > $(STAMP)
 
-# The check gives a mistake in the configuration one sentence before anything is started.
 run: setup
-	@$(BIN)/python -m fox_shard config --quiet --config conf/fox.toml
-	@exec $(BIN)/supervisord -n -c conf/fox.conf
+	@exec $(BIN)/python -m fox_shard run
 
 test: lint pytest
 

@@ -56,13 +56,14 @@ def unstored(config: Config) -> frozenset[str]:
     return frozenset(realm.name for realm in config.realms if realm.store == "memory")
 
 
-def _in_memory(config: Config) -> bool:
+def is_in_memory(config: Config) -> bool:
+    """Are there no files?"""
     return len(unstored(config)) == len(config.realms)
 
 
 async def generation(config: Config, process: str) -> int:
     """That of the layout, once it is for the configured number of shards. Raises StoreError."""
-    if _in_memory(config):
+    if is_in_memory(config):
         return IN_MEMORY
     return (await _layout(config, process)).generation
 
@@ -87,7 +88,7 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
 
     Where the layout is for another number of shards, shard-0 moves everything first.
     """
-    if _in_memory(config):
+    if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     folder = Path(config.data_dir)
     while True:
@@ -133,7 +134,7 @@ def _reshard(folder: Path, old: int, new: int) -> None:
 
 async def open_coordinator(config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
     """The coordinator's store, and the layout's generation. Raises StoreError."""
-    if _in_memory(config):
+    if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     layout = await _layout(config, "coordinator")
     path, label = layout.coordinator

@@ -18,6 +18,7 @@ format 1 had no such mark: what they name is complete if any of its files is the
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,9 @@ from fox_shard.store.store import StoreError
 
 FORMAT: Final = 2
 """Of the folder; the files in it have their own."""
+
+LOOK_AGAIN: Final = 0.02
+"""Seconds between two looks at a manifest that another process completes."""
 
 
 class _Manifest(Struct, omit_defaults=True):
@@ -103,11 +107,14 @@ class Layout(NamedTuple):
         Raises StoreError.
         """
         cls.begin(folder, shards)
-        manifest = _read(folder)
-        if manifest is None or manifest.format < FORMAT or not manifest.complete:
-            with Hold(folder, fcntl.LOCK_EX):
-                if _complete(folder):
-                    on_new(folder)
+        while not _is_current(_read(folder)):
+            try:
+                with Hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    if _complete(folder):
+                        on_new(folder)
+            except BlockingIOError:
+                # Another process does it, or has done it and uses the files now.
+                time.sleep(LOOK_AGAIN)
         return cls.read(folder) or cls.open(folder, shards, on_new)
 
     @classmethod
@@ -164,6 +171,10 @@ def _complete(folder: Path) -> bool:
     if made or manifest.format < FORMAT:
         layout._replace(complete=True).replace()
     return made
+
+
+def _is_current(manifest: _Manifest | None) -> bool:
+    return manifest is not None and manifest.format == FORMAT and manifest.complete
 
 
 def _read(folder: Path) -> _Manifest | None:

@@ -104,9 +104,14 @@ def test_processes_are_started_from_the_folder_of_the_file_wherever_supervisord_
     monkeypatch.chdir("/")
     options, processes = supervised(path, monkeypatch, PATH="/usr/bin")
     toml = folder / "conf" / "fox.toml"
-    assert processes["coordinator"].command == f'python -m fox_shard coordinator --config "{toml}"'
-    assert processes["shard-1"].command == f'python -m fox_shard shard 1 --config "{toml}"'
-    assert processes["gateway-0"].command == f'python -m fox_shard gateway 0 --config "{toml}"'
+    assert (
+        processes["coordinator"].command
+        == f'python -m fox_shard coordinator --default-config "{toml}"'
+    )
+    assert processes["shard-1"].command == f'python -m fox_shard shard 1 --default-config "{toml}"'
+    assert (
+        processes["gateway-0"].command == f'python -m fox_shard gateway 0 --default-config "{toml}"'
+    )
     for process in processes.values():
         assert Path(process.directory).resolve() == folder
         first, second = process.environment["PATH"].split(":")

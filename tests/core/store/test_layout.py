@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from fox_shard.store import layout as layout_module
 from fox_shard.store.file import count
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.store import StoreError
@@ -184,6 +185,21 @@ def test_a_beginning_that_was_killed_at_any_step_is_gone_on_with(tmp_path, step)
     for number in range(2):
         layout.require(number)
         assert count(*layout.shard(number)) == 0
+
+
+def test_a_folder_that_another_process_completes_is_waited_for(tmp_path, monkeypatch):
+    """It was incomplete when we looked, and when we want its lock, its files are in use."""
+    Layout.begin(tmp_path, 2)
+    incomplete = layout_module._read(tmp_path)
+    layout = Layout.open(tmp_path, 2)
+    seen = [incomplete, incomplete]
+    monkeypatch.setattr(
+        layout_module,
+        "_read",
+        lambda folder, read=layout_module._read: (seen or [read(folder)]).pop(),
+    )
+    with hold_shared(tmp_path, wait=False):
+        assert Layout.open(tmp_path, 2, pytest.fail) == layout
 
 
 # Folders of the first version, whose shards made their files themselves
