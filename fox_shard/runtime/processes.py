@@ -25,6 +25,7 @@ from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
+from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.readiness import announce_ready
@@ -108,6 +109,7 @@ async def _gateway(number: int, config: Config) -> None:
             linked.set()
 
     shell.after_flush = after_flush
+    watch_descriptors(gateway.name, loop)
     await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
