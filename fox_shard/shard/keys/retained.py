@@ -26,6 +26,7 @@ from fox_shard.shard.keys.unannounced import Untold
 from fox_shard.shard.pubsub.realms import Realm, Realms
 from fox_shard.shard.rows import Place
 from fox_shard.store.journal import Journal
+from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import in_sequence
 
 EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
@@ -33,6 +34,9 @@ EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
 
 UNSTORED = "$"
 """Topics that begin with it are the server's own: it tells them again after a restart."""
+
+OWN = Pattern.wamp("$SYS.#")
+"""The keys among them."""
 
 WRITABLE = (JSON, MSGPACK, CBOR)
 """Encodings in which a patched document can be written."""
@@ -86,8 +90,10 @@ class Retention:
 
     @property
     def keys_held(self) -> int:
-        """How many there are, in all realms."""
-        return sum(len(realm.keys) for realm in self.realms)
+        """How many there are, in all realms, without the server's own."""
+        return sum(
+            len(realm.keys) - sum(1 for _ in realm.keys.topics(OWN)) for realm in self.realms
+        )
 
     def key(self, place: Place) -> Event | None:
         """Its value, durable or not."""
