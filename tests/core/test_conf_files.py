@@ -134,3 +134,14 @@ def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeyp
     options, _ = supervised(CONF / "fox.conf", monkeypatch)
     by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
     assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway"]
+
+
+def test_the_image_runs_as_a_number_and_every_example_names_the_volume():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == ["1000:1000"]
+    assert "install -d -o 1000 -g 1000 data run" in dockerfile
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    texts = [dockerfile, *(page.read_text().replace("\\\n", " ") for page in pages)]
+    examples = [line for text in texts for line in text.splitlines() if "docker run -p" in line]
+    assert len(examples) == 3
+    assert all("-v fox-data:/app/data " in line for line in examples)
