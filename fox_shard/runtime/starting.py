@@ -14,7 +14,7 @@ from fox_shard.config import Config
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.listeners import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
-from fox_shard.runtime.supervision import READY, REFUSAL, peer_of
+from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
 from fox_shard.store.layout import Layout
 from fox_shard.store.store import StoreError
 
@@ -24,7 +24,6 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
 
     config_file: what the processes read. fox_conf: what supervisord reads.
     """
-    run_dir = Path(config.run_dir)
     try:
         _check_nothing_runs(fox_conf)
         _check_addresses(config)
@@ -33,14 +32,11 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         print(f"fox: {error}", file=sys.stderr)
         return 1
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
-    for name in (READY, REFUSAL):
-        (run_dir / name).unlink(missing_ok=True)
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
-    refusal = run_dir / REFUSAL
-    if not refusal.exists():
-        return 0
-    print(f"fox: The server has stopped: {refusal.read_text()}", file=sys.stderr)
-    return 1
+    refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))
+    if refusal:
+        print(f"fox: The server has stopped: {refusal}", file=sys.stderr)
+    return 1 if refusal else 0
 
 
 class AlreadyRuns(Exception):

@@ -32,7 +32,7 @@ class Supervisor:
     def __init__(self, pid: int) -> None:
         """pid: that of our parent."""
         self._pid = pid
-        self.identity = f"{pid} {_start_time(pid)}"
+        self.identity = identity_of(pid)
 
     def stop(self, run_dir: Path, sentence: str) -> None:
         """This process cannot start, and says why: the server stops, unless it was ready before.
@@ -42,7 +42,7 @@ class Supervisor:
         ready = run_dir / READY
         if ready.exists() and ready.read_text().startswith(f"{self.identity}\n"):
             return
-        (run_dir / REFUSAL).write_text(sentence)
+        (run_dir / REFUSAL).write_text(f"{self.identity}\n{sentence}")
         if os.getppid() == self._pid:
             os.kill(self._pid, signal.SIGTERM)
 
@@ -84,7 +84,17 @@ def peer_of(path: Path) -> int | None:
         return pid
 
 
-def _start_time(pid: int) -> str:
-    """In ticks since the machine's start: with it, a process id names one process for ever."""
-    # Behind the name, which may contain anything, it is the 20th field (proc(5)).
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+def identity_of(pid: int) -> str:
+    """Its id and when it was started: these name one process for ever, also in a container."""
+    if sys.platform != "linux":
+        return str(pid)
+    # In ticks since the machine's start; the 20th field behind the name (proc(5)).
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{pid} {started}"
+
+
+def refusal_of(identity: str, run_dir: Path) -> str:
+    """The sentence with which a process has stopped that supervisord's server; "": none has."""
+    path = run_dir / REFUSAL
+    whose, _, sentence = path.read_text().partition("\n") if path.exists() else ("", "", "")
+    return sentence if whose == identity else ""
