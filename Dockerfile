@@ -1,4 +1,4 @@
-# docker build -t fox-shard . && docker run -p 8080:8080 -p 8081:8081 -p 1883:1883 -v fox:/app/data fox-shard
+# docker build -t fox-shard . && docker run -p 8080:8080 -p 8081:8081 -p 1883:1883 -v fox-data:/app/data fox-shard
 FROM python:3.12-slim
 
 WORKDIR /app
@@ -6,8 +6,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY fox_shard fox_shard
 RUN pip install --no-cache-dir . \
  && rm -rf fox_shard build *.egg-info \
- && useradd --system --no-create-home fox \
- && install -d -o fox -g fox data run
+ && install -d -o 1000 -g 1000 data run
 COPY conf conf
 COPY tools tools
 
@@ -26,9 +25,10 @@ ENV PYTHONUNBUFFERED=1 \
     FOX_GATEWAY_RAWSOCKET=0.0.0.0:8081 \
     FOX_GATEWAY_MQTT=0.0.0.0:1883
 
-USER fox
+# A number, so that `runAsNonRoot` can be checked and the owner of a mounted directory is known.
+USER 1000:1000
 VOLUME /app/data
 EXPOSE 8080 8081 1883
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["fox", "health"]
-CMD ["supervisord", "-n", "-c", "/app/conf/fox.conf"]
+CMD ["fox", "run"]

@@ -46,10 +46,9 @@ setup: runtime
 	$(PIP) --editable '.[dev]'; \
 	pwd > $(SETUP)
 
-# The check gives a mistake in the configuration one sentence before anything is started.
+# `fox run` checks the configuration and the addresses first, then it is supervisord.
 run: runtime
-	@$(BIN)/python -m fox_shard config --quiet --config conf/fox.toml
-	@exec $(BIN)/supervisord -n -c conf/fox.conf
+	@exec $(BIN)/python -m fox_shard run
 
 # SIMULATION_SECONDS of a processor are for all scenarios together: see tests/simulation/promises.py.
 test: export SIMULATION_SECONDS ?= 60

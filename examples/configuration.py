@@ -21,13 +21,26 @@ from keys import KeyOptions, StateOptions
 WANTED = "com.example.wanted."
 APPLIED = "com.example.applied."
 
+
+def setting(text):
+    """A key, and the value that its JSON means."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no SETTING=JSON, such as level=3")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        hint = f"text needs quotes: '{key}=\"{value}\"'"
+        raise argparse.ArgumentTypeError(f"{value!r} is no JSON; {hint}") from None
+
+
 parser = argparse.ArgumentParser()
 roles = parser.add_subparsers(dest="role", required=True)
 roles.add_parser("watch")
 roles.add_parser("device").add_argument("name")
 change = roles.add_parser("set")
 change.add_argument("name")
-change.add_argument("settings", nargs="+", metavar="SETTING=JSON")
+change.add_argument("settings", nargs="+", type=setting, metavar="SETTING=JSON")
 parser.add_argument("--url", default="ws://127.0.0.1:8080/ws")
 parser.add_argument("--mqtt-port", type=int, default=1883)
 arguments = parser.parse_args()
@@ -52,12 +65,8 @@ def device(name):
 
 
 async def set_settings(session, name, settings):
-    changes = {}
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        changes[key] = json.loads(value)
     # The router merges the changes into the key, so concurrent changes do not get lost.
-    await session.publish(WANTED + name, changes, options=KeyOptions(patch=True))
+    await session.publish(WANTED + name, dict(settings), options=KeyOptions(patch=True))
     session.leave()
 
 

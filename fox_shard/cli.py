@@ -7,36 +7,25 @@ needed.
 """
 
 import argparse
-import configparser
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-from supervisor.datatypes import dict_of_key_value_pairs
-
 from fox_shard import __version__
-from fox_shard.config import (
-    SETTINGS,
-    Address,
-    Config,
-    ConfigError,
-    Origins,
-    Setting,
-    load_with_origins,
-)
+from fox_shard.config import Config, ConfigError, Origins, load_with_origins
+from fox_shard.config.counts import counts_of, fox_conf_of
 from fox_shard.remote import arguments
 
-__all__ = ["main", "render"]
+__all__ = ["main"]
 
 Member = Literal["gateway", "shard"]
 
 UPKEEP = ("reshard", "dump", "load")
 """Subcommands that work on the data folder."""
+
+VERSION = f"fox-shard {__version__}"
 
 CONFIG_MISTAKE = 2
 """Exit code of a refused configuration and of refused arguments (argparse uses it too)."""
@@ -49,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     if options.command == "version":
-        print(f"fox-shard {__version__}")
+        print(VERSION)
         return 0
     try:
         return _run(options, os.environ)
@@ -60,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fox", description="WAMP and MQTT on one topic space.")
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
@@ -67,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="PATH",
         help="configuration file (default: $FOX_CONFIG, else conf/fox.toml)",
+    )
+    # For fox.conf: what is to be taken in place of conf/fox.toml.
+    common.add_argument(
+        "--default-config", type=Path, default=Path("conf/fox.toml"), help=argparse.SUPPRESS
+    )
+    commands.add_parser(
+        "run", parents=[common], help="run the whole server, as supervisord, in the foreground"
     )
     for member in ("gateway", "shard"):
         command = commands.add_parser(member, parents=[common], help=f"run {member} N (from 0)")
@@ -91,6 +88,9 @@ def _add_upkeep(
     command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
     command = commands.add_parser("dump", parents=[common], help="write all retained keys to FILE")
     command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
+    command.add_argument(
+        "--salvage", action="store_true", help="leave out what is damaged or missing, and tell"
+    )
     command.add_argument("file", type=Path, nargs="?", default=Path("-"), metavar="FILE|-")
     command = commands.add_parser("load", parents=[common], help="read a dump; nothing may run")
     command.add_argument("--replace", action="store_true", help="also keys that are there already")
@@ -99,15 +99,35 @@ def _add_upkeep(
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, origins = _configuration(options, environ)
-    if options.command == "config":
-        if not options.quiet:
-            print(render(config, origins), end="")
-        return 0
-    if options.command in UPKEEP:
-        return _look_after(options, config)
     if options.command in arguments.COMMANDS:
         return _visit(options, config)
-    from fox_shard.runtime.health import check_health
+    if options.command in UPKEEP:
+        return _look_after(options, config)
+    match options.command:
+        case "config":
+            return _show(config, origins, quiet=options.quiet)
+        case "health":
+            from fox_shard.runtime.health import check_health
+
+            return check_health(config)
+        case "run":
+            from fox_shard.runtime.starting import run_server
+
+            file = _config_file(options, environ)
+            return run_server(config, file, fox_conf_of(file))
+        case _:
+            return _be_process(options, config)
+
+
+def _show(config: Config, origins: Origins, *, quiet: bool) -> int:
+    if not quiet:
+        from fox_shard.config.rendering import render
+
+        print(render(config, origins), end="")
+    return 0
+
+
+def _be_process(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
 
     match options.command:
@@ -115,10 +135,8 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return run_gateway(_number("gateway", options.number, config), config)
         case "shard":
             return run_shard(_number("shard", options.number, config), config)
-        case "coordinator":
-            return run_coordinator(config)
         case _:
-            return check_health(config)
+            return run_coordinator(config)
 
 
 def _configuration(
@@ -126,9 +144,14 @@ def _configuration(
 ) -> tuple[Config, Origins]:
     if options.command in arguments.COMMANDS and arguments.say_where(options):
         return Config(), {}
-    path: Path = options.config or Path(environ.get("FOX_CONFIG") or "conf/fox.toml")
-    counts = _supervisord_environment(path)
-    return load_with_origins(path, {**counts, **environ})
+    path = _config_file(options, environ)
+    return load_with_origins(path, {**counts_of(fox_conf_of(path)), **environ})
+
+
+def _config_file(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+    given = environ.get("FOX_CONFIG")
+    path: Path = options.config or (Path(given) if given else options.default_config)
+    return path
 
 
 def _look_after(options: argparse.Namespace, config: Config) -> int:
@@ -138,7 +161,7 @@ def _look_after(options: argparse.Namespace, config: Config) -> int:
         case "reshard":
             return run_reshard(config, options.to, dry_run=options.dry_run)
         case "dump":
-            return run_dump(config, options.file, options.format)
+            return run_dump(config, options.file, options.format, salvage=options.salvage)
         case _:
             return run_load(config, options.file, replace=options.replace)
 
@@ -149,57 +172,9 @@ def _visit(options: argparse.Namespace, config: Config) -> int:
     return run(options, config)
 
 
-def _supervisord_environment(path: Path) -> dict[str, str]:
-    """Return the FOX_ variables that fox.conf beside the configuration file gives the processes.
-
-    So `fox health` and `fox config` in a shell, which supervisord did not start, count the same
-    gateways and shards. A value made from a %(…)s expansion is left out: only supervisord knows it.
-    """
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
-    try:
-        parser.read(path.with_name("fox.conf"), encoding="utf-8")
-        line = parser.get("supervisord", "environment", fallback="")
-        pairs: dict[str, str] = dict_of_key_value_pairs(line)
-    except (OSError, configparser.Error, ValueError):
-        # supervisord itself refuses such a file, in its own words.
-        return {}
-    return {
-        name: value for name, value in pairs.items() if name.startswith("FOX_") and "%" not in value
-    }
-
-
 def _number(member: Member, number: int, config: Config) -> int:
     count = config.gateways if member == "gateway" else config.shards
     if not 0 <= number < count:
         numbered = f"they are numbered 0 to {count - 1}"
         raise ConfigError(f"There is no {member} {number}: {member}s is {count}, {numbered}.")
     return number
-
-
-def render(config: Config, origins: Origins) -> str:
-    """Print the configuration as TOML; a comment after each value says where it came from."""
-    blocks = []
-    for section, settings in groupby(SETTINGS.values(), key=lambda setting: setting.section):
-        lines = [f"[{section}]"] if section else []
-        blocks.append([*lines, *(_line(setting, config, origins) for setting in settings)])
-    for realm in config.realms:
-        name = json.dumps(realm.name, ensure_ascii=False)
-        headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
-        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', headers])
-        for rule in realm.history:
-            lines = [
-                f"{key} = {json.dumps(value, ensure_ascii=False)}"
-                for key, value in msgspec.structs.asdict(rule).items()
-            ]
-            blocks.append(["[[realm.history]]", *lines])
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
-
-
-def _line(setting: Setting, config: Config, origins: Origins) -> str:
-    owner = getattr(config, setting.section) if setting.section else config
-    value = getattr(owner, setting.key)
-    if value is None:
-        value = "off"
-    text = str(value) if isinstance(value, Address) else value
-    assignment = f"{setting.key} = {json.dumps(text, ensure_ascii=False)}"
-    return f"{assignment:<40} # {origins[setting.path]}"

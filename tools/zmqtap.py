@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import msgpack  # type: ignore[import-untyped]  # has no types
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 from zmqtap_decode import KINDS, UNKNOWN, UNREADABLE, Copy, Seen, read_batch
 from zmqtap_views import Json, Lines, Rates, Raw, View
 
@@ -76,7 +77,11 @@ class Filter:
 
 
 class Taps:
-    """The taps of all processes in a run directory, those included that start later."""
+    """The taps of all processes in a run directory, those included that start later.
+
+    A process that is killed leaves the file of its tap. So what counts is whether somebody answers
+    there: the socket's monitor tells that, and when he has gone.
+    """
 
     def __init__(self, run_dir: Path, process: str | None) -> None:
         self._folder = run_dir / "tap"
@@ -86,7 +91,14 @@ class Taps:
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_LIMIT)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        events = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED
+        self._monitor = self._socket.get_monitor_socket(events)
+        self._poller = zmq.Poller()
+        for socket in (self._socket, self._monitor):
+            self._poller.register(socket, zmq.POLLIN)
+        self._tried: set[str] = set()
         self._attached: set[str] = set()
+        self._looked = False
         self._numbers: dict[str, int] = {}
         self._missed = 0
         self._waiting = False
@@ -97,13 +109,15 @@ class Taps:
         while True:
             if (now := time.monotonic()) >= scanned + RESCAN:
                 scanned = now
+                self._note_who_comes_and_goes()
                 self._scan()
                 self._tell_missed()
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 yield None
-                self._socket.poll(int(RESCAN * 1000))
+                self._poller.poll(int(RESCAN * 1000))
+                self._note_who_comes_and_goes()
                 continue
             copy = _read_copy(parts)
             if copy is None:
@@ -115,18 +129,35 @@ class Taps:
     def close(self) -> None:
         """Detach."""
         self._tell_missed()
+        self._socket.disable_monitor()
         self._context.destroy(linger=0)
 
     def _scan(self) -> None:
-        found = sorted(path.name for path in self._folder.glob("*") if path.is_socket())
-        for name in found:
-            if name not in self._attached and fnmatchcase(name, self._process):
+        found = {path.name for path in self._folder.glob("*") if path.is_socket()}
+        for name in sorted(found - self._tried):
+            if fnmatchcase(name, self._process):
                 self._socket.connect(f"ipc://{self._folder / name}")
-                self._attached.add(name)
-                note(f"attached to {name}")
-        if not self._attached and not self._waiting:
+                self._tried.add(name)
+        # Whoever is there answers before the next scan.
+        if not self._attached and not self._waiting and (self._looked or not self._tried):
             self._waiting = True
-            note(f"no process in {self._folder} yet, waiting")
+            which = "process" if self._process == "*" else f"process {self._process}"
+            note(f"no {which} in {self._folder}, waiting")
+        self._looked = bool(self._tried)
+
+    def _note_who_comes_and_goes(self) -> None:
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)
+            name = Path(event["endpoint"].decode()).name
+            if event["event"] == zmq.Event.HANDSHAKE_SUCCEEDED:
+                self._attached.add(name)
+                self._waiting = False
+                note(f"attached to {name}")
+            elif name in self._attached:
+                # ZeroMQ goes on trying, and finds the process that takes its place.
+                self._attached.discard(name)
+                self._numbers.pop(name, None)
+                note(f"{name} has gone")
 
     def _check_number(self, copy: Copy) -> None:
         last = self._numbers.get(copy.process)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fox_shard.backplane.frames import Event
+from fox_shard.datadir.damage import OnDamage, naming_rows
 from fox_shard.datadir.dumpfile import Form, Key, event_of, key_of, read, write
 from fox_shard.datadir.generation import (
     NextGeneration,
     read_keys,
     read_rows,
     require,
+    salvage_keys,
     shards_with_files,
     size,
     stored,
@@ -34,16 +36,21 @@ class Loaded(NamedTuple):
     replaced: int
 
 
-def dump(data_dir: Path, out: BinaryIO, form: Form) -> int:
+def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None = None) -> int:
     """Write all retained keys, each shard's as of one moment; returns their number.
 
-    The broker may run. As long as it takes, the shard's log grows. Raises StoreError, OSError (of
+    The broker may run. As long as it takes, the shard's log grows. on_damage: told of what is
+    missing or damaged, and left out; None: then nothing is dumped. Raises StoreError, OSError (of
     `out`).
     """
-    require(data_dir)
+    layout = require(data_dir)
     with hold_shared(data_dir, wait=False):
-        layout = stored(data_dir)
-        keys = (key_of(event) for event in read_keys(layout) if not _is_weak(event))
+        if on_damage is None:
+            layout = stored(data_dir)
+            events = read_keys(layout)
+        else:
+            events = salvage_keys(data_dir, on_damage)
+        keys = (key_of(event) for event in events if not _is_weak(event))
         return write(out, form, layout.shards, keys)
 
 
@@ -62,7 +69,7 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
     keys = read(source)
     first = next(keys, None)  # what is no dump is refused before a new folder is made
     with hold_alone(data_dir), ExitStack() as stack:
-        Layout.open(data_dir, shards)
+        Layout.begin(data_dir, shards)
         old = stored(data_dir)
         new = stack.enter_context(NextGeneration(old, old.shards, size(old)))
         for row in read_rows(old):
@@ -91,7 +98,8 @@ def _load(
         count += 1
         shard = new.placement.shard_of(key.realm, key.topic)
         name, value = rows.key(key.realm, key.topic), rows.encode(event_of(key))
-        there = present[shard].get(name) if shard in present else None
+        with naming_rows():
+            there = present[shard].get(name) if shard in present else None
         if there == value:
             same += 1
         elif there is not None:

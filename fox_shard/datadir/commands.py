@@ -52,11 +52,12 @@ def _show_progress(done: int, total: int) -> None:
         print(f"\r{done} of {total} rows", end=end, file=sys.stderr, flush=True)
 
 
-def run_dump(config: Config, file: Path, form: Form) -> int:
+def run_dump(config: Config, file: Path, form: Form, *, salvage: bool) -> int:
     """Returns the exit code. A file is there when it is whole, and not before."""
+    left_out: list[str] = []
     try:
         with _output(file) as out:
-            count = dump(Path(config.data_dir), out, form)
+            count = dump(Path(config.data_dir), out, form, left_out.append if salvage else None)
     except StoreError as error:
         return _refuse(error)
     except BrokenPipeError:
@@ -65,6 +66,8 @@ def run_dump(config: Config, file: Path, form: Form) -> int:
         return 1
     except OSError as error:
         return _refuse(f"Cannot write {file}: {error.strerror}.")
+    for what in left_out:
+        print(f"fox: Left out: {what}.", file=sys.stderr)
     print(f"{count} keys were dumped.", file=sys.stderr)
     return 0
 

@@ -20,13 +20,15 @@ import msgspec
 
 from fox_shard.backplane.frames import Event
 from fox_shard.backplane.placement import Placement
+from fox_shard.datadir.damage import OnDamage, described, naming_rows
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import TrimMarks
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
-from fox_shard.store.file import count, read, refusing
+from fox_shard.store.file import Label, count, read, salvage
 from fox_shard.store.layout import Layout
+from fox_shard.store.refusals import refusing
 from fox_shard.store.statements import LARGEST
 from fox_shard.store.store import StoreError
 from fox_shard.topics.ids import SHARDS
@@ -48,27 +50,22 @@ _OURS: Final = re.compile(r"shard-[0-9]+\.sqlite(-wal|-shm|-journal|\.lock|\.new
 
 def stored(folder: Path) -> Layout:
     """The layout of a folder in which something is stored. Hold its lock. Raises StoreError."""
-    layout = Layout.read(folder)
-    if layout is None:
-        raise StoreError(f"Nothing is stored in {folder} yet.")
-    paths = [layout.shard(number)[0] for number in range(layout.shards)]
-    missing = [path for path in paths if not path.exists()]
-    if missing and len(missing) < len(paths):
-        raise StoreError(
-            f"{missing[0]} is missing: bring it back, or start the broker once to begin with an "
-            "empty one."
-        )
+    layout = require(folder)
+    for number in range(layout.shards):
+        layout.require(number)
     return layout
 
 
-def require(folder: Path) -> None:
-    """Raise StoreError if there is nothing in the folder, so that it is not even made."""
-    if Layout.read(folder) is None:
+def require(folder: Path) -> Layout:
+    """What there is in the folder. Raises StoreError if there is nothing; then it is not made."""
+    layout = Layout.read(folder)
+    if layout is None:
         raise StoreError(f"Nothing is stored in {folder} yet.")
+    return layout
 
 
 def shards_with_files(layout: Layout) -> list[int]:
-    """Numbers of the shards that have files: all, or none if none has stored anything yet."""
+    """Numbers of the shards that have files: all, if the layout is complete."""
     return [number for number in range(layout.shards) if layout.shard(number)[0].exists()]
 
 
@@ -83,10 +80,38 @@ def read_keys(layout: Layout) -> Iterator[Event]:
     Raises StoreError, at any key.
     """
     for number in shards_with_files(layout):
-        path, label = layout.shard(number)
-        with closing(read(path, label, rows.KEY)) as found:
+        with naming_rows(), closing(read(*layout.shard(number), rows.KEY)) as found:
             for key, value in found:
                 yield decode_event(key, value)
+
+
+def salvage_keys(folder: Path, on_damage: OnDamage) -> Iterator[Event]:
+    """As `read_keys`, but what is missing or damaged is left out, and `on_damage` told of it.
+
+    Hold the lock. Raises StoreError if there is nothing.
+    """
+    layout = require(folder)
+    for number in range(layout.shards):
+        path, label = layout.shard(number)
+        if not path.exists():
+            on_damage(f"{path} is missing")
+            continue
+        try:
+            yield from _salvage(path, label, on_damage)
+        except StoreError as error:
+            on_damage(f"what follows in {path} ({error.__cause__ or error})")
+
+
+def _salvage(path: Path, label: Label, on_damage: OnDamage) -> Iterator[Event]:
+    damaged: list[bytes] = []
+    with closing(salvage(path, label, rows.KEY, damaged.append)) as found:
+        for key, value in found:
+            try:
+                yield decode_event(key, value)
+            except StoreError:
+                damaged.append(key)
+    for key in damaged:
+        on_damage(described(path, key))
 
 
 def decode_event(key: bytes, value: bytes) -> Event:
@@ -106,7 +131,7 @@ def read_rows(layout: Layout) -> Iterator[Row]:
 
 
 def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
-    with closing(read(*layout.shard(number))) as found:
+    with naming_rows(), closing(read(*layout.shard(number))) as found:
         for key, value in found:
             yield key, value, number
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fox_shard.config import Config
+from fox_shard.datadir.damage import naming_rows
 from fox_shard.datadir.resharding import reshard
 from fox_shard.store.layout import Hold, Layout, hold_shared
 from fox_shard.store.memory import MemoryStore
@@ -41,7 +42,8 @@ def loading(what: str) -> Iterator[None]:
     `msgspec.DecodeError` is a ValueError.
     """
     try:
-        yield
+        with naming_rows():
+            yield
     except ValueError as error:
         raise StoreError(
             f"The store of {what} holds a row that cannot be read ({error}): move it away, or "
@@ -54,13 +56,14 @@ def unstored(config: Config) -> frozenset[str]:
     return frozenset(realm.name for realm in config.realms if realm.store == "memory")
 
 
-def _in_memory(config: Config) -> bool:
+def is_in_memory(config: Config) -> bool:
+    """Are there no files?"""
     return len(unstored(config)) == len(config.realms)
 
 
 async def generation(config: Config, process: str) -> int:
     """That of the layout, once it is for the configured number of shards. Raises StoreError."""
-    if _in_memory(config):
+    if is_in_memory(config):
         return IN_MEMORY
     return (await _layout(config, process)).generation
 
@@ -70,7 +73,7 @@ async def _layout(config: Config, process: str) -> Layout:
     folder = Path(config.data_dir)
     waiting = False
     while True:
-        layout = Layout.open(folder, config.shards)
+        layout = Layout.open(folder, config.shards, _tell_new)
         if layout.shards == config.shards:
             return layout
         if not waiting:
@@ -85,25 +88,31 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
 
     Where the layout is for another number of shards, shard-0 moves everything first.
     """
-    if _in_memory(config):
+    if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     folder = Path(config.data_dir)
     while True:
-        layout = Layout.open(folder, config.shards)
+        layout = Layout.open(folder, config.shards, _tell_new)
         if layout.shards == config.shards:
             hold = hold_shared(folder, wait=True)
-            layout = Layout.open(folder, config.shards)
-            if layout.shards == config.shards:
-                path, label = layout.shard(number)
-                if not path.exists():
-                    fields = {"process": f"shard-{number}", "file": str(path)}
-                    _log.info("new_store", extra={"fox": fields})
-                return Opened(SqliteStore(path, label, on_outcome), hold), layout.generation
+            try:
+                # Before the lock was ours another generation may have begun.
+                if Layout.read(folder) == layout:
+                    layout.require(number)
+                    store = SqliteStore(*layout.shard(number), on_outcome)
+                    return Opened(store, hold), layout.generation
+            except BaseException:
+                hold.release()
+                raise
             hold.release()
         elif number == 0:
             _reshard(folder, layout.shards, config.shards)
         else:
             await _layout(config, f"shard-{number}")
+
+
+def _tell_new(folder: Path) -> None:
+    _log.info("new_data", extra={"fox": {"folder": str(folder)}})
 
 
 def _reshard(folder: Path, old: int, new: int) -> None:
@@ -125,7 +134,7 @@ def _reshard(folder: Path, old: int, new: int) -> None:
 
 async def open_coordinator(config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
     """The coordinator's store, and the layout's generation. Raises StoreError."""
-    if _in_memory(config):
+    if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     layout = await _layout(config, "coordinator")
     path, label = layout.coordinator

@@ -20,8 +20,8 @@ from fox_shard.datadir.generation import (
     stored,
 )
 from fox_shard.shard import rows
-from fox_shard.store.file import refusing
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
+from fox_shard.store.refusals import refusing
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done, and all."""

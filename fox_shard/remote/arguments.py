@@ -10,9 +10,6 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from fox_shard.errors import Refusal
-from fox_shard.topics.pattern import Pattern
-
 COMMANDS: Final = ("get", "put", "keys", "watch", "lock")
 
 NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
@@ -176,6 +173,10 @@ def say_where(options: argparse.Namespace) -> bool:
 
 def topic(text: str) -> str:
     """One topic, not a pattern."""
+    # Only here, so that `fox health`, which Docker calls every ten seconds, starts without them.
+    from fox_shard.errors import Refusal
+    from fox_shard.topics.pattern import Pattern
+
     try:
         if Pattern.wamp(text).is_exact:
             return text

@@ -12,6 +12,7 @@ from typing import Literal
 from fox_shard.client import Event, Session
 from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.values import as_json, as_name, as_plain, value_of
+from fox_shard.topics.topic import to_wamp
 
 Match = Literal["exact", "prefix", "wildcard"]
 
@@ -24,7 +25,8 @@ def get(session: Session, topic: str, *, json: bool) -> int:
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
         return DONE
-    tell(f"There is no key {topic}.")
+    hint = f" Did you mean {to_wamp(topic)}? MQTT's a/b is a.b here." if "/" in topic else ""
+    tell(f"There is no key {topic}.{hint}")
     return NO
 
 

@@ -16,19 +16,25 @@ HEALTH_TIMEOUT = 2.0
 
 def check_health(config: Config) -> int:
     """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
-    names = [f"gateway-{number}" for number in range(config.gateways)]
-    names += [f"shard-{number}" for number in range(config.shards)]
     healthy = True
-    for name in [*names, "coordinator"]:
+    for name in process_names(config):
         health = _ask(Path(config.run_dir) / f"{name}.health")
         healthy &= health.get("status") == "ok"
         links = health.pop("links", {})
         down = [peer for peer, is_open in links.items() if not is_open]
-        health.pop("name", None)
+        for hidden in ("name", "pid", "listening"):
+            health.pop(hidden, None)
         fields = " ".join(f"{key}={value}" for key, value in health.items())
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
     return 0 if healthy else 1
+
+
+def process_names(config: Config) -> list[str]:
+    """Of all processes that there should be."""
+    gateways = [f"gateway-{number}" for number in range(config.gateways)]
+    shards = [f"shard-{number}" for number in range(config.shards)]
+    return [*gateways, *shards, "coordinator"]
 
 
 def _ask(path: Path) -> dict[str, Any]:

@@ -18,7 +18,9 @@ class TextFormatter(logging.Formatter):
         process = fields.pop("process", "")
         text = " ".join(f"{key}={value}" for key, value in fields.items())
         when, event = self.formatTime(record), record.getMessage()
-        line = f"{when} {record.levelname:<7} {process} {event} {text}"
+        # What concerns the whole server is of no process.
+        whose = f"{process} " if process else ""
+        line = f"{when} {record.levelname:<7} {whose}{event} {text}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line.rstrip()

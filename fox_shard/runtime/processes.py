@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -24,9 +25,12 @@ from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
+from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.shell import Shell, new_incarnation
+from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
 
@@ -35,26 +39,32 @@ _log = logging.getLogger("fox")
 
 def run_gateway(number: int, config: Config) -> int:
     """Run gateway `number` until it is told to stop. Returns the exit code."""
-    return _run(config, _gateway(number, config))
+    supervisor = follow_supervisor()
+    return _run(config, _gateway(number, config), supervisor)
 
 
 def run_shard(number: int, config: Config) -> int:
     """Run shard `number` until it is told to stop. Returns the exit code."""
-    return _run(config, _shard(number, config))
+    supervisor = follow_supervisor()
+    return _run(config, _shard(number, config), supervisor)
 
 
 def run_coordinator(config: Config) -> int:
     """Run the coordinator until it is told to stop. Returns the exit code."""
-    return _run(config, _coordinator(config))
+    supervisor = follow_supervisor()
+    return _run(config, _coordinator(config, supervisor), supervisor)
 
 
-def _run(config: Config, main: Coroutine[Any, Any, None]) -> int:
+def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor | None) -> int:
     set_up_logging(config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
     except (AlreadyRunning, ListenError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
+        # One that runs already may be about to end: supervisord tries again.
+        if supervisor is not None and not isinstance(error, AlreadyRunning):
+            supervisor.stop(Path(config.run_dir), str(error))
         return 1
     return 0
 
@@ -99,12 +109,13 @@ async def _gateway(number: int, config: Config) -> None:
             linked.set()
 
     shell.after_flush = after_flush
+    watch_descriptors(gateway.name, loop)
     await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
         await listeners.open(config.gateway, Claims(config.run_dir))
-        where = {kind: str(address) for kind, address in listeners.addresses.items()}
-        _log.info("listening", extra={"fox": {"process": gateway.name, **where}})
+        shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
+        _log.info("listening", extra={"fox": {"process": gateway.name, **shell.listening}})
     await shell.stopping.wait()
     listeners.stop_accepting()
     for session in list(gateway.sessions.values()):
@@ -144,7 +155,7 @@ async def _shard(number: int, config: Config) -> None:
     await _end(shell)
 
 
-async def _coordinator(config: Config) -> None:
+async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
     realms = [realm.name for realm in config.realms]
@@ -166,6 +177,7 @@ async def _coordinator(config: Config) -> None:
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
     await shell.start()
+    ready = asyncio.create_task(announce_ready(config, supervisor))
     if config.statsd.address is None:
         await shell.stopping.wait()
     else:
@@ -174,6 +186,7 @@ async def _coordinator(config: Config) -> None:
             await _either(shell.stopping.wait(), asyncio.sleep(config.statsd.interval))
             await sender.send(hub.metrics(loop.time()))
         sender.close()
+    ready.cancel()
     await _end(shell)
 
 

@@ -80,6 +80,8 @@ class Shell:
         self._report_interval = report_interval(config)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
+        # Of a gateway's listeners, each with its address, from when they are open.
+        self.listening: dict[str, str] = {}
         self._health_path = run_dir / f"{node.name}.health"
         self._health: asyncio.Server | None = None
         self.wire = Wire(
@@ -230,7 +232,10 @@ class Shell:
         self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Whoever connects is told, in one line of JSON."""
-        writer.write(msgspec.json.encode(self.node.health()) + b"\n")
+        health = {**self.node.health(), "pid": os.getpid()}
+        if self.listening:
+            health["listening"] = self.listening
+        writer.write(msgspec.json.encode(health) + b"\n")
         with suppress(ConnectionError):
             await writer.drain()
         writer.close()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, final
 
 from fox_shard.store import statements
+from fox_shard.store.checksums import sealed
 from fox_shard.store.disk import sync
-from fox_shard.store.file import FORMAT, SCHEMA, Label, connect, refusing
-from fox_shard.store.store import new_identity
+from fox_shard.store.file import SCHEMA, Label, connect, new_meta
+from fox_shard.store.refusals import refusing
 
 CACHE: Final = 32 << 10
 """KiB of pages that are kept in memory."""
@@ -44,13 +45,14 @@ class Bulk:
         execute("BEGIN")
         for statement in SCHEMA:
             execute(statement)
-        meta = {"format": FORMAT, "identity": new_identity(), **label._asdict()}
-        self._connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        self._connection.executemany("INSERT INTO meta VALUES (?, ?)", new_meta(label).items())
 
     def put(self, rows: Sequence[bytes]) -> None:
         """Write these rows: key, value, key, value …; a key's last value counts."""
+        checked = list(rows)
+        checked[1::2] = map(sealed, rows[::2], rows[1::2])
         with refusing(self._path):
-            for sql, values in statements.puts(rows):
+            for sql, values in statements.puts(checked):
                 self._connection.execute(sql, values)
 
     def finish(self) -> None:

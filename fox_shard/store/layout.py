@@ -3,17 +3,24 @@
 Owns: the manifest, the files' places, and the lock that says whether the layout may change.
 Never: what is in the stores.
 
-    manifest.json                   {"format": 1, "generation": 2, "shards": 3}
+    manifest.json                   {"format": 2, "generation": 2, "shards": 3}
     lock                            shared by all that use the files, alone whoever moves them
     generation-2/shard-0.sqlite     … shard-2.sqlite
     coordinator.sqlite
 
 Another number of shards is another generation: its files are written beside the old ones, and the
 manifest, which is replaced in one step, says which of them count.
+
+A new folder gets its manifest first, marked `"complete": false`, then the files of all shards, then
+its manifest without that mark. From then on a file that is not there has been lost. Manifests of
+format 1 had no such mark: what they name is complete if any of its files is there.
 """
 
 import fcntl
 import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final, Literal, NamedTuple, Self, final
@@ -21,18 +28,24 @@ from typing import Annotated, Final, Literal, NamedTuple, Self, final
 import msgspec
 from msgspec import Meta, Struct
 
+from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
-from fox_shard.store.file import Label, refusing
+from fox_shard.store.file import Label
+from fox_shard.store.refusals import refusing, remedy
 from fox_shard.store.store import StoreError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the folder; the files in it have their own."""
 
+LOOK_AGAIN: Final = 0.02
+"""Seconds between two looks at a manifest that another process completes."""
 
-class _Manifest(Struct):
-    format: Literal[1]
+
+class _Manifest(Struct, omit_defaults=True):
+    format: Literal[1, 2]
     generation: Annotated[int, Meta(ge=1, lt=1 << 53)]
     shards: Annotated[int, Meta(ge=1, le=64)]
+    complete: bool = True
 
 
 class _Format(Struct):
@@ -40,11 +53,12 @@ class _Format(Struct):
 
 
 class Layout(NamedTuple):
-    """What the manifest of `folder` says."""
+    """What the manifest of `folder` says. complete: the files of all shards have been made."""
 
     folder: Path
     generation: int
     shards: int
+    complete: bool = True
 
     @property
     def directory(self) -> Path:
@@ -61,6 +75,15 @@ class Layout(NamedTuple):
         label = Label(f"shard {number} of {self.shards}", self.generation)
         return self.directory / f"shard-{number}.sqlite", label
 
+    def require(self, number: int) -> None:
+        """Raises StoreError if a shard's file has been lost."""
+        path, _ = self.shard(number)
+        if self.complete and not path.exists():
+            raise StoreError(
+                f"{path} is missing, and with it all keys of shard {number}: bring it back, or "
+                f"{remedy(path)}."
+            )
+
     def next(self, shards: int) -> "Layout":
         """The generation that follows."""
         return Layout(self.folder, self.generation + 1, shards)
@@ -71,51 +94,42 @@ class Layout(NamedTuple):
 
         Hold the lock before: without it another generation may begin at once.
         """
-        path = _manifest(folder)
-        try:
-            with refusing(path):
-                text = path.read_bytes()
-        except StoreError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return None
-            raise
-        try:
-            number = msgspec.json.decode(text, type=_Format).format
-            if number > FORMAT:
-                raise StoreError(
-                    f"{path} has format {number}, and this version of fox-shard knows {FORMAT}: "
-                    "start the version of fox-shard that wrote it."
-                )
-            manifest = msgspec.json.decode(text, type=_Manifest)
-        except msgspec.MsgspecError as error:
-            raise StoreError(
-                f"{path} is damaged ({error}): write it anew as "
-                '{"format": 1, "generation": …, "shards": …}, with the number of the generation-… '
-                "folder beside it and the number of shard files therein."
-            ) from error
-        return cls(folder, manifest.generation, manifest.shards)
+        manifest = _read(folder)
+        return None if manifest is None else _layout(folder, manifest)
 
     @classmethod
-    def open(cls, folder: Path, shards: int) -> "Layout":
-        """What there is; in a new folder, begin generation 1 of so many shards.
+    def open(
+        cls, folder: Path, shards: int, on_new: Callable[[Path], None] = lambda folder: None
+    ) -> "Layout":
+        """What there is; in a new folder, begin generation 1 of so many shards, and call `on_new`.
 
         The number of shards found may be another one. Several processes may do this at a time.
         Raises StoreError.
         """
-        found = cls.read(folder)
-        if found is not None:
-            return found
+        cls.begin(folder, shards)
+        while not _is_current(_read(folder)):
+            try:
+                with Hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    if _complete(folder):
+                        on_new(folder)
+            except BlockingIOError:
+                # Another process does it, or has done it and uses the files now.
+                time.sleep(LOOK_AGAIN)
+        return cls.read(folder) or cls.open(folder, shards, on_new)
+
+    @classmethod
+    def begin(cls, folder: Path, shards: int) -> None:
+        """Write a new folder's manifest, and none of the files. Raises StoreError."""
+        if cls.read(folder) is not None:
+            return
         lost = next(folder.glob("generation-*"), None)
-        if lost is not None:
-            # Unless another process has begun it since then.
-            found = cls.read(folder)
-            if found is not None:
-                return found
+        # Another process may have begun it since then.
+        if lost is not None and cls.read(folder) is None:
             raise StoreError(
                 f"{_manifest(folder)} is missing, but {lost.name} is there: bring it back, or move "
                 f"{lost.name} away to begin with nothing."
             )
-        return _begin(cls(folder, 1, shards))
+        _begin(cls(folder, 1, shards, complete=False))
 
     def replace(self) -> None:
         """From now on this is what counts. Hold the lock alone. Raises StoreError."""
@@ -125,24 +139,79 @@ class Layout(NamedTuple):
             sync(self.folder)
 
 
-def _begin(layout: Layout) -> Layout:
+def _begin(layout: Layout) -> None:
     path = _manifest(layout.folder)
     with refusing(path):
         layout.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = _write(layout, path.with_suffix(f".{os.getpid()}"))
         try:
-            os.link(written, path)  # unlike a renaming, it leaves the manifest of a faster one
-        except FileExistsError:
-            return Layout.open(layout.folder, layout.shards)
+            with suppress(FileExistsError):
+                os.link(written, path)  # unlike a renaming, it leaves the manifest of a faster one
         finally:
             written.unlink()
         sync(layout.folder)
         sync(layout.folder.parent)  # which may have got a new folder
-    return layout
+
+
+def _complete(folder: Path) -> bool:
+    """Make the files that have never been made. Hold the lock alone. Were there any?"""
+    manifest = _read(folder)
+    if manifest is None:
+        raise StoreError(f"{_manifest(folder)} has gone: somebody moves what is in {folder}.")
+    layout = _layout(folder, manifest)
+    made = not layout.complete
+    if made:
+        with refusing(layout.directory):
+            layout.directory.mkdir(mode=0o700, exist_ok=True)
+        for path, label in map(layout.shard, range(layout.shards)):
+            if not path.exists():
+                Bulk(path, label).finish()
+        with refusing(folder):
+            sync(folder)
+    if made or manifest.format < FORMAT:
+        layout._replace(complete=True).replace()
+    return made
+
+
+def _is_current(manifest: _Manifest | None) -> bool:
+    return manifest is not None and manifest.format == FORMAT and manifest.complete
+
+
+def _read(folder: Path) -> _Manifest | None:
+    path = _manifest(folder)
+    try:
+        with refusing(path):
+            text = path.read_bytes()
+    except StoreError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    try:
+        number = msgspec.json.decode(text, type=_Format).format
+        if number > FORMAT:
+            raise StoreError(
+                f"{path} has format {number}, and this version of fox-shard knows formats up to "
+                f"{FORMAT}: start the version of fox-shard that wrote it."
+            )
+        return msgspec.json.decode(text, type=_Manifest)
+    except msgspec.MsgspecError as error:
+        raise StoreError(
+            f"{path} is damaged ({error}): write it anew as "
+            f'{{"format": {FORMAT}, "generation": …, "shards": …}}, with the number of the '
+            "generation-… folder beside it and the number of shard files therein."
+        ) from error
+
+
+def _layout(folder: Path, manifest: _Manifest) -> Layout:
+    layout = Layout(folder, manifest.generation, manifest.shards, manifest.complete)
+    if manifest.format > 1:
+        return layout
+    there = any(layout.shard(number)[0].exists() for number in range(layout.shards))
+    return layout._replace(complete=there)
 
 
 def _write(layout: Layout, path: Path) -> Path:
-    manifest = _Manifest(FORMAT, layout.generation, layout.shards)
+    manifest = _Manifest(FORMAT, layout.generation, layout.shards, layout.complete)
     path.write_bytes(msgspec.json.encode(manifest))
     sync(path)
     return path

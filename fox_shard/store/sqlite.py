@@ -21,8 +21,10 @@ from typing import Final, NamedTuple, TextIO, final
 
 from fox_shard.store import statements
 from fox_shard.store.bulk import Bulk
+from fox_shard.store.checksums import sealed
 from fox_shard.store.disk import sync
-from fox_shard.store.file import Label, identity_of, open_to_write, read, refusing
+from fox_shard.store.file import Label, identity_of, open_to_write, read
+from fox_shard.store.refusals import refusing
 from fox_shard.store.store import Changes, OnOutcome, StoreError
 
 CACHE: Final = 16 << 10
@@ -143,7 +145,7 @@ class SqliteStore:
             if value is None:
                 gone.append(key)
             else:
-                rows += (key, value)
+                rows += (key, sealed(key, value))
         todo = [*statements.deletes(gone), *statements.puts(rows)]
         connection = self._connection
         if connection.in_transaction:

@@ -5,6 +5,7 @@ Owns: the promises that every kind of store keeps. Never: how it keeps them.
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 Changes: TypeAlias = dict[bytes, bytes | None]
@@ -16,6 +17,15 @@ OnOutcome: TypeAlias = Callable[[int, str], None]
 
 class StoreError(Exception):
     """A store cannot be used: one sentence that says what is wrong and what to do."""
+
+
+class DamagedRow(StoreError):
+    """A row is not what was written. Whoever knows what rows mean says which one it is."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        super().__init__(f"{path} is damaged: the checksum of its row {key[:80]!r} does not match.")
+        self.path = path
+        self.key = key
 
 
 def new_identity() -> int:

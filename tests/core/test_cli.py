@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from fox_shard import __version__
 from fox_shard.cli import main
 
 
@@ -88,6 +89,9 @@ def test_a_command_that_cannot_start_is_refused_in_one_sentence(
         ('[supervisord]\nenvironment=FOX_SHARDS="%(ENV_FOX_SHARDS)s"\n', {}, 2),
         ("environment=FOX_SHARDS=8", {}, 2),
         ("[supervisord]\nenvironment=FOX_SHARDS\n", {}, 2),
+        ("[supervisord]\nenvironment=A=1, FOX_SHARDS = 8,FOX_GATEWAYS='4'\n", {}, 8),
+        ('[supervisord]\nenvironment=A="x,FOX_Y=1",FOX_SHARDS="8"\n', {}, 8),
+        ("[other]\nenvironment=FOX_SHARDS=8\n", {}, 2),
     ],
 )
 def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_has_them(
@@ -101,6 +105,13 @@ def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_has_th
     assert started[0][2].shards == shards
 
 
+def test_without_a_fox_conf_beside_the_file_that_of_the_folder_counts(folder, started):
+    (folder / "other.toml").touch()
+    (folder / "conf" / "fox.conf").write_text('[supervisord]\nenvironment=FOX_SHARDS="8"\n')
+    main(["health", "--config", "other.toml"])
+    assert started[0][2].shards == 8
+
+
 @pytest.mark.parametrize("source", ["argument", "variable"])
 def test_the_configuration_file_may_be_named_by_argument_or_variable(
     source, folder, monkeypatch, capsys
@@ -110,6 +121,38 @@ def test_the_configuration_file_may_be_named_by_argument_or_variable(
         monkeypatch.setenv("FOX_CONFIG", "other.toml")
     assert main(["config", *(["--config", "other.toml"] if source == "argument" else [])]) == 0
     assert 'prefix = "other"' in capsys.readouterr().out
+
+
+def test_the_version_is_told_in_both_ways(capsys):
+    assert main(["version"]) == 0
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second == f"fox-shard {__version__}"
+
+
+def test_health_starts_without_what_it_does_not_need():
+    """Docker calls it every ten seconds. These take most of the time that other commands take."""
+    told = "import sys, fox_shard.cli; fox_shard.cli.main(['health']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()[-1].split()
+    assert "fox_shard.runtime.health" in modules
+    assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
+    of_ours = {name.split(".")[1] for name in modules if name.startswith("fox_shard.")}
+    assert of_ours == {"cli", "config", "remote", "runtime"}
+
+
+def test_the_default_file_is_for_when_no_other_is_named(folder, monkeypatch, capsys):
+    for name in ("default", "variable", "argument"):
+        (folder / f"{name}.toml").write_text(f'[statsd]\nprefix = "{name}"')
+    command = ["config", "--default-config", "default.toml"]
+    main(command)
+    monkeypatch.setenv("FOX_CONFIG", "variable.toml")
+    main(command)
+    main([*command, "--config", "argument.toml"])
+    prefixes = [line for line in capsys.readouterr().out.splitlines() if "prefix" in line]
+    assert [line.split('"')[1] for line in prefixes] == ["default", "variable", "argument"]
 
 
 @pytest.mark.parametrize("command", ["version", "config"])

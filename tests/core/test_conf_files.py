@@ -104,9 +104,14 @@ def test_processes_are_started_from_the_folder_of_the_file_wherever_supervisord_
     monkeypatch.chdir("/")
     options, processes = supervised(path, monkeypatch, PATH="/usr/bin")
     toml = folder / "conf" / "fox.toml"
-    assert processes["coordinator"].command == f'python -m fox_shard coordinator --config "{toml}"'
-    assert processes["shard-1"].command == f'python -m fox_shard shard 1 --config "{toml}"'
-    assert processes["gateway-0"].command == f'python -m fox_shard gateway 0 --config "{toml}"'
+    assert (
+        processes["coordinator"].command
+        == f'python -m fox_shard coordinator --default-config "{toml}"'
+    )
+    assert processes["shard-1"].command == f'python -m fox_shard shard 1 --default-config "{toml}"'
+    assert (
+        processes["gateway-0"].command == f'python -m fox_shard gateway 0 --default-config "{toml}"'
+    )
     for process in processes.values():
         assert Path(process.directory).resolve() == folder
         first, second = process.environment["PATH"].split(":")
@@ -129,3 +134,14 @@ def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeyp
     options, _ = supervised(CONF / "fox.conf", monkeypatch)
     by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
     assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway"]
+
+
+def test_the_image_runs_as_a_number_and_every_example_names_the_volume():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == ["1000:1000"]
+    assert "install -d -o 1000 -g 1000 data run" in dockerfile
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    texts = [dockerfile, *(page.read_text().replace("\\\n", " ") for page in pages)]
+    examples = [line for text in texts for line in text.splitlines() if "docker run -p" in line]
+    assert len(examples) == 3
+    assert all("-v fox-data:/app/data " in line for line in examples)

@@ -13,12 +13,18 @@ from pathlib import Path
 
 from cluster import END, ROOT, Places
 
+FOX_RUN = ("fox_shard", "run")
+SUPERVISORD = ("supervisor.supervisord", "-n", "-c", "conf/fox.conf")
+
 
 class Supervised(Places):
     """supervisord and its children, whose output is in the file `said`."""
 
-    def __init__(self, gateways, shards):
+    def __init__(self, gateways, shards, starts=FOX_RUN, await_ready=True, **settings):
+        """starts: the command that starts it. settings: further environment variables."""
         super().__init__(gateways, shards)
+        self.starts = starts
+        self.settings = settings
         conf = self.folder / "conf"
         shutil.copytree(ROOT / "conf", conf)
         (self.folder / "run").mkdir()
@@ -30,6 +36,8 @@ class Supervised(Places):
         (conf / "fox.conf").write_text(text)
         self.said = self.folder / "said.log"
         self.supervisord = self.start()
+        if not await_ready:
+            return
         try:
             self.await_ready(unless=lambda: self._check_runs())
         except BaseException:
@@ -40,12 +48,14 @@ class Supervised(Places):
     def environment(self, **more):
         # FOX_SHARDS here must not win over the line in fox.conf.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return super().environment(PATH=path, PYTHONPATH=str(ROOT), FOX_SHARDS="7", **more)
+        more = {"PATH": path, "PYTHONPATH": str(ROOT), "FOX_SHARDS": "7", **self.settings, **more}
+        return super().environment(**more)
 
-    def start(self):
-        with self.said.open("ab") as said:
+    def start(self, said=None):
+        """said: where it is written what it and its processes say."""
+        with (said or self.said).open("ab") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", "conf/fox.conf"],
+                [sys.executable, "-m", *self.starts],
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,

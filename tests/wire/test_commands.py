@@ -88,6 +88,18 @@ def test_put_reads_standard_input_and_deletes(fox):
     assert fox.run("get", "cmd.stdin") == (1, "", "fox: There is no key cmd.stdin.\n")
 
 
+def test_get_of_an_mqtt_topic_says_what_it_is_called_here(fox):
+    fox.prints("put", "cmd.notation", "1")
+    code, out, err = fox.run("get", "cmd/notation")
+    assert (code, out) == (1, "")
+    assert err.startswith("fox: There is no key cmd/notation. Did you mean cmd.notation? ")
+    fox.prints("put", "cmd.notation", "--delete")
+    # Such a key there may be, too.
+    fox.prints("put", "cmd/notation", "2")
+    assert fox.prints("get", "cmd/notation") == "2\n"
+    fox.prints("put", "cmd/notation", "--delete")
+
+
 def test_put_for_some_time(fox):
     fox.prints("put", "cmd.offer", "half price", "--for", "0.3")
     await_true("it is gone", lambda: fox.run("get", "cmd.offer")[0] == 1)

@@ -112,6 +112,23 @@ def test_configuration(cluster, example):
         Fox(cluster).prints("put", key, "--delete")
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("level", "'level' is no SETTING=JSON, such as level=3"),
+        ("=3", "'=3' is no SETTING=JSON, such as level=3"),
+        ("color=red", "'red' is no JSON; text needs quotes: 'color=\"red\"'"),
+    ],
+)
+def test_configuration_without_a_value_says_how_it_is_used(example, setting, says):
+    with example("configuration", "set", "lamp", setting) as change:
+        code, out, err = change.end()
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: configuration.py set ")
+    assert says in err
+    assert "Traceback" not in err
+
+
 def test_every_example_tells_how_to_run_it():
     for path in EXAMPLES.glob("*.py"):
         if path.name != "keys.py":

@@ -218,9 +218,8 @@ def test_sys_topics_report_the_metrics_of_the_broker(broker, watcher):
     watcher.await_value("subscriptions/count", lambda value: value == "1")
     for number in range(30):
         watcher.peer.publish(f"news/{number}", b"x", retain=True)
-    # All `$SYS` topics are retained as well.
-    keys = 30 + len(watcher.values)
-    watcher.await_value("retained messages/count", lambda value: value == str(keys))
+    # All `$SYS` topics are retained as well, but do not count.
+    watcher.await_value("retained messages/count", lambda value: value == "30")
     watcher.await_value("publish/messages/received", lambda value: value == "30")
     watcher.await_value("publish/messages/sent", lambda value: int(value) > 0)
     watcher.await_value("messages/received", lambda value: int(value) >= 32)

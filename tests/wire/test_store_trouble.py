@@ -299,7 +299,15 @@ def spoilt(content):
     return content[:4096] + b"\xa5" * (len(content) - 4096)
 
 
-@pytest.mark.parametrize("damage", [overwritten, cut_off, spoilt])
+def one_byte(content):
+    """Within a value; where the values were in the log, at the end of what is left."""
+    place = content.find(b"x" * 200)
+    if place < 0:
+        place = len(content.rstrip(b"\0")) - 1
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut_off, spoilt, one_byte])
 def test_a_shard_refuses_a_damaged_file_in_one_sentence_and_leaves_it_as_it_is(
     files, tmp_path, damage
 ):
@@ -312,8 +320,19 @@ def test_a_shard_refuses_a_damaged_file_in_one_sentence_and_leaves_it_as_it_is(
     before = path.read_bytes()
     sentence = refused_start(data_dir)
     assert str(path) in sentence
-    assert "move it away" in sentence
+    assert f"move {data_dir} away" in sentence
     assert path.read_bytes() == before
+
+
+def test_a_shard_refuses_to_start_without_its_file(files, tmp_path):
+    data_dir = tmp_path / "data"
+    shutil.copytree(files, data_dir)
+    path = data_dir / "generation-1" / "shard-0.sqlite"
+    for file in path.parent.glob("shard-0.sqlite*"):
+        file.unlink()
+    sentence = refused_start(data_dir)
+    assert sentence.startswith(f"fox: {path} is missing, and with it all keys of shard 0: bring")
+    assert not path.exists()
 
 
 def test_a_damaged_log_counts_up_to_where_it_is_damaged(files, tmp_path):

@@ -81,13 +81,16 @@ def test_a_second_process_of_a_name_is_refused_in_one_sentence(supervised):
 
 
 def test_a_second_start_in_the_folder_is_refused(supervised):
-    before = supervised.children()
-    second = supervised.start()
-    assert second.wait(END) != 0
+    before, said = supervised.children(), supervised.said.read_text()
+    of_second = supervised.folder / "second.log"
+    assert supervised.start(of_second).wait(END) == 1
     assert supervised.children() == before
-    said = supervised.said.read_text()
-    assert "Another program is already listening" in said  # in supervisord's own words
-    assert "Traceback" not in said
+    assert supervised.said.read_text() == said
+    (sentence,) = of_second.read_text().splitlines()
+    pid = supervised.supervisord.pid
+    assert sentence.startswith(
+        f"fox: The server in {supervised.folder} is already running, pid {pid}: "
+    )
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,41 @@ def test_zmqtap_waits_for_a_broker_that_does_not_run_yet(tmp_path):
         text=True,
     )
     with tap:
-        assert f"no process in {tmp_path}/tap yet, waiting" in tap.stderr.readline()
+        assert f"no process in {tmp_path}/tap, waiting" in tap.stderr.readline()
         tap.send_signal(signal.SIGINT)
         assert "Traceback" not in tap.stderr.read()
+
+
+def test_zmqtap_says_who_has_gone_and_attaches_to_who_takes_its_place(own_cluster):
+    cluster = own_cluster(gateways=1, shards=1)
+    with attached(cluster, "shard-*") as said:
+        assert said() == "zmqtap: attached to shard-0"
+        cluster.kill("shard-0")
+        assert said() == "zmqtap: shard-0 has gone"
+        assert said() == f"zmqtap: no process shard-* in {cluster.run_dir}/tap, waiting"
+        cluster.start("shard-0")
+        assert said() == "zmqtap: attached to shard-0"
+    cluster.kill("shard-0")
+    # What is left of its tap is nobody.
+    assert (cluster.run_dir / "tap" / "shard-0").exists()
+    with attached(cluster, "shard-*") as said:
+        assert said() == f"zmqtap: no process shard-* in {cluster.run_dir}/tap, waiting"
+
+
+@contextmanager
+def attached(cluster, processes):
+    """Gives the lines that it says on standard error."""
+    command = [sys.executable, "tools/zmqtap", "--run-dir", cluster.run_dir, "--process", processes]
+    tap = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(30, tap.kill)
+    timer.start()
+    with tap:
+        yield lambda: tap.stderr.readline().rstrip()
+        tap.send_signal(signal.SIGINT)
+    timer.cancel()

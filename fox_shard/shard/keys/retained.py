@@ -28,10 +28,14 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.rows import KeyRef
 from fox_shard.store.journal import Journal
 from fox_shard.topics.ids import MAX_ID
+from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import in_sequence
 
 EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
 """The most keys that expire, or end with their sessions, in one step."""
+
+SYS_TOPICS = Pattern.wamp("$SYS.#")
+"""The server's own keys, which are not counted."""
 
 WRITABLE = (JSON, MSGPACK, CBOR)
 """The encodings in which a patched document can be written."""
@@ -86,8 +90,10 @@ class RetainedKeys:
 
     @property
     def keys_held(self) -> int:
-        """The number of keys in all realms."""
-        return sum(len(realm.keys) for realm in self.realms)
+        """The number of keys in all realms, less the server's own."""
+        return sum(
+            len(realm.keys) - sum(1 for _ in realm.keys.topics(SYS_TOPICS)) for realm in self.realms
+        )
 
     def key(self, ref: KeyRef) -> Event | None:
         """Return the key's current value, durable or not; None: there is no such key."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.cli import render
 from fox_shard.config import SETTINGS, Address, Config, ConfigError, History, Realm, load, parse
+from fox_shard.config.rendering import render
 from fox_shard.errors import InvalidUri
 from fox_shard.topics.pattern import Pattern
 

@@ -21,6 +21,7 @@ from stored_rows import (
 )
 
 from fox_shard.datadir.backup import Loaded, dump, load
+from fox_shard.datadir.resharding import reshard
 from fox_shard.shard import rows
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
@@ -186,6 +187,82 @@ def test_a_dump_that_misses_a_shard_is_refused(two):
     (two / "generation-1" / "shard-0.sqlite").unlink()
     with pytest.raises(StoreError, match=r"shard-0.sqlite is missing"):
         dump_of(two)
+
+
+def flip(path, value):
+    """Change one bit of that value, as a disk may."""
+    data = path.read_bytes()
+    place = data.index(value)
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+
+
+def shard_of(folder, key):
+    layout = Layout.read(folder)
+    return next(layout.shard(n)[0] for n in range(layout.shards) if key in shard_rows(layout, n))
+
+
+@pytest.mark.parametrize("use", ["dump", "reshard", "load"])
+def test_a_damaged_row_is_named_and_nothing_is_done(two, use):
+    data = dump_of(two)[1]
+    key = rows.key("realm1", "sensors.10")
+    path = shard_of(two, key)
+    flip(path, KEYS[key])
+    before = files(two)
+    uses = {
+        "dump": lambda: dump_of(two),
+        "reshard": lambda: reshard(two, 3, progress=lambda done, total: None),
+        "load": lambda: load(two, io.BytesIO(data), 2, replace=True),
+    }
+    with pytest.raises(StoreError) as error:
+        uses[use]()
+    assert str(error.value) == (
+        f"{path} is damaged: the checksum of the key sensors.10 of realm realm1 does not match: "
+        f"move {two} away and restore a backup with `fox load`; if you have none, first make one "
+        "of what is intact, with `fox dump --salvage`."
+    )
+    assert files(two) == before
+
+
+def salvage(folder):
+    """What is left out, and the keys of the dump."""
+    out, left_out = io.BytesIO(), []
+    count = dump(folder, out, "jsonl", left_out.append)
+    topics = {json.loads(line).get("topic") for line in out.getvalue().splitlines()} - {None}
+    assert count == len(topics)
+    return left_out, topics
+
+
+TOPICS = {f"sensors.{number}" for number in range(300)}
+
+
+def test_what_is_intact_can_be_salvaged(two):
+    assert salvage(two) == ([], TOPICS)
+    key = rows.key("realm1", "sensors.10")
+    flip(shard_of(two, key), KEYS[key])
+    write(Layout.read(two), 1, {rows.key("realm1", "broken"): b"\xc1"})
+    left_out, topics = salvage(two)
+    assert set(left_out) == {
+        "the key sensors.10 of realm realm1",
+        "the key broken of realm realm1",
+    }
+    assert topics == TOPICS - {"sensors.10"}
+
+
+def test_other_files_than_the_missing_one_can_be_salvaged(two):
+    path = shard_of(two, rows.key("realm1", "sensors.10"))
+    path.unlink()
+    left_out, topics = salvage(two)
+    assert left_out == [f"{path} is missing"]
+    assert 0 < len(topics) < len(TOPICS)
+
+
+def test_what_comes_before_pages_that_are_damaged_can_be_salvaged(two):
+    path = shard_of(two, rows.key("realm1", "sensors.10"))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    left_out, topics = salvage(two)
+    assert left_out == [f"what follows in {path} (database disk image is malformed)"]
+    assert len(TOPICS) > len(topics) > 100
 
 
 def test_damage_is_told_and_ends_the_dump(two):

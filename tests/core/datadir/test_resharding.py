@@ -249,7 +249,7 @@ def test_nothing_is_moved_while_a_shard_runs(two):
 def test_nothing_is_moved_while_a_shard_is_missing(two):
     (two / "generation-1" / "shard-1.sqlite").rename(two / "away")
     before = files(two)
-    with pytest.raises(StoreError, match=r"shard-1.sqlite is missing: bring it back"):
+    with pytest.raises(StoreError, match=r"shard-1.sqlite is missing, .*: bring it back"):
         reshard(two, 3, progress=quietly)
     assert files(two) == before
 

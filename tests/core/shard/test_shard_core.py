@@ -478,6 +478,13 @@ def test_the_coordinator_is_sent_the_metrics():
     assert reports[1].counters["shard-0.frames"] == 0
 
 
+def test_keys_of_the_server_itself_are_not_counted():
+    harness = ShardHarness(gateways=1)
+    for topic in ("$SYS.broker.uptime", "$SYS.broker.version", "$SYSTEM", "a"):
+        harness.say("gateway-0", publish(topic, flags=RETAIN))
+    assert harness.shard.health()["keys"] == 2
+
+
 def test_health_names_the_links_and_what_the_shard_holds():
     harness = ShardHarness(gateways=2)
     harness.say("gateway-0", publish(flags=RETAIN))

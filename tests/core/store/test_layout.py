@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from fox_shard.store import layout as layout_module
+from fox_shard.store.file import count
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.store import StoreError
 
@@ -27,6 +29,8 @@ sys.stdin.readline()
 print(Layout.open(Path(sys.argv[1]), int(sys.argv[2])).shards)
 """
 
+FILES = {"manifest.json", "lock", "generation-1"}
+
 
 def manifest(folder):
     return folder / "manifest.json"
@@ -40,11 +44,15 @@ def test_a_new_folder_has_no_layout(tmp_path):
 
 def test_the_first_layout_is_generation_1(tmp_path):
     folder = tmp_path / "var" / "data"
-    layout = Layout.open(folder, 3)
+    begun = []
+    layout = Layout.open(folder, 3, begun.append)
     assert layout == Layout(folder, 1, 3)
-    assert Layout.read(folder) == layout
-    assert manifest(folder).read_text() == '{"format":1,"generation":1,"shards":3}'
-    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+    assert begun == [folder]
+    assert Layout.open(folder, 3, pytest.fail) == Layout.read(folder) == layout
+    assert manifest(folder).read_text() == '{"format":2,"generation":1,"shards":3}'
+    assert {path.name for path in folder.iterdir()} == FILES
+    shards = [f"shard-{number}.sqlite" for number in range(3)]
+    assert sorted(path.name for path in layout.directory.iterdir()) == shards
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -58,7 +66,7 @@ def test_a_layout_is_replaced_by_the_next_generation(tmp_path):
     assert Layout.read(tmp_path).generation == 1
     layout.replace()
     assert Layout.read(tmp_path) == Layout(tmp_path, 2, 5)
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_files_and_labels(tmp_path):
@@ -83,7 +91,7 @@ def test_files_and_labels(tmp_path):
         ('{"format": 1, "generation": 0, "shards": 2}', "is damaged"),
         ('{"format": 1, "generation": 1, "shards": 65}', "is damaged"),
         ('{"format": 1, "generation": 1, "shards": "2"}', "is damaged"),
-        ('{"format": 2, "other": true}', "start the version of fox-shard that wrote it."),
+        ('{"format": 3, "other": true}', "start the version of fox-shard that wrote it."),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, text, sentence):
@@ -127,7 +135,104 @@ def test_processes_that_begin_together_agree(tmp_path):
     seen = {int(creator.communicate()[0]) for creator in creators}
     assert seen == {Layout.read(tmp_path).shards}
     assert seen <= set(counts)
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+# Files that have been lost
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_file_that_has_been_lost_is_missed(tmp_path, shards):
+    layout = Layout.open(tmp_path, shards)
+    path, _ = layout.shard(0)
+    path.unlink()
+    found = Layout.open(tmp_path, shards)
+    for number in range(1, shards):
+        found.require(number)
+    with pytest.raises(StoreError) as error:
+        found.require(0)
+    assert str(error.value).startswith(f"{path} is missing, and with it all keys of shard 0: bring")
+    assert f"move {tmp_path} away and restore a backup with `fox load`" in str(error.value)
+    assert not path.exists()
+
+
+BEGINNER = """
+import os, signal, sys
+from pathlib import Path
+from fox_shard.store.layout import Layout
+left = int(sys.argv[2])
+
+def watch(event, arguments):
+    global left
+    if event in WATCHED and sys.argv[1] in os.fsdecode(arguments[0]):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+WATCHED = {"os.mkdir", "os.link", "os.rename", "os.remove", "sqlite3.connect"}
+sys.addaudithook(watch)
+Layout.open(Path(sys.argv[1]), 2)
+"""
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_beginning_that_was_killed_at_any_step_is_gone_on_with(tmp_path, step):
+    folder = tmp_path / "data"
+    command = [sys.executable, "-c", BEGINNER, str(folder), str(step)]
+    subprocess.run(command, check=False)
+    layout = Layout.open(folder, 2)
+    assert layout == Layout(folder, 1, 2)
+    for number in range(2):
+        layout.require(number)
+        assert count(*layout.shard(number)) == 0
+
+
+def test_a_folder_that_another_process_completes_is_waited_for(tmp_path, monkeypatch):
+    """It was incomplete when we looked, and when we want its lock, its files are in use."""
+    Layout.begin(tmp_path, 2)
+    incomplete = layout_module._read(tmp_path)
+    layout = Layout.open(tmp_path, 2)
+    seen = [incomplete, incomplete]
+    monkeypatch.setattr(
+        layout_module,
+        "_read",
+        lambda folder, read=layout_module._read: (seen or [read(folder)]).pop(),
+    )
+    with hold_shared(tmp_path, wait=False):
+        assert Layout.open(tmp_path, 2, pytest.fail) == layout
+
+
+# Folders of the first version, whose shards made their files themselves
+
+
+def old_manifest(folder, shards):
+    manifest(folder).write_text(f'{{"format":1,"generation":1,"shards":{shards}}}')
+
+
+def test_an_old_folder_is_taken_over(tmp_path):
+    Layout.open(tmp_path, 2)
+    old_manifest(tmp_path, 2)
+    assert Layout.open(tmp_path, 2, pytest.fail) == Layout(tmp_path, 1, 2)
+    assert manifest(tmp_path).read_text() == '{"format":2,"generation":1,"shards":2}'
+
+
+def test_an_old_folder_in_which_nothing_was_stored_is_a_new_one(tmp_path):
+    old_manifest(tmp_path, 2)
+    assert not Layout.read(tmp_path).complete
+    begun = []
+    layout = Layout.open(tmp_path, 2, begun.append)
+    assert begun == [tmp_path]
+    for number in range(2):
+        layout.require(number)
+
+
+def test_in_an_old_folder_too_a_file_that_has_been_lost_is_missed(tmp_path):
+    layout = Layout.open(tmp_path, 2)
+    layout.shard(1)[0].unlink()
+    old_manifest(tmp_path, 2)
+    for found in (Layout.read(tmp_path), Layout.open(tmp_path, 2, pytest.fail)):
+        with pytest.raises(StoreError, match=r"shard-1.sqlite is missing"):
+            found.require(1)
 
 
 # The lock

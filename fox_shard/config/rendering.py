@@ -1,0 +1,41 @@
+"""The configuration as TOML, with the origin of each value.
+
+Owns: how `fox config` prints it. Never: reading it.
+"""
+
+import json
+from itertools import groupby
+
+import msgspec
+
+from fox_shard.config.reader import Origins
+from fox_shard.config.settings import SETTINGS, Address, Config, Setting
+
+
+def render(config: Config, origins: Origins) -> str:
+    """Print the configuration as TOML; a comment after each value says where it came from."""
+    blocks = []
+    for section, settings in groupby(SETTINGS.values(), key=lambda setting: setting.section):
+        lines = [f"[{section}]"] if section else []
+        blocks.append([*lines, *(_line(setting, config, origins) for setting in settings)])
+    for realm in config.realms:
+        name = json.dumps(realm.name, ensure_ascii=False)
+        headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
+        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', headers])
+        for rule in realm.history:
+            lines = [
+                f"{key} = {json.dumps(value, ensure_ascii=False)}"
+                for key, value in msgspec.structs.asdict(rule).items()
+            ]
+            blocks.append(["[[realm.history]]", *lines])
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _line(setting: Setting, config: Config, origins: Origins) -> str:
+    owner = getattr(config, setting.section) if setting.section else config
+    value = getattr(owner, setting.key)
+    if value is None:
+        value = "off"
+    text = str(value) if isinstance(value, Address) else value
+    assignment = f"{setting.key} = {json.dumps(text, ensure_ascii=False)}"
+    return f"{assignment:<40} # {origins[setting.path]}"

@@ -1,0 +1,74 @@
+"""The whole server in the foreground: `fox run`.
+
+Owns: what must be true before anything is started, each with the sentence that says it is not; and
+supervisord's exit code. Never: the processes, which supervisord starts and looks after.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from supervisor import supervisord
+
+from fox_shard.config import Config
+from fox_shard.datadir.opening import is_in_memory
+from fox_shard.gateway.sockets.listeners import ListenError, listening_sockets
+from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
+from fox_shard.store.layout import Layout
+from fox_shard.store.store import StoreError
+
+
+def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
+    """Run supervisord until it is told to stop. Returns the exit code.
+
+    config_file: what the processes read. fox_conf: what supervisord reads.
+    """
+    try:
+        _check_nothing_runs(fox_conf)
+        _check_addresses(config)
+        _check_data(config)
+    except (AlreadyRuns, ListenError, StoreError) as error:
+        print(f"fox: {error}", file=sys.stderr)
+        return 1
+    os.environ["FOX_CONFIG"] = str(config_file.absolute())
+    supervisord.main(["-n", "-c", str(fox_conf.absolute())])
+    refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))
+    if refusal:
+        print(f"fox: The server has stopped: {refusal}", file=sys.stderr)
+    return 1 if refusal else 0
+
+
+class AlreadyRuns(Exception):
+    """The server of this folder does."""
+
+
+def _check_nothing_runs(fox_conf: Path) -> None:
+    folder = fox_conf.absolute().parent.parent
+    pid = peer_of(folder / "run" / "supervisor.sock")
+    if pid is not None:
+        raise AlreadyRuns(
+            f"The server in {folder} is already running, pid {pid}: stop it first "
+            f"(`kill {pid}`), or run a copy of the project in another folder."
+        )
+
+
+def _check_addresses(config: Config) -> None:
+    """Whether the gateways will be able to listen, who otherwise would try for ever."""
+    claims = Claims(config.run_dir)
+    gateway = config.gateway
+    try:
+        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt):
+            if address is not None:
+                for bound in listening_sockets(address, claims):
+                    bound.close()
+    finally:
+        claims.drop()
+
+
+def _check_data(config: Config) -> None:
+    """Whether there is what must be. What is in the files the shards find out."""
+    layout = None if is_in_memory(config) else Layout.read(Path(config.data_dir))
+    if layout is not None:
+        for number in range(layout.shards):
+            layout.require(number)
