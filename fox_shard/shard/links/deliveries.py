@@ -33,7 +33,7 @@ Recipients = list[tuple["Deliveries", int]]
 class InboundBatch:
     """One batch of an origin, until it is delivered.
 
-    parts: how many parts have not been confirmed. unreached: how many parts have not had their
+    parts: how many parts have not been confirmed. without_effect: how many parts have not had their
     effects, plus the number of shards that have not confirmed what was forwarded to them.
     """
 
