@@ -159,9 +159,9 @@ class Links:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for all that is to be sent now. To be called once a turn."""
-        return [
-            (name, data)
-            for name, link in self.by_name.items()
-            if link.outbox or link.urgent
-            for data in link.flush(now)
-        ]
+        out: list[tuple[str, bytes]] = []
+        for name, link in self.by_name.items():
+            if link.outbox or link.urgent:
+                for data in link.flush(now):
+                    out.append((name, data))
+        return out

@@ -22,34 +22,35 @@ NO_ITEMS: tuple[()] = ()
 
 @final
 class UntilConfirmed(Generic[T]):
-    """Items that wait for their peers' confirmations, per peer in the order of their numbers."""
+    """Items that wait for their peers' confirmations, per peer in the order of their numbers.
 
-    __slots__ = ("_waiting",)
+    by_peer: has the peers for which something waits, and no others.
+    """
+
+    __slots__ = ("by_peer",)
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[tuple[int, T]]] = {}
+        self.by_peer: dict[str, deque[tuple[int, T]]] = {}
 
     def add(self, peer: str, number: int, item: T) -> None:
         """Keep the item until the peer has confirmed `number`, which is not below earlier ones."""
-        self._waiting.setdefault(peer, deque()).append((number, item))
+        self.by_peer.setdefault(peer, deque()).append((number, item))
 
     def confirmed(self, peer: str, number: int) -> Sequence[tuple[int, T]]:
         """Take out the items that waited for that number or lower ones, as (number, item)."""
-        waiting = self._waiting.get(peer)
-        if not waiting or waiting[0][0] > number:
+        waiting = self.by_peer.get(peer)
+        if waiting is None or waiting[0][0] > number:
             return NO_ITEMS
         taken = []
         while waiting and waiting[0][0] <= number:
             taken.append(waiting.popleft())
+        if not waiting:
+            del self.by_peer[peer]
         return taken
 
     def peer_gone(self, peer: str) -> Sequence[tuple[int, T]]:
         """Take out all items that waited for the peer, which will confirm nothing more."""
-        return self._waiting.pop(peer, NO_ITEMS)
-
-    def is_awaited(self, peer: str) -> bool:
-        """Whether any item waits for that peer."""
-        return bool(self._waiting.get(peer))
+        return self.by_peer.pop(peer, NO_ITEMS)
 
 
 class OutboxRows(Protocol):

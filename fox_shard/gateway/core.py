@@ -268,10 +268,16 @@ class Gateway:
         if self.ordering.end_turn():
             self.deadline.by(now)
         out = self._all_links.flush(now)
-        credit = self._credit
-        if self._congested or any(link.in_flight > credit for link in self.links):
+        if self._congested or (out and self._out_of_credit()):
             self._backpressure.update()
         return out
+
+    def _out_of_credit(self) -> bool:
+        credit = self._credit
+        for link in self.links:  # noqa: SIM110 - a generator costs more than the loop, every turn
+            if link.in_flight > credit:
+                return True
+        return False
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator, if it is linked."""

@@ -77,7 +77,8 @@ class UnannouncedChanges:
 
     def confirmed(self, peer: Peer) -> None:
         """Drop the rows of changes that the gateway was the last to confirm."""
-        self._confirmed(peer, self._sent.confirmed(peer.name, peer.link.forgotten))
+        if peer.name in self._sent.by_peer:
+            self._confirmed(peer, self._sent.confirmed(peer.name, peer.link.forgotten))
 
     def peer_gone(self, peer: Peer) -> None:
         """Expect no more confirmations: that incarnation of the gateway will not come back."""

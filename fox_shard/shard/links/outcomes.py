@@ -160,10 +160,13 @@ class Outcomes:
 
     def confirmed(self, peer: Peer) -> None:
         """Drop the outcomes of frames that the peer will not send again."""
+        # Called for every batch, mostly in vain.
+        if peer.name not in self._rows.by_peer:
+            return
         confirmed = self._rows.confirmed(peer.name, peer.link.peer_forgotten)
         for _, key in confirmed:
             self.journal.drop(key)
-        if confirmed and not self._rows.is_awaited(peer.name):
+        if confirmed and peer.name not in self._rows.by_peer:
             self._records[peer.name].outcomes.clear()
 
     def link_opened(self, peer: Peer) -> None:

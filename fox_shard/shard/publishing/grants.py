@@ -97,6 +97,8 @@ class Grants:
 
     def confirmed(self, peer: Peer) -> None:
         """Drop the rows of grants whose answers the gateway has confirmed."""
+        if peer.name not in self._sent.by_peer:
+            return
         for _, row in self._sent.confirmed(peer.name, peer.link.forgotten):
             self._journal.drop(row)
 
