@@ -1,9 +1,9 @@
-"""The `fox` command: one subcommand per process, those for the data folder, those for keys.
+"""The `fox` command: subcommands for processes, for the data folder, and for keys.
 
-Owns: arguments, and which configuration file is meant.
-Never: what the processes do (`fox_shard.runtime`), what is done with a data folder
-(`fox_shard.datadir`) or at a running server (`fox_shard.remote`); each is imported only when it is
-needed.
+Owns: arguments, and which configuration file is used.
+Never: what the processes do (`fox_shard.runtime`); what is done with a data folder
+(`fox_shard.datadir`) or at a running server (`fox_shard.remote`). Each of these packages is
+imported only when it is needed.
 """
 
 import argparse
@@ -28,13 +28,14 @@ UPKEEP = ("reshard", "dump", "load")
 VERSION = f"fox-shard {__version__}"
 
 CONFIG_MISTAKE = 2
-"""Exit code of a refused configuration and of refused arguments (argparse uses it too)."""
+"""Exit code for a refused configuration and for refused arguments (argparse uses it too)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
-    argv: without the program's name; None: those of the process. Returns the exit code.
+    argv: the arguments without the program's name; None: those of the process. Returns the exit
+    code.
     """
     options = _parser().parse_args(argv)
     if options.command == "version":
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="configuration file (default: $FOX_CONFIG, else conf/fox.toml)",
     )
-    # For fox.conf: what is to be taken in place of conf/fox.toml.
+    # fox.conf uses this option to name the fox.toml beside itself.
     common.add_argument(
         "--default-config", type=Path, default=Path("conf/fox.toml"), help=argparse.SUPPRESS
     )
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_upkeep(commands, common)
     arguments.add(commands, common)
     config = commands.add_parser("config", parents=[common], help="print what is configured")
-    config.add_argument("--quiet", action="store_true", help="only check it")
+    config.add_argument("--quiet", action="store_true", help="only check the configuration")
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -89,23 +90,27 @@ def _add_upkeep(
     command = commands.add_parser("dump", parents=[common], help="write all retained keys to FILE")
     command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
     command.add_argument(
-        "--salvage", action="store_true", help="leave out what is damaged or missing, and tell"
+        "--salvage", action="store_true", help="leave out what is damaged or missing, and list it"
     )
     command.add_argument("file", type=Path, nargs="?", default=Path("-"), metavar="FILE|-")
-    command = commands.add_parser("load", parents=[common], help="read a dump; nothing may run")
-    command.add_argument("--replace", action="store_true", help="also keys that are there already")
+    command = commands.add_parser(
+        "load", parents=[common], help="load a dump; the server must not run"
+    )
+    command.add_argument(
+        "--replace", action="store_true", help="overwrite existing keys that have other values"
+    )
     command.add_argument("file", type=Path, metavar="FILE|-")
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, origins = _configuration(options, environ)
     if options.command in arguments.COMMANDS:
-        return _visit(options, config)
+        return _run_remote(options, config)
     if options.command in UPKEEP:
-        return _look_after(options, config)
+        return _run_upkeep(options, config)
     match options.command:
         case "config":
-            return _show(config, origins, quiet=options.quiet)
+            return _show_config(config, origins, quiet=options.quiet)
         case "health":
             from fox_shard.runtime.health import check_health
 
@@ -116,10 +121,10 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             file = _config_file(options, environ)
             return run_server(config, file, fox_conf_of(file))
         case _:
-            return _be_process(options, config)
+            return _run_process(options, config)
 
 
-def _show(config: Config, origins: Origins, *, quiet: bool) -> int:
+def _show_config(config: Config, origins: Origins, *, quiet: bool) -> int:
     if not quiet:
         from fox_shard.config.rendering import render
 
@@ -127,7 +132,7 @@ def _show(config: Config, origins: Origins, *, quiet: bool) -> int:
     return 0
 
 
-def _be_process(options: argparse.Namespace, config: Config) -> int:
+def _run_process(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
 
     match options.command:
@@ -154,7 +159,7 @@ def _config_file(options: argparse.Namespace, environ: Mapping[str, str]) -> Pat
     return path
 
 
-def _look_after(options: argparse.Namespace, config: Config) -> int:
+def _run_upkeep(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.datadir.commands import run_dump, run_load, run_reshard
 
     match options.command:
@@ -166,7 +171,7 @@ def _look_after(options: argparse.Namespace, config: Config) -> int:
             return run_load(config, options.file, replace=options.replace)
 
 
-def _visit(options: argparse.Namespace, config: Config) -> int:
+def _run_remote(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.remote.commands import run
 
     return run(options, config)

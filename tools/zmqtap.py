@@ -1,7 +1,7 @@
-"""zmqtap: shows what the processes of a running broker say to each other.
+"""zmqtap: shows the frames that the processes of a running broker send to each other.
 
-Owns: the command line, taps and records as sources of batches, filters. Never: a way to disturb the
-broker: it subscribes, and the taps drop what it does not read in time. See docs/zmqtap.md.
+Owns: the command line, filters, taps and recordings as sources of batches. Never: disturbing the
+broker: zmqtap only subscribes, and the taps drop what is not read in time. See docs/zmqtap.md.
 """
 
 import argparse
@@ -28,14 +28,17 @@ from fox_shard.topics.pattern import Pattern
 
 RECORD_FORMAT = 1
 RESCAN = 0.5
-"""Seconds between looks for taps of processes that have started."""
+"""Seconds between scans for taps of processes that have started."""
 RECEIVE_LIMIT = 20_000
-"""Copies that wait in this process before ZeroMQ drops some."""
+"""Copies that may wait in this process; ZeroMQ drops further ones."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is wanted. None: everything."""
+    """Which frames to show, each field being an option; None: the option selects everything.
+
+    both: received batches, too, and not only sent ones.
+    """
 
     process: str | None
     both: bool
@@ -45,9 +48,10 @@ class Filter:
     sessions: frozenset[int] | None
 
     def frames(self, copy: Copy) -> list[Seen] | None:
-        """The frames of the batch that are wanted; None if the batch as a whole is not.
+        """Return the frames of the batch that are wanted; None: the whole batch is not wanted.
 
-        A batch without frames (a heartbeat, an acknowledgement) is wanted if frames are not chosen.
+        A batch without frames (a heartbeat, an acknowledgement) is wanted if no option selects
+        frames.
         """
         if self.process is not None and not fnmatchcase(copy.process, self.process):
             return None
@@ -72,15 +76,15 @@ class Filter:
     def _wants_topic(one: Seen, wanted: Pattern) -> bool:
         if "pattern" not in one.fields:
             return bool(one.topic) and wanted.matches(one.topic)
-        # The pattern of a subscription: without the mark of its kind, see `Pattern.text`.
+        # The topic is the text of a pattern, which begins with a mark of its kind (`Pattern.text`).
         return one.topic == wanted.text or wanted.matches(one.topic[1:])
 
 
 class Taps:
-    """The taps of all processes in a run directory, those included that start later.
+    """The taps of all processes in a run directory, including processes that start later.
 
-    A process that is killed leaves the file of its tap. So what counts is whether somebody answers
-    there: the socket's monitor tells that, and when he has gone.
+    A killed process leaves the file of its tap behind. So a process counts as attached from the
+    handshake on its tap until the disconnection, both of which the socket's monitor reports.
     """
 
     def __init__(self, run_dir: Path, process: str | None) -> None:
@@ -104,12 +108,15 @@ class Taps:
         self._waiting = False
 
     def copies(self) -> Iterator[Copy | None]:
-        """Batches as they come; None whenever there is nothing to read, twice a second at least."""
+        """Yield batches as they come, and None whenever there is nothing to read.
+
+        Something comes at least twice a second.
+        """
         scanned = -RESCAN
         while True:
             if (now := time.monotonic()) >= scanned + RESCAN:
                 scanned = now
-                self._note_who_comes_and_goes()
+                self._note_arrivals_and_departures()
                 self._scan()
                 self._tell_missed()
             try:
@@ -117,7 +124,7 @@ class Taps:
             except zmq.Again:
                 yield None
                 self._poller.poll(int(RESCAN * 1000))
-                self._note_who_comes_and_goes()
+                self._note_arrivals_and_departures()
                 continue
             copy = _read_copy(parts)
             if copy is None:
@@ -127,7 +134,7 @@ class Taps:
                 yield copy
 
     def close(self) -> None:
-        """Detach."""
+        """Detach from all taps."""
         self._tell_missed()
         self._socket.disable_monitor()
         self._context.destroy(linger=0)
@@ -138,14 +145,14 @@ class Taps:
             if fnmatchcase(name, self._process):
                 self._socket.connect(f"ipc://{self._folder / name}")
                 self._tried.add(name)
-        # Whoever is there answers before the next scan.
+        # A running process answers before the next scan, so that none is reported too early.
         if not self._attached and not self._waiting and (self._looked or not self._tried):
             self._waiting = True
             which = "process" if self._process == "*" else f"process {self._process}"
             note(f"no {which} in {self._folder}, waiting")
         self._looked = bool(self._tried)
 
-    def _note_who_comes_and_goes(self) -> None:
+    def _note_arrivals_and_departures(self) -> None:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
             name = Path(event["endpoint"].decode()).name
@@ -154,7 +161,7 @@ class Taps:
                 self._waiting = False
                 note(f"attached to {name}")
             elif name in self._attached:
-                # ZeroMQ goes on trying, and finds the process that takes its place.
+                # ZeroMQ keeps trying to connect, and so finds the next process of that name.
                 self._attached.discard(name)
                 self._numbers.pop(name, None)
                 note(f"{name} has gone")
@@ -181,7 +188,7 @@ def _read_copy(parts: list[bytes]) -> Copy | None:
 
 
 class Recorder:
-    """Appends batches to a file: a stream of msgpack values, see docs/zmqtap.md."""
+    """A recording: a file of msgpack values to which batches are appended (see docs/zmqtap.md)."""
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("ab")
@@ -190,21 +197,21 @@ class Recorder:
         self.batches = 0
 
     def record(self, copy: Copy) -> None:
-        """Append one."""
+        """Append a batch."""
         self._file.write(msgpack.packb(list(copy)))
         self.batches += 1
 
     def flush(self) -> None:
-        """Hand over to the system what was appended."""
+        """Hand the appended batches over to the system."""
         self._file.flush()
 
     def close(self) -> None:
-        """Complete the file."""
+        """Write what is left, and close the file."""
         self._file.close()
 
 
 def replay(path: Path) -> Iterator[Copy]:
-    """The batches of a record. Ends with a note where the record is broken off."""
+    """Yield the batches of a recording; note where a damaged recording breaks off."""
     with path.open("rb") as file:
         unpacker = msgpack.Unpacker(file, raw=False, max_buffer_size=0)
         try:
@@ -221,12 +228,12 @@ def replay(path: Path) -> Iterator[Copy]:
 
 
 def note(text: str) -> None:
-    """Say something that is not output."""
+    """Print a sentence on standard error."""
     print(f"zmqtap: {text}", file=sys.stderr, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run. Returns the exit status."""
+    """Run zmqtap. Returns the exit status."""
     options = _options(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -234,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # The reader of our output has gone; let nothing be written at exit.
+        # The reader has closed the pipe; Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         note(str(error))
@@ -293,7 +300,7 @@ def _show(source: Iterator[Copy | None], chosen: Filter, view: View, limit: int 
 
 
 def _lines(source: Iterator[Copy | None], chosen: Filter, view: View) -> Iterator[str | None]:
-    """Lines of output; None: nothing more for now."""
+    """Yield lines of output; None: there are no more for now."""
     now = 0.0
     for copy in source:
         now = time.time() if copy is None else copy.time
@@ -302,7 +309,7 @@ def _lines(source: Iterator[Copy | None], chosen: Filter, view: View) -> Iterato
             yield None
         elif (seen := chosen.frames(copy)) is not None:
             yield from view.show(copy, seen)
-    # A record has ended, and with it its last second.
+    # The recording has ended, so its last second is over.
     yield from view.tick(now + 1)
 
 
@@ -359,7 +366,7 @@ def _positive(text: str) -> int:
 
 
 def _topic(text: str) -> Pattern:
-    """MQTT notation where there is a `/` or `+`, else WAMP's, with `*` and `#`."""
+    """Parse a pattern, in MQTT notation if it contains `/` or `+`, else in WAMP's with `*`, `#`."""
     with suppress(Refusal, ProtocolViolation):
         return Pattern.mqtt(text) if "/" in text or "+" in text else Pattern.wamp(text)
     raise argparse.ArgumentTypeError(f"{text!r} is a pattern in neither notation")

@@ -1,7 +1,7 @@
-"""What a batch says, read without the broker's own decoder.
+"""The content of a batch, read without the broker's own decoder.
 
-Owns: bytes → named fields, with a sentence about whatever the broker could not have read. Never:
-output, ZeroMQ, `msgspec`'s decoding: that would fail just where somebody needs to look.
+Owns: bytes → named fields, with a sentence about anything that the broker could not read. Never:
+output; ZeroMQ; `msgspec`'s decoding, which would fail just where an operator needs to look.
 
 The msgpack package reads the bytes; the names and types of the fields are taken from the struct
 classes of `fox_shard.backplane.frames` (tag → class → fields), so that a new frame needs no change.
@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 UNREADABLE = "unreadable"
 
 DEPTH = 60
-"""Levels of a value that are shown."""
+"""Levels of a nested value that are shown."""
 
 Fields = dict[str, object]
 
@@ -47,7 +47,11 @@ _SCALARS: dict[type, tuple[str, tuple[type, ...]]] = {
 
 
 class Copy(NamedTuple):
-    """One copy of a batch, as a tap published it (see `fox_shard.backplane.tap`)."""
+    """One copy of a batch, as a tap published it (see `fox_shard.backplane.tap`).
+
+    time: seconds since 1970. direction: `>`: `process` sent the batch to `peer`; `<`: received it
+    from there. number: counts the tap's copies.
+    """
 
     time: float
     process: str
@@ -59,7 +63,11 @@ class Copy(NamedTuple):
 
 @dataclass(slots=True)
 class Seen:
-    """One frame. seq: None if the batch does not tell; rseq: None if the frame is not reliable."""
+    """One frame of a batch, as far as it can be read.
+
+    seq: None: the batch does not tell. rseq: None: the frame is not reliable. problem: what the
+    broker could not read; "": nothing.
+    """
 
     copy: Copy
     kind: str
@@ -74,18 +82,18 @@ class Seen:
 
     @property
     def topic(self) -> str:
-        """The topic or procedure, or a pattern's text."""
+        """The topic, the procedure, or the text of a pattern."""
         return str(next(values_of(self.fields, ("topic", "procedure", "pattern")), ""))
 
     @property
     def sessions(self) -> list[int]:
-        """The sessions concerned, the frame's own one first."""
+        """The sessions that the frame concerns, its own one first."""
         found = values_of(self.fields, ("session", "callee"))
         return [value for value in found if isinstance(value, int)]
 
 
 def values_of(fields: Fields, names: tuple[str, ...]) -> Iterator[object]:
-    """The values of fields of those names, here and in the frames inside."""
+    """Yield the values of the fields with these names, nested frames included."""
     yield from (fields[name] for name in names if name in fields)
     for value in fields.values():
         if isinstance(value, dict):
@@ -93,7 +101,7 @@ def values_of(fields: Fields, names: tuple[str, ...]) -> Iterator[object]:
 
 
 def kind_of(name: str) -> str:
-    """`CallError` → `call_error`."""
+    """Return the kind of frame that a class stands for: `CallError` → `call_error`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
@@ -109,15 +117,15 @@ _BATCH = _struct(frames.Batch)
 _BATCH_NAMES = [each.name for each in _BATCH.fields]
 
 KINDS = [kind_of(each.cls.__name__) for each in _FRAMES.values()]
-"""All kinds of frames there are."""
+"""All kinds of frames."""
 
 _KIND_OF_TAG = dict(zip(_FRAMES, KINDS, strict=True))
 
 
 def read_batch(copy: Copy, kinds: frozenset[str] | None = None) -> list[Seen]:
-    """The frames of a batch, in order. kinds: only these (the others cost little).
+    """Return the frames of a batch, in order. kinds: only these (the others cost little).
 
-    A batch that cannot be read to its end gives what can be read and then one of kind UNREADABLE.
+    For a batch that cannot be read to its end, one of kind UNREADABLE follows the readable ones.
     """
     values, broken = _unpack(copy.batch)
     batch = dict(zip(_BATCH_NAMES, values, strict=False))
@@ -151,7 +159,7 @@ def _numbers(batch: Fields, index: int) -> tuple[int | None, int | None]:
 
 
 def _unpack(data: bytes) -> tuple[list[object], str]:
-    """The batch's fields as far as they can be read, and what was wrong ("": nothing)."""
+    """Return the batch's fields as far as they can be read, and what is wrong; "": nothing."""
     try:
         values = msgpack.unpackb(data, **_UNPACK)
     except _BAD_MSGPACK:
@@ -250,7 +258,7 @@ def _shape(value: object) -> str:
 
 
 def payload(encoding: object, name: str, data: object) -> object:
-    """The value of `args` or `kwargs`; `{"hex": …}` where the bytes cannot be read."""
+    """Return the value of `args` or `kwargs`; `{"hex": …}`: the bytes cannot be read."""
     if not isinstance(data, bytes):
         return data
     try:
@@ -260,7 +268,7 @@ def payload(encoding: object, name: str, data: object) -> object:
             case payloads.MSGPACK:
                 return msgpack.unpackb(data, raw=False, strict_map_key=False)
             case payloads.CBOR if name == "args":
-                # The broker's reader: a plain one would follow tags that cost memory without end.
+                # The broker's reader; a plain one would follow tags that cost unlimited memory.
                 return payloads.decode(payloads.CBOR, data, b"")[0]
             case payloads.CBOR:
                 return payloads.decode(payloads.CBOR, b"", data)[1]
@@ -270,7 +278,7 @@ def payload(encoding: object, name: str, data: object) -> object:
 
 
 def jsonable(value: object, depth: int = DEPTH) -> object:
-    """The value as JSON can say it. Bytes: `{"hex": …}`; payloads: what their bytes mean."""
+    """Return the value in types of JSON: bytes as `{"hex": …}`, payloads decoded."""
     if not depth:
         return "…"
     match value:

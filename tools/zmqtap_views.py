@@ -1,7 +1,7 @@
-"""How frames are shown: a line for each, JSON, hex, or rates.
+"""How frames are shown: in lines, JSON, hex, or rates.
 
-Owns: text. Never: where batches come from; trust in what they contain (a topic may hold escape
-sequences for the terminal, so nothing unprintable gets through).
+Owns: text. Never: where batches come from; trust in their content: a topic may hold escape
+sequences for the terminal, so nothing unprintable gets through.
 """
 
 import json
@@ -16,7 +16,7 @@ from fox_shard.backplane import frames
 from fox_shard.documents import payloads
 
 PREVIEW = 80
-"""Characters of a payload, or of another value, in a line."""
+"""Characters of a payload or another value that a line shows."""
 
 _PUBSUB, _RPC, _SESSION, _LINK, _BAD = "32", "33", "35", "90", "31"
 _COLOURS = {
@@ -36,30 +36,30 @@ _ENCODINGS = ("none", "json", "msgpack", "cbor", "raw")
 
 
 class View(Protocol):
-    """Turns what is seen into lines of output."""
+    """A way to turn frames into lines of output."""
 
     def show(self, copy: Copy, seen: list[Seen]) -> Iterator[str]:
-        """The lines for one batch that is wanted. seen: its frames that are."""
+        """Yield the lines for a batch that is wanted. seen: those of its frames that are wanted."""
 
     def tick(self, now: float) -> Iterator[str]:
-        """The lines that are due at this time (seconds since the epoch)."""
+        """Yield the lines that are due at this time (seconds since 1970)."""
 
 
 class Lines:
-    """One line a frame, in columns."""
+    """One line per frame, in columns."""
 
     def __init__(self, *, coloured: bool) -> None:
         self._coloured = coloured
 
     def show(self, copy: Copy, seen: list[Seen]) -> Iterator[str]:
-        """One line for each."""
+        """Yield a line for each frame."""
         for one in seen:
             line = self._line(copy, one)
             colour = _BAD if one.problem else _COLOURS.get(one.kind, _RPC)
             yield f"\x1b[{colour}m{line}\x1b[0m" if self._coloured else line
 
     def tick(self, now: float) -> Iterator[str]:
-        """Nothing."""
+        """Yield nothing."""
         yield from ()
 
     def _line(self, copy: Copy, one: Seen) -> str:
@@ -80,10 +80,10 @@ class Lines:
 
 
 class Json:
-    """One JSON object a frame, with all its fields."""
+    """One JSON object per frame, with all its fields."""
 
     def show(self, copy: Copy, seen: list[Seen]) -> Iterator[str]:
-        """One object a line."""
+        """Yield a line with an object for each frame."""
         for one in seen:
             record: dict[str, object] = {
                 "time": copy.time,
@@ -100,24 +100,24 @@ class Json:
             yield json.dumps(record)
 
     def tick(self, now: float) -> Iterator[str]:
-        """Nothing."""
+        """Yield nothing."""
         yield from ()
 
 
 class Raw:
-    """One line a batch: its bytes in hex."""
+    """One line per batch, with its bytes in hex."""
 
     def show(self, copy: Copy, seen: list[Seen]) -> Iterator[str]:
-        """One line."""
+        """Yield the batch's line."""
         yield f"{_where(copy, clock(copy.time))} {len(copy.batch):>7} {copy.batch.hex()}"
 
     def tick(self, now: float) -> Iterator[str]:
-        """Nothing."""
+        """Yield nothing."""
         yield from ()
 
 
 class Rates:
-    """Once a second, for each process, direction and kind, the frames per second."""
+    """The frames per second of each process, direction and kind, once a second."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -125,12 +125,12 @@ class Rates:
         self._since: float | None = None
 
     def show(self, copy: Copy, seen: list[Seen]) -> Iterator[str]:
-        """Count; show nothing yet."""
+        """Count the frames; yield nothing yet."""
         self._frames.update((copy.process, copy.direction, one.kind) for one in seen)
         yield from ()
 
     def tick(self, now: float) -> Iterator[str]:
-        """A table, if the second is over."""
+        """Yield the rates, if a second is over."""
         if self._since is None:
             self._since = now
         elapsed = now - self._since
@@ -160,7 +160,7 @@ class Rates:
 
 
 def clock(seconds: float) -> str:
-    """Local time of day, to the microsecond."""
+    """Return the local time of day, to the microsecond."""
     return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{seconds % 1 * 1e6:06.0f}"
 
 
@@ -169,7 +169,7 @@ def _where(copy: Copy, when: str) -> str:
 
 
 def _text(value: str, limit: int = PREVIEW) -> str:
-    """The text without anything a terminal would act on, and not too long."""
+    """Return the text without anything that a terminal would act on, shortened to `limit`."""
     if len(value) > limit:
         value = value[: limit - 1] + "…"
     if value.isprintable():
@@ -189,7 +189,7 @@ def _payload(fields: Fields) -> str:
 
 
 def _holder(fields: Fields) -> Fields | None:
-    """The fields with the payload: the frame's own or those of a frame inside."""
+    """Return the fields with the payload: the frame's own or those of a nested frame."""
     if "encoding" in fields:
         return fields
     inside = (value for value in fields.values() if isinstance(value, dict))
@@ -210,7 +210,7 @@ def _preview(encoding: object, data: object) -> str:
 
 
 def _rest(fields: Fields, kind: str) -> Iterator[str]:
-    """What has no column: `name=value`; what is zero, empty or absent is left out."""
+    """Yield `name=value` for the fields without a column, unless zero, empty or absent."""
     for name, value in fields.items():
         if isinstance(value, dict) and name in ("publish", "call", "event"):
             yield from _rest(value, name)

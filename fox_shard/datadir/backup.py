@@ -1,7 +1,7 @@
 """Backups: retained keys out of a data folder, and into one.
 
-Owns: which keys go where, and what happens to those that are there. Never: files (see
-`generation`), the form of a dump (see `dumpfile`).
+Owns: which keys go where, and what happens to keys that exist already. Never: files (see
+`generation`); the form of a dump (see `dumpfile`).
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,11 @@ from fox_shard.store.store import StoreError
 
 
 class Loaded(NamedTuple):
-    """What was loaded. same: keys that were there, just so; replaced: with another value."""
+    """The result of `load`, in keys.
+
+    keys: all of the dump. same: those that existed with the same value. replaced: those that
+    existed with another value.
+    """
 
     keys: int
     same: int
@@ -37,11 +41,11 @@ class Loaded(NamedTuple):
 
 
 def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None = None) -> int:
-    """Write all retained keys, each shard's as of one moment; returns their number.
+    """Write all retained keys but the weak ones; returns their number.
 
-    The broker may run. As long as it takes, the shard's log grows. on_damage: told of what is
-    missing or damaged, and left out; None: then nothing is dumped. Raises StoreError, OSError (of
-    `out`).
+    Each shard's keys are as of one moment. The broker may run; while a shard's keys are read, the
+    log of its store grows. on_damage: called for each key or file that is damaged or missing, and
+    left out; None: damage raises StoreError. Raises StoreError, OSError (of `out`).
     """
     layout = require(data_dir)
     with hold_shared(data_dir, wait=False):
@@ -55,19 +59,19 @@ def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None =
 
 
 def _is_weak(event: Event) -> bool:
-    """It goes with a session, which will not be there where it is loaded."""
+    """Whether the key ends with a session, which does not exist where the dump is loaded."""
     return event.publish.retain is not None and event.publish.retain.weak
 
 
 def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loaded:
-    """Read a dump into the folder of a broker that does not run: all of it, or nothing.
+    """Load a dump into the folder of a broker that does not run: all of the dump, or nothing.
 
-    Keys that are there and not in the dump stay. shards: in a new folder; else it keeps its number.
-    replace: keys that are there with other values take those of the dump; else nothing is loaded
-    then. Raises StoreError, OSError (of `source`).
+    Existing keys that are not in the dump stay. shards: the number of shards of a new folder; an
+    existing folder keeps its number. replace: existing keys with other values get those of the
+    dump; without it, one such key makes `load` fail. Raises StoreError, OSError (of `source`).
     """
     keys = read(source)
-    first = next(keys, None)  # what is no dump is refused before a new folder is made
+    first = next(keys, None)  # a file that is no dump is refused before a new folder is made
     with hold_alone(data_dir), ExitStack() as stack:
         Layout.begin(data_dir, shards)
         old = stored(data_dir)
@@ -78,12 +82,12 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
             shard: stack.enter_context(closing(Lookup(*old.shard(shard))))
             for shard in shards_with_files(old)
         }
-        loaded = _load(_behind(first, keys), new, present, replace=replace)
+        loaded = _load(_with_first(first, keys), new, present, replace=replace)
         new.finish(old)
         return loaded
 
 
-def _behind(first: Key | None, keys: Iterator[Key]) -> Iterator[Key]:
+def _with_first(first: Key | None, keys: Iterator[Key]) -> Iterator[Key]:
     if first is not None:
         yield first
         yield from keys
@@ -93,23 +97,23 @@ def _load(
     keys: Iterator[Key], new: NextGeneration, present: dict[int, Lookup], *, replace: bool
 ) -> Loaded:
     count = same = replaced = 0
-    first = ""
+    first_replaced = ""
     for key in keys:
         count += 1
         shard = new.placement.shard_of(key.realm, key.topic)
         name, value = rows.key(key.realm, key.topic), rows.encode(event_of(key))
         with naming_rows():
-            there = present[shard].get(name) if shard in present else None
-        if there == value:
+            existing = present[shard].get(name) if shard in present else None
+        if existing == value:
             same += 1
-        elif there is not None:
+        elif existing is not None:
             replaced += 1
-            first = first or f"{key.topic} in {key.realm}"
+            first_replaced = first_replaced or f"{key.topic} in {key.realm}"
         new.put(shard, name, value)
         new.raise_ceiling(key.publication // 64 + 1)
     if replaced and not replace:
         raise StoreError(
             f"Nothing was loaded: {replaced} of {count} keys are there with other values, the "
-            f"first is {first}: say --replace to replace them."
+            f"first is {first_replaced}: say --replace to replace them."
         )
     return Loaded(count, same, replaced)

@@ -1,4 +1,4 @@
-"""Looking after a data folder: what `fox reshard`, `fox dump` and `fox load` do and say.
+"""The commands that work on a data folder: `fox reshard`, `fox dump` and `fox load`.
 
 Owns: files and streams of dumps, messages, exit codes. Never: what is done with the rows (see
 `resharding`, `backup`).
@@ -19,11 +19,11 @@ from fox_shard.store.disk import sync
 from fox_shard.store.store import StoreError
 
 STANDARD = Path("-")
-"""In place of a file: standard input or output."""
+"""The name of a file that stands for standard input or output."""
 
 
 def run_reshard(config: Config, shards: int, *, dry_run: bool) -> int:
-    """Returns the exit code."""
+    """Run `fox reshard`. Returns the exit code."""
     try:
         summary = reshard(Path(config.data_dir), shards, progress=_show_progress, dry_run=dry_run)
     except StoreError as error:
@@ -53,7 +53,7 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def run_dump(config: Config, file: Path, form: Form, *, salvage: bool) -> int:
-    """Returns the exit code. A file is there when it is whole, and not before."""
+    """Run `fox dump`; the file appears once it is complete. Returns the exit code."""
     left_out: list[str] = []
     try:
         with _output(file) as out:
@@ -61,7 +61,7 @@ def run_dump(config: Config, file: Path, form: Form, *, salvage: bool) -> int:
     except StoreError as error:
         return _refuse(error)
     except BrokenPipeError:
-        # Whoever read has had enough. Python must not flush into the pipe at its end.
+        # The reader has closed the pipe; Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -89,7 +89,7 @@ def _output(file: Path) -> Iterator[BinaryIO]:
 
 
 def run_load(config: Config, file: Path, *, replace: bool) -> int:
-    """Returns the exit code."""
+    """Run `fox load`. Returns the exit code."""
     try:
         with _input(file) as source:
             loaded = load(Path(config.data_dir), source, config.shards, replace=replace)

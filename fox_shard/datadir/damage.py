@@ -1,6 +1,6 @@
-"""Damage: which row it is that is not what was written, and what is to be done about it.
+"""Damaged rows, described for operators.
 
-Owns: names of rows, for people. Never: how damage is found (see `store.checksums`).
+Owns: descriptions of rows. Never: how damage is found (see `store.checksums`).
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from fox_shard.store.refusals import remedy
 from fox_shard.store.store import DamagedRow, StoreError
 
 OnDamage = Callable[[str], None]
-"""Called with a sentence about what is left out."""
+"""Called with a description of each key or file that is left out."""
 
 
 @contextmanager
 def naming_rows() -> Iterator[None]:
-    """Turns a DamagedRow into a StoreError that says what is lost and what to do."""
+    """Turn a DamagedRow into a StoreError that says what is lost and what to do."""
     try:
         yield
     except DamagedRow as error:
@@ -28,17 +28,17 @@ def naming_rows() -> Iterator[None]:
 
 
 def described(path: Path, key: bytes) -> str:
-    """Which row of that file it is."""
+    """Describe a row of that file."""
     return of_shard_row(key) if path.name.startswith("shard-") else of_coordinator_row(key)
 
 
 def of_shard_row(key: bytes) -> str:
-    """What a row of a shard is, as far as its key can be read."""
+    """Describe a row of a shard, as far as its key can be read."""
     kind = key[:1]
     try:
-        if kind in _PLACES:
+        if kind in _KEY_REFS:
             realm, topic = shard_rows.key_ref_of(key)
-            return f"{_PLACES[kind]} {topic} of realm {realm}"
+            return f"{_KEY_REFS[kind]} {topic} of realm {realm}"
         if kind == shard_rows.RECORDED:
             realm, number = shard_rows.realm_and_rest(key)
             return f"the recorded event {int.from_bytes(number, 'big')} of realm {realm}"
@@ -54,7 +54,7 @@ def of_shard_row(key: bytes) -> str:
 
 
 def of_coordinator_row(key: bytes) -> str:
-    """What a row of the coordinator is, as far as its key can be read."""
+    """Describe a row of the coordinator, as far as its key can be read."""
     try:
         match key[:1]:
             case coordinator_rows.SESSION:
@@ -73,7 +73,7 @@ def _unreadable(key: bytes) -> str:
     return f"the row {key[:80]!r}"
 
 
-_PLACES: Final = {
+_KEY_REFS: Final = {
     shard_rows.KEY: "the key",
     shard_rows.UNANNOUNCED: "a change of the key",
     shard_rows.TOPIC_MARKS: "the marks of the history of topic",

@@ -1,17 +1,17 @@
 """A dump: retained keys as a stream of records, in JSON lines or MessagePack.
 
-Owns: the records, both forms of them, and what is refused as no dump. Never: stores.
+Owns: the records, both forms of them, and which files are refused. Never: stores.
 
-The first record is a `Header`, the last an `End` that counts the keys between them: a dump that was
-cut off is recognised. In MessagePack payloads are the bytes that they are. In JSON lines they are
-shown, in the first of these ways from which the very same bytes come back:
+The first record is a `Header`, the last an `End` that counts the keys between them, so that a dump
+that was cut off is recognised. MessagePack holds the bytes of payloads. JSON lines show a payload
+in the first of these fields from which exactly the same bytes come back:
 
-| field | |
+| field | content |
 |---|---|
-| `args`, `kwargs` | of WAMP events: as JSON |
-| `payload` | of MQTT messages that are JSON |
-| `text` | of MQTT messages in UTF-8 |
-| `base64` | args and kwargs |
+| `args`, `kwargs` | the arguments of a WAMP event, as JSON |
+| `payload` | an MQTT message that is JSON |
+| `text` | an MQTT message in UTF-8 |
+| `base64` | the bytes of any args and kwargs |
 """
 
 import base64
@@ -52,31 +52,31 @@ _UNREADABLE: Final = (
     msgspec.MsgspecError,
     msgpack.UnpackException,
 )
-"""What the codecs raise."""
+"""The errors that codecs raise for payloads and records that they cannot read."""
 
 
 class Header(Struct, tag="header", tag_field="record"):
-    """The first record. shards: how many there were."""
+    """The first record. shards: the number of shards of the dumped folder."""
 
     version: int
     shards: int
 
 
 class End(Struct, tag="end", tag_field="record"):
-    """The last record."""
+    """The last record. keys: the number of keys before it."""
 
     keys: int
 
 
 class Publisher(Struct, forbid_unknown_fields=True):
-    """See `frames.Identity`."""
+    """The publisher of a key; see `frames.Identity`."""
 
     authid: str
     authrole: str
 
 
 class Limits(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """See `frames.Audience`."""
+    """The audience of a key; see `frames.Audience`."""
 
     exclude: list[int] | None = None
     exclude_authid: list[str] | None = None
@@ -87,7 +87,7 @@ class Limits(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class _About(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """All of a retained key but its payload: see `frames.Event` and `frames.Publish`."""
+    """A retained key without its payload; see `frames.Event` and `frames.Publish`."""
 
     realm: RealmName
     topic: str
@@ -103,14 +103,14 @@ class _About(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Key(_About, tag="key", tag_field="record", kw_only=True):
-    """A retained key, in MessagePack."""
+    """A retained key, with its payload in bytes as in MessagePack."""
 
     args: bytes = b""
     kwargs: bytes = b""
 
 
 class _Line(_About, tag="key", tag_field="record", kw_only=True):
-    """A retained key, in JSON: see the module."""
+    """A retained key in JSON, with its payload in one of the fields that the module lists."""
 
     args: Raw | UnsetType = UNSET
     kwargs: Raw | UnsetType = UNSET
@@ -125,7 +125,7 @@ _Kind = TypeVar("_Kind", bound=Struct)
 
 
 def key_of(event: Event) -> Key:
-    """The record of a retained key."""
+    """Return the record of a retained key."""
     publish = event.publish
     return Key(
         realm=publish.realm,
@@ -145,7 +145,7 @@ def key_of(event: Event) -> Key:
 
 
 def event_of(key: Key) -> Event:
-    """The retained key of a record."""
+    """Return the retained key of a record."""
     publish = Publish(
         realm=key.realm,
         topic=key.topic,
@@ -164,7 +164,7 @@ def event_of(key: Key) -> Event:
 
 
 def _as(kind: type[_Kind], value: Struct | None) -> _Kind | None:
-    """The same fields in a struct of another kind."""
+    """Return the same fields in a struct of another kind; None: there is no struct."""
     return None if value is None else kind(**structs.asdict(value))
 
 
@@ -172,7 +172,7 @@ def _as(kind: type[_Kind], value: Struct | None) -> _Kind | None:
 
 
 def write(out: BinaryIO, form: Form, shards: int, keys: Iterable[Key]) -> int:
-    """Write a dump; returns the number of keys. Raises OSError."""
+    """Write a dump. shards: for the header. Returns the number of keys. Raises OSError."""
     encode = _ENCODERS[form]
     out.write(encode(Header(VERSION, shards)))
     count = 0
@@ -194,7 +194,7 @@ def _encode_line(record: Header | Key | End) -> bytes:
             if b"\n" not in line and line.decode() and _decode_line(line) == record:
                 return line + b"\n"
         except _UNREADABLE:
-            # Not to be shown in this way: some other is tried, the last of which always works.
+            # The payload cannot be shown in this way. Base64, the last way, always works.
             continue
     both = (_to_base64(record.args), _to_base64(record.kwargs))
     return msgspec.json.encode(_Line(**about, base64=both)) + b"\n"
@@ -223,10 +223,10 @@ _ENCODERS: Final = {"jsonl": _encode_line, "msgpack": msgspec.msgpack.Encoder().
 
 
 def read(source: BinaryIO) -> Iterator[Key]:
-    """The keys of a dump in either form.
+    """Yield the keys of a dump in either form.
 
-    Raises StoreError where it is damaged, was cut off (behind its last key), is of a newer version,
-    or is no dump. Raises OSError.
+    Raises StoreError if the dump is damaged, was cut off (known only after its last key), is of a
+    newer version, or is no dump. Raises OSError.
     """
     found = _records(source)
     header = next(found, None)

@@ -1,10 +1,10 @@
-"""The next generation of a data folder: all shards' files, written anew.
+"""The next generation of a data folder: the files of all shards, written anew.
 
-Owns: that the next generation counts once it is complete, and the old one until then; which rows go
-along. Never: who asks for it.
+Owns: which rows are carried over; that the old generation counts until the next one is complete.
+Never: why there is a next one.
 
-Whatever happens on the way, the manifest names one generation whose files are whole. What else lies
-there is removed by the next one who wants to write a generation.
+At every moment, the manifest names one generation whose files are whole. Files of other generations
+that are left behind are removed when the next generation is written.
 """
 
 import re
@@ -34,13 +34,13 @@ from fox_shard.store.store import StoreError
 from fox_shard.topics.ids import SHARDS
 
 Row = tuple[bytes, bytes, int]
-"""Key, value, number of the shard whose it was."""
+"""Key, value, and number of the shard that had the row."""
 
 BUFFER: Final = 1 << 20
-"""Bytes of rows for one shard that wait for a statement."""
+"""Bytes of values for one shard that may wait for a statement."""
 
 SPARE: Final = 1 << 20
-"""Bytes that must be left on the disk for each new file, beside its rows."""
+"""Bytes that must be free on the disk for each new file, beside its rows."""
 
 _RESTORE: Final = "move the data folder away and restore a backup with `fox load`."
 _NEWER: Final = "start the version of fox-shard that wrote it."
@@ -49,7 +49,7 @@ _OURS: Final = re.compile(r"shard-[0-9]+\.sqlite(-wal|-shm|-journal|\.lock|\.new
 
 
 def stored(folder: Path) -> Layout:
-    """The layout of a folder in which something is stored. Hold its lock. Raises StoreError."""
+    """Return the layout of a folder that has lost no file. Hold its lock. Raises StoreError."""
     layout = require(folder)
     for number in range(layout.shards):
         layout.require(number)
@@ -57,7 +57,7 @@ def stored(folder: Path) -> Layout:
 
 
 def require(folder: Path) -> Layout:
-    """What there is in the folder. Raises StoreError if there is nothing; then it is not made."""
+    """Return the layout of a folder. Raises StoreError if nothing is stored; makes no folder."""
     layout = Layout.read(folder)
     if layout is None:
         raise StoreError(f"Nothing is stored in {folder} yet.")
@@ -65,17 +65,17 @@ def require(folder: Path) -> Layout:
 
 
 def shards_with_files(layout: Layout) -> list[int]:
-    """Numbers of the shards that have files: all, if the layout is complete."""
+    """Return the numbers of the shards that have files: all, if the layout is complete."""
     return [number for number in range(layout.shards) if layout.shard(number)[0].exists()]
 
 
 def count_rows(layout: Layout) -> int:
-    """Of all kinds, in all shards. Raises StoreError."""
+    """Return the number of rows of all kinds in all shards. Raises StoreError."""
     return sum(count(*layout.shard(number)) for number in shards_with_files(layout))
 
 
 def read_keys(layout: Layout) -> Iterator[Event]:
-    """The retained keys, one shard after the other, each as of one moment.
+    """Yield the retained keys, one shard after the other, each shard's as of one moment.
 
     Raises StoreError, at any key.
     """
@@ -86,9 +86,10 @@ def read_keys(layout: Layout) -> Iterator[Event]:
 
 
 def salvage_keys(folder: Path, on_damage: OnDamage) -> Iterator[Event]:
-    """As `read_keys`, but what is missing or damaged is left out, and `on_damage` told of it.
+    """Yield the retained keys, without those that are missing or damaged.
 
-    Hold the lock. Raises StoreError if there is nothing.
+    on_damage: called for each key or file that is left out. Hold the lock. Raises StoreError if
+    nothing is stored.
     """
     layout = require(folder)
     for number in range(layout.shards):
@@ -115,7 +116,7 @@ def _salvage(path: Path, label: Label, on_damage: OnDamage) -> Iterator[Event]:
 
 
 def decode_event(key: bytes, value: bytes) -> Event:
-    """The event that a row holds. Raises StoreError."""
+    """Return the event that a row holds. Raises StoreError."""
     try:
         return rows.decode_event(value)
     except msgspec.MsgspecError as error:
@@ -123,7 +124,7 @@ def decode_event(key: bytes, value: bytes) -> Event:
 
 
 def read_rows(layout: Layout) -> Iterator[Row]:
-    """All shards' rows in the order of their keys, in which they are written fastest.
+    """Yield all shards' rows in the order of their keys, in which they are written fastest.
 
     Raises StoreError, at any row.
     """
@@ -137,11 +138,11 @@ def _rows_of(layout: Layout, number: int) -> Iterator[Row]:
 
 
 def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
-    """The shard that a row goes to in another generation; None: to none.
+    """Return the shard to which a row goes in another generation; None: to no single shard.
 
-    Peers, outcomes, waiting publishes and untold changes are of processes and clients that have
-    ended. Clock ceilings and marks of shelves go to all shards (see `NextGeneration`). Raises
-    StoreError.
+    Rows of peers, outcomes, waiters, grants and unannounced changes are left behind, because they
+    belong to processes and clients that have ended. Clock ceilings and trim marks of event logs go
+    to all shards (see `NextGeneration`). Raises StoreError.
     """
     try:
         match key[:1]:
@@ -172,18 +173,20 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
 
 @final
 class NextGeneration:
-    """The one behind `old`, in the making: a context that, left without `finish`, undoes it.
+    """The generation after `old`, while its files are written.
 
-    Hold the lock alone. All methods raise StoreError.
+    A context manager that removes the files unless `finish` was called. Hold the lock alone. All
+    methods raise StoreError.
     """
 
     def __init__(self, old: Layout, shards: int, needed: int) -> None:
-        """needed: bytes of rows that are to be written, about."""
+        """Make room in the folder. needed: roughly the bytes of rows that will be written."""
         self.layout = old.next(shards)
         self.placement = Placement(shards)
         self._ceiling = 0
-        # Topics of one shelf may come from several shards, and go to any.
-        self._shelves: dict[bytes, TrimMarks] = {}
+        # Topics of one event log may come from several shards and go to any shard, so that the
+        # marks of all old shards go to all new ones.
+        self._log_marks: dict[bytes, TrimMarks] = {}
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
@@ -232,11 +235,11 @@ class NextGeneration:
         self._sizes[shard] = 0
 
     def raise_ceiling(self, ticks: int) -> None:
-        """All shards' clocks begin above that."""
+        """Let the clocks of all shards begin above `ticks` (publication ids divided by 64)."""
         self._ceiling = max(self._ceiling, ticks)
 
     def carry_over(self, row: Row) -> int | None:
-        """Take along a row of the old generation; returns its new shard, if it goes along."""
+        """Carry over a row of the old generation; returns its new shard (see `home_of`)."""
         key, value, _ = row
         home = home_of(key, value, self.placement)
         if home is not None:
@@ -244,20 +247,20 @@ class NextGeneration:
         elif key == rows.CEILING:
             self.raise_ceiling(rows.decode_ceiling(value))
         elif key[:1] == rows.LOG_MARKS:
-            self._shelves.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
+            self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
         return home
 
     def finish(self, old: Layout) -> None:
-        """From now on this generation is what counts, and the old one is removed."""
+        """Make this generation the one that counts, and remove the old one."""
         for shard, file in enumerate(self._files):
             if self._ceiling:
                 self.put(shard, rows.CEILING, rows.encode(self._ceiling))
                 self.put(shard, rows.RESHARDED, rows.encode(self._ceiling * SHARDS))
-            for key, marks in self._shelves.items():
+            for key, marks in self._log_marks.items():
                 self.put(shard, key, rows.encode(marks.ids))
             self._flush(shard)
             file.finish()
-        # Whatever happens in between, the manifest decides: nothing must be undone from here on.
+        # From here on the manifest alone decides which generation counts: undo nothing.
         self._finished = True
         self.layout.replace()
         with refusing(old.directory):
@@ -265,14 +268,14 @@ class NextGeneration:
 
 
 def remove_others(layout: Layout) -> None:
-    """Remove other generations than this one: unfinished ones, and old ones. Raises OSError."""
+    """Remove all generations but this one: unfinished ones and old ones. Raises OSError."""
     for directory in layout.folder.glob("generation-*"):
         if directory != layout.directory:
             _remove(directory)
 
 
 def _remove(directory: Path) -> None:
-    """What is not ours stays, and so does its folder."""
+    """Remove our files, and their folder if it holds no others."""
     for path in directory.iterdir():
         if _OURS.fullmatch(path.name):
             path.unlink()
@@ -281,7 +284,7 @@ def _remove(directory: Path) -> None:
 
 
 def size(layout: Layout) -> int:
-    """Bytes of the shards' files."""
+    """Return the bytes of the shards' files, logs included. Raises StoreError."""
     with refusing(layout.directory):
         return sum(path.stat().st_size for path in layout.directory.glob("shard-*.sqlite*"))
 

@@ -1,7 +1,7 @@
-"""What a process keeps, and where: the layout of the data folder, and the stores in it.
+"""Opening the stores of processes, in the data folder or in memory.
 
-Owns: when a process may open its store: the layout must be that of the configuration, and shard-0
-makes it so. Never: what is stored.
+Owns: when a process may open its store: once the layout has the configured number of shards, which
+shard-0 sees to. Never: what is stored.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from fox_shard.store.store import OnOutcome, Store, StoreError
 _log = logging.getLogger("fox")
 
 LOOK_AGAIN: Final = 0.1
-"""Seconds between two looks at the manifest, while shard-0 moves the keys."""
+"""Seconds between two looks at the manifest while shard-0 moves the rows."""
 
 IN_MEMORY: Final = 0
-"""Generation of a layout without files."""
+"""The generation of a layout without files."""
 
 
 class Opened(NamedTuple):
-    """A store, and the lock of the folder it is in (None: it is in memory)."""
+    """A store, and the lock of its folder; None: the store is in memory or the coordinator's."""
 
     store: Store
     hold: Hold | None
@@ -37,9 +37,9 @@ class Opened(NamedTuple):
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Rows are being made into the state of that process. Raises StoreError for one that is none.
+    """Turn errors about a process's rows into StoreErrors, while its state is loaded from them.
 
-    `msgspec.DecodeError` is a ValueError.
+    what: the process. Rows that cannot be decoded raise ValueErrors, e.g. `msgspec.DecodeError`.
     """
     try:
         with naming_rows():
@@ -52,24 +52,27 @@ def loading(what: str) -> Iterator[None]:
 
 
 def unstored(config: Config) -> frozenset[str]:
-    """Realms whose keys are in memory only."""
+    """Return the realms whose keys are in memory only."""
     return frozenset(realm.name for realm in config.realms if realm.store == "memory")
 
 
 def is_in_memory(config: Config) -> bool:
-    """Are there no files?"""
+    """Whether all realms are in memory only, so that there are no files."""
     return len(unstored(config)) == len(config.realms)
 
 
 async def generation(config: Config, process: str) -> int:
-    """That of the layout, once it is for the configured number of shards. Raises StoreError."""
+    """Return the layout's generation, once it is for the configured number of shards.
+
+    process: the name of the waiting process, for the log. Raises StoreError.
+    """
     if is_in_memory(config):
         return IN_MEMORY
     return (await _layout(config, process)).generation
 
 
 async def _layout(config: Config, process: str) -> Layout:
-    """Wait until it is that of the configuration. process: who waits, for the log."""
+    """Wait until the layout is for the configured number of shards, and return it."""
     folder = Path(config.data_dir)
     waiting = False
     while True:
@@ -84,9 +87,10 @@ async def _layout(config: Config, process: str) -> Layout:
 
 
 async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
-    """The shard's store, and the layout's generation. Raises StoreError.
+    """Open a shard's store; returns it with the layout's generation. Raises StoreError.
 
-    Where the layout is for another number of shards, shard-0 moves everything first.
+    If the layout is for another number of shards, shard-0 first moves all rows, and the other
+    shards wait.
     """
     if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
@@ -96,7 +100,7 @@ async def open_shard(number: int, config: Config, on_outcome: OnOutcome) -> tupl
         if layout.shards == config.shards:
             hold = hold_shared(folder, wait=True)
             try:
-                # Before the lock was ours another generation may have begun.
+                # Another generation may have begun before the lock was taken.
                 if Layout.read(folder) == layout:
                     layout.require(number)
                     store = SqliteStore(*layout.shard(number), on_outcome)
@@ -133,7 +137,7 @@ def _reshard(folder: Path, old: int, new: int) -> None:
 
 
 async def open_coordinator(config: Config, on_outcome: OnOutcome) -> tuple[Opened, int]:
-    """The coordinator's store, and the layout's generation. Raises StoreError."""
+    """Open the coordinator's store; returns it with the layout's generation. Raises StoreError."""
     if is_in_memory(config):
         return Opened(MemoryStore(on_outcome), None), IN_MEMORY
     layout = await _layout(config, "coordinator")

@@ -1,6 +1,6 @@
-"""Another number of shards: each row goes to the shard that owns its topic then.
+"""Resharding: for another number of shards, each row goes to the shard that will own its topic.
 
-Owns: what is moved, and the account of it. Never: files (see `generation`).
+Owns: which rows are moved, and the summary. Never: files (see `generation`).
 """
 
 from collections.abc import Callable
@@ -24,17 +24,18 @@ from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.refusals import refusing
 
 Progress = Callable[[int, int], None]
-"""Called with the rows that are done, and all."""
+"""Called with the number of rows that are done, and the number of all rows."""
 
 STRIDE: Final = 5000
-"""Rows between two calls of a `ReplayProgress`."""
+"""Rows between two calls of `Progress`."""
 
 
 class Summary(NamedTuple):
-    """What was moved, or would be.
+    """The result of resharding, or of a dry run.
 
-    events: recorded ones. moved: keys, wills and events that are at another shard then. per_shard:
-    how many of these each new one has.
+    old, new: numbers of shards. keys, wills, events: numbers of retained keys, wills and recorded
+    events. moved: how many of them go to another shard. per_shard: how many of them each new shard
+    has.
     """
 
     old: int
@@ -48,10 +49,10 @@ class Summary(NamedTuple):
 
 
 def reshard(data_dir: Path, shards: int, *, progress: Progress, dry_run: bool = False) -> Summary:
-    """Rewrite all shards' files for so many shards; killed at any point, it may be run again.
+    """Rewrite all shards' files for that number of shards; after a kill, this can be run again.
 
-    The coordinator's file stays. dry_run: only count, which may be done while the broker runs.
-    Raises StoreError, ValueError for a number of shards that there cannot be.
+    The coordinator's file stays. dry_run: only count, which is allowed while the broker runs.
+    Raises StoreError; ValueError if `shards` is not 1 to 64.
     """
     placement = Placement(shards)
     require(data_dir)
@@ -73,7 +74,7 @@ def reshard(data_dir: Path, shards: int, *, progress: Progress, dry_run: bool = 
 def _move(
     old: Layout, placement: Placement, progress: Progress, into: NextGeneration | None
 ) -> Summary:
-    """into: None: only count."""
+    """Move all rows into the next generation. into: None: only count."""
     total = count_rows(old)
     kinds = dict.fromkeys((rows.KEY, rows.WILL, rows.RECORDED), 0)
     moved = 0

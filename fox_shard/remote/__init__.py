@@ -1,1 +1,1 @@
-"""Commands that visit a running server as a client: keys, and programs under a lock."""
+"""Commands that are clients of a running server: keys, and programs that run under a lock."""

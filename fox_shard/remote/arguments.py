@@ -1,7 +1,7 @@
-"""The arguments of the commands that visit a running server.
+"""The arguments of the commands that are clients of a running server.
 
-Owns: their options, help texts, and what of it is a mistake. Never: what the commands do
-(`errands`); so it is imported without the client.
+Owns: options, help texts, and which arguments are mistakes. Never: what the commands do
+(`commands`); so parsing does not import the client.
 """
 
 import argparse
@@ -19,13 +19,13 @@ WILDCARDS: Final = (
 )
 
 Commands = Any
-"""What `add_subparsers` returns: argparse has no public name for it."""
+"""The type of what `add_subparsers` returns, for which argparse has no public name."""
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    """Add the commands. common: options that all commands have."""
+    """Add the commands to the parser. common: the options that all commands have."""
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
-    remote.add_argument("--url", help="where WAMP is (default: ws://<gateway.websocket>/ws)")
+    remote.add_argument("--url", help="WAMP address (default: ws://<gateway.websocket>/ws)")
     remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
     _add_get(commands, remote)
     _add_put(commands, remote)
@@ -43,7 +43,7 @@ def _add_get(commands: Commands, remote: argparse.ArgumentParser) -> None:
         epilog=f"Exit code 1: there is no such key. {NOTATION}",
     )
     command.add_argument("topic", type=topic, metavar="TOPIC")
-    command.add_argument("--json", action="store_true", help="print text as JSON, too, in quotes")
+    command.add_argument("--json", action="store_true", help="print text as JSON too, in quotes")
 
 
 def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
@@ -51,8 +51,8 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         "put",
         parents=[remote],
         help="set or delete a key",
-        description="Publish a value that is kept, as the key TOPIC, and print the publication's"
-        " id. With a condition it is published only if that holds.",
+        description="Publish VALUE as the key TOPIC, and print the publication's id. With a"
+        " condition, VALUE is published only if the condition holds.",
         epilog=f"Exit code 1: the condition does not hold. {NOTATION}",
     )
     command.add_argument("topic", type=topic, metavar="TOPIC")
@@ -65,7 +65,7 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         dest="seconds",
         type=_positive,
         metavar="SECONDS",
-        help="erase it after so long (default: keep it)",
+        help="erase the key after this time (default: keep it)",
     )
     condition = command.add_mutually_exclusive_group()
     condition.add_argument("--new", action="store_true", help="only if there is no such key")
@@ -79,7 +79,9 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         help="only if the key's value is the publication N (0: if there is no key)",
     )
     command.add_argument(
-        "--wait", action="store_true", help="wait until the condition holds; one at a time gets it"
+        "--wait",
+        action="store_true",
+        help="wait until the condition holds; those who wait are let through one at a time",
     )
     command.set_defaults(mistake=command.error)
 
@@ -89,14 +91,14 @@ def _add_keys(commands: Commands, remote: argparse.ArgumentParser) -> None:
         "keys",
         parents=[remote],
         help="list keys",
-        description="List the topics of the keys that match, sorted, one a line.",
+        description="List the topics of the keys that match, sorted, one per line.",
         epilog=WILDCARDS,
     )
     _add_pattern(command)
     command.add_argument(
         "--long",
         action="store_true",
-        help="beside each its publication's id and its value as JSON, with tabs between",
+        help="print topic, publication id and value as JSON, separated by tabs",
     )
 
 
@@ -121,8 +123,8 @@ def _add_pattern(command: argparse.ArgumentParser) -> None:
         "--match",
         choices=("exact", "prefix", "wildcard"),
         default="exact",
-        help="how PATTERN is meant: prefix: the first characters of topics; wildcard: an empty"
-        " component is any one, too",
+        help="how PATTERN matches; prefix: topics that begin with it; wildcard: an empty component"
+        " is any one component, too",
     )
 
 
@@ -132,12 +134,12 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
         parents=[remote],
         help="run a command while holding a lock",
         usage="fox lock NAME [options] -- COMMAND [ARGUMENT ...]",
-        description="Wait for the lock NAME, which is the key of that topic, run COMMAND, release"
-        " the lock. COMMAND finds the lock's name in $FOX_LOCK, and in $FOX_FENCE a number that"
-        " grows with each holder: storage that refuses smaller ones is safe from holders who have"
-        " not noticed yet that they are none any more. If the lock is lost (the connection, or"
-        " somebody deletes the key), COMMAND gets SIGTERM and, after --grace seconds, SIGKILL.",
-        epilog="Exit code: that of COMMAND; 75: the lock was not to be had in time, or was lost;"
+        description="Wait for the lock NAME, which is the key of that topic, run COMMAND, and"
+        " release the lock. $FOX_LOCK is the lock's name, and $FOX_FENCE a number that grows from"
+        " holder to holder: storage that refuses smaller numbers is safe from former holders that"
+        " have not noticed their loss yet. If the lock is lost (because the connection is lost, or"
+        " somebody changes the key), COMMAND gets SIGTERM and, after --grace seconds, SIGKILL.",
+        epilog="Exit code: that of COMMAND; 75: the lock was not free in time, or was lost;"
         " 69: no server. SIGTERM, SIGINT and SIGHUP are passed on to COMMAND.",
     )
     command.add_argument("name", type=topic, metavar="NAME")
@@ -146,7 +148,7 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
         "--value",
         type=_holder,
         metavar="JSON",
-        help='what the others are told of the holder (default: {"host": …, "pid": …})',
+        help='the key\'s value, which tells others of the holder (default: {"host": …, "pid": …})',
     )
     patience = command.add_mutually_exclusive_group()
     patience.add_argument(
@@ -154,7 +156,7 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
         type=_positive,
         default=inf,
         metavar="SECONDS",
-        help="how long to wait for it (default: as long as it takes)",
+        help="how long to wait for the lock (default: without limit)",
     )
     patience.add_argument("--no-wait", action="store_true", help="do not wait if it is held")
     command.add_argument(
@@ -167,13 +169,13 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
 
 
 def say_where(options: argparse.Namespace) -> bool:
-    """Is the server elsewhere, and all said, so that there need be no configuration here?"""
+    """Whether the options say all about the server, so that no configuration is needed."""
     return bool(options.url and options.realm and not options.config)
 
 
 def topic(text: str) -> str:
-    """One topic, not a pattern."""
-    # Only here, so that `fox health`, which Docker calls every ten seconds, starts without them.
+    """Return the text, which must be one topic and not a pattern. Raises ArgumentTypeError."""
+    # Imported here, so that `fox health`, which Docker calls every ten seconds, starts without.
     from fox_shard.errors import Refusal
     from fox_shard.topics.pattern import Pattern
 

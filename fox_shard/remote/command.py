@@ -1,10 +1,10 @@
 """The command that runs under a lock: a process that gets our signals and does not outlive us.
 
-Owns: starting, signals, its end and its exit code. Never: why it is ended (`lock`).
+Owns: its start, its signals, its end and its exit code. Never: why it is ended (`lock`).
 
-Its descendants: without a terminal the command has a process group of its own, to which signals
-go as a whole. At a terminal it stays in ours, so that Ctrl-C and Ctrl-Z reach it as they reach any
-command; then only the command itself is sent signals.
+Without a terminal, the command has a process group of its own, and signals go to the whole group,
+its descendants included. At a terminal, the command stays in our group, so that Ctrl-C and Ctrl-Z
+reach it as they reach any command; other signals then go to the command alone.
 """
 
 import ctypes
@@ -22,21 +22,24 @@ from fox_shard.remote.connecting import BY_SIGNAL
 FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _PR_SET_PDEATHSIG: Final = 1
-"""prctl(2)."""
+"""Option of prctl(2): the signal that a process gets when its parent ends."""
 
 
 @final
 class Command:
-    """Runs from when it is made; its `with` block ends when it has ended."""
+    """A process that starts when the object is made; its `with` block ends after the process.
+
+    An exception in the block kills the process.
+    """
 
     __slots__ = ("_early", "_file", "_group", "_previous", "_process")
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """environment: added to ours. Raises OSError."""
+        """Start the process. environment: variables that are added to ours. Raises OSError."""
         self._group = not _has_terminal()
         self._early: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
-        # First of all: a signal that ended us now would leave the command alone.
+        # Before the start, as a signal that ended us right after it would leave the command alone.
         self._previous = {
             number: signal.signal(number, self._forward)
             for number in FORWARDED
@@ -47,7 +50,7 @@ class Command:
                 arguments,
                 env={**os.environ, **environment},
                 process_group=0 if self._group else None,
-                preexec_fn=_end_with(os.getpid()),  # nobody else runs in this process: no threads
+                preexec_fn=_end_with(os.getpid()),  # safe, because this process has no threads
             )
         except BaseException:
             self._restore()
@@ -72,11 +75,11 @@ class Command:
         self._restore()
 
     def fileno(self) -> int:
-        """Of a file that is readable when the command has ended."""
+        """Return a file descriptor that is readable once the command has ended."""
         return self._file
 
     def send(self, number: int) -> None:
-        """Send a signal, if there is anybody left."""
+        """Send a signal to the command or its group, unless the command's end was waited for."""
         if self._child.returncode is not None:
             return
         with suppress(ProcessLookupError):
@@ -86,14 +89,14 @@ class Command:
                 self._child.send_signal(number)
 
     def end(self, grace: float) -> None:
-        """SIGTERM, then SIGKILL after so many seconds, for what is left of it."""
+        """Send SIGTERM and, after the command's end or `grace` seconds, SIGKILL to what is left."""
         self.send(signal.SIGTERM)
         select.select([self._file], [], [], grace)
-        # Before it is waited for: until then nobody else can have its number.
+        # Nothing has waited for the command yet, so no other process can have its number.
         self.send(signal.SIGKILL)
 
     def code(self) -> int:
-        """Wait for its end. Returns its exit code, or what a shell says instead of a signal."""
+        """Wait for the end. Returns the exit code; if a signal caused it, 128 plus its number."""
         code = self._child.wait()
         return code if code >= 0 else BY_SIGNAL - code
 
@@ -109,7 +112,7 @@ class Command:
             self.send(number)
 
     def _at_keyboard(self) -> bool:
-        """Has the terminal sent this to the command as well?"""
+        """Whether the terminal has sent this signal to the command as well."""
         if self._group:
             return False
         with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
@@ -130,7 +133,7 @@ def _has_terminal() -> bool:
 
 
 def _end_with(parent: int) -> Callable[[], None]:
-    """What the command does before it begins: it is killed when we are, even by SIGKILL."""
+    """Return a `preexec_fn` by which the command is killed when we end, even by SIGKILL."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def prepare() -> None:

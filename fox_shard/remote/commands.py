@@ -1,6 +1,6 @@
-"""From arguments to errands: what each command that visits a running server asks for.
+"""From arguments to requests: what each command asks of a running server.
 
-Owns: what options mean together, as options of WAMP. Never: parsing (`arguments`).
+Owns: what the options mean together, as options of WAMP. Never: parsing (`arguments`).
 """
 
 import argparse
@@ -16,14 +16,14 @@ from fox_shard.remote.values import from_text
 
 
 def run(options: argparse.Namespace, config: Config) -> int:
-    """Run the command. Returns the exit code. Raises ConfigError."""
+    """Run the command that `options` names. Returns the exit code. Raises ConfigError."""
     target = target_of(config, options.url, options.realm)
     match options.command:
         case "get":
             return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
         case "put":
-            args, wanted = _value(options), _put_options(options)
-            return visit(target, lambda router: keys.put(router, options.topic, args, wanted))
+            args, publish = _value(options), _put_options(options)
+            return visit(target, lambda router: keys.put(router, options.topic, args, publish))
         case "keys":
             pattern, match, long = options.pattern, options.match, options.long
             return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
 
 
 def _value(options: argparse.Namespace) -> list[object]:
-    """The arguments to publish."""
+    """Return the arguments to publish; none for `--delete`."""
     if options.delete:
         if options.value is not None:
             options.mistake("either VALUE or --delete")
@@ -49,18 +49,18 @@ def _value(options: argparse.Namespace) -> list[object]:
 
 
 def _put_options(options: argparse.Namespace) -> dict[str, object]:
-    wanted: dict[str, object] = {"retain": options.seconds or True}
+    publish: dict[str, object] = {"retain": options.seconds or True}
     if options.new:
-        wanted["when"] = None
+        publish["when"] = None
     elif options.when is not None:
-        wanted["when"] = options.when
+        publish["when"] = options.when
     elif options.when_id is not None:
-        wanted["when_id"] = options.when_id
+        publish["when_id"] = options.when_id
     elif options.wait:
         options.mistake("--wait is for a condition: --new, --when or --when-id")
     if options.wait:
-        wanted["watch"] = True
-    return wanted
+        publish["watch"] = True
+    return publish
 
 
 def _lock(options: argparse.Namespace, config: Config) -> int:

@@ -1,6 +1,6 @@
-"""A visit: one session at a running server, and how its failures become exit codes.
+"""One session at a running server, and how its failures become exit codes.
 
-Owns: where the server is, exit codes, sentences on standard error. Never: what is done there.
+Owns: where the server is, exit codes, sentences on standard error. Never: what the session does.
 """
 
 import os
@@ -14,23 +14,23 @@ from fox_shard.config import Address, Config, ConfigError
 
 DONE: Final = 0
 NO: Final = 1
-"""There is no such key, the condition does not hold, the router refuses."""
+"""Exit code: there is no such key, the condition does not hold, or the router refuses."""
 
 UNAVAILABLE: Final = 69
-"""No router, or none any more (EX_UNAVAILABLE of sysexits.h)."""
+"""Exit code: there is no router, or the connection was lost (EX_UNAVAILABLE of sysexits.h)."""
 
 TEMPORARY: Final = 75
-"""Another time perhaps: somebody else has the lock, or has it now (EX_TEMPFAIL)."""
+"""Exit code: the lock was not free, or was lost (EX_TEMPFAIL of sysexits.h)."""
 
 BY_SIGNAL: Final = 128
-"""Plus the signal's number: what a shell says of who ended by it."""
+"""Exit code, plus the signal's number, of a process that a signal has ended, as in shells."""
 
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where to find who listens at all addresses."""
+"""Where to reach a server that listens at all addresses."""
 
 
 class Target(NamedTuple):
-    """Where to go. patience: seconds without a sign of life that mean that the router is gone."""
+    """The server to connect to. patience: seconds of silence after which the router is gone."""
 
     url: str
     realm: str
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 def target_of(config: Config, url: str | None, realm: str | None) -> Target:
-    """What is not said is what the configuration says. Raises ConfigError."""
+    """Return the target; the configuration stands in for what is None. Raises ConfigError."""
     return Target(url or _configured(config.gateway.websocket), realm or config.mqtt.realm)
 
 
@@ -50,22 +50,22 @@ def _configured(address: Address | None) -> str:
     return f"ws://{Address(_ANY.get(address.host, address.host), address.port)}/ws"
 
 
-def visit(target: Target, errand: Callable[[Session], int]) -> int:
-    """Do it in a session. Returns its exit code, or that of what went wrong, having said what."""
+def visit(target: Target, command: Callable[[Session], int]) -> int:
+    """Run a command in a session. Returns its exit code, or that of a failure, which is told."""
     try:
         with Session(target.url, target.realm, target.patience) as session:
-            return errand(session)
+            return command(session)
     except Failure as error:
         tell(str(error))
         return NO if isinstance(error, Refused) else UNAVAILABLE
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read has had enough. Python must not flush into the pipe at its end.
+        # The reader has closed the pipe; Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BY_SIGNAL + signal.SIGPIPE
 
 
 def tell(sentence: str) -> None:
-    """Say it on standard error."""
+    """Print a sentence on standard error."""
     print(f"fox: {sentence}", file=sys.stderr, flush=True)

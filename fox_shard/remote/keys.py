@@ -1,7 +1,7 @@
-"""Keys of a running server, one errand each: get, put, list, watch.
+"""The commands for keys of a running server: get, put, list, watch.
 
-Owns: what is asked of the router, and what is printed. Never: the session's beginning and end, and
-what failures mean (`visit`).
+Owns: what is asked of the router, and what is printed. Never: the session's beginning and end; what
+failures mean (`visit`).
 """
 
 import sys
@@ -18,7 +18,7 @@ Match = Literal["exact", "prefix", "wildcard"]
 
 
 def get(session: Session, topic: str, *, json: bool) -> int:
-    """Print a key's value. Returns the exit code."""
+    """Print a key's value. json: print text as JSON too. Returns the exit code."""
     for event in _keys(session, topic, "exact"):
         value = value_of(event)
         text = as_json(value).encode() + b"\n" if json else as_plain(value)
@@ -31,14 +31,14 @@ def get(session: Session, topic: str, *, json: bool) -> int:
 
 
 def put(session: Session, topic: str, args: list[object], options: dict[str, object]) -> int:
-    """Publish a key (no arguments: erase it) and print the publication's id."""
+    """Publish a key and print the publication id; no arguments: erase it. Returns the exit code."""
     until = inf if "watch" in options else None
     print(session.publish(topic, args, options, until=until), flush=True)
     return DONE
 
 
 def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> int:
-    """Print the topics that match, sorted. long: publication ids and values too."""
+    """Print the topics that match, sorted. long: ids and values too. Returns the exit code."""
     for event in sorted(_keys(session, pattern, match), key=lambda event: event.topic):
         fields = [as_name(event.topic)]
         if long:
@@ -49,7 +49,7 @@ def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> in
 
 
 def watch(session: Session, pattern: str, match: Match) -> int:
-    """Print the keys that match, and each of their changes, until something ends us."""
+    """Print the keys that match, then each of their changes, until the router ends it."""
     changes = session.subscribe(pattern, {"match": match, "retained": True})
     while (event := changes.next()) is not None:
         news = f"-\t{event.removed}" if event.removed else as_json(value_of(event))

@@ -1,6 +1,6 @@
-"""A lock: a weak key that is published when there is none, and a command that runs meanwhile.
+"""A lock: a weak key that one session has at a time, and a command that runs meanwhile.
 
-Owns: taking, watching and releasing it; that the command runs only while it is held.
+Owns: taking, watching and releasing the lock; that the command runs only while it is held.
 Never: the command's process (`command`).
 """
 
@@ -19,39 +19,45 @@ from fox_shard.remote.values import as_json, value_of
 
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
-"""What a shell says of commands that cannot be started."""
+"""Exit codes for commands that cannot be started, as in shells."""
 
 SIGHT: Final = 15.0
-"""Seconds until the router has shown us our own lock."""
+"""Seconds in which the router must show us our own lock."""
 
 HOLDER: Final = 1.0
-"""Seconds to learn who has the lock that we did not get."""
+"""Seconds in which to learn who holds the lock that we did not get."""
 
 VIGILANCE: Final = 0.8
-"""Part of `backplane.peer_timeout` after which a silent gateway is given up: after all of it the
-others take it for dead, and give the lock to the next."""
+"""Part of `backplane.peer_timeout` after which a silent gateway is given up.
+
+After the whole `peer_timeout`, the shards take the gateway for dead, and give the lock to the next
+waiter.
+"""
 
 
 class Terms(NamedTuple):
-    """Seconds. wait: for the lock, `inf`: without end. grace: between SIGTERM and SIGKILL."""
+    """Times in seconds. wait: for the lock; `inf`: no limit. grace: from SIGTERM to SIGKILL."""
 
     wait: float = inf
     grace: float = 5.0
 
 
 def vigilant(target: Target, config: Config) -> Target:
-    """The same, for who must notice in time that the gateway is gone."""
+    """Return the target with a patience that notices in time that the gateway is gone."""
     return target._replace(patience=VIGILANCE * config.backplane.peer_timeout)
 
 
 class Held(Exception):
-    """Somebody else has it."""
+    """Another session has the lock; the message says which."""
 
 
 def run_under_lock(
     session: Session, name: str, value: object, terms: Terms, command: Sequence[str]
 ) -> int:
-    """Returns the command's exit code, or that of why it did not run to its end."""
+    """Run the command while the lock is held.
+
+    Returns the command's exit code, or one that says why the command did not run to its end.
+    """
     lock = Lock(session, name)
     try:
         fence = lock.take(value, terms.wait)
@@ -77,7 +83,7 @@ def run_under_lock(
 
 @final
 class Lock:
-    """The key of that name, as one session sees it."""
+    """A lock, which is the key of that name, as one session sees it."""
 
     __slots__ = ("_changes", "_fence", "_session", "name")
 
@@ -85,11 +91,11 @@ class Lock:
         self.name = name
         self._session = session
         self._fence = 0
-        # Before the lock is asked for: whatever happens to the key afterwards is seen.
+        # Subscribed before the lock is asked for, so that no later change of the key is missed.
         self._changes = session.subscribe(name, {"retained": True})
 
     def take(self, value: object, wait: float) -> int:
-        """Wait for it, for so many seconds. Returns the fence. Raises Held, Failure."""
+        """Wait up to `wait` seconds for the lock. Returns the fence. Raises Held, Failure."""
         until = time.monotonic() + wait
         options = {"retain": True, "when": None, "weak": True, "exclude_me": False}
         if wait > 0:
@@ -103,15 +109,18 @@ class Lock:
                 raise
             raise Held(f"{self._whose(error.details.get('publication', 0))}.") from None
         except NoAnswer:
-            # The publish waits on, until this session ends: so does the key, should it come to be.
+            # The publish still waits, but ends with this session; its key would do so too.
             if wait <= 0:
                 raise
             raise Held(f"{self._whose(0)}, and was not released within {wait:g} s.") from None
-        self._see_it()
+        self._await_own_value()
         return self._fence
 
     def await_loss(self, unless: int) -> str:
-        """Wait until it is lost. Returns how, "": the file descriptor became readable before."""
+        """Wait until the lock is lost, and return a sentence that says how.
+
+        unless: a file descriptor; if it becomes readable first, "" is returned.
+        """
         try:
             while (event := self._changes.next(unless=unless)) is not None:
                 if not self._is_ours(event):
@@ -121,9 +130,9 @@ class Lock:
         return "The router has ended the subscription." if self._changes.over else ""
 
     def release(self) -> bool:
-        """Returns False if it was somebody else's already."""
+        """Release the lock; returns False if it was lost before."""
         try:
-            # A router that is gone, or slow, releases it when it sees the session's end.
+            # A router that is gone or slow releases the lock when it notices the session's end.
             with suppress(ConnectionLost, NoAnswer):
                 released = {"retain": True, "when_id": self._fence}
                 self._session.publish(self.name, [], released)
@@ -133,8 +142,8 @@ class Lock:
             return False
         return True
 
-    def _see_it(self) -> None:
-        """Read up to our own value: what comes behind it is the loss of the lock."""
+    def _await_own_value(self) -> None:
+        """Read changes up to our own value; every later change means that the lock is lost."""
         until = time.monotonic() + SIGHT
         while (event := self._changes.next(until)) is not None:
             if self._is_ours(event):
@@ -147,7 +156,10 @@ class Lock:
         return event.publication == self._fence and not event.removed
 
     def _whose(self, publication: int) -> str:
-        """Who has it. publication: that of the key that is meant, 0: the latest we know of."""
+        """Return the beginning of a sentence about who holds the lock.
+
+        publication: the id of the holder's key; 0: the latest key that we know of.
+        """
         present: Event | None = None
         until = time.monotonic() + (HOLDER if publication else 0)
         while present is None or present.publication < publication:

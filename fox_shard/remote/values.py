@@ -1,6 +1,6 @@
 """Values of keys on the command line: from an argument, and as text.
 
-Owns: one value for an event's arguments, JSON or plain. Never: sessions.
+Owns: which one value stands for an event's arguments; JSON and plain text. Never: sessions.
 """
 
 import base64
@@ -15,7 +15,7 @@ __all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of"]
 
 
 def from_text(text: str) -> object:
-    """JSON, or else the text itself."""
+    """Return the value that the text is in JSON, or else the text itself."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
@@ -23,24 +23,27 @@ def from_text(text: str) -> object:
 
 
 def value_of(event: Event) -> Any:  # noqa: ANN401 (JSON)
-    """One value for the arguments, as MQTT clients are shown them (docs/semantics.md, Payloads)."""
+    """Return one value for the arguments, as MQTT clients get it (docs/semantics.md, Payloads)."""
     if not event.kwargs:
         return event.args[0] if len(event.args) == 1 else event.args
     return {"args": event.args, "kwargs": event.kwargs} if event.args else event.kwargs
 
 
 def as_json(value: object) -> str:
-    """On one line."""
+    """Return the value as JSON on one line."""
     return msgspec.json.encode(value).decode()
 
 
 def as_name(topic: str) -> str:
-    """The topic; as JSON, if it is one of MQTT that would not stay on its line."""
+    """Return the topic; as JSON, if it is an MQTT topic that would not stay on one line."""
     return topic if topic.isprintable() else as_json(topic)
 
 
 def as_plain(value: object) -> bytes:
-    """Text and bytes (WAMP #binary-support-in-json) as they are, everything else as JSON."""
+    """Return text and bytes (WAMP #binary-support-in-json) as they are, other values as JSON.
+
+    A newline follows everything but bytes.
+    """
     if not isinstance(value, str):
         return as_json(value).encode() + b"\n"
     if value.startswith("\0"):

@@ -1,5 +1,5 @@
-"""Stores: what a process keeps over its own end.
+"""Stores: the rows that a process keeps, in memory or on disk.
 
-Owns: ordered maps of bytes in memory and in SQLite files, and where the files lie.
+Owns: ordered maps of bytes in memory and in SQLite files, and the paths of these files.
 Never: what the rows mean.
 """

@@ -1,6 +1,6 @@
-"""A store's file in the making.
+"""The making of a store's file.
 
-Owns: that a file is there whole and safe on disk, or not at all. Never: files that are in use.
+Owns: that a file exists whole and durable, or not at all. Never: files that are in use.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from fox_shard.store.file import SCHEMA, Label, connect, new_meta
 from fox_shard.store.refusals import refusing
 
 CACHE: Final = 32 << 10
-"""KiB of pages that are kept in memory."""
+"""KiB of pages that SQLite keeps in memory."""
 
 
 @final
 class Bulk:
-    """Rows go into `<path>.new`, at best in the order of their keys; `finish` gives it its name.
+    """A new store file, written as `<path>.new` and renamed to `path` by `finish`.
 
-    All methods raise StoreError.
+    Rows are written fastest in the order of their keys. All methods raise StoreError.
     """
 
     def __init__(self, path: Path, label: Label) -> None:
@@ -38,7 +38,7 @@ class Bulk:
 
     def _begin(self, label: Label) -> None:
         execute = self._connection.execute
-        # Until `finish` nobody needs what is in the file: no journal, no waiting for the disk.
+        # After a crash an unfinished file is of no use, so it needs no journal and no syncing.
         execute("PRAGMA journal_mode = OFF")
         execute("PRAGMA synchronous = OFF")
         execute(f"PRAGMA cache_size = -{CACHE}")
@@ -48,7 +48,7 @@ class Bulk:
         self._connection.executemany("INSERT INTO meta VALUES (?, ?)", new_meta(label).items())
 
     def put(self, rows: Sequence[bytes]) -> None:
-        """Write these rows: key, value, key, value …; a key's last value counts."""
+        """Write rows, given as key, value, key, value …; a key's last value counts."""
         checked = list(rows)
         checked[1::2] = map(sealed, rows[::2], rows[1::2])
         with refusing(self._path):
@@ -56,7 +56,7 @@ class Bulk:
                 self._connection.execute(sql, values)
 
     def finish(self) -> None:
-        """Make the file durable and give it its name, which nothing has."""
+        """Make the file durable and rename it to `path`, which must not exist."""
         with refusing(self._path):
             self._connection.execute("COMMIT")
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -66,7 +66,7 @@ class Bulk:
             sync(self._path.parent)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Close and delete the unfinished file."""
         with refusing(self._path):
             self._connection.close()
             self._making.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Checksums: how a row that has changed on the disk is recognised.
+"""Checksums, by which a row that has changed on disk is recognised.
 
-Owns: the four bytes behind each value in a file. Never: files, and what is done about damage.
+Owns: the four bytes after each value in a file. Never: files; what is done about damage.
 
-SQLite finds a page that makes no sense, but not a byte that has changed within a value.
+SQLite finds a malformed page, but not a byte that has changed within a value.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ SIZE: Final = 4
 """Bytes of a checksum."""
 
 _RESIDUE: Final = 0x2144DF1C
-"""The CRC-32 of whatever is followed by its own CRC-32, the lowest byte first."""
+"""The CRC-32 of any data that is followed by its own CRC-32, lowest byte first."""
 
 
 def sealed(key: bytes, value: bytes) -> bytes:
-    """The value as it is stored: with the checksum of key and value behind it."""
+    """Return the value as a file stores it: followed by the checksum of key and value."""
     return value + crc32(value, crc32(key)).to_bytes(SIZE, "little")
 
 
 def is_intact(key: object, stored: object) -> bool:
-    """Is this a row as it was written? A damaged one may have values of other types."""
+    """Whether the row is as it was written; a damaged row may hold values of any type."""
     return (
         isinstance(key, bytes)
         and isinstance(stored, bytes)
@@ -32,7 +32,7 @@ def is_intact(key: object, stored: object) -> bool:
 
 
 def are_intact(keys: Iterable[Any], stored: Iterable[Any]) -> bool:
-    """All of these rows? Faster than one by one."""
+    """Whether all of these rows are intact; faster than checking one after the other."""
     try:
         return set(map(crc32, stored, map(crc32, keys))) == {_RESIDUE}
     except TypeError:
@@ -40,5 +40,5 @@ def are_intact(keys: Iterable[Any], stored: Iterable[Any]) -> bool:
 
 
 def checksum(items: Iterable[tuple[str, object]]) -> int:
-    """Of a few named values, in whatever order."""
+    """Return the checksum of a few named values; their order does not matter."""
     return crc32("\n".join(sorted(map(repr, items))).encode())

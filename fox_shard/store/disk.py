@@ -1,6 +1,6 @@
-"""The disk: when it has what was written.
+"""Waiting for the disk.
 
-Owns: waiting for it. Never: what is in the files.
+Owns: how to wait until the disk has what was written. Never: what is in the files.
 """
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """Wait until the disk has a file's content, or a folder's entries. Raises OSError."""
+    """Wait until the disk has a file's content or a folder's entries. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

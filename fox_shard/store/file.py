@@ -1,12 +1,12 @@
-"""A store's file: how it is opened and recognised.
+"""The file of a store: how it is opened and recognised.
 
-Owns: its tables, and the label that says whose it is.
+Owns: the file's tables, and the label that says whose store it is.
 Never: when something is written.
 
-A file is opened to read first and looked at, so that one that is refused stays as it is.
+Every file is first opened read-only and checked, so that a file that is refused stays unchanged.
 
-Format 2 has a checksum behind each value, and one of what `meta` says. A file of format 1 is read
-as it is, and becomes one of format 2, in one transaction, when it is opened to be written to.
+Format 2 has a checksum after each value, and one of the table `meta`. A file of format 1 is read
+as it is, and is upgraded to format 2, in one transaction, when it is opened for writing.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from fox_shard.store.statements import PREPARED, scan
 from fox_shard.store.store import DamagedRow, StoreError, new_identity
 
 FORMAT: Final = 2
-"""Of the tables. A version that changes them reads the old ones and writes its own number."""
+"""Format of the tables. A version that changes them reads older formats and writes its own."""
 
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -29,17 +29,17 @@ SCHEMA: Final = (
 )
 
 OLDEST_SQLITE: Final = (3, 32, 0)
-"""Before, a statement could not have as many parameters as ours have."""
-
+"""Older versions do not allow as many parameters in a statement as ours have."""
 
 ROWS_CHECKED: Final = 256
-"""At a time."""
+"""Rows whose checksums are checked at a time."""
 
 
 class Label(NamedTuple):
     """Whose store a file is.
 
-    what: e.g. `shard 0 of 2`. generation: of the layout it belongs to; 0: of all.
+    what: the owner, e.g. `shard 0 of 2`. generation: that of the layout to which the file belongs;
+    0: the file belongs to no generation.
     """
 
     what: str
@@ -50,22 +50,22 @@ class Label(NamedTuple):
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
-    """Raises sqlite3.Error."""
+    """Connect to a file. Raises sqlite3.Error; StoreError if SQLite is too old."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: fox-shard needs 3.32.")
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        isolation_level=None,  # transactions are ours
+        isolation_level=None,  # transactions begin and end only where the code says so
         check_same_thread=False,
         cached_statements=PREPARED,
     )
 
 
 def open_to_read(path: Path, label: Label) -> sqlite3.Connection:
-    """Changes nothing in the file, and may be used while its owner writes to it.
+    """Open a file read-only, which is allowed while its owner writes to it.
 
-    Raises StoreError where it is not the store of `label`, or damaged.
+    Raises StoreError if the file is not the store of `label`, or is damaged.
     """
     with refusing(path):
         connection = connect(path, "ro")
@@ -78,7 +78,11 @@ def open_to_read(path: Path, label: Label) -> sqlite3.Connection:
 
 
 def open_to_write(path: Path, label: Label, pragmas: Iterable[str]) -> sqlite3.Connection:
-    """Raises StoreError where it is not the store of `label`, or damaged."""
+    """Open a file for writing, and upgrade it to the present format.
+
+    pragmas: settings of the connection, e.g. `synchronous = FULL`. Raises StoreError if the file is
+    not the store of `label`, or is damaged.
+    """
     open_to_read(path, label).close()
     with refusing(path):
         connection = connect(path, "rw")
@@ -93,7 +97,7 @@ def open_to_write(path: Path, label: Label, pragmas: Iterable[str]) -> sqlite3.C
 
 
 def new_meta(label: Label) -> dict[str, object]:
-    """What a new file says of itself."""
+    """Return the rows of `meta` for a new file."""
     return _with_checksum({"format": FORMAT, "identity": new_identity(), **label._asdict()})
 
 
@@ -102,7 +106,7 @@ def _with_checksum(meta: dict[str, object]) -> dict[str, object]:
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    """From format 1: rows get their checksums. A crash leaves the file as it was, or upgraded."""
+    """Give the rows of a format 1 file their checksums; a crash leaves the file old or upgraded."""
     meta = _meta(connection)
     if meta["format"] == FORMAT:
         return
@@ -115,13 +119,13 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 
 def identity_of(connection: sqlite3.Connection) -> int:
-    """Of the store, which has been opened and so recognised."""
+    """Return the identity of the store, which `open_to_read` or `open_to_write` has checked."""
     identity: int = _meta(connection)["identity"]
     return identity
 
 
 def count(path: Path, label: Label) -> int:
-    """How many rows there are. Raises StoreError."""
+    """Return the number of rows. Raises StoreError."""
     with closing(open_to_read(path, label)) as connection, refusing(path):
         number: int = connection.execute("SELECT count(*) FROM kv").fetchone()[0]
         return number
@@ -130,9 +134,9 @@ def count(path: Path, label: Label) -> int:
 def read(
     path: Path, label: Label, prefix: bytes = b""
 ) -> Generator[tuple[bytes, bytes], None, None]:
-    """The rows whose keys begin so, in the order of the keys, all as of one moment.
+    """Yield the rows whose keys begin with `prefix`, in the order of the keys, as of one moment.
 
-    Raises StoreError, at any row; a DamagedRow where that is what is damaged.
+    Raises StoreError, at any row; DamagedRow for a row whose checksum does not match.
     """
 
     def refuse(key: bytes) -> None:
@@ -146,9 +150,9 @@ def read(
 def salvage(
     path: Path, label: Label, prefix: bytes, on_damage: Callable[[bytes], None]
 ) -> Generator[tuple[bytes, bytes], None, None]:
-    """As `read`, but what is damaged is left out, and `on_damage` called with its key.
+    """Yield the rows as `read` does, but leave out damaged rows and pass their keys to `on_damage`.
 
-    Raises StoreError where it is not even known what comes next.
+    Raises StoreError where the file cannot be read any further.
     """
     with closing(open_to_read(path, label)) as connection, refusing(path):
         yield from _intact(connection, prefix, on_damage)
@@ -160,9 +164,9 @@ def _intact(
     if _meta(connection)["format"] == 1:
         yield from scan(connection, prefix)
         return
-    connection.text_factory = bytes  # of damaged rows, which may hold any type
+    connection.text_factory = bytes  # a damaged row may hold text that is not UTF-8
     for (key,) in connection.execute("SELECT k FROM kv WHERE k < x''"):
-        # No key is of a type that comes before bytes.
+        # SQLite sorts all other types before bytes, and all keys were written as bytes.
         on_damage(key if isinstance(key, bytes) else repr(key).encode())
     found = scan(connection, prefix)
     while part := found.fetchmany(ROWS_CHECKED):
@@ -178,19 +182,19 @@ def _intact(
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
-    """Whether rows are missing, or in the wrong order: no checksum of a row tells that.
+    """Raise StoreError if rows are missing or out of order, which no checksum of a row shows.
 
-    Measured with 1,000,000 rows: 0.2 s, of 4 s in which they are loaded.
+    Measured with 1,000,000 rows: 0.2 s of the 4 s that loading them takes.
     """
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
-        # SQLite says where, in several lines.
+        # SQLite's answer says where, and may have several lines.
         raise damaged(path, " ".join(str(found).split()))
 
 
 @final
 class Lookup:
-    """Single rows of a file. All methods raise StoreError."""
+    """Access to single rows of a file. All methods raise StoreError."""
 
     def __init__(self, path: Path, label: Label) -> None:
         self._path = path
@@ -198,7 +202,7 @@ class Lookup:
         self._sealed = _meta(self._connection)["format"] > 1
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of the key, if it has one."""
+        """Return the key's value; None: there is no such row. Raises DamagedRow."""
         with refusing(self._path):
             found = self._connection.execute("SELECT v FROM kv WHERE k = ?", (key,)).fetchone()
         if found is None:

@@ -1,11 +1,11 @@
-"""What a process has changed and does not know to be durable.
+"""The journal: what a process has changed and does not yet know to be durable.
 
-Owns: the rows of the transaction that is being made, tickets, what becomes of rows whose commit has
-failed. Never: a store, and what waits for a commit.
+Owns: the rows of the present transaction; tickets; what happens to rows whose commit has failed.
+Never: a store; what waits for a commit.
 
-All changes of a turn are one transaction, with one ticket; transactions become durable in order, or
-fail together with all later ones. A row is either *put*, by a request, which is refused if the
-commit fails, or *kept*: the process's own bookkeeping, which is then written again.
+All changes of a turn are one transaction with one ticket. Transactions become durable in order, and
+a transaction that fails takes all later ones with it. A row is either *put* for a request, which
+is refused if the commit fails, or *kept* for the process itself, and then written again.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from fox_shard.deadline import NEVER, Deadline
 from fox_shard.store.store import Changes
 
 RETRY = 1.0
-"""Seconds until it is tried again whether a store that failed works."""
+"""Seconds until a store that has failed is tried again."""
 
 TRIAL: Final = b"~"
-"""Key of the row by which that is tried; whoever loads rows leaves it out."""
+"""Key of the row that is written to try a store that has failed; it is ignored in loading."""
 
 TRIAL_SIZE: Final = 1 << 16
-"""Bytes: a disk that has room for a small row alone has none."""
+"""Bytes of the trial row: a disk that has room for small rows only counts as full."""
 
 
 class Write(Struct, frozen=True):
-    """A transaction for the store. resume: the store may work again; see `Store.write`."""
+    """A transaction for the store. resume: the store may work again (see `Store.write`)."""
 
     ticket: int
     changes: Changes
@@ -36,7 +36,7 @@ class Write(Struct, frozen=True):
 
 @final
 class Journal:
-    """See the module."""
+    """The changed rows of one process, from the change until they are durable."""
 
     __slots__ = (
         "_changes",
@@ -65,46 +65,50 @@ class Journal:
         on_failed: Callable[[int, str, float], None],
         on_trouble: Callable[[str], None],
     ) -> None:
-        """on_durable(ticket, now): all up to that ticket is. on_failed(ticket, why, now): that one
-        and all later ones have failed, and what was put in them is to be undone. on_trouble(why),
-        before these: the store has begun to fail, or works again ("").
+        """on_durable(ticket, now): all transactions up to that ticket are durable.
+
+        on_failed(ticket, why, now): that transaction and all later ones have failed, and what was
+        put in them must be undone. on_trouble(why): the store has begun to fail, or works again
+        (""); called before the other two.
         """
         self._deadline = deadline
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._on_trouble = on_trouble
-        # Of the transaction that is being made; the one before it is the last that was written.
+        # Ticket of the present transaction; the store has been given all before it.
         self.ticket = 1
+        # Ticket up to which all transactions are durable.
         self.durable = 0
         self._changes: Changes = {}
         self._kept: Changes = {}
+        # Keys of rows that the next transaction deletes as well.
         self._lazy: list[bytes] = []
         self._size = 0
-        # Written and not known to be durable: ticket -> (bytes, what was kept in it, since when).
+        # Written and not known to be durable: ticket -> (bytes, kept rows, time of `take`).
         self._under_way: dict[int, tuple[int, Changes, float]] = {}
         # Bytes that are not durable.
         self.waiting = 0
-        # Why the store does not work; "" if it does.
+        # Why the store does not work; "": it works.
         self.failing = ""
         self._retry_at = NEVER
         self._resume = False
-        # Transactions that have become durable, and how long that took in all; see `take_times`.
+        # Transactions that have become durable, and seconds that they took in all (`take_times`).
         self._commits = 0
         self._seconds = 0.0
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        """For a request. Only while the store is not failing."""
+        """Change a row for a request; None: delete it. Call this only while the store works."""
         self._changes[key] = value
         self._count(key, value)
 
     def keep(self, key: bytes, value: bytes | None) -> None:
-        """For the process itself. What was put there before in this transaction is past."""
+        """Change a row for the process itself, in place of what was put there in this turn."""
         self._changes.pop(key, None)
         self._kept[key] = value
         self._count(key, value)
 
     def drop(self, key: bytes) -> None:
-        """Delete a row that does no harm: with the next transaction there is."""
+        """Delete an obsolete row in the next transaction, whenever there is one."""
         if key in self._kept:
             self.keep(key, None)
         else:
@@ -117,16 +121,16 @@ class Journal:
 
     @property
     def changed(self) -> bool:
-        """Is there anything to be written?"""
+        """Whether the present transaction has any rows."""
         return bool(self._changes or self._kept)
 
     @property
     def idle(self) -> bool:
-        """Is everything durable?"""
+        """Whether all changes are durable."""
         return not (self._changes or self._kept or self._under_way)
 
     def take(self, now: float) -> Write | None:
-        """The transaction of this turn; None: there is nothing to be written (now)."""
+        """Return the transaction of this turn; None: there is nothing to be written yet."""
         if not (self._resume if self.failing else self.changed):
             return None
         kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
@@ -140,7 +144,11 @@ class Journal:
         return write
 
     def outcome(self, ticket: int, why: str, now: float) -> None:
-        """The store has spoken. why: "" all up to `ticket` is durable; else it has failed."""
+        """Handle an outcome from the store (see `OnOutcome`).
+
+        why: "": all transactions up to `ticket` are durable; else that one and all later ones have
+        failed.
+        """
         if why:
             self._failed(ticket, why, now)
             return
@@ -180,17 +188,20 @@ class Journal:
         self._deadline.by(self._retry_at)
 
     def take_times(self) -> tuple[int, float]:
-        """How many became durable since the last time, and seconds from `take` on, on average."""
+        """Return the number of transactions that became durable since the last call.
+
+        With them comes the average number of seconds from `take` until they were durable.
+        """
         commits, seconds = self._commits, self._seconds
         self._commits, self._seconds = 0, 0.0
         return commits, seconds / max(1, commits)
 
     def tick(self, now: float) -> None:
-        """Try again, if that is due."""
+        """Try the store again with the next `take`, if a retry is due."""
         if now >= self._retry_at:
             self._retry_at = now + RETRY
             self._resume = True
 
     def next_tick(self) -> float:
-        """When `tick` has something to do."""
+        """Return the time of the next retry; `NEVER`: the store works."""
         return self._retry_at

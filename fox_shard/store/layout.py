@@ -1,19 +1,19 @@
-"""The layout of a data folder: which files there are, and for how many shards.
+"""The layout of a data folder: its files, and the number of shards that they are for.
 
-Owns: the manifest, the files' places, and the lock that says whether the layout may change.
+Owns: the manifest, the paths of files, and the lock that says whether the layout may change.
 Never: what is in the stores.
 
     manifest.json                   {"format": 2, "generation": 2, "shards": 3}
-    lock                            shared by all that use the files, alone whoever moves them
+    lock                            held shared to use the files, alone to move them
     generation-2/shard-0.sqlite     … shard-2.sqlite
     coordinator.sqlite
 
-Another number of shards is another generation: its files are written beside the old ones, and the
-manifest, which is replaced in one step, says which of them count.
+Another number of shards means another generation: its files are written beside the old ones, and
+the manifest, which is replaced in one step, says which generation counts.
 
-A new folder gets its manifest first, marked `"complete": false`, then the files of all shards, then
-its manifest without that mark. From then on a file that is not there has been lost. Manifests of
-format 1 had no such mark: what they name is complete if any of its files is there.
+In a new folder, the manifest is written first, marked `"complete": false`, then the files of all
+shards, then the manifest without that mark. From then on, a missing file has been lost. Manifests
+of format 1 have no such mark: their layout counts as complete if any of its files exists.
 """
 
 import fcntl
@@ -35,10 +35,10 @@ from fox_shard.store.refusals import refusing, remedy
 from fox_shard.store.store import StoreError
 
 FORMAT: Final = 2
-"""Of the folder; the files in it have their own."""
+"""Format of the folder; the files in it have a format of their own."""
 
 LOOK_AGAIN: Final = 0.02
-"""Seconds between two looks at a manifest that another process completes."""
+"""Seconds between two looks at a manifest that another process is completing."""
 
 
 class _Manifest(Struct, omit_defaults=True):
@@ -53,7 +53,7 @@ class _Format(Struct):
 
 
 class Layout(NamedTuple):
-    """What the manifest of `folder` says. complete: the files of all shards have been made."""
+    """The content of a folder's manifest. complete: the files of all shards have been made."""
 
     folder: Path
     generation: int
@@ -62,21 +62,21 @@ class Layout(NamedTuple):
 
     @property
     def directory(self) -> Path:
-        """Where the shards' files are."""
+        """The folder with the shards' files."""
         return self.folder / f"generation-{self.generation}"
 
     @property
     def coordinator(self) -> tuple[Path, Label]:
-        """The coordinator's file and its label; it belongs to no generation."""
+        """The coordinator's file, which belongs to no generation, and its label."""
         return self.folder / "coordinator.sqlite", Label("coordinator", 0)
 
     def shard(self, number: int) -> tuple[Path, Label]:
-        """A shard's file and its label."""
+        """Return a shard's file and its label."""
         label = Label(f"shard {number} of {self.shards}", self.generation)
         return self.directory / f"shard-{number}.sqlite", label
 
     def require(self, number: int) -> None:
-        """Raises StoreError if a shard's file has been lost."""
+        """Raise StoreError if the shard's file has been lost."""
         path, _ = self.shard(number)
         if self.complete and not path.exists():
             raise StoreError(
@@ -85,14 +85,14 @@ class Layout(NamedTuple):
             )
 
     def next(self, shards: int) -> "Layout":
-        """The generation that follows."""
+        """Return the layout of the next generation, for that number of shards."""
         return Layout(self.folder, self.generation + 1, shards)
 
     @classmethod
     def read(cls, folder: Path) -> "Layout | None":
-        """What there is; None: no manifest. Raises StoreError.
+        """Return the layout of the folder; None: there is no manifest. Raises StoreError.
 
-        Hold the lock before: without it another generation may begin at once.
+        Hold the lock: without it, another generation may begin at any moment.
         """
         manifest = _read(folder)
         return None if manifest is None else _layout(folder, manifest)
@@ -101,10 +101,11 @@ class Layout(NamedTuple):
     def open(
         cls, folder: Path, shards: int, on_new: Callable[[Path], None] = lambda folder: None
     ) -> "Layout":
-        """What there is; in a new folder, begin generation 1 of so many shards, and call `on_new`.
+        """Return the layout of the folder; in a new folder, first make generation 1.
 
-        The number of shards found may be another one. Several processes may do this at a time.
-        Raises StoreError.
+        shards: the number of shards of a new folder; an existing layout may have another one.
+        on_new: called with the folder once its files have been made. Several processes may call
+        this at the same time. Raises StoreError.
         """
         cls.begin(folder, shards)
         while not _is_current(_read(folder)):
@@ -113,17 +114,17 @@ class Layout(NamedTuple):
                     if _complete(folder):
                         on_new(folder)
             except BlockingIOError:
-                # Another process does it, or has done it and uses the files now.
+                # Another process is making the files, or has made them and uses them now.
                 time.sleep(LOOK_AGAIN)
         return cls.read(folder) or cls.open(folder, shards, on_new)
 
     @classmethod
     def begin(cls, folder: Path, shards: int) -> None:
-        """Write a new folder's manifest, and none of the files. Raises StoreError."""
+        """Write the manifest of a new folder, but none of its files. Raises StoreError."""
         if cls.read(folder) is not None:
             return
         lost = next(folder.glob("generation-*"), None)
-        # Another process may have begun it since then.
+        # Another process may have begun the folder in between; then nothing is lost.
         if lost is not None and cls.read(folder) is None:
             raise StoreError(
                 f"{_manifest(folder)} is missing, but {lost.name} is there: bring it back, or move "
@@ -132,7 +133,7 @@ class Layout(NamedTuple):
         _begin(cls(folder, 1, shards, complete=False))
 
     def replace(self) -> None:
-        """From now on this is what counts. Hold the lock alone. Raises StoreError."""
+        """Make this the layout that counts. Hold the lock alone. Raises StoreError."""
         path = _manifest(self.folder)
         with refusing(path):
             _write(self, path.with_suffix(".new")).rename(path)
@@ -146,15 +147,16 @@ def _begin(layout: Layout) -> None:
         written = _write(layout, path.with_suffix(f".{os.getpid()}"))
         try:
             with suppress(FileExistsError):
-                os.link(written, path)  # unlike a renaming, it leaves the manifest of a faster one
+                # Unlike a rename, a link does not replace the manifest of a faster process.
+                os.link(written, path)
         finally:
             written.unlink()
         sync(layout.folder)
-        sync(layout.folder.parent)  # which may have got a new folder
+        sync(layout.folder.parent)  # in which the folder may be new
 
 
 def _complete(folder: Path) -> bool:
-    """Make the files that have never been made. Hold the lock alone. Were there any?"""
+    """Make the files of an incomplete layout; returns whether it was one. Hold the lock alone."""
     manifest = _read(folder)
     if manifest is None:
         raise StoreError(f"{_manifest(folder)} has gone: somebody moves what is in {folder}.")
@@ -225,12 +227,12 @@ def _manifest(folder: Path) -> Path:
 class Hold:
     """The lock of a data folder, until `release` or the end of the process.
 
-    It belongs to this object: one that is held shared keeps the same process, too, from having it
+    The lock belongs to this object: while it is held shared, even the same process cannot take it
     alone.
     """
 
     def __init__(self, folder: Path, operation: int) -> None:
-        """operation: see flock(2). Raises BlockingIOError, StoreError."""
+        """Take the lock. operation: see flock(2). Raises BlockingIOError, StoreError."""
         path = folder / "lock"
         with refusing(path):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -257,9 +259,9 @@ class Hold:
 
 
 def hold_shared(folder: Path, *, wait: bool) -> Hold:
-    """Keep the layout as it is, for as long as its files are in use.
+    """Take the lock shared, so that the layout stays as it is while its files are in use.
 
-    wait: for whoever moves the files just now; else that is refused. Raises StoreError.
+    wait: wait for a process that is moving the files, instead of raising StoreError.
     """
     try:
         return Hold(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
@@ -271,7 +273,7 @@ def hold_shared(folder: Path, *, wait: bool) -> Hold:
 
 
 def hold_alone(folder: Path) -> Hold:
-    """Be the only one who uses the files. Raises StoreError if somebody does."""
+    """Take the lock alone, to move the files. Raises StoreError if a process uses them."""
     try:
         return Hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The store that forgets: for tests, and for realms that want nothing kept.
+"""The store in memory, for tests and for realms whose keys need not survive a restart.
 
 Owns: a dict. Never: files, threads, failures.
 """
@@ -11,20 +11,20 @@ from fox_shard.store.store import Changes, OnOutcome, new_identity
 
 @final
 class MemoryStore:
-    """A `Store` in which all is durable at once: outcomes are told from within `write`."""
+    """A `Store` in which all rows are durable at once: `write` itself reports the outcome."""
 
     def __init__(self, on_outcome: OnOutcome, identity: int | None = None) -> None:
-        """identity: None: a random one."""
+        """Make an empty store. identity: None: a random one."""
         self.identity = identity or new_identity()
         self._on_outcome = on_outcome
         self._rows: dict[bytes, bytes] = {}
 
     def scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """As `Store.scan`."""
+        """See `Store.scan`."""
         return iter(sorted(row for row in self._rows.items() if row[0].startswith(prefix)))
 
     def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
-        """As `Store.write`; `resume` changes nothing, as nothing ever fails."""
+        """See `Store.write`; `resume` has no effect, because nothing ever fails."""
         for key, value in changes.items():
             if value is None:
                 self._rows.pop(key, None)
@@ -33,4 +33,4 @@ class MemoryStore:
         self._on_outcome(ticket, "")
 
     def close(self) -> None:
-        """As `Store.close`. The rows stay, for whoever has the store."""
+        """See `Store.close`; the rows can still be scanned."""

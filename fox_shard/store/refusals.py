@@ -1,6 +1,6 @@
-"""What SQLite, or the system, says about a file, in a sentence for people.
+"""Errors of SQLite and of the system about a file, as sentences for operators.
 
-Owns: these sentences, and what is to be done. Never: what is done.
+Owns: these sentences, and the remedies that they name. Never: what is done in the end.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ _OTHER: Final = "{path} cannot be used ({error}): see to its disk and its permis
 
 
 def remedy(path: Path) -> str:
-    """What to do about a file that is damaged, or gone."""
+    """Return what to do about a file that is damaged or missing."""
     if not path.parent.name.startswith("generation-"):
         return "move it away"
     return (
@@ -34,22 +34,22 @@ def remedy(path: Path) -> str:
 
 
 def damaged(path: Path, what: str) -> StoreError:
-    """The refusal of a file that is."""
+    """Return the error for a damaged file. what: what is wrong with it."""
     return StoreError(_DAMAGED.format(path=path, error=what, remedy=remedy(path)))
 
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Turns what SQLite or the system says about a file into a StoreError."""
+    """Turn errors of SQLite and of the system about a file into StoreErrors."""
     try:
         yield
     except sqlite3.Error as error:
-        # Extended codes have the primary one in their low byte (sqlite.org/rescode.html).
+        # Extended codes have the primary code in their low byte (sqlite.org/rescode.html).
         code = getattr(error, "sqlite_errorcode", -1) & 0xFF
         sentence = _SENTENCES.get(code, _OTHER)
         raise StoreError(sentence.format(path=path, error=error, remedy=remedy(path))) from error
     except UnicodeDecodeError as error:
-        # A text in the file, or SQLite's own words about one.
+        # The text is in the file, or in SQLite's message about the file.
         raise damaged(path, str(error)) from error
     except OSError as error:
         raise StoreError(_OTHER.format(path=path, error=error.strerror)) from error

@@ -1,14 +1,15 @@
 """The store in a file: SQLite, and the one thread that writes to it.
 
-Owns: when changes become a transaction, and what happens after one that failed.
-Never: what the rows mean, which file it is.
+Owns: which changes are committed together, and what happens after a commit that failed.
+Never: what the rows mean; which file it is.
 
-All tickets that wait when a transaction ends become the next one (group commit): while the disk
-works others queue up, and the cost of a commit is divided by their number. A single statement is
-its own transaction, which saves two rounds with the GIL (see `statements`).
+All tickets that wait when a commit ends share the next one (group commit): while the disk works,
+more of them queue up, and the cost of a commit is divided by their number. A single statement is
+its own transaction, which saves releasing the GIL two more times (see `statements`).
 
-"Failed" means: not known to be durable. Where the disk's last answer to a commit was an error, the
-log may hold that commit whole, and a process that ends before the next one finds it there.
+"Failed" means "not known to be durable". If the disk answered a commit with an error, the log may
+nevertheless hold that commit whole; if the process ends before the next commit, its successor finds
+the changes in the file.
 """
 
 import fcntl
@@ -28,24 +29,24 @@ from fox_shard.store.refusals import refusing
 from fox_shard.store.store import Changes, OnOutcome, StoreError
 
 CACHE: Final = 16 << 10
-"""KiB of pages that are kept in memory; what is not there the system's own cache has."""
+"""KiB of pages that SQLite keeps in memory; the system's own cache has the others."""
 
 CHECKPOINT: Final = 2000
 """Pages (4 KiB) in the write-ahead log from which on a commit moves them into the file.
 
-Measured with random keys among 200,000: that commit takes 13 ms more at 1000, 34 ms more at 4000,
-where rows are written 15 % faster.
+Measured with random keys among 200,000: that commit takes 13 ms longer at 1000 pages, and 34 ms
+longer at 4000, where rows are written 15 % faster.
 """
 
 LOG_KEPT: Final = 32 << 20
-"""Bytes that the log's file keeps after a checkpoint, however long it was."""
+"""Bytes to which the log's file is shortened after a checkpoint, if it was longer."""
 
 PRAGMAS: Final = (
-    "synchronous = FULL",  # a commit is on disk
+    "synchronous = FULL",  # a commit waits for the disk
     f"wal_autocheckpoint = {CHECKPOINT}",
     f"journal_size_limit = {LOG_KEPT}",
     f"cache_size = -{CACHE}",
-    "cell_size_check = ON",  # damage is found where it is read
+    "cell_size_check = ON",  # damage is found when it is read
 )
 
 
@@ -57,12 +58,12 @@ class _Write(NamedTuple):
 
 @final
 class SqliteStore:
-    """A `Store`. `on_outcome` is called from its thread."""
+    """A `Store` in a SQLite file, which calls `on_outcome` from its own thread."""
 
     def __init__(self, path: Path, label: Label, on_outcome: OnOutcome) -> None:
-        """Open the file; if there is none, make one, and the folders it is in.
+        """Open the file; if it does not exist, make it and its folders.
 
-        Raises StoreError where the file is another store's, damaged, of a newer version, or in use.
+        Raises StoreError if the file is another store's, damaged, of a newer version, or in use.
         """
         self._path = path
         self._label = label
@@ -74,7 +75,7 @@ class SqliteStore:
             if not path.exists():
                 Bulk(path, label).finish()
                 with refusing(path):
-                    sync(path.parent.parent)  # which may have got a new folder, too
+                    sync(path.parent.parent)  # in which the folder may be new
             self._connection = open_to_write(path, label, PRAGMAS)
             self.identity = identity_of(self._connection)
         except BaseException:
@@ -84,24 +85,24 @@ class SqliteStore:
         self._thread.start()
 
     def scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """As `Store.scan`; the rows are those of the moment of the first."""
+        """See `Store.scan`; all rows are as of the moment at which the first one is read."""
         return read(self._path, self._label, prefix)
 
     def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
-        """As `Store.write`. Raises StoreError after `close`, and if the thread has died."""
+        """See `Store.write`. Raises StoreError after `close`, and if the thread has died."""
         if not self._thread.is_alive():
             raise StoreError(f"Nobody writes to {self._path} any more.")
         self._queue.put(_Write(ticket, changes, resume))
 
     def close(self) -> None:
-        """As `Store.close`: when it returns, `on_outcome` has been called for all there was."""
+        """See `Store.close`; `on_outcome` is called for all outcomes before this returns."""
         self._queue.put(None)
         self._thread.join()
-        # The last one to leave moves the log into the file.
+        # Closing the last connection moves the log into the file.
         self._connection.close()
         self._lock.close()
 
-    # In the thread
+    # In the store's thread
 
     def _run(self) -> None:
         closing = False
@@ -117,7 +118,7 @@ class SqliteStore:
                 self._commit(wanted)
 
     def _wanted(self, writes: list[_Write]) -> list[_Write]:
-        """Without those that are dropped because an earlier one failed."""
+        """Return the writes that are not dropped because an earlier one failed."""
         if not self._dropping:
             return writes
         for number, write in enumerate(writes):
@@ -149,7 +150,7 @@ class SqliteStore:
         todo = [*statements.deletes(gone), *statements.puts(rows)]
         connection = self._connection
         if connection.in_transaction:
-            # Of a transaction that failed, and could not even be rolled back then.
+            # The last transaction failed, and its rollback failed as well.
             connection.execute("ROLLBACK")
         if len(todo) > 1:
             todo = [("BEGIN IMMEDIATE", []), *todo, ("COMMIT", [])]
@@ -163,9 +164,9 @@ class SqliteStore:
 
 
 def _lock(path: Path) -> TextIO:
-    """Keep others from the file, in processes of this name of another run directory, say.
+    """Keep other processes from the file, such as the same shard of a server in another folder.
 
-    The lock is a file of its own: closing one that SQLite has open would end SQLite's locks.
+    The lock is a file of its own: closing the store's file would end SQLite's own locks on it.
     """
     with refusing(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

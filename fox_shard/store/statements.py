@@ -1,11 +1,11 @@
-"""The SQL that changes rows: many rows a statement.
+"""The SQL that changes and reads rows, many rows per statement.
 
 Owns: which statements there are, and how rows are fitted into them. Never: transactions.
 
-Python's sqlite3 lets go of the GIL in each statement and takes it back, and beside a busy event
-loop each time may wait for the switch interval (5 ms). `executemany` steps once a row: a batch of
-1000 rows took 4.3 s there. So a statement takes up to 1024 rows, of a few fixed numbers of rows
-that stay prepared, and what is missing to such a number is filled up with NULLs: 12 ms.
+Python's sqlite3 releases the GIL for each statement, and beside a busy event loop it may wait for
+the switch interval (5 ms) to get it back. `executemany` does so for each row: 1000 rows took 4.3 s.
+So one statement takes up to 1024 rows. There are statements for a few fixed numbers of rows, which
+stay prepared, and unused parameters are NULL: 1000 rows take 12 ms.
 """
 
 import sqlite3
@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 LARGEST: Final = 1024
-"""Rows that one statement takes."""
+"""Rows that the largest statement takes."""
 
 SIZES: Final = tuple(1 << power for power in range(11))
-"""Rows of the statements there are, up to LARGEST."""
+"""Numbers of rows for which there are statements, up to LARGEST."""
 
 PREPARED: Final = 3 * len(SIZES)
 """Statements that a connection should keep prepared (`cached_statements`)."""
@@ -31,11 +31,11 @@ _PUTS: Final = {size: _put(size) for size in SIZES}
 _DELETES: Final = {size: f"DELETE FROM kv WHERE k IN ({','.join('?' * size)})" for size in SIZES}
 
 Statement = tuple[str, list[bytes | None]]
-"""SQL and what is bound to it."""
+"""SQL and its parameters."""
 
 
 def puts(rows: Sequence[bytes]) -> Iterator[Statement]:
-    """Statements that write these rows: key, value, key, value …"""
+    """Yield the statements that write rows, given as key, value, key, value …"""
     for begin in range(0, len(rows), 2 * LARGEST):
         part: list[bytes | None] = list(rows[begin : begin + 2 * LARGEST])
         size = _size(len(part) // 2)
@@ -44,7 +44,7 @@ def puts(rows: Sequence[bytes]) -> Iterator[Statement]:
 
 
 def deletes(keys: Sequence[bytes]) -> Iterator[Statement]:
-    """Statements that delete the rows with these keys, where there are such."""
+    """Yield the statements that delete the rows with these keys; some may not exist."""
     for begin in range(0, len(keys), LARGEST):
         part: list[bytes | None] = list(keys[begin : begin + LARGEST])
         size = _size(len(part))
@@ -53,12 +53,12 @@ def deletes(keys: Sequence[bytes]) -> Iterator[Statement]:
 
 
 def _size(rows: int) -> int:
-    """The smallest statement that takes so many."""
+    """Return the size of the smallest statement that takes so many rows."""
     return 1 << (rows - 1).bit_length()
 
 
 def scan(connection: sqlite3.Connection, prefix: bytes) -> sqlite3.Cursor:
-    """A cursor over all rows whose keys begin so, in the order of the keys."""
+    """Return a cursor over the rows whose keys begin with `prefix`, in the order of the keys."""
     sql = "SELECT k, v FROM kv WHERE k >= ?"
     end = successor(prefix)
     if end is None:
@@ -67,6 +67,6 @@ def scan(connection: sqlite3.Connection, prefix: bytes) -> sqlite3.Cursor:
 
 
 def successor(prefix: bytes) -> bytes | None:
-    """The least key behind all that begin so; None: there is none."""
+    """Return the least key greater than all that begin with `prefix`; None: there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -1,6 +1,6 @@
-"""What a store is: an ordered map from bytes to bytes, changed in atomic batches.
+"""The interface of a store: an ordered map from bytes to bytes, changed in transactions.
 
-Owns: the promises that every kind of store keeps. Never: how it keeps them.
+Owns: the promises that every kind of store keeps. Never: how they are kept.
 """
 
 import secrets
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 Changes: TypeAlias = dict[bytes, bytes | None]
-"""Key → its new value; None: the key goes."""
+"""Keys of rows and their new values; None: the row is deleted."""
 
 OnOutcome: TypeAlias = Callable[[int, str], None]
-"""Called with a ticket and why it failed; an empty reason: it is durable. From any thread."""
+"""Called from any thread with a ticket and why it failed; "": it is durable."""
 
 
 class StoreError(Exception):
-    """A store cannot be used: one sentence that says what is wrong and what to do."""
+    """A store cannot be used; the message says in one sentence what is wrong and what to do."""
 
 
 class DamagedRow(StoreError):
-    """A row is not what was written. Whoever knows what rows mean says which one it is."""
+    """A row is not as it was written; callers that know what rows mean can name it by `key`."""
 
     def __init__(self, path: Path, key: bytes) -> None:
         super().__init__(f"{path} is damaged: the checksum of its row {key[:80]!r} does not match.")
@@ -29,34 +29,34 @@ class DamagedRow(StoreError):
 
 
 def new_identity() -> int:
-    """A random number that names a store for ever, from 1 to below 2⁵³."""
+    """Return a random number from 1 to 2⁵² that names a store for ever."""
     return secrets.randbits(52) + 1
 
 
 class Store(Protocol):
-    """Used by one thread."""
+    """The rows of one process, used by one thread."""
 
     identity: int
-    """Made with the store (see `new_identity`)."""
+    """Number that is chosen when the store is made (see `new_identity`)."""
 
     def scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """All rows whose keys begin so, in the order of the keys; before the first write.
+        """Yield the rows whose keys begin with `prefix`, in the order of the keys.
 
-        Raises StoreError, at any row.
+        Call this before the first write. Raises StoreError, at any row.
         """
         ...
 
     def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
-        """Apply the changes as one, after those of all earlier tickets.
+        """Apply the changes as one transaction, after those of all earlier tickets; never wait.
 
-        ticket: more than the one before. changes: the store's from now on. Waits for nothing:
-        `on_outcome(ticket, "")` tells that all tickets up to that one are durable. After
-        `on_outcome(ticket, why)` that one and all later ones are dropped, also those that were
-        queued already or come before a write with `resume`, which is applied again; of the dropped
-        ones the first alone is reported.
+        ticket: greater than the one before. changes: belong to the store from now on. The outcome
+        is reported later: `on_outcome(ticket, "")` says that all tickets up to that one are
+        durable. `on_outcome(ticket, why)` says that this ticket has failed, and with it all later
+        ones, queued or still to come, until a write with `resume`, which is applied again; of the
+        failed tickets only the first is reported.
         """
         ...
 
     def close(self) -> None:
-        """Write what is queued, tell its outcome, then let go of everything."""
+        """Write what is queued, report its outcome, and release everything."""
         ...

@@ -1,4 +1,4 @@
-"""The fox command: its configuration, the processes that it starts, its refusals."""
+"""The fox command: its configuration, the processes that it starts, and its refusals."""
 
 import subprocess
 import sys
@@ -105,7 +105,7 @@ def test_counts_come_from_fox_conf_beside_the_file_unless_the_environment_has_th
     assert started[0][2].shards == shards
 
 
-def test_without_a_fox_conf_beside_the_file_that_of_the_folder_counts(folder, started):
+def test_the_fox_conf_of_the_folder_counts_if_none_is_beside_the_file(folder, started):
     (folder / "other.toml").touch()
     (folder / "conf" / "fox.conf").write_text('[supervisord]\nenvironment=FOX_SHARDS="8"\n')
     main(["health", "--config", "other.toml"])
@@ -123,7 +123,7 @@ def test_the_configuration_file_may_be_named_by_argument_or_variable(
     assert 'prefix = "other"' in capsys.readouterr().out
 
 
-def test_the_version_is_told_in_both_ways(capsys):
+def test_both_ways_of_asking_print_the_version(capsys):
     assert main(["version"]) == 0
     with pytest.raises(SystemExit) as end:
         main(["--version"])
@@ -132,10 +132,10 @@ def test_the_version_is_told_in_both_ways(capsys):
     assert first == second == f"fox-shard {__version__}"
 
 
-def test_health_starts_without_what_it_does_not_need():
-    """Docker calls it every ten seconds. These take most of the time that other commands take."""
-    told = "import sys, fox_shard.cli; fox_shard.cli.main(['health']); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+def test_health_does_not_import_large_modules():
+    """Docker runs fox health every ten seconds; these imports take most of other commands' time."""
+    code = "import sys, fox_shard.cli; fox_shard.cli.main(['health']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = done.stdout.splitlines()[-1].split()
     assert "fox_shard.runtime.health" in modules
     assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
@@ -143,7 +143,7 @@ def test_health_starts_without_what_it_does_not_need():
     assert of_ours == {"cli", "config", "remote", "runtime"}
 
 
-def test_the_default_file_is_for_when_no_other_is_named(folder, monkeypatch, capsys):
+def test_the_default_file_is_used_if_no_other_is_named(folder, monkeypatch, capsys):
     for name in ("default", "variable", "argument"):
         (folder / f"{name}.toml").write_text(f'[statsd]\nprefix = "{name}"')
     command = ["config", "--default-config", "default.toml"]
@@ -163,7 +163,7 @@ def test_python_m_fox_shard_is_the_fox_command(command):
     assert done.stdout.startswith({"version": "fox-shard ", "config": "gateways = 2"}[command])
 
 
-def test_a_quiet_check_prints_nothing_but_the_mistake(folder, capsys):
+def test_a_quiet_check_prints_only_the_mistake(folder, capsys):
     assert main(["config", "--quiet"]) == 0
     (folder / "conf" / "fox.toml").write_text("shards = 0")
     assert main(["config", "--quiet"]) == 2

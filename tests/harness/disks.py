@@ -1,11 +1,11 @@
-"""Disks that fail, and can be repaired."""
+"""Disks that fail and can be repaired."""
 
 import resource
 import subprocess
 
 
 class Mount:
-    """A disk of 1 MiB in memory; making one needs root: raises PermissionError."""
+    """A disk of 1 MiB in memory. Making one raises PermissionError without root's rights."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -49,7 +49,7 @@ class Full:
 
 
 class Broken:
-    """A disk that answers no write any more but with an error: this process may write no files."""
+    """A disk that answers every write with an error, because this process may write no files."""
 
     def __init__(self, folder):
         folder.mkdir()

@@ -1,6 +1,6 @@
-"""A WAMP router that says what it is told to say.
+"""A WAMP router that plays a script.
 
-Owns: one WebSocket session by a script. Never: what it means.
+Owns: one WebSocket session. Never: what its messages mean.
 """
 
 import json
@@ -17,7 +17,7 @@ GOODBYE = [6, {}, "wamp.close.goodbye_and_out"]
 
 
 class Router:
-    """Plays one session by a script: lists are sent, numbers are types of messages awaited."""
+    """A router for one session: it sends lists and texts, and awaits messages of numbered types."""
 
     def __init__(self, script):
         self.script = script
@@ -40,7 +40,7 @@ class Router:
 
 @contextmanager
 def router(*script):
-    """A router that plays that, after a HELLO."""
+    """Run a router that plays the script after a HELLO."""
     played = Router([1, *script])
     thread = threading.Thread(target=played.server.serve_forever)
     thread.start()
@@ -53,6 +53,6 @@ def router(*script):
 
 @contextmanager
 def joined(*script, patience=20.0):
-    """A session with a router that plays that, once it has let us in."""
+    """Run a session with a router that plays the script after its WELCOME."""
     with router(WELCOME, *script) as played, Session(played.url, "realm1", patience) as session:
         yield session

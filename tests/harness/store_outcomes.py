@@ -1,13 +1,13 @@
-"""What a store said of its tickets, and waiting for it."""
+"""The outcomes that a store reports, and waiting for them."""
 
 from threading import Condition
 
 PATIENCE = 60.0
-"""Seconds until a test gives up: far more than anything takes."""
+"""Seconds until a test gives up, far more than anything takes."""
 
 
 class Outcomes:
-    """Give it to a store as `on_outcome`."""
+    """The outcomes that one store has reported; a store gets this object as `on_outcome`."""
 
     def __init__(self):
         self.all = []
@@ -20,7 +20,7 @@ class Outcomes:
 
     @property
     def durable(self):
-        """The highest ticket up to which all is durable; 0: none."""
+        """The highest ticket that was reported as durable; 0: none."""
         return max((ticket for ticket, why in self.all if not why), default=0)
 
     @property
@@ -28,12 +28,12 @@ class Outcomes:
         return [(ticket, why) for ticket, why in self.all if why]
 
     def wait_for(self, ticket):
-        """Until all up to that one is durable."""
+        """Wait until all tickets up to that one are durable."""
         with self._news:
             assert self._news.wait_for(lambda: self.durable >= ticket, PATIENCE), self.all
 
     def wait_for_failure(self, number=1):
-        """Until so many failures have been told; returns the last one's ticket and reason."""
+        """Wait for that number of failures; returns the last one's ticket and reason."""
         with self._news:
             assert self._news.wait_for(lambda: len(self.failures) >= number, PATIENCE), self.all
         return self.failures[number - 1]

@@ -17,7 +17,7 @@ from programs import FOX, AtTerminal, Fox, alive
 from raw_wamp import PUBLISH, PUBLISHED, RawWamp
 
 HOLD = ("sh", "-c", "echo $FOX_FENCE; echo $$; read line")
-"""A command that prints the fence and its process id, and runs until it is told something."""
+"""A command that prints the fence and its process id, and runs until it reads a line."""
 
 LOST = 75
 
@@ -28,7 +28,7 @@ def fox(cluster):
 
 
 def shown_session():
-    """What docs/commands.md shows first: (command, what it says), publication ids as N."""
+    """Return the first session in docs/commands.md as (command, output), with ids as N."""
     text = (ROOT / "docs" / "commands.md").read_text()
     (block,) = re.findall(r"((?:^    .*\n)+)", text, re.MULTILINE)[:1]
     parts = re.split(r"^    \$ (.*)\n", block, flags=re.MULTILINE)
@@ -43,7 +43,7 @@ def numbered(text):
     return re.sub(r"\d{15,}", "N", text)
 
 
-def test_the_page_shows_what_the_commands_say(fox):
+def test_the_documentation_shows_the_output_of_the_commands(fox):
     for command, said in shown_session():
         program, *arguments = shlex.split(command)
         assert program == "fox"
@@ -53,7 +53,7 @@ def test_the_page_shows_what_the_commands_say(fox):
 
 
 def weak_key(cluster, topic, value):
-    """A session that has published it."""
+    """Return a session that has published a weak key."""
     client = RawWamp(cluster.rawsocket)
     options = {"acknowledge": True, "retain": True, "weak": True}
     client.do(PUBLISH, options, topic, [value], answer=PUBLISHED)
@@ -88,24 +88,24 @@ def test_put_reads_standard_input_and_deletes(fox):
     assert fox.run("get", "cmd.stdin") == (1, "", "fox: There is no key cmd.stdin.\n")
 
 
-def test_get_of_an_mqtt_topic_says_what_it_is_called_here(fox):
+def test_get_of_an_mqtt_topic_suggests_its_name_in_wamp_notation(fox):
     fox.prints("put", "cmd.notation", "1")
     code, out, err = fox.run("get", "cmd/notation")
     assert (code, out) == (1, "")
     assert err.startswith("fox: There is no key cmd/notation. Did you mean cmd.notation? ")
     fox.prints("put", "cmd.notation", "--delete")
-    # Such a key there may be, too.
+    # A key of that name may exist, too.
     fox.prints("put", "cmd/notation", "2")
     assert fox.prints("get", "cmd/notation") == "2\n"
     fox.prints("put", "cmd/notation", "--delete")
 
 
-def test_put_for_some_time(fox):
+def test_put_may_limit_the_lifetime_of_a_key(fox):
     fox.prints("put", "cmd.offer", "half price", "--for", "0.3")
     await_true("it is gone", lambda: fox.run("get", "cmd.offer")[0] == 1)
 
 
-def test_put_with_conditions(fox):
+def test_put_publishes_only_if_its_condition_holds(fox):
     first = fox.prints("put", "cmd.cas", '{"state": "on"}', "--new").strip()
     code, out, err = fox.run("put", "cmd.cas", "other", "--new")
     assert (code, out) == (1, "")
@@ -168,7 +168,7 @@ def test_watch_prints_each_change_of_state(cluster, fox):
         assert watch.end() == (130, "", "")
 
 
-def test_watch_may_be_read_as_long_as_one_likes(fox):
+def test_the_reader_of_watch_may_close_the_pipe(fox):
     fox.prints("put", "cmdhead.a", "1")
     with fox.start("watch", "cmdhead.#") as watch:
         assert watch.line() == "cmdhead.a\t1"
@@ -195,7 +195,9 @@ def test_watch_may_be_read_as_long_as_one_likes(fox):
         (["watch", "a", "--realm", "none"], {}, 69, "does not let us into 'none'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(arguments, environment, code, sentence, cluster, fox):
+def test_each_failure_is_reported_in_one_sentence(
+    arguments, environment, code, sentence, cluster, fox
+):
     arguments = [argument.format(mqtt=cluster.mqtt) for argument in arguments]
     done = fox.run(*arguments, **environment)
     assert done[:2] == (code, "")
@@ -213,12 +215,12 @@ def test_what_cannot_be_done_is_one_sentence(arguments, environment, code, sente
         (["sh", "-c", "kill -KILL $$"], 137),
     ],
 )
-def test_lock_exits_as_its_command_did(command, code, fox):
+def test_lock_exits_with_the_code_of_its_command(command, code, fox):
     assert fox.run("lock", "cmdlock.codes", "--", *command) == (code, "", "")
     assert fox.run("get", "cmdlock.codes")[0] == 1
 
 
-def test_lock_says_what_it_cannot_run_and_releases(fox):
+def test_lock_reports_a_command_that_cannot_run_and_is_released(fox):
     err = "fox: Cannot run /none: No such file or directory.\n"
     assert fox.run("lock", "cmdlock.none", "--", "/none") == (127, "", err)
     assert fox.run("lock", "cmdlock.none", "--", "/tmp")[0] == 126
@@ -243,7 +245,7 @@ def test_the_command_may_use_fox(fox):
     assert fox.prints(*look, *FOX, "get", "cmdlock.look") == "me\n"
 
 
-def test_three_take_turns_with_growing_fences_and_a_killed_holder_is_followed(fox):
+def test_waiters_take_turns_with_growing_fences_and_follow_a_killed_holder(fox):
     lock = ("lock", "cmdlock.turns", "--", *HOLD)
     with ExitStack() as stack:
         holder = stack.enter_context(fox.start(*lock))
@@ -253,7 +255,7 @@ def test_three_take_turns_with_growing_fences_and_a_killed_holder_is_followed(fo
         os.kill(holder.pid, signal.SIGKILL)
         await_true("the command is dead, too", lambda: not alive(command))
         while waiting:
-            # Whoever came first; its line comes when it has the lock, and only then.
+            # Either may have come first; a waiter prints its line once it has the lock.
             holder = first_to_speak(waiting)
             waiting.remove(holder)
             fences.append(int(holder.line()))
@@ -271,7 +273,7 @@ def first_to_speak(programs):
     return found
 
 
-def test_who_does_not_want_to_wait_is_told_who_has_it(fox):
+def test_lock_names_the_holder_if_it_does_not_wait(fox):
     with fox.start("lock", "cmdlock.held", "--value", '{"by": "ann"}', "--", *HOLD) as holder:
         holder.lines(2)
         held = 'fox: cmdlock.held is held by {"by":"ann"}'
@@ -291,11 +293,11 @@ def test_who_does_not_want_to_wait_is_told_who_has_it(fox):
     assert fox.prints("lock", "cmdlock.held", "--timeout", "9", "--", "echo", "yes") == "yes\n"
 
 
-def test_who_is_interrupted_while_waiting_leaves_the_queue(fox):
+def test_an_interrupted_waiter_leaves_the_queue(fox):
     with fox.start("lock", "cmdlock.leave", "--", *HOLD) as holder:
         holder.lines(2)
         with fox.start("lock", "cmdlock.leave", "--", "echo", "no") as waiting:
-            # It has come in by the time that one who came later gives up.
+            # By the time that a later waiter gives up, this one is in the queue.
             fox.run("lock", "cmdlock.leave", "--timeout", "0.5", "--", "true")
             waiting.signal(signal.SIGINT)
             assert waiting.end() == (130, "", "")
@@ -305,14 +307,14 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(fox):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_are_passed_on(number, fox):
+def test_signals_are_passed_on_to_the_command(number, fox):
     name = signal.Signals(number).name.removeprefix("SIG")
     script = f"trap 'echo {name}; exit 3' {name}; echo ready; while :; do sleep 0.1; done"
     with fox.start("lock", f"cmdlock.{name}", "--", "sh", "-c", script) as lock:
         assert lock.line() == "ready"
         lock.signal(number)
         assert lock.line() == name
-        # The shell may say what has become of its sleep, which gets the signal, too.
+        # The shell may report the end of its sleep, which gets the signal, too.
         assert lock.end()[:2] == (3, "")
     with fox.start("lock", f"cmdlock.{name}", "--", *HOLD) as lock:
         lock.lines(2)
@@ -338,7 +340,7 @@ def test_at_a_terminal_ctrl_c_reaches_the_command_once(fox):
         lock.await_shown("ready")
         lock.type("\x03")
         lock.await_shown("^C")
-        lock.process.send_signal(signal.SIGTERM)  # passed on behind all interrupts
+        lock.process.send_signal(signal.SIGTERM)  # passed on after all interrupts
         lock.await_shown("interrupts: 1\r\n")
         assert lock.process.wait(30) == 1
 
@@ -360,7 +362,7 @@ def test_a_lock_that_is_taken_away_ends_the_command(change, why, fox):
     fox.prints("put", "cmdlock.away", "--delete")
 
 
-def test_a_command_that_does_not_listen_is_killed_with_its_children(fox):
+def test_a_command_that_ignores_sigterm_is_killed_with_its_children(fox):
     script = "trap '' TERM; sleep 1000 & echo $$ $!; while :; do wait; done"
     with fox.start("lock", "cmdlock.deaf", "--grace", "0.2", "--", "sh", "-c", script) as lock:
         pids = lock.line().split()

@@ -1,4 +1,4 @@
-"""The programs in examples/, run as their docstrings say, but for the ports."""
+"""The programs in examples/, run as their docstrings say, except for the ports."""
 
 import os
 import re
@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def example(cluster):
-    """Start one: `example("lock", "store")`."""
+    """Return a function that starts a program, e.g. `example("lock", "store")`."""
 
     def start(name, *arguments):
         command = [
@@ -34,18 +34,18 @@ def number_in(line):
     return int(re.search(r"\d+$", line)[0])
 
 
-def test_presence(example):
+def test_presence_shows_who_is_connected(example):
     with example("presence", "ann") as ann:
         assert ann.line() == "here: ann"
         with example("presence", "bob") as bob:
             assert ann.line() == "here: ann, bob"
             while bob.line() != "here: ann, bob":
-                pass  # whichever of the two keys came first
+                pass  # the two keys come in any order
             os.kill(bob.pid, signal.SIGKILL)
             assert ann.line() == "here: ann"
 
 
-def test_leader(example):
+def test_leader_is_followed_when_it_is_killed(example):
     with example("leader", "ann") as ann:
         lines = ann.lines(2)
         term = number_in(lines[0])
@@ -63,7 +63,7 @@ def test_leader(example):
             ]
 
 
-def test_lock(cluster, example):
+def test_lock_keeps_a_former_holder_from_writing(cluster, example):
     fox = Fox(cluster)
     with (
         example("lock", "store") as store,
@@ -71,7 +71,7 @@ def test_lock(cluster, example):
         example("lock", "writer", "bob") as bob,
     ):
         assert store.line() == "the store is open"
-        first, second = (ann, bob) if fox_key(fox) == "ann" else (bob, ann)
+        first, second = (ann, bob) if lock_holder(fox) == "ann" else (bob, ann)
         names = {ann: "ann", bob: "bob"}
         assert first.line() == f"{names[first]} has the lock; Enter: write"
         fox.prints("put", "com.example.store.lock", "--delete")
@@ -86,13 +86,13 @@ def test_lock(cluster, example):
         assert first.end()[:2] == (0, "")
 
 
-def fox_key(fox):
-    """Who has the lock, as soon as somebody has."""
+def lock_holder(fox):
+    """Return the value of the lock's key, as soon as there is one."""
     with fox.start("watch", "com.example.store.lock") as watch:
         return watch.line().split("\t")[1].strip('"')
 
 
-def test_configuration(cluster, example):
+def test_configuration_reaches_the_device(cluster, example):
     with example("configuration", "watch") as watch:
         with example("configuration", "set", "lamp", "level=3", 'color="red"') as change:
             assert change.end()[0] == 0
@@ -107,7 +107,7 @@ def test_configuration(cluster, example):
             'lamp has {"color": "red"}',
             'lamp should have {"color": "red"}',
         ]
-    # The broker is other tests', too, which expect that nothing else is kept there.
+    # Other tests use the same broker, and expect no other keys there.
     for key in ("com.example.wanted.lamp", "com.example.applied.lamp"):
         Fox(cluster).prints("put", key, "--delete")
 

@@ -1,4 +1,4 @@
-"""A gateway that has no file descriptor left for a client."""
+"""A gateway that has no file descriptors left for clients."""
 
 import resource
 import socket
@@ -11,7 +11,7 @@ from raw_wamp import PUBLISH, PUBLISHED, RawWamp
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux has prlimit(2)")
-def test_it_says_so_once_and_serves_the_others(own_cluster):
+def test_a_gateway_without_descriptors_says_so_once_and_serves_its_clients(own_cluster):
     cluster = own_cluster(gateways=1, shards=1)
     limit = 80
     with closing(RawWamp(cluster.rawsocket)) as before:

@@ -1,4 +1,4 @@
-"""The client examples of README.md, run as they are printed, but for the ports."""
+"""The client examples of README.md, run as they are printed, except for the ports."""
 
 import re
 import shutil
@@ -14,21 +14,21 @@ README = (ROOT / "README.md").read_text()
 
 
 def example(language, containing):
-    """The block of that language in which that is written."""
+    """Return the block in that language that contains a text."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (found,) = [block for block in blocks if containing in block]
     return found
 
 
 def at_ports(cluster, text):
-    """The same for the test's broker."""
+    """Return the text with the ports of the test's broker."""
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{cluster.websocket}")
     return text.replace("json.dumps(21.5), qos=1", f"json.dumps(21.5), port={cluster.mqtt}, qos=1")
 
 
 @pytest.fixture
 def program(cluster, tmp_path):
-    """The WAMP program in Python, running; gives what it prints next."""
+    """Run the WAMP program in Python, and give a function that returns its next line."""
     script = tmp_path / "wamp_program.py"
     script.write_text(at_ports(cluster, example("python", "Component(")))
     process = subprocess.Popen(
@@ -66,13 +66,13 @@ def publish_with_paho(cluster, tmp_path):
     run([sys.executable, str(script)])
 
 
-def test_the_python_examples(cluster, program, tmp_path):
+def test_the_python_examples_work(cluster, program, tmp_path):
     assert program() == "2 + 3 = 5"
     publish_with_paho(cluster, tmp_path)
     assert program() == "it is 21.5 °C"
 
 
-def test_the_mosquitto_commands(cluster, program):
+def test_the_mosquitto_commands_work(cluster, program):
     if shutil.which("mosquitto_pub") is None:
         pytest.skip("mosquitto_pub is not installed (Debian package mosquitto-clients)")
     assert program() == "2 + 3 = 5"
@@ -83,15 +83,15 @@ def test_the_mosquitto_commands(cluster, program):
         ["sh", "-c", f"exec {sub} -C 1 -W 20"], stdout=subprocess.PIPE, text=True
     )
     with listener:
-        # Until the subscription stands: the program gets every one, the listener just one.
+        # Publish until the listener has subscribed; it takes one event, the program each of them.
         while listener.poll() is None:
             run(["sh", "-c", pub])
             assert program() == "it is 21.5 °C"
         assert listener.stdout.read() == "com/example/temperature 21.5\n"
 
 
-def test_the_example_for_the_browser(cluster, program, tmp_path):
-    """In Node, which has `autobahn` in place of what the first script tag loads."""
+def test_the_example_for_the_browser_works(cluster, program, tmp_path):
+    """Node runs the script, with its own `autobahn` in place of the page's first script."""
     assert program() == "2 + 3 = 5"
     publish_with_paho(cluster, tmp_path)
     html = at_ports(cluster, example("html", "autobahn.Connection"))
@@ -105,7 +105,7 @@ def test_the_example_for_the_browser(cluster, program, tmp_path):
     timer = threading.Timer(30, page.kill)
     timer.start()
     with page:
-        # The call's result may overtake the event: these are two orders.
+        # The call's result may overtake the event, as calls and events are not ordered.
         lines = [page.stdout.readline().strip() for _ in range(3)]
         page.terminate()
     timer.cancel()
@@ -122,7 +122,7 @@ def test_the_example_for_the_browser(cluster, program, tmp_path):
         ("com.example.lock", "true\n"),
     ],
 )
-def test_the_examples_of_keys(containing, prints, cluster, tmp_path):
+def test_the_examples_of_keys_work(containing, prints, cluster, tmp_path):
     body = example("js", containing)
     path = tmp_path / "keys.cjs"
     path.write_text(
@@ -135,6 +135,6 @@ def test_the_examples_of_keys(containing, prints, cluster, tmp_path):
         "await example(session);\nawait example(session);\nconnection.close();\n};\n"
         "connection.open();\n"
     )
-    # It leaves nothing that is in its own way: twice in one session, and again in another one.
+    # The example can be repeated: it runs twice in one session, and again in another session.
     for _ in range(2):
         assert run(["node", str(path)]) == 2 * prints

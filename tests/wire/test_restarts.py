@@ -1,4 +1,4 @@
-"""supervisord and its workers: who ends is started again, who is stopped says goodbye."""
+"""supervisord and its workers: one that ends is started again, one that is stopped says goodbye."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from chaos.readers import read_mqtt, read_wamp
 from chaos.writers import Writer
 
 BACK = 20.0
-"""Seconds in which a worker is back, at the latest; it is rather one."""
+"""Seconds within which a worker is back; usually it takes about one."""
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def supervised():
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("name", ["gateway-0", "shard-1", "coordinator"])
-def test_a_worker_that_ends_is_back(supervised, name, number, record_property):
-    """After SIGTERM and SIGINT its exit code is 0."""
+def test_a_worker_that_ends_is_started_again(supervised, name, number, record_property):
+    """After SIGTERM and SIGINT, the worker's exit code is 0."""
     program = name if name == "coordinator" else f"{name.partition('-')[0]}:{name}"
-    # Who ends within a second of its start is started again later only.
+    # A worker that ends within a second of its start is started again only later.
     await_true(
         "supervisord takes it for started", lambda: "RUNNING" in supervised.ctl("status", program)
     )
@@ -59,7 +59,7 @@ def test_a_worker_that_ends_is_back(supervised, name, number, record_property):
 
 
 class Site:
-    """A supervised broker as `chaos` wants to see it."""
+    """A supervised broker with the interface that `chaos` needs."""
 
     def __init__(self, supervised):
         self.gateways = [f"gateway-{number}" for number in range(supervised.gateways)]
@@ -89,7 +89,7 @@ async def restart_under_load(supervised):
         for number, how in enumerate(("wamp", "wamp", "mqtt 1", "mqtt 2"))
     ]
 
-    async def get_on():
+    async def await_progress():
         before = ledger.acknowledged
         await asyncio.to_thread(
             await_true, "publishes are acknowledged", lambda: ledger.acknowledged > before + 100
@@ -98,19 +98,19 @@ async def restart_under_load(supervised):
     async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         for writer in writers:
             group.create_task(writer.run())
-        for whom in (
+        for program in (
             "gateway:gateway-0",
             "gateway:gateway-1",
             "gateway:*",
             "shard:*",
             "coordinator",
         ):
-            await get_on()
-            said = await asyncio.to_thread(supervised.ctl, "restart", whom)
+            await await_progress()
+            said = await asyncio.to_thread(supervised.ctl, "restart", program)
             assert "started" in said
             assert "ERROR" not in said
             await asyncio.to_thread(supervised.await_ready)
-        await get_on()
+        await await_progress()
         for writer in writers:
             writer.stop()
     assert not [why for writer in writers for why in writer.refused]
@@ -124,7 +124,7 @@ async def restart_under_load(supervised):
 
 
 def test_a_stop_takes_seconds_whatever_the_clients_do(record_property):
-    """WAMP clients get a GOODBYE, whether they answer or not; whoever does not read is cut off."""
+    """WAMP clients get a GOODBYE, answering or not; clients that do not read are cut off."""
     broker = Supervised(gateways=1, shards=1)
     with ExitStack() as stack:
         polite, silent, deaf, flooding = (
@@ -146,7 +146,7 @@ def test_a_stop_takes_seconds_whatever_the_clients_do(record_property):
         assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
         polite.send(GOODBYE, {}, "wamp.close.goodbye_and_out")
         assert polite.closed() == []
-        # It does not answer, and is closed all the same.
+        # This client does not answer, and is disconnected all the same.
         (goodbye,) = silent.closed()
         assert (goodbye[0], goodbye[2]) == (GOODBYE, "wamp.close.system_shutdown")
         assert device.lost.wait(END)

@@ -1,4 +1,4 @@
-"""The broker under supervisord, from a copy of conf/ in its own folder: start, accident, end."""
+"""The broker under supervisord, with a copy of conf/ in its own folder: starts, crashes, end."""
 
 import os
 import signal
@@ -41,13 +41,13 @@ def supervised():
 
 
 def on_shard(number, stem):
-    """A topic or procedure that lies on that one of three shards."""
-    place = Placement(3)
+    """Return a topic or procedure that belongs to that one of three shards."""
+    placement = Placement(3)
     names = (f"{stem}.n{count}" for count in range(1000))
-    return next(name for name in names if place.shard_of("realm1", name) == number)
+    return next(name for name in names if placement.shard_of("realm1", name) == number)
 
 
-def test_the_line_in_fox_conf_says_how_many_processes_there_are(supervised):
+def test_fox_conf_sets_the_numbers_of_processes(supervised):
     assert set(supervised.children()) == {
         "coordinator",
         "gateway-0",
@@ -57,7 +57,7 @@ def test_the_line_in_fox_conf_says_how_many_processes_there_are(supervised):
     }
 
 
-def test_health_tells_of_all_processes(supervised):
+def test_health_reports_all_processes(supervised):
     done = supervised.fox("health")
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
@@ -80,7 +80,7 @@ def test_a_second_process_of_a_name_is_refused_in_one_sentence(supervised):
         assert "FOX_RUN_DIR" in sentence
 
 
-def test_a_second_start_in_the_folder_is_refused(supervised):
+def test_a_second_server_in_the_folder_is_refused(supervised):
     before, said = supervised.children(), supervised.said.read_text()
     of_second = supervised.folder / "second.log"
     assert supervised.start(of_second).wait(END) == 1
@@ -100,7 +100,7 @@ def test_a_second_start_in_the_folder_is_refused(supervised):
         ("FOX_GATEWAY_MQTT", "nonsense", "FOX_GATEWAY_MQTT"),
     ],
 )
-def test_a_mistake_in_the_settings_is_one_sentence(supervised, name, value, sentence):
+def test_a_mistake_in_the_settings_is_reported_in_one_sentence(supervised, name, value, sentence):
     done = subprocess.run(
         [sys.executable, "-m", "fox_shard", "shard", "0"],
         cwd=supervised.folder,
@@ -116,7 +116,7 @@ def test_a_mistake_in_the_settings_is_one_sentence(supervised, name, value, sent
 
 
 def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
-    """Calls meanwhile are answered `wamp.error.unavailable`; publishes wait; state is replayed."""
+    """Meanwhile calls are answered `wamp.error.unavailable`, and publishes wait."""
     topic, procedure, other = (
         on_shard(1, "killed.topic"),
         on_shard(1, "killed.procedure"),
@@ -130,11 +130,11 @@ def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
         callee.do(REGISTER, {}, procedure, answer=REGISTERED)
         callee.do(REGISTER, {}, other, answer=REGISTERED)
         pid = supervised.children()["shard-1"]
-        with stopped(supervised.supervisord):  # so that it does not act yet
+        with stopped(supervised.supervisord):  # so that the shard stays dead for now
             os.kill(pid, signal.SIGKILL)
 
             def refused():
-                """The first one or two may be on their way, and are answered as well."""
+                """Make a call; one that is on its way to the shard is refused as well."""
                 caller.request += 1
                 caller.send(CALL, caller.request, {}, procedure)
                 reply = caller.receive()
@@ -143,7 +143,7 @@ def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
                 return "shard-1" in reply[5][0]
 
             await_true("calls are refused", refused)
-            # What lies on another shard goes on.
+            # Procedures of another shard still work.
             answer(callee, second, other, "there")
             second.request += 1
             second.send(PUBLISH, second.request, {"acknowledge": True}, topic, ["waited"])
@@ -160,7 +160,7 @@ def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
 
 @contextmanager
 def stopped(process):
-    """It does nothing meanwhile."""
+    """Stop a process while the block runs."""
     process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -169,7 +169,7 @@ def stopped(process):
 
 
 def answer(callee, caller, procedure, result):
-    """A call that is answered."""
+    """Make a call and answer it."""
     caller.request += 1
     caller.send(CALL, caller.request, {}, procedure)
     invocation = callee.receive()
@@ -188,7 +188,7 @@ def test_any_other_killed_process_comes_back_too(supervised, name):
         client.do(PUBLISH, {"acknowledge": True}, "killed.any", answer=PUBLISHED)
 
         def counted():
-            """The gateway may not have noticed yet that it has to link to a new coordinator."""
+            """Whether the call succeeds; the gateway may not have linked to the new coordinator."""
             client.request += 1
             client.send(CALL, client.request, {}, "wamp.session.count")
             return client.receive()[0] == RESULT
@@ -196,7 +196,7 @@ def test_any_other_killed_process_comes_back_too(supervised, name):
         await_true("the coordinator answers", counted)
 
 
-def test_a_taken_port_is_one_sentence(supervised):
+def test_a_taken_port_is_reported_in_one_sentence(supervised):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(

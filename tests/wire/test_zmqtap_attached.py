@@ -1,4 +1,4 @@
-"""zmqtap attached to a running broker under load, and detached again, as often as one likes."""
+"""zmqtap, attached to and detached from a running broker under load, any number of times."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ TOPIC = "tapped.topic"
 
 @contextmanager
 def load(cluster):
-    """Events without end, 50 at a time; in the end every one must have arrived, in order."""
+    """Publish events, 50 at a time; after the block, all of them must have arrived in order."""
     publisher, subscriber = at_gateway(cluster, 0), at_gateway(cluster, 1)
     over = threading.Event()
     sent = 0
@@ -54,7 +54,7 @@ def load(cluster):
 
 @contextmanager
 def zmqtap(cluster, *arguments):
-    """Attach; gives its lines. Detached with SIGINT, as by Ctrl-C."""
+    """Attach zmqtap, which gives its output; after the block, detach it with SIGINT (Ctrl-C)."""
     tap = subprocess.Popen(
         [sys.executable, "tools/zmqtap", "--run-dir", str(cluster.run_dir), *arguments],
         cwd=ROOT,
@@ -110,7 +110,7 @@ def test_zmqtap_filters_by_topic_pattern(cluster):
 @pytest.mark.parametrize(
     ("arguments", "sign"), [(["--count"], "publish"), (["--raw"], "gateway-0"), ([], " event ")]
 )
-def test_zmqtap_in_its_other_forms(cluster, arguments, sign):
+def test_zmqtap_has_other_forms_of_output(cluster, arguments, sign):
     with load(cluster), zmqtap(cluster, *arguments) as lines:
         until(lines, lambda line: sign in line)
 
@@ -128,7 +128,7 @@ def test_zmqtap_waits_for_a_broker_that_does_not_run_yet(tmp_path):
         assert "Traceback" not in tap.stderr.read()
 
 
-def test_zmqtap_says_who_has_gone_and_attaches_to_who_takes_its_place(own_cluster):
+def test_zmqtap_reports_a_process_that_has_gone_and_attaches_to_its_successor(own_cluster):
     cluster = own_cluster(gateways=1, shards=1)
     with attached(cluster, "shard-*") as said:
         assert said() == "zmqtap: attached to shard-0"
@@ -138,7 +138,7 @@ def test_zmqtap_says_who_has_gone_and_attaches_to_who_takes_its_place(own_cluste
         cluster.start("shard-0")
         assert said() == "zmqtap: attached to shard-0"
     cluster.kill("shard-0")
-    # What is left of its tap is nobody.
+    # The file that is left of the shard's tap counts for nothing.
     assert (cluster.run_dir / "tap" / "shard-0").exists()
     with attached(cluster, "shard-*") as said:
         assert said() == f"zmqtap: no process shard-* in {cluster.run_dir}/tap, waiting"
@@ -146,7 +146,7 @@ def test_zmqtap_says_who_has_gone_and_attaches_to_who_takes_its_place(own_cluste
 
 @contextmanager
 def attached(cluster, processes):
-    """Gives the lines that it says on standard error."""
+    """Attach zmqtap, and give a function that returns the next line of its standard error."""
     command = [sys.executable, "tools/zmqtap", "--run-dir", cluster.run_dir, "--process", processes]
     tap = subprocess.Popen(
         [str(part) for part in command],

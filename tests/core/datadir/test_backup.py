@@ -1,4 +1,4 @@
-"""Dump and load: what comes out of a broker goes into another one, all of it or nothing."""
+"""Dump and load: a dump of one broker goes into another one as a whole, or not at all."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def two(tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shards", [1, 2, 5])
-def test_a_dump_goes_into_a_new_folder(two, tmp_path, form, shards):
+def test_a_dump_can_be_loaded_into_a_new_folder(two, tmp_path, form, shards):
     count, data = dump_of(two, form)
     assert count == len(KEYS)
     loaded = load(tmp_path / "new", io.BytesIO(data), shards, replace=False)
@@ -59,13 +59,13 @@ def test_a_dump_goes_into_a_new_folder(two, tmp_path, form, shards):
     assert min(ceilings) * 64 > highest
 
 
-def test_a_dump_leaves_everything_as_it_is(two):
+def test_dumping_changes_nothing(two):
     before = files(two)
     dump_of(two)
     assert files(two) == before
 
 
-def test_a_dump_is_made_while_the_broker_runs(two):
+def test_a_dump_can_be_made_while_the_broker_runs(two):
     layout = Layout.read(two)
     outcomes = []
     key, value = next(iter(key_rows(1, realms=("new",)).items()))
@@ -81,14 +81,14 @@ def test_a_dump_is_made_while_the_broker_runs(two):
     assert any(json.loads(line).get("realm") == "new" for line in data.splitlines())
 
 
-def test_a_dump_of_shards_that_stored_nothing_is_empty(tmp_path):
+def test_a_dump_of_empty_shards_is_empty(tmp_path):
     Layout.open(tmp_path, 2)
     count, data = dump_of(tmp_path)
     assert count == 0
     assert load(tmp_path / "new", io.BytesIO(data), 2, replace=False) == Loaded(0, 0, 0)
 
 
-# Into a folder in which there is something
+# Loading into a folder that holds data
 
 
 def test_other_keys_and_wills_stay_where_they_are(two, tmp_path):
@@ -105,14 +105,14 @@ def test_other_keys_and_wills_stay_where_they_are(two, tmp_path):
     assert not peers & set(shard_rows(Layout.read(two), 0))
 
 
-def test_loading_twice_is_loading_once(two):
+def test_loading_a_dump_again_changes_nothing(two):
     data = dump_of(two)[1]
     assert load(two, io.BytesIO(data), 2, replace=False) == Loaded(300, 300, 0)
     assert stored_rows(two)[0] == {**KEYS, **WILLS}
 
 
 def changed(folder):
-    """Change a key of the folder, put another one in; returns the rows of all."""
+    """Change one key of the folder; returns all rows that it has then."""
     layout = Layout.read(folder)
     key = rows.key("realm1", "sensors.0")
     value = rows.encode(event("realm1", "sensors.0", 999))
@@ -121,7 +121,7 @@ def changed(folder):
     return {**KEYS, **WILLS, key: value}
 
 
-def test_keys_with_other_values_are_not_replaced_unasked(two):
+def test_keys_with_other_values_are_not_replaced_by_default(two):
     data = dump_of(two)[1]
     changed(two)
     before = files(two)
@@ -134,14 +134,14 @@ def test_keys_with_other_values_are_not_replaced_unasked(two):
     assert files(two) == before
 
 
-def test_keys_with_other_values_are_replaced_if_that_is_said(two):
+def test_keys_with_other_values_are_replaced_on_request(two):
     data = dump_of(two)[1]
     changed(two)
     assert load(two, io.BytesIO(data), 2, replace=True) == Loaded(300, 299, 1)
     assert stored_rows(two)[0] == {**KEYS, **WILLS}
 
 
-def test_the_clock_goes_on_behind_the_highest_key_that_was_loaded(two, tmp_path):
+def test_the_clock_goes_on_above_the_highest_loaded_key(two, tmp_path):
     layout = fill(tmp_path / "late", 1, {})
     late = event("realm1", "late", 5_000_000)
     write(layout, 0, {rows.key("realm1", "late"): rows.encode(late)})
@@ -153,7 +153,7 @@ def test_the_clock_goes_on_behind_the_highest_key_that_was_loaded(two, tmp_path)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_dump_that_was_cut_off_loads_nothing(two, tmp_path, form):
+def test_nothing_is_loaded_of_a_dump_that_was_cut_off(two, tmp_path, form):
     data = dump_of(two, form)[1]
     before = files(two)
     for length in (0, 1, len(data) // 2, len(data) - 3):
@@ -177,35 +177,35 @@ def test_nothing_is_dumped_while_files_are_moved(two):
         dump_of(two)
 
 
-def test_a_folder_in_which_nothing_is_stored_is_not_dumped(tmp_path):
+def test_a_folder_without_data_cannot_be_dumped(tmp_path):
     with pytest.raises(StoreError, match=r"Nothing is stored in .* yet"):
         dump_of(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_dump_that_misses_a_shard_is_refused(two):
+def test_dumping_is_refused_if_the_file_of_a_shard_is_missing(two):
     (two / "generation-1" / "shard-0.sqlite").unlink()
     with pytest.raises(StoreError, match=r"shard-0.sqlite is missing"):
         dump_of(two)
 
 
 def flip(path, value):
-    """Change one bit of that value, as a disk may."""
+    """Change one bit of that value in the file, as a disk may."""
     data = path.read_bytes()
-    place = data.index(value)
-    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    start = data.index(value)
+    path.write_bytes(data[:start] + bytes([data[start] ^ 1]) + data[start + 1 :])
 
 
-def shard_of(folder, key):
+def file_with(folder, key):
     layout = Layout.read(folder)
     return next(layout.shard(n)[0] for n in range(layout.shards) if key in shard_rows(layout, n))
 
 
 @pytest.mark.parametrize("use", ["dump", "reshard", "load"])
-def test_a_damaged_row_is_named_and_nothing_is_done(two, use):
+def test_a_damaged_row_is_named_and_nothing_is_changed(two, use):
     data = dump_of(two)[1]
     key = rows.key("realm1", "sensors.10")
-    path = shard_of(two, key)
+    path = file_with(two, key)
     flip(path, KEYS[key])
     before = files(two)
     uses = {
@@ -224,7 +224,7 @@ def test_a_damaged_row_is_named_and_nothing_is_done(two, use):
 
 
 def salvage(folder):
-    """What is left out, and the keys of the dump."""
+    """Dump what is intact; returns what was left out, and the topics in the dump."""
     out, left_out = io.BytesIO(), []
     count = dump(folder, out, "jsonl", left_out.append)
     topics = {json.loads(line).get("topic") for line in out.getvalue().splitlines()} - {None}
@@ -235,10 +235,10 @@ def salvage(folder):
 TOPICS = {f"sensors.{number}" for number in range(300)}
 
 
-def test_what_is_intact_can_be_salvaged(two):
+def test_intact_keys_can_be_salvaged(two):
     assert salvage(two) == ([], TOPICS)
     key = rows.key("realm1", "sensors.10")
-    flip(shard_of(two, key), KEYS[key])
+    flip(file_with(two, key), KEYS[key])
     write(Layout.read(two), 1, {rows.key("realm1", "broken"): b"\xc1"})
     left_out, topics = salvage(two)
     assert set(left_out) == {
@@ -248,16 +248,16 @@ def test_what_is_intact_can_be_salvaged(two):
     assert topics == TOPICS - {"sensors.10"}
 
 
-def test_other_files_than_the_missing_one_can_be_salvaged(two):
-    path = shard_of(two, rows.key("realm1", "sensors.10"))
+def test_the_other_files_can_be_salvaged_if_one_is_missing(two):
+    path = file_with(two, rows.key("realm1", "sensors.10"))
     path.unlink()
     left_out, topics = salvage(two)
     assert left_out == [f"{path} is missing"]
     assert 0 < len(topics) < len(TOPICS)
 
 
-def test_what_comes_before_pages_that_are_damaged_can_be_salvaged(two):
-    path = shard_of(two, rows.key("realm1", "sensors.10"))
+def test_keys_before_damaged_pages_can_be_salvaged(two):
+    path = file_with(two, rows.key("realm1", "sensors.10"))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     left_out, topics = salvage(two)
@@ -265,7 +265,7 @@ def test_what_comes_before_pages_that_are_damaged_can_be_salvaged(two):
     assert len(TOPICS) > len(topics) > 100
 
 
-def test_damage_is_told_and_ends_the_dump(two):
+def test_a_row_that_cannot_be_decoded_ends_the_dump(two):
     write(Layout.read(two), 0, {rows.key("realm1", "broken"): b"\xc1"})
     with pytest.raises(StoreError, match=r"broken' is damaged"):
         dump_of(two)
@@ -293,7 +293,7 @@ load(Path(sys.argv[1]), sys.stdin.buffer, 2, replace=False)
 
 
 @pytest.mark.parametrize("step", range(1, 16))
-def test_killed_at_any_step_all_was_loaded_or_nothing(tmp_path, step):
+def test_loading_that_is_killed_at_any_step_has_loaded_all_or_nothing(tmp_path, step):
     old, more = key_rows(20), key_rows(20, realms=("other",))
     fill(tmp_path / "more", 2, more)
     folder = tmp_path / "data"

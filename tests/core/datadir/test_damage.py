@@ -1,4 +1,4 @@
-"""Names of rows, for whoever is told that one is damaged."""
+"""Descriptions of damaged rows, for operators."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ SHARD, COORDINATOR = Path("generation-1/shard-0.sqlite"), Path("coordinator.sqli
     ("key", "name"),
     [
         (rows.key("realm1", "com.ü"), "the key com.ü of realm realm1"),
-        (rows.untold("realm1", "com.ü"), "a change of the key com.ü of realm realm1"),
+        (rows.unannounced("realm1", "com.ü"), "a change of the key com.ü of realm realm1"),
         (rows.recorded("realm1", 640), "the recorded event 640 of realm realm1"),
         (rows.topic_marks("r", "a.b"), "the marks of the history of topic a.b of realm r"),
-        (rows.shelf_marks("r", b"\xff" * 8), "the marks of a history of realm r"),
+        (rows.log_marks("r", b"\xff" * 8), "the marks of a history of realm r"),
         (rows.will(5139), "the will of session 5139"),
         (rows.waiter(7), "the waiting publish 7"),
         (rows.grant(64), "the granted publish 64"),
@@ -31,7 +31,7 @@ SHARD, COORDINATOR = Path("generation-1/shard-0.sqlite"), Path("coordinator.sqli
         (b"zebra", "the row b'zebra'"),
     ],
 )
-def test_rows_of_shards(key, name):
+def test_rows_of_shards_are_described(key, name):
     assert described(SHARD, key) == name
 
 
@@ -47,5 +47,5 @@ def test_rows_of_shards(key, name):
         (b"zebra", "the row b'zebra'"),
     ],
 )
-def test_rows_of_the_coordinator(key, name):
+def test_rows_of_the_coordinator_are_described(key, name):
     assert described(COORDINATOR, key) == name

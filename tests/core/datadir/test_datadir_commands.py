@@ -1,4 +1,4 @@
-"""fox reshard, fox dump, fox load: arguments, messages, exit codes, the files of dumps."""
+"""fox reshard, fox dump, fox load: arguments, messages, exit codes, and files of dumps."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def elsewhere(folder, monkeypatch):
-    """Another data folder, for what follows."""
+    """Configure another data folder for the rest of the test."""
     monkeypatch.setenv("FOX_DATA_DIR", "elsewhere")
     return folder / "elsewhere"
 
@@ -37,7 +37,7 @@ def elsewhere(folder, monkeypatch):
 # fox reshard
 
 
-def test_reshard_tells_what_it_did_and_what_is_next(folder, capsys):
+def test_reshard_reports_what_it_did_and_what_to_do_next(folder, capsys):
     assert main(["reshard", "--to", "1"]) == 0
     assert Layout.read(folder / "data").shards == 1
     out, err = capsys.readouterr()
@@ -49,7 +49,7 @@ def test_reshard_tells_what_it_did_and_what_is_next(folder, capsys):
     assert err == ""
 
 
-def test_reshard_to_the_configured_number_needs_nothing_else(capsys):
+def test_reshard_to_the_present_number_moves_nothing(capsys):
     assert main(["reshard", "--to", "2"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line == "The data is for 2 shards already: nothing is to be moved."
@@ -62,14 +62,14 @@ def test_a_dry_run_moves_nothing(folder, capsys):
     assert Layout.read(folder / "data").shards == 2
 
 
-def test_progress_is_shown_to_people(monkeypatch, capsys):
+def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["reshard", "--to", "3"]) == 0
     assert capsys.readouterr().err == "\r0 of 116 rows\r116 of 116 rows\n"
 
 
 @pytest.mark.parametrize("count", ["0", "65", "many"])
-def test_reshard_refuses_what_is_no_number_of_shards(count, capsys):
+def test_reshard_refuses_an_impossible_number_of_shards(count, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["reshard", "--to", count])
     assert exit_.value.code == 2
@@ -80,7 +80,7 @@ def test_reshard_refuses_what_is_no_number_of_shards(count, capsys):
 
 
 @pytest.mark.parametrize("form", ["jsonl", "msgpack"])
-def test_a_dump_is_loaded_elsewhere(folder, elsewhere, monkeypatch, capsys, form):
+def test_a_dump_can_be_loaded_into_another_folder(folder, elsewhere, monkeypatch, capsys, form):
     monkeypatch.setenv("FOX_DATA_DIR", "data")
     assert main(["dump", "--format", form, "keys.dump"]) == 0
     assert capsys.readouterr() == ("", "100 keys were dumped.\n")
@@ -104,7 +104,7 @@ def test_a_dump_goes_to_standard_output_as_json_lines(arguments, capsysbinary):
     assert err == b"100 keys were dumped.\n"
 
 
-def test_a_dump_comes_from_standard_input(elsewhere, monkeypatch, capsysbinary):
+def test_a_dump_can_be_read_from_standard_input(elsewhere, monkeypatch, capsysbinary):
     monkeypatch.setenv("FOX_DATA_DIR", "data")
     main(["dump"])
     dumped = capsysbinary.readouterr().out
@@ -114,7 +114,7 @@ def test_a_dump_comes_from_standard_input(elsewhere, monkeypatch, capsysbinary):
     assert stored_rows(elsewhere)[0] == KEYS
 
 
-def test_replacing_must_be_said(folder, capsys):
+def test_load_replaces_values_only_with_the_option_replace(folder, capsys):
     main(["dump", "keys.jsonl"])
     text = (folder / "keys.jsonl").read_text()
     (folder / "keys.jsonl").write_text(text.replace('"args":[5]', '"args":[6]'))
@@ -128,7 +128,7 @@ def test_replacing_must_be_said(folder, capsys):
     assert capsys.readouterr().out == said
 
 
-def test_a_dump_that_fails_leaves_the_file_that_was_there(folder, monkeypatch, capsys):
+def test_a_dump_that_fails_leaves_the_existing_file(folder, monkeypatch, capsys):
     (folder / "keys").write_text("precious")
     monkeypatch.setenv("FOX_DATA_DIR", "none")
     assert main(["dump", "keys"]) == 1
@@ -153,13 +153,13 @@ def test_a_dump_that_fails_leaves_the_file_that_was_there(folder, monkeypatch, c
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(arguments, sentence, folder, capsys):
+def test_each_failure_is_reported_in_one_sentence(arguments, sentence, folder, capsys):
     with hold_shared(folder / "data", wait=False):
         assert main(arguments) == 1
     assert capsys.readouterr() == ("", sentence.format(data=folder / "data"))
 
 
-def test_whoever_reads_a_dump_may_stop():
+def test_the_reader_of_a_dump_may_close_the_pipe():
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Dumps: whatever a key holds comes back from either form, and what is no whole dump is refused."""
+"""Dumps: both forms give every key back unchanged, and files that are no whole dump are refused."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def any_payload(draw):
     return encoding, *payloads.encode(args, kwargs, encoding)
 
 
-# Also what no codec would take: the broker does not look inside.
+# Bytes that no codec can read; the broker does not look inside payloads.
 garbage = st.tuples(st.sampled_from([1, 2, 3]), st.binary(max_size=12), st.binary(max_size=12))
 jsonlike = st.text('[]{}",:1 a\n\r\\u0', max_size=12).map(str.encode)
 raw = st.binary(max_size=12) | st.text(max_size=12).map(str.encode) | jsonlike
@@ -90,15 +90,15 @@ def events(draw):
 
 @pytest.mark.parametrize("form", FORMS)
 @given(st.lists(events(), max_size=4))
-def test_all_comes_back_byte_for_byte(form, found):
+def test_keys_come_back_byte_for_byte(form, found):
     data = dumped(form, *found)
     assert msgpack.encode(loaded(data)) == msgpack.encode(found)
     if form == "jsonl":
-        # One JSON document a line, for whatever tool.
+        # Other tools find one JSON document per line.
         assert len([json.loads(line) for line in data.decode().split("\n")[:-1]]) == len(found) + 2
 
 
-def test_a_record_has_all_that_a_publish_has():
+def test_a_record_has_all_fields_of_a_publish():
     names = {field.name for field in structs.fields(Publish)} - {"fence", "retain"}
     assert names | {"publication", "expires"} == {field.name for field in structs.fields(Key)}
 
@@ -113,7 +113,7 @@ def test_a_record_has_all_that_a_publish_has():
         ((payloads.JSON, b"[1,\n2]"), {"base64": ["WzEsCjJd", ""]}),
         ((payloads.JSON, b'[1],"topic":"x"'), {"base64": ["WzFdLCJ0b3BpYyI6Ingi", ""]}),
         ((payloads.MSGPACK, b"\x92\x01\xc4\x01\xff", b""), {"args": [1, "\0/w=="]}),
-        # A float that JSON would give back as another number of bytes.
+        # JSON would turn this float of 4 bytes into one of 8.
         ((payloads.MSGPACK, b"\x91\xca\x3f\x80\x00\x00", b""), {"base64": ["kco/gAAA", ""]}),
         ((payloads.CBOR, b"\x81\x01", b""), {"args": [1]}),
         ((payloads.RAW, b'{"celsius": 21.5}'), {"payload": {"celsius": 21.5}}),
@@ -124,7 +124,7 @@ def test_a_record_has_all_that_a_publish_has():
         ((payloads.NONE,), {}),
     ],
 )
-def test_json_shows_what_it_can(publish, shown):
+def test_json_lines_show_payloads_readably_where_they_can(publish, shown):
     line = json.loads(dumped("jsonl", event(*publish)).splitlines()[1])
     about = {"record": "key", "realm": "realm1", "topic": "a.b", "publication": 64}
     assert about.items() <= line.items()
@@ -132,7 +132,7 @@ def test_json_shows_what_it_can(publish, shown):
     assert not {"args", "kwargs", "payload", "text", "base64"} & set(line) - set(shown)
 
 
-def test_who_published_and_for_whom_is_readable():
+def test_publisher_and_audience_are_readable():
     found = event(
         publisher=Identity("alice", "admin"), audience=Audience(eligible_authrole=["admin"])
     )
@@ -141,7 +141,7 @@ def test_who_published_and_for_whom_is_readable():
     assert line["audience"] == {"eligible_authrole": ["admin"]}
 
 
-def test_the_first_and_the_last_record():
+def test_a_dump_begins_with_a_header_and_ends_with_a_count():
     lines = dumped("jsonl", event()).splitlines()
     assert json.loads(lines[0]) == {"record": "header", "version": 1, "shards": 2}
     assert json.loads(lines[-1]) == {"record": "end", "keys": 1}
@@ -151,9 +151,9 @@ def test_the_first_and_the_last_record():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_dump_that_was_cut_off_is_recognised_wherever(form):
+def test_a_dump_that_was_cut_off_anywhere_is_recognised(form):
     data = dumped(form, event(payloads.RAW, b"1"), event(payloads.RAW, b"\xff"))
-    whole = len(data) - (form == "jsonl")  # without the last line's end nothing is missing
+    whole = len(data) - (form == "jsonl")  # a dump without its last newline is whole
     for length in range(whole):
         with pytest.raises(StoreError, match=r"cut off|is damaged|is no dump"):
             loaded(data[:length])
@@ -199,7 +199,7 @@ KEY = b'{"record":"key","realm":"r","topic":"t","publication":64,"encoding":"non
         (HEADER + b'{"record":"key","realm":' + b"[" * 100_000, "The dump is damaged: "),
     ],
 )
-def test_what_is_no_whole_dump_is_refused(data, sentence):
+def test_files_that_are_no_whole_dump_are_refused(data, sentence):
     with pytest.raises(StoreError) as error:
         loaded(data)
     assert str(error.value).startswith(sentence)

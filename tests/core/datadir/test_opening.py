@@ -1,4 +1,4 @@
-"""What a process finds when it opens its store: all of it, or a reason not to start."""
+"""Opening a store: a process finds all its rows, or a reason not to start."""
 
 import asyncio
 from contextlib import closing
@@ -14,7 +14,7 @@ KEYS = key_rows(50)
 
 
 def open_shard(folder, number, shards=2):
-    """The rows with which that shard starts."""
+    """Return the rows with which that shard starts."""
     config = Config(shards=shards, data_dir=str(folder))
     opened, _ = asyncio.run(opening.open_shard(number, config, lambda ticket, why: None))
     with opened.hold, closing(opened.store), opening.loading(f"shard-{number}"):
@@ -25,7 +25,7 @@ def rows_of_all(folder):
     return {key for number in range(2) for key in open_shard(folder, number)}
 
 
-def test_a_shard_starts_with_what_it_has_stored(tmp_path):
+def test_a_shard_starts_with_its_stored_rows(tmp_path):
     fill(tmp_path, 2, KEYS)
     assert rows_of_all(tmp_path) > set(KEYS)
 

@@ -1,4 +1,4 @@
-"""Another number of shards: nothing is lost, nothing is doubled, whatever happens on the way."""
+"""Resharding: no row is lost or doubled, whatever happens on the way."""
 
 import shutil
 import signal
@@ -57,7 +57,7 @@ def two(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 3), (3, 2), (2, 1), (4, 64), (2, 5)])
-def test_all_rows_are_where_they_belong(tmp_path, old, new):
+def test_all_rows_go_to_the_shards_that_own_their_topics(tmp_path, old, new):
     fill(tmp_path, old, ALL)
     summary = reshard(tmp_path, new, progress=quietly)
     assert Layout.read(tmp_path) == Layout(tmp_path, 2, new)
@@ -78,47 +78,49 @@ def test_rows_of_links_stay_behind(two):
     assert kinds == {rows.KEY, rows.WILL, rows.CEILING, rows.RESHARDED}
 
 
-def test_recorded_events_go_with_their_topics_and_marks_of_shelves_to_all(tmp_path):
+def test_recorded_events_go_with_their_topics_and_marks_of_event_logs_to_all_shards(tmp_path):
     found = {**key_rows(10), **history_rows(200)}
     fill(tmp_path, 2, found)
-    shelf, old = rows.log_marks("realm1", b"12345678"), Layout.read(tmp_path)
-    write(old, 0, {shelf: rows.encode([640, 65])})
-    write(old, 1, {shelf: rows.encode([641])})
+    log_key, old = rows.log_marks("realm1", b"12345678"), Layout.read(tmp_path)
+    write(old, 0, {log_key: rows.encode([640, 65])})
+    write(old, 1, {log_key: rows.encode([641])})
     summary = reshard(tmp_path, 3, progress=quietly)
     assert stored_rows(tmp_path)[0] == found
     assert (summary.keys, summary.events, sum(summary.per_shard)) == (10, 200, 210)
     for shard in range(3):
         there = shard_rows(Layout.read(tmp_path), shard)
-        assert rows.decode_marks(there[shelf]) == [640, 641]
+        assert rows.decode_marks(there[log_key]) == [640, 641]
         assert rows.decode_resharded(there[rows.RESHARDED]) == 64 * 1001
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, shards):
-    """Two shards have trimmed; whoever has a topic now tells of the gap there is."""
+def test_gaps_are_known_at_the_shards_to_which_topics_go(tmp_path, shards):
+    """Two shards have trimmed their event logs; the new owner of a topic reports the gap."""
     realm = Realm(name="realm1", history=(History(topic="#", max_events=1),))
     layout = Layout.open(tmp_path, 2)
     topics = [f"t{number}" for number in range(20)]
     read = {}
     for shard in range(2):
-        archive, journal, clock = archive_of(shard, realm)
+        histories, journal, clock = loaded_histories(shard, realm)
         mine = [topic for topic in topics if Placement(2).shard_of("realm1", topic) == shard]
         for topic in mine * 3:
             one = Event(clock.next(), Publish("realm1", topic, 7, 1, 1, 0, JSON, b"[1]"))
-            archive.mark(one.publish)
-            archive.record(one, journal.ticket)
+            histories.mark(one.publish)
+            histories.record(one, journal.ticket)
             read.setdefault(topic, []).append(one.publication)
         changes = {rows.CEILING: rows.encode(clock.last // 64 + 1)}
         for _ in range(2):
             ticket, more, _ = msgspec.structs.astuple(journal.take(0.0))
             changes.update(more)
-            archive.committed(ticket)
+            histories.committed(ticket)
             journal.keep(b"~", b"")
         write(layout, shard, {key: value for key, value in changes.items() if value is not None})
     reshard(tmp_path, shards, progress=quietly)
     for topic in topics:
         shard = Placement(shards).shard_of("realm1", topic)
-        history = archive_of(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0]["realm1"]
+        history = loaded_histories(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0][
+            "realm1"
+        ]
         pattern, (first, _, last) = Pattern.wamp(topic), read[topic]
         assert history.gap(pattern, Cursor([first])) == last
         assert history.gap(pattern, Cursor([last])) == 0
@@ -126,27 +128,27 @@ def test_what_may_be_missing_is_known_at_the_shards_that_topics_go_to(tmp_path, 
         assert [one.publication for one in got] == [last]
 
 
-def archive_of(shard, realm, stored=None):
-    """With its journal and its clock."""
+def loaded_histories(shard, realm, stored=None):
+    """Return a shard's histories, loaded from its rows, with their journal and clock."""
     clock = PublicationClock(shard, 1.8e9)
     clock.advance(1.8e9)
     journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
-    archive = Histories([realm], clock, journal)
+    histories = Histories([realm], clock, journal)
     for key, value in sorted((stored or {}).items()):
         match key[:1]:
             case rows.RECORDED:
-                archive.load_event(rows.decode_event(value))
+                histories.load_event(rows.decode_event(value))
             case rows.LOG_MARKS:
-                archive.load_log_marks(key, rows.decode_marks(value))
+                histories.load_log_marks(key, rows.decode_marks(value))
             case rows.TOPIC_MARKS:
-                archive.load_topic_marks(key, rows.decode_marks(value))
+                histories.load_topic_marks(key, rows.decode_marks(value))
             case rows.RESHARDED:
-                archive.load_resharded(rows.decode_resharded(value))
-    archive.begin(fresh=not stored)
-    return archive, journal, clock
+                histories.load_resharded(rows.decode_resharded(value))
+    histories.begin(fresh=not stored)
+    return histories, journal, clock
 
 
-def test_there_and_back_again(two):
+def test_resharding_several_times_loses_nothing(two):
     for number, shards in enumerate([3, 1, 4, 2], 2):
         reshard(two, shards, progress=quietly)
         assert Layout.read(two).generation == number
@@ -165,7 +167,7 @@ def test_new_stores_have_new_identities(two):
     assert len(before | set(identities())) == 5
 
 
-def test_old_files_are_removed_and_what_is_not_ours_stays(two):
+def test_old_files_are_removed_and_other_files_stay(two):
     (two / "coordinator.sqlite").write_bytes(b"its")
     (two / "generation-1" / "shard-0.sqlite.damaged").write_bytes(b"mine")
     reshard(two, 1, progress=quietly)
@@ -177,19 +179,19 @@ def test_old_files_are_removed_and_what_is_not_ours_stays(two):
     }
 
 
-def test_a_log_that_was_left_behind_is_read(two):
+def test_changes_that_are_only_in_a_write_ahead_log_are_read(two):
     layout = Layout.read(two)
     outcomes = []
     with closing(SqliteStore(*layout.shard(0), lambda *outcome: outcomes.append(outcome))) as s:
         s.write(1, {rows.CEILING: rows.encode(5000)})
         while not outcomes:
             pass
-        # As after a crash: the change is in the log alone.
+        # The change is only in the log, as after a crash.
         reshard(two, 3, progress=quietly)
     assert stored_rows(two) == (ALL, [5000] * 3)
 
 
-def test_the_same_number_changes_nothing(two):
+def test_resharding_to_the_same_number_changes_nothing(two):
     before = files(two)
     summary = reshard(two, 2, progress=quietly)
     assert files(two) == before
@@ -205,14 +207,14 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(two):
     assert dry._replace(generation=2) == reshard(two, 3, progress=quietly)
 
 
-def test_progress_is_told_from_nothing_to_all(two):
+def test_progress_is_reported_from_none_to_all_rows(two):
     told = []
     reshard(two, 3, progress=lambda *now: told.append(now))
     total = len(ALL) + 2 * len(link_rows(0))
     assert told == [(0, total), (5000, total), (total, total)]
 
 
-def test_shards_that_stored_nothing_yet_are_empty(tmp_path):
+def test_empty_shards_can_be_resharded(tmp_path):
     Layout.open(tmp_path, 2)
     assert reshard(tmp_path, 3, progress=quietly).keys == 0
     assert stored_rows(tmp_path) == ({}, [])
@@ -222,13 +224,13 @@ def test_shards_that_stored_nothing_yet_are_empty(tmp_path):
 
 
 @pytest.mark.parametrize("shards", [0, 65])
-def test_a_number_there_cannot_be_is_refused(two, shards):
+def test_an_impossible_number_of_shards_is_refused(two, shards):
     with pytest.raises(ValueError, match="shards must be 1 to 64"):
         reshard(two, shards, progress=quietly)
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_folder_in_which_nothing_is_stored_is_refused_and_not_made(tmp_path, made):
+def test_a_folder_without_data_is_refused_and_not_made(tmp_path, made):
     folder = tmp_path / "data"
     if made:
         folder.mkdir()
@@ -254,7 +256,7 @@ def test_nothing_is_moved_while_a_shard_is_missing(two):
     assert files(two) == before
 
 
-def test_nothing_is_moved_where_there_is_no_room(two, monkeypatch):
+def test_nothing_is_moved_if_the_disk_has_too_little_room(two, monkeypatch):
     usage = namedtuple("usage", "total used free")(10, 10, 3 << 20)
     monkeypatch.setattr(fox_shard.datadir.generation.shutil, "disk_usage", lambda _: usage)
     before = files(two)
@@ -271,7 +273,7 @@ def test_nothing_is_moved_where_there_is_no_room(two, monkeypatch):
         ((b"w12345678", b"\xc1"), "is damaged"),
     ],
 )
-def test_rows_that_are_not_understood_are_not_dropped(two, row, sentence):
+def test_unknown_and_damaged_rows_are_refused(two, row, sentence):
     write(Layout.read(two), 1, dict([row]))
     before = files(two)
     with pytest.raises(StoreError, match=sentence):
@@ -316,7 +318,7 @@ reshard(Path(folder), 3, progress=lambda done, total: step())
 """
 
 
-def test_killed_at_any_step_it_loses_nothing_and_can_be_run_again(tmp_path):
+def test_resharding_that_is_killed_at_any_step_loses_nothing_and_can_be_run_again(tmp_path):
     fill(tmp_path / "template", 2, ALL)
     for steps in count(1):
         folder = tmp_path / f"killed-{steps}"
@@ -338,7 +340,7 @@ def test_killed_at_any_step_it_loses_nothing_and_can_be_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("row", Random(1).sample(range(len(ALL)), 8))
-def test_killed_at_any_row_it_can_be_run_again(two, row):
+def test_resharding_that_is_killed_at_any_row_can_be_run_again(two, row):
     script = f"from fox_shard.datadir import resharding\nresharding.STRIDE = 1\n{KILLED}".replace(
         "sys.addaudithook(watch)", ""
     )

@@ -1,4 +1,4 @@
-"""The WAMP client: what it makes of each answer, and how it notices that there will be none."""
+"""The WAMP client: its results for each answer, and how it notices that none will come."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_a_replay_ends_when_the_router_revokes_the_subscription():
         32,
         [33, 1, 5],
         [36, 5, 8, {"retained": True, "topic": "a.b"}, [1], {"k": 2}],
-        [36, 6, 9, {}],  # another subscription's
+        [36, 6, 9, {}],  # for another subscription
         [36, 5, 9, {"topic": "a.c", "removed": "weak"}],
         [35, 0, {"subscription": 5, "reason": "wamp.close.normal"}],
         6,
@@ -64,7 +64,7 @@ def test_a_refusal_has_the_routers_sentence_and_the_session_goes_on():
             session.publish("a", [1], {})
 
 
-def test_who_waits_may_give_up_for_lack_of_time_or_because_of_a_file():
+def test_a_wait_may_end_at_a_time_or_when_a_file_becomes_readable():
     reading, writing = os.pipe()
     with joined(16, 32, [33, 2, 5], 6, GOODBYE) as session:
         with pytest.raises(NoAnswer):
@@ -83,7 +83,7 @@ def test_who_waits_may_give_up_for_lack_of_time_or_because_of_a_file():
         ([4, "ticket", {}], "something else than WELCOME"),
     ],
 )
-def test_a_router_may_not_let_us_in(answer, sentence):
+def test_a_router_may_refuse_the_session(answer, sentence):
     with router(answer) as played, pytest.raises(Unreachable, match=sentence):
         Session(played.url, "x")
 
@@ -109,7 +109,7 @@ def test_a_closed_connection_is_lost():
 
 
 def silent(listener, greeting):
-    """Accepts one connection, greets, and says no more until it is closed."""
+    """Accept one connection, send a greeting, and then nothing until the connection is closed."""
 
     def play():
         connection, _ = listener.accept()
@@ -131,7 +131,7 @@ def silent(listener, greeting):
         (b"\x7f\xf0\x00\x00\r\n\r\n", "like something else"),
     ],
 )
-def test_what_is_no_router_is_told(greeting, sentence):
+def test_a_server_that_is_no_router_is_reported(greeting, sentence):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         thread = silent(listener, lambda request: greeting)
         with pytest.raises(Unreachable, match=sentence):
@@ -145,7 +145,7 @@ def test_an_address_must_be_that_of_a_websocket(url):
         Session(url, "realm1")
 
 
-def test_nobody_listens():
+def test_an_address_at_which_nobody_listens_is_unreachable():
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable, match="Connection refused"):
@@ -171,6 +171,6 @@ def test_a_router_that_shows_no_sign_of_life_is_lost():
         thread.join()
 
 
-def test_a_router_that_is_only_quiet_is_not():
+def test_a_router_that_is_only_quiet_is_not_lost():
     with joined(6, GOODBYE, patience=1.0) as session:
         assert not session.receive(until=time.monotonic() + 1.5)

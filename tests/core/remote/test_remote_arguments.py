@@ -1,4 +1,4 @@
-"""The commands that visit a server: what they make of their arguments, without a server."""
+"""The commands for a running server: the meaning of their arguments, tested without a server."""
 
 import sys
 from math import inf
@@ -26,22 +26,22 @@ def folder(tmp_path, monkeypatch):
 def asked(monkeypatch):
     """Stand in for fox_shard.remote.commands, and record the options."""
     calls = []
-    errands = ModuleType("fox_shard.remote.commands")
-    errands.run = lambda options, config: calls.append((options, config)) or 0
-    monkeypatch.setitem(sys.modules, "fox_shard.remote.commands", errands)
-    monkeypatch.setattr(fox_shard.remote, "commands", errands, raising=False)
+    commands = ModuleType("fox_shard.remote.commands")
+    commands.run = lambda options, config: calls.append((options, config)) or 0
+    monkeypatch.setitem(sys.modules, "fox_shard.remote.commands", commands)
+    monkeypatch.setattr(fox_shard.remote, "commands", commands, raising=False)
     return calls
 
 
 @pytest.fixture
 def published(monkeypatch):
-    """Record what would be published: (topic, arguments, options), or how a lock is asked for."""
-    from fox_shard.remote import commands as errands
+    """Record what would be published (topic, arguments, options), or how a lock is asked for."""
+    from fox_shard.remote import commands
 
     calls = []
-    monkeypatch.setattr(errands, "visit", lambda target, errand: errand(None))
-    monkeypatch.setattr(errands.keys, "put", lambda router, *rest: calls.append(rest) or 0)
-    monkeypatch.setattr(errands, "run_under_lock", lambda router, *rest: calls.append(rest) or 0)
+    monkeypatch.setattr(commands, "visit", lambda target, command: command(None))
+    monkeypatch.setattr(commands.keys, "put", lambda router, *rest: calls.append(rest) or 0)
+    monkeypatch.setattr(commands, "run_under_lock", lambda router, *rest: calls.append(rest) or 0)
     return calls
 
 
@@ -62,7 +62,7 @@ def published(monkeypatch):
         (["--delete", "--when-id", "7"], [], {"retain": True, "when_id": 7}),
     ],
 )
-def test_put_publishes_with_these_options(arguments, args, options, published):
+def test_the_arguments_of_put_become_options_of_a_publish(arguments, args, options, published):
     assert main(["put", "a.b", *arguments]) == 0
     assert published == [("a.b", args, options)]
 
@@ -76,12 +76,14 @@ def test_put_publishes_with_these_options(arguments, args, options, published):
         (["a", "ls"], "a", inf, 5, ["ls"]),
     ],
 )
-def test_lock_is_asked_for_with_these_terms(arguments, name, wait, grace, command, published):
+def test_the_arguments_of_lock_become_terms_and_a_command(
+    arguments, name, wait, grace, command, published
+):
     assert main(["lock", "--value", '{"by": "me"}', *arguments]) == 0
     assert published == [(name, {"by": "me"}, (wait, grace), command)]
 
 
-def test_a_lock_tells_who_holds_it(published):
+def test_the_default_value_of_a_lock_names_host_and_process(published):
     main(["lock", "a", "--", "true"])
     assert set(published[0][1]) == {"host", "pid"}
 
@@ -107,7 +109,7 @@ def test_a_lock_tells_who_holds_it(published):
         (["watch", "a", "--match", "regex"], "argument --match: invalid choice: 'regex'"),
     ],
 )
-def test_mistakes_are_told(arguments, sentence, capsys):
+def test_mistakes_are_reported(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -115,7 +117,7 @@ def test_mistakes_are_told(arguments, sentence, capsys):
 
 
 @pytest.mark.parametrize("command", ["keys", "watch"])
-def test_without_a_pattern_it_is_about_all_keys(command, asked):
+def test_a_command_without_a_pattern_is_about_all_keys(command, asked):
     assert main([command]) == 0
     assert (asked[0][0].pattern, asked[0][0].match) == ("#", "exact")
 
@@ -129,19 +131,19 @@ def test_without_a_pattern_it_is_about_all_keys(command, asked):
         ("off", ("wss://x/ws", None), Target("wss://x/ws", "realm1")),
     ],
 )
-def test_where_the_server_is(websocket, given, target, folder):
+def test_the_address_comes_from_options_or_the_configuration(websocket, given, target, folder):
     environ = {"FOX_GATEWAY_WEBSOCKET": websocket}
     config, _ = parse_config("", environ, folder=folder, name="fox.toml")
     assert target_of(config, *given) == target
 
 
-def test_without_a_websocket_one_must_say_where(folder):
+def test_a_url_is_required_if_websocket_is_off(folder):
     config, _ = parse_config("", {"FOX_GATEWAY_WEBSOCKET": "off"}, folder=folder, name="fox.toml")
     with pytest.raises(ConfigError, match=r"gateway\.websocket is off.*--url"):
         target_of(config, None, None)
 
 
-def test_who_says_url_and_realm_needs_no_configuration(folder, asked):
+def test_no_configuration_is_needed_with_url_and_realm(folder, asked):
     (folder / "conf" / "fox.toml").unlink()
     assert main(["get", "a", "--url", "ws://x/ws"]) == 2
     assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r"]) == 0

@@ -1,4 +1,4 @@
-"""Values on the command line, and back."""
+"""Values of keys, read from the command line and printed."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value
         ([1], {"a": 1}, {"args": [1], "kwargs": {"a": 1}}),
     ],
 )
-def test_a_value_is_what_mqtt_clients_are_shown(args, kwargs, value):
+def test_a_value_is_shown_as_mqtt_clients_get_it(args, kwargs, value):
     assert value_of(Event("a", 1, args, kwargs, "")) == value
 
 
@@ -38,7 +38,7 @@ def test_text_and_bytes_are_printed_as_they_are(value, plain, json):
 
 
 @pytest.mark.parametrize("text", ["half price", "{", "NaN", "01", "", "\udcff"])
-def test_what_is_not_json_is_text(text):
+def test_text_that_is_not_json_stays_text(text):
     assert from_text(text) == text
 
 

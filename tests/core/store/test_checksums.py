@@ -1,4 +1,4 @@
-"""Checksums: whatever changes in a file is found, or does no harm; old files get theirs."""
+"""Checksums: any change in a file is found, or does no harm; old files get checksums."""
 
 import sqlite3
 from contextlib import closing
@@ -23,7 +23,7 @@ def make(path, rows=ROWS):
 
 
 def content(path):
-    """Identity and rows, as the process finds them that starts with the file."""
+    """Return the identity and the rows that a process finds when it opens the file."""
     with closing(SqliteStore(path, LABEL, Outcomes())) as store:
         return store.identity, dict(store.scan())
 
@@ -34,7 +34,7 @@ def change(path, sql, *values):
 
 
 def without_checksums(path):
-    """Make it a file of the first version."""
+    """Turn the file into one of format 1."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM meta WHERE name = 'checksum'")
         connection.execute("UPDATE meta SET value = 1 WHERE name = 'format'")
@@ -57,11 +57,11 @@ def test_a_changed_bit_of_key_or_value_is_found(value):
 @pytest.mark.parametrize(
     ("key", "stored"), [(b"k", b""), (b"k", b"abc"), (b"k", "text"), (b"k", None), (1, b"abcd")]
 )
-def test_what_is_no_row_is_not_intact(key, stored):
+def test_a_malformed_row_is_not_intact(key, stored):
     assert not is_intact(key, stored)
 
 
-def test_a_changed_value_is_not_served(tmp_path):
+def test_a_changed_value_is_refused(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     make(path)
     data = path.read_bytes()
@@ -71,7 +71,7 @@ def test_a_changed_value_is_not_served(tmp_path):
 
 
 def test_a_bit_anywhere_in_the_file_is_found_or_does_no_harm(tmp_path):
-    """One of every byte that is not zero; the others of these pages are not in use."""
+    """One bit of each byte is changed, except in zero bytes, most of which are not in use."""
     path = tmp_path / "shard-0.sqlite"
     identity = make(path)
     data = path.read_bytes()
@@ -98,7 +98,7 @@ def test_a_key_of_another_type_is_found(tmp_path, key):
         list(read(path, LABEL, b"k3"))
 
 
-def test_a_single_row_is_checked_too(tmp_path):
+def test_the_lookup_of_a_single_row_checks_it(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     make(path)
     change(path, "UPDATE kv SET v = x'00010203040506' WHERE k = ?", b"k7")
@@ -109,7 +109,7 @@ def test_a_single_row_is_checked_too(tmp_path):
             lookup.get(b"k7")
 
 
-def test_salvaging_leaves_out_what_is_damaged_and_tells_of_it(tmp_path):
+def test_salvaging_leaves_out_damaged_rows_and_reports_them(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     make(path)
     change(path, "UPDATE kv SET v = x'00010203040506' WHERE k IN (?, ?)", b"k7", b"k9")
@@ -120,7 +120,7 @@ def test_salvaging_leaves_out_what_is_damaged_and_tells_of_it(tmp_path):
     assert found == {key: value for key, value in ROWS.items() if key not in (b"k7", b"k8", b"k9")}
 
 
-# Files of the first version, which have none
+# Files of format 1, which have no checksums
 
 
 def test_an_old_file_is_upgraded_when_it_is_opened(tmp_path):
@@ -134,7 +134,7 @@ def test_an_old_file_is_upgraded_when_it_is_opened(tmp_path):
         content(path)
 
 
-def test_an_old_file_is_read_as_it_is(tmp_path):
+def test_an_old_file_can_be_read_without_changing_it(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     make(path)
     without_checksums(path)
@@ -148,7 +148,7 @@ def test_an_old_file_is_read_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_what_is_written_into_an_upgraded_file_has_checksums(tmp_path):
+def test_rows_written_into_an_upgraded_file_have_checksums(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     make(path)
     without_checksums(path)
@@ -159,7 +159,7 @@ def test_what_is_written_into_an_upgraded_file_has_checksums(tmp_path):
     assert content(path)[1] == rows
 
 
-def test_files_that_are_written_at_once_have_checksums(tmp_path):
+def test_files_written_in_bulk_have_checksums(tmp_path):
     path = tmp_path / "shard-0.sqlite"
     bulk = Bulk(path, LABEL)
     bulk.put([part for row in ROWS.items() for part in row])

@@ -1,4 +1,4 @@
-"""What a process has changed: transactions, and what becomes of them when the store fails."""
+"""The journal: transactions, and what happens to their rows when the store fails."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ TRIED = {TRIAL: bytes(TRIAL_SIZE)}
 
 
 class Watched:
-    """A journal, and what it has told the process."""
+    """A journal, with a record of what it has told the process."""
 
     def __init__(self):
         self.told = []
@@ -26,7 +26,7 @@ class Watched:
         )
 
     def write(self, **rows):
-        """A transaction that changes those rows for a request; returns its ticket."""
+        """Write a transaction with these rows for a request; returns its ticket."""
         for key, value in rows.items():
             self.journal.put(key.encode(), value)
         return self.journal.take(0.0).ticket
@@ -47,13 +47,13 @@ def test_a_turn_without_changes_writes_nothing(journal):
     assert (journal.changed, journal.idle, journal.waiting) == (False, True, 0)
 
 
-def test_what_is_kept_comes_in_place_of_what_was_put_before(journal):
+def test_a_kept_row_replaces_the_same_row_that_was_put(journal):
     journal.put(b"a", b"1")
     journal.keep(b"a", None)
     assert journal.take(0.0) == Write(1, {b"a": None}, resume=False)
 
 
-def test_what_is_put_comes_in_place_of_what_was_kept_before(journal):
+def test_a_row_that_is_put_replaces_the_same_row_that_was_kept(journal):
     journal.keep(b"a", None)
     journal.put(b"a", b"1")
     assert journal.take(0.0) == Write(1, {b"a": b"1"}, resume=False)
@@ -70,7 +70,7 @@ def test_all_changes_of_a_turn_are_one_transaction(journal):
     assert (journal.changed, journal.idle) == (False, False)
 
 
-def test_transactions_are_numbered_from_one_on(watched, journal):
+def test_transactions_are_numbered_from_one(watched, journal):
     assert journal.ticket == 1
     assert [watched.write(a=b"1"), watched.write(a=b"2")] == [1, 2]
     assert (journal.ticket, journal.durable) == (3, 0)
@@ -84,7 +84,7 @@ def test_transactions_are_numbered_from_one_on(watched, journal):
         ([2, 3], [2, 3]),
     ],
 )
-def test_what_is_durable_is_said_up_to_the_last(outcomes, told, watched, journal):
+def test_transactions_are_reported_as_durable_up_to_a_ticket(outcomes, told, watched, journal):
     for _ in range(3):
         watched.write(a=b"1")
     for ticket in outcomes:
@@ -94,7 +94,7 @@ def test_what_is_durable_is_said_up_to_the_last(outcomes, told, watched, journal
     assert journal.idle
 
 
-def test_bytes_wait_until_they_are_durable(watched, journal):
+def test_bytes_count_as_waiting_until_they_are_durable(watched, journal):
     watched.write(a=b"123")
     watched.write(bb=None)
     journal.keep(b"c", b"1")
@@ -106,10 +106,10 @@ def test_bytes_wait_until_they_are_durable(watched, journal):
     assert journal.waiting == 0
 
 
-# Rows that do no harm
+# Obsolete rows
 
 
-def test_a_row_that_does_no_harm_is_deleted_with_the_next_transaction(watched, journal):
+def test_an_obsolete_row_is_deleted_with_the_next_transaction(watched, journal):
     journal.drop(b"old")
     assert (journal.changed, journal.idle, journal.take(0.0)) == (False, True, None)
     journal.put(b"a", b"1")
@@ -118,8 +118,8 @@ def test_a_row_that_does_no_harm_is_deleted_with_the_next_transaction(watched, j
     assert journal.take(0.0).changes == {b"a": b"2"}
 
 
-def test_a_row_is_deleted_although_it_was_to_be_written_anew(journal):
-    """An older value of it may be in the store."""
+def test_a_row_is_deleted_even_if_it_was_changed_in_this_turn(journal):
+    """The store may have an older value of the row."""
     journal.keep(b"a", b"1")
     journal.drop(b"a")
     assert journal.take(0.0).changes == {b"a": None}
@@ -127,13 +127,13 @@ def test_a_row_is_deleted_although_it_was_to_be_written_anew(journal):
     assert (journal.idle, journal.waiting) == (True, 0)
 
 
-def test_a_row_that_is_written_anew_is_not_deleted(journal):
+def test_a_row_that_is_written_again_is_not_deleted(journal):
     journal.drop(b"a")
     journal.keep(b"a", b"1")
     assert journal.take(0.0).changes == {b"a": b"1"}
 
 
-def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, journal):
+def test_an_obsolete_row_is_deleted_even_if_the_store_failed(watched, journal):
     journal.drop(b"old")
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
@@ -141,7 +141,7 @@ def test_a_row_that_does_no_harm_is_deleted_even_if_the_store_failed(watched, jo
     assert journal.take(0.0).changes == {b"old": None, **TRIED}
 
 
-def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
+def test_a_failure_does_not_bring_a_dropped_row_back(journal):
     journal.keep(b"a", b"1")
     journal.take(0.0)
     journal.drop(b"a")
@@ -155,7 +155,7 @@ def test_a_row_that_was_dropped_does_not_come_back_by_a_failure(journal):
 # Failure
 
 
-def test_a_failure_is_of_all_later_transactions_too(watched, journal):
+def test_all_later_transactions_fail_with_a_failed_one(watched, journal):
     for _ in range(3):
         watched.write(a=b"1")
     journal.outcome(1, "", NOW)
@@ -165,7 +165,7 @@ def test_a_failure_is_of_all_later_transactions_too(watched, journal):
     assert (journal.idle, journal.waiting) == (True, 0)
 
 
-def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journal):
+def test_a_failure_loses_rows_that_were_put_and_writes_kept_rows_again(watched, journal):
     journal.put(b"request 1", b"1")
     journal.keep(b"own 1", b"1")
     journal.keep(b"own", b"old")
@@ -181,7 +181,7 @@ def test_what_was_put_is_lost_and_what_was_kept_is_written_again(watched, journa
     assert journal.take(0.0) == write
 
 
-def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, journal):
+def test_a_failing_store_is_given_nothing_until_the_retry(watched, journal):
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
     journal.keep(b"own", b"1")
@@ -190,7 +190,7 @@ def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, jour
     assert journal.take(0.0) is None
     journal.tick(NOW + RETRY)
     assert journal.take(0.0) == Write(2, {b"own": b"1", **TRIED}, resume=True)
-    # And then nothing more until that has an outcome, or it is time again.
+    # Then nothing more, until this retry has an outcome or the next one is due.
     journal.keep(b"own", b"2")
     journal.tick(NOW + 1.5 * RETRY)
     assert journal.take(0.0) is None
@@ -198,7 +198,7 @@ def test_while_the_store_fails_it_is_given_nothing_until_the_retry(watched, jour
     assert journal.take(0.0) == Write(3, {b"own": b"2", **TRIED}, resume=True)
 
 
-def test_a_store_that_works_again_is_said_to(watched, journal):
+def test_a_successful_retry_ends_the_failure(watched, journal):
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
     journal.keep(b"own", b"1")
@@ -210,8 +210,8 @@ def test_a_store_that_works_again_is_said_to(watched, journal):
     assert journal.waiting == 2
 
 
-def test_a_retry_needs_room_and_gives_it_back(watched, journal):
-    """It is made although there is nothing else to be written."""
+def test_a_retry_writes_a_large_row_which_is_deleted_later(watched, journal):
+    """The retry is made even if there is nothing else to be written."""
     watched.write(a=b"1")
     journal.outcome(1, "full", NOW)
     assert (journal.idle, journal.take(0.0)) == (True, None)
@@ -234,8 +234,8 @@ def test_a_retry_may_fail_as_well(watched, journal):
     assert journal.take(0.0) == Write(3, {b"own": b"1", **TRIED}, resume=True)
 
 
-def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
-    """The process hears of the failure before the retry, and has something to say about it."""
+def test_rows_kept_because_of_a_failure_are_in_the_retry(watched):
+    """The process hears of the failure before the retry, and may keep rows because of it."""
     journal = Journal(
         Deadline(), lambda *_: None, lambda *_: journal.keep(b"refused", b"1"), lambda _: None
     )
@@ -246,7 +246,7 @@ def test_what_is_kept_because_of_a_failure_is_in_the_retry(watched):
     assert journal.take(0.0).changes == {b"refused": b"1", **TRIED}
 
 
-def test_it_is_told_once_that_the_store_fails_and_once_that_it_works_again(watched):
+def test_the_process_is_told_once_that_the_store_fails_and_once_that_it_works_again(watched):
     watched.write(a=b"1")
     watched.journal.outcome(1, "full", NOW)
     for retry, why in enumerate(("still full", ""), start=1):
@@ -268,8 +268,8 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=40))
-def test_the_store_has_all_that_was_kept_and_what_was_put_unless_it_failed(steps):
-    """put: lower case, kept: upper case. A failure takes all puts that are not durable."""
+def test_the_store_has_all_kept_rows_and_all_puts_that_have_not_failed(steps):
+    """Keys that are put are lower case, kept ones upper case. A failure takes all pending puts."""
     now = NOW
     journal = Journal(Deadline(), lambda *_: None, lambda *_: unstored.clear(), lambda _: None)
     stored, waiting, kept, durable, unstored = {}, [], {}, {}, []

@@ -1,4 +1,4 @@
-"""The layout of a data folder: the manifest, where files lie, who holds the lock."""
+"""The layout of a data folder: the manifest, the paths of files, and the lock."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def test_the_first_layout_is_generation_1(tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_layout_that_is_there_stays(tmp_path):
+def test_an_existing_layout_stays(tmp_path):
     Layout.open(tmp_path, 3)
     assert Layout.open(tmp_path, 5) == Layout(tmp_path, 1, 3)
 
@@ -69,7 +69,7 @@ def test_a_layout_is_replaced_by_the_next_generation(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
-def test_files_and_labels(tmp_path):
+def test_each_store_has_a_file_and_a_label(tmp_path):
     layout = Layout(tmp_path, 4, 3)
     path, label = layout.shard(2)
     assert path == tmp_path / "generation-4" / "shard-2.sqlite"
@@ -94,7 +94,7 @@ def test_files_and_labels(tmp_path):
         ('{"format": 3, "other": true}', "start the version of fox-shard that wrote it."),
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, text, sentence):
+def test_a_damaged_or_newer_manifest_is_refused(tmp_path, text, sentence):
     manifest(tmp_path).write_text(text)
     for read in (Layout.read, lambda folder: Layout.open(folder, 2)):
         with pytest.raises(StoreError) as error:
@@ -104,20 +104,20 @@ def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, text, sentence):
     assert manifest(tmp_path).read_text() == text
 
 
-def test_a_manifest_that_was_lost_is_missed(tmp_path):
+def test_a_lost_manifest_is_reported(tmp_path):
     (tmp_path / "generation-3").mkdir()
     with pytest.raises(StoreError, match=r"manifest.json is missing, but generation-3 is there"):
         Layout.open(tmp_path, 2)
     assert not manifest(tmp_path).exists()
 
 
-def test_a_manifest_that_cannot_be_read_is_refused(tmp_path):
+def test_an_unreadable_manifest_is_refused(tmp_path):
     manifest(tmp_path).mkdir()
     with pytest.raises(StoreError, match="cannot be used"):
         Layout.read(tmp_path)
 
 
-def test_processes_that_begin_together_agree(tmp_path):
+def test_processes_that_start_together_agree_on_a_layout(tmp_path):
     counts = [2, 3, 4, 5, 6]
     creators = [
         subprocess.Popen(
@@ -138,11 +138,11 @@ def test_processes_that_begin_together_agree(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
-# Files that have been lost
+# Lost files
 
 
 @pytest.mark.parametrize("shards", [1, 2])
-def test_a_file_that_has_been_lost_is_missed(tmp_path, shards):
+def test_a_lost_file_is_reported(tmp_path, shards):
     layout = Layout.open(tmp_path, shards)
     path, _ = layout.shard(0)
     path.unlink()
@@ -176,7 +176,7 @@ Layout.open(Path(sys.argv[1]), 2)
 
 
 @pytest.mark.parametrize("step", range(1, 12))
-def test_a_beginning_that_was_killed_at_any_step_is_gone_on_with(tmp_path, step):
+def test_a_new_folder_is_completed_if_its_making_was_killed_at_any_step(tmp_path, step):
     folder = tmp_path / "data"
     command = [sys.executable, "-c", BEGINNER, str(folder), str(step)]
     subprocess.run(command, check=False)
@@ -187,8 +187,8 @@ def test_a_beginning_that_was_killed_at_any_step_is_gone_on_with(tmp_path, step)
         assert count(*layout.shard(number)) == 0
 
 
-def test_a_folder_that_another_process_completes_is_waited_for(tmp_path, monkeypatch):
-    """It was incomplete when we looked, and when we want its lock, its files are in use."""
+def test_opening_waits_for_a_process_that_completes_the_folder(tmp_path, monkeypatch):
+    """The folder is incomplete at first, and already in use when we want its lock."""
     Layout.begin(tmp_path, 2)
     incomplete = layout_module._read(tmp_path)
     layout = Layout.open(tmp_path, 2)
@@ -202,7 +202,7 @@ def test_a_folder_that_another_process_completes_is_waited_for(tmp_path, monkeyp
         assert Layout.open(tmp_path, 2, pytest.fail) == layout
 
 
-# Folders of the first version, whose shards made their files themselves
+# Folders of format 1, whose shards made their files themselves
 
 
 def old_manifest(folder, shards):
@@ -216,7 +216,7 @@ def test_an_old_folder_is_taken_over(tmp_path):
     assert manifest(tmp_path).read_text() == '{"format":2,"generation":1,"shards":2}'
 
 
-def test_an_old_folder_in_which_nothing_was_stored_is_a_new_one(tmp_path):
+def test_an_old_folder_without_files_counts_as_new(tmp_path):
     old_manifest(tmp_path, 2)
     assert not Layout.read(tmp_path).complete
     begun = []
@@ -226,7 +226,7 @@ def test_an_old_folder_in_which_nothing_was_stored_is_a_new_one(tmp_path):
         layout.require(number)
 
 
-def test_in_an_old_folder_too_a_file_that_has_been_lost_is_missed(tmp_path):
+def test_a_lost_file_of_an_old_folder_is_reported(tmp_path):
     layout = Layout.open(tmp_path, 2)
     layout.shard(1)[0].unlink()
     old_manifest(tmp_path, 2)
@@ -238,7 +238,7 @@ def test_in_an_old_folder_too_a_file_that_has_been_lost_is_missed(tmp_path):
 # The lock
 
 
-def test_a_lock_may_be_shared(tmp_path):
+def test_the_lock_may_be_shared(tmp_path):
     first, second = hold_shared(tmp_path, wait=False), hold_shared(tmp_path, wait=True)
     for hold in (first, second):
         with pytest.raises(StoreError, match=r"are in use, .*: stop the broker, then try again."):
@@ -247,7 +247,7 @@ def test_a_lock_may_be_shared(tmp_path):
     hold_alone(tmp_path).release()
 
 
-def test_who_is_alone_is_alone(tmp_path):
+def test_a_lock_held_alone_excludes_all_others(tmp_path):
     alone = hold_alone(tmp_path)
     with pytest.raises(StoreError, match="are being moved by"):
         hold_shared(tmp_path, wait=False)
@@ -258,7 +258,7 @@ def test_who_is_alone_is_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["alone", "shared"])
-def test_a_lock_goes_with_its_process(tmp_path, kind):
+def test_a_lock_ends_with_its_process(tmp_path, kind):
     command = [sys.executable, "-c", LOCKER, str(tmp_path), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
         assert locker.stdout.readline() == b"held\n"
@@ -269,7 +269,7 @@ def test_a_lock_goes_with_its_process(tmp_path, kind):
     hold_alone(tmp_path).release()
 
 
-def test_who_waits_comes_when_the_other_has_gone(tmp_path):
+def test_a_waiting_process_gets_the_lock_once_it_is_released(tmp_path):
     alone = hold_alone(tmp_path)
     command = [sys.executable, "-c", LOCKER, str(tmp_path), "shared"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as locker:
@@ -278,7 +278,7 @@ def test_who_waits_comes_when_the_other_has_gone(tmp_path):
         locker.stdin.close()
 
 
-def test_the_lock_is_let_go_in_whatever_way_a_block_is_left(tmp_path):
+def test_the_lock_is_released_even_if_its_block_raises(tmp_path):
     def fail():
         with hold_alone(tmp_path):
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""The SQLite store: commits, failing disks, files that are not its own, the end of the process."""
+"""The SQLite store: commits, failing disks, files that are refused, and killed processes."""
 
 import sqlite3
 import subprocess
@@ -18,23 +18,23 @@ LABEL = Label("shard 0 of 2", 1)
 
 
 class Gated(Outcomes):
-    """Keeps the store's thread in each outcome until the test lets it go on."""
+    """Outcomes that hold the store's thread in each call until the test lets it go on."""
 
     def __init__(self):
         super().__init__()
-        self._gate = Semaphore(0)
+        self._permits = Semaphore(0)
 
     def __call__(self, ticket, why):
         super().__call__(ticket, why)
-        assert self._gate.acquire(timeout=PATIENCE)
+        assert self._permits.acquire(timeout=PATIENCE)
 
     def go_on(self, times=1):
-        self._gate.release(times)
+        self._permits.release(times)
 
 
 @pytest.fixture
 def opened(tmp_path):
-    """Opens stores, and closes them in the end."""
+    """Return a function that opens stores; they are closed after the test."""
     stores = []
 
     def open_store(outcomes=None, path=tmp_path / "shard-0.sqlite", label=LABEL):
@@ -52,7 +52,7 @@ def rows(tmp_path, label=LABEL, name="shard-0.sqlite"):
 
 
 def content(folder):
-    """All that is in a folder, but locks and what SQLite has beside a file that is in use."""
+    """Return the files of a folder, except locks and what SQLite has beside a file in use."""
     return {
         path.name: path.read_bytes()
         for path in folder.iterdir()
@@ -63,7 +63,7 @@ def content(folder):
 # Commits
 
 
-def test_what_waits_becomes_one_transaction(opened):
+def test_waiting_writes_become_one_transaction(opened):
     outcomes = Gated()
     store = opened(outcomes)
     store.write(1, {b"a": b"1"})
@@ -103,7 +103,7 @@ def test_a_path_may_have_any_characters(opened, tmp_path):
     assert rows(tmp_path, name="100% süß?mode=memory#1.sqlite") == {b"a": b"1"}
 
 
-def test_after_closing_nothing_is_written(opened):
+def test_a_closed_store_refuses_writes(opened):
     store = opened()
     store.close()
     with pytest.raises(StoreError, match="Nobody writes to"):
@@ -111,7 +111,7 @@ def test_after_closing_nothing_is_written(opened):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_mistake_in_its_thread_is_told_to_the_next_who_writes(opened):
+def test_a_store_whose_thread_has_died_refuses_writes(opened):
     store = opened(lambda ticket, why: 1 / 0)
     store.write(1, {b"a": b"1"})
     store._thread.join()
@@ -136,7 +136,9 @@ MANY = {b"%d" % number: bytes(1000) for number in range(3000)}
 
 
 @pytest.mark.parametrize("changes", [{b"b": bytes(10_000)}, MANY], ids=["small", "large"])
-def test_what_a_disk_refuses_is_undone_told_and_can_be_resumed(opened, disk, tmp_path, changes):
+def test_a_write_that_the_disk_refuses_is_undone_and_reported_and_can_be_resumed(
+    opened, disk, tmp_path, changes
+):
     outcomes = Outcomes()
     store = opened(outcomes, tmp_path / "disk" / "shard-0.sqlite")
     store.write(1, {b"a": b"1"})
@@ -161,7 +163,7 @@ def test_what_a_disk_refuses_is_undone_told_and_can_be_resumed(opened, disk, tmp
     assert rows(tmp_path / "disk") == {b"a": b"1", b"c": b"6", b"d": b"7"}
 
 
-def test_of_a_failed_transaction_the_first_ticket_is_told(opened, tmp_path):
+def test_the_first_ticket_of_a_failed_transaction_is_reported(opened, tmp_path):
     disk = Broken(tmp_path / "disk")
     outcomes = Gated()
     store = opened(outcomes, tmp_path / "disk" / "shard-0.sqlite")
@@ -182,7 +184,7 @@ def test_of_a_failed_transaction_the_first_ticket_is_told(opened, tmp_path):
     assert dict(store.scan()) == {b"a": b"1", b"c": b"7"}
 
 
-def test_a_disk_that_is_read_only_is_refused(opened, tmp_path):
+def test_a_read_only_disk_is_refused(opened, tmp_path):
     try:
         disk = Mount(tmp_path / "disk")
     except PermissionError as error:
@@ -247,7 +249,7 @@ def of_a_newer_version(path):
         (lambda path: path.mkdir() or (path / "a").touch(), "cannot be used"),
     ],
 )
-def test_a_file_that_is_not_this_store_is_refused_and_left_as_it_is(
+def test_a_file_that_is_not_this_store_is_refused_and_stays_unchanged(
     opened, tmp_path, made, sentence
 ):
     path = tmp_path / "store" / "shard-0.sqlite"
@@ -278,14 +280,14 @@ def test_a_file_that_is_in_use_is_refused(opened):
     opened()
 
 
-def test_half_a_new_file_is_made_anew(opened, tmp_path):
+def test_an_unfinished_file_is_made_again(opened, tmp_path):
     (tmp_path / "shard-0.sqlite.new").write_bytes(b"half")
     store = opened()
     assert list(store.scan()) == []
     assert set(content(tmp_path)) == {"shard-0.sqlite"}
 
 
-# The end of the process
+# Killed processes
 
 WRITER = """
 import sys
@@ -306,9 +308,7 @@ while True:
 
 
 @pytest.mark.parametrize("enough", [1, 20, 3000, 12_000])
-def test_a_process_that_is_killed_leaves_all_that_was_acknowledged_and_no_half_ticket(
-    tmp_path, enough
-):
+def test_a_killed_process_leaves_all_acknowledged_tickets_and_no_partial_one(tmp_path, enough):
     command = [sys.executable, "-c", WRITER, str(tmp_path / "shard-0.sqlite")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         acknowledged = 0

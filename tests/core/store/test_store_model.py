@@ -1,4 +1,4 @@
-"""Stores against a dict: whatever is written, a scan finds what the dict has."""
+"""Stores against a dict: a scan finds what the dict has, whatever was written."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""What every store promises, each of them asked."""
+"""The promises of `Store`, tested for every kind of store."""
 
 import pytest
 from store_outcomes import Outcomes
@@ -36,7 +36,7 @@ def test_a_new_store_is_empty_and_has_an_identity(store):
     assert 0 < store.identity < 2**53
 
 
-def test_what_was_written_is_there_in_the_order_of_the_keys(store, outcomes):
+def test_written_rows_are_scanned_in_the_order_of_their_keys(store, outcomes):
     put(store, outcomes, {b"b": b"2", b"a": b"1"}, {b"\xff": b"4", b"": b"0", b"c": b""})
     assert list(store.scan()) == [
         (b"", b"0"),
@@ -76,7 +76,7 @@ def test_the_last_change_of_a_key_counts(store, outcomes, batches, rows):
         (b"m", []),
     ],
 )
-def test_a_scan_finds_the_keys_that_begin_so(store, outcomes, prefix, found):
+def test_a_scan_finds_the_keys_that_begin_with_the_prefix(store, outcomes, prefix, found):
     keys = [b"", b"k", b"k\0", b"ka", b"k\xff", b"l", b"\xff", b"\xff\xff", b"\xff\xffa"]
     put(store, outcomes, dict.fromkeys(keys, b"v"))
     assert [key for key, _ in store.scan(prefix)] == found
@@ -99,7 +99,7 @@ def test_a_value_may_be_large(store, outcomes):
     assert list(store.scan(b"large")) == [(b"large", bytes(20_000_000))]
 
 
-def test_tickets_may_have_gaps_and_outcomes_grow(store, outcomes):
+def test_tickets_may_have_gaps_and_reported_tickets_grow(store, outcomes):
     tickets = [3, 4, 70, 1000, 2**60]
     for ticket in tickets:
         store.write(ticket, {b"k": str(ticket).encode()})
@@ -110,13 +110,13 @@ def test_tickets_may_have_gaps_and_outcomes_grow(store, outcomes):
     assert list(store.scan()) == [(b"k", str(2**60).encode())]
 
 
-def test_resuming_without_a_failure_is_a_write(store, outcomes):
+def test_resuming_without_a_failure_is_an_ordinary_write(store, outcomes):
     store.write(1, {b"a": b"1"}, resume=True)
     outcomes.wait_for(1)
     assert list(store.scan()) == [(b"a", b"1")]
 
 
-def test_closing_tells_the_outcome_of_all_that_was_written(store, outcomes):
+def test_closing_reports_the_outcome_of_all_writes(store, outcomes):
     for ticket in range(1, 100):
         store.write(ticket, {b"%d" % ticket: b"v"})
     store.close()
