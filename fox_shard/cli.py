@@ -87,7 +87,9 @@ def _add_upkeep(
     )
     command.add_argument("--to", type=int, choices=range(1, 65), required=True, metavar="1..64")
     command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
-    command = commands.add_parser("dump", parents=[common], help="write all retained keys to FILE")
+    command = commands.add_parser(
+        "dump", parents=[common], help="write all keys that are not weak to FILE"
+    )
     command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
     command.add_argument(
         "--salvage", action="store_true", help="leave out what is damaged or missing, and list it"

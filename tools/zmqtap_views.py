@@ -20,10 +20,14 @@ PREVIEW = 80
 
 _PUBSUB, _RPC, _SESSION, _LINK, _BAD = "32", "33", "35", "90", "31"
 _COLOURS = {
-    **dict.fromkeys(("publish", "event", "published", "refused", "retained", "will"), _PUBSUB),
-    **dict.fromkeys(("subscribe", "subscribed", "unsubscribe"), "36"),
-    **dict.fromkeys(("join", "leave", "kill"), _SESSION),
-    **dict.fromkeys(("report", "ask", "reached", "hello", "sync_end"), _LINK),
+    **dict.fromkeys(("publish", "event", "again", "settled", "published", "refused"), _PUBSUB),
+    **dict.fromkeys(("retained", "recorded", "selected_event", "will"), _PUBSUB),
+    **dict.fromkeys(("subscribe", "subscribed", "not_subscribed", "unsubscribe"), "36"),
+    **dict.fromkeys(("paused", "more", "caught_up", "read_history", "history_page"), "36"),
+    **dict.fromkeys(("join", "leave", "kill", "session_alive"), _SESSION),
+    **dict.fromkeys(
+        ("report", "store_failure", "fence_query", "fence_passed", "hello", "sync_end"), _LINK
+    ),
     **dict.fromkeys((UNKNOWN, UNREADABLE), _BAD),
 }
 

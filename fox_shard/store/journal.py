@@ -14,7 +14,7 @@ from typing import Final, final
 from msgspec import Struct
 
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.store.store import Changes
+from fox_shard.store.store import WriteSet
 
 RETRY = 1.0
 """Seconds until a store that has failed is tried again."""
@@ -30,7 +30,7 @@ class Write(Struct, frozen=True):
     """A transaction for the store. resume: the store may work again (see `Store.write`)."""
 
     ticket: int
-    changes: Changes
+    changes: WriteSet
     resume: bool
 
 
@@ -79,13 +79,13 @@ class Journal:
         self.ticket = 1
         # Ticket up to which all transactions are durable.
         self.durable = 0
-        self._changes: Changes = {}
-        self._kept: Changes = {}
+        self._changes: WriteSet = {}
+        self._kept: WriteSet = {}
         # Keys of rows that the next transaction deletes as well.
         self._lazy: list[bytes] = []
         self._size = 0
         # Written and not known to be durable: ticket -> (bytes, kept rows, time of `take`).
-        self._under_way: dict[int, tuple[int, Changes, float]] = {}
+        self._under_way: dict[int, tuple[int, WriteSet, float]] = {}
         # Bytes that are not durable.
         self.waiting = 0
         # Why the store does not work; "": it works.
@@ -133,7 +133,7 @@ class Journal:
         """Return the transaction of this turn; None: there is nothing to be written yet."""
         if not (self._resume if self.failing else self.changed):
             return None
-        kept: Changes = {**dict.fromkeys(self._lazy), **self._kept}
+        kept: WriteSet = {**dict.fromkeys(self._lazy), **self._kept}
         trial = {TRIAL: bytes(TRIAL_SIZE)} if self._resume else {}
         write = Write(self.ticket, {**kept, **self._changes, **trial}, self._resume)
         self._under_way[self.ticket] = (self._size, kept, now)
@@ -166,7 +166,7 @@ class Journal:
         self._on_durable(ticket, now)
 
     def _failed(self, ticket: int, why: str, now: float) -> None:
-        again: Changes = {}
+        again: WriteSet = {}
         for failed in [failed for failed in self._under_way if failed >= ticket]:
             size, kept, _ = self._under_way.pop(failed)
             self.waiting -= size

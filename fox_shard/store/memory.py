@@ -6,7 +6,7 @@ Owns: a dict. Never: files, threads, failures.
 from collections.abc import Iterator
 from typing import final
 
-from fox_shard.store.store import Changes, OnOutcome, new_identity
+from fox_shard.store.store import OnOutcome, WriteSet, new_identity
 
 
 @final
@@ -23,7 +23,7 @@ class MemoryStore:
         """See `Store.scan`."""
         return iter(sorted(row for row in self._rows.items() if row[0].startswith(prefix)))
 
-    def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
+    def write(self, ticket: int, changes: WriteSet, *, resume: bool = False) -> None:
         """See `Store.write`; `resume` has no effect, because nothing ever fails."""
         for key, value in changes.items():
             if value is None:

@@ -26,7 +26,7 @@ from fox_shard.store.checksums import sealed
 from fox_shard.store.disk import sync
 from fox_shard.store.file import Label, identity_of, open_to_write, read
 from fox_shard.store.refusals import refusing
-from fox_shard.store.store import Changes, OnOutcome, StoreError
+from fox_shard.store.store import OnOutcome, StoreError, WriteSet
 
 CACHE: Final = 16 << 10
 """KiB of pages that SQLite keeps in memory; the system's own cache has the others."""
@@ -52,7 +52,7 @@ PRAGMAS: Final = (
 
 class _Write(NamedTuple):
     ticket: int
-    changes: Changes
+    changes: WriteSet
     resume: bool
 
 
@@ -88,7 +88,7 @@ class SqliteStore:
         """See `Store.scan`; all rows are as of the moment at which the first one is read."""
         return read(self._path, self._label, prefix)
 
-    def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
+    def write(self, ticket: int, changes: WriteSet, *, resume: bool = False) -> None:
         """See `Store.write`. Raises StoreError after `close`, and if the thread has died."""
         if not self._thread.is_alive():
             raise StoreError(f"Nobody writes to {self._path} any more.")
@@ -139,7 +139,7 @@ class SqliteStore:
         else:
             self._on_outcome(writes[-1].ticket, "")
 
-    def _apply(self, changes: Changes) -> None:
+    def _apply(self, changes: WriteSet) -> None:
         rows: list[bytes] = []
         gone: list[bytes] = []
         for key, value in changes.items():

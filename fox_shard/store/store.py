@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-Changes: TypeAlias = dict[bytes, bytes | None]
+WriteSet: TypeAlias = dict[bytes, bytes | None]
 """Keys of rows and their new values; None: the row is deleted."""
 
 OnOutcome: TypeAlias = Callable[[int, str], None]
@@ -46,7 +46,7 @@ class Store(Protocol):
         """
         ...
 
-    def write(self, ticket: int, changes: Changes, *, resume: bool = False) -> None:
+    def write(self, ticket: int, changes: WriteSet, *, resume: bool = False) -> None:
         """Apply the changes as one transaction, after those of all earlier tickets; never wait.
 
         ticket: greater than the one before. changes: belong to the store from now on. The outcome
