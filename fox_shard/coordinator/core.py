@@ -10,6 +10,7 @@ from typing import final
 from msgspec import msgpack
 
 from fox_shard.backplane.frames import (
+    RELIABLE_EVENT,
     RETAIN,
     Call,
     Frame,
@@ -162,7 +163,7 @@ class Coordinator:
         return self._meta_event(entry.realm, ON_LEAVE, args)
 
     def _meta_event(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
-        return self._publish(realm, topic, 0, payloads.MSGPACK, msgpack.encode(args))
+        return self._publish(realm, topic, RELIABLE_EVENT, payloads.MSGPACK, msgpack.encode(args))
 
     def _publish(
         self, realm: str, topic: str, flags: int, encoding: int, args: bytes
