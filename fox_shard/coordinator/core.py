@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
     Report,
     SyncEnd,
 )
-from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
@@ -35,9 +35,6 @@ Effects = list[tuple[str, Frame]]
 
 TAKEN_OVER = "fox.close.session_taken_over"
 """Reason for ending an MQTT session whose client id another client now uses [MQTT-3.1.4-2]."""
-
-ON_JOIN = "wamp.session.on_join"
-ON_LEAVE = "wamp.session.on_leave"
 
 
 @final
