@@ -8,6 +8,10 @@ from zlib import crc32
 
 from fox_shard.topics.topic import SEQUENCE_LENGTH, is_in_sequence
 
+ON_JOIN = "wamp.session.on_join"
+ON_LEAVE = "wamp.session.on_leave"
+"""The topics of session meta events (WAMP #session-metapi)."""
+
 SLOTS = 1024
 MAX_SHARDS = 64
 
@@ -29,8 +33,11 @@ def slot_of(realm: str, key: str) -> int:
     """Return a slot, 0 to 1023. key: a topic, a procedure or a pattern's text.
 
     A sequence key has the slot of its sequence, so that the shard that gives it its id owns it.
+    The end of a session is announced by the shard that announced its beginning, and so behind it.
     """
-    if is_in_sequence(key):
+    if key == ON_LEAVE:
+        key = ON_JOIN
+    elif is_in_sequence(key):
         key = key[:-SEQUENCE_LENGTH]
     return crc32(f"{realm}\0{key}".encode()) % SLOTS
 

@@ -49,8 +49,8 @@ class Refused(Failure):
 class Event(Struct, frozen=True):
     """One EVENT.
 
-    removed: why a key of a state stream is gone (`deleted`, `expired`, `weak` or `filter`); "" if
-    the event has a value.
+    removed: why a key of a state stream is gone (`deleted`, `expired`, `weak` or `filter`), or why
+    its value is not shown (`unreadable`); "" if the event has a value.
     """
 
     topic: str

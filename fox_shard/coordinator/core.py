@@ -10,6 +10,7 @@ from typing import final
 from msgspec import msgpack
 
 from fox_shard.backplane.frames import (
+    RELIABLE_EVENT,
     RETAIN,
     Call,
     Frame,
@@ -20,7 +21,7 @@ from fox_shard.backplane.frames import (
     Report,
     SyncEnd,
 )
-from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
@@ -34,9 +35,6 @@ Effects = list[tuple[str, Frame]]
 
 TAKEN_OVER = "fox.close.session_taken_over"
 """Reason for ending an MQTT session whose client id another client now uses [MQTT-3.1.4-2]."""
-
-ON_JOIN = "wamp.session.on_join"
-ON_LEAVE = "wamp.session.on_leave"
 
 
 @final
@@ -162,7 +160,7 @@ class Coordinator:
         return self._meta_event(entry.realm, ON_LEAVE, args)
 
     def _meta_event(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
-        return self._publish(realm, topic, 0, payloads.MSGPACK, msgpack.encode(args))
+        return self._publish(realm, topic, RELIABLE_EVENT, payloads.MSGPACK, msgpack.encode(args))
 
     def _publish(
         self, realm: str, topic: str, flags: int, encoding: int, args: bytes

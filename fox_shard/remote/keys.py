@@ -20,6 +20,9 @@ Match = Literal["exact", "prefix", "wildcard"]
 def get(session: Session, topic: str, *, json: bool) -> int:
     """Print a key's value. json: print text as JSON too. Returns the exit code."""
     for event in _keys(session, topic, "exact"):
+        if event.removed:
+            tell(f"The key {topic} has a value that cannot be shown here: it is {event.removed}.")
+            return NO
         value = value_of(event)
         text = as_json(value).encode() + b"\n" if json else as_plain(value)
         sys.stdout.buffer.write(text)
@@ -42,7 +45,7 @@ def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> in
     for event in sorted(_keys(session, pattern, match), key=lambda event: event.topic):
         fields = [as_name(event.topic)]
         if long:
-            fields += [str(event.publication), as_json(value_of(event))]
+            fields += [str(event.publication), _as_text(event)]
         print("\t".join(fields))
     sys.stdout.flush()
     return DONE
@@ -52,10 +55,14 @@ def watch(session: Session, pattern: str, match: Match) -> int:
     """Print the keys that match, then each of their changes, until the router ends it."""
     changes = session.subscribe(pattern, {"match": match, "retained": True})
     while (event := changes.next()) is not None:
-        news = f"-\t{event.removed}" if event.removed else as_json(value_of(event))
-        print(f"{as_name(event.topic)}\t{news}", flush=True)
+        print(f"{as_name(event.topic)}\t{_as_text(event)}", flush=True)
     tell("The router has ended the subscription.")
     return NO
+
+
+def _as_text(event: Event) -> str:
+    """Return a key's value as JSON, or the reason why there is none."""
+    return f"-\t{event.removed}" if event.removed else as_json(value_of(event))
 
 
 def _keys(session: Session, pattern: str, match: Match) -> Iterator[Event]:

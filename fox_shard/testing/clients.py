@@ -18,10 +18,11 @@ from fox_shard.testing.world import World
 
 @final
 class MqttClient:
-    """A client with MQTT 3.1.1 over TCP, which acknowledges all messages at once.
+    """A client with MQTT 3.1.1 over TCP.
 
     acknowledged: packet ids of completed publishes. subscribed: return codes by packet id.
-    closed_at: when the gateway closed the connection or died.
+    closed_at: when the gateway closed the connection or died. acknowledges: messages at QoS 1 are
+    acknowledged at once; set this to False to have them wait for `acknowledge`.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class MqttClient:
         self.closed_at = 0.0
         self._world = world
         self.messages: list[mqtt.Publish] = []
+        self.acknowledges = True
+        self._unacknowledged: list[int] = []
         self.acknowledged: list[int] = []
         self.subscribed: dict[int, tuple[int, ...]] = {}
         self._unreleased: set[int] = set()
@@ -121,7 +124,15 @@ class MqttClient:
             self._unreleased.add(packet.packet_id)
         self.messages.append(packet)
         if packet.qos == 1:
-            self.send(mqtt.Puback(packet.packet_id))
+            self._unacknowledged.append(packet.packet_id)
+            if self.acknowledges:
+                self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Acknowledge the messages at QoS 1 that wait for that."""
+        waiting, self._unacknowledged = self._unacknowledged, []
+        for packet_id in waiting:
+            self.send(mqtt.Puback(packet_id))
 
 
 @final

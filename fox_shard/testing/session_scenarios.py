@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import kill, kill_a_shard
@@ -17,8 +18,6 @@ from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
-
-ON_JOIN, ON_LEAVE = "wamp.session.on_join", "wamp.session.on_leave"
 
 
 def _world(seed: int) -> World:
@@ -54,6 +53,16 @@ class Watcher:
             if self._topics[subscription] == topic
         )
 
+    def check_order(self, world: World) -> None:
+        """Check that no session left before it joined. Raises AssertionError."""
+        left: set[int] = set()
+        for _, subscription, _, _, args in self.client.of(36):
+            if self._topics[subscription] == ON_LEAVE:
+                left.add(args[0])
+            else:
+                session = args[0]["session"]
+                world.check(session not in left, f"{session} left before it joined", (ON_JOIN,))
+
     def call(self, world: World, procedure: str, *args: Any) -> list[Any]:  # noqa: ANN401
         """Call a procedure; return the arguments of RESULT, or [the URI of ERROR]."""
         request = self.client.call(procedure, *args)
@@ -81,6 +90,7 @@ def registry(seed: int) -> None:
     here = {_session(run, one) for one in run.clients if one.connected}
     gone = {_session(run, one) for one in run.clients if not one.connected and _session(run, one)}
     for watcher, known in zip(watchers, before, strict=True):
+        watcher.check_order(world)
         joined = watcher.told(ON_JOIN) - known
         left = watcher.told(ON_LEAVE)
         if joined != Counter(here | gone) or left != Counter(gone):
@@ -165,6 +175,7 @@ def takeovers(seed: int) -> None:
     else:
         run.perform(actions, pause)
     become_quiet(world)
+    watcher.check_order(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
     clients_with_wills = [one for one in run.clients if isinstance(one, RecordingMqttClient)]
     names = {one.client_id for one in clients_with_wills}
@@ -197,6 +208,7 @@ def coordinator_remembers(seed: int) -> None:
     world.run(10)
     world.run_until(lambda: world.linked)
     become_quiet(world)
+    watcher.check_order(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
     here = Counter(_session(run, one) for one in run.clients if one.connected)
     gone = Counter(_session(run, one) for one in run.clients if not one.connected)

@@ -30,6 +30,9 @@ TRACE = 512
 """The event is to be recorded in its topic's history, even where no rule says so. The shard sets
 this bit on every event that it records there."""
 
+RELIABLE_EVENT = 1024
+"""The event is a reliable frame although nobody waits for `Published`: a will, or a meta event."""
+
 
 class Fence(Struct, array_like=True, gc=False):
     """The frames that must have arrived before an event or invocation may be delivered.

@@ -14,10 +14,14 @@ from fox_shard.backplane.frames import Event
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt.event_encoder import MqttEventEncoder, packed
+from fox_shard.gateway.mqtt.packets import RETAIN_FLAG
 
 AWAITING_PUBACK: Final = 1
 AWAITING_PUBCOMP: Final = 3
 """What a delivery awaits. At first this is its QoS: 1 for a PUBACK, 2 for a PUBREC."""
+
+QOS_BITS: Final = 0x06
+"""The QoS in the first byte of a PUBLISH."""
 
 _MAX_PACKET_ID: Final = 0xFFFF
 
@@ -116,20 +120,34 @@ class InboundPublishes:
 
 @final
 class OutboundPublishes:
-    """The client's deliveries: at most `window` are unconfirmed at once, the others are queued."""
+    """The client's deliveries: at most `window` are unconfirmed at once, the others are queued.
+
+    Events at QoS 0 need no confirmation, but queue up behind others, so that they keep their order.
+    """
 
     __slots__ = (
         "_connection",
         "_encoder",
         "_inflight",
         "_last_id",
+        "_owner",
         "_queued",
+        "_queueing",
         "_waiting",
         "_window",
     )
 
-    def __init__(self, connection: Connection, encoder: MqttEventEncoder, window: int) -> None:
-        """window: 1 to 65535."""
+    def __init__(
+        self,
+        connection: Connection,
+        encoder: MqttEventEncoder,
+        window: int,
+        queueing: dict[object, None],
+        owner: object,
+    ) -> None:
+        """window: 1 to 65535. queueing: has the owner while something is queued."""
+        self._queueing = queueing
+        self._owner = owner
         self._connection = connection
         self._encoder = encoder
         self._window = window
@@ -145,6 +163,11 @@ class OutboundPublishes:
         """Whether nothing is in flight, so that the object may be dropped."""
         return not self._inflight and not self._waiting
 
+    @property
+    def queues(self) -> bool:
+        """Whether something is queued, so that whatever follows must be queued as well."""
+        return bool(self._waiting)
+
     def send(self, event: Event, header: int, *, counted: bool = True) -> int:
         """Send an event, or queue it while the window is full; return the bytes queued.
 
@@ -152,12 +175,18 @@ class OutboundPublishes:
         Those of replayed keys do not: the client itself asked for that many.
         """
         inflight = self._inflight
-        if self._waiting or len(inflight) >= self._window:
+        quality = header & QOS_BITS
+        if self._waiting or (quality and len(inflight) >= self._window):
             size = _size_of(event) if counted else 0
+            if not self._waiting:
+                self._queueing[self._owner] = None
             self._waiting.append((event, header, size))
             self._queued += size
             return self._queued
         encoder = self._encoder
+        if not quality:
+            self._send_unconfirmed(event, header)
+            return 0
         head, payload = encoder.parts(event, header)
         if not head:
             return 0
@@ -178,6 +207,13 @@ class OutboundPublishes:
             connection.dirty.append(connection)
         out.append(packet)
         return 0
+
+    def _send_unconfirmed(self, event: Event, header: int) -> None:
+        """Send an event at QoS 0, if MQTT can express it."""
+        encoder = self._encoder
+        retained = header & RETAIN_FLAG
+        if chunk := encoder.retained(event) if retained else encoder.event(event, None):
+            self._connection.write(chunk)
 
     def send_all(self, events: list[Event], header: int) -> int:
         """Send events of one topic as `send` does, in a run: 0.4 µs an event, against 0.7 µs."""
@@ -229,11 +265,13 @@ class OutboundPublishes:
 
     def _send_queued(self) -> None:
         waiting, self._waiting = self._waiting, deque()
-        while waiting and len(self._inflight) < self._window:
+        while waiting and (len(self._inflight) < self._window or not waiting[0][1] & QOS_BITS):
             event, header, size = waiting.popleft()
             self._queued -= size
             self.send(event, header)
         self._waiting = waiting
+        if not waiting:
+            self._queueing.pop(self._owner, None)
 
     def receive(self, packet_id: int) -> None:
         """Handle a PUBREC: the delivery now awaits a PUBCOMP.

@@ -121,6 +121,7 @@ class MqttSession(Session):
             self.keep_alive.stopped = True
         self.inbound = self.outbound = self._subscribing = None
         if self.level:
+            self.realm.queueing.pop(self, None)
             self.router.session_ended(self, reason, graceful=graceful)
 
     def write(self, chunk: bytes) -> None:
@@ -235,11 +236,11 @@ class MqttSession(Session):
             if not mqtt_deliverable(publish.topic):
                 continue
             quality = min(qos(publish.flags), granted_qos)
-            if quality:
+            if quality or (self.outbound is not None and self.outbound.queues):
                 header = QOS0 | quality << 1 | mqtt.RETAIN_FLAG
                 (self.outbound or self.begin_outbound()).send(event, header, counted=False)
-            else:
-                self.connection.write(self.encoder.retained(event))
+            elif chunk := self.encoder.retained(event):
+                self.connection.write(chunk)
 
     def _confirm(self, request: int) -> int | None:
         """Confirm one filter, and send the SUBACK if it was the last; return the granted QoS.
@@ -277,19 +278,32 @@ class MqttSession(Session):
             return
         quality = min(qos(events[0].publish.flags), granted_qos)
         if not quality:
-            for chunk in self.encoder.events(events, None):
-                self.connection.write(chunk)
+            for event in events:
+                if chunk := self.encoder.event(event, None):
+                    self.deliver_encoded(event, chunk)
             return
         outbound = self.outbound or self.begin_outbound()
-        queued = outbound.send_all(events, QOS0 | quality << 1)
+        self._check_queue(outbound.send_all(events, QOS0 | quality << 1))
+
+    def deliver_encoded(self, event: Event, chunk: bytes) -> None:
+        """Send an event at QoS 0, behind deliveries that are queued."""
+        outbound = self.outbound
+        if outbound is not None and outbound.queues:
+            self._check_queue(outbound.send(event, QOS0))
+        else:
+            self.connection.write(chunk)
+
+    def _check_queue(self, queued: int) -> None:
+        """End the session if too many bytes are queued: the client does not acknowledge."""
         if queued > self.router.settings.outbound_limit:
-            # The client reads, but does not acknowledge.
             self.router.slow(self.connection)
 
     def begin_outbound(self) -> OutboundPublishes:
         """Make the object that keeps deliveries until the client has acknowledged them."""
         window = self.router.mqtt.max_inflight
-        self.outbound = OutboundPublishes(self.connection, self.encoder, window)
+        self.outbound = OutboundPublishes(
+            self.connection, self.encoder, window, self.realm.queueing, self
+        )
         return self.outbound
 
     def acknowledged(self, header: int, packet_id: bytes) -> None:

@@ -3,7 +3,7 @@
 Owns: which sessions of this gateway get an event. Never: who subscribed; how an event is encoded.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, SelectedEvent
@@ -30,7 +30,7 @@ DELETED = "deleted"
 class Fanout:
     """Delivers the events of one realm."""
 
-    __slots__ = ("_dirty", "_plans", "_realm", "_sessions", "_subscriptions")
+    __slots__ = ("_dirty", "_plans", "_queueing", "_realm", "_sessions", "_subscriptions")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Fanout:
     ) -> None:
         """dirty: the gateway's connections that have something to write."""
         self._realm = realm
+        self._queueing = realm.queueing
         self._subscriptions = subscriptions
         self._plans = subscriptions.plans.entries
         self._sessions = sessions
@@ -70,14 +71,21 @@ class Fanout:
                 session.deliver_all(events, granted_qos)
             self._realm.deliveries += len(events) * len(members)
             return
-        chunks = encoder.events(events, subscription)
+        if self._queueing and not self._queueing.keys().isdisjoint(members.keys()):
+            for event in events:
+                self.deliver(event, shard)
+        else:
+            self._write(encoder.events(events, subscription), members)
+
+    def _write(self, chunks: list[bytes], sessions: Collection[Session]) -> None:
+        """Write the bytes of several events to sessions without a queue."""
         if chunks:
-            for session in members:
+            for session in sessions:
                 connection = session.connection
                 if not connection.out:
                     self._dirty.append(connection)
                 connection.out.extend(chunks)
-            self._realm.deliveries += len(chunks) * len(members)
+            self._realm.deliveries += len(chunks) * len(sessions)
 
     def _for_all(self, events: list[Event]) -> bool:
         """Whether the events exclude none of this gateway's sessions."""
@@ -99,13 +107,17 @@ class Fanout:
         ):
             self._deliver_to(event, plan, _allowed(event))
         else:
-            dirty = self._dirty
+            dirty, queueing = self._dirty, self._queueing
             count = 0
             for encoder, subscription, members in plan.plain:
                 chunk = encoder.event(event, subscription)
                 if not chunk:
                     continue  # the protocol cannot express it
                 count += len(members)
+                if queueing and not queueing.keys().isdisjoint(members.keys()):
+                    for session in list(members):
+                        session.deliver_encoded(event, chunk)
+                    continue
                 for session in members:
                     connection = session.connection
                     out = connection.out
@@ -178,8 +190,10 @@ class Fanout:
             sessions = [session for session in members if allowed(session)]
             if sessions:
                 chunk = encoder.event(event, subscription)
+                if not chunk:
+                    continue  # the protocol cannot express it
                 for session in sessions:
-                    session.connection.write(chunk)
+                    session.deliver_encoded(event, chunk)
                 self._realm.deliveries += len(sessions)
         self._deliver_granted(event, plan, allowed)
 
@@ -199,7 +213,7 @@ class Fanout:
                     if assured:
                         session.deliver(event, granted_qos)
                     else:
-                        session.connection.write(chunk)
+                        session.deliver_encoded(event, chunk)
 
     def deliver_held(
         self, pending: PendingSubscription, events: list[Event | SelectedEvent]
@@ -220,7 +234,7 @@ class Fanout:
         if pending.granted_qos and event.publish.flags & ASSURED:
             session.deliver(event, pending.granted_qos)
         elif chunk := session.encoder.event(event, pending.subscription):
-            session.connection.write(chunk)
+            session.deliver_encoded(event, chunk)
 
 
 def _gets_it_otherwise(session: Session, plan: Plan) -> bool:

@@ -34,6 +34,7 @@ class Realm:
         "mqtt_routes",
         "name",
         "placement",
+        "queueing",
         "stored",
         "traffic",
         "wamp_routes",
@@ -51,6 +52,8 @@ class Realm:
         self.wamp_routes: dict[str, Route] = {}
         self.mqtt_routes: dict[bytes, Route] = {}
         self._shards: dict[str, int] = {}
+        # The sessions that have queued deliveries, behind which others must queue up.
+        self.queueing: dict[object, None] = {}
         # Since the last report to the coordinator.
         self.deliveries = 0
         self.traffic = {protocol: Traffic() for protocol in PROTOCOLS}

@@ -8,7 +8,14 @@ from typing import final
 
 from msgspec.structs import replace
 
-from fox_shard.backplane.frames import Join, Leave, Publish, SessionAlive, Will
+from fox_shard.backplane.frames import (
+    RELIABLE_EVENT,
+    Join,
+    Leave,
+    Publish,
+    SessionAlive,
+    Will,
+)
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.random_source import RandomSource
@@ -137,6 +144,7 @@ class SessionRegistry:
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
         """Set what is published if the session ends without a goodbye, or with this gateway."""
+        flags |= RELIABLE_EVENT
         will = Publish(
             session.realm.name, route.topic, session.id, 0, MAX_ID, flags, encoding, args
         )

@@ -108,6 +108,14 @@ class Session(ABC):
         for event in events:
             self.deliver(event, granted_qos)
 
+    def deliver_encoded(self, event: Event, chunk: bytes) -> None:
+        """Send an event at quality of service 0, behind deliveries that are queued.
+
+        chunk: its bytes, by the session's encoder. A session that has no queue needs no call of
+        this method (see `Realm.queueing`): the bytes may be written to its connection.
+        """
+        self.connection.write(chunk)
+
     @abstractmethod
     def published(self, requests: list[int], publications: list[int]) -> None:
         """Acknowledge the client's publishes: requests[i] became publications[i]."""

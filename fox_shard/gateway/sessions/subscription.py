@@ -58,6 +58,11 @@ class Subscription:
         self.selector = spec if options.state or options.filter or follow else None
 
     @property
+    def shows_keys(self) -> bool:
+        """Whether the subscriber is shown which keys there are, and not events."""
+        return self.is_snapshot or (self.selector is not None and self.selector.state)
+
+    @property
     def is_plain(self) -> bool:
         """Whether the subscription is to all events, as they happen."""
         return self.selector is None and not self.is_snapshot

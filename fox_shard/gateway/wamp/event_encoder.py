@@ -18,6 +18,9 @@ from fox_shard.topics.pattern import EXACT
 NO_LIMIT: Final = 1 << 62
 """A limit in bytes that no message reaches."""
 
+UNREADABLE: Final = "unreadable"
+"""Why a key has no value for a subscriber: its serializer cannot express it, or it is too long."""
+
 _NO_DETAILS: Final[dict[str, Any]] = {}
 
 
@@ -59,10 +62,17 @@ class WampEventEncoder:
         return [chunk for event in events if (chunk := self.event(event, subscription))]
 
     def retained(self, event: Event, subscription: Subscription) -> bytes:
-        """Encode the EVENT that shows a retained key (WAMP #pubsub-event-retention)."""
-        return self._encode(
+        """Encode the EVENT that shows a retained key (WAMP #pubsub-event-retention).
+
+        A subscriber that wants to know which keys there are is told of one that these clients
+        cannot take, without its value. Others get b"" instead.
+        """
+        chunk = self._encode(
             event, subscription, {**_details(event, subscription), "retained": True}
         )
+        if not chunk and subscription.shows_keys:
+            return self._removed(event, subscription, {"retained": True, "removed": UNREADABLE})
+        return chunk
 
     def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
         """Encode the EVENT for a selected event or a key's change.
@@ -71,13 +81,20 @@ class WampEventEncoder:
         """
         event = selected.event
         if not removed:
-            return self._encode(event, subscription, _details(event, subscription))
-        publish = event.publish
-        details: dict[str, Any] = {"removed": removed}
+            chunk = self._encode(event, subscription, _details(event, subscription))
+            if chunk or not selected.state:
+                return chunk
+            # These clients must not believe the old value for ever.
+            removed = UNREADABLE
+        return self._removed(event, subscription, {"removed": removed})
+
+    def _removed(self, event: Event, subscription: Subscription, details: dict[str, Any]) -> bytes:
+        """Encode the EVENT without arguments that tells of a key without a value to show."""
         if not subscription.pattern.is_exact:
-            details["topic"] = publish.topic
-        message = self._serializer.write((EVENT, subscription.id, event.publication, details))
-        return self._frame(message)
+            details["topic"] = event.publish.topic
+        return self._framed(
+            self._serializer.write((EVENT, subscription.id, event.publication, details))
+        )
 
     def _encode(self, event: Event, subscription: Subscription, details: dict[str, Any]) -> bytes:
         publish = event.publish
@@ -91,6 +108,9 @@ class WampEventEncoder:
         message = serializer.write(
             (EVENT, subscription.id, event.publication, details), args, kwargs
         )
+        return self._framed(message)
+
+    def _framed(self, message: bytes) -> bytes:
         return self._frame(message) if len(message) <= self._limit else b""
 
 

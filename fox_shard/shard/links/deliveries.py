@@ -100,6 +100,7 @@ class Deliveries:
         "_handled",
         "_owed",
         "_queries",
+        "_received",
         "_serial",
         "link",
         "through_shards",
@@ -114,6 +115,8 @@ class Deliveries:
         self.link = link
         self.through_shards = through_shards
         self._handled = 0
+        # The frame of this pair up to which a shard is known to have received what it was sent.
+        self._received = 0
         self._batches: deque[InboundBatch] = deque()
         self._awaited: deque[tuple[int, PendingPart]] = deque()
         # Fence queries about this peer with the links of the askers, and the serial number up to
@@ -215,7 +218,10 @@ class Deliveries:
         awaited = self._awaited
         if not awaited:
             return
-        confirmed = self.link.peer_delivered if self.through_shards else self.link.handled
+        confirmed = self.link.handled
+        if self.through_shards:
+            self._received = max(self._received, confirmed)
+            confirmed = self.link.peer_delivered
         while awaited and awaited[0][0] <= confirmed:
             self._confirm(awaited.popleft()[1])
 
@@ -223,8 +229,9 @@ class Deliveries:
         """Note that the pair has ended; return the fence queries, for when the peer is back.
 
         The peer is still told how its publishes end, and which of its frames are durable. A gateway
-        that comes back is sent again what it has to confirm; frames to a shard are lost, so nothing
-        waits for its confirmations any more.
+        that comes back is sent again what it has to confirm. Frames that a shard has not received
+        are lost, so nothing waits for them any more. What it has received still has its effects:
+        the shard reports them with the first frames of the next pair.
         """
         self._handled = 0
         for batch in self._batches:
@@ -234,12 +241,20 @@ class Deliveries:
         queries = [(asker, ask) for asker, ask, _ in self._queries]
         self._queries.clear()
         if self.through_shards:
-            self._confirm_all()
+            lost = [pending for number, pending in self._awaited if number > self._received]
+            # Number 1 stands for them until `link_opened`, however often this is called before.
+            self._awaited = deque((1, kept) for n, kept in self._awaited if n <= self._received)
+            self._received = 1
+            for pending in lost:
+                self._confirm(pending)
         return queries
 
     def link_opened(self) -> None:
-        """Note that a new pair has begun: all frames that are not confirmed are in its outbox."""
-        last = self.link.last
+        """Note that a new pair has begun: all frames that are not confirmed are in its outbox.
+
+        What a shard received in the pair before is delivered when the new pair's first frames are.
+        """
+        last = self._received = self.link.last
         self._awaited = deque((last, pending) for _, pending in self._awaited)
 
     def peer_gone(self) -> None:

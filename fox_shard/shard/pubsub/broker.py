@@ -9,7 +9,11 @@ from typing import final
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
+    QOS1,
+    QOS2,
     RECORDED,
+    RELIABLE_EVENT,
+    RETAIN,
     Again,
     Event,
     Frame,
@@ -26,8 +30,10 @@ from fox_shard.shard.pubsub.realms import RealmIndex, RealmIndexes
 from fox_shard.shard.pubsub.selectors import select, select_again, select_change
 from fox_shard.shard.rows import KeyRef
 
-RELIABLE = ACKNOWLEDGE | RECORDED
-"""Flags of publications whose events are sent as reliable frames."""
+RELIABLE = ACKNOWLEDGE | RECORDED | RETAIN | QOS1 | QOS2 | RELIABLE_EVENT
+"""Flags of publications whose events are sent as reliable frames: their publishers have been, or
+will be, told that they were published, or nobody would ever correct what a subscriber has missed.
+"""
 
 
 @final

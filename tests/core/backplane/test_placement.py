@@ -5,7 +5,15 @@ from zlib import crc32
 
 import pytest
 
-from fox_shard.backplane.placement import MAX_SHARDS, SLOTS, Placement, jump_hash, slot_of
+from fox_shard.backplane.placement import (
+    MAX_SHARDS,
+    ON_JOIN,
+    ON_LEAVE,
+    SLOTS,
+    Placement,
+    jump_hash,
+    slot_of,
+)
 from fox_shard.topics.topic import in_sequence
 
 
@@ -44,6 +52,15 @@ def test_a_name_never_moves_to_another_slot_or_shard(realm, key, slot, of_2, of_
     assert slot_of(realm, key) == slot
     owners = [Placement(shards).shard_of(realm, key) for shards in (2, 3, 4, 64)]
     assert owners == [of_2, of_3, of_4, of_64]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 7, 64])
+def test_the_beginning_and_the_end_of_sessions_are_announced_by_one_shard(shards):
+    """Two shards know nothing of each other, so on_leave would often come before on_join."""
+    placement = Placement(shards)
+    for realm in (f"realm{number}" for number in range(100)):
+        places = {placement.shard_of(realm, topic) for topic in (ON_JOIN, ON_LEAVE)}
+        assert len(places) == 1
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7, 64])

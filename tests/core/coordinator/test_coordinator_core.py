@@ -9,6 +9,7 @@ from coordinators import coordinator_of
 from msgspec import msgpack
 
 from fox_shard.backplane.frames import (
+    RELIABLE_EVENT,
     Call,
     CallError,
     Cancel,
@@ -79,7 +80,8 @@ def published(effects: list[tuple[str, Frame]]) -> list[tuple[str, list[Any]]]:
     for to, frame in effects:
         assert isinstance(frame, Publish)
         assert to == f"shard-{PLACEMENT.shard_of(frame.realm, frame.topic)}"
-        assert (frame.session, frame.request, frame.order, frame.flags) == (0, 0, 0, 0)
+        numbers = (frame.session, frame.request, frame.order)
+        assert (*numbers, frame.flags) == (0, 0, 0, RELIABLE_EVENT)
         assert (frame.encoding, frame.kwargs, frame.audience) == (payloads.MSGPACK, b"", None)
         events.append((frame.topic, msgpack.decode(frame.args)))
     return events

@@ -210,11 +210,46 @@ def test_a_change_is_transcoded_to_the_serializer_of_the_client(subprotocol):
     assert client.decode(client.session.encoder.selected(change, to, ""))[4] == ["ä"]
 
 
-def test_a_removal_is_sent_even_if_the_value_cannot_be_transcoded():
-    encoder = joined().session.encoder
-    unreadable = selected(encoding=MSGPACK, args=b"\xc1")
-    assert encoder.selected(unreadable, subscription(state=True), "") == b""
-    assert encoder.selected(unreadable, subscription(state=True), "deleted") != b""
+EXTENSION = msgpack.encode([msgpack.Ext(5, b"x")])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "args"), [(MSGPACK, b"\xc1"), (MSGPACK, EXTENSION), (JSON, b'["%b"]' % bytes(999))]
+)
+@pytest.mark.parametrize(
+    ("subscribe_options", "told"),
+    [
+        ({"state": True}, True),
+        ({"snapshot": True, "state": True}, True),
+        ({"snapshot": True}, True),
+        ({}, False),
+        ({"filter": PACKED}, False),
+    ],
+)
+def test_who_is_shown_keys_is_told_of_a_value_that_cannot_be_sent(
+    encoding, args, subscribe_options, told
+):
+    """A watcher would believe the old value for ever, and `fox get` that there is no such key."""
+    client = joined(limit=500)
+    encoder = client.session.encoder
+    to = subscription("com", "prefix", **subscribe_options)
+    change = selected(encoding=encoding, args=args, state=to.shows_keys)
+    changed, shown = encoder.selected(change, to, ""), encoder.retained(change.event, to)
+    if not told:
+        assert changed == shown == b""
+        return
+    details = {"topic": "com.example", "removed": "unreadable"}
+    assert client.decode(changed) == [36, to.id, 5, details]
+    assert client.decode(shown) == [36, to.id, 5, {**details, "retained": True}]
+    assert client.decode(encoder.selected(change, to, "deleted"))[3]["removed"] == "deleted"
+
+
+def test_a_removal_that_is_too_long_for_the_client_is_not_sent():
+    client = joined(limit=500)
+    to = subscription("", "prefix", state=True)
+    change = selected()
+    change.event.publish.topic = "a" * 500
+    assert client.session.encoder.selected(change, to, "deleted") == b""
 
 
 def test_keys_of_later_pages_look_like_the_first_ones():

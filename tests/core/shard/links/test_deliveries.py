@@ -213,6 +213,39 @@ def test_frames_for_a_lost_shard_are_not_waited_for(origin, shard):
     assert origin.link.outbox == [reply(1)]
 
 
+def test_what_a_shard_received_before_the_pair_ended_is_waited_for(origin, destination, shard):
+    """The shard may have started a forwarded call, whose invocation is still on its way."""
+    origin.batch_handled(3, 0, [], [(shard, 9)])
+    origin.batch_handled(4, 0, [], [(shard, 10)])
+    shard.link.handled = 9
+    shard.peer_confirmed()
+    origin.ask(destination.link, ask(3))
+    origin.ask(destination.link, ask(4))
+    shard.link.break_off(0.0)
+    for _ in range(2):  # when the connection is lost, and before the next pair
+        shard.link_broken()
+    shard.peer_confirmed()
+    assert destination.link.outbox == []
+    shard.link.sent = 5
+    shard.link_opened()
+    for confirmed in (0, 4):
+        confirm(shard, confirmed)
+        assert destination.link.outbox == []
+    confirm(shard, 5)
+    assert destination.link.outbox == [FencePassed("gateway-0", 5, 4)] * 2
+    assert origin.idle
+
+
+def test_what_a_shard_received_is_not_waited_for_if_the_shard_has_gone(origin, shard):
+    origin.batch_handled(3, 0, [reply(1)], [(shard, 9)])
+    shard.link.handled = 9
+    shard.peer_confirmed()
+    shard.link_broken()
+    assert origin.link.outbox == []
+    shard.peer_gone()
+    assert origin.link.outbox == [reply(1)]
+
+
 def test_is_delivered_tells_whether_all_handled_batches_are_delivered(origin, destination):
     assert origin.is_delivered
     origin.batch_handled(3, 0, [], [(destination, 10)])

@@ -8,7 +8,10 @@ from shard_harness import ShardHarness, publish, subscribe
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
+    QOS1,
+    QOS2,
     RECORDED,
+    RELIABLE_EVENT,
     RETAIN,
     Audience,
     CaughtUp,
@@ -19,6 +22,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.config import Realm
 from fox_shard.topics.pattern import Pattern
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -171,6 +175,30 @@ def test_an_acknowledged_event_is_sent_again_to_a_gateway_that_comes_back(harnes
     harness.turns(6)
     assert [event.publish.args for event in harness.got("gateway-1", Event)] == [b'["safe"]']
     assert harness.got("gateway-0", Published)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "memory"])
+@pytest.mark.parametrize(
+    ("flags", "again"),
+    [(0, 0), (QOS1, 1), (QOS2, 1), (RETAIN, 1), (RETAIN | EMPTY, 1), (RELIABLE_EVENT, 1)],
+)
+def test_an_event_that_nobody_would_repeat_is_sent_again_to_a_gateway_that_comes_back(
+    flags, again, store
+):
+    """A will at QoS 1 waits for no acknowledgement, and a key in memory is not recorded."""
+    harness = ShardHarness(realms=[Realm(name="realm1", store=store)])
+    harness.say("gateway-1", subscribe())
+    harness["gateway-1"].silent = True
+    harness.say("gateway-0", publish(flags=flags, args=b"" if flags & EMPTY else b"[1]"))
+    peer = harness["gateway-1"]
+    peer.replay = [subscribe()]
+    peer.link.break_off(harness.now)
+    peer.link.watermark = 0
+    harness.got("gateway-1", Event)
+    harness.shard.connection_lost("gateway-1", harness.now)
+    peer.silent = False
+    harness.turns(6)
+    assert len(harness.got("gateway-1", Event)) == again
 
 
 def test_subscriptions_that_a_gateway_does_not_replay_are_dropped(harness):

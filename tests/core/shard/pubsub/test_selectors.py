@@ -9,6 +9,7 @@ from fox_shard.backplane.frames import (
     CONDITION,
     EMPTY,
     QOS1,
+    RELIABLE_EVENT,
     RETAIN,
     Again,
     Audience,
@@ -120,7 +121,8 @@ def test_keyword_arguments_that_are_headers_are_not_in_the_document():
 
 
 @pytest.mark.parametrize(
-    ("flags", "reliable"), [(0, 0), (ACKNOWLEDGE, 1), (QOS1, 0), (ACKNOWLEDGE | QOS1, 1)]
+    ("flags", "reliable"),
+    [(0, 0), (ACKNOWLEDGE, 1), (QOS1, 1), (ACKNOWLEDGE | QOS1, 1), (RELIABLE_EVENT, 1)],
 )
 def test_a_selected_event_is_as_reliable_as_the_event_itself(flags, reliable, harness):
     harness.say("gateway-1", selecting(filter_=ON))
