@@ -37,6 +37,11 @@ CACHED_BYTES: Final = 128
 CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
 
+
+class UnreadableValue(ValueError):
+    """A well-formed value that has no meaning here, such as a CBOR tag in options."""
+
+
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
 """The exceptions that decoders raise."""
 
@@ -305,6 +310,8 @@ class Reader(Generic[T]):
                 choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
                 raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
+        except UnreadableValue as error:
+            raise InvalidArgument(f"the options cannot be read: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
 

@@ -268,7 +268,7 @@ def error(session: WampSession, message: Error) -> None:
             f"clients send errors of INVOCATION ({INVOCATION}) only"
         )
     _check_invocation(session, "ERROR", message.request)
-    serializer.dictionary(bytes(message.details), dict, "ERROR.Details")
+    serializer.check_dictionary(bytes(message.details), "ERROR.Details")
     try:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)

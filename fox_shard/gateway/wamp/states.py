@@ -120,7 +120,7 @@ class WampConversation(WampSession):
 
     def goodbye_received(self, message: wamp.Goodbye) -> None:
         """Handle [GOODBYE, Details|dict, Reason|uri], the client's own or its answer to ours."""
-        self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
+        self.serializer.check_dictionary(bytes(message.details), "GOODBYE.Details")
         if self._handlers is OPEN:
             self._end_session("GOODBYE", graceful=True)
             self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))

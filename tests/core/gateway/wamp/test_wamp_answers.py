@@ -85,7 +85,8 @@ def test_an_event_has_details_of_its_topic_and_publisher(
         (MSGPACK, b"\x91\x01", b"\x81\xa1a\x02", [[1], {"a": 2}]),
         (CBOR, b"\x81\x01", b"\xa1\x61a\x02", [[1], {"a": 2}]),
         (RAW, b'{"a":1}', b"", [[{"a": 1}]]),
-        (RAW, b"text", b"", None),
+        (RAW, b"text", b"", [["text"]]),
+        (RAW, b"text\xff", b"", None),
     ],
 )
 def test_an_event_is_transcoded_to_the_serializer_of_the_client(
@@ -95,7 +96,7 @@ def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     to = subscription()
     if arguments is None:
         # WAMP #binary-support-in-json
-        arguments = [["\0dGV4dA==" if subprotocol == "wamp.2.json" else b"text"]]
+        arguments = [["\0dGV4dP8=" if subprotocol == "wamp.2.json" else b"text\xff"]]
     assert events(client, event(encoding, args, kwargs), to) == [[36, to.id, BIG, {}, *arguments]]
 
 

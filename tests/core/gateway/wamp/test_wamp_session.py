@@ -159,7 +159,9 @@ AFTER = [
     [64, 1, [], "com.procedure"],
     [],
     [0],
-    [16.0, 1, {}, "com.topic"],
+    [16.5, 1, {}, "com.topic"],
+    [16, 1.5, {}, "com.topic"],
+    [16, 2.0**54, {}, "com.topic"],
 ]
 
 
