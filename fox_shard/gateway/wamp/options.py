@@ -242,12 +242,16 @@ class CallOptions(Struct, frozen=True, gc=False):
 
 
 class RegisterOptions(Struct, frozen=True, gc=False):
-    """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited."""
+    """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited.
+
+    disclose_caller: the callee is told who calls (WAMP #rpc-caller-identification).
+    """
 
     match: Match = "exact"
     invoke: Literal["single", "first", "last", "random", "roundrobin"] = "single"
     concurrency: Concurrency | None = None
     force_reregister: bool = False
+    disclose_caller: bool = False
 
 
 class CancelOptions(Struct, frozen=True, gc=False):
