@@ -85,7 +85,7 @@ def test_a_setting_is_read_from_the_file_and_from_its_variable(path, toml, varia
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_every_setting_has_a_variable_and_a_default_of_its_own_type(setting):
     default = value_of(Config(), setting.path)
-    text = "off" if default is None else str(default)
+    text = "off" if default is None else "" if default == () else str(default)
     config, origins = parse("", {setting.variable: text}, folder=Path(), name="fox.toml")
     assert value_of(config, setting.path) == default
     assert {path: origin for path, origin in origins.items() if origin != "default"} == {
