@@ -5,14 +5,15 @@ Never: where payloads come from or go to.
 
 A payload is `(encoding, args, kwargs)`. For JSON, MSGPACK and CBOR, args is an encoded list and
 kwargs an encoded map, each b"" if absent. For RAW, args is what an MQTT client published and kwargs
-is b"". For NONE both are b"". Absent and empty mean the same.
+is b"": it is read as JSON, or else as text, or else (if it is not UTF-8) as bytes. For NONE both
+are b"". Absent and empty mean the same.
 
 JSON has no bytes: a string that begins with U+0000 stands for bytes in Base64 (WAMP
 #binary-support-in-json). Every conversion here applies this convention in both directions; a string
 with U+0000 that is not Base64 stays a string. A payload that cannot be read, or that the other
 encoding cannot express, raises InvalidPayload. Some values change, as in JavaScript: NaN and
-infinities become null in JSON, integers beyond 64 bits become floats in MessagePack, and CBOR's
-undefined becomes null.
+infinities become null in JSON, integers beyond 64 bits become floats in MessagePack, `undefined`
+becomes null, and typed arrays become their bytes.
 """
 
 import base64
@@ -113,7 +114,7 @@ def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
     """Whether a retained publish with this payload erases its key.
 
     A WAMP payload is empty if it has no kwargs and its args are absent, `[]` or `[null]`; an MQTT
-    payload only if it has zero bytes. Raises InvalidPayload.
+    payload only if it has zero bytes. What cannot be read (an unknown CBOR tag) is not empty.
     """
     if encoding in _OPAQUE:
         return not args
@@ -123,7 +124,12 @@ def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
         if args.strip(b"[]" + _WHITE) not in (b"", b"null"):
             return False
         return b"".join(args.split()) in (b"", b"[]", b"[null]")
-    return len(args) <= _LONGEST_EMPTY and decode(encoding, args, b"")[0] in ([], [None])
+    if len(args) > _LONGEST_EMPTY:
+        return False
+    try:
+        return decode(encoding, args, b"")[0] in ([], [None])
+    except InvalidPayload:
+        return False
 
 
 def document(encoding: int, args: bytes, kwargs: bytes) -> dict[Any, Any] | None:
@@ -151,7 +157,7 @@ def _raw_to_json(payload: bytes) -> bytes:
     if not payload:
         return b""
     if not _is_json(payload):
-        return _write_json([payload])
+        return _write_json([_text_or_bytes(payload)])
     return payload if payload.lstrip(_WHITE)[:1] == b"[" else b"[" + payload + b"]"
 
 
@@ -165,14 +171,29 @@ def _is_json(payload: bytes) -> bool:
 
 
 def _read_raw(payload: bytes) -> Args:
-    """Return an MQTT payload as args; if it is not JSON, or too deep, the only arg is bytes."""
+    """Return an MQTT payload as args.
+
+    If it is not JSON, or nests too deep, the only arg is its text, or bytes if it is not UTF-8.
+    """
     if not payload:
         return []
     try:
         value = _read_json(_JSON_ANY, payload)
     except (ValueError, RecursionError):
-        return [payload]
+        return [_text_or_bytes(payload)]
     return value if isinstance(value, list) else [value]
+
+
+def _text_or_bytes(payload: bytes) -> str | bytes:
+    """Return the text that an MQTT payload without JSON is, or else the payload.
+
+    Text that begins with U+0000 would look like bytes in JSON, so it stays bytes.
+    """
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return payload
+    return payload if text[0] == "\0" else text
 
 
 def _json_to_mqtt(args: bytes, kwargs: bytes) -> bytes:
@@ -199,7 +220,12 @@ def _json_to_mqtt(args: bytes, kwargs: bytes) -> bytes:
 def _is_void(encoding: int, kwargs: bytes) -> bool:
     if encoding == JSON:
         return not kwargs.strip(b"{}" + _WHITE)
-    return len(kwargs) <= _LONGEST_EMPTY and not decode(encoding, b"", kwargs)[1]
+    if len(kwargs) > _LONGEST_EMPTY:
+        return False
+    try:
+        return not decode(encoding, b"", kwargs)[1]
+    except InvalidPayload:
+        return False
 
 
 # The longest encoding of a list of one null: CBOR with the list's length in eight bytes.
@@ -260,8 +286,16 @@ def _narrow(number: int) -> int | float:
 # CBOR
 
 
+def read_cbor(data: bytes) -> Value:
+    """Decode a value, in which `undefined` stays `cbor2.undefined`.
+
+    Raises CBORError or ValueError, also for a tag that no other encoding can express.
+    """
+    return cbor2.loads(data, semantic_decoders=_CBOR_TAGS, tag_hook=_read_tag)
+
+
 def _read_cbor(data: bytes, kind: type) -> Value:
-    value = cbor2.loads(data, semantic_decoders=_CBOR_TAGS, tag_hook=_refuse_tag)
+    value = read_cbor(data)
     if not isinstance(value, kind):
         raise ValueError(f"it is not a {kind.__name__}")
     # The byte 0xF7 is undefined, or part of something else; without it no conversion is needed.
@@ -273,8 +307,19 @@ def _untag(value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 call
 
 
 def _refuse_tag(_value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 calls it so)
-    raise ValueError("it has a tag other than date and time (0, 1) and big number (2, 3)")
+    raise ValueError(_UNKNOWN_TAG)
 
+
+def _read_tag(tag: cbor2.CBORTag, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 calls it so)
+    if tag.tag in TYPED_ARRAYS and isinstance(tag.value, bytes):
+        return tag.value
+    raise ValueError(_UNKNOWN_TAG)
+
+
+TYPED_ARRAYS: Final = range(64, 88)
+"""The CBOR tags of JavaScript's typed arrays (RFC 8746), which are bytes in other encodings."""
+
+_UNKNOWN_TAG: Final = "it has a tag other than time (0, 1), big integer (2, 3), typed array (64 …)"
 
 # Tags that cbor2 would interpret (RFC 8949 section 3.4 and registry). Dates (0, 1) stay the text or
 # number that is tagged. Some other tags let a few bytes cost much memory or time: shared values and
@@ -284,9 +329,10 @@ _CBOR_TAGS = {
     0: _untag,
     1: _untag,
     **dict.fromkeys(
-        (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799),
+        (4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000),
         _refuse_tag,
     ),
+    55799: _untag,
 }
 
 
@@ -295,6 +341,13 @@ _UNDEFINED = type(cbor2.undefined)
 
 def _write_cbor(value: Value) -> bytes:
     return cbor2.dumps(value)
+
+
+def _read_extension(code: int, data: memoryview) -> Value:
+    """Return an extension type's value: None for JavaScript's undefined."""
+    if code == 0 and bytes(data) == b"\0":
+        return None
+    return msgspec.msgpack.Ext(code, bytes(data))
 
 
 _JSON_ANY = msgspec.json.Decoder()
@@ -307,13 +360,13 @@ _MSGPACK_ENCODER = msgspec.msgpack.Encoder()
 _ARGS_READERS: dict[int, Callable[[bytes], Args]] = {
     NONE: lambda _: [],
     JSON: lambda data: _read_json(_JSON_ARGS, data),
-    MSGPACK: msgspec.msgpack.Decoder(Args).decode,
+    MSGPACK: msgspec.msgpack.Decoder(Args, ext_hook=_read_extension).decode,
     CBOR: lambda data: _read_cbor(data, list),
 }
 _KWARGS_READERS: dict[int, Callable[[bytes], Kwargs]] = {
     NONE: lambda _: {},
     JSON: lambda data: _read_json(_JSON_KWARGS, data),
-    MSGPACK: msgspec.msgpack.Decoder(Kwargs).decode,
+    MSGPACK: msgspec.msgpack.Decoder(Kwargs, ext_hook=_read_extension).decode,
     CBOR: lambda data: _read_cbor(data, dict),
 }
 _WRITERS: dict[int, Callable[[Value], bytes]] = {

@@ -135,7 +135,7 @@ class Dispatcher:
             case Call():
                 self._dealer.call(peer, frame, now)
             case Yield():
-                self._dealer.yielded(frame)
+                self._dealer.yielded(frame, now)
             case InvocationError():
                 self._dealer.invocation_error(frame)
             case Subscribe():

@@ -129,7 +129,7 @@ def subscription(uri="com.example", match="exact"):
     return Subscription("realm1", Pattern.wamp(uri, match), SubscribeOptions())
 
 
-def registered(client, registration, uri, match="exact"):
+def registered(client, registration, uri, match="exact", *, disclose=False):
     """Give the session a registration, in the form in which the gateway's core records it."""
     text = Pattern.wamp(uri, match).text
-    client.session.registrations = {registration: SimpleNamespace(pattern=text)}
+    client.session.registrations = {registration: SimpleNamespace(pattern=text, disclose=disclose)}

@@ -39,14 +39,25 @@ async def test_json_from_mqtt_becomes_arguments(mqtt, wamp, kind, payload, args)
     assert kwargs == {}
 
 
-@pytest.mark.parametrize("payload", [b"\xff\xfe\0", b"plain text", b"{broken", b"NaN", b"1 2"])
+@pytest.mark.parametrize(
+    ("payload", "argument"),
+    [
+        (b"ON", "ON"),
+        (b"plain text", "plain text"),
+        (b"{broken", "{broken"),
+        (b"NaN", "NaN"),
+        (b"1 2", "1 2"),
+        (b"\xff\xfe\0", b"\xff\xfe\0"),
+        (b"\0T04=", b"\0T04="),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_payload_that_is_no_json_becomes_one_binary_argument(mqtt, wamp, kind, payload):
+async def test_a_payload_that_is_no_json_becomes_text_or_bytes(mqtt, wamp, kind, payload, argument):
     subscriber = await wamp.join(*kind, gateway=1)
     queue = await subscriber.events("m2w.binary")
     device = await asyncio.to_thread(mqtt.connect, "m2wb", gateway=0)
     await asyncio.to_thread(device.publish, "m2w/binary", payload, 1)
-    assert (await queue.get())[0] == (payload,)
+    assert (await queue.get())[0] == (argument,)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ class Register(Struct, array_like=True, tag=10, gc=False):
 
     pattern: its text. registration: its id (see `topics.ids`). invoke: WAMP invocation policy.
     concurrency: how many invocations may run at once, 0: unlimited. force: `force_reregister`.
-    replay: the registration is told again in a new pair, and is not answered.
+    replay: the registration is told again in a new pair, and is not answered. disclose: the callee
+    is told who calls (`disclose_caller`), which is up to its gateway.
     """
 
     realm: str
@@ -31,6 +32,7 @@ class Register(Struct, array_like=True, tag=10, gc=False):
     concurrency: int
     force: bool
     replay: bool
+    disclose: bool = False
 
 
 class Registered(Struct, array_like=True, tag=11, gc=False):
@@ -77,7 +79,8 @@ class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
 class Call(Struct, array_like=True, tag=20, gc=False):
     """A call: the caller's gateway to the procedure's shard (or the coordinator).
 
-    timeout: milliseconds, 0: none. order: as in `Publish`. caller: disclosed identity. Answered by
+    timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, which the callee is
+    told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it. Answered by
     any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a
     `CallMoved` before that names another shard, which answers instead.
     """

@@ -87,10 +87,11 @@ class Registrations:
         concurrency: int,
         *,
         force: bool,
+        disclose: bool,
     ) -> None:
         """Register a callee. `registered` or `refused` answers.
 
-        invoke, concurrency, force: see `frames.Register`.
+        invoke, concurrency, force, disclose: see `frames.Register`.
         """
         realm = session.realm
         shard = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
@@ -109,6 +110,7 @@ class Registrations:
             concurrency,
             force,
             replay=False,
+            disclose=disclose,
         )
         self._registering[session.id, request] = frame
         self._early.setdefault(

@@ -144,10 +144,11 @@ class Router(Protocol):
         concurrency: int,
         *,
         force: bool,
+        disclose: bool,
     ) -> None:
         """Register a callee. `registered` or `refused` answers.
 
-        invoke, concurrency, force: see `frames.Register`.
+        invoke, concurrency, force, disclose: see `frames.Register`.
         """
 
     def unregister(self, session: Session, request: int, registration: int) -> None:

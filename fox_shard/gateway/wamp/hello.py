@@ -77,14 +77,15 @@ def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
 def callee_features(details: Details) -> int:
     """Return the bits PROGRESS and CANCELING, as the callee announced them.
 
-    Progressive results require canceling, and are disregarded without it
-    (WAMP #rpc-progressive-call-results).
+    The specification wants callees with progressive results to announce canceling, too
+    (WAMP #rpc-progressive-call-results). autobahn-js announces progressive results alone, and has
+    them; so neither feature depends on the other here.
     """
     callee = details.roles.get("callee")
     features = callee.features if callee is not None and callee.features is not UNSET else {}
-    if features.get("call_canceling") is not True:
-        return 0
-    return CANCELING | (PROGRESS if features.get("progressive_call_results") is True else 0)
+    canceling = CANCELING if features.get("call_canceling") is True else 0
+    progress = PROGRESS if features.get("progressive_call_results") is True else 0
+    return canceling | progress
 
 
 def welcome(realm: str, authid: str, authrole: str) -> dict[str, Any]:

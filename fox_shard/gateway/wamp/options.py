@@ -37,6 +37,11 @@ CACHED_BYTES: Final = 128
 CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
 
+
+class UnreadableValue(ValueError):
+    """A well-formed value that has no meaning here, such as a CBOR tag in options."""
+
+
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
 """The exceptions that decoders raise."""
 
@@ -237,12 +242,16 @@ class CallOptions(Struct, frozen=True, gc=False):
 
 
 class RegisterOptions(Struct, frozen=True, gc=False):
-    """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited."""
+    """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited.
+
+    disclose_caller: the callee is told who calls (WAMP #rpc-caller-identification).
+    """
 
     match: Match = "exact"
     invoke: Literal["single", "first", "last", "random", "roundrobin"] = "single"
     concurrency: Concurrency | None = None
     force_reregister: bool = False
+    disclose_caller: bool = False
 
 
 class CancelOptions(Struct, frozen=True, gc=False):
@@ -305,6 +314,8 @@ class Reader(Generic[T]):
                 choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
                 raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
+        except UnreadableValue as error:
+            raise InvalidArgument(f"the options cannot be read: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     DISCLOSE,
-    DISCLOSE_CALLER,
     EMPTY,
     RETAIN,
     Audience,
@@ -169,17 +168,16 @@ def call(session: WampSession, message: Call) -> None:
     except Refusal as refusal:
         session.refuse(CALL, message.request, refusal)
         return
-    flags = options.flags
     session.router.call(
         session,
         message.request,
         message.procedure,
-        flags,
+        options.flags,
         options.timeout,
         serializer.encoding if args else NONE,
         args,
         kwargs,
-        Identity(session.authid, session.authrole) if flags & DISCLOSE_CALLER else None,
+        Identity(session.authid, session.authrole),
     )
 
 
@@ -223,6 +221,7 @@ def register(session: WampSession, message: Register) -> None:
         options.invoke,
         options.concurrency or 0,
         force=options.force_reregister,
+        disclose=options.disclose_caller,
     )
 
 
@@ -268,7 +267,7 @@ def error(session: WampSession, message: Error) -> None:
             f"clients send errors of INVOCATION ({INVOCATION}) only"
         )
     _check_invocation(session, "ERROR", message.request)
-    serializer.dictionary(bytes(message.details), dict, "ERROR.Details")
+    serializer.check_dictionary(bytes(message.details), "ERROR.Details")
     try:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)

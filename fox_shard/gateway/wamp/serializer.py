@@ -41,7 +41,11 @@ class Serializer(ABC):
 
     @abstractmethod
     def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
-        """Return a message's args and kwargs, b"" for what is absent. Raises ProtocolViolation."""
+        """Return a message's args and kwargs, b"" for what is absent.
+
+        Raises ProtocolViolation, or InvalidPayload if they are well-formed, but not every client
+        of this encoding could read them.
+        """
 
     @abstractmethod
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
@@ -50,6 +54,10 @@ class Serializer(ABC):
     @abstractmethod
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)
         """Return a function that decodes bytes to `kind`, and raises exceptions of BAD_INPUT."""
+
+    @abstractmethod
+    def check_dictionary(self, raw: bytes, name: str) -> None:
+        """Raise ProtocolViolation unless `raw` is a dictionary, whatever it contains."""
 
     @abstractmethod
     def _number(self, data: bytes) -> object:

@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Raw
 
 from fox_shard.documents.payloads import JSON, MSGPACK
-from fox_shard.errors import ProtocolViolation
+from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
-from fox_shard.gateway.wamp.messages import Message, MessageWithArguments
+from fox_shard.gateway.wamp.javascript import plain, whole, without_lone_surrogates
+from fox_shard.gateway.wamp.messages import Message, MessageWithArguments, Register, Subscribe
 from fox_shard.gateway.wamp.nesting import json_too_deep, msgpack_may_be_too_deep, too_deep
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, TOO_DEEP, Serializer
@@ -42,7 +43,26 @@ class Json(Serializer):
                 str(data, "utf-8")
             return self._read(data)
         except BAD_INPUT as error:
-            raise self.violation(data, error) from None
+            try:
+                return self._read_unusual(data)
+            except BAD_INPUT:
+                raise self.violation(data, error) from None
+
+    def _read_unusual(self, data: bytes) -> Message:
+        """Decode a message that has floats for integers, or halves of surrogate pairs.
+
+        Strings with such halves, which are legal JSON (RFC 8259 8.2), are not passed on, because
+        not every client's reader accepts them. Raises exceptions of BAD_INPUT.
+        """
+        if not data.isascii():
+            str(data, "utf-8")
+        whole_characters = without_lone_surrogates(data)
+        elements = self._split(whole_characters)
+        for index, element in enumerate(elements):
+            if memoryview(element)[0] in _DIGITS:
+                elements[index] = Raw(self._encode(whole(msgspec.json.decode(element))))
+        message = self._read(self._encode(elements))
+        return message if whole_characters is data else _half_character(message)
 
     def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         args = bytes(message.args)
@@ -50,6 +70,8 @@ class Json(Serializer):
             return b"", b""
         kwargs = bytes(message.kwargs)
         if args[0] != 0x5B:
+            if message.args is HALF_CHARACTER:
+                raise InvalidPayload(f"the message has {NOT_TEXT}")
             raise ProtocolViolation(NO_ARGS)
         if kwargs and kwargs[0] != 0x7B:
             raise ProtocolViolation(NO_KWARGS)
@@ -65,11 +87,26 @@ class Json(Serializer):
         return self._encode(head)
 
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
-        return msgspec.json.Decoder(kind).decode
+        decode = msgspec.json.Decoder(kind).decode
+
+        def decode_plain(raw: bytes) -> Any:  # noqa: ANN401
+            try:
+                return decode(raw)
+            except msgspec.ValidationError as error:
+                try:
+                    return msgspec.convert(plain(msgspec.json.decode(raw), Undefined), kind)
+                except BAD_INPUT:
+                    raise error from None
+
+        return decode_plain
+
+    def check_dictionary(self, raw: bytes, name: str) -> None:
+        if raw[:1] != b"{":
+            raise ProtocolViolation(f"{name} must be a dictionary")
 
     def _number(self, data: bytes) -> object:
-        elements = self._split(data)
-        return msgspec.json.decode(elements[0]) if elements else None
+        elements = self._split(without_lone_surrogates(data))
+        return whole(msgspec.json.decode(elements[0])) if elements else None
 
 
 @final
@@ -80,6 +117,7 @@ class Msgpack(Serializer):
     subprotocol = "wamp.2.msgpack"
 
     def __init__(self) -> None:
+        self._any = msgspec.msgpack.Decoder(ext_hook=_read_extension).decode
         super().__init__()
         self._read: Callable[[bytes], Message] = msgspec.msgpack.Decoder(Message).decode
         self._split = msgspec.msgpack.Decoder(list[Raw]).decode
@@ -91,7 +129,18 @@ class Msgpack(Serializer):
         try:
             return self._read(data)
         except BAD_INPUT as error:
-            raise self.violation(data, error) from None
+            try:
+                return self._read_floats(data)
+            except BAD_INPUT:
+                raise self.violation(data, error) from None
+
+    def _read_floats(self, data: bytes) -> Message:
+        """Decode a message that has floats for integers. Raises exceptions of BAD_INPUT."""
+        elements = self._split(data)
+        for index, element in enumerate(elements):
+            if memoryview(element)[0] in _FLOATS:
+                elements[index] = Raw(self._encode(whole(msgspec.msgpack.decode(element))))
+        return self._read(self._encode(elements))
 
     def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
         args = bytes(message.args)
@@ -104,6 +153,9 @@ class Msgpack(Serializer):
             rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
         except BAD_INPUT as error:
+            if "imestamp" in str(error):
+                # It is well-formed, but no date, or one that only some clients can express.
+                raise InvalidPayload(f"the arguments cannot be read: {error}") from None
             raise ProtocolViolation(f"{rule}: {error}") from None
         if (msgpack_may_be_too_deep(args) and too_deep(items)) or (
             msgpack_may_be_too_deep(kwargs) and too_deep(named)
@@ -119,11 +171,72 @@ class Msgpack(Serializer):
         return self._encode(head)
 
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
-        return msgspec.msgpack.Decoder(kind).decode
+        decode = msgspec.msgpack.Decoder(kind).decode
+
+        def decode_plain(raw: bytes) -> Any:  # noqa: ANN401
+            error = None
+            if _UNDEFINED not in raw:
+                try:
+                    return decode(raw)
+                except msgspec.ValidationError as found:
+                    error = found
+            try:
+                return msgspec.convert(plain(self._any(raw), Undefined), kind)
+            except BAD_INPUT as found:
+                raise error or found from None
+
+        return decode_plain
+
+    def check_dictionary(self, raw: bytes, name: str) -> None:
+        if raw[0] not in _MAPS:
+            raise ProtocolViolation(f"{name} must be a dictionary")
 
     def _number(self, data: bytes) -> object:
         elements = self._split(data)
-        return msgspec.msgpack.decode(elements[0]) if elements else None
+        return whole(msgspec.msgpack.decode(elements[0])) if elements else None
+
+
+class Undefined:
+    """The value of JavaScript's undefined."""
+
+
+_UNDEFINED: Final = b"\xd4\x00\x00"
+"""JavaScript's undefined in MessagePack: the extension type 0 with the data 0."""
+
+
+def _read_extension(code: int, data: memoryview) -> object:
+    if code == 0 and bytes(data) == b"\0":
+        return Undefined()
+    return msgspec.msgpack.Ext(code, bytes(data))
+
+
+_FLOATS: Final = (0xCA, 0xCB)
+"""First bytes of floats in MessagePack."""
+
+_MAPS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+"""First bytes of maps in MessagePack."""
+
+_DIGITS: Final = b"-0123456789"
+"""First bytes of numbers in JSON."""
+
+NOT_TEXT: Final = "half of a surrogate pair in a string, which is not text in every client"
+
+HALF_CHARACTER: Final = Raw(b"\xff")
+"""Stands for the arguments of a message with half of a surrogate pair in a string."""
+
+
+def _half_character(message: Message) -> Message:
+    """Return a message, read with U+FFFD for halves of surrogate pairs, that will be refused."""
+    if isinstance(message, Subscribe):
+        message.topic = _NO_URI
+    elif isinstance(message, Register):
+        message.procedure = _NO_URI
+    elif isinstance(message, MessageWithArguments):
+        message.args = HALF_CHARACTER
+    return message
+
+
+_NO_URI: Final = "\ufffd#"
 
 
 SERIALIZERS: Final[dict[str, Serializer]] = {

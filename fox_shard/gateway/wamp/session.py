@@ -7,9 +7,9 @@ Owns: every message that the router sends once the session is open. Never: what 
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+from fox_shard.backplane.frames import DISCLOSE_CALLER, CallError, Event, Interrupt, Refused, Result
 from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
-from fox_shard.backplane.frames import CallError, Event, Interrupt, Refused, Result
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.payloads import encode as encode_payload
 from fox_shard.documents.payloads import transcode
@@ -184,7 +184,8 @@ class WampSession(Session):
             details["procedure"] = call.procedure
         if call.flags & WANTS_PROGRESS and self._abilities & PROGRESS:
             details["receive_progress"] = True
-        if call.caller is not None:
+        wanted = call.flags & DISCLOSE_CALLER or (register is not None and register.disclose)
+        if wanted and call.caller is not None:
             details["caller"] = call.session
             details["caller_authid"] = call.caller.authid
             details["caller_authrole"] = call.caller.authrole

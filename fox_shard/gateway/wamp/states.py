@@ -120,7 +120,7 @@ class WampConversation(WampSession):
 
     def goodbye_received(self, message: wamp.Goodbye) -> None:
         """Handle [GOODBYE, Details|dict, Reason|uri], the client's own or its answer to ours."""
-        self.serializer.dictionary(bytes(message.details), dict, "GOODBYE.Details")
+        self.serializer.check_dictionary(bytes(message.details), "GOODBYE.Details")
         if self._handlers is OPEN:
             self._end_session("GOODBYE", graceful=True)
             self.send((wamp.GOODBYE, {}, GOODBYE_AND_OUT))
@@ -134,7 +134,10 @@ class WampConversation(WampSession):
 
     def abort(self, uri: str, message: str) -> None:
         """End the session at once with ABORT (WAMP #protocol-errors)."""
-        self._end_session(f"{uri}: {message[:MAX_ERROR_TEXT]}")
+        reason = f"{uri}: {message[:MAX_ERROR_TEXT]}"
+        if self._handlers is WAITING:
+            self.connection.refused = reason
+        self._end_session(reason)
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 

@@ -160,14 +160,18 @@ class Dealer:
             calls = self._callers[call.session] = {}
         calls[call.request] = pending
         if call.timeout:
-            due = now + call.timeout / 1000
-            heappush(self._timeouts, (due, pending.id))
-            self._deadline.by(due)
+            self._time_out_at(pending, now + call.timeout / 1000)
         if callee is None:
             procedure.queue[pending.id] = pending
             self.queued += 1
         else:
             self._invoke(pending, callee)
+
+    def _time_out_at(self, pending: PendingCall, due: float) -> None:
+        """Let the call time out then. It must have no entry among the timeouts."""
+        pending.due = due
+        heappush(self._timeouts, (due, pending.id))
+        self._deadline.by(due)
 
     def _invoke(self, pending: PendingCall, callee: Callee) -> None:
         """Send the call to the callee."""
@@ -190,8 +194,11 @@ class Dealer:
 
     # Results
 
-    def yielded(self, frame: Yield) -> None:
-        """Pass a result on to the caller; ignore it if the invocation is over."""
+    def yielded(self, frame: Yield, now: float) -> None:
+        """Pass a result on to the caller; ignore it if the invocation is over.
+
+        A progressive result that the caller wants starts the call's timeout again. now: seconds.
+        """
         pending = self._invocations.get(frame.invocation)
         if pending is None:
             return
@@ -201,6 +208,9 @@ class Dealer:
         if not progress:
             self._end_invocation(pending)
         if wanted:
+            if progress and call.timeout:
+                # `expire` finds it when the earlier time comes: one entry for each call is enough.
+                pending.due = now + call.timeout / 1000
             pending.peer.reply(
                 Result(
                     call.session, call.request, progress, frame.encoding, frame.args, frame.kwargs
@@ -286,7 +296,11 @@ class Dealer:
         timeouts = self._timeouts
         while timeouts and timeouts[0][0] <= now:
             pending = self._invocations.get(heappop(timeouts)[1])
-            if pending is not None and not pending.answered:
+            if pending is None or pending.answered:
+                continue
+            if pending.due > now:
+                self._time_out_at(pending, pending.due)
+            else:
                 self._interrupt(pending, "killnowait", Timeout.uri)
                 self._refuse(pending, Timeout(f"no result within {pending.call.timeout} ms"))
 

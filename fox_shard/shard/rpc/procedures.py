@@ -36,9 +36,12 @@ class Callee:
 
 @final
 class PendingCall:
-    """A call that is running at a callee, or waits for one."""
+    """A call that is running at a callee, or waits for one.
 
-    __slots__ = ("answered", "call", "callee", "id", "peer", "procedure")
+    due: when it times out, by the clock of `now`; 0: never.
+    """
+
+    __slots__ = ("answered", "call", "callee", "due", "id", "peer", "procedure")
 
     def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
         """id_: the invocation's number. peer: the caller's gateway."""
@@ -48,6 +51,7 @@ class PendingCall:
         self.procedure = procedure
         self.callee: Callee | None = None
         self.answered = False
+        self.due = 0.0
 
 
 @final

@@ -118,21 +118,28 @@ def test_every_mqtt_payload_becomes_arguments(payload):
         (b"null", [None]),
         (b'"on"', ["on"]),
         (b" 7 ", [7]),
-        (b"on", [b"on"]),
-        (b"[1,", [b"[1,"]),
-        (b"NaN", [b"NaN"]),
-        (b"1e999", [b"1e999"]),
+        (b"on", ["on"]),
+        (b"ON", ["ON"]),
+        (b"online", ["online"]),
+        ("grüß".encode(), ["grüß"]),
+        (b"a\x00b", ["a\x00b"]),
+        (b"[1,", ["[1,"]),
+        (b"NaN", ["NaN"]),
+        (b"1e999", ["1e999"]),
         (b"\xff\x00", [b"\xff\x00"]),
+        (b"on\xff", [b"on\xff"]),
+        (b"\x00aGk=", [b"\x00aGk="]),
+        (b"\xed\xa0\x80", [b"\xed\xa0\x80"]),
         (b'"\xff"', [b'"\xff"']),
-        (b'"\\ud800"', [b'"\\ud800"']),
-        (b"\xef\xbb\xbf1", [b"\xef\xbb\xbf1"]),
-        (b"[" * DEEP + b"]" * DEEP, [b"[" * DEEP + b"]" * DEEP]),
+        (b'"\\ud800"', ['"\\ud800"']),
+        (b"\xef\xbb\xbf1", ["\ufeff1"]),
+        (b"[" * DEEP + b"]" * DEEP, ["[" * DEEP + "]" * DEEP]),
         (b'"\\u0000aGk="', [b"hi"]),
         (b"18446744073709551615", [18446744073709551615]),
     ],
 )
 def test_an_mqtt_payload_becomes_these_arguments(payload, args):
-    """semantics.md, Payloads: an array is args, other JSON is one arg, all else is bytes."""
+    """semantics.md, Payloads: an array is args, other JSON one arg, text a string, else bytes."""
     assert decode(RAW, payload, b"") == (args, {})
     for target in WAMP_ENCODINGS:
         assert decode(target, *transcode(RAW, payload, b"", target)) == (args, {})
@@ -346,12 +353,35 @@ def test_malformed_json_is_not_sent_to_mqtt(args):
         to_mqtt(JSON, args, b"")
 
 
-def test_only_the_cbor_tags_of_dates_and_big_numbers_are_interpreted():
+def test_only_these_cbor_tags_are_interpreted():
     """RFC 8949, section 3.4. This test fails if a later cbor2 interprets another tag."""
     for tag in [*range(2000), 43000, 43001, 55799]:
         args = cbor2.dumps([cbor2.CBORTag(tag, b"\x01" if tag in (2, 3) else [])])
-        if tag in (0, 1, 2, 3):
+        if tag in (0, 1, 2, 3, 55799):
             decode(CBOR, args, b"")
         else:
             with pytest.raises(InvalidPayload, match="tag"):
                 decode(CBOR, args, b"")
+
+
+@pytest.mark.parametrize("tag", [64, 68, 72, 77, 81, 85, 86, 87])
+@pytest.mark.parametrize("target", [JSON, MSGPACK])
+def test_the_typed_arrays_of_cbor_are_their_bytes_elsewhere(tag, target):
+    """RFC 8746: cbor-x writes a Uint8Array as tag 64."""
+    args = cbor2.dumps([cbor2.CBORTag(tag, b"\x01\xff")])
+    assert decode(target, *transcode(CBOR, args, b"", target)) == ([b"\x01\xff"], {})
+    assert to_mqtt(CBOR, args, b"") == b"\x01\xff"
+
+
+@pytest.mark.parametrize("target", [JSON, CBOR])
+def test_undefined_in_messagepack_is_null(target):
+    """MessagePack libraries of JavaScript write it as the extension type 0 with the data 0."""
+    args = b"\x92\xd4\x00\x00\x81\xa1a\xd4\x00\x00"
+    assert decode(target, *transcode(MSGPACK, args, b"", target)) == ([None, {"a": None}], {})
+    assert is_empty(MSGPACK, b"\x91\xd4\x00\x00", b"")
+
+
+def test_an_event_that_only_cbor_can_express_is_not_empty():
+    a_set = b"\xd9\x01\x02\x80"
+    assert not is_empty(CBOR, b"\x81" + a_set, b"")
+    assert not is_empty(CBOR, b"", b"\xa1\x61a" + a_set)

@@ -5,6 +5,7 @@ import pytest
 from wamp_client import ALL, CANCELABLE, ENCODE, SESSION, joined, registered, subscription
 
 from fox_shard.backplane.frames import (
+    DISCLOSE_CALLER,
     PROGRESS,
     Call,
     CallError,
@@ -85,7 +86,8 @@ def test_an_event_has_details_of_its_topic_and_publisher(
         (MSGPACK, b"\x91\x01", b"\x81\xa1a\x02", [[1], {"a": 2}]),
         (CBOR, b"\x81\x01", b"\xa1\x61a\x02", [[1], {"a": 2}]),
         (RAW, b'{"a":1}', b"", [[{"a": 1}]]),
-        (RAW, b"text", b"", None),
+        (RAW, b"text", b"", [["text"]]),
+        (RAW, b"text\xff", b"", None),
     ],
 )
 def test_an_event_is_transcoded_to_the_serializer_of_the_client(
@@ -95,7 +97,7 @@ def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     to = subscription()
     if arguments is None:
         # WAMP #binary-support-in-json
-        arguments = [["\0dGV4dA==" if subprotocol == "wamp.2.json" else b"text"]]
+        arguments = [["\0dGV4dP8=" if subprotocol == "wamp.2.json" else b"text\xff"]]
     assert events(client, event(encoding, args, kwargs), to) == [[36, to.id, BIG, {}, *arguments]]
 
 
@@ -223,6 +225,7 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         (".p", "wildcard", call(), {"procedure": "com.p"}, "WAMP #rpc-pattern-reg"),
         # The registration is not known any more, so the callee is told the procedure.
         (None, None, call(), {"procedure": "com.p"}, "unregistered meanwhile"),
+        ("com.p", "exact", call(caller=Identity("alice", "admin")), {}, "nobody asked"),
         (
             "com.p",
             "exact",
@@ -233,7 +236,7 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         (
             "com.p",
             "exact",
-            call(caller=Identity("alice", "admin")),
+            call(DISCLOSE_CALLER, caller=Identity("alice", "admin")),
             {"caller": 99, "caller_authid": "alice", "caller_authrole": "admin"},
             "WAMP #rpc-caller-identification",
         ),
@@ -244,6 +247,18 @@ def test_an_invocation_has_details_of_its_call(uri, match, frame, details, sourc
     if uri:
         registered(client, 77, uri, match)
     client.session.invocation(1, 77, frame)
+    assert client.received() == [[68, 1, 77, details, [1]]]
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_a_callee_may_ask_who_calls(subprotocol):
+    """WAMP #rpc-caller-identification: REGISTER.Options.disclose_caller."""
+    client = joined(subprotocol)
+    assert client.send([64, 1, {"disclose_caller": True}, "com.p"]) == []
+    assert client.asked[0][-1] == {"force": False, "disclose": True}
+    registered(client, 77, "com.p", "exact", disclose=True)
+    client.session.invocation(1, 77, call(caller=Identity("alice", "admin")))
+    details = {"caller": 99, "caller_authid": "alice", "caller_authrole": "admin"}
     assert client.received() == [[68, 1, 77, details, [1]]]
 
 

@@ -410,26 +410,24 @@ def test_an_unsubscribe_reaches_the_gateway_with_the_name_of_the_subscription():
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize(
-    ("options", "flags", "timeout", "caller", "source"),
+    ("options", "flags", "timeout", "source"),
     [
-        ({}, 0, 0, None, "WAMP #call"),
-        ({"receive_progress": True}, frames.PROGRESS, 0, None, "#rpc-progressive-call-results"),
-        ({"timeout": 0}, 0, 0, None, "WAMP #rpc-call-timeout"),
-        ({"timeout": 250}, 0, 250, None, "WAMP #rpc-call-timeout"),
-        ({"disclose_me": True}, frames.DISCLOSE_CALLER, 0, ME, "#rpc-caller-identification"),
+        ({}, 0, 0, "WAMP #call"),
+        ({"receive_progress": True}, frames.PROGRESS, 0, "#rpc-progressive-call-results"),
+        ({"timeout": 0}, 0, 0, "WAMP #rpc-call-timeout"),
+        ({"timeout": 250}, 0, 250, "WAMP #rpc-call-timeout"),
+        ({"disclose_me": True}, frames.DISCLOSE_CALLER, 0, "#rpc-caller-identification"),
     ],
 )
-def test_a_call_reaches_the_gateway_with_its_options(
-    options, flags, timeout, caller, source, subprotocol
-):
+def test_a_call_reaches_the_gateway_with_its_options(options, flags, timeout, source, subprotocol):
     client = joined(subprotocol)
     encode = ENCODE[subprotocol]
     assert client.send([48, 1, options, "com.p", [1], {"a": 2}]) == []
     assert client.send([48, 2, options, "wamp.session.count"]) == []
     encoding = ENCODING[subprotocol]
     assert client.asked == [
-        ("call", 1, "com.p", flags, timeout, encoding, encode([1]), encode({"a": 2}), caller),
-        ("call", 2, "wamp.session.count", flags, timeout, NONE, b"", b"", caller),
+        ("call", 1, "com.p", flags, timeout, encoding, encode([1]), encode({"a": 2}), ME),
+        ("call", 2, "wamp.session.count", flags, timeout, NONE, b"", b"", ME),
     ]
 
 
@@ -553,7 +551,9 @@ def test_a_register_reaches_the_gateway_with_its_pattern_and_options(
 ):
     client = joined(subprotocol)
     assert client.send([64, 3, options, procedure]) == []
-    assert client.asked == [("register", 3, pattern, invoke, concurrency, {"force": force})]
+    assert client.asked == [
+        ("register", 3, pattern, invoke, concurrency, {"force": force, "disclose": False})
+    ]
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,26 @@ def test_a_call_that_times_out_is_answered_and_interrupted(waits, harness):
     assert harness.shard.dealer.queued == 0
 
 
+@pytest.mark.parametrize("flags", [PROGRESS, 0])
+def test_a_timeout_counts_from_the_last_progressive_result(flags, harness):
+    """WAMP #rpc-call-timeout. Progress that the caller does not want is no sign of life to it."""
+    offer(harness, 11)
+    harness.say(CALLER, call(1, 5, timeout=1000, flags=flags))
+    (invocation,) = invocations(harness)
+    for _ in range(3):
+        harness.pass_time(0.75)
+        harness.say(CALLEE, yield_(invocation, progress=True))
+    answers = harness.got(CALLER)
+    if not flags:
+        assert [answer.uri for answer in answers] == ["wamp.error.timeout"]
+        return
+    assert [answer.progress for answer in answers] == [True] * 3
+    assert len(harness.shard.dealer._timeouts) == 1
+    assert harness.shard.deadline.at <= harness.now + 1
+    harness.pass_time(1.25)
+    assert ends(harness) == [(5, "wamp.error.timeout")]
+
+
 def test_the_deadline_covers_the_timeout_of_a_call(harness):
     """Otherwise the process would not wake up while nothing arrives."""
     offer(harness, 11)
