@@ -342,6 +342,7 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
+        self.retained_keys.realms.documents.clear()
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)

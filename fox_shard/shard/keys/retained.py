@@ -106,7 +106,7 @@ class RetainedKeys:
             return True
         realm = self.realms[publish.realm]
         key = realm.keys.get(publish.topic)
-        return conditions_hold(retain, key, publish.session, headers=realm.headers)
+        return conditions_hold(retain, key, publish.session, realm.document_of)
 
     # Publications
 

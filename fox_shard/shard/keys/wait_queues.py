@@ -12,11 +12,27 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event
-from fox_shard.shard.keys.conditions import conditions_hold, is_shown
+from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
+from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
-Queue = OrderedDict[int, Waiter]
-"""The waiters with one condition, by arrival."""
+
+@final
+class Queue:
+    """The waiters with one condition at one key, by arrival; the condition is decoded."""
+
+    __slots__ = ("condition", "waiters")
+
+    def __init__(self, first: Waiter) -> None:
+        """Make the queue to which that waiter will be added."""
+        self.condition = ParsedCondition(first.retain)
+        self.waiters: OrderedDict[int, Waiter] = OrderedDict()
+
+    @property
+    def first(self) -> Waiter:
+        """The waiter that has waited longest."""
+        return next(iter(self.waiters.values()))
+
 
 Queues = dict[Condition, Queue]
 """The queues at one key; none of them is empty."""
@@ -48,58 +64,63 @@ class WaitQueues:
     def add(self, waiter: Waiter) -> None:
         """Add a waiter at the end of its queue."""
         queues = self._queues_by_key(waiter).setdefault(waiter.ref, {})
-        queues.setdefault(waiter.condition, OrderedDict())[waiter.arrival] = waiter
+        queue = queues.get(waiter.condition)
+        if queue is None:
+            queue = queues[waiter.condition] = Queue(waiter)
+        queue.waiters[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
 
     def put_back(self, waiter: Waiter) -> None:
         """Undo `take`: the waiter is the first of its queue again."""
         self.add(waiter)
         queue = self._queues_by_key(waiter)[waiter.ref][waiter.condition]
-        queue.move_to_end(waiter.arrival, last=False)
+        queue.waiters.move_to_end(waiter.arrival, last=False)
 
-    def take(self, ref: KeyRef, key: Event | None, *, headers: bool = False) -> Waiter | None:
+    def take(self, ref: KeyRef, key: Event | None, documents: Documents) -> Waiter | None:
         """Remove and return the first waiter whose condition the key meets; None: there is none.
 
-        key: the key's current value; None: there is no key. headers: see `conditions_hold`.
+        key: the key's current value; None: there is no key.
         """
         if key is None or is_shown(key, 0):
-            met = self._met(ref, key, headers=headers)
+            met = self._met(ref, key, documents)
         else:
-            met = self._met_by_owner(ref, key, headers=headers)
+            met = self._met_by_owner(ref, key, documents)
         first = min(met, key=lambda waiter: waiter.arrival, default=None)
         if first is not None:
             self.remove(first)
         return first
 
-    def _met(self, ref: KeyRef, key: Event | None, *, headers: bool) -> Iterator[Waiter]:
+    def _met(self, ref: KeyRef, key: Event | None, documents: Documents) -> Iterator[Waiter]:
         """Yield the first waiter of each queue whose condition the key meets."""
         present = key.publication if key is not None else 0
         queue = self._by_id.get(ref, {}).get((present, None))
         if queue is not None:
-            yield next(iter(queue.values()))
+            yield queue.first
         for queue in self._by_document.get(ref, {}).values():
-            waiter = next(iter(queue.values()))
-            if conditions_hold(waiter.retain, key, waiter.publish.session, headers=headers):
+            waiter = queue.first
+            if queue.condition.holds(key, waiter.publish.session, documents):
                 yield waiter
 
-    def _met_by_owner(self, ref: KeyRef, key: Event, *, headers: bool) -> Iterator[Waiter]:
+    def _met_by_owner(self, ref: KeyRef, key: Event, documents: Documents) -> Iterator[Waiter]:
         """Yield the owner's waiters whose conditions its private key meets.
 
         For other sessions every condition on this key fails.
         """
-        for waiter in self._sessions.get(key.publish.session, {}).values():
-            session = waiter.publish.session
-            if waiter.ref == ref and conditions_hold(waiter.retain, key, session, headers=headers):
-                yield waiter
+        session = key.publish.session
+        for waiter in self._sessions.get(session, {}).values():
+            if waiter.ref == ref:
+                queue = self._queues_by_key(waiter)[ref][waiter.condition]
+                if queue.condition.holds(key, session, documents):
+                    yield waiter
 
     def remove(self, waiter: Waiter) -> bool:
         """Remove the waiter; return whether it was waiting."""
         queues_by_key = self._queues_by_key(waiter)
         queues = queues_by_key.get(waiter.ref, {})
         queue = queues.get(waiter.condition)
-        if queue is None or queue.pop(waiter.arrival, None) is None:
+        if queue is None or queue.waiters.pop(waiter.arrival, None) is None:
             return False
-        if not queue:
+        if not queue.waiters:
             del queues[waiter.condition]
         if not queues:
             del queues_by_key[waiter.ref]

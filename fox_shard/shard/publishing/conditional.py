@@ -113,7 +113,7 @@ class ConditionalPublishes:
             self._put_off[ref] = None
             return None
         realm = self._realms[ref[0]]
-        return self.waiting.take(ref, realm.keys.get(ref[1]), headers=realm.headers)
+        return self.waiting.take(ref, realm.keys.get(ref[1]), realm.document_of)
 
     def grant(self, waiter: Waiter, effect: Event | KeyChange, *, stored: bool) -> Granted:
         """Return the grant of a waiter that has just had its effect.

@@ -17,9 +17,10 @@ from typing import final
 from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.history import History
+from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.keys.keyspace import Keyspace
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.pubsub.selectors import Documents, Selector
+from fox_shard.shard.pubsub.selectors import Selector
 from fox_shard.topics.pattern import Pattern
 
 PAGE_KEYS = PAGE_EVENTS = 500
