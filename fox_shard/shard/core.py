@@ -27,6 +27,7 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -66,6 +67,7 @@ class Shard:
         "_unannounced",
         "_wall_offset",
         "broker",
+        "budget",
         "clock",
         "deadline",
         "dealer",
@@ -132,7 +134,8 @@ class Shard:
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal)
         self.broker = Broker(indexes, self.clock, self._unannounced)
-        self.subscriptions = Subscriptions(indexes, self.clock, histories)
+        self.budget = Budget()
+        self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
         self.retained_keys = RetainedKeys(
             realm_table, self.clock, self.journal, self._unannounced, histories
         )
@@ -342,7 +345,11 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
+        self.subscriptions.go_on()
         self.retained_keys.realms.documents.clear()
+        self.budget.begin_turn()
+        if self.subscriptions.busy:
+            self.deadline.by(now)
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)

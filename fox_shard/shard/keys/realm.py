@@ -12,6 +12,7 @@ from fox_shard.config import Realm as Settings
 from fox_shard.documents.filters import Document
 from fox_shard.shard.keys.documents import DecodedDocuments
 from fox_shard.shard.keys.keyspace import Keyspace
+from fox_shard.topics.trie import Trie
 
 
 @final
@@ -40,12 +41,13 @@ class Realm:
         # The number of state selectors; 0: changes need not be noted as unannounced.
         self.state_selectors = 0
         # `Replay.precede` of each replay, called before something happens to a topic or its key.
-        self.before_change: list[Callable[[str], None]] = []
+        self.before_change: Trie[Callable[[str], None]] = Trie()
 
     def precede(self, topic: str) -> None:
         """Tell the replays that something is about to happen to the topic or its key."""
-        for precede in self.before_change:
-            precede(topic)
+        if self.before_change:
+            for precede in self.before_change.match(topic):
+                precede(topic)
 
     def document_of(self, publish: Publish) -> Document | None:
         """Return the publication's document, which must not be changed; None: it has none.
