@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import final
 
-from fox_shard.backplane.frames import Event
+from fox_shard.backplane.frames import Event, Publish
+from fox_shard.config import Keys as Limits
+from fox_shard.errors import LimitExceeded
 from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
 from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
@@ -40,15 +42,18 @@ Queues = dict[Condition, Queue]
 
 @final
 class WaitQueues:
-    """The waiters of one shard."""
+    """The waiters of one shard. size: their bytes."""
 
-    __slots__ = ("_by_document", "_by_id", "_sessions")
+    __slots__ = ("_at_key", "_by_document", "_by_id", "_sessions", "size")
 
     def __init__(self) -> None:
         # Waiters for a document (or for the absence of a key), and for a publication id alone.
         self._by_document: dict[KeyRef, Queues] = {}
         self._by_id: dict[KeyRef, Queues] = {}
         self._sessions: dict[int, dict[int, Waiter]] = {}
+        # The number of waiters at each key.
+        self._at_key: dict[KeyRef, int] = {}
+        self.size = 0
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._sessions.values())
@@ -56,7 +61,7 @@ class WaitQueues:
     @property
     def refs(self) -> list[KeyRef]:
         """The keys that have waiters."""
-        return list({**self._by_document, **self._by_id})
+        return list(self._at_key)
 
     def _queues_by_key(self, waiter: Waiter) -> dict[KeyRef, Queues]:
         return self._by_id if waiter.retain.when is None else self._by_document
@@ -69,6 +74,40 @@ class WaitQueues:
             queue = queues[waiter.condition] = Queue(waiter)
         queue.waiters[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
+        self._at_key[waiter.ref] = self._at_key.get(waiter.ref, 0) + 1
+        self.size += _size(waiter.publish)
+
+    def check_room(self, publish: Publish, limits: Limits) -> None:
+        """Raise LimitExceeded if the publish would be one waiter too many."""
+        ref, retain = (publish.realm, publish.topic), publish.retain
+        assert retain is not None
+        condition = (retain.when_id, retain.when)
+        queues = (self._by_id if retain.when is None else self._by_document).get(ref, {})
+        for full, what in (
+            (
+                len(self._sessions.get(publish.session, ())) >= limits.waiting_per_session,
+                f"{limits.waiting_per_session} publishes of this session wait at this shard "
+                "already (keys.waiting_per_session)",
+            ),
+            (
+                self._at_key.get(ref, 0) >= limits.waiting_per_key,
+                f"{limits.waiting_per_key} publishes wait at this key already "
+                "(keys.waiting_per_key)",
+            ),
+            (
+                retain.when is not None
+                and condition not in queues
+                and len(queues) >= limits.conditions_per_key,
+                f"publishes with {limits.conditions_per_key} other conditions wait at this key "
+                "already (keys.conditions_per_key)",
+            ),
+            (
+                self.size + _size(publish) > limits.waiting_bytes,
+                f"{self.size} bytes of publishes wait at this shard already (keys.waiting_bytes)",
+            ),
+        ):
+            if full:
+                raise LimitExceeded(f"{what}: publish again later")
 
     def put_back(self, waiter: Waiter) -> None:
         """Undo `take`: the waiter is the first of its queue again."""
@@ -128,6 +167,10 @@ class WaitQueues:
         del waiters[waiter.arrival]
         if not waiters:
             del self._sessions[waiter.publish.session]
+        self._at_key[waiter.ref] -= 1
+        if not self._at_key[waiter.ref]:
+            del self._at_key[waiter.ref]
+        self.size -= _size(waiter.publish)
         return True
 
     def session_ended(self, session: int) -> list[Waiter]:
@@ -136,3 +179,25 @@ class WaitQueues:
         for waiter in waiters:
             self.remove(waiter)
         return waiters
+
+
+OVERHEAD = 500
+"""Bytes that each waiter counts for in addition to what its client has sent."""
+
+
+def _size(publish: Publish) -> int:
+    """Return the bytes of a waiting publish."""
+    retain, audience = publish.retain, publish.audience
+    size = OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+    if retain is not None:
+        size += len(retain.when or b"") + len(retain.will or b"")
+    if audience is not None:
+        size += 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
+        for names in (
+            audience.exclude_authid,
+            audience.exclude_authrole,
+            audience.eligible_authid,
+            audience.eligible_authrole,
+        ):
+            size += sum(map(len, names or ()))
+    return size

@@ -36,15 +36,33 @@ class Callee:
 
 @final
 class PendingCall:
-    """A call that is running at a callee, or waits for one."""
+    """A call that is running at a callee, or waits for one.
 
-    __slots__ = ("answered", "call", "callee", "id", "peer", "procedure")
+    waiting: the call with its arguments, until a callee has it; None from then on.
+    """
+
+    __slots__ = (
+        "answered",
+        "callee",
+        "flags",
+        "id",
+        "peer",
+        "procedure",
+        "request",
+        "session",
+        "timeout",
+        "waiting",
+    )
 
     def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
         """id_: the invocation's number. peer: the caller's gateway."""
         self.id = id_
         self.peer = peer
-        self.call = call
+        self.session = call.session
+        self.request = call.request
+        self.flags = call.flags
+        self.timeout = call.timeout
+        self.waiting: Call | None = call
         self.procedure = procedure
         self.callee: Callee | None = None
         self.answered = False
