@@ -79,13 +79,11 @@ class Rpc(Struct, frozen=True, kw_only=True):
     """Section [rpc]: the limits of calls.
 
     queue_limit: number of calls that may wait for one procedure. queue_bytes: of all calls that
-    wait at one shard. calls_per_session: number of calls of one session that may be running or
-    waiting at one shard.
+    wait at one shard.
     """
 
     queue_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
     queue_bytes: Annotated[int, Meta(ge=0, le=1 << 32)] = 1 << 26
-    calls_per_session: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
 
 
 class Keys(Struct, frozen=True, kw_only=True):

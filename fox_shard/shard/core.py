@@ -395,10 +395,10 @@ class Shard:
                 f"{self.name}.frames": self._frames,
                 f"{self.name}.commits": stored_publishes,
                 f"{self.name}.dropped": refusals.dropped,
-                f"{self.name}.limit_exceeded": refusals.limit_exceeded + self.dealer.limit_exceeded,
+                f"{self.name}.limit_exceeded": refusals.limit_exceeded,
             }
             self._batches = self._frames = 0
-            refusals.dropped = refusals.limit_exceeded = self.dealer.limit_exceeded = 0
+            refusals.dropped = refusals.limit_exceeded = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,

@@ -31,7 +31,6 @@ from fox_shard.config import Rpc
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import (
     Canceled,
-    LimitExceeded,
     NoSuchProcedure,
     QueueFull,
     Refusal,
@@ -47,8 +46,7 @@ from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Proce
 class Dealer:
     """The calls of all realms on this shard.
 
-    queued, queued_bytes: the number and the bytes of calls that wait for a callee. limit_exceeded:
-    calls refused since the last report, which sets this to 0, because their sessions had too many.
+    queued, queued_bytes: the number and the bytes of calls that wait for a callee.
     """
 
     __slots__ = (
@@ -63,7 +61,6 @@ class Dealer:
         "_shard",
         "_timeouts",
         "forwarding",
-        "limit_exceeded",
         "queued",
         "queued_bytes",
         "realms",
@@ -96,7 +93,6 @@ class Dealer:
         self._callers: dict[int, dict[int, PendingCall]] = {}
         self._invocations: dict[int, PendingCall] = {}
         self.queued = self.queued_bytes = 0
-        self.limit_exceeded = 0
         self.forwarding = Forwarding(shard)
 
     def procedures(self, realm: str) -> Procedures:
@@ -168,11 +164,6 @@ class Dealer:
         calls = self._callers.get(call.session)
         if calls is None:
             calls = self._callers[call.session] = {}
-        elif len(calls) >= self._settings.calls_per_session:
-            self.limit_exceeded += 1
-            what = f"{len(calls)} calls of this session have no answer yet (rpc.calls_per_session)"
-            self._refuse_call(peer, call, LimitExceeded(f"{what}: wait for some of them"))
-            return
         self._next_invocation += 1
         pending = PendingCall(self._next_invocation, peer, call, procedure)
         self._invocations[pending.id] = pending

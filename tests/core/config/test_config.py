@@ -154,8 +154,7 @@ def test_the_store_of_a_realm_is_read():
         ("[gatway]", "fox.toml: there is no setting gatway; did you mean gateway?"),
         (
             "[rpc]\nzebra = 1",
-            "fox.toml: there is no setting rpc.zebra; there are queue_limit, queue_bytes, "
-            "calls_per_session.",
+            "fox.toml: there is no setting rpc.zebra; there are queue_limit, queue_bytes.",
         ),
         (
             "zebra = 1",
@@ -311,7 +310,7 @@ def test_an_address_is_printed_as_it_was_written(text):
             "FOX_RPC_ZEBRA",
             "",
             "Environment variable FOX_RPC_ZEBRA names no setting; there are "
-            "FOX_RPC_QUEUE_LIMIT, FOX_RPC_QUEUE_BYTES, FOX_RPC_CALLS_PER_SESSION.",
+            "FOX_RPC_QUEUE_LIMIT, FOX_RPC_QUEUE_BYTES.",
         ),
         (
             "FOX_REALM_NAME",

@@ -448,15 +448,3 @@ def test_the_arguments_of_a_running_call_are_not_kept():
     harness.say("gateway-0", asked)
     ((pending,),) = (calls.values() for calls in harness.shard.dealer._callers.values())
     assert pending.waiting is None
-
-
-def test_a_session_has_a_limited_number_of_unanswered_calls():
-    harness = ShardHarness(rpc=Rpc(calls_per_session=2))
-    harness.say("gateway-1", register(20))
-    harness.say("gateway-0", *(call(request=n) for n in (1, 2, 3)), call(session=2, request=4))
-    refused = harness.got("gateway-0", CallError)
-    assert [(one.request, one.uri) for one in refused] == [(3, "fox.error.limit_exceeded")]
-    harness.say("gateway-1", yield_(harness.got("gateway-1", Invocation)[0]))
-    harness.say("gateway-0", call(request=5))
-    assert harness.got("gateway-0", CallError) == []
-    assert harness.shard.dealer.limit_exceeded == 1
