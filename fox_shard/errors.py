@@ -154,9 +154,16 @@ class InvalidPayload(Refusal):
 
 
 class QueueFull(Refusal):
-    """The queue of calls that wait for the procedure is full (`rpc.queue_limit`)."""
+    """The queue of calls is full (`rpc.queue_limit`, `rpc.queue_bytes`)."""
 
     uri = "fox.error.queue_full"
+    reason = 0x97
+
+
+class LimitExceeded(Refusal):
+    """The request goes beyond a limit of what one session, or one key, may have."""
+
+    uri = "fox.error.limit_exceeded"
     reason = 0x97
 
 

@@ -81,9 +81,30 @@ class Backplane(Struct, frozen=True, kw_only=True):
 
 
 class Rpc(Struct, frozen=True, kw_only=True):
-    """Section [rpc]. queue_limit: number of calls that may wait for one procedure."""
+    """Section [rpc]: the limits of calls.
+
+    queue_limit: number of calls that may wait for one procedure. queue_bytes: of all calls that
+    wait at one shard.
+    """
 
     queue_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
+    queue_bytes: Annotated[int, Meta(ge=0, le=1 << 32)] = 1 << 26
+
+
+class Keys(Struct, frozen=True, kw_only=True):
+    """Section [keys]: the limits of what waits at keys, and of what ends with sessions.
+
+    conditions_per_key: number of different conditions for which publishes wait at one key.
+    waiting_per_key, waiting_per_session: number of waiting publishes; those of a session at one
+    shard. waiting_bytes: of all waiting publishes at one shard. owned_per_session: number of weak
+    keys, and keys with a will, of one session at one shard.
+    """
+
+    conditions_per_key: Annotated[int, Meta(ge=1, le=10_000_000)] = 1000
+    waiting_per_key: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    waiting_per_session: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    waiting_bytes: Annotated[int, Meta(ge=0, le=1 << 32)] = 1 << 26
+    owned_per_session: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
 
 
 class Mqtt(Struct, frozen=True, kw_only=True):
@@ -157,6 +178,7 @@ class Config(Struct, frozen=True, kw_only=True):
     gateway: Gateway = Gateway()
     backplane: Backplane = Backplane()
     rpc: Rpc = Rpc()
+    keys: Keys = Keys()
     mqtt: Mqtt = Mqtt()
     statsd: Statsd = Statsd()
     log: Log = Log()

@@ -25,8 +25,9 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Realm
+from fox_shard.config import Keys, Realm, Rpc
 from fox_shard.deadline import NEVER, Deadline
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -66,6 +67,7 @@ class Shard:
         "_unannounced",
         "_wall_offset",
         "broker",
+        "budget",
         "clock",
         "deadline",
         "dealer",
@@ -90,7 +92,9 @@ class Shard:
         *,
         gateways: int,
         terms: LinkSettings,
-        queue_limit: int,
+        rpc: Rpc,
+        limits: Keys,
+        max_message_size: int,
         incarnation: int,
         rng: RandomSource,
         now: float,
@@ -100,9 +104,9 @@ class Shard:
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
-        queue_limit: how many calls may wait at a procedure. now: monotonic seconds; wall: seconds
-        since 1970. rows: (key, value) of the store, in the order of keys. realms: the configured
-        ones.
+        rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
+        now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
+        order of keys. realms: the configured ones.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -132,9 +136,16 @@ class Shard:
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal)
         self.broker = Broker(indexes, self.clock, self._unannounced)
-        self.subscriptions = Subscriptions(indexes, self.clock, histories)
+        self.budget = Budget()
+        self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
         self.retained_keys = RetainedKeys(
-            realm_table, self.clock, self.journal, self._unannounced, histories
+            realm_table,
+            self.clock,
+            self.journal,
+            self._unannounced,
+            histories,
+            limits,
+            max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
@@ -146,10 +157,9 @@ class Shard:
             self.outcomes,
             self._unannounced,
             self.peers,
+            limits,
         )
-        self.dealer = Dealer(
-            number, self._placement, self.peers.get, queue_limit, rng, self.deadline
-        )
+        self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
@@ -342,6 +352,11 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
+        self.subscriptions.go_on()
+        self.retained_keys.realms.documents.clear()
+        self.budget.begin_turn()
+        if self.subscriptions.busy:
+            self.deadline.by(now)
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
@@ -374,13 +389,16 @@ class Shard:
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
             stored_publishes, seconds = self.journal.take_times()
+            refusals = self.stored_publishes.refusals
             counters = {
                 f"{self.name}.batches": self._batches,
                 f"{self.name}.frames": self._frames,
                 f"{self.name}.commits": stored_publishes,
-                f"{self.name}.dropped": self.stored_publishes.refusals.dropped,
+                f"{self.name}.dropped": refusals.dropped,
+                f"{self.name}.limit_exceeded": refusals.limit_exceeded,
             }
-            self._batches = self._frames = self.stored_publishes.refusals.dropped = 0
+            self._batches = self._frames = 0
+            refusals.dropped = refusals.limit_exceeded = 0
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,

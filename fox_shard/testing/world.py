@@ -18,7 +18,7 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
-from fox_shard.config import Mqtt
+from fox_shard.config import Keys, Mqtt, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.core import Gateway
@@ -179,7 +179,9 @@ class World:
                 int(number),
                 gateways=self.gateways,
                 terms=self.terms,
-                queue_limit=self._queue_limit,
+                rpc=Rpc(queue_limit=self._queue_limit),
+                limits=Keys(),
+                max_message_size=GatewaySettings().max_message_size,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,

@@ -48,16 +48,26 @@ class KeyTree:
         The tree may change meanwhile: a topic that is added or removed then may or may not be
         yielded, all others are yielded once.
         """
-        if pattern.kind == EXACT:
-            return iter([pattern.literal] if pattern.literal in self._keys else [])
-        if pattern.kind == PREFIX:
-            return self._with_prefix(pattern)
-        if not pattern.components:
-            return self._unreserved("", None)
-        return self._walk(pattern)
+        return (topic for topic in self.steps(pattern) if topic is not None)
 
-    def _with_prefix(self, pattern: Pattern) -> Iterator[str]:
-        low, high = pattern.literal, _after_prefix(pattern.literal)
+    def steps(self, pattern: Pattern, start: str = "") -> Iterator[str | None]:
+        """Yield the matching topics beyond `start`, and None for each step that finds none.
+
+        A pattern that matches nothing may need as many steps as there are topics. The caller counts
+        the steps, and may go on with them later. Otherwise like `match`.
+        """
+        first = start + "\0" if start else ""
+        if pattern.kind == EXACT:
+            found = pattern.literal >= first and pattern.literal in self._keys
+            return iter([pattern.literal] if found else [])
+        if pattern.kind == PREFIX:
+            return self._with_prefix(pattern, first)
+        if not pattern.components:
+            return self._unreserved(first, None)
+        return self._walk(pattern, first)
+
+    def _with_prefix(self, pattern: Pattern, first: str) -> Iterator[str]:
+        low, high = max(first, pattern.literal), _after_prefix(pattern.literal)
         if pattern.begins_with_wildcard:
             return self._unreserved(low, high)
         return self._keys.between(low, high)
@@ -70,12 +80,12 @@ class KeyTree:
             if stop is None or low < stop:
                 yield from self._keys.between(max(low, start), stop)
 
-    def _walk(self, pattern: Pattern) -> Iterator[str]:
+    def _walk(self, pattern: Pattern, first: str) -> Iterator[str | None]:
         """Jump from candidate to candidate; each cursor is greater than the key before it."""
         components = pattern.components
         depth = len(components)
         unreserved = pattern.begins_with_wildcard
-        cursor: str | None = ""
+        cursor: str | None = first
         while cursor is not None:
             key = self._keys.ceiling(cursor)
             if key is None:
@@ -83,10 +93,12 @@ class KeyTree:
             parts = key.split(".", depth)
             if unreserved and is_reserved(key):
                 cursor = _after_reserved(key)
+                yield None
                 continue
             wrong = _first_mismatch(components, parts)
             if wrong < depth:
                 cursor = _next_candidate(components, parts, wrong, key)
+                yield None
             elif len(parts) == depth:
                 yield key
                 cursor = key + "\0"
@@ -94,7 +106,9 @@ class KeyTree:
                 stem = ".".join(parts[:depth])
                 cursor = stem + _AFTER_DOT
                 if pattern.rest:
-                    yield from self._keys.between(stem + ".", cursor)
+                    yield from self._keys.between(key, cursor)
+                else:
+                    yield None
 
 
 def _first_mismatch(components: tuple[str | None, ...], parts: list[str]) -> int:

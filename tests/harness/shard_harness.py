@@ -18,12 +18,13 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Realm
+from fox_shard.config import Keys, Realm, Rpc
 from fox_shard.documents import payloads
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
 
 REALM = "realm1"
+RPC, KEYS = Rpc(queue_limit=3), Keys()
 WALL = 1_800_000_000.0
 
 
@@ -71,7 +72,9 @@ class ShardHarness:
         shards=1,
         *,
         linked=True,
-        queue_limit=3,
+        rpc=RPC,
+        limits=KEYS,
+        max_message_size=1 << 24,
         credit=8 << 20,
         absent=(),
         unstored=(),
@@ -79,8 +82,8 @@ class ShardHarness:
     ):
         """linked: whether all peers have linked before the test begins; they replay nothing.
 
-        credit: bytes. absent: names of peers that do not start. unstored: names of realms that are
-        kept in memory. realms: settings of realms.
+        rpc, limits: settings. max_message_size, credit: bytes. absent: names of peers that do not
+        start. unstored: names of realms that are kept in memory. realms: settings of realms.
         """
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
@@ -90,7 +93,9 @@ class ShardHarness:
             0,
             gateways=gateways,
             terms=self.terms,
-            queue_limit=queue_limit,
+            rpc=rpc,
+            limits=limits,
+            max_message_size=max_message_size,
             incarnation=incarnation,
             rng=Random(incarnation),
             now=self.now,

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationErro
 
 from fox_shard.backplane import frames
 from fox_shard.documents.filters import Filter, check_levels
-from fox_shard.errors import InvalidArgument, ProtocolViolation
+from fox_shard.errors import InvalidArgument, LimitExceeded, ProtocolViolation
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
@@ -36,6 +36,12 @@ CACHED_BYTES: Final = 128
 
 CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
+
+OPTION_BYTES: Final = 1 << 14
+"""The largest `when` or `filter` in MessagePack, since publishes and keys are compared with it."""
+
+LISTED: Final = 1000
+"""The most elements of a list of sessions, authids or authroles, which are kept with keys."""
 
 
 class UnreadableValue(ValueError):
@@ -78,7 +84,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, wire: RawPublishOptions) -> "PublishOptions":
-        """Validate the options. Raises InvalidArgument."""
+        """Validate the options. Raises InvalidArgument, LimitExceeded."""
         flags = 0
         for wanted, flag in (
             (wire.acknowledge, frames.ACKNOWLEDGE),
@@ -98,10 +104,21 @@ class PublishOptions(Struct, frozen=True, gc=False):
             wire.eligible_authrole,
         )
         limited = any(names is not None for names in lists)
+        if limited:
+            _check_lists(lists)
         retain = _retain_options(wire)
         if retain is not None and (retain.when is not None or retain.when_id is not None):
             flags |= frames.CONDITION
         return cls(flags, frames.Audience(*lists) if limited else None, retain)
+
+
+def _check_lists(lists: tuple[list[int] | list[str] | None, ...]) -> None:
+    """Raise LimitExceeded if a list of receivers is too long. lists: in the order of `Audience`."""
+    for name, listed in zip(frames.Audience.__struct_fields__, lists, strict=True):
+        if listed is not None and len(listed) > LISTED:
+            raise LimitExceeded(f"the option {name}: {len(listed)} elements, of at most {LISTED}")
+        if listed and isinstance(listed[0], str) and sum(map(len, listed)) > OPTION_BYTES:
+            raise LimitExceeded(f"the option {name}: more than {OPTION_BYTES} characters")
 
 
 def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
@@ -119,7 +136,7 @@ def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
     retain = frames.RetainOptions(
         seconds,
         when_id=None if wire.when_id is UNSET else wire.when_id,
-        when=None if wire.when is UNSET else _packed(wire.when, "when"),
+        when=None if wire.when is UNSET else _packed_document(wire.when, "when"),
         # A will without a value means the same as `weak`.
         weak=wire.weak is not False or will == b"",
         will=will or None,
@@ -166,6 +183,16 @@ def _packed(value: object, name: str) -> bytes:
         raise InvalidArgument(f"the option {name}: {error}") from None
 
 
+def _packed_document(value: object, name: str) -> bytes:
+    """Encode a condition or filter. Raises InvalidArgument, or LimitExceeded if it is too large."""
+    packed = _packed(value, name)
+    if len(packed) > OPTION_BYTES:
+        raise LimitExceeded(
+            f"the option {name}: {len(packed)} bytes in MessagePack, of at most {OPTION_BYTES}"
+        )
+    return packed
+
+
 class RawSubscribeOptions(Struct, gc=False):
     """SUBSCRIBE.Options, as the client sends them. `retainedState` is another `get_retained`."""
 
@@ -198,7 +225,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
         subscribe_options = SubscribeOptions(
             replay=keys or (wire.snapshot and after is None),
             state=wire.retained,
-            filter=_packed(wire.filter, "filter") if wire.filter else b"",
+            filter=_packed_document(wire.filter, "filter") if wire.filter else b"",
             after=after,
             floor=floor,
             snapshot=wire.snapshot,

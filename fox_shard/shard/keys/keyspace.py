@@ -98,13 +98,16 @@ class Keyspace:
         uncommitted = self._uncommitted.get(topic)
         return self._values.get(topic) if uncommitted is None else uncommitted.durable
 
-    def topics(self, pattern: Pattern, start: str = "") -> Iterator[str]:
-        """Iterate over the topics of matching keys that are greater than `start`.
+    def topics(self, pattern: Pattern) -> Iterator[str]:
+        """Iterate over the topics of matching keys, in code point order.
 
-        The topics are in code point order. The keys may change meanwhile: topics that are added or
-        erased may or may not be included.
+        The keys may change meanwhile: topics that are added or erased may or may not be included.
         """
-        return (topic for topic in self._tree.match(pattern) if topic > start)
+        return self._tree.match(pattern)
+
+    def steps(self, pattern: Pattern, start: str) -> Iterator[str | None]:
+        """Do the same for topics beyond `start`, with None for each step that finds none."""
+        return self._tree.steps(pattern, start)
 
     def changing(self, pattern: Pattern) -> list[str]:
         """Return the matching topics whose keys have changes that are not durable yet."""

@@ -33,6 +33,11 @@ class Owners:
         """Note that the session no longer owns anything at that key."""
         self._refs.get(session, {}).pop(ref, None)
 
+    def has_room(self, session: int, ref: KeyRef, limit: int) -> bool:
+        """Whether the session may own something at that key, and at no more than `limit` keys."""
+        refs = self._refs.get(session)
+        return refs is None or len(refs) < limit or ref in refs
+
     def take(self, session: int) -> list[KeyRef]:
         """Forget a session that has ended; return the keys at which it may own something."""
         refs = self._refs.pop(session, None)

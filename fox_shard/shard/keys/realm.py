@@ -10,8 +10,9 @@ from typing import final
 from fox_shard.backplane.frames import Publish
 from fox_shard.config import Realm as Settings
 from fox_shard.documents.filters import Document
-from fox_shard.documents.payloads import document
+from fox_shard.shard.keys.documents import DecodedDocuments
 from fox_shard.shard.keys.keyspace import Keyspace
+from fox_shard.topics.trie import Trie
 
 
 @final
@@ -21,26 +22,39 @@ class Realm:
     stored: the keys are rows of the store. headers: keyword arguments are not part of documents.
     """
 
-    __slots__ = ("before_change", "headers", "keys", "name", "state_selectors", "stored")
+    __slots__ = (
+        "_documents",
+        "before_change",
+        "headers",
+        "keys",
+        "name",
+        "state_selectors",
+        "stored",
+    )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, documents: DecodedDocuments) -> None:
         self.name = settings.name
         self.stored = settings.store != "memory"
         self.headers = settings.kwargs_are_headers
         self.keys = Keyspace()
+        self._documents = documents
         # The number of state selectors; 0: changes need not be noted as unannounced.
         self.state_selectors = 0
         # `Replay.precede` of each replay, called before something happens to a topic or its key.
-        self.before_change: list[Callable[[str], None]] = []
+        self.before_change: Trie[Callable[[str], None]] = Trie()
 
     def precede(self, topic: str) -> None:
         """Tell the replays that something is about to happen to the topic or its key."""
-        for precede in self.before_change:
-            precede(topic)
+        if self.before_change:
+            for precede in self.before_change.match(topic):
+                precede(topic)
 
     def document_of(self, publish: Publish) -> Document | None:
-        """Return the publication's document; None: it has none. Raises InvalidPayload."""
-        return document(publish.encoding, publish.args, self.kwargs_of(publish))
+        """Return the publication's document, which must not be changed; None: it has none.
+
+        Raises InvalidPayload.
+        """
+        return self._documents.document(publish.encoding, publish.args, self.kwargs_of(publish))
 
     def kwargs_of(self, publish: Publish) -> bytes:
         """Return the keyword arguments that are part of the publication's document."""
@@ -49,21 +63,22 @@ class Realm:
 
 @final
 class Realms:
-    """All realms of one shard, by name."""
+    """All realms of one shard, by name. documents: those that are decoded."""
 
-    __slots__ = ("_known", "_settings")
+    __slots__ = ("_known", "_settings", "documents")
 
     def __init__(self, settings: Iterable[Settings] = ()) -> None:
         """settings: those of the configured realms; all other realms have the defaults."""
         self._settings = {realm.name: realm for realm in settings}
         # The realms that have been used.
         self._known: dict[str, Realm] = {}
+        self.documents = DecodedDocuments()
 
     def __getitem__(self, name: str) -> Realm:
         realm = self._known.get(name)
         if realm is None:
             settings = self._settings.get(name) or Settings(name=name)
-            realm = self._known[name] = Realm(settings)
+            realm = self._known[name] = Realm(settings, self.documents)
         return realm
 
     def __iter__(self) -> Iterator[Realm]:

@@ -13,9 +13,10 @@ from typing import final
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import CONDITION, EMPTY, RETAIN, Event, Publish, RetainOptions
+from fox_shard.config import Keys as Limits
 from fox_shard.documents.merge_patch import merged
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, encode
-from fox_shard.errors import InvalidPayload
+from fox_shard.errors import InvalidPayload, LimitExceeded
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -54,6 +55,8 @@ class RetainedKeys:
         "_ended_keys",
         "_expiry",
         "_journal",
+        "_limits",
+        "_max_message_size",
         "_pending_ends",
         "_unannounced",
         "_uncommitted_ends",
@@ -69,8 +72,15 @@ class RetainedKeys:
         journal: Journal,
         unannounced: UnannouncedChanges,
         histories: Histories,
+        limits: Limits,
+        max_message_size: int,
     ) -> None:
-        """histories: the recorded events, which commits and time concern just like keys."""
+        """histories: the recorded events, which commits and time concern just like keys.
+
+        max_message_size: bytes of a patched key at most, as of a message.
+        """
+        self._limits = limits
+        self._max_message_size = max_message_size
         self.realms = realms
         self.histories = histories
         self._clock = clock
@@ -106,7 +116,7 @@ class RetainedKeys:
             return True
         realm = self.realms[publish.realm]
         key = realm.keys.get(publish.topic)
-        return conditions_hold(retain, key, publish.session, headers=realm.headers)
+        return conditions_hold(retain, key, publish.session, realm.document_of)
 
     # Publications
 
@@ -116,15 +126,17 @@ class RetainedKeys:
         """Give the publish its id, and change its topic's key if the publish changes one.
 
         gateway, incarnation: the publisher's. stored: the change is written as a row of the present
-        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload; then
-        nothing has changed.
+        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload or
+        LimitExceeded; then nothing has changed.
         """
         retain = publish.retain
         if retain is None and not publish.flags & RETAIN:
             self.histories.mark(publish)
             return Event(self._clock.next(), publish)
-        if retain is not None and retain.patch and not publish.flags & EMPTY:
-            self._patch(publish)
+        if retain is not None and not publish.flags & EMPTY:
+            self._check_owned(publish, retain)
+            if retain.patch:
+                self._patch(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -160,7 +172,8 @@ class RetainedKeys:
     def _patch(self, publish: Publish) -> None:
         """Replace the publish's document by the key's, patched with it (RFC 7386).
 
-        Raises InvalidPayload if the publish has no document, or a payload cannot be read.
+        Raises InvalidPayload if the publish has no document, or a payload cannot be read, and
+        LimitExceeded if the result is larger than a message may be.
         """
         realm = self.realms[publish.realm]
         patch = realm.document_of(publish)
@@ -172,8 +185,24 @@ class RetainedKeys:
             target = realm.document_of(key.publish)
         kwargs = publish.kwargs if realm.headers else b""
         encoding = publish.encoding if publish.encoding in WRITABLE else JSON
-        publish.args = encode([merged(target, patch)], {}, encoding)[0]
-        publish.encoding, publish.kwargs = encoding, kwargs
+        args, limit = encode([merged(target, patch)], {}, encoding)[0], self._max_message_size
+        if len(args) + len(kwargs) > limit:
+            raise LimitExceeded(
+                f"the patched key would have {len(args) + len(kwargs)} bytes, and a message has at "
+                f"most {limit} (gateway.max_message_size): the key is unchanged"
+            )
+        publish.args, publish.encoding, publish.kwargs = args, encoding, kwargs
+
+    def _check_owned(self, publish: Publish, retain: RetainOptions) -> None:
+        """Raise LimitExceeded if the session would own too many keys."""
+        if not (retain.weak or retain.will is not None):
+            return
+        limit, ref = self._limits.owned_per_session, (publish.realm, publish.topic)
+        if not self.owners.has_room(publish.session, ref, limit):
+            raise LimitExceeded(
+                f"the session has {limit} keys at this shard that end with it, the most that it "
+                "may have (keys.owned_per_session): erase some of them first"
+            )
 
     def _retained_options(
         self, publish: Publish, retain: RetainOptions, gateway: str, incarnation: int

@@ -11,12 +11,30 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import final
 
-from fox_shard.backplane.frames import Event
-from fox_shard.shard.keys.conditions import conditions_hold, is_shown
+from fox_shard.backplane.frames import Event, Publish
+from fox_shard.config import Keys as Limits
+from fox_shard.errors import LimitExceeded
+from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
+from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
-Queue = OrderedDict[int, Waiter]
-"""The waiters with one condition, by arrival."""
+
+@final
+class Queue:
+    """The waiters with one condition at one key, by arrival; the condition is decoded."""
+
+    __slots__ = ("condition", "waiters")
+
+    def __init__(self, first: Waiter) -> None:
+        """Make the queue to which that waiter will be added."""
+        self.condition = ParsedCondition(first.retain)
+        self.waiters: OrderedDict[int, Waiter] = OrderedDict()
+
+    @property
+    def first(self) -> Waiter:
+        """The waiter that has waited longest."""
+        return next(iter(self.waiters.values()))
+
 
 Queues = dict[Condition, Queue]
 """The queues at one key; none of them is empty."""
@@ -24,15 +42,18 @@ Queues = dict[Condition, Queue]
 
 @final
 class WaitQueues:
-    """The waiters of one shard."""
+    """The waiters of one shard. size: their bytes."""
 
-    __slots__ = ("_by_document", "_by_id", "_sessions")
+    __slots__ = ("_at_key", "_by_document", "_by_id", "_sessions", "size")
 
     def __init__(self) -> None:
         # Waiters for a document (or for the absence of a key), and for a publication id alone.
         self._by_document: dict[KeyRef, Queues] = {}
         self._by_id: dict[KeyRef, Queues] = {}
         self._sessions: dict[int, dict[int, Waiter]] = {}
+        # The number of waiters at each key.
+        self._at_key: dict[KeyRef, int] = {}
+        self.size = 0
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._sessions.values())
@@ -40,7 +61,7 @@ class WaitQueues:
     @property
     def refs(self) -> list[KeyRef]:
         """The keys that have waiters."""
-        return list({**self._by_document, **self._by_id})
+        return list(self._at_key)
 
     def _queues_by_key(self, waiter: Waiter) -> dict[KeyRef, Queues]:
         return self._by_id if waiter.retain.when is None else self._by_document
@@ -48,58 +69,97 @@ class WaitQueues:
     def add(self, waiter: Waiter) -> None:
         """Add a waiter at the end of its queue."""
         queues = self._queues_by_key(waiter).setdefault(waiter.ref, {})
-        queues.setdefault(waiter.condition, OrderedDict())[waiter.arrival] = waiter
+        queue = queues.get(waiter.condition)
+        if queue is None:
+            queue = queues[waiter.condition] = Queue(waiter)
+        queue.waiters[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
+        self._at_key[waiter.ref] = self._at_key.get(waiter.ref, 0) + 1
+        self.size += _size(waiter.publish)
+
+    def check_room(self, publish: Publish, limits: Limits) -> None:
+        """Raise LimitExceeded if the publish would be one waiter too many."""
+        ref, retain = (publish.realm, publish.topic), publish.retain
+        assert retain is not None
+        condition = (retain.when_id, retain.when)
+        queues = (self._by_id if retain.when is None else self._by_document).get(ref, {})
+        for full, what in (
+            (
+                len(self._sessions.get(publish.session, ())) >= limits.waiting_per_session,
+                f"{limits.waiting_per_session} publishes of this session wait at this shard "
+                "already (keys.waiting_per_session)",
+            ),
+            (
+                self._at_key.get(ref, 0) >= limits.waiting_per_key,
+                f"{limits.waiting_per_key} publishes wait at this key already "
+                "(keys.waiting_per_key)",
+            ),
+            (
+                retain.when is not None
+                and condition not in queues
+                and len(queues) >= limits.conditions_per_key,
+                f"publishes with {limits.conditions_per_key} other conditions wait at this key "
+                "already (keys.conditions_per_key)",
+            ),
+            (
+                self.size + _size(publish) > limits.waiting_bytes,
+                f"{self.size} bytes of publishes wait at this shard already (keys.waiting_bytes)",
+            ),
+        ):
+            if full:
+                raise LimitExceeded(f"{what}: publish again later")
 
     def put_back(self, waiter: Waiter) -> None:
         """Undo `take`: the waiter is the first of its queue again."""
         self.add(waiter)
         queue = self._queues_by_key(waiter)[waiter.ref][waiter.condition]
-        queue.move_to_end(waiter.arrival, last=False)
+        queue.waiters.move_to_end(waiter.arrival, last=False)
 
-    def take(self, ref: KeyRef, key: Event | None, *, headers: bool = False) -> Waiter | None:
+    def take(self, ref: KeyRef, key: Event | None, documents: Documents) -> Waiter | None:
         """Remove and return the first waiter whose condition the key meets; None: there is none.
 
-        key: the key's current value; None: there is no key. headers: see `conditions_hold`.
+        key: the key's current value; None: there is no key.
         """
         if key is None or is_shown(key, 0):
-            met = self._met(ref, key, headers=headers)
+            met = self._met(ref, key, documents)
         else:
-            met = self._met_by_owner(ref, key, headers=headers)
+            met = self._met_by_owner(ref, key, documents)
         first = min(met, key=lambda waiter: waiter.arrival, default=None)
         if first is not None:
             self.remove(first)
         return first
 
-    def _met(self, ref: KeyRef, key: Event | None, *, headers: bool) -> Iterator[Waiter]:
+    def _met(self, ref: KeyRef, key: Event | None, documents: Documents) -> Iterator[Waiter]:
         """Yield the first waiter of each queue whose condition the key meets."""
         present = key.publication if key is not None else 0
         queue = self._by_id.get(ref, {}).get((present, None))
         if queue is not None:
-            yield next(iter(queue.values()))
+            yield queue.first
         for queue in self._by_document.get(ref, {}).values():
-            waiter = next(iter(queue.values()))
-            if conditions_hold(waiter.retain, key, waiter.publish.session, headers=headers):
+            waiter = queue.first
+            if queue.condition.holds(key, waiter.publish.session, documents):
                 yield waiter
 
-    def _met_by_owner(self, ref: KeyRef, key: Event, *, headers: bool) -> Iterator[Waiter]:
+    def _met_by_owner(self, ref: KeyRef, key: Event, documents: Documents) -> Iterator[Waiter]:
         """Yield the owner's waiters whose conditions its private key meets.
 
         For other sessions every condition on this key fails.
         """
-        for waiter in self._sessions.get(key.publish.session, {}).values():
-            session = waiter.publish.session
-            if waiter.ref == ref and conditions_hold(waiter.retain, key, session, headers=headers):
-                yield waiter
+        session = key.publish.session
+        for waiter in self._sessions.get(session, {}).values():
+            if waiter.ref == ref:
+                queue = self._queues_by_key(waiter)[ref][waiter.condition]
+                if queue.condition.holds(key, session, documents):
+                    yield waiter
 
     def remove(self, waiter: Waiter) -> bool:
         """Remove the waiter; return whether it was waiting."""
         queues_by_key = self._queues_by_key(waiter)
         queues = queues_by_key.get(waiter.ref, {})
         queue = queues.get(waiter.condition)
-        if queue is None or queue.pop(waiter.arrival, None) is None:
+        if queue is None or queue.waiters.pop(waiter.arrival, None) is None:
             return False
-        if not queue:
+        if not queue.waiters:
             del queues[waiter.condition]
         if not queues:
             del queues_by_key[waiter.ref]
@@ -107,6 +167,10 @@ class WaitQueues:
         del waiters[waiter.arrival]
         if not waiters:
             del self._sessions[waiter.publish.session]
+        self._at_key[waiter.ref] -= 1
+        if not self._at_key[waiter.ref]:
+            del self._at_key[waiter.ref]
+        self.size -= _size(waiter.publish)
         return True
 
     def session_ended(self, session: int) -> list[Waiter]:
@@ -115,3 +179,25 @@ class WaitQueues:
         for waiter in waiters:
             self.remove(waiter)
         return waiters
+
+
+OVERHEAD = 500
+"""Bytes that each waiter counts for in addition to what its client has sent."""
+
+
+def _size(publish: Publish) -> int:
+    """Return the bytes of a waiting publish."""
+    retain, audience = publish.retain, publish.audience
+    size = OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+    if retain is not None:
+        size += len(retain.when or b"") + len(retain.will or b"")
+    if audience is not None:
+        size += 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
+        for names in (
+            audience.exclude_authid,
+            audience.exclude_authrole,
+            audience.eligible_authid,
+            audience.eligible_authrole,
+        ):
+            size += sum(map(len, names or ()))
+    return size

@@ -21,6 +21,9 @@ REFUSED = 0
 PARKED = -(1 << 61)
 """In place of a publication id: the publish waits for its condition, or has waited."""
 
+LIMIT_EXCEEDED = -(1 << 62)
+"""In place of a publication id: the publish went beyond a limit."""
+
 HIDDEN_KEY = 1 << 60
 """In place of the key's publication id: the publisher is not shown the key."""
 
@@ -90,7 +93,7 @@ class Outcomes:
         """Record the outcome of a frame of the present batch.
 
         rseq: the frame's reliable number; 0: it has none, so nothing is recorded. publication: the
-        publication id, REFUSED, PARKED, or `condition_failed(present)`.
+        publication id, REFUSED, PARKED, LIMIT_EXCEEDED, or `condition_failed(present)`.
         """
         if rseq:
             self._batch.append((rseq, publication))

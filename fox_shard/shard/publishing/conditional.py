@@ -12,6 +12,7 @@ has ended.
 from typing import final
 
 from fox_shard.backplane.frames import Event, Publish
+from fox_shard.config import Keys as Limits
 from fox_shard.errors import Refusal
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
@@ -33,6 +34,7 @@ class ConditionalPublishes:
         "_clock",
         "_commit_queue",
         "_journal",
+        "_limits",
         "_outcomes",
         "_owners",
         "_put_off",
@@ -49,7 +51,9 @@ class ConditionalPublishes:
         clock: PublicationClock,
         commit_queue: CommitQueue,
         outcomes: Outcomes,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._realms = retained_keys.realms
         self._owners = retained_keys.owners
         self._clock = clock
@@ -72,8 +76,10 @@ class ConditionalPublishes:
         """Let the publish wait; later frames of its session do not wait behind it.
 
         rseq: the publish's reliable number; 0: none. stored: the waiter gets a row, and its batch
-        is delivered once this row is durable, however long the publish waits.
+        is delivered once this row is durable, however long the publish waits. Raises LimitExceeded
+        if too much waits already.
         """
+        self.waiting.check_room(publish, self._limits)
         publish.fence = None
         waiter = Waiter(self._clock.next(), peer.name, peer.link.peer_incarnation, publish)
         self.load(waiter)
@@ -113,7 +119,7 @@ class ConditionalPublishes:
             self._put_off[ref] = None
             return None
         realm = self._realms[ref[0]]
-        return self.waiting.take(ref, realm.keys.get(ref[1]), headers=realm.headers)
+        return self.waiting.take(ref, realm.keys.get(ref[1]), realm.document_of)
 
     def grant(self, waiter: Waiter, effect: Event | KeyChange, *, stored: bool) -> Granted:
         """Return the grant of a waiter that has just had its effect.

@@ -8,7 +8,7 @@ from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, Publish, Refused
 from fox_shard.backplane.refusals import refused
-from fox_shard.errors import ConditionFailed, Refusal, UnavailableStore
+from fox_shard.errors import ConditionFailed, LimitExceeded, Refusal, UnavailableStore
 from fox_shard.shard.links.outcomes import HIDDEN_KEY
 
 UNKNOWN = -1
@@ -20,15 +20,17 @@ class Refusals:
     """The refusals of one shard. Each method returns the answer, if the publisher expects one.
 
     dropped: publishes refused without an answer since the last report, which sets this to 0.
+    limit_exceeded: those refused because of a limit, answered or not.
     """
 
-    __slots__ = ("dropped",)
+    __slots__ = ("dropped", "limit_exceeded")
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.dropped = self.limit_exceeded = 0
 
     def refuse(self, publish: Publish, error: Refusal) -> list[Refused]:
         """Refuse the publish with that error."""
+        self.limit_exceeded += isinstance(error, LimitExceeded)
         if publish.flags & ACKNOWLEDGE:
             return [refused(Publish, publish.session, publish.request, error)]
         self.dropped += 1

@@ -7,9 +7,16 @@ which publishes these are (see `outcomes`).
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, Again, Event, Frame, Publish, Published
+from fox_shard.errors import LimitExceeded
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.retained import RetainedKeys
-from fox_shard.shard.links.outcomes import PARKED, REFUSED, Outcomes, condition_failed
+from fox_shard.shard.links.outcomes import (
+    LIMIT_EXCEEDED,
+    PARKED,
+    REFUSED,
+    Outcomes,
+    condition_failed,
+)
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.commit_queue import CommitQueue
 from fox_shard.shard.publishing.effects import NOT_STORED
@@ -58,6 +65,9 @@ class ResentPublishes:
             return
         if publication == REFUSED:
             replies += self._refusals.unavailable(publish, "the store did not work then")
+        elif publication == LIMIT_EXCEEDED:
+            then = LimitExceeded("the publish went beyond a limit then: publish again later")
+            replies += self._refusals.refuse(publish, then)
         elif publication < 0:
             replies += self._refusals.condition_failed(publish, condition_failed(publication))
         else:

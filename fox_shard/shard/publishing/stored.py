@@ -20,14 +20,21 @@ from fox_shard.backplane.frames import (
     Publish,
     Refused,
 )
-from fox_shard.errors import InvalidPayload
+from fox_shard.config import Keys as Limits
+from fox_shard.errors import InvalidPayload, LimitExceeded
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.conditions import is_shown
 from fox_shard.shard.keys.retained import RetainedKeys, changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
-from fox_shard.shard.links.outcomes import HIDDEN_KEY, REFUSED, Outcomes, condition_failed
+from fox_shard.shard.links.outcomes import (
+    HIDDEN_KEY,
+    LIMIT_EXCEEDED,
+    REFUSED,
+    Outcomes,
+    condition_failed,
+)
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.commit_queue import CommitGroup, CommitQueue
 from fox_shard.shard.publishing.conditional import ConditionalPublishes
@@ -87,6 +94,7 @@ class StoredPublishes:
         outcomes: Outcomes,
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
+        limits: Limits,
     ) -> None:
         """peers: all peers, by name."""
         self._broker = broker
@@ -98,7 +106,9 @@ class StoredPublishes:
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
         self._waiting = self.commit_queue.waiting
-        self.conditional = ConditionalPublishes(retained_keys, clock, self.commit_queue, outcomes)
+        self.conditional = ConditionalPublishes(
+            retained_keys, clock, self.commit_queue, outcomes, limits
+        )
         self.grants = Grants(broker, peers, outcomes.journal)
         self.refusals = Refusals()
         self.settled = SettledEvents(self.commit_queue, outcomes, unannounced)
@@ -162,17 +172,32 @@ class StoredPublishes:
         elif stored and failing:
             self._outcomes.add(rseq, REFUSED)
             replies += self.refusals.unavailable(publish, failing)
-        elif met or peer is None:
+        else:
             recorded = stored or (from_outbox and not failing)
             try:
-                effect = self._apply(peer, publish, rseq, replies, stored=stored, recorded=recorded)
+                if met or peer is None:
+                    self._publish(peer, publish, rseq, replies, stored=stored, recorded=recorded)
+                else:
+                    self.conditional.park(peer, publish, rseq, stored=stored)
             except InvalidPayload as error:
                 replies += self.refusals.refuse(publish, error)
-            else:
-                if isinstance(effect, KeyChange):
-                    self._let_waiters_through(effect.ref)
-        else:
-            self.conditional.park(peer, publish, rseq, stored=stored)
+            except LimitExceeded as error:
+                answers = self.refusals.refuse(publish, error)
+                self._refused(answers, LIMIT_EXCEEDED, rseq, replies, stored=stored)
+
+    def _publish(
+        self,
+        peer: Peer | None,
+        publish: Publish,
+        rseq: int,
+        replies: list[Frame],
+        *,
+        stored: bool,
+        recorded: bool,
+    ) -> None:
+        effect = self._apply(peer, publish, rseq, replies, stored=stored, recorded=recorded)
+        if isinstance(effect, KeyChange):
+            self._let_waiters_through(effect.ref)
 
     def _condition_failed(
         self, publish: Publish, rseq: int, replies: list[Frame], *, stored: bool
@@ -182,11 +207,23 @@ class StoredPublishes:
         if key is not None and not is_shown(key, publish.session):
             present = HIDDEN_KEY
         answers = self.refusals.condition_failed(publish, present)
+        self._refused(answers, condition_failed(present), rseq, replies, stored=stored)
+
+    def _refused(
+        self,
+        answers: list[Refused],
+        outcome: int,
+        rseq: int,
+        replies: list[Frame],
+        *,
+        stored: bool,
+    ) -> None:
+        """Answer a publish that has no effect because of what is stored or waits at its key."""
         if not stored or self._journal.failing:
             replies += answers
             return
-        # The failure is recorded, too: a repeated publish must get the same answer.
-        self._outcomes.add(rseq, condition_failed(present))
+        # The outcome is recorded, too: a repeated publish must get the same answer.
+        self._outcomes.add(rseq, outcome)
         self.commit_queue.group(self._journal.ticket).effects.extend(
             (answer, NOT_STORED) for answer in answers
         )
@@ -205,7 +242,7 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload, without any effect.
+        Raises InvalidPayload or LimitExceeded, without any effect.
         """
         if recorded:
             publish.flags |= RECORDED
@@ -249,7 +286,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except InvalidPayload as error:
+        except (InvalidPayload, LimitExceeded) as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)

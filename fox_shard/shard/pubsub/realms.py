@@ -83,12 +83,12 @@ class RealmIndex:
 
     def add_replay(self, replay: Replay) -> None:
         """Let the replay send a topic's key before something happens to the topic."""
-        self.realm.before_change.append(replay.precede)
+        self.realm.before_change.add(replay.pattern, replay.precede)
         self.observers += 1
 
     def remove_replay(self, replay: Replay) -> None:
         """Undo `begin`."""
-        self.realm.before_change.remove(replay.precede)
+        self.realm.before_change.remove(replay.pattern, replay.precede)
         self.observers -= 1
 
 

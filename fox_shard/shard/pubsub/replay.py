@@ -2,10 +2,11 @@
 
 Owns: how far each replay is. Never: which sessions they are for.
 
-A page is sent when the gateway asks for it, as fast as the subscriber reads. Live events continue
-meanwhile. So if something happens to a topic whose key has not been replayed yet, the key is sent
-before that, as it was (see `precede`): the subscriber gets each topic's key first and then its
-events, none missing, none twice.
+A page is sent when the gateway asks for it, as fast as the subscriber reads. Pattern and filter may
+pass over any number of keys for one page, so a page is made in slices of limited work. Live events
+continue meanwhile. So if something happens to a topic whose key has not been replayed yet, the key
+is sent before that, as it was (see `precede`): the subscriber gets each topic's key first and then
+its events, none missing, none twice.
 
 The history, if the subscriber asked for it, follows the keys. While a shard replays its history,
 the gateway leaves out that shard's live events that are recorded (TRACE): the replay has them.
@@ -15,11 +16,13 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
+from fox_shard.shard.budget import SLICE_UNITS, Budget, units_of
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.history import History
+from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.keys.keyspace import Keyspace
 from fox_shard.shard.links.peer import Peer
-from fox_shard.shard.pubsub.selectors import Documents, Selector
+from fox_shard.shard.pubsub.selectors import Selector
 from fox_shard.topics.pattern import Pattern
 
 PAGE_KEYS = PAGE_EVENTS = 500
@@ -32,9 +35,6 @@ FIRST_KEYS = 50
 AFTER_ALL_TOPICS = chr(0x10FFFF) * 2
 """A position after all topics: all keys have been replayed."""
 
-PAGE_EXAMINED_KEYS = 5000
-"""The most keys examined for one page, since a filter may leave out most of them."""
-
 
 @final
 class Replay:
@@ -42,14 +42,17 @@ class Replay:
 
     __slots__ = (
         "_after",
+        "_bytes_left",
         "_documents",
         "_keys",
+        "_keys_left",
         "_position",
         "_selector",
         "_sent_ahead",
         "_start_id",
         "_topics",
         "_trims",
+        "budget",
         "done",
         "history",
         "pattern",
@@ -67,12 +70,14 @@ class Replay:
         keys: Keyspace,
         documents: Documents,
         history: History,
+        budget: Budget,
     ) -> None:
         """Begin at the position that `subscribe` names; send at once the keys that are changing.
 
         selector: which keys and events are replayed; None: all of them. keys, documents, history:
-        those of the realm.
+        those of the realm. budget: the turn's, which pays for the replay.
         """
+        self.budget = budget
         self.peer = peer
         self.token = subscribe.token
         self.pattern = pattern
@@ -84,7 +89,9 @@ class Replay:
         # Topics up to the position have been replayed; those in the set were sent ahead of it.
         self._position = subscribe.start_topic
         self._sent_ahead: set[str] = set()
-        self._topics: Iterator[str] = iter(())
+        self._topics: Iterator[str | None] = iter(())
+        # What the present page may still have.
+        self._keys_left = self._bytes_left = 0
         self.history = history
         self._after: Cursor | None = None
         self._start_id = subscribe.start_id
@@ -93,19 +100,21 @@ class Replay:
         if subscribe.after is not None:
             self._after = Cursor(subscribe.after, subscribe.floor)
         if subscribe.replay:
-            self._topics = keys.topics(pattern, subscribe.start_topic)
-            for topic in keys.changing(pattern):
+            self._topics = keys.steps(pattern, subscribe.start_topic)
+            changing = keys.changing(pattern)
+            budget.spend(len(changing))
+            for topic in changing:
                 self.precede(topic)
         else:
             self._position = AFTER_ALL_TOPICS
 
     def precede(self, topic: str) -> None:
-        """Send the topic's key ahead, if it is still to be replayed and the pattern matches.
+        """Send the key of a matching topic ahead, if it is still to be replayed.
 
         Called when something is about to happen to the topic. A frame without an event says
         that there is no key to show.
         """
-        if topic > self._position and topic not in self._sent_ahead and self.pattern.matches(topic):
+        if topic > self._position and topic not in self._sent_ahead:
             self._sent_ahead.add(topic)
             event = self._keys.durable_value(topic)
             shown = event if self._wants(event) else None
@@ -128,53 +137,77 @@ class Replay:
         self._trims = history.trims(self.pattern)
         return gap
 
-    def first_page(self) -> None:
-        """Send a short first page of keys, so that the subscriber soon sees something."""
-        self._page(min(FIRST_KEYS, PAGE_KEYS))
+    def begin_page(self, *, first: bool = False) -> None:
+        """Begin a page, which `go_on` makes. first: a short one, so that something is soon seen."""
+        self._keys_left = min(FIRST_KEYS, PAGE_KEYS) if first else PAGE_KEYS
+        self._bytes_left = PAGE_BYTES
 
-    def page(self) -> None:
-        """Send the next page; `done` then tells whether it was the last."""
-        self._page(PAGE_KEYS)
+    def go_on(self) -> bool:
+        """Do a slice of work on the page; return whether the page is complete.
 
-    def _page(self, keys: int) -> None:
-        if self._page_of_keys(keys):
-            if self._after is None:
-                self.done = True
-            else:
-                self._page_of_history(self._after)
+        `done` then tells whether it was the last page.
+        """
+        until = self.budget.left - min(SLICE_UNITS, self.budget.left)
+        if self._position != AFTER_ALL_TOPICS and not self._keys_until(until):
+            return self._is_full
+        if self._after is None:
+            self.done = True
+        else:
+            self._events(self._after)
+        return self.done or self._is_full
 
-    def _page_of_keys(self, limit: int) -> bool:
-        """Send some keys; return whether these were the last."""
-        size = shown = seen = 0
+    @property
+    def _is_full(self) -> bool:
+        return self._keys_left <= 0 or self._bytes_left < 0
+
+    def _keys_until(self, left: int) -> bool:
+        """Send keys until the page is full, or no more than `left` of the budget is left.
+
+        Return whether all keys have been replayed.
+        """
+        budget = self.budget
         for topic in self._topics:
-            self._position = topic
-            seen += 1
-            if topic in self._sent_ahead:
-                self._sent_ahead.discard(topic)
-                continue
-            event = self._keys.durable_value(topic)
-            if event is not None and self._wants(event):
-                self.peer.link.send(Retained(self.token, event))
-                shown += 1
-                size += len(event.publish.args) + len(event.publish.kwargs) + len(topic)
-            if shown == limit or size > PAGE_BYTES or seen == PAGE_EXAMINED_KEYS:
+            budget.left -= 1
+            if topic is not None:
+                self._position = topic
+                self._show(topic)
+            if self._is_full or budget.left <= left:
                 return False
         self._position = AFTER_ALL_TOPICS
         return True
 
-    def _page_of_history(self, after: Cursor) -> None:
+    def _show(self, topic: str) -> None:
+        """Send the topic's key in its turn, unless it was sent ahead."""
+        if topic in self._sent_ahead:
+            self._sent_ahead.discard(topic)
+            return
+        event = self._keys.durable_value(topic)
+        if event is not None and self._wants(event):
+            self.peer.link.send(Retained(self.token, event))
+            self._keys_left -= 1
+            self._bytes_left -= size_of(event) + len(topic)
+
+    def _events(self, after: Cursor) -> None:
+        """Send recorded events, until the page is full."""
         events = self.history.read(self.pattern, after, self._start_id, PAGE_EVENTS)
-        size = 0
+        self.budget.spend(len(events))
         for event in events:
             self._start_id = event.publication
             if self._wants(event):
                 self.peer.link.send(Recorded(self.token, event))
-                size += len(event.publish.args) + len(event.publish.kwargs)
-            if size > PAGE_BYTES:
+                self._bytes_left -= size_of(event)
+            if self._bytes_left < 0:
                 return
         self.done = len(events) < PAGE_EVENTS
+        self._keys_left = 0
 
     def _wants(self, event: Event | None) -> bool:
-        if self._selector is None:
+        if self._selector is None or event is None:
             return event is not None
+        self.budget.spend(units_of(size_of(event)))
         return self._selector.wants(event, self._documents)
+
+
+def size_of(event: Event) -> int:
+    """Return the bytes of the event's arguments."""
+    return len(event.publish.args) + len(event.publish.kwargs)

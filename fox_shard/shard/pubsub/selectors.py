@@ -8,23 +8,21 @@ while its value meets the filter: the selector is sent each such value, and the 
 is gone or no longer meets the filter.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import Event, Publish, SelectedEvent, SelectorSpec
-from fox_shard.documents.filters import Document, Filter
+from fox_shard.backplane.frames import Event, SelectedEvent, SelectorSpec
+from fox_shard.documents.filters import Filter
 from fox_shard.errors import InvalidPayload
 from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.keys.documents import Documents
 from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
 
 FILTER = "filter"
 """The reason for a removal if the key still exists, but no longer meets the filter."""
-
-Documents = Callable[[Publish], Document | None]
-"""Returns a publication's document, or None if it has none. Raises InvalidPayload."""
 
 
 @final

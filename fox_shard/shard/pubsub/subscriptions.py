@@ -4,6 +4,7 @@ Owns: subscribing and unsubscribing; which subscriptions outlive a broken link; 
 running, or wait until recovery is over. Never: events (see `broker`), what a replay consists of.
 """
 
+from collections import OrderedDict
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -17,6 +18,7 @@ from fox_shard.backplane.frames import (
     Unsubscribe,
 )
 from fox_shard.errors import HistoryGap
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.cursor import START, Cursor
 from fox_shard.shard.history.histories import Histories
@@ -35,17 +37,27 @@ class Subscriptions:
     """The subscriptions and replays of all peers on this shard."""
 
     __slots__ = (
+        "_budget",
         "_clock",
-        "_deferred",
         "_histories",
         "_realms",
         "_replays",
         "_stale",
         "_subscribed",
+        "_waiting",
         "_welcomed",
+        "_without_token",
     )
 
-    def __init__(self, realms: RealmIndexes, clock: PublicationClock, histories: Histories) -> None:
+    def __init__(
+        self,
+        realms: RealmIndexes,
+        clock: PublicationClock,
+        histories: Histories,
+        budget: Budget,
+    ) -> None:
+        """budget: the turn's, which pays for replays."""
+        self._budget = budget
         self._realms = realms
         self._clock = clock
         self._histories = histories
@@ -54,8 +66,12 @@ class Subscriptions:
         self._stale: dict[Peer, set[SubscriptionKey]] = {}
         # Running replays by token.
         self._replays: dict[Peer, dict[int, Replay]] = {}
-        # Requests that wait for `welcome`, and whether it has been called.
-        self._deferred: list[tuple[Peer, Subscribe]] = []
+        # Requests that wait for their answers, and replays that wait to go on with their pages: for
+        # `begin_replays`, or for a turn with enough budget. Each goes on for a slice in its turn.
+        # By peer and token; requests without a token get negative numbers instead.
+        self._waiting: OrderedDict[tuple[Peer, int], Subscribe | Replay] = OrderedDict()
+        self._without_token = 0
+        # Whether `begin_replays` has been called.
         self._welcomed = False
 
     def of(self, peer: Peer) -> dict[SubscriptionKey, Pattern | Selector]:
@@ -71,16 +87,18 @@ class Subscriptions:
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         """Subscribe the peer, begin the replay that it asks for, and answer. Idempotent.
 
-        Until `welcome`, requests with a replay and those of followers wait for their answers.
+        Until `begin_replays`, requests with a replay and those of followers wait for their answers.
         """
         if not subscribe.once:
             self._add(peer, subscribe)
         follows = subscribe.selector is not None and subscribe.selector.follow
-        if self._welcomed or not (subscribe.replay or subscribe.after is not None or follows):
+        if not (subscribe.replay or subscribe.after is not None or follows):
             self._answer(peer, subscribe)
         else:
             # Frames that are sent again (`Again`) must precede what a new subscriber is shown.
-            self._deferred.append((peer, subscribe))
+            self._without_token -= not subscribe.token
+            self._waiting[peer, subscribe.token or self._without_token] = subscribe
+            self.go_on()
 
     def _add(self, peer: Peer, subscribe: Subscribe) -> None:
         spec = subscribe.selector
@@ -112,8 +130,9 @@ class Subscriptions:
         if self._refuse_if_incomplete(replay):
             return
         self._begin_replay(replay)
+        replay.begin_page(first=True)
         if subscribe.after is None:
-            replay.first_page()
+            replay.go_on()
         # The gateway ignores live events until `Subscribed`, and keeps the first page until all
         # shards have confirmed, since the session must get SUBSCRIBED first.
         peer.link.send(Subscribed(subscribe.token))
@@ -156,9 +175,7 @@ class Subscriptions:
     def begin_replays(self) -> None:
         """Answer the requests that waited: frames that were sent again have been handled."""
         self._welcomed = True
-        deferred, self._deferred = self._deferred, []
-        for peer, subscribe in deferred:
-            self._answer(peer, subscribe)
+        self.go_on()
 
     def link_opened(self, peer: Peer) -> None:
         """Note which subscriptions the peer had before it replays them."""
@@ -171,7 +188,8 @@ class Subscriptions:
 
     def link_broken(self, peer: Peer) -> None:
         """Drop the peer's replays, running or waiting: the peer asks again in the next pair."""
-        self._deferred = [(asker, asked) for asker, asked in self._deferred if asker is not peer]
+        for waiting in [one for one in self._waiting if one[0] is peer]:
+            del self._waiting[waiting]
         for replay in list(self.replays(peer).values()):
             self._end_replay(replay)
 
@@ -188,7 +206,16 @@ class Subscriptions:
         spec = subscribe.selector
         selector = None if spec is None else Selector(peer, pattern, spec)
         history = self._histories[realm.name]
-        return Replay(peer, pattern, subscribe, selector, realm.keys, realm.document_of, history)
+        return Replay(
+            peer,
+            pattern,
+            subscribe,
+            selector,
+            realm.keys,
+            realm.document_of,
+            history,
+            self._budget,
+        )
 
     @staticmethod
     def _refuse_if_incomplete(replay: Replay) -> bool:
@@ -204,16 +231,35 @@ class Subscriptions:
 
     def more(self, peer: Peer, more: More) -> None:
         """Send the next page, or end the replay (`enough`); ignore one that has ended."""
-        replay = self.replays(peer).get(more.token)
-        if replay is not None:
-            if more.enough or self._refuse_if_incomplete(replay):
+        replay, place = self.replays(peer).get(more.token), (peer, more.token)
+        if more.enough:
+            # It may not have begun yet.
+            self._waiting.pop(place, None)
+            if replay is not None:
                 self._end_replay(replay)
+        elif replay is not None and place not in self._waiting:
+            replay.begin_page()
+            self._waiting[place] = replay
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Answer requests and send pages, as far as the turn's budget goes; call every turn."""
+        while self._waiting and self._welcomed and not self._budget.exhausted:
+            place, waiting = self._waiting.popitem(last=False)
+            if not isinstance(waiting, Replay):
+                self._budget.spend(1)
+                self._answer(place[0], waiting)
+            elif self._refuse_if_incomplete(waiting):
+                self._end_replay(waiting)
+            elif waiting.go_on():
+                self._end_page(waiting)
             else:
-                replay.page()
-                self._end_page(replay)
-        if more.enough and self._deferred:
-            asked = (peer, more.token)
-            self._deferred = [one for one in self._deferred if (one[0], one[1].token) != asked]
+                self._waiting[place] = waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return self._welcomed and bool(self._waiting)
 
     def _end_page(self, replay: Replay) -> None:
         if not replay.done:

@@ -27,8 +27,16 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.refusals import call_error
+from fox_shard.config import Rpc
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.errors import Canceled, NoSuchProcedure, QueueFull, Refusal, Timeout, Unavailable
+from fox_shard.errors import (
+    Canceled,
+    NoSuchProcedure,
+    QueueFull,
+    Refusal,
+    Timeout,
+    Unavailable,
+)
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rpc.forwarding import Forwarding
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
@@ -38,7 +46,7 @@ from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Proce
 class Dealer:
     """The calls of all realms on this shard.
 
-    queued: the number of calls that wait for a callee.
+    queued, queued_bytes: the number and the bytes of calls that wait for a callee.
     """
 
     __slots__ = (
@@ -48,12 +56,13 @@ class Dealer:
         "_next_invocation",
         "_peer",
         "_placement",
-        "_queue_limit",
         "_rng",
+        "_settings",
         "_shard",
         "_timeouts",
         "forwarding",
         "queued",
+        "queued_bytes",
         "realms",
     )
 
@@ -62,18 +71,18 @@ class Dealer:
         shard: int,
         placement: Placement,
         peer: Callable[[str], Peer | None],
-        queue_limit: int,
+        settings: Rpc,
         rng: RandomSource,
         deadline: Deadline,
     ) -> None:
-        """peer: finds a peer by its name. queue_limit: calls that may wait for one procedure.
+        """peer: finds a peer by its name. settings: the limits of calls.
 
         rng: chooses callees for the policy `random`. deadline: is told of timeouts.
         """
         self._shard = shard
         self._placement = placement
         self._peer = peer
-        self._queue_limit = queue_limit
+        self._settings = settings
         self._rng = rng
         self._deadline = deadline
         self._next_invocation = 0
@@ -83,7 +92,7 @@ class Dealer:
         # busy, even if it has been answered.
         self._callers: dict[int, dict[int, PendingCall]] = {}
         self._invocations: dict[int, PendingCall] = {}
-        self.queued = 0
+        self.queued = self.queued_bytes = 0
         self.forwarding = Forwarding(shard)
 
     def procedures(self, realm: str) -> Procedures:
@@ -147,25 +156,26 @@ class Dealer:
     def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
         """Invoke the procedure, or queue the call if no callee has room, or refuse it."""
         callee = None if procedure.queue else procedure.choose(self._rng)
-        if callee is None and len(procedure.queue) >= self._queue_limit:
-            waiting = f"{len(procedure.queue)} calls wait for {call.procedure} already: "
+        full = "" if callee is not None else self._queue_is_full(call, procedure)
+        if full:
             hint = "call again later, or register more callees"
-            self._refuse_call(peer, call, QueueFull(waiting + hint))
+            self._refuse_call(peer, call, QueueFull(f"{full}: {hint}"))
             return
-        self._next_invocation += 1
-        pending = PendingCall(self._next_invocation, peer, call, procedure)
-        self._invocations[pending.id] = pending
         calls = self._callers.get(call.session)
         if calls is None:
             calls = self._callers[call.session] = {}
+        self._next_invocation += 1
+        pending = PendingCall(self._next_invocation, peer, call, procedure)
+        self._invocations[pending.id] = pending
         calls[call.request] = pending
         if call.timeout:
             self._time_out_at(pending, now + call.timeout / 1000)
         if callee is None:
             procedure.queue[pending.id] = pending
             self.queued += 1
+            self.queued_bytes += _size(call)
         else:
-            self._invoke(pending, callee)
+            self._invoke(pending, call, callee)
 
     def _time_out_at(self, pending: PendingCall, due: float) -> None:
         """Let the call time out then. It must have no entry among the timeouts."""
@@ -173,14 +183,30 @@ class Dealer:
         heappush(self._timeouts, (due, pending.id))
         self._deadline.by(due)
 
-    def _invoke(self, pending: PendingCall, callee: Callee) -> None:
-        """Send the call to the callee."""
+    def _queue_is_full(self, call: Call, procedure: Procedure) -> str:
+        """Say why the call cannot wait for a callee; "": it can."""
+        if len(procedure.queue) >= self._settings.queue_limit:
+            return f"{len(procedure.queue)} calls wait for {call.procedure} already"
+        if self.queued_bytes + _size(call) > self._settings.queue_bytes:
+            return f"{self.queued_bytes} bytes of calls wait already"
+        return ""
+
+    @staticmethod
+    def _invoke(pending: PendingCall, call: Call, callee: Callee) -> None:
+        """Send the call to the callee, and do not keep its arguments."""
         pending.callee = callee
+        pending.waiting = None
         callee.running[pending.id] = pending
         registration = pending.procedure.registration
-        callee.peer.link.outbox.append(
-            Invocation(pending.id, callee.session, registration, pending.call)
-        )
+        callee.peer.link.outbox.append(Invocation(pending.id, callee.session, registration, call))
+
+    def _taken_from_queue(self, pending: PendingCall) -> Call:
+        """Note that the call does not wait any more; return it."""
+        call = pending.waiting
+        assert call is not None
+        self.queued -= 1
+        self.queued_bytes -= _size(call)
+        return call
 
     def serve_queue(self, procedure: Procedure) -> None:
         """Give the procedure's waiting calls to callees that have room."""
@@ -189,8 +215,8 @@ class Dealer:
             callee = procedure.choose(self._rng)
             if callee is None:
                 return
-            self.queued -= 1
-            self._invoke(queue.popitem(last=False)[1], callee)
+            pending = queue.popitem(last=False)[1]
+            self._invoke(pending, self._taken_from_queue(pending), callee)
 
     # Results
 
@@ -202,18 +228,22 @@ class Dealer:
         pending = self._invocations.get(frame.invocation)
         if pending is None:
             return
-        call = pending.call
         progress = frame.progress
-        wanted = not pending.answered and (not progress or call.flags & PROGRESS)
+        wanted = not pending.answered and (not progress or pending.flags & PROGRESS)
         if not progress:
             self._end_invocation(pending)
         if wanted:
-            if progress and call.timeout:
+            if progress and pending.timeout:
                 # `expire` finds it when the earlier time comes: one entry for each call is enough.
-                pending.due = now + call.timeout / 1000
+                pending.due = now + pending.timeout / 1000
             pending.peer.reply(
                 Result(
-                    call.session, call.request, progress, frame.encoding, frame.args, frame.kwargs
+                    pending.session,
+                    pending.request,
+                    progress,
+                    frame.encoding,
+                    frame.args,
+                    frame.kwargs,
                 )
             )
 
@@ -225,10 +255,14 @@ class Dealer:
         wanted = not pending.answered
         self._end_invocation(pending)
         if wanted:
-            call = pending.call
             pending.peer.reply(
                 CallError(
-                    call.session, call.request, frame.uri, frame.encoding, frame.args, frame.kwargs
+                    pending.session,
+                    pending.request,
+                    frame.uri,
+                    frame.encoding,
+                    frame.args,
+                    frame.kwargs,
                 )
             )
 
@@ -247,28 +281,27 @@ class Dealer:
         if pending.answered:
             return
         pending.answered = True
-        call = pending.call
-        calls = self._callers[call.session]
-        del calls[call.request]
+        calls = self._callers[pending.session]
+        del calls[pending.request]
         if not calls:
-            del self._callers[call.session]
+            del self._callers[pending.session]
 
     def _drop(self, pending: PendingCall) -> None:
         """Forget the call, but a callee that is busy with it stays busy."""
         self._mark_answered(pending)
         if pending.callee is None and pending.id in pending.procedure.queue:
             del pending.procedure.queue[pending.id]
-            self.queued -= 1
+            self._taken_from_queue(pending)
             del self._invocations[pending.id]
 
     def _refuse(self, pending: PendingCall, refusal: Refusal) -> None:
         """Answer the call with an error, unless it has been answered."""
         if not pending.answered:
             self._drop(pending)
-            self._refuse_call(pending.peer, pending.call, refusal)
+            self._refuse_call(pending.peer, pending, refusal)
 
     @staticmethod
-    def _refuse_call(peer: Peer, call: Call, refusal: Refusal) -> None:
+    def _refuse_call(peer: Peer, call: Call | PendingCall, refusal: Refusal) -> None:
         peer.reply(call_error(call.session, call.request, refusal))
 
     # Calls that end before a result
@@ -302,7 +335,7 @@ class Dealer:
                 self._time_out_at(pending, pending.due)
             else:
                 self._interrupt(pending, "killnowait", Timeout.uri)
-                self._refuse(pending, Timeout(f"no result within {pending.call.timeout} ms"))
+                self._refuse(pending, Timeout(f"no result within {pending.timeout} ms"))
 
     def next_timeout(self) -> float:
         """Return when `expire` may be due, by the clock of `now`; `NEVER`: no call can expire."""
@@ -337,6 +370,15 @@ class Dealer:
         """Refuse the procedure's waiting calls: its last callee has left."""
         for pending in list(procedure.queue.values()):
             self._refuse(pending, NoSuchProcedure("the procedure's last callee has left"))
+
+
+OVERHEAD = 500
+"""Bytes that each waiting call counts for in addition to what its client has sent."""
+
+
+def _size(call: Call) -> int:
+    """Return the bytes of a waiting call."""
+    return OVERHEAD + len(call.procedure) + len(call.args) + len(call.kwargs)
 
 
 def _no_callee(call: Call) -> NoSuchProcedure:

@@ -38,16 +38,33 @@ class Callee:
 class PendingCall:
     """A call that is running at a callee, or waits for one.
 
-    due: when it times out, by the clock of `now`; 0: never.
+    waiting: the call with its arguments, until a callee has it; None from then on. due: when it
+    times out, by the clock of `now`; 0: never.
     """
 
-    __slots__ = ("answered", "call", "callee", "due", "id", "peer", "procedure")
+    __slots__ = (
+        "answered",
+        "callee",
+        "due",
+        "flags",
+        "id",
+        "peer",
+        "procedure",
+        "request",
+        "session",
+        "timeout",
+        "waiting",
+    )
 
     def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
         """id_: the invocation's number. peer: the caller's gateway."""
         self.id = id_
         self.peer = peer
-        self.call = call
+        self.session = call.session
+        self.request = call.request
+        self.flags = call.flags
+        self.timeout = call.timeout
+        self.waiting: Call | None = call
         self.procedure = procedure
         self.callee: Callee | None = None
         self.answered = False

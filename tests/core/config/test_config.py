@@ -154,12 +154,12 @@ def test_the_store_of_a_realm_is_read():
         ("[gatway]", "fox.toml: there is no setting gatway; did you mean gateway?"),
         (
             "[rpc]\nzebra = 1",
-            "fox.toml: there is no setting rpc.zebra; there are queue_limit.",
+            "fox.toml: there is no setting rpc.zebra; there are queue_limit, queue_bytes.",
         ),
         (
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
-            "[gateway], [backplane], [rpc], [mqtt], [statsd], [log].",
+            "[gateway], [backplane], [rpc], [keys], [mqtt], [statsd], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -309,7 +309,8 @@ def test_an_address_is_printed_as_it_was_written(text):
         (
             "FOX_RPC_ZEBRA",
             "",
-            "Environment variable FOX_RPC_ZEBRA names no setting; there are FOX_RPC_QUEUE_LIMIT.",
+            "Environment variable FOX_RPC_ZEBRA names no setting; there are "
+            "FOX_RPC_QUEUE_LIMIT, FOX_RPC_QUEUE_BYTES.",
         ),
         (
             "FOX_REALM_NAME",

@@ -36,6 +36,24 @@ def test_walking_agrees_with_scanning(topics, pattern):
     assert list(tree_of(topics).match(pattern)) == expected
 
 
+@given(st.lists(TOPICS, max_size=40), st.from_type(Pattern), TOPICS)
+def test_a_walk_can_begin_behind_any_topic(topics, pattern, start):
+    expected = sorted({topic for topic in topics if topic > start and pattern.matches(topic)})
+    steps = tree_of(topics).steps(pattern, start)
+    assert [topic for topic in steps if topic is not None] == expected
+
+
+def test_steps_that_find_nothing_are_seen_by_the_caller():
+    tree = tree_of(f"a{number:03}.b.x" for number in range(500))
+    steps = tree.steps(Pattern.mqtt("+/+/none"))
+    assert [next(steps) for _ in range(500)] == [None] * 500
+
+
+@given(st.lists(TOPICS, max_size=40), st.from_type(Pattern))
+def test_no_walk_takes_more_than_a_few_steps_for_each_topic(topics, pattern):
+    assert len(list(tree_of(topics).steps(pattern))) <= len(set(topics))
+
+
 @pytest.mark.parametrize("filter_", ["a/+", "a/#", "+/b", "+/b/#", "a/b/c", "+/+", "a"])
 def test_characters_that_sort_before_the_dot_do_not_hide_a_subtree(filter_):
     topics = ["a", "a!", "a-", "a-.b", "a-b", "a.b", "a.b-", "a.b-.c", "a.b.c", "a/b", "b.b"]

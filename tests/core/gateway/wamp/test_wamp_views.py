@@ -108,6 +108,44 @@ def test_a_condition_that_is_too_deep_is_refused(levels, subprotocol):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ([32, 3, {"filter": {"a": 16_384 * "x"}}, "com.a"], "the option filter: 16"),
+        ([16, 3, {"acknowledge": True, "when": {"a": 16_384 * "x"}}, "com.a"], "the option when: "),
+        (
+            [16, 3, {"acknowledge": True, "exclude": [1] * 1001}, "com.a"],
+            "the option exclude: 1001",
+        ),
+        (
+            [16, 3, {"acknowledge": True, "eligible_authid": ["a"] * 1001}, "com.a"],
+            "the option eligible_authid: 1001",
+        ),
+        (
+            [16, 3, {"acknowledge": True, "exclude_authrole": ["a", 16_384 * "x"]}, "com.a"],
+            "the option exclude_authrole: more than 16384",
+        ),
+    ],
+)
+def test_an_option_that_is_too_large_is_refused(request_, says, subprotocol):
+    client = joined(subprotocol)
+    ((*head, message),) = client.send(request_)
+    assert head == [8, request_[0], 3, {}, "fox.error.limit_exceeded"]
+    assert message[0].startswith(says)
+    assert (client.asked, client.hung_up) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"exclude": [1] * 1000}, {"eligible_authid": ["a"] * 1000}, {"when": {"a": 16_000 * "x"}}],
+)
+def test_an_option_may_be_just_as_large_as_the_limit(options):
+    client = joined(ALL[0])
+    assert client.send([16, 3, options, "com.a"]) == []
+    assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
 def test_a_filter_may_have_the_greatest_number_of_levels(subprotocol):
     client = joined(subprotocol)
     assert client.send([32, 3, {"filter": nested(DEEPEST)}, "com.a"]) == []

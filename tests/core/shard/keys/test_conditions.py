@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import msgpack
-from shard_harness import ShardHarness, publish, subscribe
+from shard_harness import REALM, ShardHarness, publish, subscribe
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -15,12 +15,20 @@ from fox_shard.backplane.frames import (
     Retained,
     RetainOptions,
 )
-from fox_shard.shard.keys.conditions import conditions_hold
+from fox_shard.config import Realm as Settings
+from fox_shard.shard.keys import conditions
+from fox_shard.shard.keys.documents import DecodedDocuments
+from fox_shard.shard.keys.realm import Realm
 
 KEEP = ACKNOWLEDGE | RETAIN
 IF = KEEP | CONDITION
 NIL = msgpack.encode(None)
 FAILED = "fox.error.condition_failed"
+
+
+def conditions_hold(retain, key, session=0, *, headers=False):
+    realm = Realm(Settings(name=REALM, kwargs_are_headers=headers), DecodedDocuments())
+    return conditions.conditions_hold(retain, key, session, realm.document_of)
 
 
 @pytest.mark.parametrize(

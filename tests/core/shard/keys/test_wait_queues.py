@@ -7,8 +7,10 @@ from msgspec import msgpack
 from shard_harness import REALM, publish
 
 from fox_shard.backplane.frames import Event, RetainOptions
-from fox_shard.shard.keys import wait_queues
-from fox_shard.shard.keys.conditions import conditions_hold
+from fox_shard.config import Realm as Settings
+from fox_shard.shard.keys.conditions import ParsedCondition, conditions_hold
+from fox_shard.shard.keys.documents import DecodedDocuments
+from fox_shard.shard.keys.realm import Realm
 from fox_shard.shard.keys.wait_queues import WaitQueues
 from fox_shard.shard.rows import Waiter
 
@@ -16,6 +18,7 @@ REF = (REALM, "a.b")
 NO_KEY = {"when": msgpack.encode(None)}
 ON = {"when": msgpack.encode({"state": "on"})}
 ANYTHING = {"when": msgpack.encode({})}
+DOCUMENTS = Realm(Settings(name=REALM), DecodedDocuments()).document_of
 
 
 def waiter(arrival, condition, *, session=1, topic="a.b"):
@@ -33,17 +36,17 @@ def queues():
     return WaitQueues()
 
 
-def take_all(queues, value, **more):
+def take_all(queues, value):
     """Take all waiters that the value lets through, one after the other; return their arrivals."""
     arrivals = []
-    while (taken := queues.take(REF, value, **more)) is not None:
+    while (taken := queues.take(REF, value, DOCUMENTS)) is not None:
         arrivals.append(taken.arrival)
     return arrivals
 
 
 def test_new_wait_queues_are_empty(queues):
     assert (len(queues), queues.refs) == (0, [])
-    assert queues.take(REF, None) is None
+    assert queues.take(REF, None, DOCUMENTS) is None
     assert queues.session_ended(1) == []
     assert not queues.remove(waiter(1, NO_KEY))
 
@@ -69,8 +72,8 @@ def test_the_first_waiter_whose_condition_holds_is_taken_first_whatever_the_cond
 @pytest.mark.parametrize("condition", [{"when_id": 0}, NO_KEY])
 def test_a_missing_key_has_the_id_0(condition, queues):
     queues.add(waiter(1, condition))
-    assert queues.take(REF, key()) is None
-    assert queues.take(REF, None).arrival == 1
+    assert queues.take(REF, key(), DOCUMENTS) is None
+    assert queues.take(REF, None, DOCUMENTS).arrival == 1
 
 
 def test_each_key_has_waiters_of_its_own(queues):
@@ -84,7 +87,7 @@ def test_each_key_has_waiters_of_its_own(queues):
 def test_a_waiter_that_is_put_back_is_the_first_again(queues):
     for arrival in (1, 2, 3):
         queues.add(waiter(arrival, NO_KEY))
-    first, second = queues.take(REF, None), queues.take(REF, None)
+    first, second = queues.take(REF, None, DOCUMENTS), queues.take(REF, None, DOCUMENTS)
     queues.add(waiter(4, NO_KEY))
     queues.put_back(second)
     queues.put_back(first)
@@ -93,7 +96,7 @@ def test_a_waiter_that_is_put_back_is_the_first_again(queues):
 
 def test_the_only_waiter_can_be_put_back(queues):
     queues.add(waiter(1, {"when_id": 7}))
-    queues.put_back(queues.take(REF, key(7)))
+    queues.put_back(queues.take(REF, key(7), DOCUMENTS))
     assert len(queues) == 1
     assert take_all(queues, key(7)) == [1]
 
@@ -131,8 +134,9 @@ def test_a_private_key_meets_the_conditions_of_its_owner_alone(condition, queues
 def test_keyword_arguments_that_are_headers_are_not_in_the_document(queues):
     queues.add(waiter(1, ON))
     value = key(7, b"[]", kwargs=b'{"state":"on"}')
-    assert queues.take(REF, value, headers=True) is None
-    assert queues.take(REF, value).arrival == 1
+    headers = Realm(Settings(name=REALM, kwargs_are_headers=True), DecodedDocuments())
+    assert queues.take(REF, value, headers.document_of) is None
+    assert queues.take(REF, value, DOCUMENTS).arrival == 1
 
 
 # Cost with many waiters
@@ -141,13 +145,13 @@ def test_keyword_arguments_that_are_headers_are_not_in_the_document(queues):
 @pytest.fixture
 def compared(monkeypatch):
     """The sessions whose conditions were compared with a key."""
-    sessions = []
+    sessions, holds = [], ParsedCondition.holds
 
-    def counted(retain, key, session=0, *, headers=False):
+    def counted(self, key, session, documents):
         sessions.append(session)
-        return conditions_hold(retain, key, session, headers=headers)
+        return holds(self, key, session, documents)
 
-    monkeypatch.setattr(wait_queues, "conditions_hold", counted)
+    monkeypatch.setattr(ParsedCondition, "holds", counted)
     return sessions
 
 
@@ -158,24 +162,24 @@ def test_a_change_is_compared_once_with_a_condition_that_many_share(queues, comp
     for arrival in range(1, MANY + 1):
         queues.add(waiter(arrival, NO_KEY, session=arrival))
     for turn in (1, 2, 3):
-        assert queues.take(REF, None).arrival == turn
+        assert queues.take(REF, None, DOCUMENTS).arrival == turn
         assert len(compared) == turn
-    assert queues.take(REF, key()) is None
+    assert queues.take(REF, key(), DOCUMENTS) is None
     assert len(compared) == 4
 
 
 def test_a_change_is_not_compared_with_waiters_for_other_publication_ids(queues, compared):
     for arrival in range(1, MANY + 1):
         queues.add(waiter(arrival, {"when_id": arrival}, session=arrival))
-    assert queues.take(REF, key(MANY // 2)).arrival == MANY // 2
-    assert queues.take(REF, key(MANY // 2)) is None
+    assert queues.take(REF, key(MANY // 2), DOCUMENTS).arrival == MANY // 2
+    assert queues.take(REF, key(MANY // 2), DOCUMENTS) is None
     assert compared == []
 
 
 def test_a_private_key_is_compared_with_its_owners_waiters_only(queues, compared):
     for arrival in range(1, MANY + 1):
         queues.add(waiter(arrival, {**ON, "when_id": arrival}, session=arrival))
-    assert queues.take(REF, key(5, session=5, private=True)).arrival == 5
+    assert queues.take(REF, key(5, session=5, private=True), DOCUMENTS).arrival == 5
     assert compared == [5]
 
 
@@ -185,7 +189,7 @@ def test_a_waiter_is_found_among_many_when_its_session_leaves(queues, compared):
     for session in (MANY, MANY // 2, 1):
         assert [one.arrival for one in queues.session_ended(session)] == [session]
     assert compared == []
-    assert queues.take(REF, None).arrival == 2
+    assert queues.take(REF, None, DOCUMENTS).arrival == 2
 
 
 # Against a plain list
@@ -211,7 +215,9 @@ STEPS = st.one_of(
 
 def first_of(waiters, value):
     """Return the first waiter of the list whose condition holds."""
-    return next((w for w in waiters if conditions_hold(w.retain, value, w.publish.session)), None)
+    return next(
+        (w for w in waiters if conditions_hold(w.retain, value, w.publish.session, DOCUMENTS)), None
+    )
 
 
 @given(st.lists(STEPS, max_size=40))
@@ -224,7 +230,7 @@ def test_the_queues_agree_with_one_list(steps):
             waiters.append(one)
         elif step == "take":
             expected = first_of(waiters, what)
-            assert queues.take(REF, what) is expected
+            assert queues.take(REF, what, DOCUMENTS) is expected
             if expected is not None and more:
                 queues.put_back(expected)
             elif expected is not None:

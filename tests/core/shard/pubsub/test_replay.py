@@ -22,6 +22,7 @@ from fox_shard.backplane.frames import (
     Subscribe,
     Subscribed,
 )
+from fox_shard.shard import budget
 from fox_shard.shard.pubsub import replay as replaying
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -138,12 +139,64 @@ def test_a_page_is_limited_in_bytes_but_has_at_least_one_key(harness, monkeypatc
     assert more(harness) == ["d", "e", "CaughtUp"]
 
 
-def test_a_page_ends_after_many_keys_that_a_filter_leaves_out(harness, monkeypatch):
-    monkeypatch.setattr(replaying, "PAGE_EXAMINED_KEYS", 3)
+def test_the_first_page_ends_after_many_keys_that_a_filter_leaves_out(harness, monkeypatch):
+    monkeypatch.setattr(replaying, "SLICE_UNITS", 3)
     harness.write(key("e", b'[{"on":true}]'))
     harness.say("gateway-1", ask(selector=ON))
     assert seen(harness) == ["Subscribed", "Paused"]
     assert more(harness) == ["e", "CaughtUp"]
+
+
+def test_a_page_is_made_over_several_turns_if_the_pattern_passes_over_many_keys(
+    harness, monkeypatch
+):
+    monkeypatch.setattr(replaying, "SLICE_UNITS", 2)
+    monkeypatch.setattr(budget, "TURN_UNITS", 4)
+    harness.write(*(key(f"{number}.x") for number in range(20)), key("y.z"))
+    harness.say("gateway-1", ask("*+.z"))
+    assert seen(harness) == ["Subscribed", "Paused"]
+    harness.send("gateway-1", More(TOKEN))
+    turns, found = 0, []
+    while "CaughtUp" not in found:
+        harness.turn()
+        turns += 1
+        assert turns < 20
+        found += seen(harness)
+    assert found == ["y.z", "CaughtUp"]
+    assert turns > 4
+
+
+def test_many_replays_share_the_budget_of_a_turn(monkeypatch):
+    monkeypatch.setattr(replaying, "SLICE_UNITS", 10)
+    monkeypatch.setattr(budget, "TURN_UNITS", 30)
+    harness = ShardHarness(gateways=2)
+    harness.say("gateway-0", *(key(f"{number}.x") for number in range(50)), reliable=True)
+    asked = range(1, 11)
+    for token in asked:
+        harness.send("gateway-1", ask("*+.z", token=token))
+    left, ended, turns = [], [], 0
+    while len(ended) < len(asked):
+        harness.turn()
+        left.append(harness.shard.subscriptions.busy)
+        turns += 1
+        assert turns < 100
+        harness.send("gateway-1", *(More(one.token) for one in harness.got("gateway-1", Paused)))
+        ended += [one.token for one in harness.got("gateway-1", CaughtUp)]
+    assert sorted(ended) == [*asked]
+    # 500 keys are passed over, about 30 in a turn.
+    assert turns > 12
+    assert left[-1] is False
+    assert sum(left) > 8
+
+
+def test_a_replay_that_waits_for_its_turn_can_be_given_up(harness, monkeypatch):
+    monkeypatch.setattr(replaying, "SLICE_UNITS", 1)
+    monkeypatch.setattr(budget, "TURN_UNITS", 1)
+    harness.shard.budget.begin_turn()
+    harness.say("gateway-1", ask(), ask("=b", token=8), More(8, enough=True))
+    harness.say("gateway-1", More(TOKEN), More(TOKEN, enough=True))
+    assert not harness.shard.subscriptions.busy
+    assert quiet(harness)
 
 
 def test_enough_ends_a_replay_and_is_not_answered(harness):

@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
     Result,
     Yield,
 )
+from fox_shard.config import Rpc
 from fox_shard.documents import payloads
 from fox_shard.topics.ids import pattern_id
 
@@ -434,3 +435,36 @@ def test_a_canceled_call_of_a_callee_that_leaves_is_not_answered_twice(harness):
     harness.say(CALLEE, leave(11))
     assert ends(harness) == []
     assert harness.shard.dealer.idle
+
+
+# Limits
+
+
+def large_call(request, size=1000, **more):
+    asked = call(request=request, **more)
+    asked.args = b'["%b"]' % (size * b"x")
+    return asked
+
+
+def test_waiting_calls_are_limited_in_bytes_over_all_procedures():
+    harness = ShardHarness(rpc=Rpc(queue_bytes=4000))
+    harness.say("gateway-1", *(register(20, f"={name}", concurrency=1) for name in ("p", "q")))
+    busy = [call(request=1, procedure="p"), call(request=2, procedure="q")]
+    harness.say("gateway-0", *busy, large_call(3, procedure="p"), large_call(4, procedure="q"))
+    harness.say("gateway-0", large_call(5, procedure="q"), call(request=6, procedure="q"))
+    refused = harness.got("gateway-0", CallError)
+    assert [(one.request, one.uri) for one in refused] == [(5, "fox.error.queue_full")]
+    # The bytes are free again when a callee has the call, or the caller has gone.
+    running = {one.call.request: one for one in harness.got("gateway-1", Invocation)}
+    harness.say("gateway-1", yield_(running[1]), yield_(running[2]))
+    harness.say("gateway-0", leave(1))
+    assert harness.shard.dealer.queued_bytes == harness.shard.dealer.queued == 0
+
+
+def test_the_arguments_of_a_running_call_are_not_kept():
+    harness = ShardHarness()
+    harness.say("gateway-1", register(20))
+    asked = large_call(1)
+    harness.say("gateway-0", asked)
+    ((pending,),) = (calls.values() for calls in harness.shard.dealer._callers.values())
+    assert pending.waiting is None

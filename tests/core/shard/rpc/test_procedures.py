@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from shard_harness import ShardHarness
+from shard_harness import ShardHarness, call
 
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
 from fox_shard.topics.pattern import Pattern
@@ -21,7 +21,7 @@ def procedure(text="=p.q", invoke="single", callees=(), registration=1):
 def busy(made, *sessions):
     for session in sessions:
         callee = made.callee(session)
-        running = PendingCall(len(callee.running), PEER, None, made)
+        running = PendingCall(len(callee.running), PEER, call(), made)
         callee.running[running.id] = running
 
 
