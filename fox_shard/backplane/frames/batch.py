@@ -54,7 +54,7 @@ from fox_shard.backplane.frames.subscribing import (
     Unsubscribe,
 )
 
-VERSION = 3
+VERSION = 4
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
