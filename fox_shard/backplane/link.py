@@ -62,12 +62,15 @@ class Link:
         "_rseq",
         "_unacked",
         "_unreturned",
+        "asked",
         "connects",
         "deadline",
         "delivered",
         "durable",
         "epoch",
+        "gone",
         "handled",
+        "held",
         "hold_credit",
         "identity",
         "in_flight",
@@ -128,6 +131,12 @@ class Link:
         self.refusal = ""
         # When the pair ended, while the peer may come back; maintained by `Links`.
         self.lost_at: float | None = None
+        # The incarnation of the peer that is not let in again; 0: none.
+        self.gone = 0
+        # After a standstill: whether the peer has yet to answer, and whether frames are held back
+        # because some peer has; maintained by `Links`.
+        self.asked = False
+        self.held = False
         # Sending. Hot code appends to `outbox` directly (see `send`).
         self.outbox: list[Frame] = []
         self.reliable: list[int] = []
@@ -195,7 +204,7 @@ class Link:
     @property
     def congested(self) -> bool:
         """Whether the causes of more frames should stop: there is no open pair, or no credit."""
-        return not self.open or self.in_flight > self.settings.credit
+        return not self.open or self.held or self.in_flight > self.settings.credit
 
     def flush(self, now: float) -> list[bytes]:
         """Return the encoded batches to be sent now, in order.
@@ -203,7 +212,7 @@ class Link:
         To be called at the end of each turn if `outbox` is not empty, or `urgent` is set.
         """
         out, self._hellos = self._hellos, []
-        if self.open:
+        if self.open and not self.held:
             out.append(self._encode(now))
         self.urgent = False
         return out
@@ -258,6 +267,28 @@ class Link:
         self.outbox.clear()
         self.reliable.clear()
         self._unacked.clear()
+
+    def disown(self) -> None:
+        """Never let this incarnation of the peer in again: it is gone, and others may know."""
+        self.gone = self.peer_incarnation
+
+    def ask(self, now: float) -> None:
+        """Hold all frames back and ask the peer whether it still knows this incarnation.
+
+        For the end that connects. The peer answers in the open pair, in a new one, or with
+        DISOWNED. An answer to an earlier question does not count if no pair is open.
+        """
+        self.asked = self.held = True
+        if self.open:
+            self._say_hello(self.peer_epoch, now, reply=False)
+        else:
+            self.break_off(now)
+
+    def excuse(self, seconds: float, now: float) -> None:
+        """Do not count so many seconds as the peer's silence: this process could not listen."""
+        self._last_received = min(now, self._last_received + seconds)
+        if self.lost_at is not None:
+            self.lost_at = min(now, self.lost_at + seconds)
 
     def renew(self, incarnation: int, now: float) -> None:
         """Start over as a new incarnation without a store: no frame is sent again."""
@@ -378,6 +409,9 @@ class Link:
             return LinkEvent.REFUSED
         if self.connects:
             return self._hello_answered(batch, hello, now)
+        if hello.incarnation == self.gone:
+            self._say_hello(batch.epoch, now, reply=True)
+            return LinkEvent.NONE
         if self.open and batch.epoch == self.peer_epoch:
             self._say_hello(batch.epoch, now, reply=True)
             return LinkEvent.NONE
@@ -390,11 +424,15 @@ class Link:
     def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
         if batch.target != self.epoch:
             return LinkEvent.NONE
-        if hello.reply:
-            if self.open:
-                return LinkEvent.NONE
+        if hello.gone == self.incarnation:
+            return LinkEvent.DISOWNED
+        if hello.reply and not self.open:
+            self.asked = False
             self._begin(batch.epoch, hello)
             return LinkEvent.OPENED
+        if hello.reply and batch.epoch == self.peer_epoch:
+            self.asked = False
+            return LinkEvent.NONE
         was_open = self.open
         self.break_off(now)
         return LinkEvent.BROKEN if was_open else LinkEvent.NONE
@@ -404,7 +442,9 @@ class Link:
 
     def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
         version, generation, shards = self._layout()
-        hello = Hello(self.incarnation, self.identity, reply, version, generation, shards)
+        hello = Hello(
+            self.incarnation, self.identity, reply, version, generation, shards, self.gone
+        )
         frames: list[Frame] = [hello]
         batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
         self._hellos.append(encode(batch))
@@ -482,6 +522,10 @@ class Link:
         self._rseq += known
         return again
 
+    def is_silent(self, now: float) -> bool:
+        """Whether the peer of the open pair has said nothing for `peer_timeout`."""
+        return self.open and now - self._last_received > self.settings.peer_timeout
+
     def tick(self, now: float) -> LinkEvent:
         """Do what is due: a heartbeat, another `Hello`, or the end of a silent peer's pair.
 
@@ -491,10 +535,12 @@ class Link:
             if self.connects and now - self._last_sent >= HELLO_INTERVAL:
                 self._say_hello(0, now, reply=False)
             return LinkEvent.NONE
-        if now - self._last_received > self.settings.peer_timeout:
+        if self.is_silent(now):
             self.break_off(now)
             return LinkEvent.BROKEN
-        if now - self._last_sent >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
+        if self.asked and now - self._last_sent >= HELLO_INTERVAL:
+            self._say_hello(self.peer_epoch, now, reply=False)
+        elif now - self._last_sent >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
             self.urgent = True
         return LinkEvent.NONE
 
@@ -502,6 +548,8 @@ class Link:
         """Return when `tick` and `flush` are due, in the unit and origin of `now`."""
         if not self.open:
             return self._last_sent + HELLO_INTERVAL if self.connects else NEVER
+        if self.held:
+            return self._last_sent + HELLO_INTERVAL if self.asked else NEVER
         due = min(
             self._last_sent + self.settings.heartbeat,
             self._last_received + self.settings.peer_timeout + 0.1,

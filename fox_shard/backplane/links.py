@@ -5,6 +5,11 @@ peer's frames mean; sockets; a clock.
 
 After a pair has ended, the same incarnation of the peer may open another. A peer that has not come
 back for `peer_timeout` is *gone*: this process does not wait for that incarnation any longer.
+
+Slow is not dead. A silent peer that is known to work keeps its pair, and is not gone. A process
+that stood still itself (a suspended machine, SIGSTOP, a long turn) does not count that time as the
+silence of others. If it stood still so long that others may have declared it gone, it sends nothing
+until each peer that it connects to has said whether it has.
 """
 
 from collections.abc import Callable
@@ -14,7 +19,18 @@ from fox_shard.backplane.frames import Batch, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.terms import LinkEvent, LinkSettings
-from fox_shard.deadline import Deadline
+from fox_shard.deadline import NEVER, Deadline
+
+IsWorking = Callable[[str, int, float], bool]
+"""Tells whether that incarnation of that process is alive and at work, though it says nothing now.
+
+Its arguments are the process's name, the incarnation, and the time (`now`).
+"""
+
+
+def unknown(peer: str, incarnation: int, now: float) -> bool:
+    """Say that nothing is known but what the peer says: an `IsWorking`."""
+    return False
 
 
 class LinkOwner(Protocol):
@@ -38,15 +54,19 @@ class Links:
     """The links of one process, by the names of its peers."""
 
     __slots__ = (
+        "_asked_at",
         "_deadline",
         "_identity",
-        "_incarnation",
+        "_is_working",
+        "_last_turn",
         "_name",
         "_new_epoch",
         "_notices",
+        "_on_disowned",
         "_owner",
         "_settings",
         "by_name",
+        "incarnation",
     )
 
     def __init__(
@@ -60,14 +80,26 @@ class Links:
         new_epoch: Callable[[], int],
         deadline: Deadline,
         notices: list[Notice],
+        now: float,
+        is_working: IsWorking = unknown,
+        on_disowned: Callable[[float], None] | None = None,
     ) -> None:
-        """name, incarnation, identity, deadline, notices: the process's (see `Link`, `Node`)."""
+        """name, incarnation, identity, deadline, notices: the process's (see `Link`, `Node`).
+
+        on_disowned(now): a peer has declared this process's incarnation gone, or may have, so it
+        must go on in another; None: the peers let every incarnation in again.
+        """
         self.by_name: dict[str, Link] = {}
         self._name = name
         self._owner = owner
         self._settings = settings
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._identity = identity
+        self._is_working = is_working
+        self._on_disowned = on_disowned
+        self._last_turn = now
+        # When this process began to ask its peers whether they have declared it gone.
+        self._asked_at = NEVER
         self._new_epoch = new_epoch
         self._deadline = deadline
         self._notices = notices
@@ -77,7 +109,7 @@ class Links:
         link = self.by_name[peer] = Link(
             self._name,
             peer,
-            incarnation=self._incarnation,
+            incarnation=self.incarnation,
             settings=self._settings,
             new_epoch=self._new_epoch,
             deadline=self._deadline,
@@ -100,14 +132,21 @@ class Links:
 
     def receive(self, link: Link, batch: Batch, size: int, now: float) -> list[Frame]:
         """Take a batch of the link's peer; return the frames to handle. size: bytes on the wire."""
-        before = link.peer_incarnation
+        before, asked = link.peer_incarnation, link.asked
         event, frames = link.receive(batch, size, now)
         if event is not LinkEvent.NONE:
+            # The peer may have declared this incarnation gone before it was restarted.
+            if event is LinkEvent.OPENED and asked and before not in (0, link.peer_incarnation):
+                event = LinkEvent.DISOWNED
             self._changed(link, event, before, now)
+        if asked and not link.asked:
+            self._answered()
         return frames
 
     def _changed(self, link: Link, event: LinkEvent, before: int, now: float) -> None:
         match event:
+            case LinkEvent.DISOWNED:
+                self._disowned(now)
             case LinkEvent.REFUSED:
                 self._notices.append(("refused", {"peer": link.peer, "reason": link.refusal}))
             case LinkEvent.BROKEN:
@@ -132,33 +171,93 @@ class Links:
 
     def renew(self, incarnation: int, now: float) -> None:
         """Start over on all links as a new incarnation (see `Link.renew`)."""
-        self._incarnation = incarnation
+        self.incarnation = incarnation
+        self._asked_at = NEVER
         for link in self.by_name.values():
             was_open = link.open
+            link.asked = link.held = False
             link.renew(incarnation, now)
             if was_open:
                 self._broken(link, now)
+
+    # Standstills
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is sent until all peers have said that this incarnation lives."""
+        return self._asked_at is not NEVER
+
+    def _turn(self, now: float) -> None:
+        """Note that this process makes a turn, which it does at least once per `heartbeat`."""
+        gap = now - self._last_turn
+        self._last_turn = now
+        if gap > self._settings.heartbeat:
+            for link in self.by_name.values():
+                link.excuse(gap - self._settings.heartbeat, now)
+        if gap > self._settings.peer_timeout:
+            self._notices.append(("stood_still", {"seconds": round(gap, 1)}))
+            self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        """Ask all peers whether they have declared this incarnation gone, if they may do that."""
+        if self._on_disowned is None:
+            return
+        self._asked_at = now
+        self._deadline.by(now)
+        for link in self.by_name.values():
+            link.ask(now)
+
+    def _disowned(self, now: float) -> None:
+        if self._on_disowned is not None:
+            self._on_disowned(now)
+
+    def _give_up(self, now: float) -> None:
+        """Take this incarnation for gone: a peer does not answer, and nobody knows what it did."""
+        asked = [link for link in self.by_name.values() if link.asked]
+        if not any(self._is_working(link.peer, link.peer_incarnation, now) for link in asked):
+            self._disowned(now)
+
+    def _answered(self) -> None:
+        """Send again what is held back, if this was the last answer."""
+        links = self.by_name.values()
+        if not any(link.asked for link in links):
+            self._asked_at = NEVER
+            for link in links:
+                link.held = False
 
     # Time and out
 
     def tick(self, now: float) -> None:
         """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
+        self._turn(now)
+        timeout = self._settings.peer_timeout
+        if now > self._asked_at + timeout:
+            self._give_up(now)
         for link in self.by_name.values():
+            silent = link.is_silent(now)
+            gone = link.lost_at is not None and now >= link.lost_at + timeout
+            if (silent or gone) and self._is_working(link.peer, link.peer_incarnation, now):
+                # It is asked again in a second.
+                link.excuse(self._settings.heartbeat, now)
+                gone = False
             if link.tick(now) is LinkEvent.BROKEN:
                 self._broken(link, now)
-            if link.lost_at is not None and now >= link.lost_at + self._settings.peer_timeout:
+            if gone:
                 link.lost_at = None
                 self._owner.peer_gone(link, now)
 
     def next_tick(self) -> float:
-        """Return when `tick` is due."""
+        """Return when `tick` is due: at least once per `heartbeat`."""
         links = self.by_name.values()
         due = min(link.next_tick() for link in links)
         lost = [link.lost_at for link in links if link.lost_at is not None]
-        return min(due, min(lost) + self._settings.peer_timeout) if lost else due
+        if lost:
+            due = min(due, min(lost) + self._settings.peer_timeout)
+        return min(due, self._last_turn + self._settings.heartbeat)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for all that is to be sent now. To be called once a turn."""
+        self._turn(now)
         out: list[tuple[str, bytes]] = []
         for name, link in self.by_name.items():
             if link.outbox or link.urgent:

@@ -21,6 +21,10 @@ class Node(Protocol):
     deadline: Deadline
 
     @property
+    def incarnation(self) -> int:
+        """The number that names this life of the process, as its peers see it."""
+
+    @property
     def journal(self) -> Journal | None:
         """The changes that the shell writes to the store once a turn; None: there is no store."""
 

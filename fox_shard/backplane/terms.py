@@ -32,3 +32,5 @@ class LinkEvent(Enum):
     """The pair has ended."""
     REFUSED = 3
     """The peer has another layout or protocol version (see `Link.refusal`)."""
+    DISOWNED = 4
+    """The peer has declared this process's incarnation gone, and does not let it in again."""

@@ -72,12 +72,14 @@ class Backplane(Struct, frozen=True, kw_only=True):
     """Section [backplane]: the links between processes.
 
     credit: bytes in flight on one link. heartbeat: seconds between signs of life. peer_timeout:
-    seconds of silence after which a peer is gone.
+    seconds of silence after which a peer is gone. turn_timeout: seconds after which a process whose
+    event loop is busy with one turn ends itself.
     """
 
     credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
     heartbeat: Seconds = 1.0
     peer_timeout: Seconds = 5.0
+    turn_timeout: Annotated[float, Meta(ge=5.0, le=3600.0)] = 30.0
 
 
 class Rpc(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import final
 
 from fox_shard.backplane.frames import Batch, Publish
 from fox_shard.backplane.link import Link
-from fox_shard.backplane.links import Links
+from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.outbox import Outbox
 from fox_shard.backplane.placement import Placement
@@ -39,11 +39,12 @@ class CoordinatorNode:
         sys_interval: float = 0,
         identity: int = 0,
         stored: Iterable[tuple[bytes, bytes]] = (),
+        is_working: IsWorking = unknown,
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
         realms, sys_interval: see `Coordinator`. identity, stored: the store's identity and its
-        rows. Raises ValueError for a row that this version does not know.
+        rows. is_working: see `Links`. Raises ValueError for a row that this version does not know.
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
@@ -66,6 +67,8 @@ class CoordinatorNode:
             new_epoch=lambda: rng.randrange(1, 1 << 53),
             deadline=self.deadline,
             notices=self.notices,
+            now=now,
+            is_working=is_working,
         )
         # (ticket, gateway, its incarnation, rseq): once the ticket is durable, the gateway may
         # forget its reliable frames up to that rseq.
@@ -102,6 +105,11 @@ class CoordinatorNode:
         link.peer_identity = row.incarnation
         link.watermark = link.durable = row.watermark
 
+    @property
+    def incarnation(self) -> int:
+        """The number that names this life of the process, as its peers see it."""
+        return self._links.incarnation
+
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process; see `Node`."""
         name = batch.source
@@ -118,7 +126,7 @@ class CoordinatorNode:
     def link_opened(self, link: Link, before: int, now: float) -> None:
         """Begin a pair: a gateway replays its sessions, a shard is sent its `$SYS` topics again."""
         if before not in (0, link.peer_incarnation):
-            self.peer_gone(link, now)
+            self._drop_incarnation(link, now)
         link.resume([])
         if link.connects:
             self._send_if_open(self.core.shard_opened(link.peer, now))
@@ -127,7 +135,12 @@ class CoordinatorNode:
         """Do nothing: sessions stay until the peer is back, or gone."""
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """End the sessions of a gateway, or drop the gauges of a shard."""
+        """End the sessions of a gateway, which is not let in again, or drop a shard's gauges."""
+        if not link.connects:
+            link.disown()
+        self._drop_incarnation(link, now)
+
+    def _drop_incarnation(self, link: Link, now: float) -> None:
         name = link.peer
         if link.connects:
             self.core.shard_gone(name, now)

@@ -12,7 +12,7 @@ from typing import final
 
 from fox_shard.backplane.frames import Batch, Frame, Report
 from fox_shard.backplane.link import Link
-from fox_shard.backplane.links import Links
+from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
@@ -40,7 +40,7 @@ from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
-"""Why sessions end if their gateway was stopped, or starved, for longer than `peer_timeout`."""
+"""Why sessions end if their gateway stood still until other processes declared it gone."""
 
 MAX_REASON = 400
 """Characters of the reason for which a client is refused, in the log."""
@@ -62,10 +62,11 @@ class Gateway:
         rng: RandomSource,
         now: float,
         wall: float,
+        is_working: IsWorking = unknown,
     ) -> None:
         """number: 0..gateways-1. rng: for session ids, epochs and incarnations.
 
-        now: monotonic seconds. wall: seconds since 1970.
+        now: monotonic seconds. wall: seconds since 1970. is_working: see `Links`.
         """
         self.name = f"gateway-{number}"
         self.settings = settings
@@ -85,6 +86,9 @@ class Gateway:
             new_epoch=lambda: rng.randrange(1, 1 << 53),
             deadline=self.deadline,
             notices=self.notices,
+            now=now,
+            is_working=is_working,
+            on_disowned=self._disowned,
         )
         self.links = [
             self._all_links.add(f"shard-{shard}", now, connects=True)
@@ -92,8 +96,6 @@ class Gateway:
         ]
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
-        self._peer_timeout = terms.peer_timeout
-        self._last_tick = now
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
@@ -184,6 +186,11 @@ class Gateway:
         }
         self.notices.append(("client_refused", why))
 
+    @property
+    def incarnation(self) -> int:
+        """The number that names this life of the process, as its peers see it."""
+        return self._all_links.incarnation
+
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
@@ -254,32 +261,31 @@ class Gateway:
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`."""
         self.now = self.subscribe_requests.now = now
-        if now - self._last_tick > self._peer_timeout:
-            self._stood_still(now - self._last_tick)
-        self._last_tick = now
         self.timers.run(now)
         self._all_links.tick(now)
         self.ordering.release_more()
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
-    def _stood_still(self, seconds: float) -> None:
+    def _disowned(self, now: float) -> None:
         """End all sessions, and go on in a new incarnation.
 
-        After a standstill, other processes may have declared this gateway gone, and its sessions
-        with it. Publishes that no shard has applied yet are dropped, because other sessions may
+        Another process has declared this gateway gone, and its sessions with it, while this gateway
+        stood still. Publishes that no shard has applied yet are dropped, because other sessions may
         have been told in the meantime that their publishes had taken effect.
         """
         self._registry.drop_wills()
+        ended = len(self.sessions)
         for session in list(self.sessions.values()):
-            session.end(STOOD_STILL, f"the gateway stood still for {seconds:.1f} s: join again")
-        self._all_links.renew(self._new_incarnation(), self.now)
+            session.end(STOOD_STILL, "the gateway stood still for too long: join again")
+        self._all_links.renew(self._new_incarnation(), now)
+        self.notices.append(("renewed", {"sessions_ended": ended}))
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
         if self.ordering.end_turn():
             self.deadline.by(now)
         out = self._all_links.flush(now)
-        if self._congested or (out and self._out_of_credit()):
+        if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
         return out
 

@@ -31,6 +31,7 @@ from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.shell import Shell, new_incarnation
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
+from fox_shard.runtime.watchdog import working_peers
 from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
 
@@ -95,6 +96,7 @@ async def _gateway(number: int, config: Config) -> None:
         rng=SystemRandom(),
         now=loop.time(),
         wall=time.time(),
+        is_working=working_peers(Path(config.run_dir), config.backplane),
     )
     peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
     shell = Shell(gateway, config, incarnation, lock, listens=False, connects=peers)
@@ -147,6 +149,7 @@ async def _shard(number: int, config: Config) -> None:
             wall=time.time(),
             rows=opened.store.scan(),
             realms=config.realms,
+            is_working=working_peers(Path(config.run_dir), config.backplane),
         )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(
@@ -175,6 +178,7 @@ async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
             sys_interval=config.mqtt.sys_interval,
             identity=opened.store.identity,
             stored=opened.store.scan(),
+            is_working=working_peers(Path(config.run_dir), config.backplane),
         )
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)

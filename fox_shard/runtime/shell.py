@@ -23,6 +23,7 @@ from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
+from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
 
 _log = logging.getLogger("fox")
@@ -36,6 +37,9 @@ Measured beside a spinning main thread: a single commit takes 2 ms instead of 11
 
 TROUBLES = ("refused", "store_failed")
 """Notices that somebody has to do something about."""
+
+WARNINGS = ("stood_still", "renewed")
+"""Notices that explain what clients may have noticed."""
 
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
@@ -84,6 +88,9 @@ class Shell:
         self.listening: dict[str, str] = {}
         self._health_path = run_dir / f"{node.name}.health"
         self._health: asyncio.Server | None = None
+        self._watchdog = Watchdog(
+            node.name, lambda: node.incarnation, run_dir, config.backplane, self._loop
+        )
         self.wire = Wire(
             node.name,
             incarnation,
@@ -115,10 +122,12 @@ class Shell:
         if self._store is not None:
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()
+        self._watchdog.start()
         _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
 
     async def stop(self) -> None:
         """Store and send what is left, and let go of everything."""
+        self._watchdog.stop()
         self._flush()
         if self._store is not None:
             # It says what has become of its last transactions; whoever waited for them is told.
@@ -244,6 +253,8 @@ class Shell:
 def _level(event: str) -> int:
     if event in TROUBLES:
         return logging.ERROR
+    if event in WARNINGS:
+        return logging.WARNING
     return logging.DEBUG if event.startswith("session_") else logging.INFO
 
 

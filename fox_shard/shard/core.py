@@ -20,7 +20,7 @@ from fox_shard.backplane.frames import (
     StoreFailure,
 )
 from fox_shard.backplane.link import Link
-from fox_shard.backplane.links import Links
+from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
@@ -101,12 +101,13 @@ class Shard:
         wall: float,
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
+        is_working: IsWorking = unknown,
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
         rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
         now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
-        order of keys. realms: the configured ones.
+        order of keys. realms: the configured ones. is_working: see `Links`.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -123,6 +124,8 @@ class Shard:
             new_epoch=lambda: rng.randrange(1, 1 << 53),
             deadline=self.deadline,
             notices=self.notices,
+            now=now,
+            is_working=is_working,
         )
         self.journal = Journal(
             self.deadline, self._committed, self._commit_failed, self._store_failure
@@ -219,6 +222,11 @@ class Shard:
     def _other_shards(self) -> list[Peer]:
         return [peer for peer in self.peers.values() if peer.kind is Kind.SHARD]
 
+    @property
+    def incarnation(self) -> int:
+        """The number that names this life of the process, as its peers see it."""
+        return self.links.incarnation
+
     # In
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
@@ -278,8 +286,15 @@ class Shard:
         self._drop_replayed_state(self.peers[link.peer])
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """Drop everything of the peer's incarnation, and end its sessions."""
-        self._drop_incarnation(self.peers[link.peer])
+        """Drop everything of the peer's incarnation, and end its sessions.
+
+        A gateway is not let in again in this incarnation, because its clients would go on as if
+        they still had their locks.
+        """
+        peer = self.peers[link.peer]
+        if peer.kind is Kind.GATEWAY:
+            link.disown()
+        self._drop_incarnation(peer)
 
     def connection_lost(self, name: str, now: float) -> None:
         """End the pair with that peer, to which the connection is broken."""

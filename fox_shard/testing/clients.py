@@ -157,6 +157,7 @@ class WampClient:
         self._request = 0
         self.session = 0
         self.inbox: list[list[Any]] = []
+        self._leaving = False
         self.closed = False
         self.closed_at = 0.0
         self._world = world
@@ -199,6 +200,7 @@ class WampClient:
 
     def leave(self) -> None:
         """Send GOODBYE, upon which the gateway closes the connection."""
+        self._leaving = True
         self.send([6, {}, "wamp.close.close_realm"])
 
     def drop(self) -> None:
@@ -236,6 +238,8 @@ class WampClient:
             self._buffer = self._buffer[end:]
             if message[0] == 2:
                 self.session = message[1]
+            elif message[0] == 6 and not self._leaving:
+                self.leave()
             self.inbox.append(message)
             if self._on_message is not None:
                 self._on_message(message)

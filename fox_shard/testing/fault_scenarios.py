@@ -19,10 +19,14 @@ from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 PROCEDURES = (("one", "exact"), ("two", "exact"), ("three.", "prefix"), ("*.four", "exact"))
+PAUSES = (0.5, 3.0, 5.5, 8.0, 12.0, 25.0)
+"""Possible seconds of a pause: below `peer_timeout`, about it, and well beyond it."""
+
 CALLED = ("one", "two", "three.x", "three.y", "a.four", "b.four")
 
 
-def _world(seed: int) -> World:
+def fault_world(seed: int) -> World:
+    """Make a world of random size."""
     rng = Random(f"world {seed}")
     return World(
         seed,
@@ -46,15 +50,24 @@ def _break_processes(run: Run, kinds: str) -> list[Action]:
     return [partial(kill, world, rng.choice(names), rng) for _ in range(rng.choice((1, 1, 2)))]
 
 
+def pauses(run: Run) -> list[Action]:
+    """Pause random processes, some of which seem to be at work."""
+    rng, world = run.rng, run.world
+    return [
+        partial(world.pause, rng.choice(world.names), rng.choice(PAUSES), busy=rng.random() < 0.3)
+        for _ in range(rng.choice((1, 2, 4)))
+    ]
+
+
 # Traffic during faults
 
 
-def _run(seed: int, kinds: str) -> Run:
+def traffic_and_faults(seed: int, kinds: str) -> Run:
     """Run traffic while something breaks, and check that everything works afterwards.
 
-    kinds: beginning of the names of processes to kill, or `links`.
+    kinds: beginning of the names of processes to kill, or `links`, or `pauses`.
     """
-    run = Run(_world(seed))
+    run = Run(fault_world(seed))
     run.smooth = False
     world, rng = run.world, run.rng
     publishers: list[RecordingClient] = [run.wamp(), run.mqtt(), run.wamp(), run.mqtt()]
@@ -71,8 +84,13 @@ def _run(seed: int, kinds: str) -> Run:
     parts = [publishing(run, one, 20) for one in publishers]
     parts += [_calling(run, one, 12) for one in callers]
     parts += [[partial(come_and_go, run, one) for _ in range(10)] for one in movers]
-    parts.append(_break_links(run) if kinds == "links" else _break_processes(run, kinds))
+    if kinds == "pauses":
+        parts.append(pauses(run))
+    else:
+        parts.append(_break_links(run) if kinds == "links" else _break_processes(run, kinds))
     run.interleave(parts, rng.choice((0.002, 0.01, 0.05)))
+    if kinds == "pauses":
+        world.run(max(PAUSES))
     recover(world)
     _everything_works(run, publishers, callers, callees)
     return run
@@ -125,29 +143,29 @@ def _everything_works(
 
 def shard_dies(seed: int) -> None:
     """One or two shards are killed and come back."""
-    _run(seed, "shard").leave()
+    traffic_and_faults(seed, "shard").leave()
 
 
 def gateway_dies(seed: int) -> None:
     """One or two gateways are killed and come back."""
-    _run(seed, "gateway").leave()
+    traffic_and_faults(seed, "gateway").leave()
 
 
 def coordinator_dies(seed: int) -> None:
     """The coordinator is killed, which loses and delays nothing: no event or call passes it."""
-    run = _run(seed, "coordinator")
+    run = traffic_and_faults(seed, "coordinator")
     check_events(run.world, run.clients)
     run.leave()
 
 
 def links_break(seed: int) -> None:
     """Connections break, or lose batches, with and without notice to the processes."""
-    _run(seed, "links").leave()
+    traffic_and_faults(seed, "links").leave()
 
 
 def wills_of_a_gateway(seed: int) -> None:
     """The wills of the clients of a killed gateway are published once [MQTT-3.1.2-8]."""
-    run = Run(_world(seed))
+    run = Run(fault_world(seed))
     run.smooth = False
     world, rng = run.world, run.rng
     watchers: list[RecordingClient] = [run.wamp(0), run.mqtt(0)]
@@ -180,7 +198,7 @@ def wills_of_a_gateway(seed: int) -> None:
 
 def shard_returns_without_a_gateway(seed: int) -> None:
     """A shard that starts waits for the replay of a gateway that is down, but not for ever."""
-    run = Run(_world(seed))
+    run = Run(fault_world(seed))
     run.smooth = False
     world, rng = run.world, run.rng
     publishers: list[RecordingClient] = [run.wamp(0), run.mqtt(0), run.wamp(1), run.mqtt(1)]

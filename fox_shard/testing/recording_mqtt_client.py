@@ -53,8 +53,8 @@ class RecordingMqttClient(RecordingClient):
     def published(self) -> list[PublicationRecord]:
         """All publications, including the will unless the client said goodbye [MQTT-3.14.4-3].
 
-        If the client's gateway was killed, the will may be published or not: DISCONNECT or the
-        will may have been on its way.
+        If the client's gateway was killed or paused, the will may be published or not: DISCONNECT
+        or the will may have been on its way.
         """
         if self.will is None or self.connected:
             return self.sent
@@ -77,7 +77,8 @@ class RecordingMqttClient(RecordingClient):
 
     @property
     def _gateway_was_killed(self) -> bool:
-        times = self.world.killed.get(f"gateway-{self.gateway}", [])
+        name, world = f"gateway-{self.gateway}", self.world
+        times = [*world.killed.get(name, []), *world.pauses.get(name, [])]
         return any(time >= self._since for time in times)
 
     def publish(

@@ -87,8 +87,8 @@ def registry(seed: int) -> None:
     parts: list[list[Action]] = [[partial(_come_and_perhaps_go, run)] for _ in range(12)]
     run.interleave(parts, 0.02)
     become_quiet(world)
-    here = {_session(run, one) for one in run.clients if one.connected}
-    gone = {_session(run, one) for one in run.clients if not one.connected and _session(run, one)}
+    here = {session_of(one) for one in run.clients if one.connected}
+    gone = {session_of(one) for one in run.clients if not one.connected and session_of(one)}
     for watcher, known in zip(watchers, before, strict=True):
         watcher.check_order(world)
         joined = watcher.told(ON_JOIN) - known
@@ -126,7 +126,7 @@ def _come_and_perhaps_go(run: Run) -> None:
         world.at(world.now + stay, go)
 
 
-def _session(run: Run, one: object) -> int:
+def session_of(one: object) -> int:
     """Return a client's session id, which an MQTT client does not know itself."""
     if isinstance(one, RecordingWampClient):
         return one.session
@@ -140,7 +140,7 @@ def _check_get_and_kill(run: Run, watcher: Watcher) -> None:
     if not victims:
         return
     one = run.rng.choice(victims)
-    session = _session(run, one)
+    session = session_of(one)
     (details,) = watcher.call(world, "wamp.session.get", session)
     protocol = "wamp" if isinstance(one, RecordingWampClient) else "mqtt"
     found = (details["session"], details["transport"]["protocol"][:4])
@@ -210,8 +210,8 @@ def coordinator_remembers(seed: int) -> None:
     become_quiet(world)
     watcher.check_order(world)
     joined, left = watcher.told(ON_JOIN) - before, watcher.told(ON_LEAVE)
-    here = Counter(_session(run, one) for one in run.clients if one.connected)
-    gone = Counter(_session(run, one) for one in run.clients if not one.connected)
+    here = Counter(session_of(one) for one in run.clients if one.connected)
+    gone = Counter(session_of(one) for one in run.clients if not one.connected)
     world.check(joined == here + gone, f"told that {joined} came, not {here + gone}")
     world.check(left == gone, f"told that {left} went, not {gone}")
     listed = watcher.call(world, "wamp.session.list")[0]

@@ -75,6 +75,7 @@ class Wire:
         timing: Timing,
         turn: Callable[[str], None],
         gateway: Gateway,
+        when_awake: Callable[[Callable[[], None]], None],
         kind: str,
         received: Callable[[bytes], None],
         closed: Callable[[], None],
@@ -82,11 +83,13 @@ class Wire:
         """Connect to a listener of that kind.
 
         turn: called with the gateway's name after each call of its core, so that a turn follows.
+        when_awake: performs an action at once, or when the gateway is no longer paused.
         received, closed: called for the client with data, and when the gateway has closed.
         """
         self._timing = timing
         self._turn = turn
         self._gateway = gateway
+        self._when_awake = when_awake
         self._closed = closed
         self.open = True
         self.connection = Connection(gateway.dirty, f"client:{kind}")
@@ -110,6 +113,9 @@ class Wire:
             self._up.send(data)
 
     def _arrived(self, data: bytes) -> None:
+        self._when_awake(lambda: self._read(data))
+
+    def _read(self, data: bytes) -> None:
         if self.connection.paused or self._waiting:
             self._waiting.append(data)
         elif self.open:
@@ -136,9 +142,12 @@ class Wire:
         """Close the connection from the client's end, without a goodbye."""
         if self.open:
             self.open = False
-            self._gateway.now = self._timing.now
-            self.connection.receiver.connection_lost(self._timing.now)
-            self._turn(self._gateway.name)
+            self._when_awake(self._end)
+
+    def _end(self) -> None:
+        self._gateway.now = self._timing.now
+        self.connection.receiver.connection_lost(self._timing.now)
+        self._turn(self._gateway.name)
 
     def closed_by_gateway(self) -> None:
         """Close the connection from the gateway's end; bytes written before still arrive."""

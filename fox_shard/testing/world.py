@@ -10,6 +10,7 @@ process may be killed and started again; all data on the way to or from the proc
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from random import Random
 from typing import final
 
@@ -49,8 +50,8 @@ Entry = tuple[float, str, str | Batch]
 class World:
     """One simulated cluster, with its disks and its clients' connections.
 
-    nodes: the running processes by name. names: of all processes. killed: per process, the times
-    when it was killed.
+    nodes: the running processes by name. names: of all processes. killed, pauses: per process, the
+    times when it was killed or paused.
     """
 
     def __init__(
@@ -93,6 +94,10 @@ class World:
         # Disks outlive their processes.
         self.disks: dict[str, Disk] = {}
         self.killed: dict[str, list[float]] = {}
+        self.pauses: dict[str, list[float]] = {}
+        # What paused processes have to do when they go on; those of them that seem to be at work.
+        self._paused: dict[str, list[Callable[[], None]]] = {}
+        self._busy: set[str] = set()
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
         self.names.append("coordinator")
@@ -172,6 +177,7 @@ class World:
                 rng=rng,
                 now=self.now,
                 wall=WALL + self.now,
+                is_working=self._is_working,
             )
         elif kind == "shard":
             disk = self._disk(name)
@@ -188,6 +194,7 @@ class World:
                 wall=WALL + self.now,
                 rows=disk.scan(),
                 realms=self.realms,
+                is_working=self._is_working,
             )
         else:
             disk = self._disk(name)
@@ -198,6 +205,7 @@ class World:
                 now=self.now,
                 identity=disk.identity,
                 stored=disk.scan(),
+                is_working=self._is_working,
             )
         self.note(f"{name} starts")
         node = self.nodes[name]
@@ -212,20 +220,62 @@ class World:
         return disk
 
     def _committed(self, node: Node, ticket: int, why: str) -> None:
-        if node.journal is not None:
-            node.journal.outcome(ticket, why, self.now)
-            self.turn(node.name)
+        def tell() -> None:
+            if node.journal is not None:
+                node.journal.outcome(ticket, why, self.now)
+                self.turn(node.name)
+
+        self._when_awake(node.name, tell)
 
     def kill(self, name: str) -> None:
         """Kill a process, as SIGKILL does; all data on the way to or from it is lost."""
         self.note(f"{name} is killed")
         self.killed.setdefault(name, []).append(self.now)
         del self.nodes[name]
+        if self._paused.pop(name, None) is not None:
+            self._turning.discard(name)
+        self._busy.discard(name)
         if name in self.disks:
             self.disks[name].crash()
         self.cut(name)
         for wire in self._wires.pop(name, []):
             wire.died()
+
+    def pause(self, name: str, seconds: float, *, busy: bool = False) -> None:
+        """Let a process do nothing for so many seconds, as SIGSTOP and SIGCONT do.
+
+        What comes for it waits. busy: the others know that it works, as in one very long turn.
+        """
+        if name not in self.nodes or name in self._paused:
+            return
+        self.note(f"{name} is paused for {seconds:.1f} s")
+        self.pauses.setdefault(name, []).append(self.now)
+        waiting = self._paused[name] = []
+        if busy:
+            self._busy.add(name)
+
+        def go_on() -> None:
+            if self._paused.get(name) is waiting:
+                self.note(f"{name} goes on")
+                del self._paused[name]
+                self._busy.discard(name)
+                for action in waiting:
+                    action()
+
+        self.at(self.now + seconds, go_on)
+
+    def _when_awake(self, name: str, action: Callable[[], None]) -> None:
+        """Perform the action now, or when the process is no longer paused; not if it dies first."""
+        if name in self._paused:
+            self._paused[name].append(action)
+        else:
+            action()
+
+    def _is_working(self, name: str, incarnation: int, _now: float) -> bool:
+        """Whether that incarnation runs and is not stopped: the simulator's `IsWorking`."""
+        node = self.nodes.get(name)
+        stopped = name in self._paused and name not in self._busy
+        return node is not None and node.incarnation == incarnation and not stopped
 
     def cut(self, name: str) -> None:
         """Break all connections of that process; the linked processes notice after a delay."""
@@ -272,9 +322,12 @@ class World:
         return set(links) if isinstance(links, dict) else set()
 
     def _lost(self, node: Node, peer: str) -> None:
-        if self.nodes.get(node.name) is node:
-            node.connection_lost(peer, self.now)
-            self.turn(node.name)
+        def tell() -> None:
+            if self.nodes.get(node.name) is node:
+                node.connection_lost(peer, self.now)
+                self.turn(node.name)
+
+        self._when_awake(node.name, tell)
 
     def gateway(self, number: int) -> Gateway:
         """Return the core of that gateway, which must be running."""
@@ -307,6 +360,9 @@ class World:
             self.at(self.now + self.rng.random() * 0.0005, lambda: self._flush(name))
 
     def _flush(self, name: str) -> None:
+        self._when_awake(name, lambda: self._end_turn(name))
+
+    def _end_turn(self, name: str) -> None:
         self._turning.discard(name)
         node = self.nodes.get(name)
         if node is None:
@@ -329,6 +385,9 @@ class World:
         pipe.send(data)
 
     def _arrived(self, name: str, data: bytes) -> None:
+        self._when_awake(name, lambda: self._read(name, data))
+
+    def _read(self, name: str, data: bytes) -> None:
         node = self.nodes.get(name)
         if node is None:
             return
@@ -344,6 +403,9 @@ class World:
             self.at(due, lambda: self._tick(name, due))
 
     def _tick(self, name: str, due: float) -> None:
+        self._when_awake(name, lambda: self._tick_now(name, due))
+
+    def _tick_now(self, name: str, due: float) -> None:
         node = self.nodes.get(name)
         if node is not None and self._due.get(name) == due:
             del self._due[name]
@@ -363,8 +425,11 @@ class World:
 
         received: called with the gateway's bytes. closed: called when the gateway closes or dies.
         """
-        wire = Wire(self.timing, self.turn, self.gateway(gateway), kind, received, closed)
-        self._wires.setdefault(f"gateway-{gateway}", []).append(wire)
+        name = f"gateway-{gateway}"
+        when_awake = partial(self._when_awake, name)
+        node = self.gateway(gateway)
+        wire = Wire(self.timing, self.turn, node, when_awake, kind, received, closed)
+        self._wires.setdefault(name, []).append(wire)
         return wire
 
     def _perform(self, gateway: Gateway) -> None:

@@ -34,7 +34,8 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
 
     incarnation: the process's. identity: of the numbering of its reliable frames, which is that of
     the store that keeps them, or else the incarnation. reply: this answers the peer's `Hello`.
-    version, generation, shards: of the protocol and the layout; a mismatch is refused.
+    version, generation, shards: of the protocol and the layout; a mismatch is refused. gone: the
+    receiver's incarnation that the sender has declared gone last and does not let in again, or 0.
     """
 
     incarnation: int
@@ -43,6 +44,7 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
     version: int
     generation: int
     shards: int
+    gone: int = 0
 
 
 class SyncEnd(Struct, array_like=True, tag=61, gc=False):

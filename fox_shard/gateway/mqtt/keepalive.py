@@ -17,7 +17,7 @@ CHECK: Final = 30.0
 class KeepAlive:
     """Watches one client that has promised to send something every `interval` seconds."""
 
-    __slots__ = ("_connection", "_interval", "_overdue", "_timers", "heard", "stopped")
+    __slots__ = ("_connection", "_due", "_interval", "_overdue", "_timers", "heard", "stopped")
 
     def __init__(
         self,
@@ -46,14 +46,17 @@ class KeepAlive:
         There are at least two checks in each interval, so that every long pause in reading is
         noticed: during such a pause the silence is the gateway's doing, not the client's.
         """
-        due = self.heard + 1.5 * self._interval
-        self._timers.at(min(due, now + min(0.5 * self._interval, CHECK)), self._check)
+        overdue = self.heard + 1.5 * self._interval
+        self._due = min(overdue, now + min(0.5 * self._interval, CHECK))
+        self._timers.at(self._due, self._check)
 
     def _check(self, now: float) -> None:
         if self.stopped:
             return
         if self._connection.paused:
             self.heard = now
+        # If the check comes late, the gateway stood still, and what the client sent is unread.
+        self.heard = min(now, self.heard + now - self._due)
         if now < self.heard + 1.5 * self._interval:
             self._check_later(now)
         else:
