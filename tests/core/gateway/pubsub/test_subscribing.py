@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import (
     Again,
     Audience,
     CaughtUp,
+    Event,
     FencePassed,
     FenceQuery,
     More,
@@ -22,6 +23,8 @@ from fox_shard.backplane.frames import (
     Unsubscribe,
 )
 from fox_shard.gateway.pubsub.subscribing import MAX_UNREAD, RECHECK_SECONDS
+from fox_shard.gateway.sessions.subscription import Subscription
+from fox_shard.topics.pattern import Pattern
 
 VIEW = {"replay": True, "state": True}
 SNAPSHOT = {"replay": True, "snapshot": True}
@@ -661,3 +664,80 @@ def test_an_event_held_for_two_subscriptions_is_delivered_once(harness):
         confirm(harness, asked, "shard-1")
     assert told(session) == ["subscribed", "subscribed"]
     assert session.written == ["m:5"]
+
+
+# What a client decides costs steps in proportion, never a product
+
+
+def test_thousands_of_filters_while_events_are_held_back_are_confirmed_in_few_steps(
+    harness, monkeypatch
+):
+    """Each confirmation once walked through everything that was held back."""
+    waits = []
+    matches = Pattern.matches
+    monkeypatch.setattr(
+        Pattern, "matches", lambda self, topic: waits.append(topic) or matches(self, topic)
+    )
+    for number in range(1, 201):
+        harness.say("shard-0", event(number, "t", order=number, fence=fence((1, 7, 10))))
+    (query,) = harness.got("shard-1", FenceQuery)
+    session = harness.session()
+    for number in range(1, 301):
+        harness.subscribe(session, f"*t{number}.+" if number % 2 else "=t", request=number)
+    for name in SHARDS:
+        for asked in harness.got(name, Subscribe):
+            harness[name].link.send(Subscribed(asked.token))
+    harness.turns()
+    assert told(session) == []
+    assert waits == []
+    harness.say("shard-1", FencePassed(query.origin, query.epoch, query.seq))
+    assert told(session) == ["subscribed"] * 300
+    assert harness.gateway.subscribe_requests.idle
+    # None of them got the events that were sent before it was confirmed.
+    assert session.written == []
+
+
+def test_withdrawing_looks_only_at_the_subscription_of_that_name(harness, monkeypatch):
+    """8,000 filters, and UNSUBSCRIBE of the same before they are confirmed, once took 28 s."""
+    session = harness.session()
+    for number in range(500):
+        harness.subscribe(session, f"=t{number}", request=number)
+    looks = []
+    name = Subscription.name
+    monkeypatch.setattr(
+        Subscription,
+        "name",
+        property(
+            lambda self: looks.append(1) or name.__get__(self),
+            lambda self, to: name.__set__(self, to),
+        ),
+    )
+    for number in range(500):
+        assert harness.gateway.requests.unsubscribe(session, f"=t{number}")
+    assert len(looks) < 10 * 500
+    assert harness.gateway.subscribe_requests.idle
+    assert harness.gateway.subscriptions[REALM].by_id == {}
+
+
+def test_events_that_are_held_for_many_subscriptions_of_one_session_are_delivered_once(harness):
+    """Each subscription that began once compared its events with those of all the others."""
+    session = harness.session(FakeEncoder("m", per_subscription=False))
+    for number in range(40):
+        harness.subscribe(session, "*" + "+." * number + "#", request=number)
+    asked = harness.got("shard-0", Subscribe)
+    for one in asked:
+        harness[SHARDS[0]].link.send(Subscribed(one.token))
+    harness.turns()
+    compared = []
+    original = Event.__eq__
+    for number in range(1, 41):
+        harness.say("shard-0", event(number, ".".join("a" * 40), order=number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Event, "__eq__", lambda self, other: compared.append(1) or original(self, other)
+        )
+        for one in harness.got("shard-1", Subscribe):
+            harness[SHARDS[1]].link.send(Subscribed(one.token))
+        harness.turns()
+    assert session.written == [f"m:{number}" for number in range(1, 41)]
+    assert compared == []
