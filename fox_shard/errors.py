@@ -160,6 +160,13 @@ class QueueFull(Refusal):
     reason = 0x97
 
 
+class LimitExceeded(Refusal):
+    """The session has as many subscriptions, registrations or calls as it may have."""
+
+    uri = "fox.error.limit_exceeded"
+    reason = 0x97
+
+
 class SlowConsumer(Refusal):
     """More bytes wait for the client than `gateway.outbound_limit` allows."""
 

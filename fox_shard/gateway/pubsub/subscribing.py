@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
 from fox_shard.gateway.pubsub.pending import PendingSubscription, publication_of
@@ -40,12 +41,46 @@ RECHECK_SECONDS = 0.02
 
 
 @final
+class _Incomplete:
+    """The incomplete subscriptions of one session.
+
+    by_name: name -> token -> subscription. unconfirmed, replays: how many are not confirmed, and
+    how many are, but still replay.
+    """
+
+    __slots__ = ("by_name", "replays", "unconfirmed")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, dict[int, PendingSubscription]] = {}
+        self.unconfirmed = 0
+        self.replays = 0
+
+    def add(self, pending: PendingSubscription) -> None:
+        """Add a subscription that is not confirmed."""
+        self.by_name.setdefault(pending.subscription.name, {})[pending.token] = pending
+        self.unconfirmed += 1
+
+    def remove(self, pending: PendingSubscription) -> None:
+        """Remove a subscription."""
+        name = pending.subscription.name
+        tokens = self.by_name[name]
+        del tokens[pending.token]
+        if not tokens:
+            del self.by_name[name]
+        if pending.confirmed:
+            self.replays -= 1
+        else:
+            self.unconfirmed -= 1
+
+
+@final
 class SubscribeRequests:
     """The incomplete subscriptions of one gateway, in all realms."""
 
     __slots__ = (
         "_delivered",
         "_fanouts",
+        "_limits",
         "_links",
         "_looking",
         "_next_token",
@@ -65,6 +100,7 @@ class SubscribeRequests:
         ordering: Ordering,
         links: list[Link],
         timers: Timers,
+        limits: Limits,
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
         self._subscriptions = subscriptions
@@ -72,10 +108,11 @@ class SubscribeRequests:
         self._ordering = ordering
         self._links = links
         self._timers = timers
+        self._limits = limits
         self._next_token = 0
-        # Token -> subscription; session id -> name -> token -> subscription.
+        # Token -> subscription; session id -> its subscriptions.
         self._pending: dict[int, PendingSubscription] = {}
-        self._of_session: dict[int, dict[str, dict[int, PendingSubscription]]] = {}
+        self._of_session: dict[int, _Incomplete] = {}
         # Session id -> events that were held for one of its subscriptions and have been delivered,
         # as long as it has others (MQTT: only once).
         self._delivered: dict[int, set[int]] = {}
@@ -94,6 +131,10 @@ class SubscribeRequests:
         options: SubscribeOptions,
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
+        if self._has_too_many(session, pattern):
+            refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
+            session.not_subscribed(request, refusal.uri, refusal.message, 0)
+            return
         self._next_token += 1
         token = self._next_token
         pending = self._subscriptions[session.realm.name].subscribe(
@@ -101,12 +142,28 @@ class SubscribeRequests:
         )
         if pending is not None:
             self._pending[token] = pending
-            by_name = self._of_session.setdefault(session.id, {})
-            by_name.setdefault(pending.subscription.name, {})[token] = pending
+            mine = self._of_session.get(session.id)
+            if mine is None:
+                mine = self._of_session[session.id] = _Incomplete()
+            mine.add(pending)
+
+    def _has_too_many(self, session: Session, pattern: Pattern) -> bool:
+        """Whether the session may not subscribe to this pattern, too, as it has so many already."""
+        limit = self._limits.subscriptions
+        mine = self._of_session.get(session.id)
+        unconfirmed = 0
+        if mine is not None:
+            unconfirmed = mine.unconfirmed
+            # It may subscribe again, to see the keys again, but not without end.
+            if mine.replays >= limit:
+                return True
+        subscribed = session.subscriptions or ()
+        return len(subscribed) + unconfirmed >= limit and pattern.text not in subscribed
 
     def withdraw(self, session: Session, name: str) -> list[PendingSubscription]:
         """Give up the session's incomplete subscriptions with that name, and return them."""
-        withdrawn = [*self._of_session.get(session.id, {}).get(name, {}).values()]
+        mine = self._of_session.get(session.id)
+        withdrawn = [] if mine is None else [*mine.by_name.get(name, {}).values()]
         for pending in withdrawn:
             self._forget(pending)
             self._stop_replays(pending)
@@ -114,11 +171,12 @@ class SubscribeRequests:
 
     def withdraw_all(self, session: Session) -> list[PendingSubscription]:
         """Give up all of the session's incomplete subscriptions, and return them."""
-        names = [*self._of_session.get(session.id, ())]
+        mine = self._of_session.get(session.id)
+        names = [] if mine is None else [*mine.by_name]
         return [pending for name in names for pending in self.withdraw(session, name)]
 
     def _forget(self, pending: PendingSubscription) -> None:
-        token, name, session = pending.token, pending.subscription.name, pending.session.id
+        token, session = pending.token, pending.session.id
         del self._pending[token]
         self._slow.pop(token, None)
         for shard in pending.undelivered:
@@ -128,11 +186,9 @@ class SubscribeRequests:
                 pending.subscription.pattern,
                 selective=pending.subscription.selector is not None,
             )
-        by_name = self._of_session[session]
-        del by_name[name][token]
-        if not by_name[name]:
-            del by_name[name]
-        if not by_name:
+        mine = self._of_session[session]
+        mine.remove(pending)
+        if not mine.by_name:
             del self._of_session[session]
             self._delivered.pop(session, None)
 
@@ -320,6 +376,9 @@ class SubscribeRequests:
             pending.retained[shard] = visible(events, session)
         if pending.held and not session.encoder.per_subscription:
             self._drop_delivered(pending)
+        mine = self._of_session[session.id]
+        mine.unconfirmed -= 1
+        mine.replays += 1
         held = self._subscriptions[session.realm.name].begin(pending)
         self._fanouts[session.realm.name].deliver_held(pending, held)
         self._ask_for_more(pending)

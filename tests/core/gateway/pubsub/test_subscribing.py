@@ -741,3 +741,40 @@ def test_events_that_are_held_for_many_subscriptions_of_one_session_are_delivere
         harness.turns()
     assert session.written == [f"m:{number}" for number in range(1, 41)]
     assert compared == []
+
+
+# Limits
+
+
+def test_a_session_has_so_many_subscriptions_and_no_more():
+    harness = GatewayHarness(shards=2, max_subscriptions=2)
+    session = harness.session()
+    for request in (1, 2, 3):
+        harness.subscribe(session, f"=t{request}", request=request, replay=True)
+    refused = ("not subscribed", 3, "fox.error.limit_exceeded", 0)
+    assert session.take() == [refused]
+    for name in SHARDS:
+        for asked in harness.got(name, Subscribe):
+            harness.say(name, Subscribed(asked.token), CaughtUp(asked.token))
+    assert told(session) == ["subscribed", "subscribed"]
+    harness.subscribe(session, "=t3", request=3, replay=True)
+    assert session.take() == [refused]
+    # It may subscribe again to what it has, and to something else instead.
+    assert harness.gateway.requests.unsubscribe(session, "=t2")
+    harness.subscribe(session, "=t5", request=5)
+    harness.subscribe(session, "=t1", request=4, replay=True)
+    assert session.take() == []
+
+
+def test_a_client_that_subscribes_again_and_again_without_reading_is_refused():
+    harness = GatewayHarness(shards=1, max_subscriptions=3)
+    session = harness.session()
+    for request in range(1, 6):
+        harness.subscribe(session, "=t", request=request, replay=True)
+        for asked in harness.got("shard-0", Subscribe):
+            harness.say("shard-0", Subscribed(asked.token))
+    refused = [("not subscribed", n, "fox.error.limit_exceeded", 0) for n in (4, 5)]
+    assert [one for one in session.take() if one[0] != "subscribed"] == refused
+    assert [*harness.gateway.subscribe_requests._of_session] == [session.id]
+    harness.gateway.requests.session_ended(session, "gone")
+    assert harness.gateway.subscribe_requests.idle
