@@ -45,6 +45,7 @@ Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
 WebOrigins = tuple[
     Annotated[str, Meta(pattern=r"^(\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+)$")], ...
 ]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 
 
@@ -52,9 +53,11 @@ class Gateway(Struct, frozen=True, kw_only=True):
     """Section [gateway]: the listeners (None: off), and the limits for one client.
 
     outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
-    message. topic_length: bytes of one topic or URI in UTF-8. handshake_timeout: seconds for HELLO,
-    CONNECT or the HTTP request. drain_timeout: seconds for writing to clients at shutdown.
-    allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
+    message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of its
+    components. max_subscriptions, max_registrations, max_calls: of one session at a time.
+    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. drain_timeout: seconds for
+    writing to clients at shutdown. allowed_origins: of web pages that may connect, besides those of
+    the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -63,6 +66,10 @@ class Gateway(Struct, frozen=True, kw_only=True):
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
+    topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
+    max_subscriptions: Count = 10_000
+    max_registrations: Count = 10_000
+    max_calls: Count = 10_000
     handshake_timeout: Seconds = 10.0
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()
@@ -113,12 +120,14 @@ class Mqtt(Struct, frozen=True, kw_only=True):
     """Section [mqtt]: settings of MQTT clients.
 
     realm: for clients that do not name one. max_inflight: messages with QoS 1 and 2 that may be
-    unconfirmed at one client. sys_interval: seconds between updates of `$SYS/broker/…`; 0: these
+    unconfirmed at one client. max_filters: topic filters in one SUBSCRIBE or UNSUBSCRIBE.
+    sys_interval: seconds between updates of `$SYS/broker/…`; 0: these
     topics do not exist.
     """
 
     realm: Annotated[str, Meta(min_length=1)] = "realm1"
     max_inflight: Annotated[int, Meta(ge=1, le=65535)] = 1024
+    max_filters: Count = 1000
     sys_interval: Annotated[int, Meta(ge=0, le=3600)] = 10
 
 

@@ -23,6 +23,7 @@ from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
@@ -129,10 +130,16 @@ class Gateway:
             self.links,
             lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
         )
-        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions)
-        self.registrations = Registrations(self.links, self.ordering, self.sessions)
+        self._limits = Limits(settings)
+        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
+        self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
         self.subscribe_requests = SubscribeRequests(
-            self.subscriptions, self._fanouts, self.ordering, self.links, self.timers
+            self.subscriptions,
+            self._fanouts,
+            self.ordering,
+            self.links,
+            self.timers,
+            self._limits,
         )
         self.event_history = EventHistory(self.links, self.subscriptions, self.calls, self.sessions)
         self._unstored_waiters = UnstoredWaiters()
@@ -309,7 +316,8 @@ class Gateway:
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.dropped
-        requests.slow_consumers = requests.dropped = 0
+        counters[f"{self.name}.limited"] = self._limits.exceeded
+        requests.slow_consumers = requests.dropped = self._limits.exceeded = 0
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),

@@ -257,9 +257,9 @@ class Dispatcher:
         """Deliver a frame that waits no longer for what its sender sent before."""
         if type(frame) is Event:
             self._fanouts[frame.publish.realm].deliver(frame, shard)
-            self._subscribe_requests.delivered(frame.publication)
+            self._subscribe_requests.delivered(frame, shard)
         elif type(frame) is SelectedEvent:
             self._fanouts[frame.event.publish.realm].deliver_selected(frame, shard)
-            self._subscribe_requests.delivered(-frame.event.publication)
+            self._subscribe_requests.delivered(frame, shard)
         elif type(frame) is Invocation:
             self._registrations.invoke(frame, shard)

@@ -137,7 +137,7 @@ class Requests:
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.release(session.connection)
             self._unstored_waiters.session_ended(session.id)
-            incomplete = self._subscribe_requests.withdraw(session)
+            incomplete = self._subscribe_requests.withdraw_all(session)
             self._subscriptions[session.realm.name].session_ended(session, incomplete)
             self._calls.session_ended(session)
             self._registrations.session_ended(session)
@@ -154,5 +154,5 @@ class Requests:
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, see `Router`."""
-        self._subscribe_requests.withdraw(session, name)
-        return self._subscriptions[session.realm.name].unsubscribe(session, name)
+        incomplete = self._subscribe_requests.withdraw(session, name)
+        return self._subscriptions[session.realm.name].unsubscribe(session, name, incomplete)

@@ -14,6 +14,7 @@ from fox_shard.gateway.mqtt.framing import MALFORMED, Partial, end_of_run, pubac
 from fox_shard.gateway.mqtt.handshake import CONNECT_LIMIT, read_connect
 from fox_shard.gateway.mqtt.publishing import publish_run
 from fox_shard.gateway.mqtt.session import MqttSession
+from fox_shard.gateway.mqtt.subscribing import check_count
 from fox_shard.gateway.mqtt.translate import PUBLISH_FLAGS
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
@@ -156,6 +157,9 @@ class Reader:
             raise ProtocolViolation(
                 f"a client must not send packet type {header >> 4} after CONNECT [MQTT-3.1.0-2]"
             )
+        if header >> 4 in (mqtt.SUBSCRIBE, mqtt.UNSUBSCRIBE):
+            limit = session.router.mqtt.max_filters
+            check_count(body, limit, qos=header >> 4 == mqtt.SUBSCRIBE)
         match decode(header, body, session.level):
             case mqtt.Pingreq():
                 session.write(_PINGRESP)

@@ -26,7 +26,7 @@ from fox_shard.gateway.mqtt.inflight import (
     OutboundPublishes,
 )
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
-from fox_shard.gateway.mqtt.subscribing import Subscribing, is_shared
+from fox_shard.gateway.mqtt.subscribing import Subscribing, is_supported
 from fox_shard.gateway.mqtt.translate import FATAL, find_route, will_flags
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.router import Router
@@ -173,7 +173,8 @@ class MqttSession(Session):
 
         count: how many messages are counted if they are dropped. Raises ProtocolViolation.
         """
-        route = find_route(self.realm, topic, self.router.settings.topic_length)
+        settings = self.router.settings
+        route = find_route(self.realm, topic, settings.topic_length, settings.topic_components)
         if route is None:
             self.router.dropped += count
             self.traffic.others += count
@@ -215,7 +216,7 @@ class MqttSession(Session):
         if self._subscribing is None:
             self._subscribing = Subscribing()
         router = self.router
-        requests, suback = self._subscribing.begin(packet, router.settings.topic_length)
+        requests, suback = self._subscribing.begin(packet, router.settings)
         if suback is not None:
             self.write(encode(suback, self.level))
         for request, pattern, granted_qos in requests:
@@ -230,6 +231,12 @@ class MqttSession(Session):
         granted_qos = self._confirm(request)
         if granted_qos is not None:
             self.more_keys(retained, subscription, granted_qos)
+
+    def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
+        """Give the filter the return code 0x80, and send the SUBACK if it was the last."""
+        if self._subscribing is not None:
+            self._subscribing.refuse(request)
+            self._confirm(request)
 
     def more_keys(self, events: list[Event], subscription: Subscription, granted_qos: int) -> None:
         """Send more retained keys of a subscription (see `Session.more_keys`)."""
@@ -259,7 +266,10 @@ class MqttSession(Session):
 
     def unsubscribe(self, packet: mqtt.Unsubscribe) -> None:
         """Unsubscribe from the packet's filters. Raises ProtocolViolation."""
-        patterns = [Pattern.mqtt(text).text for text in packet.filters if not is_shared(text)]
+        settings = self.router.settings
+        patterns = [
+            Pattern.mqtt(text).text for text in packet.filters if is_supported(text, settings)
+        ]
         for pattern in patterns:
             if self._subscribing is not None:
                 for request in self._subscribing.requests_for(pattern):

@@ -6,6 +6,8 @@ Never: confirmed subscriptions (the gateway has them).
 
 from typing import final
 
+from fox_shard.config import Gateway as Settings
+from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt.packets import FAILURE, Suback, Subscribe
 from fox_shard.topics.pattern import Pattern
 
@@ -31,31 +33,38 @@ class _PendingSuback:
 class Subscribing:
     """The filters of one session that are not confirmed yet."""
 
-    __slots__ = ("_pending", "_requests")
+    __slots__ = ("_by_pattern", "_pending", "_requests")
 
     def __init__(self) -> None:
         self._requests = 0
         # Number of a request -> (its SUBACK, index of its return code, the pattern's text).
         self._pending: dict[int, tuple[_PendingSuback, int, str]] = {}
+        # The pattern's text -> the numbers of its requests.
+        self._by_pattern: dict[str, dict[int, None]] = {}
 
     def begin(
-        self, packet: Subscribe, limit: int
+        self, packet: Subscribe, settings: Settings
     ) -> tuple[list[tuple[int, Pattern, int]], Suback | None]:
         """Return the requests to the gateway, each as (number, pattern, QoS), and perhaps a SUBACK.
 
-        limit: bytes of a filter. Longer filters and shared subscriptions are refused; if all are,
-        there are no requests, and the SUBACK is to be sent at once; otherwise it is None.
+        Filters that are not `is_supported` are refused; if all are, there are no requests, and the
+        SUBACK is to be sent at once; otherwise it is None.
         Raises ProtocolViolation for an invalid topic filter [MQTT-4.7.1-2, -3].
         """
-        parsed = [(text, Pattern.mqtt(text), qos) for text, qos in packet.filters]
+        parsed = [
+            (Pattern.mqtt(text) if is_supported(text, settings) else None, qos)
+            for text, qos in packet.filters
+        ]
         suback = _PendingSuback(packet.packet_id, [], 0)
         requests = []
-        for index, (text, pattern, qos) in enumerate(parsed):
-            if is_shared(text) or len(text.encode()) > limit:
+        for index, (pattern, qos) in enumerate(parsed):
+            if pattern is None:
                 suback.codes.append(FAILURE)
                 continue
             self._requests += 1
-            self._pending[self._requests] = (suback, index, pattern.text)
+            text = pattern.text
+            self._pending[self._requests] = (suback, index, text)
+            self._by_pattern.setdefault(text, {})[self._requests] = None
             suback.codes.append(qos)
             suback.left += 1
             requests.append((self._requests, pattern, qos))
@@ -64,21 +73,50 @@ class Subscribing:
     def confirm(self, request: int) -> tuple[int, Suback | None] | None:
         """Confirm a request, which is granted the QoS that it asked for.
 
-        Returns this QoS, and the SUBACK if the request was the last of its SUBSCRIBE; None if there
-        is no such request.
+        Returns this QoS (0x80 if it was refused), and the SUBACK if the request was the last of its
+        SUBSCRIBE; None if there is no such request.
         """
         found = self._pending.pop(request, None)
         if found is None:
             return None
-        suback, index, _ = found
+        suback, index, text = found
+        requests = self._by_pattern[text]
+        del requests[request]
+        if not requests:
+            del self._by_pattern[text]
         suback.left -= 1
         return suback.codes[index], None if suback.left else suback.packet()
 
     def requests_for(self, pattern: str) -> list[int]:
         """Return the unconfirmed requests for the pattern with this text."""
-        return [number for number, (_, _, text) in self._pending.items() if text == pattern]
+        return [*self._by_pattern.get(pattern, ())]
+
+    def refuse(self, request: int) -> None:
+        """Give a request the return code 0x80; `confirm` is still to be called."""
+        found = self._pending.get(request)
+        if found is not None:
+            suback, index, _ = found
+            suback.codes[index] = FAILURE
 
 
-def is_shared(text: str) -> bool:
-    """Whether a filter is that of a shared subscription, which the server does not support."""
-    return text.startswith(_SHARED)
+def is_supported(text: str, settings: Settings) -> bool:
+    """Whether a filter may be subscribed to: it is within the limits, and not shared."""
+    return not (
+        text.startswith(_SHARED)
+        or text.count("/") >= settings.topic_components
+        or len(text.encode()) > settings.topic_length
+    )
+
+
+def check_count(body: bytes, limit: int, *, qos: bool) -> None:
+    """Raise ProtocolViolation if a SUBSCRIBE or UNSUBSCRIBE has more filters than the limit.
+
+    body: the packet's, after its fixed header, which need not be valid. qos: whether each filter is
+    followed by its quality of service. The packet is not decoded further than to that filter.
+    """
+    at, count = 2, 0
+    while at + 2 <= len(body):
+        count += 1
+        if count > limit:
+            raise ProtocolViolation(f"more than {limit} topic filters in one packet")
+        at += 2 + (body[at] << 8 | body[at + 1]) + qos

@@ -32,16 +32,17 @@ MQTT 3.1.1 has no negative PUBACK. Such a publish must not be acknowledged, so t
 """
 
 
-def find_route(realm: Realm, topic: bytes, limit: int) -> Route | None:
+def find_route(realm: Realm, topic: bytes, limit: int, components: int) -> Route | None:
     """Validate an MQTT topic and cache the route to it; None: publishes there are dropped.
 
-    limit: bytes of a topic. Publishes to longer topics, and to reserved ones, where only the router
-    publishes, are dropped. Raises ProtocolViolation for an invalid topic name [MQTT-3.3.2-1, -2].
+    limit: bytes of a topic. components: of a topic. Publishes to topics that have more, and to
+    reserved ones, where only the router publishes, are dropped. Raises ProtocolViolation for an
+    invalid topic name [MQTT-3.3.2-1, -2].
     """
     name = decode_string(topic)
     check_mqtt_topic(name)
     uri = to_wamp(name)
-    if len(topic) > limit or is_reserved(uri):
+    if len(topic) > limit or topic.count(b"/") >= components or is_reserved(uri):
         return None
     route = realm.route(uri)
     realm.mqtt_routes[topic] = route

@@ -162,7 +162,7 @@ class Fanout:
             admit = _admission(selected, subscription)
             for encoder, members in subscribers.plain.items():
                 self._select(selected, subscription, encoder, list(members), admit)
-            for pending in subscribers.pending:
+            for pending in [*subscribers.pending.values()]:
                 if pending.is_live(shard, selected):
                     self._deliver_or_keep(pending, selected)
 

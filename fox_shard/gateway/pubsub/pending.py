@@ -15,6 +15,7 @@ from typing import final
 from msgspec import Struct
 
 from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe
+from fox_shard.gateway.sessions.held_events import HeldBefore
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.ids import SHARDS
@@ -53,6 +54,7 @@ class PendingSubscription:
         "subscription",
         "token",
         "unconfirmed_shards",
+        "undelivered",
     )
 
     def __init__(
@@ -88,10 +90,12 @@ class PendingSubscription:
         # Before that: keys as each shard sent them, and live events of shards that have confirmed.
         self.retained: dict[int, list[Event]] = {}
         self.held: list[Event | SelectedEvent] = []
-        # Ids of events that a shard sent before it confirmed and that are held back (see
-        # `Ordering`). This subscription does not get them, and is not confirmed to the session
-        # before they have been delivered. Ids of `SelectedEvent`s are negative.
-        self.held_back_before: set[int] = set()
+        # Per shard, the events that it sent before it confirmed and that are held back (see
+        # `Ordering`). This subscription does not get them.
+        self.held_back_before: dict[int, HeldBefore] = {}
+        # The shards of which some of them have not been delivered yet. Before that, the
+        # subscription is not confirmed to the session.
+        self.undelivered: dict[int, None] = {}
 
     def subscribe(self, shard: int) -> Subscribe:
         """Return the frame that asks the shard; if it has returned, for the rest of the replay."""
@@ -116,7 +120,7 @@ class PendingSubscription:
         if shard in self.replaying:
             self.unconfirmed_shards[shard] = None
             self.replaying[shard] = ReplayProgress()
-            self.held = [one for one in self.held if _publication(one) % SHARDS != shard]
+            self.held = [one for one in self.held if publication_of(one) % SHARDS != shard]
 
     def is_asked(self, shard: int) -> bool:
         """Whether the shard owes a confirmation or a part of the replay."""
@@ -128,15 +132,15 @@ class PendingSubscription:
             publication, flags = -event.event.publication, event.event.publish.flags
         else:
             publication, flags = event.publication, event.publish.flags
-        if (
-            self.options.snapshot
-            or shard in self.unconfirmed_shards
-            or publication in self.held_back_before
-        ):
+        if self.options.snapshot or shard in self.unconfirmed_shards:
+            return False
+        held_back = self.held_back_before.get(shard)
+        if held_back is not None and held_back.has(publication):
             return False
         # While the shard replays its history, recorded events come as a part of it.
         return self.options.after is None or shard not in self.replaying or not flags & TRACE
 
 
-def _publication(held: Event | SelectedEvent) -> int:
+def publication_of(held: Event | SelectedEvent) -> int:
+    """Return the event's publication id."""
     return held.event.publication if isinstance(held, SelectedEvent) else held.publication

@@ -20,9 +20,10 @@ from fox_shard.backplane.frames import (
     Subscribed,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
-from fox_shard.gateway.pubsub.pending import PendingSubscription
+from fox_shard.gateway.pubsub.pending import PendingSubscription, publication_of
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
@@ -40,12 +41,46 @@ RECHECK_SECONDS = 0.02
 
 
 @final
+class _Incomplete:
+    """The incomplete subscriptions of one session.
+
+    by_name: name -> token -> subscription. unconfirmed, replays: how many are not confirmed, and
+    how many are, but still replay.
+    """
+
+    __slots__ = ("by_name", "replays", "unconfirmed")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, dict[int, PendingSubscription]] = {}
+        self.unconfirmed = 0
+        self.replays = 0
+
+    def add(self, pending: PendingSubscription) -> None:
+        """Add a subscription that is not confirmed."""
+        self.by_name.setdefault(pending.subscription.name, {})[pending.token] = pending
+        self.unconfirmed += 1
+
+    def remove(self, pending: PendingSubscription) -> None:
+        """Remove a subscription."""
+        name = pending.subscription.name
+        tokens = self.by_name[name]
+        del tokens[pending.token]
+        if not tokens:
+            del self.by_name[name]
+        if pending.confirmed:
+            self.replays -= 1
+        else:
+            self.unconfirmed -= 1
+
+
+@final
 class SubscribeRequests:
     """The incomplete subscriptions of one gateway, in all realms."""
 
     __slots__ = (
+        "_delivered",
         "_fanouts",
-        "_late",
+        "_limits",
         "_links",
         "_looking",
         "_next_token",
@@ -65,6 +100,7 @@ class SubscribeRequests:
         ordering: Ordering,
         links: list[Link],
         timers: Timers,
+        limits: Limits,
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
         self._subscriptions = subscriptions
@@ -72,12 +108,14 @@ class SubscribeRequests:
         self._ordering = ordering
         self._links = links
         self._timers = timers
+        self._limits = limits
         self._next_token = 0
-        # Token -> subscription; session id -> its tokens.
+        # Token -> subscription; session id -> its subscriptions.
         self._pending: dict[int, PendingSubscription] = {}
-        self._of_session: dict[int, dict[int, None]] = {}
-        # Token -> subscription that waits for held-back events (see `held_back_before`).
-        self._late: dict[int, PendingSubscription] = {}
+        self._of_session: dict[int, _Incomplete] = {}
+        # Session id -> events that were held for one of its subscriptions and have been delivered,
+        # as long as it has others (MQTT: only once).
+        self._delivered: dict[int, set[int]] = {}
         # Tokens of replays whose clients do not read as fast as they come.
         self._slow: dict[int, None] = {}
         # Whether a timer is set to look at them again.
@@ -93,6 +131,10 @@ class SubscribeRequests:
         options: SubscribeOptions,
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
+        if self._has_too_many(session, pattern):
+            refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
+            session.not_subscribed(request, refusal.uri, refusal.message, 0)
+            return
         self._next_token += 1
         token = self._next_token
         pending = self._subscriptions[session.realm.name].subscribe(
@@ -100,28 +142,55 @@ class SubscribeRequests:
         )
         if pending is not None:
             self._pending[token] = pending
-            self._of_session.setdefault(session.id, {})[token] = None
+            mine = self._of_session.get(session.id)
+            if mine is None:
+                mine = self._of_session[session.id] = _Incomplete()
+            mine.add(pending)
 
-    def withdraw(self, session: Session, name: str | None = None) -> list[str]:
-        """Give up the session's incomplete subscriptions with that name, or all of them (None).
+    def _has_too_many(self, session: Session, pattern: Pattern) -> bool:
+        """Whether the session may not subscribe to this pattern, too, as it has so many already."""
+        limit = self._limits.subscriptions
+        mine = self._of_session.get(session.id)
+        unconfirmed = 0
+        if mine is not None:
+            unconfirmed = mine.unconfirmed
+            # It may subscribe again, to see the keys again, but not without end.
+            if mine.replays >= limit:
+                return True
+        subscribed = session.subscriptions or ()
+        return len(subscribed) + unconfirmed >= limit and pattern.text not in subscribed
 
-        Returns their names.
-        """
-        mine = [self._pending[token] for token in self._of_session.get(session.id, ())]
-        withdrawn = [one for one in mine if name in (None, one.subscription.name)]
+    def withdraw(self, session: Session, name: str) -> list[PendingSubscription]:
+        """Give up the session's incomplete subscriptions with that name, and return them."""
+        mine = self._of_session.get(session.id)
+        withdrawn = [] if mine is None else [*mine.by_name.get(name, {}).values()]
         for pending in withdrawn:
             self._forget(pending)
             self._stop_replays(pending)
-        return [pending.subscription.name for pending in withdrawn]
+        return withdrawn
+
+    def withdraw_all(self, session: Session) -> list[PendingSubscription]:
+        """Give up all of the session's incomplete subscriptions, and return them."""
+        mine = self._of_session.get(session.id)
+        names = [] if mine is None else [*mine.by_name]
+        return [pending for name in names for pending in self.withdraw(session, name)]
 
     def _forget(self, pending: PendingSubscription) -> None:
-        del self._pending[pending.token]
-        self._late.pop(pending.token, None)
-        self._slow.pop(pending.token, None)
-        tokens = self._of_session[pending.session.id]
-        del tokens[pending.token]
-        if not tokens:
-            del self._of_session[pending.session.id]
+        token, session = pending.token, pending.session.id
+        del self._pending[token]
+        self._slow.pop(token, None)
+        for shard in pending.undelivered:
+            self._ordering.held_events.give_up(
+                token,
+                shard,
+                pending.subscription.pattern,
+                selective=pending.subscription.selector is not None,
+            )
+        mine = self._of_session[session]
+        mine.remove(pending)
+        if not mine.by_name:
+            del self._of_session[session]
+            self._delivered.pop(session, None)
 
     def _stop_replays(self, pending: PendingSubscription) -> None:
         for shard in pending.replaying:
@@ -265,34 +334,34 @@ class SubscribeRequests:
                 continue
             subscription = subscribers.subscription
             for session in subscribers.followers(shard):
-                self.withdraw(session, subscription.name)
-                subscriptions.unsubscribe(session, subscription.name)
+                incomplete = self.withdraw(session, subscription.name)
+                subscriptions.unsubscribe(session, subscription.name, incomplete)
                 session.subscription_revoked(subscription, frame.uri)
 
     def _exclude_held_events(self, pending: PendingSubscription, shard: int) -> None:
         if self._ordering.held_frames:
-            selective = pending.subscription.selector is not None
-            pending.held_back_before |= self._ordering.held_events(
-                shard, pending.subscription.pattern, selective=selective
+            held_back = self._ordering.held_events.wait(
+                pending.token,
+                shard,
+                pending.subscription.pattern,
+                selective=pending.subscription.selector is not None,
             )
-            if pending.held_back_before:
-                self._late[pending.token] = pending
+            if held_back is not None:
+                pending.held_back_before[shard] = held_back
+                pending.undelivered[shard] = None
 
-    def delivered(self, publication: int) -> None:
-        """Note that an event that was held back has been delivered; complete what waited for that.
+    def delivered(self, frame: Event | SelectedEvent, shard: int) -> None:
+        """Note that an event of that shard that was held back has been delivered.
 
-        publication: negative for a `SelectedEvent`.
+        Completes the subscriptions that waited for it last.
         """
-        for pending in [
-            late for late in self._late.values() if publication in late.held_back_before
-        ]:
-            pending.held_back_before.discard(publication)
-            if not pending.held_back_before:
-                del self._late[pending.token]
-                self._go_on(pending)
+        for token in self._ordering.held_events.delivered(frame, shard):
+            pending = self._pending[token]
+            del pending.undelivered[shard]
+            self._go_on(pending)
 
     def _go_on(self, pending: PendingSubscription) -> None:
-        if pending.unconfirmed_shards or pending.held_back_before:
+        if pending.unconfirmed_shards or pending.undelivered:
             return
         if not pending.confirmed:
             self._begin(pending)
@@ -305,17 +374,20 @@ class SubscribeRequests:
         session = pending.session
         for shard, events in pending.retained.items():
             pending.retained[shard] = visible(events, session)
+        if pending.held and not session.encoder.per_subscription:
+            self._drop_delivered(pending)
+        mine = self._of_session[session.id]
+        mine.unconfirmed -= 1
+        mine.replays += 1
         held = self._subscriptions[session.realm.name].begin(pending)
         self._fanouts[session.realm.name].deliver_held(pending, held)
-        if held and not session.encoder.per_subscription:
-            self._forget_held(held, session)
         self._ask_for_more(pending)
 
-    def _forget_held(self, events: list[Event | SelectedEvent], session: Session) -> None:
+    def _drop_delivered(self, pending: PendingSubscription) -> None:
         """Drop held events that the session has got by another subscription (MQTT: only once)."""
-        for token in self._of_session.get(session.id, ()):
-            pending = self._pending[token]
-            pending.held = [event for event in pending.held if event not in events]
+        delivered = self._delivered.setdefault(pending.session.id, set())
+        pending.held = [one for one in pending.held if publication_of(one) not in delivered]
+        delivered.update(publication_of(one) for one in pending.held)
 
     @property
     def idle(self) -> bool:

@@ -7,7 +7,7 @@ The shards know the gateway, not its sessions: the gateway subscribes when its f
 and unsubscribes when its last session has left.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -52,12 +52,15 @@ class Subscribers:
         self.established = False
         self.plain: dict[EventEncoder, Members] = {}
         self.granted: dict[EventEncoder, Members] = {}
-        self.pending: list[PendingSubscription] = []
+        # By token.
+        self.pending: dict[int, PendingSubscription] = {}
 
     def followers(self, shard: int) -> list[Session]:
         """Return the sessions that have got all of that shard's history."""
         members = [session for members in self.plain.values() for session in members]
-        pending = [one for one in self.pending if one.confirmed and shard not in one.replaying]
+        pending = [
+            one for one in self.pending.values() if one.confirmed and shard not in one.replaying
+        ]
         return members + [one.session for one in pending]
 
     def settled(self, shard: int, publication: int) -> None:
@@ -161,7 +164,7 @@ class Subscriptions:
         pending = PendingSubscription(
             token, session, request, subscription, granted_qos, options, shards
         )
-        subscribers.pending.append(pending)
+        subscribers.pending[token] = pending
         self.plans.drop(pattern)
         for shard in pending.unconfirmed_shards:
             if self._links[shard].open:
@@ -205,7 +208,7 @@ class Subscriptions:
         if not pending.options.snapshot:
             subscribers.established = True
         if pending.options.after is None and not pending.options.snapshot:
-            subscribers.pending.remove(pending)
+            del subscribers.pending[pending.token]
             if subscribers.has(session):
                 # The session has been a member all along, and has got these events.
                 held = []
@@ -223,33 +226,38 @@ class Subscriptions:
             self.abandon(pending)
         elif pending.options.after is not None:
             subscribers = self._by_name[pending.subscription.name]
-            subscribers.pending.remove(pending)
+            del subscribers.pending[pending.token]
             self._activate(pending.session, subscribers, pending.granted_qos)
         return pending.options.snapshot
 
     def abandon(self, pending: PendingSubscription) -> None:
         """Remove a pending subscription that has ended or was refused."""
         subscribers = self._by_name[pending.subscription.name]
-        subscribers.pending.remove(pending)
+        del subscribers.pending[pending.token]
         self.plans.drop(pending.subscription.pattern)
         self._drop_if_unused(subscribers)
 
     # Unsubscribing
 
-    def unsubscribe(self, session: Session, name: str) -> bool:
-        """End a subscription. Returns whether the session had it, or waited for it."""
+    def unsubscribe(
+        self, session: Session, name: str, incomplete: Collection[PendingSubscription]
+    ) -> bool:
+        """End a subscription. Returns whether the session had it, or waited for it.
+
+        incomplete: the session's pending subscriptions with that name, which are withdrawn.
+        """
         subscribers = self._by_name.get(name)
         if subscribers is None:
             return False
-        mine = [pending for pending in subscribers.pending if pending.session is session]
-        for pending in mine:
-            subscribers.pending.remove(pending)
+        for pending in incomplete:
+            # One that is confirmed, and whose replay goes on, is not there any more.
+            subscribers.pending.pop(pending.token, None)
         had = session.subscriptions is not None and name in session.subscriptions
         if had:
             self._leave(session, subscribers)
         self.plans.drop(subscribers.subscription.pattern)
         self._drop_if_unused(subscribers)
-        return had or bool(mine)
+        return had or bool(incomplete)
 
     def _leave(self, session: Session, subscribers: Subscribers) -> None:
         if session.subscriptions is not None:
@@ -275,10 +283,12 @@ class Subscriptions:
             if self._links[shard].open:
                 self._links[shard].send(frame)
 
-    def session_ended(self, session: Session, incomplete: Iterable[str]) -> None:
-        """Unsubscribe a session that has ended. incomplete: names of pending subscriptions."""
-        for name in [*(session.subscriptions or ()), *incomplete]:
-            self.unsubscribe(session, name)
+    def session_ended(self, session: Session, incomplete: Iterable[PendingSubscription]) -> None:
+        """Unsubscribe a session that has ended. incomplete: its pending subscriptions."""
+        for name in [*(session.subscriptions or ())]:
+            self.unsubscribe(session, name, ())
+        for pending in incomplete:
+            self.unsubscribe(session, pending.subscription.name, (pending,))
 
     # Shards
 
@@ -317,7 +327,7 @@ class Subscriptions:
         plan = Plan()
         to_mqtt = mqtt_deliverable(topic)
         for subscribers in self._trie.match(topic):
-            plan.pending.extend(subscribers.pending)
+            plan.pending.extend(subscribers.pending.values())
             for groups, into in (
                 (subscribers.plain, plan.plain),
                 (subscribers.granted, plan.granted),

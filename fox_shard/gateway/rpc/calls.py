@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Refusal, Unavailable
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
@@ -40,6 +41,7 @@ class Calls:
     __slots__ = (
         "_canceled",
         "_coordinator",
+        "_limits",
         "_links",
         "_ordering",
         "_reopened",
@@ -48,9 +50,15 @@ class Calls:
     )
 
     def __init__(
-        self, links: list[Link], coordinator: Link, ordering: Ordering, sessions: dict[int, Session]
+        self,
+        links: list[Link],
+        coordinator: Link,
+        ordering: Ordering,
+        sessions: dict[int, Session],
+        limits: Limits,
     ) -> None:
         """links: to the shards, by number."""
+        self._limits = limits
         self._links = links
         self._coordinator = coordinator
         self._ordering = ordering
@@ -82,6 +90,10 @@ class Calls:
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
+        if session.calls is not None and len(session.calls) >= self._limits.calls:
+            refusal = self._limits.refuse("unanswered calls", self._limits.calls)
+            session.call_error(call_error(session.id, request, refusal))
+            return
         if procedure in self.local_procedures:
             self._call_here(
                 session, request, self.local_procedures[procedure], encoding, args, kwargs

@@ -3,7 +3,7 @@
 Owns: which registration is confirmed, which shard waits for which invocation. Never: a wire format.
 """
 
-from typing import final
+from typing import TypeVar, final
 
 from fox_shard.backplane.frames import (
     Interrupt,
@@ -21,10 +21,24 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Unavailable
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
+
+T = TypeVar("T")
+
+
+def _pop(of_session: dict[int, dict[int, T]], session: int, key: int) -> T | None:
+    """Remove and return what a session has under a key, if there is anything."""
+    values = of_session.get(session)
+    if values is None:
+        return None
+    value = values.pop(key, None)
+    if not values:
+        del of_session[session]
+    return value
 
 
 @final
@@ -50,26 +64,37 @@ class Registrations:
     __slots__ = (
         "_early",
         "_interrupted",
+        "_limits",
         "_links",
         "_ordering",
         "_registering",
+        "_requests",
         "_sessions",
         "_unregistering",
     )
 
-    def __init__(self, links: list[Link], ordering: Ordering, sessions: dict[int, Session]) -> None:
+    def __init__(
+        self,
+        links: list[Link],
+        ordering: Ordering,
+        sessions: dict[int, Session],
+        limits: Limits,
+    ) -> None:
         """links: to the shards, by number."""
+        self._limits = limits
         self._links = links
         self._ordering = ordering
         self._sessions = sessions
-        # (session id, request) -> registration that is not confirmed.
-        self._registering: dict[tuple[int, int], Register] = {}
-        # (session id, registration id) -> what came before it was confirmed.
-        self._early: dict[tuple[int, int], PendingRegistrations] = {}
+        # Session id -> request -> registration that is not confirmed.
+        self._registering: dict[int, dict[int, Register]] = {}
+        # Session id -> registration id -> what came before it was confirmed.
+        self._early: dict[int, dict[int, PendingRegistrations]] = {}
+        # (shard, its number for the invocation) -> the session's number for it.
+        self._requests: dict[tuple[int, int], int] = {}
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
-        # (session id, request) of an unanswered UNREGISTER -> the shard that is asked.
-        self._unregistering: dict[tuple[int, int], int] = {}
+        # Session id -> request of an unanswered UNREGISTER -> the shard that is asked.
+        self._unregistering: dict[int, dict[int, int]] = {}
 
     @property
     def idle(self) -> bool:
@@ -93,6 +118,11 @@ class Registrations:
 
         invoke, concurrency, force, disclose: see `frames.Register`.
         """
+        running = len(self._registering.get(session.id, ()))
+        if len(session.registrations or ()) + running >= self._limits.registrations:
+            refusal = self._limits.refuse("registrations", self._limits.registrations)
+            session.refused(refused(Register, session.id, request, refusal))
+            return
         realm = session.realm
         shard = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
         link = self._links[shard]
@@ -112,16 +142,15 @@ class Registrations:
             replay=False,
             disclose=disclose,
         )
-        self._registering[session.id, request] = frame
-        self._early.setdefault(
-            (session.id, frame.registration), PendingRegistrations()
-        ).requests += 1
+        self._registering.setdefault(session.id, {})[request] = frame
+        of_session = self._early.setdefault(session.id, {})
+        of_session.setdefault(frame.registration, PendingRegistrations()).requests += 1
         session.shards |= 1 << shard
         link.send(frame)
 
     def registered(self, frame: Registered) -> None:
         """Confirm a registration, and keep it to replay it to the shard."""
-        register = self._registering.pop((frame.session, frame.request), None)
+        register = _pop(self._registering, frame.session, frame.request)
         session = self._sessions.get(frame.session)
         if session is None or register is None:
             return
@@ -134,13 +163,12 @@ class Registrations:
 
     def _release_early(self, register: Register) -> None:
         """Handle what came before a registration was answered. register.replay: it is confirmed."""
-        key = (register.session, register.registration)
-        early = self._early.get(key)
+        early = self._early.get(register.session, {}).get(register.registration)
         if early is None:
             return
         early.requests -= 1
         if not early.requests:
-            del self._early[key]
+            _pop(self._early, register.session, register.registration)
         elif not register.replay:
             return  # refused: what came is for another request
         invocations, early.invocations = early.invocations, []
@@ -162,7 +190,7 @@ class Registrations:
             self._remove(session, registration)
             session.unregistered(request)
             return
-        self._unregistering[session.id, request] = shard
+        self._unregistering.setdefault(session.id, {})[request] = shard
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
         self._remove(session, registration)
 
@@ -178,15 +206,15 @@ class Registrations:
 
     def unregistered(self, frame: Unregistered) -> None:
         """Tell the session that a registration is gone, as it asked."""
-        self._unregistering.pop((frame.session, frame.request), None)
+        _pop(self._unregistering, frame.session, frame.request)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.unregistered(frame.request)
 
     def refused(self, frame: Refused) -> None:
         """Tell the session that a register or unregister failed."""
-        register = self._registering.pop((frame.session, frame.request), None)
-        self._unregistering.pop((frame.session, frame.request), None)
+        register = _pop(self._registering, frame.session, frame.request)
+        _pop(self._unregistering, frame.session, frame.request)
         session = self._sessions.get(frame.session)
         if session is not None:
             session.refused(frame)
@@ -198,7 +226,7 @@ class Registrations:
         session = self._sessions.get(frame.session)
         if session is None:
             return
-        early = self._early.get((frame.session, frame.registration))
+        early = self._early.get(frame.session, {}).get(frame.registration)
         if early is not None and frame.registration not in (session.registrations or ()):
             early.revoked.append(frame)
             return
@@ -221,17 +249,19 @@ class Registrations:
             )
             return
         if self._early:
-            early = self._early.get((session.id, frame.registration))
+            early = self._early.get(session.id, {}).get(frame.registration)
             if early is not None and frame.registration not in (session.registrations or ()):
                 early.invocations.append((frame, shard))
                 return
         session.next_invocation += 1
         if session.invocations is None:
             session.invocations = {}
-        session.invocations[session.next_invocation] = (shard, frame.invocation)
+        out = (shard, frame.invocation)
+        session.invocations[session.next_invocation] = out
+        self._requests[out] = session.next_invocation
         session.invocation(session.next_invocation, frame.registration, frame.call)
         if self._interrupted:
-            interrupt = self._interrupted.pop((shard, frame.invocation), None)
+            interrupt = self._interrupted.pop(out, None)
             if interrupt is not None:
                 session.interrupt(session.next_invocation, interrupt)
 
@@ -243,10 +273,10 @@ class Registrations:
         session = self._sessions.get(frame.callee)
         if session is None:
             return
-        for request, out in (session.invocations or {}).items():
-            if out == (shard, frame.invocation):
-                session.interrupt(request, frame)
-                return
+        request = self._requests.get((shard, frame.invocation))
+        if request is not None and request in (session.invocations or ()):
+            session.interrupt(request, frame)
+            return
         if self._ordering.held_frames or self._early:
             self._interrupted[shard, frame.invocation] = frame
         else:
@@ -269,6 +299,7 @@ class Registrations:
             return
         if not progress:
             del invocations[request]
+            self._requests.pop(out, None)
         shard, invocation = out
         self._links[shard].outbox.append(Yield(invocation, progress, encoding, args, kwargs))
 
@@ -278,6 +309,7 @@ class Registrations:
         """Pass on a callee's error, unless the invocation is over."""
         out = session.invocations.pop(request, None) if session.invocations else None
         if out is not None:
+            self._requests.pop(out, None)
             shard, invocation = out
             self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
 
@@ -285,19 +317,22 @@ class Registrations:
 
     def session_ended(self, session: Session) -> None:
         """Forget what concerns a session that has ended. `SessionRegistry` tells the shards."""
-        for key in [key for key in self._registering if key[0] == session.id]:
-            del self._registering[key]
-        for key in [key for key in self._unregistering if key[0] == session.id]:
-            del self._unregistering[key]
-        for key in [key for key in self._early if key[0] == session.id]:
+        self._registering.pop(session.id, None)
+        self._unregistering.pop(session.id, None)
+        for out in (session.invocations or {}).values():
+            self._requests.pop(out, None)
+        for early in self._early.pop(session.id, {}).values():
             # `invoke` answers them, since the callee has left.
-            for invocation, shard in self._early.pop(key).invocations:
+            for invocation, shard in early.invocations:
                 self.invoke(invocation, shard)
 
     def link_broken(self, shard: int) -> None:
         """Drop the invocations of that shard, and answer the requests to it: the pair has ended."""
-        for early in self._early.values():
-            early.invocations = [one for one in early.invocations if one[1] != shard]
+        for of_session in self._early.values():
+            for early in of_session.values():
+                early.invocations = [one for one in early.invocations if one[1] != shard]
+        for out in [out for out in self._requests if out[0] == shard]:
+            del self._requests[out]
         for key in [key for key in self._interrupted if key[0] == shard]:
             del self._interrupted[key]
         for session in list(self._sessions.values()):
@@ -309,14 +344,16 @@ class Registrations:
     def _answer_requests(self, shard: int) -> None:
         """Refuse the REGISTERs that the shard has not answered, and confirm the UNREGISTERs."""
         down = Unavailable(f"shard-{shard} went down: register again soon")
-        for (sender, request), register in list(self._registering.items()):
+        for sender, registering in list(self._registering.items()):
             session = self._sessions.get(sender)
-            if session is not None and self._home(session, register) == shard:
-                self.refused(refused(Register, sender, request, down))
+            for request, register in list(registering.items()):
+                if session is not None and self._home(session, register) == shard:
+                    self.refused(refused(Register, sender, request, down))
         # These registrations are gone, as the shard is not told of them again.
-        for (sender, request), at in list(self._unregistering.items()):
-            if at == shard:
-                self.unregistered(Unregistered(sender, request))
+        for sender, unregistering in list(self._unregistering.items()):
+            for request, at in list(unregistering.items()):
+                if at == shard:
+                    self.unregistered(Unregistered(sender, request))
 
     def replay(self, shard: int) -> list[Register]:
         """Return the registrations that the shard must know, when a pair with it begins."""

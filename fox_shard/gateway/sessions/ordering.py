@@ -24,8 +24,8 @@ from fox_shard.backplane.frames import (
     SelectedEvent,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.sessions.held_events import HeldEvents
 from fox_shard.gateway.sessions.session import Session
-from fox_shard.topics.pattern import Pattern
 
 RELEASED_PER_TURN = 1000
 """Frames released per turn, so that links and clients get their turns in between."""
@@ -45,6 +45,7 @@ class Ordering:
     __slots__ = (
         "_arrivals",
         "_asked",
+        "_blocked",
         "_budget",
         "_deliver",
         "_links",
@@ -52,6 +53,7 @@ class Ordering:
         "_passed",
         "_unfinished",
         "_wanted",
+        "held_events",
         "held_frames",
     )
 
@@ -67,6 +69,8 @@ class Ordering:
         self._deliver = deliver
         # Sender -> a heap of its frames: (their order, arrival, shard, frame, fence).
         self.held_frames: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
+        # The events among them, for subscriptions that must not begin before they are delivered.
+        self.held_events = HeldEvents()
         # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
         # The sequence number up to which the shard has said that it has handled all.
@@ -75,6 +79,8 @@ class Ordering:
         self._asked: dict[Mark, int] = {}
         # The highest sequence number for which a frame is held back.
         self._wanted: dict[Mark, int] = {}
+        # The senders that have a frame whose fence names that pair.
+        self._blocked: dict[Mark, dict[int, None]] = {}
         # How many frames may be released in this turn, and the senders that have more of them.
         self._budget = RELEASED_PER_TURN
         self._unfinished: dict[int, None] = {}
@@ -116,7 +122,9 @@ class Ordering:
     @property
     def idle(self) -> bool:
         """Whether nothing is held back and no shard owes an answer."""
-        return not (self.held_frames or self._asked or self._wanted or self._unfinished)
+        return not (
+            self.held_frames or self._asked or self._wanted or self._blocked or self._unfinished
+        )
 
     def hold(
         self, frame: HeldFrame, shard: int, sender: int, order: int, fence: Fence | None
@@ -132,8 +140,10 @@ class Ordering:
             held_frames = self.held_frames[sender] = []
         self._arrivals += 1
         heappush(held_frames, (order, self._arrivals, shard, frame, fence))
+        if not isinstance(frame, Invocation):
+            self.held_events.add(frame, shard)
         if fence is not None:
-            self._want(fence)
+            self._want(fence, sender)
         return True
 
     def link_broken(self, shard: int) -> None:
@@ -145,24 +155,6 @@ class Ordering:
                 self.held_frames[sender] = kept
                 self._release(sender)
 
-    def held_events(self, shard: int, pattern: Pattern, *, selective: bool = False) -> set[int]:
-        """Return the publication ids of that shard's held-back events on matching topics.
-
-        selective: those of `SelectedEvent`s instead, as negative numbers.
-        """
-        frames = [
-            frame
-            for held in self.held_frames.values()
-            for _, _, at, frame, _ in held
-            if at == shard
-        ]
-        if selective:
-            events = [frame.event for frame in frames if type(frame) is SelectedEvent]
-        else:
-            events = [frame for frame in frames if type(frame) is Event]
-        sign = -1 if selective else 1
-        return {sign * one.publication for one in events if pattern.matches(one.publish.topic)}
-
     def _satisfied(self, fence: Fence) -> bool:
         passed = self._passed
         origin = fence.origin
@@ -170,10 +162,13 @@ class Ordering:
             passed.get((origin, shard, epoch), 0) >= seq for shard, epoch, seq in fence.marks
         )
 
-    def _want(self, fence: Fence) -> None:
+    def _want(self, fence: Fence, sender: int) -> None:
         for shard, epoch, seq in fence.marks:
             mark = (fence.origin, shard, epoch)
-            if self._passed.get(mark, 0) < seq and self._wanted.get(mark, 0) < seq:
+            if self._passed.get(mark, 0) >= seq:
+                continue
+            self._blocked.setdefault(mark, {})[sender] = None
+            if self._wanted.get(mark, 0) < seq:
                 self._wanted[mark] = seq
                 if mark not in self._asked:
                     self._ask(mark)
@@ -197,15 +192,16 @@ class Ordering:
             self._wanted.pop(mark, None)
         else:
             self._ask(mark)
-        for sender in list(self.held_frames):
-            self._release(sender)
+        for sender in self._blocked.pop(mark, ()):
+            if sender in self.held_frames:
+                self._release(sender)
 
     def _release(self, sender: int) -> None:
         held_frames = self.held_frames[sender]
         while held_frames:
             fence = held_frames[0][4]
             if fence is not None and not self._satisfied(fence):
-                self._want(fence)
+                self._want(fence, sender)
                 return
             if not self._budget:
                 self._unfinished[sender] = None

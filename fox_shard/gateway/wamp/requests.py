@@ -294,8 +294,14 @@ def _check_invocation(session: WampSession, name: str, request: int) -> None:
 
 
 def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
-    """Raise InvalidUri if the URI is too long. more: bytes that will be added to it."""
-    limit = session.router.settings.topic_length - more
+    """Raise InvalidUri if the URI is too long, or has too many components.
+
+    more: bytes that will be added to it.
+    """
+    settings = session.router.settings
+    if uri.count(".") >= settings.topic_components:
+        raise InvalidUri(f"the URI has more than {settings.topic_components} components")
+    limit = settings.topic_length - more
     # A character has at most four bytes, so short URIs need not be encoded.
     if len(uri) > limit >> 2 and len(uri.encode()) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

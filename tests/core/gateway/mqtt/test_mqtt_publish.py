@@ -334,3 +334,11 @@ def test_answers_are_framed_for_the_transport():
     client.send(mqtt.Publish("a", b"x", 1, 1), mqtt.Pingreq())
     client.session.published([1], [1])
     assert client.connection.out == [b"<\x20\x02\0\0>", b"<\xd0\0>", b"<\x40\x02\0\1>"]
+
+
+def test_a_publish_to_a_topic_with_too_many_levels_is_acknowledged_and_dropped():
+    client = connected(FakeGateway(topic_components=8))
+    publish = mqtt.Publish("/".join("a" * 9), b"x", 1, 5)
+    assert client.answers(publish) == [mqtt.Puback(5)]
+    assert client.calls == []
+    assert client.gateway.dropped == 1

@@ -4,6 +4,7 @@ import pytest
 from mqtt_gateway import FakeGateway, connected, event
 
 from fox_shard.backplane.frames import RETAIN
+from fox_shard.config import Mqtt
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.mqtt import packets as mqtt
 
@@ -203,3 +204,41 @@ def test_callbacks_after_the_end_change_nothing():
     assert client.confirm(1) == []
     client.session.deliver(event("a"), 1)
     assert client.received() == []
+
+
+# Limits
+
+
+def test_a_filter_that_the_gateway_refuses_gets_0x80_in_its_place():
+    client = connected()
+    subscribe(client, ("a", 0), ("b", 1), ("c", 2))
+    client.session.not_subscribed(2, "fox.error.limit_exceeded", "a sentence", 0)
+    confirm(client, 1)
+    assert confirm(client, 3) == [mqtt.Suback(5, (0, 0x80, 2))]
+
+
+def test_a_filter_with_too_many_levels_is_refused():
+    client = connected(FakeGateway(topic_components=8))
+    deep = "/".join("+" * 9)
+    assert subscribe(client, (deep, 0)) == [mqtt.Suback(5, (0x80,))]
+    assert subscribe(client, ("/".join("+" * 8), 0)) == []
+    assert client.answers(mqtt.Unsubscribe(6, (deep,))) == [mqtt.Unsuback(6)]
+
+
+def test_a_packet_with_too_many_filters_ends_the_connection_before_it_is_decoded():
+    """One SUBSCRIBE of 150,000 filters once took 9 s."""
+    gateway = FakeGateway()
+    gateway.mqtt = Mqtt(max_filters=3)
+    for packet in (
+        mqtt.Subscribe(5, (("a", 0),) * 4),
+        mqtt.Unsubscribe(5, ("a",) * 4),
+        # The filters behind the limit are not even read.
+        mqtt.Subscribe(5, (("a", 0), ("a", 0), ("a", 0), ("#/#", 0))),
+    ):
+        client = connected(gateway)
+        client.send(packet)
+        assert client.closed
+        assert client.calls == [ENDED]
+    client = connected(gateway)
+    assert subscribe(client, *((f"{n}", 0) for n in range(3))) == []
+    assert not client.closed

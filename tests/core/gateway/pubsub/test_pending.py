@@ -6,6 +6,7 @@ from gateway_harness import REALM, FakeEncoder, RecordingSession, realm
 from fox_shard.backplane.frames import TRACE, Event, Publish, SelectedEvent, SelectorSpec, Subscribe
 from fox_shard.documents.payloads import JSON
 from fox_shard.gateway.pubsub.pending import PendingSubscription, ReplayProgress
+from fox_shard.gateway.sessions.held_events import HeldBefore
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
 
@@ -97,7 +98,7 @@ def test_live_events_of_a_shard_that_has_confirmed_are_for_the_subscription(opti
     one.unconfirmed_shards.pop(0)
     assert one.is_live(0, recorded(5)) is live
     assert not one.is_live(2, recorded(5))
-    one.held_back_before = {5, -6}
+    one.held_back_before = {0: HeldBefore({5: 1, -6: 2, 6: 3}, 2)}
     assert not one.is_live(0, recorded(5))
     assert not one.is_live(0, SelectedEvent(recorded(6), [1]))
     assert one.is_live(0, recorded(6)) is live

@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import (
     Again,
     Audience,
     CaughtUp,
+    Event,
     FencePassed,
     FenceQuery,
     More,
@@ -22,6 +23,8 @@ from fox_shard.backplane.frames import (
     Unsubscribe,
 )
 from fox_shard.gateway.pubsub.subscribing import MAX_UNREAD, RECHECK_SECONDS
+from fox_shard.gateway.sessions.subscription import Subscription
+from fox_shard.topics.pattern import Pattern
 
 VIEW = {"replay": True, "state": True}
 SNAPSHOT = {"replay": True, "snapshot": True}
@@ -661,3 +664,117 @@ def test_an_event_held_for_two_subscriptions_is_delivered_once(harness):
         confirm(harness, asked, "shard-1")
     assert told(session) == ["subscribed", "subscribed"]
     assert session.written == ["m:5"]
+
+
+# What a client decides costs steps in proportion, never a product
+
+
+def test_thousands_of_filters_while_events_are_held_back_are_confirmed_in_few_steps(
+    harness, monkeypatch
+):
+    """Each confirmation once walked through everything that was held back."""
+    waits = []
+    matches = Pattern.matches
+    monkeypatch.setattr(
+        Pattern, "matches", lambda self, topic: waits.append(topic) or matches(self, topic)
+    )
+    for number in range(1, 201):
+        harness.say("shard-0", event(number, "t", order=number, fence=fence((1, 7, 10))))
+    (query,) = harness.got("shard-1", FenceQuery)
+    session = harness.session()
+    for number in range(1, 301):
+        harness.subscribe(session, f"*t{number}.+" if number % 2 else "=t", request=number)
+    for name in SHARDS:
+        for asked in harness.got(name, Subscribe):
+            harness[name].link.send(Subscribed(asked.token))
+    harness.turns()
+    assert told(session) == []
+    assert waits == []
+    harness.say("shard-1", FencePassed(query.origin, query.epoch, query.seq))
+    assert told(session) == ["subscribed"] * 300
+    assert harness.gateway.subscribe_requests.idle
+    # None of them got the events that were sent before it was confirmed.
+    assert session.written == []
+
+
+def test_withdrawing_looks_only_at_the_subscription_of_that_name(harness, monkeypatch):
+    """8,000 filters, and UNSUBSCRIBE of the same before they are confirmed, once took 28 s."""
+    session = harness.session()
+    for number in range(500):
+        harness.subscribe(session, f"=t{number}", request=number)
+    looks = []
+    name = Subscription.name
+    monkeypatch.setattr(
+        Subscription,
+        "name",
+        property(
+            lambda self: looks.append(1) or name.__get__(self),
+            lambda self, to: name.__set__(self, to),
+        ),
+    )
+    for number in range(500):
+        assert harness.gateway.requests.unsubscribe(session, f"=t{number}")
+    assert len(looks) < 10 * 500
+    assert harness.gateway.subscribe_requests.idle
+    assert harness.gateway.subscriptions[REALM].by_id == {}
+
+
+def test_events_that_are_held_for_many_subscriptions_of_one_session_are_delivered_once(harness):
+    """Each subscription that began once compared its events with those of all the others."""
+    session = harness.session(FakeEncoder("m", per_subscription=False))
+    for number in range(40):
+        harness.subscribe(session, "*" + "+." * number + "#", request=number)
+    asked = harness.got("shard-0", Subscribe)
+    for one in asked:
+        harness[SHARDS[0]].link.send(Subscribed(one.token))
+    harness.turns()
+    compared = []
+    original = Event.__eq__
+    for number in range(1, 41):
+        harness.say("shard-0", event(number, ".".join("a" * 40), order=number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Event, "__eq__", lambda self, other: compared.append(1) or original(self, other)
+        )
+        for one in harness.got("shard-1", Subscribe):
+            harness[SHARDS[1]].link.send(Subscribed(one.token))
+        harness.turns()
+    assert session.written == [f"m:{number}" for number in range(1, 41)]
+    assert compared == []
+
+
+# Limits
+
+
+def test_a_session_has_so_many_subscriptions_and_no_more():
+    harness = GatewayHarness(shards=2, max_subscriptions=2)
+    session = harness.session()
+    for request in (1, 2, 3):
+        harness.subscribe(session, f"=t{request}", request=request, replay=True)
+    refused = ("not subscribed", 3, "fox.error.limit_exceeded", 0)
+    assert session.take() == [refused]
+    for name in SHARDS:
+        for asked in harness.got(name, Subscribe):
+            harness.say(name, Subscribed(asked.token), CaughtUp(asked.token))
+    assert told(session) == ["subscribed", "subscribed"]
+    harness.subscribe(session, "=t3", request=3, replay=True)
+    assert session.take() == [refused]
+    # It may subscribe again to what it has, and to something else instead.
+    assert harness.gateway.requests.unsubscribe(session, "=t2")
+    harness.subscribe(session, "=t5", request=5)
+    harness.subscribe(session, "=t1", request=4, replay=True)
+    assert session.take() == []
+
+
+def test_a_client_that_subscribes_again_and_again_without_reading_is_refused():
+    harness = GatewayHarness(shards=1, max_subscriptions=3)
+    session = harness.session()
+    for request in range(1, 6):
+        harness.subscribe(session, "=t", request=request, replay=True)
+        for asked in harness.got("shard-0", Subscribe):
+            harness.say("shard-0", Subscribed(asked.token))
+    refused = [("not subscribed", n, "fox.error.limit_exceeded", 0) for n in (4, 5)]
+    assert [one for one in session.take() if one[0] != "subscribed"] == refused
+    assert [*harness.gateway.subscribe_requests._of_session] == [session.id]
+    harness.gateway.requests.session_ended(session, "gone")
+    assert harness.gateway.subscribe_requests.idle

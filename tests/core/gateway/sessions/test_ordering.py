@@ -262,13 +262,39 @@ def test_invocations_of_a_shard_that_is_gone_are_not_delivered(harness):
     harness.ordering.link_broken(1)
 
 
-def test_held_events_are_found_by_shard_and_pattern(harness):
+def test_the_events_that_are_held_back_can_be_waited_for_until_they_are_delivered(harness):
     harness.arrive(2, 1, marks=[(0, 7, 10)])
-    harness.arrive(3, 0)
     harness.arrive(4, 1, call=True)
-    assert harness.ordering.held_events(1, Pattern.parse("*a.+")) == {2}
-    assert harness.ordering.held_events(0, Pattern.parse("=a.b")) == {3}
-    assert harness.ordering.held_events(1, Pattern.parse("=x")) == set()
+    held = harness.ordering.held_events
+    before = held.wait(1, 1, Pattern.parse("*a.+"), selective=False)
+    assert before is not None
+    assert before.has(2)
+    assert held.wait(2, 0, Pattern.parse("*a.+"), selective=False) is None
+    harness.fence_passed(0, 10)
+    assert held.delivered(event(2, session=SENDER), 1) == [1]
+    assert not before.has(2)
+
+
+def test_an_answer_looks_only_at_the_senders_that_wait_for_it(harness, monkeypatch):
+    """Clients decide how many senders wait and how many answers come."""
+    for sender in range(1, 51):
+        harness.arrive(sender, 1, marks=[(0, 7, 10 * sender)], sender=sender)
+        harness.arrive(100 + sender, 1, marks=[(2, 8, 10 * sender)], sender=100 + sender)
+    looks = []
+    satisfied = Ordering._satisfied
+    monkeypatch.setattr(
+        Ordering,
+        "_satisfied",
+        lambda self, fence: looks.append(fence) or satisfied(self, fence),
+    )
+    for _ in range(20):
+        harness.fence_passed(0, 0)
+        harness.fence_passed(1, 0, epoch=3)
+    looks_of_none = len(looks)
+    harness.fence_passed(2, 500, epoch=8)
+    assert looks_of_none == 20 * 50
+    assert len(looks) - looks_of_none == 50
+    assert harness.delivered == [*range(101, 151)]
 
 
 def test_the_memory_of_pairs_is_bounded(harness):

@@ -649,3 +649,12 @@ def test_a_client_cannot_choose_the_identity_that_it_discloses():
     client.send([16, 1, {"disclose_me": True, "publisher": 7}, "com.topic"])
     assert client.asked[0][7] == ME
     assert client.session.id == SESSION
+
+
+@pytest.mark.parametrize("kind", [16, 32, 48, 64])
+def test_a_uri_with_too_many_components_is_refused(kind):
+    client = joined(topic_components=8)
+    (error,) = client.send([kind, 1, {"acknowledge": True}, ".".join("a" * 9)])
+    assert error[:2] == [8, kind]
+    assert error[4] == "wamp.error.invalid_uri"
+    assert client.send([kind, 2, {"acknowledge": True}, ".".join("a" * 8)]) == []

@@ -1,0 +1,28 @@
+"""What one session may have at a time.
+
+Owns: the limits, the error beyond them, and how often that was needed. Never: counting what a
+session has.
+"""
+
+from typing import final
+
+from fox_shard.config import Gateway as Settings
+from fox_shard.errors import LimitExceeded
+
+
+@final
+class Limits:
+    """The limits of each session of one gateway. exceeded: refusals since the last report."""
+
+    __slots__ = ("calls", "exceeded", "registrations", "subscriptions")
+
+    def __init__(self, settings: Settings) -> None:
+        self.subscriptions = settings.max_subscriptions
+        self.registrations = settings.max_registrations
+        self.calls = settings.max_calls
+        self.exceeded = 0
+
+    def refuse(self, what: str, limit: int) -> LimitExceeded:
+        """Count a refusal, and return it. what: what there are too many of, in the plural."""
+        self.exceeded += 1
+        return LimitExceeded(f"a session may have {limit} {what} at a time")

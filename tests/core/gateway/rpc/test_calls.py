@@ -1,0 +1,26 @@
+"""Callers: the limit of unanswered calls."""
+
+from gateway_harness import GatewayHarness
+
+from fox_shard.backplane.frames import Call, Report, Result
+from fox_shard.documents.payloads import JSON
+
+
+def call(harness, session, request):
+    harness.gateway.requests.call(session, request, "p.q", 0, 0, JSON, b"[]", b"", None)
+
+
+def test_a_session_has_so_many_unanswered_calls_and_no_more():
+    harness = GatewayHarness(shards=1, max_calls=2)
+    session = harness.session()
+    for request in (1, 2, 3):
+        call(harness, session, request)
+    assert session.take() == [("call_error", 3, "fox.error.limit_exceeded")]
+    assert [frame.request for frame in harness.got("shard-0", Call)] == [1, 2]
+    harness.say("shard-0", Result(session.id, 1, False, JSON, b"[]"))
+    session.take()
+    call(harness, session, 4)
+    assert session.take() == []
+    harness.gateway.send_report(harness.now)
+    (report,) = harness.got("coordinator", Report)
+    assert report.counters["gateway-0.limited"] == 1
