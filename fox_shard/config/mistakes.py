@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import msgspec
 
-from fox_shard.config.settings import OptionalAddress
+from fox_shard.config.settings import OptionalAddress, WebOrigins
 
 
 class ConfigError(Exception):
@@ -24,6 +24,8 @@ def expected(kind: object) -> str:
     """Return a type in words, as a description of what should have been written."""
     if kind == OptionalAddress:
         return 'an address "host:port" with a port from 1 to 65535, or "off"'
+    if kind == WebOrigins:
+        return 'a list of origins such as ["https://example.com"], or of "*"'
     match msgspec.inspect.type_info(kind):
         case msgspec.inspect.BoolType():
             return "true or false"

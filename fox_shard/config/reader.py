@@ -23,6 +23,7 @@ from fox_shard.config.settings import (
     OptionalAddress,
     Realm,
     Setting,
+    WebOrigins,
 )
 
 Origins = dict[str, str]
@@ -153,6 +154,8 @@ def _convert(setting: Setting, raw: object, where: str, *, strict: bool) -> obje
     try:
         if setting.kind == OptionalAddress:
             return _optional_address(raw)
+        if setting.kind == WebOrigins and isinstance(raw, str) and not strict:
+            raw = raw.replace(",", " ").split()
         return msgspec.convert(raw, setting.kind, strict=strict)
     except (msgspec.ValidationError, ValueError) as error:
         refuse(where, expected(setting.kind), raw, error)

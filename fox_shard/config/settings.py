@@ -42,6 +42,9 @@ class Address(Struct, frozen=True):
 
 OptionalAddress = Address | None
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
+WebOrigins = tuple[
+    Annotated[str, Meta(pattern=r"^(\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\s]+)$")], ...
+]
 Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 
 
@@ -51,6 +54,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
     message. topic_length: bytes of one topic or URI in UTF-8. handshake_timeout: seconds for HELLO,
     CONNECT or the HTTP request. drain_timeout: seconds for writing to clients at shutdown.
+    allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -61,6 +65,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
     handshake_timeout: Seconds = 10.0
     drain_timeout: Seconds = 2.0
+    allowed_origins: WebOrigins = ()
 
 
 class Backplane(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,9 @@ from fox_shard.store.journal import Journal
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway was stopped, or starved, for longer than `peer_timeout`."""
 
+MAX_REASON = 400
+"""Characters of the reason for which a client is refused, in the log."""
+
 
 @final
 class Gateway:
@@ -172,6 +175,14 @@ class Gateway:
     def slow(self, connection: Connection) -> None:
         """End the client's session: more than `outbound_limit` bytes wait for it."""
         self.requests.slow(connection)
+
+    def client_refused(self, connection: Connection) -> None:
+        """Log that the client got no session, as `connection.refused` says."""
+        why: dict[str, object] = {
+            "address": connection.peer,
+            "reason": connection.refused[:MAX_REASON],
+        }
+        self.notices.append(("client_refused", why))
 
     # From the links
 

@@ -42,7 +42,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(config: Config) -> None:
-    """To standard error, as section [log] says."""
+    """To standard error, as section [log] says.
+
+    The websockets library would log the headers and queries of clients, which may hold cookies and
+    tokens, and all that they send.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if config.log.format == "json" else TextFormatter())
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
+    logging.getLogger("websockets").setLevel(logging.WARNING)

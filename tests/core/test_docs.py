@@ -43,6 +43,8 @@ def default_of(setting: Setting) -> str:
     match setting.default:
         case None:
             return '"off"'
+        case ():
+            return "[]"
         case str() | Address() as text:
             return f'"{text}"'
         case number:

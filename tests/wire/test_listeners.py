@@ -20,7 +20,10 @@ PATIENCE = 10.0
 
 
 class Echo:
-    """A receiver that echoes what it reads; `!` closes, `-` pauses reading, `*` floods."""
+    """A receiver that echoes what it reads.
+
+    `!` closes, `?` refuses the client, `-` pauses reading, `*` floods.
+    """
 
     def __init__(self, host, connection):
         self.host, self.connection = host, connection
@@ -33,6 +36,9 @@ class Echo:
         self.connection.write(data)
         self.connection.write(b".")
         if b"!" in data:
+            self.connection.close()
+        if b"?" in data:
+            self.connection.refused = "no questions"
             self.connection.close()
         if b"-" in data:
             self.connection.pause(paused=True)
@@ -53,10 +59,13 @@ class Shell:
             websocket=ANYWHERE, rawsocket=None, mqtt=ANYWHERE, outbound_limit=LIMIT
         )
         self.dirty = []
-        self.receivers, self.found_slow = [], []
+        self.receivers, self.found_slow, self.refusals = [], [], []
         self.linked, self.scheduled = True, False
         echo = partial(Echo, self)
         self.listeners = Listeners(self, {"mqtt": echo, "websocket": echo}, self.schedule_flush)
+
+    def client_refused(self, connection):
+        self.refusals.append((connection.peer, connection.refused))
 
     def slow(self, connection):
         self.found_slow.append(connection)
@@ -116,6 +125,20 @@ def test_everything_that_is_written_in_a_turn_arrives(run):
             writer.close()
             await until(lambda: len(shell.listeners) == 0)
             assert shell.receivers[0].losses == 1
+
+    run(main())
+
+
+def test_a_refused_client_is_reported_once(run):
+    async def main():
+        async with running() as shell:
+            for said in (b"?", b"!"):
+                reader, writer = await shell.connect()
+                writer.write(said)
+                assert await reader.read() == said + b"."
+                writer.close()
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.refusals == [(shell.receivers[0].connection.peer, "no questions")]
 
     run(main())
 

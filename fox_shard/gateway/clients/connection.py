@@ -39,6 +39,7 @@ class Connection:
         "paused",
         "peer",
         "receiver",
+        "refused",
         "traffic",
         "transport",
         "waiting",
@@ -54,6 +55,8 @@ class Connection:
         self.closing = False
         self.paused = False
         self.transport: object = None
+        # Why the client got no session, if it was refused one; for the log, so without secrets.
+        self.refused = ""
         # The session, from its beginning to its end.
         self.owner: Endable | None = None
         self.traffic = Traffic()

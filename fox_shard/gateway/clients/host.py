@@ -62,3 +62,6 @@ class SocketHost(Protocol):
 
     def slow(self, connection: Connection) -> None:
         """End the client's session: more than `settings.outbound_limit` bytes wait for it."""
+
+    def client_refused(self, connection: Connection) -> None:
+        """Log that the client got no session, as `connection.refused` says."""

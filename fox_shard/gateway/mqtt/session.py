@@ -109,6 +109,8 @@ class MqttSession(Session):
     def finish(self, reason: str, *, graceful: bool = False) -> None:
         """End the session and the connection. Idempotent. reason: for the log."""
         if not self.closed:
+            if not self.level:
+                self.connection.refused = reason
             self._end_session(reason, graceful=graceful)
             if self._hangup is not None:
                 self._hangup()

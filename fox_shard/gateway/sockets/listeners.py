@@ -202,6 +202,9 @@ class Channel(asyncio.Protocol):
     def _end_receiver(self) -> None:
         """Tell the receiver, once, that the connection is gone."""
         receiver = self.connection.receiver
+        if self.connection.refused:
+            self._listeners.host.client_refused(self.connection)
+            self.connection.refused = ""
         self.connection.receiver = _CLOSED
         receiver.connection_lost(self._listeners.update_clock())
         self._listeners.schedule_flush()

@@ -74,7 +74,7 @@ class RawSocket:
             if len(data) < 4:
                 # If this cannot become a handshake, there is no reason to wait for the rest.
                 if data and data[0] != MAGIC:
-                    self._connection.close()
+                    self._refuse("it does not speak RawSocket")
                 else:
                     self._keep(data, 4)
                 return
@@ -99,7 +99,7 @@ class RawSocket:
         if connection.closing:
             return False
         if request[0] != MAGIC:
-            connection.close()
+            self._refuse("it does not speak RawSocket")
             return False
         serializer = SERIALIZERS.get(request[1] & 0x0F)
         error = 0
@@ -109,7 +109,7 @@ class RawSocket:
             error = SERIALIZER_UNSUPPORTED
         if error or serializer is None:
             connection.write(bytes((MAGIC, error << 4, 0, 0)))
-            connection.close()
+            self._refuse(f"error {error} in the RawSocket handshake")
             return False
         length = _length_field(self._host.settings.max_message_size)
         self._limit = 1 << length + 9
@@ -164,8 +164,12 @@ class RawSocket:
         self._partial = bytearray(rest)
         self._need = need
 
+    def _refuse(self, reason: str) -> None:
+        self._connection.refused = reason
+        self._connection.close()
+
     def _handshake_timed_out(self, now: float) -> None:
         """Close the connection if there is no session yet; a session itself waits for HELLO."""
-        if self._session is None:
+        if self._session is None and not self._connection.closing:
             self._partial = None
-            self._connection.close()
+            self._refuse("no RawSocket handshake came in time")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import final
 
-from websockets.exceptions import NegotiationError
+from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions.permessage_deflate import (
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
@@ -20,6 +20,8 @@ from websockets.typing import Subprotocol
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.http_head import read_head
+from fox_shard.gateway.transports.origins import is_allowed
 from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
 from fox_shard.gateway.transports.websocket_stream import (
     BINARY,
@@ -67,6 +69,7 @@ class WebSocket:
     """The receiver of a new connection until it is a WebSocket or has been answered in HTTP."""
 
     __slots__ = (
+        "_bodyless",
         "_connection",
         "_deflate",
         "_done",
@@ -94,6 +97,8 @@ class WebSocket:
         self._deflate = deflate
         self._head = bytearray()
         self._done = False
+        # The request is HEAD, so that the answer has no body.
+        self._bodyless = False
         # The request is valid, but the gateway is not linked.
         self._waiting = False
         host.timers.at(host.now + host.settings.handshake_timeout, self._give_up)
@@ -104,11 +109,11 @@ class WebSocket:
             return
         head = self._head
         head += data
-        if not head.startswith(b"GET "[: len(head)]):
+        if not head.startswith((b"GET "[: len(head)], b"HEAD "[: len(head)])):
             self._refuse_method(bytes(head[:16]))
         elif len(head) > REQUEST_LIMIT:
             sentence = f"The request's head is longer than {REQUEST_LIMIT} bytes."
-            self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)
         elif not self._waiting:
             end = head.find(_END, max(0, len(head) - len(data) - 3))
             if end >= 0:
@@ -123,21 +128,21 @@ class WebSocket:
             return
         if self._waiting:
             sentence = "The server is not ready at the moment; try again."
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, sentence, ("Retry-After", "1"))
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, sentence, ("Retry-After", "1"))
         else:
             seconds = self._host.settings.handshake_timeout
             sentence = f"No complete request came within {seconds:g} seconds."
-            self._answer(HTTPStatus.REQUEST_TIMEOUT, sentence)
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, sentence)
 
     def _refuse_method(self, start: bytes) -> None:
         if start[:3].isalpha():
             sentence = "Only GET is served here: WebSocket upgrades, and " + HEALTH_PATH + "."
-            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET"))
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, sentence, ("Allow", "GET, HEAD"))
         else:
-            self._answer(HTTPStatus.BAD_REQUEST, "This port speaks HTTP and WebSocket.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "This port speaks HTTP and WebSocket.")
 
-    def _handle_head(self, head: bytes, now: float) -> None:
-        path = head.split(b" ", 2)[1].partition(b"?")[0].decode("ascii", "replace")
+    def _handle_head(self, received: bytes, now: float) -> None:
+        head, path, self._bodyless, upgradable = read_head(received)
         protocol = ServerProtocol(
             extensions=[_DEFLATE] if self._deflate else None,
             select_subprotocol=lambda _protocol, names: _select(path, names),
@@ -146,16 +151,26 @@ class WebSocket:
         events = protocol.events_received()
         if not events:
             cause = protocol.handshake_exc and protocol.handshake_exc.__cause__
+            # The log gets no part of the request, which may have secrets in its query and headers.
+            self._connection.refused = "400 Bad Request: this is not a valid request"
             self._answer(HTTPStatus.BAD_REQUEST, f"This is not a valid request: {cause}.")
             return
         request = events[0]
         assert isinstance(request, Request)
-        self._handle_request(protocol, request, path, now)
+        upgrades = upgradable and any(
+            "websocket" in value.lower() for value in request.headers.get_all("Upgrade")
+        )
+        self._handle_request(protocol, request, path, now, upgrades=upgrades)
 
     def _handle_request(
-        self, protocol: ServerProtocol, request: Request, path: str, now: float
+        self,
+        protocol: ServerProtocol,
+        request: Request,
+        path: str,
+        now: float,
+        *,
+        upgrades: bool,
     ) -> None:
-        upgrades = any("websocket" in value.lower() for value in request.headers.get_all("Upgrade"))
         if not upgrades and path == HEALTH_PATH:
             self._answer_health()
         elif not upgrades and path in (*WAMP_PATHS, MQTT_PATH):
@@ -167,8 +182,14 @@ class WebSocket:
                 f"MQTT is at {MQTT_PATH}; the server's health is at {HEALTH_PATH}.",
             )
         elif not _is_ascii(request):
-            self._answer(HTTPStatus.BAD_REQUEST, "The headers of the handshake must be ASCII.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "The headers of the handshake must be ASCII.")
+        elif foreign := self._foreign_origin(request):
+            self._refuse(
+                HTTPStatus.FORBIDDEN,
+                f"Pages of {foreign} may not connect: add it to gateway.allowed_origins.",
+            )
         elif (response := protocol.accept(request)).status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._connection.refused = _rejection(response, protocol.handshake_exc)
             self._send(response)
             self._close()
         elif self._host.linked:
@@ -178,6 +199,18 @@ class WebSocket:
             # The client must not see only some of the keys, nor fail because a shard restarts.
             self._waiting = True
             self._host.timers.at(now + LINK_CHECK, self._retry)
+
+    def _foreign_origin(self, request: Request) -> str:
+        """Return the origin of the page that asks, if it may not connect, or else ""."""
+        origins = request.headers.get_all("Origin")
+        hosts = request.headers.get_all("Host")
+        settings = self._host.settings
+        # The library refuses a request with several origins.
+        if len(origins) != 1 or is_allowed(
+            origins[0], hosts[0] if hosts else "", settings.websocket, settings.allowed_origins
+        ):
+            return ""
+        return origins[0][:200].encode("ascii", "replace").decode() or "an empty origin"
 
     def _retry(self, now: float) -> None:
         if self._done:
@@ -221,12 +254,19 @@ class WebSocket:
         status = HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE
         self._answer(status, json.dumps(health), ("Content-Type", "application/json"))
 
+    def _refuse(self, status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> None:
+        """Answer in HTTP, close the connection, and let the log say why."""
+        self._connection.refused = f"{status} {status.phrase}: {sentence}"
+        self._answer(status, sentence, *headers)
+
     def _answer(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
         """Answer in HTTP, and close the connection."""
         response = ServerProtocol().reject(status, text + "\n")
         for name, value in headers:
             response.headers.pop(name, None)
             response.headers[name] = value
+        if self._bodyless:
+            response.body = b""
         self._send(response)
         self._close()
 
@@ -241,6 +281,16 @@ class WebSocket:
 
     def _send(self, response: Response) -> None:
         self._connection.write(response.serialize())
+
+
+def _rejection(response: Response, cause: Exception | None) -> str:
+    """Return why the library rejects a request, without what the request says."""
+    reason = f"{response.status_code} {response.reason_phrase}"
+    if isinstance(cause, InvalidHeader):
+        return f"{reason}: the header {cause.name} is missing or invalid"
+    if isinstance(cause, NegotiationError):
+        return f"{reason}: the client speaks no subprotocol that is spoken here"
+    return reason
 
 
 def _about(path: str) -> str:

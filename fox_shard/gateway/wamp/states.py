@@ -134,7 +134,10 @@ class WampConversation(WampSession):
 
     def abort(self, uri: str, message: str) -> None:
         """End the session at once with ABORT (WAMP #protocol-errors)."""
-        self._end_session(f"{uri}: {message[:MAX_ERROR_TEXT]}")
+        reason = f"{uri}: {message[:MAX_ERROR_TEXT]}"
+        if self._handlers is WAITING:
+            self.connection.refused = reason
+        self._end_session(reason)
         self._send_last(wamp.ABORT, message, uri)
         self._hangup()
 

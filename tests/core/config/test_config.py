@@ -85,7 +85,7 @@ def test_a_setting_is_read_from_the_file_and_from_its_variable(path, toml, varia
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.variable)
 def test_every_setting_has_a_variable_and_a_default_of_its_own_type(setting):
     default = value_of(Config(), setting.path)
-    text = "off" if default is None else str(default)
+    text = "off" if default is None else "" if default == () else str(default)
     config, origins = parse("", {setting.variable: text}, folder=Path(), name="fox.toml")
     assert value_of(config, setting.path) == default
     assert {path: origin for path, origin in origins.items() if origin != "default"} == {
@@ -364,3 +364,23 @@ def test_the_configuration_that_render_prints_reads_back_the_same():
     assert read(printed) == config
     assert tomllib.loads(printed)["gateway"]["mqtt"] == "[::1]:1"
     assert "# FOX_GATEWAY_MQTT\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("toml", "text"),
+    [
+        ('["https://example.com", "null"]', "https://example.com,null"),
+        ('["https://example.com", "null"]', " https://example.com, null "),
+        ("[]", ""),
+    ],
+)
+def test_a_list_is_separated_by_commas_in_the_environment(toml, text):
+    config = read(f"[gateway]\nallowed_origins = {toml}")
+    assert read("", FOX_GATEWAY_ALLOWED_ORIGINS=text) == config
+    assert len(config.gateway.allowed_origins) == toml.count('"') // 2
+
+
+@pytest.mark.parametrize("origin", ["example.com", "https://example.com/path", "", "https://"])
+def test_what_is_no_origin_is_refused(origin):
+    with pytest.raises(ConfigError, match="must be a list of origins such as"):
+        read(f'[gateway]\nallowed_origins = ["{origin}"]')

@@ -9,6 +9,7 @@ import pytest
 from websocket_client import Server, close_code, connected, exchange, frames_of, masked, request
 from websockets.frames import Opcode
 
+from fox_shard.config import Address
 from fox_shard.gateway.transports.websocket import text_frame
 from fox_shard.gateway.transports.websocket_stream import MessageStream
 
@@ -55,7 +56,9 @@ def test_the_handshake_chooses_the_first_offered_subprotocol_that_is_known(
         (b"GET /mqtt HTTP/1.1\r\nHost: fox\r\n\r\n", 426, "speaks MQTT"),
         (request().replace(b"13", b"12"), 400, "Sec-WebSocket-Version"),
         (request().replace(b"dGhl", b"dGh"), 400, "Sec-WebSocket-Key"),
-        (request().replace(b"HTTP/1.1", b"HTTP/1.0"), 400, "HTTP/1.1"),
+        (request().replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "speaks WAMP"),
+        (request().replace(b"HTTP/1.1", b"HTTP/2"), 400, "HTTP/1.1"),
+        (request(extra="Content-Length: 1\r\n"), 400, "body"),
         (request(extra="Sec-WebSocket-Key: \xff\r\n"), 400, "must be ASCII"),
         (request().replace(b": 13", b": \xff"), 400, "must be ASCII"),
         (request().replace(b": Upgrade", b": \xff"), 400, "must be ASCII"),
@@ -98,6 +101,113 @@ def test_healthz_reports_the_status_of_the_gateway(status, code, linked):
     assert b"content-type: application/json" in head.lower()
     assert json.loads(body) == server.status
     assert server.connection.closing
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_healthz_answers_the_checks_of_load_balancers(version):
+    """HAProxy asks by HTTP/1.0 unless told otherwise."""
+    url = f"/healthz HTTP/{version}\r\n"
+    got = Server().feed(f"GET {url}\r\n".encode()).partition(b"\r\n\r\n")
+    assert got[0].startswith(b"HTTP/1.1 200 ")
+    assert json.loads(got[2]) == {"status": "ok"}
+    head = Server().feed(f"HEAD {url}Host: fox\r\n\r\n".encode())
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert f"content-length: {len(got[2])}".encode() in head.lower()
+    assert head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/ws", 426), ("/other", 404)])
+def test_head_gets_what_get_gets_without_the_body(path, status):
+    head = Server().feed(f"HEAD {path} HTTP/1.1\r\nUpgrade: websocket\r\n\r\n".encode())
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert head.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "Content-Length: 0\r\n",
+        "content-length:0 \r\n",
+        "Sec-WebSocket-Extensions:\r\n",
+        "Sec-WebSocket-Extensions: \r\nContent-Length: 0\r\n",
+    ],
+)
+def test_empty_bodies_and_headers_do_not_refuse_an_upgrade(extra):
+    server = Server()
+    assert server.feed(request(extra=extra)).startswith(b"HTTP/1.1 101 ")
+    assert server.session is not None
+
+
+LOOPBACK, OPEN = Address("127.0.0.1", 8080), Address("0.0.0.0", 8080)
+
+
+@pytest.mark.parametrize(
+    ("listener", "host", "origin", "allowed", "status"),
+    [
+        (LOOPBACK, "localhost:8080", None, (), 101),
+        (LOOPBACK, "localhost:8080", "http://localhost:8080", (), 101),
+        (LOOPBACK, "127.0.0.1:8080", "http://localhost:3000", (), 101),
+        (LOOPBACK, "127.0.0.1:8080", "https://app.localhost", (), 101),
+        (LOOPBACK, "127.0.0.1:8080", "http://127.0.0.1", (), 101),
+        (LOOPBACK, "127.0.0.1:8080", "http://[::1]:3000", (), 101),
+        (LOOPBACK, "127.0.0.1:8080", "https://evil.example", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "http://localhost.evil.example", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "http://127.0.0.1.evil.example", (), 403),
+        (LOOPBACK, "evil.example:8080", "http://evil.example:8080", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "null", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "\xe4://x", (), 403),
+        (LOOPBACK, "127.0.0.1:8080", "null", ("null",), 101),
+        (LOOPBACK, "example.com", "https://example.com", ("https://example.com",), 101),
+        (LOOPBACK, "example.com", "https://example.com:444", ("https://example.com",), 403),
+        (LOOPBACK, "127.0.0.1:8080", "https://evil.example", ("*",), 101),
+        (OPEN, "example.com:8080", "http://example.com:8080", (), 101),
+        (OPEN, "EXAMPLE.com", "https://example.com", (), 101),
+        (OPEN, "example.com:8080", "http://localhost:8080", (), 403),
+        (OPEN, "example.com:8080", "http://example.com", (), 403),
+        (OPEN, "example.com:8080", "https://evil.example", (), 403),
+        (Address("::1", 8080), "[::1]:8080", "http://[::1]:8080", (), 101),
+        (Address("localhost", 8080), "localhost:8080", "http://evil.example", (), 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/ws", "/mqtt"])
+def test_web_pages_of_other_origins_are_refused(listener, host, origin, allowed, status, path):
+    """RFC 6455 10.2. Programs other than browsers send no origin."""
+    server = Server({"websocket": listener, "allowed_origins": allowed})
+    extra = "" if origin is None else f"Origin: {origin}\r\n"
+    subprotocol = "mqtt" if path == "/mqtt" else "wamp.2.json"
+    asked = request(path, [subprotocol], extra).replace(b"Host: fox", f"Host: {host}".encode())
+    answer = server.feed(asked)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (server.session is None) is (status == 403)
+    if status == 403:
+        assert b"gateway.allowed_origins" in answer
+        assert server.connection.refused.startswith("403 Forbidden: Pages of ")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (request("/ws?token=secret", ["chat", "secret"]), "no subprotocol"),
+        (request(extra="Cookie secret\r\n"), "not a valid request"),
+        (request().replace(b"dGhl", b"secret"), "Sec-WebSocket-Key"),
+        (b"GET /ws?token=secret HTTP/3\r\n\r\n", "not a valid request"),
+        (b"\x16\x03\x01\x02secret", "speaks HTTP"),
+    ],
+)
+def test_the_log_says_why_a_client_is_refused_but_none_of_its_secrets(data, reason):
+    server = Server()
+    server.feed(data)
+    assert reason in server.connection.refused
+    assert "secret" not in server.connection.refused
+
+
+def test_a_request_of_a_browser_or_a_load_balancer_is_not_logged():
+    for line in (b"GET / HTTP/1.1", b"GET /healthz HTTP/1.0", b"POST / HTTP/1.1"):
+        server = Server()
+        server.feed(line + b"\r\n\r\n")
+        assert server.connection.closing
+        assert server.connection.refused == ""
 
 
 def test_a_handshake_that_never_ends_times_out():

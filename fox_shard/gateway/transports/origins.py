@@ -1,0 +1,49 @@
+"""Which web pages may open a WebSocket (RFC 6455 10.2).
+
+Owns: the rule. Never: sockets, HTTP.
+
+Every page on the web can reach the servers at 127.0.0.1 of whoever looks at it, and its browser
+sends the page's origin. Other clients send none, and are not limited by this rule.
+"""
+
+from collections.abc import Collection
+from ipaddress import ip_address
+
+from fox_shard.config import Address
+
+
+def is_allowed(origin: str, host: str, listener: Address | None, allowed: Collection[str]) -> bool:
+    """Whether a page of this origin may connect.
+
+    origin, host: the headers. listener: the address of the WebSocket listener. allowed: what
+    `gateway.allowed_origins` adds.
+
+    A listener that only this machine reaches is for pages of this machine, at whatever port. The
+    header Host does not count there: a name on the web may point to 127.0.0.1. Any other listener
+    is for pages of the host and port that the client has connected to.
+    """
+    if "*" in allowed or origin in allowed:
+        return True
+    _, scheme_ends, authority = origin.partition("://")
+    if not scheme_ends:
+        return False
+    if listener is not None and _is_loopback(listener.host):
+        return _is_loopback(_hostname(authority))
+    return authority.lower() == host.lower()
+
+
+def _hostname(authority: str) -> str:
+    """Return the host of `host:port`, and an IPv6 address without its brackets."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
