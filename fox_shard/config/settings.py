@@ -69,7 +69,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
     max_subscriptions: Count = 10_000
     max_registrations: Count = 10_000
-    max_calls: Count = 10_000
+    max_calls: Count = 100_000
     handshake_timeout: Seconds = 10.0
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()

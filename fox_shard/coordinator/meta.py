@@ -23,7 +23,7 @@ from fox_shard.errors import (
 )
 from fox_shard.topics.topic import check_topic
 
-DEFAULT_REASON = "wamp.close.normal"
+DEFAULT_REASON = "wamp.close.killed"
 
 Kills = list[tuple[str, Kill]]
 """Names of gateways, each with a session that the gateway must end."""

@@ -227,6 +227,7 @@ class RecordingWampClient(RecordingClient):
             if called.answered is not None:
                 self.add_violation(f"progress of {called.number} behind its final answer")
             called.answers.append(("progress", args))
+            called.progressed = self.world.now
         else:
             self._answered(request)
             self._final(called, "result", args)

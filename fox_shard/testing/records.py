@@ -76,7 +76,8 @@ class CallRecord:
 
     timeout: milliseconds; 0: none. progress: progressive results were requested. cancel, canceled:
     mode and time of CANCEL. answers: (kind, contents) in order of arrival, where the kind is
-    `progress`, `result` or `error`. answered: the time of the final answer.
+    `progress`, `result` or `error`. progressed: the time of the last progressive result. answered:
+    the time of the final answer.
     """
 
     caller: str
@@ -89,6 +90,7 @@ class CallRecord:
     cancel: str = ""
     canceled: float = 0.0
     answers: list[tuple[str, Any]] = field(default_factory=list)
+    progressed: float | None = None
     answered: float | None = None
 
     @property

@@ -52,8 +52,9 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
 
         match: `exact`, `prefix` or `wildcard` (WAMP #pattern-based-subscriptions). Under `exact`
         and `wildcard` a component `*` stands for one component and a last component `#` for any
-        number of them; under `wildcard` an empty component stands for one. Under `prefix` every
-        character is literal, and the prefix may be empty or end with a dot.
+        number of them; under `wildcard` an empty component stands for one. A URI without wildcards
+        gives another pattern under `wildcard` than under `exact`. Under `prefix` every character is
+        literal, and the prefix may be empty or end with a dot.
         Raises InvalidUri, InvalidArgument.
         """
         if match == "exact":
@@ -114,7 +115,8 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
             ONE if part == _TEXT_ONE else part.removeprefix(_TEXT_LITERAL) for part in parts
         )
         pattern = cls(WILDCARD, "", components, rest)
-        if pattern.text != text or not (rest or ONE in components):
+        literal = not rest and ONE not in components
+        if pattern.text != text or (literal and "" in components):
             raise ValueError(f"{text!r} is not the canonical text of a pattern")
         return pattern
 
@@ -214,7 +216,7 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
             else:
                 check_topic(part, reserved_ok=True)
                 components.append(part)
-        if rest or ONE in components:
+        if empty_is_one or rest or ONE in components:
             return cls(WILDCARD, "", tuple(components), rest)
         return cls(EXACT, uri)
 

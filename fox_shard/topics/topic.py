@@ -20,8 +20,9 @@ MAX_BYTES = 0xFFFF
 
 _SWAP = str.maketrans("/.", "./")
 _RESERVED_STARTS = ("$", *RESERVED)
-# The loose rule of WAMP #uris, and no U+0000, which [MQTT-4.7.3-2] forbids.
-_LOOSE_URI = re.compile(r"[^\s.#\0]+(?:\.[^\s.#\0]+)*")
+# The loose rule of WAMP #uris, no U+0000, which [MQTT-4.7.3-2] forbids, and no halves of surrogate
+# pairs [MQTT-1.5.3-1].
+_LOOSE_URI = re.compile(r"[^\s.#\0\ud800-\udfff]+(?:\.[^\s.#\0\ud800-\udfff]+)*")
 
 
 def to_wamp(mqtt: str) -> str:
@@ -75,7 +76,7 @@ def check_topic(uri: str, *, reserved_ok: bool = False) -> None:
     if _LOOSE_URI.fullmatch(uri) is None:
         raise InvalidUri(
             f"{uri!r} is not a URI: components between dots must not be empty"
-            " and must not contain white space, '#' or U+0000"
+            " and must not contain white space, '#', U+0000 or what is not UTF-8"
         )
     if not reserved_ok and is_reserved(uri):
         raise InvalidUri(f"{uri!r} begins with a reserved component (wamp, fox or $…)")

@@ -18,7 +18,7 @@ INSTALL = 300.0
 
 
 def modules():
-    """Install the packages if they are missing, and return their folder.
+    """Install the packages if they are missing or others are wanted, and return their folder.
 
     Without Node the test is skipped; in CI it fails.
     """
@@ -30,7 +30,8 @@ def modules():
     installed = JS / "node_modules" / ".package-lock.json"
     with (JS / "package.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists():
+        wanted = JS / "package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
             done = subprocess.run(
                 ["npm", "ci", "--loglevel=error"],
                 cwd=JS,

@@ -60,11 +60,45 @@ async def test_autobahn_js_finds_the_broker_as_it_expects(cluster, wamp, seriali
         "error": {"error": "com.example.broken", "args": ["why"], "kwargs": {"where": "here"}},
         "nobody": "wamp.error.no_such_procedure",
         "steps": [0, 1, 2, 3, 4, "done"],
+        "own_steps": [0, 1, 2, 3, 4, "done"],
+        "unset": [1],
         "pattern": f"{prefix}.any.thing",
         "count": True,
         "theirs": "got from js",
         "there": [1, 2],
         "closed": "wamp.close.goodbye_and_out",
+    }
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack", "cbor"])
+async def test_wampy_finds_the_broker_as_it_expects(cluster, wamp, serializer):
+    prefix = f"wampy.{serializer}"
+    ours = await wamp.join()
+    await ours.register(lambda text: f"got {text}", f"{prefix}.theirs")
+    port = cluster.ports["websocket"]
+    seen = await asyncio.to_thread(node.run, "wampy.cjs", serializer, port, prefix)
+    binary = {"bytes": [0, 255], "date": 10**12}
+    more = {
+        "json": {"half": "fox.error.invalid_payload"},
+        "msgpack": {"half": None, **binary},
+        "cbor": {"half": "fox.error.invalid_payload", **binary, "set": [1], "expression": "a.*"},
+    }
+    assert seen == {
+        "realm": "realm1",
+        "role": "anonymous",
+        "echo": True,
+        "kwargs": {"k": "v"},
+        "publisher": True,
+        "undefined": [None, None, 1],
+        "wildcard": f"{prefix}.x.wild",
+        "sum": [5],
+        "error": {"error": "com.example.broken", "args": ["why"], "kwargs": {"where": "here"}},
+        "nobody": "wamp.error.no_such_procedure",
+        "steps": [0, 1, 2, "done"],
+        "gone": "wamp.error.no_such_procedure",
+        "count": True,
+        "theirs": "got from wampy",
+        **more[serializer],
     }
 
 

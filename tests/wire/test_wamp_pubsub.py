@@ -1,7 +1,13 @@
 """Publish and subscribe between autobahn-python sessions (WAMP #publish-and-subscribe)."""
 
 import asyncio
+import re
 from contextlib import closing
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address
+from uuid import UUID
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
@@ -211,3 +217,32 @@ async def test_one_session_may_have_a_thousand_subscriptions(wamp):
         publisher.publish(f"many.t{number}", number)
     assert [(await queue.get())[0] for queue in queues] == [(number,) for number in range(1000)]
     await asyncio.gather(*(queue.subscription.unsubscribe() for queue in queues))
+
+
+ONLY_CBOR = [
+    Decimal("12.345"),
+    Fraction(1, 3),
+    {1, 2},
+    UUID(int=7),
+    IPv4Address("127.0.0.1"),
+    date(2026, 11, 28),
+    re.compile("a.*"),
+]
+"""What autobahn-python's CBOR writes with tags that no other serializer knows."""
+
+
+async def test_what_only_cbor_can_express_reaches_cbor_clients(wamp):
+    publisher = await wamp.join("websocket", "cbor", gateway=0)
+    same, json = await wamp.join("websocket", "cbor", gateway=1), await wamp.join(gateway=1)
+    queue, other = [await session.events("cbor.only") for session in (same, json)]
+    await publisher.publish("cbor.only", *ONLY_CBOR, options=ACKNOWLEDGE)
+    moment = datetime(2026, 11, 28, tzinfo=UTC)
+    await publisher.publish("cbor.only", moment, 2**70, options=ACKNOWLEDGE)
+    assert (await queue.get())[0] == tuple(ONLY_CBOR)
+    assert (await queue.get())[0] == (moment, 2**70)
+    # The other one misses the first event, and goes on.
+    assert (await other.get())[0] == ("2026-11-28T00:00:00Z", 2**70)
+    await same.register(lambda: ONLY_CBOR[0], "cbor.decimal")
+    assert await publisher.call("cbor.decimal") == ONLY_CBOR[0]
+    with pytest.raises(ApplicationError, match="invalid_payload"):
+        await json.call("cbor.decimal")

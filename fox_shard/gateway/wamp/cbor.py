@@ -197,6 +197,9 @@ class Cbor(Serializer):
 
         return decode
 
+    def lenient_decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
+        return lambda raw: msgspec.convert(_structure(BytesIO(raw)).decode(), kind)
+
     def check_dictionary(self, raw: bytes, name: str) -> None:
         if not isinstance(_structure(BytesIO(raw)).decode(), dict):
             raise ProtocolViolation(f"{name} must be a dictionary")
@@ -230,9 +233,13 @@ def _decoder(stream: BytesIO, size: int) -> cbor2.CBORDecoder:
 
 
 def _structure(stream: BytesIO) -> cbor2.CBORDecoder:
-    """Return a decoder that takes tagged values as they are."""
+    """Return a decoder that takes tagged values as they are, and marks bytes that are not UTF-8.
+
+    RFC 8949 5.3.1 calls text that is not UTF-8 well-formed. A topic with such a mark is no URI.
+    """
     return cbor2.CBORDecoder(
         stream,
+        str_errors="surrogateescape",
         max_depth=DEPTH_LIMIT - 1,
         semantic_decoders=_NO_TAGS,
         tag_hook=_untagged,

@@ -341,32 +341,40 @@ class Reader(Generic[T]):
                 choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
                 raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
-        except UnreadableValue as error:
+        except (UnreadableValue, UnicodeDecodeError) as error:
             raise InvalidArgument(f"the options cannot be read: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
+
+
+class Wanted(Struct, gc=False):
+    """The option of a PUBLISH that says whether it is answered, whatever the others are."""
+
+    acknowledge: Any = False
 
 
 @final
 class Options:
     """The parsers of all requests' options in one encoding."""
 
-    __slots__ = ("_any", "call", "cancel", "publish", "register", "subscribe", "yield_")
+    __slots__ = ("_wanted", "call", "cancel", "publish", "register", "subscribe", "yield_")
 
-    def __init__(self, decoder: Callable[[Any], Decoder]) -> None:
-        """decoder: returns the decoder for a type."""
+    def __init__(
+        self, decoder: Callable[[Any], Decoder], lenient: Callable[[Any], Decoder]
+    ) -> None:
+        """decoder: returns the decoder for a type. lenient: one that skips what it cannot read."""
         self.publish = Reader(decoder(RawPublishOptions), PublishOptions.of)
         self.subscribe = Reader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
         self.call = Reader(decoder(RawCallOptions), CallOptions.of)
         self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _unchanged)
         self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _unchanged)
         self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _unchanged)
-        self._any = decoder(dict[str, Any])
+        self._wanted = lenient(Wanted)
 
     def acknowledges(self, raw: bytes) -> bool:
         """Whether a refused PUBLISH, whose options may be invalid, asks for acknowledgement."""
         try:
-            return bool(self._any(raw).get("acknowledge", False))
+            return bool(self._wanted(raw).acknowledge)
         except BAD_INPUT:
             return False
 

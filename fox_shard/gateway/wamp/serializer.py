@@ -33,7 +33,7 @@ class Serializer(ABC):
     """The WebSocket subprotocol (WAMP #websocket-transport)."""
 
     def __init__(self) -> None:
-        self.options = Options(self.decoder)
+        self.options = Options(self.decoder, self.lenient_decoder)
 
     @abstractmethod
     def read(self, data: bytes) -> Message:
@@ -54,6 +54,10 @@ class Serializer(ABC):
     @abstractmethod
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)
         """Return a function that decodes bytes to `kind`, and raises exceptions of BAD_INPUT."""
+
+    def lenient_decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
+        """Return a decoder for a Struct that does not read the fields that it does not have."""
+        return self.decoder(kind)
 
     @abstractmethod
     def check_dictionary(self, raw: bytes, name: str) -> None:

@@ -130,16 +130,22 @@ class Msgpack(Serializer):
             return self._read(data)
         except BAD_INPUT as error:
             try:
-                return self._read_floats(data)
+                return self._read_unusual(data)
             except BAD_INPUT:
                 raise self.violation(data, error) from None
 
-    def _read_floats(self, data: bytes) -> Message:
-        """Decode a message that has floats for integers. Raises exceptions of BAD_INPUT."""
+    def _read_unusual(self, data: bytes) -> Message:
+        """Decode a message that has floats for integers, or a URI that is not UTF-8.
+
+        Raises exceptions of BAD_INPUT.
+        """
         elements = self._split(data)
         for index, element in enumerate(elements):
-            if memoryview(element)[0] in _FLOATS:
+            first = memoryview(element)[0]
+            if first in _FLOATS:
                 elements[index] = Raw(self._encode(whole(msgspec.msgpack.decode(element))))
+            elif first in _STRINGS and not _is_text(element):
+                elements[index] = Raw(self._encode(_NO_URI))
         return self._read(self._encode(elements))
 
     def payload(self, message: MessageWithArguments) -> tuple[bytes, bytes]:
@@ -153,8 +159,8 @@ class Msgpack(Serializer):
             rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
         except BAD_INPUT as error:
-            if "imestamp" in str(error):
-                # It is well-formed, but no date, or one that only some clients can express.
+            if "imestamp" in str(error) or isinstance(error, UnicodeDecodeError):
+                # Well-formed, but no text, or no date, or one that not every client can express.
                 raise InvalidPayload(f"the arguments cannot be read: {error}") from None
             raise ProtocolViolation(f"{rule}: {error}") from None
         if (msgpack_may_be_too_deep(args) and too_deep(items)) or (
@@ -204,6 +210,14 @@ _UNDEFINED: Final = b"\xd4\x00\x00"
 """JavaScript's undefined in MessagePack: the extension type 0 with the data 0."""
 
 
+def _is_text(element: Raw) -> bool:
+    try:
+        msgspec.msgpack.decode(element)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _read_extension(code: int, data: memoryview) -> object:
     if code == 0 and bytes(data) == b"\0":
         return Undefined()
@@ -212,6 +226,9 @@ def _read_extension(code: int, data: memoryview) -> object:
 
 _FLOATS: Final = (0xCA, 0xCB)
 """First bytes of floats in MessagePack."""
+
+_STRINGS: Final = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
+"""First bytes of strings in MessagePack."""
 
 _MAPS: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 """First bytes of maps in MessagePack."""

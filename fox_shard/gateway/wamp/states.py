@@ -155,8 +155,9 @@ class WampConversation(WampSession):
             )
 
     def _send_last(self, kind: int, message: str, uri: str) -> None:
-        """Send ABORT or GOODBYE, without the sentence if that makes it too long."""
-        if not self.send((kind, {"message": message[:MAX_ERROR_TEXT]}, uri)):
+        """Send ABORT or GOODBYE, without the sentence if there is none, or if it is too long."""
+        details = {"message": message[:MAX_ERROR_TEXT]} if message else {}
+        if not self.send((kind, details, uri)):
             self.send((kind, {}, uri))
 
     def _end_session(self, reason: str, *, graceful: bool = False) -> None:

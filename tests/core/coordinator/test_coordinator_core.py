@@ -363,11 +363,11 @@ def test_get_returns_the_details(populated, session):
 @pytest.mark.parametrize(
     ("kwargs", "reason", "message"),
     [
-        (None, "wamp.close.normal", ""),
+        (None, "wamp.close.killed", ""),
         ({"reason": "com.app.bye"}, "com.app.bye", ""),
-        ({"message": "Good night"}, "wamp.close.normal", "Good night"),
+        ({"message": "Good night"}, "wamp.close.killed", "Good night"),
         ({"reason": "wamp.close.x", "message": "", "other": 1}, "wamp.close.x", ""),
-        ({"reason": None, "message": None}, "wamp.close.normal", ""),
+        ({"reason": None, "message": None}, "wamp.close.killed", ""),
     ],
 )
 def test_kill_ends_the_session_at_its_gateway_and_is_answered_at_once(

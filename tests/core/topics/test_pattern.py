@@ -158,7 +158,6 @@ def test_the_error_names_an_unknown_match_policy(match):
         (Pattern.mqtt("a/+/#"), Pattern.wamp("a.*.#")),
         (Pattern.mqtt("a/+"), Pattern.wamp("a.", "wildcard")),
         (Pattern.mqtt("a/b"), Pattern.wamp("a.b")),
-        (Pattern.wamp("a.b", "wildcard"), Pattern.wamp("a.b")),
     ],
 )
 def test_two_notations_of_one_pattern_are_equal(one, other):
@@ -173,6 +172,7 @@ def test_two_notations_of_one_pattern_are_equal(one, other):
         (Pattern.wamp("a.b"), "=a.b"),
         (Pattern.wamp("a.b", "prefix"), "^a.b"),
         (Pattern.wamp("", "prefix"), "^"),
+        (Pattern.wamp("a.b", "wildcard"), "*a.b"),
         (Pattern.mqtt("#"), "*#"),
         (Pattern.mqtt("a/+/c/#"), "*a.+.c.#"),
         (Pattern.mqtt("a//+"), "*a..+"),
@@ -194,10 +194,20 @@ def test_different_patterns_have_different_texts(one, other):
     assert (one.text == other.text) == (one == other)
 
 
-@pytest.mark.parametrize("text", ["", "a.b", "*a.b", "*=a.+", "*a.#.b", "*a.+x", "*"])
+@pytest.mark.parametrize("text", ["", "a.b", "*a..b", "*=a.+", "*a.#.b", "*a.+x", "*"])
 def test_parse_refuses_a_text_that_no_pattern_has(text):
     with pytest.raises(ValueError, match="pattern"):
         Pattern.parse(text)
+
+
+def test_a_wildcard_pattern_without_wildcards_is_not_the_exact_one():
+    """WAMP #pattern-based-subscriptions: another match policy is another subscription."""
+    one, other = Pattern.wamp("a.b"), Pattern.wamp("a.b", "wildcard")
+    assert one != other
+    assert other.matches("a.b")
+    assert not other.matches("a.b.c")
+    assert one.specificity > other.specificity
+    assert Pattern.wamp("wamp.x", "wildcard").matches("wamp.x")
 
 
 def test_only_an_exact_pattern_has_a_topic():

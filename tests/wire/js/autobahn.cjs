@@ -58,6 +58,12 @@ async function all(session, details) {
   seen.publication = event.details.publication === publication.id;
   seen.publisher = event.details.publisher === session.id;
 
+  // An option that is undefined is not set.
+  const unset = await events(session, `${prefix}.unset`, {match: undefined, filter: undefined});
+  await session.publish(`${prefix}.unset`, [1], {},
+    {acknowledge: true, exclude_me: false, exclude: undefined, retain: undefined});
+  seen.unset = (await unset()).args;
+
   const wild = await events(session, `${prefix}..wild`, {match: 'wildcard'});
   const start = await events(session, `${prefix}.start`, {match: 'prefix'});
   const me = {acknowledge: true, exclude_me: false};
@@ -81,11 +87,19 @@ async function all(session, details) {
   });
   seen.error = await errorOf(session.call(`${prefix}.broken`));
   seen.nobody = (await errorOf(session.call(`${prefix}.nobody`))).error;
-  // Of the test's procedure: autobahn-js does not announce what its own would need for it.
-  const steps = [];
-  await session.call(`${prefix}.steps`, [5], {}, {receive_progress: true})
-    .then((result) => steps.push(result), null, (progress) => steps.push(progress));
-  seen.steps = steps;
+  // Of the test's procedure, and of its own.
+  await session.register(`${prefix}.own_steps`, ([count], kwargs, invocation) => {
+    for (let step = 0; step < count; step += 1) {
+      invocation.progress([step]);
+    }
+    return 'done';
+  });
+  for (const name of ['steps', 'own_steps']) {
+    const steps = [];
+    await session.call(`${prefix}.${name}`, [5], {}, {receive_progress: true})
+      .then((result) => steps.push(result), null, (progress) => steps.push(progress));
+    seen[name] = steps;
+  }
   await session.register(`${prefix}.any`, (args, kwargs, invocation) => invocation.procedure,
     {match: 'prefix'});
   seen.pattern = await session.call(`${prefix}.any.thing`);

@@ -306,12 +306,13 @@ def test_a_bad_option_of_publish_is_named(options, names, subprotocol):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
-def test_options_that_cannot_be_read_end_the_session():
+def test_an_option_that_is_not_text_is_refused():
     client = joined("wamp.2.msgpack")
-    options = b"\x81\xaeexclude_authid\x91\xa1\xff"
+    options = b"\x82\xaeexclude_authid\x91\xa1\xff\xabacknowledge\xc3"
     (answer,) = client.send_bytes(b"\x94\x10\x01" + options + b"\xa1a")
-    assert (answer[0], answer[2]) == (3, "wamp.error.protocol_violation")
-    assert answer[1]["message"].startswith("the options cannot be read")
+    assert answer[:5] == [8, 16, 1, {}, INVALID_ARGUMENT]
+    assert answer[5][0].startswith("the options cannot be read")
+    assert (client.asked, client.hung_up) == ([], 0)
 
 
 def test_a_bad_publish_gets_no_answer_if_its_acknowledge_cannot_be_read():
