@@ -93,6 +93,7 @@ class Link:
         "rfirst",
         "sent",
         "settings",
+        "unhandled",
         "urgent",
         "watermark",
     )
@@ -156,6 +157,8 @@ class Link:
         self._hellos: list[bytes] = []
         # Receiving. The watermark is the highest reliable number that was applied.
         self.received = 0
+        # How many of the received frames the owner has put off; maintained by the owner.
+        self.unhandled = 0
         self.watermark = 0
         self.handled = 0
         self.peer_delivered = 0
@@ -227,7 +230,7 @@ class Link:
                 self.epoch,
                 self.peer_epoch,
                 self.sent + 1,
-                0 if self.hold_credit else self.received,
+                0 if self.hold_credit else self.received - self.unhandled,
                 self.delivered,
                 self.durable,
                 self.prompt,
@@ -469,7 +472,7 @@ class Link:
         self.sent = self.received = self.handled = self.delivered = self.peer_delivered = 0
         self._in_flight.clear()
         self.in_flight = 0
-        self._unreturned = 0
+        self._unreturned = self.unhandled = 0
         self._ack_due = NEVER
         self._hellos.clear()
         self.urgent = False

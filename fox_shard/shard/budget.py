@@ -22,12 +22,15 @@ def units_of(size: int) -> int:
 
 @final
 class Budget:
-    """What is left of the present turn's units; below 0 if the last piece of work cost more."""
+    """What is left of the present turn's units; below 0 if the last piece of work cost more.
 
-    __slots__ = ("left",)
+    units: those of a whole turn.
+    """
 
-    def __init__(self) -> None:
-        self.left = TURN_UNITS
+    __slots__ = ("left", "units")
+
+    def __init__(self, units: int = TURN_UNITS) -> None:
+        self.left = self.units = units
 
     def spend(self, units: int) -> None:
         """Note that work of so many units was done."""
@@ -40,4 +43,4 @@ class Budget:
 
     def begin_turn(self) -> None:
         """Begin a turn, with all units."""
-        self.left = TURN_UNITS
+        self.left = self.units

@@ -9,6 +9,7 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import final
 
@@ -27,7 +28,7 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.shard.budget import Budget
+from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -64,6 +65,7 @@ class Shard:
         "_overloaded",
         "_placement",
         "_settings",
+        "_turns",
         "_unannounced",
         "_wall_offset",
         "broker",
@@ -102,12 +104,14 @@ class Shard:
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
         is_working: IsWorking = unknown,
+        turn_units: int = TURN_UNITS,
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
         rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
         now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
-        order of keys. realms: the configured ones. is_working: see `Links`.
+        order of keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget
+        of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -134,12 +138,12 @@ class Shard:
         self._wall_offset = wall - now
         self.clock = PublicationClock(number, wall)
         settings = tuple(realms)
-        realm_table = Realms(settings)
+        self.budget = Budget(turn_units)
+        realm_table = Realms(settings, self.budget)
         indexes = RealmIndexes(realm_table)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal)
-        self.broker = Broker(indexes, self.clock, self._unannounced)
-        self.budget = Budget()
+        self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
         self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
         self.retained_keys = RetainedKeys(
             realm_table,
@@ -161,6 +165,7 @@ class Shard:
             self._unannounced,
             self.peers,
             limits,
+            self.budget,
         )
         self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
@@ -178,6 +183,7 @@ class Shard:
             self.wills,
             self.outcomes,
             fences,
+            self.budget,
         )
         self.recovery = Recovery(
             self.peers,
@@ -190,11 +196,13 @@ class Shard:
             self.outcomes,
             fences,
             now + terms.peer_timeout,
+            self.budget,
         )
         self._fences = fences
         self._overloaded = False
         # Counted since the last report.
         self._batches = self._frames = 0
+        self._turns = 0
         # A shard connects to the shards of higher numbers, and listens to all other peers.
         for other in range(terms.shards):
             if other != number:
@@ -251,10 +259,71 @@ class Shard:
                 self.journal.keep(CEILING, encode_row(self.clock.ceiling))
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
-                self._dispatcher.handle(peer, arrival, now)
+                self._handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
             self.deadline.by(self.retained_keys.next_expiry - self._wall_offset)
+
+    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
+        """Handle the frames, or let what the turn's budget does not pay for wait."""
+        rest: Arrival | None = arrival
+        if not (peer.waiting or self.budget.exhausted):
+            rest = self._dispatcher.handle(peer, arrival, now, until=0)
+        if rest is not None:
+            peer.waiting.append(rest)
+            peer.link.unhandled += len(rest.frames)
+
+    def _go_on(self, now: float) -> None:
+        """Do what has waited for a turn with enough budget."""
+        self.recovery.go_on()
+        if self.recovery.until is None:
+            # A slice for each peer in turn, so that none waits for all that another has sent.
+            backlogs = deque(peer for peer in self._in_turn() if peer.synced and peer.waiting)
+            while backlogs and not self.budget.exhausted:
+                peer = backlogs.popleft()
+                self._go_on_with(peer, now, until=max(0, self.budget.left - SLICE_UNITS))
+                if peer.waiting:
+                    backlogs.append(peer)
+        self.stored_publishes.go_on()
+        self.subscriptions.go_on()
+
+    def _in_turn(self) -> list[Peer]:
+        """Return the peers, each turn beginning with another one."""
+        self._turns += 1
+        peers = list(self.peers.values())
+        first = self._turns % len(peers)
+        return peers[first:] + peers[:first]
+
+    def _go_on_with(self, peer: Peer, now: float, until: int) -> None:
+        """Handle what has waited of a peer, until no more than `until` of the budget is left."""
+        while peer.waiting and self.budget.left > until:
+            rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)
+            if rest is None:
+                peer.waiting.popleft()
+            else:
+                peer.waiting[0] = rest
+        # The peer gets its credit back, and is told that calls have moved, for what was handled.
+        peer.link.unhandled = sum(len(arrival.frames) for arrival in peer.waiting)
+        peer.link.acknowledge_soon()
+        if not peer.waiting:
+            self._fences.answer(peer)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something waits for the next turn's budget."""
+        return (
+            self.recovery.busy
+            or self.stored_publishes.busy
+            or self.subscriptions.busy
+            or self._backlog
+        )
+
+    @property
+    def _backlog(self) -> bool:
+        """Whether frames of any peer wait for the next turn's budget."""
+        return self.recovery.until is None and any(
+            peer.synced and peer.waiting for peer in self.peers.values()
+        )
 
     # Peers come and go
 
@@ -367,10 +436,11 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
-        self.subscriptions.go_on()
+        if self._busy:
+            self._go_on(now)
         self.retained_keys.realms.documents.clear()
         self.budget.begin_turn()
-        if self.subscriptions.busy:
+        if self._busy:
             self.deadline.by(now)
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())

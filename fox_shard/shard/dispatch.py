@@ -4,7 +4,7 @@ Owns: the order in which a batch is handled, and which peers have to confirm its
 handling of publishes (see `stored`); the coming and going of peers; time.
 """
 
-from typing import final
+from typing import Final, final
 
 from fox_shard.backplane.frames import (
     Call,
@@ -26,6 +26,7 @@ from fox_shard.backplane.frames import (
     Will,
     Yield,
 )
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
@@ -42,6 +43,17 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 
+CHUNK: Final = 64
+"""Frames of which the budget is charged at once, if they are plain publishes."""
+
+CHUNK_UNITS: Final = 8
+FRAME_UNITS: Final = 2
+STORED_UNITS: Final = 4
+"""Units of a chunk of frames; of each frame that is no publish; of a publish that is not plain."""
+
+UNLIMITED: Final = -(1 << 62)
+"""A budget that is never reached."""
+
 
 @final
 class Dispatcher:
@@ -49,6 +61,7 @@ class Dispatcher:
 
     __slots__ = (
         "_broker",
+        "_budget",
         "_commit_queue",
         "_dealer",
         "_fences",
@@ -75,8 +88,10 @@ class Dispatcher:
         wills: Wills,
         outcomes: Outcomes,
         fences: Fences,
+        budget: Budget,
     ) -> None:
-        """peers: all peers, by name."""
+        """peers: all peers, by name. budget: the turn's."""
+        self._budget = budget
         self._peers = peers
         self._broker = broker
         self._subscriptions = subscriptions
@@ -90,37 +105,73 @@ class Dispatcher:
         self._outcomes = outcomes
         self._fences = fences
 
-    def handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """Handle the frames of a batch. now: monotonic seconds."""
+    def handle(
+        self, peer: Peer, arrival: Arrival, now: float, until: int = UNLIMITED
+    ) -> Arrival | None:
+        """Handle the frames of a batch, until no more than `until` of the turn's budget is left.
+
+        now: monotonic seconds. Return the frames that were not handled; None: all were.
+        """
         since = last_numbers(self._peers.values(), peer)
         replies: list[Frame] = []
-        is_plain, publish = self._stored_publishes.is_plain, self._broker.publish
-        commit_queue = self._commit_queue
-        commit_queue.peer = peer
-        for index, frame in enumerate(arrival.frames):
-            if type(frame) is Publish:
-                # `StoredPublishes` alone decides whether a publish concerns the store.
-                if is_plain(peer, frame):
-                    publish(frame, replies)
-                else:
-                    self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
-            elif not (
-                commit_queue.active
-                and isinstance(frame, SessionFrame)
-                and commit_queue.holds_up(frame)
-            ):
-                self._dispatch(peer, frame, replies, now)
+        self._commit_queue.peer = peer
+        rest, frames, budget = None, arrival.frames, self._budget
+        # The hot path looks at the budget once a chunk.
+        chunk = min(CHUNK, budget.units)
+        start = 0
+        while start < len(frames):
+            if start and budget.left <= until:
+                arrival, rest = arrival.split(start)
+                break
+            budget.left -= CHUNK_UNITS
+            start = self._handle_chunk(peer, arrival, start, start + chunk, replies, now, until)
         if arrival.durable:
             peer.applied = arrival.durable
             self._outcomes.batch_handled(peer, arrival.durable)
         self._stored_publishes.send_grants()
-        groups = commit_queue.take_groups()
+        groups = self._commit_queue.take_groups()
         batch = peer.deliveries.batch_handled(
             arrival.last, arrival.durable, replies, recipients(since), len(groups)
         )
         for group in groups:
             group.batch = batch
         self._fences.batch_handled()
+        return rest
+
+    def _handle_chunk(
+        self,
+        peer: Peer,
+        arrival: Arrival,
+        start: int,
+        end: int,
+        replies: list[Frame],
+        now: float,
+        until: int,
+    ) -> int:
+        """Handle the frames from the index `start` to before `end`, or less; return where to go on.
+
+        The rest is left if a frame was expensive, see `handle`.
+        """
+        is_plain, publish = self._stored_publishes.is_plain, self._broker.publish
+        commit_queue, budget = self._commit_queue, self._budget
+        for index, frame in enumerate(arrival.frames[start:end], start):
+            if type(frame) is Publish:
+                # `StoredPublishes` alone decides whether a publish concerns the store.
+                if is_plain(peer, frame):
+                    publish(frame, replies)
+                    continue
+                budget.left -= STORED_UNITS
+                self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
+            elif not (
+                commit_queue.active
+                and isinstance(frame, SessionFrame)
+                and commit_queue.holds_up(frame)
+            ):
+                budget.left -= FRAME_UNITS
+                self._dispatch(peer, frame, replies, now)
+            if budget.left <= until:
+                return index + 1
+        return end
 
     def replay(self, peer: Peer, state: list[Frame], now: float) -> None:
         """Handle state that the peer replays. The replies wait for nothing."""

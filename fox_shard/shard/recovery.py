@@ -12,6 +12,7 @@ not handled before the restart will get higher ids, so they come after all recor
 peer. Frames that were handled but not recorded keep their places among the frames of their peer.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from heapq import merge
 from typing import final
@@ -25,6 +26,7 @@ from fox_shard.backplane.frames import (
     SyncEnd,
     Will,
 )
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
@@ -41,6 +43,10 @@ STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive)
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 
+SESSION_UNITS = 4
+"""Units of the turn's budget for the end of a session, besides those of its keys and will."""
+
+
 @final
 class Recovery:
     """The recovery of one shard.
@@ -50,8 +56,10 @@ class Recovery:
 
     __slots__ = (
         "_broker",
+        "_budget",
         "_dispatcher",
         "_ended",
+        "_ending",
         "_fences",
         "_outcomes",
         "_owners",
@@ -74,8 +82,10 @@ class Recovery:
         outcomes: Outcomes,
         fences: Fences,
         until: float,
+        budget: Budget,
     ) -> None:
-        """peers: all peers, by name. until: see the class."""
+        """peers: all peers, by name. until: see the class. budget: the turn's."""
+        self._budget = budget
         self._peers = peers
         self._dispatcher = dispatcher
         self._broker = broker
@@ -86,8 +96,9 @@ class Recovery:
         self._outcomes = outcomes
         self._fences = fences
         self.until: float | None = until
-        # Sessions that were found to have ended during the sync.
+        # Sessions that were found to have ended during the sync, and since then.
         self._ended: list[int] = []
+        self._ending: deque[int] = deque()
 
     def receive(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """Take frames of a peer during the sync, or during the replay of this peer.
@@ -96,7 +107,7 @@ class Recovery:
         `SyncEnd` are not separated into state and others: they keep their order.
         """
         end = 0 if peer.synced else _end_of_replay(arrival.frames)
-        replay, rest = split(arrival, end)
+        replay, rest = arrival.split(end)
         if replay.frames:
             peer.resent.append(without_state(replay, (*STATE, SyncEnd)))
         peer.waiting.append(rest)
@@ -129,7 +140,9 @@ class Recovery:
             if not (peer.synced or peer.link.open):
                 self._fences.answer(peer)
         ended, self._ended = self._ended, []
-        self.end_sessions(ended)
+        for session in ended:
+            # Before waiters are let through: those of ended sessions must not be.
+            self._dispatcher.session_ended(session)
         self._stored_publishes.sync_ended()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
@@ -145,7 +158,7 @@ class Recovery:
         for peer in peers:
             peer.may_repeat = peer.kind is Kind.COORDINATOR
             self._outcomes.resent_handled(peer)
-            waiting, peer.waiting = peer.waiting, []
+            waiting, peer.waiting = peer.waiting, deque()
             for arrival in waiting:
                 self._dispatcher.handle(peer, arrival, now)
             self._fences.answer(peer)
@@ -153,29 +166,29 @@ class Recovery:
     def end_sessions(self, sessions: list[int]) -> None:
         """End sessions that ended with their gateway or while the shard was down; idempotent.
 
-        During the sync this is put off.
+        A gateway may have had many sessions, so they end in `go_on`; those of the sync with it.
         """
         if self.until is not None:
             self._ended.extend(sessions)
-            return
-        for session in sessions:
-            self._dispatcher.session_ended(session)
+        else:
+            self._ending.extend(sessions)
+
+    def go_on(self) -> None:
+        """End sessions, as far as the turn's budget goes; call every turn."""
+        budget = self._budget
+        while self._ending and not budget.exhausted:
+            budget.spend(SESSION_UNITS)
+            self._dispatcher.session_ended(self._ending.popleft())
+
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return bool(self._ending)
 
 
 def _end_of_replay(frames: list[Frame]) -> int:
     """Return the index behind `SyncEnd`, or behind the last frame if there is no `SyncEnd`."""
     return next((i for i, frame in enumerate(frames, 1) if type(frame) is SyncEnd), len(frames))
-
-
-def split(arrival: Arrival, end: int) -> tuple[Arrival, Arrival]:
-    """Split the frames into those before the index `end` and the rest."""
-    inside = [mark for mark in arrival.marks if mark < end]
-    outside = [mark - end for mark in arrival.marks if mark >= end]
-    rfirst = arrival.rfirst + len(inside)
-    frames = arrival.frames
-    first = Arrival(frames[:end], arrival.last, rfirst - 1 if inside else 0, inside, arrival.rfirst)
-    durable = arrival.durable if outside else 0
-    return first, Arrival(frames[end:], arrival.last, durable, outside, rfirst)
 
 
 def without_state(arrival: Arrival, state: tuple[type[Frame], ...]) -> Arrival:

@@ -23,6 +23,7 @@ from fox_shard.config import Keys, Mqtt, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.core import Gateway
+from fox_shard.shard.budget import TURN_UNITS
 from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
 from fox_shard.testing.timing import Timing
@@ -78,6 +79,8 @@ class World:
         self.timing = Timing(self.rng, max_delay)
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
         self._queue_limit = queue_limit
+        # The budget of a shard's turn: as in production, or next to nothing.
+        self._turn_units = Random(f"turn {seed}").choice((1, 20, TURN_UNITS))
         self.realms = [
             RealmSettings(
                 name=name, store="memory" if name in unstored else "sqlite", history=history
@@ -195,6 +198,7 @@ class World:
                 rows=disk.scan(),
                 realms=self.realms,
                 is_working=self._is_working,
+                turn_units=self._turn_units,
             )
         else:
             disk = self._disk(name)

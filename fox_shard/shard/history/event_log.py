@@ -30,7 +30,7 @@ FEW: Final = 32
 """The most topics that are read one by one; for more matching topics the whole log is walked."""
 
 AT_ONCE: Final = 5000
-"""The most events that are trimmed because of their age in one step."""
+"""The most events that are trimmed in one step."""
 
 _by_id: Final = attrgetter("publication")
 
@@ -164,7 +164,7 @@ class EventLog:
         ids = self._topics[topic]
         if len(ids) <= limit + limit // 8:
             return NOTHING
-        oldest = ids[: len(ids) - limit]
+        oldest = ids[: min(len(ids) - limit, AT_ONCE)]
         del ids[: len(oldest)]
         self.trims += 1
         self.topic_marks.setdefault(topic, TrimMarks()).add(oldest, self.trims)
@@ -182,7 +182,7 @@ class EventLog:
         for event in self._between(self._ids, self._oldest(), self._ids[-1]):
             oldest.append(event)
             excess -= _size(event)
-            if excess <= 0:
+            if excess <= 0 or len(oldest) == AT_ONCE:
                 break
         return self._drop_oldest(oldest)
 

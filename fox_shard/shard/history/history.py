@@ -14,7 +14,8 @@ determine its topics.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 from heapq import merge
 from itertools import islice
@@ -28,7 +29,7 @@ from fox_shard.config import History as Rule
 from fox_shard.config import Realm as Settings
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import START, Cursor, TrimMarks
-from fox_shard.shard.history.event_log import EventLog, Trimmed
+from fox_shard.shard.history.event_log import NOTHING, EventLog, Trimmed
 from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
 from fox_shard.topics.ids import MAX_ID, SHARDS
@@ -295,8 +296,13 @@ class History:
                 if self._stored:
                     self._write_marks(event_log)
             for topic in event_log.topics:
-                self._delete_rows(event_log, event_log.trim_topic(topic))
-            self._delete_rows(event_log, event_log.trim_size())
+                self._trim(event_log, partial(event_log.trim_topic, topic))
+            self._trim(event_log, event_log.trim_size)
+
+    def _trim(self, event_log: EventLog, trim: Callable[[], Trimmed]) -> None:
+        """Trim in as many steps as it takes: the limits may have been lowered."""
+        while (trimmed := trim()) is not NOTHING:
+            self._delete_rows(event_log, trimmed)
 
 
 def _names(event_logs: list[EventLog]) -> dict[EventLog, bytes]:

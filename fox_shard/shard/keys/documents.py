@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import Publish
 from fox_shard.documents.filters import Document
 from fox_shard.documents.payloads import document
 from fox_shard.errors import InvalidPayload
+from fox_shard.shard.budget import Budget, units_of
 
 Documents = Callable[[Publish], Document | None]
 """Returns a publication's document, or None if it has none. Raises InvalidPayload."""
@@ -40,9 +41,11 @@ class _Decoded(Struct, gc=False):
 class DecodedDocuments:
     """The decoded documents of one shard's present turn."""
 
-    __slots__ = ("_kept", "_size")
+    __slots__ = ("_budget", "_kept", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        """budget: the turn's, which pays for the decoding."""
+        self._budget = budget
         # (encoding, identity of args, identity of kwargs) -> document, the oldest first. Payloads
         # are immutable and are shared by all copies of a publish.
         self._kept: dict[tuple[int, int, int], _Decoded] = {}
@@ -56,6 +59,7 @@ class DecodedDocuments:
         key = (encoding, id(args), id(kwargs))
         decoded = self._kept.get(key)
         if decoded is None:
+            self._budget.spend(units_of(len(args) + len(kwargs)))
             decoded = _decode(encoding, args, kwargs)
             self._keep(key, decoded)
         if decoded.error:

@@ -10,6 +10,7 @@ from typing import final
 from fox_shard.backplane.frames import Publish
 from fox_shard.config import Realm as Settings
 from fox_shard.documents.filters import Document
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.documents import DecodedDocuments
 from fox_shard.shard.keys.keyspace import Keyspace
 from fox_shard.topics.trie import Trie
@@ -67,12 +68,15 @@ class Realms:
 
     __slots__ = ("_known", "_settings", "documents")
 
-    def __init__(self, settings: Iterable[Settings] = ()) -> None:
-        """settings: those of the configured realms; all other realms have the defaults."""
+    def __init__(self, settings: Iterable[Settings], budget: Budget) -> None:
+        """settings: those of the configured realms; all other realms have the defaults.
+
+        budget: the turn's.
+        """
         self._settings = {realm.name: realm for realm in settings}
         # The realms that have been used.
         self._known: dict[str, Realm] = {}
-        self.documents = DecodedDocuments()
+        self.documents = DecodedDocuments(budget)
 
     def __getitem__(self, name: str) -> Realm:
         realm = self._known.get(name)

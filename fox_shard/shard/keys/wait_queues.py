@@ -115,6 +115,10 @@ class WaitQueues:
         queue = self._queues_by_key(waiter)[waiter.ref][waiter.condition]
         queue.waiters.move_to_end(waiter.arrival, last=False)
 
+    def conditions_at(self, ref: KeyRef) -> int:
+        """Return the number of conditions that the key's value is compared with."""
+        return len(self._by_document.get(ref, ()))
+
     def take(self, ref: KeyRef, key: Event | None, documents: Documents) -> Waiter | None:
         """Remove and return the first waiter whose condition the key meets; None: there is none.
 

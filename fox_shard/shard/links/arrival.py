@@ -37,3 +37,17 @@ class Arrival(Struct, gc=False):
         if place < len(self.marks) and self.marks[place] == index:
             return self.rfirst + place
         return 0
+
+    def split(self, end: int) -> tuple["Arrival", "Arrival"]:
+        """Split the frames into those before the index `end` and the rest.
+
+        No frames may have been left out of the rest as known.
+        """
+        inside = [mark for mark in self.marks if mark < end]
+        outside = [mark - end for mark in self.marks if mark >= end]
+        rfirst = self.rfirst + len(inside)
+        frames = self.frames
+        last = self.last - len(frames) + end
+        first = Arrival(frames[:end], last, rfirst - 1 if inside else 0, inside, self.rfirst)
+        durable = self.durable if outside else 0
+        return first, Arrival(frames[end:], self.last, durable, outside, rfirst)

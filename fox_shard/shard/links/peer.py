@@ -3,6 +3,7 @@
 Owns: what the shard keeps for each peer. Never: decisions.
 """
 
+from collections import deque
 from enum import Enum
 from typing import final
 
@@ -49,8 +50,9 @@ class Peer:
         self.applied = 0
         # Queries about this peer's frames that wait for its replay, with the links of the askers.
         self.fence_queries: list[tuple[Link, FenceQuery]] = []
-        # Frames that wait for the end of the sync, and frames that were sent again in the replay.
-        self.waiting: list[Arrival] = []
+        # Frames that wait for the end of the sync, or for a turn with enough budget; and those that
+        # were sent again in the replay.
+        self.waiting: deque[Arrival] = deque()
         self.resent: list[Arrival] = []
         # The publication id that the peer was last told in `Settled`; 0: none in this pair.
         self.settled = 0

@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import Event, Publish
 from fox_shard.config import Keys as Limits
 from fox_shard.errors import Refusal
 from fox_shard.shard import rows
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.retained import RetainedKeys
@@ -25,12 +26,16 @@ from fox_shard.shard.publishing.commit_queue import CommitQueue
 from fox_shard.shard.publishing.effects import Granted, Parked
 from fox_shard.shard.rows import KeyRef, Waiter
 
+CONDITIONS_PER_UNIT = 4
+"""Conditions that cost a unit of the turn's budget when a key is compared with them."""
+
 
 @final
 class ConditionalPublishes:
     """The waiters of one shard, and the grants that may still fail or are still to be sent."""
 
     __slots__ = (
+        "_budget",
         "_clock",
         "_commit_queue",
         "_journal",
@@ -52,7 +57,10 @@ class ConditionalPublishes:
         commit_queue: CommitQueue,
         outcomes: Outcomes,
         limits: Limits,
+        budget: Budget,
     ) -> None:
+        """budget: the turn's, which pays for comparing keys with conditions."""
+        self._budget = budget
         self._limits = limits
         self._realms = retained_keys.realms
         self._owners = retained_keys.owners
@@ -119,6 +127,7 @@ class ConditionalPublishes:
             self._put_off[ref] = None
             return None
         realm = self._realms[ref[0]]
+        self._budget.spend(self.waiting.conditions_at(ref) // CONDITIONS_PER_UNIT)
         return self.waiting.take(ref, realm.keys.get(ref[1]), realm.document_of)
 
     def grant(self, waiter: Waiter, effect: Event | KeyChange, *, stored: bool) -> Granted:

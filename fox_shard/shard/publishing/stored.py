@@ -22,6 +22,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.config import Keys as Limits
 from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.change import KeyChange
@@ -62,12 +63,18 @@ UNSTORED = "$"
 """Prefix of the server's own topics, which are not stored: the server publishes them again."""
 
 
+GRANT_UNITS = 4
+"""Units of the turn's budget for a waiter that is let through."""
+
+
 @final
 class StoredPublishes:
     """The handling of publishes on one shard, from arrival to commit or failure."""
 
     __slots__ = (
         "_broker",
+        "_budget",
+        "_chains",
         "_histories",
         "_journal",
         "_outcomes",
@@ -95,8 +102,10 @@ class StoredPublishes:
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
         limits: Limits,
+        budget: Budget,
     ) -> None:
-        """peers: all peers, by name."""
+        """peers: all peers, by name. budget: the turn's."""
+        self._budget = budget
         self._broker = broker
         self._retained_keys = retained_keys
         self._realms = retained_keys.realms
@@ -107,7 +116,7 @@ class StoredPublishes:
         self.commit_queue = CommitQueue()
         self._waiting = self.commit_queue.waiting
         self.conditional = ConditionalPublishes(
-            retained_keys, clock, self.commit_queue, outcomes, limits
+            retained_keys, clock, self.commit_queue, outcomes, limits, budget
         )
         self.grants = Grants(broker, peers, outcomes.journal)
         self.refusals = Refusals()
@@ -115,6 +124,8 @@ class StoredPublishes:
         self._resent = ResentPublishes(
             broker, retained_keys, histories, outcomes, self.commit_queue, self.refusals
         )
+        # Keys at which further waiters are to be let through, in order.
+        self._chains: dict[KeyRef, None] = {}
         # Wills of keys that could not be published because the store failed.
         self._postponed_wills: list[Publish] = []
         # Whether the sync has ended.
@@ -271,10 +282,29 @@ class StoredPublishes:
     # Waiters
 
     def _let_waiters_through(self, ref: KeyRef) -> None:
-        """Let waiters through after a change of the key, as long as each changes the key again."""
+        """Let waiters through after a change of the key, as long as each changes the key again.
+
+        After a slice of this work the rest goes on in `go_on`, unless another change comes first.
+        """
+        self._chains.pop(ref, None)
+        until = self._budget.left - SLICE_UNITS
         waiter = self.conditional.next_waiter(ref)
         while waiter is not None and self._let_through(waiter):
+            if self._budget.left <= until:
+                self._chains[ref] = None
+                return
             waiter = self.conditional.next_waiter(ref)
+
+    def go_on(self) -> None:
+        """Let further waiters through, as far as the turn's budget goes; call every turn."""
+        while self._chains and not self._budget.exhausted:
+            self._let_waiters_through(next(iter(self._chains)))
+        self.end_turn()
+
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return bool(self._chains)
 
     def _let_through(self, waiter: Waiter) -> bool:
         """Let the waiter's publish have its effect.
@@ -283,6 +313,7 @@ class StoredPublishes:
         """
         # A copy: if the commit fails, the publish waits again as it was.
         publish = replace(waiter.publish)
+        self._budget.spend(GRANT_UNITS)
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)

@@ -21,6 +21,7 @@ from fox_shard.backplane.frames import (
     Published,
 )
 from fox_shard.documents.payloads import NONE
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.change import DELETED, KeyChange
 from fox_shard.shard.keys.retained import changes_key
@@ -36,15 +37,25 @@ will be, told that they were published, or nobody would ever correct what a subs
 """
 
 
+FILTERS_PER_UNIT = 4
+"""Filters that cost a unit of the turn's budget when they look at an event."""
+
+
 @final
 class Broker:
     """The broker of all realms on this shard."""
 
-    __slots__ = ("_clock", "_known", "_unannounced", "realms")
+    __slots__ = ("_budget", "_clock", "_known", "_unannounced", "realms")
 
     def __init__(
-        self, realms: RealmIndexes, clock: PublicationClock, unannounced: UnannouncedChanges
+        self,
+        realms: RealmIndexes,
+        clock: PublicationClock,
+        unannounced: UnannouncedChanges,
+        budget: Budget,
     ) -> None:
+        """budget: the turn's, which pays for filters."""
+        self._budget = budget
         self._clock = clock
         self._known = realms.known
         self.realms = realms
@@ -71,6 +82,7 @@ class Broker:
         announced_to: list[Peer] = []
         if index.observers:
             selectors = index.selectors(effect.ref[1])
+            self._budget.spend(len(selectors) // FILTERS_PER_UNIT)
             for peer, frame in select_change(selectors, effect, index.realm.document_of):
                 peer.link.send_reliable(frame)
                 announced_to.append(peer)
@@ -114,14 +126,15 @@ class Broker:
         if publish.flags & ACKNOWLEDGE:
             replies.append(Published(publish.session, [publish.request], [event.publication]))
 
-    @staticmethod
-    def _send_to_observers(index: RealmIndex, event: Event) -> None:
+    def _send_to_observers(self, index: RealmIndex, event: Event) -> None:
         """Send the topic's key to the replays, then the event to the selectors that it is for."""
         publish, realm = event.publish, index.realm
         if realm.keys.durable_value(publish.topic) is not None:
             # Without a key, a replay has nothing to show before the event.
             realm.precede(publish.topic)
-        for peer, frame in select(index.selectors(publish.topic), event, realm.document_of):
+        selectors = index.selectors(publish.topic)
+        self._budget.spend(len(selectors) // FILTERS_PER_UNIT)
+        for peer, frame in select(selectors, event, realm.document_of):
             if publish.flags & RELIABLE:
                 peer.link.send_reliable(frame)
             else:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
-from fox_shard.shard.budget import SLICE_UNITS, Budget, units_of
+from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.history import History
 from fox_shard.shard.keys.documents import Documents
@@ -204,7 +204,6 @@ class Replay:
     def _wants(self, event: Event | None) -> bool:
         if self._selector is None or event is None:
             return event is not None
-        self.budget.spend(units_of(size_of(event)))
         return self._selector.wants(event, self._documents)
 
 

@@ -485,3 +485,31 @@ def test_events_added_out_of_order_are_walked_in_order(found):
     ids = [one.publication for one in log.walk(ALL, 0, 1000)]
     assert ids == sorted(ids)
     assert len(ids) == len(log)
+
+
+# Steps
+
+
+@pytest.mark.parametrize("rule", [Rule(topic="#", max_bytes=4096), Rule(topic="#", max_events=8)])
+def test_no_step_of_trimming_drops_more_than_a_limited_number_of_events(rule, monkeypatch):
+    monkeypatch.setattr(event_log, "AT_ONCE", 3)
+    log = event_log.EventLog(rule)
+    dropped = []
+    for number in range(1, 301):
+        log.add(Event(64 * number, publish("a.b")))
+        for trimmed in (log.trim_topic("a.b"), log.trim_size()):
+            assert len(trimmed.ids) <= 3
+            dropped += trimmed.ids
+    # Many small steps keep the log within its limits as well as few large ones.
+    assert log.size <= rule.max_bytes * 9 / 8
+    assert len(log) <= rule.max_events * 9 / 8
+    assert dropped == [64 * number for number in range(1, 301 - len(log))]
+
+
+def test_lower_limits_apply_at_once_after_a_restart(monkeypatch):
+    monkeypatch.setattr(event_log, "AT_ONCE", 3)
+    rig = Rig(Rule(topic="#"))
+    for _ in range(30):
+        rig.record("a.b")
+    rig.commit()
+    assert 8 <= len(rig.reload(Rule(topic="#", max_events=8)).history) <= 9

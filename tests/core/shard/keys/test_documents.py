@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidPayload
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys import documents
 from fox_shard.shard.keys.documents import DecodedDocuments
 
@@ -39,7 +40,7 @@ def decoded(monkeypatch):
 
 
 def test_a_payload_is_decoded_when_its_document_is_first_asked_for(decoded):
-    kept, args = DecodedDocuments(), b'[{"a":1}]'
+    kept, args = DecodedDocuments(Budget()), b'[{"a":1}]'
     for _ in range(3):
         assert kept.document(payloads.JSON, args, b"") == {"a": 1}
     assert decoded == [args]
@@ -49,7 +50,7 @@ def test_a_payload_is_decoded_when_its_document_is_first_asked_for(decoded):
 
 
 def test_keyword_arguments_that_are_headers_make_another_document(decoded):
-    kept, args, kwargs = DecodedDocuments(), b'[{"a":1}]', b'{"a":2}'
+    kept, args, kwargs = DecodedDocuments(Budget()), b'[{"a":1}]', b'{"a":2}'
     assert kept.document(payloads.JSON, args, kwargs) == {"a": 2}
     assert kept.document(payloads.JSON, args, b"") == {"a": 1}
     assert kept.document(payloads.JSON, args, kwargs) == {"a": 2}
@@ -57,7 +58,7 @@ def test_keyword_arguments_that_are_headers_make_another_document(decoded):
 
 
 def test_a_payload_that_cannot_be_read_is_read_once_too(decoded):
-    kept, args = DecodedDocuments(), b"[1"
+    kept, args = DecodedDocuments(Budget()), b"[1"
     for _ in range(3):
         with pytest.raises(InvalidPayload, match="not valid JSON"):
             kept.document(payloads.JSON, args, b"")
@@ -66,7 +67,7 @@ def test_a_payload_that_cannot_be_read_is_read_once_too(decoded):
 
 def test_documents_beyond_the_limit_are_forgotten_but_never_the_last_two(decoded, monkeypatch):
     monkeypatch.setattr(documents, "KEPT_BYTES", 1000)
-    kept = DecodedDocuments()
+    kept = DecodedDocuments(Budget())
     one, two, three = (b'["%b"]' % (letter * 900) for letter in (b"a", b"b", b"c"))
     for args in (one, two, one, two, three, three, two, one):
         kept.document(payloads.JSON, args, b"")

@@ -22,7 +22,6 @@ from fox_shard.backplane.frames import (
     Subscribe,
     Subscribed,
 )
-from fox_shard.shard import budget
 from fox_shard.shard.pubsub import replay as replaying
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -151,8 +150,8 @@ def test_a_page_is_made_over_several_turns_if_the_pattern_passes_over_many_keys(
     harness, monkeypatch
 ):
     monkeypatch.setattr(replaying, "SLICE_UNITS", 2)
-    monkeypatch.setattr(budget, "TURN_UNITS", 4)
     harness.write(*(key(f"{number}.x") for number in range(20)), key("y.z"))
+    harness.shard.budget.units = 8
     harness.say("gateway-1", ask("*+.z"))
     assert seen(harness) == ["Subscribed", "Paused"]
     harness.send("gateway-1", More(TOKEN))
@@ -168,9 +167,9 @@ def test_a_page_is_made_over_several_turns_if_the_pattern_passes_over_many_keys(
 
 def test_many_replays_share_the_budget_of_a_turn(monkeypatch):
     monkeypatch.setattr(replaying, "SLICE_UNITS", 10)
-    monkeypatch.setattr(budget, "TURN_UNITS", 30)
     harness = ShardHarness(gateways=2)
     harness.say("gateway-0", *(key(f"{number}.x") for number in range(50)), reliable=True)
+    harness.shard.budget.units = 30
     asked = range(1, 11)
     for token in asked:
         harness.send("gateway-1", ask("*+.z", token=token))
@@ -191,7 +190,7 @@ def test_many_replays_share_the_budget_of_a_turn(monkeypatch):
 
 def test_a_replay_that_waits_for_its_turn_can_be_given_up(harness, monkeypatch):
     monkeypatch.setattr(replaying, "SLICE_UNITS", 1)
-    monkeypatch.setattr(budget, "TURN_UNITS", 1)
+    harness.shard.budget.units = 1
     harness.shard.budget.begin_turn()
     harness.say("gateway-1", ask(), ask("=b", token=8), More(8, enough=True))
     harness.say("gateway-1", More(TOKEN), More(TOKEN, enough=True))

@@ -1,0 +1,290 @@
+"""Turns: how much one turn of a shard does, and what waits for the next one."""
+
+import pytest
+from msgspec import msgpack
+from shard_harness import REALM, ShardHarness, call, leave, publish, subscribe, watched_harness
+
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    CONDITION,
+    EMPTY,
+    RETAIN,
+    CallError,
+    Event,
+    FencePassed,
+    FenceQuery,
+    Forward,
+    Published,
+    RetainOptions,
+    Will,
+)
+from fox_shard.shard.budget import TURN_UNITS
+from fox_shard.shard.links.arrival import Arrival
+
+KEEP = ACKNOWLEDGE | RETAIN
+
+
+def made(units, **more):
+    """Return a harness whose shard does only so much in a turn; gateway-2 gets all events."""
+    harness = ShardHarness(gateways=3, **more)
+    harness.say("gateway-2", subscribe("*#"))
+    limit(harness, units)
+    return harness
+
+
+def limit(harness, units):
+    harness.shard.budget.units = units
+    harness.shard.budget.begin_turn()
+
+
+def keeps(*requests, session=1, topic="k.{}", flags=KEEP):
+    return [
+        publish(topic.format(request), session=session, request=request, flags=flags)
+        for request in requests
+    ]
+
+
+def seen(harness, name="gateway-2"):
+    return [event.publish.request for event in harness.got(name, Event)]
+
+
+def published(harness, name="gateway-0"):
+    found = []
+    for answer in harness.got(name, Published):
+        found += answer.requests
+    return found
+
+
+def settle(harness, limit_=300):
+    """Let turns pass until the shard has nothing left to do; return how many that took."""
+    turns = 0
+    harness.turn()
+    while harness.shard._busy:
+        harness.turn()
+        turns += 1
+        assert turns < limit_
+    harness.turns()
+    return turns
+
+
+def backlog(harness, name="gateway-0"):
+    return sum(len(arrival.frames) for arrival in harness.shard.peers[name].waiting)
+
+
+# Batches
+
+
+def test_a_batch_that_costs_more_than_a_turn_is_handled_over_several_in_order():
+    harness = made(4)
+    harness.send("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    assert settle(harness) > 5
+    assert seen(harness) == published(harness) == [*range(1, 31)]
+
+
+def test_other_peers_are_served_while_a_long_batch_is_handled():
+    harness = made(4)
+    harness.send("gateway-0", *keeps(*range(1, 101)), reliable=True)
+    harness.turn()
+    assert backlog(harness) > 50
+    harness.send("gateway-1", publish("other", session=2, request=1000))
+    for _ in range(8):
+        harness.turn()
+    assert 1000 in seen(harness)
+    assert backlog(harness) > 0
+
+
+def test_a_batch_of_plain_publishes_is_not_cut_as_long_as_it_costs_less_than_a_turn():
+    harness = made(TURN_UNITS)
+    harness.send("gateway-0", *(publish(request=n, flags=0) for n in range(1, 10_001)))
+    harness.turn()
+    assert backlog(harness) == 0
+    harness.turn()
+    assert len(seen(harness)) == 10_000
+
+
+def test_frames_behind_a_long_batch_keep_their_order():
+    harness = made(2)
+    for request in range(1, 41):
+        harness.send("gateway-0", *keeps(request), reliable=True)
+        if request % 7 == 0:
+            harness.turn()
+    settle(harness)
+    assert seen(harness) == [*range(1, 41)]
+
+
+def test_a_gateway_gets_its_credit_back_when_its_frames_are_handled():
+    harness = made(1)
+    harness.send("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    for _ in range(4):
+        harness.turn()
+    assert backlog(harness) > 0
+    assert harness["gateway-0"].link.in_flight > 0
+    settle(harness)
+    assert harness["gateway-0"].link.in_flight == 0
+
+
+def test_a_forwarded_call_has_not_arrived_while_it_waits():
+    """Else its gateway would send a CANCEL to the home, before the home knows the call."""
+    harness = made(1, shards=2)
+    asked = [Forward("gateway-0", "^p.", call(request=n, procedure="p.q")) for n in range(1, 31)]
+    harness.send("shard-1", *asked)
+    harness.turn()
+    harness.turn()
+    link = harness["shard-1"].link
+    assert 0 < link.handled < link.sent
+    assert link.sent - link.handled >= backlog(harness, "shard-1")
+    settle(harness)
+    assert link.handled == link.sent
+
+
+def test_frames_that_waited_when_the_pair_broke_are_sent_again_and_handled_once():
+    harness = made(1)
+    harness.send("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    for _ in range(6):
+        harness.turn()
+    assert 0 < backlog(harness) < 30
+    harness["gateway-0"].link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-0", harness.now)
+    assert backlog(harness) == 0
+    harness.turns()
+    settle(harness)
+    assert seen(harness) == [*range(1, 31)]
+    assert sorted(published(harness)) == [*range(1, 31)]
+
+
+@pytest.mark.parametrize("turns", range(3, 12))
+def test_a_shard_that_dies_within_a_batch_handles_each_frame_once(turns):
+    harness = watched_harness()
+    limit(harness, 1)
+    harness.send("gateway-0", *keeps(*range(1, 21), topic="k.~"), reliable=True)
+    for _ in range(turns):
+        harness.turn()
+    answered = published(harness)
+    harness.restart()
+    harness.turns()
+    limit(harness, 3)
+    settle(harness)
+    keys = {key for key in harness.disk.rows if key.startswith(b"k")}
+    assert len(keys) == 1
+    assert answered == [*range(1, len(answered) + 1)]
+    assert sorted({*answered, *published(harness)}) == [*range(1, 21)]
+
+
+def test_a_fence_query_about_frames_that_wait_is_answered_when_they_are_handled():
+    harness = made(2)
+    harness.send("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    last = harness["gateway-0"].link.last
+    harness.turn()
+    epoch = harness.shard.peers["gateway-0"].link.peer_epoch
+    harness.send("gateway-1", FenceQuery("gateway-0", epoch, last))
+    answered_at = None
+    for turn in range(100):
+        harness.turn()
+        if harness.got("gateway-1", FencePassed):
+            answered_at = turn
+            break
+        assert backlog(harness) or turn < 60
+    assert answered_at is not None
+    assert backlog(harness) == 0
+
+
+def test_a_call_that_waited_is_answered_by_its_gateway_when_the_pair_breaks():
+    harness = made(1)
+    harness.send("gateway-0", *keeps(*range(1, 31)), call(request=99))
+    harness.turn()
+    assert backlog(harness)
+    harness["gateway-0"].link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-0", harness.now)
+    harness.turns()
+    settle(harness)
+    assert harness.got("gateway-0", CallError) == []
+
+
+def test_only_the_last_part_of_a_batch_counts_as_its_end():
+    whole = Arrival([*"abcdef"], 9, 5, [1, 4], 4)
+    first, rest = whole.split(3)
+    assert (first.last, first.durable, first.rseq(1)) == (6, 4, 4)
+    assert (rest.last, rest.durable, rest.rseq(1)) == (9, 5, 5)
+
+
+# Ends of sessions
+
+
+def test_the_sessions_of_a_gateway_that_has_gone_end_over_several_turns():
+    harness = made(20)
+    harness.say("gateway-0", *(will(session) for session in range(1, 51)))
+    settle(harness)
+    harness.kill("gateway-0")
+    harness.shard.peer_gone(harness.shard.peers["gateway-0"].link, harness.now)
+    assert settle(harness) > 5
+    assert sorted(seen(harness)) == [*range(1, 51)]
+
+
+def will(session):
+    return Will(publish("w", session=session, request=session, flags=0))
+
+
+def test_the_keys_of_a_session_end_over_several_turns():
+    harness = made(TURN_UNITS)
+    weak = RetainOptions(weak=True)
+    for first in (1, 1001):
+        harness.say(
+            "gateway-0",
+            *(
+                publish(f"k.{n}", request=n, flags=KEEP, retain=weak)
+                for n in range(first, first + 1000)
+            ),
+            reliable=True,
+        )
+    harness.send("gateway-0", leave(1))
+    harness.turn()
+    harness.turn()
+    assert harness.shard.retained_keys.keys_held == 1000
+    harness.turns()
+    assert harness.shard.retained_keys.keys_held == 0
+
+
+# Chains of waiters
+
+
+@pytest.mark.parametrize("unstored", [(), (REALM,)])
+def test_a_long_chain_of_waiters_is_let_through_over_several_turns_in_order(unstored, monkeypatch):
+    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
+    harness = made(TURN_UNITS, unstored=unstored)
+    harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
+    anything = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
+    waiting = [
+        publish(session=n, request=n, flags=KEEP | CONDITION, args=b'[{"go":1}]', retain=anything)
+        for n in range(2, 52)
+    ]
+    for one in waiting:
+        harness.say("gateway-0", one, reliable=True)
+    limit(harness, 20)
+    assert harness.shard.health()["waiting_publishes"] == 50
+    harness.got("gateway-2")
+    go = publish(request=99, flags=KEEP, args=b'[{"go":1}]')
+    harness.send("gateway-0", go, reliable=True)
+    assert settle(harness) > 5
+    assert seen(harness) == [99, *range(2, 52)]
+    assert harness.shard.health()["waiting_publishes"] == 0
+
+
+def test_a_change_between_the_slices_of_a_chain_lets_at_most_one_more_through(monkeypatch):
+    """What the rest of the chain waits for does not hold any more."""
+    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
+    harness = made(TURN_UNITS)
+    harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
+    on = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
+    for n in range(2, 22):
+        one = publish(session=n, request=n, flags=KEEP | CONDITION, args=b'[{"go":1}]', retain=on)
+        harness.say("gateway-0", one, reliable=True)
+    limit(harness, 10)
+    go = publish(request=99, flags=KEEP, args=b'[{"go":1}]')
+    stop = publish(request=100, flags=KEEP | EMPTY, args=b"")
+    harness.send("gateway-0", go, stop, reliable=True)
+    settle(harness)
+    left = harness.shard.health()["waiting_publishes"]
+    assert 0 < left < 20
+    harness.say("gateway-0", publish(request=101, flags=KEEP, args=b'[{"go":1}]'), reliable=True)
+    settle(harness)
+    assert harness.shard.health()["waiting_publishes"] == 0
