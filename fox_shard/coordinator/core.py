@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import (
     Call,
     Frame,
     Join,
+    Joined,
     Kill,
     Leave,
     Publish,
@@ -81,7 +82,7 @@ class Coordinator:
                 return self._join(gateway, frame)
             case Leave(session=session):
                 entry = self._sessions.session_ended(gateway, session)
-                return [] if entry is None else [self._on_leave(entry)]
+                return [] if entry is None else self._ended([entry])
             case Call():
                 answer, kills = self._meta.call(frame)
                 return [*kills, (gateway, answer)]
@@ -94,13 +95,13 @@ class Coordinator:
 
     def gateway_synced(self, gateway: str) -> Effects:
         """End the sessions that the gateway's finished replay did not contain."""
-        return [self._on_leave(entry) for entry in self._sessions.synced(gateway)]
+        return self._ended(self._sessions.synced(gateway))
 
     def gateway_gone(self, gateway: str, now: float) -> Effects:
         """End all sessions of a gateway that restarted or did not come back."""
         self._metrics.peer_gone(gateway, now)
         self._sys.peer_gone(gateway)
-        return [self._on_leave(entry) for entry in self._sessions.gateway_gone(gateway)]
+        return self._ended(self._sessions.gateway_gone(gateway))
 
     def shard_gone(self, shard: str, now: float) -> None:
         """Drop the gauges of a shard that restarted or did not come back."""
@@ -141,7 +142,8 @@ class Coordinator:
 
         A session that joined while the coordinator was down arrives twice: in the gateway's replay,
         and then as the `Join` that the link had kept. The second one is announced.
-        If another session has the same MQTT client id, the older one of the two is killed.
+        If another session has the same MQTT client id, the older one of the two is killed. The
+        newer one is told `Joined` when no older one is left [MQTT-3.1.4-2].
         """
         entry = self._sessions.join(gateway, join)
         effects: Effects = []
@@ -152,7 +154,22 @@ class Coordinator:
             entry.announced = True
             effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
         self._journal.keep(rows.session(gateway, entry.session), rows.encode(entry))
+        if not join.replay:
+            effects += self._joined(entry)
         return effects
+
+    def _ended(self, entries: Sequence[SessionRecord]) -> Effects:
+        """Announce that sessions have ended, and tell those that waited for that."""
+        effects: Effects = []
+        for entry in entries:
+            effects.append(self._on_leave(entry))
+            effects += self._joined(entry)
+        return effects
+
+    def _joined(self, entry: SessionRecord) -> Effects:
+        """Return the `Joined` for the session with the entry's MQTT client id, if it is sole."""
+        sole = self._sessions.sole(entry.realm, entry.client) if entry.client else None
+        return [] if sole is None else [(sole.gateway, Joined(sole.session))]
 
     def _on_leave(self, entry: SessionRecord) -> tuple[str, Frame]:
         self._journal.keep(rows.session(entry.gateway, entry.session), None)

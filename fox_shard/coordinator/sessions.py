@@ -70,13 +70,15 @@ class Sessions:
     that joins during the replay counts as replayed.
     """
 
-    __slots__ = ("_counts", "_of_client", "_of_gateway", "_of_realm", "_unconfirmed")
+    __slots__ = ("_counts", "_of_client", "_of_gateway", "_of_realm", "_older", "_unconfirmed")
 
     def __init__(self) -> None:
         self._of_gateway: dict[str, dict[int, SessionRecord]] = {}
         self._of_realm: dict[str, dict[int, SessionRecord]] = {}
         # (realm, MQTT client id) -> the latest session with that id.
         self._of_client: dict[tuple[str, str], SessionRecord] = {}
+        # The same -> earlier sessions with that id, which are ending.
+        self._older: dict[tuple[str, str], dict[int, None]] = {}
         # (realm, gate) -> number of sessions. Zeros stay: StatsD keeps the last value of a gauge.
         self._counts: dict[tuple[str, str], int] = {}
         # Gateway -> its sessions that its unfinished replay has not contained so far.
@@ -117,10 +119,24 @@ class Sessions:
         other = self._of_client.get(key)
         if other is None or other is entry:
             self._of_client[key] = entry
+            self._forget_older(key, entry)
             return None
         newer, older = (entry, other) if entry.began >= other.began else (other, entry)
         self._of_client[key] = newer
+        self._older.setdefault(key, {})[older.session] = None
         return older
+
+    def sole(self, realm: str, client: str) -> SessionRecord | None:
+        """Return the session with that MQTT client id; None: there is none, or earlier ones end."""
+        key = (realm, client)
+        return None if key in self._older else self._of_client.get(key)
+
+    def _forget_older(self, key: tuple[str, str], entry: SessionRecord) -> None:
+        older = self._older.get(key)
+        if older is not None:
+            older.pop(entry.session, None)
+            if not older:
+                del self._older[key]
 
     def session_ended(self, gateway: str, session: int) -> SessionRecord | None:
         """Remove the session and return its record; None if it is unknown."""
@@ -129,8 +145,10 @@ class Sessions:
             realm = self._of_realm[entry.realm]
             if realm.get(session) is entry:
                 del realm[session]
-            if self._of_client.get((entry.realm, entry.client)) is entry:
-                del self._of_client[entry.realm, entry.client]
+            key = (entry.realm, entry.client)
+            if self._of_client.get(key) is entry:
+                del self._of_client[key]
+            self._forget_older(key, entry)
             self._count(entry, -1)
         return entry
 

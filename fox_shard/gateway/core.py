@@ -107,8 +107,8 @@ class Gateway:
         self._backpressure = Backpressure(self.links)
         self._congested = self._backpressure.congested
 
-        self._registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
-        self.sessions = self._registry.sessions
+        self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
+        self.sessions = self.registry.sessions
         self.realms = {
             one.name: Realm(
                 one.name,
@@ -154,6 +154,7 @@ class Gateway:
             calls=self.calls,
             registrations=self.registrations,
             event_history=self.event_history,
+            registry=self.registry,
         )
         self.requests = Requests(
             settings=settings,
@@ -161,7 +162,7 @@ class Gateway:
             realms=self.realms,
             clock=self,
             timers=self.timers,
-            registry=self._registry,
+            registry=self.registry,
             ordering=self.ordering,
             backpressure=self._backpressure,
             publishing=Publishing(
@@ -223,7 +224,7 @@ class Gateway:
         """
         shard = self._numbers[link.peer]
         if shard == COORDINATOR:
-            link.resume(self._registry.joins())
+            link.resume(self.registry.joins())
             return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
@@ -231,8 +232,8 @@ class Gateway:
         frames.extend(self.subscribe_requests.replay(shard))
         self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
-        frames.extend(self._registry.wills_for(shard))
-        frames.extend(self._registry.alive_at(shard))
+        frames.extend(self.registry.wills_for(shard))
+        frames.extend(self.registry.alive_at(shard))
         link.resume(frames)
         if before != link.peer_incarnation:
             for publish in self._unstored_waiters.at(shard):
@@ -243,11 +244,14 @@ class Gateway:
         for session in self.sessions.values():
             self.ordering.renumber(session, shard)
         self.ordering.ask_again(shard)
+        self.registry.link_opened(shard)
 
     def link_broken(self, link: Link, now: float) -> None:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
         self.linked = all(other.open for other in self.links)
+        if shard == COORDINATOR:
+            self.registry.admit_all()
         self._backpressure.update()
         self._dispatcher.store_failures.pop(shard, None)
         # This comes first, as it releases frames that were held back behind invocations.
@@ -280,7 +284,7 @@ class Gateway:
         stood still. Publishes that no shard has applied yet are dropped, because other sessions may
         have been told in the meantime that their publishes had taken effect.
         """
-        self._registry.drop_wills()
+        self.registry.drop_wills()
         ended = len(self.sessions)
         for session in list(self.sessions.values()):
             session.end(STOOD_STILL, "the gateway stood still for too long: join again")

@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import (
     HistoryPage,
     Interrupt,
     Invocation,
+    Joined,
     Kill,
     NotSubscribed,
     Paused,
@@ -44,6 +45,7 @@ from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
+from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
 PUBLISH_TAG = Publish.__struct_config__.tag
@@ -59,6 +61,7 @@ class Dispatcher:
         "_fanouts",
         "_ordering",
         "_registrations",
+        "_registry",
         "_seen_changes",
         "_seen_events",
         "_seen_selected",
@@ -82,6 +85,7 @@ class Dispatcher:
         calls: Calls,
         registrations: Registrations,
         event_history: EventHistory,
+        registry: SessionRegistry,
     ) -> None:
         """shards: their number. subscriptions, fanouts: by the realm's name."""
         self._sessions = sessions
@@ -93,6 +97,7 @@ class Dispatcher:
         self._calls = calls
         self._registrations = registrations
         self._event_history = event_history
+        self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
         self._seen_changes = SeenChanges(shards)
@@ -149,6 +154,7 @@ class Dispatcher:
                 self._calls.call_error(frame)
             case FencePassed():
                 self._ordering.fence_passed(frame, shard)
+                self._registry.passed(frame, shard)
             case SelectedEvent():
                 if frame.state:
                     self._seen_changes.add(shard, frame.event)
@@ -192,6 +198,8 @@ class Dispatcher:
                 self._registrations.interrupt(frame, shard)
             case Revoked():
                 self._registrations.revoked(frame)
+            case Joined():
+                self._registry.joined(frame)
             case Kill():
                 session = self._sessions.get(frame.session)
                 if session is not None:

@@ -120,9 +120,9 @@ class Requests:
         authmethod: str,
         authprovider: str,
         client: str = "",
-    ) -> None:
+    ) -> bool:
         """Open a session, see `Router`."""
-        self._registry.session_opened(
+        return self._registry.session_opened(
             session,
             protocol=protocol,
             transport=transport,

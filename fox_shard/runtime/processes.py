@@ -22,6 +22,7 @@ from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
@@ -121,7 +122,7 @@ async def _gateway(number: int, config: Config) -> None:
     await shell.stopping.wait()
     listeners.stop_accepting()
     for session in list(gateway.sessions.values()):
-        session.end("wamp.close.system_shutdown", "the router is shutting down")
+        session.end(SHUTTING_DOWN, "the router is shutting down")
     shell.schedule_flush()
     await listeners.close_all(config.gateway.drain_timeout)
     await _end(shell)

@@ -39,6 +39,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         rpc_scenarios.departures,
         session_scenarios.registry,
         session_scenarios.takeovers,
+        session_scenarios.presence_of_taken_over_clients,
         session_scenarios.coordinator_remembers,
         fault_scenarios.shard_dies,
         fault_scenarios.gateway_dies,

@@ -11,7 +11,8 @@ from typing import Any
 
 from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE
 from fox_shard.coordinator.node import CoordinatorNode
-from fox_shard.testing.clients import WampClient
+from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.faults import kill, kill_a_shard
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
@@ -190,6 +191,74 @@ def takeovers(seed: int) -> None:
     coordinator = world.nodes["coordinator"]
     assert isinstance(coordinator, CoordinatorNode)
     world.check(coordinator.core.session_count() == len(names) + 1, "the count is wrong")
+
+
+class Device:
+    """An MQTT client that publishes `online`, retained, and has a will that says `offline`.
+
+    eager: it publishes without waiting for CONNACK [MQTT-3.1.4-5].
+    """
+
+    def __init__(self, run: Run, client_id: str, number: int, *, eager: bool) -> None:
+        self.client_id = client_id
+        self.topic = f"presence/{client_id}"
+        self._payload = b"online %d" % number
+        self._qos = run.rng.choice((0, 1, 2))
+        will = mqtt.Will(self.topic, b"offline %d" % number, 1, retain=True)
+        gateway = run.rng.randrange(run.world.gateways)
+        on_packet = None if eager else self._on_packet
+        self.client = MqttClient(run.world, gateway, client_id, on_packet, will=will)
+        if eager:
+            self._publish()
+
+    @property
+    def online(self) -> tuple[str, bytes]:
+        """The topic and payload that its presence has, unless it has been taken over."""
+        return self.topic, self._payload
+
+    def _on_packet(self, packet: mqtt.Packet) -> None:
+        if isinstance(packet, mqtt.Connack):
+            self._publish()
+
+    def _publish(self) -> None:
+        self.client.publish(self.topic, self._payload, self._qos, retain=True)
+
+
+def presence_of_taken_over_clients(seed: int) -> None:
+    """What the old session's end causes comes before whatever the new session does.
+
+    CONNACK waits for it [MQTT-3.1.4-2], even if the old gateway cannot reach a shard for a while.
+    """
+    world = _world(seed)
+    run = Run(world)
+    rng = run.rng
+    watcher = MqttClient(world, rng.randrange(world.gateways))
+    request = watcher.subscribe("presence/#", qos=1)
+    world.run_until(lambda: request in watcher.subscribed)
+    devices: list[Device] = []
+
+    def connect(client_id: str) -> None:
+        devices.append(Device(run, client_id, len(devices), eager=rng.random() < 0.5))
+
+    actions: list[Action] = [partial(connect, f"d{rng.randrange(3)}") for _ in range(12)]
+    pairs = [pair for pair in world.pairs() if pair[0][:7] == "gateway" and pair[1][:5] == "shard"]
+    faults: list[Action] = [
+        partial(world.sever, *rng.choice(pairs), notify=rng.random() < 0.5)
+        for _ in range(rng.choice((0, 2)))
+    ]
+    run.interleave([actions, faults], rng.choice((0.0, 0.01, 0.1, 0.3)))
+    world.run(10)
+    become_quiet(world)
+    here = [device for device in devices if not device.client.closed]
+    expected = dict(device.online for device in here)
+    names = {device.client_id for device in devices}
+    world.check(len(here) == len(names) == len(expected), f"{len(here)} are left of {names}")
+    late = MqttClient(world, rng.randrange(world.gateways))
+    late.subscribe("presence/#")
+    world.run(1)
+    for one in (watcher, late):
+        seen = {message.topic: message.payload for message in one.messages}
+        world.check(seen == expected, f"presence is {seen}, not {expected}", ("presence",))
 
 
 def coordinator_remembers(seed: int) -> None:

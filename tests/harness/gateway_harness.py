@@ -125,6 +125,9 @@ class RecordingSession(Session):
     def call_error(self, error):
         self.told.append(("call_error", error.request, error.uri))
 
+    def admitted(self):
+        self.told.append(("admitted",))
+
     def end(self, reason, message):
         self.told.append(("end", reason))
         if self.gateway is not None:

@@ -29,11 +29,13 @@ class FakeGateway:
         self.dropped = 0
         self.calls = []
         self.attached = 0
+        self.admits = True
 
     def session_opened(self, session, *, protocol, transport, authmethod, authprovider, client=""):
         self.attached += 1
         session.id = self.attached
         self.calls.append(("session_opened", session.realm.name, protocol, transport, client))
+        return self.admits
 
     def session_ended(self, session, reason, *, graceful=False):
         self.calls.append(("session_ended", graceful))

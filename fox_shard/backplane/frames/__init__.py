@@ -55,6 +55,7 @@ from fox_shard.backplane.frames.publishing import (
 )
 from fox_shard.backplane.frames.sessions import (
     Join,
+    Joined,
     Kill,
     Leave,
     Report,
@@ -121,6 +122,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "HistoryPage",
     "Paused",
     "Join",
+    "Joined",
     "Leave",
     "Will",
     "Kill",

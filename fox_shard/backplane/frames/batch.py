@@ -30,6 +30,7 @@ from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, Syn
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
 from fox_shard.backplane.frames.sessions import (
     Join,
+    Joined,
     Kill,
     Leave,
     Report,
@@ -96,6 +97,7 @@ Frame: TypeAlias = (
     | Leave
     | Will
     | SessionAlive
+    | Joined
     | Kill
     | Report
     | StoreFailure

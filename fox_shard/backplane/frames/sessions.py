@@ -9,7 +9,7 @@ from fox_shard.backplane.frames.publishing import Publish
 
 
 class Join(Struct, array_like=True, tag=40, gc=False):
-    """A session has begun: gateway to coordinator. Not answered.
+    """A session has begun: gateway to coordinator. Answered by `Joined` if it has a client id.
 
     protocol: `wamp.2.json`, `mqtt.3.1.1` …; transport: `websocket`, `rawsocket`, `tcp`.
     peer: the client's address. client: MQTT client id, empty for WAMP. began: seconds since 1970.
@@ -30,11 +30,21 @@ class Join(Struct, array_like=True, tag=40, gc=False):
     replay: bool
 
 
+class Joined(Struct, array_like=True, tag=47, gc=False):
+    """The session is the only one with its MQTT client id: coordinator to gateway.
+
+    Earlier ones have ended, and what their ends caused has had its effects.
+    """
+
+    session: int
+
+
 class Leave(Struct, array_like=True, tag=41, gc=False):
     """A session has ended: gateway to coordinator, and to the shards that keep something of it.
 
     graceful: an MQTT will is dropped, because the client said goodbye or (to a shard) because the
-    gateway itself publishes it; otherwise the will is published. Not answered.
+    gateway itself publishes it; otherwise the will is published. Not answered. The coordinator is
+    told of a session with an MQTT client id when all that the session caused has had its effects.
     """
 
     session: int

@@ -29,19 +29,34 @@ _ACKNOWLEDGEMENTS: Final = frozenset(
 class Reader:
     """The receiver of a connection that speaks MQTT 3.1 or 3.1.1."""
 
-    __slots__ = ("_partial", "_session")
+    __slots__ = ("_early", "_partial", "_session")
 
     def __init__(self, session: MqttSession) -> None:
         self._session = session
         self._partial: Partial | None = None
+        # What came before CONNACK was sent: little, as the connection is not read any more.
+        self._early = b""
+        session.on_admitted = self._read_early
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes. A violation closes this connection [MQTT-4.8.0-1]."""
         session = self._session
         if session.closed or not data:
             return
+        if session.waits:
+            self._early += data
+            return
         if session.keep_alive is not None:
             session.keep_alive.heard = now
+        self._receive(data)
+
+    def _read_early(self) -> None:
+        data, self._early = self._early, b""
+        if data:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        session = self._session
         try:
             if self._partial is not None:
                 whole = self._partial.add(data)
@@ -50,7 +65,9 @@ class Reader:
                 self._partial = None
                 data = whole
             start = 0 if session.level else self._read_connect(data)
-            if session.level and start < len(data):
+            if session.waits:
+                self._early = data[start:]
+            elif session.level and start < len(data):
                 self._read(data, start)
         except ConnectRefused as refused:
             session.write(encode(mqtt.Connack(refused.code)))

@@ -33,7 +33,7 @@ from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
-from fox_shard.topics.topic import mqtt_deliverable
+from fox_shard.topics.topic import check_mqtt_topic, mqtt_deliverable
 
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREC: Final = mqtt.PUBREC_HEAD[0]
@@ -43,11 +43,16 @@ KEYS_FIRST: Final = SubscribeOptions(replay=True)
 _ANONYMOUS: Final = "anonymous"
 
 
+def _read_nothing() -> None:
+    """Do nothing: a session without a reader has read nothing."""
+
+
 @final
 class MqttSession(Session):
     """The session of a client that speaks MQTT 3.1 or 3.1.1, called by its `reader.Reader`."""
 
     __slots__ = (
+        "_connect",
         "_framing",
         "_hangup",
         "_next_number",
@@ -56,6 +61,7 @@ class MqttSession(Session):
         "inbound",
         "keep_alive",
         "level",
+        "on_admitted",
         "outbound",
         "router",
     )
@@ -80,6 +86,9 @@ class MqttSession(Session):
         # The protocol level; 0 until the CONNECT has been accepted.
         self.level = 0
         self.closed = False
+        # While the session waits to be admitted, its CONNECT; and what is called then.
+        self._connect: mqtt.Connect | None = None
+        self.on_admitted: Callable[[], None] = _read_nothing
         self.keep_alive: KeepAlive | None = None
         self.inbound: InboundPublishes | None = None
         # The number of the first publish of the next `InboundPublishes`.
@@ -135,13 +144,14 @@ class MqttSession(Session):
         """Handle the first packet. Raises ConnectRefused, ProtocolViolation."""
         router = self.router
         self.realm = admit(router.realms, router.mqtt.realm, packet)
-        will = packet.will
-        will_route = None if will is None else self.find_route(will.topic.encode())
+        if packet.will is not None:
+            check_mqtt_topic(packet.will.topic)
         self.authid = packet.client_id or _ANONYMOUS
         self.authrole = _ANONYMOUS
         self.encoder = event_encoder_of(self._framing)
         self.level = packet.level
-        router.session_opened(
+        self._connect = packet
+        may_begin = router.session_opened(
             self,
             protocol=mqtt.PROTOCOLS[packet.level],
             transport="tcp" if self._framing is None else "websocket",
@@ -151,6 +161,26 @@ class MqttSession(Session):
             client=packet.client_id,
         )
         self.traffic.others += 1
+        if may_begin:
+            self.admitted()
+        else:
+            self.connection.pause(paused=True)
+
+    @property
+    def waits(self) -> bool:
+        """Whether CONNACK waits for the end of an older session with this client id.
+
+        The client may send more before CONNACK [MQTT-3.1.4-5], but that must not be handled before.
+        """
+        return self._connect is not None and not self.closed
+
+    def admitted(self) -> None:
+        """Send CONNACK, and read on. Idempotent."""
+        packet, self._connect = self._connect, None
+        if packet is None or self.closed:
+            return
+        router, will = self.router, packet.will
+        will_route = None if will is None else self.find_route(will.topic.encode())
         if will is not None and will_route is not None:
             router.set_will(self, will_route, will_flags(will), RAW, will.payload)
         self.write(encode(mqtt.Connack(mqtt.ACCEPTED), packet.level))
@@ -158,10 +188,15 @@ class MqttSession(Session):
             self.keep_alive = KeepAlive(
                 packet.keep_alive, self.connection, router.timers, router.now, self._overdue
             )
+        self.connection.pause(paused=False)
+        self.on_admitted()
 
     def _end_handshake(self, now: float) -> None:
         if not self.level:
             self.finish("no CONNECT came in time")
+        else:
+            # The gateway of the older session does not answer.
+            self.admitted()
 
     def _overdue(self) -> None:
         self.finish("nothing came for one and a half times the keep-alive")

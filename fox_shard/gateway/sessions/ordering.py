@@ -117,6 +117,13 @@ class Ordering:
         if session.unconfirmed is not None and shard in session.unconfirmed:
             session.unconfirmed[shard] = last
 
+    def at(self, session: Session) -> set[int]:
+        """Return the shards where the session has frames that may not be delivered yet."""
+        sent = dict(session.unconfirmed or {})
+        if session.last_shard >= 0:
+            sent[session.last_shard] = session.last_seq
+        return {shard for shard, seq in sent.items() if self._links[shard].peer_delivered < seq}
+
     # Frames that come in
 
     @property

@@ -4,13 +4,17 @@ Owns: which sessions are open, what the coordinator was told about them, and the
 what they do in between.
 """
 
+from collections import deque
 from typing import final
 
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import (
     RELIABLE_EVENT,
+    FencePassed,
+    FenceQuery,
     Join,
+    Joined,
     Leave,
     Publish,
     SessionAlive,
@@ -27,6 +31,9 @@ from fox_shard.topics.ids import MAX_ID
 TAKEN_OVER = "fox.close.session_taken_over"
 """Why a session ends when another client connects with its MQTT client id."""
 
+SHUTTING_DOWN = "wamp.close.system_shutdown"
+"""Why all sessions of a gateway end that is told to stop."""
+
 
 @final
 class SessionRegistry:
@@ -36,10 +43,12 @@ class SessionRegistry:
         "_clients",
         "_coordinator",
         "_joins",
+        "_leaving",
         "_links",
         "_notices",
-        "_ordering",
         "_rng",
+        "_unpassed",
+        "_waiting",
         "_wills",
         "sessions",
     )
@@ -61,6 +70,18 @@ class SessionRegistry:
         self._clients: dict[tuple[str, str], Session] = {}
         self._joins: dict[int, Join] = {}
         self._wills: dict[int, tuple[int, Publish]] = {}
+        # Sessions that wait for `Joined`.
+        self._waiting: dict[int, Session] = {}
+        # Sessions that have ended and of which the coordinator has not been told -> (shards where
+        # they have frames under way, graceful).
+        self._leaving: dict[int, tuple[set[int], bool]] = {}
+        # Per shard: (epoch, sequence number, session) of the last frame of each of them.
+        self._unpassed: list[deque[tuple[int, int, int]]] = [deque() for _ in links]
+
+    @property
+    def idle(self) -> bool:
+        """Whether the coordinator knows of all ends, and no session waits for one."""
+        return not (self._leaving or self._waiting)
 
     def session_opened(
         self,
@@ -72,12 +93,15 @@ class SessionRegistry:
         authprovider: str,
         client: str,
         wall: float,
-    ) -> None:
+    ) -> bool:
         """Give the session its id (random, WAMP #ids), and tell the coordinator.
 
         client: the MQTT client id, or "". An older session with this client id ends
         [MQTT-3.1.4-2]: on this gateway at once, on another by the coordinator's order.
         wall: seconds since 1970.
+
+        Returns whether the session may begin at once. If not, `Session.admitted` is called when the
+        older session's end has had its effects, or when the coordinator is out of reach.
         """
         realm = session.realm.name
         if client:
@@ -109,6 +133,22 @@ class SessionRegistry:
         self._coordinator.send_reliable(join)
         who = {"session": session.id, "realm": realm, "protocol": protocol, "peer": peer}
         self._notices.append(("session_joined", who))
+        if client and self._coordinator.open:
+            self._waiting[session.id] = session
+            return False
+        return True
+
+    def joined(self, frame: Joined) -> None:
+        """Admit a session, which is now the only one with its MQTT client id."""
+        session = self._waiting.pop(frame.session, None)
+        if session is not None:
+            session.admitted()
+
+    def admit_all(self) -> None:
+        """Admit all sessions that wait: the coordinator is down, and nobody waits for it."""
+        waiting, self._waiting = self._waiting, {}
+        for session in waiting.values():
+            session.admitted()
 
     def session_ended(
         self, session: Session, ordering: Ordering, reason: str, *, graceful: bool
@@ -120,7 +160,8 @@ class SessionRegistry:
         """
         if self.sessions.pop(session.id, None) is None:
             return False
-        join = self._joins.pop(session.id)
+        self._waiting.pop(session.id, None)
+        join = self._joins[session.id]
         if self._clients.get((join.realm, join.client)) is session:
             del self._clients[join.realm, join.client]
         session.connection.owner = None
@@ -135,10 +176,59 @@ class SessionRegistry:
             if session.last_shard != shard_of_will or session.unconfirmed is not None:
                 will.fence = ordering.fence(session, shard_of_will)
             self._links[shard_of_will].send_reliable(will)
-        self._coordinator.send_reliable(Leave(session.id, graceful))
+            session.last_shard = shard_of_will
+            session.last_seq = self._links[shard_of_will].last
+        shards = set() if reason == SHUTTING_DOWN or not join.client else ordering.at(session)
+        self._leaving[session.id] = (shards, graceful)
+        for shard in sorted(shards):
+            self._await_effects(session.id, shard)
+        self._leave_if_passed(session.id)
         who = {"session": session.id, "realm": join.realm, "reason": reason}
         self._notices.append(("session_left", who))
         return True
+
+    def _await_effects(self, session: int, shard: int) -> None:
+        """Wait until all that the session sent to the shard has had its effects."""
+        link, unpassed = self._links[shard], self._unpassed[shard]
+        unpassed.append((link.epoch, link.last, session))
+        if len(unpassed) == 1:  # there is one question at a time
+            self._ask(shard)
+
+    def _ask(self, shard: int) -> None:
+        """Ask the shard to say when all frames up to now have had their effects."""
+        link = self._links[shard]
+        if link.open:
+            link.send(FenceQuery(link.name, link.epoch, link.last))
+            link.prompt = True
+
+    def _leave_if_passed(self, session: int) -> None:
+        shards, graceful = self._leaving[session]
+        if not shards:
+            del self._leaving[session], self._joins[session]
+            self._coordinator.send_reliable(Leave(session, graceful))
+
+    def passed(self, answer: FencePassed, shard: int) -> None:
+        """Tell the coordinator of ended sessions whose frames have had their effects."""
+        unpassed = self._unpassed[shard]
+        if not unpassed or answer.origin != self._links[shard].name:
+            return
+        while unpassed and (
+            unpassed[0][0] < answer.epoch
+            or (unpassed[0][0] == answer.epoch and unpassed[0][1] <= answer.seq)
+        ):
+            _, _, session = unpassed.popleft()
+            self._leaving[session][0].discard(shard)
+            self._leave_if_passed(session)
+        if unpassed:
+            self._ask(shard)
+
+    def link_opened(self, shard: int) -> None:
+        """Ask the shard again: what ended sessions had under way is in the new pair's outbox."""
+        link = self._links[shard]
+        unpassed = self._unpassed[shard]
+        if unpassed:
+            self._unpassed[shard] = deque((link.epoch, link.last, one) for _, _, one in unpassed)
+            self._ask(shard)
 
     def set_will(
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes

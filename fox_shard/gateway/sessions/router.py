@@ -52,10 +52,12 @@ class Router(Protocol):
         authmethod: str,
         authprovider: str,
         client: str = "",
-    ) -> None:
+    ) -> bool:
         """Open a session that has its realm, authid, authrole and encoder; set its id.
 
-        protocol, transport: see `Join`. client: the MQTT client id, "" if there is none.
+        protocol, transport: see `Join`. client: the MQTT client id, "" if there is none. Returns
+        whether the session may begin at once; if not, `Session.admitted` is called. Only sessions
+        with a client id ever wait.
         """
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:

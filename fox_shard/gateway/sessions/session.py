@@ -168,6 +168,10 @@ class Session(ABC):
         """Tell the client that a call failed."""
         raise NotImplementedError
 
+    def admitted(self) -> None:
+        """Begin: no older session has this one's MQTT client id. Idempotent."""
+        raise NotImplementedError
+
     @abstractmethod
     def end(self, reason: str, message: str) -> None:
         """End the session, as the router wants it (killed, too slow, …). reason: a URI."""

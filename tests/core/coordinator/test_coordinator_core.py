@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import (
     Cancel,
     Frame,
     Join,
+    Joined,
     Kill,
     Leave,
     Publish,
@@ -255,8 +256,70 @@ def test_a_client_id_in_use_at_another_gateway_is_taken_over():
     effects = coordinator.receive("gateway-1", mqtt(2, began=1001.0), 0.0)
     assert kills(effects) == [("gateway-0", 1)]
     assert len(published(effects[1:])) == 1
-    assert published(coordinator.receive("gateway-0", Leave(1, graceful=False), 0.0)) == left(1)
+    *left_, joined_ = coordinator.receive("gateway-0", Leave(1, graceful=False), 0.0)
+    assert published(left_) == left(1)
+    assert joined_ == ("gateway-1", Joined(2))
     assert kills(coordinator.receive("gateway-0", mqtt(3, began=1002.0), 0.0)) == [("gateway-1", 2)]
+
+
+def joined(effects: list[tuple[str, Frame]]) -> list[tuple[str, int]]:
+    return [(to, frame.session) for to, frame in effects if isinstance(frame, Joined)]
+
+
+def test_a_session_that_takes_over_has_joined_when_all_earlier_ones_have_ended():
+    """MQTT-3.1.4-2: what their ends cause comes before CONNACK, and so before what it does."""
+    coordinator = coordinator_of(PLACEMENT)
+
+    def receive(gateway: str, frame: Frame) -> list[tuple[str, int]]:
+        return joined(coordinator.receive(gateway, frame, 0.0))
+
+    assert receive("gateway-0", mqtt(1)) == [("gateway-0", 1)]
+    assert receive("gateway-1", mqtt(2, began=1001.0)) == []
+    assert receive("gateway-2", mqtt(3, began=1002.0)) == []
+    assert receive("gateway-1", Leave(2, graceful=False)) == []
+    assert receive("gateway-0", Leave(1, graceful=False)) == [("gateway-2", 3)]
+    assert receive("gateway-2", Leave(3, graceful=True)) == []
+    assert receive("gateway-1", mqtt(4)) == [("gateway-1", 4)]
+
+
+def test_a_session_that_leaves_while_it_waits_does_not_hold_up_the_next_one():
+    coordinator = coordinator_of(PLACEMENT)
+    coordinator.receive("gateway-0", mqtt(1), 0.0)
+    coordinator.receive("gateway-1", mqtt(2, began=1001.0), 0.0)
+    coordinator.receive("gateway-1", Leave(2, graceful=False), 0.0)
+    assert joined(coordinator.receive("gateway-2", mqtt(3, began=1002.0), 0.0)) == []
+    left_ = coordinator.receive("gateway-0", Leave(1, graceful=False), 0.0)
+    assert joined(left_) == [("gateway-2", 3)]
+
+
+@pytest.mark.parametrize("gone", ["gone", "synced"])
+def test_a_session_has_joined_when_the_gateway_of_the_earlier_one_has_gone(gone):
+    coordinator = coordinator_of(PLACEMENT)
+    coordinator.receive("gateway-0", mqtt(1), 0.0)
+    coordinator.receive("gateway-1", mqtt(2, began=1001.0), 0.0)
+    if gone == "gone":
+        effects = coordinator.gateway_gone("gateway-0", 0.0)
+    else:
+        effects = coordinator.gateway_synced("gateway-0")
+    assert joined(effects) == [("gateway-1", 2)]
+
+
+def test_an_earlier_session_that_stays_alone_is_not_ending():
+    """The newer one has left, and the order to end the earlier one has been lost."""
+    coordinator = coordinator_of(PLACEMENT)
+    coordinator.receive("gateway-0", mqtt(1), 0.0)
+    coordinator.receive("gateway-1", mqtt(2, began=1001.0), 0.0)
+    coordinator.receive("gateway-1", Leave(2, graceful=False), 0.0)
+    assert kills(coordinator.receive("gateway-0", mqtt(1, replay=True), 0.0)) == []
+    effects = coordinator.receive("gateway-1", mqtt(3, began=1002.0), 0.0)
+    assert (kills(effects), joined(effects)) == ([("gateway-0", 1)], [])
+
+
+def test_wamp_sessions_and_replayed_ones_are_not_told_that_they_have_joined():
+    coordinator = coordinator_of(PLACEMENT)
+    for one in (join(1), mqtt(2, replay=True)):
+        assert joined(coordinator.receive("gateway-0", one, 0.0)) == []
+    assert joined(coordinator.receive("gateway-0", Leave(1, graceful=True), 0.0)) == []
 
 
 @pytest.mark.parametrize("other", [mqtt(2, "c2"), mqtt(2, realm="com.other"), join(2)])
