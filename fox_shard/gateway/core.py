@@ -25,6 +25,7 @@ from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.pubsub.fanout import Fanout
@@ -72,6 +73,7 @@ class Gateway:
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
         self.dirty: list[Connection] = []
+        self.turns = Turns()
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
@@ -156,6 +158,7 @@ class Gateway:
             realms=self.realms,
             clock=self,
             timers=self.timers,
+            turns=self.turns,
             registry=self._registry,
             ordering=self.ordering,
             backpressure=self._backpressure,

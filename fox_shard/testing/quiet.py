@@ -104,6 +104,8 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
             yield f"{gateway.name} had frames under way to {link.peer}"
     if not gateway.ordering.idle:
         yield f"{gateway.name} held back events, or still asked for what to wait"
+    if not gateway.turns.idle:
+        yield f"{gateway.name} had not handled all that clients had sent"
     for session in gateway.sessions.values():
         if session.connection.paused:
             yield f"{gateway.name} did not read session {session.id}"

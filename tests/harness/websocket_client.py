@@ -40,8 +40,8 @@ class Session:
 class Server:
     """A fake gateway with one WebSocket connection."""
 
-    def __init__(self, **options):
-        self.settings = Settings(max_message_size=LIMIT, handshake_timeout=10.0)
+    def __init__(self, *, limit=LIMIT, **options):
+        self.settings = Settings(max_message_size=limit, handshake_timeout=10.0)
         self.timers = Timers()
         self.now = 100.0
         self.status = {"status": "ok"}

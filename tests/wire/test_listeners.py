@@ -10,6 +10,7 @@ import uvloop
 
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets import listeners as listeners_module
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
 from fox_shard.gateway.sockets.ports import Claims
@@ -53,6 +54,7 @@ class Shell:
             websocket=ANYWHERE, rawsocket=None, mqtt=ANYWHERE, outbound_limit=LIMIT
         )
         self.dirty = []
+        self.turns = Turns()
         self.receivers, self.found_slow = [], []
         self.linked, self.scheduled = True, False
         echo = partial(Echo, self)

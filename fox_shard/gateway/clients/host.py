@@ -8,6 +8,7 @@ from typing import Protocol
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.turns import Turns
 
 
 class Clock(Protocol):
@@ -51,6 +52,9 @@ class SocketHost(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def turns(self) -> Turns: ...
 
     @property
     def dirty(self) -> list[Connection]:

@@ -4,6 +4,7 @@ Owns: which packet is legal when, and packets that arrive in pieces. Never: the 
 (see `codec`), their effects.
 """
 
+from functools import partial
 from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
@@ -16,6 +17,12 @@ from fox_shard.gateway.mqtt.publishing import publish_run
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.mqtt.subscribing import check_count
 from fox_shard.gateway.mqtt.translate import PUBLISH_FLAGS
+
+PACKET: Final = 10
+"""Units that a packet costs (see `Turns`), except PUBLISH and PUBACK, which cost one."""
+
+BYTES_SHIFT: Final = 10
+"""Bytes cost a unit for each 2 to the power of this."""
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
@@ -84,13 +91,15 @@ class Reader:
         session = self._session
         size = len(data)
         limit = session.router.settings.max_message_size
+        connection = session.connection
+        budget = connection.budget
         others = 0
         # A run of PUBLISHes that differ only in payload and packet identifier.
         run_topic, run_flags = b"", 0
         payloads: list[bytes] = []
         packet_ids: list[bytes] = []
         try:
-            while size - start >= 2:
+            while budget > 0 and size - start >= 2:
                 header = data[start]
                 length = data[start + 1]
                 if length < 0x80:
@@ -125,30 +134,38 @@ class Reader:
                         packet_ids += [data[at - 2 : at] for at in places]
                     rest = start + step - mark
                     payloads += [data[at : at + rest] for at in places]
+                    budget -= len(places) + (end - start >> BYTES_SHIFT)
                 elif header == _PUBACK and end == start + 4 and session.outbound is not None:
                     confirmed = pubacks(data, start)
                     session.outbound.confirm_all(confirmed)
                     others += len(confirmed)
+                    budget -= len(confirmed)
                     end = start + 4 * len(confirmed)
                 else:
                     if payloads:
                         run, payloads = payloads, []
                         publish_run(session, run_topic, run_flags, run, packet_ids)
                         packet_ids = []
+                    connection.budget = budget - PACKET
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:
                         session.acknowledged(header, data[body:end])
                     else:
                         self._handle(header, data[body:end])
+                    budget = connection.budget
                     others += 1
                     if session.closed:
                         break
                 start = end
         finally:
+            connection.budget = budget
             session.traffic.others += others
             if payloads:
                 publish_run(session, run_topic, run_flags, payloads, packet_ids)
         if start < size and not session.closed:
-            self._partial = Partial(data[start:], limit)
+            if budget <= 0:
+                connection.defer(partial(self.receive, data[start:]))
+            else:
+                self._partial = Partial(data[start:], limit)
 
     def _handle(self, header: int, body: bytes) -> None:
         """Handle a packet of an infrequent kind."""

@@ -23,6 +23,9 @@ __all__ = ["ListenError", "Listeners", "listening_sockets"]
 Maker = Callable[[Connection], Receiver]
 """A function that makes the first receiver of a new connection."""
 
+WRITES = 2000
+"""Connections that are written to in one turn: an event may go to very many."""
+
 BACKLOG = 4096
 """Connections that wait to be accepted, per listening socket."""
 
@@ -149,30 +152,43 @@ class Channel(asyncio.Protocol):
             connection.receiver = self._make(connection)
             if held.data:
                 connection.pause(paused=False)
-                connection.receiver.receive(held.data, now)
+                self._listeners.host.turns.receive(connection, held.data, now)
 
     def data_received(self, data: bytes) -> None:
         listeners = self._listeners
         now = listeners.host.now = listeners.clock()
         connection = self.connection
         connection.traffic.bytes_in += len(data)
-        connection.receiver.receive(data, now)
+        listeners.host.turns.receive(connection, data, now)
+        if connection.paused and not self.paused:
+            # At once: the event loop may have read more already.
+            self.pause(paused=True)
         listeners.schedule_flush()
 
     def eof_received(self) -> bool:
+        if self.connection.backlog:
+            self.connection.defer(self._end_of_input)
+            return True
         if self.connection.transport is None:
             # Both sides are done now: let the socket close.
             return False
+        self._end_of_input(self._listeners.update_clock())
+        return True
+
+    def _end_of_input(self, _now: float) -> None:
         # The answers so far are still written: perhaps the client has only closed its own half.
         self._end_receiver()
         self.connection.close()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self.connection.transport = None
-        self._end_receiver()
+        if self.connection.backlog:
+            # What came before is handled first: there may be a goodbye in it.
+            self.connection.defer(lambda _now: self._end_receiver())
+        else:
+            self._end_receiver()
         self._listeners.remove(self)
 
     def pause_writing(self) -> None:
@@ -181,6 +197,14 @@ class Channel(asyncio.Protocol):
         # `slow` leaves the connection open if it has no session, or one that awaits an answer.
         self.connection.close()
         self._listeners.schedule_flush()
+
+    def pause(self, *, paused: bool) -> None:
+        """Read no more, or go on reading."""
+        self.paused = paused
+        if paused:
+            self.socket.pause_reading()
+        else:
+            self.socket.resume_reading()
 
     def finish(self) -> None:
         """Close the socket when all is written, or after CLOSE_TIMEOUT.
@@ -203,6 +227,7 @@ class Channel(asyncio.Protocol):
         """Tell the receiver, once, that the connection is gone."""
         receiver = self.connection.receiver
         self.connection.receiver = _CLOSED
+        self.connection.backlog.clear()
         receiver.connection_lost(self._listeners.update_clock())
         self._listeners.schedule_flush()
 
@@ -307,10 +332,15 @@ class Listeners:
     def perform(self, dirty: list[Connection]) -> None:
         """Write to, pause, resume and close the sockets as their connections say.
 
-        dirty: may have a connection twice, and is cleared. Connections that are added meanwhile (a
-        slow client is told so) are handled as well.
+        dirty: may have a connection twice. Connections that are added meanwhile (a slow client is
+        told so) are handled as well. WRITES of them are handled and removed; if there are more, the
+        others are handled in the next turns. Then clients go on whose bytes earlier turns left.
         """
-        for connection in dirty:
+        for count, connection in enumerate(dirty):
+            if count == WRITES:
+                del dirty[:WRITES]
+                self.schedule_flush()
+                break
             channel = connection.transport
             out = connection.out
             if not isinstance(channel, Channel):
@@ -329,12 +359,35 @@ class Listeners:
                 if not out:
                     channel.finish()
             elif connection.paused is not channel.paused:
-                channel.paused = connection.paused
-                if channel.paused:
-                    channel.socket.pause_reading()
-                else:
-                    channel.socket.resume_reading()
-        dirty.clear()
+                channel.pause(paused=connection.paused)
+        else:
+            dirty.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin a turn with what clients have sent and earlier turns have left (see `Turns`)."""
+        turns = self.host.turns
+        due = turns.begin()
+        if not (due or turns.busy):
+            return
+        now = self.update_clock()
+        for connection in due:
+            try:
+                turns.go_on(connection, now)
+            except Exception as error:  # noqa: BLE001 - as when it is raised by `data_received`
+                turns.failed(connection)
+                self._fail(connection, error)
+        turns.do_chores()
+        self.schedule_flush()
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        """Report what a receiver has raised, and end its connection, as the event loop does."""
+        channel = connection.transport
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "Fatal error", "exception": error, "protocol": channel}
+        )
+        if isinstance(channel, Channel):
+            channel.socket.abort()
 
     def buffered(self) -> int:
         """Return how many bytes wait for clients to read them."""

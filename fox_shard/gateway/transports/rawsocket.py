@@ -3,12 +3,13 @@
 Owns: the bytes of that transport. Never: the contents of messages.
 """
 
+from functools import partial
 from typing import Final, final
 
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
-from fox_shard.gateway.transports.receivers import MessageReceiver, WampMaker
+from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE, MessageReceiver, WampMaker
 
 MAGIC: Final = 0x7F
 
@@ -125,13 +126,17 @@ class RawSocket:
         )
 
     # Hot: two more calls per message would make framing slower by a third.
-    def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901
+    def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901, PLR0915
         session = self._session
         connection = self._connection
         assert session is not None
         take = session.message
         end = len(data)
         while not connection.closing:
+            if connection.budget <= 0:
+                if at < end:
+                    connection.defer(partial(self.receive, data[at:]))
+                return
             body = at + 4
             if body > end:
                 if at < end:
@@ -154,6 +159,7 @@ class RawSocket:
             if stop > end:
                 self._keep(data[at:], 4 + length)
                 return
+            connection.budget -= MESSAGE + (length >> BYTES_SHIFT)
             if kind == REGULAR:
                 take(data[body:stop], now)
             elif kind == PING:

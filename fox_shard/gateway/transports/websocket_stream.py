@@ -10,7 +10,7 @@ library's sans-I/O `Protocol`, which exists only while it is needed: 1.3 KiB and
 
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import final
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -20,6 +20,7 @@ from websockets.speedups import apply_mask
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE
 
 __all__ = ["MessageStream", "binary_frame", "deflated_frame", "text_frame"]
 
@@ -164,8 +165,12 @@ class MessageStream:
         expected = self._first
         take = self._take
         limit = self._host.settings.max_message_size
+        connection = self._connection
         # The shortest header of a masked frame has 6 bytes.
         while end - at >= 6:
+            if connection.budget <= 0:
+                connection.defer(partial(self.receive, data[at:]))
+                return
             length = data[at + 1] - 0x80
             body = at + 6
             if length > 125:
@@ -180,6 +185,7 @@ class MessageStream:
             stop = body + length
             if stop > end:
                 break
+            connection.budget -= MESSAGE + (length >> BYTES_SHIFT)
             if data[at] == expected and self._protocol is None:
                 mask = data[body - 4 : body]
                 payload = data[body:stop]
@@ -252,6 +258,8 @@ class MessageStream:
 
     def _handle_event(self, event: Event, now: float) -> None:
         assert isinstance(event, Frame)
+        # What is inflated costs more than what came.
+        self._connection.budget -= len(event.data) >> BYTES_SHIFT
         if event.opcode >= Opcode.CLOSE or self._library().state is not OPEN:
             return
         if event.opcode is not Opcode.CONT and event.opcode != self._first & 0x0F:
