@@ -52,8 +52,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
     message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of its
     components. max_subscriptions, max_registrations, max_calls: of one session at a time.
-    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. drain_timeout: seconds for
-    writing to clients at shutdown.
+    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. message_timeout: seconds for
+    256 KiB of a message, or its end, after its beginning. drain_timeout: seconds for writing to
+    clients at shutdown.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -67,6 +68,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_registrations: Count = 10_000
     max_calls: Count = 10_000
     handshake_timeout: Seconds = 10.0
+    message_timeout: Seconds = 30.0
     drain_timeout: Seconds = 2.0
 
 

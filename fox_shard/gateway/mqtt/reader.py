@@ -9,6 +9,7 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
 from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
 from fox_shard.gateway.mqtt.framing import MALFORMED, Partial, end_of_run, pubacks, split
@@ -36,11 +37,13 @@ _ACKNOWLEDGEMENTS: Final = frozenset(
 class Reader:
     """The receiver of a connection that speaks MQTT 3.1 or 3.1.1."""
 
-    __slots__ = ("_partial", "_session")
+    __slots__ = ("_partial", "_session", "_unfinished")
 
     def __init__(self, session: MqttSession) -> None:
         self._session = session
         self._partial: Partial | None = None
+        # Made when first needed.
+        self._unfinished: Unfinished | None = None
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes. A violation closes this connection [MQTT-4.8.0-1]."""
@@ -49,6 +52,12 @@ class Reader:
             return
         if session.keep_alive is not None:
             session.keep_alive.heard = now
+        self._receive(data)
+        if self._partial is not None or self._unfinished is not None:
+            self._watch(now)
+
+    def _receive(self, data: bytes) -> None:
+        session = self._session
         try:
             if self._partial is not None:
                 whole = self._partial.add(data)
@@ -69,7 +78,20 @@ class Reader:
     def connection_lost(self, now: float) -> None:
         """End the session, because the connection is gone."""
         self._partial = None
+        if self._unfinished is not None:
+            self._unfinished.hold(0, now)
         self._session.connection_lost()
+
+    def _watch(self, now: float) -> None:
+        """Watch whether the rest of a packet comes in time."""
+        if self._unfinished is None:
+            router = self._session.router
+            timeout = router.settings.message_timeout
+            self._unfinished = Unfinished(router.timers, timeout, self._give_up)
+        self._unfinished.hold(0 if self._partial is None else self._partial.size, now)
+
+    def _give_up(self) -> None:
+        self._session.finish("the rest of a packet did not come in time")
 
     def _read_connect(self, data: bytes) -> int:
         """Handle the first packet, if it is whole; return where the next one begins."""

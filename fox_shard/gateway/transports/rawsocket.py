@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE, MessageReceiver, WampMaker
 
 MAGIC: Final = 0x7F
@@ -47,7 +48,16 @@ def _length_field(size: int) -> int:
 class RawSocket:
     """The receiver of a RawSocket connection."""
 
-    __slots__ = ("_connection", "_host", "_limit", "_need", "_partial", "_session", "_wamp")
+    __slots__ = (
+        "_connection",
+        "_host",
+        "_limit",
+        "_need",
+        "_partial",
+        "_session",
+        "_unfinished",
+        "_wamp",
+    )
 
     def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
         """wamp: makes the session that receives the messages."""
@@ -59,10 +69,17 @@ class RawSocket:
         # The beginning of a message (or of the handshake), and how many bytes it needs to go on.
         self._partial: bytearray | None = None
         self._need = 0
+        # Made when first needed.
+        self._unfinished: Unfinished | None = None
         host.timers.at(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes."""
+        self._receive(data, now)
+        if self._partial is not None or self._unfinished is not None:
+            self._watch(now)
+
+    def _receive(self, data: bytes, now: float) -> None:
         partial = self._partial
         if partial is not None:
             partial += data
@@ -88,6 +105,8 @@ class RawSocket:
     def connection_lost(self, now: float) -> None:
         """End the session, because the connection is gone."""
         self._partial = None
+        if self._unfinished is not None:
+            self._unfinished.hold(0, now)
         if self._session is not None:
             self._session.connection_lost(now)
 
@@ -169,6 +188,18 @@ class RawSocket:
     def _keep(self, rest: bytes, need: int) -> None:
         self._partial = bytearray(rest)
         self._need = need
+
+    def _watch(self, now: float) -> None:
+        """Watch whether the rest of a message comes in time."""
+        if self._unfinished is None:
+            timeout = self._host.settings.message_timeout
+            self._unfinished = Unfinished(self._host.timers, timeout, self._give_up)
+        self._unfinished.hold(len(self._partial or b""), now)
+
+    def _give_up(self) -> None:
+        self._partial = None
+        if self._session is not None:
+            self._session.abort(ProtocolViolation.uri, "the rest of a message did not come in time")
 
     def _handshake_timed_out(self, now: float) -> None:
         """Close the connection if there is no session yet; a session itself waits for HELLO."""

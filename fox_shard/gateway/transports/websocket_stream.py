@@ -20,6 +20,7 @@ from websockets.speedups import apply_mask
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE
 
 __all__ = ["MessageStream", "binary_frame", "deflated_frame", "text_frame"]
@@ -122,6 +123,7 @@ class MessageStream:
         "_partial",
         "_protocol",
         "_take",
+        "_unfinished",
     )
 
     def __init__(
@@ -138,6 +140,8 @@ class MessageStream:
         self._need = 0
         # The fragments of a message, joined: a list of them could have millions of empty ones.
         self._fragments: bytearray | None = None
+        # Made when first needed.
+        self._unfinished: Unfinished | None = None
         self._protocol: Protocol | None = None
         if deflate is not None:
             self._library().extensions = [deflate]
@@ -157,6 +161,7 @@ class MessageStream:
         if self._partial is not None:
             self._partial += data
             if len(self._partial) < self._need:
+                self._watch(now)
                 return
             data = bytes(self._partial)
             self._partial = None
@@ -200,9 +205,28 @@ class MessageStream:
             at = stop
         if at < end:
             self._keep(data[at:], now)
+        if self._partial is not None or self._fragments is not None or self._unfinished is not None:
+            self._watch(now)
+
+    def _watch(self, now: float) -> None:
+        """Watch whether the rest of a message comes in time."""
+        if self._unfinished is None:
+            timeout = self._host.settings.message_timeout
+            self._unfinished = Unfinished(self._host.timers, timeout, self._fail_unfinished)
+        held = len(self._partial or b"")
+        if self._fragments is not None:
+            # A message of empty fragments is unfinished, too.
+            held += len(self._fragments) + 1
+        self._unfinished.hold(held, now)
+
+    def _fail_unfinished(self) -> None:
+        self._partial = self._fragments = None
+        reason = "The rest of a message did not come in time."
+        self._fail(CloseCode.POLICY_VIOLATION, reason, self._host.now)
 
     def connection_lost(self, now: float) -> None:
         """End the session, because the connection is gone."""
+        self._partial = self._fragments = None
         self._end(now)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -301,6 +325,8 @@ class MessageStream:
 
     def _end(self, now: float) -> None:
         connection_lost = self._lost
+        if self._unfinished is not None:
+            self._unfinished.hold(0, now)
         self._take = _ignore
         self._lost = None
         if connection_lost is not None:
