@@ -164,8 +164,8 @@ class Requests:
         if connection.owner is not None:
             connection.owner.end(
                 SlowConsumer.uri,
-                f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
-                "or subscribe to less",
+                f"more than {self.settings.outbound_limit} bytes have waited to be read for too "
+                "long: read faster, or subscribe to less",
             )
 
     def unsubscribe(self, session: Session, name: str) -> bool:

@@ -51,7 +51,11 @@ class Shell:
     def __init__(self):
         self.now = 0.0
         self.settings = Settings(
-            websocket=ANYWHERE, rawsocket=None, mqtt=ANYWHERE, outbound_limit=LIMIT
+            websocket=ANYWHERE,
+            rawsocket=None,
+            mqtt=ANYWHERE,
+            outbound_limit=LIMIT,
+            slow_timeout=0.1,
         )
         self.dirty = []
         self.turns = Turns()
@@ -202,6 +206,42 @@ def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
             assert shell.found_slow == [shell.receivers[0].connection]
             assert shell.receivers[0].losses == 1
             writer.transport.abort()
+
+    run(main())
+
+
+def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch):
+    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=LIMIT, slow_timeout=3600.0)
+            _, writer = await shell.connect()
+            writer.transport.pause_reading()
+            writer.write(b"*")
+            await until(lambda: shell.receivers and shell.receivers[0].got)
+            shell.receivers[0].connection.write(b"one more")
+            assert shell.found_slow == []
+            shell.schedule_flush()
+            await until(lambda: shell.found_slow)
+            await until(lambda: len(shell.listeners) == 0)
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_a_client_that_reads_may_be_sent_more_than_the_limit_at_once(run):
+    """Four events of 10 MB in a row cut off a subscriber that read all the time."""
+
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=LIMIT)
+            reader, writer = await shell.connect()
+            for _ in range(4):
+                writer.write(b"*")
+                assert len(await reader.readexactly(2 + 1000 * LIMIT)) == 2 + 1000 * LIMIT
+            assert shell.found_slow == []
+            writer.close()
 
     run(main())
 

@@ -16,12 +16,16 @@ from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import SocketHost
+from fox_shard.gateway.clients.slowness import Slowness
 from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 __all__ = ["ListenError", "Listeners", "listening_sockets"]
 
 Maker = Callable[[Connection], Receiver]
 """A function that makes the first receiver of a new connection."""
+
+JUDGED = 5
+"""How many times per `slow_timeout` it is looked at whether a client is slow."""
 
 WRITES = 2000
 """Connections that are written to in one turn: an event may go to very many."""
@@ -119,7 +123,17 @@ class QueuedClient:
 class Channel(asyncio.Protocol):
     """The socket of one client, which is its Connection's `transport` while it can be written."""
 
-    __slots__ = ("_deadline", "_holds", "_listeners", "_make", "connection", "paused", "socket")
+    __slots__ = (
+        "_deadline",
+        "_holds",
+        "_listeners",
+        "_make",
+        "connection",
+        "paused",
+        "slowness",
+        "socket",
+        "written",
+    )
 
     connection: Connection
     socket: asyncio.Transport
@@ -130,6 +144,10 @@ class Channel(asyncio.Protocol):
         self._holds = holds
         self._deadline: asyncio.TimerHandle | None = None
         self.paused = False
+        # While more than `outbound_limit` bytes wait for the client, and until all are written.
+        self.slowness: Slowness | None = None
+        # All bytes that were given to the socket.
+        self.written = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listeners = self._listeners
@@ -191,8 +209,53 @@ class Channel(asyncio.Protocol):
             self._end_receiver()
         self._listeners.remove(self)
 
+    def write(self, out: list[bytes]) -> None:
+        """Write all chunks at once, and clear the list."""
+        slowness = self.slowness
+        if slowness is not None and slowness.is_over(self.socket.get_write_buffer_size()):
+            self.end_slow()
+        count = len(out)
+        chunk = out[0] if count == 1 else b"".join(out)
+        size = len(chunk)
+        traffic = self.connection.traffic
+        traffic.messages_out += count
+        traffic.bytes_out += size
+        self.written += size
+        out.clear()
+        self.socket.write(chunk)
+
     def pause_writing(self) -> None:
-        # asyncio calls this in the very write that exceeds the mark.
+        # asyncio calls this in the very write that exceeds the mark, and `resume_writing` when
+        # nothing waits any more.
+        settings = self._listeners.host.settings
+        self.slowness = Slowness(
+            settings.outbound_limit, settings.slow_timeout, self._taken(), self._listeners.clock()
+        )
+        self._judge_later(self.slowness)
+
+    def resume_writing(self) -> None:
+        self.slowness = None
+
+    def _taken(self) -> int:
+        return self.written - self.socket.get_write_buffer_size()
+
+    def _judge_later(self, slowness: Slowness) -> None:
+        seconds = self._listeners.host.settings.slow_timeout / JUDGED
+        self._listeners.after(seconds, self._judge, slowness)
+
+    def _judge(self, slowness: Slowness) -> None:
+        """See whether the client is slow, while `slowness` is the present one."""
+        if self.slowness is not slowness or self.connection.transport is None:
+            return
+        waiting = self.socket.get_write_buffer_size()
+        if slowness.is_slow(waiting, self._taken(), self._listeners.update_clock()):
+            self.end_slow()
+        else:
+            self._judge_later(slowness)
+
+    def end_slow(self) -> None:
+        """End the session and the connection of a client that reads too slowly."""
+        self.slowness = None
         self._listeners.host.slow(self.connection)
         # `slow` leaves the connection open if it has no session, or one that awaits an answer.
         self.connection.close()
@@ -347,14 +410,7 @@ class Listeners:
                 out.clear()
                 continue
             if out:
-                count = len(out)
-                chunk = out[0] if count == 1 else b"".join(out)
-                traffic = connection.traffic
-                traffic.messages_out += count
-                traffic.bytes_out += len(chunk)
-                # Clear it before the write, which may find the client slow and add a last message.
-                out.clear()
-                channel.socket.write(chunk)
+                channel.write(out)
             if connection.closing:
                 if not out:
                     channel.finish()
