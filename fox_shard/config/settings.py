@@ -54,8 +54,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
     its components. max_subscriptions, max_registrations, max_calls: of one session at a time.
     handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. message_timeout: seconds for
-    256 KiB of a message, or its end, after its beginning. drain_timeout: seconds for writing to
-    clients at shutdown.
+    256 KiB of a message, or its end, after its beginning. ping_interval: seconds of silence after
+    which a WebSocket or RawSocket is pinged, and then given up; 0: never. drain_timeout: seconds
+    for writing to clients at shutdown.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -71,6 +72,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_calls: Count = 10_000
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
+    ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0
     drain_timeout: Seconds = 2.0
 
 

@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.clients.pings import Pings
 from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE, MessageReceiver, WampMaker
 
@@ -25,6 +26,8 @@ REGULAR: Final = 0
 PING: Final = 1
 PONG: Final = 2
 """Types of transport messages."""
+
+_PING: Final = bytes((PING, 0, 0, 0))
 
 LONGEST: Final = 1 << 24
 """Bytes of the longest possible message."""
@@ -54,6 +57,7 @@ class RawSocket:
         "_limit",
         "_need",
         "_partial",
+        "_pings",
         "_session",
         "_unfinished",
         "_wamp",
@@ -71,10 +75,14 @@ class RawSocket:
         self._need = 0
         # Made when first needed.
         self._unfinished: Unfinished | None = None
+        # From the handshake on, unless there are no Pings.
+        self._pings: Pings | None = None
         host.timers.at(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes."""
+        if self._pings is not None:
+            self._pings.heard = now
         self._receive(data, now)
         if self._partial is not None or self._unfinished is not None:
             self._watch(now)
@@ -143,6 +151,21 @@ class RawSocket:
         self._session = self._wamp(
             connection, serializer, frame, connection.close, encoder, limit=limit
         )
+        host = self._host
+        interval = host.settings.ping_interval
+        if interval:
+            self._pings = Pings(
+                connection,
+                host.timers,
+                interval,
+                host.now,
+                partial(connection.write, _PING),
+                self._gone,
+            )
+
+    def _gone(self) -> None:
+        self.connection_lost(self._host.now)
+        self._connection.close()
 
     # Hot: two more calls per message would make framing slower by a third.
     def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901, PLR0915
