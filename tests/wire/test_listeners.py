@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -10,6 +10,7 @@ import uvloop
 
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets import listeners as listeners_module
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
@@ -59,6 +60,8 @@ class Shell:
         )
         self.dirty = []
         self.turns = Turns()
+        self.admission = Admission()
+        self.notices = []
         self.receivers, self.found_slow = [], []
         self.linked, self.scheduled = True, False
         echo = partial(Echo, self)
@@ -154,6 +157,33 @@ def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
             assert await reader.read() == b"!."
             await until(lambda: len(shell.listeners) == 0)
             _writer.close()
+
+    run(main())
+
+
+def test_clients_beyond_the_limit_are_closed_at_once_and_noted(run):
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(max_connections=1)
+            reader, writer = await shell.connect()
+            writer.write(b"x")
+            assert await reader.readexactly(2) == b"x."
+            for _ in range(3):
+                refused, other = await shell.connect()
+                other.write(b"hello")
+                with suppress(ConnectionError):
+                    assert await refused.read() == b""
+                other.close()
+            limit = {"limit": "max_connections", "count": 1, "address": "127.0.0.1"}
+            assert shell.notices == [("connections_refused", limit)]
+            assert shell.admission.refused == 3
+            assert len(shell.listeners) == len(shell.receivers) == 1
+            writer.close()
+            await until(lambda: len(shell.listeners) == 0)
+            reader, writer = await shell.connect()
+            writer.write(b"x")
+            assert await reader.readexactly(2) == b"x."
+            writer.close()
 
     run(main())
 

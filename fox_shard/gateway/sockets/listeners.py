@@ -125,10 +125,12 @@ class Channel(asyncio.Protocol):
     """The socket of one client, which is its Connection's `transport` while it can be written."""
 
     __slots__ = (
+        "_address",
         "_deadline",
         "_holds",
         "_listeners",
         "_make",
+        "_refused",
         "connection",
         "paused",
         "slowness",
@@ -144,6 +146,8 @@ class Channel(asyncio.Protocol):
         self._make = make
         self._holds = holds
         self._deadline: asyncio.TimerHandle | None = None
+        self._address = ""
+        self._refused = False
         self.paused = False
         # While more than `outbound_limit` bytes wait for the client, and until all are written.
         self.slowness: Slowness | None = None
@@ -156,9 +160,17 @@ class Channel(asyncio.Protocol):
         # Above this mark `pause_writing` is called, so no write needs to check the buffer's size.
         self.socket.set_write_buffer_limits(high=listeners.host.settings.outbound_limit, low=0)
         peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
         self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
         self.connection.transport = self
         self.connection.waiting = self.socket.get_write_buffer_size
+        if not listeners.lets_in(self._address):
+            # It is not counted, and nothing of it is kept.
+            self.connection.receiver = _CLOSED
+            self.connection.transport = None
+            self._refused = True
+            self.socket.abort()
+            return
         self.connection.receiver = QueuedClient(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 
@@ -200,8 +212,11 @@ class Channel(asyncio.Protocol):
         self.connection.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._refused:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
+        self._listeners.host.admission.leave(self._address)
         self.connection.transport = None
         if self.connection.backlog:
             # What came before is handled first: there may be a goodbye in it.
@@ -454,6 +469,18 @@ class Listeners:
         """Set the gateway's clock before one of its receivers is called; return the time."""
         now = self.host.now = self.clock()
         return now
+
+    def lets_in(self, address: str) -> bool:
+        """Whether a new client from that address is let in (see `Admission`)."""
+        host, now = self.host, self.clock()
+        why = host.admission.admit(address, host.settings, now)
+        if why:
+            count = host.admission.to_note(why, now)
+            if count:
+                fields = {"limit": why, "count": count, "address": address}
+                host.notices.append(("connections_refused", fields))
+                self.schedule_flush()
+        return not why
 
     def admit(self, channel: Channel, *, held: bool) -> None:
         """Add a new client. held: it must wait for `resume_held`."""
