@@ -168,7 +168,7 @@ class LimitExceeded(Refusal):
 
 
 class SlowConsumer(Refusal):
-    """More bytes wait for the client than `gateway.outbound_limit` allows."""
+    """More bytes than `gateway.outbound_limit` wait for the client, and it takes too few."""
 
     uri = "fox.error.slow_consumer"
     reason = 0x97

@@ -52,18 +52,23 @@ Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 class Gateway(Struct, frozen=True, kw_only=True):
     """Section [gateway]: the listeners (None: off), and the limits for one client.
 
-    outbound_limit: bytes waiting to be sent to one client. max_message_size: bytes of one incoming
-    message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of its
-    components. max_subscriptions, max_registrations, max_calls: of one session at a time.
-    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. drain_timeout: seconds for
-    writing to clients at shutdown. allowed_origins: of web pages that may connect, besides those of
-    the listener itself; `*`: all.
+    outbound_limit: bytes waiting to be sent to one client. slow_timeout: seconds for which more
+    than that may wait while the client takes next to nothing. max_message_size: bytes of one
+    incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
+    its components. max_subscriptions, max_registrations, max_calls: of one session at a time.
+    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. message_timeout: seconds for
+    256 KiB of a message, or its end, after its beginning. ping_interval: seconds of silence after
+    which a WebSocket or RawSocket is pinged, and then given up; 0: never. max_connections,
+    max_connections_per_address, connects_per_second: of one gateway process. drain_timeout: seconds
+    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides those
+    of the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
     rawsocket: OptionalAddress = Address("127.0.0.1", 8081)
     mqtt: OptionalAddress = Address("127.0.0.1", 1883)
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
+    slow_timeout: Seconds = 5.0
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
@@ -71,6 +76,11 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_registrations: Count = 10_000
     max_calls: Count = 100_000
     handshake_timeout: Seconds = 10.0
+    message_timeout: Seconds = 30.0
+    ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0
+    max_connections: Count = 100_000
+    max_connections_per_address: Count = 50_000
+    connects_per_second: Count = 5_000
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()
 

@@ -21,10 +21,12 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
+from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.pubsub.fanout import Fanout
@@ -76,6 +78,8 @@ class Gateway:
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
         self.dirty: list[Connection] = []
+        self.turns = Turns()
+        self.admission = Admission()
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
@@ -162,6 +166,7 @@ class Gateway:
             realms=self.realms,
             clock=self,
             timers=self.timers,
+            turns=self.turns,
             registry=self.registry,
             ordering=self.ordering,
             backpressure=self._backpressure,
@@ -320,6 +325,8 @@ class Gateway:
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.dropped
+        counters[f"{self.name}.refused_connections"] = self.admission.refused
+        self.admission.refused = 0
         counters[f"{self.name}.limited"] = self._limits.exceeded
         requests.slow_consumers = requests.dropped = self._limits.exceeded = 0
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())

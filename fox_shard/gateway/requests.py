@@ -7,6 +7,7 @@ For now, all sessions may do everything. So most requests are bound methods of t
 them out, which saves a call; a request that needs a decision is a method here.
 """
 
+from functools import partial
 from typing import final
 
 from fox_shard.config import Gateway as Settings
@@ -16,6 +17,8 @@ from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.turns import Turns
+from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
@@ -26,6 +29,9 @@ from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
+
+UNSUBSCRIBED_AT_ONCE = 100
+"""Subscriptions of a session that has ended that are dropped in one turn."""
 
 
 @final
@@ -41,6 +47,7 @@ class Requests:
         "_registry",
         "_subscribe_requests",
         "_subscriptions",
+        "_turns",
         "_unstored_waiters",
         "call",
         "cancel",
@@ -68,6 +75,7 @@ class Requests:
         realms: dict[str, Realm],
         clock: Clock,
         timers: Timers,
+        turns: Turns,
         registry: SessionRegistry,
         ordering: Ordering,
         backpressure: Backpressure,
@@ -83,6 +91,7 @@ class Requests:
         self.mqtt = mqtt
         self.realms = realms
         self.timers = timers
+        self._turns = turns
         self._clock = clock
         self._registry = registry
         self._ordering = ordering
@@ -138,9 +147,16 @@ class Requests:
             self._backpressure.release(session.connection)
             self._unstored_waiters.session_ended(session.id)
             incomplete = self._subscribe_requests.withdraw_all(session)
-            self._subscriptions[session.realm.name].session_ended(session, incomplete)
+            self._leave(session, incomplete)
             self._calls.session_ended(session)
             self._registrations.session_ended(session)
+
+    def _leave(self, session: Session, incomplete: list[PendingSubscription]) -> None:
+        """Unsubscribe a session that has ended: at once, or a part at a time, as it has many."""
+        subscriptions = self._subscriptions[session.realm.name]
+        left = subscriptions.session_ended(session, incomplete)
+        if subscriptions.drop_unused(left, UNSUBSCRIBED_AT_ONCE):
+            self._turns.add_chore(partial(subscriptions.drop_unused, left, UNSUBSCRIBED_AT_ONCE))
 
     def slow(self, connection: Connection) -> None:
         """End the session of a client that reads too slowly, see `Router`."""
@@ -148,8 +164,8 @@ class Requests:
         if connection.owner is not None:
             connection.owner.end(
                 SlowConsumer.uri,
-                f"more than {self.settings.outbound_limit} bytes wait to be read: read faster, "
-                "or subscribe to less",
+                f"more than {self.settings.outbound_limit} bytes have waited to be read for too "
+                "long: read faster, or subscribe to less",
             )
 
     def unsubscribe(self, session: Session, name: str) -> bool:

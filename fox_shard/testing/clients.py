@@ -12,6 +12,7 @@ from msgspec import json
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
 from fox_shard.gateway.mqtt.framing import Splitter
+from fox_shard.gateway.transports.rawsocket import PING, PONG
 from fox_shard.testing.wires import Wire
 from fox_shard.testing.world import World
 
@@ -234,6 +235,10 @@ class WampClient:
             end = 4 + int.from_bytes(self._buffer[1:4], "big")
             if len(self._buffer) < end:
                 return
+            if self._buffer[0] == PING:
+                self.wire.send(bytes((PONG, *self._buffer[1:end])))
+                self._buffer = self._buffer[end:]
+                continue
             message = json.decode(self._buffer[4:end])
             self._buffer = self._buffer[end:]
             if message[0] == 2:

@@ -106,6 +106,8 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
         yield f"{gateway.name} held back events, or still asked for what to wait"
     if not gateway.registry.idle:
         yield f"{gateway.name} waited for the ends of sessions"
+    if not gateway.turns.idle:
+        yield f"{gateway.name} had not handled all that clients had sent"
     for session in gateway.sessions.values():
         if session.connection.paused:
             yield f"{gateway.name} did not read session {session.id}"

@@ -123,7 +123,7 @@ class Wire:
 
     def _hand_over(self, data: bytes) -> None:
         self._gateway.now = self._timing.now
-        self.connection.receiver.receive(data, self._timing.now)
+        self._gateway.turns.receive(self.connection, data, self._timing.now)
         owner = self.connection.owner
         if isinstance(owner, Session):
             self.session = owner.id
@@ -146,7 +146,10 @@ class Wire:
 
     def _end(self) -> None:
         self._gateway.now = self._timing.now
-        self.connection.receiver.connection_lost(self._timing.now)
+        if self.connection.backlog:
+            self.connection.defer(self.connection.receiver.connection_lost)
+        else:
+            self.connection.receiver.connection_lost(self._timing.now)
         self._turn(self._gateway.name)
 
     def closed_by_gateway(self) -> None:

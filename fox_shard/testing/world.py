@@ -22,6 +22,7 @@ from fox_shard.config import History as Rule
 from fox_shard.config import Keys, Mqtt, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.node import CoordinatorNode
+from fox_shard.gateway.clients.turns import TURN
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.budget import TURN_UNITS
 from fox_shard.shard.core import Shard
@@ -39,6 +40,9 @@ TRACE_LIMIT = 20_000
 
 REPORT_LINES = 120
 """Number of lines of the trace that a failure shows, the latest ones."""
+
+UNITS = (TURN, TURN, 30)
+"""What clients may cause in a turn: often as in real life, sometimes hardly anything."""
 
 LOSING = 0.3
 """Seconds after which a connection loses no more batches."""
@@ -67,12 +71,13 @@ class World:
         realms: tuple[str, ...] = ("realm1", "realm2"),
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
+        units: int | None = None,
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
-        rules of all realms.
+        rules of all realms. units: see `Turns`; None: the seed decides.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -81,6 +86,7 @@ class World:
         self._queue_limit = queue_limit
         # The budget of a shard's turn: as in production, or next to nothing.
         self._turn_units = Random(f"turn {seed}").choice((1, 20, TURN_UNITS))
+        self._units = UNITS[seed % len(UNITS)] if units is None else units
         self.realms = [
             RealmSettings(
                 name=name, store="memory" if name in unstored else "sqlite", history=history
@@ -170,7 +176,7 @@ class World:
         incarnation = self.rng.randrange(1, 1 << 52)
         rng = Random(self.rng.random())
         if kind == "gateway":
-            self.nodes[name] = Gateway(
+            gateway = self.nodes[name] = Gateway(
                 int(number),
                 realms=self.realms,
                 settings=GatewaySettings(),
@@ -182,6 +188,7 @@ class World:
                 wall=WALL + self.now,
                 is_working=self._is_working,
             )
+            gateway.turns.units = self._units
         elif kind == "shard":
             disk = self._disk(name)
             self.nodes[name] = Shard(
@@ -450,6 +457,14 @@ class World:
             elif not connection.paused:
                 wire.resume()
         dirty.clear()
+        turns = gateway.turns
+        due = turns.begin()
+        if due or turns.busy:
+            gateway.now = self.now
+            for connection in due:
+                turns.go_on(connection, self.now)
+            turns.do_chores()
+            self.turn(gateway.name)
 
 
 def _lines(entry: Entry) -> list[str]:

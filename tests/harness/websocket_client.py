@@ -40,9 +40,9 @@ class Session:
 class Server:
     """A fake gateway with one WebSocket connection."""
 
-    def __init__(self, settings=None, **options):
+    def __init__(self, settings=None, *, limit=LIMIT, **options):
         self.settings = Settings(
-            **{"max_message_size": LIMIT, "handshake_timeout": 10.0, **(settings or {})}
+            **{"max_message_size": limit, "handshake_timeout": 10.0, **(settings or {})}
         )
         self.timers = Timers()
         self.now = 100.0

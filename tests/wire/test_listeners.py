@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import pytest
@@ -10,6 +10,8 @@ import uvloop
 
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.admission import Admission
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets import listeners as listeners_module
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
 from fox_shard.gateway.sockets.ports import Claims
@@ -56,9 +58,16 @@ class Shell:
     def __init__(self):
         self.now = 0.0
         self.settings = Settings(
-            websocket=ANYWHERE, rawsocket=None, mqtt=ANYWHERE, outbound_limit=LIMIT
+            websocket=ANYWHERE,
+            rawsocket=None,
+            mqtt=ANYWHERE,
+            outbound_limit=LIMIT,
+            slow_timeout=0.1,
         )
         self.dirty = []
+        self.turns = Turns()
+        self.admission = Admission()
+        self.notices = []
         self.receivers, self.found_slow, self.refusals = [], [], []
         self.linked, self.scheduled = True, False
         echo = partial(Echo, self)
@@ -175,6 +184,33 @@ def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
     run(main())
 
 
+def test_clients_beyond_the_limit_are_closed_at_once_and_noted(run):
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(max_connections=1)
+            reader, writer = await shell.connect()
+            writer.write(b"x")
+            assert await reader.readexactly(2) == b"x."
+            for _ in range(3):
+                refused, other = await shell.connect()
+                other.write(b"hello")
+                with suppress(ConnectionError):
+                    assert await refused.read() == b""
+                other.close()
+            limit = {"limit": "max_connections", "count": 1, "address": "127.0.0.1"}
+            assert shell.notices == [("connections_refused", limit)]
+            assert shell.admission.refused == 3
+            assert len(shell.listeners) == len(shell.receivers) == 1
+            writer.close()
+            await until(lambda: len(shell.listeners) == 0)
+            reader, writer = await shell.connect()
+            writer.write(b"x")
+            assert await reader.readexactly(2) == b"x."
+            writer.close()
+
+    run(main())
+
+
 def test_a_client_that_closes_its_half_gets_its_answer(run):
     async def main():
         async with running() as shell:
@@ -223,6 +259,42 @@ def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
             assert shell.found_slow == [shell.receivers[0].connection]
             assert shell.receivers[0].losses == 1
             writer.transport.abort()
+
+    run(main())
+
+
+def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch):
+    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=LIMIT, slow_timeout=3600.0)
+            _, writer = await shell.connect()
+            writer.transport.pause_reading()
+            writer.write(b"*")
+            await until(lambda: shell.receivers and shell.receivers[0].got)
+            shell.receivers[0].connection.write(b"one more")
+            assert shell.found_slow == []
+            shell.schedule_flush()
+            await until(lambda: shell.found_slow)
+            await until(lambda: len(shell.listeners) == 0)
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_a_client_that_reads_may_be_sent_more_than_the_limit_at_once(run):
+    """Four events of 10 MB in a row cut off a subscriber that read all the time."""
+
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=LIMIT)
+            reader, writer = await shell.connect()
+            for _ in range(4):
+                writer.write(b"*")
+                assert len(await reader.readexactly(2 + 1000 * LIMIT)) == 2 + 1000 * LIMIT
+            assert shell.found_slow == []
+            writer.close()
 
     run(main())
 
@@ -313,6 +385,7 @@ def test_listeners_share_their_port_with_other_gateways_and_tune_their_clients(r
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
             writer.close()
 
     run(main())

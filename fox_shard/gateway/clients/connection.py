@@ -27,13 +27,27 @@ class Endable(Protocol):
         """End the session, as the router wants it. reason: a URI. message: a sentence."""
 
 
+CREDIT = 1
+"""Why a connection is paused: it published to a shard that has no credit."""
+
+BACKLOG = 2
+"""Why a connection is paused: not all that came is handled yet (see `Turns`)."""
+
+UNLIMITED = 1 << 62
+"""The budget of whoever is not called by `Turns`."""
+
+
 @final
 class Connection:
     """A byte stream with one client."""
 
     __slots__ = (
+        "backlog",
+        "budget",
         "closing",
+        "debt",
         "dirty",
+        "held_by",
         "out",
         "owner",
         "paused",
@@ -54,6 +68,13 @@ class Connection:
         self.out: list[bytes] = []
         self.closing = False
         self.paused = False
+        # Why it is paused: CREDIT, BACKLOG, or both.
+        self.held_by = 0
+        # The units that it may still use in this turn, those that it has used too many, and what
+        # is left to do with its bytes, in order (see `Turns`).
+        self.budget = UNLIMITED
+        self.debt = 0
+        self.backlog: list[Callable[[float], None]] = []
         self.transport: object = None
         # Why the client got no session, if it was refused one; for the log, so without secrets.
         self.refused = ""
@@ -76,8 +97,16 @@ class Connection:
             self.closing = True
             self.dirty.append(self)
 
-    def pause(self, *, paused: bool) -> None:
-        """Stop reading, so that TCP pushes back on the client, or go on reading."""
-        if self.paused is not paused:
-            self.paused = paused
+    def pause(self, *, paused: bool, why: int = CREDIT) -> None:
+        """Stop reading, so that TCP pushes back on the client, or go on reading.
+
+        It is read again when there is no reason left not to. why: CREDIT or BACKLOG.
+        """
+        self.held_by = self.held_by | why if paused else self.held_by & ~why
+        if self.paused is not (self.held_by != 0):
+            self.paused = not self.paused
             self.dirty.append(self)
+
+    def defer(self, rest: Callable[[float], None]) -> None:
+        """Call `rest(now)` in a later turn, before anything else that comes from this client."""
+        self.backlog.append(rest)

@@ -5,9 +5,12 @@ Owns: the interfaces. Never: an implementation. `core.Gateway` is one, and tests
 
 from typing import Protocol
 
+from fox_shard.backplane.node import Notice
 from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.turns import Turns
 
 
 class Clock(Protocol):
@@ -51,6 +54,16 @@ class SocketHost(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    @property
+    def turns(self) -> Turns: ...
+
+    @property
+    def admission(self) -> Admission: ...
+
+    @property
+    def notices(self) -> list[Notice]:
+        """Lines for the log."""
 
     @property
     def dirty(self) -> list[Connection]:

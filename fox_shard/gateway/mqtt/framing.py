@@ -88,6 +88,11 @@ class Partial:
         self._limit = limit
         self._need = 0
 
+    @property
+    def size(self) -> int:
+        """The number of bytes that have arrived."""
+        return len(self._data)
+
     def add(self, data: bytes) -> bytes | None:
         """Add bytes; return all there are once they hold the whole packet, and None until then.
 

@@ -4,10 +4,12 @@ Owns: which packet is legal when, and packets that arrive in pieces. Never: the 
 (see `codec`), their effects.
 """
 
+from functools import partial
 from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
 from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
 from fox_shard.gateway.mqtt.framing import MALFORMED, Partial, end_of_run, pubacks, split
@@ -16,6 +18,12 @@ from fox_shard.gateway.mqtt.publishing import publish_run
 from fox_shard.gateway.mqtt.session import MqttSession
 from fox_shard.gateway.mqtt.subscribing import check_count
 from fox_shard.gateway.mqtt.translate import PUBLISH_FLAGS
+
+PACKET: Final = 10
+"""Units that a packet costs (see `Turns`), except PUBLISH and PUBACK, which cost one."""
+
+BYTES_SHIFT: Final = 10
+"""Bytes cost a unit for each 2 to the power of this."""
 
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
@@ -29,7 +37,7 @@ _ACKNOWLEDGEMENTS: Final = frozenset(
 class Reader:
     """The receiver of a connection that speaks MQTT 3.1 or 3.1.1."""
 
-    __slots__ = ("_early", "_partial", "_session")
+    __slots__ = ("_early", "_partial", "_session", "_unfinished")
 
     def __init__(self, session: MqttSession) -> None:
         self._session = session
@@ -37,6 +45,8 @@ class Reader:
         # What came before CONNACK was sent: little, as the connection is not read any more.
         self._early = b""
         session.on_admitted = self._read_early
+        # Made when first needed.
+        self._unfinished: Unfinished | None = None
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes. A violation closes this connection [MQTT-4.8.0-1]."""
@@ -49,6 +59,8 @@ class Reader:
         if session.keep_alive is not None:
             session.keep_alive.heard = now
         self._receive(data)
+        if self._partial is not None or self._unfinished is not None:
+            self._watch(now)
 
     def _read_early(self) -> None:
         data, self._early = self._early, b""
@@ -79,7 +91,20 @@ class Reader:
     def connection_lost(self, now: float) -> None:
         """End the session, because the connection is gone."""
         self._partial = None
+        if self._unfinished is not None:
+            self._unfinished.hold(0, now)
         self._session.connection_lost()
+
+    def _watch(self, now: float) -> None:
+        """Watch whether the rest of a packet comes in time."""
+        if self._unfinished is None:
+            router = self._session.router
+            timeout = router.settings.message_timeout
+            self._unfinished = Unfinished(router.timers, timeout, self._give_up)
+        self._unfinished.hold(0 if self._partial is None else self._partial.size, now)
+
+    def _give_up(self) -> None:
+        self._session.finish("the rest of a packet did not come in time")
 
     def _read_connect(self, data: bytes) -> int:
         """Handle the first packet, if it is whole; return where the next one begins."""
@@ -101,13 +126,15 @@ class Reader:
         session = self._session
         size = len(data)
         limit = session.router.settings.max_message_size
+        connection = session.connection
+        budget = connection.budget
         others = 0
         # A run of PUBLISHes that differ only in payload and packet identifier.
         run_topic, run_flags = b"", 0
         payloads: list[bytes] = []
         packet_ids: list[bytes] = []
         try:
-            while size - start >= 2:
+            while budget > 0 and size - start >= 2:
                 header = data[start]
                 length = data[start + 1]
                 if length < 0x80:
@@ -142,30 +169,38 @@ class Reader:
                         packet_ids += [data[at - 2 : at] for at in places]
                     rest = start + step - mark
                     payloads += [data[at : at + rest] for at in places]
+                    budget -= len(places) + (end - start >> BYTES_SHIFT)
                 elif header == _PUBACK and end == start + 4 and session.outbound is not None:
                     confirmed = pubacks(data, start)
                     session.outbound.confirm_all(confirmed)
                     others += len(confirmed)
+                    budget -= len(confirmed)
                     end = start + 4 * len(confirmed)
                 else:
                     if payloads:
                         run, payloads = payloads, []
                         publish_run(session, run_topic, run_flags, run, packet_ids)
                         packet_ids = []
+                    connection.budget = budget - PACKET
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:
                         session.acknowledged(header, data[body:end])
                     else:
                         self._handle(header, data[body:end])
+                    budget = connection.budget
                     others += 1
                     if session.closed:
                         break
                 start = end
         finally:
+            connection.budget = budget
             session.traffic.others += others
             if payloads:
                 publish_run(session, run_topic, run_flags, payloads, packet_ids)
         if start < size and not session.closed:
-            self._partial = Partial(data[start:], limit)
+            if budget <= 0:
+                connection.defer(partial(self.receive, data[start:]))
+            else:
+                self._partial = Partial(data[start:], limit)
 
     def _handle(self, header: int, body: bytes) -> None:
         """Handle a packet of an infrequent kind."""

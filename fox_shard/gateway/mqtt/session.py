@@ -8,6 +8,7 @@ Sessions end with their connection: clean session 0 is treated like 1.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 
 from fox_shard.backplane.frames import Event, Refused, qos
@@ -254,8 +255,18 @@ class MqttSession(Session):
         requests, suback = self._subscribing.begin(packet, router.settings)
         if suback is not None:
             self.write(encode(suback, self.level))
-        for request, pattern, granted_qos in requests:
-            router.subscribe(self, request, pattern, granted_qos, KEYS_FIRST)
+        self._subscribe_to(requests, router.now)
+
+    def _subscribe_to(self, requests: list[tuple[int, Pattern, int]], _now: float) -> None:
+        """Subscribe to filters, as many as the budget of this turn allows, then to the others."""
+        connection = self.connection
+        for index, (request, pattern, granted_qos) in enumerate(requests):
+            if self.closed:
+                return
+            if connection.budget <= 0:
+                connection.defer(partial(self._subscribe_to, requests[index:]))
+                return
+            self.router.subscribe(self, request, pattern, granted_qos, KEYS_FIRST)
 
     def subscribed(self, request: int, subscription: Subscription, retained: list[Event]) -> None:
         """Send the SUBACK, if this filter was the last of its SUBSCRIBE, and the filter's keys.

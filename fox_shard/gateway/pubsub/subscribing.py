@@ -33,6 +33,9 @@ from fox_shard.topics.pattern import Pattern
 MAX_UNREAD = 1 << 18
 """Bytes waiting for a client beyond which the shards are not asked for more of its replay."""
 
+SUBSCRIBE_COST = 20
+"""Units that a subscription costs (see `Turns`)."""
+
 SNAPSHOT = "fox.close.snapshot"
 """Why a snapshot is revoked at the end of its replay."""
 
@@ -131,6 +134,7 @@ class SubscribeRequests:
         options: SubscribeOptions,
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
+        session.connection.budget -= SUBSCRIBE_COST
         if self._has_too_many(session, pattern):
             refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
             session.not_subscribed(request, refusal.uri, refusal.message, 0)

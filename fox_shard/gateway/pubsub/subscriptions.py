@@ -283,12 +283,37 @@ class Subscriptions:
             if self._links[shard].open:
                 self._links[shard].send(frame)
 
-    def session_ended(self, session: Session, incomplete: Iterable[PendingSubscription]) -> None:
-        """Unsubscribe a session that has ended. incomplete: its pending subscriptions."""
-        for name in [*(session.subscriptions or ())]:
-            self.unsubscribe(session, name, ())
+    def session_ended(
+        self, session: Session, incomplete: Iterable[PendingSubscription]
+    ) -> list[Subscribers]:
+        """Remove a session that has ended from all subscriptions; it gets no more events.
+
+        incomplete: its pending subscriptions. Returns subscriptions that may have become unused,
+        and are to be passed to `drop_unused` then.
+        """
+        left = []
         for pending in incomplete:
-            self.unsubscribe(session, pending.subscription.name, (pending,))
+            name, pattern = pending.subscription.name, pending.subscription.pattern
+            subscribers = self._by_name.get(name)
+            if subscribers is not None and pending.token in subscribers.pending:
+                del subscribers.pending[pending.token]
+                self.plans.drop(pattern)
+                left.append(subscribers)
+        for name, subscription in [*(session.subscriptions or {}).items()]:
+            subscribers = self._by_name[name]
+            self._leave(session, subscribers)
+            self.plans.drop(subscription.pattern)
+            left.append(subscribers)
+        return left
+
+    def drop_unused(self, left: list[Subscribers], many: int) -> bool:
+        """Take so many subscriptions from a list, and drop those that nobody uses any more.
+
+        Until then, the shards send their events in vain. Returns whether there are more.
+        """
+        for _ in range(min(many, len(left))):
+            self._drop_if_unused(left.pop())
+        return bool(left)
 
     # Shards
 

@@ -16,6 +16,7 @@ from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import SocketHost
+from fox_shard.gateway.clients.slowness import Slowness
 from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 __all__ = ["ListenError", "Listeners", "listening_sockets"]
@@ -23,19 +24,26 @@ __all__ = ["ListenError", "Listeners", "listening_sockets"]
 Maker = Callable[[Connection], Receiver]
 """A function that makes the first receiver of a new connection."""
 
+JUDGED = 5
+"""How many times per `slow_timeout` it is looked at whether a client is slow."""
+
+WRITES = 2000
+"""Connections that are written to in one turn: an event may go to very many."""
+
 BACKLOG = 4096
 """Connections that wait to be accepted, per listening socket."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that a client has to read what is left and close its side before it is cut off."""
 
-# A client that vanished silently is noticed after 60 + 4 * 15 seconds. An idle connection costs us
-# nothing, because the kernel does the probing.
+# A client that vanished silently is noticed after 60 + 4 * 15 seconds, by the kernel's probes or,
+# if something was sent to it meanwhile, by TCP_USER_TIMEOUT (milliseconds).
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),
 )
 
 
@@ -116,7 +124,19 @@ class QueuedClient:
 class Channel(asyncio.Protocol):
     """The socket of one client, which is its Connection's `transport` while it can be written."""
 
-    __slots__ = ("_deadline", "_holds", "_listeners", "_make", "connection", "paused", "socket")
+    __slots__ = (
+        "_address",
+        "_deadline",
+        "_holds",
+        "_listeners",
+        "_make",
+        "_refused",
+        "connection",
+        "paused",
+        "slowness",
+        "socket",
+        "written",
+    )
 
     connection: Connection
     socket: asyncio.Transport
@@ -126,7 +146,13 @@ class Channel(asyncio.Protocol):
         self._make = make
         self._holds = holds
         self._deadline: asyncio.TimerHandle | None = None
+        self._address = ""
+        self._refused = False
         self.paused = False
+        # While more than `outbound_limit` bytes wait for the client, and until all are written.
+        self.slowness: Slowness | None = None
+        # All bytes that were given to the socket.
+        self.written = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listeners = self._listeners
@@ -134,9 +160,17 @@ class Channel(asyncio.Protocol):
         # Above this mark `pause_writing` is called, so no write needs to check the buffer's size.
         self.socket.set_write_buffer_limits(high=listeners.host.settings.outbound_limit, low=0)
         peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
         self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
         self.connection.transport = self
         self.connection.waiting = self.socket.get_write_buffer_size
+        if not listeners.lets_in(self._address):
+            # It is not counted, and nothing of it is kept.
+            self.connection.receiver = _CLOSED
+            self.connection.transport = None
+            self._refused = True
+            self.socket.abort()
+            return
         self.connection.receiver = QueuedClient(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 
@@ -149,38 +183,107 @@ class Channel(asyncio.Protocol):
             connection.receiver = self._make(connection)
             if held.data:
                 connection.pause(paused=False)
-                connection.receiver.receive(held.data, now)
+                self._listeners.host.turns.receive(connection, held.data, now)
 
     def data_received(self, data: bytes) -> None:
         listeners = self._listeners
         now = listeners.host.now = listeners.clock()
         connection = self.connection
         connection.traffic.bytes_in += len(data)
-        connection.receiver.receive(data, now)
+        listeners.host.turns.receive(connection, data, now)
+        if connection.paused and not self.paused:
+            # At once: the event loop may have read more already.
+            self.pause(paused=True)
         listeners.schedule_flush()
 
     def eof_received(self) -> bool:
+        if self.connection.backlog:
+            self.connection.defer(self._end_of_input)
+            return True
         if self.connection.transport is None:
             # Both sides are done now: let the socket close.
             return False
+        self._end_of_input(self._listeners.update_clock())
+        return True
+
+    def _end_of_input(self, _now: float) -> None:
         # The answers so far are still written: perhaps the client has only closed its own half.
         self._end_receiver()
         self.connection.close()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._refused:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
+        self._listeners.host.admission.leave(self._address)
         self.connection.transport = None
-        self._end_receiver()
+        if self.connection.backlog:
+            # What came before is handled first: there may be a goodbye in it.
+            self.connection.defer(lambda _now: self._end_receiver())
+        else:
+            self._end_receiver()
         self._listeners.remove(self)
 
+    def write(self, out: list[bytes]) -> None:
+        """Write all chunks at once, and clear the list."""
+        slowness = self.slowness
+        if slowness is not None and slowness.is_over(self.socket.get_write_buffer_size()):
+            self.end_slow()
+        count = len(out)
+        chunk = out[0] if count == 1 else b"".join(out)
+        size = len(chunk)
+        traffic = self.connection.traffic
+        traffic.messages_out += count
+        traffic.bytes_out += size
+        self.written += size
+        out.clear()
+        self.socket.write(chunk)
+
     def pause_writing(self) -> None:
-        # asyncio calls this in the very write that exceeds the mark.
+        # asyncio calls this in the very write that exceeds the mark, and `resume_writing` when
+        # nothing waits any more.
+        settings = self._listeners.host.settings
+        self.slowness = Slowness(
+            settings.outbound_limit, settings.slow_timeout, self._taken(), self._listeners.clock()
+        )
+        self._judge_later(self.slowness)
+
+    def resume_writing(self) -> None:
+        self.slowness = None
+
+    def _taken(self) -> int:
+        return self.written - self.socket.get_write_buffer_size()
+
+    def _judge_later(self, slowness: Slowness) -> None:
+        seconds = self._listeners.host.settings.slow_timeout / JUDGED
+        self._listeners.after(seconds, self._judge, slowness)
+
+    def _judge(self, slowness: Slowness) -> None:
+        """See whether the client is slow, while `slowness` is the present one."""
+        if self.slowness is not slowness or self.connection.transport is None:
+            return
+        waiting = self.socket.get_write_buffer_size()
+        if slowness.is_slow(waiting, self._taken(), self._listeners.update_clock()):
+            self.end_slow()
+        else:
+            self._judge_later(slowness)
+
+    def end_slow(self) -> None:
+        """End the session and the connection of a client that reads too slowly."""
+        self.slowness = None
         self._listeners.host.slow(self.connection)
         # `slow` leaves the connection open if it has no session, or one that awaits an answer.
         self.connection.close()
         self._listeners.schedule_flush()
+
+    def pause(self, *, paused: bool) -> None:
+        """Read no more, or go on reading."""
+        self.paused = paused
+        if paused:
+            self.socket.pause_reading()
+        else:
+            self.socket.resume_reading()
 
     def finish(self) -> None:
         """Close the socket when all is written, or after CLOSE_TIMEOUT.
@@ -206,6 +309,7 @@ class Channel(asyncio.Protocol):
             self._listeners.host.client_refused(self.connection)
             self.connection.refused = ""
         self.connection.receiver = _CLOSED
+        self.connection.backlog.clear()
         receiver.connection_lost(self._listeners.update_clock())
         self._listeners.schedule_flush()
 
@@ -310,34 +414,55 @@ class Listeners:
     def perform(self, dirty: list[Connection]) -> None:
         """Write to, pause, resume and close the sockets as their connections say.
 
-        dirty: may have a connection twice, and is cleared. Connections that are added meanwhile (a
-        slow client is told so) are handled as well.
+        dirty: may have a connection twice. Connections that are added meanwhile (a slow client is
+        told so) are handled as well. WRITES of them are handled and removed; if there are more, the
+        others are handled in the next turns. Then clients go on whose bytes earlier turns left.
         """
-        for connection in dirty:
+        for count, connection in enumerate(dirty):
+            if count == WRITES:
+                del dirty[:WRITES]
+                self.schedule_flush()
+                break
             channel = connection.transport
             out = connection.out
             if not isinstance(channel, Channel):
                 out.clear()
                 continue
             if out:
-                count = len(out)
-                chunk = out[0] if count == 1 else b"".join(out)
-                traffic = connection.traffic
-                traffic.messages_out += count
-                traffic.bytes_out += len(chunk)
-                # Clear it before the write, which may find the client slow and add a last message.
-                out.clear()
-                channel.socket.write(chunk)
+                channel.write(out)
             if connection.closing:
                 if not out:
                     channel.finish()
             elif connection.paused is not channel.paused:
-                channel.paused = connection.paused
-                if channel.paused:
-                    channel.socket.pause_reading()
-                else:
-                    channel.socket.resume_reading()
-        dirty.clear()
+                channel.pause(paused=connection.paused)
+        else:
+            dirty.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin a turn with what clients have sent and earlier turns have left (see `Turns`)."""
+        turns = self.host.turns
+        due = turns.begin()
+        if not (due or turns.busy):
+            return
+        now = self.update_clock()
+        for connection in due:
+            try:
+                turns.go_on(connection, now)
+            except Exception as error:  # noqa: BLE001 - as when it is raised by `data_received`
+                turns.failed(connection)
+                self._fail(connection, error)
+        turns.do_chores()
+        self.schedule_flush()
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        """Report what a receiver has raised, and end its connection, as the event loop does."""
+        channel = connection.transport
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "Fatal error", "exception": error, "protocol": channel}
+        )
+        if isinstance(channel, Channel):
+            channel.socket.abort()
 
     def buffered(self) -> int:
         """Return how many bytes wait for clients to read them."""
@@ -347,6 +472,18 @@ class Listeners:
         """Set the gateway's clock before one of its receivers is called; return the time."""
         now = self.host.now = self.clock()
         return now
+
+    def lets_in(self, address: str) -> bool:
+        """Whether a new client from that address is let in (see `Admission`)."""
+        host, now = self.host, self.clock()
+        why = host.admission.admit(address, host.settings, now)
+        if why:
+            count = host.admission.to_note(why, now)
+            if count:
+                fields = {"limit": why, "count": count, "address": address}
+                host.notices.append(("connections_refused", fields))
+                self.schedule_flush()
+        return not why
 
     def admit(self, channel: Channel, *, held: bool) -> None:
         """Add a new client. held: it must wait for `resume_held`."""

@@ -3,12 +3,15 @@
 Owns: the bytes of that transport. Never: the contents of messages.
 """
 
+from functools import partial
 from typing import Final, final
 
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
-from fox_shard.gateway.transports.receivers import MessageReceiver, WampMaker
+from fox_shard.gateway.clients.pings import Pings
+from fox_shard.gateway.clients.unfinished import Unfinished
+from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE, MessageReceiver, WampMaker
 
 MAGIC: Final = 0x7F
 
@@ -23,6 +26,8 @@ REGULAR: Final = 0
 PING: Final = 1
 PONG: Final = 2
 """Types of transport messages."""
+
+_PING: Final = bytes((PING, 0, 0, 0))
 
 LONGEST: Final = 1 << 24
 """Bytes of the longest possible message."""
@@ -46,7 +51,17 @@ def _length_field(size: int) -> int:
 class RawSocket:
     """The receiver of a RawSocket connection."""
 
-    __slots__ = ("_connection", "_host", "_limit", "_need", "_partial", "_session", "_wamp")
+    __slots__ = (
+        "_connection",
+        "_host",
+        "_limit",
+        "_need",
+        "_partial",
+        "_pings",
+        "_session",
+        "_unfinished",
+        "_wamp",
+    )
 
     def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
         """wamp: makes the session that receives the messages."""
@@ -58,10 +73,21 @@ class RawSocket:
         # The beginning of a message (or of the handshake), and how many bytes it needs to go on.
         self._partial: bytearray | None = None
         self._need = 0
+        # Made when first needed.
+        self._unfinished: Unfinished | None = None
+        # From the handshake on, unless there are no Pings.
+        self._pings: Pings | None = None
         host.timers.at(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes."""
+        if self._pings is not None:
+            self._pings.heard = now
+        self._receive(data, now)
+        if self._partial is not None or self._unfinished is not None:
+            self._watch(now)
+
+    def _receive(self, data: bytes, now: float) -> None:
         partial = self._partial
         if partial is not None:
             partial += data
@@ -87,6 +113,8 @@ class RawSocket:
     def connection_lost(self, now: float) -> None:
         """End the session, because the connection is gone."""
         self._partial = None
+        if self._unfinished is not None:
+            self._unfinished.hold(0, now)
         if self._session is not None:
             self._session.connection_lost(now)
 
@@ -123,15 +151,34 @@ class RawSocket:
         self._session = self._wamp(
             connection, serializer, frame, connection.close, encoder, limit=limit
         )
+        host = self._host
+        interval = host.settings.ping_interval
+        if interval:
+            self._pings = Pings(
+                connection,
+                host.timers,
+                interval,
+                host.now,
+                partial(connection.write, _PING),
+                self._gone,
+            )
+
+    def _gone(self) -> None:
+        self.connection_lost(self._host.now)
+        self._connection.close()
 
     # Hot: two more calls per message would make framing slower by a third.
-    def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901
+    def _read_messages(self, data: bytes, at: int, now: float) -> None:  # noqa: C901, PLR0915
         session = self._session
         connection = self._connection
         assert session is not None
         take = session.message
         end = len(data)
         while not connection.closing:
+            if connection.budget <= 0:
+                if at < end:
+                    connection.defer(partial(self.receive, data[at:]))
+                return
             body = at + 4
             if body > end:
                 if at < end:
@@ -154,6 +201,7 @@ class RawSocket:
             if stop > end:
                 self._keep(data[at:], 4 + length)
                 return
+            connection.budget -= MESSAGE + (length >> BYTES_SHIFT)
             if kind == REGULAR:
                 take(data[body:stop], now)
             elif kind == PING:
@@ -167,6 +215,18 @@ class RawSocket:
     def _refuse(self, reason: str) -> None:
         self._connection.refused = reason
         self._connection.close()
+
+    def _watch(self, now: float) -> None:
+        """Watch whether the rest of a message comes in time."""
+        if self._unfinished is None:
+            timeout = self._host.settings.message_timeout
+            self._unfinished = Unfinished(self._host.timers, timeout, self._give_up)
+        self._unfinished.hold(len(self._partial or b""), now)
+
+    def _give_up(self) -> None:
+        self._partial = None
+        if self._session is not None:
+            self._session.abort(ProtocolViolation.uri, "the rest of a message did not come in time")
 
     def _handshake_timed_out(self, now: float) -> None:
         """Close the connection if there is no session yet; a session itself waits for HELLO."""

@@ -5,9 +5,15 @@ Owns: the interfaces, so that a transport knows no protocol. Never: an implement
 """
 
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import Final, Protocol
 
 from fox_shard.gateway.clients.connection import Connection, Receiver
+
+MESSAGE: Final = 10
+"""Units that a message costs (see `Turns`)."""
+
+BYTES_SHIFT: Final = 8
+"""Bytes of a message cost a unit for each 2 to the power of this, after they are inflated."""
 
 Frame = Callable[[bytes], bytes]
 """A function that turns a message's payload into the bytes to send."""

@@ -778,3 +778,31 @@ def test_a_client_that_subscribes_again_and_again_without_reading_is_refused():
     assert [*harness.gateway.subscribe_requests._of_session] == [session.id]
     harness.gateway.requests.session_ended(session, "gone")
     assert harness.gateway.subscribe_requests.idle
+
+
+def test_the_end_of_a_session_with_many_subscriptions_is_done_a_part_at_a_time():
+    harness = GatewayHarness(shards=1)
+    session = harness.session()
+    for number in range(250):
+        harness.subscribe(session, f"=t{number}", request=number)
+    for asked in harness.got("shard-0", Subscribe):
+        harness[SHARDS[0]].link.send(Subscribed(asked.token))
+    harness.turns()
+    session.take()
+    harness.gateway.requests.session_ended(session, "gone")
+    # Nothing reaches the session any more.
+    harness.say("shard-0", event(1, "t0"), event(2, "t249"))
+    assert session.written == []
+    gone = len(harness.got("shard-0", Unsubscribe))
+    assert 0 < gone < 250
+    # Somebody else takes over a subscription that has not been dropped yet.
+    other = harness.session()
+    harness.subscribe(other, "=t0")
+    assert told(other) == ["subscribed"]
+    turns = harness.gateway.turns
+    while turns.busy:
+        turns.begin()
+        turns.do_chores()
+    assert gone + len(harness.got("shard-0", Unsubscribe)) == 249
+    harness.say("shard-0", event(3, "t0", order=3))
+    assert other.written == ["w:3"]

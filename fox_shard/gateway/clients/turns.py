@@ -1,0 +1,153 @@
+"""How much clients may cause in one turn of their gateway.
+
+Owns: the budget of a turn, which connection goes on when. Never: what is done with the bytes.
+
+No client may hold up the others, however much it sends at once. So work is counted, in units of
+about a microsecond: whoever handles a client's bytes takes the units from `Connection.budget`, and
+when none are left, calls `Connection.defer` with the rest. The connection is then not read, and
+goes on in the next turns, in order, beside the others that have something left. A few bytes of a
+client that has nothing left are always handled at once, so that it does not wait for those that
+have.
+
+A single message is never divided. If it costs more than the budget, the connection is in debt and
+skips turns for it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+from fox_shard.gateway.clients.connection import BACKLOG, CREDIT, UNLIMITED, Connection
+
+TURN = 20_000
+"""Units that all clients may cause in one turn."""
+
+SLICE = 500
+"""The fewest units of one connection in one turn, if many have something left."""
+
+FEW = 1024
+"""Bytes that are handled at once, even if the units of this turn are used up."""
+
+Chore = Callable[[], bool]
+"""A part of a long piece of work that no client waits for. Returns whether there is more."""
+
+
+@final
+class Turns:
+    """The budget of one gateway's turns. units: in each of them."""
+
+    __slots__ = ("_chores", "_left", "_queue", "_sharing", "_skipped", "_stalled", "units")
+
+    def __init__(self, units: int = TURN) -> None:
+        self.units = units
+        self._left = units
+        # The connections that have something left.
+        self._queue: list[Connection] = []
+        # Those among them that this turn had no units for, and that come first in the next one.
+        self._skipped: list[Connection] = []
+        # How many of them share this turn.
+        self._sharing = 0
+        # Those among them that published to a shard without credit.
+        self._stalled: list[Connection] = []
+        self._chores: deque[Chore] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether another turn should follow at once."""
+        return bool(self._queue or self._skipped or self._chores)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.busy or self._stalled)
+
+    def receive(self, connection: Connection, data: bytes, now: float) -> None:
+        """Hand a client's bytes to its receiver, now or, if there is too much to do, later."""
+        if connection.backlog or connection.debt or (self._left <= 0 and len(data) > FEW):
+            waits = bool(connection.backlog)
+            connection.defer(partial(_hand_over, connection, data))
+            if not waits:
+                self._wait(connection)
+            return
+        units = connection.budget = self._slice()
+        connection.receiver.receive(data, now)
+        self._settle(connection, units)
+
+    def add_chore(self, chore: Chore) -> None:
+        """Do something in the next turns, a part at a time."""
+        self._chores.append(chore)
+
+    def begin(self) -> list[Connection]:
+        """Begin a turn. Returns the connections that are to go on in it, see `go_on`."""
+        self._left = self.units
+        if self._stalled:
+            stalled, self._stalled = self._stalled, []
+            for connection in stalled:
+                if connection.held_by & CREDIT:
+                    self._stalled.append(connection)
+                else:
+                    self._queue.append(connection)
+        due = [*self._skipped, *self._queue]
+        self._skipped.clear()
+        self._queue.clear()
+        self._sharing = len(due)
+        return due
+
+    def go_on(self, connection: Connection, now: float) -> None:
+        """Go on with what a connection has left, unless the units of this turn are used up."""
+        if connection.held_by & CREDIT:
+            self._stalled.append(connection)
+            return
+        if self._left <= 0:
+            self._skipped.append(connection)
+            return
+        units = self._slice()
+        paid = min(connection.debt, units)
+        connection.debt -= paid
+        units -= paid
+        left, connection.backlog = connection.backlog, []
+        connection.budget = units
+        done = 0
+        while done < len(left) and connection.budget > 0 and not connection.backlog:
+            done += 1
+            left[done - 1](now)
+        connection.backlog += left[done:]
+        self._settle(connection, units)
+
+    def failed(self, connection: Connection) -> None:
+        """Forget what a connection has left, as its receiver has failed."""
+        connection.budget = UNLIMITED
+        connection.backlog.clear()
+
+    def do_chores(self) -> None:
+        """Do parts of the chores, each of which counts as a slice."""
+        while self._chores and self._left > 0:
+            self._left -= SLICE
+            chore = self._chores.popleft()
+            if chore():
+                self._chores.append(chore)
+
+    def _slice(self) -> int:
+        units = self.units
+        return max(min(SLICE, units), units // max(1, len(self._queue), self._sharing))
+
+    def _settle(self, connection: Connection, units: int) -> None:
+        """Count what a connection has caused."""
+        left = connection.budget
+        connection.budget = UNLIMITED
+        self._left -= units - left
+        if left < 0:
+            connection.debt -= left
+        if connection.backlog:
+            self._wait(connection)
+        elif connection.held_by & BACKLOG:
+            connection.pause(paused=False, why=BACKLOG)
+
+    def _wait(self, connection: Connection) -> None:
+        connection.pause(paused=True, why=BACKLOG)
+        self._queue.append(connection)
+
+
+def _hand_over(connection: Connection, data: bytes, now: float) -> None:
+    connection.receiver.receive(data, now)

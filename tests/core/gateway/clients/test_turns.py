@@ -1,0 +1,185 @@
+"""No client holds up the others: what each causes in a turn is counted and bounded."""
+
+from functools import partial
+
+import pytest
+
+from fox_shard.gateway.clients.connection import CREDIT, UNLIMITED, Connection
+from fox_shard.gateway.clients.turns import FEW, SLICE, Turns
+
+
+class Worker:
+    """A receiver to which each byte costs `cost` units, and which defers what it cannot afford."""
+
+    def __init__(self, done, name, cost=100):
+        self.connection = Connection([], name)
+        self.connection.receiver = self
+        self.done, self.name, self.cost = done, name, cost
+
+    def receive(self, data, now):
+        for at in range(len(data)):
+            if self.connection.budget <= 0:
+                self.connection.defer(partial(self.receive, data[at:]))
+                return
+            self.connection.budget -= self.cost
+            self.done.append((self.name, data[at]))
+
+    def connection_lost(self, now):
+        self.done.append((self.name, "lost"))
+
+
+@pytest.fixture
+def turns():
+    return Turns(2000)
+
+
+def take_turn(turns):
+    for connection in turns.begin():
+        turns.go_on(connection, 1.0)
+    turns.do_chores()
+
+
+def test_what_a_client_sends_is_handled_in_order_over_several_turns(turns):
+    done = []
+    worker = Worker(done, "a")
+    turns.receive(worker.connection, bytes(range(50)), 1.0)
+    turns.receive(worker.connection, bytes(range(50, 60)), 1.0)
+    assert len(done) == 20
+    assert worker.connection.paused
+    steps = []
+    while turns.busy:
+        before = len(done)
+        take_turn(turns)
+        steps.append(len(done) - before)
+    assert steps == [20, 20]
+    assert done == [("a", n) for n in range(60)]
+    assert not worker.connection.paused
+    assert worker.connection.budget == UNLIMITED
+
+
+def test_clients_that_have_something_left_share_the_turn(turns):
+    done = []
+    workers = [Worker(done, name) for name in "abcd"]
+    for worker in workers:
+        turns.receive(worker.connection, bytes(100), 1.0)
+    take_turn(turns)
+    done.clear()
+    take_turn(turns)
+    assert [name for name, _ in done] == [*"aaaaabbbbbcccccddddd"]
+
+
+def test_of_very_many_clients_some_have_to_wait_for_the_next_turn_but_none_for_ever(turns):
+    done = []
+    workers = [Worker(done, str(n)) for n in range(12)]
+    for worker in workers:
+        turns.receive(worker.connection, bytes(FEW + 1), 1.0)
+    for _ in range(6):
+        done.clear()
+        take_turn(turns)
+        assert len(done) == 2000 // 100
+    shares = {}
+    for _ in range(6):
+        done.clear()
+        take_turn(turns)
+        for name, _ in done:
+            shares[name] = shares.get(name, 0) + 1
+    assert set(shares) == {worker.name for worker in workers}
+    assert max(shares.values()) == min(shares.values())
+
+
+def test_a_few_bytes_of_another_client_are_handled_at_once(turns):
+    done = []
+    many, other = Worker(done, "many"), Worker(done, "other")
+    turns.receive(many.connection, bytes(FEW + 1), 1.0)
+    done.clear()
+    turns.receive(other.connection, b"\0", 1.0)
+    assert done == [("other", 0)]
+    later = Worker(done, "later")
+    turns.receive(later.connection, bytes(FEW + 1), 1.0)
+    assert done == [("other", 0)], "much must wait while the turn has no units left"
+    assert later.connection.paused
+
+
+def test_a_message_that_costs_more_than_a_turn_is_paid_for_in_later_ones(turns):
+    done = []
+    worker, other = Worker(done, "big", cost=9000), Worker(done, "other")
+    turns.receive(worker.connection, b"\0\1", 1.0)
+    assert done == [("big", 0)]
+    waited = 0
+    while len(done) < 2:
+        take_turn(turns)
+        waited += 1
+    assert waited == 4
+    assert done == [("big", 0), ("big", 1)]
+    # Even a client that has nothing left pays before it sends more.
+    while turns.busy:
+        take_turn(turns)
+    turns.receive(worker.connection, b"\2", 1.0)
+    turns.receive(other.connection, b"\0", 1.0)
+    assert done[2:] == [("other", 0)]
+
+
+def test_a_client_that_publishes_to_a_shard_without_credit_goes_on_when_there_is_some(turns):
+    done = []
+    worker = Worker(done, "a")
+    turns.receive(worker.connection, bytes(30), 1.0)
+    worker.connection.pause(paused=True, why=CREDIT)
+    take_turn(turns)
+    assert len(done) == 20
+    assert not turns.busy
+    assert not turns.idle
+    worker.connection.pause(paused=False, why=CREDIT)
+    assert worker.connection.paused
+    take_turn(turns)
+    assert len(done) == 30
+    assert turns.idle
+    assert not worker.connection.paused
+
+
+def test_what_is_deferred_inside_comes_before_what_is_left_outside(turns):
+    """An MQTT packet in a WebSocket message: both have something left."""
+    done = []
+
+    class Outer:
+        def __init__(self):
+            self.connection = Connection([], "outer")
+            self.connection.receiver = self
+            self.inner = Worker(done, "inner", cost=1000)
+            self.inner.connection = self.connection
+
+        def receive(self, data, now):
+            for at in range(0, len(data), 3):
+                if self.connection.budget <= 0:
+                    self.connection.defer(partial(self.receive, data[at:]))
+                    return
+                self.inner.receive(data[at : at + 3], now)
+
+    outer = Outer()
+    turns.receive(outer.connection, bytes(range(12)), 1.0)
+    turns.receive(outer.connection, bytes(range(12, 15)), 1.0)
+    while turns.busy:
+        take_turn(turns)
+    assert done == [("inner", n) for n in range(15)]
+
+
+def test_what_a_failed_client_has_left_is_forgotten(turns):
+    done = []
+    worker = Worker(done, "a")
+    turns.receive(worker.connection, bytes(100), 1.0)
+    (due,) = turns.begin()
+    turns.failed(due)
+    take_turn(turns)
+    assert len(done) == 20
+    assert turns.idle
+
+
+def test_chores_are_done_a_part_at_a_time(turns):
+    parts = [*range(10)]
+    turns.add_chore(lambda: bool(parts.pop()) and bool(parts))
+    for _ in range(3):
+        before = len(parts)
+        turns.begin()
+        turns.do_chores()
+        assert before - len(parts) <= 2000 // SLICE
+    assert parts == []
+    assert turns.idle
