@@ -60,8 +60,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     256 KiB of a message, or its end, after its beginning. ping_interval: seconds of silence after
     which a WebSocket or RawSocket is pinged, and then given up; 0: never. max_connections,
     max_connections_per_address, connects_per_second: of one gateway process. drain_timeout: seconds
-    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides those
-    of the listener itself; `*`: all.
+    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides
+    those of the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)

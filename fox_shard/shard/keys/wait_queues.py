@@ -9,6 +9,7 @@ once, however many waiters have it. Waiters for a publication id alone are found
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import final
 
 from fox_shard.backplane.frames import Event, Publish
@@ -110,10 +111,13 @@ class WaitQueues:
                 raise LimitExceeded(f"{what}: publish again later")
 
     def put_back(self, waiter: Waiter) -> None:
-        """Undo `take`: the waiter is the first of its queue again."""
+        """Undo `take`: the waiter has its place in the queue again."""
         self.add(waiter)
-        queue = self._queues_by_key(waiter)[waiter.ref][waiter.condition]
-        queue.waiters.move_to_end(waiter.arrival, last=False)
+        waiters = self._queues_by_key(waiter)[waiter.ref][waiter.condition].waiters
+        # None came before, except if a private key was for its owner's waiter.
+        before = list(takewhile(lambda arrival: arrival < waiter.arrival, waiters))
+        for arrival in (waiter.arrival, *reversed(before)):
+            waiters.move_to_end(arrival, last=False)
 
     def conditions_at(self, ref: KeyRef) -> int:
         """Return the number of conditions that the key's value is compared with."""

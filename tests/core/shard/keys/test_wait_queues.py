@@ -1,7 +1,7 @@
 """Wait queues: the order of waiters, and which of them a change of the key lets through."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import msgpack
 from shard_harness import REALM, publish
@@ -221,6 +221,14 @@ def first_of(waiters, value):
     )
 
 
+@example(
+    [
+        ("add", {"when_id": 7}, 2),
+        ("add", {"when_id": 7}, 1),
+        ("take", key(7, session=1, private=True), True),
+        ("take", key(7), False),
+    ]
+)
 @given(st.lists(STEPS, max_size=40))
 def test_the_queues_agree_with_one_list(steps):
     queues, waiters = WaitQueues(), []
