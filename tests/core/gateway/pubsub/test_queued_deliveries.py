@@ -26,7 +26,7 @@ def acknowledge_all(world, one):
     """Let the client acknowledge until nothing more comes."""
     one.acknowledges = True
     one.acknowledge()
-    world.run(1)
+    world.run(10)
 
 
 @pytest.mark.parametrize("second_topic", ["a", "b"])
@@ -38,12 +38,12 @@ def test_an_event_at_qos_0_does_not_overtake_queued_ones(second_topic, granted_q
     slow.subscribe("b", qos=granted_qos)
     for other in others:
         other.subscribe("#", qos=0)
-    world.run(1)
+    world.run(10)
     for number in range(WINDOW + 2):
         publisher.publish("a", b"%d" % number, 1)
     publisher.publish(second_topic, b"last", 0)
     publisher.publish(second_topic, b"very last", 0)
-    world.run(1)
+    world.run(10)
     assert len(slow.messages) == WINDOW
     acknowledge_all(world, slow)
     expected = [*(b"%d" % number for number in range(WINDOW + 2)), b"last", b"very last"]
@@ -57,13 +57,13 @@ def test_an_event_for_some_receivers_does_not_overtake_queued_ones(world):
     slow, publisher = client(world), WampClient(world, 0)
     slow.acknowledges = False
     slow.subscribe("a", qos=1)
-    world.run(1)
+    world.run(10)
     other = client(world)
     for number in range(WINDOW + 1):
         other.publish("a", b"%d" % number, 1)
-    world.run(1)
+    world.run(10)
     publisher.publish("a", "last", exclude_authrole=["nobody"])
-    world.run(1)
+    world.run(10)
     acknowledge_all(world, slow)
     assert slow.payloads[-2:] == [b"%d" % WINDOW, b'"last"']
 
@@ -73,15 +73,15 @@ def test_a_change_at_qos_0_does_not_overtake_the_key(world):
     for number in range(WINDOW + 5):
         publisher.publish(f"k/{number:05}", b"old", 1, retain=True)
     publisher.publish("k/zero", b"old", 0, retain=True)
-    world.run(1)
+    world.run(10)
     slow.acknowledges = False
     slow.subscribe("k/#", qos=1)
-    world.run(1)
+    world.run(10)
     assert len(slow.messages) == WINDOW
     changed = f"k/{WINDOW + 4:05}"
     for topic in (changed, "k/zero"):
         publisher.publish(topic, b"new", 0, retain=True)
-    world.run(1)
+    world.run(10)
     acknowledge_all(world, slow)
     for topic in (changed, "k/zero"):
         seen = [(m.payload, m.retain) for m in slow.messages if m.topic == topic]
@@ -92,17 +92,17 @@ def test_queued_events_at_qos_0_are_bounded(world):
     slow, publisher = client(world), client(world)
     slow.acknowledges = False
     slow.subscribe("a", qos=1)
-    world.run(1)
+    world.run(10)
     for _ in range(WINDOW + 1):
         publisher.publish("a", b"", 1)
-    world.run(1)
+    world.run(10)
     limit = world.gateway(0).settings.outbound_limit
     for _ in range(limit // 60_000):
         publisher.publish("a", bytes(60_000))
-    world.run(1)
+    world.run(10)
     assert not slow.closed
     publisher.publish("a", bytes(60_000))
     publisher.publish("a", bytes(60_000))
-    world.run(1)
+    world.run(10)
     assert slow.closed
     assert not world.gateway(0).realms["realm1"].queueing
