@@ -3,9 +3,9 @@
 # make test-all     the rest of the tests, and more of the simulation; together they are all
 # make lint         ruff and its formatter, mypy, import contracts
 # make simulate     the simulated cluster under SEEDS=1000 seeds, from FIRST=0 on
-# make chaos        SECONDS=120 of load while processes are killed at random; SEED=n: as then
+# make chaos        SECONDS=120 of load while processes are killed at random; SEED=n: the same kills again
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
-# make setup        .venv with everything in it; make runtime: with what running needs
+# make setup        .venv with everything in it; make runtime: only with what the server needs
 # make clean        removes what the other targets made, but not data/
 #
 # The targets make .venv first, with as much in it as they need.
@@ -16,7 +16,8 @@ SEEDS ?= 1000
 FIRST ?= 0
 SECONDS ?= 120
 
-# They hold the folder they were made for: a virtual environment that was copied or moved is made anew.
+# These files hold the path of the project for which .venv was made: if the project was copied or
+# moved, .venv is made anew.
 RUNTIME := .venv/.runtime
 SETUP := .venv/.setup
 

@@ -326,10 +326,10 @@ def _view(options: argparse.Namespace) -> View:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="zmqtap", description="Show the frames that a broker's processes exchange."
+        prog="zmqtap", description="Show the frames that the server's processes exchange."
     )
     add = parser.add_argument
-    add("--run-dir", type=Path, default=_run_dir(), help="where the broker runs (%(default)s)")
+    add("--run-dir", type=Path, default=_run_dir(), help="the server's run directory (%(default)s)")
     add("--process", metavar="GLOB", help="only these processes, e.g. 'gateway-*'")
     add("--both", action="store_true", help="also what is received: shows most frames twice")
     add("--realm", help="only frames that name this realm")
@@ -341,7 +341,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     how.add_argument("--count", action="store_true", help="frames a second, by process and kind")
     how.add_argument("--record", type=Path, metavar="FILE", help="append batches to a record")
     add("--json", action="store_true", help="one JSON object a line")
-    add("--replay", type=Path, metavar="FILE", help="show a record instead of a running broker")
+    add("--replay", type=Path, metavar="FILE", help="show a record instead of a running server")
     add("--limit", type=_positive, metavar="N", help="end after N lines, or N batches recorded")
     add("--color", choices=("auto", "always", "never"), default="auto")
     options = parser.parse_args(argv)
