@@ -62,6 +62,8 @@ class Coordinator:
         self._meta = Meta(self._sessions)
         self._metrics = Metrics()
         self._sys = Sys(realms, sys_interval, now)
+        # Sessions that have been killed and have not ended.
+        self._kills: dict[int, Kill] = {}
 
     def load(self, entry: SessionRecord) -> None:
         """Register a session that was stored before the restart."""
@@ -85,6 +87,7 @@ class Coordinator:
                 return [] if entry is None else self._ended([entry])
             case Call():
                 answer, kills = self._meta.call(frame)
+                self._kills.update((kill.session, kill) for _, kill in kills)
                 return [*kills, (gateway, answer)]
             case Report():
                 self._metrics.report(gateway, frame, now)
@@ -143,13 +146,16 @@ class Coordinator:
         A session that joined while the coordinator was down arrives twice: in the gateway's replay,
         and then as the `Join` that the link had kept. The second one is announced.
         If another session has the same MQTT client id, the older one of the two is killed. The
-        newer one is told `Joined` when no older one is left [MQTT-3.1.4-2].
+        newer one is told `Joined` when no older one is left [MQTT-3.1.4-2]. A session that is
+        replayed although it has been killed is killed again: the order to end it has been lost.
         """
         entry = self._sessions.join(gateway, join)
         effects: Effects = []
         if older := self._sessions.take_over(entry):
             message = "Another client connected with this client id."
             effects.append((older.gateway, Kill(older.session, TAKEN_OVER, message)))
+        elif join.replay and entry.session in self._kills:
+            effects.append((gateway, self._kills[entry.session]))
         if not join.replay and not entry.announced:
             entry.announced = True
             effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
@@ -162,6 +168,7 @@ class Coordinator:
         """Announce that sessions have ended, and tell those that waited for that."""
         effects: Effects = []
         for entry in entries:
+            self._kills.pop(entry.session, None)
             effects.append(self._on_leave(entry))
             effects += self._joined(entry)
         return effects

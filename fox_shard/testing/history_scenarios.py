@@ -321,6 +321,10 @@ def history_is_followed(seed: int) -> None:
         again = len(seen) - len(set(seen))
         world.check(follower.loose or not again, f"a follower has seen {again} twice: {seen}")
         follower.client.drop()
+    late = Follower(world, 0, loose=False)
+    world.run(3)
+    world.check(late.seen == list(history), f"a late follower saw {late.seen}, not {history}")
+    late.client.drop()
     become_quiet(world)
 
 

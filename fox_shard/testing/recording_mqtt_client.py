@@ -54,7 +54,8 @@ class RecordingMqttClient(RecordingClient):
         """All publications, including the will unless the client said goodbye [MQTT-3.14.4-3].
 
         If the client's gateway was killed or paused, the will may be published or not: DISCONNECT
-        or the will may have been on its way.
+        or the will may have been on its way. So may the will of a client that left before CONNACK
+        came.
         """
         if self.will is None or self.connected:
             return self.sent
@@ -71,9 +72,17 @@ class RecordingMqttClient(RecordingClient):
             empty=False,
             exclude_me=False,
             answers=[at],
-            refused="goodbye" if self.graceful else "killed" if self._gateway_was_killed else "",
+            refused=self._why_no_will,
         )
         return [*self.sent, will]
+
+    @property
+    def _why_no_will(self) -> str:
+        if self.graceful:
+            return "goodbye"
+        if self._gateway_was_killed:
+            return "killed"
+        return "" if self.ready else "not accepted"
 
     @property
     def _gateway_was_killed(self) -> bool:

@@ -15,6 +15,7 @@ from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.faults import kill, kill_a_shard
 from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.run import Action, Run
@@ -147,6 +148,10 @@ def _check_get_and_kill(run: Run, watcher: Watcher) -> None:
     found = (details["session"], details["transport"]["protocol"][:4])
     world.check(found == (session, protocol), f"got {details}")
     watcher.call(world, "wamp.session.kill", session)
+    if run.rng.random() < 0.3:
+        # The order to end the session gets lost, but the caller has been told that it ends.
+        assert isinstance(one, RecordingClient)
+        world.sever("coordinator", f"gateway-{one.gateway}", notify=run.rng.random() < 0.5)
     world.run_until(
         lambda: one.closed or (isinstance(one, RecordingWampClient) and bool(one.client.of(6)))
     )

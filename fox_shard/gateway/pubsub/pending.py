@@ -6,35 +6,50 @@ Owns: what is awaited from which shard, what came too early, how far the replay 
 2. The session is told (SUBSCRIBED), and gets what was kept. From now on it gets a shard's live
    events as they come. Only if that shard still replays its history, recorded events are left out,
    as the history will include them.
-3. The shards' replays go on, a page at a time, as the client reads.
+3. The shards' replays go on, a page at a time, as the client reads. The events of the history are
+   merged by their ids: at most a page of each shard waits for the others.
 """
 
+from collections import deque
 from collections.abc import Iterable
-from typing import final
+from operator import attrgetter
+from typing import Final, final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe
 from fox_shard.gateway.sessions.held_events import HeldBefore
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
-from fox_shard.topics.ids import SHARDS
+from fox_shard.topics.ids import MAX_ID, SHARDS
+
+_by_id: Final = attrgetter("publication")
 
 
 class ReplayProgress(Struct, gc=False):
     """How far a shard's replay is.
 
-    topic: of the last key that came in its turn. id: of the last event of the history that came.
-    paused: the shard waits until it is asked for the next page. ahead: topics whose keys came
-    before their turn, with their publication ids (0: there was no key). again: topics whose change
-    a restarted shard has sent again before it showed the key, with the change's publication id.
+    topic: of the last key that came in its turn. id: of the last event of the history that was
+    taken. events: those that have come and wait for other shards. over: the id up to which the
+    history has come; None: there is more of it. paused: the shard waits until it is asked for the
+    next page. ahead: topics whose keys came before their turn, with their publication ids (0: there
+    was no key). again: topics whose change a restarted shard has sent again before it showed the
+    key, with the change's publication id.
     """
 
     topic: str = ""
     id: int = 0
+    events: deque[Event] = field(default_factory=deque)
+    over: int | None = None
     paused: bool = False
     ahead: dict[str, int] = {}
     again: dict[str, int] = {}
+
+    def rewind(self) -> None:
+        """Discard the events that wait, to ask for them again."""
+        self.events.clear()
+        self.over = None
+        self.paused = False
 
 
 @final
@@ -100,7 +115,7 @@ class PendingSubscription:
     def subscribe(self, shard: int) -> Subscribe:
         """Return the frame that asks the shard; if it has returned, for the rest of the replay."""
         options, progress = self.options, self.replaying.get(shard) or ReplayProgress()
-        progress.paused = False
+        progress.rewind()
         return Subscribe(
             self.token,
             self.subscription.realm,
@@ -121,6 +136,25 @@ class PendingSubscription:
             self.unconfirmed_shards[shard] = None
             self.replaying[shard] = ReplayProgress()
             self.held = [one for one in self.held if publication_of(one) % SHARDS != shard]
+
+    def take_history(self) -> list[Event]:
+        """Take the recorded events that have come, as far as their order over all shards is known.
+
+        That is up to the lowest id up to which a shard has told its events; [] if one has yet to
+        tell any.
+        """
+        running = [one for one in self.replaying.values() if one.over is None]
+        if not all(one.events for one in running):
+            return []
+        bound = min((one.events[-1].publication for one in running), default=MAX_ID)
+        taken: list[Event] = []
+        for progress in self.replaying.values():
+            events = progress.events
+            while events and events[0].publication <= bound:
+                progress.id = events[0].publication
+                taken.append(events.popleft())
+        taken.sort(key=_by_id)
+        return taken
 
     def is_asked(self, shard: int) -> bool:
         """Whether the shard owes a confirmation or a part of the replay."""

@@ -254,18 +254,35 @@ class SubscribeRequests:
                 progress.again[publish.topic] = max(event.publication, known)
 
     def recorded(self, frame: Recorded, shard: int) -> None:
-        """Take an event of the history, and deliver it."""
+        """Take an event of the history, which is delivered when its order is known."""
         pending = self._pending.get(frame.token)
-        if pending is not None:
-            pending.replaying[shard].id = frame.event.publication
-            if visible([frame.event], pending.session):
-                self._fanouts[pending.session.realm.name].deliver_to_one(pending, frame.event)
+        if pending is not None and visible([frame.event], pending.session):
+            pending.replaying[shard].events.append(frame.event)
+
+    def _deliver_history(self, pending: PendingSubscription) -> None:
+        """Deliver recorded events in the order of their ids, as far as that is known."""
+        fanout = self._fanouts[pending.session.realm.name]
+        for event in pending.take_history():
+            fanout.deliver_to_one(pending, event)
+
+    def _ask_for_rest(self, pending: PendingSubscription) -> None:
+        """Ask for what was recorded while the end of a shard's history waited for other shards.
+
+        Until then, that shard's live events were left out, so that they did not come too early.
+        """
+        for shard, progress in pending.replaying.items():
+            if progress.over is not None and not progress.events:
+                progress.id = max(progress.id, progress.over)
+                if self._links[shard].open:
+                    self._links[shard].send(pending.subscribe(shard))
 
     def paused(self, frame: Paused, shard: int) -> None:
         """Take the end of a page, which is not the last."""
         pending = self._pending.get(frame.token)
         if pending is not None:
             pending.replaying[shard].paused = True
+            self._deliver_history(pending)
+            self._ask_for_rest(pending)
             self._ask_for_more(pending)
 
     def _ask_for_more(self, pending: PendingSubscription) -> None:
@@ -278,7 +295,7 @@ class SubscribeRequests:
             self._slow[pending.token] = None
             return
         for shard, progress in pending.replaying.items():
-            if progress.paused and self._links[shard].open:
+            if progress.paused and not progress.events and self._links[shard].open:
                 progress.paused = False
                 self._links[shard].send(More(pending.token))
 
@@ -291,13 +308,20 @@ class SubscribeRequests:
     def caught_up(self, frame: CaughtUp, shard: int) -> None:
         """Take the end of a shard's replay."""
         pending = self._pending.get(frame.token)
-        if pending is not None:
-            pending.replaying.pop(shard, None)
+        progress = None if pending is None else pending.replaying.get(shard)
+        if pending is None or progress is None:
+            return
+        progress.over = frame.publication
+        self._deliver_history(pending)
+        if not progress.events:
+            del pending.replaying[shard]
             if frame.publication:
                 # Followers go on from there, even if the shard dies before it sends anything else.
                 subscriptions = self._subscriptions[pending.session.realm.name]
                 subscriptions.history_caught_up(pending.subscription, shard, frame.publication)
-            self._go_on(pending)
+        self._ask_for_rest(pending)
+        self._ask_for_more(pending)
+        self._go_on(pending)
 
     # Confirmation
 

@@ -262,6 +262,20 @@ def test_a_client_id_in_use_at_another_gateway_is_taken_over():
     assert kills(coordinator.receive("gateway-0", mqtt(3, began=1002.0), 0.0)) == [("gateway-1", 2)]
 
 
+def test_a_session_whose_kill_was_lost_is_killed_again_when_it_is_replayed():
+    """The caller of wamp.session.kill has been told that the session ends."""
+    coordinator = coordinator_of(PLACEMENT)
+    for session in (1, 2):
+        coordinator.receive("gateway-0", join(session), 0.0)
+    effects = coordinator.receive("gateway-0", call("wamp.session.kill", 2), 0.0)
+    assert kills(effects) == [("gateway-0", 2)]
+    for session, killed in ((1, []), (2, [("gateway-0", 2)])):
+        again = coordinator.receive("gateway-0", join(session, replay=True), 0.0)
+        assert kills(again) == killed
+    coordinator.receive("gateway-0", Leave(2, graceful=False), 0.0)
+    assert kills(coordinator.receive("gateway-0", join(2, replay=True), 0.0)) == []
+
+
 def joined(effects: list[tuple[str, Frame]]) -> list[tuple[str, int]]:
     return [(to, frame.session) for to, frame in effects if isinstance(frame, Joined)]
 
