@@ -27,7 +27,7 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.realm import Realms
@@ -57,14 +57,15 @@ class Shard:
 
     __slots__ = (
         "_batches",
+        "_ceiling_ticket",
         "_dispatcher",
         "_fences",
         "_frames",
         "_overloaded",
         "_placement",
         "_settings",
+        "_time_of_day",
         "_unannounced",
-        "_wall_offset",
         "broker",
         "clock",
         "deadline",
@@ -126,9 +127,11 @@ class Shard:
         self.journal = Journal(
             self.deadline, self._committed, self._commit_failed, self._store_failure
         )
-        # Seconds from monotonic time to the time of day.
-        self._wall_offset = wall - now
-        self.clock = PublicationClock(number, wall)
+        self._time_of_day = TimeOfDay(now)
+        self._tell_time(wall, now)
+        self.clock = PublicationClock(number, now + self._time_of_day.offset)
+        # Of the transaction that stores the clock's present ceiling.
+        self._ceiling_ticket = 0
         settings = tuple(realms)
         realm_table = Realms(settings)
         indexes = RealmIndexes(realm_table)
@@ -204,6 +207,19 @@ class Shard:
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
                 self.links.await_incarnation(peer.link, incarnation, now)
+        self._time_of_day.begin_at(self.clock.ceiling, now)
+        self.clock.advance(now + self._time_of_day.offset)
+        self._raise_ceiling()
+
+    def _tell_time(self, wall: float, now: float) -> None:
+        why = self._time_of_day.tell(wall, now)
+        if why:
+            self.notices.append(("clock", {"reason": why}))
+
+    def _raise_ceiling(self) -> None:
+        if self.clock.raise_ceiling():
+            self._ceiling_ticket = self.journal.ticket
+            self.journal.keep(CEILING, encode_row(self.clock.ceiling))
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
@@ -235,16 +251,15 @@ class Shard:
         if frames:
             self._batches += 1
             self._frames += len(frames)
-            self._wall_offset = wall - now
-            self.clock.advance(wall)
-            if self.clock.raise_ceiling():
-                self.journal.keep(CEILING, encode_row(self.clock.ceiling))
+            self._tell_time(wall, now)
+            self.clock.advance(now + self._time_of_day.offset)
+            self._raise_ceiling()
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
                 self._dispatcher.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
-            self.deadline.by(self.retained_keys.next_expiry - self._wall_offset)
+            self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
 
     # Peers come and go
 
@@ -327,7 +342,9 @@ class Shard:
     # The store
 
     def _committed(self, ticket: int, now: float) -> None:
-        self.clock.wall = now + self._wall_offset
+        if ticket >= self._ceiling_ticket:
+            self.clock.ceiling_is_durable()
+        self.clock.wall = now + self._time_of_day.offset
         self._dispatcher.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
@@ -341,17 +358,17 @@ class Shard:
 
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`. now: monotonic seconds."""
-        self.clock.wall = now + self._wall_offset
+        self.clock.wall = now + self._time_of_day.offset
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
-            self.stored_publishes.expire(now + self._wall_offset)
+            self.stored_publishes.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self.recovery.until:
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self.recovery.until is None:
-            due.append(self.retained_keys.next_expiry - self._wall_offset)
+            due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
         due.append(NEVER if self.recovery.until is None else self.recovery.until)
         self.deadline.at = min(due)
 

@@ -35,6 +35,7 @@ from fox_shard.backplane.frames import (
     Report,
     Result,
     Retained,
+    RetainOptions,
     Subscribed,
     SyncEnd,
     Unregistered,
@@ -428,6 +429,29 @@ def test_other_shards_keep_their_credit():
 
 
 # Time, metrics, health
+
+
+def test_a_publish_while_the_clock_is_wrong_does_not_spoil_the_ids_nor_the_keys():
+    """One wrong moment, in the year 2071, and the shard would never again have a valid id."""
+    harness = ShardHarness(gateways=1)
+    options = RetainOptions(seconds=600.0)
+    harness.say("gateway-0", publish(topic="t", flags=ACKNOWLEDGE | RETAIN, retain=options))
+    (before,) = harness.got("gateway-0", Published)
+    harness.wrong_by = 1.4e9
+    for _ in range(2):
+        harness.say("gateway-0", publish(topic="u", flags=ACKNOWLEDGE))
+        (wrong,) = harness.got("gateway-0", Published)
+        assert before.publications[0] < wrong.publications[0] < before.publications[0] + (1 << 30)
+        # A restart does not take the wrong time over either.
+        harness.restart()
+        harness.turns(8)
+        harness.got("gateway-0")
+    assert [name for name, _ in harness.shard.notices].count("clock") == 1
+    assert harness.shard.retained_keys.keys_held == 1
+    harness.wrong_by = 0.0
+    harness.say("gateway-0", publish(topic="u"))
+    harness.pass_time(601.0, step=0.9)
+    assert harness.shard.retained_keys.keys_held == 0
 
 
 def test_the_deadline_is_the_earliest_of_all():
