@@ -109,7 +109,7 @@ def working_peers(run_dir: Path, settings: Backplane) -> IsWorking:
         if len(sign) != _SIGN.size:
             return False  # it is just starting
         whose, signed, turned = _SIGN.unpack(sign)
-        is_alive: bool = whose == incarnation and now - signed < fresh
+        is_alive: bool = incarnation in (0, whose) and now - signed < fresh
         return is_alive and now - turned < settings.turn_timeout
 
     return is_working

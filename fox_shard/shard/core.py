@@ -26,7 +26,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Realm
-from fox_shard.deadline import NEVER, Deadline
+from fox_shard.deadline import Deadline
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -49,6 +49,9 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
+
+WAITED_FOR = 6
+"""How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
 
 
 @final
@@ -359,18 +362,36 @@ class Shard:
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`. now: monotonic seconds."""
         self.clock.wall = now + self._time_of_day.offset
+        self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
             self.stored_publishes.expire(now + self._time_of_day.offset)
-        if self.recovery.until is not None and now >= self.recovery.until:
+        if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self.recovery.until is None:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
-        due.append(NEVER if self.recovery.until is None else self.recovery.until)
+        if self.recovery.until is not None:
+            due.append(self._sync_due(now, self.recovery.until))
         self.deadline.at = min(due)
+
+    def _sync_due(self, now: float, until: float) -> float:
+        """Return when the sync ends, although some peers have not replayed.
+
+        The time in which this shard stood still does not count, and peers that work are waited for
+        `WAITED_FOR` times as long.
+        """
+        due = until + self.links.stood_still
+        if now < due or now >= due + (WAITED_FOR - 1) * self._settings.peer_timeout:
+            return due
+        working = any(
+            not peer.synced and self.links.is_working(peer.link, now)
+            for peer in self.peers.values()
+            if peer.kind is not Kind.COORDINATOR
+        )
+        return now + self._settings.heartbeat if working else due
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""

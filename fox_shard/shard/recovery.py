@@ -4,7 +4,8 @@ Owns: how long the sync lasts, what is put off until its end, and the order in w
 are handled. Never: what a frame does (see `dispatch`).
 
 Replayed state is handled at once; all other frames wait until every expected peer has replayed or
-`peer_timeout` is over.
+`peer_timeout` is over. A peer that works, but is too busy to replay, is waited for a while longer:
+without its subscriptions, its sessions would miss events.
 
 The frames that several peers resend from before a restart are brought into one order. Recorded
 frames have publication ids, and subscribers get the events in the order of ids. Frames that were

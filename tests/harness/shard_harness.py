@@ -85,6 +85,8 @@ class ShardHarness:
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
         self.now = 100.0
+        # Names of peers that work, as the shard is told, even if they say nothing.
+        self.working = set()
         # Seconds by which the time of day is wrong.
         self.wrong_by = 0.0
         self.disk = Disk()
@@ -98,6 +100,7 @@ class ShardHarness:
             now=self.now,
             wall=WALL + self.now + self.wrong_by,
             rows=sorted(self.disk.rows.items()),
+            is_working=lambda peer, incarnation, now: peer in self.working,
             realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)

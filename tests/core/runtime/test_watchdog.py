@@ -88,7 +88,13 @@ def sign(run_dir, incarnation=7, signed=100.0, turned=100.0, *, cut=None):
 )
 def test_a_process_works_if_its_last_sign_of_life_is_fresh(tmp_path, signs, now, works):
     sign(tmp_path, **signs)
-    assert working_peers(tmp_path, SETTINGS)("shard-0", 7, now) is works
+    is_working = working_peers(tmp_path, SETTINGS)
+    assert is_working("shard-0", 7, now) is works
+
+
+def test_a_process_whose_incarnation_is_unknown_works_in_any(tmp_path):
+    sign(tmp_path)
+    assert working_peers(tmp_path, SETTINGS)("shard-0", 0, 100.1)
 
 
 def test_a_process_without_a_sign_of_life_does_not_work(tmp_path):

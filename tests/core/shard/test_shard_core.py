@@ -44,6 +44,7 @@ from fox_shard.backplane.frames import (
     decode,
     encode,
 )
+from fox_shard.shard.core import WAITED_FOR
 from fox_shard.topics.ids import MAX_ID
 
 
@@ -102,6 +103,38 @@ def test_a_gateway_that_does_not_come_within_peer_timeout_is_not_waited_for():
     harness.pass_time(1.0)
     assert harness.got("gateway-0", Published)
     assert status(harness) == "degraded"
+
+
+def test_a_gateway_that_works_but_is_busy_is_waited_for_longer():
+    """Its sessions would miss events that are acknowledged."""
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.working.add("gateway-1")
+    harness.say("gateway-0", publish())
+    harness.pass_time(3 * harness.terms.peer_timeout)
+    assert harness.got("gateway-0") == []
+    harness.join("gateway-1", replay=[subscribe()])
+    harness.turns(6)
+    assert len(harness.got("gateway-1", Event)) == 1
+    assert harness.got("gateway-0", Published)
+
+
+def test_a_gateway_that_works_but_never_comes_is_not_waited_for_without_end():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.working.add("gateway-1")
+    harness.say("gateway-0", publish())
+    harness.pass_time(WAITED_FOR * harness.terms.peer_timeout + 1, step=0.9)
+    assert harness.got("gateway-0", Published)
+
+
+def test_a_shard_that_stood_still_during_the_sync_waits_for_its_peers_all_the_same():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.say("gateway-0", publish())
+    harness.now += 60.0
+    harness.turns(6)
+    assert harness.got("gateway-0", Published) == []
+    harness.join("gateway-1", replay=[subscribe()])
+    harness.turns(6)
+    assert len(harness.got("gateway-1", Event)) == 1
 
 
 def test_replayed_subscriptions_precede_the_first_event():
