@@ -138,8 +138,9 @@ class Links:
         before, asked = link.peer_incarnation, link.asked
         event, frames = link.receive(batch, size, now)
         if event is not LinkEvent.NONE:
-            # The peer may have declared this incarnation gone before it was restarted.
-            if event is LinkEvent.OPENED and asked and before not in (0, link.peer_incarnation):
+            restarted = before not in (0, link.peer_incarnation)
+            # It did not know this incarnation, so it could not declare it gone.
+            if event is LinkEvent.OPENED and asked and restarted and link.missed_by_peer:
                 event = LinkEvent.DISOWNED
             self._changed(link, event, before, now)
         if asked and not link.asked:

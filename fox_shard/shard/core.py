@@ -210,6 +210,8 @@ class Shard:
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
                 self.links.await_incarnation(peer.link, incarnation, now)
+        for name, incarnation in self.outcomes.gone.items():
+            (self.peers.get(name) or self._add_peer(name, now)).link.gone = incarnation
         self._time_of_day.begin_at(self.clock.ceiling, now)
         self.clock.advance(now + self._time_of_day.offset)
         self._raise_ceiling()
@@ -300,9 +302,10 @@ class Shard:
         they still had their locks.
         """
         peer = self.peers[link.peer]
+        self._drop_incarnation(peer)
         if peer.kind is Kind.GATEWAY:
             link.disown()
-        self._drop_incarnation(peer)
+            self.outcomes.keep_gone(peer.name, link.gone)
 
     def connection_lost(self, name: str, now: float) -> None:
         """End the pair with that peer, to which the connection is broken."""

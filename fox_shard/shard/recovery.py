@@ -111,6 +111,7 @@ class Recovery:
     def _peer_synced(self, peer: Peer) -> None:
         """End the replay of the peer, and drop the earlier state that was not replayed."""
         peer.synced = True
+        peer.link.missed = False
         self._subscriptions.sync_ended(peer)
         self._wills.sync_ended(peer)
         self.end_sessions(self._owners.sync_ended(peer.name))
@@ -128,6 +129,7 @@ class Recovery:
         self._catch_up([peer for peer in self._peers.values() if peer.synced], now)
         for peer in self._peers.values():
             if not (peer.synced or peer.link.open):
+                peer.link.missed = True
                 self._fences.answer(peer)
         ended, self._ended = self._ended, []
         self.end_sessions(ended)

@@ -44,6 +44,7 @@ from fox_shard.backplane.frames import (
     decode,
     encode,
 )
+from fox_shard.backplane.terms import LinkEvent
 from fox_shard.shard.core import WAITED_FOR
 from fox_shard.topics.ids import MAX_ID
 
@@ -135,6 +136,34 @@ def test_a_shard_that_stood_still_during_the_sync_waits_for_its_peers_all_the_sa
     harness.join("gateway-1", replay=[subscribe()])
     harness.turns(6)
     assert len(harness.got("gateway-1", Event)) == 1
+
+
+def test_a_gateway_that_was_declared_gone_is_not_let_in_again_not_even_after_a_restart():
+    harness = ShardHarness(gateways=2)
+    harness["gateway-1"].silent = True
+    harness.pass_time(2 * harness.terms.peer_timeout + 2)
+    assert harness.shard.peers["gateway-1"].link.gone == 1
+    harness.restart()
+    harness["gateway-1"].silent = False
+    harness.turns(8)
+    assert LinkEvent.DISOWNED in harness["gateway-1"].changes
+    assert not harness.shard.peers["gateway-1"].link.open
+    harness.join("gateway-1", incarnation=2)
+    harness.turns(8)
+    assert harness.shard.peers["gateway-1"].link.open
+
+
+def test_a_gateway_is_told_that_the_sync_ended_without_it():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.pass_time(harness.terms.peer_timeout + 1)
+    gateway = harness.join("gateway-1")
+    harness.turns(6)
+    assert gateway.link.missed_by_peer
+    assert not harness["gateway-0"].link.missed_by_peer
+    gateway.link.break_off(harness.now)
+    harness.turns(6)
+    assert gateway.link.open
+    assert not gateway.link.missed_by_peer
 
 
 def test_replayed_subscriptions_precede_the_first_event():
