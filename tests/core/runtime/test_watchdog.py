@@ -106,6 +106,11 @@ def test_a_process_is_stale_before_its_peers_give_it_up():
         assert 4 * interval_of(Backplane(peer_timeout=timeout)) <= timeout
 
 
+def test_a_sign_of_life_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "shard-0.alive").mkdir()
+    assert not working_peers(tmp_path, SETTINGS)("shard-0", 7, 100.0)
+
+
 def test_the_place_is_named_with_the_innermost_call_first():
     place = where(sys._getframe())
     assert ":test_the_place_is_named_with_the_innermost_call_first<" in place
