@@ -3,7 +3,7 @@
 # make test-all     the rest of the tests, and more of the simulation; together they are all
 # make lint         ruff and its formatter, mypy, import contracts
 # make simulate     the simulated cluster under SEEDS=1000 seeds, from FIRST=0 on
-# make chaos        SECONDS=120 of load while processes are killed at random; SEED=n: the same kills again
+# make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same again
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
 # make clean        removes what the other targets made, but not data/

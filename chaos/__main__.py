@@ -1,4 +1,4 @@
-"""`python -m chaos`: kill the broker's processes under load, and check that promises are kept."""
+"""`python -m chaos`: kill and stop processes of the broker under load, and check its promises."""
 
 import argparse
 import asyncio

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from chaos.broker import PEER_TIMEOUT, Broker, until
+from chaos.broker import Broker, until
 
-SEVERAL, GENTLY, HANGS = 0.2, 0.32, 0.37
+SEVERAL, GENTLY, PAUSES, LONG_PAUSES = 0.2, 0.32, 0.44, 0.48
 """Cumulative shares of the accidents that kill several processes at once, that are a SIGTERM, and
-that stop a process for a while; the others kill one process."""
+that stop a process, or all processes, for a short or a long time; the others kill one process."""
 
-LONGEST = 1.7 * PEER_TIMEOUT
-"""Maximum number of seconds for which a process is stopped."""
+SHORT, LONG = (1.0, 3.0), (8.0, 8.0)
+"""Seconds for which a process is stopped, at least and at most: the others do not miss it, or they
+declare it gone (after twice PEER_TIMEOUT)."""
+
+ALL = 0.25
+"""Share of these accidents that stop all processes, as on a machine that is suspended."""
 
 AT_ONCE = 0.35
 """Share of accidents after which the next one does not wait until all processes are well."""
@@ -77,12 +81,17 @@ class Havoc:
                 self._kill(name, signal.SIGKILL)
         elif chance < GENTLY:
             self._kill(one, signal.SIGTERM)
-        elif chance < HANGS:
-            self._tell("SIGSTOP", one)
-            await self._broker.hang(one, self._rng.uniform(0.1, LONGEST))
-            self.told.append((self._now(), f"SIGCONT {one}"))
+        elif chance < LONG_PAUSES:
+            stopped = self._broker.names if self._rng.random() < ALL else [one]
+            await self._pause(stopped, self._rng.uniform(*SHORT if chance < PAUSES else LONG))
         else:
             self._kill(one, signal.SIGKILL)
+
+    async def _pause(self, names: list[str], seconds: float) -> None:
+        for name in names:
+            self._tell("SIGSTOP", name)
+        await asyncio.gather(*(self._broker.hang(name, seconds) for name in names))
+        self.told.append((self._now(), f"SIGCONT {' '.join(names)}"))
 
     def _kill(self, name: str, number: signal.Signals) -> None:
         if self._broker.send(name, number):

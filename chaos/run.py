@@ -14,6 +14,7 @@ from chaos.calls import Callee, Caller
 from chaos.door import Door
 from chaos.havoc import Havoc
 from chaos.ledger import Ledger, Watch
+from chaos.locks import Hold, Locker, judge_holds
 from chaos.peers import CALL, Mqtt, Peer, Refused, Wamp
 from chaos.readers import read_mqtt, read_wamp, watch
 from chaos.writers import Writer
@@ -27,7 +28,7 @@ WRITERS = ("wamp", "wamp", "wamp", "mqtt 1", "mqtt 1", "mqtt 2", "mqtt 2")
 WATCHERS = (None, 1, 2)
 """MQTT quality of service of each watcher; None: WAMP."""
 
-CALLEES, CALLERS = 2, 3
+CALLEES, CALLERS, LOCKERS = 2, 3, 4
 
 SETTLED = 20.0
 """Seconds within which the session registry must be up to date."""
@@ -58,6 +59,7 @@ class _Run:
         self.complaints: list[str] = []
         self.calls: Counter[str] = Counter()
         self.longest_call = 0.0
+        self.holds: list[Hold] = []
         self.events = self.repeated = self.refused = self.connections = 0
 
     def _chance(self) -> Random:
@@ -78,10 +80,11 @@ class _Run:
                 for n, how in enumerate(WRITERS)
             ]
             callers = [Caller(self.door, self._chance()) for _ in range(CALLERS)]
+            lockers = [Locker(self.door, self._chance()) for _ in range(LOCKERS)]
             callees = [Callee(self.door, self._chance()) for _ in range(CALLEES)]
             callee_tasks = [asyncio.create_task(callee.run()) for callee in callees]
             stack.callback(lambda: [task.cancel() for task in callee_tasks])
-            active: list[Writer | Caller] = [*writers, *callers]
+            active: list[Writer | Caller | Locker] = [*writers, *callers, *lockers]
             async with asyncio.TaskGroup() as group:
                 for one in active:
                     group.create_task(one.run())
@@ -89,7 +92,7 @@ class _Run:
                 for one in active:
                     one.stop()
         await self._judge_watches(watches, writers)
-        self._take(writers, callers)
+        self._take(writers, callers, lockers)
         await self._judge_keys()
         await self._judge_sessions(spared or gateways[0])
         for peer in self.door.living():
@@ -101,7 +104,11 @@ class _Run:
             for n, qos in enumerate(WATCHERS)
         ]
 
-    def _take(self, writers: list[Writer], callers: list[Caller]) -> None:
+    def _take(self, writers: list[Writer], callers: list[Caller], lockers: list[Locker]) -> None:
+        for locker in lockers:
+            self.holds += locker.holds
+            self.complaints += locker.complaints
+        self.complaints += judge_holds(self.holds)
         for writer in writers:
             self.connections += writer.connections
             self.refused += len(writer.refused)
@@ -219,6 +226,7 @@ async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> 
         "writers' connections": current.connections,
         "events watched": current.events,
         "plain events that came again": current.repeated,
+        "locks held": len(current.holds),
         "calls": dict(current.calls),
         "longest call": f"{current.longest_call:.2f} s",
         "took": f"{loop.time() - began:.0f} s",

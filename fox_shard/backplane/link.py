@@ -76,6 +76,8 @@ class Link:
         "in_flight",
         "incarnation",
         "lost_at",
+        "missed",
+        "missed_by_peer",
         "name",
         "open",
         "outbox",
@@ -134,6 +136,10 @@ class Link:
         self.lost_at: float | None = None
         # The incarnation of the peer that is not let in again; 0: none.
         self.gone = 0
+        # Whether this process has ended its sync without the peer (maintained by the owner), and
+        # whether the peer has.
+        self.missed = False
+        self.missed_by_peer = False
         # After a standstill: whether the peer has yet to answer, and whether frames are held back
         # because some peer has; maintained by `Links`.
         self.asked = False
@@ -446,7 +452,14 @@ class Link:
     def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
         version, generation, shards = self._layout()
         hello = Hello(
-            self.incarnation, self.identity, reply, version, generation, shards, self.gone
+            self.incarnation,
+            self.identity,
+            reply,
+            version,
+            generation,
+            shards,
+            self.gone,
+            self.missed,
         )
         frames: list[Frame] = [hello]
         batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
@@ -460,6 +473,7 @@ class Link:
         self.peer_epoch = peer_epoch
         self.peer_incarnation = hello.incarnation
         self.peer_identity = hello.identity
+        self.missed_by_peer = hello.missed
         self.open = True
         self.refusal = ""
         self.deadline.by(self._last_sent + self.settings.heartbeat)

@@ -24,7 +24,7 @@ from fox_shard.deadline import NEVER, Deadline
 IsWorking = Callable[[str, int, float], bool]
 """Tells whether that incarnation of that process is alive and at work, though it says nothing now.
 
-Its arguments are the process's name, the incarnation, and the time (`now`).
+Its arguments are the process's name, the incarnation (0: whichever), and the time (`now`).
 """
 
 
@@ -67,6 +67,7 @@ class Links:
         "_settings",
         "by_name",
         "incarnation",
+        "stood_still",
     )
 
     def __init__(
@@ -98,6 +99,8 @@ class Links:
         self._is_working = is_working
         self._on_disowned = on_disowned
         self._last_turn = now
+        # Seconds in which this process could not listen to anybody, since it began.
+        self.stood_still = 0.0
         # When this process began to ask its peers whether they have declared it gone.
         self._asked_at = NEVER
         self._new_epoch = new_epoch
@@ -135,8 +138,9 @@ class Links:
         before, asked = link.peer_incarnation, link.asked
         event, frames = link.receive(batch, size, now)
         if event is not LinkEvent.NONE:
-            # The peer may have declared this incarnation gone before it was restarted.
-            if event is LinkEvent.OPENED and asked and before not in (0, link.peer_incarnation):
+            restarted = before not in (0, link.peer_incarnation)
+            # It did not know this incarnation, so it could not declare it gone.
+            if event is LinkEvent.OPENED and asked and restarted and link.missed_by_peer:
                 event = LinkEvent.DISOWNED
             self._changed(link, event, before, now)
         if asked and not link.asked:
@@ -180,6 +184,10 @@ class Links:
             if was_open:
                 self._broken(link, now)
 
+    def is_working(self, link: Link, now: float) -> bool:
+        """Whether the link's peer works, as far as is known, though it says nothing now."""
+        return self._is_working(link.peer, link.peer_incarnation, now)
+
     # Standstills
 
     @property
@@ -187,13 +195,15 @@ class Links:
         """Whether nothing is sent until all peers have said that this incarnation lives."""
         return self._asked_at is not NEVER
 
-    def _turn(self, now: float) -> None:
+    def turn(self, now: float) -> None:
         """Note that this process makes a turn, which it does at least once per `heartbeat`."""
         gap = now - self._last_turn
         self._last_turn = now
         if gap > self._settings.heartbeat:
+            lost = gap - self._settings.heartbeat
+            self.stood_still += lost
             for link in self.by_name.values():
-                link.excuse(gap - self._settings.heartbeat, now)
+                link.excuse(lost, now)
         if gap > self._settings.peer_timeout:
             self._notices.append(("stood_still", {"seconds": round(gap, 1)}))
             self._ask(now)
@@ -229,7 +239,7 @@ class Links:
 
     def tick(self, now: float) -> None:
         """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
-        self._turn(now)
+        self.turn(now)
         timeout = self._settings.peer_timeout
         if now > self._asked_at + timeout:
             self._give_up(now)
@@ -257,7 +267,7 @@ class Links:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for all that is to be sent now. To be called once a turn."""
-        self._turn(now)
+        self.turn(now)
         out: list[tuple[str, bytes]] = []
         for name, link in self.by_name.items():
             if link.outbox or link.urgent:

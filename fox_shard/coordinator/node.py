@@ -101,6 +101,9 @@ class CoordinatorNode:
 
     def _load_gateway(self, name: str, row: rows.GatewayRow, now: float) -> None:
         link = self._links.add(name, now)
+        if row.watermark == rows.GONE:
+            link.gone = row.incarnation
+            return
         self._links.await_incarnation(link, row.incarnation, now)
         link.peer_identity = row.incarnation
         link.watermark = link.durable = row.watermark
@@ -136,9 +139,11 @@ class CoordinatorNode:
 
     def peer_gone(self, link: Link, now: float) -> None:
         """End the sessions of a gateway, which is not let in again, or drop a shard's gauges."""
+        self._drop_incarnation(link, now)
         if not link.connects:
             link.disown()
-        self._drop_incarnation(link, now)
+            row = rows.GatewayRow(link.gone, rows.GONE)
+            self.journal.keep(rows.gateway(link.peer), rows.encode(row))
 
     def _drop_incarnation(self, link: Link, now: float) -> None:
         name = link.peer

@@ -29,11 +29,16 @@ GENERATION: Final = b"g"
 
 
 class GatewayRow(Struct, array_like=True, gc=False):
-    """How far this store has the effects of a gateway's reliable frames; watermark: an rseq."""
+    """How far this store has the effects of a gateway's reliable frames.
+
+    watermark: an rseq; GONE: this incarnation is gone, and not let in again.
+    """
 
     incarnation: int
     watermark: int
 
+
+GONE: Final = -1
 
 encode: Final = msgpack.Encoder().encode
 decode_session: Final = msgpack.Decoder(SessionRecord).decode

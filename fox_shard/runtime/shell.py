@@ -38,7 +38,7 @@ Measured beside a spinning main thread: a single commit takes 2 ms instead of 11
 TROUBLES = ("refused", "store_failed")
 """Notices that somebody has to do something about."""
 
-WARNINGS = ("stood_still", "renewed")
+WARNINGS = ("stood_still", "renewed", "clock")
 """Notices that explain what clients may have noticed."""
 
 SOONEST = 0.001

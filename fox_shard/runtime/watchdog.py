@@ -104,12 +104,12 @@ def working_peers(run_dir: Path, settings: Backplane) -> IsWorking:
     def is_working(peer: str, incarnation: int, now: float) -> bool:
         try:
             sign = _path(run_dir, peer).read_bytes()
-        except FileNotFoundError:
+        except OSError:  # it is not there, or this process has no descriptor left to look
             return False
         if len(sign) != _SIGN.size:
             return False  # it is just starting
         whose, signed, turned = _SIGN.unpack(sign)
-        is_alive: bool = whose == incarnation and now - signed < fresh
+        is_alive: bool = incarnation in (0, whose) and now - signed < fresh
         return is_alive and now - turned < settings.turn_timeout
 
     return is_working
@@ -143,6 +143,8 @@ class Watchdog:
         self._turned = True
         self._turned_at = time.monotonic()
         self._file = -1
+        # Whether signs of life cannot be written.
+        self._mute = False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
@@ -176,7 +178,15 @@ class Watchdog:
         self._turned = True
 
     def _sign(self, now: float) -> None:
-        os.pwrite(self._file, _SIGN.pack(self._incarnation(), now, self._turned_at), 0)
+        try:
+            os.pwrite(self._file, _SIGN.pack(self._incarnation(), now, self._turned_at), 0)
+        except OSError as error:  # the disk is full: the loop is watched all the same
+            if not self._mute:
+                fields = {"process": self._name, "reason": str(error)}
+                _log.error("no_sign_of_life", extra={"fox": fields})
+            self._mute = True
+        else:
+            self._mute = False
 
     def _report(self, verdict: Verdict, seconds: float) -> None:
         fields: dict[str, object] = {"process": self._name, "seconds": round(seconds, 1)}

@@ -27,9 +27,9 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
-from fox_shard.deadline import NEVER, Deadline
+from fox_shard.deadline import Deadline
 from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
-from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.realm import Realms
@@ -52,6 +52,9 @@ from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
 
+WAITED_FOR = 6
+"""How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
+
 
 @final
 class Shard:
@@ -59,15 +62,16 @@ class Shard:
 
     __slots__ = (
         "_batches",
+        "_ceiling_ticket",
         "_dispatcher",
         "_fences",
         "_frames",
         "_overloaded",
         "_placement",
         "_settings",
+        "_time_of_day",
         "_turns",
         "_unannounced",
-        "_wall_offset",
         "broker",
         "budget",
         "clock",
@@ -134,9 +138,11 @@ class Shard:
         self.journal = Journal(
             self.deadline, self._committed, self._commit_failed, self._store_failure
         )
-        # Seconds from monotonic time to the time of day.
-        self._wall_offset = wall - now
-        self.clock = PublicationClock(number, wall)
+        self._time_of_day = TimeOfDay(now)
+        self._tell_time(wall, now)
+        self.clock = PublicationClock(number, now + self._time_of_day.offset)
+        # Of the transaction that stores the clock's present ceiling.
+        self._ceiling_ticket = 0
         settings = tuple(realms)
         self.budget = Budget(turn_units)
         realm_table = Realms(settings, self.budget)
@@ -222,6 +228,21 @@ class Shard:
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
                 self.links.await_incarnation(peer.link, incarnation, now)
+        for name, incarnation in self.outcomes.gone.items():
+            (self.peers.get(name) or self._add_peer(name, now)).link.gone = incarnation
+        self._time_of_day.begin_at(self.clock.ceiling, now)
+        self.clock.advance(now + self._time_of_day.offset)
+        self._raise_ceiling()
+
+    def _tell_time(self, wall: float, now: float) -> None:
+        why = self._time_of_day.tell(wall, now)
+        if why:
+            self.notices.append(("clock", {"reason": why}))
+
+    def _raise_ceiling(self) -> None:
+        if self.clock.raise_ceiling():
+            self._ceiling_ticket = self.journal.ticket
+            self.journal.keep(CEILING, encode_row(self.clock.ceiling))
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
@@ -253,16 +274,15 @@ class Shard:
         if frames:
             self._batches += 1
             self._frames += len(frames)
-            self._wall_offset = wall - now
-            self.clock.advance(wall)
-            if self.clock.raise_ceiling():
-                self.journal.keep(CEILING, encode_row(self.clock.ceiling))
+            self._tell_time(wall, now)
+            self.clock.advance(now + self._time_of_day.offset)
+            self._raise_ceiling()
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
                 self._handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
-            self.deadline.by(self.retained_keys.next_expiry - self._wall_offset)
+            self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
 
     def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """Handle the frames, or let what the turn's budget does not pay for wait."""
@@ -361,9 +381,10 @@ class Shard:
         they still had their locks.
         """
         peer = self.peers[link.peer]
+        self._drop_incarnation(peer)
         if peer.kind is Kind.GATEWAY:
             link.disown()
-        self._drop_incarnation(peer)
+            self.outcomes.keep_gone(peer.name, link.gone)
 
     def connection_lost(self, name: str, now: float) -> None:
         """End the pair with that peer, to which the connection is broken."""
@@ -406,7 +427,9 @@ class Shard:
     # The store
 
     def _committed(self, ticket: int, now: float) -> None:
-        self.clock.wall = now + self._wall_offset
+        if ticket >= self._ceiling_ticket:
+            self.clock.ceiling_is_durable()
+        self.clock.wall = now + self._time_of_day.offset
         self._dispatcher.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
@@ -420,19 +443,37 @@ class Shard:
 
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`. now: monotonic seconds."""
-        self.clock.wall = now + self._wall_offset
+        self.clock.wall = now + self._time_of_day.offset
+        self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
         if self.recovery.until is None:
-            self.stored_publishes.expire(now + self._wall_offset)
-        if self.recovery.until is not None and now >= self.recovery.until:
+            self.stored_publishes.expire(now + self._time_of_day.offset)
+        if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
         if self.recovery.until is None:
-            due.append(self.retained_keys.next_expiry - self._wall_offset)
-        due.append(NEVER if self.recovery.until is None else self.recovery.until)
+            due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
+        if self.recovery.until is not None:
+            due.append(self._sync_due(now, self.recovery.until))
         self.deadline.at = min(due)
+
+    def _sync_due(self, now: float, until: float) -> float:
+        """Return when the sync ends, although some peers have not replayed.
+
+        The time in which this shard stood still does not count, and peers that work are waited for
+        `WAITED_FOR` times as long.
+        """
+        due = until + self.links.stood_still
+        if now < due or now >= due + (WAITED_FOR - 1) * self._settings.peer_timeout:
+            return due
+        working = any(
+            not peer.synced and self.links.is_working(peer.link, now)
+            for peer in self.peers.values()
+            if peer.kind is not Kind.COORDINATOR
+        )
+        return now + self._settings.heartbeat if working else due
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""

@@ -69,7 +69,7 @@ def load(
     fresh = not clock.ceiling
     if fresh:
         # There is no stored ceiling at which the clock could begin.
-        clock.advance(clock.wall)
+        clock.begin()
     histories.begin(fresh=fresh)
     of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

@@ -4,7 +4,8 @@ Owns: how long the sync lasts, what is put off until its end, and the order in w
 are handled. Never: what a frame does (see `dispatch`).
 
 Replayed state is handled at once; all other frames wait until every expected peer has replayed or
-`peer_timeout` is over.
+`peer_timeout` is over. A peer that works, but is too busy to replay, is waited for a while longer:
+without its subscriptions, its sessions would miss events.
 
 The frames that several peers resend from before a restart are brought into one order. Recorded
 frames have publication ids, and subscribers get the events in the order of ids. Frames that were
@@ -121,6 +122,7 @@ class Recovery:
     def _peer_synced(self, peer: Peer) -> None:
         """End the replay of the peer, and drop the earlier state that was not replayed."""
         peer.synced = True
+        peer.link.missed = False
         self._subscriptions.sync_ended(peer)
         self._wills.sync_ended(peer)
         self.end_sessions(self._owners.sync_ended(peer.name))
@@ -138,6 +140,7 @@ class Recovery:
         self._catch_up([peer for peer in self._peers.values() if peer.synced], now)
         for peer in self._peers.values():
             if not (peer.synced or peer.link.open):
+                peer.link.missed = True
                 self._fences.answer(peer)
         ended, self._ended = self._ended, []
         for session in ended:

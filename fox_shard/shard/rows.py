@@ -110,7 +110,8 @@ class UnannouncedRow(Struct, array_like=True, gc=False):
 class PeerRow(Struct, array_like=True, gc=False):
     """How far a peer's reliable frames are recorded.
 
-    identity: see `Link`. watermark: the highest reliable number whose effects are in the store.
+    identity: see `Link`. watermark: the highest reliable number whose effects are in the store; -1:
+    the gateway's incarnation `identity` is gone.
     """
 
     identity: int

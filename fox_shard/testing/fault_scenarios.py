@@ -86,6 +86,8 @@ def traffic_and_faults(seed: int, kinds: str) -> Run:
     parts += [[partial(come_and_go, run, one) for _ in range(10)] for one in movers]
     if kinds == "pauses":
         parts.append(pauses(run))
+        if rng.random() < 0.3:
+            parts.append(_break_processes(run, rng.choice(("shard", "gateway", "coordinator"))))
     else:
         parts.append(_break_links(run) if kinds == "links" else _break_processes(run, kinds))
     run.interleave(parts, rng.choice((0.002, 0.01, 0.05)))

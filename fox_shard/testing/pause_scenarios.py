@@ -17,7 +17,7 @@ from fox_shard.testing.fault_scenarios import (
     pauses,
     traffic_and_faults,
 )
-from fox_shard.testing.faults import RECOVERY, recover, sever
+from fox_shard.testing.faults import RECOVERY, random_fault, recover, sever
 from fox_shard.testing.lock_scenarios import lock_run, take_turns
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
@@ -98,7 +98,10 @@ def a_gateway_pauses(seed: int) -> None:
 def locks_while_processes_pause(seed: int) -> None:
     """A lock has one holder at a time, and every waiter gets its turn once, whatever pauses."""
     run = lock_run(seed)
-    take_turns(run, pauses(run), patience=max(PAUSES))
+    faults = pauses(run)
+    if run.rng.random() < 0.3:
+        faults.append(partial(random_fault, run))
+    take_turns(run, faults, patience=max(PAUSES))
 
 
 def _clients(run: Run) -> list[RecordingMqttClient | RecordingWampClient]:

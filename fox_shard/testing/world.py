@@ -283,10 +283,10 @@ class World:
             action()
 
     def _is_working(self, name: str, incarnation: int, _now: float) -> bool:
-        """Whether that incarnation runs and is not stopped: the simulator's `IsWorking`."""
+        """Whether that incarnation (0: any) runs and is not stopped: an `IsWorking`."""
         node = self.nodes.get(name)
         stopped = name in self._paused and name not in self._busy
-        return node is not None and node.incarnation == incarnation and not stopped
+        return node is not None and incarnation in (0, node.incarnation) and not stopped
 
     def cut(self, name: str) -> None:
         """Break all connections of that process; the linked processes notice after a delay."""

@@ -88,6 +88,10 @@ class ShardHarness:
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
         self.now = 100.0
+        # Names of peers that work, as the shard is told, even if they say nothing.
+        self.working = set()
+        # Seconds by which the time of day is wrong.
+        self.wrong_by = 0.0
         self.disk = Disk()
         self._start = lambda incarnation: Shard(
             0,
@@ -99,8 +103,9 @@ class ShardHarness:
             incarnation=incarnation,
             rng=Random(incarnation),
             now=self.now,
-            wall=WALL + self.now,
+            wall=WALL + self.now + self.wrong_by,
             rows=sorted(self.disk.rows.items()),
+            is_working=lambda peer, incarnation, now: peer in self.working,
             realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)
@@ -165,7 +170,8 @@ class ShardHarness:
             link.tick(self.now)
             if not peer.silent and (link.outbox or link.urgent):
                 for data in link.flush(self.now):
-                    self.shard.receive(decode(data), len(data), self.now, WALL + self.now)
+                    wall = WALL + self.now + self.wrong_by
+                    self.shard.receive(decode(data), len(data), self.now, wall)
 
     def turns(self, many=4):
         """Tick the shard, and let several turns pass."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from chaos.ledger import Found, Kind, Ledger, Mark, Operation, Watch
+from chaos.locks import Hold, judge_holds
 from chaos.run import run
 
 TOPIC = "chaos.keys.w.k0"
@@ -16,6 +17,7 @@ def test_no_acknowledged_publish_is_lost_whatever_process_is_killed():
     assert not summary.complaints, "\n".join((*summary.log, *summary.complaints))
     assert summary.counts["accidents"] > 3
     assert summary.counts["publishes acknowledged"] > 500
+    assert summary.counts["locks held"] > 20
 
 
 def ledger_of(*operations):
@@ -90,3 +92,19 @@ def test_a_watch_complains_of_events_that_do_not_come_once_and_in_order(seen, co
 
 def test_the_ledger_complains_of_two_publishes_with_one_publication_id():
     assert len(list(ledger_of((KEEP, 10), (KEEP, 10)).judge_ids())) == 1
+
+
+@pytest.mark.parametrize(
+    ("holds", "complaint"),
+    [
+        ([("a", 1, 1.0, 2.0), ("a", 2, 2.0, 3.0)], ""),
+        ([("a", 1, 1.0, 2.0), ("b", 2, 1.5, 3.0)], ""),
+        ([("a", 1, 1.0, 2.0), ("a", 2, 1.9, 3.0)], "and with 2 since 1.900"),
+        ([("a", 2, 1.0, 2.0), ("a", 1, 2.0, 3.0)], "and with 2 since 1.000"),
+        ([("a", 1, 1.0, None), ("a", 2, 1.5, 3.0)], ""),
+        ([("a", 1, 1.0, 2.0), ("a", 1, 2.0, 3.0)], "two clients had the token 1"),
+    ],
+)
+def test_a_lock_has_one_holder_at_a_time_and_its_tokens_grow(holds, complaint):
+    found = list(judge_holds(Hold(*hold) for hold in holds))
+    assert [complaint in one for one in found] == ([True] if complaint else [])

@@ -36,6 +36,7 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
     the store that keeps them, or else the incarnation. reply: this answers the peer's `Hello`.
     version, generation, shards: of the protocol and the layout; a mismatch is refused. gone: the
     receiver's incarnation that the sender has declared gone last and does not let in again, or 0.
+    missed: the sender has started since the last pair, and ended its sync without the receiver.
     """
 
     incarnation: int
@@ -45,6 +46,7 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
     generation: int
     shards: int
     gone: int = 0
+    missed: bool = False
 
 
 class SyncEnd(Struct, array_like=True, tag=61, gc=False):

@@ -24,6 +24,9 @@ PARKED = -(1 << 61)
 LIMIT_EXCEEDED = -(1 << 62)
 """In place of a publication id: the publish went beyond a limit."""
 
+GONE = -1
+"""In place of a watermark: this incarnation of a gateway is gone, and not let in again."""
+
 HIDDEN_KEY = 1 << 60
 """In place of the key's publication id: the publisher is not shown the key."""
 
@@ -53,11 +56,13 @@ class PeerOutcomes:
 class Outcomes:
     """The watermarks and outcomes of all peers of one shard."""
 
-    __slots__ = ("_batch", "_records", "_rows", "journal")
+    __slots__ = ("_batch", "_records", "_rows", "gone", "journal")
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._records: dict[str, PeerOutcomes] = {}
+        # The incarnations of gateways that were declared gone before the restart.
+        self.gone: dict[str, int] = {}
         # Keys of the outcomes' rows, each under the last reliable number in the row.
         self._rows: UntilConfirmed[bytes] = UntilConfirmed()
         # Outcomes of the batch that is being handled: (rseq, publication id).
@@ -72,7 +77,10 @@ class Outcomes:
     # Loading
 
     def load_peer(self, name: str, row: rows.PeerRow) -> None:
-        """Add a peer's watermark from the store."""
+        """Add a peer's watermark from the store, or that it is gone."""
+        if row.watermark == GONE:
+            self.gone[name] = row.identity
+            return
         record = self._record(name)
         record.identity, record.watermark = row.identity, row.watermark
 
@@ -185,6 +193,10 @@ class Outcomes:
         """
         if peer.kind is Kind.GATEWAY:
             self._drop(peer.name)
+
+    def keep_gone(self, name: str, incarnation: int) -> None:
+        """Note that the incarnation is gone, so that a restart does not let it in again."""
+        self.journal.keep(rows.peer(name), rows.encode(rows.PeerRow(incarnation, GONE)))
 
     def _drop(self, name: str) -> None:
         record = self._records.pop(name, None)

@@ -187,12 +187,16 @@ def test_nothing_is_sent_after_a_standstill_until_the_peer_has_answered():
     assert two.gateway.told == []
 
 
-def test_a_shard_that_restarted_during_the_standstill_may_have_declared_the_gateway_gone():
-    """It cannot know any longer, so the gateway goes on in a new incarnation."""
+@pytest.mark.parametrize("missed", [False, True])
+def test_a_shard_that_restarted_during_the_standstill_may_have_gone_on_without_the_gateway(missed):
     two = Two()
     two.start_shard(2)
+    two.shard.link.missed = missed
     two.run(TIMEOUT + 1, only=two.shard)
     two.run(1.0)
+    if not missed:
+        assert two.gateway.told == ["broken", "opened"]
+        return
     assert two.gateway.told.count("disowned") == 1
     assert two.shard.link.peer_incarnation == two.gateway.links.incarnation == 2
 

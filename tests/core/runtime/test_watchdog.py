@@ -88,7 +88,13 @@ def sign(run_dir, incarnation=7, signed=100.0, turned=100.0, *, cut=None):
 )
 def test_a_process_works_if_its_last_sign_of_life_is_fresh(tmp_path, signs, now, works):
     sign(tmp_path, **signs)
-    assert working_peers(tmp_path, SETTINGS)("shard-0", 7, now) is works
+    is_working = working_peers(tmp_path, SETTINGS)
+    assert is_working("shard-0", 7, now) is works
+
+
+def test_a_process_whose_incarnation_is_unknown_works_in_any(tmp_path):
+    sign(tmp_path)
+    assert working_peers(tmp_path, SETTINGS)("shard-0", 0, 100.1)
 
 
 def test_a_process_without_a_sign_of_life_does_not_work(tmp_path):
@@ -98,6 +104,11 @@ def test_a_process_without_a_sign_of_life_does_not_work(tmp_path):
 def test_a_process_is_stale_before_its_peers_give_it_up():
     for timeout in (0.2, 1.5, 5.0, 3600.0):
         assert 4 * interval_of(Backplane(peer_timeout=timeout)) <= timeout
+
+
+def test_a_sign_of_life_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "shard-0.alive").mkdir()
+    assert not working_peers(tmp_path, SETTINGS)("shard-0", 7, 100.0)
 
 
 def test_the_place_is_named_with_the_innermost_call_first():

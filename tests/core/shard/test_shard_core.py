@@ -35,6 +35,7 @@ from fox_shard.backplane.frames import (
     Report,
     Result,
     Retained,
+    RetainOptions,
     Subscribed,
     SyncEnd,
     Unregistered,
@@ -43,6 +44,8 @@ from fox_shard.backplane.frames import (
     decode,
     encode,
 )
+from fox_shard.backplane.terms import LinkEvent
+from fox_shard.shard.core import WAITED_FOR
 from fox_shard.topics.ids import MAX_ID
 
 
@@ -101,6 +104,66 @@ def test_a_gateway_that_does_not_come_within_peer_timeout_is_not_waited_for():
     harness.pass_time(1.0)
     assert harness.got("gateway-0", Published)
     assert status(harness) == "degraded"
+
+
+def test_a_gateway_that_works_but_is_busy_is_waited_for_longer():
+    """Its sessions would miss events that are acknowledged."""
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.working.add("gateway-1")
+    harness.say("gateway-0", publish())
+    harness.pass_time(3 * harness.terms.peer_timeout)
+    assert harness.got("gateway-0") == []
+    harness.join("gateway-1", replay=[subscribe()])
+    harness.turns(6)
+    assert len(harness.got("gateway-1", Event)) == 1
+    assert harness.got("gateway-0", Published)
+
+
+def test_a_gateway_that_works_but_never_comes_is_not_waited_for_without_end():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.working.add("gateway-1")
+    harness.say("gateway-0", publish())
+    harness.pass_time(WAITED_FOR * harness.terms.peer_timeout + 1, step=0.9)
+    assert harness.got("gateway-0", Published)
+
+
+def test_a_shard_that_stood_still_during_the_sync_waits_for_its_peers_all_the_same():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.say("gateway-0", publish())
+    harness.now += 60.0
+    harness.turns(6)
+    assert harness.got("gateway-0", Published) == []
+    harness.join("gateway-1", replay=[subscribe()])
+    harness.turns(6)
+    assert len(harness.got("gateway-1", Event)) == 1
+
+
+def test_a_gateway_that_was_declared_gone_is_not_let_in_again_not_even_after_a_restart():
+    harness = ShardHarness(gateways=2)
+    harness["gateway-1"].silent = True
+    harness.pass_time(2 * harness.terms.peer_timeout + 2)
+    assert harness.shard.peers["gateway-1"].link.gone == 1
+    harness.restart()
+    harness["gateway-1"].silent = False
+    harness.turns(8)
+    assert LinkEvent.DISOWNED in harness["gateway-1"].changes
+    assert not harness.shard.peers["gateway-1"].link.open
+    harness.join("gateway-1", incarnation=2)
+    harness.turns(8)
+    assert harness.shard.peers["gateway-1"].link.open
+
+
+def test_a_gateway_is_told_that_the_sync_ended_without_it():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    harness.pass_time(harness.terms.peer_timeout + 1)
+    gateway = harness.join("gateway-1")
+    harness.turns(6)
+    assert gateway.link.missed_by_peer
+    assert not harness["gateway-0"].link.missed_by_peer
+    gateway.link.break_off(harness.now)
+    harness.turns(6)
+    assert gateway.link.open
+    assert not gateway.link.missed_by_peer
 
 
 def test_replayed_subscriptions_precede_the_first_event():
@@ -428,6 +491,29 @@ def test_other_shards_keep_their_credit():
 
 
 # Time, metrics, health
+
+
+def test_a_publish_while_the_clock_is_wrong_does_not_spoil_the_ids_nor_the_keys():
+    """One wrong moment, in the year 2071, and the shard would never again have a valid id."""
+    harness = ShardHarness(gateways=1)
+    options = RetainOptions(seconds=600.0)
+    harness.say("gateway-0", publish(topic="t", flags=ACKNOWLEDGE | RETAIN, retain=options))
+    (before,) = harness.got("gateway-0", Published)
+    harness.wrong_by = 1.4e9
+    for _ in range(2):
+        harness.say("gateway-0", publish(topic="u", flags=ACKNOWLEDGE))
+        (wrong,) = harness.got("gateway-0", Published)
+        assert before.publications[0] < wrong.publications[0] < before.publications[0] + (1 << 30)
+        # A restart does not take the wrong time over either.
+        harness.restart()
+        harness.turns(8)
+        harness.got("gateway-0")
+    assert [name for name, _ in harness.shard.notices].count("clock") == 1
+    assert harness.shard.retained_keys.keys_held == 1
+    harness.wrong_by = 0.0
+    harness.say("gateway-0", publish(topic="u"))
+    harness.pass_time(601.0, step=0.9)
+    assert harness.shard.retained_keys.keys_held == 0
 
 
 def test_the_deadline_is_the_earliest_of_all():
