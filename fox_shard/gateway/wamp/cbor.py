@@ -13,10 +13,10 @@ import cbor2
 import msgspec
 from msgspec import Raw
 
+from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.documents.payloads import CBOR
 from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
-from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
 from fox_shard.gateway.wamp.options import Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer
 
