@@ -138,7 +138,7 @@ class Shard:
         realm_table = Realms(settings, self.budget)
         indexes = RealmIndexes(realm_table)
         self._unannounced = UnannouncedChanges(self.journal)
-        histories = Histories(settings, self.clock, self.journal)
+        histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
         self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
         self.retained_keys = RetainedKeys(
