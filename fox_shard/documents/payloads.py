@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 import cbor2
 import msgspec
 
+from fox_shard.documents.nesting import json_too_deep
 from fox_shard.errors import InvalidPayload
 
 NONE: Final = 0
@@ -162,12 +163,18 @@ def _raw_to_json(payload: bytes) -> bytes:
 
 
 def _is_json(payload: bytes) -> bool:
+    """Whether an MQTT payload is JSON, and nests no deeper than WAMP's arguments may."""
     try:
         # Skipping over the value would be faster, but then msgspec accepts bad UTF-8 and 1e999.
         _JSON_ANY.decode(payload)
     except (ValueError, RecursionError):
         return False
-    return True
+    return not _raw_too_deep(payload)
+
+
+def _raw_too_deep(payload: bytes) -> bool:
+    # What is no list becomes the only element of one.
+    return json_too_deep(payload if payload.lstrip(_WHITE)[:1] == b"[" else b"[%b]" % payload)
 
 
 def _read_raw(payload: bytes) -> Args:
@@ -180,6 +187,8 @@ def _read_raw(payload: bytes) -> Args:
     try:
         value = _read_json(_JSON_ANY, payload)
     except (ValueError, RecursionError):
+        return [_text_or_bytes(payload)]
+    if _raw_too_deep(payload):
         return [_text_or_bytes(payload)]
     return value if isinstance(value, list) else [value]
 

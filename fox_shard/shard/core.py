@@ -148,7 +148,7 @@ class Shard:
         realm_table = Realms(settings, self.budget)
         indexes = RealmIndexes(realm_table)
         self._unannounced = UnannouncedChanges(self.journal)
-        histories = Histories(settings, self.clock, self.journal)
+        histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
         self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
         self.retained_keys = RetainedKeys(
@@ -203,6 +203,7 @@ class Shard:
             fences,
             now + terms.peer_timeout,
             self.budget,
+            self._go_on_with,
         )
         self._fences = fences
         self._overloaded = False
@@ -314,7 +315,7 @@ class Shard:
         first = self._turns % len(peers)
         return peers[first:] + peers[:first]
 
-    def _go_on_with(self, peer: Peer, now: float, until: int) -> None:
+    def _go_on_with(self, peer: Peer, now: float, until: int = 0) -> None:
         """Handle what has waited of a peer, until no more than `until` of the budget is left."""
         while peer.waiting and self.budget.left > until:
             rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)

@@ -44,12 +44,15 @@ from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 
 CHUNK: Final = 64
-"""Frames of which the budget is charged at once, if they are plain publishes."""
+FIRST_CHUNK: Final = 8
+"""Plain publishes after which it is looked whether the turn's budget goes further."""
 
-CHUNK_UNITS: Final = 8
+PLAIN_PER_UNIT: Final = 8
+"""Plain publishes that cost a unit, besides the filters that look at them."""
+
 FRAME_UNITS: Final = 2
 STORED_UNITS: Final = 4
-"""Units of a chunk of frames; of each frame that is no publish; of a publish that is not plain."""
+"""Units of a frame that is no publish, and of a publish that is not plain."""
 
 UNLIMITED: Final = -(1 << 62)
 """A budget that is never reached."""
@@ -116,15 +119,15 @@ class Dispatcher:
         replies: list[Frame] = []
         self._commit_queue.peer = peer
         rest, frames, budget = None, arrival.frames, self._budget
-        # The hot path looks at the budget once a chunk.
-        chunk = min(CHUNK, budget.units)
-        start = 0
+        # The hot path looks at the budget once a chunk; chunks grow while they cost little.
+        start, chunk = 0, min(FIRST_CHUNK, budget.units)
         while start < len(frames):
             if start and budget.left <= until:
                 arrival, rest = arrival.split(start)
                 break
-            budget.left -= CHUNK_UNITS
+            budget.left -= 1 + chunk // PLAIN_PER_UNIT
             start = self._handle_chunk(peer, arrival, start, start + chunk, replies, now, until)
+            chunk = min(CHUNK, 2 * chunk)
         if arrival.durable:
             peer.applied = arrival.durable
             self._outcomes.batch_handled(peer, arrival.durable)

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationErro
 
 from fox_shard.backplane import frames
 from fox_shard.documents.filters import Filter, check_levels
+from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
 from fox_shard.errors import InvalidArgument, LimitExceeded, ProtocolViolation
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.messages import Id
@@ -171,6 +172,9 @@ def _check_combinations(wire: RawPublishOptions) -> None:
 def _will(value: object) -> bytes:
     """Return the will's arguments: a list is all of them, any other value the only one."""
     args = value if isinstance(value, list) else [value]
+    if too_deep(args):
+        # The value is an event's arguments once the session ends.
+        raise LimitExceeded(f"the option will: more than {DEPTH_LIMIT} levels")
     return b"" if args in ([], [None]) else _packed(args, "will")
 
 

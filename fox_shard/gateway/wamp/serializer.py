@@ -12,9 +12,9 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final
 
+from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
-from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder, Options
 
 NO_ARGS: Final = "Arguments must be a list"

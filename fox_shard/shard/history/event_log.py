@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, final
 from fox_shard.backplane.frames import Event
 from fox_shard.config import History as Rule
 from fox_shard.deadline import NEVER
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.cursor import Cursor, TrimMarks
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 from fox_shard.topics.keytree import KeyTree
@@ -28,6 +29,9 @@ OVERHEAD: Final = 100
 
 FEW: Final = 32
 """The most topics that are read one by one; for more matching topics the whole log is walked."""
+
+EXAMINED_PER_UNIT: Final = 8
+"""Events, or topics, that cost a unit of the turn's budget when they are looked at."""
 
 AT_ONCE: Final = 5000
 """The most events that are trimmed in one step."""
@@ -59,6 +63,7 @@ class EventLog:
     """
 
     __slots__ = (
+        "_budget",
         "_events",
         "_first",
         "_ids",
@@ -72,8 +77,10 @@ class EventLog:
         "trims",
     )
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, budget: Budget) -> None:
+        """budget: the turn's, which pays for reading."""
         self.rule = rule
+        self._budget = budget
         self.pattern = Pattern.wamp(rule.topic, rule.match)
         self._events: dict[int, Event] = {}
         # Ids, ascending. Some of them, and all before the index `_first`, are of dropped events.
@@ -84,6 +91,7 @@ class EventLog:
         self._tree = KeyTree()
         self.size = 0
         self.marks = TrimMarks()
+        # In the order of their last trims.
         self.topic_marks: dict[str, TrimMarks] = {}
         self.trims = 0
 
@@ -117,7 +125,7 @@ class EventLog:
         self, pattern: Pattern, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[Event]:
         """Yield the matching events with ids from `first` to `last`, in the order of ids."""
-        topics = list(islice(self._tree.match(pattern), FEW + 1))
+        topics = self._matching_topics(pattern)
         if len(topics) <= FEW:
             by_topic = [
                 self._between(self._topics[topic], first, last, reverse=reverse) for topic in topics
@@ -125,13 +133,31 @@ class EventLog:
             yield from merge(*by_topic, key=_by_id, reverse=reverse)
             return
         matching: dict[str, bool] = {}
-        for event in self._between(self._ids, first, last, reverse=reverse):
-            topic = event.publish.topic
-            matches = matching.get(topic)
-            if matches is None:
-                matches = matching[topic] = pattern.matches(topic)
-            if matches:
-                yield event
+        examined = 0
+        try:
+            for event in self._between(self._ids, first, last, reverse=reverse):
+                examined += 1
+                topic = event.publish.topic
+                matches = matching.get(topic)
+                if matches is None:
+                    matches = matching[topic] = pattern.matches(topic)
+                if matches:
+                    yield event
+        finally:
+            self._budget.spend(examined // EXAMINED_PER_UNIT)
+
+    def _matching_topics(self, pattern: Pattern) -> list[str]:
+        """Return the topics that match, but no more of them than decide how the log is walked."""
+        topics: list[str] = []
+        steps = 0
+        for topic in self._tree.steps(pattern):
+            steps += 1
+            if topic is not None:
+                topics.append(topic)
+                if len(topics) > FEW:
+                    break
+        self._budget.spend(steps // EXAMINED_PER_UNIT)
+        return topics
 
     def _between(
         self, ids: list[int], first: int, last: int, *, reverse: bool = False
@@ -148,13 +174,24 @@ class EventLog:
 
         trims: `EventLog.trims` at an earlier time; only later trims count. -1: all of them do.
         """
+        newer = [self.marks] if self.marks.trim > trims else []
         if pattern.is_exact:
             marks = self.topic_marks.get(pattern.topic)
-            of_topics = [] if marks is None else [marks]
+            if marks is not None and marks.trim > trims:
+                newer.append(marks)
         else:
-            of_topics = [m for topic, m in self.topic_marks.items() if pattern.matches(topic)]
-        newer = [marks for marks in (self.marks, *of_topics) if marks.trim > trims]
+            newer += self._newer_marks(pattern, trims)
         return max((marks.missing_after(position) for marks in newer), default=0)
+
+    def _newer_marks(self, pattern: Pattern, trims: int) -> Iterator[TrimMarks]:
+        """Yield the marks of matching topics that were trimmed since then, the latest first."""
+        for topic in reversed(self.topic_marks):
+            marks = self.topic_marks[topic]
+            if marks.trim <= trims:
+                return
+            self._budget.spend(1)
+            if pattern.matches(topic):
+                yield marks
 
     # Trimming
 
@@ -167,7 +204,9 @@ class EventLog:
         oldest = ids[: min(len(ids) - limit, AT_ONCE)]
         del ids[: len(oldest)]
         self.trims += 1
-        self.topic_marks.setdefault(topic, TrimMarks()).add(oldest, self.trims)
+        marks = self.topic_marks.pop(topic, None) or TrimMarks()
+        marks.add(oldest, self.trims)
+        self.topic_marks[topic] = marks
         for publication in oldest:
             self.size -= _size(self._events.pop(publication))
         self._sweep()

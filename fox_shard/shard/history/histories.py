@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import TRACE, Event, HistoryPage, Publish, ReadH
 from fox_shard.config import Realm as Settings
 from fox_shard.deadline import NEVER
 from fox_shard.shard import rows
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.history import History
 from fox_shard.store.journal import Journal
@@ -23,12 +24,29 @@ PAGE_BYTES = 1 << 20
 class Histories:
     """The histories of one shard, by realm. ruled: the realms that have rules."""
 
-    __slots__ = ("_ageing", "_clock", "_histories", "_journal", "_resharded", "_settings", "ruled")
+    __slots__ = (
+        "_ageing",
+        "_budget",
+        "_clock",
+        "_histories",
+        "_journal",
+        "_resharded",
+        "_settings",
+        "ruled",
+    )
 
     def __init__(
-        self, settings: Iterable[Settings], clock: PublicationClock, journal: Journal
+        self,
+        settings: Iterable[Settings],
+        clock: PublicationClock,
+        journal: Journal,
+        budget: Budget,
     ) -> None:
-        """settings: those of the configured realms; all other realms have the defaults."""
+        """settings: those of the configured realms; all other realms have the defaults.
+
+        budget: the turn's, which pays for reading.
+        """
+        self._budget = budget
         self._settings = {one.name: one for one in settings}
         self.ruled = frozenset(name for name, one in self._settings.items() if one.history)
         self._clock = clock
@@ -51,7 +69,7 @@ class Histories:
         history = self._histories.get(realm)
         if history is None:
             settings = self._settings.get(realm) or Settings(name=realm)
-            history = self._histories[realm] = History(settings, self._journal)
+            history = self._histories[realm] = History(settings, self._journal, self._budget)
             if any(rule.max_age for rule in settings.history):
                 self._ageing.append(history)
         return history
@@ -106,6 +124,7 @@ class Histories:
                 return HistoryPage(page.token, events, more=True)
             events.append(event)
             size += len(event.publish.args) + len(event.publish.kwargs)
+        self._budget.spend(len(events))
         return HistoryPage(page.token, events, more=False)
 
     # From the store

@@ -28,6 +28,7 @@ from fox_shard.backplane.frames import TRACE, Event, Publish
 from fox_shard.config import History as Rule
 from fox_shard.config import Realm as Settings
 from fox_shard.shard import rows
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.cursor import START, Cursor, TrimMarks
 from fox_shard.shard.history.event_log import NOTHING, EventLog, Trimmed
 from fox_shard.store.journal import Journal
@@ -67,12 +68,13 @@ class History:
         "_uncommitted",
     )
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
+    def __init__(self, settings: Settings, journal: Journal, budget: Budget) -> None:
+        """budget: the turn's, which pays for reading."""
         self._realm = settings.name
         self._stored = settings.store != "memory"
         self._journal = journal
-        self._rules = [EventLog(rule) for rule in settings.history]
-        self._traced = EventLog(TRACED)
+        self._rules = [EventLog(rule, budget) for rule in settings.history]
+        self._traced = EventLog(TRACED, budget)
         self._event_logs = [*self._rules, self._traced]
         self._names = _names(self._event_logs)
         self._log_of_topic: MatchCache[EventLog] = MatchCache(TOPICS_LIMIT)

@@ -47,6 +47,11 @@ class Keyspace:
         """Whether all values are durable."""
         return not self._uncommitted
 
+    @property
+    def uncommitted(self) -> int:
+        """The number of keys that have changes that are not durable yet."""
+        return len(self._uncommitted)
+
     def get(self, topic: str) -> Event | None:
         """Return the key's current value, durable or not."""
         return self._values.get(topic)

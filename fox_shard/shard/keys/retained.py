@@ -445,7 +445,5 @@ def _will(key: Event, args: bytes) -> Publish:
         args=args,
         publisher=value.publisher,
         audience=value.audience,
-        retain=RetainOptions(
-            when_id=key.publication, private=value.retain is not None and value.retain.private
-        ),
+        retain=RetainOptions(when_id=key.publication),
     )

@@ -140,8 +140,11 @@ class Outcomes:
         """
         record = self._records.get(name)
         if record is not None and record.identity == identity:
-            row = [(rseq, REFUSED) for rseq in rseqs]
-            self.journal.keep(rows.outcomes(name, rseqs[0]), rows.encode(row))
+            row, key = [(rseq, REFUSED) for rseq in rseqs], rows.outcomes(name, rseqs[0])
+            self.journal.keep(key, rows.encode(row))
+            # The batch's own row, which failed, may have begun with another frame. Rows of later
+            # frames may have been added since then.
+            self._rows.add(name, record.watermark, key)
 
     # After a restart
 

@@ -64,7 +64,8 @@ UNSTORED = "$"
 
 
 GRANT_UNITS = 4
-"""Units of the turn's budget for a waiter that is let through."""
+KEY_UNITS = 2
+"""Units of the turn's budget for a waiter that is let through, and for a key that ends."""
 
 
 @final
@@ -361,6 +362,7 @@ class StoredPublishes:
 
     def _key_removed(self, change: KeyChange) -> None:
         """Announce a key that was erased by time or by the end of its session."""
+        self._budget.spend(KEY_UNITS)
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
         else:

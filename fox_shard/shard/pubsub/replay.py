@@ -32,6 +32,9 @@ PAGE_BYTES = 1 << 17
 FIRST_KEYS = 50
 """Keys on the first page."""
 
+CHANGING_PER_UNIT = 8
+"""Changing keys that cost a unit of the turn's budget when a replay begins."""
+
 AFTER_ALL_TOPICS = chr(0x10FFFF) * 2
 """A position after all topics: all keys have been replayed."""
 
@@ -102,7 +105,7 @@ class Replay:
         if subscribe.replay:
             self._topics = keys.steps(pattern, subscribe.start_topic)
             changing = keys.changing(pattern)
-            budget.spend(len(changing))
+            budget.spend(len(changing) + keys.uncommitted // CHANGING_PER_UNIT)
             for topic in changing:
                 self.precede(topic)
         else:

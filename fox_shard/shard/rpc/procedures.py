@@ -99,26 +99,36 @@ class Procedure:
         callees = self.callees
         if len(callees) == 1:
             return callees[0] if callees[0].has_room else None
-        free = [callee for callee in callees if callee.has_room]
-        if not free:
-            return None
+        # There may be thousands of callees, so it is not looked at all of them without need.
         match self.invoke:
             case "last":
-                return free[-1]
+                return next((callee for callee in reversed(callees) if callee.has_room), None)
             case "random":
-                return rng.choice(free)
+                return _choose_at_random(callees, rng)
             case "roundrobin":
                 return self._choose_in_turn(callees)
             case _:
-                return free[0]
+                return next((callee for callee in callees if callee.has_room), None)
 
-    def _choose_in_turn(self, callees: list[Callee]) -> Callee:
-        """Return the next callee that has room, after the last one chosen; one must have room."""
-        while True:
+    def _choose_in_turn(self, callees: list[Callee]) -> Callee | None:
+        """Return the next callee that has room, after the last one chosen; None: none has."""
+        for _ in callees:
             callee = callees[self._next % len(callees)]
             self._next += 1
             if callee.has_room:
                 return callee
+        return None
+
+
+def _choose_at_random(callees: list[Callee], rng: RandomSource) -> Callee | None:
+    """Return one of the callees that have room, each with the same probability."""
+    if not callees:
+        return None
+    callee = rng.choice(callees)
+    if callee.has_room:
+        return callee
+    free = [callee for callee in callees if callee.has_room]
+    return rng.choice(free) if free else None
 
 
 @final

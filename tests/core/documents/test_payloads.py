@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fox_shard.documents import nesting, payloads
 from fox_shard.documents.payloads import (
     CBOR,
     JSON,
@@ -385,3 +386,25 @@ def test_an_event_that_only_cbor_can_express_is_not_empty():
     a_set = b"\xd9\x01\x02\x80"
     assert not is_empty(CBOR, b"\x81" + a_set, b"")
     assert not is_empty(CBOR, b"", b"\xa1\x61a" + a_set)
+
+
+# Nesting
+
+
+def test_an_mqtt_payload_that_nests_too_deep_for_wamp_is_no_json():
+    """Else an MQTT client could end the connections of WAMP clients whose readers give up."""
+    limit = nesting.DEPTH_LIMIT
+    for just, too in (
+        (b"[" * limit + b"]" * limit, b"[" * (limit + 1) + b"]" * (limit + 1)),
+        (
+            b'{"a":' * (limit - 1) + b"1" + b"}" * (limit - 1),
+            b'{"a":' * limit + b"1" + b"}" * limit,
+        ),
+    ):
+        args, _ = payloads.transcode(payloads.RAW, just, b"", payloads.JSON)
+        assert not nesting.json_too_deep(args)
+        assert just in args
+        assert payloads.document(payloads.RAW, too, b"") is None
+        for target in (payloads.JSON, payloads.MSGPACK, payloads.CBOR):
+            values, _ = payloads.decode(target, *payloads.transcode(payloads.RAW, too, b"", target))
+            assert not nesting.too_deep(values)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wamp_client import ALL, DECODE, ENCODE, joined
 
+from fox_shard.documents.nesting import DEPTH_LIMIT, json_too_deep, too_deep
 from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.messages import NAMES, Publish
-from fox_shard.gateway.wamp.nesting import DEPTH_LIMIT, json_too_deep, too_deep
 from fox_shard.gateway.wamp.serializers import SERIALIZERS
 
 HEAD = {

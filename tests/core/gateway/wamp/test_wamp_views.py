@@ -135,6 +135,17 @@ def test_an_option_that_is_too_large_is_refused(request_, says, subprotocol):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
+@pytest.mark.parametrize("subprotocol", ALL[:2])
+@pytest.mark.parametrize("levels", [120, 500])
+def test_a_will_nests_no_deeper_than_other_arguments(levels, subprotocol):
+    client = joined(subprotocol)
+    options = {"acknowledge": True, "retain": True, "will": nested(levels)}
+    ((*head, message),) = client.send([16, 3, options, "com.a"])
+    assert head == [8, 16, 3, {}, "fox.error.limit_exceeded"]
+    assert message[0].startswith("the option will: more than 120")
+    assert client.send([16, 4, {"retain": True, "will": nested(118)}, "com.a"]) == []
+
+
 @pytest.mark.parametrize(
     "options",
     [{"exclude": [1] * 1000}, {"eligible_authid": ["a"] * 1000}, {"when": {"a": 16_000 * "x"}}],

@@ -14,6 +14,7 @@ from fox_shard.config import History as Rule
 from fox_shard.config import Realm
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.shard import rows
+from fox_shard.shard.budget import TURN_UNITS, Budget
 from fox_shard.shard.history import event_log
 from fox_shard.shard.history.cursor import START, Cursor, TrimMarks
 from fox_shard.shard.history.history import History
@@ -31,7 +32,7 @@ class Rig:
         self.realm = Realm(name="realm1", store=store, history=rules)
         self.rows = dict(stored)
         self.journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
-        self.history = History(self.realm, self.journal)
+        self.history = History(self.realm, self.journal, Budget())
         for key, value in sorted(self.rows.items()):
             kind, (_, rest) = key[:1], rows.realm_and_rest(key)
             if kind == rows.RECORDED:
@@ -477,7 +478,7 @@ TestModel = Model.TestCase
 @given(st.lists(st.tuples(st.integers(1, 400), st.sampled_from(TOPICS)), max_size=60, unique=True))
 def test_events_added_out_of_order_are_walked_in_order(found):
     """In memory, an event that waits for nothing is added before earlier ones that wait."""
-    log = event_log.EventLog(Rule(topic="#", max_events=10))
+    log = event_log.EventLog(Rule(topic="#", max_events=10), Budget())
     for id_, topic in found:
         if all(id_ != one.publication for one in log.walk(ALL, 0, 1000)):
             log.add(Event(id_, publish(topic)))
@@ -493,7 +494,7 @@ def test_events_added_out_of_order_are_walked_in_order(found):
 @pytest.mark.parametrize("rule", [Rule(topic="#", max_bytes=4096), Rule(topic="#", max_events=8)])
 def test_no_step_of_trimming_drops_more_than_a_limited_number_of_events(rule, monkeypatch):
     monkeypatch.setattr(event_log, "AT_ONCE", 3)
-    log = event_log.EventLog(rule)
+    log = event_log.EventLog(rule, Budget())
     dropped = []
     for number in range(1, 301):
         log.add(Event(64 * number, publish("a.b")))
@@ -513,3 +514,33 @@ def test_lower_limits_apply_at_once_after_a_restart(monkeypatch):
         rig.record("a.b")
     rig.commit()
     assert 8 <= len(rig.reload(Rule(topic="#", max_events=8)).history) <= 9
+
+
+def test_reading_is_paid_for_by_what_is_looked_at_not_by_what_is_found():
+    budget = Budget()
+    log = event_log.EventLog(Rule(topic="#"), budget)
+    topics = [f"a.{n}.{kind}" for n in range(100) for kind in ("x", "y")]
+    for number in range(1, 4001):
+        log.add(Event(64 * number, publish(topics[number % 200])))
+    # Of each second event, the 4,000th is the last one that is found.
+    found = list(log.walk(Pattern.wamp("a.*.x"), 1, 1 << 53))
+    assert len(found) == 2000
+    assert TURN_UNITS - budget.left >= 4000 // event_log.EXAMINED_PER_UNIT
+    # A pattern that matches no topic is compared with all topics.
+    budget.begin_turn()
+    assert list(log.walk(Pattern.wamp("*.*.z"), 1, 1 << 53)) == []
+    assert TURN_UNITS - budget.left >= 100 // event_log.EXAMINED_PER_UNIT
+
+
+def test_only_topics_that_were_trimmed_since_then_are_looked_at_for_gaps():
+    budget = Budget()
+    log = event_log.EventLog(Rule(topic="#", max_events=1), budget)
+    for number in range(1, 401):
+        log.add(Event(64 * number, publish(f"a.{number % 100}")))
+        log.trim_topic(f"a.{number % 100}")
+    before = log.trims
+    log.add(Event(64 * 401, publish("a.7")))
+    log.trim_topic("a.7")
+    budget.begin_turn()
+    assert log.last_missing(ALL, Cursor([64]), before) == 64 * 307
+    assert TURN_UNITS - budget.left == 1

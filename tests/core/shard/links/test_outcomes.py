@@ -169,6 +169,26 @@ def test_the_outcomes_of_a_batch_are_kept_until_all_of_it_is_forgotten(forgotten
     assert ours == [rows.outcomes("gateway-0", first) for first in sorted(left)]
 
 
+@pytest.mark.parametrize("first", [3, 4])
+def test_the_row_of_refusals_goes_when_the_frames_are_forgotten(first, stored):
+    """It may begin with another frame than the row of the batch, which was not stored."""
+    gateway = peer()
+    for rseq in (3, 4, 5):
+        stored.outcomes.add(rseq, 100 + rseq)
+    stored.outcomes.batch_handled(gateway, 5)
+    ticket = stored.journal.take(0.0).ticket
+    stored.journal.outcome(ticket, "the disk is full", 0.0)
+    stored.outcomes.commit_failed("gateway-0", 7, [*range(first, 6)])
+    stored.journal.tick(2.0)
+    stored.commit()
+    assert rows.outcomes("gateway-0", first) in stored.rows
+    stored.journal.outcome(ticket + 1, "", 2.0)
+    gateway.link.peer_forgotten = 5
+    stored.outcomes.confirmed(gateway)
+    stored.batch(peer("gateway-1"), (1, 200))
+    assert [key for key in stored.rows if key.startswith(b"ogateway-0")] == []
+
+
 def test_an_unknown_peer_has_no_outcomes_to_drop(stored):
     stored.outcomes.confirmed(peer(forgotten=9))
     stored.outcomes.link_opened(peer())

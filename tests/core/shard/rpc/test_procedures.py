@@ -140,3 +140,15 @@ def test_a_procedure_is_found_by_name_text_and_id_until_it_is_discarded(text, ex
     procedures.discard(made)
     assert procedures.exact == procedures.by_text == procedures.by_id == {}
     assert procedures.announced() == []
+
+
+@pytest.mark.parametrize("invoke", ["first", "last", "roundrobin", "random"])
+def test_a_call_does_not_look_at_all_of_many_callees_that_have_room(invoke, monkeypatch):
+    made = procedure(invoke=invoke, callees=[(session, 1) for session in range(1, 1001)])
+    looked_at, has_room = [], Callee.has_room.fget
+    monkeypatch.setattr(
+        Callee, "has_room", property(lambda callee: looked_at.append(callee) or has_room(callee))
+    )
+    for _ in range(10):
+        assert made.choose(Random(1)) is not None
+    assert len(looked_at) == 10

@@ -1,6 +1,6 @@
-"""How deep the arguments of a message may nest.
+"""How deep payloads may nest: the one limit of all protocols and encodings.
 
-Owns: the limit, and its measurement. Never: what happens to a message beyond the limit.
+Owns: the limit, and its measurement. Never: what happens to a payload beyond the limit.
 
 JSON and MessagePack set no limit, but every reader has one: Python's `json` gives up at about 1000
 levels, serde_json at 128. Arguments that reach another client must be within its reader's limit, or
