@@ -297,5 +297,5 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     """Raise InvalidUri if the URI is too long. more: bytes that will be added to it."""
     limit = session.router.settings.topic_length - more
     # A character has at most four bytes, so short URIs need not be encoded.
-    if len(uri) > limit >> 2 and len(uri.encode()) > limit:
+    if len(uri) > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")
