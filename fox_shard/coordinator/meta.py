@@ -13,6 +13,7 @@ from fox_shard.backplane.frames import Call, CallError, Kill, Result
 from fox_shard.backplane.refusals import call_error
 from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.documents import payloads
+from fox_shard.documents.numbers import whole
 from fox_shard.errors import (
     InvalidArgument,
     InvalidPayload,
@@ -188,10 +189,7 @@ class Arguments:
 
     def session(self) -> int:
         """Return the first positional argument, a session id."""
-        value = self._args[0] if self._args else None
-        # Some serializers of JavaScript clients write whole numbers above 2^32 as floats.
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        value = whole(self._args[0] if self._args else None)
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidArgument("The first argument must be a session id, a whole number.")
         return value

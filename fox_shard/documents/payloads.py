@@ -19,6 +19,7 @@ becomes null, and typed arrays become their bytes.
 import base64
 import binascii
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import cbor2
@@ -80,6 +81,19 @@ def decode(encoding: int, args: bytes, kwargs: bytes) -> tuple[Args, Kwargs]:
         )
     except _CODEC_ERRORS as error:
         raise InvalidPayload(f"the payload is not valid {_NAMES[encoding]}: {error}") from None
+
+
+def decode_exactly(encoding: int, args: bytes, kwargs: bytes) -> tuple[Args, Kwargs]:
+    """Return the values of a payload as `decode` does, but so that `encode` restores them.
+
+    This concerns CBOR, whose tags and `undefined` are kept. Raises InvalidPayload.
+    """
+    if encoding != CBOR:
+        return decode(encoding, args, kwargs)
+    try:
+        return (_load_exactly(args) if args else []), (_load_exactly(kwargs) if kwargs else {})
+    except _CODEC_ERRORS as error:
+        raise InvalidPayload(f"the payload is not valid CBOR: {error}") from None
 
 
 def encode(args: Args, kwargs: Kwargs, target: int) -> tuple[bytes, bytes]:
@@ -311,6 +325,14 @@ def _read_cbor(data: bytes, kind: type) -> Value:
     return _convert(value, _UNDEFINED, lambda _: None) if b"\xf7" in data else value
 
 
+def _load_exactly(data: bytes) -> Any:  # noqa: ANN401 (a list or a dict)
+    return cbor2.loads(data, semantic_decoders=_KEPT_TAGS, tag_hook=lambda tag, _: tag)
+
+
+def _keep(number: int, value: Value, _immutable: bool) -> cbor2.CBORTag:  # noqa: FBT001 (see below)
+    return cbor2.CBORTag(number, value)
+
+
 def _untag(value: Value, _immutable: bool) -> Value:  # noqa: FBT001 (cbor2 calls it so)
     return value
 
@@ -343,6 +365,8 @@ _CBOR_TAGS = {
     ),
     55799: _untag,
 }
+# Big integers (2, 3) are integers everywhere.
+_KEPT_TAGS = {number: partial(_keep, number) for number in _CBOR_TAGS}
 
 
 _UNDEFINED = type(cbor2.undefined)

@@ -17,7 +17,7 @@ from fox_shard.backplane.frames import CallError, Event, HistoryPage, ReadHistor
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.filters import Filter
-from fox_shard.documents.payloads import decode, document, encode
+from fox_shard.documents.payloads import decode, decode_exactly, document, encode
 from fox_shard.errors import InvalidPayload, NoSuchSubscription, Unavailable
 from fox_shard.gateway.procedures.history_query import GET_EVENTS, Query, read_query, time_of
 from fox_shard.gateway.pubsub.fanout import visible
@@ -265,8 +265,10 @@ def _to_result(event: Event, history_query: HistoryQuery) -> dict[str, Any] | No
     """Return an event in the procedure's form; None: the caller's encoding cannot express it."""
     publish, target = event.publish, history_query.encoding
     try:
-        args, kwargs = decode(publish.encoding, publish.args, publish.kwargs)
-        if publish.encoding != target:
+        if publish.encoding == target:
+            args, kwargs = decode_exactly(target, publish.args, publish.kwargs)
+        else:
+            args, kwargs = decode(publish.encoding, publish.args, publish.kwargs)
             encode(args, kwargs, target)
     except InvalidPayload:
         return None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from fox_shard.documents.numbers import whole
 from fox_shard.errors import InvalidArgument
 from fox_shard.topics.ids import EPOCH, MAX_ID, SHARDS, TICKS
 
@@ -79,10 +80,11 @@ def _first_at(time: datetime, later: int) -> int:
 
 def read_query(args: list[Any], kwargs: dict[Any, Any]) -> tuple[int, Query]:
     """Return the subscription's id, and the keyword arguments. Raises InvalidArgument."""
-    if len(args) != 1 or type(args[0]) is not int:
+    id_ = whole(args[0]) if len(args) == 1 else None
+    if type(id_) is not int:
         raise InvalidArgument(f"{GET_EVENTS} has one argument, the id of a subscription")
     try:
-        return args[0], msgspec.convert(kwargs, Query)
+        return id_, msgspec.convert({key: whole(value) for key, value in kwargs.items()}, Query)
     except msgspec.ValidationError as error:
         what, at, where = str(error).rpartition(" - at `$.")
         name = f"the keyword argument {where.rstrip('`')}: " if at else ""

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Raw
 
 from fox_shard.documents.nesting import DEPTH_LIMIT
+from fox_shard.documents.numbers import whole
 from fox_shard.documents.payloads import CBOR, TYPED_ARRAYS, read_cbor
 from fox_shard.errors import InvalidPayload, ProtocolViolation
-from fox_shard.gateway.wamp.javascript import plain, whole
+from fox_shard.gateway.wamp.javascript import plain
 from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.options import Decoder, UnreadableValue
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer

@@ -1,25 +1,15 @@
 """What JavaScript clients write that others do not.
 
-Owns: how `undefined`, whole numbers as floats, and halves of surrogate pairs are read. Never:
-messages.
+Owns: how `undefined` and halves of surrogate pairs are read. Never: messages.
 
-JavaScript has one type of number, and some serializers write integers beyond 32 bits as floats. An
-option that is `undefined` is one that the program did not set. A string may be cut between two
+An option that is `undefined` is one that the program did not set. A string may be cut between two
 surrogates, and `JSON.stringify` then writes each half as an escape.
 """
 
 import re
 from typing import Any, Final
 
-_LARGEST: Final = 1 << 53
-"""The largest number up to which JavaScript's numbers are exact integers."""
-
-
-def whole(value: Any) -> Any:  # noqa: ANN401 (any decoded value)
-    """Return a float that is a whole number as an int, and any other value as it is."""
-    if type(value) is float and value.is_integer() and abs(value) <= _LARGEST:
-        return int(value)
-    return value
+from fox_shard.documents.numbers import whole
 
 
 def plain(value: Any, undefined: type) -> Any:  # noqa: ANN401 (any decoded value)

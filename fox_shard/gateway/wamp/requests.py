@@ -303,5 +303,5 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
         raise InvalidUri(f"the URI has more than {settings.topic_components} components")
     limit = settings.topic_length - more
     # A character has at most four bytes, so short URIs need not be encoded.
-    if len(uri) > limit >> 2 and len(uri.encode()) > limit:
+    if len(uri) > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

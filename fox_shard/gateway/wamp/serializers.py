@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Raw
 
 from fox_shard.documents.nesting import json_too_deep, msgpack_may_be_too_deep, too_deep
+from fox_shard.documents.numbers import whole
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
-from fox_shard.gateway.wamp.javascript import plain, whole, without_lone_surrogates
+from fox_shard.gateway.wamp.javascript import plain, without_lone_surrogates
 from fox_shard.gateway.wamp.messages import Message, MessageWithArguments, Register, Subscribe
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
 from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, TOO_DEEP, Serializer

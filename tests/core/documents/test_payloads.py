@@ -18,6 +18,7 @@ from fox_shard.documents.payloads import (
     NONE,
     RAW,
     decode,
+    decode_exactly,
     document,
     encode,
     is_empty,
@@ -408,3 +409,30 @@ def test_an_mqtt_payload_that_nests_too_deep_for_wamp_is_no_json():
         for target in (payloads.JSON, payloads.MSGPACK, payloads.CBOR):
             values, _ = payloads.decode(target, *payloads.transcode(payloads.RAW, too, b"", target))
             assert not nesting.too_deep(values)
+
+
+TAGGED = [
+    b"\xd9\x01\x02\x82\x01\x02",
+    b"\xd9\x01\x03\xa1\x01\xd9\x01\x02\x81\x01",
+    b"\xc0\x63abc",
+    b"\xc1\x1a\x65\x92\x00\x80",
+    b"\xc2\x49\x01" + bytes(8),
+    b"\xd8\x40\x42\x00\xff",
+    b"\xd8\x23\x63a.*",
+    b"\xc4\x82\x20\x18\x7b",
+    b"\xd9\xff\xff\x00",
+    b"\xf7",
+    b"\xfb\x3f\xf8" + bytes(6),
+]
+
+
+@pytest.mark.parametrize("item", TAGGED)
+def test_what_is_decoded_exactly_is_encoded_as_it_was(item):
+    args, kwargs = b"\x81" + item, b"\xa1\x61a" + item
+    assert encode(*decode_exactly(CBOR, args, kwargs), CBOR) == (args, kwargs)
+
+
+@given(ARGS, KWARGS, ENCODINGS)
+def test_decoding_exactly_agrees_with_decoding(args, kwargs, encoding):
+    payload = encode(args, kwargs, encoding)
+    assert repr(decode_exactly(encoding, *payload)) == repr(decode(encoding, *payload))

@@ -292,6 +292,13 @@ def test_the_time_of_a_publication_id_is_shown_in_rfc_3339():
     assert time_of(int(now.timestamp() - EPOCH) * SECOND) == "2026-05-06T07:08:09.000000Z"
 
 
+def test_whole_numbers_written_as_floats_are_integers():
+    """cbor-x and msgpackr write integers beyond 32 bits as floats."""
+    id_, query = read_query([2.0**40], {"limit": 5.0, "after_publication": 2.0**50})
+    assert (id_, query.limit, query.after_publication) == (2**40, 5, 2**50)
+    assert [type(number) for number in (id_, query.limit)] == [int, int]
+
+
 # Refusals
 
 
@@ -302,6 +309,7 @@ def test_the_time_of_a_publication_id_is_shown_in_rfc_3339():
         (["x"], {}, "one argument"),
         ([True], {}, "one argument"),
         ([1, 2], {}, "one argument"),
+        ([1.5], {}, "one argument"),
         ([1], {"limits": 1}, "`limits`"),
         ([1], {"limit": 0}, "limit"),
         ([1], {"limit": 1001}, "limit"),

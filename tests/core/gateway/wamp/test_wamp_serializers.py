@@ -304,6 +304,17 @@ def test_a_uri_or_an_option_that_is_not_text_is_refused(name):
     assert (client.asked, client.hung_up) == ([], 0)
 
 
+@pytest.mark.parametrize("length", [20_000, 70_000])
+def test_a_long_uri_that_is_not_text_is_refused(length):
+    client = joined(CBOR)
+    uri = b"\x7a" + length.to_bytes(4, "big") + b"a" * (length - 1) + b"\xff"
+    for kind in (16, 32, 48, 64):
+        head = cbor2.dumps([kind, 1, {"acknowledge": True}, ""])[:-1]
+        (answer,) = client.send_bytes(head + uri)
+        assert answer[:5] == [8, kind, 1, {}, "wamp.error.invalid_uri"]
+    assert (client.asked, client.hung_up) == ([], 0)
+
+
 UNDEFINED = {MSGPACK: b"\xd4\x00\x00", CBOR: b"\xf7"}
 
 
