@@ -14,12 +14,14 @@ from fox_shard.errors import LimitExceeded
 class Limits:
     """The limits of each session of one gateway. exceeded: refusals since the last report."""
 
-    __slots__ = ("calls", "exceeded", "registrations", "subscriptions")
+    __slots__ = ("calls", "exceeded", "outbound", "registrations", "subscriptions")
 
     def __init__(self, settings: Settings) -> None:
         self.subscriptions = settings.max_subscriptions
         self.registrations = settings.max_registrations
         self.calls = settings.max_calls
+        # Bytes.
+        self.outbound = settings.outbound_limit
         self.exceeded = 0
 
     def refuse(self, what: str, limit: int) -> LimitExceeded:
