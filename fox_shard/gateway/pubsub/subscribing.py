@@ -147,7 +147,7 @@ class SubscribeRequests:
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
         session.connection.budget -= SUBSCRIBE_COST
-        if self._has_too_many(session, pattern):
+        if self._has_too_many(session, pattern, len(options.filter)):
             refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
             return
@@ -163,9 +163,10 @@ class SubscribeRequests:
                 mine = self._of_session[session.id] = _Incomplete()
             mine.add(pending)
 
-    def _has_too_many(self, session: Session, pattern: Pattern) -> bool:
+    def _has_too_many(self, session: Session, pattern: Pattern, size_of_filter: int) -> bool:
         """Whether the session may not subscribe to this pattern, too, as it has so many already."""
-        limit = self._limits.subscriptions
+        # The filter is a part of the subscription's name, in hexadecimal.
+        limit = self._limits.of(self._limits.subscriptions, len(pattern.text) + 2 * size_of_filter)
         mine = self._of_session.get(session.id)
         unconfirmed = 0
         if mine is not None:

@@ -861,3 +861,14 @@ def test_a_client_that_does_not_read_is_looked_at_once_for_all_its_replays(harne
     assert sum(asked) == 50
     harness.gateway.requests.session_ended(session, "gone")
     assert harness.gateway.subscribe_requests.idle
+
+
+def test_long_filters_count_as_several_subscriptions():
+    harness = GatewayHarness(shards=1, max_subscriptions=10)
+    session = harness.session()
+    for request in range(1, 4):
+        harness.subscribe(session, f"=t{request}", request=request)
+    harness.subscribe(session, "=u", request=4, filter=b"x" * 2048)
+    assert session.take() == [("not subscribed", 4, "fox.error.limit_exceeded", 0)]
+    harness.subscribe(session, "=u", request=5, filter=b"x" * 10)
+    assert session.take() == []
