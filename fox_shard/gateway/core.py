@@ -126,7 +126,13 @@ class Gateway:
             name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
         }
         self._fanouts = {
-            name: Fanout(realm, self.subscriptions[name], self.sessions, self.dirty)
+            name: Fanout(
+                realm,
+                self.subscriptions[name],
+                self.sessions,
+                self.dirty,
+                lambda pending, event: self.subscribe_requests.kept(pending, event),
+            )
             for name, realm in self.realms.items()
         }
         self.ordering = Ordering(
@@ -144,6 +150,7 @@ class Gateway:
             self.links,
             self.timers,
             self._limits,
+            self.slow,
         )
         self.event_history = EventHistory(self.links, self.subscriptions, self.calls, self.sessions)
         self._unstored_waiters = UnstoredWaiters()

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -55,7 +56,7 @@ class Echo:
 class Shell:
     """The shell of a gateway, with sockets but without a core."""
 
-    def __init__(self):
+    def __init__(self, receiver=Echo):
         self.now = 0.0
         self.settings = Settings(
             websocket=ANYWHERE,
@@ -70,7 +71,7 @@ class Shell:
         self.notices = []
         self.receivers, self.found_slow, self.refusals = [], [], []
         self.linked, self.scheduled = True, False
-        echo = partial(Echo, self)
+        echo = partial(receiver, self)
         self.listeners = Listeners(self, {"mqtt": echo, "websocket": echo}, self.schedule_flush)
 
     def client_refused(self, connection):
@@ -88,7 +89,7 @@ class Shell:
     def flush(self):
         self.scheduled = False
         self.listeners.perform(self.dirty)
-        assert self.dirty == []
+        assert self.dirty == [] or self.scheduled
 
     async def connect(self, kind="mqtt"):
         address = self.listeners.addresses[kind]
@@ -96,8 +97,8 @@ class Shell:
 
 
 @asynccontextmanager
-async def running():
-    shell = Shell()
+async def running(receiver=Echo):
+    shell = Shell(receiver)
     await shell.listeners.open(shell.settings)
     try:
         async with asyncio.timeout(PATIENCE):
@@ -180,6 +181,81 @@ def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
             assert await reader.read() == b"!."
             await until(lambda: len(shell.listeners) == 0)
             _writer.close()
+
+    run(main())
+
+
+class Laborious:
+    """A receiver that can afford one byte in a turn; `?` raises an exception."""
+
+    def __init__(self, host, connection):
+        self.host, self.connection = host, connection
+        self.got, self.lost_after = b"", None
+        host.receivers.append(self)
+
+    def receive(self, data, now):
+        if self.connection.budget <= 0:
+            self.connection.defer(partial(self.receive, data))
+            return
+        self.connection.budget = 0
+        self.got += data[:1]
+        if data[:1] == b"?":
+            raise RuntimeError("a bug")
+        if data[1:]:
+            self.connection.defer(partial(self.receive, data[1:]))
+        else:
+            self.connection.write(b"done")
+
+    def connection_lost(self, now):
+        assert self.lost_after is None
+        self.lost_after = self.got
+
+
+@pytest.mark.parametrize("how", ["waits", "closes its half", "resets"])
+def test_what_a_client_sent_is_handled_before_its_end(run, how):
+    async def main():
+        async with running(Laborious) as shell:
+            reader, writer = await shell.connect()
+            writer.write(bytes(range(100, 200)))
+            if how == "closes its half":
+                writer.write_eof()
+            elif how == "resets":
+                await until(lambda: shell.receivers and shell.receivers[0].got)
+                linger = struct.pack("ii", 1, 0)
+                peer = writer.get_extra_info("socket")
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            if how != "resets":
+                assert await reader.readexactly(4) == b"done"
+            writer.close()
+            await until(lambda: shell.receivers[0].lost_after is not None)
+            assert shell.receivers[0].lost_after == bytes(range(100, 200))
+            await until(lambda: len(shell.listeners) == 0)
+            assert shell.turns.idle
+
+    run(main())
+
+
+def test_a_bug_in_a_later_turn_ends_that_connection_only(run):
+    async def main():
+        async with running(Laborious) as shell:
+            failures = []
+            asyncio.get_running_loop().set_exception_handler(
+                lambda loop, context: failures.append(context)
+            )
+            reader, writer = await shell.connect()
+            other_reader, other_writer = await shell.connect()
+            other_writer.write(b"xyz")
+            writer.write(b"ab?cd")
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            assert await other_reader.readexactly(4) == b"done"
+            assert [str(one["exception"]) for one in failures] == ["a bug"]
+            # So the shell goes on.
+            assert "protocol" in failures[0]
+            writer.close()
+            other_writer.close()
+            await until(lambda: len(shell.listeners) == 0)
 
     run(main())
 

@@ -17,6 +17,8 @@ from fox_shard.gateway.sessions.subscription import Subscription
 ASSURED = QOS1 | QOS2
 """Flags of an event that was published at quality of service 1 or 2."""
 
+Kept = Callable[[PendingSubscription, Event], None]
+
 Allowed = Callable[[Session], bool]
 
 Admission = Callable[[Session], str | None]
@@ -30,7 +32,15 @@ DELETED = "deleted"
 class Fanout:
     """Delivers the events of one realm."""
 
-    __slots__ = ("_dirty", "_plans", "_queueing", "_realm", "_sessions", "_subscriptions")
+    __slots__ = (
+        "_dirty",
+        "_kept",
+        "_plans",
+        "_queueing",
+        "_realm",
+        "_sessions",
+        "_subscriptions",
+    )
 
     def __init__(
         self,
@@ -38,8 +48,13 @@ class Fanout:
         subscriptions: Subscriptions,
         sessions: dict[int, Session],
         dirty: list[Connection],
+        kept: Kept,
     ) -> None:
-        """dirty: the gateway's connections that have something to write."""
+        """dirty: the gateway's connections that have something to write.
+
+        kept(pending, event): called with each event that is kept for an incomplete subscription.
+        """
+        self._kept = kept
         self._realm = realm
         self._queueing = realm.queueing
         self._subscriptions = subscriptions
@@ -147,6 +162,8 @@ class Fanout:
             self.deliver_held(pending, [event])
         else:
             pending.held.append(event)
+            one = event.event if isinstance(event, SelectedEvent) else event
+            self._kept(pending, one)
 
     # Selected events
 

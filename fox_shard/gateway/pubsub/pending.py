@@ -25,6 +25,9 @@ from fox_shard.topics.ids import MAX_ID, SHARDS
 
 _by_id: Final = attrgetter("publication")
 
+OVERHEAD = 64
+"""Bytes counted for one kept event besides its topic and payload."""
+
 
 class ReplayProgress(Struct, gc=False):
     """How far a shard's replay is.
@@ -61,6 +64,7 @@ class PendingSubscription:
         "granted_qos",
         "held",
         "held_back_before",
+        "kept",
         "options",
         "replaying",
         "request",
@@ -105,6 +109,8 @@ class PendingSubscription:
         # Before that: keys as each shard sent them, and live events of shards that have confirmed.
         self.retained: dict[int, list[Event]] = {}
         self.held: list[Event | SelectedEvent] = []
+        # Their bytes, which are a part of `Session.kept`.
+        self.kept = 0
         # Per shard, the events that it sent before it confirmed and that are held back (see
         # `Ordering`). This subscription does not get them.
         self.held_back_before: dict[int, HeldBefore] = {}
@@ -128,6 +134,19 @@ class PendingSubscription:
             progress.id,
             once=options.snapshot,
         )
+
+    def count(self, event: Event) -> int:
+        """Count an event that is kept until the session has been told; return the session's sum."""
+        publish = event.publish
+        size = OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+        self.kept += size
+        self.session.kept += size
+        return self.session.kept
+
+    def keep_nothing(self) -> None:
+        """Note that nothing is kept any more. Idempotent."""
+        self.session.kept -= self.kept
+        self.kept = 0
 
     def begin_anew(self, shard: int) -> None:
         """Discard what came from a shard that has returned before the session was told."""

@@ -4,6 +4,8 @@ Owns: the tokens of subscriptions, when a subscription begins, and the pace of i
 matching (see `subscriptions`).
 """
 
+from collections.abc import Callable
+from itertools import islice
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -20,6 +22,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
@@ -38,6 +41,9 @@ SUBSCRIBE_COST = 20
 
 SNAPSHOT = "fox.close.snapshot"
 """Why a snapshot is revoked at the end of its replay."""
+
+REPLAYS_AT_ONCE = 8
+"""Replays of a slow client for which the shards are asked for more at each check."""
 
 RECHECK_SECONDS = 0.02
 """Seconds between two checks whether a slow client has read enough."""
@@ -91,6 +97,7 @@ class SubscribeRequests:
         "_ordering",
         "_pending",
         "_slow",
+        "_slow_client",
         "_subscriptions",
         "_timers",
         "now",
@@ -104,8 +111,13 @@ class SubscribeRequests:
         links: list[Link],
         timers: Timers,
         limits: Limits,
+        slow: Callable[[Connection], None],
     ) -> None:
-        """subscriptions, fanouts: by the realm's name. links: to the shards, by number."""
+        """subscriptions, fanouts: by the realm's name. links: to the shards, by number.
+
+        slow: ends the session of a connection for which too much waits.
+        """
+        self._slow_client = slow
         self._subscriptions = subscriptions
         self._fanouts = fanouts
         self._ordering = ordering
@@ -119,8 +131,8 @@ class SubscribeRequests:
         # Session id -> events that were held for one of its subscriptions and have been delivered,
         # as long as it has others (MQTT: only once).
         self._delivered: dict[int, set[int]] = {}
-        # Tokens of replays whose clients do not read as fast as they come.
-        self._slow: dict[int, None] = {}
+        # Connections of clients that do not read as fast as their replays come -> the tokens.
+        self._slow: dict[Connection, dict[int, None]] = {}
         # Whether a timer is set to look at them again.
         self._looking = False
         self.now = 0.0
@@ -135,7 +147,7 @@ class SubscribeRequests:
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
         session.connection.budget -= SUBSCRIBE_COST
-        if self._has_too_many(session, pattern):
+        if self._has_too_many(session, pattern, len(options.filter)):
             refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
             return
@@ -151,9 +163,10 @@ class SubscribeRequests:
                 mine = self._of_session[session.id] = _Incomplete()
             mine.add(pending)
 
-    def _has_too_many(self, session: Session, pattern: Pattern) -> bool:
+    def _has_too_many(self, session: Session, pattern: Pattern, size_of_filter: int) -> bool:
         """Whether the session may not subscribe to this pattern, too, as it has so many already."""
-        limit = self._limits.subscriptions
+        # The filter is a part of the subscription's name, in hexadecimal.
+        limit = self._limits.of(self._limits.subscriptions, len(pattern.text) + 2 * size_of_filter)
         mine = self._of_session.get(session.id)
         unconfirmed = 0
         if mine is not None:
@@ -182,7 +195,13 @@ class SubscribeRequests:
     def _forget(self, pending: PendingSubscription) -> None:
         token, session = pending.token, pending.session.id
         del self._pending[token]
-        self._slow.pop(token, None)
+        pending.keep_nothing()
+        connection = pending.session.connection
+        slow = self._slow.get(connection)
+        if slow is not None:
+            slow.pop(token, None)
+            if not slow:
+                del self._slow[connection]
         for shard in pending.undelivered:
             self._ordering.held_events.give_up(
                 token,
@@ -236,6 +255,19 @@ class SubscribeRequests:
             pending.session.more_keys(events, pending.subscription, pending.granted_qos)
         else:
             pending.retained.setdefault(shard, []).append(event)
+            self.kept(pending, event)
+
+    def kept(self, pending: PendingSubscription, event: Event) -> None:
+        """Count an event that is kept until the session has been told; end it if it has too many.
+
+        A shard that is down may keep a subscription waiting for long, while others send events.
+        """
+        # The session may have ended because of the same event, by another subscription.
+        if (
+            self._pending.get(pending.token) is pending
+            and pending.count(event) > self._limits.outbound
+        ):
+            self._slow_client(pending.session.connection)
 
     def came_again(self, event: Event, shard: int) -> None:
         """Note an event that a restarted shard sent again: no older key may be shown after it."""
@@ -288,22 +320,32 @@ class SubscribeRequests:
     def _ask_for_more(self, pending: PendingSubscription) -> None:
         if not pending.confirmed:
             return
-        if pending.session.connection.waiting() > MAX_UNREAD:
-            if not self._looking:
-                self._looking = True
-                self._timers.at(self.now + RECHECK_SECONDS, self._look_again)
-            self._slow[pending.token] = None
+        connection = pending.session.connection
+        if connection in self._slow or connection.waiting() > MAX_UNREAD:
+            self._slow.setdefault(connection, {})[pending.token] = None
+            self._look_later()
             return
         for shard, progress in pending.replaying.items():
             if progress.paused and not progress.events and self._links[shard].open:
                 progress.paused = False
                 self._links[shard].send(More(pending.token))
 
+    def _look_later(self) -> None:
+        if self._slow and not self._looking:
+            self._looking = True
+            self._timers.at(self.now + RECHECK_SECONDS, self._look_again)
+
     def _look_again(self, now: float) -> None:
         self.now, self._looking = now, False
-        tokens, self._slow = self._slow, {}
-        for token in tokens:
-            self._ask_for_more(self._pending[token])
+        slow, self._slow = self._slow, {}
+        for connection, tokens in slow.items():
+            if connection.waiting() <= MAX_UNREAD:
+                for token in [*islice(tokens, REPLAYS_AT_ONCE)]:
+                    del tokens[token]
+                    self._ask_for_more(self._pending[token])
+            if tokens:
+                self._slow[connection] = tokens
+        self._look_later()
 
     def caught_up(self, frame: CaughtUp, shard: int) -> None:
         """Take the end of a shard's replay."""
@@ -408,6 +450,7 @@ class SubscribeRequests:
         mine.unconfirmed -= 1
         mine.replays += 1
         held = self._subscriptions[session.realm.name].begin(pending)
+        pending.keep_nothing()
         self._fanouts[session.realm.name].deliver_held(pending, held)
         self._ask_for_more(pending)
 

@@ -119,7 +119,8 @@ class Registrations:
         invoke, concurrency, force, disclose: see `frames.Register`.
         """
         running = len(self._registering.get(session.id, ()))
-        if len(session.registrations or ()) + running >= self._limits.registrations:
+        limit = self._limits.of(self._limits.registrations, len(pattern.text))
+        if len(session.registrations or ()) + running >= limit:
             refusal = self._limits.refuse("registrations", self._limits.registrations)
             session.refused(refused(Register, session.id, request, refusal))
             return

@@ -59,6 +59,7 @@ class Session(ABC):
         "encoder",
         "id",
         "invocations",
+        "kept",
         "last_seq",
         "last_shard",
         "next_invocation",
@@ -90,6 +91,8 @@ class Session(ABC):
         self.unconfirmed: dict[int, int] | None = None
         # A bit (1 << number) for each shard that may keep something that ends with the session.
         self.shards = 0
+        # Bytes of keys and events that are kept until its subscriptions are confirmed.
+        self.kept = 0
         # `Subscription.name` -> subscription. This and the next dicts are made when first needed.
         self.subscriptions: dict[str, Subscription] | None = None
         # Request -> shard that answers; INVOCATION id -> (shard, the shard's number for it).

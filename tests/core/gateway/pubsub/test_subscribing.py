@@ -22,7 +22,11 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unsubscribe,
 )
-from fox_shard.gateway.pubsub.subscribing import MAX_UNREAD, RECHECK_SECONDS
+from fox_shard.gateway.pubsub.subscribing import (
+    MAX_UNREAD,
+    RECHECK_SECONDS,
+    REPLAYS_AT_ONCE,
+)
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.topics.pattern import Pattern
 
@@ -806,3 +810,65 @@ def test_the_end_of_a_session_with_many_subscriptions_is_done_a_part_at_a_time()
     assert gone + len(harness.got("shard-0", Unsubscribe)) == 249
     harness.say("shard-0", event(3, "t0", order=3))
     assert other.written == ["w:3"]
+
+
+def test_what_is_kept_for_a_subscription_that_is_not_confirmed_is_bounded():
+    """While a shard is down, the other one goes on sending events."""
+    harness = GatewayHarness(shards=2, outbound_limit=4096)
+    session = harness.session()
+    for request in (1, 2):
+        harness.subscribe(session, "*#" if request == 1 else "^t", request=request)
+        (asked,) = harness.got("shard-0", Subscribe)
+        harness.say("shard-0", Subscribed(asked.token))
+    for number in range(1, 100):
+        harness.say("shard-0", event(number, "t", order=number))
+        if session.told:
+            break
+    assert session.take() == [("end", "fox.error.slow_consumer")]
+    # About 70 bytes for each event and subscription.
+    assert 20 < number < 40
+    assert session.kept == 0
+    assert harness.gateway.subscribe_requests.idle
+
+
+def test_what_was_kept_no_longer_counts_when_it_has_been_delivered(harness):
+    session, asked = begin(harness, replay=True)
+    harness.say("shard-0", Subscribed(asked.token), key(asked, 1, "k"), event(2, "t"))
+    assert session.kept > 0
+    confirm(harness, asked)
+    assert session.kept == 0
+
+
+def test_a_client_that_does_not_read_is_looked_at_once_for_all_its_replays(harness):
+    session = harness.session()
+    looks = []
+    session.connection.waiting = lambda: looks.append(1) or MAX_UNREAD + 1
+    for number in range(50):
+        harness.subscribe(session, f"=t{number}", request=number, replay=True)
+    for name in SHARDS:
+        for asked in harness.got(name, Subscribe):
+            harness.say(name, Subscribed(asked.token), Paused(asked.token))
+    looks.clear()
+    harness.pass_time(10 * RECHECK_SECONDS, RECHECK_SECONDS)
+    assert 0 < len(looks) <= 12
+    session.connection.waiting = lambda: 0
+    # What it has asked for comes a part at a time: not the first pages of all replays at once.
+    asked = []
+    for _ in range(8):
+        harness.pass_time(RECHECK_SECONDS, RECHECK_SECONDS)
+        asked.append(sum(len(harness.got(name, More)) for name in SHARDS))
+    assert max(asked) == REPLAYS_AT_ONCE
+    assert sum(asked) == 50
+    harness.gateway.requests.session_ended(session, "gone")
+    assert harness.gateway.subscribe_requests.idle
+
+
+def test_long_filters_count_as_several_subscriptions():
+    harness = GatewayHarness(shards=1, max_subscriptions=10)
+    session = harness.session()
+    for request in range(1, 4):
+        harness.subscribe(session, f"=t{request}", request=request)
+    harness.subscribe(session, "=u", request=4, filter=b"x" * 2048)
+    assert session.take() == [("not subscribed", 4, "fox.error.limit_exceeded", 0)]
+    harness.subscribe(session, "=u", request=5, filter=b"x" * 10)
+    assert session.take() == []

@@ -1,0 +1,20 @@
+"""The limits of one session."""
+
+import pytest
+
+from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.limits import LONG, Limits
+
+
+@pytest.mark.parametrize(
+    ("size", "many"), [(1, 100), (LONG - 1, 100), (LONG, 50), (9 * LONG, 10), (1 << 24, 1)]
+)
+def test_there_may_be_fewer_long_ones(size, many):
+    assert Limits.of(100, size) == many
+
+
+def test_refusals_are_counted():
+    limits = Limits(Settings())
+    assert "7 somethings" in limits.refuse("somethings", 7).message
+    limits.refuse("somethings", 7)
+    assert limits.exceeded == 2
