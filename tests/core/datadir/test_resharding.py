@@ -31,6 +31,7 @@ from fox_shard.datadir.resharding import reshard
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import JSON
 from fox_shard.shard import rows
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.histories import Histories
@@ -133,7 +134,7 @@ def loaded_histories(shard, realm, stored=None):
     clock = PublicationClock(shard, 1.8e9)
     clock.advance(1.8e9)
     journal = Journal(Deadline(), lambda *_: None, lambda *_: None, lambda _: None)
-    histories = Histories([realm], clock, journal)
+    histories = Histories([realm], clock, journal, Budget())
     for key, value in sorted((stored or {}).items()):
         match key[:1]:
             case rows.RECORDED:
