@@ -30,6 +30,9 @@ RESERVE: Final = 4 * 366 * 86_400
 LATEST: Final = EPOCH + LAST // TICKS - RESERVE
 """In the year 2054: times of day from then on are absurd. Seconds since 1970."""
 
+HIGHEST: Final = (LATEST - EPOCH) * TICKS
+"""The highest `t` that comes from the time of day."""
+
 JUMP: Final = 86_400.0
 """Seconds: a time of day that jumps ahead by more is believed only after `PATIENCE`."""
 
@@ -121,7 +124,7 @@ class PublicationClock:
         below those, but valid.
         """
         if ceiling > LAST:
-            ceiling = (LATEST - EPOCH) * TICKS
+            ceiling = HIGHEST
         self._t = self.ceiling = self._durable = ceiling
 
     def begin(self) -> None:
@@ -134,7 +137,7 @@ class PublicationClock:
 
         A raised ceiling has to be stored.
         """
-        highest = max(self._t, self._target)
+        highest = self._target if self._target > self._t else self._t
         if highest + AHEAD // 2 < self.ceiling:
             return False
         self.ceiling = highest + AHEAD
@@ -156,8 +159,12 @@ class PublicationClock:
         stored. So no id that a crash could forget comes from the time alone.
         """
         self.wall = wall
-        self._target = target = min(int((wall - EPOCH) * TICKS), (LATEST - EPOCH) * TICKS)
-        self._t = max(self._t, min(target, self._durable))
+        target = int((wall - EPOCH) * TICKS)
+        self._target = target = HIGHEST if target > HIGHEST else target
+        if target > self._durable:
+            target = self._durable
+        if target > self._t:
+            self._t = target
 
     def next(self) -> int:
         """Return the next publication id."""

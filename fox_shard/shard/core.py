@@ -233,17 +233,17 @@ class Shard:
             (self.peers.get(name) or self._add_peer(name, now)).link.gone = incarnation
         self._time_of_day.begin_at(self.clock.ceiling, now)
         self.clock.advance(now + self._time_of_day.offset)
-        self._raise_ceiling()
+        if self.clock.raise_ceiling():
+            self._store_ceiling()
 
     def _tell_time(self, wall: float, now: float) -> None:
         why = self._time_of_day.tell(wall, now)
         if why:
             self.notices.append(("clock", {"reason": why}))
 
-    def _raise_ceiling(self) -> None:
-        if self.clock.raise_ceiling():
-            self._ceiling_ticket = self.journal.ticket
-            self.journal.keep(CEILING, encode_row(self.clock.ceiling))
+    def _store_ceiling(self) -> None:
+        self._ceiling_ticket = self.journal.ticket
+        self.journal.keep(CEILING, encode_row(self.clock.ceiling))
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
@@ -277,7 +277,8 @@ class Shard:
             self._frames += len(frames)
             self._tell_time(wall, now)
             self.clock.advance(now + self._time_of_day.offset)
-            self._raise_ceiling()
+            if self.clock.raise_ceiling():
+                self._store_ceiling()
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
                 self._handle(peer, arrival, now)
