@@ -193,6 +193,7 @@ class Shard:
             fences,
             now + terms.peer_timeout,
             self.budget,
+            self._go_on_with,
         )
         self._fences = fences
         self._overloaded = False
@@ -285,7 +286,7 @@ class Shard:
         first = self._turns % len(peers)
         return peers[first:] + peers[:first]
 
-    def _go_on_with(self, peer: Peer, now: float, until: int) -> None:
+    def _go_on_with(self, peer: Peer, now: float, until: int = 0) -> None:
         """Handle what has waited of a peer, until no more than `until` of the budget is left."""
         while peer.waiting and self.budget.left > until:
             rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)

@@ -13,7 +13,7 @@ peer. Frames that were handled but not recorded keep their places among the fram
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from typing import final
 
@@ -61,6 +61,7 @@ class Recovery:
         "_ended",
         "_ending",
         "_fences",
+        "_go_on_with",
         "_outcomes",
         "_owners",
         "_peers",
@@ -83,8 +84,13 @@ class Recovery:
         fences: Fences,
         until: float,
         budget: Budget,
+        go_on_with: Callable[[Peer, float], None],
     ) -> None:
-        """peers: all peers, by name. until: see the class. budget: the turn's."""
+        """peers: all peers, by name. until: see the class. budget: the turn's.
+
+        go_on_with(peer, now): handles what has waited of a peer, as far as the budget goes.
+        """
+        self._go_on_with = go_on_with
         self._budget = budget
         self._peers = peers
         self._dispatcher = dispatcher
@@ -146,7 +152,7 @@ class Recovery:
         self._stored_publishes.sync_ended()
 
     def _catch_up(self, peers: list[Peer], now: float) -> None:
-        """Handle what the peers resent, in the order of its first effects; then all that waited."""
+        """Handle what the peers resent, in the order of its first effects; then what waited."""
         for peer, arrival in in_order(peers, self._outcomes):
             self._stored_publishes.grants.send_again(
                 self._outcomes.outcome(peer, arrival.durable) or 0
@@ -158,10 +164,7 @@ class Recovery:
         for peer in peers:
             peer.may_repeat = peer.kind is Kind.COORDINATOR
             self._outcomes.resent_handled(peer)
-            waiting, peer.waiting = peer.waiting, deque()
-            for arrival in waiting:
-                self._dispatcher.handle(peer, arrival, now)
-            self._fences.answer(peer)
+            self._go_on_with(peer, now)
 
     def end_sessions(self, sessions: list[int]) -> None:
         """End sessions that ended with their gateway or while the shard was down; idempotent.

@@ -207,6 +207,21 @@ def test_only_the_last_part_of_a_batch_counts_as_its_end():
     assert (rest.last, rest.durable, rest.rseq(1)) == (9, 5, 5)
 
 
+def test_frames_that_waited_for_the_sync_are_handled_over_several_turns():
+    harness = ShardHarness(gateways=2, absent=["gateway-1"])
+    limit(harness, 4)
+    harness.say("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    assert backlog(harness) == 30
+    harness.join("gateway-1")
+    left = []
+    while backlog(harness):
+        harness.turn()
+        left.append(backlog(harness))
+    assert len(set(left)) > 5
+    settle(harness)
+    assert published(harness) == [*range(1, 31)]
+
+
 # Ends of sessions
 
 
