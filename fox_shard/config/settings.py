@@ -70,7 +70,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
     max_subscriptions: Count = 10_000
     max_registrations: Count = 10_000
-    max_calls: Count = 10_000
+    max_calls: Count = 100_000
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0
