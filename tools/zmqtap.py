@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
-import msgpack  # type: ignore[import-untyped]  # has no types
+import msgpack
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 from zmqtap_decode import KINDS, UNKNOWN, UNREADABLE, Copy, Seen, read_batch

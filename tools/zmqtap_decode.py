@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
-import msgpack  # type: ignore[import-untyped]  # has no types
+import msgpack
 from msgspec import inspect
 
 from fox_shard.backplane import frames

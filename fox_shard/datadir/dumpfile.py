@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Annotated, Any, BinaryIO, Final, Literal, TypeAlias, TypeVar
 
-import msgpack  # type: ignore[import-untyped]  # has no types
+import msgpack
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 

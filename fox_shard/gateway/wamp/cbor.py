@@ -21,7 +21,7 @@ from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.javascript import plain
 from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.options import Decoder, UnreadableValue
-from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, Serializer
+from fox_shard.gateway.wamp.serializer import ANY_KEYS, NO_ARGS, NO_KWARGS, Serializer
 
 _RAW: Final = ("options", "details", "extra")
 """Names of the elements that stay encoded."""
@@ -89,6 +89,9 @@ _FLAGS: Final = re.compile(r"\(\?[aiLmsux-]")
 
 _UNDEFINED: Final = type(cbor2.undefined)
 
+_KEYS: Final = "map key must be a text string or byte string"
+"""What cbor2 says of a key that is not allowed in long arguments (see `ANY_KEYS`)."""
+
 _LARGEST: Final = 1 << 4096
 _LARGEST_EXPONENT: Final = 6000
 
@@ -137,7 +140,7 @@ class Cbor(Serializer):
     def _parse(self, data: bytes) -> Message:
         stream = BytesIO(data)
         count = _count(stream)
-        decoder = _structure(stream)
+        decoder = _structure(stream, len(data))
         number = whole(decoder.decode()) if count else None
         kind = TYPES.get(number) if type(number) is int else None
         if kind is None:
@@ -165,7 +168,8 @@ class Cbor(Serializer):
         try:
             middle = _check_arguments(_decoder(stream, len(data)), stream, message)
         except (cbor2.CBORError, ValueError, RecursionError) as error:
-            self._check_structure(data, message)
+            if _KEYS not in str(error):
+                self._check_structure(data, message)
             raise InvalidPayload(f"the arguments cannot be read: {_cause(error)}") from None
         if stream.tell() != len(data):
             raise ProtocolViolation("there is something behind the message")
@@ -176,7 +180,7 @@ class Cbor(Serializer):
         """Raise ProtocolViolation unless the arguments are well-formed, whatever their tags."""
         stream = BytesIO(data)
         try:
-            _check_arguments(_structure(stream), stream, message)
+            _check_arguments(_structure(stream, len(data)), stream, message)
         except (cbor2.CBORError, ValueError, RecursionError) as error:
             raise ProtocolViolation(f"the arguments cannot be read: {error}") from None
 
@@ -199,16 +203,16 @@ class Cbor(Serializer):
         return decode
 
     def lenient_decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
-        return lambda raw: msgspec.convert(_structure(BytesIO(raw)).decode(), kind)
+        return lambda raw: msgspec.convert(_structure(BytesIO(raw), len(raw)).decode(), kind)
 
     def check_dictionary(self, raw: bytes, name: str) -> None:
-        if not isinstance(_structure(BytesIO(raw)).decode(), dict):
+        if not isinstance(_structure(BytesIO(raw), len(raw)).decode(), dict):
             raise ProtocolViolation(f"{name} must be a dictionary")
 
     def _number(self, data: bytes) -> object:
         stream = BytesIO(data)
         try:
-            return whole(_structure(stream).decode()) if _count(stream) else None
+            return whole(_structure(stream, len(data)).decode()) if _count(stream) else None
         except cbor2.CBORError as error:
             raise ValueError(str(error)) from None
 
@@ -230,13 +234,15 @@ def _decoder(stream: BytesIO, size: int) -> cbor2.CBORDecoder:
         max_depth=DEPTH_LIMIT - 1,
         semantic_decoders=_TAGS if size > REGULAR_EXPRESSIONS else _TAGS_OF_SHORT_ARGUMENTS,
         tag_hook=_typed_array,
+        strict_hashable_types=size > ANY_KEYS,
     )
 
 
-def _structure(stream: BytesIO) -> cbor2.CBORDecoder:
+def _structure(stream: BytesIO, size: int) -> cbor2.CBORDecoder:
     """Return a decoder that takes tagged values as they are, and marks bytes that are not UTF-8.
 
     RFC 8949 5.3.1 calls text that is not UTF-8 well-formed. A topic with such a mark is no URI.
+    size: bytes of what is read.
     """
     return cbor2.CBORDecoder(
         stream,
@@ -244,6 +250,7 @@ def _structure(stream: BytesIO) -> cbor2.CBORDecoder:
         max_depth=DEPTH_LIMIT - 1,
         semantic_decoders=_NO_TAGS,
         tag_hook=_untagged,
+        strict_hashable_types=size > ANY_KEYS,
     )
 
 

@@ -21,6 +21,13 @@ NO_ARGS: Final = "Arguments must be a list"
 NO_KWARGS: Final = "ArgumentsKw must be a dictionary"
 TOO_DEEP: Final = f"the arguments nest deeper than {DEPTH_LIMIT} levels"
 
+ANY_KEYS: Final = 16_384
+"""Bytes of MessagePack or CBOR up to which the keys of maps may be other than strings and bytes.
+
+A client can choose lists and big integers, but no strings, so that their hashes are equal. Then the
+time for reading a map grows with the square of its size: here to some milliseconds.
+"""
+
 _ELEMENT: Final = re.compile(r"`\$\[(\d+)\]")
 
 

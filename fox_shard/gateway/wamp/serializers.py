@@ -9,6 +9,7 @@ it checks only the lengths, so MessagePack arguments are decoded to validate the
 from collections.abc import Callable
 from typing import Any, Final, final
 
+import msgpack
 import msgspec
 from msgspec import Raw
 
@@ -20,7 +21,13 @@ from fox_shard.gateway.wamp.cbor import Cbor
 from fox_shard.gateway.wamp.javascript import plain, without_lone_surrogates
 from fox_shard.gateway.wamp.messages import Message, MessageWithArguments, Register, Subscribe
 from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
-from fox_shard.gateway.wamp.serializer import NO_ARGS, NO_KWARGS, TOO_DEEP, Serializer
+from fox_shard.gateway.wamp.serializer import (
+    ANY_KEYS,
+    NO_ARGS,
+    NO_KWARGS,
+    TOO_DEEP,
+    Serializer,
+)
 
 __all__ = ["SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
 
@@ -155,6 +162,13 @@ class Msgpack(Serializer):
             return b"", b""
         kwargs = bytes(message.kwargs)
         try:
+            _check_keys(args)
+            _check_keys(kwargs)
+        except msgpack.StackError:
+            raise ProtocolViolation(TOO_DEEP) from None
+        except ValueError as error:
+            raise InvalidPayload(f"the arguments cannot be read: {error}") from None
+        try:
             rule = NO_ARGS
             items = self._args(args)
             rule = NO_KWARGS
@@ -182,6 +196,7 @@ class Msgpack(Serializer):
 
         def decode_plain(raw: bytes) -> Any:  # noqa: ANN401
             error = None
+            _check_keys(raw)
             if _UNDEFINED not in raw:
                 try:
                     return decode(raw)
@@ -200,7 +215,22 @@ class Msgpack(Serializer):
 
     def _number(self, data: bytes) -> object:
         elements = self._split(data)
-        return whole(msgspec.msgpack.decode(elements[0])) if elements else None
+        if not elements or len(memoryview(elements[0])) > _LONGEST_NUMBER:
+            return None
+        return whole(msgspec.msgpack.decode(elements[0]))
+
+
+def _check_keys(data: bytes) -> None:
+    """Raise ValueError if the data is long and a map in it has keys of other kinds than strings.
+
+    Bytes are allowed, too. See `ANY_KEYS`.
+    """
+    if len(data) > ANY_KEYS:
+        msgpack.unpackb(data, raw=True, strict_map_key=True)
+
+
+_LONGEST_NUMBER: Final = 9
+"""Bytes of the longest number in MessagePack."""
 
 
 class Undefined:

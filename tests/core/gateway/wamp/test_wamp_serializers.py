@@ -498,3 +498,52 @@ def test_an_accepted_message_can_be_read_by_every_client(name, noise, at):
     except (ProtocolViolation, InvalidPayload):
         return
     DECODE[name](serializer.write((36, 1, 2, {}), *payload))
+
+
+# Keys of maps
+
+
+def arguments_with_keys(name, keys):
+    """Return a PUBLISH whose only argument is a map with those keys."""
+    dumps = cbor2.dumps if name == CBOR else msgspec.msgpack.encode
+    pairs = b"".join(dumps(key) + b"\x00" for key in keys)
+    head = b"\xb9" if name == CBOR else b"\xde"
+    args = (b"\x81" if name == CBOR else b"\x91") + head + len(keys).to_bytes(2, "big") + pairs
+    return HEAD[name] % args
+
+
+@pytest.mark.parametrize("name", [MSGPACK, CBOR])
+@pytest.mark.parametrize("key", [lambda n: [n], lambda n: n << 40, lambda n: n + 0.5])
+def test_keys_that_a_client_could_make_collide_are_refused_in_long_arguments(name, key):
+    serializer = SERIALIZERS[name]
+    few, many = [key(n) for n in range(1, 1_001)], [key(n) for n in range(1, 10_001)]
+    args, _ = serializer.payload(serializer.read(arguments_with_keys(name, few)))
+    assert len(DECODE[name](args)[0]) == 1_000
+    with pytest.raises(InvalidPayload, match="map key"):
+        serializer.payload(serializer.read(arguments_with_keys(name, many)))
+
+
+@pytest.mark.parametrize("name", [MSGPACK, CBOR])
+@pytest.mark.parametrize("key", [str, lambda n: b"%d" % n])
+def test_strings_and_bytes_are_keys_of_arguments_of_any_length(name, key):
+    serializer = SERIALIZERS[name]
+    keys = [key(n) for n in range(10_000)]
+    args, _ = serializer.payload(serializer.read(arguments_with_keys(name, keys)))
+    assert len(DECODE[name](args)[0]) == 10_000
+
+
+@pytest.mark.parametrize("name", [MSGPACK, CBOR])
+def test_keys_of_long_options_are_strings(name):
+    dumps = cbor2.dumps if name == CBOR else msgspec.msgpack.encode
+    pairs = b"".join(dumps([n]) + b"\x00" for n in range(10_000))
+    head = b"\xa1" + dumps("x") + b"\xb9" if name == CBOR else b"\x81" + dumps("x") + b"\xde"
+    options = head + (10_000).to_bytes(2, "big") + pairs
+    serializer = SERIALIZERS[name]
+    start, rest = (b"\x84\x18\x20\x01", b"\x61a") if name == CBOR else (b"\x94\x20\x01", b"\xa1a")
+
+    def read():
+        message = serializer.read(start + options + rest)
+        return serializer.dictionary(bytes(message.options), dict, "Options")
+
+    with pytest.raises(ProtocolViolation):
+        read()
