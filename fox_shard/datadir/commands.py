@@ -68,7 +68,8 @@ def run_dump(config: Config, file: Path, form: Form, *, salvage: bool) -> int:
         return _refuse(f"Cannot write {file}: {error.strerror}.")
     for what in left_out:
         print(f"fox: Left out: {what}.", file=sys.stderr)
-    print(f"{count} keys were dumped.", file=sys.stderr)
+    said = "1 key was dumped." if count == 1 else f"{count} keys were dumped."
+    print(said, file=sys.stderr)
     return 0
 
 
@@ -98,7 +99,7 @@ def run_load(config: Config, file: Path, *, replace: bool) -> int:
     except OSError as error:
         return _refuse(f"Cannot read {file}: {error.strerror}.")
     new = loaded.keys - loaded.same - loaded.replaced
-    print(f"{new} keys are new, {loaded.replaced} were replaced, {loaded.same} were there already.")
+    print(f"Keys: {new} new, {loaded.replaced} replaced, {loaded.same} there already.")
     return 0
 
 

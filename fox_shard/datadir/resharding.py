@@ -51,7 +51,7 @@ class Summary(NamedTuple):
 def reshard(data_dir: Path, shards: int, *, progress: Progress, dry_run: bool = False) -> Summary:
     """Rewrite all shards' files for that number of shards; after a kill, this can be run again.
 
-    The coordinator's file stays. dry_run: only count, which is allowed while the broker runs.
+    The coordinator's file stays. dry_run: only count, which is allowed while the server runs.
     Raises StoreError; ValueError if `shards` is not 1 to 64.
     """
     placement = Placement(shards)

@@ -279,5 +279,5 @@ def hold_alone(folder: Path) -> Hold:
     except BlockingIOError:
         raise StoreError(
             f"The files in {folder} are in use, by a shard that runs or by another `fox` command: "
-            "stop the broker, then try again."
+            "stop the server, then try again."
         ) from None

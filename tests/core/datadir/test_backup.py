@@ -167,7 +167,7 @@ def test_nothing_is_loaded_of_a_dump_that_was_cut_off(two, tmp_path, form):
 def test_nothing_is_loaded_while_a_shard_runs(two):
     data = dump_of(two)[1]
     before = files(two)
-    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the broker"):
+    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the server"):
         load(two, io.BytesIO(data), 2, replace=True)
     assert files(two) == before
 

@@ -88,7 +88,7 @@ def test_a_dump_can_be_loaded_into_another_folder(folder, elsewhere, monkeypatch
     monkeypatch.setenv("FOX_DATA_DIR", "elsewhere")
     monkeypatch.setenv("FOX_SHARDS", "3")
     assert main(["load", "keys.dump"]) == 0
-    said = "100 keys are new, 0 were replaced, 0 were there already.\n"
+    said = "Keys: 100 new, 0 replaced, 0 there already.\n"
     assert capsys.readouterr() == (said, "")
     assert Layout.read(elsewhere).shards == 3
     assert stored_rows(elsewhere)[0] == KEYS
@@ -124,7 +124,7 @@ def test_load_replaces_values_only_with_the_option_replace(folder, capsys):
     assert out == ""
     assert err.startswith("fox: Nothing was loaded: 1 of 100 keys are there with other values")
     assert main(["load", "--replace", "keys.jsonl"]) == 0
-    said = "0 keys are new, 1 were replaced, 99 were there already.\n"
+    said = "Keys: 0 new, 1 replaced, 99 there already.\n"
     assert capsys.readouterr().out == said
 
 
@@ -149,7 +149,7 @@ def test_a_dump_that_fails_leaves_the_existing_file(folder, monkeypatch, capsys)
         (
             ["reshard", "--to", "3"],
             "fox: The files in {data} are in use, by a shard that runs or by another `fox` "
-            "command: stop the broker, then try again.\n",
+            "command: stop the server, then try again.\n",
         ),
     ],
 )

@@ -242,7 +242,7 @@ def test_a_folder_without_data_is_refused_and_not_made(tmp_path, made):
 
 def test_nothing_is_moved_while_a_shard_runs(two):
     before = files(two)
-    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the broker"):
+    with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the server"):
         reshard(two, 3, progress=quietly)
     with hold_alone(two), pytest.raises(StoreError, match="are being moved"):
         reshard(two, 3, progress=quietly, dry_run=True)

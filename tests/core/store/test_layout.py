@@ -241,7 +241,7 @@ def test_a_lost_file_of_an_old_folder_is_reported(tmp_path):
 def test_the_lock_may_be_shared(tmp_path):
     first, second = hold_shared(tmp_path, wait=False), hold_shared(tmp_path, wait=True)
     for hold in (first, second):
-        with pytest.raises(StoreError, match=r"are in use, .*: stop the broker, then try again."):
+        with pytest.raises(StoreError, match=r"are in use, .*: stop the server, then try again."):
             hold_alone(tmp_path)
         hold.release()
     hold_alone(tmp_path).release()
