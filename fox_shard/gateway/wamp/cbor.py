@@ -89,8 +89,8 @@ _FLAGS: Final = re.compile(r"\(\?[aiLmsux-]")
 
 _UNDEFINED: Final = type(cbor2.undefined)
 
-_KEYS: Final = "map key must be a text string or byte string"
-"""What cbor2 says of a key that is not allowed in long arguments (see `ANY_KEYS`)."""
+_LIMITS: Final = re.compile("map key must be|maximum container nesting depth")
+"""What cbor2 says of arguments beyond `ANY_KEYS` or `DEPTH_LIMIT`."""
 
 _LARGEST: Final = 1 << 4096
 _LARGEST_EXPONENT: Final = 6000
@@ -168,7 +168,7 @@ class Cbor(Serializer):
         try:
             middle = _check_arguments(_decoder(stream, len(data)), stream, message)
         except (cbor2.CBORError, ValueError, RecursionError) as error:
-            if _KEYS not in str(error):
+            if not _LIMITS.search(str(error)):
                 self._check_structure(data, message)
             raise InvalidPayload(f"the arguments cannot be read: {_cause(error)}") from None
         if stream.tell() != len(data):
