@@ -248,8 +248,9 @@ class Gateway:
         frames.extend(self.registry.alive_at(shard))
         link.resume(frames)
         if before != link.peer_incarnation:
+            queued = set(map(id, link.outbox))
             for publish in self._unstored_waiters.at(shard):
-                if not any(frame is publish for frame in link.outbox):
+                if id(publish) not in queued:
                     link.send_reliable(publish)
         self._dispatcher.link_opened(shard, link.peer_incarnation)
         self.linked = all(other.open for other in self.links)
