@@ -11,10 +11,9 @@ is refused if the commit fails, or *kept* for the process itself, and then writt
 from collections.abc import Callable
 from typing import Final, final
 
-from msgspec import Struct
-
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.store.store import WriteSet
+from fox_shard.store.write import Write
 
 RETRY = 1.0
 """Seconds until a store that has failed is tried again."""
@@ -24,14 +23,6 @@ TRIAL: Final = b"~"
 
 TRIAL_SIZE: Final = 1 << 16
 """Bytes of the trial row: a disk that has room for small rows only counts as full."""
-
-
-class Write(Struct, frozen=True):
-    """A transaction for the store. resume: the store may work again (see `Store.write`)."""
-
-    ticket: int
-    changes: WriteSet
-    resume: bool
 
 
 @final

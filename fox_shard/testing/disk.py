@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-from fox_shard.store.journal import Write
+from fox_shard.store.write import Write
 from fox_shard.testing.timing import Timing
 
 SPEEDS = (0.0005, 0.005, 0.05)

@@ -12,10 +12,9 @@ Owns: what is awaited from which shard, what came too early, how far the replay 
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, final
-
-from msgspec import Struct, field
 
 from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe
 from fox_shard.gateway.sessions.held_events import HeldBefore
@@ -29,7 +28,9 @@ OVERHEAD = 64
 """Bytes counted for one kept event besides its topic and payload."""
 
 
-class ReplayProgress(Struct, gc=False):
+@final
+@dataclass(slots=True)
+class ReplayProgress:
     """How far a shard's replay is.
 
     topic: of the last key that came in its turn. id: of the last event of the history that was
@@ -45,8 +46,8 @@ class ReplayProgress(Struct, gc=False):
     events: deque[Event] = field(default_factory=deque)
     over: int | None = None
     paused: bool = False
-    ahead: dict[str, int] = {}
-    again: dict[str, int] = {}
+    ahead: dict[str, int] = field(default_factory=dict)
+    again: dict[str, int] = field(default_factory=dict)
 
     def rewind(self) -> None:
         """Discard the events that wait, to ask for them again."""

@@ -20,7 +20,7 @@ from fox_shard.documents.payloads import CBOR, TYPED_ARRAYS, read_cbor
 from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.javascript import plain
 from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
-from fox_shard.gateway.wamp.options import Decoder, UnreadableValue
+from fox_shard.gateway.wamp.option_readers import Decoder, UnreadableValue
 from fox_shard.gateway.wamp.serializer import ANY_KEYS, NO_ARGS, NO_KWARGS, Serializer
 
 _RAW: Final = ("options", "details", "extra")

@@ -1,39 +1,27 @@
 """The options of requests: validated, and turned into what frames need.
 
-Owns: which options exist, their types, ranges and defaults. Never: sessions; where frames go.
-
-Clients send few different options, but send them again and again. So parsed options are cached by
-their encoded bytes, and the hot path is one dict lookup. Unknown options are ignored (WAMP
-#extensibility). An option of a wrong type or range is refused with `wamp.error.invalid_argument`,
-which names the option.
+Owns: which options exist, their types, ranges and defaults. Never: their encodings (see
+`option_readers`); sessions; where frames go.
 """
 
-from collections.abc import Callable
 from math import isnan
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, final
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType, ValidationError, msgpack
+from msgspec import UNSET, Meta, Struct, UnsetType, msgpack
 
 from fox_shard.backplane import frames
 from fox_shard.documents.filters import Filter, check_levels
 from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
-from fox_shard.errors import InvalidArgument, LimitExceeded, ProtocolViolation
+from fox_shard.errors import InvalidArgument, LimitExceeded
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
-
-Decoder = Callable[[bytes], Any]
-"""A function from encoded bytes to a value of the type that the decoder was made for."""
 
 Match = Literal["exact", "prefix", "wildcard"]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
 Seconds = Annotated[int, Meta(ge=0, le=1 << 32)] | Annotated[float, Meta(ge=0, le=1 << 32)]
 PublicationId = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
-
-CACHE_ENTRIES: Final = 1024
-CACHED_BYTES: Final = 128
-"""Longer options, in bytes, are not cached; most of them are lists of sessions."""
 
 CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
@@ -43,14 +31,6 @@ OPTION_BYTES: Final = 1 << 14
 
 LISTED: Final = 1000
 """The most elements of a list of sessions, authids or authroles, which are kept with keys."""
-
-
-class UnreadableValue(ValueError):
-    """A well-formed value that has no meaning here, such as a CBOR tag in options."""
-
-
-BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
-"""The exceptions that decoders raise."""
 
 
 class RawPublishOptions(Struct, gc=False):
@@ -300,88 +280,7 @@ class YieldOptions(Struct, frozen=True, gc=False):
     progress: bool = False
 
 
-CHOICES: Final = {
-    "match": "exact, prefix, wildcard",
-    "weak": "true, false, public, private",
-    "invoke": "single, first, last, random, roundrobin",
-    "mode": "skip, kill, killnowait",
-    "retain": "true, false, and seconds from 0 to 2³²",
-}
-"""The valid values of options that have only a few, for error messages."""
-
-W = TypeVar("W")
-T = TypeVar("T")
-
-
-@final
-class Reader(Generic[T]):
-    """The parser of one request's options in one encoding, with a cache."""
-
-    __slots__ = ("_decode", "_make", "cache")
-
-    def __init__(self, decode: Decoder, make: Callable[[Any], T]) -> None:
-        self._decode = decode
-        self._make = make
-        self.cache: dict[bytes, T] = {}
-
-    def read(self, raw: bytes) -> T:
-        """Parse encoded options. Raises InvalidArgument, ProtocolViolation."""
-        options = self.cache.get(raw)
-        if options is None:
-            options = self._make(self._parse(raw))
-            if len(raw) <= CACHED_BYTES:
-                if len(self.cache) >= CACHE_ENTRIES:
-                    self.cache.clear()
-                self.cache[raw] = options
-        return options
-
-    def _parse(self, raw: bytes) -> Any:  # noqa: ANN401 (what the decoder makes)
-        try:
-            return self._decode(raw)
-        except ValidationError as error:
-            problem, at, path = str(error).rpartition(" - at `$.")
-            if at:
-                name = path.rstrip("`")
-                choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
-                raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
-            raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
-        except (UnreadableValue, UnicodeDecodeError) as error:
-            raise InvalidArgument(f"the options cannot be read: {error}") from None
-        except BAD_INPUT as error:
-            raise ProtocolViolation(f"the options cannot be read: {error}") from None
-
-
 class Wanted(Struct, gc=False):
     """The option of a PUBLISH that says whether it is answered, whatever the others are."""
 
     acknowledge: Any = False
-
-
-@final
-class Options:
-    """The parsers of all requests' options in one encoding."""
-
-    __slots__ = ("_wanted", "call", "cancel", "publish", "register", "subscribe", "yield_")
-
-    def __init__(
-        self, decoder: Callable[[Any], Decoder], lenient: Callable[[Any], Decoder]
-    ) -> None:
-        """decoder: returns the decoder for a type. lenient: one that skips what it cannot read."""
-        self.publish = Reader(decoder(RawPublishOptions), PublishOptions.of)
-        self.subscribe = Reader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
-        self.call = Reader(decoder(RawCallOptions), CallOptions.of)
-        self.register: Reader[RegisterOptions] = Reader(decoder(RegisterOptions), _unchanged)
-        self.cancel: Reader[CancelOptions] = Reader(decoder(CancelOptions), _unchanged)
-        self.yield_: Reader[YieldOptions] = Reader(decoder(YieldOptions), _unchanged)
-        self._wanted = lenient(Wanted)
-
-    def acknowledges(self, raw: bytes) -> bool:
-        """Whether a refused PUBLISH, whose options may be invalid, asks for acknowledgement."""
-        try:
-            return bool(self._wanted(raw).acknowledge)
-        except BAD_INPUT:
-            return False
-
-
-def _unchanged(options: T) -> T:
-    return options

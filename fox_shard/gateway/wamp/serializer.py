@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
-from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder, Options
+from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder, OptionsReaders
 
 NO_ARGS: Final = "Arguments must be a list"
 NO_KWARGS: Final = "ArgumentsKw must be a dictionary"
@@ -40,7 +40,7 @@ class Serializer(ABC):
     """The WebSocket subprotocol (WAMP #websocket-transport)."""
 
     def __init__(self) -> None:
-        self.options = Options(self.decoder, self.lenient_decoder)
+        self.options = OptionsReaders(self.decoder, self.lenient_decoder)
 
     @abstractmethod
     def read(self, data: bytes) -> Message:

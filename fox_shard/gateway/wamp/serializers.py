@@ -20,7 +20,7 @@ from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
 from fox_shard.gateway.wamp.javascript import plain, without_lone_surrogates
 from fox_shard.gateway.wamp.messages import Message, MessageWithArguments, Register, Subscribe
-from fox_shard.gateway.wamp.options import BAD_INPUT, Decoder
+from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder
 from fox_shard.gateway.wamp.serializer import (
     ANY_KEYS,
     NO_ARGS,

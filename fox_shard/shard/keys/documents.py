@@ -7,9 +7,7 @@ when it is first asked for, and kept until the end of the turn.
 """
 
 from collections.abc import Callable
-from typing import Final, final
-
-from msgspec import Struct
+from typing import Final, NamedTuple, final
 
 from fox_shard.backplane.frames import Publish
 from fox_shard.documents.filters import Document
@@ -25,7 +23,7 @@ KEPT_BYTES: Final = 1 << 20
 since a change of a key has a value before and one after."""
 
 
-class _Decoded(Struct, gc=False):
+class _Decoded(NamedTuple):
     """A decoded document. args, kwargs: the payload, which keeps their ids from being used again.
 
     error: why the payload cannot be read, "": it can.

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.store.journal import RETRY, TRIAL, TRIAL_SIZE, Journal, Write
+from fox_shard.store.journal import RETRY, TRIAL, TRIAL_SIZE, Journal
+from fox_shard.store.write import Write
 
 NOW = 100.0
 TRIED = {TRIAL: bytes(TRIAL_SIZE)}

@@ -8,7 +8,7 @@ from fox_shard.backplane import frames
 from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
-from fox_shard.gateway.wamp.options import CACHE_ENTRIES, CACHED_BYTES
+from fox_shard.gateway.wamp.option_readers import CACHE_ENTRIES, CACHED_BYTES
 from fox_shard.topics.pattern import Pattern
 
 ENCODING = dict(zip(ALL, (JSON, MSGPACK, CBOR), strict=True))

@@ -1,0 +1,126 @@
+"""Readers of the options of requests: from encoded bytes to validated options, with a cache.
+
+Owns: the cache, and what a client is told of options that cannot be read. Never: which options
+exist (see `options`).
+
+Clients send few different options, but send them again and again. So parsed options are cached by
+their encoded bytes, and the hot path is one dict lookup. Unknown options are ignored (WAMP
+#extensibility). An option of a wrong type or range is refused with `wamp.error.invalid_argument`,
+which names the option.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar, final
+
+from msgspec import MsgspecError, ValidationError
+
+from fox_shard.errors import InvalidArgument, ProtocolViolation
+from fox_shard.gateway.wamp.options import (
+    CallOptions,
+    CancelOptions,
+    PublishOptions,
+    RawCallOptions,
+    RawPublishOptions,
+    RawSubscribeOptions,
+    RegisterOptions,
+    WampSubscribeOptions,
+    Wanted,
+    YieldOptions,
+)
+
+Decoder = Callable[[bytes], Any]
+"""A function from encoded bytes to a value of the type that the decoder was made for."""
+
+CACHE_ENTRIES: Final = 1024
+CACHED_BYTES: Final = 128
+"""Longer options, in bytes, are not cached; most of them are lists of sessions."""
+
+BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
+"""The exceptions that decoders raise."""
+
+CHOICES: Final = {
+    "match": "exact, prefix, wildcard",
+    "weak": "true, false, public, private",
+    "invoke": "single, first, last, random, roundrobin",
+    "mode": "skip, kill, killnowait",
+    "retain": "true, false, and seconds from 0 to 2³²",
+}
+"""The valid values of options that have only a few, for error messages."""
+
+T = TypeVar("T")
+
+
+class UnreadableValue(ValueError):
+    """A well-formed value that has no meaning here, such as a CBOR tag in options."""
+
+
+@final
+class OptionsReader(Generic[T]):
+    """The parser of one request's options in one encoding, with a cache."""
+
+    __slots__ = ("_decode", "_make", "cache")
+
+    def __init__(self, decode: Decoder, make: Callable[[Any], T]) -> None:
+        self._decode = decode
+        self._make = make
+        self.cache: dict[bytes, T] = {}
+
+    def read(self, raw: bytes) -> T:
+        """Parse encoded options. Raises InvalidArgument, ProtocolViolation."""
+        options = self.cache.get(raw)
+        if options is None:
+            options = self._make(self._parse(raw))
+            if len(raw) <= CACHED_BYTES:
+                if len(self.cache) >= CACHE_ENTRIES:
+                    self.cache.clear()
+                self.cache[raw] = options
+        return options
+
+    def _parse(self, raw: bytes) -> Any:  # noqa: ANN401 (what the decoder makes)
+        try:
+            return self._decode(raw)
+        except ValidationError as error:
+            problem, at, path = str(error).rpartition(" - at `$.")
+            if at:
+                name = path.rstrip("`")
+                choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
+                raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
+            raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
+        except (UnreadableValue, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"the options cannot be read: {error}") from None
+        except BAD_INPUT as error:
+            raise ProtocolViolation(f"the options cannot be read: {error}") from None
+
+
+@final
+class OptionsReaders:
+    """The parsers of all requests' options in one encoding."""
+
+    __slots__ = ("_wanted", "call", "cancel", "publish", "register", "subscribe", "yield_")
+
+    def __init__(
+        self, decoder: Callable[[Any], Decoder], lenient: Callable[[Any], Decoder]
+    ) -> None:
+        """decoder: returns the decoder for a type. lenient: one that skips what it cannot read."""
+        self.publish = OptionsReader(decoder(RawPublishOptions), PublishOptions.of)
+        self.subscribe = OptionsReader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
+        self.call = OptionsReader(decoder(RawCallOptions), CallOptions.of)
+        self.register: OptionsReader[RegisterOptions] = OptionsReader(
+            decoder(RegisterOptions), _unchanged
+        )
+        self.cancel: OptionsReader[CancelOptions] = OptionsReader(
+            decoder(CancelOptions), _unchanged
+        )
+        self.yield_: OptionsReader[YieldOptions] = OptionsReader(decoder(YieldOptions), _unchanged)
+        self._wanted = lenient(Wanted)
+
+    def acknowledges(self, raw: bytes) -> bool:
+        """Whether a refused PUBLISH, whose options may be invalid, asks for acknowledgement."""
+        try:
+            return bool(self._wanted(raw).acknowledge)
+        except BAD_INPUT:
+            return False
+
+
+def _unchanged(options: T) -> T:
+    return options
