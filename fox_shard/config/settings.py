@@ -58,7 +58,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     its components. max_subscriptions, max_registrations, max_calls: of one session at a time.
     handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. message_timeout: seconds for
     256 KiB of a message, or its end, after its beginning. ping_interval: seconds of silence after
-    which a WebSocket or RawSocket is pinged, and then given up; 0: never. max_connections,
+    which a WebSocket is pinged, and then given up; 0: never. rawsocket_ping_interval: the same of a
+    RawSocket; 0 by default, as autobahn on Twisted is deaf after a Ping. max_connections,
     max_connections_per_address, connects_per_second: of one gateway process. drain_timeout: seconds
     for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides
     those of the listener itself; `*`: all.
@@ -78,6 +79,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0
+    rawsocket_ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
     max_connections: Count = 100_000
     max_connections_per_address: Count = 50_000
     connects_per_second: Count = 5_000

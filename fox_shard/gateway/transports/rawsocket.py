@@ -152,7 +152,7 @@ class RawSocket:
             connection, serializer, frame, connection.close, encoder, limit=limit
         )
         host = self._host
-        interval = host.settings.ping_interval
+        interval = host.settings.rawsocket_ping_interval
         if interval:
             self._pings = Pings(
                 connection,

@@ -5,7 +5,6 @@ from wamp_client import FakeGateway
 from websocket_client import connected as websocket
 from websocket_client import frames_of, masked
 
-from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.pings import Pings
@@ -95,7 +94,8 @@ def test_a_websocket_that_answers_stays_and_one_that_does_not_is_closed():
 
 
 def test_a_rawsocket_that_answers_stays_and_one_that_does_not_is_closed():
-    gateway, connection = FakeGateway(handshake_timeout=3600.0), Connection([], "peer")
+    gateway = FakeGateway(rawsocket_ping_interval=20.0, handshake_timeout=3600.0)
+    connection = Connection([], "peer")
     connection.transport = gateway
     raw = makers(gateway, gateway)["rawsocket"](connection)
     raw.receive(b"\x7f\xf1\0\0", gateway.now)
@@ -110,8 +110,15 @@ def test_a_rawsocket_that_answers_stays_and_one_that_does_not_is_closed():
 
 
 def test_pings_can_be_turned_off():
-    assert Settings(ping_interval=0.0).ping_interval == 0
-    gateway, connection = FakeGateway(ping_interval=0.0, handshake_timeout=3600.0), None
+    server, _ = websocket(settings={"ping_interval": 0.0})
+    server.advance(1000)
+    assert frames_of(server.written()) == []
+    assert not server.connection.closing
+
+
+def test_a_rawsocket_is_not_pinged_by_default():
+    """A Ping is the head of a message of 16 MiB for autobahn's RawSocket on Twisted."""
+    gateway = FakeGateway(handshake_timeout=3600.0)
     connection = Connection([], "peer")
     raw = makers(gateway, gateway)["rawsocket"](connection)
     raw.receive(b"\x7f\xf1\0\0", gateway.now)
