@@ -481,10 +481,10 @@ class Shard:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
         if self._busy:
             self._go_on(now)
+            if self._busy:
+                self.deadline.by(now)
         self.retained_keys.realms.documents.clear()
         self.budget.begin_turn()
-        if self._busy:
-            self.deadline.by(now)
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
