@@ -1,7 +1,8 @@
 """The core of a shard: its peers, its turns, and what is due when.
 
 Owns: the coming and going of peers, and deadlines. Never: what a frame does (see `dispatch`); what
-peers replay (see `recovery`); sockets, clocks, or randomness of its own.
+waits for the next turn (see `scheduler`); what peers replay (see `recovery`); sockets, clocks, or
+randomness of its own.
 
 In each turn, all inbound batches are handled; then `flush` returns one batch for each peer to which
 there is something to send, and all changes of the turn go to the store as one transaction (see
@@ -9,7 +10,6 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import final
 
@@ -28,7 +28,8 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
 from fox_shard.deadline import Deadline
-from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
+from fox_shard.shard.backlog import Backlog
+from fox_shard.shard.budget import TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -49,6 +50,7 @@ from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
+from fox_shard.shard.scheduler import Scheduler
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import Journal
 
@@ -61,6 +63,7 @@ class Shard:
     """The core of one shard process, a `Node`."""
 
     __slots__ = (
+        "_backlog",
         "_batches",
         "_ceiling_ticket",
         "_dispatcher",
@@ -70,7 +73,6 @@ class Shard:
         "_placement",
         "_settings",
         "_time_of_day",
-        "_turns",
         "_unannounced",
         "broker",
         "budget",
@@ -87,6 +89,7 @@ class Shard:
         "recovery",
         "registrar",
         "retained_keys",
+        "scheduler",
         "stored_publishes",
         "subscriptions",
         "wills",
@@ -191,6 +194,7 @@ class Shard:
             fences,
             self.budget,
         )
+        self._backlog = Backlog(self.peers, self._dispatcher, fences, self.budget)
         self.recovery = Recovery(
             self.peers,
             self._dispatcher,
@@ -203,13 +207,15 @@ class Shard:
             fences,
             now + terms.peer_timeout,
             self.budget,
-            self._go_on_with,
+            self._backlog,
+        )
+        self.scheduler = Scheduler(
+            self.budget, [self.recovery, self._backlog, self.stored_publishes, self.subscriptions]
         )
         self._fences = fences
         self._overloaded = False
         # Counted since the last report.
         self._batches = self._frames = 0
-        self._turns = 0
         # A shard connects to the shards of higher numbers, and listens to all other peers.
         for other in range(terms.shards):
             if other != number:
@@ -281,71 +287,10 @@ class Shard:
                 self._store_ceiling()
             arrival = Arrival.of(peer.link, frames)
             if self.recovery.until is None and peer.synced:
-                self._handle(peer, arrival, now)
+                self._backlog.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
             self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
-
-    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """Handle the frames, or let what the turn's budget does not pay for wait."""
-        rest: Arrival | None = arrival
-        if not (peer.waiting or self.budget.exhausted):
-            rest = self._dispatcher.handle(peer, arrival, now, until=0)
-        if rest is not None:
-            peer.waiting.append(rest)
-            peer.link.unhandled += len(rest.frames)
-
-    def _go_on(self, now: float) -> None:
-        """Do what has waited for a turn with enough budget."""
-        self.recovery.go_on()
-        if self.recovery.until is None:
-            # A slice for each peer in turn, so that none waits for all that another has sent.
-            backlogs = deque(peer for peer in self._in_turn() if peer.synced and peer.waiting)
-            while backlogs and not self.budget.exhausted:
-                peer = backlogs.popleft()
-                self._go_on_with(peer, now, until=max(0, self.budget.left - SLICE_UNITS))
-                if peer.waiting:
-                    backlogs.append(peer)
-        self.stored_publishes.go_on()
-        self.subscriptions.go_on()
-
-    def _in_turn(self) -> list[Peer]:
-        """Return the peers, each turn beginning with another one."""
-        self._turns += 1
-        peers = list(self.peers.values())
-        first = self._turns % len(peers)
-        return peers[first:] + peers[:first]
-
-    def _go_on_with(self, peer: Peer, now: float, until: int = 0) -> None:
-        """Handle what has waited of a peer, until no more than `until` of the budget is left."""
-        while peer.waiting and self.budget.left > until:
-            rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)
-            if rest is None:
-                peer.waiting.popleft()
-            else:
-                peer.waiting[0] = rest
-        # The peer gets its credit back, and is told that calls have moved, for what was handled.
-        peer.link.unhandled = sum(len(arrival.frames) for arrival in peer.waiting)
-        peer.link.acknowledge_soon()
-        if not peer.waiting:
-            self._fences.answer(peer)
-
-    @property
-    def _busy(self) -> bool:
-        """Whether something waits for the next turn's budget."""
-        return (
-            self.recovery.busy
-            or self.stored_publishes.busy
-            or self.subscriptions.busy
-            or self._backlog
-        )
-
-    @property
-    def _backlog(self) -> bool:
-        """Whether frames of any peer wait for the next turn's budget."""
-        return self.recovery.until is None and any(
-            peer.synced and peer.waiting for peer in self.peers.values()
-        )
 
     # Peers come and go
 
@@ -479,12 +424,9 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
-        if self._busy:
-            self._go_on(now)
-            if self._busy:
-                self.deadline.by(now)
+        if self.scheduler.end_turn(now):
+            self.deadline.by(now)
         self.retained_keys.realms.documents.clear()
-        self.budget.begin_turn()
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)

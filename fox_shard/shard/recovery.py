@@ -14,7 +14,7 @@ peer. Frames that were handled but not recorded keep their places among the fram
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import merge
 from typing import final
 
@@ -27,6 +27,7 @@ from fox_shard.backplane.frames import (
     SyncEnd,
     Will,
 )
+from fox_shard.shard.backlog import Backlog
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.keys.owners import Owners
@@ -56,13 +57,13 @@ class Recovery:
     """
 
     __slots__ = (
+        "_backlog",
         "_broker",
         "_budget",
         "_dispatcher",
         "_ended",
         "_ending",
         "_fences",
-        "_go_on_with",
         "_outcomes",
         "_owners",
         "_peers",
@@ -85,13 +86,10 @@ class Recovery:
         fences: Fences,
         until: float,
         budget: Budget,
-        go_on_with: Callable[[Peer, float], None],
+        backlog: Backlog,
     ) -> None:
-        """peers: all peers, by name. until: see the class. budget: the turn's.
-
-        go_on_with(peer, now): handles what has waited of a peer, as far as the budget goes.
-        """
-        self._go_on_with = go_on_with
+        """peers: all peers, by name. until: see the class. budget: the turn's."""
+        self._backlog = backlog
         self._budget = budget
         self._peers = peers
         self._dispatcher = dispatcher
@@ -167,7 +165,7 @@ class Recovery:
         for peer in peers:
             peer.may_repeat = peer.kind is Kind.COORDINATOR
             self._outcomes.resent_handled(peer)
-            self._go_on_with(peer, now)
+            self._backlog.go_on_with(peer, now)
 
     def end_sessions(self, sessions: list[int]) -> None:
         """End sessions that ended with their gateway or while the shard was down; idempotent.
@@ -179,7 +177,7 @@ class Recovery:
         else:
             self._ending.extend(sessions)
 
-    def go_on(self) -> None:
+    def go_on(self, _now: float) -> None:
         """End sessions, as far as the turn's budget goes; call every turn."""
         budget = self._budget
         while self._ending and not budget.exhausted:

@@ -296,7 +296,7 @@ class StoredPublishes:
                 return
             waiter = self.conditional.next_waiter(ref)
 
-    def go_on(self) -> None:
+    def go_on(self, _now: float) -> None:
         """Let further waiters through, as far as the turn's budget goes; call every turn."""
         while self._chains and not self._budget.exhausted:
             self._let_waiters_through(next(iter(self._chains)))

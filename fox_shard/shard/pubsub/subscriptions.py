@@ -98,7 +98,7 @@ class Subscriptions:
             # Frames that are sent again (`Again`) must precede what a new subscriber is shown.
             self._without_token -= not subscribe.token
             self._waiting[peer, subscribe.token or self._without_token] = subscribe
-            self.go_on()
+            self._go_on()
 
     def _add(self, peer: Peer, subscribe: Subscribe) -> None:
         spec = subscribe.selector
@@ -175,7 +175,7 @@ class Subscriptions:
     def begin_replays(self) -> None:
         """Answer the requests that waited: frames that were sent again have been handled."""
         self._welcomed = True
-        self.go_on()
+        self._go_on()
 
     def link_opened(self, peer: Peer) -> None:
         """Note which subscriptions the peer had before it replays them."""
@@ -240,10 +240,13 @@ class Subscriptions:
         elif replay is not None and place not in self._waiting:
             replay.begin_page()
             self._waiting[place] = replay
-            self.go_on()
+            self._go_on()
 
-    def go_on(self) -> None:
+    def go_on(self, _now: float) -> None:
         """Answer requests and send pages, as far as the turn's budget goes; call every turn."""
+        self._go_on()
+
+    def _go_on(self) -> None:
         while self._waiting and self._welcomed and not self._budget.exhausted:
             place, waiting = self._waiting.popitem(last=False)
             if not isinstance(waiting, Replay):
