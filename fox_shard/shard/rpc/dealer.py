@@ -196,7 +196,7 @@ class Dealer:
         """Send the call to the callee, and do not keep its arguments."""
         pending.callee = callee
         pending.waiting = None
-        callee.running[pending.id] = pending
+        callee.begin(pending)
         registration = pending.procedure.registration
         callee.peer.link.outbox.append(Invocation(pending.id, callee.session, registration, call))
 
@@ -271,7 +271,7 @@ class Dealer:
         self._mark_answered(pending)
         del self._invocations[pending.id]
         if pending.callee is not None:
-            del pending.callee.running[pending.id]
+            pending.callee.end(pending)
             pending.callee = None
         if pending.procedure.queue:
             self.serve_queue(pending.procedure)
@@ -363,8 +363,8 @@ class Dealer:
         for pending in list(callee.running.values()):
             self._refuse(pending, Canceled("the callee left before it answered"))
             del self._invocations[pending.id]
+            callee.end(pending)
             pending.callee = None
-        callee.running.clear()
 
     def last_callee_left(self, procedure: Procedure) -> None:
         """Refuse the procedure's waiting calls: its last callee has left."""
