@@ -43,6 +43,7 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
@@ -180,13 +181,14 @@ class Shard:
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
+        history_pages = HistoryPages(histories, self.budget)
         self._dispatcher = Dispatcher(
             self.peers,
             self.broker,
             self.subscriptions,
             self.stored_publishes,
             self.retained_keys.owners,
-            histories,
+            history_pages,
             self.dealer,
             self.registrar,
             self.wills,
@@ -210,7 +212,14 @@ class Shard:
             self._backlog,
         )
         self.scheduler = Scheduler(
-            self.budget, [self.recovery, self._backlog, self.stored_publishes, self.subscriptions]
+            self.budget,
+            [
+                self.recovery,
+                self._backlog,
+                self.stored_publishes,
+                self.subscriptions,
+                history_pages,
+            ],
         )
         self._fences = fences
         self._overloaded = False

@@ -27,7 +27,6 @@ from fox_shard.backplane.frames import (
     Yield,
 )
 from fox_shard.shard.budget import Budget
-from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
@@ -38,6 +37,7 @@ from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
@@ -68,7 +68,7 @@ class Dispatcher:
         "_commit_queue",
         "_dealer",
         "_fences",
-        "_histories",
+        "_history_pages",
         "_outcomes",
         "_owners",
         "_peers",
@@ -85,7 +85,7 @@ class Dispatcher:
         subscriptions: Subscriptions,
         stored_publishes: StoredPublishes,
         owners: Owners,
-        histories: Histories,
+        history_pages: HistoryPages,
         dealer: Dealer,
         registrar: Registrar,
         wills: Wills,
@@ -101,7 +101,7 @@ class Dispatcher:
         self._stored_publishes = stored_publishes
         self._commit_queue = stored_publishes.commit_queue
         self._owners = owners
-        self._histories = histories
+        self._history_pages = history_pages
         self._dealer = dealer
         self._registrar = registrar
         self._wills = wills
@@ -201,7 +201,8 @@ class Dispatcher:
             case Unsubscribe():
                 self._subscriptions.unsubscribe(peer, frame)
             case ReadHistory():
-                peer.reply(self._histories.page(frame))
+                self._history_pages.ask(peer, frame)
+                self._history_pages.go_on(now)
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():
@@ -246,6 +247,7 @@ class Dispatcher:
         """Drop what ends with the peer's pair (see `CommitQueue.link_broken`)."""
         self._commit_queue.link_broken(peer)
         self._subscriptions.link_broken(peer)
+        self._history_pages.link_broken(peer)
 
     # The store
 

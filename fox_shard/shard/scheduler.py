@@ -1,12 +1,13 @@
 """The scheduler: the work that a turn's budget did not pay for, until it is done.
 
-Owns: which kinds of work there are, and that they go on, in order, while the turn has budget.
-Never: the work; what frames do (see `backlog`); units (see `budget`).
+Owns: which kinds of work there are, and that each of them goes on, however much comes in. Never:
+the work; what frames do (see `backlog`); units (see `budget`).
 """
 
+from collections import deque
 from typing import Protocol, final
 
-from fox_shard.shard.budget import Budget
+from fox_shard.shard.budget import SLICE_UNITS, Budget
 
 
 class Work(Protocol):
@@ -24,12 +25,13 @@ class Work(Protocol):
 class Scheduler:
     """The scheduler of one shard."""
 
-    __slots__ = ("_budget", "_works")
+    __slots__ = ("_budget", "_turns", "_works")
 
     def __init__(self, budget: Budget, works: list[Work]) -> None:
-        """budget: the turn's. works: in the order in which they go on in a turn."""
+        """budget: the turn's. works: all kinds of work; the order of two kinds must not matter."""
         self._budget = budget
         self._works = works
+        self._turns = 0
 
     @property
     def busy(self) -> bool:
@@ -43,8 +45,23 @@ class Scheduler:
         """
         busy = self.busy
         if busy:
-            for work in self._works:
-                work.go_on(now)
+            # Whatever has come in this turn, something is left for what waits.
+            self._budget.leave_at_least(SLICE_UNITS)
+            self._go_on(now)
             busy = self.busy
         self._budget.begin_turn()
         return busy
+
+    def _go_on(self, now: float) -> None:
+        """Go on with a slice of each kind of work in turn, each time beginning with another one."""
+        budget = self._budget
+        self._turns += 1
+        first = self._turns % len(self._works)
+        waiting = deque(work for work in self._works[first:] + self._works[:first] if work.busy)
+        while waiting and not budget.exhausted:
+            work = waiting.popleft()
+            others = budget.hold_back(SLICE_UNITS)
+            work.go_on(now)
+            budget.left += others
+            if work.busy:
+                waiting.append(work)

@@ -85,10 +85,12 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
     if held != on_disk:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
     recorded = {
-        rows.recorded(realm.name, event.publication)
+        rows.recorded(realm.name, publication)
         for realm in shard.retained_keys.realms
-        for event in shard.retained_keys.histories[realm.name].walk(EVERYTHING, 0, MAX_ID)
-        if realm.stored
+        for publication, event in shard.retained_keys.histories[realm.name].steps(
+            EVERYTHING, 0, MAX_ID
+        )
+        if realm.stored and event is not None
     }
     # The rows of trimmed events are deleted with the next transaction, so there may be more rows.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:

@@ -29,6 +29,7 @@ class Peer:
         "applied",
         "deliveries",
         "fence_queries",
+        "followers_behind",
         "kind",
         "link",
         "may_repeat",
@@ -56,6 +57,8 @@ class Peer:
         self.resent: list[Arrival] = []
         # The publication id that the peer was last told in `Settled`; 0: none in this pair.
         self.settled = 0
+        # How many selectors' followers at the gateway are still being sent what they missed.
+        self.followers_behind = 0
         # Whether the peer's frames may have outcomes: they were recorded before a restart, or come
         # from the coordinator, whose frames are recorded even if they change no key.
         self.may_repeat = self.kind is Kind.COORDINATOR

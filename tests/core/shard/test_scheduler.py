@@ -37,12 +37,41 @@ def test_work_goes_on_until_the_budget_is_spent_and_the_next_turn_has_all_of_it_
     assert done == ["a"] * 5
 
 
-def test_what_the_turn_has_spent_already_is_not_spent_again():
-    budget, done = Budget(3), []
-    scheduler = Scheduler(budget, [Countdown("a", 5, budget, done)])
-    budget.spend(2)
+@pytest.fixture
+def short_slices(monkeypatch):
+    monkeypatch.setattr("fox_shard.shard.scheduler.SLICE_UNITS", 2)
+
+
+@pytest.mark.usefixtures("short_slices")
+@pytest.mark.parametrize(("spent", "left"), [(0, 5), (2, 3), (3, 2), (5, 2), (9, 2)])
+def test_work_gets_what_the_turn_has_left_and_a_slice_in_any_case(spent, left):
+    budget, done = Budget(5), []
+    scheduler = Scheduler(budget, [Countdown("a", 9, budget, done)])
+    budget.spend(spent)
+    assert scheduler.end_turn(0.0)
+    assert done == ["a"] * left
+
+
+@pytest.mark.usefixtures("short_slices")
+def test_each_kind_of_work_gets_a_slice_in_turn():
+    budget, done = Budget(6), []
+    works = [Countdown("a", 9, budget, done), Countdown("b", 1, budget, done)]
+    scheduler = Scheduler(budget, [*works, Countdown("c", 9, budget, done)])
     scheduler.end_turn(0.0)
-    assert done == ["a"]
+    assert "".join(done) == "bccaac"
+    scheduler.end_turn(0.0)
+    assert "".join(done) == "bccaac" + "ccaacc"
+
+
+@pytest.mark.usefixtures("short_slices")
+def test_no_kind_of_work_waits_for_ever_when_every_turn_is_used_up():
+    budget, done = Budget(2), []
+    works = [Countdown(name, 100, budget, done) for name in "abc"]
+    scheduler = Scheduler(budget, works)
+    for _ in range(3):
+        budget.spend(2)
+        scheduler.end_turn(0.0)
+    assert sorted(done) == [*"aabbcc"]
 
 
 # Ends of sessions
