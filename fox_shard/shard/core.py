@@ -47,6 +47,7 @@ from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
+from fox_shard.shard.releases import Releases
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
@@ -72,6 +73,7 @@ class Shard:
         "_frames",
         "_overloaded",
         "_placement",
+        "_releases",
         "_settings",
         "_time_of_day",
         "_unannounced",
@@ -196,6 +198,7 @@ class Shard:
             fences,
             self.budget,
         )
+        self._releases = Releases(self._dispatcher, self.budget)
         self._backlog = Backlog(self.peers, self._dispatcher, fences, self.budget)
         self.recovery = Recovery(
             self.peers,
@@ -215,6 +218,7 @@ class Shard:
             self.budget,
             [
                 self.recovery,
+                self._releases,
                 self._backlog,
                 self.stored_publishes,
                 self.subscriptions,
@@ -386,10 +390,10 @@ class Shard:
         if ticket >= self._ceiling_ticket:
             self.clock.ceiling_is_durable()
         self.clock.wall = now + self._time_of_day.offset
-        self._dispatcher.committed(ticket, now)
+        self._releases.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
-        self._dispatcher.commit_failed(why, now)
+        self._releases.commit_failed(why, now)
 
     def _store_failure(self, why: str) -> None:
         self._tell_gateways(StoreFailure(why))

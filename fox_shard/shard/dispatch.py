@@ -252,7 +252,7 @@ class Dispatcher:
     # The store
 
     def committed(self, ticket: int, now: float) -> None:
-        """Release the effects that waited for transactions up to this one, which are durable."""
+        """Release the effects that waited for this transaction, which is durable as all before."""
         for group in self._stored_publishes.committed(ticket):
             self._release(group, [], now)
         self._stored_publishes.go_on_if_possible()
@@ -266,6 +266,7 @@ class Dispatcher:
         peer, batch = group.peer, group.batch
         since = last_numbers(self._peers.values(), peer)
         self._commit_queue.peer = peer
+        self._budget.spend(len(group.effects))
         for effect, _ in group.effects:
             frame = self._stored_publishes.finish(effect, replies)
             if frame is not None and peer is not None:
