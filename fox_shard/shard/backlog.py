@@ -45,15 +45,11 @@ class Backlog:
     @property
     def busy(self) -> bool:
         """Whether frames of any peer wait for the next turn's budget."""
-        return self._fences.synced and any(
-            peer.synced and peer.waiting for peer in self._peers.values()
-        )
+        return any(peer.caught_up and peer.waiting for peer in self._peers.values())
 
     def go_on(self, now: float) -> None:
         """Handle what has waited for a turn with enough budget; call every turn."""
-        if not self._fences.synced:
-            return
-        waiting = deque(peer for peer in self._in_turn() if peer.synced and peer.waiting)
+        waiting = deque(peer for peer in self._in_turn() if peer.caught_up and peer.waiting)
         while waiting and not self._budget.exhausted:
             peer = waiting.popleft()
             self.go_on_with(peer, now, until=max(0, self._budget.left - SLICE_UNITS))

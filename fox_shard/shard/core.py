@@ -299,7 +299,7 @@ class Shard:
             if self.clock.raise_ceiling():
                 self._store_ceiling()
             arrival = Arrival.of(peer.link, frames)
-            if self.recovery.until is None and peer.synced:
+            if peer.caught_up:
                 self._backlog.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
@@ -352,7 +352,7 @@ class Shard:
 
     def _drop_replayed_state(self, peer: Peer) -> None:
         """Drop the state that the peer replays if it comes back."""
-        peer.synced = False
+        peer.synced = peer.caught_up = False
         self._dispatcher.link_broken(peer)
         if peer.waiting:
             # These frames are not handled: the peer resends reliable ones, but not calls.
@@ -407,13 +407,13 @@ class Shard:
         self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
-        if self.recovery.until is None:
+        if self.recovery.synced:
             self.stored_publishes.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
-        if self.recovery.until is None:
+        if self.recovery.synced:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
         if self.recovery.until is not None:
             due.append(self._sync_due(now, self.recovery.until))
@@ -493,7 +493,7 @@ class Shard:
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
         peers = self.links.states()
-        syncing = self.recovery.until is not None
+        syncing = not self.recovery.synced
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
         trouble = {"store": self.journal.failing} if self.journal.failing else {}

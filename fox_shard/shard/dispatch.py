@@ -193,7 +193,7 @@ class Dispatcher:
             case InvocationError():
                 self._dealer.invocation_error(frame)
             case Subscribe():
-                if frame.token and peer.synced:
+                if frame.token and peer.caught_up:
                     self._stored_publishes.settled.announce(peer)
                 self._subscriptions.subscribe(peer, frame)
             case More():

@@ -59,7 +59,7 @@ def _of_shard(shard: Shard) -> Iterator[str]:
             yield f"{shard.name} had frames under way to {name}"
         if not peer.deliveries.idle:
             yield f"{shard.name} waited for what {name} caused"
-        if peer.waiting or peer.fence_queries or not peer.synced:
+        if peer.waiting or peer.fence_queries or not peer.caught_up:
             yield f"{shard.name} was not in step with {name}"
     patterns = {
         (realm, procedure.pattern.text)

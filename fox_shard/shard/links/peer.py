@@ -27,6 +27,7 @@ class Peer:
 
     __slots__ = (
         "applied",
+        "caught_up",
         "deliveries",
         "fence_queries",
         "followers_behind",
@@ -47,6 +48,8 @@ class Peer:
         self.deliveries = Deliveries(link, through_shards=self.kind is Kind.SHARD)
         # Whether the peer has finished its replay in the present pair.
         self.synced = False
+        # Whether, after that, all frames that it sent again have been handled.
+        self.caught_up = False
         # The highest reliable number of a handled frame.
         self.applied = 0
         # Queries about this peer's frames that wait for its replay, with the links of the askers.

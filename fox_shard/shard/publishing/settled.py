@@ -51,10 +51,10 @@ class SettledEvents:
         peer.reply(Settled(peer.settled))
 
     def announce_regularly(self, peers: Iterable[Peer]) -> None:
-        """Tell all synced gateways if SETTLED_EVERY publications have been recorded since."""
+        """Tell all gateways that have caught up, SETTLED_EVERY recorded publications later."""
         if self._recorded < SETTLED_EVERY:
             return
         self._recorded = 0
         for peer in peers:
-            if peer.kind is Kind.GATEWAY and peer.synced:
+            if peer.kind is Kind.GATEWAY and peer.caught_up:
                 self.announce(peer)

@@ -210,6 +210,7 @@ def test_missed_events_are_sent_over_several_turns_before_live_ones(units):
         n = 1000 + turns
         harness.send("gateway-2", publish("ruled.b", request=n, args=b"[%d]" % n), reliable=True)
         harness.turn()
+        harness.turn()
         turns += 1
         assert turns < 500
     harness.turns(10)
