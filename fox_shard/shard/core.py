@@ -179,7 +179,9 @@ class Shard:
             limits,
             self.budget,
         )
-        self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)
+        self.dealer = Dealer(
+            number, self._placement, self.peers.get, rpc, rng, self.deadline, self.budget
+        )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
@@ -222,6 +224,7 @@ class Shard:
                 self._backlog,
                 self.stored_publishes,
                 self.subscriptions,
+                self.dealer,
                 history_pages,
             ],
         )

@@ -10,6 +10,7 @@ home answers the caller's gateway directly.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import islice
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -37,6 +38,7 @@ from fox_shard.errors import (
     Timeout,
     Unavailable,
 )
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rpc.forwarding import Forwarding
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
@@ -50,9 +52,11 @@ class Dealer:
     """
 
     __slots__ = (
+        "_budget",
         "_callers",
         "_deadline",
         "_invocations",
+        "_left",
         "_next_invocation",
         "_peer",
         "_placement",
@@ -74,11 +78,16 @@ class Dealer:
         settings: Rpc,
         rng: RandomSource,
         deadline: Deadline,
+        budget: Budget,
     ) -> None:
         """peer: finds a peer by its name. settings: the limits of calls.
 
-        rng: chooses callees for the policy `random`. deadline: is told of timeouts.
+        rng: chooses callees for the policy `random`. deadline: is told of timeouts. budget: the
+        turn's.
         """
+        self._budget = budget
+        # Callees that have left while they were busy, until their calls are refused.
+        self._left: dict[Callee, None] = {}
         self._shard = shard
         self._placement = placement
         self._peer = peer
@@ -358,13 +367,34 @@ class Dealer:
     def callee_left(self, callee: Callee) -> None:
         """Refuse the calls that the callee was busy with: its session has ended.
 
-        Not called when a callee merely unregisters, since it may still answer.
+        There may be very many, so this may happen in `go_on`. Idempotent. Not called when a callee
+        merely unregisters, since it may still answer.
         """
-        for pending in list(callee.running.values()):
-            self._refuse(pending, Canceled("the callee left before it answered"))
-            del self._invocations[pending.id]
-            callee.end(pending)
-            pending.callee = None
+        if callee.running:
+            self._left[callee] = None
+            self._go_on()
+
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return bool(self._left)
+
+    def go_on(self, _now: float) -> None:
+        """Refuse the calls of callees that have left, as far as the turn's budget goes."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        budget, left = self._budget, self._left
+        while left and not budget.exhausted:
+            callee = next(iter(left))
+            for pending in list(islice(callee.running.values(), budget.left)):
+                budget.spend(1)
+                self._refuse(pending, Canceled("the callee left before it answered"))
+                del self._invocations[pending.id]
+                callee.end(pending)
+                pending.callee = None
+            if not callee.running:
+                del left[callee]
 
     def last_callee_left(self, procedure: Procedure) -> None:
         """Refuse the procedure's waiting calls: its last callee has left."""

@@ -144,6 +144,7 @@ class Registrar:
         for callee in list(self._callees.get(session, ())):
             self._dealer.callee_left(callee)
             self._remove(callee)
+        # Those of which calls are still to be refused are among these now.
         for callee in list(self._retired.pop(session, ())):
             self._dealer.callee_left(callee)
 

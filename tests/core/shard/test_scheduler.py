@@ -3,9 +3,9 @@
 import pytest
 from limited_turns import KEEP, keeps, limit, made, seen, settle
 from msgspec import msgpack
-from shard_harness import REALM, leave, publish
+from shard_harness import REALM, call, leave, publish, register
 
-from fox_shard.backplane.frames import CONDITION, EMPTY, RetainOptions, Will
+from fox_shard.backplane.frames import CONDITION, EMPTY, CallError, RetainOptions, Will
 from fox_shard.shard.budget import TURN_UNITS, Budget
 from fox_shard.shard.scheduler import Scheduler
 
@@ -109,6 +109,39 @@ def test_the_keys_of_a_session_end_over_several_turns():
     assert harness.shard.retained_keys.keys_held == 1000
     harness.turns()
     assert harness.shard.retained_keys.keys_held == 0
+
+
+def test_the_calls_of_a_busy_callee_that_leaves_are_refused_over_several_turns():
+    harness = made(TURN_UNITS)
+    harness.say("gateway-1", register(777))
+    harness.say("gateway-0", *(call(session, session) for session in range(1, 101)))
+    limit(harness, 10)
+    harness.send("gateway-1", leave(777, graceful=False))
+    harness.turn()
+    # The registration ends at once.
+    harness.send("gateway-0", call(200, 200))
+    assert settle(harness) > 5
+    errors = [(one.request, one.uri) for one in harness.got("gateway-0", CallError)]
+    assert ("wamp.error.no_such_procedure", 200) in [(uri, request) for request, uri in errors[:50]]
+    canceled = [request for request, uri in errors if uri == "wamp.error.canceled"]
+    assert canceled == [*range(1, 101)]
+    assert harness.shard.dealer.idle
+
+
+def test_keys_that_expire_at_one_moment_are_erased_over_several_turns(monkeypatch):
+    monkeypatch.setattr("fox_shard.shard.keys.retained.EXPIRED_AT_ONCE", 10)
+    harness = made(TURN_UNITS)
+    brief = RetainOptions(seconds=5)
+    owned = [publish(f"k.{n}", request=n, flags=KEEP, retain=brief) for n in range(1, 101)]
+    harness.say("gateway-0", *owned, reliable=True)
+    harness.now += 6
+    left = []
+    while harness.shard.retained_keys.keys_held:
+        harness.shard.tick(harness.now)
+        assert harness.shard.deadline.at <= harness.now or not harness.shard.retained_keys.keys_held
+        harness.turn()
+        left.append(harness.shard.retained_keys.keys_held)
+    assert left == [*range(90, -1, -10)]
 
 
 # Chains of waiters
