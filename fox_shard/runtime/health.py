@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fox_shard.config import Config
+from fox_shard.runtime.name_lock import is_held
 
 HEALTH_TIMEOUT = 2.0
 """Seconds a process has to answer."""
@@ -18,7 +19,7 @@ def check_health(config: Config) -> int:
     """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
     healthy = True
     for name in process_names(config):
-        health = _ask(Path(config.run_dir) / f"{name}.health")
+        health = _ask(Path(config.run_dir), name)
         healthy &= health.get("status") == "ok"
         links = health.pop("links", {})
         down = [peer for peer, is_open in links.items() if not is_open]
@@ -37,7 +38,8 @@ def process_names(config: Config) -> list[str]:
     return [*gateways, *shards, "coordinator"]
 
 
-def _ask(path: Path) -> dict[str, Any]:
+def _ask(run_dir: Path, name: str) -> dict[str, Any]:
+    path = run_dir / f"{name}.health"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(HEALTH_TIMEOUT)
@@ -46,6 +48,7 @@ def _ask(path: Path) -> dict[str, Any]:
                 health: dict[str, Any] = json.loads(answer.read())
                 return health
     except (FileNotFoundError, ConnectionRefusedError):
-        return {"status": "down"}
+        # A process with much data takes seconds until it can answer.
+        return {"status": "starting" if is_held(run_dir, name) else "down"}
     except (OSError, ValueError) as error:
         return {"status": "down", "reason": str(error)}
