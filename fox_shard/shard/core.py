@@ -66,6 +66,7 @@ class Shard:
         "_dispatcher",
         "_fences",
         "_frames",
+        "_gateways",
         "_overloaded",
         "_placement",
         "_settings",
@@ -162,6 +163,8 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
+        # Those peers that are gateways.
+        self._gateways: list[Peer] = []
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -247,6 +250,8 @@ class Shard:
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
+        if peer.kind is Kind.GATEWAY:
+            self._gateways.append(peer)
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -343,9 +348,11 @@ class Shard:
     @property
     def _backlog(self) -> bool:
         """Whether frames of any peer wait for the next turn's budget."""
-        return self.recovery.until is None and any(
-            peer.synced and peer.waiting for peer in self.peers.values()
-        )
+        if self.recovery.until is None:
+            for peer in self.peers.values():  # a generator costs more than the loop, every turn
+                if peer.waiting and peer.synced:
+                    return True
+        return False
 
     # Peers come and go
 
@@ -490,9 +497,8 @@ class Shard:
         return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
-        for peer in self.peers.values():
-            if peer.kind is Kind.GATEWAY:
-                peer.reply(frame)
+        for gateway in self._gateways:
+            gateway.reply(frame)
 
     def _limit_credit(self) -> None:
         """Give no credit to any gateway while one of them, or the store, is behind.
@@ -500,17 +506,16 @@ class Shard:
         Gateways without credit stop reading from publishers, but always read from shards, and
         shards read from all peers. So no circle of processes can wait for each other.
         """
-        overloaded = self.journal.waiting > self._settings.credit or any(
-            peer.link.in_flight > self._settings.credit
-            for peer in self.peers.values()
-            if peer.kind is Kind.GATEWAY
-        )
+        credit = self._settings.credit
+        overloaded = self.journal.waiting > credit
+        for gateway in self._gateways:
+            if gateway.link.in_flight > credit:
+                overloaded = True
         if overloaded is not self._overloaded:
             self._overloaded = overloaded
-            for peer in self.peers.values():
-                if peer.kind is Kind.GATEWAY:
-                    peer.link.hold_credit = overloaded
-                    peer.link.acknowledge_soon()
+            for gateway in self._gateways:
+                gateway.link.hold_credit = overloaded
+                gateway.link.acknowledge_soon()
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator."""
