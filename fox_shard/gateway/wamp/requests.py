@@ -177,7 +177,7 @@ def call(session: WampSession, message: Call) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
-        Identity(session.authid, session.authrole),
+        session.caller,
     )
 
 
