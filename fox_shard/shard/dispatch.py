@@ -166,7 +166,7 @@ class Dispatcher:
                 budget.left -= STORED_UNITS
                 self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
             elif not (
-                commit_queue.active
+                commit_queue.waiting
                 and isinstance(frame, SessionFrame)
                 and commit_queue.holds_up(frame)
             ):

@@ -72,5 +72,6 @@ class Peer:
 
     def reply(self, frame: Frame) -> None:
         """Send the frame, unless the pair has ended: then the receiver is gone or was answered."""
-        if self.link.open:
-            self.link.send(frame)
+        link = self.link
+        if link.open:
+            link.outbox.append(frame)
