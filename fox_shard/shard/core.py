@@ -38,7 +38,7 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.links.peer import SHARD, Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
@@ -272,7 +272,7 @@ class Shard:
         peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
         peer.deliveries.peer_confirmed()
-        if peer.kind is Kind.SHARD:
+        if peer.kind is SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
         self.outcomes.confirmed(peer)
         self.stored_publishes.grants.confirmed(peer)
