@@ -30,7 +30,7 @@ from fox_shard.backplane.frames import (
     Will,
     encode,
 )
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.02
@@ -354,7 +354,7 @@ class Link:
             return LinkEvent.BROKEN, []
         self._take_acknowledgements(batch)
         if not frames:
-            return LinkEvent.NONE, frames
+            return NOTHING, frames
         self.received += len(frames)
         self._unreturned += size
         if batch.prompt or self._unreturned > self.settings.credit // 4:
@@ -366,7 +366,7 @@ class Link:
             self.reliable_indexes = batch.reliable
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
-        return LinkEvent.NONE, frames
+        return NOTHING, frames
 
     def _is_of_this_pair(self, batch: Batch) -> bool:
         return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch

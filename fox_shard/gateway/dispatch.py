@@ -135,6 +135,8 @@ class Dispatcher:
                 if self._unstored_waiters.waiting:
                     for request in frame.requests:
                         self._unstored_waiters.answered(frame.session, request)
+            elif type(frame) is Result:
+                self._calls.result(frame)
             else:
                 self._dispatch(frame, shard)
         if events:
@@ -142,8 +144,6 @@ class Dispatcher:
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
-            case Result():
-                self._calls.result(frame)
             case Invocation():
                 call = frame.call
                 if not (

@@ -39,7 +39,7 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.links.peer import SHARD, Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
@@ -71,6 +71,7 @@ class Shard:
         "_dispatcher",
         "_fences",
         "_frames",
+        "_gateways",
         "_overloaded",
         "_placement",
         "_releases",
@@ -168,6 +169,8 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
+        # Those peers that are gateways.
+        self._gateways: list[Peer] = []
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -269,6 +272,8 @@ class Shard:
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
         peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
+        if peer.kind is Kind.GATEWAY:
+            self._gateways.append(peer)
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -289,7 +294,7 @@ class Shard:
         peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
         peer.deliveries.peer_confirmed()
-        if peer.kind is Kind.SHARD:
+        if peer.kind is SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
         self.outcomes.confirmed(peer)
         self.stored_publishes.grants.confirmed(peer)
@@ -448,9 +453,8 @@ class Shard:
         return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
-        for peer in self.peers.values():
-            if peer.kind is Kind.GATEWAY:
-                peer.reply(frame)
+        for gateway in self._gateways:
+            gateway.reply(frame)
 
     def _limit_credit(self) -> None:
         """Give no credit to any gateway while one of them, or the store, is behind.
@@ -458,17 +462,16 @@ class Shard:
         Gateways without credit stop reading from publishers, but always read from shards, and
         shards read from all peers. So no circle of processes can wait for each other.
         """
-        overloaded = self.journal.waiting > self._settings.credit or any(
-            peer.link.in_flight > self._settings.credit
-            for peer in self.peers.values()
-            if peer.kind is Kind.GATEWAY
-        )
+        credit = self._settings.credit
+        overloaded = self.journal.waiting > credit
+        for gateway in self._gateways:
+            if gateway.link.in_flight > credit:
+                overloaded = True
         if overloaded is not self._overloaded:
             self._overloaded = overloaded
-            for peer in self.peers.values():
-                if peer.kind is Kind.GATEWAY:
-                    peer.link.hold_credit = overloaded
-                    peer.link.acknowledge_soon()
+            for gateway in self._gateways:
+                gateway.link.hold_credit = overloaded
+                gateway.link.acknowledge_soon()
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator."""

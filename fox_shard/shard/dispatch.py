@@ -166,7 +166,7 @@ class Dispatcher:
                 budget.left -= STORED_UNITS
                 self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
             elif not (
-                commit_queue.active
+                commit_queue.waiting
                 and isinstance(frame, SessionFrame)
                 and commit_queue.holds_up(frame)
             ):
@@ -185,11 +185,14 @@ class Dispatcher:
             peer.reply(reply)
 
     def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
+        # The most frequent ones first: a case takes three times as long as a comparison.
+        if type(frame) is Call:
+            self._dealer.call(peer, frame, now)
+            return
+        if type(frame) is Yield:
+            self._dealer.yielded(frame, now)
+            return
         match frame:
-            case Call():
-                self._dealer.call(peer, frame, now)
-            case Yield():
-                self._dealer.yielded(frame, now)
             case InvocationError():
                 self._dealer.invocation_error(frame)
             case Subscribe():

@@ -33,6 +33,7 @@ from fox_shard.backplane.frames.calls import (
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
+    ANONYMOUS,
     CONDITION,
     DISCLOSE,
     EMPTY,
@@ -135,6 +136,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "SyncEnd",
     "Fence",
     "Identity",
+    "ANONYMOUS",
     "Audience",
     "RetainOptions",
     "SelectorSpec",

@@ -79,10 +79,10 @@ class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
 class Call(Struct, array_like=True, tag=20, gc=False):
     """A call: the caller's gateway to the procedure's shard (or the coordinator).
 
-    timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, which the callee is
-    told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it. Answered by
-    any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a
-    `CallMoved` before that names another shard, which answers instead.
+    timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, None: ANONYMOUS; the
+    callee is told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it.
+    Answered by any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`;
+    a `CallMoved` before that names another shard, which answers instead.
     """
 
     realm: str

@@ -3,6 +3,8 @@
 Owns: the frames of a publish and its flags. Never: behaviour.
 """
 
+from typing import Final
+
 from msgspec import Struct
 
 # Bits of `Publish.flags`.
@@ -51,6 +53,10 @@ class Identity(Struct, array_like=True, gc=False):
 
     authid: str
     authrole: str
+
+
+ANONYMOUS: Final = Identity("anonymous", "anonymous")
+"""The identity of a client that has not said who it is."""
 
 
 class Audience(Struct, array_like=True, gc=False):

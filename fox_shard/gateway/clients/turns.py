@@ -81,6 +81,9 @@ class Turns:
     def begin(self) -> list[Connection]:
         """Begin a turn. Returns the connections that are to go on in it, see `go_on`."""
         self._left = self.units
+        if not (self._queue or self._skipped or self._stalled):
+            self._sharing = 0
+            return []
         if self._stalled:
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
@@ -130,7 +133,9 @@ class Turns:
 
     def _slice(self) -> int:
         units = self.units
-        return max(min(SLICE, units), units // max(1, len(self._queue), self._sharing))
+        if not (self._queue or self._sharing):
+            return units
+        return max(min(SLICE, units), units // max(len(self._queue), self._sharing))
 
     def _settle(self, connection: Connection, units: int) -> None:
         """Count what a connection has caused."""

@@ -76,10 +76,13 @@ class Reader:
                     return
                 self._partial = None
                 data = whole
-            start = 0 if session.level else self._read_connect(data)
-            if session.waits:
-                self._early = data[start:]
-            elif session.level and start < len(data):
+            start = 0
+            if not session.level:
+                start = self._read_connect(data)
+                if session.waits:
+                    self._early = data[start:]
+                    return
+            if session.level and start < len(data):
                 self._read(data, start)
         except ConnectRefused as refused:
             session.write(encode(mqtt.Connack(refused.code)))

@@ -177,7 +177,7 @@ def call(session: WampSession, message: Call) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
-        Identity(session.authid, session.authrole),
+        session.caller,
     )
 
 
@@ -299,9 +299,11 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     more: bytes that will be added to it.
     """
     settings = session.router.settings
-    if uri.count(".") >= settings.topic_components:
-        raise InvalidUri(f"the URI has more than {settings.topic_components} components")
+    size, components = len(uri), settings.topic_components
+    # Short URIs need not be looked at: between two components is a period, and a character has at
+    # most four bytes.
+    if size >= components and uri.count(".") >= components:
+        raise InvalidUri(f"the URI has more than {components} components")
     limit = settings.topic_length - more
-    # A character has at most four bytes, so short URIs need not be encoded.
-    if len(uri) > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
+    if size > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
         raise InvalidUri(f"the URI has more than {limit} bytes")

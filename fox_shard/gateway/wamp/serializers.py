@@ -83,7 +83,7 @@ class Json(Serializer):
             raise ProtocolViolation(NO_ARGS)
         if kwargs and kwargs[0] != 0x7B:
             raise ProtocolViolation(NO_KWARGS)
-        if json_too_deep(args) or json_too_deep(kwargs):
+        if json_too_deep(args) or (kwargs and json_too_deep(kwargs)):
             raise InvalidPayload(TOO_DEEP)
         return args, kwargs
 

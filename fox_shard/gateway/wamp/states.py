@@ -19,6 +19,7 @@ from typing import Any, Final, final
 
 from msgspec import Struct
 
+from fox_shard.backplane.frames import ANONYMOUS, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
@@ -102,6 +103,8 @@ class WampConversation(WampSession):
             return
         self.authid = hello.AUTHID
         self.authrole = hello.AUTHROLE
+        identity = Identity(self.authid, self.authrole)
+        self.caller = None if identity == ANONYMOUS else identity
         self._abilities = hello.callee_features(announced)
         self._handlers = OPEN
         self.router.session_opened(

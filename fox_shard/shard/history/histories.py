@@ -101,7 +101,9 @@ class Histories:
     @property
     def next_expiry(self) -> float:
         """When `expire` is due, in seconds since 1970; `NEVER`: no event can become too old."""
-        return min((one.next_expiry for one in self._ageing), default=NEVER)
+        if not self._ageing:
+            return NEVER
+        return min(one.next_expiry for one in self._ageing)
 
     def expire(self, wall: float) -> None:
         """Drop events that are too old, a limited number per call. wall: seconds since 1970."""

@@ -5,7 +5,7 @@ Owns: what the shard keeps for each peer. Never: decisions.
 
 from collections import deque
 from enum import Enum
-from typing import final
+from typing import Final, final
 
 from fox_shard.backplane.frames import FenceQuery, Frame
 from fox_shard.backplane.link import Link
@@ -19,6 +19,10 @@ class Kind(Enum):
     GATEWAY = "gateway"
     SHARD = "shard"
     COORDINATOR = "coordinator"
+
+
+SHARD: Final = Kind.SHARD
+"""`Kind.SHARD`, which is asked for with every batch (see `terms.NOTHING`)."""
 
 
 @final
@@ -78,5 +82,6 @@ class Peer:
 
     def reply(self, frame: Frame) -> None:
         """Send the frame, unless the pair has ended: then the receiver is gone or was answered."""
-        if self.link.open:
-            self.link.send(frame)
+        link = self.link
+        if link.open:
+            link.outbox.append(frame)

@@ -63,11 +63,6 @@ class CommitQueue:
         self._sessions: dict[int, int] = {}
         self._topics: dict[tuple[str, str], int] = {}
 
-    @property
-    def active(self) -> bool:
-        """Whether any effect waits."""
-        return bool(self.waiting)
-
     def group(self, ticket: int) -> CommitGroup:
         """Return the present batch's group for the transaction; make it if there is none."""
         group = self._open.get(ticket)

@@ -341,8 +341,9 @@ class StoredPublishes:
 
     def send_grants(self) -> None:
         """Send the grants that depend on no commit. Called when the batch has been handled."""
-        for granted in self.conditional.take_granted():
-            self._give(granted)
+        if self.conditional.granted:
+            for granted in self.conditional.take_granted():
+                self._give(granted)
 
     def _give(self, granted: Granted) -> None:
         self.grants.send(granted)

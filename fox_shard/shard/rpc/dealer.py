@@ -132,7 +132,8 @@ class Dealer:
                 self._forward(peer, call, pattern.text, home)
                 return
             procedure = procedures.by_text[pattern.text]
-        self.forwarding.fence(peer, call, self._shard)
+        if self.forwarding.parted:
+            self.forwarding.fence(peer, call, self._shard)
         self._start(peer, call, procedure, now)
 
     def _forward(self, peer: Peer, call: Call, pattern: str, home: int) -> None:
