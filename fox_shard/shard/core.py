@@ -32,6 +32,7 @@ from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -81,6 +82,7 @@ class Shard:
         "deadline",
         "dealer",
         "inbox",
+        "inquiries",
         "journal",
         "links",
         "name",
@@ -170,6 +172,7 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
+        self.inquiries = Inquiries(self.budget)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -208,6 +211,7 @@ class Shard:
             self.wills,
             self.outcomes,
             self.inbox,
+            self.inquiries,
             fences,
             self.budget,
         )

@@ -12,6 +12,7 @@ from fox_shard.backplane.frames import (
     FenceQuery,
     Forward,
     Frame,
+    Inquiry,
     InvocationError,
     Leave,
     More,
@@ -29,6 +30,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
@@ -72,6 +74,7 @@ class Dispatcher:
         "_fences",
         "_histories",
         "_inbox",
+        "_inquiries",
         "_outcomes",
         "_owners",
         "_peers",
@@ -94,11 +97,13 @@ class Dispatcher:
         wills: Wills,
         outcomes: Outcomes,
         inbox: Inbox,
+        inquiries: Inquiries,
         fences: Fences,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
         self._inbox = inbox
+        self._inquiries = inquiries
         inbox.handlers[RouterPublish] = self._router_publish
         self._budget = budget
         self._peers = peers
@@ -214,6 +219,8 @@ class Dispatcher:
                 self._subscriptions.unsubscribe(peer, frame)
             case ReadHistory():
                 peer.reply(self._histories.page(frame))
+            case Inquiry():
+                peer.reply(self._inquiries.page(frame))
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():
