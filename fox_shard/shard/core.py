@@ -33,11 +33,14 @@ from fox_shard.shard.budget import TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.inbox import Inbox
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import SHARD, Kind, Peer
 from fox_shard.shard.loading import load
@@ -72,6 +75,7 @@ class Shard:
         "_fences",
         "_frames",
         "_gateways",
+        "_identity",
         "_overloaded",
         "_placement",
         "_releases",
@@ -83,11 +87,14 @@ class Shard:
         "clock",
         "deadline",
         "dealer",
+        "inbox",
+        "inquiries",
         "journal",
         "links",
         "name",
         "notices",
         "number",
+        "outbox",
         "outcomes",
         "peers",
         "recovery",
@@ -112,6 +119,7 @@ class Shard:
         rng: RandomSource,
         now: float,
         wall: float,
+        identity: int = 0,
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
         is_working: IsWorking = unknown,
@@ -120,14 +128,17 @@ class Shard:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
         rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
-        now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
-        order of keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget
-        of a turn.
+        now: monotonic seconds; wall: seconds since 1970. identity: of the store; 0: it ends with
+        the incarnation. rows: (key, value) of the store, in the order of keys. realms: the
+        configured ones. is_working: see `Links`. turn_units: the budget of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
         self.name = f"shard-{number}"
         self._settings = terms
+        # Links to shards have the store's identity, because the outbox's frames are rows. What a
+        # gateway is sent reliably ends with the incarnation.
+        self._identity = identity
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.notices: list[Notice] = []
@@ -168,6 +179,17 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
+        self.inquiries = Inquiries(self.budget)
+        self.inbox = Inbox(self.journal)
+        self.outbox = ShardOutbox(
+            number,
+            self._placement,
+            self.journal,
+            self.links.by_name,
+            self.inbox,
+            self.budget,
+            terms,
+        )
         self.peers: dict[str, Peer] = {}
         # Those peers that are gateways.
         self._gateways: list[Peer] = []
@@ -200,6 +222,8 @@ class Shard:
             self.registrar,
             self.wills,
             self.outcomes,
+            self.inbox,
+            self.inquiries,
             fences,
             self.budget,
         )
@@ -218,6 +242,7 @@ class Shard:
             now + terms.peer_timeout,
             self.budget,
             self._backlog,
+            self.outbox,
         )
         self.scheduler = Scheduler(
             self.budget,
@@ -225,6 +250,7 @@ class Shard:
                 self.recovery,
                 self._releases,
                 self._backlog,
+                self.outbox,
                 self.stored_publishes,
                 self.subscriptions,
                 self.dealer,
@@ -249,6 +275,9 @@ class Shard:
             self.stored_publishes,
             self.outcomes,
             self.wills,
+            self.peers,
+            self.inbox,
+            self.outbox,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -271,7 +300,9 @@ class Shard:
         self.journal.keep(CEILING, encode_row(self.clock.ceiling))
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
-        peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
+        identity = self._identity if name.startswith("shard-") else 0
+        link = self.links.add(name, now, connects=connects, identity=identity)
+        peer = self.peers[name] = Peer(link)
         if peer.kind is Kind.GATEWAY:
             self._gateways.append(peer)
         return peer
@@ -296,6 +327,7 @@ class Shard:
         peer.deliveries.peer_confirmed()
         if peer.kind is SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
+            self.outbox.confirmed(peer.name)
         self.outcomes.confirmed(peer)
         self.stored_publishes.grants.confirmed(peer)
         self._unannounced.confirmed(peer)
@@ -319,8 +351,8 @@ class Shard:
         """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
         peer = self.peers[link.peer]
         known = before == link.peer_incarnation
-        if not known:
-            peer.applied = 0
+        # Another numbering has begun if the peer has another identity.
+        peer.applied = min(peer.applied, link.watermark)
         self._drop_replayed_state(peer)
         if not known and before:
             self._drop_incarnation(peer)
@@ -383,7 +415,9 @@ class Shard:
     def _drop_incarnation(self, peer: Peer) -> None:
         """Drop everything of an incarnation that will not come back, and end its sessions."""
         self.subscriptions.peer_gone(peer)
-        peer.link.peer_gone()
+        if peer.kind is not Kind.SHARD:
+            # What waits for a shard is in the outbox, and so for its next incarnation.
+            peer.link.peer_gone()
         peer.deliveries.peer_gone()
         self.outcomes.peer_gone(peer)
         self.stored_publishes.grants.peer_gone(peer)
@@ -397,10 +431,14 @@ class Shard:
     def _committed(self, ticket: int, now: float) -> None:
         if ticket >= self._ceiling_ticket:
             self.clock.ceiling_is_durable()
+        self.outbox.committed(ticket)
+        self.inbox.committed(ticket)
         self.clock.wall = now + self._time_of_day.offset
         self._releases.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
+        self.outbox.commit_failed()
+        self.inbox.commit_failed()
         self._releases.commit_failed(why, now)
 
     def _store_failure(self, why: str) -> None:
@@ -493,6 +531,7 @@ class Shard:
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
+                f"{self.name}.outbox_bytes": self.outbox.total,
             }
             coordinator.reply(Report(counters, gauges))
 

@@ -35,6 +35,7 @@ from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
@@ -68,6 +69,7 @@ class Recovery:
         "_ending",
         "_fences",
         "_now",
+        "_outbox",
         "_outcomes",
         "_owners",
         "_peers",
@@ -92,9 +94,11 @@ class Recovery:
         until: float,
         budget: Budget,
         backlog: Backlog,
+        outbox: ShardOutbox,
     ) -> None:
         """peers: all peers, by name. until: see the class. budget: the turn's."""
         self._backlog = backlog
+        self._outbox = outbox
         self._budget = budget
         self._peers = peers
         self._dispatcher = dispatcher
@@ -154,6 +158,8 @@ class Recovery:
 
     def _end(self, resent: "Resent") -> Iterator[None]:
         """End the sync, a step at a time."""
+        while self._outbox.catch_up_next():
+            yield
         yield from self._handle(resent)
         while self._ending:
             # Before waiters are let through: those of ended sessions must not be.
