@@ -126,7 +126,7 @@ class ShardOutbox:
         """Whether `go_on` has more to do in the next turn."""
         return bool(self.own) and not self._to_catch_up
 
-    def go_on(self, now: float) -> None:
+    def go_on(self, _now: float) -> None:
         """Handle this shard's durable frames for itself, as far as the turn's budget goes."""
         while self.busy and not self._budget.exhausted:
             self._handle_own()
