@@ -458,7 +458,7 @@ class World:
                 wire.resume()
         dirty.clear()
         turns = gateway.turns
-        due = turns.begin()
+        due = turns.begin(self.now)
         if due or turns.busy:
             gateway.now = self.now
             for connection in due:
