@@ -188,7 +188,7 @@ class World:
                 wall=WALL + self.now,
                 is_working=self._is_working,
             )
-            gateway.turns.units = self._units
+            gateway.turns.units = gateway.budget.units = self._units
         elif kind == "shard":
             disk = self._disk(name)
             self.nodes[name] = Shard(

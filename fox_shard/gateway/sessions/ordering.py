@@ -24,11 +24,9 @@ from fox_shard.backplane.frames import (
     SelectedEvent,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.held_events import HeldEvents
 from fox_shard.gateway.sessions.session import Session
-
-RELEASED_PER_TURN = 1000
-"""Frames released per turn, so that links and clients get their turns in between."""
 
 MARKS_LIMIT = 10_000
 """Entries of `_passed`. Beyond that all are dropped, since those of ended pairs would stay."""
@@ -58,11 +56,16 @@ class Ordering:
     )
 
     def __init__(
-        self, name: str, links: list[Link], deliver: Callable[[HeldFrame, int], None]
+        self,
+        name: str,
+        links: list[Link],
+        deliver: Callable[[HeldFrame, int], None],
+        budget: DeliveryBudget,
     ) -> None:
         """name: this gateway's. links: to the shards, by number.
 
         deliver(frame, shard): called with each frame that is released, and the shard it came from.
+        budget: bounds how many are released in one turn.
         """
         self._name = name
         self._links = links
@@ -81,8 +84,8 @@ class Ordering:
         self._wanted: dict[Mark, int] = {}
         # The senders that have a frame whose fence names that pair.
         self._blocked: dict[Mark, dict[int, None]] = {}
-        # How many frames may be released in this turn, and the senders that have more of them.
-        self._budget = RELEASED_PER_TURN
+        self._budget = budget
+        # The senders of which more frames can be released than the turn's budget pays for.
         self._unfinished: dict[int, None] = {}
 
     # Frames that go out
@@ -210,21 +213,21 @@ class Ordering:
             if fence is not None and not self._satisfied(fence):
                 self._want(fence, sender)
                 return
-            if not self._budget:
+            if self._budget.left <= 0:
                 self._unfinished[sender] = None
                 return
-            self._budget -= 1
             _, _, shard, frame, _ = heappop(held_frames)
             self._deliver(frame, shard)
+            self._budget.spend(1)
         del self.held_frames[sender]
 
-    def end_turn(self) -> bool:
-        """End the turn. Returns whether `go_on` has something to do in the next one."""
-        self._budget = RELEASED_PER_TURN
+    @property
+    def busy(self) -> bool:
+        """Whether `release_more` has something to do in the next turn."""
         return bool(self._unfinished)
 
     def release_more(self) -> None:
-        """Deliver what earlier turns have left."""
+        """Deliver what earlier turns have left, as far as this turn's budget reaches."""
         senders, self._unfinished = self._unfinished, {}
         for sender in senders:
             if sender in self.held_frames:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.backplane.frames import Fence, FencePassed, FenceQuery
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import MARKS_LIMIT, Ordering
 from fox_shard.topics.pattern import Pattern
 
@@ -30,7 +31,7 @@ class OrderingHarness:
     def __init__(self, shards=3):
         self.links = links(shards)
         self.delivered = []
-        self.ordering = Ordering("gateway-0", self.links, self._deliver)
+        self.ordering = Ordering("gateway-0", self.links, self._deliver, DeliveryBudget())
 
     def _deliver(self, frame, shard):
         self.delivered.append(getattr(frame, "publication", None) or -frame.invocation)
