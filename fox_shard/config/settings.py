@@ -53,7 +53,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     """Section [gateway]: the listeners (None: off), and the limits for one client.
 
     outbound_limit: bytes waiting to be sent to one client. slow_timeout: seconds for which more
-    than that may wait while the client takes next to nothing. max_message_size: bytes of one
+    than that may wait while the client takes next to nothing. held_limit: bytes of events and calls
+    that wait in a gateway for earlier ones of their senders. max_message_size: bytes of one
     incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
     its components. max_subscriptions, max_registrations, max_calls, max_invocations,
     max_abandoned_invocations: of one session at a time. handshake_timeout: seconds for HELLO,
@@ -71,6 +72,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     mqtt: OptionalAddress = Address("127.0.0.1", 1883)
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
     slow_timeout: Seconds = 5.0
+    held_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128

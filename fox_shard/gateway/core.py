@@ -143,7 +143,10 @@ class Gateway:
             self.links,
             lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
             self.budget,
+            self._backpressure.pause,
         )
+        # Whether so much is held back that the shards get no credit.
+        self._holds_too_much = False
         self._limits = Limits(settings)
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
         self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
@@ -336,10 +339,22 @@ class Gateway:
         if self.busy:
             self._go_on(now)
         self.budget.begin_turn()
+        if (self.ordering.held_bytes > self.settings.held_limit) is not self._holds_too_much:
+            self._limit_credit()
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
         return out
+
+    def _limit_credit(self) -> None:
+        """Give the shards no credit while too much is held back, so that they give others none.
+
+        What is held back waits only for answers to questions, which need no credit.
+        """
+        self._holds_too_much = not self._holds_too_much
+        for link in self.links:
+            link.hold_credit = self._holds_too_much
+            link.acknowledge_soon()
 
     def _out_of_credit(self) -> bool:
         credit = self._credit
