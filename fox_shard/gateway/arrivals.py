@@ -9,7 +9,7 @@ as they are: their acknowledgements count, and they are acknowledged, when their
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, final
 
 from fox_shard.backplane.frames import Batch, Frame, Published
@@ -60,7 +60,7 @@ class Inbox:
 class Arrivals:
     """The inboxes of one gateway."""
 
-    __slots__ = ("_budget", "_handle", "_inboxes", "_queue", "_take")
+    __slots__ = ("_budget", "_earlier", "_handle", "_inboxes", "_take", "queue")
 
     def __init__(
         self,
@@ -68,33 +68,29 @@ class Arrivals:
         budget: DeliveryBudget,
         take: Callable[[Link, Batch, int, float], list[Frame]],
         handle: Handle,
+        earlier: Collection[int],
     ) -> None:
         """links: by the number of the shard.
 
-        take(link, batch, size, now): gives a batch to its link, and returns its frames.
+        take(link, batch, size, now): gives a batch to its link, and returns its frames. earlier:
+        not empty while something that came before is left elsewhere.
         """
         self._inboxes = {number: Inbox(link, number) for number, link in links.items()}
         self._budget = budget
         self._take = take
         self._handle = handle
-        # The inboxes that have something left, in the order in which they go on.
-        self._queue: deque[Inbox] = deque()
+        self._earlier = earlier
+        # The inboxes that have something left, in the order in which they go on: always the same
+        # deque, as hot code looks at it.
+        self.queue: deque[Inbox] = deque()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether something is left for the next turns."""
-        return bool(self._queue)
-
-    def receive(self, number: int, batch: Batch, size: int, now: float, *, later: bool) -> None:
-        """Handle a batch of that shard, now or, if there is too much to do, later.
-
-        later: something that came before is left elsewhere.
-        """
+    def receive(self, number: int, batch: Batch, size: int, now: float) -> None:
+        """Handle a batch of that shard, now or, if there is too much to do, later."""
         inbox = self._inboxes[number]
-        if later or self._queue or self._budget.left <= 0:
+        if self.queue or self._earlier or self._budget.left <= 0:
             inbox.link.heard(now)
-            if inbox not in self._queue:
-                self._queue.append(inbox)
+            if inbox not in self.queue:
+                self.queue.append(inbox)
             inbox.batches.append((batch, size))
             return
         link = inbox.link
@@ -102,7 +98,7 @@ class Arrivals:
         if size > DIVIDED_ABOVE or len(frames) > inbox.piece:
             self._open(inbox, batch, frames, size)
             if not self._go_on_with(inbox, until=0):
-                self._queue.append(inbox)
+                self.queue.append(inbox)
             return
         if frames:
             self._pass_on(inbox, frames)
@@ -110,7 +106,7 @@ class Arrivals:
 
     def go_on(self, now: float) -> None:
         """Go on with what is left, as far as the turn's budget reaches."""
-        queue, budget = self._queue, self._budget
+        queue, budget = self.queue, self._budget
         while queue and budget.left > 0:
             inbox = queue.popleft()
             until = max(0, budget.left - SLICE_UNITS) if queue else 0
@@ -133,7 +129,7 @@ class Arrivals:
             self._handle(frames[inbox.at :], number)
             inbox.link.durable = inbox.link.watermark
             if not inbox.batches:
-                self._queue.remove(inbox)
+                self.queue.remove(inbox)
 
     @staticmethod
     def _open(inbox: Inbox, batch: Batch, frames: list[Frame], size: int) -> None:

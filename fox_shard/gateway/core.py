@@ -146,6 +146,7 @@ class Gateway:
             self._backpressure.pause,
         )
         # Whether so much is held back that the shards get no credit.
+        self._held_limit = settings.held_limit
         self._holds_too_much = False
         self._limits = Limits(settings)
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
@@ -179,7 +180,12 @@ class Gateway:
             self.budget,
             self._all_links.receive,
             self._dispatcher.handle,
+            self.ordering.unfinished,
         )
+        self._left = self.arrivals.queue
+        self._unreleased = self.ordering.unfinished
+        # Whether another turn should follow at once.
+        self.busy = False
         self.requests = Requests(
             settings=settings,
             mqtt=mqtt,
@@ -239,18 +245,14 @@ class Gateway:
         self.now = self.subscribe_requests.now = now
         self._wall_offset = wall - now
         shard = self._numbers[batch.source]
-        self.arrivals.receive(shard, batch, size, now, later=self.ordering.busy)
-
-    @property
-    def busy(self) -> bool:
-        """Whether another turn should follow at once."""
-        return self.arrivals.waiting or self.ordering.busy
+        self.arrivals.receive(shard, batch, size, now)
 
     def _go_on(self, now: float) -> None:
         """Go on with what earlier turns have left."""
         self.now = self.subscribe_requests.now = now
         self.ordering.release_more()
         self.arrivals.go_on(now)
+        self.busy = bool(self._left or self._unreleased)
         if self.busy:
             self.deadline.by(now)
 
@@ -336,10 +338,10 @@ class Gateway:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
-        if self.busy:
+        if self._left or self._unreleased or self.busy:
             self._go_on(now)
         self.budget.begin_turn()
-        if (self.ordering.held_bytes > self.settings.held_limit) is not self._holds_too_much:
+        if (self.ordering.held_bytes > self._held_limit) is not self._holds_too_much:
             self._limit_credit()
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):

@@ -62,11 +62,11 @@ class Ordering:
         "_name",
         "_passed",
         "_pause",
-        "_unfinished",
         "_wanted",
         "held_bytes",
         "held_events",
         "held_frames",
+        "unfinished",
     )
 
     def __init__(
@@ -103,8 +103,9 @@ class Ordering:
         self._blocked: dict[Mark, dict[int, None]] = {}
         self._budget = budget
         self._pause = pause
-        # The senders of which more frames can be released than the turn's budget pays for.
-        self._unfinished: dict[int, None] = {}
+        # The senders of which more frames can be released than the turn's budget pays for: always
+        # the same dict, as hot code looks at it.
+        self.unfinished: dict[int, None] = {}
 
     # Frames that go out
 
@@ -155,7 +156,7 @@ class Ordering:
     def idle(self) -> bool:
         """Whether nothing is held back and no shard owes an answer."""
         return not (
-            self.held_frames or self._asked or self._wanted or self._blocked or self._unfinished
+            self.held_frames or self._asked or self._wanted or self._blocked or self.unfinished
         )
 
     def hold(
@@ -238,7 +239,7 @@ class Ordering:
                 self._want(fence, sender)
                 return
             if self._budget.left <= 0:
-                self._unfinished[sender] = None
+                self.unfinished[sender] = None
                 return
             _, _, shard, frame, _ = heappop(held_frames)
             self.held_bytes -= _size(frame)
@@ -246,14 +247,10 @@ class Ordering:
             self._budget.spend(1)
         del self.held_frames[sender]
 
-    @property
-    def busy(self) -> bool:
-        """Whether `release_more` has something to do in the next turn."""
-        return bool(self._unfinished)
-
     def release_more(self) -> None:
         """Deliver what earlier turns have left, as far as this turn's budget reaches."""
-        senders, self._unfinished = self._unfinished, {}
+        senders = [*self.unfinished]
+        self.unfinished.clear()
         for sender in senders:
             if sender in self.held_frames:
                 self._release(sender)
