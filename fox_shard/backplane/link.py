@@ -333,6 +333,10 @@ class Link:
 
     # Receiving
 
+    def heard(self, now: float) -> None:
+        """Note that the peer has said something, which the owner will pass on later."""
+        self._last_received = now
+
     def receive(  # noqa: C901 - the states of a pair
         self, batch: Batch, size: int, now: float
     ) -> tuple[LinkEvent, list[Frame]]:

@@ -21,6 +21,7 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
+from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
@@ -38,6 +39,7 @@ from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.registrations import Registrations
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -136,11 +138,17 @@ class Gateway:
             )
             for name, realm in self.realms.items()
         }
+        self.budget = DeliveryBudget(self.realms.values())
         self.ordering = Ordering(
             self.name,
             self.links,
             lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
+            self.budget,
+            self._backpressure.pause,
         )
+        # Whether so much is held back that the shards get no credit.
+        self._held_limit = settings.held_limit
+        self._holds_too_much = False
         self._limits = Limits(settings)
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
         self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
@@ -169,6 +177,17 @@ class Gateway:
             inquiries=self.inquiries,
             registry=self.registry,
         )
+        self.arrivals = Arrivals(
+            {number: self._link(number) for number in self._numbers.values()},
+            self.budget,
+            self._all_links.receive,
+            self._dispatcher.handle,
+            self.ordering.unfinished,
+        )
+        self._left = self.arrivals.queue
+        self._unreleased = self.ordering.unfinished
+        # Whether another turn should follow at once.
+        self.busy = False
         self.requests = Requests(
             settings=settings,
             mqtt=mqtt,
@@ -200,6 +219,11 @@ class Gateway:
         """End the client's session: more than `outbound_limit` bytes wait for it."""
         self.requests.slow(connection)
 
+    def end_sessions(self, reason: str, message: str) -> None:
+        """End all sessions. reason: a URI. message: a sentence for the clients."""
+        for session in list(self.sessions.values()):
+            session.end(reason, message)
+
     def client_refused(self, connection: Connection) -> None:
         """Log that the client got no session, as `connection.refused` says."""
         why: dict[str, object] = {
@@ -216,14 +240,23 @@ class Gateway:
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
-        """Handle one batch. size: its bytes on the wire. now, wall: see `__init__`."""
+        """Handle one batch, at once or over several turns.
+
+        size: its bytes on the wire. now, wall: see `__init__`.
+        """
         self.now = self.subscribe_requests.now = now
         self._wall_offset = wall - now
         shard = self._numbers[batch.source]
-        link = self._link(shard)
-        frames = self._all_links.receive(link, batch, size, now)
-        self._dispatcher.handle(frames, shard)
-        link.durable = link.watermark
+        self.arrivals.receive(shard, batch, size, now)
+
+    def _go_on(self, now: float) -> None:
+        """Go on with what earlier turns have left."""
+        self.now = self.subscribe_requests.now = now
+        self.ordering.release_more()
+        self.arrivals.go_on(now)
+        self.busy = bool(self._left or self._unreleased)
+        if self.busy:
+            self.deadline.by(now)
 
     # Pairs begin and end
 
@@ -264,6 +297,7 @@ class Gateway:
     def link_broken(self, link: Link, now: float) -> None:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
+        self.arrivals.finish(shard)
         self.linked = all(other.open for other in self.links)
         if shard == COORDINATOR:
             self.registry.admit_all()
@@ -289,7 +323,6 @@ class Gateway:
         self.now = self.subscribe_requests.now = now
         self.timers.run(now)
         self._all_links.tick(now)
-        self.ordering.release_more()
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
     def _disowned(self, now: float) -> None:
@@ -301,19 +334,31 @@ class Gateway:
         """
         self.registry.drop_wills()
         ended = len(self.sessions)
-        for session in list(self.sessions.values()):
-            session.end(STOOD_STILL, "the gateway stood still for too long: join again")
+        self.end_sessions(STOOD_STILL, "the gateway stood still for too long: join again")
         self._all_links.renew(self._new_incarnation(), now)
         self.notices.append(("renewed", {"sessions_ended": ended}))
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
-        if self.ordering.end_turn():
-            self.deadline.by(now)
+        if self._left or self._unreleased or self.busy:
+            self._go_on(now)
+        self.budget.begin_turn()
+        if (self.ordering.held_bytes > self._held_limit) is not self._holds_too_much:
+            self._limit_credit()
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
         return out
+
+    def _limit_credit(self) -> None:
+        """Give the shards no credit while too much is held back, so that they give others none.
+
+        What is held back waits only for answers to questions, which need no credit.
+        """
+        self._holds_too_much = not self._holds_too_much
+        for link in self.links:
+            link.hold_credit = self._holds_too_much
+            link.acknowledge_soon()
 
     def _out_of_credit(self) -> bool:
         credit = self._credit

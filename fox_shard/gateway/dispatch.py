@@ -110,11 +110,15 @@ class Dispatcher:
         self._seen_events.link_opened(shard, incarnation)
         self._seen_selected.link_opened(shard, incarnation)
 
-    def handle(self, frames: list[Frame], shard: int) -> None:  # noqa: C901 - hot
-        """Handle frames of that shard, in order. Consecutive events are delivered together."""
+    def handle(self, frames: list[Frame], shard: int) -> int:  # noqa: C901 - hot
+        """Handle frames of that shard, in order. Consecutive events are delivered together.
+
+        Returns how many publishes were confirmed.
+        """
         ordering = self._ordering
         held = ordering.held_frames
         events: list[Event] = []
+        answers = 0
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
@@ -130,6 +134,7 @@ class Dispatcher:
                 self._deliver(events, shard)
                 events = []
             if type(frame) is Published:
+                answers += len(frame.requests)
                 session = self._sessions.get(frame.session)
                 if session is not None:
                     session.published(frame.requests, frame.publications)
@@ -142,6 +147,7 @@ class Dispatcher:
                 self._dispatch(frame, shard)
         if events:
             self._deliver(events, shard)
+        return answers
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:

@@ -30,8 +30,9 @@ from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
-UNSUBSCRIBED_AT_ONCE = 100
-"""Subscriptions of a session that has ended that are dropped in one turn."""
+UNSUBSCRIBED_AT_ONCE = 20
+"""Subscriptions of a session that has ended that are dropped at a time: this takes half a
+millisecond, which is what a chore counts for (see `Turns`)."""
 
 
 @final

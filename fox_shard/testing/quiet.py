@@ -106,8 +106,8 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
     for link in (*gateway.links, gateway.coordinator):
         if not link.idle:
             yield f"{gateway.name} had frames under way to {link.peer}"
-    if not gateway.ordering.idle:
-        yield f"{gateway.name} held back events, or still asked for what to wait"
+    if gateway.arrivals.queue or not gateway.ordering.idle:
+        yield f"{gateway.name} had not handled all frames, or still asked for what to wait"
     if not gateway.registry.idle:
         yield f"{gateway.name} waited for the ends of sessions"
     if not gateway.turns.idle:

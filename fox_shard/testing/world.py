@@ -197,7 +197,7 @@ class World:
                 wall=WALL + self.now,
                 is_working=self._is_working,
             )
-            gateway.turns.units = self._units
+            gateway.turns.units = gateway.budget.units = self._units
         elif kind == "shard":
             disk = self._disk(name)
             self.nodes[name] = Shard(
@@ -469,7 +469,7 @@ class World:
                 wire.resume()
         dirty.clear()
         turns = gateway.turns
-        due = turns.begin()
+        due = turns.begin(self.now)
         if due or turns.busy:
             gateway.now = self.now
             for connection in due:

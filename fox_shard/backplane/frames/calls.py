@@ -166,9 +166,9 @@ class Cancel(Struct, array_like=True, tag=26, gc=False):
 
 
 class Interrupt(Struct, array_like=True, tag=27, gc=False):
-    """An invocation is to stop: shard to the callee's gateway.
+    """The call of an invocation was canceled, or has timed out: shard to the callee's gateway.
 
-    mode: `kill` (the callee's answer is awaited) or `killnowait`.
+    mode: `kill` (the callee's answer is awaited), `killnowait`, or `skip` (the callee is not told).
     reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
     """
 

@@ -17,12 +17,22 @@ LONG = 1024
 class Limits:
     """The limits of each session of one gateway. exceeded: refusals since the last report."""
 
-    __slots__ = ("calls", "exceeded", "outbound", "registrations", "subscriptions")
+    __slots__ = (
+        "abandoned",
+        "calls",
+        "exceeded",
+        "invocations",
+        "outbound",
+        "registrations",
+        "subscriptions",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.subscriptions = settings.max_subscriptions
         self.registrations = settings.max_registrations
         self.calls = settings.max_calls
+        self.invocations = settings.max_invocations
+        self.abandoned = settings.max_abandoned_invocations
         # Bytes.
         self.outbound = settings.outbound_limit
         self.exceeded = 0

@@ -117,7 +117,7 @@ class Plan:
 class Subscriptions:
     """The subscriptions of one realm on one gateway."""
 
-    __slots__ = ("_by_name", "_links", "_realm", "_trie", "by_id", "count", "plans")
+    __slots__ = ("_by_name", "_followed", "_links", "_realm", "_trie", "by_id", "count", "plans")
 
     def __init__(self, realm: Realm, links: list[Link]) -> None:
         """links: to the shards, by number."""
@@ -125,6 +125,8 @@ class Subscriptions:
         self._links = links
         self._by_name: dict[str, Subscribers] = {}
         self.by_id: dict[int, Subscribers] = {}
+        # Those of followers.
+        self._followed: dict[int, Subscribers] = {}
         self._trie: Trie[Subscribers] = Trie()
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
         # The sum of all sessions' numbers of subscriptions.
@@ -179,6 +181,8 @@ class Subscriptions:
         subscribers = Subscribers(subscription)
         self._by_name[subscription.name] = subscribers
         self.by_id[subscription.id] = subscribers
+        if subscription.selector is not None and subscription.selector.follow:
+            self._followed[subscription.id] = subscribers
         if subscription.is_plain:
             self._trie.add(pattern, subscribers)
         return subscribers
@@ -272,6 +276,7 @@ class Subscriptions:
             return
         del self._by_name[subscription.name]
         del self.by_id[subscription.id]
+        self._followed.pop(subscription.id, None)
         if subscription.is_plain:
             self._trie.remove(pattern, subscribers)
         if subscription.is_snapshot:
@@ -293,17 +298,21 @@ class Subscriptions:
         """
         left = []
         for pending in incomplete:
-            name, pattern = pending.subscription.name, pending.subscription.pattern
-            subscribers = self._by_name.get(name)
+            subscribers = self._by_name.get(pending.subscription.name)
             if subscribers is not None and pending.token in subscribers.pending:
                 del subscribers.pending[pending.token]
-                self.plans.drop(pattern)
                 left.append(subscribers)
-        for name, subscription in [*(session.subscriptions or {}).items()]:
+        subscriptions, session.subscriptions = session.subscriptions or {}, None
+        self.count -= len(subscriptions)
+        for name in subscriptions:
             subscribers = self._by_name[name]
-            self._leave(session, subscribers)
-            self.plans.drop(subscription.pattern)
+            subscribers.remove(session)
             left.append(subscribers)
+        if len(left) > MANY:
+            self.plans.clear()
+        else:
+            for subscribers in left:
+                self.plans.drop(subscribers.subscription.pattern)
         return left
 
     def drop_unused(self, left: list[Subscribers], many: int) -> bool:
@@ -339,7 +348,7 @@ class Subscriptions:
 
     def settled(self, shard: int, publication: int) -> None:
         """Note that all recorded events of that shard up to that id have come."""
-        for subscribers in self.by_id.values():
+        for subscribers in self._followed.values():
             subscribers.settled(shard, publication)
 
     # Matching
@@ -372,6 +381,9 @@ class Subscriptions:
         self.plans.put(topic, plan)
         return plan
 
+
+MANY = 100
+"""Subscriptions of a session beyond which its end drops all plans, and not one by one."""
 
 PLANS_LIMIT = 10_000
 """Topics of one realm whose plans are cached."""

@@ -334,6 +334,8 @@ class Listeners:
         self._channels: set[Channel] = set()
         self._held: list[Channel] = []
         self._emptied = asyncio.Event()
+        # Set while clients rest.
+        self._alarm: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         self.clock = loop.time
         self.after = loop.call_later
@@ -442,7 +444,7 @@ class Listeners:
     def _go_on(self) -> None:
         """Begin a turn with what clients have sent and earlier turns have left (see `Turns`)."""
         turns = self.host.turns
-        due = turns.begin()
+        due = turns.begin(self.clock())
         if not (due or turns.busy):
             return
         now = self.update_clock()
@@ -453,6 +455,15 @@ class Listeners:
                 turns.failed(connection)
                 self._fail(connection, error)
         turns.do_chores()
+        rest = turns.rest(now)
+        if not rest:
+            self.schedule_flush()
+        elif self._alarm is None:
+            self._alarm = self.after(rest, self._wake)
+
+    def _wake(self) -> None:
+        """Go on after the clients' rest."""
+        self._alarm = None
         self.schedule_flush()
 
     def _fail(self, connection: Connection, error: Exception) -> None:

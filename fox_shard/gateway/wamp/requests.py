@@ -26,7 +26,9 @@ from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.wamp.messages import (
     CALL,
     CANCEL,
+    ERROR,
     INVOCATION,
+    NAMES,
     PUBLISH,
     REGISTER,
     SUBSCRIBE,
@@ -45,11 +47,29 @@ from fox_shard.gateway.wamp.messages import (
 )
 from fox_shard.gateway.wamp.options import PublishOptions
 from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.unread import UnreadRequest
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import SEQUENCE_LENGTH, check_topic, is_reserved
 
 VALID_URIS: Final = 10_000
 """How many valid URIs are cached."""
+
+
+def unread(session: WampSession, head: UnreadRequest) -> None:
+    """Refuse a request that nests too deep to be read."""
+    kind, request, refusal = head.kind, head.request, head.refusal
+    if kind == PUBLISH:
+        options = session.serializer.options
+        if options.acknowledges(head.options) if head.options else head.wanted:
+            session.refuse(PUBLISH, request, refusal)
+        return
+    if kind == CALL:
+        _check_call(session, request)
+    if kind in (YIELD, ERROR):
+        _check_invocation(session, NAMES[kind], request)
+        session.fail(request, refusal)
+    if kind != ERROR:
+        session.refuse(kind, request, refusal)
 
 
 # Publish and subscribe
@@ -156,8 +176,7 @@ def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
 def call(session: WampSession, message: Call) -> None:
     """Handle [CALL, Request|id, Options|dict, Procedure|uri, …]."""
     serializer = session.serializer
-    if session.calls and message.request in session.calls:
-        raise ProtocolViolation(f"CALL: a call with the request id {message.request} is running")
+    _check_call(session, message.request)
     raw = bytes(message.options)
     try:
         args, kwargs = serializer.payload(message)
@@ -179,6 +198,12 @@ def call(session: WampSession, message: Call) -> None:
         kwargs,
         session.caller,
     )
+
+
+def _check_call(session: WampSession, request: int) -> None:
+    """Raise ProtocolViolation if a call with that id is running."""
+    if session.calls and request in session.calls:
+        raise ProtocolViolation(f"CALL: a call with the request id {request} is running")
 
 
 @lru_cache(VALID_URIS)

@@ -28,6 +28,7 @@ from fox_shard.gateway.wamp.serializer import (
     TOO_DEEP,
     Serializer,
 )
+from fox_shard.gateway.wamp.unread import json_head, msgpack_head
 
 __all__ = ["SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
 
@@ -53,6 +54,8 @@ class Json(Serializer):
         except BAD_INPUT as error:
             try:
                 return self._read_unusual(data)
+            except RecursionError:
+                raise json_head(data) or self.violation(data, error) from None
             except BAD_INPUT:
                 raise self.violation(data, error) from None
 
@@ -139,6 +142,8 @@ class Msgpack(Serializer):
         except BAD_INPUT as error:
             try:
                 return self._read_unusual(data)
+            except RecursionError:
+                raise msgpack_head(data) or self.violation(data, error) from None
             except BAD_INPUT:
                 raise self.violation(data, error) from None
 
@@ -173,6 +178,8 @@ class Msgpack(Serializer):
             items = self._args(args)
             rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
+        except RecursionError:
+            raise InvalidPayload(TOO_DEEP) from None
         except BAD_INPUT as error:
             if "imestamp" in str(error) or isinstance(error, UnicodeDecodeError):
                 # Well-formed, but no text, or no date, or one that not every client can express.

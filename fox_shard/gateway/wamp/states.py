@@ -29,6 +29,7 @@ from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, PayloadSizeExceeded, WampSession
+from fox_shard.gateway.wamp.unread import UnreadRequest
 
 Handlers = dict[type[Struct], Callable[["WampConversation", Any], None]]
 
@@ -68,7 +69,14 @@ class WampConversation(WampSession):
         if handlers is ENDED:
             return
         try:
-            message = self.serializer.read(data)
+            try:
+                message = self.serializer.read(data)
+            except UnreadRequest as unread:
+                if handlers is not OPEN:
+                    raise
+                self.traffic.others += 1
+                requests.unread(self, unread)
+                return
             handler = handlers.get(type(message))
             if handler is None:
                 raise self._unexpected(message)

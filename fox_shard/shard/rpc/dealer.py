@@ -321,7 +321,7 @@ class Dealer:
         pending = self._callers.get(cancel.session, {}).get(cancel.request)
         if pending is None:
             return
-        if pending.callee is not None and cancel.mode != "skip":
+        if pending.callee is not None:
             self._interrupt(pending, cancel.mode, Canceled.uri)
             if cancel.mode == "kill":
                 return  # the callee's answer is the call's answer
