@@ -460,8 +460,12 @@ def test_listeners_share_their_port_with_other_gateways_and_tune_their_clients(r
             client = one.receivers[0].connection.transport.socket.get_extra_info("socket")
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
-            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+            probes = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            idle, between, count = (
+                client.getsockopt(socket.IPPROTO_TCP, option) for option in probes
+            )
+            assert idle + count * between == 40
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 40_000
             writer.close()
 
     run(main())
