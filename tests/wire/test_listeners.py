@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 import uvloop
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.admission import Admission
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets import listeners as listeners_module
 from fox_shard.gateway.sockets.listeners import ListenError, Listeners
@@ -68,6 +70,7 @@ class Shell:
         self.dirty = []
         self.turns = Turns()
         self.admission = Admission()
+        self.limit_counts = LimitCounts(NAMES)
         self.notices = []
         self.receivers, self.found_slow, self.refusals = [], [], []
         self.linked, self.scheduled = True, False
@@ -275,7 +278,7 @@ def test_clients_beyond_the_limit_are_closed_at_once_and_noted(run):
                 other.close()
             limit = {"limit": "max_connections", "count": 1, "address": "127.0.0.1"}
             assert shell.notices == [("connections_refused", limit)]
-            assert shell.admission.refused == 3
+            assert sum(shell.limit_counts.totals().values()) == 3
             assert len(shell.listeners) == len(shell.receivers) == 1
             writer.close()
             await until(lambda: len(shell.listeners) == 0)

@@ -91,7 +91,7 @@ class Calls:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
         if session.calls is not None and len(session.calls) >= self._limits.calls:
-            refusal = self._limits.refuse("unanswered calls", self._limits.calls)
+            refusal = self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
             session.call_error(call_error(session.id, request, refusal))
             return
         if procedure in self.local_procedures:

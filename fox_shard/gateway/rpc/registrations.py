@@ -121,7 +121,9 @@ class Registrations:
         running = len(self._registering.get(session.id, ()))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
         if len(session.registrations or ()) + running >= limit:
-            refusal = self._limits.refuse("registrations", self._limits.registrations)
+            refusal = self._limits.refuse(
+                "max_registrations", "registrations", self._limits.registrations
+            )
             session.refused(refused(Register, session.id, request, refusal))
             return
         realm = session.realm

@@ -479,6 +479,7 @@ class Listeners:
         host, now = self.host, self.clock()
         why = host.admission.admit(address, host.settings, now)
         if why:
+            host.limit_counts.add(why)
             count = host.admission.to_note(why, now)
             if count:
                 fields = {"limit": why, "count": count, "address": address}

@@ -76,6 +76,8 @@ def publish(session: WampSession, message: Publish) -> None:
         # Without `acknowledge` the client expects no answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
             session.refuse(PUBLISH, message.request, refusal)
+        else:
+            session.router.limit_counts.add(refusal.limit)
         return
     if flags & ACKNOWLEDGE:
         session.expect_published(message.request)
@@ -272,6 +274,7 @@ def error(session: WampSession, message: Error) -> None:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)
     except Refusal as refusal:
+        session.router.limit_counts.add(refusal.limit)
         session.fail(message.request, refusal)
         return
     session.router.invocation_error(
@@ -300,8 +303,9 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     """
     settings = session.router.settings
     if uri.count(".") >= settings.topic_components:
-        raise InvalidUri(f"the URI has more than {settings.topic_components} components")
+        sentence = f"the URI has more than {settings.topic_components} components"
+        raise InvalidUri(sentence).beyond("topic_components")
     limit = settings.topic_length - more
     # A character has at most four bytes, so short URIs need not be encoded.
     if len(uri) > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
-        raise InvalidUri(f"the URI has more than {limit} bytes")
+        raise InvalidUri(f"the URI has more than {limit} bytes").beyond("topic_length")
