@@ -12,7 +12,6 @@ import fox_shard.remote
 from fox_shard import __version__
 from fox_shard.cli import main
 
-
 IN_FILE = "gateway.websocket in a/conf/fox.toml"
 
 
