@@ -37,7 +37,8 @@ PEER_TIMEOUT = 3.0
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """Texts that no log may contain, whichever processes are killed."""
 
-SLOW_TURN = re.compile(r" slow_turn_over .*seconds=([\d.]+)")
+SLOW_TURN = re.compile(r" slow_turn .*where=(\S+)")
+SLOW_TURN_OVER = re.compile(r" slow_turn_over .*seconds=([\d.]+)")
 
 
 async def until(what: str, condition: Callable[[], bool], patience: float) -> None:
@@ -180,14 +181,16 @@ class Broker:
         return found
 
     def slowest(self) -> str:
-        """Return the line of a log that tells of the longest turn, "-" if none was slow."""
-        lines = [
-            (float(found[1]), f"{path.stem}: {line}")
-            for path in sorted(self.folder.glob("*.log"))
-            for line in path.read_text(errors="replace").splitlines()
-            if (found := SLOW_TURN.search(line))
-        ]
-        return max(lines)[1] if lines else "-"
+        """Return how long the longest turn of a process took, and where; "-" if none was slow."""
+        found: list[tuple[float, str]] = []
+        for path in sorted(self.folder.glob("*.log")):
+            where = ""
+            for line in path.read_text(errors="replace").splitlines():
+                if begins := SLOW_TURN.search(line):
+                    where = begins[1]
+                elif over := SLOW_TURN_OVER.search(line):
+                    found.append((float(over[1]), f"{path.stem} at {line[:23]}, in {where}"))
+        return "{:.1f} s, {}".format(*max(found)) if found else "-"
 
     async def stop(self) -> list[str]:
         """End all processes; return a sentence for each that did not end well."""
