@@ -336,7 +336,7 @@ class Link:
         """Take a batch of the peer; return what became of the pair, and the frames to handle.
 
         size: bytes on the wire. Reliable frames that were applied before are left out (see
-        `watermark`); `marks` and `rfirst` describe those that remain.
+        `watermark`); `reliable_indexes` and `rfirst` describe those that remain.
         """
         self._last_received = now
         self.reliable_indexes = NO_MARKS
@@ -496,7 +496,7 @@ class Link:
             self._say_hello(0, now, reply=False)
 
     def _keep_what_waits(self) -> None:
-        """Drop from the outbox the frames that do not wait for the next pair (see KEPT)."""
+        """Drop from the outbox the frames that do not wait for a pair (see WAITING_FRAMES)."""
         marked = set(self.reliable)
         kept = [
             (frame, i in marked)

@@ -143,7 +143,7 @@ def test_the_index_lists_all_pages():
 
 # The module of each class that the tour names as `Class.method`.
 STEPS = {
-    "Channel": "gateway/sockets/listeners.py",
+    "Channel": "gateway/sockets/channel.py",
     "Reader": "gateway/mqtt/reader.py",
     "MqttSession": "gateway/mqtt/session.py",
     "Gateway": "gateway/core.py",

@@ -15,8 +15,9 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.turns import Turns
-from fox_shard.gateway.sockets import listeners as listeners_module
-from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets import channel as channel_module
+from fox_shard.gateway.sockets.listeners import Listeners
+from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 
 LIMIT = 1 << 16
@@ -175,7 +176,7 @@ def test_a_closed_client_can_read_what_was_written_even_while_it_sends(run):
 
 
 def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
@@ -326,7 +327,7 @@ def test_a_paused_connection_is_not_read_until_it_is_resumed(run):
 
 
 def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
@@ -343,7 +344,7 @@ def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
 
 
 def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
