@@ -37,6 +37,7 @@ class Subscriptions:
     """The subscriptions and replays of all peers on this shard."""
 
     __slots__ = (
+        "_behind",
         "_budget",
         "_clock",
         "_histories",
@@ -62,6 +63,9 @@ class Subscriptions:
         self._clock = clock
         self._histories = histories
         self._subscribed: dict[Peer, dict[SubscriptionKey, Pattern | Selector]] = {}
+        # Selectors of followers that get live events only once what they have missed has been sent,
+        # for a follower takes nothing that is older than what it has got.
+        self._behind: dict[tuple[Peer, SubscriptionKey], Selector] = {}
         # Subscriptions that a returned peer had before and has not replayed yet.
         self._stale: dict[Peer, set[SubscriptionKey]] = {}
         # Running replays by token.
@@ -113,7 +117,10 @@ class Subscriptions:
             index.add(peer, pattern)
         else:
             subscribed[wanted] = selector = Selector(peer, pattern, spec)
-            index.add_selector(selector)
+            if subscribe.start_id and not subscribe.token:
+                self._behind[peer, wanted] = selector
+            else:
+                index.add_selector(selector)
 
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
         """Confirm or refuse the subscription, and begin its replay if it has one.
@@ -122,6 +129,7 @@ class Subscriptions:
         """
         if not subscribe.token:
             self._send_missed(peer, subscribe)
+            self._keep_up(peer, subscribe)
             return
         if not (subscribe.replay or subscribe.after is not None):
             peer.link.send(Subscribed(subscribe.token))
@@ -159,6 +167,15 @@ class Subscriptions:
                 if selector.wants(event, realm.document_of):
                     peer.link.send_reliable(SelectedEvent(event, [selector.id], follow=True))
 
+    def _keep_up(self, peer: Peer, subscribe: Subscribe) -> None:
+        """Let the followers get live events, from now on."""
+        spec = subscribe.selector
+        if spec is not None:
+            wanted = (subscribe.realm, subscribe.pattern, spec.id)
+            selector = self._behind.pop((peer, wanted), None)
+            if selector is not None:
+                self._realms[subscribe.realm].add_selector(selector)
+
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
         """End the subscription; one that does not exist is ignored."""
         self._remove(peer, (unsubscribe.realm, unsubscribe.pattern, unsubscribe.selector))
@@ -167,7 +184,7 @@ class Subscriptions:
         subscribed = self._subscribed.get(peer, {}).pop(wanted, None)
         if isinstance(subscribed, Pattern):
             self._realms[wanted[0]].remove(peer, subscribed)
-        elif subscribed is not None:
+        elif subscribed is not None and self._behind.pop((peer, wanted), None) is None:
             self._realms[wanted[0]].remove_selector(subscribed)
 
     # Peers come and go
