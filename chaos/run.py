@@ -127,6 +127,7 @@ class _Run:
         for writer in writers:
             self.connections += writer.connections
             self.refused += len(writer.refused)
+            self.complaints += writer.complaints
             self.complaints += [f"a publish was refused: {why}" for why in set(writer.refused)]
         for caller in callers:
             self.calls += caller.ends
