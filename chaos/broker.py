@@ -84,6 +84,8 @@ class Broker:
         self.harmed: dict[str, float] = {}
         self.exits: list[tuple[str, int]] = []
         self._keepers: list[asyncio.Task[None]] = []
+        self._machine_runs = asyncio.Event()
+        self._machine_runs.set()
 
     async def start(self) -> None:
         """Start all processes; return when they are linked and serve."""
@@ -94,6 +96,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         delay = 0
         while True:
+            await self._machine_runs.wait()
             began = loop.time()
             with (self.folder / f"{name}.log").open("ab") as log:
                 process = self.processes[name] = await asyncio.create_subprocess_exec(
@@ -134,6 +137,15 @@ class Broker:
             self.send(name, signal.SIGCONT)
             self.hanging.discard(name)
         return True
+
+    async def pause(self, seconds: float) -> None:
+        """Stop all processes for so many seconds, as on a machine that is suspended.
+
+        Meanwhile none is started, which would find that the others are gone.
+        """
+        self._machine_runs.clear()
+        await asyncio.gather(*(self.hang(name, seconds) for name in self.names))
+        self._machine_runs.set()
 
     def is_well(self, name: str) -> bool:
         """Whether the process reports that it is healthy."""
