@@ -506,7 +506,7 @@ class Link:
             self._say_hello(0, now, reply=False)
 
     def _keep_what_waits(self) -> None:
-        """Drop from the outbox the frames that do not wait for the next pair (see KEPT)."""
+        """Drop from the outbox the frames that do not wait for a pair (see WAITING_FRAMES)."""
         marked = set(self.reliable)
         kept = [
             (frame, i in marked)

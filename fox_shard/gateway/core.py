@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Frame, Report
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -25,7 +26,8 @@ from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.clients.limits import NAMES, Limits
+from fox_shard.gateway.clients.refusal_log import RefusalLog
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
@@ -47,9 +49,6 @@ from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
-
-MAX_REASON = 400
-"""Characters of the reason for which a client is refused, in the log."""
 
 
 @final
@@ -83,6 +82,8 @@ class Gateway:
         self.dirty: list[Connection] = []
         self.turns = Turns()
         self.admission = Admission()
+        self.limit_counts = LimitCounts(NAMES)
+        self._refusal_log = RefusalLog()
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
@@ -149,16 +150,16 @@ class Gateway:
         # Whether so much is held back that the shards get no credit.
         self._held_limit = settings.held_limit
         self._holds_too_much = False
-        self._limits = Limits(settings)
-        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
-        self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
+        limits = Limits(settings, self.limit_counts)
+        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
+        self.registrations = Registrations(self.links, self.ordering, self.sessions, limits)
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
             self._fanouts,
             self.ordering,
             self.links,
             self.timers,
-            self._limits,
+            limits,
             self.slow,
         )
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
@@ -195,6 +196,7 @@ class Gateway:
             clock=self,
             timers=self.timers,
             turns=self.turns,
+            limit_counts=self.limit_counts,
             registry=self.registry,
             ordering=self.ordering,
             backpressure=self._backpressure,
@@ -225,12 +227,17 @@ class Gateway:
             session.end(reason, message)
 
     def client_refused(self, connection: Connection) -> None:
-        """Log that the client got no session, as `connection.refused` says."""
-        why: dict[str, object] = {
-            "address": connection.peer,
-            "reason": connection.refused[:MAX_REASON],
-        }
-        self.notices.append(("client_refused", why))
+        """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
+        line = self._refusal_log.refused(connection.peer, connection.refused, self.now)
+        if line is not None:
+            self.notices.append(("client_refused", line))
+        elif self._refusal_log.suppressed == 1:
+            self.timers.at(self.now + 1.0, self._log_suppressed)
+
+    def _log_suppressed(self, now: float) -> None:
+        line = self._refusal_log.remaining(now)
+        if line is not None:
+            self.notices.append(("client_refused", line))
 
     @property
     def incarnation(self) -> int:
@@ -380,10 +387,8 @@ class Gateway:
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.dropped
-        counters[f"{self.name}.refused_connections"] = self.admission.refused
-        self.admission.refused = 0
-        counters[f"{self.name}.limited"] = self._limits.exceeded
-        requests.slow_consumers = requests.dropped = self._limits.exceeded = 0
+        requests.slow_consumers = requests.dropped = 0
+        counters.update(self.limit_counts.take(self.name))
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
@@ -408,4 +413,8 @@ class Gateway:
             "links": peers,
             "sessions": len(self.sessions),
         }
-        return {**health, "stores": failures} if failures else health
+        if failures:
+            health["stores"] = failures
+        if refused := self.limit_counts.totals():
+            health["refused"] = refused
+        return health

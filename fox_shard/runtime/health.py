@@ -25,7 +25,10 @@ def check_health(config: Config) -> int:
         down = [peer for peer, is_open in links.items() if not is_open]
         for hidden in ("name", "pid", "listening"):
             health.pop(hidden, None)
+        refused = health.pop("refused", {})
         fields = " ".join(f"{key}={value}" for key, value in health.items())
+        if refused:
+            fields += " refused=" + ",".join(f"{limit}:{n}" for limit, n in refused.items())
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
     return 0 if healthy else 1

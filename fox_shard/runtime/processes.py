@@ -23,7 +23,8 @@ from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
-from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets.listeners import Listeners
+from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors

@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import (
     Report,
     StoreFailure,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -526,6 +527,8 @@ class Shard:
             }
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
+            for limit_counts in self._limit_counts():
+                counters.update(limit_counts.take(self.name))
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,
@@ -535,13 +538,21 @@ class Shard:
             }
             coordinator.reply(Report(counters, gauges))
 
+    def _limit_counts(self) -> tuple[LimitCounts, ...]:
+        return self.stored_publishes.refusals.limit_counts, self.dealer.limit_counts
+
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
         peers = self.links.states()
         syncing = not self.recovery.synced
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
-        trouble = {"store": self.journal.failing} if self.journal.failing else {}
+        trouble: dict[str, object] = {}
+        if self.journal.failing:
+            trouble["store"] = self.journal.failing
+        publishes, calls = self._limit_counts()
+        if refused := {**publishes.totals(), **calls.totals()}:
+            trouble["refused"] = refused
         return {
             "name": self.name,
             "status": status,

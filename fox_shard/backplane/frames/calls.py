@@ -3,6 +3,8 @@
 Owns: the frames of remote procedure calls and their flags. Never: behaviour.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 from fox_shard.backplane.frames.publishing import Fence, Identity
@@ -196,3 +198,24 @@ class CallMoved(Struct, array_like=True, tag=29, gc=False):
     request: int
     shard: int
     incarnation: int
+
+
+CallFrame: TypeAlias = (
+    Register
+    | Registered
+    | Unregister
+    | Unregistered
+    | Revoked
+    | PatternAnnounced
+    | Call
+    | Invocation
+    | Yield
+    | InvocationError
+    | Result
+    | CallError
+    | Cancel
+    | Interrupt
+    | Forward
+    | CallMoved
+)
+"""The frames of this module, in the order of their tags."""

@@ -3,7 +3,7 @@
 Owns: the frames of a publish and its flags. Never: behaviour.
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -167,3 +167,7 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
 def qos(flags: int) -> int:
     """Return the MQTT QoS in `Publish.flags`: 0, 1 or 2."""
     return (flags >> 4) & 3
+
+
+PublishingFrame: TypeAlias = Publish | Event | Published | Refused
+"""The frames of this module, in the order of their tags."""

@@ -89,6 +89,7 @@ class Reader:
             session.finish(f"CONNECT refused, code {refused.code}")
         except ProtocolViolation as violation:
             # MQTT 3.1.1 cannot tell the client why. The will is published [MQTT-3.1.2-8].
+            session.router.limit_counts.add(violation.limit)
             session.finish(violation.message)
 
     def connection_lost(self, now: float) -> None:
@@ -107,6 +108,7 @@ class Reader:
         self._unfinished.hold(0 if self._partial is None else self._partial.size, now)
 
     def _give_up(self) -> None:
+        self._session.router.limit_counts.add("message_timeout")
         self._session.finish("the rest of a packet did not come in time")
 
     def _read_connect(self, data: bytes) -> int:

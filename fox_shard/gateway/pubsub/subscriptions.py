@@ -43,12 +43,25 @@ class Subscribers:
     have confirmed the subscription.
     """
 
-    __slots__ = ("established", "granted", "last_recorded", "pending", "plain", "subscription")
+    __slots__ = (
+        "_caught_up",
+        "_last_recorded",
+        "_settled",
+        "established",
+        "granted",
+        "pending",
+        "plain",
+        "subscription",
+    )
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, settled: dict[int, int]) -> None:
+        """settled: that of `Subscriptions`."""
         self.subscription = subscription
-        # Shard -> id of the last recorded event that has come, for followers.
-        self.last_recorded: dict[int, int] = {}
+        # For followers, by shard: the id of the last recorded event that has come, and which id was
+        # settled when the history had come.
+        self._last_recorded: dict[int, int] = {}
+        self._caught_up: dict[int, int] = {}
+        self._settled = settled
         self.established = False
         self.plain: dict[EventEncoder, Members] = {}
         self.granted: dict[EventEncoder, Members] = {}
@@ -63,18 +76,27 @@ class Subscribers:
         ]
         return members + [one.session for one in pending]
 
-    def settled(self, shard: int, publication: int) -> None:
-        """Note that all recorded events up to that id have come, for followers."""
-        if shard in self.last_recorded:
-            self.last_recorded[shard] = max(self.last_recorded[shard], publication)
+    def history_caught_up(self, shard: int, publication: int) -> None:
+        """Note that the shard's history has come up to that id, where followers go on."""
+        if shard not in self._last_recorded:
+            self._last_recorded[shard] = publication
+            self._caught_up[shard] = self._settled.get(shard, 0)
+
+    def last_recorded(self, shard: int) -> int:
+        """Return the id up to which all recorded events have come; 0: there is no follower yet."""
+        last = self._last_recorded.get(shard)
+        if last is None:
+            return 0
+        settled = self._settled.get(shard, 0)
+        return max(last, settled) if settled > self._caught_up.get(shard, 0) else last
 
     def is_next(self, event: Event, shard: int) -> bool:
         """Whether an event is new to followers. It counts as seen from now on."""
         if not event.publish.flags & TRACE:
             return True
-        if event.publication <= self.last_recorded.get(shard, 0):
+        if event.publication <= self.last_recorded(shard):
             return False
-        self.last_recorded[shard] = event.publication
+        self._last_recorded[shard] = event.publication
         return True
 
     @property
@@ -117,7 +139,7 @@ class Plan:
 class Subscriptions:
     """The subscriptions of one realm on one gateway."""
 
-    __slots__ = ("_by_name", "_followed", "_links", "_realm", "_trie", "by_id", "count", "plans")
+    __slots__ = ("_by_name", "_links", "_realm", "_settled", "_trie", "by_id", "count", "plans")
 
     def __init__(self, realm: Realm, links: list[Link]) -> None:
         """links: to the shards, by number."""
@@ -125,10 +147,10 @@ class Subscriptions:
         self._links = links
         self._by_name: dict[str, Subscribers] = {}
         self.by_id: dict[int, Subscribers] = {}
-        # Those of followers.
-        self._followed: dict[int, Subscribers] = {}
         self._trie: Trie[Subscribers] = Trie()
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
+        # Shard -> the id up to which all its events have come.
+        self._settled: dict[int, int] = {}
         # The sum of all sessions' numbers of subscriptions.
         self.count = 0
 
@@ -178,11 +200,9 @@ class Subscriptions:
         found = self._by_name.get(subscription.name)
         if found is not None:
             return found
-        subscribers = Subscribers(subscription)
+        subscribers = Subscribers(subscription, self._settled)
         self._by_name[subscription.name] = subscribers
         self.by_id[subscription.id] = subscribers
-        if subscription.selector is not None and subscription.selector.follow:
-            self._followed[subscription.id] = subscribers
         if subscription.is_plain:
             self._trie.add(pattern, subscribers)
         return subscribers
@@ -276,7 +296,6 @@ class Subscriptions:
             return
         del self._by_name[subscription.name]
         del self.by_id[subscription.id]
-        self._followed.pop(subscription.id, None)
         if subscription.is_plain:
             self._trie.remove(pattern, subscribers)
         if subscription.is_snapshot:
@@ -335,7 +354,7 @@ class Subscriptions:
                 subscribers.subscription.pattern.text,
                 replay=False,
                 selector=subscribers.subscription.selector,
-                start_id=subscribers.last_recorded.get(shard, 0),
+                start_id=subscribers.last_recorded(shard),
             )
             for subscribers in self._by_name.values()
             if not subscribers.subscription.is_snapshot
@@ -344,12 +363,15 @@ class Subscriptions:
 
     def history_caught_up(self, subscription: Subscription, shard: int, publication: int) -> None:
         """Note that a shard's history has come up to that id, where followers go on."""
-        self._by_name[subscription.name].last_recorded.setdefault(shard, publication)
+        self._by_name[subscription.name].history_caught_up(shard, publication)
 
     def settled(self, shard: int, publication: int) -> None:
-        """Note that all recorded events of that shard up to that id have come."""
-        for subscribers in self._followed.values():
-            subscribers.settled(shard, publication)
+        """Note that all recorded events of that shard up to that id have come.
+
+        This comes often, and there may be very many subscriptions: each looks here when it has to
+        know.
+        """
+        self._settled[shard] = max(publication, self._settled.get(shard, 0))
 
     # Matching
 

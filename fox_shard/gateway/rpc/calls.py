@@ -94,7 +94,7 @@ class Calls:
         if calls is None:
             calls = session.calls = {}
         elif len(calls) >= self._limits.calls:
-            refusal = self._limits.refuse("unanswered calls", self._limits.calls)
+            refusal = self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
             session.call_error(call_error(session.id, request, refusal))
             return
         if procedure in self.local_procedures:

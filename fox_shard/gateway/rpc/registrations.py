@@ -124,7 +124,9 @@ class Registrations:
         running = len(self._registering.get(session.id, ()))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
         if len(session.registrations or ()) + running >= limit:
-            refusal = self._limits.refuse("registrations", self._limits.registrations)
+            refusal = self._limits.refuse(
+                "max_registrations", "registrations", self._limits.registrations
+            )
             session.refused(refused(Register, session.id, request, refusal))
             return
         realm = session.realm
@@ -256,7 +258,9 @@ class Registrations:
         if session.invocations is None:
             session.invocations = {}
         elif len(session.invocations) >= self._limits.invocations:
-            refusal = self._limits.refuse("unanswered invocations", self._limits.invocations)
+            refusal = self._limits.refuse(
+                "max_invocations", "unanswered invocations", self._limits.invocations
+            )
             self._fail(shard, frame.invocation, refusal)
             return
         session.next_invocation += 1

@@ -173,7 +173,10 @@ class Cbor(Serializer):
         except (cbor2.CBORError, ValueError, RecursionError) as error:
             if not _LIMITS.search(str(error)):
                 self._check_structure(data, message)
-            raise InvalidPayload(f"the arguments cannot be read: {_cause(error)}") from None
+            refusal = InvalidPayload(f"the arguments cannot be read: {_cause(error)}")
+            if "nesting depth" in str(error):
+                refusal.limit = "nesting"
+            raise refusal from None
         if stream.tell() != len(data):
             raise ProtocolViolation("there is something behind the message")
         return data[:middle], data[middle:]

@@ -96,6 +96,8 @@ def publish(session: WampSession, message: Publish) -> None:
         # Without `acknowledge` the client expects no answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
             session.refuse(PUBLISH, message.request, refusal)
+        else:
+            session.router.limit_counts.add(refusal.limit)
         return
     if flags & ACKNOWLEDGE:
         session.expect_published(message.request)
@@ -297,6 +299,7 @@ def error(session: WampSession, message: Error) -> None:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)
     except Refusal as refusal:
+        session.router.limit_counts.add(refusal.limit)
         session.fail(message.request, refusal)
         return
     session.router.invocation_error(
@@ -328,7 +331,8 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     # Short URIs need not be looked at: between two components is a period, and a character has at
     # most four bytes.
     if size >= components and uri.count(".") >= components:
-        raise InvalidUri(f"the URI has more than {components} components")
+        sentence = f"the URI has more than {components} components"
+        raise InvalidUri(sentence).beyond("topic_components")
     limit = settings.topic_length - more
     if size > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
-        raise InvalidUri(f"the URI has more than {limit} bytes")
+        raise InvalidUri(f"the URI has more than {limit} bytes").beyond("topic_length")

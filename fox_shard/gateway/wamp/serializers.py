@@ -87,7 +87,7 @@ class Json(Serializer):
         if kwargs and kwargs[0] != 0x7B:
             raise ProtocolViolation(NO_KWARGS)
         if json_too_deep(args) or (kwargs and json_too_deep(kwargs)):
-            raise InvalidPayload(TOO_DEEP)
+            raise InvalidPayload(TOO_DEEP).beyond("nesting")
         return args, kwargs
 
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
@@ -170,7 +170,7 @@ class Msgpack(Serializer):
             _check_keys(args)
             _check_keys(kwargs)
         except msgpack.StackError:
-            raise InvalidPayload(TOO_DEEP) from None
+            raise InvalidPayload(TOO_DEEP).beyond("nesting") from None
         except ValueError as error:
             raise InvalidPayload(f"the arguments cannot be read: {error}") from None
         try:
@@ -179,7 +179,7 @@ class Msgpack(Serializer):
             rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
         except RecursionError:
-            raise InvalidPayload(TOO_DEEP) from None
+            raise InvalidPayload(TOO_DEEP).beyond("nesting") from None
         except BAD_INPUT as error:
             if "imestamp" in str(error) or isinstance(error, UnicodeDecodeError):
                 # Well-formed, but no text, or no date, or one that not every client can express.
@@ -188,7 +188,7 @@ class Msgpack(Serializer):
         if (msgpack_may_be_too_deep(args) and too_deep(items)) or (
             msgpack_may_be_too_deep(kwargs) and too_deep(named)
         ):
-            raise InvalidPayload(TOO_DEEP)
+            raise InvalidPayload(TOO_DEEP).beyond("nesting")
         return args, kwargs
 
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:

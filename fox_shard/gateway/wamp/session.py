@@ -105,6 +105,7 @@ class WampSession(Session):
 
     def refuse(self, request_type: int, request: int, refusal: Refusal) -> None:
         """Send [ERROR, REQUEST.Type|int, Request|id, Details|dict, Error|uri, [message]]."""
+        self.router.limit_counts.add(refusal.limit)
         self._refuse(request_type, request, refusal.uri, refusal.message)
 
     def _refuse(

@@ -85,6 +85,7 @@ class WampConversation(WampSession):
             if handlers is CLOSING:
                 # While closing, all else is ignored (WAMP #session-closing).
                 return
+            self.router.limit_counts.add(violation.limit)
             self.abort(violation.uri, violation.message)
 
     def connection_lost(self, now: float) -> None:
@@ -180,6 +181,7 @@ class WampConversation(WampSession):
     def _hello_timed_out(self, now: float) -> None:
         """Abort if HELLO has not come in time."""
         if self._handlers is WAITING:
+            self.router.limit_counts.add("handshake_timeout")
             seconds = self.router.settings.handshake_timeout
             self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
 

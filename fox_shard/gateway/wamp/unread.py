@@ -51,7 +51,7 @@ class UnreadRequest(ProtocolViolation):
     @property
     def refusal(self) -> InvalidPayload:
         """The answer."""
-        return InvalidPayload(self.message)
+        return InvalidPayload(self.message).beyond("nesting")
 
 
 def json_head(data: bytes) -> UnreadRequest | None:

@@ -25,6 +25,7 @@ from fox_shard.backplane.frames import (
     Result,
     Yield,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.refusals import call_error
@@ -65,6 +66,7 @@ class Dealer:
         "_shard",
         "_timeouts",
         "forwarding",
+        "limit_counts",
         "queued",
         "queued_bytes",
         "realms",
@@ -94,6 +96,7 @@ class Dealer:
         self._settings = settings
         self._rng = rng
         self._deadline = deadline
+        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes"))
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -166,10 +169,10 @@ class Dealer:
     def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
         """Invoke the procedure, or queue the call if no callee has room, or refuse it."""
         callee = None if procedure.queue else procedure.choose(self._rng)
-        full = "" if callee is not None else self._queue_is_full(call, procedure)
-        if full:
-            hint = "call again later, or register more callees"
-            self._refuse_call(peer, call, QueueFull(f"{full}: {hint}"))
+        full = None if callee is not None else self._queue_full(call, procedure)
+        if full is not None:
+            self.limit_counts.add(full.limit)
+            self._refuse_call(peer, call, full)
             return
         calls = self._callers.get(call.session)
         if calls is None:
@@ -193,13 +196,19 @@ class Dealer:
         heappush(self._timeouts, (due, pending.id))
         self._deadline.by(due)
 
-    def _queue_is_full(self, call: Call, procedure: Procedure) -> str:
-        """Say why the call cannot wait for a callee; "": it can."""
+    def _queue_full(self, call: Call, procedure: Procedure) -> QueueFull | None:
+        """Return why the call cannot wait for a callee; None: it can."""
         if len(procedure.queue) >= self._settings.queue_limit:
-            return f"{len(procedure.queue)} calls wait for {call.procedure} already"
-        if self.queued_bytes + _size(call) > self._settings.queue_bytes:
-            return f"{self.queued_bytes} bytes of calls wait already"
-        return ""
+            limit = "queue_limit"
+            full = f"{len(procedure.queue)} calls wait for {call.procedure} already"
+        elif self.queued_bytes + _size(call) > self._settings.queue_bytes:
+            limit, full = "queue_bytes", f"{self.queued_bytes} bytes of calls wait already"
+        else:
+            return None
+        hint = "call again later, or register more callees"
+        refusal = QueueFull(f"{full}: {hint}")
+        refusal.limit = limit
+        return refusal
 
     @staticmethod
     def _invoke(pending: PendingCall, call: Call, callee: Callee) -> None:

@@ -1,45 +1,56 @@
-"""What `fox health` says of a process that does not answer."""
+"""How `fox health` prints what the processes answer."""
 
-import subprocess
-import sys
+import json
+import socketserver
+import tempfile
+import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fox_shard.config import Config
 from fox_shard.runtime.health import check_health
-from fox_shard.runtime.name_lock import hold_name, is_held
+
+ANSWERS = {
+    "gateway-0": {
+        "name": "gateway-0",
+        "status": "ok",
+        "links": {"shard-0": True, "coordinator": True},
+        "sessions": 3,
+        "refused": {"max_filters": 2, "connects_per_second": 120},
+        "pid": 1,
+        "listening": {},
+    },
+    "shard-0": {"name": "shard-0", "status": "degraded", "links": {"coordinator": False}},
+}
 
 
 @pytest.fixture
-def config(tmp_path):
-    return Config(gateways=1, shards=1, run_dir=str(tmp_path))
+def run_dir():
+    """A run directory in which the processes of `ANSWERS` answer once each."""
+    with tempfile.TemporaryDirectory() as folder:
+        servers = [answering(Path(folder) / f"{name}.health", ANSWERS[name]) for name in ANSWERS]
+        yield folder
+        for server in servers:
+            server.shutdown()
+            server.server_close()
 
 
-def statuses(config, capsys):
+def answering(path, answer):
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+    server = socketserver.UnixStreamServer(str(path), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
+
+
+def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, capsys):
+    config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir)
     assert check_health(config) == 1
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    return {line[0]: line[1] for line in lines}
-
-
-def test_a_process_that_holds_its_name_and_does_not_answer_is_starting(config, capsys):
-    with hold_name(config, "shard-0"):
-        assert statuses(config, capsys)["shard-0"] == "status=starting"
-    assert set(statuses(config, capsys).values()) == {"status=down"}
-
-
-def test_another_processs_lock_counts_and_ends_with_it(config, tmp_path):
-    program = (
-        "import sys, fcntl; file = open(sys.argv[1], 'a'); "
-        "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
-    )
-    assert not is_held(tmp_path, "shard-0")
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "shard-0.lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout.readline() == b"held\n"
-        assert is_held(tmp_path, "shard-0")
-        assert not is_held(tmp_path, "gateway-0")
-        process.stdin.close()
-    assert not is_held(tmp_path, "shard-0")
+    assert capsys.readouterr().out.splitlines() == [
+        "gateway-0    status=ok sessions=3 refused=max_filters:2,connects_per_second:120",
+        "shard-0      status=degraded not linked to coordinator",
+        "coordinator  status=down",
+    ]

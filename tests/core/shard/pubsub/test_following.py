@@ -269,3 +269,34 @@ def test_a_follower_that_missed_events_trimmed_meanwhile_is_refused(harness):
     (refusal, *_) = harness.got("gateway-1", NotSubscribed)
     assert (refusal.token, refusal.selector, refusal.uri) == (0, ID, "fox.error.history_gap")
     assert refusal.oldest > first
+
+
+def test_no_live_event_comes_before_the_events_that_a_follower_missed(harness):
+    """A follower drops what is older than what it has got."""
+    first, _ = record(harness, 1, 2)
+    subscriptions = harness.shard.subscriptions
+    subscriptions._welcomed = False  # as in a turn without budget
+    harness.say("gateway-1", follow(token=0, start_id=first))
+    record(harness, 3)
+    assert live(harness) == []
+    subscriptions.begin_replays()
+    harness.turns(1)
+    assert live(harness) == [b"[2]", b"[3]"]
+    record(harness, 4)
+    assert live(harness) == [b"[4]"]
+    harness.say("gateway-1", Unsubscribe(REALM, "*#", ID))
+    record(harness, 5)
+    assert live(harness) == []
+
+
+def test_a_follower_may_leave_before_it_has_got_the_events_that_it_missed(harness):
+    first, _ = record(harness, 1, 2)
+    subscriptions = harness.shard.subscriptions
+    subscriptions._welcomed = False
+    harness.say("gateway-1", follow(token=0, start_id=first), Unsubscribe(REALM, "*#", ID))
+    subscriptions.begin_replays()
+    harness.turns(1)
+    live(harness)
+    record(harness, 3)
+    assert live(harness) == []
+    assert subscriptions._behind == {}
