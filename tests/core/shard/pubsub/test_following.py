@@ -287,16 +287,3 @@ def test_no_live_event_comes_before_the_events_that_a_follower_missed(harness):
     harness.say("gateway-1", Unsubscribe(REALM, "*#", ID))
     record(harness, 5)
     assert live(harness) == []
-
-
-def test_a_follower_may_leave_before_it_has_got_the_events_that_it_missed(harness):
-    first, _ = record(harness, 1, 2)
-    subscriptions = harness.shard.subscriptions
-    subscriptions._welcomed = False
-    harness.say("gateway-1", follow(token=0, start_id=first), Unsubscribe(REALM, "*#", ID))
-    subscriptions.begin_replays()
-    harness.turns(1)
-    live(harness)
-    record(harness, 3)
-    assert live(harness) == []
-    assert subscriptions._behind == {}
