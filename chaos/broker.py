@@ -119,11 +119,9 @@ class Broker:
 
     def send(self, name: str, number: signal.Signals) -> bool:
         """Send a signal; return False if the process is not running."""
-        pid = self.pid(name)
-        if pid is None:
+        if self.pid(name) is None or not send_signal(self.processes[name], number):
             return False
         self.harmed[name] = asyncio.get_running_loop().time()
-        self.processes[name].send_signal(number)
         return True
 
     async def hang(self, name: str, seconds: float) -> bool:
@@ -211,13 +209,13 @@ class Broker:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         living = {name: p for name, p in self.processes.items() if p.returncode is None}
         for process in living.values():
-            process.send_signal(signal.SIGTERM)
+            send_signal(process, signal.SIGTERM)
         bad = []
         for name, process in living.items():
             try:
                 code = await asyncio.wait_for(process.wait(), END)
             except TimeoutError:
-                process.kill()
+                send_signal(process, signal.SIGKILL)
                 code = await process.wait()
             if code:
                 bad.append(f"{name} ended with {code} after SIGTERM")
@@ -226,3 +224,16 @@ class Broker:
     def remove(self) -> None:
         """Delete the folder with logs and data."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def send_signal(process: Process, number: signal.Signals) -> bool:
+    """Send a signal; return False if the process has just ended.
+
+    `Process.send_signal` would look first whether it has, and thereby take the exit code away from
+    the thread that waits for it: asyncio would know nothing better than to report code 255.
+    """
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -113,7 +113,7 @@ class Caller:
         """Call until `stop`, then wait for the calls to end; one that does not is a complaint."""
         while not self._stopping:
             peer, until = await self._door.move(Wamp, "", self._rng)
-            peer.lost.add_done_callback(lambda _: self._changed.set())
+            peer.on_settled = self._changed.set
             while not (self._stopping or peer.lost.done() or self._door.now() > until):
                 await self._call(peer)
             try:
@@ -144,7 +144,6 @@ class Caller:
             await self._next_change()
 
     def _ended(self, number: int, began: float, answer: Answer) -> None:
-        self._changed.set()
         error = answer.exception()
         took = self._door.now() - began
         self.longest = max(self.longest, took)

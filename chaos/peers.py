@@ -42,6 +42,7 @@ class Peer(asyncio.Protocol):
 
     lost: done when the connection has ended. left: whether the client has ended it itself.
     welcomed: done when the broker has accepted the session. place: the client's own address.
+    on_settled: called whenever fewer requests are under way than before.
     """
 
     kind = ""
@@ -53,6 +54,7 @@ class Peer(asyncio.Protocol):
         self.welcomed: Answer = loop.create_future()
         self.transport: asyncio.Transport | None = None
         self.place = ("", 0)
+        self.on_settled: Callable[[], None] = lambda: None
         self._new_answer = loop.create_future
         self._pending: dict[tuple[int, int], Answer] = {}
         self._data = b""
@@ -83,6 +85,7 @@ class Peer(asyncio.Protocol):
             if not answer.done():
                 answer.set_exception(Lost())
                 answer.exception()  # mark as retrieved, because nobody may be waiting for this one
+        self.on_settled()
 
     def expect(self, kind: int, number: int) -> Answer:
         """Return the future answer to the request of this kind and number."""
@@ -99,10 +102,18 @@ class Peer(asyncio.Protocol):
         answer = self._pending.pop((kind, number))
         if not answer.done():
             answer.set_result(result)
+        self.on_settled()
+
+    def refuse(self, kind: int, number: int, error: str) -> None:
+        """Complete the answer to a request with an error. error: its URI."""
+        answer = self._pending.pop((kind, number))
+        answer.set_exception(Refused(error))
+        answer.exception()
+        self.on_settled()
 
     @property
     def under_way(self) -> int:
-        """The number of unanswered requests."""
+        """The number of unanswered requests, and of messages at QoS 2 without their PUBCOMP."""
         return len(self._pending)
 
     async def ended(self) -> None:
@@ -180,9 +191,7 @@ class Wamp(Peer):
         elif kind == INVOCATION:
             self.on_invocation(message)
         elif kind == WAMP_ERROR:
-            answer = self._pending.pop((message[1], message[2]))
-            answer.set_exception(Refused(message[4]))
-            answer.exception()
+            self.refuse(message[1], message[2], message[4])
         elif kind == WAMP_WELCOME:
             self.session = message[1]
             self.welcomed.set_result(None)

@@ -49,7 +49,8 @@ class Writer:
             make: type[Any] = Wamp if self.account.how == "wamp" else Mqtt
             peer, until = await self._door.move(make, self.account.writer, self._rng)
             self.connections += 1
-            peer.lost.add_done_callback(lambda _: self._changed.set())
+            # Also by PUBCOMP, which answers no publish, but ends what is under way at QoS 2.
+            peer.on_settled = self._changed.set
             await self._publish(peer, until)
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -116,7 +117,6 @@ class Writer:
         return Kind.KEEP, self._rng.choice(self._keys)
 
     def _answered(self, number: int, answer: Answer) -> None:
-        self._changed.set()
         error = answer.exception()
         if error is None:
             message = answer.result()

@@ -158,7 +158,8 @@ class Link:
         self._highest = 0
         self._acked = 0
         self._unacked: deque[Frame] = deque()
-        # Batches that the peer has not handled: (last sequence number, bytes); and all their bytes.
+        # Batches for which the peer has given no credit back: (last sequence number, bytes); and
+        # all their bytes.
         self._in_flight: deque[tuple[int, int]] = deque()
         self.in_flight = 0
         self._hellos: list[bytes] = []
@@ -239,7 +240,7 @@ class Link:
                 self.epoch,
                 self.peer_epoch,
                 self.sent + 1,
-                0 if self.hold_credit else self.received - self.unhandled,
+                self.received - self.unhandled,
                 self.delivered,
                 self.durable,
                 self.prompt,
@@ -247,6 +248,7 @@ class Link:
                 self.reliable,
                 outbox,
                 self._acked,
+                self.hold_credit,
             )
         )
         if outbox:
@@ -382,11 +384,11 @@ class Link:
 
     def _take_acknowledgements(self, batch: Batch) -> None:
         """Apply what the peer says about the frames that it has received."""
-        if batch.handled > self.handled:
-            self.handled = batch.handled
-            in_flight = self._in_flight
-            while in_flight and in_flight[0][0] <= batch.handled:
-                self.in_flight -= in_flight.popleft()[1]
+        handled, in_flight = batch.handled, self._in_flight
+        if handled > self.handled:
+            self.handled = handled
+        while in_flight and in_flight[0][0] <= handled and not batch.withheld:
+            self.in_flight -= in_flight.popleft()[1]
         if batch.delivered > self.peer_delivered:
             self.peer_delivered = batch.delivered
         if batch.durable > self._acked:

@@ -360,7 +360,8 @@ class Gateway:
     def _limit_credit(self) -> None:
         """Give the shards no credit while too much is held back, so that they give others none.
 
-        What is held back waits only for answers to questions, which need no credit.
+        What is held back waits only for answers to questions, which need no credit. They may depend
+        on what this gateway has handled, which it goes on to say (`Batch.withheld`).
         """
         self._holds_too_much = not self._holds_too_much
         for link in self.links:

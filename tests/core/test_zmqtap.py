@@ -48,7 +48,7 @@ ALL = [
 
 def batch_of(*contents: object, first: int = 10, reliable: tuple[int, ...] = ()) -> bytes:
     return msgpack.packb(
-        ["gateway-0", 1, 2, first, 5, 5, 5, False, 40, list(reliable), list(contents), 39]
+        ["gateway-0", 1, 2, first, 5, 5, 5, False, 40, list(reliable), list(contents), 39, False]
     )
 
 
@@ -134,12 +134,12 @@ def test_a_frame_that_the_server_could_not_read_is_shown_with_its_mistake(conten
         (b"", ["unreadable"], "ends (or was cut) after 0 bytes"),
         (b"\xc1", ["unreadable"], "no msgpack"),
         (b"\x05", ["unreadable"], "no array"),
-        (msgpack.packb([1, 2, 3]), ["unreadable"], "3 fields instead of 12"),
+        (msgpack.packb([1, 2, 3]), ["unreadable"], "3 fields instead of 13"),
         (batch_of([61], [61])[:-1], ["sync_end", "sync_end", "unreadable"], "was cut"),
-        (batch_of([61], [61])[:-2], ["sync_end", "unreadable"], "was cut"),
+        (batch_of([61], [61])[:-3], ["sync_end", "unreadable"], "was cut"),
         (batch_of([61]) + b"\x00\x00", ["sync_end", "unreadable"], "2 bytes behind"),
         (
-            msgpack.packb(["a", 1, 2, 3, 4, 5, 6, False, 7, [], 8, 0]),
+            msgpack.packb(["a", 1, 2, 3, 4, 5, 6, False, 7, [], 8, 0, False]),
             ["unreadable"],
             "frames are no array",
         ),

@@ -1,12 +1,21 @@
-"""Processes killed at random under load (a short `make chaos`), and the checks of its ledger."""
+"""Processes killed at random under load (a short `make chaos`), its clients, and its checks."""
 
 import asyncio
+import os
+import signal
+from contextlib import suppress
+from itertools import count
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 
+from chaos import writers
+from chaos.broker import send_signal
 from chaos.ledger import Found, Kind, Ledger, Mark, Operation, Watch
 from chaos.locks import Hold, judge_holds
 from chaos.run import run
+from chaos.writers import Writer
 
 TOPIC = "chaos.keys.w.k0"
 
@@ -108,3 +117,81 @@ def test_the_ledger_complains_of_two_publishes_with_one_publication_id():
 def test_a_lock_has_one_holder_at_a_time_and_its_tokens_grow(holds, complaint):
     found = list(judge_holds(Hold(*hold) for hold in holds))
     assert [complaint in one for one in found] == ([True] if complaint else [])
+
+
+class SlowMqttServer(asyncio.Transport):
+    """A server at the other end of an MQTT peer, which answers at QoS 2 with some delay.
+
+    passes: of the event loop, before each answer.
+    """
+
+    def __init__(self, peer, passes):
+        super().__init__({"sockname": ("127.0.0.1", 1)})
+        self.peer = peer
+        self.passes = passes
+        self.published = self.completed = 0
+
+    def write(self, packet):
+        match packet[0] >> 4:
+            case 3:  # PUBLISH: length, topic and packet identifier follow
+                assert packet[1] < 0x80
+                at = 4 + int.from_bytes(packet[2:4], "big")
+                self.published += 1
+                self.answer(bytes((0x50, 2)) + packet[at : at + 2], self.passes)  # PUBREC
+            case 6:  # PUBREL
+                self.completed += 1
+                self.answer(bytes((0x70, 2)) + packet[2:4], self.passes)  # PUBCOMP
+
+    def answer(self, packet, passes):
+        loop = asyncio.get_running_loop()
+        if passes:
+            loop.call_soon(self.answer, packet, passes - 1)
+        else:
+            self.peer.data_received(packet)
+
+    def is_closing(self):
+        return False
+
+    def abort(self):
+        self.peer.connection_lost(None)
+
+
+class OneVisit:
+    """A door that lets one writer in, once, for a single burst of publishes."""
+
+    def __init__(self, passes):
+        self.broker = SimpleNamespace(gateway_of=lambda *_: "gateway-0")
+        self.passes = passes
+        self.clock = count()
+        self.now = lambda: next(self.clock)
+
+    async def move(self, make, name, _rng):
+        peer = make(name)
+        self.server = SlowMqttServer(peer, self.passes)
+        peer.connection_made(self.server)
+        return peer, next(self.clock) + 1
+
+    async def leave(self, peer):
+        peer.abort()
+        self.writer.stop()
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2, 3, 5, 20])
+async def test_a_writer_notices_that_its_last_message_at_qos_2_is_complete(monkeypatch, passes):
+    monkeypatch.setattr(writers, "PATIENCE", 2.0)
+    monkeypatch.setattr(writers, "PACE", 1e-9)  # the answers come after that
+    door = OneVisit(passes)
+    door.writer = writer = Writer("w", "mqtt 2", Ledger(), door, Random(1))
+    await writer.run()
+    assert not writer.complaints
+    assert door.server.completed == door.server.published > 0
+
+
+async def test_a_process_that_is_sent_a_signal_as_it_dies_keeps_its_exit_code():
+    for _ in range(20):
+        process = await asyncio.create_subprocess_exec("sleep", "100")
+        os.kill(process.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # asyncio has been told already
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it dies now
+        send_signal(process, signal.SIGTERM)
+        assert await process.wait() == -signal.SIGKILL

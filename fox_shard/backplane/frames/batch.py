@@ -16,7 +16,7 @@ from fox_shard.backplane.frames.publishing import PublishingFrame
 from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
 
-VERSION = 5
+VERSION = 6
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
@@ -36,10 +36,10 @@ class Batch(Struct, array_like=True, gc=False):
     source: the sender's name. epoch: of the sender's link end; target: of the receiver's (0: not
     known yet). first: sequence number of the first frame; the others follow without a hole.
     handled, delivered: the sequence numbers up to which the frames of the opposite direction are
-    that; handled is 0 while credit is withheld. durable: the reliable number up to which the
-    receiver of this batch may forget its frames. prompt: a process waits until this batch is
-    confirmed. reliable: indexes of the reliable frames, which are numbered from `rfirst` on.
-    forgotten: the reliable number up to which the sender knows that it may forget.
+    that. durable: the reliable number up to which the receiver of this batch may forget its frames.
+    prompt: a process waits until this batch is confirmed. reliable: indexes of the reliable frames,
+    which are numbered from `rfirst` on. forgotten: the reliable number up to which the sender knows
+    that it may forget. withheld: what is handled gives no credit back yet.
     """
 
     source: str
@@ -54,6 +54,7 @@ class Batch(Struct, array_like=True, gc=False):
     reliable: list[int] = []
     frames: list[Frame] = []
     forgotten: int = 0
+    withheld: bool = False
 
 
 encode = msgpack.Encoder().encode

@@ -77,7 +77,7 @@ def sample(kind):
 
 
 def batch(*content, reliable=()):
-    return Batch("gateway-0", 1, 2, 3, 4, 5, 6, True, 7, list(reliable), list(content), 8)
+    return Batch("gateway-0", 1, 2, 3, 4, 5, 6, True, 7, list(reliable), list(content), 8, True)
 
 
 @pytest.mark.parametrize("kind", FRAMES)

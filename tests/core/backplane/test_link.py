@@ -204,8 +204,8 @@ def test_held_credit_is_given_later():
     ends.settle(0.5)
     assert ends.b.numbers == [*range(8)]
     assert ends.a.link.congested
-    # Delivered frames are reported all the same.
-    assert ends.a.link.peer_delivered == ends.b.link.received
+    # Handled and delivered frames are reported all the same.
+    assert ends.a.link.handled == ends.a.link.peer_delivered == ends.b.link.received
     ends.b.link.hold_credit = False
     ends.b.link.acknowledge_soon()
     ends.turn()

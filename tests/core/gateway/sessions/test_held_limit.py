@@ -28,7 +28,7 @@ def holding(harness):
 def credit(harness, name):
     """Return whether that shard has got all its credit back."""
     harness.pass_time(0.5)
-    return harness[name].link.handled == harness[name].link.sent
+    return harness[name].link.in_flight == 0
 
 
 def test_shards_get_no_credit_while_too_much_is_held_back():
@@ -38,6 +38,8 @@ def test_shards_get_no_credit_while_too_much_is_held_back():
     many = LIMIT // 1000 + 3
     harness.say("shard-0", *(event(n, "t", order=n) for n in range(2, many)))
     assert not credit(harness, "shard-0")
+    # What has arrived is confirmed all the same: a shard may have to know it before it answers.
+    assert harness["shard-0"].link.handled == harness["shard-0"].link.sent
     assert session.written == []
     harness.say("shard-1", FencePassed("gateway-1", 7, 5))
     assert len(session.written) == many - 1
