@@ -143,6 +143,7 @@ async def _shard(number: int, config: Config) -> None:
             terms=_terms(config, generation),
             rpc=config.rpc,
             limits=config.keys,
+            reducer=config.reducer,
             max_message_size=config.gateway.max_message_size,
             incarnation=incarnation,
             rng=SystemRandom(),

@@ -27,6 +27,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
+from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
 from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
@@ -45,6 +46,7 @@ from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
@@ -85,6 +87,7 @@ class Shard:
         "outcomes",
         "peers",
         "recovery",
+        "reducers",
         "registrar",
         "retained_keys",
         "stored_publishes",
@@ -100,6 +103,7 @@ class Shard:
         terms: LinkSettings,
         rpc: Rpc,
         limits: Keys,
+        reducer: ReducerLimits,
         max_message_size: int,
         incarnation: int,
         rng: RandomSource,
@@ -112,7 +116,8 @@ class Shard:
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
-        rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
+        rpc, limits, reducer: settings. max_message_size: bytes of a client's message, and of a
+        patched or reduced key.
         now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
         order of keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget
         of a turn.
@@ -160,12 +165,25 @@ class Shard:
             limits,
             max_message_size,
         )
+        self.reducers = Reducers(
+            number,
+            self._placement,
+            self.retained_keys,
+            self.clock,
+            self.journal,
+            self.budget,
+            self.deadline,
+            reducer,
+            max_message_size,
+        )
+        self.reducers.tick(now)
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
             histories,
+            self.reducers,
             self.clock,
             self.outcomes,
             self._unannounced,
@@ -186,6 +204,7 @@ class Shard:
             histories,
             self.dealer,
             self.registrar,
+            self.reducers,
             self.wills,
             self.outcomes,
             fences,
@@ -198,6 +217,7 @@ class Shard:
             self.subscriptions,
             self.stored_publishes,
             self.retained_keys.owners,
+            self.reducers,
             self.wills,
             self.outcomes,
             fences,
@@ -222,6 +242,7 @@ class Shard:
             self.retained_keys,
             self._unannounced,
             self.stored_publishes,
+            self.reducers,
             self.outcomes,
             self.wills,
         ):
@@ -409,6 +430,7 @@ class Shard:
             self.dealer.session_ended(session)
         for session in self.registrar.sessions_of(peer):
             self.registrar.session_ended(session)
+        self.reducers.instances.link_broken(peer)
         if peer.kind is Kind.SHARD:
             self.registrar.link_broken(int(peer.name.partition("-")[2]))
         self.dealer.forwarding.link_broken(peer)
@@ -421,6 +443,7 @@ class Shard:
         peer.deliveries.peer_gone()
         self.outcomes.peer_gone(peer)
         self.stored_publishes.grants.peer_gone(peer)
+        self.reducers.instances.peer_gone(peer)
         self._unannounced.peer_gone(peer)
         owning = self.retained_keys.owners.sessions_of_other_incarnations(peer.name, 0)
         self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
@@ -449,12 +472,18 @@ class Shard:
         self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
+        self.reducers.tick(now)
         if self.recovery.until is None:
             self.stored_publishes.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
-        due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
+        due = [
+            self.links.next_tick(),
+            self.dealer.next_timeout(),
+            self.journal.next_tick(),
+            self.reducers.next_due,
+        ]
         if self.recovery.until is None:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
         if self.recovery.until is not None:

@@ -15,13 +15,18 @@ from fox_shard.backplane.frames import (
     InvocationError,
     Leave,
     More,
+    NotReduced,
     PatternAnnounced,
     Publish,
     ReadHistory,
+    Reduced,
     Register,
+    Registered,
+    RegisterReducer,
     SessionAlive,
     Subscribe,
     Unregister,
+    UnregisterReducer,
     Unsubscribe,
     Will,
     Yield,
@@ -39,6 +44,7 @@ from fox_shard.shard.publishing.effects import SessionFrame
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
@@ -72,6 +78,7 @@ class Dispatcher:
         "_outcomes",
         "_owners",
         "_peers",
+        "_reducers",
         "_registrar",
         "_stored_publishes",
         "_subscriptions",
@@ -88,6 +95,7 @@ class Dispatcher:
         histories: Histories,
         dealer: Dealer,
         registrar: Registrar,
+        reducers: Reducers,
         wills: Wills,
         outcomes: Outcomes,
         fences: Fences,
@@ -104,6 +112,7 @@ class Dispatcher:
         self._histories = histories
         self._dealer = dealer
         self._registrar = registrar
+        self._reducers = reducers
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
@@ -214,6 +223,12 @@ class Dispatcher:
                 self._registrar.unregister(frame, replies)
             case PatternAnnounced():
                 self._registrar.announced(frame)
+            case Reduced() | NotReduced():
+                self._reducers.invocations.answered(frame)
+            case RegisterReducer():
+                self._register_reducer(peer, frame, replies)
+            case UnregisterReducer():
+                self._reducers.instances.unregister(frame)
             case SessionAlive():
                 self._owners.session_alive(peer.name, frame.session)
             case Will():
@@ -223,9 +238,18 @@ class Dispatcher:
             case _:
                 raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
 
+    def _register_reducer(self, peer: Peer, frame: RegisterReducer, replies: list[Frame]) -> None:
+        """Register an instance of a reducer, and answer when the reducer is durable."""
+        answer = self._reducers.instances.register(peer, frame)
+        if isinstance(answer, Registered):
+            self._stored_publishes.answer_when_durable(answer, replies)
+        elif answer is not None:
+            replies.append(answer)
+
     def _leave(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.session_ended(leave.session)
         self._registrar.session_ended(leave.session)
+        self._reducers.instances.session_ended(leave.session)
         will = self._wills.take(leave.session)
         self._stored_publishes.session_ended(leave.session, replies)
         if will is not None and not leave.graceful:

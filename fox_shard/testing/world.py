@@ -19,7 +19,7 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
-from fox_shard.config import Keys, Mqtt, Rpc
+from fox_shard.config import Keys, Mqtt, Reducers, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.clients.turns import TURN
@@ -72,18 +72,20 @@ class World:
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
         units: int | None = None,
+        reducer: Reducers | None = None,
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
-        rules of all realms. units: see `Turns`; None: the seed decides.
+        rules of all realms. units: see `Turns`; None: the seed decides. reducer: settings.
         """
         self.seed = seed
         self.rng = Random(seed)
         self.timing = Timing(self.rng, max_delay)
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
         self._queue_limit = queue_limit
+        self._reducer = reducer or Reducers()
         # The budget of a shard's turn: as in production, or next to nothing.
         self._turn_units = Random(f"turn {seed}").choice((1, 20, TURN_UNITS))
         self._units = UNITS[seed % len(UNITS)] if units is None else units
@@ -197,6 +199,7 @@ class World:
                 terms=self.terms,
                 rpc=Rpc(queue_limit=self._queue_limit),
                 limits=Keys(),
+                reducer=self._reducer,
                 max_message_size=GatewaySettings().max_message_size,
                 incarnation=incarnation,
                 rng=rng,

@@ -28,6 +28,15 @@ from fox_shard.backplane.frames.calls import (
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
+from fox_shard.backplane.frames.reducing import (
+    Fold,
+    FoldsHeld,
+    NotReduced,
+    Reduce,
+    Reduced,
+    RegisterReducer,
+    UnregisterReducer,
+)
 from fox_shard.backplane.frames.sessions import (
     Join,
     Joined,
@@ -55,7 +64,7 @@ from fox_shard.backplane.frames.subscribing import (
     Unsubscribe,
 )
 
-VERSION = 4
+VERSION = 5
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
@@ -103,6 +112,13 @@ Frame: TypeAlias = (
     | StoreFailure
     | FenceQuery
     | FencePassed
+    | RegisterReducer
+    | UnregisterReducer
+    | Reduce
+    | Reduced
+    | NotReduced
+    | Fold
+    | FoldsHeld
     | Hello
     | SyncEnd
 )

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import (
     CONDITION,
     RECORDED,
+    REDUCES,
     RETAIN,
     TRACE,
     Again,
@@ -19,9 +20,10 @@ from fox_shard.backplane.frames import (
     Frame,
     Publish,
     Refused,
+    Registered,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -32,6 +34,7 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.outcomes import (
     HIDDEN_KEY,
     LIMIT_EXCEEDED,
+    QUEUE_FULL,
     REFUSED,
     Outcomes,
     condition_failed,
@@ -53,6 +56,7 @@ from fox_shard.shard.publishing.refusals import Refusals
 from fox_shard.shard.publishing.resent import ResentPublishes
 from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.topics.ids import MAX_ID
 
@@ -81,6 +85,8 @@ class StoredPublishes:
         "_outcomes",
         "_postponed_wills",
         "_realms",
+        "_reducers",
+        "_reducing",
         "_resent",
         "_retained_keys",
         "_ruled",
@@ -98,6 +104,7 @@ class StoredPublishes:
         broker: Broker,
         retained_keys: RetainedKeys,
         histories: Histories,
+        reducers: Reducers,
         clock: PublicationClock,
         outcomes: Outcomes,
         unannounced: UnannouncedChanges,
@@ -112,6 +119,8 @@ class StoredPublishes:
         self._realms = retained_keys.realms
         self._histories = histories
         self._ruled = histories.ruled
+        self._reducers = reducers
+        self._reducing = reducers.catalog.reducing
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -145,18 +154,26 @@ class StoredPublishes:
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
+            or (self._reducing and self._reducers.catalog.wanting(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
         """Whether the publish changes a row of the store, or depends on one."""
         return (
             (
-                changes_key(publish)
-                or publish.flags & CONDITION > 0
-                or self._histories.wants(publish)
+                self._concerns_rows(publish)
+                or bool(self._reducing and self._reducers.catalog.wanting(publish))
             )
             and self._realms[publish.realm].stored
             and not publish.topic.startswith(UNSTORED)
+        )
+
+    def _concerns_rows(self, publish: Publish) -> bool:
+        """Whether the publish would be stored even if no reducer had room for its event."""
+        return (
+            changes_key(publish)
+            or publish.flags & (CONDITION | REDUCES) > 0
+            or self._histories.wants(publish)
         )
 
     def publish(self, peer: Peer | None, publish: Publish, rseq: int, replies: list[Frame]) -> None:
@@ -193,9 +210,10 @@ class StoredPublishes:
                     self.conditional.park(peer, publish, rseq, stored=stored)
             except InvalidPayload as error:
                 replies += self.refusals.refuse(publish, error)
-            except LimitExceeded as error:
+            except (LimitExceeded, QueueFull) as error:
                 answers = self.refusals.refuse(publish, error)
-                self._refused(answers, LIMIT_EXCEEDED, rseq, replies, stored=stored)
+                outcome = QUEUE_FULL if isinstance(error, QueueFull) else LIMIT_EXCEEDED
+                self._refused(answers, outcome, rseq, replies, stored=stored)
 
     def _publish(
         self,
@@ -254,8 +272,11 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload or LimitExceeded, without any effect.
+        Raises InvalidPayload, LimitExceeded or QueueFull, without any effect.
         """
+        reducers = self._reducers.queues.admit(publish) if self._reducing else []
+        if stored and not self._concerns_rows(publish) and not reducers:
+            stored = recorded = False  # The event passes the reducers by, which have no room.
         if recorded:
             publish.flags |= RECORDED
         gateway, incarnation, waiter = _origin(by)
@@ -268,6 +289,7 @@ class StoredPublishes:
             # The publish must not overtake what waits for a commit.
             ticket = self.commit_queue.ticket_of(publish.session, publish.realm, publish.topic)
         self._histories.record(event, ticket)
+        self._reducers.queues.add(reducers, event, stored=stored)
         granted = None if waiter is None else self.conditional.grant(waiter, effect, stored=stored)
         if recorded and granted is None:
             self.settled.add(event.publication)
@@ -297,15 +319,27 @@ class StoredPublishes:
             waiter = self.conditional.next_waiter(ref)
 
     def go_on(self) -> None:
-        """Let further waiters through, as far as the turn's budget goes; call every turn."""
+        """Let further waiters and events for reducers through; call every turn.
+
+        As far as the turn's budget goes.
+        """
         while self._chains and not self._budget.exhausted:
             self._let_waiters_through(next(iter(self._chains)))
+        for effect in self._reducers.invocations.go_on():
+            if isinstance(effect, KeyChange):
+                self._key_changed(effect)
+            else:
+                self._publish_failure(effect)
         self.end_turn()
+
+    def _publish_failure(self, failure: Publish) -> None:
+        """Tell of a reducer's failure."""
+        self.publish(None, failure, 0, [])
 
     @property
     def busy(self) -> bool:
         """Whether `go_on` has more to do in the next turn."""
-        return bool(self._chains)
+        return bool(self._chains) or self._reducers.invocations.busy
 
     def _let_through(self, waiter: Waiter) -> bool:
         """Let the waiter's publish have its effect.
@@ -318,7 +352,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded) as error:
+        except (InvalidPayload, LimitExceeded, QueueFull) as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)
@@ -346,22 +380,22 @@ class StoredPublishes:
         wall: seconds since 1970.
         """
         for change in self._retained_keys.expire(wall):
-            self._key_removed(change)
+            self._key_changed(change)
         # Sessions may have had more keys than could be erased at once.
         self._end(*self._retained_keys.end_more(), [])
         self.end_turn()
 
     def _end(self, changes: list[KeyChange], wills: list[Publish], replies: list[Frame]) -> None:
         for change in changes:
-            self._key_removed(change)
+            self._key_changed(change)
         for will in wills:
             if self._journal.failing and self.is_stored(will):
                 self._postponed_wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
 
-    def _key_removed(self, change: KeyChange) -> None:
-        """Announce a key that was erased by time or by the end of its session."""
+    def _key_changed(self, change: KeyChange) -> None:
+        """Announce the change of a key by time, by the end of its session, or by a reducer."""
         self._budget.spend(KEY_UNITS)
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
@@ -376,9 +410,17 @@ class StoredPublishes:
 
     # The store
 
+    def answer_when_durable(self, answer: Registered, replies: list[Frame]) -> None:
+        """Send the answer when the present transaction is durable. replies: see `publish`."""
+        if self._journal.changed and not self._journal.failing:
+            self.commit_queue.group(self._journal.ticket).effects.append((answer, NOT_STORED))
+        else:
+            replies.append(answer)
+
     def committed(self, ticket: int) -> list[CommitGroup]:
         """Note that transactions up to this one are durable; return the groups that waited."""
         self._retained_keys.committed(ticket)
+        self._reducers.committed(ticket)
         return self.commit_queue.committed(ticket)
 
     def finish(
@@ -394,7 +436,7 @@ class StoredPublishes:
             case Again():
                 assert isinstance(effect.event, Event)
                 self._broker.send_again(effect.event, replies)
-            case Refused():
+            case Refused() | Registered():
                 replies.append(effect)
             case Granted():
                 self.conditional.committed(effect)
@@ -435,6 +477,7 @@ class StoredPublishes:
         """
         groups = self.commit_queue.committed(MAX_ID)
         ends = self._retained_keys.commit_failed()
+        self._reducers.commit_failed()
         undone = [(group, self._undo_group(group, why)) for group in groups]
         for waiter in self.conditional.take_undone():
             self.conditional.waiting.put_back(waiter)
@@ -467,7 +510,7 @@ class StoredPublishes:
                 replies += self.refusals.unavailable(effect.waiter.publish, why)
             return True
         if isinstance(effect, KeyChange) and effect.event is None:
-            return True  # the key is erased again: see `RetainedKeys.commit_failed`
+            return True  # it is erased, or reduced, again: see `RetainedKeys.commit_failed`
         event = event_of(effect)
         if event is None or not self.is_stored(event.publish):
             return False

@@ -42,7 +42,9 @@ TAGS = {
     "Kill": 43, "Report": 44, "FenceQuery": 50, "FencePassed": 51, "Hello": 60, "SyncEnd": 61,
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
-    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34,
+    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "RegisterReducer": 70,
+    "UnregisterReducer": 71, "Reduce": 72, "Reduced": 73, "NotReduced": 74, "Fold": 75,
+    "FoldsHeld": 76,
 }  # fmt: skip
 
 SAMPLES = {
@@ -54,6 +56,7 @@ SAMPLES = {
     list[int]: [1, 2],
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
+    tuple[int, bytes, bytes]: (1, b"[1]", b""),
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
 }
 

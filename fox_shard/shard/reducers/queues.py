@@ -1,0 +1,298 @@
+"""The events that wait for reducers.
+
+Owns: the queues, their rows and their limits; what a commit, or its failure, means for them. Never:
+who is asked about an event, and what becomes of the answer.
+
+An event joins the queues of its reducers in the transaction in which it is published, and is ready
+when that is durable. It leaves a queue in the transaction in which the key gets its new value.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import final
+
+from msgspec.structs import replace
+
+from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
+from fox_shard.backplane.placement import Placement
+from fox_shard.config import Reducers as Limits
+from fox_shard.errors import QueueFull
+from fox_shard.shard import rows
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.reducers.catalog import Catalog
+from fox_shard.shard.reducers.reducer import KeyQueue, Reducer, State
+from fox_shard.shard.rows import QueuedEvent
+from fox_shard.store.journal import Journal
+
+Uncommitted = tuple[int, KeyQueue, QueuedEvent, bool]
+"""Ticket, queue, event; and whether the event's row is kept if the commit fails."""
+
+
+@final
+class Queues:
+    """The queues of one shard.
+
+    awake: queues whose first events wait to be dealt with. dropped: events that did not find room,
+    or whose reducer did not come back, since the last report.
+    """
+
+    __slots__ = (
+        "_catalog",
+        "_clock",
+        "_journal",
+        "_limits",
+        "_placement",
+        "_settling",
+        "_shard",
+        "_uncommitted",
+        "awake",
+        "dropped",
+    )
+
+    def __init__(
+        self,
+        shard: int,
+        placement: Placement,
+        catalog: Catalog,
+        clock: PublicationClock,
+        journal: Journal,
+        limits: Limits,
+    ) -> None:
+        self._shard = shard
+        self._placement = placement
+        self._catalog = catalog
+        self._clock = clock
+        self._journal = journal
+        self._limits = limits
+        self._uncommitted: deque[Uncommitted] = deque()
+        # (ticket, queue, event, whether it was reduced) of events that were taken off in
+        # transactions that may yet fail.
+        self._settling: deque[tuple[int, KeyQueue, QueuedEvent, bool]] = deque()
+        self.awake: deque[KeyQueue] = deque()
+        self.dropped = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for a commit."""
+        return not (self._uncommitted or self._settling)
+
+    def _topic_of(self, reducer: Reducer, topic: str) -> str:
+        """Return the topic of the queue that an event on the topic joins at this shard."""
+        mission = reducer.mission
+        if mission and self._placement.shard_of(reducer.realm, mission) == self._shard:
+            return mission
+        return topic
+
+    def shard_of(self, queue: KeyQueue) -> int:
+        """Return the number of the shard that has the key."""
+        topic = queue.reducer.mission or queue.topic
+        return self._placement.shard_of(queue.reducer.realm, topic)
+
+    # Events join
+
+    def admit(self, publish: Publish) -> list[Reducer]:
+        """Return the reducers whose queues the publish's event is to join, and set REDUCES.
+
+        Raises QueueFull if one of them is full and the publish is acknowledged. Otherwise the event
+        passes that reducer by.
+        """
+        admitted: list[Reducer] = []
+        for reducer in self._catalog.wanting(publish):
+            full = self._full(reducer, len(publish.args) + len(publish.kwargs))
+            if not full:
+                admitted.append(reducer)
+                publish.flags |= REDUCES
+            elif publish.flags & ACKNOWLEDGE:
+                raise QueueFull(f"{full}: publish again later, or register more instances")
+            else:
+                self.dropped += 1
+        return admitted
+
+    def _full(self, reducer: Reducer, size: int) -> str:
+        """Say why no event of that size can wait for the reducer; "": it can."""
+        limits = self._limits
+        if reducer.count >= limits.queue_limit:
+            return f"{reducer.count} events wait for a reducer of the topic (reducer.queue_limit)"
+        waiting = self._catalog.realm(reducer.realm).size
+        if waiting + size > limits.queue_bytes:
+            return f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
+        return ""
+
+    def add(self, reducers: Sequence[Reducer], event: Event, *, stored: bool) -> None:
+        """Let an event join the queues of reducers that `admit` has returned.
+
+        stored: the event is part of the present transaction.
+        """
+        if not reducers:
+            return
+        publish = event.publish
+        if publish.fence is not None or publish.retain is not None:
+            event = Event(event.publication, replace(publish, fence=None, retain=None))
+        for reducer in reducers:
+            topic = self._topic_of(reducer, publish.topic)
+            queued = QueuedEvent(reducer.id, event.publication, topic, event)
+            queue = self._join(reducer, queued)
+            if stored:
+                self._journal.put(_row(queued), rows.encode(queued))
+                self._uncommitted.append((self._journal.ticket, queue, queued, False))
+            else:
+                self._is_ready(queue)
+
+    def add_fold(self, fold: Fold) -> Reducer:
+        """Let an event of another shard join; return its reducer.
+
+        Its shard keeps it until it is durable here, so that it is kept if a commit fails.
+        """
+        reducer = self._catalog.get(
+            fold.reducer, fold.realm, fold.pattern, fold.target_topic, fold.durable
+        )
+        queued = QueuedEvent(reducer.id, self._clock.next(), fold.target_topic, fold.event)
+        queue = self._join(reducer, queued)
+        if self._catalog.is_stored(fold.realm):
+            self._journal.keep(_row(queued), rows.encode(queued))
+            self._uncommitted.append((self._journal.ticket, queue, queued, True))
+        else:
+            self._is_ready(queue)
+        return reducer
+
+    def is_full(self, reducer: Reducer) -> bool:
+        """Whether the reducer's queue has no room."""
+        return bool(self._full(reducer, 0))
+
+    def has_room_again(self, reducer: Reducer) -> bool:
+        """Whether the reducer's queue, which was full, has room for many events."""
+        limits = self._limits
+        return (
+            reducer.count <= limits.queue_limit // 2
+            and self._catalog.realm(reducer.realm).size <= limits.queue_bytes // 2
+        )
+
+    def _join(self, reducer: Reducer, queued: QueuedEvent) -> KeyQueue:
+        queue = reducer.queue(queued.topic)
+        queue.events.append(queued)
+        self._count(reducer, queued, 1)
+        return queue
+
+    def _count(self, reducer: Reducer, queued: QueuedEvent, one: int) -> None:
+        reducer.count += one
+        size = one * queued.size
+        reducer.size += size
+        self._catalog.realm(reducer.realm).size += size
+
+    def _is_ready(self, queue: KeyQueue) -> None:
+        queue.ready += 1
+        if queue.state is State.IDLE:
+            self.wake(queue)
+
+    def wake(self, queue: KeyQueue) -> None:
+        """Let the queue's first event be dealt with; without one the queue may go."""
+        if queue.ready:
+            queue.state = State.WAITING
+            self.awake.append(queue)
+            return
+        queue.state = State.IDLE
+        if not queue.events:
+            reducer = queue.reducer
+            if reducer.queues.get(queue.topic) is queue:
+                del reducer.queues[queue.topic]
+            self._catalog.discard_unused(reducer)
+
+    # Events leave
+
+    def take_off(self, queue: KeyQueue, *, reduced: bool) -> None:
+        """Take the first event off in the present transaction: it was reduced, or is skipped."""
+        queued = queue.events.popleft()
+        queue.ready -= 1
+        queue.attempts = 0
+        if self._catalog.is_stored(queue.reducer.realm):
+            self._journal.put(_row(queued), None)
+            queue.state = State.SETTLING
+            self._settling.append((self._journal.ticket, queue, queued, reduced))
+        else:
+            self._settle(queue, queued, reduced=reduced)
+
+    def _settle(self, queue: KeyQueue, queued: QueuedEvent, *, reduced: bool) -> None:
+        reducer = queue.reducer
+        reducer.folded += reduced
+        reducer.failed += not reduced
+        self._count(reducer, queued, -1)
+        self.wake(queue)
+
+    def first(self, queue: KeyQueue) -> Fold:
+        """Return the first event as a frame for the key's shard."""
+        reducer = queue.reducer
+        event = queue.events[0].event
+        pattern = reducer.pattern.text
+        return Fold(reducer.realm, reducer.mission, reducer.id, pattern, reducer.durable, event)
+
+    def remove(self, queue: KeyQueue) -> None:
+        """Remove the first event for good: it is sent on in this transaction, or dropped."""
+        queued = queue.events.popleft()
+        queue.ready -= 1
+        self._count(queue.reducer, queued, -1)
+        if self._catalog.is_stored(queue.reducer.realm):
+            self._journal.keep(_row(queued), None)
+
+    def drop(self, reducer: Reducer, most: int) -> int:
+        """Drop events of a reducer that has not come back; return how many, at most `most`."""
+        done = 0
+        for queue in list(islice(reducer.queues.values(), most)):
+            while queue.ready and done < most:
+                self.remove(queue)
+                done += 1
+            if queue.ready:
+                break
+            self.wake(queue)
+        self.dropped += done
+        return done
+
+    # The store
+
+    def committed(self, ticket: int) -> None:
+        """Take the transactions up to that one as durable."""
+        uncommitted, settling = self._uncommitted, self._settling
+        while uncommitted and uncommitted[0][0] <= ticket:
+            self._is_ready(uncommitted.popleft()[1])
+        while settling and settling[0][0] <= ticket:
+            _, queue, queued, reduced = settling.popleft()
+            self._settle(queue, queued, reduced=reduced)
+
+    def commit_failed(self) -> None:
+        """Undo all transactions that are not durable: they have failed."""
+        uncommitted, self._uncommitted = self._uncommitted, deque()
+        kept: dict[KeyQueue, list[QueuedEvent]] = {}
+        for _, queue, queued, keeps in uncommitted:
+            of_queue = kept.setdefault(queue, [])
+            if keeps:
+                of_queue.append(queued)
+                self._uncommitted.append((self._journal.ticket, queue, queued, True))
+            else:
+                self._count(queue.reducer, queued, -1)
+        for queue, of_queue in kept.items():
+            while len(queue.events) > queue.ready:
+                queue.events.pop()
+            queue.events.extend(of_queue)
+        while self._settling:
+            _, queue, queued, _ = self._settling.pop()
+            queue.events.appendleft(queued)
+            queue.ready += 1
+            self.wake(queue)
+        for queue in kept:
+            if queue.state is State.IDLE:
+                self.wake(queue)
+
+    def load(self, queued: QueuedEvent) -> None:
+        """Take an event from the store, after all reducers, in the order of arrival."""
+        reducer = self._catalog.by_id.get(queued.reducer)
+        if reducer is None:
+            self._journal.drop(_row(queued))
+            return
+        if queued.topic != reducer.mission:
+            # The mission's shard may have changed.
+            queued.topic = self._topic_of(reducer, queued.event.publish.topic)
+        self._is_ready(self._join(reducer, queued))
+
+
+def _row(queued: QueuedEvent) -> bytes:
+    return rows.queued(queued.reducer, queued.arrival)
