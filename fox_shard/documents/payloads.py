@@ -125,6 +125,39 @@ def to_mqtt(encoding: int, args: bytes, kwargs: bytes) -> bytes:
     return _json_to_mqtt(*encode(values, named, JSON))
 
 
+def as_value(encoding: int, args: bytes, kwargs: bytes, target: int) -> bytes:
+    """Return the payload as one value, the one that MQTT clients receive, encoded in `target`.
+
+    Raises InvalidPayload.
+    """
+    if encoding == target and not kwargs:
+        only = _only_argument(encoding, args)
+        if only:
+            return only
+    values, named = decode(encoding, args, kwargs)
+    value: Value
+    if named:
+        value = {"args": values, "kwargs": named} if values else named
+    else:
+        value = values[0] if len(values) == 1 else values
+    return _only_argument(target, encode([value], {}, target)[0])
+
+
+def _only_argument(encoding: int, args: bytes) -> bytes:
+    """Return the only argument, as it is encoded; b"": there may be none or several."""
+    if encoding == JSON:
+        try:
+            items = _JSON_SPLIT.decode(args) if args else []
+        except _CODEC_ERRORS as error:
+            raise InvalidPayload(f"the payload is not valid JSON: {error}") from None
+        return bytes(items[0]) if len(items) == 1 else b""
+    return args[1:] if args[:1] == _LIST_OF_ONE.get(encoding) else b""
+
+
+_LIST_OF_ONE: Final = {MSGPACK: b"\x91", CBOR: b"\x81"}
+"""The first byte of an encoded list of one element."""
+
+
 def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
     """Whether a retained publish with this payload erases its key.
 

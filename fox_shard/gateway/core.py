@@ -20,6 +20,7 @@ from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
+from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
@@ -36,6 +37,7 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
@@ -60,6 +62,7 @@ class Gateway:
         realms: Iterable[RealmSettings],
         settings: Settings,
         mqtt: Mqtt,
+        reducer: ReducerSettings,
         terms: LinkSettings,
         incarnation: int,
         rng: RandomSource,
@@ -142,7 +145,12 @@ class Gateway:
         )
         self._limits = Limits(settings)
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
-        self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
+        self.reductions = Reductions(
+            self.links, self.sessions, self._limits, self, self.timers, reducer
+        )
+        self.registrations = Registrations(
+            self.links, self.ordering, self.sessions, self._limits, self.reductions
+        )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
             self._fanouts,
@@ -164,6 +172,7 @@ class Gateway:
             unstored_waiters=self._unstored_waiters,
             calls=self.calls,
             registrations=self.registrations,
+            reductions=self.reductions,
             event_history=self.event_history,
             registry=self.registry,
         )
@@ -185,6 +194,7 @@ class Gateway:
             subscriptions=self.subscriptions,
             calls=self.calls,
             registrations=self.registrations,
+            reductions=self.reductions,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0
@@ -244,6 +254,7 @@ class Gateway:
         frames.extend(self.subscribe_requests.replay(shard))
         self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
+        frames.extend(self.reductions.replay())
         frames.extend(self.registry.wills_for(shard))
         frames.extend(self.registry.alive_at(shard))
         link.resume(frames)
@@ -271,6 +282,7 @@ class Gateway:
         self.ordering.link_broken(shard)
         self.calls.link_broken(shard)
         self.registrations.link_broken(shard)
+        self.reductions.link_broken(shard)
         self.event_history.link_broken(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:

@@ -25,6 +25,7 @@ from fox_shard.backplane.frames import (
     Publish,
     Published,
     Recorded,
+    Reduce,
     Refused,
     Registered,
     Result,
@@ -43,6 +44,7 @@ from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -60,6 +62,7 @@ class Dispatcher:
         "_event_history",
         "_fanouts",
         "_ordering",
+        "_reductions",
         "_registrations",
         "_registry",
         "_seen_changes",
@@ -84,6 +87,7 @@ class Dispatcher:
         unstored_waiters: UnstoredWaiters,
         calls: Calls,
         registrations: Registrations,
+        reductions: Reductions,
         event_history: EventHistory,
         registry: SessionRegistry,
     ) -> None:
@@ -96,6 +100,7 @@ class Dispatcher:
         self._unstored_waiters = unstored_waiters
         self._calls = calls
         self._registrations = registrations
+        self._reductions = reductions
         self._event_history = event_history
         self._registry = registry
         self._seen_events = SeenEvents(shards)
@@ -150,6 +155,8 @@ class Dispatcher:
                     call.fence is not None or self._ordering.held_frames
                 ) or not self._ordering.hold(frame, shard, call.session, call.order, call.fence):
                     self._registrations.invoke(frame, shard)
+            case Reduce():
+                self._reductions.reduce(frame, shard)
             case CallError():
                 self._calls.call_error(frame)
             case FencePassed():
@@ -189,7 +196,8 @@ class Dispatcher:
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():
-                self._registrations.registered(frame)
+                if not self._reductions.registered(frame, shard):
+                    self._registrations.registered(frame)
             case Unregistered():
                 self._registrations.unregistered(frame)
             case CallMoved():

@@ -92,6 +92,7 @@ async def _gateway(number: int, config: Config) -> None:
         realms=config.realms,
         settings=config.gateway,
         mqtt=config.mqtt,
+        reducer=config.reducer,
         terms=terms,
         incarnation=incarnation,
         rng=SystemRandom(),

@@ -183,6 +183,7 @@ class World:
                 realms=self.realms,
                 settings=GatewaySettings(),
                 mqtt=Mqtt(),
+                reducer=self._reducer,
                 terms=self.terms,
                 incarnation=incarnation,
                 rng=rng,
