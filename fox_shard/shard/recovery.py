@@ -19,6 +19,7 @@ from heapq import merge
 from typing import final
 
 from fox_shard.backplane.frames import (
+    FoldsHeld,
     Frame,
     PatternAnnounced,
     Register,
@@ -42,7 +43,7 @@ from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
-STATE = (Subscribe, Register, RegisterReducer, PatternAnnounced, Will, SessionAlive)
+STATE = (Subscribe, Register, RegisterReducer, FoldsHeld, PatternAnnounced, Will, SessionAlive)
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 

@@ -31,6 +31,7 @@ from fox_shard.backplane.frames.calls import (
     Yield,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
     CONDITION,
@@ -55,7 +56,6 @@ from fox_shard.backplane.frames.publishing import (
     qos,
 )
 from fox_shard.backplane.frames.reducing import (
-    Fold,
     FoldsHeld,
     NotReduced,
     Reduce,
@@ -148,8 +148,10 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Reduce",
     "Reduced",
     "NotReduced",
-    "Fold",
     "FoldsHeld",
+    "Fold",
+    "RouterPublish",
+    "OutboxFrame",
     "Fence",
     "Identity",
     "Audience",

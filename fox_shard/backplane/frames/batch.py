@@ -27,9 +27,9 @@ from fox_shard.backplane.frames.calls import (
     Yield,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
 from fox_shard.backplane.frames.reducing import (
-    Fold,
     FoldsHeld,
     NotReduced,
     Reduce,
@@ -117,10 +117,10 @@ Frame: TypeAlias = (
     | Reduce
     | Reduced
     | NotReduced
-    | Fold
     | FoldsHeld
     | Hello
     | SyncEnd
+    | OutboxFrame
 )
 
 

@@ -329,12 +329,8 @@ class StoredPublishes:
             if isinstance(effect, KeyChange):
                 self._key_changed(effect)
             else:
-                self._publish_failure(effect)
+                self._reducers.tell(effect)
         self.end_turn()
-
-    def _publish_failure(self, failure: Publish) -> None:
-        """Tell of a reducer's failure."""
-        self.publish(None, failure, 0, [])
 
     @property
     def busy(self) -> bool:

@@ -94,7 +94,7 @@ class Instances:
             reducer.invoke = frame.invoke
             reducer.instances[frame.session] = Instance(peer, frame.session, frame.concurrency)
             self._sessions.setdefault(frame.session, []).append(reducer)
-        self._changed(reducer)
+        self.changed(reducer)
         if frame.replay:
             return None
         return Registered(frame.session, frame.request, frame.registration)
@@ -120,7 +120,7 @@ class Instances:
                 "instances with a sharing policy such as invoke='roundrobin', or force_reregister"
             )
 
-    def _changed(self, reducer: Reducer) -> None:
+    def changed(self, reducer: Reducer) -> None:
         """Choose anew whom to ask, since an instance has come or gone."""
         self._catalog.refresh(reducer)
         self._queues.awake.extend(reducer.instances_changed())
@@ -155,7 +155,7 @@ class Instances:
         self._invocations.take_back(instance, died=died)
         self._queues.awake.extend(instance.waiting)
         instance.waiting.clear()
-        self._changed(reducer)
+        self.changed(reducer)
 
     def session_ended(self, session: int) -> None:
         """Remove the instances of a session that has ended."""
@@ -176,7 +176,7 @@ class Instances:
             if not instance.away:
                 instance.away = True
                 self._invocations.take_back(instance, died=False)
-                self._changed(reducer)
+                self.changed(reducer)
 
     def sync_ended(self, peer: Peer) -> None:
         """Remove the instances that the gateway has not replayed."""
@@ -210,4 +210,4 @@ class Instances:
         """Plan the end of the loaded reducers that are not durable, unless instances come."""
         for reducer in self._catalog:
             if not reducer.takes_events:
-                self._changed(reducer)
+                self.changed(reducer)

@@ -8,11 +8,10 @@ While the store fails nothing is reduced.
 """
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final, final
 
-from fox_shard.backplane.frames import Fold, NotReduced, Publish, Reduce, Reduced
+from fox_shard.backplane.frames import NotReduced, Publish, Reduce, Reduced
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import LimitExceeded, Refusal
 from fox_shard.shard.budget import Budget, units_of
@@ -55,14 +54,11 @@ class Invocations:
         "_out",
         "_queues",
         "_retained_keys",
-        "_send_on",
-        "_shard",
         "now",
     )
 
     def __init__(
         self,
-        shard: int,
         catalog: Catalog,
         queues: Queues,
         retained_keys: RetainedKeys,
@@ -70,14 +66,8 @@ class Invocations:
         budget: Budget,
         deadline: Deadline,
         limit: int,
-        send_on: Callable[[int, Fold], bool],
     ) -> None:
-        """limit: bytes of a key's value at most.
-
-        send_on(shard, fold): sends an event to the shard that has the key, in the present
-        transaction; False: that shard has no room for it yet.
-        """
-        self._shard = shard
+        """limit: bytes of a key's value at most."""
         self._catalog = catalog
         self._queues = queues
         self._retained_keys = retained_keys
@@ -85,7 +75,6 @@ class Invocations:
         self._budget = budget
         self._deadline = deadline
         self._limit = limit
-        self._send_on = send_on
         self.now = 0.0
         self._next = 0
         # Number -> queue whose first event is out.
@@ -124,9 +113,6 @@ class Invocations:
     def _assign(self, queue: KeyQueue) -> None:
         """Ask about the queue's first event, or let the queue wait for an instance."""
         if queue.state is not State.WAITING:
-            return
-        if queue.reducer.mission and queue.topic != queue.reducer.mission:
-            self._forward(queue)
             return
         instance = queue.choose()
         if instance is None:
@@ -167,17 +153,6 @@ class Invocations:
         instance.running.add(number)
         self._budget.spend(INVOCATION_UNITS)
         instance.peer.link.send(Reduce(number, instance.session, reducer.id, event, retained))
-
-    def _forward(self, queue: KeyQueue) -> None:
-        """Send the queue's ready events on to the shard that has the key."""
-        shard = self._queues.shard_of(queue)
-        while queue.ready and not self._budget.exhausted:
-            self._budget.spend(INVOCATION_UNITS)
-            if not self._send_on(shard, self._queues.first(queue)):
-                queue.reducer.parked.append(queue)
-                return
-            self._queues.remove(queue)
-        self._queues.wake(queue)
 
     # Answers
 

@@ -4,7 +4,8 @@ Owns: the queues, their rows and their limits; what a commit, or its failure, me
 who is asked about an event, and what becomes of the answer.
 
 An event joins the queues of its reducers in the transaction in which it is published, and is ready
-when that is durable. It leaves a queue in the transaction in which the key gets its new value.
+when that is durable. If the key is another shard's, the event joins the queue there instead (see
+`ShardOutbox`). It leaves a queue in the transaction in which the key gets its new value.
 """
 
 from collections import deque
@@ -15,11 +16,11 @@ from typing import final
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
-from fox_shard.backplane.placement import Placement
 from fox_shard.config import Reducers as Limits
 from fox_shard.errors import QueueFull
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.reducer import KeyQueue, Reducer, State
 from fox_shard.shard.rows import QueuedEvent
@@ -42,25 +43,26 @@ class Queues:
         "_clock",
         "_journal",
         "_limits",
-        "_placement",
+        "_outbox",
         "_settling",
         "_shard",
         "_uncommitted",
         "awake",
         "dropped",
+        "held",
     )
 
     def __init__(
         self,
         shard: int,
-        placement: Placement,
+        outbox: ShardOutbox,
         catalog: Catalog,
         clock: PublicationClock,
         journal: Journal,
         limits: Limits,
     ) -> None:
         self._shard = shard
-        self._placement = placement
+        self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._journal = journal
@@ -71,23 +73,13 @@ class Queues:
         self._settling: deque[tuple[int, KeyQueue, QueuedEvent, bool]] = deque()
         self.awake: deque[KeyQueue] = deque()
         self.dropped = 0
+        # Reducer -> numbers of other shards, with its key, that have no room for its events.
+        self.held: dict[int, set[int]] = {}
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits for a commit."""
         return not (self._uncommitted or self._settling)
-
-    def _topic_of(self, reducer: Reducer, topic: str) -> str:
-        """Return the topic of the queue that an event on the topic joins at this shard."""
-        mission = reducer.mission
-        if mission and self._placement.shard_of(reducer.realm, mission) == self._shard:
-            return mission
-        return topic
-
-    def shard_of(self, queue: KeyQueue) -> int:
-        """Return the number of the shard that has the key."""
-        topic = queue.reducer.mission or queue.topic
-        return self._placement.shard_of(queue.reducer.realm, topic)
 
     # Events join
 
@@ -109,8 +101,20 @@ class Queues:
                 self.dropped += 1
         return admitted
 
+    def _is_elsewhere(self, reducer: Reducer) -> bool:
+        """Whether the reducer's key is another shard's."""
+        mission = reducer.mission
+        return bool(mission) and self._outbox.owner_of(reducer.realm, mission) != self._shard
+
     def _full(self, reducer: Reducer, size: int) -> str:
         """Say why no event of that size can wait for the reducer; "": it can."""
+        if self._is_elsewhere(reducer):
+            owner = self._outbox.owner_of(reducer.realm, reducer.mission)
+            if owner in self.held.get(reducer.id, ()):
+                return f"the queue of a reducer of the topic is full at shard-{owner}"
+            if self._outbox.is_full(owner):
+                return f"too much waits for shard-{owner} (backplane.outbox_limit)"
+            return ""
         limits = self._limits
         if reducer.count >= limits.queue_limit:
             return f"{reducer.count} events wait for a reducer of the topic (reducer.queue_limit)"
@@ -130,7 +134,10 @@ class Queues:
         if publish.fence is not None or publish.retain is not None:
             event = Event(event.publication, replace(publish, fence=None, retain=None))
         for reducer in reducers:
-            topic = self._topic_of(reducer, publish.topic)
+            if self._is_elsewhere(reducer):
+                self._outbox.send_to_owner(_fold(reducer, event), revocable=stored)
+                continue
+            topic = reducer.mission or publish.topic
             queued = QueuedEvent(reducer.id, event.publication, topic, event)
             queue = self._join(reducer, queued)
             if stored:
@@ -219,15 +226,8 @@ class Queues:
         self._count(reducer, queued, -1)
         self.wake(queue)
 
-    def first(self, queue: KeyQueue) -> Fold:
-        """Return the first event as a frame for the key's shard."""
-        reducer = queue.reducer
-        event = queue.events[0].event
-        pattern = reducer.pattern.text
-        return Fold(reducer.realm, reducer.mission, reducer.id, pattern, reducer.durable, event)
-
     def remove(self, queue: KeyQueue) -> None:
-        """Remove the first event for good: it is sent on in this transaction, or dropped."""
+        """Remove the first event for good, unreduced."""
         queued = queue.events.popleft()
         queue.ready -= 1
         self._count(queue.reducer, queued, -1)
@@ -288,10 +288,12 @@ class Queues:
         if reducer is None:
             self._journal.drop(_row(queued))
             return
-        if queued.topic != reducer.mission:
-            # The mission's shard may have changed.
-            queued.topic = self._topic_of(reducer, queued.event.publish.topic)
         self._is_ready(self._join(reducer, queued))
+
+
+def _fold(reducer: Reducer, event: Event) -> Fold:
+    pattern = reducer.pattern.text
+    return Fold(reducer.realm, reducer.mission, reducer.id, pattern, reducer.durable, event)
 
 
 def _row(queued: QueuedEvent) -> bytes:

@@ -5,16 +5,10 @@ Owns: how the parts of this folder are put together, and what reaches them. Neve
 `StoredPublishes` asks which events reducers want, and announces what they make of keys.
 """
 
+from collections.abc import Callable
 from typing import Final, final
 
-from fox_shard.backplane.frames import (
-    Fold,
-    Frame,
-    NotReduced,
-    Reduced,
-    RegisterReducer,
-    UnregisterReducer,
-)
+from fox_shard.backplane.frames import Fold, FoldsHeld, Frame, Publish, RouterPublish
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Reducers as Limits
 from fox_shard.deadline import Deadline
@@ -22,7 +16,9 @@ from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.retained import RetainedKeys
-from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.links.inbox import Inbox
+from fox_shard.shard.links.outbox import ShardOutbox
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.instances import Instances
 from fox_shard.shard.reducers.invocations import Invocations
@@ -32,14 +28,20 @@ from fox_shard.store.journal import Journal
 DROPPED_AT_ONCE: Final = 1000
 """The most events of reducers that do not come back that are dropped in one step."""
 
-ReducerFrame = RegisterReducer | UnregisterReducer | Reduced | NotReduced
-
 
 @final
 class Reducers:
     """The reducers of one shard."""
 
-    __slots__ = ("catalog", "instances", "invocations", "queues")
+    __slots__ = (
+        "_full",
+        "_other_shards",
+        "_outbox",
+        "catalog",
+        "instances",
+        "invocations",
+        "queues",
+    )
 
     def __init__(
         self,
@@ -52,12 +54,19 @@ class Reducers:
         deadline: Deadline,
         limits: Limits,
         max_message_size: int,
+        outbox: ShardOutbox,
+        inbox: Inbox,
+        other_shards: Callable[[], list[Peer]],
     ) -> None:
         """max_message_size: bytes of a key's value at most, as of a message."""
+        inbox.handlers[Fold] = self._fold
         self.catalog = Catalog(retained_keys.realms, journal)
-        self.queues = Queues(shard, placement, self.catalog, clock, journal, limits)
+        self._outbox = outbox
+        self._other_shards = other_shards
+        # Reducers whose queues are full, as the other shards have been told.
+        self._full: set[int] = set()
+        self.queues = Queues(shard, outbox, self.catalog, clock, journal, limits)
         self.invocations = Invocations(
-            shard,
             self.catalog,
             self.queues,
             retained_keys,
@@ -65,25 +74,56 @@ class Reducers:
             budget,
             deadline,
             max_message_size,
-            self._send_on,
         )
         self.instances = Instances(
             shard, placement, self.catalog, self.queues, self.invocations, limits, deadline
         )
 
-    def _send_on(self, shard: int, fold: Fold) -> bool:
-        return False
+    # Other shards
 
-    def handle(self, peer: Peer, frame: ReducerFrame) -> Frame | None:
-        """Handle a frame of a gateway; return the answer, if there is one."""
-        match frame:
-            case RegisterReducer():
-                return self.instances.register(peer, frame)
-            case UnregisterReducer():
-                self.instances.unregister(frame)
-            case _:
-                self.invocations.answered(frame)
-        return None
+    def _fold(self, fold: Fold, _shard: int) -> None:
+        """Queue an event for a key of this shard, from the shard where it was published."""
+        reducer = self.queues.add_fold(fold)
+        if not reducer.takes_events:
+            self.instances.changed(reducer)
+        if reducer.id not in self._full and self.queues.is_full(reducer):
+            self._full.add(reducer.id)
+            self._tell_shards(FoldsHeld(reducer.id, held=True))
+
+    def _tell_shards(self, frame: FoldsHeld) -> None:
+        for peer in self._other_shards():
+            peer.reply(frame)
+
+    def _look_for_room(self) -> None:
+        """Let other shards send events again to queues that have room again."""
+        for id_ in list(self._full):
+            reducer = self.catalog.by_id.get(id_)
+            if reducer is None or self.queues.has_room_again(reducer):
+                self._full.discard(id_)
+                self._tell_shards(FoldsHeld(id_, held=False))
+
+    def announcements(self) -> list[Frame]:
+        """Return the frames that tell another shard, in a new pair, of full queues."""
+        return [FoldsHeld(id_, held=True) for id_ in sorted(self._full)]
+
+    def folds_held(self, frame: FoldsHeld, shard: int) -> None:
+        """Note that a queue of another shard is full, or has room again."""
+        if frame.held:
+            self.queues.held.setdefault(frame.reducer, set()).add(shard)
+        elif frame.reducer in self.queues.held:
+            self.queues.held[frame.reducer].discard(shard)
+
+    def link_broken(self, peer: Peer) -> None:
+        """Forget what the peer tells again in the next pair."""
+        self.instances.link_broken(peer)
+        if peer.kind is Kind.SHARD:
+            shard = int(peer.name.partition("-")[2])
+            for shards in self.queues.held.values():
+                shards.discard(shard)
+
+    def tell(self, failure: Publish) -> None:
+        """Publish what is to be told of a reducer's failure."""
+        self._outbox.send_to_owner(RouterPublish(failure))
 
     # Time
 
@@ -103,6 +143,8 @@ class Reducers:
         """Take the transactions up to that one as durable."""
         if not self.queues.idle:
             self.queues.committed(ticket)
+            if self._full:
+                self._look_for_room()
 
     def commit_failed(self) -> None:
         """Undo all transactions that are not durable: they have failed."""

@@ -42,9 +42,9 @@ TAGS = {
     "Kill": 43, "Report": 44, "FenceQuery": 50, "FencePassed": 51, "Hello": 60, "SyncEnd": 61,
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
-    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "RegisterReducer": 70,
-    "UnregisterReducer": 71, "Reduce": 72, "Reduced": 73, "NotReduced": 74, "Fold": 75,
-    "FoldsHeld": 76,
+    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
+    "RegisterReducer": 80, "UnregisterReducer": 81, "Reduce": 82, "Reduced": 83, "NotReduced": 84,
+    "FoldsHeld": 85,
 }  # fmt: skip
 
 SAMPLES = {
