@@ -76,6 +76,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         reducer_scenarios.reducers_that_hang,
         reducer_scenarios.reducers_on_a_failing_disk,
         reducer_scenarios.reducers_with_full_queues,
+        reducer_scenarios.reducers_with_a_mission,
+        reducer_scenarios.a_mission_on_a_failing_disk,
         walk.walk,
         walk.walk_with_faults,
     )
