@@ -134,13 +134,15 @@ def as_value(encoding: int, args: bytes, kwargs: bytes, target: int) -> bytes:
         only = _only_argument(encoding, args)
         if only:
             return only
-    values, named = decode(encoding, args, kwargs)
-    value: Value
-    if named:
-        value = {"args": values, "kwargs": named} if values else named
-    else:
-        value = values[0] if len(values) == 1 else values
+    value = as_one(*decode(encoding, args, kwargs))
     return _only_argument(target, encode([value], {}, target)[0])
+
+
+def as_one(values: Args, named: Kwargs) -> Value:
+    """Return the values of a payload as one value, the one that MQTT clients receive."""
+    if named:
+        return {"args": values, "kwargs": named} if values else named
+    return values[0] if len(values) == 1 else values
 
 
 def _only_argument(encoding: int, args: bytes) -> bytes:

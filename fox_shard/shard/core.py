@@ -198,6 +198,7 @@ class Shard:
             self.outbox,
             self.inbox,
             self._other_shards,
+            settings,
         )
         self.reducers.tick(now)
         self.peers: dict[str, Peer] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
-from fox_shard.config import SETTINGS, Config, History, Realm, load_with_origins, parse
+from fox_shard.config import SETTINGS, Config, History, Realm, Reducer, load_with_origins, parse
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -59,16 +59,25 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    of_realms = [name for name in Realm.__struct_fields__ if name != "history"]
-    assert len(shown) == len(SETTINGS) + len(of_realms) + len(History.__struct_fields__)
+    kinds = (Realm, History, Reducer)
+    of_realms = [name for kind in kinds for name in kind.__struct_fields__]
+    assert len(shown) == len(SETTINGS) + len(of_realms) - len(("history", "reducer"))
 
 
-def test_the_history_that_fox_toml_shows_commented_out_has_the_defaults():
+def realm_with(section):
+    """Return the realm of fox.toml with a section that is shown commented out."""
     text = (CONF / "fox.toml").read_text()
-    before, section, rule = text.partition("# [[realm.history]]")
-    shown = before + (section + rule).replace("\n# ", "\n").removeprefix("# ")
+    before, head, rest = text.partition(f"# [[realm.{section}]]")
+    commented_out = (head + rest).partition("\n\n")[0]
+    shown = before + commented_out.replace("\n# ", "\n").removeprefix("# ")
     config, _ = parse(shown, {}, folder=ROOT, name="fox.toml")
-    assert config.realms[0].history == (History(topic="com.example.#"),)
+    return config.realms[0]
+
+
+def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
+    assert realm_with("history").history == (History(topic="com.example.#"),)
+    shown = Reducer(pattern="invoices.#", function="sum", field="amount", destination="totals")
+    assert realm_with("reducer").reducer == (shown,)
 
 
 def test_the_counts_are_the_first_setting_of_fox_conf():

@@ -289,7 +289,7 @@ class StoredPublishes:
             # The publish must not overtake what waits for a commit.
             ticket = self.commit_queue.ticket_of(publish.session, publish.realm, publish.topic)
         self._histories.record(event, ticket)
-        self._reducers.queues.add(reducers, event, stored=stored)
+        folded = self._reducers.published(reducers, event, stored=stored)
         granted = None if waiter is None else self.conditional.grant(waiter, effect, stored=stored)
         if recorded and granted is None:
             self.settled.add(event.publication)
@@ -300,7 +300,18 @@ class StoredPublishes:
             self.conditional.granted.append(granted)
         else:
             self._broker.deliver(effect, replies)
+        self._announce(folded)
         return effect
+
+    def _announce(self, effects: list[KeyChange | Publish]) -> None:
+        """Announce what reducers have made of keys, and tell of their failures."""
+        for effect in effects:
+            if isinstance(effect, KeyChange):
+                self._send_change(effect)
+                # In `go_on`, as this change may come from a waiter at the same key.
+                self._chains[effect.ref] = None
+            else:
+                self._reducers.tell(effect)
 
     # Waiters
 
@@ -323,13 +334,9 @@ class StoredPublishes:
 
         As far as the turn's budget goes.
         """
+        self._announce(self._reducers.invocations.go_on())
         while self._chains and not self._budget.exhausted:
             self._let_waiters_through(next(iter(self._chains)))
-        for effect in self._reducers.invocations.go_on():
-            if isinstance(effect, KeyChange):
-                self._key_changed(effect)
-            else:
-                self._reducers.tell(effect)
         self.end_turn()
 
     @property
@@ -376,28 +383,32 @@ class StoredPublishes:
         wall: seconds since 1970.
         """
         for change in self._retained_keys.expire(wall):
-            self._key_changed(change)
+            self._key_removed(change)
         # Sessions may have had more keys than could be erased at once.
         self._end(*self._retained_keys.end_more(), [])
         self.end_turn()
 
     def _end(self, changes: list[KeyChange], wills: list[Publish], replies: list[Frame]) -> None:
         for change in changes:
-            self._key_changed(change)
+            self._key_removed(change)
         for will in wills:
             if self._journal.failing and self.is_stored(will):
                 self._postponed_wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
 
-    def _key_changed(self, change: KeyChange) -> None:
-        """Announce the change of a key by time, by the end of its session, or by a reducer."""
+    def _key_removed(self, change: KeyChange) -> None:
+        """Announce a key that was erased by time or by the end of its session."""
+        self._send_change(change)
+        self._let_waiters_through(change.ref)
+
+    def _send_change(self, change: KeyChange) -> None:
+        """Announce the change of a key without a publish, as soon as it is durable."""
         self._budget.spend(KEY_UNITS)
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
         else:
             self._broker.deliver(change, [])
-        self._let_waiters_through(change.ref)
 
     def end_turn(self) -> None:
         """Finish what happened in no batch: send the grants, close groups nobody waits for."""

@@ -12,7 +12,6 @@ from fox_shard.documents import payloads
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK
 from fox_shard.errors import InvalidPayload, Refusal
 from fox_shard.shard.reducers.reducer import Reducer, shown_pattern
-from fox_shard.shard.rows import QueuedEvent
 
 FAILED: Final = "fox.reducer.failed"
 """The topic of the events that tell of reducers' failures."""
@@ -53,14 +52,13 @@ def refusal_of(refusal: Refusal) -> NotReduced:
     return NotReduced(0, refusal.uri, MSGPACK, args)
 
 
-def failure(reducer: Reducer, queued: QueuedEvent, error: NotReduced, limit: int) -> Publish:
+def failure(reducer: Reducer, event: Event, error: NotReduced, limit: int) -> Publish:
     """Return the event that tells that the reducer has failed at an event.
 
     Its arguments are the reducer's pattern, the topic, the publication id, the error's URI and
     arguments, and the event. limit: bytes; a longer event is left out.
     """
     pattern, match = shown_pattern(reducer.pattern)
-    event = queued.event
     publish = event.publish
     skipped = not error.timed_out
     about = {"match": match, "mission": reducer.mission or None, "durable": reducer.durable or None}

@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import Publish
 from fox_shard.shard import rows
 from fox_shard.shard.keys.realm import Realms
+from fox_shard.shard.reducers.functions import Function
 from fox_shard.shard.reducers.reducer import Reducer
 from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
@@ -86,13 +87,21 @@ class Catalog:
             topic = in_sequence(topic, 0)
         return self._realms[publish.realm].of(topic)
 
-    def get(self, id_: int, realm: str, pattern: str, mission: str, durable: str) -> Reducer:
+    def get(
+        self,
+        id_: int,
+        realm: str,
+        pattern: str,
+        mission: str,
+        durable: str,
+        function: Function | None = None,
+    ) -> Reducer:
         """Return the reducer with that id; make it, with its row, if there is none."""
         reducer = self.by_id.get(id_)
         if reducer is None:
-            reducer = Reducer(id_, realm, Pattern.parse(pattern), mission, durable)
+            reducer = Reducer(id_, realm, Pattern.parse(pattern), mission, durable, function)
             self.by_id[id_] = reducer
-            if self.is_stored(realm):
+            if function is None and self.is_stored(realm):
                 row = rows.ReducerRow(realm, pattern, mission, durable)
                 self._journal.keep(rows.reducer(id_), rows.encode(row))
             self.refresh(reducer)

@@ -11,13 +11,13 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import Final, final
 
-from fox_shard.backplane.frames import NotReduced, Publish, Reduce, Reduced
+from fox_shard.backplane.frames import NotReduced, Reduce, Reduced
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import LimitExceeded, Refusal
 from fox_shard.shard.budget import Budget, units_of
-from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.reducers.answers import RETRY, failure, first_result, refusal_of
+from fox_shard.shard.reducers.built_in import BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.queues import Queues
 from fox_shard.shard.reducers.reducer import Instance, KeyQueue, State
@@ -33,9 +33,6 @@ LONGEST_DELAY: Final = 30.0
 
 Answer = Reduced | NotReduced
 
-Effect = KeyChange | Publish
-"""A change of a key that a reducer has made, or the publish that tells of a failure."""
-
 
 @final
 class Invocations:
@@ -44,6 +41,7 @@ class Invocations:
     __slots__ = (
         "_answers",
         "_budget",
+        "_built_ins",
         "_catalog",
         "_deadline",
         "_delayed",
@@ -61,6 +59,7 @@ class Invocations:
         self,
         catalog: Catalog,
         queues: Queues,
+        built_ins: BuiltIns,
         retained_keys: RetainedKeys,
         journal: Journal,
         budget: Budget,
@@ -70,6 +69,7 @@ class Invocations:
         """limit: bytes of a key's value at most."""
         self._catalog = catalog
         self._queues = queues
+        self._built_ins = built_ins
         self._retained_keys = retained_keys
         self._journal = journal
         self._budget = budget
@@ -105,15 +105,18 @@ class Invocations:
             elif self._open:
                 self._serve(self._open.popleft())
             else:
-                self._assign(self._queues.awake.popleft())
+                effects += self._assign(self._queues.awake.popleft())
         return effects
 
     # Asking
 
-    def _assign(self, queue: KeyQueue) -> None:
+    def _assign(self, queue: KeyQueue) -> list[Effect]:
         """Ask about the queue's first event, or let the queue wait for an instance."""
         if queue.state is not State.WAITING:
-            return
+            return []
+        if queue.reducer.function is not None:
+            self._budget.spend(FOLD_UNITS * queue.ready)
+            return self._built_ins.fold_queue(queue)
         instance = queue.choose()
         if instance is None:
             queue.reducer.parked.append(queue)
@@ -121,6 +124,7 @@ class Invocations:
             self._ask(queue, instance)
         else:
             instance.waiting.append(queue)
+        return []
 
     def _serve(self, instance: Instance) -> None:
         """Ask an instance that has room about events that waited for it."""
@@ -204,7 +208,7 @@ class Invocations:
 
     def _failed(self, queue: KeyQueue, error: NotReduced) -> list[Effect]:
         """Skip the event, or ask again later; return what is told of it."""
-        told = failure(queue.reducer, queue.events[0], error, self._limit)
+        told = failure(queue.reducer, queue.events[0].event, error, self._limit)
         if error.timed_out:
             self._ask_later(queue)
             return [told]

@@ -101,19 +101,21 @@ class Queues:
                 self.dropped += 1
         return admitted
 
-    def _is_elsewhere(self, reducer: Reducer) -> bool:
+    def is_elsewhere(self, reducer: Reducer) -> bool:
         """Whether the reducer's key is another shard's."""
         mission = reducer.mission
         return bool(mission) and self._outbox.owner_of(reducer.realm, mission) != self._shard
 
     def _full(self, reducer: Reducer, size: int) -> str:
         """Say why no event of that size can wait for the reducer; "": it can."""
-        if self._is_elsewhere(reducer):
+        if self.is_elsewhere(reducer):
             owner = self._outbox.owner_of(reducer.realm, reducer.mission)
             if owner in self.held.get(reducer.id, ()):
                 return f"the queue of a reducer of the topic is full at shard-{owner}"
             if self._outbox.is_full(owner):
                 return f"too much waits for shard-{owner} (backplane.outbox_limit)"
+            return ""
+        if reducer.function is not None and not reducer.mission:
             return ""
         limits = self._limits
         if reducer.count >= limits.queue_limit:
@@ -128,15 +130,15 @@ class Queues:
 
         stored: the event is part of the present transaction.
         """
-        if not reducers:
-            return
         publish = event.publish
         if publish.fence is not None or publish.retain is not None:
             event = Event(event.publication, replace(publish, fence=None, retain=None))
         for reducer in reducers:
-            if self._is_elsewhere(reducer):
+            if self.is_elsewhere(reducer):
                 self._outbox.send_to_owner(_fold(reducer, event), revocable=stored)
                 continue
+            if reducer.function is not None:
+                continue  # See `BuiltIns.fold`.
             topic = reducer.mission or publish.topic
             queued = QueuedEvent(reducer.id, event.publication, topic, event)
             queue = self._join(reducer, queued)

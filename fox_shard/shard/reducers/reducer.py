@@ -8,10 +8,12 @@ the events for a key are reduced one by one, in order, and those for different k
 
 from collections import deque
 from enum import Enum, auto
+from itertools import islice
 from typing import final
 from zlib import crc32
 
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.reducers.functions import Function
 from fox_shard.shard.rows import QueuedEvent
 from fox_shard.topics.pattern import EXACT, ONE, PREFIX, Pattern
 
@@ -93,6 +95,10 @@ class KeyQueue:
         self._chosen: Instance | None = None
         self._generation = -1
 
+    def first(self, most: int) -> list[QueuedEvent]:
+        """Return the first events that are ready, at most so many."""
+        return list(islice(self.events, min(most, self.ready)))
+
     def choose(self) -> Instance | None:
         """Return the instance that is asked about this key; None: none is there.
 
@@ -114,6 +120,7 @@ class KeyQueue:
 class Reducer:
     """A reducer of one realm.
 
+    function: that of a built-in reducer, which has no instances; None: it is a client's.
     mission: the topic of the key; "": each event's own. durable: the name under which events queue
     up even while there is no instance; "": they do not. size: bytes of the queued events. folded,
     failed: events that were reduced, and that the reducer refused, since the start. generation:
@@ -127,6 +134,7 @@ class Reducer:
         "durable",
         "failed",
         "folded",
+        "function",
         "generation",
         "id",
         "instances",
@@ -139,12 +147,21 @@ class Reducer:
         "size",
     )
 
-    def __init__(self, id_: int, realm: str, pattern: Pattern, mission: str, durable: str) -> None:
+    def __init__(
+        self,
+        id_: int,
+        realm: str,
+        pattern: Pattern,
+        mission: str,
+        durable: str,
+        function: Function | None,
+    ) -> None:
         self.id = id_
         self.realm = realm
         self.pattern = pattern
         self.mission = mission
         self.durable = durable
+        self.function = function
         self.invoke = "single"
         # By session.
         self.instances: dict[int, Instance] = {}
@@ -160,7 +177,7 @@ class Reducer:
     @property
     def takes_events(self) -> bool:
         """Whether events are queued; without an instance those of no durable reducer are."""
-        return bool(self.durable or self.instances)
+        return bool(self.durable or self.instances or self.function)
 
     def queue(self, topic: str) -> KeyQueue:
         """Return the queue for a key; make it if there is none."""

@@ -5,11 +5,12 @@ Owns: how the parts of this folder are put together, and what reaches them. Neve
 `StoredPublishes` asks which events reducers want, and announces what they make of keys.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
-from fox_shard.backplane.frames import Fold, FoldsHeld, Frame, Publish, RouterPublish
+from fox_shard.backplane.frames import Event, Fold, FoldsHeld, Frame, Publish, RouterPublish
 from fox_shard.backplane.placement import Placement
+from fox_shard.config import Realm
 from fox_shard.config import Reducers as Limits
 from fox_shard.deadline import Deadline
 from fox_shard.shard import rows
@@ -19,10 +20,12 @@ from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.reducers.built_in import BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.instances import Instances
 from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.queues import Queues
+from fox_shard.shard.reducers.reducer import Reducer
 from fox_shard.store.journal import Journal
 
 DROPPED_AT_ONCE: Final = 1000
@@ -37,6 +40,7 @@ class Reducers:
         "_full",
         "_other_shards",
         "_outbox",
+        "built_ins",
         "catalog",
         "instances",
         "invocations",
@@ -57,8 +61,12 @@ class Reducers:
         outbox: ShardOutbox,
         inbox: Inbox,
         other_shards: Callable[[], list[Peer]],
+        settings: Iterable[Realm],
     ) -> None:
-        """max_message_size: bytes of a key's value at most, as of a message."""
+        """max_message_size: bytes of a key's value at most, as of a message.
+
+        settings: those of the configured realms.
+        """
         inbox.handlers[Fold] = self._fold
         self.catalog = Catalog(retained_keys.realms, journal)
         self._outbox = outbox
@@ -66,9 +74,13 @@ class Reducers:
         # Reducers whose queues are full, as the other shards have been told.
         self._full: set[int] = set()
         self.queues = Queues(shard, outbox, self.catalog, clock, journal, limits)
+        self.built_ins = BuiltIns(
+            settings, self.catalog, self.queues, retained_keys, budget, max_message_size
+        )
         self.invocations = Invocations(
             self.catalog,
             self.queues,
+            self.built_ins,
             retained_keys,
             journal,
             budget,
@@ -78,6 +90,19 @@ class Reducers:
         self.instances = Instances(
             shard, placement, self.catalog, self.queues, self.invocations, limits, deadline
         )
+
+    # Events
+
+    def published(self, reducers: Sequence[Reducer], event: Event, *, stored: bool) -> list[Effect]:
+        """Queue an event for its reducers, or fold it at once; return the effects.
+
+        reducers: as `Queues.admit` has returned them. stored: the event is part of the present
+        transaction.
+        """
+        if not reducers:
+            return []
+        self.queues.add(reducers, event, stored=stored)
+        return self.built_ins.fold(reducers, event, stored=stored)
 
     # Other shards
 
