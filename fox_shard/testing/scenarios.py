@@ -78,6 +78,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         reducer_scenarios.reducers_with_full_queues,
         reducer_scenarios.reducers_with_a_mission,
         reducer_scenarios.a_mission_on_a_failing_disk,
+        reducer_scenarios.built_in_reducers,
         walk.walk,
         walk.walk_with_faults,
     )

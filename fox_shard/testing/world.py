@@ -21,6 +21,7 @@ from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Keys, Mqtt, Reducers, Rpc
 from fox_shard.config import Realm as RealmSettings
+from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.clients.turns import TURN
 from fox_shard.gateway.core import Gateway
@@ -73,12 +74,14 @@ class World:
         history: tuple[Rule, ...] = (),
         units: int | None = None,
         reducer: Reducers | None = None,
+        reducers: tuple[BuiltIn, ...] = (),
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. reducer: settings.
+        reducers: the built-in ones of all realms.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -91,7 +94,10 @@ class World:
         self._units = UNITS[seed % len(UNITS)] if units is None else units
         self.realms = [
             RealmSettings(
-                name=name, store="memory" if name in unstored else "sqlite", history=history
+                name=name,
+                store="memory" if name in unstored else "sqlite",
+                history=history,
+                reducer=reducers,
             )
             for name in realms
         ]
