@@ -33,6 +33,7 @@ from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -83,6 +84,7 @@ class Shard:
         "deadline",
         "dealer",
         "inbox",
+        "inquiries",
         "journal",
         "links",
         "name",
@@ -175,6 +177,7 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
+        self.inquiries = Inquiries(self.budget)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -231,6 +234,7 @@ class Shard:
             self.wills,
             self.outcomes,
             self.inbox,
+            self.inquiries,
             fences,
             self.budget,
         )

@@ -19,11 +19,13 @@ class Shards:
     the frames are counted here.
     """
 
-    def __init__(self, count=2, **terms):
+    def __init__(self, count=2, *, identities=None, stored=None, **terms):
+        """identities, stored: of each shard's store, its rows. terms: see `LinkSettings`."""
         self.terms = LinkSettings(shards=count, **terms)
         self.placement = Placement(count)
         self.now = 100.0
-        self.disks = [Disk() for _ in range(count)]
+        self.disks = [Disk(rows) for rows in stored or [{}] * count]
+        self._identities = identities or [1000 + number for number in range(count)]
         self.nodes = [None] * count
         self.ledgers = [None] * count
         self.cut = set()
@@ -52,7 +54,7 @@ class Shards:
             rng=Random(self._incarnation),
             now=self.now,
             wall=WALL + self.now,
-            identity=1000 + number,
+            identity=self._identities[number],
             rows=sorted(disk.rows.items()),
         )
         self.ledgers[number] = Ledger(self.nodes[number], disk.rows)

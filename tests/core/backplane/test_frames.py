@@ -45,6 +45,7 @@ TAGS = {
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
     "RegisterReducer": 80, "UnregisterReducer": 81, "Reduce": 82, "Reduced": 83, "NotReduced": 84,
     "FoldsHeld": 85,
+    "Inquiry": 35, "InquiryPage": 36,
 }  # fmt: skip
 
 SAMPLES = {
@@ -57,6 +58,7 @@ SAMPLES = {
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
     tuple[int, bytes, bytes]: (1, b"[1]", b""),
+    list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
 }
 
