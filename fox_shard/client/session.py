@@ -27,6 +27,7 @@ FAREWELL: Final = 2.0
 
 ROLES: Final = {
     "publisher": {"features": {"publisher_exclusion": True}},
+    "caller": {},
     "subscriber": {
         "features": {"pattern_based_subscription": True, "subscription_revocation": True}
     },
@@ -147,6 +148,12 @@ class Session:
         request = self._ask(wamp.PUBLISH, {**options, "acknowledge": True}, topic, args)
         (publication,) = self._answer(wamp.PUBLISHED, request, until)
         return int(publication)
+
+    def call(self, procedure: str, *args: object, **named: object) -> list[Any]:
+        """Call a procedure, and return the arguments of its result. Raises Refused, NoAnswer."""
+        request = self._ask(wamp.CALL, {}, procedure, list(args), named)
+        _, *result = self._answer(wamp.RESULT, request)
+        return list(result[0]) if result else []
 
     def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
         """Subscribe, and return the subscription. Raises Refused, NoAnswer."""

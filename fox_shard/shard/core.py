@@ -200,6 +200,7 @@ class Shard:
             max_message_size,
             self.outbox,
             self.inbox,
+            self.inquiries,
             self._other_shards,
             settings,
         )

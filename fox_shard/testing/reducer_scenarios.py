@@ -142,7 +142,7 @@ class _Fold:
     def _folded(self) -> bool:
         shards = [node for node in self.run.world.nodes.values() if isinstance(node, Shard)]
         return all(
-            shard.reducers.idle and not any(one.count for one in shard.reducers.catalog)
+            shard.reducers.idle and not any(one.arrivals for one in shard.reducers.catalog)
             for shard in shards
         )
 

@@ -61,6 +61,7 @@ from fox_shard.backplane.frames.reducing import (
     NotReduced,
     Reduce,
     Reduced,
+    ReducerState,
     RegisterReducer,
     UnregisterReducer,
 )
@@ -160,6 +161,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Audience",
     "RetainOptions",
     "SelectorSpec",
+    "ReducerState",
     "ACKNOWLEDGE",
     "RETAIN",
     "EXCLUDE_ME",

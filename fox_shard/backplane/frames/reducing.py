@@ -85,3 +85,24 @@ class FoldsHeld(Struct, array_like=True, tag=85, gc=False):
 
     reducer: int
     held: bool
+
+
+class ReducerState(Struct, array_like=True, gc=False):
+    """What a shard tells of a reducer, in an `InquiryPage`.
+
+    pattern, match: as users write them. function: of a built-in reducer. instances: present
+    sessions. queued, size: number and bytes of the events that wait. oldest: seconds for which the
+    oldest of them has waited. folded, failed: events since the shard's start.
+    """
+
+    pattern: str
+    match: str
+    mission: str
+    durable: str
+    function: str
+    instances: int
+    queued: int
+    size: int
+    oldest: float
+    folded: int
+    failed: int

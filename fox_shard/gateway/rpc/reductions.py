@@ -37,6 +37,11 @@ NOWHERE: Final = -1
 """In place of a shard's number: the answer is not awaited any more, but the instance is busy."""
 
 
+def reducer_id(realm: str, pattern: Pattern, mission: str, durable: str) -> int:
+    """Return the id of a reducer, which is the same everywhere."""
+    return pattern_id(realm, "reducer", f"{pattern.text}\0{mission}\0{durable}")
+
+
 @final
 class Instance:
     """One session's registration of a reducer.
@@ -135,8 +140,7 @@ class Reductions:
     ) -> None:
         """Register an instance. `registered` or `refused` answers. concurrency: 0: not said."""
         realm = session.realm.name
-        name = f"{pattern.text}\0{mission}\0{durable}"
-        registration = pattern_id(realm, "reducer", name)
+        registration = reducer_id(realm, pattern, mission, durable)
         problem = self._problem(session, registration, pattern)
         if problem is not None:
             session.refused(refused(Register, session.id, request, problem))

@@ -101,11 +101,27 @@ class Catalog:
         if reducer is None:
             reducer = Reducer(id_, realm, Pattern.parse(pattern), mission, durable, function)
             self.by_id[id_] = reducer
-            if function is None and self.is_stored(realm):
-                row = rows.ReducerRow(realm, pattern, mission, durable)
-                self._journal.keep(rows.reducer(id_), rows.encode(row))
+            self._store(reducer)
             self.refresh(reducer)
         return reducer
+
+    def _store(self, reducer: Reducer) -> None:
+        if reducer.function is None and self.is_stored(reducer.realm):
+            row = rows.ReducerRow(
+                reducer.realm, reducer.pattern.text, reducer.mission, reducer.durable
+            )
+            self._journal.keep(rows.reducer(reducer.id), rows.encode(row))
+
+    def remove(self, reducer: Reducer) -> None:
+        """Let a durable reducer take no events, unless an instance comes; forget it for good."""
+        reducer.removed = True
+        if self.is_stored(reducer.realm):
+            self._journal.keep(rows.reducer(reducer.id), None)
+
+    def take_back(self, reducer: Reducer) -> None:
+        """Undo `remove`, since an instance has come."""
+        reducer.removed = False
+        self._store(reducer)
 
     def refresh(self, reducer: Reducer) -> None:
         """Note that the reducer may have begun, or ceased, to take events."""

@@ -156,9 +156,10 @@ class Function:
     counts.
     """
 
-    __slots__ = ("field", "function", "limit", "of_documents")
+    __slots__ = ("field", "function", "limit", "name", "of_documents")
 
     def __init__(self, name: str, field: str, limit: int) -> None:
+        self.name = name
         self.function = FUNCTIONS[name]
         self.field = field
         self.limit = limit

@@ -92,6 +92,8 @@ class Instances:
                     return Revoked(frame.session, frame.registration, REVOKED)
                 return refused(Register, frame.session, frame.request, refusal)
             reducer.invoke = frame.invoke
+            if reducer.removed:
+                self._catalog.take_back(reducer)
             reducer.instances[frame.session] = Instance(peer, frame.session, frame.concurrency)
             self._sessions.setdefault(frame.session, []).append(reducer)
         self.changed(reducer)
@@ -133,7 +135,8 @@ class Instances:
             self._abandon(reducer)
 
     def _abandon(self, reducer: Reducer) -> None:
-        reducer.abandoned = self._invocations.now + self._limits.wait_for_return
+        patience = 0.0 if reducer.removed else self._limits.wait_for_return
+        reducer.abandoned = self._invocations.now + patience
         self._abandoned[reducer.id] = reducer
         self._deadline.by(reducer.abandoned)
 

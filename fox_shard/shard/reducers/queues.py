@@ -118,8 +118,9 @@ class Queues:
         if reducer.function is not None and not reducer.mission:
             return ""
         limits = self._limits
-        if reducer.count >= limits.queue_limit:
-            return f"{reducer.count} events wait for a reducer of the topic (reducer.queue_limit)"
+        count = len(reducer.arrivals)
+        if count >= limits.queue_limit:
+            return f"{count} events wait for a reducer of the topic (reducer.queue_limit)"
         waiting = self._catalog.realm(reducer.realm).size
         if waiting + size > limits.queue_bytes:
             return f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
@@ -173,7 +174,7 @@ class Queues:
         """Whether the reducer's queue, which was full, has room for many events."""
         limits = self._limits
         return (
-            reducer.count <= limits.queue_limit // 2
+            len(reducer.arrivals) <= limits.queue_limit // 2
             and self._catalog.realm(reducer.realm).size <= limits.queue_bytes // 2
         )
 
@@ -184,7 +185,10 @@ class Queues:
         return queue
 
     def _count(self, reducer: Reducer, queued: QueuedEvent, one: int) -> None:
-        reducer.count += one
+        if one > 0:
+            reducer.arrivals[queued.arrival] = None
+        else:
+            del reducer.arrivals[queued.arrival]
         size = one * queued.size
         reducer.size += size
         self._catalog.realm(reducer.realm).size += size

@@ -6,7 +6,7 @@ The events for one key are one queue, in which only the first event is ever out 
 the events for a key are reduced one by one, in order, and those for different keys in parallel.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from enum import Enum, auto
 from itertools import islice
 from typing import final
@@ -124,13 +124,14 @@ class Reducer:
     mission: the topic of the key; "": each event's own. durable: the name under which events queue
     up even while there is no instance; "": they do not. size: bytes of the queued events. folded,
     failed: events that were reduced, and that the reducer refused, since the start. generation:
-    changes with the instances. parked: queues that wait for an instance to come. abandoned: when
+    changes with the instances. removed: a durable reducer
+    is not wanted any more. parked: queues that wait for an instance to come. abandoned: when
     the events of a reducer without instances are dropped (monotonic seconds); 0: not planned.
     """
 
     __slots__ = (
         "abandoned",
-        "count",
+        "arrivals",
         "durable",
         "failed",
         "folded",
@@ -144,6 +145,7 @@ class Reducer:
         "pattern",
         "queues",
         "realm",
+        "removed",
         "size",
     )
 
@@ -167,7 +169,9 @@ class Reducer:
         self.instances: dict[int, Instance] = {}
         # By the topic of the key (see `KeyQueue`).
         self.queues: dict[str, KeyQueue] = {}
-        self.count = 0
+        # Arrivals of the events that wait, the oldest first.
+        self.arrivals: OrderedDict[int, None] = OrderedDict()
+        self.removed = False
         self.size = 0
         self.folded = self.failed = 0
         self.generation = 0
@@ -177,7 +181,8 @@ class Reducer:
     @property
     def takes_events(self) -> bool:
         """Whether events are queued; without an instance those of no durable reducer are."""
-        return bool(self.durable or self.instances or self.function)
+        durable = self.durable and not self.removed
+        return bool(durable or self.instances or self.function)
 
     def queue(self, topic: str) -> KeyQueue:
         """Return the queue for a key; make it if there is none."""
@@ -189,9 +194,7 @@ class Reducer:
     @property
     def oldest(self) -> int:
         """The arrival of the oldest event that waits; 0: none does."""
-        return min(
-            (queue.events[0].arrival for queue in self.queues.values() if queue.events), default=0
-        )
+        return next(iter(self.arrivals), 0)
 
     def instances_changed(self) -> list[KeyQueue]:
         """Return all queues that wait: their instances must be chosen anew."""

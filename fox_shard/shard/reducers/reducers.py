@@ -16,6 +16,7 @@ from fox_shard.deadline import Deadline
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
@@ -26,6 +27,7 @@ from fox_shard.shard.reducers.instances import Instances
 from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.queues import Queues
 from fox_shard.shard.reducers.reducer import Reducer
+from fox_shard.shard.reducers.reports import Reports
 from fox_shard.store.journal import Journal
 
 DROPPED_AT_ONCE: Final = 1000
@@ -45,6 +47,7 @@ class Reducers:
         "instances",
         "invocations",
         "queues",
+        "reports",
     )
 
     def __init__(
@@ -60,6 +63,7 @@ class Reducers:
         max_message_size: int,
         outbox: ShardOutbox,
         inbox: Inbox,
+        inquiries: Inquiries,
         other_shards: Callable[[], list[Peer]],
         settings: Iterable[Realm],
     ) -> None:
@@ -90,6 +94,7 @@ class Reducers:
         self.instances = Instances(
             shard, placement, self.catalog, self.queues, self.invocations, limits, deadline
         )
+        self.reports = Reports(self.catalog, self.instances, clock, inquiries)
 
     # Events
 

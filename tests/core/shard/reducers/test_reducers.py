@@ -349,7 +349,7 @@ def test_nothing_is_left_when_all_is_folded(harness):
     assert harness.shard.reducers.idle
     assert not [k for k in harness.disk.rows if k[:1] == b"f"]
     (one,) = harness.shard.reducers.catalog
-    assert (one.count, one.size, one.queues, one.folded) == (0, 0, {}, 3)
+    assert (len(one.arrivals), one.size, one.queues, one.folded) == (0, 0, {}, 3)
 
 
 # Failures
