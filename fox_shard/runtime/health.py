@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fox_shard.config import Config
+from fox_shard.worker.functions import python_reducers
 
 HEALTH_TIMEOUT = 2.0
 """Seconds a process has to answer."""
@@ -34,7 +35,8 @@ def process_names(config: Config) -> list[str]:
     """Of all processes that there should be."""
     gateways = [f"gateway-{number}" for number in range(config.gateways)]
     shards = [f"shard-{number}" for number in range(config.shards)]
-    return [*gateways, *shards, "coordinator"]
+    worker = ["worker"] if any(map(python_reducers, config.realms)) else []
+    return [*gateways, *shards, "coordinator", *worker]
 
 
 def _ask(path: Path) -> dict[str, Any]:

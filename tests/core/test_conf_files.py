@@ -96,6 +96,7 @@ def test_supervisord_runs_as_many_processes_as_the_line_says(
     _, processes = supervised(path, monkeypatch, FOX_SHARDS="7", FOX_GATEWAYS="7")
     assert set(processes) == {
         "coordinator",
+        "worker",
         *(f"gateway-{number}" for number in range(gateways)),
         *(f"shard-{number}" for number in range(shards)),
     }
@@ -142,7 +143,7 @@ def test_processes_get_time_to_drain_and_are_always_restarted(monkeypatch):
 def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeypatch):
     options, _ = supervised(CONF / "fox.conf", monkeypatch)
     by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
-    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway"]
+    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway", "worker"]
 
 
 def test_the_image_runs_as_a_number_and_every_example_names_the_volume():
