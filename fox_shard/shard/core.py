@@ -599,6 +599,7 @@ class Shard:
                 f"{self.name}.commits": stored_publishes,
                 f"{self.name}.dropped": refusals.dropped,
                 f"{self.name}.limit_exceeded": refusals.limit_exceeded,
+                **self.reducers.take_counts(self.name),
             }
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
@@ -607,6 +608,7 @@ class Shard:
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
+                f"{self.name}.reducer_queue": self.reducers.queues.waiting,
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
             coordinator.reply(Report(counters, gauges))

@@ -75,7 +75,8 @@ class BuiltIns:
             if reducer.function is not None and not self._queues.is_elsewhere(reducer):
                 ref = (reducer.realm, reducer.mission or event.publish.topic)
                 folded = self._fold(reducer, ref, [event], stored=stored)
-                reducer.folded += not any(isinstance(effect, Publish) for effect in folded)
+                failed = any(isinstance(effect, Publish) for effect in folded)
+                self._queues.note(reducer, folded=not failed, failed=failed)
                 effects += folded
         return effects
 
@@ -105,7 +106,6 @@ class BuiltIns:
             except Unchanged:
                 continue
             except Refusal as refusal:
-                reducer.failed += 1
                 effects.append(failure(reducer, event, refusal_of(refusal), self._limit))
             else:
                 present, last = folded, event.publication

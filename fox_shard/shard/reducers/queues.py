@@ -34,8 +34,9 @@ Uncommitted = tuple[int, KeyQueue, QueuedEvent, bool]
 class Queues:
     """The queues of one shard.
 
-    awake: queues whose first events wait to be dealt with. dropped: events that did not find room,
-    or whose reducer did not come back, since the last report.
+    awake: queues whose first events wait to be dealt with. waiting: the number of events in all
+    queues. Since the last report, folded: events that were reduced; failed: that were skipped;
+    dropped: that did not find room, or whose reducer did not come back.
     """
 
     __slots__ = (
@@ -49,7 +50,10 @@ class Queues:
         "_uncommitted",
         "awake",
         "dropped",
+        "failed",
+        "folded",
         "held",
+        "waiting",
     )
 
     def __init__(
@@ -72,7 +76,8 @@ class Queues:
         # transactions that may yet fail.
         self._settling: deque[tuple[int, KeyQueue, QueuedEvent, bool]] = deque()
         self.awake: deque[KeyQueue] = deque()
-        self.dropped = 0
+        self.waiting = 0
+        self.folded = self.failed = self.dropped = 0
         # Reducer -> numbers of other shards, with its key, that have no room for its events.
         self.held: dict[int, set[int]] = {}
 
@@ -189,6 +194,7 @@ class Queues:
             reducer.arrivals[queued.arrival] = None
         else:
             del reducer.arrivals[queued.arrival]
+        self.waiting += one
         size = one * queued.size
         reducer.size += size
         self._catalog.realm(reducer.realm).size += size
@@ -227,8 +233,7 @@ class Queues:
 
     def _settle(self, queue: KeyQueue, queued: QueuedEvent, *, reduced: bool) -> None:
         reducer = queue.reducer
-        reducer.folded += reduced
-        reducer.failed += not reduced
+        self.note(reducer, folded=reduced, failed=not reduced)
         self._count(reducer, queued, -1)
         self.wake(queue)
 
@@ -252,6 +257,13 @@ class Queues:
             self.wake(queue)
         self.dropped += done
         return done
+
+    def note(self, reducer: Reducer, *, folded: bool, failed: bool) -> None:
+        """Count an event that was reduced, or skipped."""
+        reducer.folded += folded
+        reducer.failed += failed
+        self.folded += folded
+        self.failed += failed
 
     # The store
 

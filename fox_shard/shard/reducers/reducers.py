@@ -167,6 +167,17 @@ class Reducers:
         self.invocations.tick(now)
         self.instances.expire(now, DROPPED_AT_ONCE)
 
+    def take_counts(self, name: str) -> dict[str, int]:
+        """Return the counters since the last call, with names that begin with the shard's."""
+        queues = self.queues
+        counts = {
+            f"{name}.folded": queues.folded,
+            f"{name}.reducer_failures": queues.failed,
+            f"{name}.reducer_dropped": queues.dropped,
+        }
+        queues.folded = queues.failed = queues.dropped = 0
+        return counts
+
     # The store
 
     def committed(self, ticket: int) -> None:
