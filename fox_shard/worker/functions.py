@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from fox_shard.config import Realm, Reducer
+from fox_shard.errors import AskAgain
 
-RETRY: Final = "fox.error.retry"
 FAILED: Final = "wamp.error.runtime_error"
 
 MAX_TEXT: Final = 400
@@ -95,6 +95,6 @@ def call(function: Function, args: list[Any], kwargs: dict[str, Any], details: D
     try:
         return Answer(function(args, kwargs, details))
     except Retry:
-        return Answer("the reducer asks for another try", RETRY)
+        return Answer("the reducer asks for another try", AskAgain.uri)
     except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this event only
         return Answer(f"{type(error).__name__}: {error}"[:MAX_TEXT], FAILED)

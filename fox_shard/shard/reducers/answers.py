@@ -16,9 +16,6 @@ from fox_shard.shard.reducers.reducer import Reducer, shown_pattern
 FAILED: Final = "fox.reducer.failed"
 """The topic of the events that tell of reducers' failures."""
 
-RETRY: Final = "fox.error.retry"
-"""The URI of an ERROR upon which the reducer is asked again about the same event."""
-
 _ONE_ITEM: Final = {MSGPACK: 0x91, CBOR: 0x81}
 """The first byte of an encoded list of one element."""
 

@@ -13,10 +13,10 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import NotReduced, Reduce, Reduced
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.errors import LimitExceeded, Refusal
+from fox_shard.errors import AskAgain, LimitExceeded, Refusal
 from fox_shard.shard.budget import Budget, units_of
 from fox_shard.shard.keys.retained import RetainedKeys
-from fox_shard.shard.reducers.answers import RETRY, failure, first_result, refusal_of
+from fox_shard.shard.reducers.answers import failure, first_result, refusal_of
 from fox_shard.shard.reducers.built_in import BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.queues import Queues
@@ -212,7 +212,7 @@ class Invocations:
         if error.timed_out:
             self._ask_later(queue)
             return [told]
-        if error.uri == RETRY:
+        if error.uri == AskAgain.uri:
             self._ask_later(queue)
             return []
         self._queues.take_off(queue, reduced=False)
