@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fox_shard.config import Config
-from fox_shard.worker.functions import python_reducers
 
 HEALTH_TIMEOUT = 2.0
 """Seconds a process has to answer."""
@@ -35,7 +34,8 @@ def process_names(config: Config) -> list[str]:
     """Of all processes that there should be."""
     gateways = [f"gateway-{number}" for number in range(config.gateways)]
     shards = [f"shard-{number}" for number in range(config.shards)]
-    worker = ["worker"] if any(map(python_reducers, config.realms)) else []
+    functions = (one for realm in config.realms for one in realm.reducer if not one.is_built_in)
+    worker = ["worker"] if any(functions) else []
     return [*gateways, *shards, "coordinator", *worker]
 
 

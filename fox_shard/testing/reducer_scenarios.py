@@ -32,6 +32,7 @@ from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
 
 TOPICS = tuple(f"fold.{name}" for name in "uvwxyz")
+EVENT = 36
 TIMEOUT = 2.0
 QUEUE_FULL = "fox.error.queue_full"
 UNAVAILABLE = "fox.error.unavailable_store"
@@ -86,6 +87,10 @@ class _Fold:
             listener.subscribe("fold.#")
         names = {"durable": durable, "mission": mission}
         options: dict[str, Any] = {name: value for name, value in names.items() if value}
+        # Values of the keys, as state streams show them.
+        self._streams: list[tuple[WampClient, dict[str, Any]]] = []
+        for gateway in range(self.run.world.gateways):
+            self._watch(gateway)
         concurrency = rng.choice((0, 0, 1, 2))
         if concurrency:
             options["concurrency"] = concurrency
@@ -102,6 +107,18 @@ class _Fold:
         ]
         self.run.settle()
         self.run.world.run_until(lambda: all(one.registered for one in self.instances))
+
+    def _watch(self, gateway: int) -> None:
+        pattern, shown = self._mission or "fold.#", dict[str, Any]()
+
+        def note(message: list[Any]) -> None:
+            if message[0] == EVENT:
+                shown[message[3].get("topic", pattern)] = message[4][0]
+
+        client = WampClient(self.run.world, gateway, on_message=note)
+        self.run.world.run_until(lambda: client.session > 0)
+        client.subscribe(pattern, retained=True)
+        self._streams.append((client, shown))
 
     def publishing(self, times: int) -> list[list[Action]]:
         """Return the actions of all publishers."""
@@ -159,6 +176,10 @@ class _Fold:
                     here = {one.number for one in sent}
                     folded = [one for one in folded if one[1] in here or one[0] != publisher.name]
                 _check_folded(self.run.world, publisher.name, sent, folded, self._skipped)
+        for client, shown in self._streams:
+            what = f"a state stream has shown {shown}, and the keys are {keys}"
+            self.run.world.check(client.closed or shown == keys, what, ("starts", "killed"))
+            client.drop()
         _check_shown(self.run.world, [one for client in self.instances for one in client.shown])
 
     def _keys(self) -> dict[str, list[list[Any]]]:
@@ -168,7 +189,7 @@ class _Fold:
         reader.subscribe(self._mission or "fold.#", get_retained=True)
         world.run(0.5)
         mission = self._mission
-        shown = {message[3].get("topic", mission): message[4][0] for message in reader.of(36)}
+        shown = {message[3].get("topic", mission): message[4][0] for message in reader.of(EVENT)}
         reader.leave()
         world.run(0.5)
         return shown

@@ -22,7 +22,7 @@ from fox_shard.topics.pattern import Pattern
 LIST: Final = "fox.reducer.list"
 REMOVE: Final = "fox.reducer.remove"
 
-MOST: Final = 10_000
+MOST: Final = 100_000
 """The most reducers in one answer, counted once for each shard."""
 
 _decode: Final = msgpack.Decoder(ReducerState).decode
@@ -81,14 +81,11 @@ class ReducerProcedures:
         self._inquiries.ask(question, self._inquiries.all_shards)
 
 
-def _listed(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001
-    """Return a list of all reducers, each with the sums over all shards."""
-    return [
-        [
-            _sum([_decode(value) for _, value in of_one])
-            for _, of_one in groupby(items, itemgetter(0))
-        ]
-    ], {}
+def _listed(items: list[Item], more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001
+    """Return all reducers, each with the sums over all shards. more: the list was cut off."""
+    by_id = groupby(items, itemgetter(0))
+    listed = [_sum([_decode(value) for _, value in of_one]) for _, of_one in by_id]
+    return [listed], {"more": True} if more else {}
 
 
 def _sum(states: list[ReducerState]) -> dict[str, Any]:

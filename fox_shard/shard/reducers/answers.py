@@ -19,6 +19,9 @@ FAILED: Final = "fox.reducer.failed"
 _ONE_ITEM: Final = {MSGPACK: 0x91, CBOR: 0x81}
 """The first byte of an encoded list of one element."""
 
+TOLD: Final = 1 << 16
+"""Bytes of an event's, or an error's, arguments up to which they are told."""
+
 _split: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -53,18 +56,19 @@ def failure(reducer: Reducer, event: Event, error: NotReduced, limit: int) -> Pu
     """Return the event that tells that the reducer has failed at an event.
 
     Its arguments are the reducer's pattern, the topic, the publication id, the error's URI and
-    arguments, and the event. limit: bytes; a longer event is left out.
+    arguments, and the event. limit: bytes of it all; what is too long is left out.
     """
     pattern, match = shown_pattern(reducer.pattern)
     publish = event.publish
-    skipped = not error.timed_out
-    about = {"match": match, "mission": reducer.mission or None, "durable": reducer.durable or None}
+    about = {"match": match, "mission": reducer.mission, "durable": reducer.durable}
+    named = {"skipped": not error.timed_out, **{key: text for key, text in about.items() if text}}
     head = [pattern, publish.topic, event.publication, error.uri]
-    readable = _read(error.encoding, error.args, error.kwargs)
-    what = {"skipped": skipped, **{key: value for key, value in about.items() if value}}
-    args, kwargs = _encode([*head, readable["args"], _read_event(event)], what)
+    why = _read(error.encoding, error.args, b"")["args"]
+    args, kwargs = _encode(
+        [*head, why, _read(publish.encoding, publish.args, publish.kwargs)], named
+    )
     if len(args) > limit:
-        args, kwargs = _encode([*head, [], None], what)
+        args, kwargs = _encode([*head, [], None], named)
     return Publish(publish.realm, FAILED, 0, 0, 0, RELIABLE_EVENT, MSGPACK, args, kwargs)
 
 
@@ -72,13 +76,10 @@ def _encode(args: list[Any], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:
     return payloads.encode(args, kwargs, MSGPACK)
 
 
-def _read_event(event: Event) -> dict[str, Any]:
-    publish = event.publish
-    return _read(publish.encoding, publish.args, publish.kwargs)
-
-
 def _read(encoding: int, args: bytes, kwargs: bytes) -> dict[str, Any]:
-    """Return the arguments in a form that can be written; empty if they cannot be read."""
+    """Return arguments in a form that can be written; empty if they are long, or unreadable."""
+    if len(args) + len(kwargs) > TOLD:
+        return {"args": [], "kwargs": {}}
     try:
         values, named = payloads.decode(encoding, args, kwargs)
         payloads.encode([values, named], {}, MSGPACK)

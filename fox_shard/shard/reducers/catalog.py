@@ -123,6 +123,10 @@ class Catalog:
         reducer.removed = False
         self._store(reducer)
 
+    def of_clients(self, realm: str) -> int:
+        """Return the number of the realm's reducers that are not built in."""
+        return sum(1 for one in self.by_id.values() if one.realm == realm and one.function is None)
+
     def refresh(self, reducer: Reducer) -> None:
         """Note that the reducer may have begun, or ceased, to take events."""
         realm = self.realm(reducer.realm)

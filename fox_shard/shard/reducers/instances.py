@@ -22,6 +22,7 @@ from fox_shard.backplane.refusals import refused
 from fox_shard.config import Reducers as Limits
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import (
+    LimitExceeded,
     ProcedureAlreadyExists,
     ProcedureExistsWithDifferentPolicy,
     Refusal,
@@ -77,6 +78,7 @@ class Instances:
 
     def register(self, peer: Peer, frame: RegisterReducer) -> Frame | None:
         """Add an instance, or take it back; return the answer. None: a replay needs none."""
+        is_new = frame.registration not in self._catalog.by_id
         reducer = self._catalog.get(
             frame.registration, frame.realm, frame.pattern, frame.mission, frame.durable
         )
@@ -87,6 +89,9 @@ class Instances:
             try:
                 self._check(reducer, frame)
             except Refusal as refusal:
+                if is_new:
+                    self._catalog.remove(reducer)
+                    self._catalog.refresh(reducer)
                 self._catalog.discard_unused(reducer)
                 if frame.replay:
                     return Revoked(frame.session, frame.registration, REVOKED)
@@ -106,6 +111,7 @@ class Instances:
         if self._placement.shard_of(frame.realm, frame.pattern) != self._shard:
             return  # The home has decided.
         if not reducer.instances:
+            self._check_number(reducer)
             return
         if frame.force:
             for instance in list(reducer.instances.values()):
@@ -120,6 +126,15 @@ class Instances:
             raise ProcedureAlreadyExists(
                 "the reducer is registered already: unregister it first, register all its "
                 "instances with a sharing policy such as invoke='roundrobin', or force_reregister"
+            )
+
+    def _check_number(self, reducer: Reducer) -> None:
+        """Raise LimitExceeded if the realm has more reducers than it may have."""
+        limit = self._limits.max_reducers
+        if not reducer.queues and self._catalog.of_clients(reducer.realm) > limit:
+            raise LimitExceeded(
+                f"the realm has {limit} reducers (reducer.max_reducers): remove those that are not "
+                "needed any more (fox reducers)"
             )
 
     def changed(self, reducer: Reducer) -> None:

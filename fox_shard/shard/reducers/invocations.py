@@ -27,6 +27,9 @@ FOLD_UNITS: Final = 4
 INVOCATION_UNITS: Final = 2
 """Units of the turn's budget for an answer, and for an invocation."""
 
+INSTANCES_PER_UNIT: Final = 16
+"""Instances that cost a unit when one of them is chosen."""
+
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 30.0
 """Seconds until a reducer is asked again; each failed attempt doubles them."""
@@ -117,6 +120,7 @@ class Invocations:
         if queue.reducer.function is not None:
             self._budget.spend(FOLD_UNITS * queue.ready)
             return self._built_ins.fold_queue(queue)
+        self._budget.spend(len(queue.reducer.instances) // INSTANCES_PER_UNIT)
         instance = queue.choose()
         if instance is None:
             queue.reducer.parked.append(queue)
@@ -208,6 +212,7 @@ class Invocations:
 
     def _failed(self, queue: KeyQueue, error: NotReduced) -> list[Effect]:
         """Skip the event, or ask again later; return what is told of it."""
+        self._budget.spend(units_of(len(error.args) + len(error.kwargs)))
         told = failure(queue.reducer, queue.events[0].event, error, self._limit)
         if error.timed_out:
             self._ask_later(queue)

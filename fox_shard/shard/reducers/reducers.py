@@ -34,11 +34,16 @@ DROPPED_AT_ONCE: Final = 1000
 """The most events of reducers that do not come back that are dropped in one step."""
 
 
+REDUCER_UNITS: Final = 2
+"""Units of the turn's budget for each reducer that wants an event."""
+
+
 @final
 class Reducers:
     """The reducers of one shard."""
 
     __slots__ = (
+        "_budget",
         "_full",
         "_other_shards",
         "_outbox",
@@ -73,6 +78,7 @@ class Reducers:
         """
         inbox.handlers[Fold] = self._fold
         self.catalog = Catalog(retained_keys.realms, journal)
+        self._budget = budget
         self._outbox = outbox
         self._other_shards = other_shards
         # Reducers whose queues are full, as the other shards have been told.
@@ -106,6 +112,7 @@ class Reducers:
         """
         if not reducers:
             return []
+        self._budget.spend(REDUCER_UNITS * len(reducers))
         self.queues.add(reducers, event, stored=stored)
         return self.built_ins.fold(reducers, event, stored=stored)
 

@@ -640,3 +640,16 @@ def test_an_erased_key_counts_as_none(harness):
     harness.say("gateway-1", erasing, reliable=True)
     (one,) = asked(harness)
     assert (one.retained, one.event.publish.args) == (None, b"")
+
+
+def test_a_realm_has_so_many_reducers_and_no_more():
+    harness = reducing_harness(
+        reducer(1, durable="a"), reducer(1, durable="b"), reducer=Reducers(max_reducers=2)
+    )
+    harness.say("gateway-0", reducer(1, durable="c", request=9))
+    (refusal,) = harness.got("gateway-0", Refused)
+    assert (refusal.request, refusal.uri) == (9, "fox.error.limit_exceeded")
+    harness.say("gateway-0", reducer(5, durable="a", request=10, force=True))
+    assert len(harness.got("gateway-0", Registered)) == 1
+    assert len(list(harness.shard.reducers.catalog)) == 2
+    assert len([row for row in harness.disk.rows if row[:1] == b"e"]) == 2
