@@ -2,9 +2,9 @@
 
 import pytest
 from msgspec import msgpack
+from reducing import emit, failures, key
 from shard_harness import REALM, ShardHarness, publish, subscribe
 from test_missions import topic_at
-from test_reducers import emit, failures, key
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,

@@ -1,8 +1,8 @@
 """Reducers with a mission: events of many topics are folded into one key, at its shard."""
 
 import pytest
+from reducing import answer, asked, emit, fold, key, number_of, reducer
 from shard_harness import REALM, ShardHarness, leave, publish, subscribe
-from test_reducers import answer, asked, emit, fold, key, number_of, reducer
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,

@@ -1,8 +1,8 @@
 """What a shard tells of its reducers, and the removal of durable ones."""
 
 from msgspec import msgpack
+from reducing import asked, emit, fold, key, reducer, reducing_harness
 from shard_harness import REALM, ShardHarness, leave
-from test_reducers import asked, emit, fold, key, reducer, reducing_harness
 
 from fox_shard.backplane.frames import Inquiry, InquiryPage, NotReduced, ReducerState
 from fox_shard.config import Realm, Reducer
