@@ -17,7 +17,7 @@ from fox_shard.errors import AskAgain, LimitExceeded, Refusal
 from fox_shard.shard.budget import Budget, units_of
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.reducers.answers import failure, first_result, refusal_of
-from fox_shard.shard.reducers.built_in import BuiltIns, Effect
+from fox_shard.shard.reducers.built_in import AT_ONCE, BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.queues import Queues
 from fox_shard.shard.reducers.reducer import Instance, KeyQueue, State
@@ -118,7 +118,7 @@ class Invocations:
         if queue.state is not State.WAITING:
             return []
         if queue.reducer.function is not None:
-            self._budget.spend(FOLD_UNITS * queue.ready)
+            self._budget.spend(FOLD_UNITS * min(queue.ready, AT_ONCE))
             return self._built_ins.fold_queue(queue)
         self._budget.spend(len(queue.reducer.instances) // INSTANCES_PER_UNIT)
         instance = queue.choose()

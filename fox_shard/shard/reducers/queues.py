@@ -249,6 +249,8 @@ class Queues:
         """Drop events of a reducer that has not come back; return how many, at most `most`."""
         done = 0
         for queue in list(islice(reducer.queues.values(), most)):
+            if queue.state is State.SETTLING:
+                continue  # If that commit fails, there is one event more.
             while queue.ready and done < most:
                 self.remove(queue)
                 done += 1

@@ -197,3 +197,21 @@ def test_a_realm_has_so_many_reducers_and_no_more():
     assert len(harness.got("gateway-0", Registered)) == 1
     assert len(list(harness.shard.reducers.catalog)) == 2
     assert len([row for row in harness.disk.rows if row[:1] == b"e"]) == 2
+
+
+def test_what_is_dropped_does_not_include_what_waits_for_its_commit():
+    harness = reducing_harness(reducer(), reducer=Reducers(wait_for_return=5.0))
+    emit(harness, 1, 2)
+    (one,) = asked(harness)
+    harness.disk.held = True
+    answer(harness, one, b"[[1]]")
+    harness.say("gateway-0", leave(1))
+    harness.pass_time(6)
+    harness.disk.held = False
+    harness.disk.trouble = "disk full"
+    harness.turns()
+    harness.disk.trouble = ""
+    harness.pass_time(3)
+    assert not list(harness.shard.reducers.catalog)
+    assert harness.shard.reducers.queues.dropped == 2
+    assert harness.shard.reducers.queues.waiting == 0
