@@ -10,7 +10,7 @@ from msgspec import Struct
 from fox_shard.backplane.frames.publishing import Event
 
 
-class RegisterReducer(Struct, array_like=True, tag=80, gc=False):
+class RegisterReducer(Struct, array_like=True, tag=90, gc=False):
     """An instance of a reducer: gateway to every shard. Answered by `Registered` or `Refused`.
 
     pattern: its text. registration: the reducer's id, a hash of realm, pattern, mission and durable
@@ -33,7 +33,7 @@ class RegisterReducer(Struct, array_like=True, tag=80, gc=False):
     replay: bool
 
 
-class UnregisterReducer(Struct, array_like=True, tag=81, gc=False):
+class UnregisterReducer(Struct, array_like=True, tag=91, gc=False):
     """An instance unregisters: gateway to every shard. Not answered."""
 
     realm: str
@@ -41,7 +41,7 @@ class UnregisterReducer(Struct, array_like=True, tag=81, gc=False):
     registration: int
 
 
-class Reduce(Struct, array_like=True, tag=82, gc=False):
+class Reduce(Struct, array_like=True, tag=92, gc=False):
     """An event for a reducer: shard to the instance's gateway.
 
     invocation: the shard's number for it. instance: a session. retained: encoding, args and kwargs
@@ -55,7 +55,7 @@ class Reduce(Struct, array_like=True, tag=82, gc=False):
     retained: tuple[int, bytes, bytes] | None = None
 
 
-class Reduced(Struct, array_like=True, tag=83, gc=False):
+class Reduced(Struct, array_like=True, tag=93, gc=False):
     """A reducer's result: the instance's gateway to the shard of the invocation."""
 
     invocation: int
@@ -63,7 +63,7 @@ class Reduced(Struct, array_like=True, tag=83, gc=False):
     args: bytes
 
 
-class NotReduced(Struct, array_like=True, tag=84, gc=False):
+class NotReduced(Struct, array_like=True, tag=94, gc=False):
     """A reducer's ERROR: the instance's gateway to the shard of the invocation.
 
     timed_out: the gateway's own, since the instance has not answered for `reducer.timeout` seconds.
@@ -77,7 +77,7 @@ class NotReduced(Struct, array_like=True, tag=84, gc=False):
     timed_out: bool = False
 
 
-class FoldsHeld(Struct, array_like=True, tag=85, gc=False):
+class FoldsHeld(Struct, array_like=True, tag=95, gc=False):
     """The queue of a reducer is full here (`held`), or has room again: shard to all other shards.
 
     While it is full, the other shards keep their events for it.

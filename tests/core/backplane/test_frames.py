@@ -43,8 +43,8 @@ TAGS = {
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
-    "RegisterReducer": 80, "UnregisterReducer": 81, "Reduce": 82, "Reduced": 83, "NotReduced": 84,
-    "FoldsHeld": 85,
+    "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
+    "FoldsHeld": 95,
     "Inquiry": 35, "InquiryPage": 36,
 }  # fmt: skip
 
