@@ -308,8 +308,9 @@ class StoredPublishes:
         for effect in effects:
             if isinstance(effect, KeyChange):
                 self._send_change(effect)
-                # In `go_on`, as this change may come from a waiter at the same key.
-                self._chains[effect.ref] = None
+                if len(self.conditional.waiting):
+                    # In `go_on`, as this change may come from a waiter at the same key.
+                    self._chains[effect.ref] = None
             else:
                 self._reducers.tell(effect)
 
