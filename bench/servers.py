@@ -115,12 +115,22 @@ class FoxShard(Server):
     mqtt: tuple[str, int]
     wamp: tuple[str, int]
 
-    def __init__(self, gateways: int, shards: int, *, traced: bool = False) -> None:
-        """Start the broker. traced: record when shards wait for the disk (see `syncs`)."""
+    def __init__(
+        self, gateways: int, shards: int, *, traced: bool = False, configuration: str = ""
+    ) -> None:
+        """Start the broker. traced: record when shards wait for the disk (see `syncs`).
+
+        configuration: in place of `conf/fox.toml`.
+        """
         super().__init__()
+        self._file = Path("conf/fox.toml")
+        if configuration:
+            self._file = self.folder / "fox.toml"
+            self._file.write_text(configuration)
         self._traced = traced
         websocket, mqtt, raw = free_port(), free_port(), free_port()
         self.wamp, self.mqtt = ("127.0.0.1", websocket), ("127.0.0.1", mqtt)
+        self.rawsocket = ("127.0.0.1", raw)
         self._environment = {
             "FOX_GATEWAYS": str(gateways),
             "FOX_SHARDS": str(shards),
@@ -140,7 +150,7 @@ class FoxShard(Server):
     def begin(self) -> None:
         """Start the processes with the existing data; return when they serve."""
         for worker in self._workers:
-            command = [sys.executable, "-m", "fox_shard", *worker, "--config", "conf/fox.toml"]
+            command = [sys.executable, "-m", "fox_shard", *worker, "--config", str(self._file)]
             if self._traced and worker[0] == "shard":
                 command = syncs.traced(command, self.folder / f"{'-'.join(worker)}.syncs")
             self._spawn("-".join(worker), command, self._environment)

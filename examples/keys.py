@@ -1,9 +1,9 @@
-"""fox-shard's options of keys for autobahn, which by itself sends only the options that it knows.
+"""fox-shard's options for autobahn, which by itself sends only the options that it knows.
 
-Owns: `KeyOptions` and `StateOptions`, which replace autobahn's options. Sends autobahn's log to
-standard error. Never: connections.
+Owns: `KeyOptions`, `StateOptions` and `ReducerOptions`, which replace autobahn's options. Sends
+autobahn's log to standard error. Never: connections.
 
-autobahn-js does not need this: it sends any option that it is given.
+autobahn-js sends any option that it is given, but shows reducers no details: see `reducers.cjs`.
 """
 
 import sys
@@ -42,6 +42,21 @@ class StateOptions(types.SubscribeOptions):
         return {**super().message_attr(), "more": self.more}
 
 
+class ReducerOptions(types.RegisterOptions):
+    """Register a reducer: `ReducerOptions(durable="totals", mission="com.example.total")`.
+
+    The reducer gets `details` with `topic` and `publication` of the event, and with `retained`, the
+    key's present value. It returns the new one.
+    """
+
+    def __init__(self, match: str | None = None, invoke: str | None = None, **options: object):
+        super().__init__(match=match, invoke=invoke, details_arg="details")
+        self.more = {"reducer": True, **options}
+
+    def message_attr(self) -> dict[str, Any]:
+        return {**super().message_attr(), "more": self.more}
+
+
 class _Publish(message.Publish):
     def __init__(self, *args: Any, more: dict[str, Any] | None = None, **rest: Any) -> None:
         super().__init__(*args, **rest)
@@ -60,6 +75,41 @@ class _Subscribe(message.Subscribe):
         return {**super().marshal_options(), **self.more}
 
 
-# autobahn's sessions look up the message classes by these two names.
+class _Register(message.Register):
+    def __init__(self, *args: Any, more: dict[str, Any] | None = None, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.more = more or {}
+
+    def marshal_options(self) -> dict[str, Any]:
+        return {**super().marshal_options(), **self.more}
+
+
+class _CallDetails(types.CallDetails):
+    """The details of an invocation; those of a reducer say what is to be reduced."""
+
+    def __init__(self, registration: Any, *, transaction_hash: Any = None, **rest: Any) -> None:
+        super().__init__(registration, **rest)
+        # The only field of the message that autobahn passes on without a look at it.
+        self.reduced: dict[str, Any] = transaction_hash or {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("topic", "publication", "retained"):
+            return self.reduced[name]
+        raise AttributeError(name)
+
+
+def _parse_invocation(wmsg: list[Any]) -> message.Invocation:
+    invocation = _parse(wmsg)
+    if "retained" in wmsg[3]:
+        invocation._transaction_hash = wmsg[3]  # noqa: SLF001 - autobahn would refuse a dict
+    return invocation
+
+
+_parse = message.Invocation.parse
+message.Invocation.parse = staticmethod(_parse_invocation)
+
+# autobahn's sessions look up the classes by these names.
 message.Publish = _Publish
 message.Subscribe = _Subscribe
+message.Register = _Register
+types.CallDetails = _CallDetails

@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(member, parents=[common], help=f"run {member} N (from 0)")
         command.add_argument("number", type=int, metavar="N")
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
+    commands.add_parser("worker", parents=[common], help="run the reducers written in Python")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
     _add_upkeep(commands, common)
     arguments.add(commands, common)
@@ -129,6 +130,10 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             from fox_shard.runtime.health import check_health
 
             return check_health(config)
+        case "worker":
+            from fox_shard.runtime.worker import run_worker
+
+            return run_worker(config, _config_file(options, environ).absolute().parent.parent)
         case "run":
             from fox_shard.runtime.starting import run_server
 

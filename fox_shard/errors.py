@@ -169,6 +169,12 @@ class QueueFull(Refusal):
     reason = 0x97
 
 
+class AskAgain(Refusal):
+    """A reducer is to be asked again about the same event; reducers answer so, the server never."""
+
+    uri = "fox.error.retry"
+
+
 class LimitExceeded(Refusal):
     """The request goes beyond a limit of what one session, or one key, may have."""
 

@@ -1,4 +1,4 @@
-"""Reading the realms: sections [[realm]], and within them [[realm.history]].
+"""Reading the realms: sections [[realm]], and within them [[realm.history]] and [[realm.reducer]].
 
 Owns: what these sections may contain, and the place of a mistake. Never: files, the environment.
 """
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from fox_shard.config.mistakes import ConfigError, expected, refuse
-from fox_shard.config.settings import Config, History, Realm
+from fox_shard.config.settings import FUNCTIONS, Config, History, Realm, Reducer
 
 # Loose URIs (WAMP #uris), but without "@", because MQTT clients write user@realm.
 _REALM_NAME: Final = re.compile(r"[^\s.#@\0]+(\.[^\s.#@\0]+)*")
@@ -22,6 +22,10 @@ _TOPICS: Final = {
     "wildcard": re.compile(r"([^\s.#\0]*\.)*([^\s.#\0]*|#)"),
     "prefix": re.compile(r"([^\s.#\0]+(\.[^\s.#\0]+)*\.?)?"),
 }
+
+_TOPIC: Final = re.compile(r"[^\s.#\0]+(\.[^\s.#\0]+)*")
+_RESERVED: Final = re.compile(r"\$|(wamp|fox)(\.|$)")
+_PYTHON: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 S = TypeVar("S", bound=Struct)
 
@@ -54,7 +58,11 @@ def _sections(raw: object, where: str, section: str) -> list[tuple[str, dict[str
 
 
 def _realm(entry: Mapping[str, Any], where: str) -> Realm:
-    entry = {**entry, "history": _rules(entry.get("history"), where)}
+    entry = {
+        **entry,
+        "history": _rules(entry.get("history"), where),
+        "reducer": _reducers(entry.get("reducer"), where),
+    }
     _check_keys(entry, where, Realm)
     value = entry.get("name")
     if not isinstance(value, str) or not _REALM_NAME.fullmatch(value):
@@ -80,6 +88,40 @@ def _rules(raw: object, where: str) -> tuple[History, ...]:
             raise ConfigError(f'{at}.topic: there are two rules for "{rule.topic}".')
         rules.append(rule)
     return tuple(rules)
+
+
+def _reducers(raw: object, where: str) -> tuple[Reducer, ...]:
+    """Return the reducers of one realm. Raises ConfigError."""
+    if raw is None:
+        return ()
+    reducers: list[Reducer] = []
+    for at, entry in _sections(raw, f"{where}.reducer", "[[realm.reducer]]"):
+        _check_keys(entry, at, Reducer)
+        for name, wanted in (("pattern", "a topic or a pattern"), ("function", "a function")):
+            if not isinstance(entry.get(name), str):
+                refuse(f"{at}.{name}", wanted, entry.get(name), TypeError())
+        reducer = _struct(entry, at, Reducer)
+        _check_reducer(reducer, at)
+        if reducer in reducers:
+            raise ConfigError(f'{at}.pattern: there are two such reducers of "{reducer.pattern}".')
+        reducers.append(reducer)
+    return tuple(reducers)
+
+
+def _check_reducer(reducer: Reducer, at: str) -> None:
+    """Raise ConfigError if the reducer cannot be."""
+    pattern, destination, function = reducer.pattern, reducer.destination, reducer.function
+    if not _TOPICS[reducer.match].fullmatch(pattern) or _RESERVED.match(pattern):
+        wanted = (
+            f'a topic or a pattern (match = "{reducer.match}") that the server does not reserve'
+        )
+        refuse(f"{at}.pattern", wanted, pattern, ValueError())
+    if destination and (not _TOPIC.fullmatch(destination) or _RESERVED.match(destination)):
+        wanted = "a topic that the server does not reserve"
+        refuse(f"{at}.destination", wanted, destination, ValueError())
+    if not reducer.is_built_in and not _PYTHON.fullmatch(function):
+        wanted = f'{", ".join(FUNCTIONS)}, or a Python function such as "totals:add"'
+        refuse(f"{at}.function", wanted, function, ValueError())
 
 
 def _check_keys(entry: Mapping[str, Any], where: str, kind: type[Struct]) -> None:

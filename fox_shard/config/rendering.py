@@ -22,13 +22,14 @@ def render(config: Config, origins: Origins) -> str:
         name = json.dumps(realm.name, ensure_ascii=False)
         headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
         blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', headers])
-        for rule in realm.history:
-            lines = [
-                f"{key} = {json.dumps(value, ensure_ascii=False)}"
-                for key, value in msgspec.structs.asdict(rule).items()
-            ]
-            blocks.append(["[[realm.history]]", *lines])
+        blocks += [_section("[[realm.history]]", rule) for rule in realm.history]
+        blocks += [_section("[[realm.reducer]]", reducer) for reducer in realm.reducer]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _section(name: str, section: msgspec.Struct) -> list[str]:
+    fields = msgspec.structs.asdict(section).items()
+    return [name, *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields)]
 
 
 def _line(setting: Setting, config: Config, origins: Origins) -> str:

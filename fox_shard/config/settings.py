@@ -135,6 +135,25 @@ class Keys(Struct, frozen=True, kw_only=True):
     owned_per_session: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
 
 
+class Reducers(Struct, frozen=True, kw_only=True):
+    """Section [reducer]: the limits of reducers and of the events that wait for them.
+
+    max_reducers: number of the reducers of one realm that clients may register. queue_limit: number
+    of events that wait for one reducer at one shard. queue_bytes: of all events that wait for the
+    reducers of one realm at one shard. timeout: seconds after which a reducer that has not answered
+    is asked again. wait_for_return: seconds for which events wait for a reducer that is not durable
+    and has left. concurrency: invocations that an instance gets at once, if its registration does
+    not say how many.
+    """
+
+    max_reducers: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    queue_limit: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    queue_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 26
+    timeout: Seconds = 30.0
+    wait_for_return: Seconds = 60.0
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 100
+
+
 class Mqtt(Struct, frozen=True, kw_only=True):
     """Section [mqtt]: settings of MQTT clients.
 
@@ -184,18 +203,47 @@ class History(Struct, frozen=True, kw_only=True):
     max_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 26
 
 
+class Reducer(Struct, frozen=True, kw_only=True):
+    """One [[realm.reducer]]: a function that folds events into keys.
+
+    pattern, match: the events' topics, in the form of a WAMP subscription. function: a built-in
+    one (`FUNCTIONS`), or `module:function` in Python. field: of the events' documents, whose value
+    counts; "": the first argument. destination: the topic of the key; "": each event's own. limit:
+    elements of the list that `append` keeps. concurrency: calls of a Python function at once.
+    """
+
+    pattern: str
+    match: Literal["exact", "prefix", "wildcard"] = "exact"
+    function: str
+    field: str = ""
+    destination: str = ""
+    limit: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 10
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the shards have the function."""
+        return self.function in FUNCTIONS
+
+
+FUNCTIONS = ("sum", "count", "min", "max", "avg", "last", "merge", "append")
+"""The names of the built-in functions of reducers."""
+
+
 class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own, which every client may join and fully use.
 
     store: where keys and history are kept; in memory they last until their shard ends.
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
-    history: the rules for recording events; the first rule that matches a topic applies.
+    history: the rules for recording events; the first rule that matches a topic applies. reducer:
+    the reducers that the server runs itself.
     """
 
     name: str
     store: Literal["sqlite", "memory"] = "sqlite"
     kwargs_are_headers: bool = False
     history: tuple[History, ...] = ()
+    reducer: tuple[Reducer, ...] = ()
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -209,6 +257,7 @@ class Config(Struct, frozen=True, kw_only=True):
     backplane: Backplane = Backplane()
     rpc: Rpc = Rpc()
     keys: Keys = Keys()
+    reducer: Reducers = Reducers()
     mqtt: Mqtt = Mqtt()
     statsd: Statsd = Statsd()
     log: Log = Log()

@@ -142,9 +142,9 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """Return the shard to which a row goes in another generation; None: to no single shard.
 
     Rows of peers, outcomes, waiters, grants and unannounced changes are left behind, because they
-    belong to processes and clients that have ended. Clock ceilings and trim marks of event logs go
-    to all shards, and frames of outboxes to the owners of their topics, with keys of their own (see
-    `NextGeneration`). Raises StoreError.
+    belong to processes and clients that have ended. Clock ceilings, reducers and trim marks of
+    event logs go to all shards, and frames of outboxes to the owners of their topics, with keys of
+    their own (see `NextGeneration`). Raises StoreError.
     """
     with _reading(key):
         match key[:1]:
@@ -153,7 +153,10 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
             case rows.RECORDED:
                 publish = rows.decode_event(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
-            case rows.LOG_MARKS | rows.RESHARDED:
+            case rows.QUEUED:
+                queued = rows.decode_queued(value)
+                return placement.shard_of(queued.event.publish.realm, queued.topic)
+            case rows.LOG_MARKS | rows.RESHARDED | rows.REDUCER:
                 return None
             case rows.WILL:
                 publish = rows.decode_will(value).publish
@@ -234,6 +237,8 @@ class NextGeneration:
         # Topics of one event log may come from several shards and go to any shard, so that the
         # marks of all old shards go to all new ones.
         self._log_marks: dict[bytes, TrimMarks] = {}
+        # Every shard knows every reducer.
+        self._reducers: dict[bytes, bytes] = {}
         self._outboxes = _Outboxes(old)
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
@@ -302,6 +307,8 @@ class NextGeneration:
             self._carry_over_frame(row)
         elif key[:1] == rows.LOG_MARKS:
             self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
+        elif key[:1] == rows.REDUCER:
+            self._reducers[key] = value
         return home
 
     def _carry_over_frame(self, row: Row) -> None:
@@ -323,6 +330,8 @@ class NextGeneration:
                 self.put(shard, rows.RESHARDED, rows.encode(self._ceiling * SHARDS))
             for key, marks in self._log_marks.items():
                 self.put(shard, key, rows.encode(marks.ids))
+            for key, value in self._reducers.items():
+                self.put(shard, key, value)
             self._flush(shard)
             file.finish()
         # From here on the manifest alone decides which generation counts: undo nothing.

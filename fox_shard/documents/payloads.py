@@ -125,6 +125,41 @@ def to_mqtt(encoding: int, args: bytes, kwargs: bytes) -> bytes:
     return _json_to_mqtt(*encode(values, named, JSON))
 
 
+def as_value(encoding: int, args: bytes, kwargs: bytes, target: int) -> bytes:
+    """Return the payload as one value, the one that MQTT clients receive, encoded in `target`.
+
+    Raises InvalidPayload.
+    """
+    if encoding == target and not kwargs:
+        only = _only_argument(encoding, args)
+        if only:
+            return only
+    value = as_one(*decode(encoding, args, kwargs))
+    return _only_argument(target, encode([value], {}, target)[0])
+
+
+def as_one(values: Args, named: Kwargs) -> Value:
+    """Return the values of a payload as one value, the one that MQTT clients receive."""
+    if named:
+        return {"args": values, "kwargs": named} if values else named
+    return values[0] if len(values) == 1 else values
+
+
+def _only_argument(encoding: int, args: bytes) -> bytes:
+    """Return the only argument, as it is encoded; b"": there may be none or several."""
+    if encoding == JSON:
+        try:
+            items = _JSON_SPLIT.decode(args) if args else []
+        except _CODEC_ERRORS as error:
+            raise InvalidPayload(f"the payload is not valid JSON: {error}") from None
+        return bytes(items[0]) if len(items) == 1 else b""
+    return args[1:] if args[:1] == _LIST_OF_ONE.get(encoding) else b""
+
+
+_LIST_OF_ONE: Final = {MSGPACK: b"\x91", CBOR: b"\x81"}
+"""The first byte of an encoded list of one element."""
+
+
 def is_empty(encoding: int, args: bytes, kwargs: bytes) -> bool:
     """Whether a retained publish with this payload erases its key.
 

@@ -21,6 +21,7 @@ from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
+from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.clients.admission import Admission
@@ -33,6 +34,7 @@ from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.reducer_list import ReducerProcedures
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -40,6 +42,7 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import Ordering
@@ -62,6 +65,7 @@ class Gateway:
         realms: Iterable[RealmSettings],
         settings: Settings,
         mqtt: Mqtt,
+        reducer: ReducerSettings,
         terms: LinkSettings,
         incarnation: int,
         rng: RandomSource,
@@ -152,7 +156,10 @@ class Gateway:
         self._holds_too_much = False
         limits = Limits(settings, self.limit_counts)
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
-        self.registrations = Registrations(self.links, self.ordering, self.sessions, limits)
+        self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
+        self.registrations = Registrations(
+            self.links, self.ordering, self.sessions, limits, self.reductions
+        )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
             self._fanouts,
@@ -164,6 +171,7 @@ class Gateway:
         )
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
         EventHistory(self.inquiries, self.subscriptions, self.calls)
+        ReducerProcedures(self.inquiries, self.calls)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -175,6 +183,7 @@ class Gateway:
             unstored_waiters=self._unstored_waiters,
             calls=self.calls,
             registrations=self.registrations,
+            reductions=self.reductions,
             inquiries=self.inquiries,
             registry=self.registry,
         )
@@ -208,6 +217,7 @@ class Gateway:
             subscriptions=self.subscriptions,
             calls=self.calls,
             registrations=self.registrations,
+            reductions=self.reductions,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0
@@ -286,6 +296,7 @@ class Gateway:
         frames.extend(self.subscribe_requests.replay(shard))
         self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
+        frames.extend(self.reductions.replay())
         frames.extend(self.registry.wills_for(shard))
         frames.extend(self.registry.alive_at(shard))
         link.resume(frames)
@@ -314,6 +325,7 @@ class Gateway:
         self.ordering.link_broken(shard)
         self.calls.link_broken(shard)
         self.registrations.link_broken(shard)
+        self.reductions.link_broken(shard)
         self.inquiries.link_broken(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:

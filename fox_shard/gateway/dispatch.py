@@ -26,6 +26,7 @@ from fox_shard.backplane.frames import (
     Publish,
     Published,
     Recorded,
+    Reduce,
     Refused,
     Registered,
     Result,
@@ -44,6 +45,7 @@ from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -61,6 +63,7 @@ class Dispatcher:
         "_fanouts",
         "_inquiries",
         "_ordering",
+        "_reductions",
         "_registrations",
         "_registry",
         "_seen_changes",
@@ -85,6 +88,7 @@ class Dispatcher:
         unstored_waiters: UnstoredWaiters,
         calls: Calls,
         registrations: Registrations,
+        reductions: Reductions,
         inquiries: Inquiries,
         registry: SessionRegistry,
     ) -> None:
@@ -97,6 +101,7 @@ class Dispatcher:
         self._unstored_waiters = unstored_waiters
         self._calls = calls
         self._registrations = registrations
+        self._reductions = reductions
         self._inquiries = inquiries
         self._registry = registry
         self._seen_events = SeenEvents(shards)
@@ -157,6 +162,8 @@ class Dispatcher:
                     call.fence is not None or self._ordering.held_frames
                 ) or not self._ordering.hold(frame, shard, call.session, call.order, call.fence):
                     self._registrations.invoke(frame, shard)
+            case Reduce():
+                self._reductions.reduce(frame, shard)
             case CallError():
                 self._calls.call_error(frame)
             case FencePassed():
@@ -196,7 +203,8 @@ class Dispatcher:
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():
-                self._registrations.registered(frame)
+                if not self._reductions.registered(frame, shard):
+                    self._registrations.registered(frame)
             case Unregistered():
                 self._registrations.unregistered(frame)
             case CallMoved():

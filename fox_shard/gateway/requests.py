@@ -25,6 +25,7 @@ from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
@@ -45,6 +46,7 @@ class Requests:
         "_calls",
         "_clock",
         "_ordering",
+        "_reductions",
         "_registrations",
         "_registry",
         "_subscribe_requests",
@@ -61,6 +63,7 @@ class Requests:
         "publish_all",
         "realms",
         "register",
+        "register_reducer",
         "set_will",
         "settings",
         "slow_consumers",
@@ -89,6 +92,7 @@ class Requests:
         subscriptions: dict[str, Subscriptions],
         calls: Calls,
         registrations: Registrations,
+        reductions: Reductions,
     ) -> None:
         """realms, subscriptions: by the realm's name."""
         self.settings = settings
@@ -106,6 +110,7 @@ class Requests:
         self._subscriptions = subscriptions
         self._calls = calls
         self._registrations = registrations
+        self._reductions = reductions
         self.publish = publishing.publish
         self.publish_all = publishing.publish_all
         self.set_will = registry.set_will
@@ -113,6 +118,7 @@ class Requests:
         self.call = calls.call
         self.cancel = calls.cancel
         self.register = registrations.register
+        self.register_reducer = reductions.register
         self.unregister = registrations.unregister
         self.yield_ = registrations.yield_
         self.invocation_error = registrations.invocation_error
@@ -155,6 +161,7 @@ class Requests:
             self._leave(session, incomplete)
             self._calls.session_ended(session)
             self._registrations.session_ended(session)
+            self._reductions.session_ended(session)
 
     def _leave(self, session: Session, incomplete: list[PendingSubscription]) -> None:
         """Unsubscribe a session that has ended: at once, or a part at a time, as it has many."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-COMMANDS: Final = ("get", "put", "keys", "watch", "lock")
+COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers")
 
 NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
 WILDCARDS: Final = (
@@ -32,6 +32,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     _add_keys(commands, remote)
     _add_watch(commands, remote)
     _add_lock(commands, remote)
+    _add_reducers(commands, remote)
 
 
 def _add_get(commands: Commands, remote: argparse.ArgumentParser) -> None:
@@ -166,6 +167,31 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="between SIGTERM and SIGKILL (default: 5)",
     )
+
+
+def _add_reducers(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "reducers",
+        parents=[remote],
+        help="list reducers",
+        description="List the realm's reducers: pattern, who folds (a built-in function, or the"
+        " number of instances), the destination and the name of a durable one, how many events"
+        " wait and for how many seconds the oldest has waited, how many were folded in the last"
+        " second, and how many have failed.",
+        epilog=NOTATION,
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print one object per line, at once, without a rate"
+    )
+    command.add_argument(
+        "--remove",
+        metavar="NAME",
+        help="forget the durable reducer NAME of --pattern, and the events that wait for it",
+    )
+    command.add_argument("--pattern", help="the pattern of the reducer to be removed")
+    command.add_argument("--match", choices=("exact", "prefix", "wildcard"), default="exact")
+    command.add_argument("--mission", default="", help="its mission, if it has one")
+    command.set_defaults(mistake=command.error)
 
 
 def say_where(options: argparse.Namespace) -> bool:

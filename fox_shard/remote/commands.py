@@ -9,8 +9,8 @@ import socket
 import sys
 
 from fox_shard.config import Config
-from fox_shard.remote import keys
-from fox_shard.remote.connecting import target_of, visit
+from fox_shard.remote import keys, reducers
+from fox_shard.remote.connecting import Target, target_of, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.values import from_text
 
@@ -29,6 +29,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
             return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
         case "watch":
             return visit(target, lambda router: keys.watch(router, options.pattern, options.match))
+        case "reducers":
+            return _reducers(options, target)
         case _:
             return _lock(options, config)
 
@@ -61,6 +63,17 @@ def _put_options(options: argparse.Namespace) -> dict[str, object]:
     if options.wait:
         publish["watch"] = True
     return publish
+
+
+def _reducers(options: argparse.Namespace, target: Target) -> int:
+    if options.remove is None:
+        if options.pattern is not None:
+            options.mistake("--pattern is for --remove")
+        return visit(target, lambda router: reducers.list_reducers(router, json=options.json))
+    if options.pattern is None:
+        options.mistake("--remove needs the --pattern of the reducer")
+    which = {"durable": options.remove, "match": options.match, "mission": options.mission}
+    return visit(target, lambda router: reducers.remove(router, options.pattern, which))
 
 
 def _lock(options: argparse.Namespace, config: Config) -> int:

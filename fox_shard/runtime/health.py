@@ -38,7 +38,9 @@ def process_names(config: Config) -> list[str]:
     """Of all processes that there should be."""
     gateways = [f"gateway-{number}" for number in range(config.gateways)]
     shards = [f"shard-{number}" for number in range(config.shards)]
-    return [*gateways, *shards, "coordinator"]
+    functions = (one for realm in config.realms for one in realm.reducer if not one.is_built_in)
+    worker = ["worker"] if any(functions) else []
+    return [*gateways, *shards, "coordinator", *worker]
 
 
 def _ask(run_dir: Path, name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
+from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
 from fox_shard.shard.backlog import Backlog
 from fox_shard.shard.budget import TURN_UNITS, Budget
@@ -51,6 +52,7 @@ from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.releases import Releases
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
@@ -99,6 +101,7 @@ class Shard:
         "outcomes",
         "peers",
         "recovery",
+        "reducers",
         "registrar",
         "retained_keys",
         "scheduler",
@@ -115,6 +118,7 @@ class Shard:
         terms: LinkSettings,
         rpc: Rpc,
         limits: Keys,
+        reducer: ReducerLimits,
         max_message_size: int,
         incarnation: int,
         rng: RandomSource,
@@ -128,10 +132,11 @@ class Shard:
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
-        rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
-        now: monotonic seconds; wall: seconds since 1970. identity: of the store; 0: it ends with
-        the incarnation. rows: (key, value) of the store, in the order of keys. realms: the
-        configured ones. is_working: see `Links`. turn_units: the budget of a turn.
+        rpc, limits, reducer: settings. max_message_size: bytes of a client's message, and of a
+        patched or reduced key. now: monotonic seconds; wall: seconds since 1970. identity: of the
+        store; 0: it ends with the incarnation. rows: (key, value) of the store, in the order of
+        keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget of a
+        turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -191,6 +196,23 @@ class Shard:
             self.budget,
             terms,
         )
+        self.reducers = Reducers(
+            number,
+            self._placement,
+            self.retained_keys,
+            self.clock,
+            self.journal,
+            self.budget,
+            self.deadline,
+            reducer,
+            max_message_size,
+            self.outbox,
+            self.inbox,
+            self.inquiries,
+            self._other_shards,
+            settings,
+        )
+        self.reducers.tick(now)
         self.peers: dict[str, Peer] = {}
         # Those peers that are gateways.
         self._gateways: list[Peer] = []
@@ -198,6 +220,7 @@ class Shard:
             self.broker,
             self.retained_keys,
             histories,
+            self.reducers,
             self.clock,
             self.outcomes,
             self._unannounced,
@@ -221,6 +244,7 @@ class Shard:
             history_pages,
             self.dealer,
             self.registrar,
+            self.reducers,
             self.wills,
             self.outcomes,
             self.inbox,
@@ -237,6 +261,7 @@ class Shard:
             self.subscriptions,
             self.stored_publishes,
             self.retained_keys.owners,
+            self.reducers,
             self.wills,
             self.outcomes,
             fences,
@@ -274,6 +299,7 @@ class Shard:
             self.retained_keys,
             self._unannounced,
             self.stored_publishes,
+            self.reducers,
             self.outcomes,
             self.wills,
             self.peers,
@@ -366,10 +392,13 @@ class Shard:
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
         self.subscriptions.link_opened(peer)
-        link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
+        link.resume(self._announcements() if peer.kind is Kind.SHARD else [])
         peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(StoreFailure(self.journal.failing))
+
+    def _announcements(self) -> list[Frame]:
+        return [*self.registrar.announcements(), *self.reducers.announcements()]
 
     def link_broken(self, link: Link, now: float) -> None:
         """Drop the state that the peer replays if it comes back."""
@@ -408,6 +437,7 @@ class Shard:
             self.dealer.session_ended(session)
         for session in self.registrar.sessions_of(peer):
             self.registrar.session_ended(session)
+        self.reducers.link_broken(peer)
         if peer.kind is Kind.SHARD:
             self.registrar.link_broken(int(peer.name.partition("-")[2]))
         self.dealer.forwarding.link_broken(peer)
@@ -422,6 +452,7 @@ class Shard:
         peer.deliveries.peer_gone()
         self.outcomes.peer_gone(peer)
         self.stored_publishes.grants.peer_gone(peer)
+        self.reducers.instances.peer_gone(peer)
         self._unannounced.peer_gone(peer)
         owning = self.retained_keys.owners.sessions_of_other_incarnations(peer.name, 0)
         self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
@@ -454,12 +485,18 @@ class Shard:
         self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
+        self.reducers.tick(now)
         if self.recovery.synced:
             self.stored_publishes.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
-        due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
+        due = [
+            self.links.next_tick(),
+            self.dealer.next_timeout(),
+            self.journal.next_tick(),
+            self.reducers.next_due,
+        ]
         if self.recovery.synced:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
         if self.recovery.until is not None:
@@ -524,6 +561,7 @@ class Shard:
                 f"{self.name}.commits": stored_publishes,
                 f"{self.name}.dropped": refusals.dropped,
                 f"{self.name}.limit_exceeded": refusals.limit_exceeded,
+                **self.reducers.take_counts(self.name),
             }
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
@@ -534,6 +572,7 @@ class Shard:
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
+                f"{self.name}.reducer_queue": self.reducers.queues.waiting,
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
             coordinator.reply(Report(counters, gauges))

@@ -10,20 +10,26 @@ from fox_shard.backplane.frames import (
     Call,
     Cancel,
     FenceQuery,
+    FoldsHeld,
     Forward,
     Frame,
     Inquiry,
     InvocationError,
     Leave,
     More,
+    NotReduced,
     PatternAnnounced,
     Publish,
     ReadHistory,
+    Reduced,
     Register,
+    Registered,
+    RegisterReducer,
     RouterPublish,
     SessionAlive,
     Subscribe,
     Unregister,
+    UnregisterReducer,
     Unsubscribe,
     Will,
     Yield,
@@ -43,6 +49,7 @@ from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
@@ -78,6 +85,7 @@ class Dispatcher:
         "_outcomes",
         "_owners",
         "_peers",
+        "_reducers",
         "_registrar",
         "_stored_publishes",
         "_subscriptions",
@@ -94,6 +102,7 @@ class Dispatcher:
         history_pages: HistoryPages,
         dealer: Dealer,
         registrar: Registrar,
+        reducers: Reducers,
         wills: Wills,
         outcomes: Outcomes,
         inbox: Inbox,
@@ -115,6 +124,7 @@ class Dispatcher:
         self._history_pages = history_pages
         self._dealer = dealer
         self._registrar = registrar
+        self._reducers = reducers
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
@@ -237,6 +247,14 @@ class Dispatcher:
                 self._registrar.unregister(frame, replies)
             case PatternAnnounced():
                 self._registrar.announced(frame)
+            case Reduced() | NotReduced():
+                self._reducers.invocations.answered(frame)
+            case RegisterReducer():
+                self._register_reducer(peer, frame, replies)
+            case UnregisterReducer():
+                self._reducers.instances.unregister(frame)
+            case FoldsHeld():
+                self._reducers.folds_held(frame, int(peer.name.partition("-")[2]))
             case SessionAlive():
                 self._owners.session_alive(peer.name, frame.session)
             case Will():
@@ -251,9 +269,18 @@ class Dispatcher:
     def _router_publish(self, frame: RouterPublish, _shard: int) -> None:
         self._stored_publishes.publish(None, frame.publish, 0, [])
 
+    def _register_reducer(self, peer: Peer, frame: RegisterReducer, replies: list[Frame]) -> None:
+        """Register an instance of a reducer, and answer when the reducer is durable."""
+        answer = self._reducers.instances.register(peer, frame)
+        if isinstance(answer, Registered):
+            self._stored_publishes.answer_when_durable(answer, replies)
+        elif answer is not None:
+            replies.append(answer)
+
     def _leave(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.session_ended(leave.session)
         self._registrar.session_ended(leave.session)
+        self._reducers.instances.session_ended(leave.session)
         will = self._wills.take(leave.session)
         self._stored_publishes.session_ended(leave.session, replies)
         if will is not None and not leave.graceful:

@@ -14,6 +14,7 @@ from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.store.journal import TRIAL
 
@@ -24,6 +25,7 @@ def load(
     retained_keys: RetainedKeys,
     unannounced: UnannouncedChanges,
     stored_publishes: StoredPublishes,
+    reducers: Reducers,
     outcomes: Outcomes,
     wills: Wills,
     peers: dict[str, Peer],
@@ -74,6 +76,8 @@ def load(
         rows.OUTCOMES: lambda key, value: outcomes.load_outcomes(
             rows.peer_of(key), key, rows.decode_outcomes(value)
         ),
+        rows.REDUCER: lambda key, value: reducers.load_reducer(key, rows.decode_reducer(value)),
+        rows.QUEUED: lambda _, value: reducers.queues.load(rows.decode_queued(value)),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
         TRIAL[:1]: lambda _, value: None,
     }
@@ -88,5 +92,6 @@ def load(
         # There is no stored ceiling at which the clock could begin.
         clock.begin()
     histories.begin(fresh=fresh)
+    reducers.instances.loaded()
     of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

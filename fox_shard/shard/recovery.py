@@ -21,9 +21,11 @@ from heapq import merge
 from typing import final
 
 from fox_shard.backplane.frames import (
+    FoldsHeld,
     Frame,
     PatternAnnounced,
     Register,
+    RegisterReducer,
     SessionAlive,
     Subscribe,
     SyncEnd,
@@ -41,10 +43,11 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
-STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive)
+STATE = (Subscribe, Register, RegisterReducer, FoldsHeld, PatternAnnounced, Will, SessionAlive)
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 
@@ -73,6 +76,7 @@ class Recovery:
         "_outcomes",
         "_owners",
         "_peers",
+        "_reducers",
         "_stored_publishes",
         "_subscriptions",
         "_wills",
@@ -88,6 +92,7 @@ class Recovery:
         subscriptions: Subscriptions,
         stored_publishes: StoredPublishes,
         owners: Owners,
+        reducers: Reducers,
         wills: Wills,
         outcomes: Outcomes,
         fences: Fences,
@@ -106,6 +111,7 @@ class Recovery:
         self._subscriptions = subscriptions
         self._stored_publishes = stored_publishes
         self._owners = owners
+        self._reducers = reducers
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
@@ -142,6 +148,7 @@ class Recovery:
         peer.synced = True
         peer.link.missed = False
         self._subscriptions.sync_ended(peer)
+        self._reducers.instances.sync_ended(peer)
         self._wills.sync_ended(peer)
         self.end_sessions(self._owners.sync_ended(peer.name))
 

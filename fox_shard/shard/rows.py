@@ -17,6 +17,8 @@ The first byte of a row's key tells the kind of the row:
 | `w` session | the will of a session: `WillRow` |
 | `p` peer | the peer's identity, and its highest rseq whose effects are in the store: `PeerRow` |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
+| `e` reducer | a reducer: `ReducerRow` |
+| `f` reducer arrival | an event that waits for the reducer: `QueuedEvent` |
 | `x` shard NUL rseq | a frame for that shard that may not be in that shard's store: `OutboxFrame` |
 | `l` shard | the last rseq that was given to a frame for that shard |
 | `c` | the ceiling of the publication clock |
@@ -45,6 +47,8 @@ LOG_MARKS: Final = b"s"
 RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
+REDUCER: Final = b"e"
+QUEUED: Final = b"f"
 OUTBOX: Final = b"x"
 LAST: Final = b"l"
 CEILING: Final = b"c"
@@ -125,6 +129,37 @@ class PeerRow(Struct, array_like=True, gc=False):
     watermark: int
 
 
+class ReducerRow(Struct, array_like=True, gc=False):
+    """A reducer, of whom events may be queued. The fields are those of `frames.RegisterReducer`."""
+
+    realm: str
+    pattern: str
+    mission: str
+    durable: str
+
+
+class QueuedEvent(Struct, array_like=True, gc=False):
+    """An event that waits for a reducer.
+
+    reducer: its id. arrival: an id of the publication clock, which gives the reducer's events their
+    order. topic: that of the key, or, where the key is another shard's, of the event.
+    """
+
+    reducer: int
+    arrival: int
+    topic: str
+    event: Event
+
+    @property
+    def size(self) -> int:
+        """The bytes for which the event counts."""
+        publish = self.event.publish
+        return OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+
+
+OVERHEAD: Final = 500
+"""Bytes for which each queued event counts in addition to what its publisher has sent."""
+
 encode: Final = msgpack.Encoder().encode
 decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
@@ -137,6 +172,8 @@ decode_outbox_frame: Final = msgpack.Decoder(OutboxFrame).decode
 decode_last: Final = msgpack.Decoder(int).decode
 decode_marks: Final = msgpack.Decoder(list[int]).decode
 decode_resharded: Final = msgpack.Decoder(int).decode
+decode_reducer: Final = msgpack.Decoder(ReducerRow).decode
+decode_queued: Final = msgpack.Decoder(QueuedEvent).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -208,6 +245,21 @@ def outcomes(name: str, rseq: int) -> bytes:
     rseq: the reliable number of the first frame that has an outcome.
     """
     return b"o%b\0%b" % (name.encode(), rseq.to_bytes(8, "big"))
+
+
+def reducer(id_: int) -> bytes:
+    """Return the row key of a reducer."""
+    return REDUCER + id_.to_bytes(8, "big")
+
+
+def reducer_of(key: bytes) -> int:
+    """Return the id of the reducer in its row key."""
+    return int.from_bytes(key[1:9], "big")
+
+
+def queued(reducer: int, arrival: int) -> bytes:
+    """Return the row key of an event that waits for a reducer."""
+    return QUEUED + reducer.to_bytes(8, "big") + arrival.to_bytes(8, "big")
 
 
 def outbox(name: str, rseq: int) -> bytes:

@@ -45,7 +45,7 @@ class Ledger:
         write = journal.put if revocable else journal.keep
         write(*_row(f"{SENT}{number}", [number]))
         event = Event(number, Publish(REALM, topic, 0, 0, 0, 0, payloads.NONE, b""))
-        self._shard.outbox.send_to_owner(Fold(REALM, topic, "", "", event), revocable=revocable)
+        self._shard.outbox.send_to_owner(Fold(REALM, topic, 0, "", "", event), revocable=revocable)
 
     def _handle(self, frame: Fold, _shard: int) -> None:
         numbers = self.handled.setdefault(frame.target_topic, [])

@@ -71,6 +71,8 @@ def _of_shard(shard: Shard) -> Iterator[str]:
     }
     if patterns:
         yield f"{shard.name} kept procedures without callees: {patterns}"
+    if not shard.reducers.idle:
+        yield f"{shard.name} was reducing"
 
 
 def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
@@ -97,6 +99,15 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
     # The rows of trimmed events are deleted with the next transaction, so there may be more rows.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
         yield f"{shard.name} has recorded what is not on its disk"
+    queued = {
+        rows.queued(reducer.id, one.arrival)
+        for reducer in shard.reducers.catalog
+        for queue in reducer.queues.values()
+        for one in queue.events
+        if shard.reducers.catalog.is_stored(reducer.realm)
+    }
+    if queued - stored.keys():
+        yield f"{shard.name} has queued for reducers what is not on its disk"
     for realm in shard.retained_keys.realms:
         if not realm.keys.is_committed:
             yield f"{shard.name} has keys of {realm.name} that have not been settled"
@@ -108,10 +119,16 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
             yield f"{gateway.name} had frames under way to {link.peer}"
     if gateway.arrivals.queue or not gateway.ordering.idle:
         yield f"{gateway.name} had not handled all frames, or still asked for what to wait"
+    if not gateway.reductions.idle:
+        yield f"{gateway.name} waited for reducers"
     if not gateway.registry.idle:
         yield f"{gateway.name} waited for the ends of sessions"
     if not gateway.turns.idle:
         yield f"{gateway.name} had not handled all that clients had sent"
+    yield from _of_sessions(gateway)
+
+
+def _of_sessions(gateway: Gateway) -> Iterator[str]:
     for session in gateway.sessions.values():
         if session.connection.paused:
             yield f"{gateway.name} did not read session {session.id}"

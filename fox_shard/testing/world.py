@@ -19,8 +19,9 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
-from fox_shard.config import Keys, Mqtt, Rpc
+from fox_shard.config import Keys, Mqtt, Reducers, Rpc
 from fox_shard.config import Realm as RealmSettings
+from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.clients.turns import TURN
 from fox_shard.gateway.core import Gateway
@@ -77,13 +78,15 @@ class World:
         units: int | None = None,
         limits: Keys = KEYS,
         settings: GatewaySettings = SETTINGS,
+        reducer: Reducers | None = None,
+        reducers: tuple[BuiltIn, ...] = (),
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
-        and gateways.
+        and gateways. reducer: settings. reducers: the built-in ones of all realms.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -91,12 +94,16 @@ class World:
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
         self._queue_limit = queue_limit
         self._limits, self._settings = limits, settings
+        self._reducer = reducer or Reducers()
         # The budget of a shard's turn: as in production, or next to nothing.
         self._turn_units = Random(f"turn {seed}").choice((1, 20, TURN_UNITS))
         self._units = UNITS[seed % len(UNITS)] if units is None else units
         self.realms = [
             RealmSettings(
-                name=name, store="memory" if name in unstored else "sqlite", history=history
+                name=name,
+                store="memory" if name in unstored else "sqlite",
+                history=history,
+                reducer=reducers,
             )
             for name in realms
         ]
@@ -190,6 +197,7 @@ class World:
                 realms=self.realms,
                 settings=self._settings,
                 mqtt=Mqtt(),
+                reducer=self._reducer,
                 terms=self.terms,
                 incarnation=incarnation,
                 rng=rng,
@@ -206,6 +214,7 @@ class World:
                 terms=self.terms,
                 rpc=Rpc(queue_limit=self._queue_limit),
                 limits=self._limits,
+                reducer=self._reducer,
                 max_message_size=self._settings.max_message_size,
                 incarnation=incarnation,
                 rng=rng,

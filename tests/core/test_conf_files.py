@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
-from fox_shard.config import SETTINGS, Config, History, Realm, load_with_origins, parse
+from fox_shard.config import SETTINGS, Config, History, Realm, Reducer, load_with_origins, parse
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -59,16 +59,25 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    of_realms = [name for name in Realm.__struct_fields__ if name != "history"]
-    assert len(shown) == len(SETTINGS) + len(of_realms) + len(History.__struct_fields__)
+    kinds = (Realm, History, Reducer)
+    of_realms = [name for kind in kinds for name in kind.__struct_fields__]
+    assert len(shown) == len(SETTINGS) + len(of_realms) - len(("history", "reducer"))
 
 
-def test_the_history_that_fox_toml_shows_commented_out_has_the_defaults():
+def realm_with(section):
+    """Return the realm of fox.toml with a section that is shown commented out."""
     text = (CONF / "fox.toml").read_text()
-    before, section, rule = text.partition("# [[realm.history]]")
-    shown = before + (section + rule).replace("\n# ", "\n").removeprefix("# ")
+    before, head, rest = text.partition(f"# [[realm.{section}]]")
+    commented_out = (head + rest).partition("\n\n")[0]
+    shown = before + commented_out.replace("\n# ", "\n").removeprefix("# ")
     config, _ = parse(shown, {}, folder=ROOT, name="fox.toml")
-    assert config.realms[0].history == (History(topic="com.example.#"),)
+    return config.realms[0]
+
+
+def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
+    assert realm_with("history").history == (History(topic="com.example.#"),)
+    shown = Reducer(pattern="invoices.#", function="sum", field="amount", destination="totals")
+    assert realm_with("reducer").reducer == (shown,)
 
 
 def test_the_counts_are_the_first_setting_of_fox_conf():
@@ -87,6 +96,7 @@ def test_supervisord_runs_as_many_processes_as_the_line_says(
     _, processes = supervised(path, monkeypatch, FOX_SHARDS="7", FOX_GATEWAYS="7")
     assert set(processes) == {
         "coordinator",
+        "worker",
         *(f"gateway-{number}" for number in range(gateways)),
         *(f"shard-{number}" for number in range(shards)),
     }
@@ -133,7 +143,7 @@ def test_processes_get_time_to_drain_and_are_always_restarted(monkeypatch):
 def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeypatch):
     options, _ = supervised(CONF / "fox.conf", monkeypatch)
     by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
-    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway"]
+    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway", "worker"]
 
 
 def test_the_image_runs_as_a_number_and_every_example_names_the_volume():

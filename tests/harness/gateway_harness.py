@@ -16,7 +16,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as Settings
-from fox_shard.config import Mqtt
+from fox_shard.config import Mqtt, Reducers
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
@@ -116,6 +116,9 @@ class RecordingSession(Session):
     def invocation(self, request, registration, call):
         self.told.append(("invocation", request, call.request))
 
+    def reduction(self, request, reduce):
+        self.told.append(("reduction", request, reduce.event.publication))
+
     def interrupt(self, request, interrupt):
         self.told.append(("interrupt", request, interrupt.mode))
 
@@ -182,7 +185,9 @@ def fence(*marks, origin="gateway-1"):
 class GatewayHarness:
     """A gateway linked to fake peers. Batches move only in `turn`, in both directions."""
 
-    def __init__(self, shards=2, *, linked=True, credit=8 << 20, absent=(), **settings):
+    def __init__(
+        self, shards=2, *, linked=True, credit=8 << 20, absent=(), reducer=None, **settings
+    ):
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.now = 100.0
         self.gateway = Gateway(
@@ -190,6 +195,7 @@ class GatewayHarness:
             realms=[RealmSettings(name=name) for name in (REALM, "other")],
             settings=Settings(**settings),
             mqtt=Mqtt(),
+            reducer=reducer or Reducers(),
             terms=self.terms,
             incarnation=7,
             rng=Random(1),

@@ -18,13 +18,13 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Keys, Realm, Rpc
+from fox_shard.config import Keys, Realm, Reducers, Rpc
 from fox_shard.documents import payloads
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
 
 REALM = "realm1"
-RPC, KEYS = Rpc(queue_limit=3), Keys()
+RPC, KEYS, REDUCERS = Rpc(queue_limit=3), Keys(), Reducers()
 WALL = 1_800_000_000.0
 
 
@@ -74,6 +74,7 @@ class ShardHarness:
         linked=True,
         rpc=RPC,
         limits=KEYS,
+        reducer=REDUCERS,
         max_message_size=1 << 24,
         credit=8 << 20,
         absent=(),
@@ -82,8 +83,8 @@ class ShardHarness:
     ):
         """linked: whether all peers have linked before the test begins; they replay nothing.
 
-        rpc, limits: settings. max_message_size, credit: bytes. absent: names of peers that do not
-        start. unstored: names of realms that are kept in memory. realms: settings of realms.
+        rpc, limits, reducer: settings. max_message_size, credit: bytes. absent: names of peers that
+        do not start. unstored: names of realms that are kept in memory. realms: settings of realms.
         """
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
@@ -99,6 +100,7 @@ class ShardHarness:
             terms=self.terms,
             rpc=rpc,
             limits=limits,
+            reducer=reducer,
             max_message_size=max_message_size,
             incarnation=incarnation,
             rng=Random(incarnation),

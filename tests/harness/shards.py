@@ -2,7 +2,7 @@
 
 from random import Random
 
-from shard_harness import KEYS, RPC, WALL, Disk
+from shard_harness import KEYS, REDUCERS, RPC, WALL, Disk
 
 from fox_shard.backplane.frames import Hello, decode
 from fox_shard.backplane.placement import Placement
@@ -48,6 +48,7 @@ class Shards:
             terms=self.terms,
             rpc=RPC,
             limits=KEYS,
+            reducer=REDUCERS,
             max_message_size=1 << 24,
             incarnation=self._incarnation,
             rng=Random(self._incarnation),

@@ -133,3 +133,19 @@ def test_every_example_tells_how_to_run_it():
     for path in EXAMPLES.glob("*.py"):
         if path.name != "keys.py":
             assert f".venv/bin/python examples/{path.name}" in path.read_text().split('"""')[1]
+
+
+def test_word_count_counts_each_word_once(example):
+    with example("word_count", "watch") as watch, example("word_count", "count") as first:
+        assert watch.line() == "watching"
+        assert first.line() == "counting"
+        with example("word_count", "read", "the quick fox and the lazy dog") as read:
+            assert read.line() == "7 words"
+        once = [f"{word}: 1" for word in ("and", "dog", "fox", "lazy", "quick", "the")]
+        assert sorted(watch.lines(7)) == [*once, "the: 2"]
+        with example("word_count", "count") as second:
+            assert second.line() == "counting"
+            os.kill(first.pid, signal.SIGKILL)
+            with example("word_count", "read", "the fox") as read:
+                assert read.line() == "2 words"
+            assert sorted(watch.lines(2)) == ["fox: 2", "the: 3"]

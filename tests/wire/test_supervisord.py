@@ -54,6 +54,7 @@ def test_fox_conf_sets_the_numbers_of_processes(supervised):
         "shard-0",
         "shard-1",
         "shard-2",
+        "worker",
     }
 
 

@@ -13,6 +13,7 @@ from fox_shard.backplane.frames.inquiries import InquiryFrame
 from fox_shard.backplane.frames.links import LinkFrame
 from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import PublishingFrame
+from fox_shard.backplane.frames.reducing import ReducingFrame
 from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
 
@@ -24,6 +25,7 @@ Frame: TypeAlias = (
     | SubscribingFrame
     | InquiryFrame
     | CallFrame
+    | ReducingFrame
     | SessionFrame
     | LinkFrame
     | OutboxFrame

@@ -17,14 +17,15 @@ from fox_shard.backplane.frames.publishing import Event, Publish
 class Fold(Struct, array_like=True, tag=70, gc=False):
     """An event that a reducer folds into another topic's key: the event's shard to the key's.
 
-    target_topic: the key. pattern: the text of the reducer's pattern. name: the durable reducer's;
-    "": it is not durable.
+    target_topic: the key, which is the reducer's mission. reducer: its id. pattern, durable: as in
+    `RegisterReducer`, because that shard may not have heard of the reducer.
     """
 
     realm: str
     target_topic: str
+    reducer: int
     pattern: str
-    name: str
+    durable: str
     event: Event
 
 

@@ -32,6 +32,9 @@ TRACE = 512
 """The event is to be recorded in its topic's history, even where no rule says so. The shard sets
 this bit on every event that it records there."""
 
+REDUCES = 2048
+"""The event is queued for a reducer. Set by the shard."""
+
 RELIABLE_EVENT = 1024
 """The event is a reliable frame although nobody waits for `Published`: a will, or a meta event."""
 
@@ -86,6 +89,9 @@ class RetainOptions(Struct, array_like=True, gc=False):
     weak: the key is erased when the publishing session ends. will: the key takes this value (as
     `Publish.args` in msgpack) instead; None: no will. gateway, incarnation: of that session; set by
     the shard.
+
+    reduced: the id of the event from which a reducer made this value; 0: no reducer did. Set by the
+    shard.
     """
 
     seconds: float = 0.0
@@ -100,6 +106,7 @@ class RetainOptions(Struct, array_like=True, gc=False):
     patch: bool = False
     sequence: bool = False
     private: bool = False
+    reduced: int = 0
 
     @property
     def owned(self) -> bool:

@@ -133,7 +133,8 @@ class SelectedEvent(Struct, array_like=True, tag=17, gc=False):
     selectors: their ids. removed: "", or why the key is gone (`deleted`, `expired`, `weak`, or
     `filter`: it matches no longer); event then has the key's last value, whose audience is told.
     known: there was a key before, and sessions that could see it, being in `audience` (None: all),
-    but may not see the new value, are told that it is `deleted`.
+    but may not see the new value, are told that it is `deleted`. reduced: the id of the event on
+    which a reducer erased the key; 0: no reducer did.
     """
 
     event: Event
@@ -143,6 +144,7 @@ class SelectedEvent(Struct, array_like=True, tag=17, gc=False):
     audience: Audience | None = None
     state: bool = False
     follow: bool = False
+    reduced: int = 0
 
 
 class ReadHistory(Struct, array_like=True, tag=32, gc=False):

@@ -23,6 +23,7 @@ from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.rpc.abandoned import Abandoned
+from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import pattern_id
@@ -69,6 +70,7 @@ class Registrations:
         "_limits",
         "_links",
         "_ordering",
+        "_reductions",
         "_registering",
         "_requests",
         "_sessions",
@@ -81,9 +83,11 @@ class Registrations:
         ordering: Ordering,
         sessions: dict[int, Session],
         limits: Limits,
+        reductions: Reductions,
     ) -> None:
         """links: to the shards, by number."""
         self._limits = limits
+        self._reductions = reductions
         self._links = links
         self._ordering = ordering
         self._sessions = sessions
@@ -121,7 +125,7 @@ class Registrations:
 
         invoke, concurrency, force, disclose: see `frames.Register`.
         """
-        running = len(self._registering.get(session.id, ()))
+        running = len(self._registering.get(session.id, ())) + len(self._reductions.of(session))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
         if len(session.registrations or ()) + running >= limit:
             refusal = self._limits.refuse(
@@ -186,6 +190,9 @@ class Registrations:
     def unregister(self, session: Session, request: int, registration: int) -> None:
         """Unregister a callee. `unregistered` or `refused` answers."""
         register = (session.registrations or {}).get(registration)
+        if register is None and self._reductions.unregister(session, registration):
+            session.unregistered(request)
+            return
         if register is None:
             unknown = NoSuchRegistration(f"this session has no registration {registration}")
             session.refused(refused(Unregister, session.id, request, unknown))
@@ -219,6 +226,7 @@ class Registrations:
 
     def refused(self, frame: Refused) -> None:
         """Tell the session that a register or unregister failed."""
+        self._reductions.refused(frame)
         register = _pop(self._registering, frame.session, frame.request)
         _pop(self._unregistering, frame.session, frame.request)
         session = self._sessions.get(frame.session)
@@ -237,6 +245,7 @@ class Registrations:
             early.revoked.append(frame)
             return
         self._remove(session, frame.registration)
+        self._reductions.revoked(session, frame.registration)
         session.revoked(frame.registration, frame.reason)
 
     # Invocations
@@ -317,10 +326,11 @@ class Registrations:
         *,
         progress: bool,
     ) -> None:
-        """Pass on a callee's result, unless the invocation is over."""
+        """Pass on a callee's, or a reducer's, result, unless the invocation is over."""
         invocations = session.invocations
         out = invocations and invocations.get(request)
         if not invocations or not out:
+            self._reductions.yield_(session, request, encoding, args, progress=progress)
             return
         if not progress:
             del invocations[request]
@@ -332,13 +342,15 @@ class Registrations:
     def invocation_error(
         self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        """Pass on a callee's error, unless the invocation is over."""
+        """Pass on a callee's, or a reducer's, error, unless the invocation is over."""
         out = session.invocations.pop(request, None) if session.invocations else None
-        if out is not None:
-            self._requests.pop(out, None)
-            self._abandoned.remove(session.id, request)
-            shard, invocation = out
-            self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
+        if out is None:
+            self._reductions.error(session, request, uri, encoding, args, kwargs)
+            return
+        self._requests.pop(out, None)
+        self._abandoned.remove(session.id, request)
+        shard, invocation = out
+        self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
 
     # Ends
 

@@ -123,7 +123,7 @@ class Router(Protocol):
         name: `Subscription.name`.
         """
 
-    # Remote procedure calls
+    # Remote procedure calls and reducers
 
     def call(
         self,
@@ -156,6 +156,24 @@ class Router(Protocol):
         """Register a callee. `registered` or `refused` answers.
 
         invoke, concurrency, force, disclose: see `frames.Register`.
+        """
+
+    def register_reducer(
+        self,
+        session: Session,
+        request: int,
+        pattern: Pattern,
+        mission: str,
+        durable: str,
+        invoke: str,
+        concurrency: int,
+        *,
+        force: bool,
+    ) -> None:
+        """Register a reducer. `registered` or `refused` answers, and `reduction` is called.
+
+        mission, durable, invoke, concurrency, force: see `frames.RegisterReducer`. concurrency: 0:
+        the default.
         """
 
     def unregister(self, session: Session, request: int, registration: int) -> None:

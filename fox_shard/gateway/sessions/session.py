@@ -12,6 +12,7 @@ from fox_shard.backplane.frames import (
     CallError,
     Event,
     Interrupt,
+    Reduce,
     Refused,
     Register,
     Result,
@@ -157,6 +158,10 @@ class Session(ABC):
 
     def invocation(self, request: int, registration: int, call: Call) -> None:
         """Invoke the client. request: the INVOCATION's id, counted by this session from 1."""
+        raise NotImplementedError
+
+    def reduction(self, request: int, reduce: Reduce) -> None:
+        """Invoke the client as a reducer. request: as in `invocation`."""
         raise NotImplementedError
 
     def interrupt(self, request: int, interrupt: Interrupt) -> None:

@@ -197,6 +197,9 @@ class Cbor(Serializer):
         count = len(head) + bool(args) + bool(kwargs)
         return b"".join((bytes((0x80 | count,)), *map(cbor2.dumps, head), args, kwargs))
 
+    def embedded(self, value: bytes) -> object:
+        return read_cbor(value)
+
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401
         # No limits are needed here: `read` has already decoded the message that `raw` is part of.
         def decode(raw: bytes) -> Any:  # noqa: ANN401

@@ -86,10 +86,22 @@ class WampEventEncoder:
                 return chunk
             # These clients must not believe the old value for ever.
             removed = UNREADABLE
-        return self._removed(event, subscription, {"removed": removed})
+        details = {"removed": removed}
+        return self._removed(event, subscription, details, selected.reduced)
 
-    def _removed(self, event: Event, subscription: Subscription, details: dict[str, Any]) -> bytes:
-        """Encode the EVENT without arguments that tells of a key without a value to show."""
+    def _removed(
+        self,
+        event: Event,
+        subscription: Subscription,
+        details: dict[str, Any],
+        reduced: int = 0,
+    ) -> bytes:
+        """Encode the EVENT without arguments that tells of a key without a value to show.
+
+        reduced: see `frames.SelectedEvent`.
+        """
+        if reduced:
+            details["reduced"] = reduced
         if not subscription.pattern.is_exact:
             details["topic"] = event.publish.topic
         return self._framed(
@@ -117,11 +129,13 @@ class WampEventEncoder:
 def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
     """Return EVENT.Details (WAMP #pattern-based-subscription, #pubsub-publisher-identification).
 
-    topic: whether they include the topic.
+    topic: whether they include the topic. A reducer's value says what it comes from.
     """
     details: dict[str, Any] = {}
     if topic:
         details["topic"] = publish.topic
+    if publish.retain is not None and publish.retain.reduced:
+        details["reduced"] = publish.retain.reduced
     if publish.publisher is not None:
         details["publisher"] = publish.session
         details["publisher_authid"] = publish.publisher.authid

@@ -29,6 +29,9 @@ CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 OPTION_BYTES: Final = 1 << 14
 """The largest `when` or `filter` in MessagePack, since publishes and keys are compared with it."""
 
+DURABLE_LENGTH: Final = 256
+"""Characters of the longest name of a durable reducer."""
+
 LISTED: Final = 1000
 """The most elements of a list of sessions, authids or authroles, which are kept with keys."""
 
@@ -258,7 +261,8 @@ class CallOptions(Struct, frozen=True, gc=False):
 class RegisterOptions(Struct, frozen=True, gc=False):
     """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited.
 
-    disclose_caller: the callee is told who calls (WAMP #rpc-caller-identification).
+    disclose_caller: the callee is told who calls (WAMP #rpc-caller-identification). reducer: the
+    procedure is a reducer. mission, durable: see `frames.RegisterReducer`.
     """
 
     match: Match = "exact"
@@ -266,6 +270,9 @@ class RegisterOptions(Struct, frozen=True, gc=False):
     concurrency: Concurrency | None = None
     force_reregister: bool = False
     disclose_caller: bool = False
+    reducer: bool = False
+    mission: str = ""
+    durable: Annotated[str, Meta(max_length=DURABLE_LENGTH)] = ""
 
 
 class CancelOptions(Struct, frozen=True, gc=False):

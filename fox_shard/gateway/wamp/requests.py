@@ -21,7 +21,13 @@ from fox_shard.backplane.frames import (
     Identity,
 )
 from fox_shard.documents.payloads import NONE, check_patch, is_empty
-from fox_shard.errors import InvalidUri, NoSuchSubscription, ProtocolViolation, Refusal
+from fox_shard.errors import (
+    InvalidArgument,
+    InvalidUri,
+    NoSuchSubscription,
+    ProtocolViolation,
+    Refusal,
+)
 from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.wamp.messages import (
     CALL,
@@ -238,8 +244,25 @@ def register(session: WampSession, message: Register) -> None:
             raise InvalidUri(
                 f"{message.procedure!r} begins with a reserved component (wamp, fox or $…)"
             )
+        if options.mission:
+            _check_length(session, options.mission)
+            check_topic(options.mission)
+        if (options.mission or options.durable) and not options.reducer:
+            raise InvalidArgument("the options mission and durable need the option reducer")
     except Refusal as refusal:
         session.refuse(REGISTER, message.request, refusal)
+        return
+    if options.reducer:
+        session.router.register_reducer(
+            session,
+            message.request,
+            pattern,
+            options.mission,
+            options.durable,
+            options.invoke,
+            options.concurrency or 0,
+            force=options.force_reregister,
+        )
         return
     session.router.register(
         session,

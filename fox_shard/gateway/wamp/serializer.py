@@ -12,6 +12,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final
 
+from msgspec import Raw
+
 from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
@@ -57,6 +59,10 @@ class Serializer(ABC):
     @abstractmethod
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
         """Encode a message from its first elements and encoded arguments (b"": none)."""
+
+    def embedded(self, value: bytes) -> object:
+        """Return an encoded value in a form that may be part of what `write` encodes."""
+        return Raw(value)
 
     @abstractmethod
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)

@@ -14,14 +14,16 @@ from fox_shard.backplane.frames import (
     Event,
     Identity,
     Interrupt,
+    Publish,
+    Reduce,
     Refused,
     Result,
 )
 from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.refusals import call_error
+from fox_shard.documents.payloads import as_value, transcode
 from fox_shard.documents.payloads import encode as encode_payload
-from fox_shard.documents.payloads import transcode
 from fox_shard.errors import Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
@@ -209,6 +211,28 @@ class WampSession(Session):
         except Refusal as refusal:
             self.fail(request, refusal)
 
+    def reduction(self, request: int, reduce: Reduce) -> None:
+        """Send [INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …] of an event.
+
+        Its details have the event's topic and publication id, and what is retained at the key.
+        """
+        event, retained = reduce.event, None
+        topic = event.publish.topic
+        try:
+            if reduce.retained is not None:
+                value = as_value(*reduce.retained, self.serializer.encoding)
+                retained = self.serializer.embedded(value)
+            details = {
+                "procedure": topic,
+                "topic": topic,
+                "publication": event.publication,
+                "retained": retained,
+            }
+            head = (wamp.INVOCATION, request, reduce.registration, details)
+            self._carry(head, event.publish)
+        except Refusal as refusal:
+            self.fail(request, refusal)
+
     def interrupt(self, request: int, interrupt: Interrupt) -> None:
         """Send [INTERRUPT, INVOCATION.Request|id, Options|dict] (WAMP #rpc-call-canceling).
 
@@ -247,7 +271,9 @@ class WampSession(Session):
             self, request, error.uri, error.encoding, error.args, error.kwargs
         )
 
-    def _carry(self, head: tuple[Any, ...], frame: CallFrame | Result | CallError) -> None:
+    def _carry(
+        self, head: tuple[Any, ...], frame: CallFrame | Publish | Result | CallError
+    ) -> None:
         """Send a message with a frame's arguments, in this session's encoding.
 
         Raises InvalidPayload, PayloadSizeExceeded.

@@ -20,7 +20,8 @@ class KeyChange(Struct, gc=False):
     id, or else a new one; greater than that of the key's previous change. removed: why the key is
     gone (`DELETED`, `EXPIRED` or `WEAK`), "": it exists. uncommitted: the change is part of the
     present transaction, and fails with it. unannounced: the change has a row until gateways have
-    confirmed it (see the module `unannounced`).
+    confirmed it (see the module `unannounced`). reduced: the id of the event from which a reducer
+    made the change; 0: no reducer did. Then `event` is None, as the event had its effect earlier.
     """
 
     ref: KeyRef
@@ -31,3 +32,4 @@ class KeyChange(Struct, gc=False):
     removed: str = ""
     uncommitted: bool = False
     unannounced: bool = False
+    reduced: int = 0

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import CONDITION, EMPTY, RETAIN, Event, Publish, RetainOptions
 from fox_shard.config import Keys as Limits
 from fox_shard.documents.merge_patch import merged
-from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, encode
+from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE, encode
 from fox_shard.errors import InvalidPayload, LimitExceeded
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
@@ -168,6 +168,33 @@ class RetainedKeys:
         if realm.state_selectors and stored:
             self._unannounced.add(change)
         return change
+
+    def fold(
+        self, ref: KeyRef, encoding: int, args: bytes, reduced: int, *, stored: bool
+    ) -> KeyChange | None:
+        """Give the key the value that a reducer has made; return the change; None: there is none.
+
+        encoding, args: the value as the only argument; b"": the key is erased. reduced: the id of
+        the event that was reduced. stored: the change is a row of the present transaction. The new
+        value is kept for ever, and is shown to whom the old one was shown.
+        """
+        realm, topic = ref
+        before = self.key(ref)
+        flags = RETAIN if args else RETAIN | EMPTY
+        publish = Publish(realm, topic, 0, 0, 0, flags, encoding if args else NONE, args)
+        publish.retain = RetainOptions(reduced=reduced)
+        if before is not None and not _is_private(before):
+            publish.audience = before.publish.audience
+        change = self._change(Event(self._clock.next(), publish), stored=stored)
+        if isinstance(change, Event):
+            return None
+        change.event, change.reduced, change.uncommitted = None, reduced, stored
+        return change
+
+    def shown_to_reducers(self, ref: KeyRef) -> Event | None:
+        """Return the key's value, unless it is another's private one."""
+        key = self.key(ref)
+        return None if key is None or _is_private(key) else key
 
     def _patch(self, publish: Publish) -> None:
         """Replace the publish's document by the key's, patched with it (RFC 7386).
@@ -411,6 +438,12 @@ def _is_owned(event: Event) -> bool:
     """Whether the key ends with its publisher's session."""
     retain = event.publish.retain
     return retain is not None and retain.owned
+
+
+def _is_private(event: Event) -> bool:
+    """Whether only the publisher is shown the key."""
+    retain = event.publish.retain
+    return retain is not None and retain.private
 
 
 def _expires(event: Event) -> float:

@@ -27,6 +27,9 @@ LIMIT_EXCEEDED = -(1 << 62)
 GONE = -1
 """In place of a watermark: this incarnation of a gateway is gone, and not let in again."""
 
+QUEUE_FULL = -(3 << 60)
+"""In place of a publication id: the queue of a reducer was full."""
+
 HIDDEN_KEY = 1 << 60
 """In place of the key's publication id: the publisher is not shown the key."""
 
@@ -101,7 +104,7 @@ class Outcomes:
         """Record the outcome of a frame of the present batch.
 
         rseq: the frame's reliable number; 0: it has none, so nothing is recorded. publication: the
-        publication id, REFUSED, PARKED, LIMIT_EXCEEDED, or `condition_failed(present)`.
+        publication id, REFUSED, PARKED, LIMIT_EXCEEDED, QUEUE_FULL, or `condition_failed(present)`.
         """
         if rseq:
             self._batch.append((rseq, publication))

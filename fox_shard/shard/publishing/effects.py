@@ -13,6 +13,7 @@ from fox_shard.backplane.frames import (
     Leave,
     Refused,
     Register,
+    Registered,
     Unregister,
 )
 from fox_shard.errors import Refusal
@@ -45,8 +46,8 @@ class Parked(Struct, gc=False):
     waiter: Waiter
 
 
-PublishEffect = Event | KeyChange | Again | Granted | Parked | Refused
-"""What results from a publish, from the end of a session, or as time passes."""
+PublishEffect = Event | KeyChange | Again | Granted | Parked | Refused | Registered
+"""What results from a publish, from a reducer, from the end of a session, or as time passes."""
 
 OUTLIVES_PAIR = PublishEffect | Leave
 """Effects that stay when the pair in which they were caused has ended."""

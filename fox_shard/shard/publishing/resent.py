@@ -7,12 +7,13 @@ which publishes these are (see `outcomes`).
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, Again, Event, Frame, Publish, Published
-from fox_shard.errors import LimitExceeded
+from fox_shard.errors import LimitExceeded, QueueFull
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.outcomes import (
     LIMIT_EXCEEDED,
     PARKED,
+    QUEUE_FULL,
     REFUSED,
     Outcomes,
     condition_failed,
@@ -68,6 +69,9 @@ class ResentPublishes:
         elif publication == LIMIT_EXCEEDED:
             then = LimitExceeded("the publish went beyond a limit then: publish again later")
             replies += self._refusals.refuse(publish, then)
+        elif publication == QUEUE_FULL:
+            then_full = QueueFull("the queue of a reducer was full then: publish again later")
+            replies += self._refusals.refuse(publish, then_full)
         elif publication < 0:
             replies += self._refusals.condition_failed(publish, condition_failed(publication))
         else:

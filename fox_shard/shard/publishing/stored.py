@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import (
     CONDITION,
     RECORDED,
+    REDUCES,
     RETAIN,
     TRACE,
     Again,
@@ -20,9 +21,10 @@ from fox_shard.backplane.frames import (
     Frame,
     Publish,
     Refused,
+    Registered,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -33,6 +35,7 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.outcomes import (
     HIDDEN_KEY,
     LIMIT_EXCEEDED,
+    QUEUE_FULL,
     REFUSED,
     Outcomes,
     condition_failed,
@@ -54,6 +57,7 @@ from fox_shard.shard.publishing.refusals import Refusals
 from fox_shard.shard.publishing.resent import ResentPublishes
 from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.topics.ids import MAX_ID
 
@@ -82,6 +86,8 @@ class StoredPublishes:
         "_outcomes",
         "_postponed_wills",
         "_realms",
+        "_reducers",
+        "_reducing",
         "_resent",
         "_retained_keys",
         "_ruled",
@@ -99,6 +105,7 @@ class StoredPublishes:
         broker: Broker,
         retained_keys: RetainedKeys,
         histories: Histories,
+        reducers: Reducers,
         clock: PublicationClock,
         outcomes: Outcomes,
         unannounced: UnannouncedChanges,
@@ -113,6 +120,8 @@ class StoredPublishes:
         self._realms = retained_keys.realms
         self._histories = histories
         self._ruled = histories.ruled
+        self._reducers = reducers
+        self._reducing = reducers.catalog.reducing
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -146,18 +155,26 @@ class StoredPublishes:
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
+            or (self._reducing and self._reducers.catalog.wanting(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
         """Whether the publish changes a row of the store, or depends on one."""
         return (
             (
-                changes_key(publish)
-                or publish.flags & CONDITION > 0
-                or self._histories.wants(publish)
+                self._concerns_rows(publish)
+                or bool(self._reducing and self._reducers.catalog.wanting(publish))
             )
             and self._realms[publish.realm].stored
             and not publish.topic.startswith(UNSTORED)
+        )
+
+    def _concerns_rows(self, publish: Publish) -> bool:
+        """Whether the publish would be stored even if no reducer had room for its event."""
+        return (
+            changes_key(publish)
+            or publish.flags & (CONDITION | REDUCES) > 0
+            or self._histories.wants(publish)
         )
 
     def publish(self, peer: Peer | None, publish: Publish, rseq: int, replies: list[Frame]) -> None:
@@ -194,9 +211,10 @@ class StoredPublishes:
                     self.conditional.park(peer, publish, rseq, stored=stored)
             except InvalidPayload as error:
                 replies += self.refusals.refuse(publish, error)
-            except LimitExceeded as error:
+            except (LimitExceeded, QueueFull) as error:
                 answers = self.refusals.refuse(publish, error)
-                self._refused(answers, LIMIT_EXCEEDED, rseq, replies, stored=stored)
+                outcome = QUEUE_FULL if isinstance(error, QueueFull) else LIMIT_EXCEEDED
+                self._refused(answers, outcome, rseq, replies, stored=stored)
 
     def _publish(
         self,
@@ -255,8 +273,11 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload or LimitExceeded, without any effect.
+        Raises InvalidPayload, LimitExceeded or QueueFull, without any effect.
         """
+        reducers = self._reducers.queues.admit(publish) if self._reducing else []
+        if stored and not self._concerns_rows(publish) and not reducers:
+            stored = recorded = False  # The event passes the reducers by, which have no room.
         if recorded:
             publish.flags |= RECORDED
         gateway, incarnation, waiter = _origin(by)
@@ -269,6 +290,7 @@ class StoredPublishes:
             # The publish must not overtake what waits for a commit.
             ticket = self.commit_queue.ticket_of(publish.session, publish.realm, publish.topic)
         self._histories.record(event, ticket)
+        folded = self._reducers.published(reducers, event, stored=stored)
         granted = None if waiter is None else self.conditional.grant(waiter, effect, stored=stored)
         if recorded and granted is None:
             self.settled.add(event.publication)
@@ -279,7 +301,19 @@ class StoredPublishes:
             self.conditional.granted.append(granted)
         else:
             self._broker.deliver(effect, replies)
+        self._announce(folded)
         return effect
+
+    def _announce(self, effects: list[KeyChange | Publish]) -> None:
+        """Announce what reducers have made of keys, and tell of their failures."""
+        for effect in effects:
+            if isinstance(effect, KeyChange):
+                self._send_change(effect)
+                if len(self.conditional.waiting):
+                    # In `go_on`, as this change may come from a waiter at the same key.
+                    self._chains[effect.ref] = None
+            else:
+                self._reducers.tell(effect)
 
     # Waiters
 
@@ -298,9 +332,10 @@ class StoredPublishes:
             waiter = self.conditional.next_waiter(ref)
 
     def go_on(self, _now: float) -> None:
-        """Publish postponed wills and let further waiters through, as far as the budget goes.
+        """Publish postponed wills, let reducers' events and further waiters through.
 
-        Call this every turn. Waiters come behind all wills, which concern keys as they were.
+        Call this every turn, as far as the budget goes. Waiters come behind all wills, which
+        concern keys as they were.
         """
         budget = self._budget
         while self._can_publish_wills and not budget.exhausted:
@@ -308,6 +343,8 @@ class StoredPublishes:
             will = self._postponed_wills.popleft()
             self._retained_keys.will_published(will)
             self._end([], [will], [])
+        if self._synced:
+            self._announce(self._reducers.invocations.go_on())
         while self._chains and not self._can_publish_wills and not budget.exhausted:
             budget.spend(1)
             self._let_waiters_through(next(iter(self._chains)))
@@ -316,7 +353,11 @@ class StoredPublishes:
     @property
     def busy(self) -> bool:
         """Whether `go_on` has more to do in the next turn."""
-        return bool(self._chains) or self._can_publish_wills
+        return (
+            bool(self._chains)
+            or self._can_publish_wills
+            or (self._synced and self._reducers.invocations.busy)
+        )
 
     @property
     def _can_publish_wills(self) -> bool:
@@ -334,7 +375,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded) as error:
+        except (InvalidPayload, LimitExceeded, QueueFull) as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)
@@ -379,12 +420,16 @@ class StoredPublishes:
 
     def _key_removed(self, change: KeyChange) -> None:
         """Announce a key that was erased by time or by the end of its session."""
+        self._send_change(change)
+        self._let_waiters_through(change.ref)
+
+    def _send_change(self, change: KeyChange) -> None:
+        """Announce the change of a key without a publish, as soon as it is durable."""
         self._budget.spend(KEY_UNITS)
         if change.uncommitted:
             self.commit_queue.hold(self._journal.ticket, change, 0)
         else:
             self._broker.deliver(change, [])
-        self._let_waiters_through(change.ref)
 
     def end_turn(self) -> None:
         """Finish what happened in no batch: send the grants, close groups nobody waits for."""
@@ -393,9 +438,17 @@ class StoredPublishes:
 
     # The store
 
+    def answer_when_durable(self, answer: Registered, replies: list[Frame]) -> None:
+        """Send the answer when the present transaction is durable. replies: see `publish`."""
+        if self._journal.changed and not self._journal.failing:
+            self.commit_queue.group(self._journal.ticket).effects.append((answer, NOT_STORED))
+        else:
+            replies.append(answer)
+
     def committed(self, ticket: int) -> list[CommitGroup]:
         """Note that transactions up to this one are durable; return the groups that waited."""
         self._retained_keys.committed(ticket)
+        self._reducers.committed(ticket)
         return self.commit_queue.committed(ticket)
 
     def finish(
@@ -411,7 +464,7 @@ class StoredPublishes:
             case Again():
                 assert isinstance(effect.event, Event)
                 self._broker.send_again(effect.event, replies)
-            case Refused():
+            case Refused() | Registered():
                 replies.append(effect)
             case Granted():
                 self.conditional.committed(effect)
@@ -443,6 +496,7 @@ class StoredPublishes:
         """
         groups = self.commit_queue.committed(MAX_ID)
         ends = self._retained_keys.commit_failed()
+        self._reducers.commit_failed()
         undone = [(group, self._undo_group(group, why)) for group in groups]
         for waiter in self.conditional.take_undone():
             self.conditional.waiting.put_back(waiter)
@@ -475,7 +529,7 @@ class StoredPublishes:
                 replies += self.refusals.unavailable(effect.waiter.publish, why)
             return True
         if isinstance(effect, KeyChange) and effect.event is None:
-            return True  # the key is erased again: see `RetainedKeys.commit_failed`
+            return True  # it is erased, or reduced, again: see `RetainedKeys.commit_failed`
         event = event_of(effect)
         if event is None or not self.is_stored(event.publish):
             return False

@@ -100,7 +100,8 @@ def _selected(change: KeyChange, ids: list[int], removed: str, *, known: bool) -
     assert value is not None
     audience = before.publish.audience if before is not None and known else None
     event = Event(change.publication, value.publish)
-    return SelectedEvent(event, ids, removed, known, audience, state=True)
+    reduced = change.reduced
+    return SelectedEvent(event, ids, removed, known, audience, state=True, reduced=reduced)
 
 
 def select_again(

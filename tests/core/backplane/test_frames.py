@@ -43,6 +43,8 @@ TAGS = {
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
+    "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
+    "FoldsHeld": 95,
     "Inquiry": 35, "InquiryPage": 36,
 }  # fmt: skip
 
@@ -55,6 +57,7 @@ SAMPLES = {
     list[int]: [1, 2],
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
+    tuple[int, bytes, bytes]: (1, b"[1]", b""),
     list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
 }

@@ -16,6 +16,7 @@ from fox_shard.topics.pattern import Pattern
 FOLDER = Path("/srv/fox")
 REALM = '[[realm]]\nname = "realm1"\n'
 RULE = '[[realm.history]]\ntopic = "a.b"\n'
+REDUCER = "[[realm.reducer]]\npattern = 'a.#'\nfunction = 'sum'\n"
 
 
 def read(text="", **environ):
@@ -159,7 +160,7 @@ def test_the_store_of_a_realm_is_read():
         (
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
-            "[gateway], [backplane], [rpc], [keys], [mqtt], [statsd], [log].",
+            "[gateway], [backplane], [rpc], [keys], [reducer], [mqtt], [statsd], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -202,7 +203,7 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, kwargs_are_headers, history.",
+            "there are name, store, kwargs_are_headers, history, reducer.",
         ),
         (
             REALM + "store = 'disk'",
@@ -251,6 +252,33 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + RULE + RULE,
             'fox.toml: realm[0].history[1].topic: there are two rules for "a.b".',
+        ),
+        (
+            REALM + "[[realm.reducer]]\nfunction = 'sum'",
+            "fox.toml: realm[0].reducer[0].pattern must be a topic or a pattern, not null.",
+        ),
+        (
+            REALM + "[[realm.reducer]]\npattern = 'a.#'\nfunction = 'median'",
+            "fox.toml: realm[0].reducer[0].function must be sum, count, min, max, avg, last, "
+            'merge, append, or a Python function such as "totals:add", not "median".',
+        ),
+        (
+            REALM + REDUCER.replace("a.#", "fox.x"),
+            "fox.toml: realm[0].reducer[0].pattern must be a topic or a pattern "
+            '(match = "exact") that the server does not reserve, not "fox.x".',
+        ),
+        (
+            REALM + REDUCER + "destination = 'wamp.x'",
+            "fox.toml: realm[0].reducer[0].destination must be a topic that the server does not "
+            'reserve, not "wamp.x".',
+        ),
+        (
+            REALM + REDUCER + "limit = 0",
+            "fox.toml: realm[0].reducer[0].limit must be a whole number from 1 to 100000, not 0.",
+        ),
+        (
+            REALM + REDUCER + REDUCER,
+            'fox.toml: realm[0].reducer[1].pattern: there are two such reducers of "a.#".',
         ),
         ("realm = [1]", "fox.toml: realm[0] must be a section [[realm]], not 1."),
         (
@@ -385,3 +413,25 @@ def test_a_list_is_separated_by_commas_in_the_environment(toml, text):
 def test_what_is_no_origin_is_refused(origin):
     with pytest.raises(ConfigError, match="must be a list of origins such as"):
         read(f'[gateway]\nallowed_origins = ["{origin}"]')
+
+
+def test_a_realm_has_reducers():
+    text = """
+    [[realm]]
+    name = "realm1"
+    [[realm.reducer]]
+    pattern = "invoices.#"
+    function = "sum"
+    field = "amount"
+    destination = "totals"
+    [[realm.reducer]]
+    pattern = "a"
+    match = "prefix"
+    function = "shop.totals:Sums.add"
+    concurrency = 3
+    """
+    config, _ = parse(text, {}, folder=FOLDER, name="fox.toml")
+    one, other = config.realms[0].reducer
+    assert (one.pattern, one.function, one.field) == ("invoices.#", "sum", "amount")
+    assert (one.destination, one.limit, one.is_built_in) == ("totals", 100, True)
+    assert (other.match, other.concurrency, other.is_built_in) == ("prefix", 3, False)

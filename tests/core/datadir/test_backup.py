@@ -297,7 +297,7 @@ def test_loading_that_is_killed_at_any_step_has_loaded_all_or_nothing(tmp_path, 
 def test_frames_between_shards_survive_a_load_but_are_not_in_a_dump(two, tmp_path):
     """They go on to the owner of their topic."""
     layout = Layout.read(two)
-    fold = Fold("realm1", "a.b", "=a.b", "", event("realm1", "a.b", 1))
+    fold = Fold("realm1", "a.b", 0, "=a.b", "", event("realm1", "a.b", 1))
     write(layout, 0, {rows.outbox("shard-1", 5): rows.encode(fold)})
     _, data = dump_of(two)
     load(two, io.BytesIO(data), 2, replace=False)

@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 import pytest
 from killed_programs import STEPS, run_killed
+from stored_rows import event as stored_event
 from stored_rows import (
     files,
     fill,
@@ -133,7 +134,7 @@ def test_gaps_are_known_at_the_shards_to_which_topics_go(tmp_path, shards):
 def fold(topic, number):
     """Return the value of the row of a frame in an outbox."""
     one = Event(number, Publish("realm1", topic, 0, 0, 0, 0, JSON, b""))
-    return rows.encode(Fold("realm1", topic, "", "", one))
+    return rows.encode(Fold("realm1", topic, 0, "", "", one))
 
 
 def topics_of(layout, shard):
@@ -402,3 +403,30 @@ def test_resharding_that_is_killed_at_any_row_can_be_run_again(two, row):
     assert stored_rows(two) == (ALL, [1000, 1001])
     reshard(two, 3, progress=quietly)
     assert stored_rows(two) == (ALL, [1001] * 3)
+
+
+def test_reducers_go_to_all_shards_and_their_events_to_the_keys(tmp_path):
+    """A mission's key may be another shard's than the events' topics."""
+    fill(tmp_path, 2, {})
+    old = Layout.read(tmp_path)
+    reducer = {rows.reducer(5): rows.encode(rows.ReducerRow("realm1", "*a.#", "", "totals"))}
+    topics = [f"a.{number}" for number in range(20)]
+    for shard in range(2):
+        mine = [topic for topic in topics if Placement(2).shard_of("realm1", topic) == shard]
+        queued = {
+            rows.queued(5, number): rows.encode(
+                rows.QueuedEvent(5, number, topic, stored_event("realm1", "b", number))
+            )
+            for topic in mine
+            for number in [topics.index(topic) + 1]
+        }
+        write(old, shard, {**reducer, **queued})
+    reshard(tmp_path, 3, progress=quietly)
+    placement, found = Placement(3), []
+    for shard in range(3):
+        there = shard_rows(Layout.read(tmp_path), shard)
+        assert reducer.items() <= there.items()
+        here = [rows.decode_queued(value) for key, value in there.items() if key[:1] == rows.QUEUED]
+        assert all(placement.shard_of("realm1", one.topic) == shard for one in here)
+        found += [one.topic for one in here]
+    assert sorted(found) == sorted(topics)

@@ -1,5 +1,6 @@
 """Messages to clients: the calls of the gateway's core to a session, as the client reads them."""
 
+import cbor2
 import msgspec
 import pytest
 from wamp_client import ALL, CANCELABLE, ENCODE, SESSION, joined, registered, subscription
@@ -13,6 +14,7 @@ from fox_shard.backplane.frames import (
     Identity,
     Interrupt,
     Publish,
+    Reduce,
     Refused,
     Result,
 )
@@ -290,6 +292,61 @@ def test_a_call_that_its_callee_cannot_receive_fails(frame, limit, uri):
     ((name, request, got, encoding, args, _),) = client.asked
     assert (name, request, got, encoding) == ("invocation_error", 1, uri, MSGPACK)
     assert isinstance(msgspec.msgpack.decode(args)[0], str)
+
+
+def reduce(retained=None, encoding=JSON, args=b"[1]", kwargs=b""):
+    publish = Publish("realm1", "a.b", 99, 8, 1, 0, encoding, args, kwargs)
+    return Reduce(5, SESSION, 77, Event(4096, publish), retained)
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("retained", "value"),
+    [
+        (None, None),
+        ((JSON, b"[17]", b""), 17),
+        ((JSON, b'[{"a":[1]}]', b""), {"a": [1]}),
+        ((JSON, b"[[1,2]]", b""), [1, 2]),
+        ((JSON, b"[1,2]", b""), [1, 2]),
+        ((JSON, b"[]", b'{"a":1}'), {"a": 1}),
+        ((JSON, b"[1]", b'{"a":1}'), {"args": [1], "kwargs": {"a": 1}}),
+        ((MSGPACK, msgspec.msgpack.encode(["x"]), b""), "x"),
+        ((CBOR, cbor2.dumps(["x"]), b""), "x"),
+        ((RAW, b"21.5", b""), 21.5),
+        ((RAW, b"[1,2]", b""), [1, 2]),
+        ((RAW, b"online", b""), "online"),
+    ],
+)
+def test_a_reducer_is_told_the_topic_and_what_is_retained(retained, value, subprotocol):
+    """semantics.md, Reducers."""
+    client = joined(subprotocol)
+    client.session.reduction(1, reduce(retained))
+    details = {"procedure": "a.b", "topic": "a.b", "publication": 4096, "retained": value}
+    assert client.received() == [[68, 1, 77, details, [1]]]
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_a_reducer_gets_the_events_arguments(subprotocol):
+    client = joined(subprotocol)
+    client.session.reduction(1, reduce(kwargs=b'{"value":2}'))
+    assert client.received()[0][4:] == [[1], {"value": 2}]
+    client.session.reduction(2, reduce(encoding=RAW, args=b'{"t":1}'))
+    assert client.received()[0][4:] == [[{"t": 1}]]
+
+
+@pytest.mark.parametrize(
+    ("frame", "limit", "uri"),
+    [
+        (reduce(encoding=MSGPACK, args=b"\xc1"), None, "fox.error.invalid_payload"),
+        (reduce((MSGPACK, b"\x92\xc1\xc1", b"")), None, "fox.error.invalid_payload"),
+        (reduce((JSON, b'["%b"]' % (b"x" * 600), b"")), 512, "wamp.error.payload_size_exceeded"),
+    ],
+)
+def test_an_event_that_its_reducer_cannot_receive_fails(frame, limit, uri):
+    client = joined(**({"limit": limit} if limit else {}))
+    client.session.reduction(1, frame)
+    assert client.received() == []
+    assert [asked[:3] for asked in client.asked] == [("invocation_error", 1, uri)]
 
 
 @pytest.mark.parametrize("mode", ["kill", "killnowait"])

@@ -571,6 +571,15 @@ def test_a_register_reaches_the_gateway_with_its_pattern_and_options(
         ({"concurrency": 1.5}, "a", INVALID_ARGUMENT, "the option concurrency"),
         ({"concurrency": "1"}, "a", INVALID_ARGUMENT, "the option concurrency"),
         ({"force_reregister": 1}, "a", INVALID_ARGUMENT, "the option force_reregister"),
+        ({"reducer": 1}, "a", INVALID_ARGUMENT, "the option reducer"),
+        ({"reducer": True, "mission": 1}, "a", INVALID_ARGUMENT, "the option mission"),
+        ({"reducer": True, "mission": "a..b"}, "a", INVALID_URI, "'a..b'"),
+        ({"reducer": True, "mission": "wamp.x"}, "a", INVALID_URI, "'wamp.x'"),
+        ({"reducer": True, "mission": "x" * 65}, "a", INVALID_URI, "the URI"),
+        ({"reducer": True, "durable": "x" * 257}, "a", INVALID_ARGUMENT, "the option durable"),
+        ({"mission": "m"}, "a", INVALID_ARGUMENT, "the options mission and durable"),
+        ({"durable": "d"}, "a", INVALID_ARGUMENT, "the options mission and durable"),
+        ({"reducer": True}, "fox.x", INVALID_URI, ""),
     ],
 )
 def test_a_bad_register_is_refused(options, procedure, uri, says):
@@ -579,6 +588,29 @@ def test_a_bad_register_is_refused(options, procedure, uri, says):
     assert head == [8, 64, 3, {}, uri]
     assert message[0].startswith(says)
     assert (client.asked, client.hung_up) == ([], 0)
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("options", "mission", "durable", "invoke", "concurrency", "force"),
+    [
+        ({}, "", "", "single", 0, False),
+        ({"mission": "m.n"}, "m.n", "", "single", 0, False),
+        ({"durable": "d", "invoke": "random"}, "", "d", "random", 0, False),
+        ({"concurrency": 3, "force_reregister": True}, "", "", "single", 3, True),
+    ],
+)
+def test_a_reducers_register_reaches_the_gateway(
+    options, mission, durable, invoke, concurrency, force, subprotocol
+):
+    """semantics.md, Reducers."""
+    client = joined(subprotocol)
+    assert client.send([64, 3, {"reducer": True, **options}, "a.#"]) == []
+    pattern = Pattern.wamp("a.#")
+    more = {"force": force}
+    assert client.asked == [
+        ("register_reducer", 3, pattern, mission, durable, invoke, concurrency, more)
+    ]
 
 
 def test_an_unregister_reaches_the_gateway():

@@ -6,7 +6,14 @@ import pytest
 from msgspec import msgpack
 from wamp_client import ALL, joined
 
-from fox_shard.backplane.frames import Event, Identity, Publish, SelectedEvent, SelectorSpec
+from fox_shard.backplane.frames import (
+    Event,
+    Identity,
+    Publish,
+    RetainOptions,
+    SelectedEvent,
+    SelectorSpec,
+)
 from fox_shard.documents.filters import DEEPEST
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
@@ -343,3 +350,21 @@ def test_a_subscription_with_a_selector_is_ended_by_its_id():
     client.gateway.subscribed = {to.name}
     assert client.send([34, 9, to.id]) == [[35, 9]]
     assert client.asked == [("unsubscribe", to.name)]
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_what_a_reducer_has_made_says_what_it_comes_from(subprotocol):
+    """semantics.md, Reducers."""
+    client = joined(subprotocol)
+    to = Subscription("realm1", Pattern.wamp("a.#"), SubscribeOptions(state=True))
+    retain = RetainOptions(reduced=64)
+    publish = Publish("realm1", "a.b", 0, 0, 0, 0, JSON, b"[7]", retain=retain)
+    encoder, event = client.session.encoder, Event(128, publish)
+    value = encoder.selected(SelectedEvent(event, [1], state=True), to, "")
+    gone = encoder.selected(SelectedEvent(event, [1], "deleted", reduced=192), to, "deleted")
+    shown = encoder.retained(event, to)
+    assert [client.decode(chunk)[3] for chunk in (value, gone, shown)] == [
+        {"topic": "a.b", "reduced": 64},
+        {"removed": "deleted", "topic": "a.b", "reduced": 192},
+        {"topic": "a.b", "reduced": 64, "retained": True},
+    ]

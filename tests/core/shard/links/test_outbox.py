@@ -438,7 +438,7 @@ def test_frames_that_resharding_has_brought_come_before_those_of_other_shards(sh
     topic = shards.topic(0)
     for number in range(1, 11):
         own = Event(number, Publish(REALM, topic, 0, 0, 0, 0, NONE, b""))
-        value = rows.encode(Fold(REALM, topic, "", "", own))
+        value = rows.encode(Fold(REALM, topic, 0, "", "", own))
         shards.disks[0].rows[rows.outbox(OWN, number)] = value
     shards.kill(0)
     shards.targets.update(dict.fromkeys(range(1, 11), topic))

@@ -1,0 +1,1 @@
+"""Reducers: the folding of events into keys."""

@@ -1,0 +1,320 @@
+"""The events that wait for reducers.
+
+Owns: the queues, their rows and their limits; what a commit, or its failure, means for them. Never:
+who is asked about an event, and what becomes of the answer.
+
+An event joins the queues of its reducers in the transaction in which it is published, and is ready
+when that is durable. If the key is another shard's, the event joins the queue there instead (see
+`ShardOutbox`). It leaves a queue in the transaction in which the key gets its new value.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import final
+
+from msgspec.structs import replace
+
+from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
+from fox_shard.config import Reducers as Limits
+from fox_shard.errors import QueueFull
+from fox_shard.shard import rows
+from fox_shard.shard.clock import PublicationClock
+from fox_shard.shard.links.outbox import ShardOutbox
+from fox_shard.shard.reducers.catalog import Catalog
+from fox_shard.shard.reducers.reducer import KeyQueue, Reducer, State
+from fox_shard.shard.rows import QueuedEvent
+from fox_shard.store.journal import Journal
+
+Uncommitted = tuple[int, KeyQueue, QueuedEvent, bool]
+"""Ticket, queue, event; and whether the event's row is kept if the commit fails."""
+
+
+@final
+class Queues:
+    """The queues of one shard.
+
+    awake: queues whose first events wait to be dealt with. waiting: the number of events in all
+    queues. Since the last report, folded: events that were reduced; failed: that were skipped;
+    dropped: that did not find room, or whose reducer did not come back.
+    """
+
+    __slots__ = (
+        "_catalog",
+        "_clock",
+        "_journal",
+        "_limits",
+        "_outbox",
+        "_settling",
+        "_shard",
+        "_uncommitted",
+        "awake",
+        "dropped",
+        "failed",
+        "folded",
+        "held",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        shard: int,
+        outbox: ShardOutbox,
+        catalog: Catalog,
+        clock: PublicationClock,
+        journal: Journal,
+        limits: Limits,
+    ) -> None:
+        self._shard = shard
+        self._outbox = outbox
+        self._catalog = catalog
+        self._clock = clock
+        self._journal = journal
+        self._limits = limits
+        self._uncommitted: deque[Uncommitted] = deque()
+        # (ticket, queue, event, whether it was reduced) of events that were taken off in
+        # transactions that may yet fail.
+        self._settling: deque[tuple[int, KeyQueue, QueuedEvent, bool]] = deque()
+        self.awake: deque[KeyQueue] = deque()
+        self.waiting = 0
+        self.folded = self.failed = self.dropped = 0
+        # Reducer -> numbers of other shards, with its key, that have no room for its events.
+        self.held: dict[int, set[int]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for a commit."""
+        return not (self._uncommitted or self._settling)
+
+    # Events join
+
+    def admit(self, publish: Publish) -> list[Reducer]:
+        """Return the reducers whose queues the publish's event is to join, and set REDUCES.
+
+        Raises QueueFull if one of them is full and the publish is acknowledged. Otherwise the event
+        passes that reducer by.
+        """
+        admitted: list[Reducer] = []
+        for reducer in self._catalog.wanting(publish):
+            full = self._full(reducer, len(publish.args) + len(publish.kwargs))
+            if not full:
+                admitted.append(reducer)
+                publish.flags |= REDUCES
+            elif publish.flags & ACKNOWLEDGE:
+                raise QueueFull(f"{full}: publish again later, or register more instances")
+            else:
+                self.dropped += 1
+        return admitted
+
+    def is_elsewhere(self, reducer: Reducer) -> bool:
+        """Whether the reducer's key is another shard's."""
+        mission = reducer.mission
+        return bool(mission) and self._outbox.owner_of(reducer.realm, mission) != self._shard
+
+    def _full(self, reducer: Reducer, size: int) -> str:
+        """Say why no event of that size can wait for the reducer; "": it can."""
+        if self.is_elsewhere(reducer):
+            owner = self._outbox.owner_of(reducer.realm, reducer.mission)
+            if owner in self.held.get(reducer.id, ()):
+                return f"the queue of a reducer of the topic is full at shard-{owner}"
+            if self._outbox.is_full(owner):
+                return f"too much waits for shard-{owner} (backplane.outbox_limit)"
+            return ""
+        if reducer.function is not None and not reducer.mission:
+            return ""
+        limits = self._limits
+        count = len(reducer.arrivals)
+        if count >= limits.queue_limit:
+            return f"{count} events wait for a reducer of the topic (reducer.queue_limit)"
+        waiting = self._catalog.realm(reducer.realm).size
+        if waiting + size > limits.queue_bytes:
+            return f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
+        return ""
+
+    def add(self, reducers: Sequence[Reducer], event: Event, *, stored: bool) -> None:
+        """Let an event join the queues of reducers that `admit` has returned.
+
+        stored: the event is part of the present transaction.
+        """
+        publish = event.publish
+        if publish.fence is not None or publish.retain is not None:
+            event = Event(event.publication, replace(publish, fence=None, retain=None))
+        for reducer in reducers:
+            if self.is_elsewhere(reducer):
+                self._outbox.send_to_owner(_fold(reducer, event), revocable=stored)
+                continue
+            if reducer.function is not None:
+                continue  # See `BuiltIns.fold`.
+            topic = reducer.mission or publish.topic
+            queued = QueuedEvent(reducer.id, event.publication, topic, event)
+            queue = self._join(reducer, queued)
+            if stored:
+                self._journal.put(_row(queued), rows.encode(queued))
+                self._uncommitted.append((self._journal.ticket, queue, queued, False))
+            else:
+                self._is_ready(queue)
+
+    def add_fold(self, fold: Fold) -> Reducer:
+        """Let an event of another shard join; return its reducer.
+
+        Its shard keeps it until it is durable here, so that it is kept if a commit fails.
+        """
+        reducer = self._catalog.get(
+            fold.reducer, fold.realm, fold.pattern, fold.target_topic, fold.durable
+        )
+        queued = QueuedEvent(reducer.id, self._clock.next(), fold.target_topic, fold.event)
+        queue = self._join(reducer, queued)
+        if self._catalog.is_stored(fold.realm):
+            self._journal.keep(_row(queued), rows.encode(queued))
+            self._uncommitted.append((self._journal.ticket, queue, queued, True))
+        else:
+            self._is_ready(queue)
+        return reducer
+
+    def is_full(self, reducer: Reducer) -> bool:
+        """Whether the reducer's queue has no room."""
+        return bool(self._full(reducer, 0))
+
+    def has_room_again(self, reducer: Reducer) -> bool:
+        """Whether the reducer's queue, which was full, has room for many events."""
+        limits = self._limits
+        return (
+            len(reducer.arrivals) <= limits.queue_limit // 2
+            and self._catalog.realm(reducer.realm).size <= limits.queue_bytes // 2
+        )
+
+    def _join(self, reducer: Reducer, queued: QueuedEvent) -> KeyQueue:
+        queue = reducer.queue(queued.topic)
+        queue.events.append(queued)
+        self._count(reducer, queued, 1)
+        return queue
+
+    def _count(self, reducer: Reducer, queued: QueuedEvent, one: int) -> None:
+        if one > 0:
+            reducer.arrivals[queued.arrival] = None
+        else:
+            del reducer.arrivals[queued.arrival]
+        self.waiting += one
+        size = one * queued.size
+        reducer.size += size
+        self._catalog.realm(reducer.realm).size += size
+
+    def _is_ready(self, queue: KeyQueue) -> None:
+        queue.ready += 1
+        if queue.state is State.IDLE:
+            self.wake(queue)
+
+    def wake(self, queue: KeyQueue) -> None:
+        """Let the queue's first event be dealt with; without one the queue may go."""
+        if queue.ready:
+            queue.state = State.WAITING
+            self.awake.append(queue)
+            return
+        queue.state = State.IDLE
+        if not queue.events:
+            reducer = queue.reducer
+            if reducer.queues.get(queue.topic) is queue:
+                del reducer.queues[queue.topic]
+            self._catalog.discard_unused(reducer)
+
+    # Events leave
+
+    def take_off(self, queue: KeyQueue, *, reduced: bool) -> None:
+        """Take the first event off in the present transaction: it was reduced, or is skipped."""
+        queued = queue.events.popleft()
+        queue.ready -= 1
+        queue.attempts = 0
+        if self._catalog.is_stored(queue.reducer.realm):
+            self._journal.put(_row(queued), None)
+            queue.state = State.SETTLING
+            self._settling.append((self._journal.ticket, queue, queued, reduced))
+        else:
+            self._settle(queue, queued, reduced=reduced)
+
+    def _settle(self, queue: KeyQueue, queued: QueuedEvent, *, reduced: bool) -> None:
+        reducer = queue.reducer
+        self.note(reducer, folded=reduced, failed=not reduced)
+        self._count(reducer, queued, -1)
+        self.wake(queue)
+
+    def remove(self, queue: KeyQueue) -> None:
+        """Remove the first event for good, unreduced."""
+        queued = queue.events.popleft()
+        queue.ready -= 1
+        self._count(queue.reducer, queued, -1)
+        if self._catalog.is_stored(queue.reducer.realm):
+            self._journal.keep(_row(queued), None)
+
+    def drop(self, reducer: Reducer, most: int) -> int:
+        """Drop events of a reducer that has not come back; return how many, at most `most`."""
+        done = 0
+        for queue in list(islice(reducer.queues.values(), most)):
+            if queue.state is State.SETTLING:
+                continue  # If that commit fails, there is one event more.
+            while queue.ready and done < most:
+                self.remove(queue)
+                done += 1
+            if queue.ready:
+                break
+            self.wake(queue)
+        self.dropped += done
+        return done
+
+    def note(self, reducer: Reducer, *, folded: bool, failed: bool) -> None:
+        """Count an event that was reduced, or skipped."""
+        reducer.folded += folded
+        reducer.failed += failed
+        self.folded += folded
+        self.failed += failed
+
+    # The store
+
+    def committed(self, ticket: int) -> None:
+        """Take the transactions up to that one as durable."""
+        uncommitted, settling = self._uncommitted, self._settling
+        while uncommitted and uncommitted[0][0] <= ticket:
+            self._is_ready(uncommitted.popleft()[1])
+        while settling and settling[0][0] <= ticket:
+            _, queue, queued, reduced = settling.popleft()
+            self._settle(queue, queued, reduced=reduced)
+
+    def commit_failed(self) -> None:
+        """Undo all transactions that are not durable: they have failed."""
+        uncommitted, self._uncommitted = self._uncommitted, deque()
+        kept: dict[KeyQueue, list[QueuedEvent]] = {}
+        for _, queue, queued, keeps in uncommitted:
+            of_queue = kept.setdefault(queue, [])
+            if keeps:
+                of_queue.append(queued)
+                self._uncommitted.append((self._journal.ticket, queue, queued, True))
+            else:
+                self._count(queue.reducer, queued, -1)
+        for queue, of_queue in kept.items():
+            while len(queue.events) > queue.ready:
+                queue.events.pop()
+            queue.events.extend(of_queue)
+        while self._settling:
+            _, queue, queued, _ = self._settling.pop()
+            queue.events.appendleft(queued)
+            queue.ready += 1
+            self.wake(queue)
+        for queue in kept:
+            if queue.state is State.IDLE:
+                self.wake(queue)
+
+    def load(self, queued: QueuedEvent) -> None:
+        """Take an event from the store, after all reducers, in the order of arrival."""
+        reducer = self._catalog.by_id.get(queued.reducer)
+        if reducer is None:
+            self._journal.drop(_row(queued))
+            return
+        self._is_ready(self._join(reducer, queued))
+
+
+def _fold(reducer: Reducer, event: Event) -> Fold:
+    pattern = reducer.pattern.text
+    return Fold(reducer.realm, reducer.mission, reducer.id, pattern, reducer.durable, event)
+
+
+def _row(queued: QueuedEvent) -> bytes:
+    return rows.queued(queued.reducer, queued.arrival)

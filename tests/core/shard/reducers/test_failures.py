@@ -1,0 +1,142 @@
+"""Reducers that fail: that event only, and it is told."""
+
+import pytest
+from reducing import (
+    PLAIN,
+    answer,
+    asked,
+    emit,
+    failures,
+    fold,
+    key,
+    reducer,
+    reducing_harness,
+    watch_failures,
+)
+from shard_harness import publish
+
+from fox_shard.backplane.frames import (
+    Event,
+    NotReduced,
+    Reduced,
+    Refused,
+)
+from fox_shard.config import Reducers
+from fox_shard.documents.payloads import JSON
+
+
+@pytest.fixture
+def harness():
+    """A harness with a reducer of `a.#` at session 1 of gateway-0; gateway-1 gets everything."""
+    return reducing_harness(reducer())
+
+
+def test_an_error_skips_the_event_and_is_told(harness):
+    watch_failures(harness)
+    emit(harness, 1, 2)
+    (one,) = asked(harness)
+    harness.say("gateway-0", NotReduced(one.invocation, "app.bad", JSON, b'["because"]'))
+    (told,) = failures(harness)
+    event = {"args": [1], "kwargs": {}}
+    assert told == ["a.#", "a.b", one.event.publication, "app.bad", ["because"], event]
+    fold(harness)
+    assert key(harness) == b"[[2]]"
+
+
+@pytest.mark.parametrize(
+    ("result", "uri"),
+    [(b"[nonsense", "fox.error.invalid_payload"), (b'["%b"]' % bytes(600), "limit_exceeded")],
+)
+def test_a_result_that_cannot_be_a_value_is_a_failure_of_that_event(result, uri):
+    harness = reducing_harness(reducer(), max_message_size=500)
+    watch_failures(harness)
+    emit(harness, 1, 2)
+    (one,) = asked(harness)
+    harness.say("gateway-0", Reduced(one.invocation, JSON, result.replace(b"\0", b"x")))
+    (told,) = failures(harness)
+    assert told[3].endswith(uri)
+    fold(harness)
+    assert key(harness) == b"[[2]]"
+
+
+def test_a_retry_is_asked_again_after_a_growing_delay(harness):
+    watch_failures(harness)
+    emit(harness, 1, 2)
+    (one,) = asked(harness)
+    waits = []
+    for _ in range(4):
+        harness.say("gateway-0", NotReduced(one.invocation, "fox.error.retry", JSON, b""))
+        since = harness.now
+        while not (again := asked(harness)):
+            harness.pass_time(0.01, step=0.01)
+        waits.append(round(harness.now - since, 1))
+        assert (again[0].event, again[0].retained) == (one.event, one.retained)
+        (one,) = again
+    assert waits == [0.1, 0.2, 0.4, 0.8]
+    assert failures(harness) == []
+    answer(harness, one, b"[[1]]")
+    fold(harness)
+    assert key(harness) == b"[[1,2]]"
+
+
+def test_a_timeout_is_told_and_the_event_is_asked_again(harness):
+    watch_failures(harness)
+    emit(harness, 1)
+    (one,) = asked(harness)
+    late = NotReduced(one.invocation, "wamp.error.timeout", JSON, b"", timed_out=True)
+    harness.say("gateway-0", late)
+    (told,) = failures(harness)
+    assert told[:4] == ["a.#", "a.b", one.event.publication, "wamp.error.timeout"]
+    harness.pass_time(1)
+    (again,) = asked(harness)
+    assert again.event == one.event
+    answer(harness, one, b"[99]")
+    assert key(harness) is None
+    answer(harness, again, b"[1]")
+    assert key(harness) == b"[1]"
+
+
+def test_a_full_queue_refuses_acknowledged_publishes():
+    harness = reducing_harness(reducer(), reducer=Reducers(queue_limit=2))
+    emit(harness, 1, 2)
+    harness.got("gateway-1")
+    emit(harness, 3)
+    (refusal,) = harness.got("gateway-1", Refused)
+    assert (refusal.request, refusal.uri) == (3, "fox.error.queue_full")
+    assert "reducer.queue_limit" in refusal.message
+    assert harness.got("gateway-1", Event) == []
+    emit(harness, 4, flags=PLAIN)
+    assert [event.publish.args for event in harness.got("gateway-1", Event)] == [b"[4]"]
+    assert harness.shard.reducers.queues.dropped == 1
+    fold(harness)
+    assert key(harness) == b"[[1,2]]"
+    emit(harness, 5)
+    fold(harness)
+    assert key(harness) == b"[[1,2,5]]"
+
+
+def test_the_bytes_of_a_realms_queues_are_limited():
+    harness = reducing_harness(reducer(), reducer=Reducers(queue_bytes=4096))
+    payload = b'["%b"]' % (b"x" * 2000)
+    for number in (1, 2):
+        frame = publish("a.b", session=2, request=number, args=payload)
+        harness.say("gateway-1", frame, reliable=True)
+    (refusal,) = harness.got("gateway-1", Refused)
+    assert (refusal.request, refusal.uri) == (2, "fox.error.queue_full")
+    assert "reducer.queue_bytes" in refusal.message
+
+
+def test_a_refusal_is_the_same_after_a_restart():
+    harness = reducing_harness(reducer(), reducer=Reducers(queue_limit=1))
+    emit(harness, 1)
+    harness.got("gateway-1")
+    harness["gateway-1"].deaf = True
+    emit(harness, 2)
+    (one,) = asked(harness)
+    answer(harness, one, b"[[1]]")
+    harness.restart()
+    harness.turns(8)
+    (refusal,) = harness.got("gateway-1", Refused)
+    assert (refusal.request, refusal.uri) == (2, "fox.error.queue_full")
+    fold(harness)
+    assert key(harness) == b"[[1]]"
