@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Publish,
     ReadHistory,
     Register,
+    RouterPublish,
     SessionAlive,
     Subscribe,
     Unregister,
@@ -31,8 +32,9 @@ from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
@@ -69,6 +71,7 @@ class Dispatcher:
         "_dealer",
         "_fences",
         "_histories",
+        "_inbox",
         "_outcomes",
         "_owners",
         "_peers",
@@ -90,10 +93,13 @@ class Dispatcher:
         registrar: Registrar,
         wills: Wills,
         outcomes: Outcomes,
+        inbox: Inbox,
         fences: Fences,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
+        self._inbox = inbox
+        inbox.handlers[RouterPublish] = self._router_publish
         self._budget = budget
         self._peers = peers
         self._broker = broker
@@ -128,13 +134,19 @@ class Dispatcher:
             budget.left -= 1 + chunk // PLAIN_PER_UNIT
             start = self._handle_chunk(peer, arrival, start, start + chunk, replies, now, until)
             chunk = min(CHUNK, 2 * chunk)
-        if arrival.durable:
-            peer.applied = arrival.durable
-            self._outcomes.batch_handled(peer, arrival.durable)
+        durable = arrival.durable
+        if durable:
+            peer.applied = durable
+            if peer.kind is Kind.SHARD:
+                self._inbox.batch_handled(peer, durable)
+                # The inbox tells when that is durable.
+                durable = 0
+            else:
+                self._outcomes.batch_handled(peer, durable)
         self._stored_publishes.send_grants()
         groups = self._commit_queue.take_groups()
         batch = peer.deliveries.batch_handled(
-            arrival.last, arrival.durable, replies, recipients(since), len(groups)
+            arrival.last, durable, replies, recipients(since), len(groups)
         )
         for group in groups:
             group.batch = batch
@@ -221,7 +233,12 @@ class Dispatcher:
             case Leave():
                 self._leave(peer, frame, replies)
             case _:
-                raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+                if peer.kind is not Kind.SHARD:
+                    raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+                self._inbox.handle(frame, int(peer.name.partition("-")[2]))
+
+    def _router_publish(self, frame: RouterPublish, _shard: int) -> None:
+        self._stored_publishes.publish(None, frame.publish, 0, [])
 
     def _leave(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.session_ended(leave.session)

@@ -61,6 +61,8 @@ def _of_shard(shard: Shard) -> Iterator[str]:
             yield f"{shard.name} waited for what {name} caused"
         if peer.waiting or peer.fence_queries or not peer.synced:
             yield f"{shard.name} was not in step with {name}"
+    if not (shard.outbox.idle and shard.inbox.idle):
+        yield f"{shard.name} had frames for other shards, or of theirs that were not durable"
     patterns = {
         (realm, procedure.pattern.text)
         for realm, procedures in shard.dealer.realms.items()

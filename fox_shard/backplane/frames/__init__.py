@@ -31,6 +31,7 @@ from fox_shard.backplane.frames.calls import (
     Yield,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
     CONDITION,
@@ -133,6 +134,9 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "FencePassed",
     "Hello",
     "SyncEnd",
+    "Fold",
+    "RouterPublish",
+    "OutboxFrame",
     "Fence",
     "Identity",
     "Audience",

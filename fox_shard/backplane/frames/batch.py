@@ -27,6 +27,7 @@ from fox_shard.backplane.frames.calls import (
     Yield,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
 from fox_shard.backplane.frames.sessions import (
     Join,
@@ -55,7 +56,7 @@ from fox_shard.backplane.frames.subscribing import (
     Unsubscribe,
 )
 
-VERSION = 4
+VERSION = 5
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
@@ -105,6 +106,7 @@ Frame: TypeAlias = (
     | FencePassed
     | Hello
     | SyncEnd
+    | OutboxFrame
 )
 
 
