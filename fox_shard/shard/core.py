@@ -50,6 +50,7 @@ from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -77,6 +78,7 @@ class Shard:
         "clock",
         "deadline",
         "dealer",
+        "definitions",
         "journal",
         "links",
         "name",
@@ -162,6 +164,7 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
+        self.definitions = Definitions(self.journal, self.peers, self.budget)
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -189,6 +192,7 @@ class Shard:
             self.wills,
             self.outcomes,
             fences,
+            self.definitions,
             self.budget,
         )
         self.recovery = Recovery(
@@ -224,6 +228,7 @@ class Shard:
             self.stored_publishes,
             self.outcomes,
             self.wills,
+            self.definitions,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -367,7 +372,11 @@ class Shard:
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
         self.subscriptions.link_opened(peer)
-        link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
+        link.resume(
+            self.registrar.announcements()
+            if peer.kind is Kind.SHARD
+            else self.definitions.announcements()
+        )
         peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(StoreFailure(self.journal.failing))

@@ -12,6 +12,7 @@ from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.store.journal import TRIAL
 
 
@@ -23,6 +24,7 @@ def load(
     stored_publishes: StoredPublishes,
     outcomes: Outcomes,
     wills: Wills,
+    definitions: Definitions,
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
@@ -57,6 +59,9 @@ def load(
         ),
         rows.OUTCOMES: lambda key, value: outcomes.load_outcomes(
             rows.peer_of(key), key, rows.decode_outcomes(value)
+        ),
+        rows.DEFINITION: lambda key, value: definitions.load(
+            *rows.realm_and_rest(key), rows.decode_definition(value)
         ),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
         TRIAL[:1]: lambda _, value: None,

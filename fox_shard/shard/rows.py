@@ -17,6 +17,7 @@ The first byte of a row's key tells the kind of the row:
 | `w` session | the will of a session: `WillRow` |
 | `p` peer | the peer's identity, and its highest rseq whose effects are in the store: `PeerRow` |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
+| `d` realm NUL step | `DefinitionRow`: the realm's schema; step: `a` active, `n` the next one |
 | `c` | the ceiling of the publication clock |
 
 Realms and peers contain no NUL; numbers in keys are eight bytes, big endian, so that rows of one
@@ -40,6 +41,7 @@ LOG_MARKS: Final = b"s"
 RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
+DEFINITION: Final = b"d"
 CEILING: Final = b"c"
 
 
@@ -118,6 +120,13 @@ class PeerRow(Struct, array_like=True, gc=False):
     watermark: int
 
 
+class DefinitionRow(Struct, array_like=True, gc=False):
+    """A schema of a realm. version, text: see `DefineTables`."""
+
+    version: int
+    text: str
+
+
 encode: Final = msgpack.Encoder().encode
 decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
@@ -128,6 +137,7 @@ decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
 decode_marks: Final = msgpack.Decoder(list[int]).decode
 decode_resharded: Final = msgpack.Decoder(int).decode
+decode_definition: Final = msgpack.Decoder(DefinitionRow).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -175,6 +185,15 @@ def topic_marks(realm: str, topic: str) -> bytes:
 def log_marks(realm: str, log: bytes) -> bytes:
     """Return the row key of an event log's trim marks. log: the name of the log, eight bytes."""
     return b"s%b\0%b" % (realm.encode(), log)
+
+
+ACTIVE: Final = b"a"
+NEXT: Final = b"n"
+
+
+def definition(realm: str, step: bytes) -> bytes:
+    """Return the row key of a realm's schema. step: ACTIVE or NEXT."""
+    return b"d%b\0%b" % (realm.encode(), step)
 
 
 def realm_and_rest(key: bytes) -> tuple[str, bytes]:

@@ -80,6 +80,7 @@ from fox_shard.backplane.frames.subscribing import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
 
 __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "VERSION",
@@ -133,6 +134,9 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "FencePassed",
     "Hello",
     "SyncEnd",
+    "DefineTables",
+    "TablesDefined",
+    "ActiveTables",
     "Fence",
     "Identity",
     "Audience",

@@ -54,8 +54,9 @@ from fox_shard.backplane.frames.subscribing import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
 
-VERSION = 4
+VERSION = 5
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
@@ -105,6 +106,9 @@ Frame: TypeAlias = (
     | FencePassed
     | Hello
     | SyncEnd
+    | DefineTables
+    | TablesDefined
+    | ActiveTables
 )
 
 
