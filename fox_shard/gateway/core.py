@@ -105,8 +105,8 @@ class Gateway:
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.journal: Journal | None = None
-        # Whether the links to all shards are open. If not, no new client is let in, for it would
-        # see only some of the keys.
+        # Whether the links to all shards are open, and the tables known. If not, no new client is
+        # let in, for it would see only some of the keys.
         self.linked = False
         self._backpressure = Backpressure(self.links)
         self._congested = self._backpressure.congested
@@ -119,6 +119,7 @@ class Gateway:
                 placement,
                 headers=one.kwargs_are_headers,
                 stored=one.store != "memory",
+                has_schema=bool(one.schema),
             )
             for one in realms
         }
@@ -166,6 +167,7 @@ class Gateway:
             registrations=self.registrations,
             event_history=self.event_history,
             registry=self.registry,
+            realms=self.realms,
         )
         self.requests = Requests(
             settings=settings,
@@ -221,7 +223,14 @@ class Gateway:
         link = self._link(shard)
         frames = self._all_links.receive(link, batch, size, now)
         self._dispatcher.handle(frames, shard)
+        if not self.linked:
+            self._update_linked()
         link.durable = link.watermark
+
+    def _update_linked(self) -> None:
+        self.linked = all(link.open for link in self.links) and not any(
+            realm.awaits_tables for realm in self.realms.values()
+        )
 
     # Pairs begin and end
 
@@ -253,7 +262,7 @@ class Gateway:
                 if id(publish) not in queued:
                     link.send_reliable(publish)
         self._dispatcher.link_opened(shard, link.peer_incarnation)
-        self.linked = all(other.open for other in self.links)
+        self._update_linked()
         for session in self.sessions.values():
             self.ordering.renumber(session, shard)
         self.ordering.ask_again(shard)
@@ -262,7 +271,7 @@ class Gateway:
     def link_broken(self, link: Link, now: float) -> None:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
-        self.linked = all(other.open for other in self.links)
+        self._update_linked()
         if shard == COORDINATOR:
             self.registry.admit_all()
         self._backpressure.update()
@@ -332,11 +341,11 @@ class Gateway:
             counters.update(realm.take_counts())
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
-        counters[f"{self.name}.dropped"] = requests.dropped
+        counters[f"{self.name}.dropped"] = requests.take_dropped()
         counters[f"{self.name}.refused_connections"] = self.admission.refused
         self.admission.refused = 0
         counters[f"{self.name}.limited"] = self._limits.exceeded
-        requests.slow_consumers = requests.dropped = self._limits.exceeded = 0
+        requests.slow_consumers = self._limits.exceeded = 0
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),

@@ -8,6 +8,7 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     RECORDED,
+    ActiveTables,
     Again,
     CallError,
     CallMoved,
@@ -45,6 +46,7 @@ from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
+from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
@@ -60,6 +62,7 @@ class Dispatcher:
         "_event_history",
         "_fanouts",
         "_ordering",
+        "_realms",
         "_registrations",
         "_registry",
         "_seen_changes",
@@ -86,8 +89,10 @@ class Dispatcher:
         registrations: Registrations,
         event_history: EventHistory,
         registry: SessionRegistry,
+        realms: dict[str, Realm],
     ) -> None:
-        """shards: their number. subscriptions, fanouts: by the realm's name."""
+        """shards: their number. subscriptions, fanouts, realms: by the realm's name."""
+        self._realms = realms
         self._sessions = sessions
         self._ordering = ordering
         self._subscriptions = subscriptions
@@ -186,6 +191,10 @@ class Dispatcher:
                     seen.settled(shard, frame.publication)
                 for subscriptions in self._subscriptions.values():
                     subscriptions.settled(shard, frame.publication)
+            case ActiveTables():
+                realm = self._realms.get(frame.realm)
+                if realm is not None:
+                    realm.announced(shard, frame.version, frame.text)
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():

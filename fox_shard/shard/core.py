@@ -52,6 +52,7 @@ from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -81,6 +82,7 @@ class Shard:
         "deadline",
         "dealer",
         "inbox",
+        "definitions",
         "journal",
         "links",
         "name",
@@ -181,6 +183,7 @@ class Shard:
             terms,
         )
         self.peers: dict[str, Peer] = {}
+        self.definitions = Definitions(self.journal, self.peers, self.budget)
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -209,6 +212,7 @@ class Shard:
             self.outcomes,
             self.inbox,
             fences,
+            self.definitions,
             self.budget,
         )
         self.recovery = Recovery(
@@ -247,6 +251,7 @@ class Shard:
             self.peers,
             self.inbox,
             self.outbox,
+            self.definitions,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -395,7 +400,11 @@ class Shard:
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
         self.subscriptions.link_opened(peer)
-        link.resume(self.registrar.announcements() if peer.kind is Kind.SHARD else [])
+        link.resume(
+            self.registrar.announcements()
+            if peer.kind is Kind.SHARD
+            else self.definitions.announcements()
+        )
         peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(StoreFailure(self.journal.failing))

@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import (
     Call,
     Cancel,
+    DefineTables,
     FenceQuery,
     Forward,
     Frame,
@@ -44,6 +45,7 @@ from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 
 CHUNK: Final = 64
 FIRST_CHUNK: Final = 8
@@ -69,6 +71,7 @@ class Dispatcher:
         "_budget",
         "_commit_queue",
         "_dealer",
+        "_definitions",
         "_fences",
         "_histories",
         "_inbox",
@@ -95,6 +98,7 @@ class Dispatcher:
         outcomes: Outcomes,
         inbox: Inbox,
         fences: Fences,
+        definitions: Definitions,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
@@ -113,6 +117,7 @@ class Dispatcher:
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
+        self._definitions = definitions
 
     def handle(
         self, peer: Peer, arrival: Arrival, now: float, until: int = UNLIMITED
@@ -226,6 +231,8 @@ class Dispatcher:
                 self._registrar.unregister(frame, replies)
             case PatternAnnounced():
                 self._registrar.announced(frame)
+            case DefineTables():
+                self._definitions.define(peer, frame)
             case SessionAlive():
                 self._owners.session_alive(peer.name, frame.session)
             case Will():
@@ -268,12 +275,14 @@ class Dispatcher:
 
     def committed(self, ticket: int, now: float) -> None:
         """Release the effects that waited for transactions up to this one, which are durable."""
+        self._definitions.committed(ticket)
         for group in self._stored_publishes.committed(ticket):
             self._release(group, [], now)
         self._stored_publishes.go_on_if_possible()
 
     def commit_failed(self, why: str, now: float) -> None:
         """Undo all transactions that are not durable, and refuse what caused them."""
+        self._definitions.commit_failed()
         for group, replies in self._stored_publishes.commit_failed(why):
             self._release(group, replies, now)
 

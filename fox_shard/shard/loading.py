@@ -15,6 +15,7 @@ from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.store.journal import TRIAL
 
 
@@ -29,6 +30,7 @@ def load(
     peers: dict[str, Peer],
     inbox: Inbox,
     outbox: ShardOutbox,
+    definitions: Definitions,
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
@@ -73,6 +75,9 @@ def load(
         rows.LAST: lambda key, value: outbox.load_last(rows.peer_of(key), rows.decode_last(value)),
         rows.OUTCOMES: lambda key, value: outcomes.load_outcomes(
             rows.peer_of(key), key, rows.decode_outcomes(value)
+        ),
+        rows.DEFINITION: lambda key, value: definitions.load(
+            *rows.realm_and_rest(key), rows.decode_definition(value)
         ),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
         TRIAL[:1]: lambda _, value: None,

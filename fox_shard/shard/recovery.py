@@ -19,6 +19,7 @@ from heapq import merge
 from typing import final
 
 from fox_shard.backplane.frames import (
+    DefineTables,
     Frame,
     PatternAnnounced,
     Register,
@@ -40,7 +41,7 @@ from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
-STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive)
+STATE = (Subscribe, Register, PatternAnnounced, Will, SessionAlive, DefineTables)
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 

@@ -19,6 +19,7 @@ The first byte of a row's key tells the kind of the row:
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
 | `x` shard NUL rseq | a frame for that shard that may not be in that shard's store: `OutboxFrame` |
 | `l` shard | the last rseq that was given to a frame for that shard |
+| `d` realm NUL step | `DefinitionRow`: the realm's schema; step: `a` active, `n` the next one |
 | `c` | the ceiling of the publication clock |
 
 Frames of this shard for itself have a row `x` NUL number, the name being "": those that go with a
@@ -47,6 +48,7 @@ PEER: Final = b"p"
 OUTCOMES: Final = b"o"
 OUTBOX: Final = b"x"
 LAST: Final = b"l"
+DEFINITION: Final = b"d"
 CEILING: Final = b"c"
 
 
@@ -125,6 +127,13 @@ class PeerRow(Struct, array_like=True, gc=False):
     watermark: int
 
 
+class DefinitionRow(Struct, array_like=True, gc=False):
+    """A schema of a realm. version, text: see `DefineTables`."""
+
+    version: int
+    text: str
+
+
 encode: Final = msgpack.Encoder().encode
 decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
@@ -137,6 +146,7 @@ decode_outbox_frame: Final = msgpack.Decoder(OutboxFrame).decode
 decode_last: Final = msgpack.Decoder(int).decode
 decode_marks: Final = msgpack.Decoder(list[int]).decode
 decode_resharded: Final = msgpack.Decoder(int).decode
+decode_definition: Final = msgpack.Decoder(DefinitionRow).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -184,6 +194,15 @@ def topic_marks(realm: str, topic: str) -> bytes:
 def log_marks(realm: str, log: bytes) -> bytes:
     """Return the row key of an event log's trim marks. log: the name of the log, eight bytes."""
     return b"s%b\0%b" % (realm.encode(), log)
+
+
+ACTIVE: Final = b"a"
+NEXT: Final = b"n"
+
+
+def definition(realm: str, step: bytes) -> bytes:
+    """Return the row key of a realm's schema. step: ACTIVE or NEXT."""
+    return b"d%b\0%b" % (realm.encode(), step)
 
 
 def realm_and_rest(key: bytes) -> tuple[str, bytes]:

@@ -81,6 +81,7 @@ from fox_shard.backplane.frames.subscribing import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
 
 __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "VERSION",
@@ -137,6 +138,9 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Fold",
     "RouterPublish",
     "OutboxFrame",
+    "DefineTables",
+    "TablesDefined",
+    "ActiveTables",
     "Fence",
     "Identity",
     "Audience",

@@ -55,6 +55,7 @@ from fox_shard.backplane.frames.subscribing import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
 
 VERSION = 5
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
@@ -107,6 +108,9 @@ Frame: TypeAlias = (
     | Hello
     | SyncEnd
     | OutboxFrame
+    | DefineTables
+    | TablesDefined
+    | ActiveTables
 )
 
 
