@@ -53,6 +53,7 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.tables import Tables
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -81,8 +82,8 @@ class Shard:
         "clock",
         "deadline",
         "dealer",
-        "inbox",
         "definitions",
+        "inbox",
         "journal",
         "links",
         "name",
@@ -96,6 +97,7 @@ class Shard:
         "retained_keys",
         "stored_publishes",
         "subscriptions",
+        "tables",
         "wills",
     )
 
@@ -184,10 +186,20 @@ class Shard:
         )
         self.peers: dict[str, Peer] = {}
         self.definitions = Definitions(self.journal, self.peers, self.budget)
+        self.tables = Tables(
+            self.definitions,
+            self.retained_keys,
+            self.journal,
+            self.inbox,
+            self.outbox,
+            self.budget,
+            terms.shards,
+        )
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
             histories,
+            self.tables,
             self.clock,
             self.outcomes,
             self._unannounced,
@@ -252,6 +264,7 @@ class Shard:
             self.inbox,
             self.outbox,
             self.definitions,
+            self.tables,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -526,6 +539,7 @@ class Shard:
             self._go_on(now)
             if self._busy:
                 self.deadline.by(now)
+        self.tables.end_turn()
         self.retained_keys.realms.documents.clear()
         self.budget.begin_turn()
         self._limit_credit()

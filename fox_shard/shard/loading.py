@@ -16,6 +16,7 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.tables import Tables
 from fox_shard.store.journal import TRIAL
 
 
@@ -31,6 +32,7 @@ def load(
     inbox: Inbox,
     outbox: ShardOutbox,
     definitions: Definitions,
+    tables: Tables,
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
@@ -79,6 +81,9 @@ def load(
         rows.DEFINITION: lambda key, value: definitions.load(
             *rows.realm_and_rest(key), rows.decode_definition(value)
         ),
+        rows.BUILD: lambda key, value: tables.builds.load(key, rows.decode_build(value)),
+        rows.CONTRIBUTION: tables.builds.load_contribution,
+        rows.UNWRITTEN: lambda key, _: tables.builds.load_unwritten(key),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
         TRIAL[:1]: lambda _, value: None,
     }
@@ -93,5 +98,6 @@ def load(
         # There is no stored ceiling at which the clock could begin.
         clock.begin()
     histories.begin(fresh=fresh)
+    tables.begin()
     of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

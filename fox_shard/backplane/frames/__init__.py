@@ -31,7 +31,13 @@ from fox_shard.backplane.frames.calls import (
     Yield,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
-from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
+from fox_shard.backplane.frames.outbox import (
+    Contribution,
+    Fold,
+    OutboxFrame,
+    Rebuilt,
+    RouterPublish,
+)
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
     CONDITION,
@@ -137,6 +143,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "SyncEnd",
     "Fold",
     "RouterPublish",
+    "Contribution",
+    "Rebuilt",
     "OutboxFrame",
     "DefineTables",
     "TablesDefined",

@@ -23,6 +23,7 @@ from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, KeyChange
 from fox_shard.shard.keys.conditions import conditions_hold, is_shown
 from fox_shard.shard.keys.expiry import Expiry
+from fox_shard.shard.keys.observer import KeyObserver, Nobody
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -61,6 +62,7 @@ class RetainedKeys:
         "_unannounced",
         "_uncommitted_ends",
         "histories",
+        "observer",
         "owners",
         "realms",
     )
@@ -83,6 +85,7 @@ class RetainedKeys:
         self._max_message_size = max_message_size
         self.realms = realms
         self.histories = histories
+        self.observer: KeyObserver = Nobody()
         self._clock = clock
         self._journal = journal
         self._unannounced = unannounced
@@ -126,17 +129,19 @@ class RetainedKeys:
         """Give the publish its id, and change its topic's key if the publish changes one.
 
         gateway, incarnation: the publisher's. stored: the change is written as a row of the present
-        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload or
-        LimitExceeded; then nothing has changed.
+        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload,
+        LimitExceeded or QueueFull; then nothing has changed.
         """
-        retain = publish.retain
+        retain, realm = publish.retain, self.realms[publish.realm]
         if retain is None and not publish.flags & RETAIN:
+            self.observer.check(realm, publish)
             self.histories.mark(publish)
             return Event(self._clock.next(), publish)
         if retain is not None and not publish.flags & EMPTY:
             self._check_owned(publish, retain)
             if retain.patch:
                 self._patch(publish)
+        self.observer.check(realm, publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -165,8 +170,10 @@ class RetainedKeys:
         removed = DELETED if after is None else ""
         ref, publication = (realm.name, topic), event.publication
         change = KeyChange(ref, publication, event, before, after, removed, stored)
-        if realm.state_selectors and stored:
-            self._unannounced.add(change)
+        if stored:
+            self.observer.changed(realm, change)
+            if realm.state_selectors:
+                self._unannounced.add(change)
         return change
 
     def _patch(self, publish: Publish) -> None:
@@ -239,9 +246,14 @@ class RetainedKeys:
         retain = publish.retain
         if not realm.stored:
             return
-        if retain is not None and 0 < retain.expires <= self._clock.wall:
+        ref = (realm.name, publish.topic)
+        if (
+            retain is not None
+            and 0 < retain.expires <= self._clock.wall
+            and not self.observer.keeps_expired(ref)
+        ):
             self._journal.drop(rows.key(realm.name, publish.topic))
-            self._unannounced.expired_while_down((realm.name, publish.topic), EXPIRED)
+            self._unannounced.expired_while_down(ref, EXPIRED)
             return
         if retain is not None:
             self._plan(publish, retain)
@@ -291,8 +303,10 @@ class RetainedKeys:
             self._disown(key, None)
             if realm.stored:
                 self._journal.keep(rows.key(*ref), None)
-        if realm.state_selectors and realm.stored:
-            self._unannounced.add(change)
+        if realm.stored:
+            self.observer.changed(realm, change)
+            if realm.state_selectors:
+                self._unannounced.add(change)
         return change
 
     def session_ended(self, session: int) -> Ends:
@@ -386,6 +400,7 @@ class RetainedKeys:
             key = realm.keys.get(topic)
             if key is not None and _expires(key):
                 self._expiry.plan((realm.name, topic), _expires(key))
+            self.observer.undone(realm, topic, key)
         self._changing.clear()
         self._unannounced.commit_failed()
         undone, self._uncommitted_ends = self._uncommitted_ends, deque()

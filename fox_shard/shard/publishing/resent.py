@@ -7,12 +7,14 @@ which publishes these are (see `outcomes`).
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, Again, Event, Frame, Publish, Published
-from fox_shard.errors import LimitExceeded
+from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.outcomes import (
+    INVALID,
     LIMIT_EXCEEDED,
     PARKED,
+    QUEUE_FULL,
     REFUSED,
     Outcomes,
     condition_failed,
@@ -68,6 +70,12 @@ class ResentPublishes:
         elif publication == LIMIT_EXCEEDED:
             then = LimitExceeded("the publish went beyond a limit then: publish again later")
             replies += self._refusals.refuse(publish, then)
+        elif publication == QUEUE_FULL:
+            full = QueueFull("what the publish was for had a full queue then: publish again later")
+            replies += self._refusals.refuse(publish, full)
+        elif publication == INVALID:
+            invalid = InvalidPayload("the schema did not admit the publish then")
+            replies += self._refusals.refuse(publish, invalid)
         elif publication < 0:
             replies += self._refusals.condition_failed(publish, condition_failed(publication))
         else:

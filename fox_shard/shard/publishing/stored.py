@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
     Refused,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -31,7 +31,9 @@ from fox_shard.shard.keys.retained import RetainedKeys, changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.outcomes import (
     HIDDEN_KEY,
+    INVALID,
     LIMIT_EXCEEDED,
+    QUEUE_FULL,
     REFUSED,
     Outcomes,
     condition_failed,
@@ -54,6 +56,7 @@ from fox_shard.shard.publishing.resent import ResentPublishes
 from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.rows import KeyRef, Waiter
+from fox_shard.shard.tables.tables import Tables
 from fox_shard.topics.ids import MAX_ID
 
 STORE_FLAGS = RETAIN | CONDITION | TRACE
@@ -85,6 +88,8 @@ class StoredPublishes:
         "_retained_keys",
         "_ruled",
         "_synced",
+        "_tabled",
+        "_tables",
         "_waiting",
         "commit_queue",
         "conditional",
@@ -98,6 +103,7 @@ class StoredPublishes:
         broker: Broker,
         retained_keys: RetainedKeys,
         histories: Histories,
+        tables: Tables,
         clock: PublicationClock,
         outcomes: Outcomes,
         unannounced: UnannouncedChanges,
@@ -112,6 +118,8 @@ class StoredPublishes:
         self._realms = retained_keys.realms
         self._histories = histories
         self._ruled = histories.ruled
+        self._tables = tables
+        self._tabled = tables.rows.active
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -145,6 +153,7 @@ class StoredPublishes:
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
+            or (self._tabled and self._tables.rows.concerns(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
@@ -166,6 +175,7 @@ class StoredPublishes:
         publish's reliable number; 0: none. replies: gets the answers, which are sent when the batch
         is delivered.
         """
+        refusal = self._tables.rows.admit(publish) if self._tabled else None
         stored = self.is_stored(publish)
         # The coordinator's outbox repeats a frame until it is recorded, whatever the frame changes.
         from_outbox = rseq > 0 and peer is not None and peer.kind is Kind.COORDINATOR
@@ -179,6 +189,8 @@ class StoredPublishes:
             and self._outcomes.is_recorded(peer, rseq)
         ):
             self._resent.answer(peer, publish, rseq, replies)
+        elif refusal is not None:
+            self._refuse(publish, refusal, rseq, replies, stored=stored)
         elif not (met or watches):
             self._condition_failed(publish, rseq, replies, stored=stored)
         elif stored and failing:
@@ -191,11 +203,8 @@ class StoredPublishes:
                     self._publish(peer, publish, rseq, replies, stored=stored, recorded=recorded)
                 else:
                     self.conditional.park(peer, publish, rseq, stored=stored)
-            except InvalidPayload as error:
-                replies += self.refusals.refuse(publish, error)
-            except LimitExceeded as error:
-                answers = self.refusals.refuse(publish, error)
-                self._refused(answers, LIMIT_EXCEEDED, rseq, replies, stored=stored)
+            except (InvalidPayload, LimitExceeded, QueueFull) as error:
+                self._refuse(publish, error, rseq, replies, stored=stored)
 
     def _publish(
         self,
@@ -220,6 +229,18 @@ class StoredPublishes:
             present = HIDDEN_KEY
         answers = self.refusals.condition_failed(publish, present)
         self._refused(answers, condition_failed(present), rseq, replies, stored=stored)
+
+    def _refuse(
+        self, publish: Publish, error: Refusal, rseq: int, replies: list[Frame], *, stored: bool
+    ) -> None:
+        """Refuse a publish for what it says, for a limit, or because of a schema."""
+        answers = self.refusals.refuse(publish, error)
+        outcome = INVALID
+        if isinstance(error, LimitExceeded):
+            outcome = LIMIT_EXCEEDED
+        elif isinstance(error, QueueFull):
+            outcome = QUEUE_FULL
+        self._refused(answers, outcome, rseq, replies, stored=stored)
 
     def _refused(
         self,
@@ -254,7 +275,7 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload or LimitExceeded, without any effect.
+        Raises InvalidPayload, LimitExceeded or QueueFull, without any effect.
         """
         if recorded:
             publish.flags |= RECORDED
@@ -300,12 +321,15 @@ class StoredPublishes:
         """Let further waiters through, as far as the turn's budget goes; call every turn."""
         while self._chains and not self._budget.exhausted:
             self._let_waiters_through(next(iter(self._chains)))
+        # Last of all, so that everything that this turn has brought an aggregate is one change.
+        for publish in self._tables.go_on():
+            self._publish(None, publish, 0, [], stored=True, recorded=True)
         self.end_turn()
 
     @property
     def busy(self) -> bool:
         """Whether `go_on` has more to do in the next turn."""
-        return bool(self._chains)
+        return bool(self._chains) or self._tables.busy
 
     def _let_through(self, waiter: Waiter) -> bool:
         """Let the waiter's publish have its effect.
@@ -318,7 +342,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded) as error:
+        except (InvalidPayload, LimitExceeded, QueueFull) as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)
@@ -379,6 +403,7 @@ class StoredPublishes:
     def committed(self, ticket: int) -> list[CommitGroup]:
         """Note that transactions up to this one are durable; return the groups that waited."""
         self._retained_keys.committed(ticket)
+        self._tables.committed(ticket)
         return self.commit_queue.committed(ticket)
 
     def finish(
@@ -408,6 +433,7 @@ class StoredPublishes:
     def sync_ended(self) -> None:
         """Look at all keys with waiters, and do what was put off: every peer has replayed."""
         self._synced = True
+        self._tables.sync_ended()
         self.conditional.look_everywhere()
         if not self._journal.failing:
             self._go_on()
@@ -435,6 +461,7 @@ class StoredPublishes:
         """
         groups = self.commit_queue.committed(MAX_ID)
         ends = self._retained_keys.commit_failed()
+        self._tables.commit_failed()
         undone = [(group, self._undo_group(group, why)) for group in groups]
         for waiter in self.conditional.take_undone():
             self.conditional.waiting.put_back(waiter)

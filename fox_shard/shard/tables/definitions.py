@@ -90,10 +90,18 @@ class Definitions:
         """Return the active schema of a realm, which is empty if there is none."""
         return self.active.get(realm, _NONE)
 
+    def version_of(self, realm: str) -> int:
+        """Return the version of the active schema; 0: there is none."""
+        return self._active.get(realm, _UNDEFINED).version
+
     def next_of(self, realm: str) -> TableSet | None:
         """Return the schema that is stored and not active, by which other shards may work."""
         definition = self._next.get(realm)
         return None if definition is None else definition.tables
+
+    def next_version_of(self, realm: str) -> int:
+        """Return the version of that schema; 0: there is none."""
+        return self._next.get(realm, _UNDEFINED).version
 
     def announcements(self) -> list[Frame]:
         """Return what gateways and the coordinator must know when a link opens."""
