@@ -10,7 +10,7 @@ another one that does not know it. All these frames are state, which is replayed
 from msgspec import Struct
 
 
-class DefineTables(Struct, array_like=True, tag=70, gc=False):
+class DefineTables(Struct, array_like=True, tag=80, gc=False):
     """A realm's schema: coordinator to each shard. Answered by `TablesDefined`.
 
     version: counts up with each schema of the realm. text: the schema (see `tables.schema`).
@@ -23,7 +23,7 @@ class DefineTables(Struct, array_like=True, tag=70, gc=False):
     active: bool
 
 
-class TablesDefined(Struct, array_like=True, tag=71, gc=False):
+class TablesDefined(Struct, array_like=True, tag=81, gc=False):
     """A shard has stored a schema: shard to coordinator. active: its gateways have it, too."""
 
     realm: str
@@ -31,7 +31,7 @@ class TablesDefined(Struct, array_like=True, tag=71, gc=False):
     active: bool
 
 
-class ActiveTables(Struct, array_like=True, tag=72, gc=False):
+class ActiveTables(Struct, array_like=True, tag=82, gc=False):
     """The schema by which the shard works: shard to gateways and coordinator. Not answered."""
 
     realm: str

@@ -90,6 +90,14 @@ class Definitions:
         """Return the active schema of a realm, which is empty if there is none."""
         return self.active.get(realm, _NONE)
 
+    def version_of(self, realm: str) -> int:
+        """Return the version of the active schema; 0: there is none."""
+        return self._active.get(realm, _UNDEFINED).version
+
+    def stored_version_of(self, realm: str) -> int:
+        """Return the version of the latest schema that this shard knows; 0: there is none."""
+        return max(self.version_of(realm), self._next.get(realm, _UNDEFINED).version)
+
     def next_of(self, realm: str) -> TableSet | None:
         """Return the schema that is stored and not active, by which other shards may work."""
         definition = self._next.get(realm)

@@ -43,7 +43,7 @@ TAGS = {
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34,
-    "DefineTables": 70, "TablesDefined": 71, "ActiveTables": 72,
+    "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 
 SAMPLES = {
