@@ -51,6 +51,7 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -165,6 +166,8 @@ class Shard:
         self.outcomes = Outcomes(self.journal)
         self.peers: dict[str, Peer] = {}
         self.definitions = Definitions(self.journal, self.peers, self.budget)
+        validation = Validation(self.definitions, realm_table, self.budget)
+        self.retained_keys.check = validation.check
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -174,6 +177,7 @@ class Shard:
             self._unannounced,
             self.peers,
             limits,
+            validation,
             self.budget,
         )
         self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)

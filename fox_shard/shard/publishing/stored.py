@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
     Refused,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.errors import LimitExceeded, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -54,6 +54,7 @@ from fox_shard.shard.publishing.resent import ResentPublishes
 from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.rows import KeyRef, Waiter
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.topics.ids import MAX_ID
 
 STORE_FLAGS = RETAIN | CONDITION | TRACE
@@ -76,6 +77,8 @@ class StoredPublishes:
         "_broker",
         "_budget",
         "_chains",
+        "_concerns",
+        "_defined",
         "_histories",
         "_journal",
         "_outcomes",
@@ -103,6 +106,7 @@ class StoredPublishes:
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
         limits: Limits,
+        validation: Validation,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
@@ -112,6 +116,8 @@ class StoredPublishes:
         self._realms = retained_keys.realms
         self._histories = histories
         self._ruled = histories.ruled
+        self._defined = validation.defined
+        self._concerns = validation.concerns
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -145,6 +151,7 @@ class StoredPublishes:
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
+            or (self._defined and publish.realm in self._defined and self._concerns(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
@@ -190,12 +197,14 @@ class StoredPublishes:
                 if met or peer is None:
                     self._publish(peer, publish, rseq, replies, stored=stored, recorded=recorded)
                 else:
+                    if retain is None or not retain.patch:
+                        self._retained_keys.check(publish)
                     self.conditional.park(peer, publish, rseq, stored=stored)
-            except InvalidPayload as error:
-                replies += self.refusals.refuse(publish, error)
             except LimitExceeded as error:
                 answers = self.refusals.refuse(publish, error)
                 self._refused(answers, LIMIT_EXCEEDED, rseq, replies, stored=stored)
+            except Refusal as error:
+                replies += self.refusals.refuse(publish, error)
 
     def _publish(
         self,
@@ -254,7 +263,7 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload or LimitExceeded, without any effect.
+        Raises a Refusal, without any effect.
         """
         if recorded:
             publish.flags |= RECORDED
@@ -318,7 +327,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded) as error:
+        except Refusal as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)
