@@ -142,9 +142,9 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """Return the shard to which a row goes in another generation; None: to no single shard.
 
     Rows of peers, outcomes, waiters, grants and unannounced changes are left behind, because they
-    belong to processes and clients that have ended. Clock ceilings and trim marks of event logs go
-    to all shards, and frames of outboxes to the owners of their topics, with keys of their own (see
-    `NextGeneration`). Raises StoreError.
+    belong to processes and clients that have ended. Clock ceilings, trim marks of event logs and
+    definitions of tables go to all shards, and frames of outboxes to the owners of their topics,
+    with keys of their own (see `NextGeneration`). Raises StoreError.
     """
     with _reading(key):
         match key[:1]:
@@ -153,7 +153,7 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
             case rows.RECORDED:
                 publish = rows.decode_event(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
-            case rows.LOG_MARKS | rows.RESHARDED:
+            case rows.LOG_MARKS | rows.RESHARDED | rows.DEFINITION:
                 return None
             case rows.WILL:
                 publish = rows.decode_will(value).publish
@@ -235,6 +235,8 @@ class NextGeneration:
         # marks of all old shards go to all new ones.
         self._log_marks: dict[bytes, TrimMarks] = {}
         self._outboxes = _Outboxes(old)
+        # Old shards may have different versions of a definition: all new ones get the latest.
+        self._definitions: dict[bytes, rows.DefinitionRow] = {}
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
@@ -302,6 +304,11 @@ class NextGeneration:
             self._carry_over_frame(row)
         elif key[:1] == rows.LOG_MARKS:
             self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
+        elif key[:1] == rows.DEFINITION:
+            definition = rows.decode_definition(value)
+            known = self._definitions.get(key)
+            if known is None or known.version < definition.version:
+                self._definitions[key] = definition
         return home
 
     def _carry_over_frame(self, row: Row) -> None:
@@ -323,6 +330,8 @@ class NextGeneration:
                 self.put(shard, rows.RESHARDED, rows.encode(self._ceiling * SHARDS))
             for key, marks in self._log_marks.items():
                 self.put(shard, key, rows.encode(marks.ids))
+            for key, definition in self._definitions.items():
+                self.put(shard, key, rows.encode(definition))
             self._flush(shard)
             file.finish()
         # From here on the manifest alone decides which generation counts: undo nothing.

@@ -54,6 +54,7 @@ from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.shard.tables.tables import Tables
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -186,8 +187,10 @@ class Shard:
         )
         self.peers: dict[str, Peer] = {}
         self.definitions = Definitions(self.journal, self.peers, self.budget)
+        validation = Validation(self.definitions, realm_table, self.budget)
         self.tables = Tables(
             self.definitions,
+            validation,
             self.retained_keys,
             self.journal,
             self.inbox,
@@ -205,6 +208,7 @@ class Shard:
             self._unannounced,
             self.peers,
             limits,
+            validation,
             self.budget,
         )
         self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)

@@ -187,12 +187,12 @@ class Table:
                 f"{topic!r} is no row of the table {self.name}: its key must have {error}"
             ) from None
 
-    def check(self, document: object) -> tuple[Contribution | None, ...]:
+    def check(self, document: object, size: int = 0) -> tuple[Contribution | None, ...]:
         """Raise InvalidRow unless the document is a valid row; return its contributions.
 
-        The key is another matter, see `row_topic`.
+        size: bytes of its encoded form. The key is another matter, see `row_topic`.
         """
-        self._validator.check(document)
+        self._validator.check(document, size)
         if not isinstance(document, dict):
             raise InvalidRow(ROOT, "type", f"a row is an object, not {shown(document)}")
         for name, kind in self._numeric.items():
@@ -238,6 +238,6 @@ class Rule:
         self.pattern = pattern
         self._validator = validator
 
-    def check(self, value: object) -> None:
-        """Raise InvalidRow unless the value is valid."""
-        self._validator.check(value)
+    def check(self, value: object, size: int = 0) -> None:
+        """Raise InvalidRow unless the value is valid. size: bytes of its encoded form."""
+        self._validator.check(value, size)

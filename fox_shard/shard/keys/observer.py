@@ -1,11 +1,11 @@
-"""The observer of keys: what tables ask of publishes, and want to know of keys.
+"""The observer of keys: what tables want to know of keys.
 
-Owns: the questions. Never: the answers (see `shard.tables`).
+Owns: when the observer is told. Never: what tables make of it (see `shard.tables`).
 """
 
 from typing import Protocol, final
 
-from fox_shard.backplane.frames import Event, Publish
+from fox_shard.backplane.frames import Event
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.realm import Realm
 from fox_shard.shard.rows import KeyRef
@@ -13,12 +13,6 @@ from fox_shard.shard.rows import KeyRef
 
 class KeyObserver(Protocol):
     """Who is told of the keys of all realms that are stored."""
-
-    def check(self, realm: Realm, publish: Publish) -> None:
-        """Raise a Refusal if the publish must not have its effect.
-
-        Called before it has any. The publish is as it would be stored.
-        """
 
     def changed(self, realm: Realm, change: KeyChange) -> None:
         """Note a change; one that is `uncommitted` fails with the present transaction."""
@@ -36,9 +30,6 @@ class KeyObserver(Protocol):
 @final
 class Nobody:
     """An observer that does nothing."""
-
-    def check(self, realm: Realm, publish: Publish) -> None:
-        """Let every publish have its effect."""
 
     def changed(self, realm: Realm, change: KeyChange) -> None:
         """Do nothing."""

@@ -8,6 +8,7 @@ delays telling others, and reports the end of the transaction (`committed`, `com
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import final
 
 from msgspec.structs import replace
@@ -46,6 +47,10 @@ Ends = tuple[list[KeyChange], list[Publish]]
 """The changes of keys that were erased, and the wills of keys that are to be published."""
 
 
+def _everything(publish: Publish) -> None:
+    """Accept any publish."""
+
+
 @final
 class RetainedKeys:
     """The retained keys of one shard."""
@@ -61,6 +66,7 @@ class RetainedKeys:
         "_pending_ends",
         "_unannounced",
         "_uncommitted_ends",
+        "check",
         "histories",
         "observer",
         "owners",
@@ -100,6 +106,8 @@ class RetainedKeys:
         self._ended_keys = 0
         self._expiry = Expiry()
         self.owners = Owners()
+        #: Raises a Refusal for a publish that is not valid; set by the shard.
+        self.check: Callable[[Publish], None] = _everything
 
     @property
     def keys_held(self) -> int:
@@ -130,18 +138,18 @@ class RetainedKeys:
 
         gateway, incarnation: the publisher's. stored: the change is written as a row of the present
         transaction. Returns the change, or the event if no key changed. Raises InvalidPayload,
-        LimitExceeded or QueueFull; then nothing has changed.
+        LimitExceeded, or what `check` raises; then nothing has changed.
         """
-        retain, realm = publish.retain, self.realms[publish.realm]
+        retain = publish.retain
         if retain is None and not publish.flags & RETAIN:
-            self.observer.check(realm, publish)
+            self.check(publish)
             self.histories.mark(publish)
             return Event(self._clock.next(), publish)
         if retain is not None and not publish.flags & EMPTY:
             self._check_owned(publish, retain)
             if retain.patch:
                 self._patch(publish)
-        self.observer.check(realm, publish)
+        self.check(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:

@@ -111,6 +111,11 @@ class ShardOutbox:
         """Whether requests that cause further frames for that shard are to be refused."""
         return self.waiting(shard) > self._limit
 
+    @property
+    def is_any_full(self) -> bool:
+        """Whether `is_full` may be true of a shard."""
+        return self.total > self._limit
+
     def waiting(self, shard: int) -> int:
         """Return the bytes of the frames that the shard is not known to have in its store."""
         return self._own_size if shard == self._number else self._others.waiting(_name(shard))

@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
     Refused,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull, Refusal
+from fox_shard.errors import LimitExceeded, QueueFull, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -57,6 +57,7 @@ from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.shard.tables.tables import Tables
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.topics.ids import MAX_ID
 
 STORE_FLAGS = RETAIN | CONDITION | TRACE
@@ -79,6 +80,8 @@ class StoredPublishes:
         "_broker",
         "_budget",
         "_chains",
+        "_concerns",
+        "_defined",
         "_histories",
         "_journal",
         "_outcomes",
@@ -88,7 +91,6 @@ class StoredPublishes:
         "_retained_keys",
         "_ruled",
         "_synced",
-        "_tabled",
         "_tables",
         "_waiting",
         "commit_queue",
@@ -109,6 +111,7 @@ class StoredPublishes:
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
         limits: Limits,
+        validation: Validation,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
@@ -119,7 +122,8 @@ class StoredPublishes:
         self._histories = histories
         self._ruled = histories.ruled
         self._tables = tables
-        self._tabled = tables.rows.active
+        self._defined = validation.defined
+        self._concerns = validation.concerns
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -153,7 +157,7 @@ class StoredPublishes:
             or self._waiting
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
-            or (self._tabled and self._tables.rows.concerns(publish))
+            or (self._defined and publish.realm in self._defined and self._concerns(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
@@ -175,7 +179,6 @@ class StoredPublishes:
         publish's reliable number; 0: none. replies: gets the answers, which are sent when the batch
         is delivered.
         """
-        refusal = self._tables.rows.admit(publish) if self._tabled else None
         stored = self.is_stored(publish)
         # The coordinator's outbox repeats a frame until it is recorded, whatever the frame changes.
         from_outbox = rseq > 0 and peer is not None and peer.kind is Kind.COORDINATOR
@@ -189,8 +192,6 @@ class StoredPublishes:
             and self._outcomes.is_recorded(peer, rseq)
         ):
             self._resent.answer(peer, publish, rseq, replies)
-        elif refusal is not None:
-            self._refuse(publish, refusal, rseq, replies, stored=stored)
         elif not (met or watches):
             self._condition_failed(publish, rseq, replies, stored=stored)
         elif stored and failing:
@@ -202,8 +203,10 @@ class StoredPublishes:
                 if met or peer is None:
                     self._publish(peer, publish, rseq, replies, stored=stored, recorded=recorded)
                 else:
+                    if retain is None or not retain.patch:
+                        self._retained_keys.check(publish)
                     self.conditional.park(peer, publish, rseq, stored=stored)
-            except (InvalidPayload, LimitExceeded, QueueFull) as error:
+            except Refusal as error:
                 self._refuse(publish, error, rseq, replies, stored=stored)
 
     def _publish(
@@ -275,7 +278,7 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload, LimitExceeded or QueueFull, without any effect.
+        Raises a Refusal, without any effect.
         """
         if recorded:
             publish.flags |= RECORDED
@@ -342,7 +345,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded, QueueFull) as error:
+        except Refusal as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)

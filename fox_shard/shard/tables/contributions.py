@@ -9,13 +9,12 @@ groups never see what has not happened. All contributions of a row to a group co
 which they were sent. Two groups may hear of a change in any order, each of them from its own frame.
 """
 
-from collections.abc import Iterable
 from typing import Final, final
 
-from fox_shard.backplane.frames import Contribution, Event
+from fox_shard.backplane.frames import EMPTY, Contribution, Event, Publish
 from fox_shard.errors import InvalidPayload, QueueFull
 from fox_shard.shard.keys.change import KeyChange
-from fox_shard.shard.keys.realm import Realm
+from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.tables.builds import Build, Builds
 from fox_shard.shard.tables.definitions import Definitions
@@ -33,11 +32,14 @@ _NO_SHARES: Final[Shares] = ()
 class Contributions:
     """The contributions of one shard's rows."""
 
-    __slots__ = ("_builds", "_definitions", "_outbox", "_ways")
+    __slots__ = ("_builds", "_definitions", "_outbox", "_realms", "_ways")
 
-    def __init__(self, definitions: Definitions, builds: Builds, outbox: ShardOutbox) -> None:
+    def __init__(
+        self, definitions: Definitions, builds: Builds, realms: Realms, outbox: ShardOutbox
+    ) -> None:
         self._definitions = definitions
         self._builds = builds
+        self._realms = realms
         self._outbox = outbox
         # (realm, table) -> for each edge of the table, its build, and its number there.
         self._ways: dict[tuple[str, str], list[tuple[Build, int]]] = {}
@@ -58,15 +60,21 @@ class Contributions:
         except InvalidPayload:
             return _NO_SHARES
 
-    def check_room(self, realm: str, contributed: Iterable[Share | None]) -> None:
-        """Raise QueueFull if too much waits for the shard of a group."""
+    def check_room(self, table: Table, publish: Publish) -> None:
+        """Raise QueueFull if too much waits for the shard of a group that the row concerns."""
         outbox = self._outbox
-        for share in contributed:
-            if share is not None and outbox.is_full(outbox.owner_of(realm, share.topic)):
-                raise QueueFull(
-                    f"too much waits for the shard of {share.topic} (backplane.outbox_limit): "
-                    "publish again later"
-                )
+        if not outbox.is_any_full:
+            return
+        realm = self._realms[publish.realm]
+        before = realm.keys.get(publish.topic)
+        after = None if publish.flags & EMPTY else Event(0, publish)
+        for key in (before, after):
+            for share in self.of_row(realm, table, publish.topic, key):
+                if share is not None and outbox.is_full(outbox.owner_of(realm.name, share.topic)):
+                    raise QueueFull(
+                        f"too much waits for the shard of {share.topic} (backplane.outbox_limit): "
+                        "publish again later"
+                    )
 
     def changed(self, realm: Realm, table: Table, change: KeyChange) -> None:
         """Send what a change of a row changes."""

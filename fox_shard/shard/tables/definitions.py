@@ -18,6 +18,8 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.store.journal import Journal
 from fox_shard.tables.schema import TableSet
+from fox_shard.tables.table import Rule, Table
+from fox_shard.topics.cache import MatchCache
 
 OnActive = Callable[[str, TableSet, TableSet], None]
 """Called with a realm, the schema that was active, and the one that is from now on."""
@@ -25,6 +27,18 @@ OnActive = Callable[[str, TableSet, TableSet], None]
 BYTES_PER_UNIT: Final = 64
 """Bytes of a schema that cost a unit of the turn's budget."""
 
+
+class About(NamedTuple):
+    """What the schema says about a topic: it belongs to a table, or has rules."""
+
+    table: Table | None
+    rules: list[Rule]
+
+
+TOPICS_LIMIT: Final = 100_000
+"""Topics of a realm of which it is remembered what the schema says about them."""
+
+_UNKNOWN: Final = About(None, [])
 _NONE: Final = TableSet.parse("{}")
 
 
@@ -49,6 +63,7 @@ class Definitions:
     """The schemas of all realms on one shard."""
 
     __slots__ = (
+        "_about",
         "_active",
         "_budget",
         "_journal",
@@ -72,6 +87,7 @@ class Definitions:
         self._peers = peers
         self._budget = budget
         self._uncommitted: deque[_Uncommitted] = deque()
+        self._about: dict[str, MatchCache[About | None]] = {}
         #: The active schemas of the realms that have one.
         self.active: dict[str, TableSet] = {}
         #: Called, in order, in the turn in which a schema becomes active.
@@ -93,6 +109,23 @@ class Definitions:
     def version_of(self, realm: str) -> int:
         """Return the version of the active schema; 0: there is none."""
         return self._active.get(realm, _UNDEFINED).version
+
+    def stored_version_of(self, realm: str) -> int:
+        """Return the version of the latest schema that this shard knows; 0: there is none."""
+        return max(self.version_of(realm), self.next_version_of(realm))
+
+    def about(self, realm: str, topic: str) -> About | None:
+        """Return what the active schema of a realm says about a topic; None: nothing."""
+        cache = self._about.get(realm)
+        if cache is None:
+            cache = self._about[realm] = MatchCache(TOPICS_LIMIT)
+        found = cache.entries.get(topic, _UNKNOWN)
+        if found is _UNKNOWN:
+            tables = self.of(realm)
+            about = About(tables.table_of(topic), tables.rules_of(topic))
+            found = about if about.table is not None or about.rules else None
+            cache.put(topic, found)
+        return found
 
     def next_of(self, realm: str) -> TableSet | None:
         """Return the schema that is stored and not active, by which other shards may work."""
@@ -154,6 +187,7 @@ class Definitions:
             following = self._read(frame)
         self._active[realm] = following
         self.active[realm] = following.tables
+        self._about.pop(realm, None)
         row = rows.DefinitionRow(frame.version, frame.text)
         self._journal.keep(rows.definition(realm, rows.ACTIVE), rows.encode(row))
         for tell in self.on_active:

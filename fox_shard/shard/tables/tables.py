@@ -19,9 +19,10 @@ from fox_shard.shard.tables.builds import Builds
 from fox_shard.shard.tables.contributions import Contributions
 from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.shard.tables.rebuild import Rebuilding
-from fox_shard.shard.tables.rows import TableRows
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
 from fox_shard.tables.schema import TableSet
+from fox_shard.tables.table import Table
 
 
 @final
@@ -29,18 +30,20 @@ class Tables:
     """The tables of one shard, a `KeyObserver`."""
 
     __slots__ = (
+        "_definitions",
         "_journal",
         "_synced",
+        "_validation",
         "aggregates",
         "builds",
         "contributions",
         "rebuilding",
-        "rows",
     )
 
     def __init__(
         self,
         definitions: Definitions,
+        validation: Validation,
         keys: RetainedKeys,
         journal: Journal,
         inbox: Inbox,
@@ -49,11 +52,12 @@ class Tables:
         shards: int,
     ) -> None:
         """shards: how many there are."""
+        self._definitions = definitions
+        self._validation = validation
         self._journal = journal
         self._synced = False
         self.builds = Builds(definitions, journal, shards)
-        self.contributions = Contributions(definitions, self.builds, outbox)
-        self.rows = TableRows(definitions.active, self.contributions, budget)
+        self.contributions = Contributions(definitions, self.builds, keys.realms, outbox)
         self.aggregates = Aggregates(self.builds, keys, journal, inbox, budget)
         self.rebuilding = Rebuilding(
             definitions,
@@ -67,6 +71,7 @@ class Tables:
             shards,
         )
         definitions.on_active.append(self._activated)
+        keys.check = self._check
         keys.observer = self
 
     def _activated(self, realm: str, before: TableSet, after: TableSet) -> None:
@@ -77,25 +82,34 @@ class Tables:
 
     # Keys
 
-    def check(self, realm: Realm, publish: Publish) -> None:
-        """Raise InvalidPayload if the publish is invalid, or QueueFull."""
-        self.rows.check(realm, publish)
+    def _check(self, publish: Publish) -> None:
+        """Raise a Refusal if the publish is not valid, or too much waits for a group's shard."""
+        self._validation.check(publish)
+        table = self._table_of(publish.realm, publish.topic)
+        if table is not None and table.edges:
+            self.contributions.check_room(table, publish)
+
+    def _table_of(self, realm: str, topic: str) -> Table | None:
+        if realm not in self._definitions.active:
+            return None
+        about = self._definitions.about(realm, topic)
+        return None if about is None else about.table
 
     def changed(self, realm: Realm, change: KeyChange) -> None:
         """Send what the change of a row changes in aggregates."""
-        table = self.rows.table_of(*change.ref)
+        table = self._table_of(*change.ref)
         if table is not None and table.edges:
             self.contributions.changed(realm, table, change)
 
     def undone(self, realm: Realm, topic: str, key: Event | None) -> None:
         """Send what a row contributes whose changes have failed, in case it was passed by."""
-        table = self.rows.table_of(realm.name, topic)
+        table = self._table_of(realm.name, topic)
         if table is not None and table.edges and key is not None:
             self.contributions.send_again(realm, table, topic, key)
 
     def keeps_expired(self, ref: KeyRef) -> bool:
         """Whether the key may be a row, which has to take back what it contributes."""
-        return self.rows.table_of(*ref) is not None
+        return self._table_of(*ref) is not None
 
     # Turns
 
