@@ -18,6 +18,7 @@ from fox_shard.testing import (
     rpc_scenarios,
     session_scenarios,
     store_scenarios,
+    table_scenarios,
     view_scenarios,
     walk,
 )
@@ -64,6 +65,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         history_scenarios.history_on_a_failing_disk,
         history_scenarios.history_is_followed,
         outbox_scenarios.frames_between_shards,
+        table_scenarios.aggregates_of_rows,
+        table_scenarios.aggregates_of_other_definitions,
         linear_scenarios.one_key,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,

@@ -7,10 +7,9 @@ from shards import Shards
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, DefineTables, Publish
 from fox_shard.documents.payloads import JSON, NONE, document
-from fox_shard.shard.tables.contributions import shares
-from fox_shard.tables.groups import Group
 from fox_shard.tables.schema import TableSet
 from fox_shard.testing.ledger import REALM
+from fox_shard.testing.recomputation import recomputed
 
 
 class TableShards(Shards):
@@ -85,17 +84,8 @@ class TableShards(Shards):
 
     def expected(self, name):
         """Return the rows that an aggregate should have, by topic."""
-        groups = {}
-        target = self.schema.tables[name]
-        for table in self.schema.tables.values():
-            for topic, row in self.rows(table.name).items():
-                for edge, share in zip(table.edges, shares(table, topic, row), strict=False):
-                    if edge.target == name and share is not None:
-                        group = groups.setdefault(share.topic, Group(target.aggregate))
-                        group.add(share.numbers)
-        return {
-            topic: {**target.key_of(topic), **group.results()} for topic, group in groups.items()
-        }
+        keys = {t: row for table in self.schema.tables for t, row in self.rows(table).items()}
+        return recomputed(self.schema, keys, name)
 
     def check_aggregates(self):
         """Check, when all is quiet, that every aggregate is what its rows make it."""
