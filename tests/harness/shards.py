@@ -16,14 +16,14 @@ class Shards:
 
     cut: pairs of shard numbers (sender, receiver) between which batches are lost. deaf: pairs
     between which all batches but hellos are. ledgers: see `testing.ledger`; numbers and targets of
-    the frames are counted here.
+    the frames are counted here. stored: the rows that each disk has at first.
     """
 
-    def __init__(self, count=2, **terms):
+    def __init__(self, count=2, stored=None, **terms):
         self.terms = LinkSettings(shards=count, **terms)
         self.placement = Placement(count)
         self.now = 100.0
-        self.disks = [Disk() for _ in range(count)]
+        self.disks = [Disk(rows) for rows in stored or [()] * count]
         self.nodes = [None] * count
         self.ledgers = [None] * count
         self.cut = set()

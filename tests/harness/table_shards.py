@@ -15,11 +15,18 @@ from fox_shard.testing.recomputation import recomputed
 class TableShards(Shards):
     """Shards with a schema."""
 
-    def __init__(self, schema, count=2, **more):
+    def __init__(self, schema=None, count=2, **more):
+        """schema: None: that of the stored rows. more: see `Shards`."""
         super().__init__(count, **more)
         self.version = 0
         self.schema = None
-        self.define(schema)
+        if schema is not None:
+            self.define(schema)
+
+    @classmethod
+    def of_rows(cls, stored):
+        """Return shards with these rows, a dict for each shard."""
+        return cls(count=len(stored), stored=stored)
 
     def define(self, schema, *, steps=("store", "activate")):
         """Give all shards a schema, as the coordinator does."""
