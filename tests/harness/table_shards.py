@@ -40,6 +40,15 @@ class TableShards(Shards):
                 self.step(number, active=True)
         self.turns()
 
+    def define_at(self, numbers, schema, *, same=False):
+        """Let some of the shards, which have stored a schema, make it active."""
+        if not same:
+            self.version += 1
+            self.schema = TableSet.parse(schema)
+        for number in numbers:
+            self.step(number, active=False)
+            self.step(number, active=True)
+
     def step(self, number, *, active):
         """Let one shard store the schema, or make it active."""
         nobody = SimpleNamespace(link=SimpleNamespace(open=False))

@@ -34,6 +34,10 @@ FRAME_UNITS: Final = 2
 """Units of the turn's budget for a row that is looked at, and for each of its contributions."""
 
 
+_END: Final = (None, None)
+"""In place of a step: there is no other."""
+
+
 @final
 class Rebuilding:
     """The work of one shard for builds that begin and end."""
@@ -48,6 +52,7 @@ class Rebuilding:
         "_outbox",
         "_realms",
         "_removals",
+        "_scans",
         "_shards",
         "_showing",
     )
@@ -75,8 +80,13 @@ class Rebuilding:
         self._budget = budget
         self._shards = shards
         # The work that has begun and goes on in the next slice.
+        self._scans: dict[Build, Iterator[tuple[Table, str | None]]] = {}
         self._showing: dict[Build, Iterator[str | None]] = {}
         self._removals: dict[Build, Iterator[Publish | bytes | None]] = {}
+
+    def activated(self) -> None:
+        """Go on by another schema, in which the tables may have other edges."""
+        self._scans.clear()
 
     @property
     def busy(self) -> bool:
@@ -94,6 +104,8 @@ class Rebuilding:
             if build.stage == SHOWING and not self._budget.exhausted:
                 self._show(build)
         for build in list(self._builds.obsolete):
+            self._scans.pop(build, None)
+            self._showing.pop(build, None)
             if not self._budget.exhausted:
                 yield from self._remove(build)
 
@@ -108,22 +120,32 @@ class Rebuilding:
 
     def _scan(self, build: Build) -> None:
         """Let further rows contribute to the build."""
-        realm, scanned = self._realms[build.realm], build.scanned
-        assert scanned is not None
-        left = SLICE
+        realm = self._realms[build.realm]
+        steps = self._scans.setdefault(build, self._steps(build))
+        for _ in range(SLICE):
+            table, topic = next(steps, _END)
+            if table is None:
+                self._scanned(build)
+                return
+            self._budget.spend(STEP_UNITS)
+            if topic is not None:
+                build.scanned = topic
+                key = realm.keys.get(topic)
+                if key is not None and not realm.keys.is_changing(topic):
+                    sent = self._contributions.send_again(realm, table, topic, key, build)
+                    self._budget.spend(sent * FRAME_UNITS)
+        self._builds.keep(build)
+
+    def _steps(self, build: Build) -> Iterator[tuple[Table, str | None]]:
+        """Yield the topics that have not been looked at, or None for a step that finds none."""
+        keys, scanned = self._realms[build.realm].keys, build.scanned or ""
         for table in self._sources(build):
-            for topic in realm.keys.steps(table.rows, max(scanned, table.name + ".")):
-                self._budget.spend(STEP_UNITS)
-                if topic is not None:
-                    build.scanned = topic
-                    key = realm.keys.get(topic)
-                    if key is not None and not realm.keys.is_changing(topic):
-                        sent = self._contributions.send_again(realm, table, topic, key, build)
-                        self._budget.spend(sent * FRAME_UNITS)
-                left -= 1
-                if not left:
-                    self._builds.keep(build)
-                    return
+            for topic in keys.steps(table.rows, max(scanned, table.name + ".")):
+                yield table, topic
+
+    def _scanned(self, build: Build) -> None:
+        """Tell all shards that all rows of this one have contributed."""
+        del self._scans[build]
         build.scanned = None
         self._builds.keep(build)
         for shard in range(self._shards):

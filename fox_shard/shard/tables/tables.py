@@ -77,6 +77,7 @@ class Tables:
     def _activated(self, realm: str, before: TableSet, after: TableSet) -> None:
         self.builds.activated(realm, before, after)
         self.contributions.activated()
+        self.rebuilding.activated()
         for build in self.builds:
             self.aggregates.show_if_complete(build)
 

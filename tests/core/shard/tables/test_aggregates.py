@@ -5,7 +5,8 @@ from itertools import count
 import pytest
 from table_shards import TableShards
 
-from fox_shard.backplane.frames import RetainOptions
+from fox_shard.backplane.frames import Contribution, RetainOptions
+from fox_shard.shard import rows
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
@@ -204,3 +205,109 @@ def test_a_store_fails_and_its_shard_dies_before_the_keys_are_written(shards):
     shards.restart(owner)
     shards.check_aggregates()
     assert total(shards, "north")[1] >= 1
+
+
+def place(shards, template, shard):
+    """Return the first name whose topic the shard owns. template: the topic, with a gap."""
+    names = (f"x{number}" for number in count())
+    return next(
+        one for one in names if shards.placement.shard_of("realm1", template.format(one)) == shard
+    )
+
+
+def test_the_key_of_a_group_that_could_not_be_committed_is_written_again(shards):
+    id_, shop = place(shards, "sale.{}", 0), place(shards, "total.{}", 1)
+    shards.disks[1].held = True
+    sale(shards, id_, shop, 1)
+    shards.turns(4)
+    assert total(shards, shop) == (1, 1)
+    shards.disks[1].trouble = "no room"
+    shards.commit(1)
+    assert total(shards, shop) is None
+    shards.disks[1].trouble = ""
+    shards.check_aggregates()
+    assert total(shards, shop) == (1, 1)
+
+
+def test_a_row_that_expires_at_once_after_its_commit(shards):
+    """What it takes back does not overtake what it contributed, within one shard."""
+    id_, shop = place(shards, "sale.{}", 0), place(shards, "total.{}", 0)
+    row = {"id": id_, "shop": shop, "n": 1}
+    shards.disks[0].held = True
+    assert shards.put("sale", row, retain=RetainOptions(seconds=1.0)) == ""
+    shards.turns(1)
+    shards.commit(0)
+    shards.now += 1.5
+    shards.nodes[0].tick(shards.now)
+    assert shards.key(f"sale.{id_}") is None
+    shards.check_aggregates()
+    assert total(shards, shop) is None
+
+
+def test_a_contribution_that_comes_again_counts_once(shards):
+    """As after a restart of a shard that has forgotten how far it had got."""
+    sale(shards, "s", "north", 1)
+    shards.turns()
+    sale(shards, "s", "north", 5)
+    shards.turns()
+    sale(shards, "t", "north", 2)
+    shards.delete("sale", "t")
+    shards.settle()
+    frames = [
+        (source, frame)
+        for source, _, batch in shards.arrived
+        for frame in batch.frames
+        if isinstance(frame, Contribution)
+    ]
+    for source, frame in frames:
+        shards.owner("total.north").inbox.handle(frame, source)
+    shards.check_aggregates()
+    assert total(shards, "north") == (5, 1)
+
+
+def test_an_older_contribution_changes_nothing(shards):
+    sale(shards, "s", "north", 1)
+    shards.settle()
+    owner = shards.owner("total.north")
+    build = owner.tables.builds.of("realm1", "total")
+    for numbers in (("9", "1"), None):
+        old = Contribution("realm1", "total.north", build.name, 0, "sale.s", 5, numbers)
+        owner.inbox.handle(old, 0)
+    shards.check_aggregates()
+    assert total(shards, "north") == (1, 1)
+
+
+def test_a_contribution_to_an_unknown_build_is_ignored(shards):
+    owner = shards.owner("total.north")
+    unknown = Contribution("realm1", "total.north", "0.1", 0, "sale.s", 5, ("9", "1"))
+    owner.inbox.handle(unknown, 0)
+    shards.check_aggregates()
+    assert total(shards, "north") is None
+    assert not [key for disk in shards.disks for key in disk.rows if key[:1] == rows.CONTRIBUTION]
+
+
+def test_an_aggregate_whose_shard_is_away_for_minutes(shards):
+    id_, shop = place(shards, "sale.{}", 0), place(shards, "total.{}", 1)
+    shards.kill(1)
+    for n in range(30):
+        sale(shards, id_, shop, n)
+        shards.now += 10
+        shards.turns(1)
+    shards.start(1)
+    shards.check_aggregates()
+    assert total(shards, shop) == (29, 1)
+
+
+def test_rows_are_refused_when_too_much_waits_for_the_shard_of_their_group():
+    shards = TableShards(schema(), outbox_limit=2000)
+    id_, shop = place(shards, "sale.{}", 0), place(shards, "total.{}", 1)
+    other = place(shards, "total.{}", 0)
+    shards.kill(1)
+    uris = [shards.put("sale", {"id": id_, "shop": shop, "n": n}) for n in range(60)]
+    assert uris[0] == ""
+    assert uris[-1] == "fox.error.queue_full"
+    assert shards.put("sale", {"id": id_, "shop": other, "n": 7}) == "fox.error.queue_full"
+    assert shards.publish(f"sale.{id_}", None) == "fox.error.queue_full"
+    shards.start(1)
+    shards.check_aggregates()
+    assert total(shards, shop) == (uris.index("fox.error.queue_full") - 1, 1)
