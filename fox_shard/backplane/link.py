@@ -75,6 +75,7 @@ class Link:
         "identity",
         "in_flight",
         "incarnation",
+        "left_out",
         "lost_at",
         "missed",
         "missed_by_peer",
@@ -172,6 +173,8 @@ class Link:
         # Indexes of the reliable frames in the last result of `receive`, numbered from `rfirst` on.
         self.reliable_indexes = NO_MARKS
         self.rfirst = 1
+        # How many frames were left out of this result, because they were applied before.
+        self.left_out = 0
         # The reliable number up to which the peer will send no frame again.
         self.peer_forgotten = 0
         # What this end tells the peer about the frames that it received (see `frames.Batch`).
@@ -336,10 +339,11 @@ class Link:
         """Take a batch of the peer; return what became of the pair, and the frames to handle.
 
         size: bytes on the wire. Reliable frames that were applied before are left out (see
-        `watermark`); `marks` and `rfirst` describe those that remain.
+        `watermark`); `reliable_indexes`, `rfirst` and `left_out` describe those that remain.
         """
         self._last_received = now
         self.reliable_indexes = NO_MARKS
+        self.left_out = 0
         frames = batch.frames
         if frames and type(frames[0]) is Hello:
             return self._hello(batch, frames[0], now), []
@@ -366,6 +370,7 @@ class Link:
             self.reliable_indexes = batch.reliable
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
+            self.left_out = len(batch.frames) - len(frames)
         return LinkEvent.NONE, frames
 
     def _is_of_this_pair(self, batch: Batch) -> bool:
@@ -385,7 +390,8 @@ class Link:
             unacked = self._unacked
             # If it is empty, its frames may be in the outbox again (see `resume`).
             if unacked:
-                for _ in range(len(unacked) + batch.durable - self._rseq):
+                # After a restart the peer may know of frames that this end has yet to send.
+                for _ in range(min(len(unacked), len(unacked) + batch.durable - self._rseq)):
                     unacked.popleft()
         if batch.forgotten > self.peer_forgotten:
             self.peer_forgotten = batch.forgotten

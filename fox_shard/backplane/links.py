@@ -107,8 +107,11 @@ class Links:
         self._deadline = deadline
         self._notices = notices
 
-    def add(self, peer: str, now: float, *, connects: bool = False) -> Link:
-        """Make the link to that peer. connects: whether this process is the one that connects."""
+    def add(self, peer: str, now: float, *, connects: bool = False, identity: int = 0) -> Link:
+        """Make the link to that peer. connects: whether this process is the one that connects.
+
+        identity: see `Link`; 0: that of this process.
+        """
         link = self.by_name[peer] = Link(
             self._name,
             peer,
@@ -118,7 +121,7 @@ class Links:
             deadline=self._deadline,
             connects=connects,
             now=now,
-            identity=self._identity,
+            identity=identity or self._identity,
         )
         return link
 

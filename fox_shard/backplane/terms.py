@@ -18,6 +18,9 @@ class LinkSettings(Struct, frozen=True):
     generation: int = 0
     credit: int = 8 << 20
     """Bytes that may be in flight: sent, but not yet handled by the peer."""
+    outbox_limit: int = 64 << 20
+    """Bytes of frames that a shard's store keeps for one other shard, before requests that would
+    add to them are refused."""
     heartbeat: float = 1.0
     peer_timeout: float = 5.0
 

@@ -90,12 +90,14 @@ class Gateway(Struct, frozen=True, kw_only=True):
 class Backplane(Struct, frozen=True, kw_only=True):
     """Section [backplane]: the links between processes.
 
-    credit: bytes in flight on one link. heartbeat: seconds between signs of life. peer_timeout:
-    seconds of silence after which a peer is gone. turn_timeout: seconds after which a process whose
-    event loop is busy with one turn ends itself.
+    credit: bytes in flight on one link. outbox_limit: bytes that a shard keeps for another shard,
+    which may be down. heartbeat: seconds between signs of life. peer_timeout: seconds of silence
+    after which a peer is gone. turn_timeout: seconds after which a process whose event loop is busy
+    with one turn ends itself.
     """
 
     credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
+    outbox_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     heartbeat: Seconds = 1.0
     peer_timeout: Seconds = 5.0
     turn_timeout: Annotated[float, Meta(ge=5.0, le=3600.0)] = 30.0
@@ -174,7 +176,7 @@ class History(Struct, frozen=True, kw_only=True):
     match: Literal["exact", "prefix", "wildcard"] = "exact"
     max_events: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000
     max_age: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    max_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 40)] = 1 << 26
+    max_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 26
 
 
 class Realm(Struct, frozen=True, kw_only=True):

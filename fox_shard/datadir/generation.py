@@ -10,7 +10,7 @@ that are left behind are removed when the next generation is written.
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from heapq import merge
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +23,11 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.datadir.damage import OnDamage, described, naming_rows
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import TrimMarks
+from fox_shard.shard.links.outbox import OWN
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
-from fox_shard.store.file import Label, count, read, salvage
+from fox_shard.store.file import Label, count, read, read_identity, salvage
 from fox_shard.store.layout import Layout
 from fox_shard.store.refusals import refusing
 from fox_shard.store.statements import LARGEST
@@ -142,9 +143,10 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
 
     Rows of peers, outcomes, waiters, grants and unannounced changes are left behind, because they
     belong to processes and clients that have ended. Clock ceilings, trim marks of event logs and
-    definitions of tables go to all shards (see `NextGeneration`). Raises StoreError.
+    definitions of tables go to all shards, and frames of outboxes to the owners of their topics,
+    with keys of their own (see `NextGeneration`). Raises StoreError.
     """
-    try:
+    with _reading(key):
         match key[:1]:
             case rows.KEY | rows.TOPIC_MARKS:
                 return placement.shard_of(*rows.key_ref_of(key))
@@ -162,13 +164,58 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
                 | rows.GRANT
                 | rows.PEER
                 | rows.OUTCOMES
+                | rows.OUTBOX
+                | rows.LAST
                 | rows.CEILING
                 | journal.TRIAL
             ):
                 return None
+    raise StoreError(f"The row {key[:40]!r} is of an unknown kind: {_NEWER}")
+
+
+@contextmanager
+def _reading(key: bytes) -> Iterator[None]:
+    try:
+        yield
     except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise StoreError(f"The row {key[:40]!r} is damaged ({error}): {_RESTORE}") from error
-    raise StoreError(f"The row {key[:40]!r} is of an unknown kind: {_NEWER}")
+
+
+@final
+class _Outboxes:
+    """The outboxes of the old generation: which of their frames are not in other stores yet.
+
+    Rows come in the order of their keys, so that all watermarks come before all frames.
+    """
+
+    def __init__(self, old: Layout) -> None:
+        self._old = old
+        # Name of the sender -> the identity of its store.
+        self._identities: dict[str, int] = {}
+        # (receiver, sender) -> the receiver's row about the sender.
+        self._watermarks: dict[tuple[str, str], rows.PeerRow] = {}
+
+    def note_watermark(self, row: Row) -> None:
+        """Note up to which frame a shard has the frames of another shard."""
+        key, value, shard = row
+        with _reading(key):
+            self._watermarks[f"shard-{shard}", rows.peer_of(key)] = rows.decode_peer(value)
+
+    def waits(self, row: Row) -> bool:
+        """Whether the frame has not had its effect in the shard that it was sent to."""
+        key, _, shard = row
+        receiver, sender = rows.peer_of(key), f"shard-{shard}"
+        reached = self._watermarks.get((receiver, sender))
+        return (
+            reached is None
+            or reached.identity != self._identity_of(shard, sender)
+            or reached.watermark < rows.number_of(key)
+        )
+
+    def _identity_of(self, shard: int, sender: str) -> int:
+        if sender not in self._identities:
+            self._identities[sender] = read_identity(*self._old.shard(shard))
+        return self._identities[sender]
 
 
 @final
@@ -189,9 +236,12 @@ class NextGeneration:
         self._log_marks: dict[bytes, TrimMarks] = {}
         # Old shards may have different versions of a definition: all new ones get the latest.
         self._definitions: dict[bytes, rows.DefinitionRow] = {}
+        self._outboxes = _Outboxes(old)
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
+        # How many frames of outboxes each shard has got.
+        self._frames = [0] * shards
         self._finished = False
         with refusing(old.folder):
             remove_others(old)
@@ -248,6 +298,10 @@ class NextGeneration:
             self.put(home, key, value)
         elif key == rows.CEILING:
             self.raise_ceiling(rows.decode_ceiling(value))
+        elif key[:1] == rows.PEER:
+            self._outboxes.note_watermark(row)
+        elif key[:1] == rows.OUTBOX:
+            self._carry_over_frame(row)
         elif key[:1] == rows.LOG_MARKS:
             self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
         elif key[:1] == rows.DEFINITION:
@@ -256,6 +310,17 @@ class NextGeneration:
             if known is None or known.version < definition.version:
                 self._definitions[key] = definition
         return home
+
+    def _carry_over_frame(self, row: Row) -> None:
+        """Let the owner of a frame's topic find the frame as one of its own (see `ShardOutbox`)."""
+        key, value, _ = row
+        with _reading(key):
+            frame = rows.decode_outbox_frame(value)
+            waits = self._outboxes.waits(row)
+        if waits and frame.target_topic:
+            home = self.placement.shard_of(frame.realm, frame.target_topic)
+            self._frames[home] += 1
+            self.put(home, rows.outbox(OWN, self._frames[home]), value)
 
     def finish(self, old: Layout) -> None:
         """Make this generation the one that counts, and remove the old one."""

@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
     FencePassed,
     Frame,
     HistoryPage,
+    InquiryPage,
     Interrupt,
     Invocation,
     Joined,
@@ -37,7 +38,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unregistered,
 )
-from fox_shard.gateway.procedures.event_history import EventHistory
+from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -59,8 +60,8 @@ class Dispatcher:
 
     __slots__ = (
         "_calls",
-        "_event_history",
         "_fanouts",
+        "_inquiries",
         "_ordering",
         "_realms",
         "_registrations",
@@ -87,7 +88,7 @@ class Dispatcher:
         unstored_waiters: UnstoredWaiters,
         calls: Calls,
         registrations: Registrations,
-        event_history: EventHistory,
+        inquiries: Inquiries,
         registry: SessionRegistry,
         realms: dict[str, Realm],
     ) -> None:
@@ -101,7 +102,7 @@ class Dispatcher:
         self._unstored_waiters = unstored_waiters
         self._calls = calls
         self._registrations = registrations
-        self._event_history = event_history
+        self._inquiries = inquiries
         self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
@@ -170,8 +171,8 @@ class Dispatcher:
                 self._subscribe_requests.retained(frame, shard)
             case Recorded():
                 self._subscribe_requests.recorded(frame, shard)
-            case HistoryPage():
-                self._event_history.history_page(frame, shard)
+            case HistoryPage() | InquiryPage():
+                self._inquiries.page(frame, shard)
             case Paused():
                 self._subscribe_requests.paused(frame, shard)
             case CaughtUp():

@@ -77,6 +77,7 @@ def _terms(config: Config, generation: int) -> LinkSettings:
         shards=config.shards,
         generation=generation,
         credit=config.backplane.credit,
+        outbox_limit=config.backplane.outbox_limit,
         heartbeat=config.backplane.heartbeat,
         peer_timeout=config.backplane.peer_timeout,
     )
@@ -149,6 +150,7 @@ async def _shard(number: int, config: Config) -> None:
             rng=SystemRandom(),
             now=loop.time(),
             wall=time.time(),
+            identity=opened.store.identity,
             rows=opened.store.scan(),
             realms=config.realms,
             is_working=working_peers(Path(config.run_dir), config.backplane),

@@ -32,11 +32,14 @@ from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.inbox import Inbox
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.loading import load
@@ -68,6 +71,7 @@ class Shard:
         "_dispatcher",
         "_fences",
         "_frames",
+        "_identity",
         "_overloaded",
         "_placement",
         "_settings",
@@ -80,11 +84,14 @@ class Shard:
         "deadline",
         "dealer",
         "definitions",
+        "inbox",
+        "inquiries",
         "journal",
         "links",
         "name",
         "notices",
         "number",
+        "outbox",
         "outcomes",
         "peers",
         "recovery",
@@ -108,6 +115,7 @@ class Shard:
         rng: RandomSource,
         now: float,
         wall: float,
+        identity: int = 0,
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
         is_working: IsWorking = unknown,
@@ -116,14 +124,17 @@ class Shard:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
 
         rpc, limits: settings. max_message_size: bytes of a client's message, and of a patched key.
-        now: monotonic seconds; wall: seconds since 1970. rows: (key, value) of the store, in the
-        order of keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget
-        of a turn.
+        now: monotonic seconds; wall: seconds since 1970. identity: of the store; 0: it ends with
+        the incarnation. rows: (key, value) of the store, in the order of keys. realms: the
+        configured ones. is_working: see `Links`. turn_units: the budget of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
         self.name = f"shard-{number}"
         self._settings = terms
+        # Links to shards have the store's identity, because the outbox's frames are rows. What a
+        # gateway is sent reliably ends with the incarnation.
+        self._identity = identity
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.notices: list[Notice] = []
@@ -164,6 +175,17 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
+        self.inquiries = Inquiries(self.budget)
+        self.inbox = Inbox(self.journal)
+        self.outbox = ShardOutbox(
+            number,
+            self._placement,
+            self.journal,
+            self.links.by_name,
+            self.inbox,
+            self.budget,
+            terms,
+        )
         self.peers: dict[str, Peer] = {}
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
@@ -195,6 +217,8 @@ class Shard:
             self.registrar,
             self.wills,
             self.outcomes,
+            self.inbox,
+            self.inquiries,
             fences,
             self.definitions,
             self.budget,
@@ -232,6 +256,9 @@ class Shard:
             self.stored_publishes,
             self.outcomes,
             self.wills,
+            self.peers,
+            self.inbox,
+            self.outbox,
             self.definitions,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
@@ -255,7 +282,9 @@ class Shard:
         self.journal.keep(CEILING, encode_row(self.clock.ceiling))
 
     def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
-        peer = self.peers[name] = Peer(self.links.add(name, now, connects=connects))
+        identity = self._identity if name.startswith("shard-") else 0
+        link = self.links.add(name, now, connects=connects, identity=identity)
+        peer = self.peers[name] = Peer(link)
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -278,6 +307,7 @@ class Shard:
         peer.deliveries.peer_confirmed()
         if peer.kind is Kind.SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
+            self.outbox.confirmed(peer.name)
         self.outcomes.confirmed(peer)
         self.stored_publishes.grants.confirmed(peer)
         self._unannounced.confirmed(peer)
@@ -298,7 +328,7 @@ class Shard:
     def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """Handle the frames, or let what the turn's budget does not pay for wait."""
         rest: Arrival | None = arrival
-        if not (peer.waiting or self.budget.exhausted):
+        if not (peer.waiting or self.budget.exhausted or self.outbox.to_catch_up):
             rest = self._dispatcher.handle(peer, arrival, now, until=0)
         if rest is not None:
             peer.waiting.append(rest)
@@ -308,9 +338,10 @@ class Shard:
         """Do what has waited for a turn with enough budget."""
         self.recovery.go_on()
         if self.recovery.until is None:
+            self.outbox.go_on()
             # A slice for each peer in turn, so that none waits for all that another has sent.
             backlogs = deque(peer for peer in self._in_turn() if peer.synced and peer.waiting)
-            while backlogs and not self.budget.exhausted:
+            while backlogs and not (self.budget.exhausted or self.outbox.to_catch_up):
                 peer = backlogs.popleft()
                 self._go_on_with(peer, now, until=max(0, self.budget.left - SLICE_UNITS))
                 if peer.waiting:
@@ -327,7 +358,7 @@ class Shard:
 
     def _go_on_with(self, peer: Peer, now: float, until: int = 0) -> None:
         """Handle what has waited of a peer, until no more than `until` of the budget is left."""
-        while peer.waiting and self.budget.left > until:
+        while peer.waiting and self.budget.left > until and not self.outbox.to_catch_up:
             rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)
             if rest is None:
                 peer.waiting.popleft()
@@ -351,9 +382,10 @@ class Shard:
 
     @property
     def _backlog(self) -> bool:
-        """Whether frames of any peer wait for the next turn's budget."""
-        return self.recovery.until is None and any(
-            peer.synced and peer.waiting for peer in self.peers.values()
+        """Whether frames of any peer, or of this shard, wait for the next turn's budget."""
+        return self.recovery.until is None and (
+            bool(self.outbox.own)
+            or any(peer.synced and peer.waiting for peer in self.peers.values())
         )
 
     # Peers come and go
@@ -362,8 +394,8 @@ class Shard:
         """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
         peer = self.peers[link.peer]
         known = before == link.peer_incarnation
-        if not known:
-            peer.applied = 0
+        # Another numbering has begun if the peer has another identity.
+        peer.applied = min(peer.applied, link.watermark)
         self._drop_replayed_state(peer)
         if not known and before:
             self._drop_incarnation(peer)
@@ -430,7 +462,9 @@ class Shard:
     def _drop_incarnation(self, peer: Peer) -> None:
         """Drop everything of an incarnation that will not come back, and end its sessions."""
         self.subscriptions.peer_gone(peer)
-        peer.link.peer_gone()
+        if peer.kind is not Kind.SHARD:
+            # What waits for a shard is in the outbox, and so for its next incarnation.
+            peer.link.peer_gone()
         peer.deliveries.peer_gone()
         self.outcomes.peer_gone(peer)
         self.stored_publishes.grants.peer_gone(peer)
@@ -444,10 +478,14 @@ class Shard:
     def _committed(self, ticket: int, now: float) -> None:
         if ticket >= self._ceiling_ticket:
             self.clock.ceiling_is_durable()
+        self.outbox.committed(ticket)
+        self.inbox.committed(ticket)
         self.clock.wall = now + self._time_of_day.offset
         self._dispatcher.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
+        self.outbox.commit_failed()
+        self.inbox.commit_failed()
         self._dispatcher.commit_failed(why, now)
 
     def _store_failure(self, why: str) -> None:
@@ -545,6 +583,7 @@ class Shard:
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.queued,
+                f"{self.name}.outbox_bytes": self.outbox.total,
             }
             coordinator.reply(Report(counters, gauges))
 

@@ -13,6 +13,7 @@ from fox_shard.backplane.frames import (
     FenceQuery,
     Forward,
     Frame,
+    Inquiry,
     InvocationError,
     Leave,
     More,
@@ -20,6 +21,7 @@ from fox_shard.backplane.frames import (
     Publish,
     ReadHistory,
     Register,
+    RouterPublish,
     SessionAlive,
     Subscribe,
     Unregister,
@@ -29,11 +31,13 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
@@ -72,6 +76,8 @@ class Dispatcher:
         "_definitions",
         "_fences",
         "_histories",
+        "_inbox",
+        "_inquiries",
         "_outcomes",
         "_owners",
         "_peers",
@@ -93,11 +99,16 @@ class Dispatcher:
         registrar: Registrar,
         wills: Wills,
         outcomes: Outcomes,
+        inbox: Inbox,
+        inquiries: Inquiries,
         fences: Fences,
         definitions: Definitions,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
+        self._inbox = inbox
+        self._inquiries = inquiries
+        inbox.handlers[RouterPublish] = self._router_publish
         self._budget = budget
         self._peers = peers
         self._broker = broker
@@ -133,13 +144,19 @@ class Dispatcher:
             budget.left -= 1 + chunk // PLAIN_PER_UNIT
             start = self._handle_chunk(peer, arrival, start, start + chunk, replies, now, until)
             chunk = min(CHUNK, 2 * chunk)
-        if arrival.durable:
-            peer.applied = arrival.durable
-            self._outcomes.batch_handled(peer, arrival.durable)
+        durable = arrival.durable
+        if durable:
+            peer.applied = durable
+            if peer.kind is Kind.SHARD:
+                self._inbox.batch_handled(peer, durable)
+                # The inbox tells when that is durable.
+                durable = 0
+            else:
+                self._outcomes.batch_handled(peer, durable)
         self._stored_publishes.send_grants()
         groups = self._commit_queue.take_groups()
         batch = peer.deliveries.batch_handled(
-            arrival.last, arrival.durable, replies, recipients(since), len(groups)
+            arrival.last, durable, replies, recipients(since), len(groups)
         )
         for group in groups:
             group.batch = batch
@@ -207,6 +224,8 @@ class Dispatcher:
                 self._subscriptions.unsubscribe(peer, frame)
             case ReadHistory():
                 peer.reply(self._histories.page(frame))
+            case Inquiry():
+                peer.reply(self._inquiries.page(frame))
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():
@@ -228,7 +247,12 @@ class Dispatcher:
             case Leave():
                 self._leave(peer, frame, replies)
             case _:
-                raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+                if peer.kind is not Kind.SHARD:
+                    raise TypeError(f"{peer.name} sent a {type(frame).__name__} to a shard")
+                self._inbox.handle(frame, int(peer.name.partition("-")[2]))
+
+    def _router_publish(self, frame: RouterPublish, _shard: int) -> None:
+        self._stored_publishes.publish(None, frame.publish, 0, [])
 
     def _leave(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
         self._dealer.session_ended(leave.session)

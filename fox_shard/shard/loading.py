@@ -9,7 +9,10 @@ from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
+from fox_shard.shard.links.inbox import Inbox
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
+from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
@@ -24,11 +27,15 @@ def load(
     stored_publishes: StoredPublishes,
     outcomes: Outcomes,
     wills: Wills,
+    peers: dict[str, Peer],
+    inbox: Inbox,
+    outbox: ShardOutbox,
     definitions: Definitions,
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
-    stored: (key, value) in the order of keys. For peers other than gateways, the second item may be
+    stored: (key, value) in the order of keys. peers: has all other shards, by name; they are not
+    returned. For peers other than gateways, the second item may be
     the identity instead of the incarnation. Raises ValueError (such as `msgspec.DecodeError`) for a
     row that this version cannot read.
     """
@@ -38,6 +45,13 @@ def load(
     def load_will(row: rows.WillRow) -> None:
         wills.load(row)
         gateways[row.gateway] = row.incarnation
+
+    def load_peer(name: str, row: rows.PeerRow) -> None:
+        peer = peers.get(name)
+        if peer is not None and peer.kind is Kind.SHARD:
+            inbox.load(peer, row)
+        else:
+            outcomes.load_peer(name, row)
 
     # The rows of each kind come in the order of their keys.
     loaders: dict[bytes, Callable[[bytes, bytes], None]] = {
@@ -54,9 +68,11 @@ def load(
         rows.WAITER: lambda _, value: stored_publishes.conditional.load(rows.decode_waiter(value)),
         rows.GRANT: lambda _, value: stored_publishes.grants.load(rows.decode_grant(value)),
         rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
-        rows.PEER: lambda key, value: outcomes.load_peer(
-            rows.peer_of(key), rows.decode_peer(value)
+        rows.PEER: lambda key, value: load_peer(rows.peer_of(key), rows.decode_peer(value)),
+        rows.OUTBOX: lambda key, value: outbox.load_frame(
+            rows.peer_of(key), rows.number_of(key), rows.decode_outbox_frame(value), len(value)
         ),
+        rows.LAST: lambda key, value: outbox.load_last(rows.peer_of(key), rows.decode_last(value)),
         rows.OUTCOMES: lambda key, value: outcomes.load_outcomes(
             rows.peer_of(key), key, rows.decode_outcomes(value)
         ),
@@ -71,6 +87,7 @@ def load(
         if loader is None:
             raise ValueError(f"there are no rows of kind {key[:1]!r} in this version")
         loader(key, value)
+    outbox.loaded()
     fresh = not clock.ceiling
     if fresh:
         # There is no stored ceiling at which the clock could begin.

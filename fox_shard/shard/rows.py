@@ -17,8 +17,13 @@ The first byte of a row's key tells the kind of the row:
 | `w` session | the will of a session: `WillRow` |
 | `p` peer | the peer's identity, and its highest rseq whose effects are in the store: `PeerRow` |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
+| `x` shard NUL rseq | a frame for that shard that may not be in that shard's store: `OutboxFrame` |
+| `l` shard | the last rseq that was given to a frame for that shard |
 | `d` realm NUL step | `DefinitionRow`: the realm's schema; step: `a` active, `n` the next one |
 | `c` | the ceiling of the publication clock |
+
+Frames of this shard for itself have a row `x` NUL number, the name being "": those that go with a
+request, and those that another number of shards has brought here.
 
 Realms and peers contain no NUL; numbers in keys are eight bytes, big endian, so that rows of one
 kind are in the order of their numbers.
@@ -28,7 +33,7 @@ from typing import Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames import Event, Publish, RetainOptions
+from fox_shard.backplane.frames import Event, OutboxFrame, Publish, RetainOptions
 
 KEY: Final = b"k"
 WILL: Final = b"w"
@@ -41,6 +46,8 @@ LOG_MARKS: Final = b"s"
 RESHARDED: Final = b"n"
 PEER: Final = b"p"
 OUTCOMES: Final = b"o"
+OUTBOX: Final = b"x"
+LAST: Final = b"l"
 DEFINITION: Final = b"d"
 CEILING: Final = b"c"
 
@@ -135,6 +142,8 @@ decode_grant: Final = msgpack.Decoder(GrantRow).decode
 decode_unannounced: Final = msgpack.Decoder(UnannouncedRow).decode
 decode_peer: Final = msgpack.Decoder(PeerRow).decode
 decode_outcomes: Final = msgpack.Decoder(list[tuple[int, int]]).decode
+decode_outbox_frame: Final = msgpack.Decoder(OutboxFrame).decode
+decode_last: Final = msgpack.Decoder(int).decode
 decode_marks: Final = msgpack.Decoder(list[int]).decode
 decode_resharded: Final = msgpack.Decoder(int).decode
 decode_definition: Final = msgpack.Decoder(DefinitionRow).decode
@@ -208,7 +217,7 @@ def peer(name: str) -> bytes:
 
 
 def peer_of(key: bytes) -> str:
-    """Return the name of the peer in the row key of a watermark or of outcomes."""
+    """Return the name of the peer in the row key of a watermark, of outcomes, or of an outbox."""
     return key[1:].partition(b"\0")[0].decode()
 
 
@@ -218,3 +227,18 @@ def outcomes(name: str, rseq: int) -> bytes:
     rseq: the reliable number of the first frame that has an outcome.
     """
     return b"o%b\0%b" % (name.encode(), rseq.to_bytes(8, "big"))
+
+
+def outbox(name: str, rseq: int) -> bytes:
+    """Return the row key of a frame for that shard. name: "": for this shard itself."""
+    return b"x%b\0%b" % (name.encode(), rseq.to_bytes(8, "big"))
+
+
+def last(name: str) -> bytes:
+    """Return the row key of the last rseq for that shard."""
+    return LAST + name.encode()
+
+
+def number_of(key: bytes) -> int:
+    """Return the reliable number at the end of the row key of an outbox."""
+    return int.from_bytes(key[-8:], "big")

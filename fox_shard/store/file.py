@@ -118,6 +118,12 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+def read_identity(path: Path, label: Label) -> int:
+    """Return the identity of a store that may be in use. Raises StoreError."""
+    with closing(open_to_read(path, label)) as connection, refusing(path):
+        return identity_of(connection)
+
+
 def identity_of(connection: sqlite3.Connection) -> int:
     """Return the identity of the store, which `open_to_read` or `open_to_write` has checked."""
     identity: int = _meta(connection)["identity"]

@@ -61,6 +61,8 @@ def _of_shard(shard: Shard) -> Iterator[str]:
             yield f"{shard.name} waited for what {name} caused"
         if peer.waiting or peer.fence_queries or not peer.synced:
             yield f"{shard.name} was not in step with {name}"
+    if not (shard.outbox.idle and shard.inbox.idle):
+        yield f"{shard.name} had frames for other shards, or of theirs that were not durable"
     patterns = {
         (realm, procedure.pattern.text)
         for realm, procedures in shard.dealer.realms.items()
@@ -148,7 +150,7 @@ def check_no_calls_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not (node.calls.idle and node.registrations.idle and node.event_history.idle):
+            if not (node.calls.idle and node.registrations.idle and node.inquiries.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:

@@ -110,6 +110,8 @@ class World:
         # What paused processes have to do when they go on; those of them that seem to be at work.
         self._paused: dict[str, list[Callable[[], None]]] = {}
         self._busy: set[str] = set()
+        # Called with each process that starts from now on, before anything else happens to it.
+        self.on_start: Callable[[Node], None] = lambda node: None
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
         self.names.append("coordinator")
@@ -205,6 +207,7 @@ class World:
                 rng=rng,
                 now=self.now,
                 wall=WALL + self.now,
+                identity=disk.identity,
                 rows=disk.scan(),
                 realms=self.realms,
                 is_working=self._is_working,
@@ -225,6 +228,7 @@ class World:
             )
         self.note(f"{name} starts")
         node = self.nodes[name]
+        self.on_start(node)
         if node.journal is not None:
             self._disk(name).open(lambda ticket, why: self._committed(node, ticket, why))
         self._arm(name)

@@ -30,7 +30,9 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
+from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
     CONDITION,
@@ -122,6 +124,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "ReadHistory",
     "HistoryPage",
     "Paused",
+    "Inquiry",
+    "InquiryPage",
     "Join",
     "Joined",
     "Leave",
@@ -134,6 +138,9 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "FencePassed",
     "Hello",
     "SyncEnd",
+    "Fold",
+    "RouterPublish",
+    "OutboxFrame",
     "DefineTables",
     "TablesDefined",
     "ActiveTables",

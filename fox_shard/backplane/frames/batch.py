@@ -26,7 +26,9 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
+from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
 from fox_shard.backplane.frames.sessions import (
     Join,
@@ -78,6 +80,8 @@ Frame: TypeAlias = (
     | Unsubscribe
     | ReadHistory
     | HistoryPage
+    | Inquiry
+    | InquiryPage
     | Register
     | Registered
     | Unregister
@@ -106,6 +110,7 @@ Frame: TypeAlias = (
     | FencePassed
     | Hello
     | SyncEnd
+    | OutboxFrame
     | DefineTables
     | TablesDefined
     | ActiveTables

@@ -42,8 +42,8 @@ TAGS = {
     "Kill": 43, "Report": 44, "FenceQuery": 50, "FencePassed": 51, "Hello": 60, "SyncEnd": 61,
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
-    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34,
-    "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
+    "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
+    "Inquiry": 35, "InquiryPage": 36, "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 
 SAMPLES = {
@@ -55,6 +55,7 @@ SAMPLES = {
     list[int]: [1, 2],
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
+    list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
 }
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from contextlib import closing
-from itertools import count
+from itertools import count, islice
 from random import Random
 
 import msgspec
@@ -24,7 +24,7 @@ from stored_rows import (
 )
 
 import fox_shard.datadir.generation
-from fox_shard.backplane.frames import Event, Publish
+from fox_shard.backplane.frames import Event, Fold, Publish
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import History, Realm
 from fox_shard.datadir.resharding import reshard
@@ -35,6 +35,8 @@ from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.links.outbox import OWN
+from fox_shard.store.file import read_identity
 from fox_shard.store.journal import Journal
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
@@ -127,6 +129,78 @@ def test_gaps_are_known_at_the_shards_to_which_topics_go(tmp_path, shards):
         assert history.gap(pattern, Cursor([last])) == 0
         got = history.read(pattern, Cursor([first]), 0, 9)
         assert [one.publication for one in got] == [last]
+
+
+def fold(topic, number):
+    """Return the value of the row of a frame in an outbox."""
+    one = Event(number, Publish("realm1", topic, 0, 0, 0, 0, JSON, b""))
+    return rows.encode(Fold("realm1", topic, "", "", one))
+
+
+def topics_of(layout, shard):
+    """Return 20 topics that the shard owns."""
+    placement = Placement(layout.shards)
+    names = (f"t{number}" for number in count())
+    return [n for n in islice(names, 200) if placement.shard_of("realm1", n) == shard][:20]
+
+
+def frames_by_topic(layout):
+    """Return {topic: numbers} of the frames for the own shard; there must be no other frames."""
+    found = {}
+    for shard in range(layout.shards):
+        there = shard_rows(layout, shard)
+        keys = [key for key in there if key[:1] == rows.OUTBOX]
+        assert keys == [rows.outbox(OWN, number) for number in range(1, len(keys) + 1)]
+        assert not any(key[:1] in (rows.LAST, rows.PEER) for key in there)
+        for key in keys:
+            frame = rows.decode_outbox_frame(there[key])
+            assert Placement(layout.shards).shard_of("realm1", frame.target_topic) == shard
+            found.setdefault(frame.target_topic, []).append(frame.event.publication)
+    return found
+
+
+@pytest.mark.parametrize("new", [1, 3, 5])
+def test_frames_of_outboxes_go_to_the_owners_of_their_topics_in_order(tmp_path, new):
+    layout = Layout.open(tmp_path, 2)
+    expected, written, number = {}, ({}, {}), 0
+    for topic in topics_of(layout, 1) * 3:
+        number += 1
+        expected.setdefault(topic, []).append(number)
+        written[0][rows.outbox("shard-1", number)] = fold(topic, number)
+    written[0][rows.last("shard-1")] = rows.encode(number)
+    for topic in topics_of(layout, 0) * 2:
+        number += 1
+        expected.setdefault(topic, []).append(number)
+        written[1][rows.outbox("shard-0", 1000 + number)] = fold(topic, number)
+    # What the shard has for itself comes first.
+    first = topics_of(layout, 1)[0]
+    written[1][rows.outbox(OWN, 7)] = fold(first, 999)
+    expected[first].insert(0, 999)
+    for shard in range(2):
+        write(layout, shard, written[shard])
+    reshard(tmp_path, new, progress=quietly)
+    assert frames_by_topic(Layout.read(tmp_path)) == expected
+    reshard(tmp_path, 4, progress=quietly)
+    assert frames_by_topic(Layout.read(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(("same_store", "left"), [(True, [3]), (False, [1, 2, 3])])
+def test_frames_that_have_had_their_effect_stay_behind(tmp_path, same_store, left):
+    """The receiver's store has frames of the sender's store up to number 2."""
+    layout = Layout.open(tmp_path, 2)
+    topic = topics_of(layout, 1)[0]
+    found = {rows.outbox("shard-1", number): fold(topic, number) for number in (1, 2, 3)}
+    write(layout, 0, found)
+    identity = read_identity(*layout.shard(0)) + (not same_store)
+    write(layout, 1, {rows.peer("shard-0"): rows.encode(rows.PeerRow(identity, 2))})
+    reshard(tmp_path, 3, progress=quietly)
+    assert frames_by_topic(Layout.read(tmp_path)) == {topic: left}
+
+
+def test_a_frame_for_no_topic_stays_behind(tmp_path):
+    write(Layout.open(tmp_path, 2), 0, {rows.outbox("shard-1", 1): fold("", 1)})
+    reshard(tmp_path, 3, progress=quietly)
+    assert frames_by_topic(Layout.read(tmp_path)) == {}
 
 
 def loaded_histories(shard, realm, stored=None):

@@ -554,6 +554,7 @@ def test_the_coordinator_is_sent_the_metrics():
     assert reports[0].gauges == {
         "shard-0.keys": 1,
         "shard-0.queue_depth": 1,
+        "shard-0.outbox_bytes": 0,
         "shard-0.waiting_publishes": 0,
         "shard-0.commit_microseconds": 0,
     }
