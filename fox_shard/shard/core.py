@@ -54,6 +54,7 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.reading import TableReader
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
 
@@ -176,6 +177,7 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.inquiries = Inquiries(self.budget)
+        TableReader(realm_table, self.inquiries)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
