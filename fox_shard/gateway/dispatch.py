@@ -41,6 +41,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
+from fox_shard.gateway.pubsub.moved import move_to_rows
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -194,8 +195,9 @@ class Dispatcher:
                     subscriptions.settled(shard, frame.publication)
             case ActiveTables():
                 realm = self._realms.get(frame.realm)
-                if realm is not None:
-                    realm.announced(shard, frame.version, frame.text)
+                if realm is not None and realm.announced(shard, frame.version, frame.text):
+                    subscriptions = self._subscriptions[frame.realm]
+                    move_to_rows(realm, subscriptions, self._subscribe_requests)
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():
