@@ -28,6 +28,9 @@ OnActive = Callable[[str, TableSet, TableSet], None]
 BYTES_PER_UNIT: Final = 64
 """Bytes of a schema that cost a unit of the turn's budget."""
 
+TOPICS_LIMIT: Final = 100_000
+"""Topics of a realm of which it is remembered what the schema says about them."""
+
 
 class About(NamedTuple):
     """What the schema says about a topic: it belongs to a table, or has rules."""
@@ -35,9 +38,6 @@ class About(NamedTuple):
     table: Table | None
     rules: list[Rule]
 
-
-TOPICS_LIMIT: Final = 100_000
-"""Topics of a realm of which it is remembered what the schema says about them."""
 
 _UNKNOWN: Final = About(None, [])
 _NONE: Final = TableSet.parse("{}")
