@@ -14,6 +14,7 @@ from fox_shard.backplane.frames import (
     RETAIN,
     ActiveTables,
     Call,
+    Cancel,
     Frame,
     Join,
     Joined,
@@ -92,7 +93,9 @@ class Coordinator:
                 entry = self._sessions.session_ended(gateway, session)
                 return [] if entry is None else self._ended([entry])
             case Call() if frame.procedure.startswith(PREFIX):
-                return self.schemas.call(gateway, frame)
+                return self.schemas.call(gateway, frame, now)
+            case Cancel():
+                return self.schemas.cancel(gateway, frame.session, frame.request)
             case TablesDefined():
                 return self.schemas.defined(gateway, frame)
             case ActiveTables():

@@ -129,6 +129,7 @@ class CoordinatorNode:
         link = self._links.by_name.get(name) or self._links.add(name, now)
         for frame in self._links.receive(link, batch, size, now):
             self._perform(self.core.receive(name, frame, now))
+        self.deadline.by(self.core.schemas.next_expiry)
         link.delivered = link.received
         if link.connects:
             link.durable = link.watermark
@@ -227,7 +228,14 @@ class CoordinatorNode:
         self.journal.tick(now)
         if now >= self.core.sys_due:
             self._send_if_open(self.core.sys_news(now))
-        due = (self._links.next_tick(), self.core.sys_due, self.journal.next_tick())
+        schemas = self.core.schemas
+        self._perform(schemas.expire(now))
+        due = (
+            self._links.next_tick(),
+            self.core.sys_due,
+            self.journal.next_tick(),
+            schemas.next_expiry,
+        )
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:

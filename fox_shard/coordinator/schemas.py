@@ -27,8 +27,17 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.refusals import call_error
 from fox_shard.coordinator import rows
+from fox_shard.deadline import NEVER
 from fox_shard.documents import payloads
-from fox_shard.errors import InvalidArgument, InvalidPayload, NoSuchProcedure, Refusal, Unavailable
+from fox_shard.errors import (
+    Canceled,
+    InvalidArgument,
+    InvalidPayload,
+    NoSuchProcedure,
+    Refusal,
+    Timeout,
+    Unavailable,
+)
 from fox_shard.store.journal import Journal
 from fox_shard.tables.schema import TableSet
 
@@ -42,13 +51,21 @@ Effects = list[tuple[str, Frame]]
 
 
 class _Waiter(Struct):
-    """A call of `fox.schema.set` whose schema is on its way. gateway: the caller's."""
+    """A call of `fox.schema.set` whose schema is on its way.
+
+    gateway: the caller's. expires: when the call times out.
+    """
 
     realm: str
     gateway: str
     session: int
     request: int
     version: int
+    expires: float
+
+    def fail(self, refusal: Refusal) -> tuple[str, Frame]:
+        """Return the answer to a call that has failed; its schema goes on."""
+        return self.gateway, call_error(self.session, self.request, refusal)
 
 
 @final
@@ -176,8 +193,8 @@ class Schemas:
 
     # Procedures
 
-    def call(self, gateway: str, call: Call) -> Effects:
-        """Answer a call, at once or when its schema is active."""
+    def call(self, gateway: str, call: Call, now: float) -> Effects:
+        """Answer a call, at once or when its schema is active. now: monotonic seconds."""
         try:
             realm = self._realms.get(call.realm)
             if realm is None or call.procedure not in (SET, GET):
@@ -189,7 +206,8 @@ class Schemas:
             return [(gateway, call_error(call.session, call.request, refusal))]
         version = self._define(realm, text)
         effects = self._superseded(realm)
-        waiter = _Waiter(realm.name, gateway, call.session, call.request, version)
+        expires = now + call.timeout / 1000 if call.timeout else NEVER
+        waiter = _Waiter(realm.name, gateway, call.session, call.request, version, expires)
         self._waiters.append(waiter)
         return effects
 
@@ -202,7 +220,7 @@ class Schemas:
         """Answer those whose schema another one has taken the place of."""
         lost = self._take(realm, realm.row.version + 1, realm.row.next_version - 1)
         refusal = Unavailable("Another schema has been set before all shards had this one.")
-        return [(one.gateway, call_error(one.session, one.request, refusal)) for one in lost]
+        return [one.fail(refusal) for one in lost]
 
     def _answer(self, realm: _Realm) -> Effects:
         done = self._take(realm, 0, realm.row.version)
@@ -214,6 +232,25 @@ class Schemas:
         taken = [one for one in mine if first <= one.version <= last]
         self._waiters = [one for one in self._waiters if one not in taken]
         return taken
+
+    def cancel(self, gateway: str, session: int, request: int) -> Effects:
+        """Answer a call that is canceled, if it waits."""
+        call = (gateway, session, request)
+        mine = [one for one in self._waiters if (one.gateway, one.session, one.request) == call]
+        self._waiters = [one for one in self._waiters if one not in mine]
+        return [one.fail(Canceled("The call was canceled; its schema goes on.")) for one in mine]
+
+    @property
+    def next_expiry(self) -> float:
+        """When `expire` is due."""
+        return min((one.expires for one in self._waiters), default=NEVER)
+
+    def expire(self, now: float) -> Effects:
+        """Answer the calls that have timed out."""
+        late = [one for one in self._waiters if one.expires <= now]
+        self._waiters = [one for one in self._waiters if one.expires > now]
+        refusal = Timeout("Not all shards have the schema yet; it goes on.")
+        return [one.fail(refusal) for one in late]
 
     def gateway_gone(self, gateway: str) -> None:
         """Forget the calls of a gateway with which the pair has ended; their schemas go on."""

@@ -29,6 +29,8 @@ from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
+from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.table_rows import TableRows
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -153,7 +155,9 @@ class Gateway:
             self._limits,
             self.slow,
         )
-        self.event_history = EventHistory(self.links, self.subscriptions, self.calls, self.sessions)
+        self.inquiries = Inquiries(self.links, self.calls, self.sessions)
+        EventHistory(self.inquiries, self.subscriptions, self.calls)
+        TableRows(self.inquiries, self.calls)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -165,7 +169,7 @@ class Gateway:
             unstored_waiters=self._unstored_waiters,
             calls=self.calls,
             registrations=self.registrations,
-            event_history=self.event_history,
+            inquiries=self.inquiries,
             registry=self.registry,
             realms=self.realms,
         )
@@ -280,7 +284,7 @@ class Gateway:
         self.ordering.link_broken(shard)
         self.calls.link_broken(shard)
         self.registrations.link_broken(shard)
-        self.event_history.link_broken(shard)
+        self.inquiries.link_broken(shard)
 
     def peer_gone(self, link: Link, now: float) -> None:
         """Do nothing: a gateway waits for its shards and the coordinator as long as it takes."""

@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
     FencePassed,
     Frame,
     HistoryPage,
+    InquiryPage,
     Interrupt,
     Invocation,
     Joined,
@@ -37,9 +38,10 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unregistered,
 )
-from fox_shard.gateway.procedures.event_history import EventHistory
+from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
+from fox_shard.gateway.pubsub.moved import move_to_rows
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -59,8 +61,8 @@ class Dispatcher:
 
     __slots__ = (
         "_calls",
-        "_event_history",
         "_fanouts",
+        "_inquiries",
         "_ordering",
         "_realms",
         "_registrations",
@@ -87,7 +89,7 @@ class Dispatcher:
         unstored_waiters: UnstoredWaiters,
         calls: Calls,
         registrations: Registrations,
-        event_history: EventHistory,
+        inquiries: Inquiries,
         registry: SessionRegistry,
         realms: dict[str, Realm],
     ) -> None:
@@ -101,7 +103,7 @@ class Dispatcher:
         self._unstored_waiters = unstored_waiters
         self._calls = calls
         self._registrations = registrations
-        self._event_history = event_history
+        self._inquiries = inquiries
         self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
@@ -170,8 +172,8 @@ class Dispatcher:
                 self._subscribe_requests.retained(frame, shard)
             case Recorded():
                 self._subscribe_requests.recorded(frame, shard)
-            case HistoryPage():
-                self._event_history.history_page(frame, shard)
+            case HistoryPage() | InquiryPage():
+                self._inquiries.page(frame, shard)
             case Paused():
                 self._subscribe_requests.paused(frame, shard)
             case CaughtUp():
@@ -193,8 +195,9 @@ class Dispatcher:
                     subscriptions.settled(shard, frame.publication)
             case ActiveTables():
                 realm = self._realms.get(frame.realm)
-                if realm is not None:
-                    realm.announced(shard, frame.version, frame.text)
+                if realm is not None and realm.announced(shard, frame.version, frame.text):
+                    subscriptions = self._subscriptions[frame.realm]
+                    move_to_rows(realm, subscriptions, self._subscribe_requests)
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():

@@ -32,6 +32,7 @@ from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -53,6 +54,7 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.reading import TableReader
 from fox_shard.shard.tables.tables import Tables
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
@@ -85,6 +87,7 @@ class Shard:
         "dealer",
         "definitions",
         "inbox",
+        "inquiries",
         "journal",
         "links",
         "name",
@@ -175,6 +178,8 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
+        self.inquiries = Inquiries(self.budget)
+        TableReader(realm_table, self.inquiries)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -227,6 +232,7 @@ class Shard:
             self.wills,
             self.outcomes,
             self.inbox,
+            self.inquiries,
             fences,
             self.definitions,
             self.budget,

@@ -13,6 +13,7 @@ from fox_shard.backplane.frames import (
     FenceQuery,
     Forward,
     Frame,
+    Inquiry,
     InvocationError,
     Leave,
     More,
@@ -30,6 +31,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.histories import Histories
+from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
@@ -75,6 +77,7 @@ class Dispatcher:
         "_fences",
         "_histories",
         "_inbox",
+        "_inquiries",
         "_outcomes",
         "_owners",
         "_peers",
@@ -97,12 +100,14 @@ class Dispatcher:
         wills: Wills,
         outcomes: Outcomes,
         inbox: Inbox,
+        inquiries: Inquiries,
         fences: Fences,
         definitions: Definitions,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
         self._inbox = inbox
+        self._inquiries = inquiries
         inbox.handlers[RouterPublish] = self._router_publish
         self._budget = budget
         self._peers = peers
@@ -219,6 +224,8 @@ class Dispatcher:
                 self._subscriptions.unsubscribe(peer, frame)
             case ReadHistory():
                 peer.reply(self._histories.page(frame))
+            case Inquiry():
+                peer.reply(self._inquiries.page(frame))
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():

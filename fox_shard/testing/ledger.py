@@ -57,6 +57,11 @@ def _row(topic: str, numbers: list[int]) -> tuple[bytes, bytes]:
     return TRIAL + topic.encode(), msgpack.encode(numbers)
 
 
+def rows_of(numbers: Mapping[str, list[int]]) -> dict[bytes, bytes]:
+    """Return the rows of a ledger with these numbers, by topic."""
+    return dict(_row(topic, found) for topic, found in numbers.items())
+
+
 def numbers_in(stored: Mapping[bytes, bytes]) -> dict[str, list[int]]:
     """Return topic -> numbers of the rows that ledgers have written."""
     return {

@@ -150,7 +150,7 @@ def check_no_calls_left(world: World) -> None:
         if isinstance(node, Shard) and not node.dealer.idle:
             raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
         if isinstance(node, Gateway):
-            if not (node.calls.idle and node.registrations.idle and node.event_history.idle):
+            if not (node.calls.idle and node.registrations.idle and node.inquiries.idle):
                 raise AssertionError(world.report(f"{node.name} still has something of calls"))
             for session in node.sessions.values():
                 if session.calls or session.invocations:

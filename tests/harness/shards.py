@@ -16,14 +16,16 @@ class Shards:
 
     cut: pairs of shard numbers (sender, receiver) between which batches are lost. deaf: pairs
     between which all batches but hellos are. ledgers: see `testing.ledger`; numbers and targets of
-    the frames are counted here. stored: the rows that each disk has at first.
+    the frames are counted here.
     """
 
-    def __init__(self, count=2, stored=None, **terms):
+    def __init__(self, count=2, *, identities=None, stored=None, **terms):
+        """identities, stored: of each shard's store, its rows. terms: see `LinkSettings`."""
         self.terms = LinkSettings(shards=count, **terms)
         self.placement = Placement(count)
         self.now = 100.0
-        self.disks = [Disk(rows) for rows in stored or [()] * count]
+        self.disks = [Disk(rows) for rows in stored or [{}] * count]
+        self._identities = identities or [1000 + number for number in range(count)]
         self.nodes = [None] * count
         self.ledgers = [None] * count
         self.cut = set()
@@ -51,7 +53,7 @@ class Shards:
             rng=Random(self._incarnation),
             now=self.now,
             wall=WALL + self.now,
-            identity=1000 + number,
+            identity=self._identities[number],
             rows=sorted(disk.rows.items()),
         )
         self.ledgers[number] = Ledger(self.nodes[number], disk.rows)

@@ -30,6 +30,7 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
+from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.outbox import (
     Contribution,
@@ -129,6 +130,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "ReadHistory",
     "HistoryPage",
     "Paused",
+    "Inquiry",
+    "InquiryPage",
     "Join",
     "Joined",
     "Leave",

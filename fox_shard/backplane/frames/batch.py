@@ -26,6 +26,7 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
+from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
@@ -79,6 +80,8 @@ Frame: TypeAlias = (
     | Unsubscribe
     | ReadHistory
     | HistoryPage
+    | Inquiry
+    | InquiryPage
     | Register
     | Registered
     | Unregister

@@ -1,25 +1,20 @@
 """Reading the history: the procedure `wamp.subscription.get_events` (WAMP #pubsub-event-history).
 
-Owns: which shards are asked, and the order of the events that they answer. Never: what is recorded,
-the procedure's arguments (see `history_query`).
-
-The shards of the subscription's pattern answer a page at a time. The pages of all shards are merged
-by publication id; when a shard's page has been used up, its next one is asked for.
+Owns: which shards are asked for which events, and the form of the answer. Never: what is recorded;
+the procedure's arguments (see `history_query`); the merging of pages (see `inquiry`).
 """
 
-from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final, final
+from typing import Any, final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import CallError, Event, HistoryPage, ReadHistory, Result
-from fox_shard.backplane.link import Link
-from fox_shard.backplane.refusals import call_error
+from fox_shard.backplane.frames import Event, HistoryPage, ReadHistory, Result
 from fox_shard.documents.filters import Filter
 from fox_shard.documents.payloads import decode, decode_exactly, document, encode
-from fox_shard.errors import InvalidPayload, NoSuchSubscription, Unavailable
+from fox_shard.errors import InvalidPayload, NoSuchSubscription
 from fox_shard.gateway.procedures.history_query import GET_EVENTS, Query, read_query, time_of
+from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.pubsub.fanout import visible
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
@@ -28,43 +23,22 @@ from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
-MAX_ANSWER_BYTES: Final = 1 << 22
-"""Bytes of the events' arguments in one answer, which ends with the event that exceeds them."""
-
 
 @final
-class ShardPages:
-    """A shard that is asked, and its events that have not been taken.
-
-    first, last: the lowest and the highest id that the next page may have. asked: the shard owes a
-    page. more: the shard may have more events than those that came.
-    """
-
-    __slots__ = ("asked", "events", "first", "last", "more", "shard")
-
-    def __init__(self, shard: int, first: int, last: int) -> None:
-        self.shard = shard
-        self.first, self.last = first, last
-        self.asked = False
-        self.more = True
-        self.events: deque[Event] = deque()
-
-
-@final
-class HistoryQuery:
-    """One call of the procedure, until it is answered."""
+class HistoryQuestion:
+    """One call of the procedure, a `Question`."""
 
     __slots__ = (
-        "encoding",
-        "filter",
+        "_encoding",
+        "_filter",
+        "_spans",
+        "_subscription",
+        "limit",
         "pattern",
         "query",
         "request",
+        "reverse",
         "session",
-        "size",
-        "sources",
-        "subscription",
-        "taken",
     )
 
     def __init__(
@@ -78,16 +52,17 @@ class HistoryQuery:
         """encoding: the caller's, see `payloads`."""
         self.session = session
         self.request = request
-        self.encoding = encoding
-        self.subscription = subscription
+        self.limit = query.limit
+        self.reverse = query.reverse
         self.query = query
         self.pattern = subscription.pattern
-        self.filter = None
+        self._encoding = encoding
+        self._subscription = subscription
+        self._filter = None
         if subscription.selector is not None and subscription.selector.filter:
-            self.filter = Filter(msgpack.decode(subscription.selector.filter))
-        self.sources: list[ShardPages] = []
-        self.taken: list[Event] = []
-        self.size = 0
+            self._filter = Filter(msgpack.decode(subscription.selector.filter))
+        # Shard -> the lowest and the highest id that its next page may have.
+        self._spans: dict[int, tuple[int, int]] = {}
 
     def narrow(self) -> bool:
         """Narrow the pattern to the topic asked for. Returns whether any event could match."""
@@ -99,84 +74,62 @@ class HistoryQuery:
             self.pattern = Pattern(EXACT, topic)
         return first <= last
 
-    def add(self, source: ShardPages, page: HistoryPage) -> None:
-        """Add a page to the events of its source."""
-        source.asked, source.more = False, page.more
+    def ask(self, token: int, shard: int, limit: int) -> ReadHistory:
+        """Return the frame that asks the shard for its next page."""
+        first, last = self._spans.get(shard, self.query.span)
+        return ReadHistory(
+            token, self.session.realm.name, self.pattern.text, first, last, limit, self.reverse
+        )
+
+    def read(self, shard: int, page: HistoryPage) -> list[Event]:
+        """Return the events of the shard's page that the caller may see, and that it wants."""
         if page.events:
+            first, last = self._spans.get(shard, self.query.span)
             end = page.events[-1].publication
-            if self.query.reverse:
-                source.last = end - 1
-            else:
-                source.first = end + 1
+            self._spans[shard] = (first, end - 1) if self.reverse else (end + 1, last)
         shown = visible(page.events, self.session)
-        source.events.extend(event for event in shown if self._meets_filter(event))
+        return [event for event in shown if self._meets_filter(event)]
 
     def _meets_filter(self, event: Event) -> bool:
-        if self.filter is None:
+        if self._filter is None:
             return True
         publish = event.publish
         kwargs = b"" if self.session.realm.headers else publish.kwargs
         try:
-            return self.filter.matches(document(publish.encoding, publish.args, kwargs))
+            return self._filter.matches(document(publish.encoding, publish.args, kwargs))
         except InvalidPayload:
             return False
 
-    def take(self) -> list[ShardPages]:
-        """Take events in the order of their ids, as far as they have come.
+    def key(self, item: Event) -> int:
+        """Return the event's publication id."""
+        return item.publication
 
-        Returns the sources whose next pages are needed first; []: the answer is complete.
-        """
-        reverse = self.query.reverse
-        while not self.is_full:
-            empty = [one for one in self.sources if one.more and not one.events]
-            if empty:
-                return empty
-            full = [one for one in self.sources if one.events]
-            if not full:
-                break
-            choose = max if reverse else min
-            event = choose(full, key=lambda one: one.events[0].publication).events.popleft()
-            self.taken.append(event)
-            self.size += len(event.publish.args) + len(event.publish.kwargs)
-        return []
+    def size(self, item: Event) -> int:
+        """Return the bytes of the event's arguments."""
+        return len(item.publish.args) + len(item.publish.kwargs)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the answer has reached its limit."""
-        return len(self.taken) == self.query.limit or self.size > MAX_ANSWER_BYTES
-
-    @property
-    def more(self) -> bool:
-        """Whether there may be more events than were taken."""
-        return any(source.more or source.events for source in self.sources)
+    def answer(self, items: list[Event], *, more: bool) -> Result:
+        """Return the events in the procedure's form, without those that cannot be expressed."""
+        target, id_ = self._encoding, self._subscription.id
+        events = [_to_result(event, id_, target) for event in items]
+        readable = [event for event in events if event is not None]
+        args, kwargs = encode([readable], {"more": more}, target)
+        return Result(self.session.id, self.request, False, target, args, kwargs)  # noqa: FBT003
 
 
 @final
 class EventHistory:
     """Answers `wamp.subscription.get_events` to one gateway's sessions."""
 
-    __slots__ = ("_calls", "_links", "_open", "_sessions", "_subscriptions", "_token")
+    __slots__ = ("_inquiries", "_subscriptions")
 
     def __init__(
-        self,
-        links: list[Link],
-        subscriptions: dict[str, Subscriptions],
-        calls: Calls,
-        sessions: dict[int, Session],
+        self, inquiries: Inquiries, subscriptions: dict[str, Subscriptions], calls: Calls
     ) -> None:
-        """links: to the shards, by number. subscriptions: by the realm's name."""
-        self._links = links
+        """subscriptions: by the realm's name."""
+        self._inquiries = inquiries
         self._subscriptions = subscriptions
-        self._calls = calls
-        self._sessions = sessions
-        self._token = 0
-        self._open: dict[int, HistoryQuery] = {}
         calls.local_procedures[GET_EVENTS] = self.get_events
-
-    @property
-    def idle(self) -> bool:
-        """Whether no call waits for a shard."""
-        return not self._open
 
     def get_events(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
@@ -186,84 +139,24 @@ class EventHistory:
         subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
         if subscribers is None or not subscribers.has(session):
             raise NoSuchSubscription(f"this session has no subscription {id_}: subscribe first")
-        history_query = HistoryQuery(session, request, encoding, subscribers.subscription, query)
+        question = HistoryQuestion(session, request, encoding, subscribers.subscription, query)
         shards: Iterable[int] = ()
-        if history_query.narrow():
-            pattern = history_query.pattern
+        if question.narrow():
+            pattern = question.pattern
             shards = (
                 (session.realm.shard_of(pattern.topic),)
                 if pattern.is_exact
-                else range(len(self._links))
+                else self._inquiries.all_shards
             )
-        for shard in shards:
-            if not self._links[shard].open:
-                raise Unavailable(f"{self._links[shard].peer} is down: call again soon")
-        history_query.sources = [ShardPages(shard, *query.span) for shard in shards]
-        self._token += 1
-        self._open[self._token] = history_query
-        self._go_on(self._token)
-
-    def history_page(self, frame: HistoryPage, shard: int) -> None:
-        """Take a shard's page, if its session still waits for the answer."""
-        history_query = self._open.get(frame.token)
-        if history_query is None:
-            return
-        session = history_query.session
-        if self._sessions.get(session.id) is not session:
-            del self._open[frame.token]
-            return
-        source = next(one for one in history_query.sources if one.shard == shard)
-        history_query.add(source, frame)
-        self._go_on(frame.token)
-
-    def _go_on(self, token: int) -> None:
-        history_query = self._open[token]
-        query = history_query.query
-        waits = history_query.take()
-        for source in waits:
-            if source.asked:
-                continue
-            source.asked = True
-            frame = ReadHistory(
-                token,
-                history_query.session.realm.name,
-                history_query.pattern.text,
-                source.first,
-                source.last,
-                query.limit - len(history_query.taken),
-                query.reverse,
-            )
-            self._links[source.shard].send(frame)
-        if not waits:
-            del self._open[token]
-            self._answer(history_query)
-
-    def _answer(self, history_query: HistoryQuery) -> None:
-        session, request, target = (
-            history_query.session,
-            history_query.request,
-            history_query.encoding,
-        )
-        events = [_to_result(event, history_query) for event in history_query.taken]
-        readable = [event for event in events if event is not None]
-        args, kwargs = encode([readable], {"more": history_query.more}, target)
-        self._calls.result(Result(session.id, request, False, target, args, kwargs))  # noqa: FBT003
-
-    def link_broken(self, shard: int) -> None:
-        """Fail the calls that need more of that shard, with which the pair has ended."""
-        for token, history_query in list(self._open.items()):
-            if any(source.shard == shard and source.more for source in history_query.sources):
-                del self._open[token]
-                self._calls.call_error(self._down(history_query, shard))
-
-    def _down(self, history_query: HistoryQuery, shard: int) -> CallError:
-        down = Unavailable(f"{self._links[shard].peer} went down with the call: call again soon")
-        return call_error(history_query.session.id, history_query.request, down)
+        self._inquiries.ask(question, shards)
 
 
-def _to_result(event: Event, history_query: HistoryQuery) -> dict[str, Any] | None:
-    """Return an event in the procedure's form; None: the caller's encoding cannot express it."""
-    publish, target = event.publish, history_query.encoding
+def _to_result(event: Event, subscription: int, target: int) -> dict[str, Any] | None:
+    """Return an event in the procedure's form; None: the caller's encoding cannot express it.
+
+    subscription: its id. target: the caller's encoding.
+    """
+    publish = event.publish
     try:
         if publish.encoding == target:
             args, kwargs = decode_exactly(target, publish.args, publish.kwargs)
@@ -274,7 +167,7 @@ def _to_result(event: Event, history_query: HistoryQuery) -> dict[str, Any] | No
         return None
     return {
         "timestamp": time_of(event.publication),
-        "subscription": history_query.subscription.id,
+        "subscription": subscription,
         "publication": event.publication,
         "details": details_of(publish, topic=True),
         "args": args,

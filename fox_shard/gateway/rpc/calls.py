@@ -159,7 +159,10 @@ class Calls:
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
         shard = session.calls.get(request) if session.calls else None
-        if shard is None or shard in (COORDINATOR, LOCAL):
+        if shard is None or shard == LOCAL:
+            return
+        if shard == COORDINATOR:
+            self._coordinator.send(Cancel(session.id, request, mode))
             return
         self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))

@@ -17,6 +17,7 @@ from fox_shard.shard.budget import Budget
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
 from fox_shard.store.journal import Journal
+from fox_shard.tables.mistakes import SchemaError
 from fox_shard.tables.schema import TableSet
 from fox_shard.tables.table import Rule, Table
 from fox_shard.topics.cache import MatchCache
@@ -27,6 +28,9 @@ OnActive = Callable[[str, TableSet, TableSet], None]
 BYTES_PER_UNIT: Final = 64
 """Bytes of a schema that cost a unit of the turn's budget."""
 
+TOPICS_LIMIT: Final = 100_000
+"""Topics of a realm of which it is remembered what the schema says about them."""
+
 
 class About(NamedTuple):
     """What the schema says about a topic: it belongs to a table, or has rules."""
@@ -34,9 +38,6 @@ class About(NamedTuple):
     table: Table | None
     rules: list[Rule]
 
-
-TOPICS_LIMIT: Final = 100_000
-"""Topics of a realm of which it is remembered what the schema says about them."""
 
 _UNKNOWN: Final = About(None, [])
 _NONE: Final = TableSet.parse("{}")
@@ -94,8 +95,11 @@ class Definitions:
         self.on_active: list[OnActive] = []
 
     def load(self, realm: str, step: bytes, row: rows.DefinitionRow) -> None:
-        """Load a row."""
-        definition = _Definition(row.version, TableSet.parse(row.text))
+        """Load a row. Raises ValueError if this version does not understand the schema."""
+        try:
+            definition = _Definition(row.version, TableSet.parse(row.text))
+        except SchemaError as error:
+            raise ValueError(f"the stored schema of {realm}: {error.message}") from error
         if step == rows.ACTIVE:
             self._active[realm] = definition
             self.active[realm] = definition.tables

@@ -43,7 +43,7 @@ TAGS = {
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
-    "Contribution": 76, "Rebuilt": 77,
+    "Contribution": 76, "Rebuilt": 77, "Inquiry": 35, "InquiryPage": 36,
     "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 
@@ -56,6 +56,7 @@ SAMPLES = {
     list[int]: [1, 2],
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
+    list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
     tuple[str | None, ...]: ("0.10", None),
 }

@@ -20,9 +20,12 @@ from stored_rows import (
     write,
 )
 
+from fox_shard.backplane.frames import Fold
+from fox_shard.backplane.placement import Placement
 from fox_shard.datadir.backup import Loaded, dump, load
 from fox_shard.datadir.resharding import reshard
 from fox_shard.shard import rows
+from fox_shard.shard.links.outbox import OWN
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
 from fox_shard.store.store import StoreError
@@ -304,3 +307,17 @@ def test_loading_that_is_killed_at_any_step_has_loaded_all_or_nothing(tmp_path, 
     assert stored_rows(folder)[0] in (old, {**old, **more})
     load(folder, io.BytesIO(data), 2, replace=False)
     assert stored_rows(folder)[0] == {**old, **more}
+
+
+def test_frames_between_shards_survive_a_load_but_are_not_in_a_dump(two, tmp_path):
+    """They go on to the owner of their topic."""
+    layout = Layout.read(two)
+    fold = Fold("realm1", "a.b", "=a.b", "", event("realm1", "a.b", 1))
+    write(layout, 0, {rows.outbox("shard-1", 5): rows.encode(fold)})
+    _, data = dump_of(two)
+    load(two, io.BytesIO(data), 2, replace=False)
+    owner = Placement(2).shard_of("realm1", "a.b")
+    found = [shard_rows(Layout.read(two), shard).get(rows.outbox(OWN, 1)) for shard in range(2)]
+    assert found == [rows.encode(fold) if shard == owner else None for shard in range(2)]
+    load(tmp_path / "new", io.BytesIO(data), 1, replace=False)
+    assert rows.outbox(OWN, 1) not in shard_rows(Layout.read(tmp_path / "new"), 0)

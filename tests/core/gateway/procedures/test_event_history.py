@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.frames import Subscribe as SubscribeFrame
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidArgument
-from fox_shard.gateway.procedures import event_history as history
+from fox_shard.gateway.procedures import inquiry
 from fox_shard.gateway.procedures.history_query import (
     GET_EVENTS,
     MAX_EVENTS,
@@ -118,7 +118,7 @@ def test_all_shards_of_a_pattern_are_asked_and_their_events_merged_by_id():
     asking.answer(1, event(65), event(257))
     assert asking.ids() == [64, 65, 192, 257]
     assert asking.answers[0][2] == {"more": False}
-    assert asking.harness.gateway.event_history.idle
+    assert asking.harness.gateway.inquiries.idle
     assert asking.session.calls == {}
 
 
@@ -186,7 +186,7 @@ def test_the_filter_of_a_subscription_applies_to_its_history():
 
 
 def test_an_answer_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(history, "MAX_ANSWER_BYTES", 4)
+    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 4)
     asking = Asking("=" + GatewayHarness().topic(0))
     asking.ask()
     asking.answer(0, event(64), event(128), event(192))
@@ -365,7 +365,7 @@ def test_a_call_fails_if_a_shard_goes_down_before_its_last_page(more):
     else:
         asking.answer(1)
         assert asking.ids() == [64]
-    assert asking.harness.gateway.event_history.idle
+    assert asking.harness.gateway.inquiries.idle
 
 
 def test_a_session_that_has_ended_is_not_answered():
@@ -374,7 +374,7 @@ def test_a_session_that_has_ended_is_not_answered():
     asking.harness.gateway.requests.session_ended(asking.session, "gone")
     asking.answer(0, event(64))
     asking.answer(1)
-    assert (asking.answers, asking.harness.gateway.event_history.idle) == ([], True)
+    assert (asking.answers, asking.harness.gateway.inquiries.idle) == ([], True)
 
 
 def test_a_cancel_has_no_effect():

@@ -46,7 +46,9 @@ class Harness:
             self.schemas.load(rows.name_of(key), rows.decode_schema(value))
         self.schemas.begin()
 
-    def call(self, procedure, *args, realm="realm1", request=1, gateway="gateway-0", **kwargs):
+    def call(
+        self, procedure, *args, realm="realm1", request=1, gateway="gateway-0", timeout=0, **kwargs
+    ):
         return self.schemas.call(
             gateway,
             Call(
@@ -56,11 +58,12 @@ class Harness:
                 request,
                 1,
                 0,
-                0,
+                timeout,
                 payloads.MSGPACK,
                 msgpack.encode([*args]),
                 msgpack.encode(kwargs) if kwargs else b"",
             ),
+            now=100.0,
         )
 
     def set(self, schema, **more):
@@ -242,6 +245,30 @@ def test_a_gateway_that_has_lost_its_calls_gets_no_answers():
     harness.commit()
     assert harness.defined(1, active=True) == []
     assert harness.get() == (ONE, 1)
+
+
+def test_a_call_that_waits_can_be_canceled():
+    harness = Harness()
+    harness.set(ONE, request=3)
+    assert harness.schemas.cancel("gateway-0", 5, 4) == []
+    assert harness.schemas.cancel("gateway-1", 5, 3) == []
+    uri, _ = error_of(harness.schemas.cancel("gateway-0", 5, 3))
+    assert uri == "wamp.error.canceled"
+    assert harness.schemas.cancel("gateway-0", 5, 3) == []
+    # The schema goes on.
+    assert harness.commit() == to_all(stored(1))
+
+
+def test_a_call_that_waits_times_out():
+    harness = Harness()
+    assert harness.schemas.next_expiry == float("inf")
+    harness.set(ONE, timeout=2500)
+    assert harness.schemas.next_expiry == 102.5
+    assert harness.schemas.expire(102.4) == []
+    uri, sentence = error_of(harness.schemas.expire(102.5))
+    assert uri == "wamp.error.timeout"
+    assert "it goes on" in sentence
+    assert harness.commit() == to_all(stored(1))
 
 
 @pytest.mark.parametrize(

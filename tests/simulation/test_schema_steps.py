@@ -186,3 +186,36 @@ def test_the_schema_can_be_read(world):
     answer = answered(world, client, 50, request)
     assert answer[4] == "wamp.error.invalid_argument"
     assert "$.a.primary_key[0]" in answer[5][0]
+
+
+def test_a_caller_need_not_wait_for_a_shard_that_is_away(world):
+    client = WampClient(world, 0)
+    world.run_until(lambda: client.session)
+    world.kill("shard-1")
+    request = client.request(48, {"timeout": 500}, "fox.schema.set", [TWO])
+    assert answered(world, client, 50, request)[4] == "wamp.error.timeout"
+    canceled = client.request(48, {}, "fox.schema.set", [TWO])
+    world.run(1)
+    client.send([49, canceled, {"mode": "kill"}])
+    assert answered(world, client, 50, canceled)[4] == "wamp.error.canceled"
+    # The schema goes on all the same.
+    world.start("shard-1")
+    world.run_until(lambda: everybody_knows(world, TWO))
+
+
+def test_rows_are_read_over_all_shards(world):
+    client = WampClient(world, 0)
+    world.run_until(lambda: client.session)
+    for number in range(20):
+        request = client.request(16, {"acknowledge": True}, "a", [{"id": f"{number:02}"}])
+        assert answered(world, client, 17, request)[0] == 17
+    found, after = [], None
+    for _ in range(4):
+        options = {"limit": 6} if after is None else {"limit": 6, "after": after}
+        request = client.request(48, {}, "fox.table.rows", ["a", options])
+        _, _, _, (page,), rest = answered(world, client, 50, request)
+        found += page
+        after = rest["after"]
+    assert (found, rest["more"]) == ([{"id": f"{number:02}"} for number in range(20)], False)
+    request = client.request(48, {}, "fox.table.get", ["a", "07"])
+    assert answered(world, client, 50, request)[3] == [{"id": "07"}]

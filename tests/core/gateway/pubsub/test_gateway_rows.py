@@ -8,6 +8,7 @@ from fox_shard.backplane.frames import (
     EMPTY,
     RETAIN,
     ActiveTables,
+    CaughtUp,
     Publish,
     RetainOptions,
     Subscribe,
@@ -180,6 +181,59 @@ def test_other_subscriptions_are_what_they_were(harness, session):
         one.pattern for shard in range(SHARDS) for one in harness.got(f"shard-{shard}", Subscribe)
     }
     assert asked == {"=room.a", "^room"}
+
+
+def established(harness, session, text, **options):
+    harness.subscribe(session, text, **options)
+    for shard in range(SHARDS):
+        for asked in harness.got(f"shard-{shard}", Subscribe):
+            harness.say(f"shard-{shard}", Subscribed(asked.token))
+    session.take()
+
+
+def patterns(harness, kind=Subscribe):
+    return [[one.pattern for one in harness.got(f"shard-{shard}", kind)] for shard in range(SHARDS)]
+
+
+def test_a_client_is_told_that_its_topic_has_become_a_table(harness, session):
+    established(harness, session, "=hall")
+    established(harness, session, "=hall", filter=b"\x81\xa1a\x01")
+    established(harness, session, "=lobby")
+    tell(harness, 2, OTHER)
+    assert session.take() == [("subscription revoked", "=hall")] * 2
+    assert patterns(harness) == [[], []]
+    assert [*session.subscriptions] == ["=lobby"]
+
+
+def test_for_a_client_that_cannot_be_told_the_gateway_subscribes(harness, session):
+    session.revocable = False
+    established(harness, session, "=hall", granted_qos=1)
+    tell(harness, 2, OTHER)
+    assert patterns(harness) == [["*hall.#"], ["*hall.#"]]
+    assert session.take() == []
+
+
+def test_a_client_that_waits_gets_the_rows(harness, session):
+    harness.subscribe(session, "=hall", request=7, replay=True)
+    patterns(harness)
+    tell(harness, 2, OTHER)
+    for shard in range(SHARDS):
+        (asked,) = harness.got(f"shard-{shard}", Subscribe)
+        assert (asked.pattern, asked.replay) == ("*hall.#", True)
+        harness.say(f"shard-{shard}", Subscribed(asked.token), CaughtUp(asked.token))
+    assert session.take() == [("subscribed", 7, "*hall.#", [])]
+
+
+def test_what_is_still_replayed_is_revoked(harness, session):
+    harness.subscribe(session, "=hall", request=7, replay=True)
+    shard = harness.realm.shard_of("hall")
+    (asked,) = harness.got(f"shard-{shard}", Subscribe)
+    harness.say(f"shard-{shard}", Subscribed(asked.token))
+    assert session.take() == [("subscribed", 7, "=hall", [])]
+    tell(harness, 2, OTHER)
+    assert session.take() == [("subscription revoked", "=hall")]
+    assert patterns(harness) == [[], []]
+    assert harness.gateway.subscribe_requests.idle
 
 
 # What the shards tell

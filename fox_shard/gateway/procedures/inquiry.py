@@ -1,0 +1,295 @@
+"""Inquiries: procedures that a gateway answers with what the shards tell it.
+
+Owns: which shards are asked for what they have next, the merging of their pages into one order, and
+the failure of a call whose shard goes down. Never: what is asked, or what an answer looks like.
+
+A shard answers a page at a time. The items of all shards are taken in the order of their keys; when
+a shard's page has been used up, its next one is asked for. So at most a page of each shard waits
+here. An answer is complete, or it is full, or the call fails: `wamp.error.unavailable`, if a shard
+is down that may have more.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, Protocol, TypeVar, final
+
+from msgspec import msgpack
+
+from fox_shard.backplane.frames import CallError, Frame, HistoryPage, Inquiry, InquiryPage, Result
+from fox_shard.backplane.link import Link
+from fox_shard.backplane.refusals import call_error
+from fox_shard.documents.payloads import MSGPACK, encode
+from fox_shard.errors import Refusal, Unavailable
+from fox_shard.gateway.rpc.calls import Calls
+from fox_shard.gateway.sessions.session import Session
+
+T = TypeVar("T")
+P = TypeVar("P", contravariant=True)
+
+MAX_ANSWER_BYTES: Final = 1 << 22
+"""Bytes of the items in one answer, which ends with the item that exceeds them."""
+
+Page = HistoryPage | InquiryPage
+"""A frame in which a shard answers."""
+
+Item = tuple[bytes, bytes]
+"""An item of an `InquiryPage`: its key and its value."""
+
+Answer = Callable[[list[Item], bool], tuple[list[Any], dict[str, Any]]]
+"""Makes the arguments of an answer of the items, and of whether there may be more. Raises Refusal.
+"""
+
+
+class ShardRefused(Exception):
+    """A shard has refused an inquiry. uri, message: of the error that the caller gets."""
+
+    def __init__(self, uri: str, message: str) -> None:
+        super().__init__(message)
+        self.uri = uri
+        self.message = message
+
+
+class Question(Protocol[T, P]):
+    """What one call asks of the shards, in pages of type P, and how their items become its answer.
+
+    session, request: of the call. limit: how many items the answer has at most. reverse: the items
+    with the highest keys come first.
+    """
+
+    session: Session
+    request: int
+    limit: int
+    reverse: bool
+
+    def ask(self, token: int, shard: int, limit: int) -> Frame:
+        """Return the frame that asks the shard for its next page. limit: items of the page."""
+
+    def read(self, shard: int, page: P, /) -> list[T]:
+        """Return the items of the shard's page that count. Raises ShardRefused."""
+
+    def key(self, item: T) -> int | bytes:
+        """Return what the items are ordered by. The items of one shard come in this order."""
+
+    def size(self, item: T) -> int:
+        """Return the bytes of an item."""
+
+    def answer(self, items: list[T], *, more: bool) -> Result:
+        """Return the answer. more: there may be other items. Raises Refusal."""
+
+
+@final
+class ShardItems(Generic[T]):
+    """A shard that is asked, and its items that have not been taken.
+
+    asked: the shard owes a page. more: the shard may have more than what came.
+    """
+
+    __slots__ = ("asked", "items", "more", "shard")
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.asked = False
+        self.more = True
+        self.items: deque[T] = deque()
+
+
+@final
+class OpenInquiry(Generic[T]):
+    """One call, until it is answered."""
+
+    __slots__ = ("question", "size", "sources", "taken")
+
+    def __init__(self, question: Question[T, Any], shards: Iterable[int]) -> None:
+        self.question = question
+        self.sources: list[ShardItems[T]] = [ShardItems(shard) for shard in shards]
+        self.taken: list[T] = []
+        self.size = 0
+
+    def take(self) -> list[ShardItems[T]]:
+        """Take items in the order of their keys, as far as they have come.
+
+        Return the shards whose next pages are needed first; []: the answer is complete.
+        """
+        key = self.question.key
+        choose = max if self.question.reverse else min
+        while not self.is_full:
+            empty = [one for one in self.sources if one.more and not one.items]
+            if empty:
+                return empty
+            full = [one for one in self.sources if one.items]
+            if not full:
+                break
+            item = choose(full, key=lambda one: key(one.items[0])).items.popleft()
+            self.taken.append(item)
+            self.size += self.question.size(item)
+        return []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the answer has reached its limit."""
+        return len(self.taken) == self.question.limit or self.size > MAX_ANSWER_BYTES
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be more items than were taken."""
+        return any(source.more or source.items for source in self.sources)
+
+
+@final
+class Inquiries:
+    """The calls of one gateway's sessions that wait for pages of shards."""
+
+    __slots__ = ("_calls", "_links", "_open", "_sessions", "_token")
+
+    def __init__(self, links: list[Link], calls: Calls, sessions: dict[int, Session]) -> None:
+        """links: to the shards, by number."""
+        self._links = links
+        self._calls = calls
+        self._sessions = sessions
+        self._token = 0
+        self._open: dict[int, OpenInquiry[Any]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits for a shard."""
+        return not self._open
+
+    @property
+    def all_shards(self) -> Iterable[int]:
+        """The numbers of all shards."""
+        return range(len(self._links))
+
+    def ask(self, question: Question[T, P], shards: Iterable[int]) -> None:
+        """Ask these shards, and answer the call when they have answered.
+
+        The call has to be one of a local procedure (see `Calls`). Raises Unavailable.
+        """
+        shards = list(shards)
+        for shard in shards:
+            if not self._links[shard].open:
+                raise Unavailable(f"{self._links[shard].peer} is down: call again soon")
+        self._token += 1
+        self._open[self._token] = OpenInquiry(question, shards)
+        self._go_on(self._token)
+
+    def page(self, page: Page, shard: int) -> None:
+        """Take a shard's page, if its session still waits for the answer."""
+        inquiry = self._open.get(page.token)
+        if inquiry is None:
+            return
+        session = inquiry.question.session
+        if self._sessions.get(session.id) is not session:
+            del self._open[page.token]
+            return
+        source = next(one for one in inquiry.sources if one.shard == shard)
+        source.asked = False
+        source.more = page.more
+        try:
+            source.items.extend(inquiry.question.read(shard, page))
+        except ShardRefused as refused:
+            del self._open[page.token]
+            self._calls.call_error(_error(inquiry.question, refused))
+            return
+        self._go_on(page.token)
+
+    def _go_on(self, token: int) -> None:
+        inquiry = self._open[token]
+        question = inquiry.question
+        waits = inquiry.take()
+        for source in waits:
+            if not source.asked:
+                source.asked = True
+                left = question.limit - len(inquiry.taken)
+                self._links[source.shard].send(question.ask(token, source.shard, left))
+        if not waits:
+            del self._open[token]
+            self._answer(inquiry)
+
+    def _answer(self, inquiry: OpenInquiry[Any]) -> None:
+        question = inquiry.question
+        try:
+            self._calls.result(question.answer(inquiry.taken, more=inquiry.more))
+        except Refusal as refusal:
+            error = call_error(question.session.id, question.request, refusal)
+            self._calls.call_error(error)
+
+    def link_broken(self, shard: int) -> None:
+        """Fail the calls that need more of that shard, with which the pair has ended."""
+        for token, inquiry in list(self._open.items()):
+            if any(source.shard == shard and source.more for source in inquiry.sources):
+                del self._open[token]
+                down = Unavailable(
+                    f"{self._links[shard].peer} went down with the call: call again soon"
+                )
+                question = inquiry.question
+                self._calls.call_error(call_error(question.session.id, question.request, down))
+
+
+def _error(question: Question[Any, Any], refused: ShardRefused) -> CallError:
+    args = msgpack.encode([refused.message])
+    return CallError(question.session.id, question.request, refused.uri, MSGPACK, args)
+
+
+@final
+class InquiryQuestion:
+    """A question in `Inquiry` frames, whose items are keys and values in bytes."""
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_encoding",
+        "_kind",
+        "_starts",
+        "limit",
+        "request",
+        "reverse",
+        "session",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        request: int,
+        encoding: int,
+        *,
+        kind: str,
+        body: bytes,
+        limit: int,
+        answer: Answer,
+    ) -> None:
+        """encoding: the caller's, see `payloads`. kind, body: see `Inquiry`."""
+        self.session = session
+        self.request = request
+        self.limit = limit
+        self.reverse = False
+        self._encoding = encoding
+        self._kind = kind
+        self._body = body
+        self._answer = answer
+        # Shard -> where its next page begins.
+        self._starts: dict[int, bytes] = {}
+
+    def ask(self, token: int, shard: int, limit: int) -> Inquiry:
+        """Return the frame that asks the shard for its next page."""
+        start = self._starts.get(shard, b"")
+        return Inquiry(token, self.session.realm.name, self._kind, self._body, start, limit)
+
+    def read(self, shard: int, page: InquiryPage) -> list[Item]:
+        """Return the items of the shard's page."""
+        if page.uri:
+            raise ShardRefused(page.uri, page.message)
+        self._starts[shard] = page.next
+        return page.items
+
+    def key(self, item: Item) -> bytes:
+        """Return the item's key."""
+        return item[0]
+
+    def size(self, item: Item) -> int:
+        """Return the bytes of the item."""
+        return len(item[0]) + len(item[1])
+
+    def answer(self, items: list[Item], *, more: bool) -> Result:
+        """Return the answer in the caller's encoding."""
+        args, kwargs = encode(*self._answer(items, more), self._encoding)
+        return Result(self.session.id, self.request, False, self._encoding, args, kwargs)  # noqa: FBT003

@@ -1,0 +1,176 @@
+"""Procedures that a gateway answers with what the shards tell it, page by page."""
+
+import pytest
+from gateway_harness import REALM, GatewayHarness
+
+from fox_shard.backplane.frames import Inquiry, InquiryPage
+from fox_shard.documents import payloads
+from fox_shard.errors import InvalidArgument
+from fox_shard.gateway.procedures import inquiry
+from fox_shard.gateway.procedures.inquiry import InquiryQuestion
+
+PROCEDURE = "fox.test.list"
+
+
+class Asking:
+    """A session that calls a procedure which asks all shards, and the answers to its calls."""
+
+    def __init__(self, shards=2, limit=1000):
+        self.harness = GatewayHarness(shards)
+        self.gateway = self.harness.gateway
+        self.limit = limit
+        self.session = self.harness.session()
+        self.answers = []
+        self.session.result = self.session.call_error = self.answers.append
+        self.gateway.calls.local_procedures[PROCEDURE] = self.ask_shards
+        self.made = self.make
+
+    def ask_shards(self, session, request, encoding, args, kwargs):
+        question = InquiryQuestion(
+            session,
+            request,
+            encoding,
+            kind="test",
+            body=args,
+            limit=self.limit,
+            answer=lambda items, more: self.made(items, more),
+        )
+        self.gateway.inquiries.ask(question, self.gateway.inquiries.all_shards)
+
+    @staticmethod
+    def make(items, more):
+        return [[[key.decode(), value.decode()] for key, value in items]], {"more": more}
+
+    def call(self, *args):
+        args, kwargs = payloads.encode(list(args), {}, payloads.JSON)
+        self.gateway.requests.call(
+            self.session, 1, PROCEDURE, 0, 0, payloads.JSON, args, kwargs, None
+        )
+        self.harness.turns()
+
+    def asked(self, shard):
+        return self.harness.got(f"shard-{shard}", Inquiry)
+
+    def answer(self, shard, text="", *, go_on_at=b"", **more):
+        """Answer the one Inquiry that the shard has got with an item for each letter of `text`."""
+        (request,) = self.asked(shard)
+        items = [(letter.encode(), str(shard).encode()) for letter in text]
+        page = InquiryPage(request.token, items, go_on_at, **more)
+        self.harness.say(f"shard-{shard}", page)
+        return request
+
+    @property
+    def result(self):
+        (frame,) = self.answers
+        (items,), kwargs = payloads.decode(frame.encoding, frame.args, frame.kwargs)
+        return "".join(key for key, _ in items), kwargs["more"]
+
+    @property
+    def error(self):
+        (frame,) = self.answers
+        (sentence,), _ = payloads.decode(frame.encoding, frame.args, frame.kwargs)
+        return frame.uri, sentence
+
+
+def test_all_shards_are_asked_and_their_items_merged_in_the_order_of_keys():
+    asking = Asking()
+    asking.call(7)
+    assert asking.answer(0, "ad") == Inquiry(1, REALM, "test", b"[7]", b"", 1000)
+    assert asking.answers == []
+    asking.answer(1, "bce")
+    assert asking.result == ("abcde", False)
+    assert asking.gateway.inquiries.idle
+    assert asking.session.calls == {}
+
+
+def test_equal_keys_of_several_shards_come_in_the_order_of_the_shards():
+    asking = Asking(shards=3)
+    asking.made = lambda items, more: ([[[v.decode(), ""] for _, v in items]], {"more": more})
+    asking.call()
+    for shard in (2, 0, 1):
+        asking.answer(shard, "a")
+    assert asking.result == ("012", False)
+
+
+def test_the_next_page_is_asked_for_when_one_is_used_up():
+    asking = Asking(limit=5)
+    asking.call()
+    assert asking.answer(0, "ab", go_on_at=b"x").limit == 5
+    asking.answer(1, "c", go_on_at=b"y")
+    # a and b are taken; then shard-0 might have something before c.
+    assert asking.asked(1) == []
+    request = asking.answer(0, go_on_at=b"z")
+    assert (request.start, request.limit) == (b"x", 3)
+    assert asking.answer(0, "dh").start == b"z"
+    assert asking.answer(1, "g").start == b"y"
+    assert asking.result == ("abcdg", True)
+
+
+def test_the_shards_have_no_more():
+    asking = Asking(limit=2)
+    asking.call()
+    asking.answer(0, "a")
+    asking.answer(1, "b")
+    assert asking.result == ("ab", False)
+
+
+def test_an_answer_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 3)
+    asking = Asking(shards=1)
+    asking.call()
+    asking.answer(0, "abc")
+    assert asking.result == ("ab", True)
+
+
+def test_a_shard_that_refuses_the_inquiry_ends_the_call():
+    asking = Asking()
+    asking.call()
+    asking.answer(0, uri="fox.error.x", message="because")
+    assert asking.error == ("fox.error.x", "because")
+    asking.answer(1, "a")
+    assert len(asking.answers) == 1
+    assert asking.gateway.inquiries.idle
+
+
+def test_an_answer_that_cannot_be_made_is_an_error():
+    def refuse(items, more):
+        raise InvalidArgument("not so")
+
+    asking = Asking(shards=1)
+    asking.made = refuse
+    asking.call()
+    asking.answer(0, "a")
+    assert asking.error == ("wamp.error.invalid_argument", "not so")
+
+
+def test_a_call_fails_at_once_if_a_shard_is_down():
+    asking = Asking()
+    asking.harness.kill("shard-1")
+    asking.call()
+    assert asking.error[0] == "wamp.error.unavailable"
+    assert asking.asked(0) == []
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_call_fails_if_a_shard_that_may_have_more_goes_down(more):
+    asking = Asking()
+    asking.call()
+    asking.answer(0, "a", go_on_at=b"x" if more else b"")
+    asking.harness.kill("shard-0")
+    asking.harness.turns()
+    if more:
+        assert asking.error[0] == "wamp.error.unavailable"
+    else:
+        asking.answer(1, "b")
+        assert asking.result == ("ab", False)
+    assert asking.gateway.inquiries.idle
+
+
+def test_a_session_that_has_ended_is_not_answered_and_no_further_page_asked_for():
+    asking = Asking()
+    asking.call()
+    asking.gateway.requests.session_ended(asking.session, "gone")
+    asking.answer(0, "a", go_on_at=b"x")
+    assert asking.asked(0) == []
+    asking.answer(1, "b")
+    assert (asking.answers, asking.gateway.inquiries.idle) == ([], True)
