@@ -1,12 +1,13 @@
 """A synchronous WAMP client, without threads and without an event loop."""
 
 from fox_shard.client.connection import ConnectionLost, Failure, Unreachable
-from fox_shard.client.session import Event, NoAnswer, Refused, Session, Subscription
+from fox_shard.client.session import Event, Invocation, NoAnswer, Refused, Session, Subscription
 
 __all__ = [
     "ConnectionLost",
     "Event",
     "Failure",
+    "Invocation",
     "NoAnswer",
     "Refused",
     "Session",

@@ -6,7 +6,7 @@ use of events.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -27,6 +27,8 @@ FAREWELL: Final = 2.0
 
 ROLES: Final = {
     "publisher": {"features": {"publisher_exclusion": True}},
+    "caller": {},
+    "callee": {"features": {"pattern_based_registration": True, "shared_registration": True}},
     "subscriber": {
         "features": {"pattern_based_subscription": True, "subscription_revocation": True}
     },
@@ -58,6 +60,15 @@ class Event(Struct, frozen=True):
     args: list[Any]
     kwargs: dict[str, Any]
     removed: str
+
+
+class Invocation(Struct, frozen=True):
+    """One INVOCATION. request: its id, for the answer."""
+
+    request: int
+    details: dict[str, Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
 
 
 @final
@@ -103,7 +114,7 @@ class Session:
     id: the session id. All methods raise ConnectionLost.
     """
 
-    __slots__ = ("_connection", "_request", "_subscriptions", "id")
+    __slots__ = ("_connection", "_registrations", "_request", "_subscriptions", "id")
 
     def __init__(self, url: str, realm: str, patience: float = 20.0) -> None:
         """Connect and join. patience: seconds of silence after which the session counts as lost.
@@ -113,6 +124,7 @@ class Session:
         self._connection = Connection(url, SUBPROTOCOL, patience)
         self._request = 0
         self._subscriptions: dict[int, Subscription] = {}
+        self._registrations: dict[int, Callable[[Invocation], None]] = {}
         try:
             self.id = self._join(realm)
         except BaseException:
@@ -148,11 +160,45 @@ class Session:
         (publication,) = self._answer(wamp.PUBLISHED, request, until)
         return int(publication)
 
+    def call(self, procedure: str, *args: object, **named: object) -> list[Any]:
+        """Call a procedure, and return the arguments of its result. Raises Refused, NoAnswer."""
+        return self.result_of(procedure, *args, **named)[0]
+
+    def result_of(
+        self, procedure: str, *args: object, **named: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Call a procedure; return the arguments and keyword arguments of its result.
+
+        Raises Refused, NoAnswer.
+        """
+        request = self._ask(wamp.CALL, {}, procedure, list(args), named)
+        _, *result = self._answer(wamp.RESULT, request)
+        return list(result[0]) if result else [], result[1] if len(result) > 1 else {}
+
     def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
         """Subscribe, and return the subscription. Raises Refused, NoAnswer."""
         request = self._ask(wamp.SUBSCRIBE, options, topic)
         (subscription,) = self._answer(wamp.SUBSCRIBED, request)
         return self._subscriptions.setdefault(subscription, Subscription(self, topic))
+
+    def register(
+        self, procedure: str, options: dict[str, Any], invoked: Callable[[Invocation], None]
+    ) -> None:
+        """Register a procedure. Raises Refused, NoAnswer.
+
+        invoked: called with each invocation; `yield_` or `invocation_error` answers.
+        """
+        request = self._ask(wamp.REGISTER, options, procedure)
+        (registration,) = self._answer(wamp.REGISTERED, request)
+        self._registrations[registration] = invoked
+
+    def yield_(self, request: int, *args: object) -> None:
+        """Answer an invocation with a result."""
+        self._send(wamp.YIELD, request, {}, args)
+
+    def invocation_error(self, request: int, uri: str, args: list[Any]) -> None:
+        """Answer an invocation with an error."""
+        self._send(wamp.ERROR, wamp.INVOCATION, request, {}, uri, args)
 
     def receive(self, until: float = inf, unless: int | None = None) -> bool:
         """Handle one message; return False if the wait ends as in `Connection.receive`."""
@@ -208,6 +254,12 @@ class Session:
                 if subscription is not None:
                     event = _event(subscription.topic, publication, details, *payload)
                     subscription.events.append(event)
+            case [wamp.INVOCATION, request, number, details, *payload]:
+                invoked = self._registrations.get(number)
+                if invoked is not None:
+                    args = payload[0] if payload else []
+                    kwargs = payload[1] if len(payload) > 1 else {}
+                    invoked(Invocation(request, details, args, kwargs))
             case [wamp.UNSUBSCRIBED, 0, {"subscription": number}]:  # WAMP #subscription-revocation
                 subscription = self._subscriptions.pop(number, None)
                 if subscription is not None:

@@ -30,6 +30,7 @@ from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.table_list import TableList
 from fox_shard.gateway.procedures.table_rows import TableRows
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
@@ -158,6 +159,7 @@ class Gateway:
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         TableRows(self.inquiries, self.calls)
+        TableList(self.inquiries, self.calls)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,

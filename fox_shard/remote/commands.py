@@ -9,8 +9,8 @@ import socket
 import sys
 
 from fox_shard.config import Config
-from fox_shard.remote import keys
-from fox_shard.remote.connecting import target_of, visit
+from fox_shard.remote import keys, tables
+from fox_shard.remote.connecting import Target, target_of, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.values import from_text
 
@@ -29,6 +29,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
             return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
         case "watch":
             return visit(target, lambda router: keys.watch(router, options.pattern, options.match))
+        case "table":
+            return _table(options, target)
         case _:
             return _lock(options, config)
 
@@ -61,6 +63,18 @@ def _put_options(options: argparse.Namespace) -> dict[str, object]:
     if options.wait:
         publish["watch"] = True
     return publish
+
+
+def _table(options: argparse.Namespace, target: Target) -> int:
+    match options.action:
+        case "ls":
+            return visit(target, lambda router: tables.list_tables(router, json=options.json))
+        case "show":
+            return visit(target, lambda router: tables.show(router, options.table, options.key))
+        case "verify":
+            return visit(target, lambda router: tables.verify(router, options.table))
+        case _:
+            return visit(target, lambda router: tables.watch(router, options.table))
 
 
 def _lock(options: argparse.Namespace, config: Config) -> int:

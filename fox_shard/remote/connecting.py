@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fox_shard.client import Failure, Refused, Session
+from fox_shard.client.address import url_of
 from fox_shard.config import Address, Config, ConfigError
 
 DONE: Final = 0
@@ -24,9 +25,6 @@ TEMPORARY: Final = 75
 
 BY_SIGNAL: Final = 128
 """Exit code, plus the signal's number, of a process that a signal has ended, as in shells."""
-
-_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where to reach a server that listens at all addresses."""
 
 
 class Target(NamedTuple):
@@ -47,7 +45,7 @@ def _configured(address: Address | None) -> str:
         raise ConfigError(
             "gateway.websocket is off: there is nothing to connect to; say where with --url."
         )
-    return f"ws://{Address(_ANY.get(address.host, address.host), address.port)}/ws"
+    return url_of(address)
 
 
 def visit(target: Target, command: Callable[[Session], int]) -> int:

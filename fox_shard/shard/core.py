@@ -55,6 +55,7 @@ from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.shard.tables.reading import TableReader
+from fox_shard.shard.tables.states import TableStates
 from fox_shard.shard.tables.tables import Tables
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
@@ -203,6 +204,7 @@ class Shard:
             self.budget,
             terms.shards,
         )
+        TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,

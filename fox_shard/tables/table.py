@@ -77,7 +77,7 @@ class Source(Struct, frozen=True):
 class Edge:
     """A way by which rows of a table contribute to the groups of an aggregate."""
 
-    __slots__ = ("_filter", "_key", "_sources", "id", "source", "target")
+    __slots__ = ("_filter", "_sources", "id", "key", "source", "target")
 
     def __init__(
         self,
@@ -94,7 +94,8 @@ class Edge:
         self.target = target
         #: Hash of the definition; edges that mean the same have the same, also in another schema.
         self.id = identity
-        self._key = key
+        #: The fields of the row that give the key of the group.
+        self.key = key
         self._sources = sources
         self._filter = wanted
 
@@ -106,10 +107,10 @@ class Edge:
         """
         if self._filter is not None and not self._filter.matches(document):
             return None
-        values = [document.get(field.name) for field in self._key]
+        values = [document.get(field.name) for field in self.key]
         if None in values:
             return None
-        topic = _topic(self.target, self._key, values)
+        topic = _topic(self.target, self.key, values)
         return Contribution(topic, tuple(_number(source, document) for source in self._sources))
 
 

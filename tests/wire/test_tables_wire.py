@@ -1,12 +1,15 @@
 """Tables on a real server: schemas from files and by procedure, rows by MQTT and WAMP, restarts."""
 
 import json
+import os
 import re
+import signal
 from contextlib import contextmanager
 
 import pytest
-from cluster import END, ROOT
+from cluster import END, ROOT, await_true
 from mqtt_peers import MqttPeer
+from programs import Fox
 from raw_wamp import (
     CALL,
     ERROR,
@@ -115,3 +118,54 @@ def test_rows_of_both_protocols_and_a_new_schema_while_the_server_runs(tmp_path)
         page = client.do(CALL, {}, "fox.table.rows", ["invoice"], answer=RESULT)
         assert page[3:] == [[[{**ROW, "amount": "7"}]], {"more": False, "after": None}]
         client.close()
+
+
+def test_totals_and_the_commands_that_show_them(tmp_path):
+    """The seed's example, with publishers of both protocols, and shards that are killed."""
+    with server(tmp_path, json.dumps(SCHEMA)) as (broker, _):
+        fox = Fox(broker)
+        del fox.environment["FOX_SHARDS"]
+        client = RawWamp(broker.rawsocket)
+        device = MqttPeer(("127.0.0.1", broker.mqtt), "device")
+        with fox.start("table", "watch", "detail") as watching:
+            for number in range(40):
+                customer = f"c{number % 4}"
+                row = {"date": f"d{number}", "customer": customer, "amount": "0.10"}
+                if number % 2:
+                    device.publish("invoice", json.dumps(row), qos=1)
+                else:
+                    options = {"acknowledge": True}
+                    client.do(PUBLISH, options, "invoice", [row], answer=PUBLISHED)
+                if number in (10, 25):
+                    kill_shards(broker)
+            expected = {f'detail.c{n}\t{{"customer":"c{n}","total":"1.00"}}' for n in range(4)}
+            while expected:
+                expected.discard(watching.line())
+        assert fox.prints("table", "verify") == (
+            "detail: 4 rows, made of 40 contributions; 0 are wrong\n"
+        )
+        assert fox.prints("table", "show", "detail", "c1") == '{"customer":"c1","total":"1.00"}\n'
+        assert len(fox.prints("table", "show", "invoice").splitlines()) == 40
+        assert fox.prints("table", "ls") == (
+            "TABLE    ROWS  STATE\n"
+            "detail   4     made of 40 contributions\n"
+            "invoice  40    published\n"
+        )
+        # Another definition, which is computed from the rows that there are.
+        other = json.loads(json.dumps(SCHEMA))
+        other["detail"] |= {"sum": [], "max": ["total"]}
+        client.do(CALL, {}, "fox.schema.set", [other], answer=RESULT)
+        await_true(
+            "the rebuilding", lambda: '"complete":true' in fox.prints("table", "ls", "--json")
+        )
+        assert fox.prints("table", "show", "detail", "c1") == '{"customer":"c1","total":"0.10"}\n'
+        assert "0 are wrong" in fox.prints("table", "verify", "detail")
+        device.close()
+        client.close()
+
+
+def kill_shards(broker):
+    """Kill all shards, which supervisord starts again."""
+    for name, pid in broker.children().items():
+        if "shard" in name:
+            os.kill(pid, signal.SIGKILL)

@@ -61,6 +61,7 @@ class Build:
     __slots__ = (
         "active",
         "begins",
+        "contributions",
         "groups",
         "heard",
         "name",
@@ -83,6 +84,8 @@ class Build:
         self.heard: set[int] = set()
         self.stage = BUILDING
         self.begins = 0
+        # How many there are, in all groups.
+        self.contributions = 0
         # Topic -> group.
         self.groups: dict[str, StoredGroup] = {}
         # Topics of groups whose keys have to be written; and those that have a row that says so.
@@ -104,6 +107,7 @@ class Build:
         assert group.rows is not None
         group.rows.add(numbers)
         group.contributions[place] = value
+        self.contributions += 1
 
     def retract(self, topic: str, place: str, numbers: Numbers) -> None:
         """Take a contribution out of its group, and drop the group with the last one."""
@@ -111,6 +115,7 @@ class Build:
         assert group.rows is not None
         group.rows.retract(numbers)
         del group.contributions[place]
+        self.contributions -= 1
         if not group.contributions:
             del self.groups[topic]
 
@@ -274,6 +279,7 @@ class Builds:
         for build in self._builds.values():
             for group in build.groups.values():
                 group.compute(build.aggregate)
+                build.contributions += len(group.contributions)
 
     def _latest(self, realm: str, aggregate: Aggregate) -> Build | None:
         """Return the latest build of a definition."""
