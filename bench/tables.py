@@ -21,6 +21,9 @@ GROUPS = 1000
 ROWS_EACH = 1000
 """Groups of the aggregate, and rows of each client."""
 
+BATCH = 2000
+"""Rows in flight of each client that fills the table."""
+
 SCHEMA: dict[str, Any] = {
     "sale": {
         "type": "object",
@@ -108,20 +111,10 @@ def upserts(server: FoxShard, shards: int, seconds: float, groups: int) -> Write
     return write(server, writers, seconds)
 
 
-def start(server: FoxShard, rows: int) -> Start:
+def start(server: FoxShard, shards: int, rows: int) -> Start:
     """Publish so many rows, stop the broker, and measure its next start."""
     empty = memory_kib(server.pids)
-    ids = [f"{number:07}" for number in range(rows)]
-    shops = [f"{number:07}" for number in range(GROUPS)]
-    writer = _writer(server, CLIENTS, ids, shops, 0)
-    left = rows
-    writer.fill(min(left, 2000))
-    left -= min(left, 2000)
-    while writer.acknowledged < rows:
-        more = min(left, writer.read())
-        if more:
-            writer.fill(more)
-            left -= more
+    _publish_all(server, shards, rows)
     Caller(server).await_complete(rows)
     server.halt()
     began = time.perf_counter()
@@ -131,12 +124,32 @@ def start(server: FoxShard, rows: int) -> Start:
     return Start(rows, seconds, 1024 * (memory_kib(server.pids) - empty) / rows)
 
 
+def _publish_all(server: FoxShard, shards: int, rows: int) -> None:
+    """Publish the rows from a client for each shard."""
+    placement = Placement(shards)
+    ids: list[list[str]] = [[] for _ in range(shards)]
+    for number in range(rows):
+        id_ = f"{number:07}"
+        ids[placement.shard_of("realm1", f"sale.{id_}")].append(id_)
+    shops = [f"{number:07}" for number in range(GROUPS)]
+    writers = [_writer(server, CLIENTS + n, mine, shops, 0) for n, mine in enumerate(ids)]
+    for first in range(0, max(map(len, ids)), BATCH):
+        wanted = []
+        for writer, mine in zip(writers, ids, strict=True):
+            many = len(mine[first : first + BATCH])
+            writer.fill(many)
+            wanted.append(writer.acknowledged + many)
+        for writer, acknowledged in zip(writers, wanted, strict=True):
+            while writer.acknowledged < acknowledged:
+                writer.read()
+
+
 def report(server: FoxShard, shards: int, seconds: float, rows: int) -> Iterator[str]:
     """Run all measurements, and yield the lines to print. rows: of `start`; 0: not measured."""
     caller = Caller(server)
     caller.call("fox.schema.set", SCHEMA)
     if rows:
-        began = start(server, rows)
+        began = start(server, shards, rows)
         yield (
             f"start with {began.keys:,} rows: {began.seconds:.1f} s until it serves, "
             f"{began.bytes_each:.0f} bytes of memory a row"

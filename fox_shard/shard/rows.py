@@ -117,11 +117,13 @@ class UnannouncedRow(Struct, array_like=True, gc=False):
     """The last change of a key that some gateway may not have heard of.
 
     publication: the id of the change; 0: the change has none yet, the key expired while the shard
-    was down. removed: why the key is gone (see `change`); "": the key has a value.
+    was down. removed: why the key is gone (see `change`); "": the key has a value. computed: the
+    change was an event, too, that nobody publishes again (see `frames.COMPUTED`).
     """
 
     publication: int
     removed: str
+    computed: bool = False
 
 
 class PeerRow(Struct, array_like=True, gc=False):

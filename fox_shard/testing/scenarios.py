@@ -67,6 +67,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         outbox_scenarios.frames_between_shards,
         table_scenarios.aggregates_of_rows,
         table_scenarios.aggregates_of_other_definitions,
+        table_scenarios.aggregates_reach_subscribers,
         linear_scenarios.one_key,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,

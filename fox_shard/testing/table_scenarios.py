@@ -213,6 +213,29 @@ def aggregates_of_other_definitions(seed: int) -> None:
     _check(run)
 
 
+def aggregates_reach_subscribers(seed: int) -> None:
+    """Whoever subscribes to an aggregate gets its last value, though shards die."""
+    run, publishers, rng = _begin(seed)
+    world = run.world
+    clients = [WampClient(world, number) for number in range(world.gateways)]
+    world.run_until(lambda: all(client.session for client in clients))
+    for client in clients:
+        client.subscribe("total.#")
+    run.settle()
+    world.run(0.5)
+    faults: list[Action] = [partial(kill_a_shard, world, rng) for _ in range(rng.choice((1, 2, 4)))]
+    run.interleave([_publishing(publishers, rng), faults], _pause(rng))
+    _check(run)
+    keys = _keys([node for node in world.nodes.values() if isinstance(node, Shard)])
+    for client in clients:
+        last = {
+            event[3]["topic"]: event[4][0] if len(event) > 4 else None for event in client.of(36)
+        }
+        for topic in sorted(last.keys() | {topic for topic in keys if topic.startswith("total.")}):
+            found, key = last.get(topic), keys.get(topic)
+            world.check(found == key, f"{topic} is {key}, and the last event was {found}")
+
+
 def _publishing(publishers: Publishers, rng: Random) -> list[Action]:
     actions: list[Action] = [publishers.publish for _ in range(rng.choice((50, 150)))]
     for _ in range(rng.choice((0, 2))):

@@ -41,6 +41,7 @@ from fox_shard.backplane.frames.outbox import (
 )
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
+    COMPUTED,
     CONDITION,
     DISCLOSE,
     EMPTY,
@@ -166,6 +167,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "EMPTY",
     "RECORDED",
     "RELIABLE_EVENT",
+    "COMPUTED",
     "CONDITION",
     "TRACE",
     "PROGRESS",

@@ -180,7 +180,7 @@ class RetainedKeys:
         change = KeyChange(ref, publication, event, before, after, removed, stored)
         if stored:
             self.observer.changed(realm, change)
-            if realm.state_selectors:
+            if realm.state_selectors or (realm.subscribers and change.computed):
                 self._unannounced.add(change)
         return change
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, final
 
-from fox_shard.backplane.frames import EMPTY, RETAIN, Contribution, Publish, Rebuilt
+from fox_shard.backplane.frames import COMPUTED, EMPTY, RETAIN, Contribution, Publish, Rebuilt
 from fox_shard.documents.payloads import JSON, NONE, encode
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
@@ -123,14 +123,14 @@ class Aggregates:
         if group is None:
             if key is None:
                 return None
-            return Publish(build.realm, topic, 0, 0, 0, RETAIN | EMPTY, NONE, b"")
+            return Publish(build.realm, topic, 0, 0, 0, COMPUTED | RETAIN | EMPTY, NONE, b"")
         assert build.table is not None
         assert group.rows is not None
         document = {**build.table.key_of(topic), **group.rows.results()}
         args = encode([document], {}, JSON)[0]
         if key is not None and key.publish.args == args and key.publish.encoding == JSON:
             return None
-        return Publish(build.realm, topic, 0, 0, 0, RETAIN, JSON, args)
+        return Publish(build.realm, topic, 0, 0, 0, COMPUTED | RETAIN, JSON, args)
 
     def put_off(self) -> None:
         """Note in the store which keys cannot be written because the store fails."""

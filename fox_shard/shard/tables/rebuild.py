@@ -12,7 +12,7 @@ made before the definition must be durable, or have failed, before the first row
 from collections.abc import Generator, Iterator
 from typing import Final, final
 
-from fox_shard.backplane.frames import EMPTY, RETAIN, Publish, Rebuilt
+from fox_shard.backplane.frames import COMPUTED, EMPTY, RETAIN, Publish, Rebuilt
 from fox_shard.documents.payloads import NONE
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
@@ -217,8 +217,8 @@ class Rebuilding:
             if build.table_name in self._definitions.of(build.realm).tables:
                 return  # the rows of another build, or of clients
             key = None if found is None else realm.keys.get(found)
-            if found is not None and key is not None and key.publish.session == 0:
-                yield Publish(build.realm, found, 0, 0, 0, RETAIN | EMPTY, NONE, b"")
+            if found is not None and key is not None and key.publish.flags & COMPUTED:
+                yield Publish(build.realm, found, 0, 0, 0, COMPUTED | RETAIN | EMPTY, NONE, b"")
             else:
                 yield None
 

@@ -4,12 +4,13 @@ import json
 
 import pytest
 from msgspec import msgpack
-from shard_harness import REALM, leave, publish, watched_harness
+from shard_harness import REALM, ShardHarness, leave, publish, watched_harness
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     EMPTY,
     RETAIN,
+    Again,
     DefineTables,
     Event,
     Published,
@@ -162,3 +163,38 @@ def test_a_refused_row_stays_refused_when_it_is_sent_again(harness):
     harness.turns(40)
     (refused,) = harness.got("gateway-0", Refused)
     assert refused.uri == "fox.error.invalid_payload"
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_a_shard_that_dies_before_it_sends_a_row_of_an_aggregate_sends_it_again(erased, harness):
+    """Nobody else would: the publisher of the row knows nothing of the aggregate."""
+    sale(harness, "s", 1)
+    totals(harness)
+    harness.disk.held = True
+    frame = publish("sale.s", flags=ACKNOWLEDGE | RETAIN)
+    frame.args = b'[{"id": "s", "shop": "north", "n": 5}]'
+    if erased:
+        frame.args, frame.encoding, frame.flags = b"", NONE, frame.flags | EMPTY
+    harness.say("gateway-0", frame, reliable=True)
+    harness.commit()  # of the row
+    harness.turns(2)
+    harness.disk.commit()  # of the aggregate, of which the shard does not hear
+    harness.restart()
+    harness.turns(40)
+    again = [one.event for one in harness.got("gateway-1", Again)]
+    found = [one.publish for one in again if one.publish.topic == "total.north"]
+    assert [one.args for one in found] == [b"" if erased else b'[{"shop":"north","n":5}]']
+    kinds = [key for key in harness.disk.rows if key.startswith(b"u")]
+    harness.pass_time(2.0)
+    say(harness, "sale.x", {"id": "x", "n": 1})  # the rows of what was announced go, too
+    assert kinds
+    assert not [key for key in harness.disk.rows if b"total.north" in key and key[:1] == b"u"]
+
+
+def test_what_nobody_subscribes_to_is_not_noted_for_a_restart():
+    harness = ShardHarness()
+    harness.join("coordinator")
+    harness.turns()
+    define(harness, 1, TableSet.parse(SCHEMA).text)
+    sale(harness, "s", 1)
+    assert not [key for key in harness.disk.rows if key[:1] == b"u"]
