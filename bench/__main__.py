@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import idle, keys, report
+from bench import idle, keys, report, tables
 from bench.load import NAP_SHARE
 from bench.loop import Closed
 from bench.measure import Cost
@@ -41,6 +41,9 @@ def main() -> int:
         except Missing as missing:
             print(missing, file=sys.stderr)
             return 1
+        if options.tables is not None:
+            _tables(servers, options)
+            return 0
         if options.memory or options.idle or options.keys is not None:
             _without_load(servers, options)
             return 0
@@ -126,6 +129,13 @@ def _without_load(servers: list[Server], options: argparse.Namespace) -> None:
                 print(line, flush=True)
 
 
+def _tables(servers: list[Server], options: argparse.Namespace) -> None:
+    for server in servers:
+        if isinstance(server, FoxShard):
+            for line in tables.report(server, options.shards, options.seconds, options.tables):
+                print(line, flush=True)
+
+
 def _at_rest(servers: list[Server], options: argparse.Namespace) -> None:
     for server in servers:
         if options.memory:
@@ -151,6 +161,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
     parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
     parser.add_argument("--keys", type=int, metavar="N", help="retained keys, and a start with N")
+    parser.add_argument(
+        "--tables", type=int, metavar="N", help="rows with aggregates, and a start with N"
+    )
     parser.add_argument(
         "--syncs",
         action="store_true",

@@ -6,7 +6,7 @@ store keys, or store them differently.
 
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from bench import mqtt_load, sync
@@ -42,24 +42,26 @@ class Start(NamedTuple):
     bytes_each: float
 
 
-class _Writer:
-    """A client that keeps `window` publishes in flight, on `keys` keys of its own in turn."""
+Packet = Callable[[int, int], bytes]
+"""Returns the PUBLISH with QoS 1 number n of a client, with a packet id."""
 
-    def __init__(self, address: tuple[str, int], number: int, window: int, keys: int) -> None:
-        self.sock = mqtt_load.connect(address, f"bench-key-{number}")
-        self._number = number
-        self._keys = keys
+
+class Writer:
+    """A client that keeps `window` publishes in flight."""
+
+    def __init__(self, address: tuple[str, int], name: str, window: int, packet: Packet) -> None:
+        self.sock = mqtt_load.connect(address, name)
+        self._packet = packet
         self._next = 0
         self._window = window
         self._rest = b""
         self.acknowledged = 0
 
     def fill(self, count: int) -> None:
-        """Publish to the next `count` keys."""
+        """Send the next `count` publishes."""
         numbers = range(self._next, self._next + count)
         self._next += count
-        chunk = [_packet(self._number, n % self._keys, n % 60000 + 1) for n in numbers]
-        self.sock.sendall(b"".join(chunk))
+        self.sock.sendall(b"".join([self._packet(n, n % 60000 + 1) for n in numbers]))
 
     def begin(self) -> None:
         """Fill the window."""
@@ -79,16 +81,32 @@ class _Writer:
         return count
 
 
-def _packet(client: int, key: int, packet_id: int) -> bytes:
-    topic = f"bench/{client}/key{key}".encode()
-    body = len(topic).to_bytes(2, "big") + topic + packet_id.to_bytes(2, "big") + b"x" * PAYLOAD
-    # PUBLISH with QoS 1 and RETAIN; the remaining length is below 128, so it has one byte.
-    return bytes((0x33, len(body))) + body
+def _writer(address: tuple[str, int], number: int, window: int, keys: int) -> Writer:
+    """Return a client that publishes to so many keys of its own in turn."""
+
+    def packet(n: int, packet_id: int) -> bytes:
+        return retained(f"bench/{number}/key{n % keys}", packet_id, b"x" * PAYLOAD)
+
+    return Writer(address, f"bench-key-{number}", window, packet)
+
+
+def retained(topic: str, packet_id: int, payload: bytes) -> bytes:
+    """Return a PUBLISH with QoS 1 and RETAIN."""
+    name = topic.encode()
+    body = len(name).to_bytes(2, "big") + name + packet_id.to_bytes(2, "big") + payload
+    length = len(body)
+    size = (length,) if length < 128 else (length & 127 | 128, length >> 7)
+    return bytes((0x33, *size)) + body
 
 
 def writes(server: FoxShard, seconds: float) -> Writes:
     """Measure CLIENTS clients that publish as fast as IN_FLIGHT publishes in flight each allow."""
-    writers = [_Writer(server.mqtt, n, IN_FLIGHT, KEYS_EACH) for n in range(CLIENTS)]
+    writers = [_writer(server.mqtt, n, IN_FLIGHT, KEYS_EACH) for n in range(CLIENTS)]
+    return write(server, writers, seconds)
+
+
+def write(server: FoxShard, writers: list[Writer], seconds: float) -> Writes:
+    """Measure clients that publish as fast as their windows allow, after a second of that."""
     for writer in writers:
         writer.begin()
     _run(writers, 1.0)
@@ -103,7 +121,7 @@ def writes(server: FoxShard, seconds: float) -> Writes:
     return Writes(count / took, 1e6 * used / max(1, count))
 
 
-def _run(writers: list[_Writer], seconds: float) -> None:
+def _run(writers: list[Writer], seconds: float) -> None:
     by_descriptor = {writer.sock.fileno(): writer for writer in writers}
     poll = select.epoll()
     for descriptor in by_descriptor:
@@ -118,7 +136,7 @@ def _run(writers: list[_Writer], seconds: float) -> None:
 
 def waits(server: FoxShard, count: int = 500) -> Waits:
     """Measure `count` publishes, one at a time."""
-    writer = _Writer(server.mqtt, CLIENTS, 1, KEYS_EACH)
+    writer = _writer(server.mqtt, CLIENTS, 1, KEYS_EACH)
     took = []
     for _ in range(count):
         began = time.perf_counter()
@@ -143,7 +161,7 @@ def start(server: FoxShard, keys: int) -> Start:
 
 def _publish_all(address: tuple[str, int], keys: int) -> None:
     """Publish the keys from one client, with many publishes in flight."""
-    writer = _Writer(address, CLIENTS + 1, 0, keys)
+    writer = _writer(address, CLIENTS + 1, 0, keys)
     left = keys
     writer.fill(min(left, 2000))
     left -= min(left, 2000)
@@ -157,7 +175,7 @@ def _publish_all(address: tuple[str, int], keys: int) -> None:
 def report_syncs(server: FoxShard, seconds: float) -> Iterator[str]:
     """Yield lines that say how often the server waits for the disk. server: a traced one."""
     for clients, in_flight in ((1, 1), (1, IN_FLIGHT), (CLIENTS, IN_FLIGHT)):
-        writers = [_Writer(server.mqtt, n, in_flight, KEYS_EACH) for n in range(clients)]
+        writers = [_writer(server.mqtt, n, in_flight, KEYS_EACH) for n in range(clients)]
         began = time.time()
         for writer in writers:
             writer.begin()

@@ -162,9 +162,18 @@ class Session:
 
     def call(self, procedure: str, *args: object, **named: object) -> list[Any]:
         """Call a procedure, and return the arguments of its result. Raises Refused, NoAnswer."""
+        return self.result_of(procedure, *args, **named)[0]
+
+    def result_of(
+        self, procedure: str, *args: object, **named: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Call a procedure; return the arguments and keyword arguments of its result.
+
+        Raises Refused, NoAnswer.
+        """
         request = self._ask(wamp.CALL, {}, procedure, list(args), named)
         _, *result = self._answer(wamp.RESULT, request)
-        return list(result[0]) if result else []
+        return list(result[0]) if result else [], result[1] if len(result) > 1 else {}
 
     def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
         """Subscribe, and return the subscription. Raises Refused, NoAnswer."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from fox_shard.config.mistakes import ConfigError, expected, refuse, shown
 from fox_shard.config.realms import read_realms
@@ -48,7 +49,17 @@ def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, O
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"Cannot read the configuration file {path}: {reason}.") from error
-    return parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
+    config, origins = parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
+    return _with_schemas(config, path.absolute().parent), origins
+
+
+def _with_schemas(config: Config, folder: Path) -> Config:
+    """Return the configuration with absolute paths of schemas, which are relative to its file."""
+    realms = tuple(
+        replace(realm, schema=str(folder / realm.schema)) if realm.schema else realm
+        for realm in config.realms
+    )
+    return replace(config, realms=realms)
 
 
 def parse(

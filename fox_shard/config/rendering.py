@@ -21,7 +21,8 @@ def render(config: Config, origins: Origins) -> str:
     for realm in config.realms:
         name = json.dumps(realm.name, ensure_ascii=False)
         headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
-        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', headers])
+        schema = f"schema = {json.dumps(realm.schema, ensure_ascii=False)}"
+        blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', schema, headers])
         blocks += [_section("[[realm.history]]", rule) for rule in realm.history]
         blocks += [_section("[[realm.reducer]]", reducer) for reducer in realm.reducer]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"

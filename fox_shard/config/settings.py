@@ -234,6 +234,8 @@ class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own, which every client may join and fully use.
 
     store: where keys and history are kept; in memory they last until their shard ends.
+    schema: a file with the definitions of tables, read when the server starts; "": none. `load`
+    makes the path absolute.
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
     history: the rules for recording events; the first rule that matches a topic applies. reducer:
     the reducers that the server runs itself.
@@ -241,6 +243,7 @@ class Realm(Struct, frozen=True, kw_only=True):
 
     name: str
     store: Literal["sqlite", "memory"] = "sqlite"
+    schema: str = ""
     kwargs_are_headers: bool = False
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()

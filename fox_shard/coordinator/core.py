@@ -4,7 +4,7 @@ Owns: which part handles which frame, the session meta events. Never: I/O, clock
 (publishing and calling go on while the coordinator is down).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from msgspec import msgpack
@@ -12,7 +12,9 @@ from msgspec import msgpack
 from fox_shard.backplane.frames import (
     RELIABLE_EVENT,
     RETAIN,
+    ActiveTables,
     Call,
+    Cancel,
     Frame,
     Join,
     Joined,
@@ -21,11 +23,13 @@ from fox_shard.backplane.frames import (
     Publish,
     Report,
     SyncEnd,
+    TablesDefined,
 )
 from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
+from fox_shard.coordinator.schemas import PREFIX, Schemas
 from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.coordinator.sys import Sys
 from fox_shard.documents import payloads
@@ -49,13 +53,17 @@ class Coordinator:
         *,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
+        schemas: Mapping[str, str] | None = None,
         now: float = 0.0,
     ) -> None:
         """Begin without sessions; see `load`.
 
         journal: takes the rows of the sessions. realms: those in which `$SYS` is published.
-        sys_interval: seconds between updates of `$SYS`; 0: there is no `$SYS`.
+        sys_interval: seconds between updates of `$SYS`; 0: there is no `$SYS`. schemas: the texts
+        of the configured ones, by realm.
         """
+        shards = [f"shard-{shard}" for shard in range(placement.shards)]
+        self.schemas = Schemas(shards, realms, schemas or {}, journal)
         self._placement = placement
         self._journal = journal
         self._sessions = Sessions()
@@ -73,11 +81,10 @@ class Coordinator:
         """Return the number of sessions, over all realms and gateways."""
         return sum(number for _, _, number in self._sessions.counts())
 
-    def receive(self, gateway: str, frame: Frame, now: float) -> Effects:
-        """Handle one frame of a gateway, or a `Report` of a shard.
+    def receive(self, gateway: str, frame: Frame, now: float) -> Effects:  # noqa: C901 - a table
+        """Handle one frame of a gateway, or a report of a shard.
 
-        `Cancel` is ignored, because calls are answered at once, and so is the `Leave` of an
-        unknown session.
+        The `Leave` of an unknown session is ignored.
         """
         match frame:
             case Join():
@@ -85,6 +92,14 @@ class Coordinator:
             case Leave(session=session):
                 entry = self._sessions.session_ended(gateway, session)
                 return [] if entry is None else self._ended([entry])
+            case Call() if frame.procedure.startswith(PREFIX):
+                return self.schemas.call(gateway, frame, now)
+            case Cancel():
+                return self.schemas.cancel(gateway, frame.session, frame.request)
+            case TablesDefined():
+                return self.schemas.defined(gateway, frame)
+            case ActiveTables():
+                self.schemas.found(frame)
             case Call():
                 answer, kills = self._meta.call(frame)
                 self._kills.update((kill.session, kill) for _, kill in kills)

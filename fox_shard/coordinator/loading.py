@@ -17,17 +17,19 @@ class Stored(Struct):
     """The coordinator's state before the restart.
 
     gateways: by name. frames: per shard, the frames of its outbox with their reliable numbers.
-    last: per shard, the last reliable number given. generation: -1 if the store is new.
+    last: per shard, the last reliable number given. schemas: by realm. generation: -1 if the store
+    is new.
     """
 
     sessions: list[SessionRecord] = []
     gateways: dict[str, rows.GatewayRow] = {}
     frames: dict[str, list[tuple[int, Publish]]] = {}
     last: dict[str, int] = {}
+    schemas: dict[str, rows.SchemaRow] = {}
     generation: int = -1
 
 
-def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:
+def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:  # noqa: C901 - a table
     """Decode all rows of a store.
 
     Raises ValueError, or its subclass `msgspec.DecodeError`, for a row that this version does not
@@ -45,6 +47,8 @@ def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:
             found.frames.setdefault(rows.name_of(key), []).append(frame)
         elif kind == rows.LAST:
             found.last[rows.name_of(key)] = rows.decode_number(value)
+        elif kind == rows.SCHEMA:
+            found.schemas[rows.name_of(key)] = rows.decode_schema(value)
         elif kind == rows.GENERATION:
             found.generation = rows.decode_number(value)
         elif key != TRIAL:

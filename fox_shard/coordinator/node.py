@@ -5,7 +5,7 @@ frames mean (see `core`).
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Publish
@@ -37,14 +37,16 @@ class CoordinatorNode:
         now: float,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
+        schemas: Mapping[str, str] | None = None,
         identity: int = 0,
         stored: Iterable[tuple[bytes, bytes]] = (),
         is_working: IsWorking = unknown,
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
-        realms, sys_interval: see `Coordinator`. identity, stored: the store's identity and its
-        rows. is_working: see `Links`. Raises ValueError for a row that this version does not know.
+        realms, sys_interval, schemas: see `Coordinator`. identity, stored: the store's identity and
+        its rows. is_working: see `Links`. Raises ValueError for a row that this version does not
+        know.
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
@@ -54,7 +56,12 @@ class CoordinatorNode:
         )
         placement = Placement(terms.shards)
         self.core = Coordinator(
-            placement, self.journal, realms=realms, sys_interval=sys_interval, now=now
+            placement,
+            self.journal,
+            realms=realms,
+            sys_interval=sys_interval,
+            schemas=schemas,
+            now=now,
         )
         self.deadline.by(self.core.sys_due)
         self._generation = terms.generation
@@ -87,6 +94,9 @@ class CoordinatorNode:
             self.core.load(entry)
         for name, row in stored.gateways.items():
             self._load_gateway(name, row, now)
+        for realm, schema in stored.schemas.items():
+            self.core.schemas.load(realm, schema)
+        self.core.schemas.begin()
         if stored.generation == self._generation:
             self._outbox.load(stored.last, stored.frames)
             return
@@ -119,6 +129,7 @@ class CoordinatorNode:
         link = self._links.by_name.get(name) or self._links.add(name, now)
         for frame in self._links.receive(link, batch, size, now):
             self._perform(self.core.receive(name, frame, now))
+        self.deadline.by(self.core.schemas.next_expiry)
         link.delivered = link.received
         if link.connects:
             link.durable = link.watermark
@@ -127,15 +138,16 @@ class CoordinatorNode:
             self._keep_watermark(link)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """Begin a pair: a gateway replays its sessions, a shard is sent its `$SYS` topics again."""
+        """Begin a pair: a gateway replays its sessions, a shard gets schemas and `$SYS` topics."""
         if before not in (0, link.peer_incarnation):
             self._drop_incarnation(link, now)
-        link.resume([])
+        link.resume(self.core.schemas.replay() if link.connects else [])
         if link.connects:
             self._send_if_open(self.core.shard_opened(link.peer, now))
 
     def link_broken(self, link: Link, now: float) -> None:
-        """Do nothing: sessions stay until the peer is back, or gone."""
+        """Forget a gateway's calls. Its sessions stay until it is back, or gone."""
+        self.core.schemas.gateway_gone(link.peer)
 
     def peer_gone(self, link: Link, now: float) -> None:
         """End the sessions of a gateway, which is not let in again, or drop a shard's gauges."""
@@ -179,6 +191,7 @@ class CoordinatorNode:
 
     def _committed(self, ticket: int, _now: float) -> None:
         self._outbox.committed(ticket)
+        self._perform(self.core.schemas.committed(ticket))
         waiting = self._uncommitted_watermarks
         while waiting and waiting[0][0] <= ticket:
             _, gateway, incarnation, rseq = waiting.popleft()
@@ -193,6 +206,7 @@ class CoordinatorNode:
         Sessions go on; their meta events are published when the store works again.
         """
         self._outbox.commit_failed()
+        self.core.schemas.commit_failed()
         ticket = self.journal.ticket
         self._uncommitted_watermarks = deque(
             (ticket, *watermark[1:]) for watermark in self._uncommitted_watermarks
@@ -214,7 +228,14 @@ class CoordinatorNode:
         self.journal.tick(now)
         if now >= self.core.sys_due:
             self._send_if_open(self.core.sys_news(now))
-        due = (self._links.next_tick(), self.core.sys_due, self.journal.next_tick())
+        schemas = self.core.schemas
+        self._perform(schemas.expire(now))
+        due = (
+            self._links.next_tick(),
+            self.core.sys_due,
+            self.journal.next_tick(),
+            schemas.next_expiry,
+        )
         self.deadline.at = min(due)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:

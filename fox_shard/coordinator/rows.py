@@ -9,6 +9,7 @@ written.
 | `p` gateway | the gateway's incarnation, and its highest rseq whose effects are in this store |
 | `x` shard NUL rseq | a frame for that shard that may not be in the shard's store yet |
 | `n` shard | the last rseq that was given to a frame for that shard |
+| `d` realm | `SchemaRow`: the realm's schema, and the one that is on its way to the shards |
 | `g` | the generation of the shard files that the frames are for |
 
 Names contain no NUL; numbers in keys are eight bytes, big endian.
@@ -25,6 +26,7 @@ SESSION: Final = b"s"
 GATEWAY: Final = b"p"
 OUTBOX: Final = b"x"
 LAST: Final = b"n"
+SCHEMA: Final = b"d"
 GENERATION: Final = b"g"
 
 
@@ -40,10 +42,27 @@ class GatewayRow(Struct, array_like=True, gc=False):
 
 GONE: Final = -1
 
+
+class SchemaRow(Struct, array_like=True, gc=False):
+    """The schema of a realm.
+
+    version, text: of the schema that all shards have stored; 0: there is none. next_version,
+    next_text: of the one that shards are to store; 0: there is none. file: hash of the configured
+    file's text that was last taken over.
+    """
+
+    version: int = 0
+    text: str = ""
+    next_version: int = 0
+    next_text: str = ""
+    file: str = ""
+
+
 encode: Final = msgpack.Encoder().encode
 decode_session: Final = msgpack.Decoder(SessionRecord).decode
 decode_gateway: Final = msgpack.Decoder(GatewayRow).decode
 decode_frame: Final = msgpack.Decoder(Publish).decode
+decode_schema: Final = msgpack.Decoder(SchemaRow).decode
 decode_number: Final = msgpack.Decoder(int).decode
 
 
@@ -67,8 +86,13 @@ def last(shard: str) -> bytes:
     return LAST + shard.encode()
 
 
+def schema(realm: str) -> bytes:
+    """Return the key of the row with a realm's schema."""
+    return SCHEMA + realm.encode()
+
+
 def name_of(key: bytes) -> str:
-    """Return the name of the gateway or shard in a row's key."""
+    """Return the name of the gateway, shard or realm in a row's key."""
     return key[1:].partition(b"\0")[0].decode()
 
 

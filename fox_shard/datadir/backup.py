@@ -75,7 +75,8 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
     with hold_alone(data_dir), ExitStack() as stack:
         Layout.begin(data_dir, shards)
         old = stored(data_dir)
-        new = stack.enter_context(NextGeneration(old, old.shards, size(old)))
+        # The loaded keys may be older than those that have contributed to aggregates.
+        new = stack.enter_context(NextGeneration(old, old.shards, size(old), with_aggregates=False))
         for row in read_rows(old):
             new.carry_over(row)
         present = {

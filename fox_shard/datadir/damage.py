@@ -44,6 +44,8 @@ def of_shard_row(key: bytes) -> str:
             return f"the recorded event {int.from_bytes(number, 'big')} of realm {realm}"
         if kind == shard_rows.LOG_MARKS:
             return f"the marks of a history of realm {shard_rows.realm_and_rest(key)[0]}"
+        if kind == shard_rows.DEFINITION:
+            return f"the definitions of tables of realm {shard_rows.realm_and_rest(key)[0]}"
         if kind in _PEERS:
             return f"{_PEERS[kind]} {shard_rows.peer_of(key)}"
     except UnicodeDecodeError:
@@ -62,6 +64,8 @@ def of_coordinator_row(key: bytes) -> str:
                 return f"session {number} at {coordinator_rows.name_of(key)}"
             case coordinator_rows.GATEWAY | coordinator_rows.OUTBOX | coordinator_rows.LAST:
                 return f"a note about the link with {coordinator_rows.name_of(key)}"
+            case coordinator_rows.SCHEMA:
+                return f"the definitions of tables of realm {coordinator_rows.name_of(key)}"
             case coordinator_rows.GENERATION:
                 return "the generation"
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ that are left behind are removed when the next generation is written.
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from heapq import merge
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Final, Self, final
 
 import msgspec
 
-from fox_shard.backplane.frames import Event
+from fox_shard.backplane.frames import Contribution, Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.datadir.damage import OnDamage, described, naming_rows
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import TrimMarks
 from fox_shard.shard.links.outbox import OWN
+from fox_shard.shard.tables.builds import BUILDING
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
@@ -42,6 +43,9 @@ BUFFER: Final = 1 << 20
 
 SPARE: Final = 1 << 20
 """Bytes that must be free on the disk for each new file, beside its rows."""
+
+_OF_AGGREGATES: Final = (rows.BUILD, rows.CONTRIBUTION, rows.UNWRITTEN)
+"""Kinds of rows that are computed from keys."""
 
 _RESTORE: Final = "move the data folder away and restore a backup with `fox load`."
 _NEWER: Final = "start the version of fox-shard that wrote it."
@@ -142,21 +146,25 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
     """Return the shard to which a row goes in another generation; None: to no single shard.
 
     Rows of peers, outcomes, waiters, grants and unannounced changes are left behind, because they
-    belong to processes and clients that have ended. Clock ceilings, reducers and trim marks of
-    event logs go to all shards, and frames of outboxes to the owners of their topics, with keys of
-    their own (see `NextGeneration`). Raises StoreError.
+    belong to processes and clients that have ended. Clock ceilings, reducers, definitions of
+    tables, builds of aggregates and trim marks of event logs go to all shards, and frames of
+    outboxes to the owners of their topics, with keys of their own (see `NextGeneration`). Raises
+    StoreError.
     """
     with _reading(key):
         match key[:1]:
             case rows.KEY | rows.TOPIC_MARKS:
                 return placement.shard_of(*rows.key_ref_of(key))
+            case rows.CONTRIBUTION | rows.UNWRITTEN:
+                realm, _, topic, _ = rows.group_of(key)
+                return placement.shard_of(realm, topic)
             case rows.RECORDED:
                 publish = rows.decode_event(value).publish
                 return placement.shard_of(publish.realm, publish.topic)
             case rows.QUEUED:
                 queued = rows.decode_queued(value)
                 return placement.shard_of(queued.event.publish.realm, queued.topic)
-            case rows.LOG_MARKS | rows.RESHARDED | rows.REDUCER:
+            case rows.LOG_MARKS | rows.RESHARDED | rows.REDUCER | rows.DEFINITION:
                 return None
             case rows.WILL:
                 publish = rows.decode_will(value).publish
@@ -169,6 +177,7 @@ def home_of(key: bytes, value: bytes, placement: Placement) -> int | None:
                 | rows.OUTCOMES
                 | rows.OUTBOX
                 | rows.LAST
+                | rows.BUILD
                 | rows.CEILING
                 | journal.TRIAL
             ):
@@ -222,6 +231,38 @@ class _Outboxes:
 
 
 @final
+class _Builds:
+    """The builds of aggregates, which all shards of the next generation have in common.
+
+    A build that all old shards show goes on. Any other begins anew, with the contributions that
+    there are: who has contributed all rows is another question with other shards.
+    """
+
+    def __init__(self, old: Layout) -> None:
+        self._shards = old.shards
+        # Key -> the rows of the old shards.
+        self._rows: dict[bytes, list[rows.BuildRow]] = {}
+
+    def add(self, row: Row) -> None:
+        """Add an old shard's row."""
+        key, value, _ = row
+        with _reading(key):
+            self._rows.setdefault(key, []).append(rows.decode_build(value))
+
+    def merged(self, shards: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows of each new shard. shards: how many there are."""
+        for key, found in self._rows.items():
+            complete = len(found) == self._shards and all(
+                row.scanned is None and row.stage != BUILDING for row in found
+            )
+            row = rows.BuildRow(found[0].table, "", [], BUILDING)
+            if complete:
+                stage = min(row.stage for row in found)
+                row = rows.BuildRow(found[0].table, None, [*range(shards)], stage)
+            yield key, rows.encode(row)
+
+
+@final
 class NextGeneration:
     """The generation after `old`, while its files are written.
 
@@ -229,8 +270,16 @@ class NextGeneration:
     methods raise StoreError.
     """
 
-    def __init__(self, old: Layout, shards: int, needed: int) -> None:
-        """Make room in the folder. needed: roughly the bytes of rows that will be written."""
+    def __init__(
+        self, old: Layout, shards: int, needed: int, *, with_aggregates: bool = True
+    ) -> None:
+        """Make room in the folder. needed: roughly the bytes of rows that will be written.
+
+        with_aggregates: otherwise what rows contribute to aggregates is left behind, also what is
+        on its way, so that the shards compute it anew.
+        """
+        self._with_aggregates = with_aggregates
+        self._builds = _Builds(old)
         self.layout = old.next(shards)
         self.placement = Placement(shards)
         self._ceiling = 0
@@ -240,6 +289,18 @@ class NextGeneration:
         # Every shard knows every reducer.
         self._reducers: dict[bytes, bytes] = {}
         self._outboxes = _Outboxes(old)
+        # Old shards may have different versions of a definition: all new ones get the latest.
+        self._definitions: dict[bytes, rows.DefinitionRow] = {}
+        # What is made of the rows that concern more than one new shard, by kind.
+        self._of_all_shards: dict[bytes, Callable[[Row], None]] = {
+            rows.CEILING: self._note_ceiling,
+            rows.PEER: self._outboxes.note_watermark,
+            rows.OUTBOX: self._carry_over_frame,
+            rows.LOG_MARKS: self._note_log_marks,
+            rows.REDUCER: self._note_reducer,
+            rows.DEFINITION: self._note_definition,
+            rows.BUILD: self._builds.add,
+        }
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
         self._sizes = [0] * shards
@@ -296,20 +357,32 @@ class NextGeneration:
     def carry_over(self, row: Row) -> int | None:
         """Carry over a row of the old generation; returns its new shard (see `home_of`)."""
         key, value, _ = row
+        if key[:1] in _OF_AGGREGATES and not self._with_aggregates:
+            return None
         home = home_of(key, value, self.placement)
         if home is not None:
             self.put(home, key, value)
-        elif key == rows.CEILING:
-            self.raise_ceiling(rows.decode_ceiling(value))
-        elif key[:1] == rows.PEER:
-            self._outboxes.note_watermark(row)
-        elif key[:1] == rows.OUTBOX:
-            self._carry_over_frame(row)
-        elif key[:1] == rows.LOG_MARKS:
-            self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
-        elif key[:1] == rows.REDUCER:
-            self._reducers[key] = value
+        elif key[:1] in self._of_all_shards:
+            self._of_all_shards[key[:1]](row)
         return home
+
+    def _note_ceiling(self, row: Row) -> None:
+        self.raise_ceiling(rows.decode_ceiling(row[1]))
+
+    def _note_log_marks(self, row: Row) -> None:
+        key, value, _ = row
+        self._log_marks.setdefault(key, TrimMarks()).add(rows.decode_marks(value))
+
+    def _note_reducer(self, row: Row) -> None:
+        key, value, _ = row
+        self._reducers[key] = value
+
+    def _note_definition(self, row: Row) -> None:
+        key, value, _ = row
+        definition = rows.decode_definition(value)
+        known = self._definitions.get(key)
+        if known is None or known.version < definition.version:
+            self._definitions[key] = definition
 
     def _carry_over_frame(self, row: Row) -> None:
         """Let the owner of a frame's topic find the frame as one of its own (see `ShardOutbox`)."""
@@ -317,6 +390,8 @@ class NextGeneration:
         with _reading(key):
             frame = rows.decode_outbox_frame(value)
             waits = self._outboxes.waits(row)
+        if isinstance(frame, Contribution) and not self._with_aggregates:
+            return
         if waits and frame.target_topic:
             home = self.placement.shard_of(frame.realm, frame.target_topic)
             self._frames[home] += 1
@@ -331,6 +406,10 @@ class NextGeneration:
             for key, marks in self._log_marks.items():
                 self.put(shard, key, rows.encode(marks.ids))
             for key, value in self._reducers.items():
+                self.put(shard, key, value)
+            for key, definition in self._definitions.items():
+                self.put(shard, key, rows.encode(definition))
+            for key, value in self._builds.merged(self.layout.shards):
                 self.put(shard, key, value)
             self._flush(shard)
             file.finish()

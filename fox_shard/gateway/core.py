@@ -35,6 +35,8 @@ from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.procedures.reducer_list import ReducerProcedures
+from fox_shard.gateway.procedures.table_list import TableList
+from fox_shard.gateway.procedures.table_rows import TableRows
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -113,8 +115,8 @@ class Gateway:
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.journal: Journal | None = None
-        # Whether the links to all shards are open. If not, no new client is let in, for it would
-        # see only some of the keys.
+        # Whether the links to all shards are open, and the tables known. If not, no new client is
+        # let in, for it would see only some of the keys.
         self.linked = False
         self._backpressure = Backpressure(self.links)
         self._congested = self._backpressure.congested
@@ -127,6 +129,7 @@ class Gateway:
                 placement,
                 headers=one.kwargs_are_headers,
                 stored=one.store != "memory",
+                has_schema=bool(one.schema),
             )
             for one in realms
         }
@@ -172,6 +175,8 @@ class Gateway:
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
+        TableRows(self.inquiries, self.calls)
+        TableList(self.inquiries, self.calls)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -186,6 +191,7 @@ class Gateway:
             reductions=self.reductions,
             inquiries=self.inquiries,
             registry=self.registry,
+            realms=self.realms,
         )
         self.arrivals = Arrivals(
             {number: self._link(number) for number in self._numbers.values()},
@@ -265,15 +271,24 @@ class Gateway:
         self._wall_offset = wall - now
         shard = self._numbers[batch.source]
         self.arrivals.receive(shard, batch, size, now)
+        if not self.linked:
+            self._update_linked()
 
     def _go_on(self, now: float) -> None:
         """Go on with what earlier turns have left."""
         self.now = self.subscribe_requests.now = now
         self.ordering.release_more()
         self.arrivals.go_on(now)
+        if not self.linked:
+            self._update_linked()
         self.busy = bool(self._left or self._unreleased)
         if self.busy:
             self.deadline.by(now)
+
+    def _update_linked(self) -> None:
+        self.linked = all(link.open for link in self.links) and not any(
+            realm.awaits_tables for realm in self.realms.values()
+        )
 
     # Pairs begin and end
 
@@ -306,7 +321,7 @@ class Gateway:
                 if id(publish) not in queued:
                     link.send_reliable(publish)
         self._dispatcher.link_opened(shard, link.peer_incarnation)
-        self.linked = all(other.open for other in self.links)
+        self._update_linked()
         for session in self.sessions.values():
             self.ordering.renumber(session, shard)
         self.ordering.ask_again(shard)
@@ -316,7 +331,7 @@ class Gateway:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
         self.arrivals.finish(shard)
-        self.linked = all(other.open for other in self.links)
+        self._update_linked()
         if shard == COORDINATOR:
             self.registry.admit_all()
         self._backpressure.update()
@@ -399,8 +414,8 @@ class Gateway:
             counters.update(realm.take_counts())
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
-        counters[f"{self.name}.dropped"] = requests.dropped
-        requests.slow_consumers = requests.dropped = 0
+        counters[f"{self.name}.dropped"] = requests.take_dropped()
+        requests.slow_consumers = 0
         counters.update(self.limit_counts.take(self.name))
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {

@@ -8,6 +8,7 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     RECORDED,
+    ActiveTables,
     Again,
     CallError,
     CallMoved,
@@ -41,6 +42,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
+from fox_shard.gateway.pubsub.moved import move_to_rows
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -48,6 +50,7 @@ from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
+from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
@@ -63,6 +66,7 @@ class Dispatcher:
         "_fanouts",
         "_inquiries",
         "_ordering",
+        "_realms",
         "_reductions",
         "_registrations",
         "_registry",
@@ -91,8 +95,10 @@ class Dispatcher:
         reductions: Reductions,
         inquiries: Inquiries,
         registry: SessionRegistry,
+        realms: dict[str, Realm],
     ) -> None:
-        """shards: their number. subscriptions, fanouts: by the realm's name."""
+        """shards: their number. subscriptions, fanouts, realms: by the realm's name."""
+        self._realms = realms
         self._sessions = sessions
         self._ordering = ordering
         self._subscriptions = subscriptions
@@ -200,6 +206,11 @@ class Dispatcher:
                     seen.settled(shard, frame.publication)
                 for subscriptions in self._subscriptions.values():
                     subscriptions.settled(shard, frame.publication)
+            case ActiveTables():
+                realm = self._realms.get(frame.realm)
+                if realm is not None and realm.announced(shard, frame.version, frame.text):
+                    subscriptions = self._subscriptions[frame.realm]
+                    move_to_rows(realm, subscriptions, self._subscribe_requests)
             case StoreFailure():
                 self.store_failures[shard] = frame.reason
             case Registered():

@@ -13,7 +13,7 @@ from typing import final
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
-from fox_shard.errors import SlowConsumer
+from fox_shard.errors import Refusal, SlowConsumer
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
@@ -21,6 +21,7 @@ from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.publishing import Publishing
+from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -28,9 +29,11 @@ from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.ordering import Ordering
-from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.subscription import SubscribeOptions
+from fox_shard.topics.pattern import Pattern
 
 UNSUBSCRIBED_AT_ONCE = 20
 """Subscriptions of a session that has ended that are dropped at a time: this takes half a
@@ -46,6 +49,7 @@ class Requests:
         "_calls",
         "_clock",
         "_ordering",
+        "_publishing",
         "_reductions",
         "_registrations",
         "_registry",
@@ -64,10 +68,8 @@ class Requests:
         "realms",
         "register",
         "register_reducer",
-        "set_will",
         "settings",
         "slow_consumers",
-        "subscribe",
         "timers",
         "unregister",
         "yield_",
@@ -111,10 +113,9 @@ class Requests:
         self._calls = calls
         self._registrations = registrations
         self._reductions = reductions
+        self._publishing = publishing
         self.publish = publishing.publish
         self.publish_all = publishing.publish_all
-        self.set_will = registry.set_will
-        self.subscribe = subscribe_requests.subscribe
         self.call = calls.call
         self.cancel = calls.cancel
         self.register = registrations.register
@@ -181,7 +182,44 @@ class Requests:
                 "long: read faster, or subscribe to less",
             )
 
+    def set_will(
+        self, session: Session, route: Route, flags: int, encoding: int, args: bytes
+    ) -> None:
+        """Set what is published if the session ends ungracefully, see `Router`."""
+        if route.table is not None:
+            try:
+                route, flags = find_row(session.realm, route, flags, encoding, args, b"")
+            except Refusal:
+                self.dropped += 1
+                return
+        self._registry.set_will(session, route, flags, encoding, args)
+
+    def take_dropped(self) -> int:
+        """Return how many publishes were dropped since the last call."""
+        dropped = self.dropped + self._publishing.dropped
+        self.dropped = self._publishing.dropped = 0
+        return dropped
+
+    def subscribe(
+        self,
+        session: Session,
+        request: int,
+        pattern: Pattern,
+        granted_qos: int,
+        options: SubscribeOptions,
+    ) -> None:
+        """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
+        pattern = session.realm.rows_of(pattern)
+        self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
+
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, see `Router`."""
+        if self._unsubscribe(session, name):
+            return True
+        pattern = Pattern.parse(name.partition("\0")[0])
+        rows = session.realm.rows_of(pattern)
+        return rows is not pattern and self._unsubscribe(session, rows.text)
+
+    def _unsubscribe(self, session: Session, name: str) -> bool:
         incomplete = self._subscribe_requests.withdraw(session, name)
         return self._subscriptions[session.realm.name].unsubscribe(session, name, incomplete)

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers")
+COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers", "table")
 
 NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
 WILDCARDS: Final = (
@@ -33,6 +33,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     _add_watch(commands, remote)
     _add_lock(commands, remote)
     _add_reducers(commands, remote)
+    _add_table(commands, remote)
 
 
 def _add_get(commands: Commands, remote: argparse.ArgumentParser) -> None:
@@ -192,6 +193,53 @@ def _add_reducers(commands: Commands, remote: argparse.ArgumentParser) -> None:
     command.add_argument("--match", choices=("exact", "prefix", "wildcard"), default="exact")
     command.add_argument("--mission", default="", help="its mission, if it has one")
     command.set_defaults(mistake=command.error)
+
+
+def _add_table(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "table",
+        help="tables: list, show, verify, watch",
+        description="The tables of the realm, their rows, and whether its aggregates are right.",
+    )
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser(
+        "ls",
+        parents=[remote],
+        help="list tables",
+        description="List the tables: how many rows each has, and how far an aggregate is whose"
+        " definition has changed.",
+    )
+    listing.add_argument("--json", action="store_true", help="print one object per line")
+    show = actions.add_parser(
+        "show",
+        parents=[remote],
+        help="print rows",
+        description="Print all rows of TABLE as JSON, one per line in the order of their topics;"
+        " or only the row with that key.",
+        epilog="Exit code 1: there is no such row.",
+    )
+    show.add_argument("table", metavar="TABLE")
+    show.add_argument(
+        "key", nargs="*", metavar="KEY", help="the values of the primary key; JSON, or else text"
+    )
+    verify = actions.add_parser(
+        "verify",
+        parents=[remote],
+        help="compare aggregates with their rows",
+        description="Read all rows, recompute the aggregates, and compare. What differs is looked"
+        " at again for a while, since it may just be changing. What is wrong is printed: topic,"
+        " what the aggregate has, and what it should have.",
+        epilog="Exit code 1: a row is wrong.",
+    )
+    verify.add_argument("table", nargs="?", metavar="TABLE", help="(default: all aggregates)")
+    watch = actions.add_parser(
+        "watch",
+        parents=[remote],
+        help="print rows and their changes",
+        description="Print the rows of TABLE, and then each of their changes, until Ctrl-C, like"
+        " `fox watch`.",
+    )
+    watch.add_argument("table", type=topic, metavar="TABLE")
 
 
 def say_where(options: argparse.Namespace) -> bool:

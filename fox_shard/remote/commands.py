@@ -9,7 +9,7 @@ import socket
 import sys
 
 from fox_shard.config import Config
-from fox_shard.remote import keys, reducers
+from fox_shard.remote import keys, reducers, tables
 from fox_shard.remote.connecting import Target, target_of, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.values import from_text
@@ -31,6 +31,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
             return visit(target, lambda router: keys.watch(router, options.pattern, options.match))
         case "reducers":
             return _reducers(options, target)
+        case "table":
+            return _table(options, target)
         case _:
             return _lock(options, config)
 
@@ -74,6 +76,18 @@ def _reducers(options: argparse.Namespace, target: Target) -> int:
         options.mistake("--remove needs the --pattern of the reducer")
     which = {"durable": options.remove, "match": options.match, "mission": options.mission}
     return visit(target, lambda router: reducers.remove(router, options.pattern, which))
+
+
+def _table(options: argparse.Namespace, target: Target) -> int:
+    match options.action:
+        case "ls":
+            return visit(target, lambda router: tables.list_tables(router, json=options.json))
+        case "show":
+            return visit(target, lambda router: tables.show(router, options.table, options.key))
+        case "verify":
+            return visit(target, lambda router: tables.verify(router, options.table))
+        case _:
+            return visit(target, lambda router: tables.watch(router, options.table))
 
 
 def _lock(options: argparse.Namespace, config: Config) -> int:

@@ -31,6 +31,7 @@ from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.readiness import announce_ready
+from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.shell import Shell, new_incarnation
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.watchdog import working_peers
@@ -63,7 +64,7 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (AlreadyRunning, ListenError, StoreError) as error:
+    except (AlreadyRunning, ListenError, SchemaFileError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
@@ -176,6 +177,7 @@ async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
     realms = [realm.name for realm in config.realms]
+    schemas = read_schemas(config)
     lock = hold_name(config, "coordinator")
     opened, generation = await opening.open_coordinator(
         config, lambda ticket, why: shell.committed(ticket, why)
@@ -188,6 +190,7 @@ async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
             now=loop.time(),
             realms=realms,
             sys_interval=config.mqtt.sys_interval,
+            schemas=schemas,
             identity=opened.store.identity,
             stored=opened.store.scan(),
             is_working=working_peers(Path(config.run_dir), config.backplane),

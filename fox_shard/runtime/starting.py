@@ -14,6 +14,7 @@ from fox_shard.config import Config
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
 from fox_shard.store.layout import Layout
 from fox_shard.store.store import StoreError
@@ -28,7 +29,8 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         _check_nothing_runs(fox_conf)
         _check_addresses(config)
         _check_data(config)
-    except (AlreadyRuns, ListenError, StoreError) as error:
+        read_schemas(config)
+    except (AlreadyRuns, ListenError, SchemaFileError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
         return 1
     os.environ["FOX_CONFIG"] = str(config_file.absolute())

@@ -60,6 +60,11 @@ from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.scheduler import Scheduler
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.reading import TableReader
+from fox_shard.shard.tables.states import TableStates
+from fox_shard.shard.tables.tables import Tables
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
 
 WAITED_FOR = 6
@@ -90,6 +95,7 @@ class Shard:
         "clock",
         "deadline",
         "dealer",
+        "definitions",
         "inbox",
         "inquiries",
         "journal",
@@ -107,6 +113,7 @@ class Shard:
         "scheduler",
         "stored_publishes",
         "subscriptions",
+        "tables",
         "wills",
     )
 
@@ -186,6 +193,7 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.inquiries = Inquiries(self.budget)
+        TableReader(realm_table, self.inquiries)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -216,16 +224,31 @@ class Shard:
         self.peers: dict[str, Peer] = {}
         # Those peers that are gateways.
         self._gateways: list[Peer] = []
+        self.definitions = Definitions(self.journal, self.peers, self.budget)
+        validation = Validation(self.definitions, realm_table, self.budget)
+        self.tables = Tables(
+            self.definitions,
+            validation,
+            self.retained_keys,
+            self.journal,
+            self.inbox,
+            self.outbox,
+            self.budget,
+            terms.shards,
+        )
+        TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
             histories,
             self.reducers,
+            self.tables,
             self.clock,
             self.outcomes,
             self._unannounced,
             self.peers,
             limits,
+            validation,
             self.budget,
         )
         self.dealer = Dealer(
@@ -250,6 +273,7 @@ class Shard:
             self.inbox,
             self.inquiries,
             fences,
+            self.definitions,
             self.budget,
         )
         self._releases = Releases(self._dispatcher, self.budget)
@@ -305,6 +329,8 @@ class Shard:
             self.peers,
             self.inbox,
             self.outbox,
+            self.definitions,
+            self.tables,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -392,7 +418,9 @@ class Shard:
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
         self.subscriptions.link_opened(peer)
-        link.resume(self._announcements() if peer.kind is Kind.SHARD else [])
+        link.resume(
+            self._announcements() if peer.kind is Kind.SHARD else self.definitions.announcements()
+        )
         peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(StoreFailure(self.journal.failing))
@@ -523,6 +551,7 @@ class Shard:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
         if self.scheduler.end_turn(now):
             self.deadline.by(now)
+        self.tables.end_turn()
         self.retained_keys.realms.documents.clear()
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())

@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import (
     Call,
     Cancel,
+    DefineTables,
     FenceQuery,
     FoldsHeld,
     Forward,
@@ -53,6 +54,7 @@ from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
 
 CHUNK: Final = 64
 FIRST_CHUNK: Final = 8
@@ -78,6 +80,7 @@ class Dispatcher:
         "_budget",
         "_commit_queue",
         "_dealer",
+        "_definitions",
         "_fences",
         "_history_pages",
         "_inbox",
@@ -108,6 +111,7 @@ class Dispatcher:
         inbox: Inbox,
         inquiries: Inquiries,
         fences: Fences,
+        definitions: Definitions,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
@@ -128,6 +132,7 @@ class Dispatcher:
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
+        self._definitions = definitions
 
     def handle(
         self, peer: Peer, arrival: Arrival, now: float, until: int = UNLIMITED
@@ -255,6 +260,8 @@ class Dispatcher:
                 self._reducers.instances.unregister(frame)
             case FoldsHeld():
                 self._reducers.folds_held(frame, int(peer.name.partition("-")[2]))
+            case DefineTables():
+                self._definitions.define(peer, frame)
             case SessionAlive():
                 self._owners.session_alive(peer.name, frame.session)
             case Will():
@@ -307,12 +314,14 @@ class Dispatcher:
 
     def committed(self, ticket: int, now: float) -> None:
         """Release the effects that waited for this transaction, which is durable as all before."""
+        self._definitions.committed(ticket)
         for group in self._stored_publishes.committed(ticket):
             self._release(group, [], now)
         self._stored_publishes.go_on_if_possible()
 
     def commit_failed(self, why: str, now: float) -> None:
         """Undo all transactions that are not durable, and refuse what caused them."""
+        self._definitions.commit_failed()
         for group, replies in self._stored_publishes.commit_failed(why):
             self._release(group, replies, now)
 

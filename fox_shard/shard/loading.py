@@ -16,6 +16,8 @@ from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.sessions.wills import Wills
+from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.shard.tables.tables import Tables
 from fox_shard.store.journal import TRIAL
 
 
@@ -31,6 +33,8 @@ def load(
     peers: dict[str, Peer],
     inbox: Inbox,
     outbox: ShardOutbox,
+    definitions: Definitions,
+    tables: Tables,
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
@@ -78,6 +82,12 @@ def load(
         ),
         rows.REDUCER: lambda key, value: reducers.load_reducer(key, rows.decode_reducer(value)),
         rows.QUEUED: lambda _, value: reducers.queues.load(rows.decode_queued(value)),
+        rows.DEFINITION: lambda key, value: definitions.load(
+            *rows.realm_and_rest(key), rows.decode_definition(value)
+        ),
+        rows.BUILD: lambda key, value: tables.builds.load(key, rows.decode_build(value)),
+        rows.CONTRIBUTION: tables.builds.load_contribution,
+        rows.UNWRITTEN: lambda key, _: tables.builds.load_unwritten(key),
         rows.CEILING: lambda _, value: clock.load(rows.decode_ceiling(value)),
         TRIAL[:1]: lambda _, value: None,
     }
@@ -93,5 +103,6 @@ def load(
         clock.begin()
     histories.begin(fresh=fresh)
     reducers.instances.loaded()
+    tables.begin()
     of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

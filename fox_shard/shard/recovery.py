@@ -21,6 +21,7 @@ from heapq import merge
 from typing import final
 
 from fox_shard.backplane.frames import (
+    DefineTables,
     FoldsHeld,
     Frame,
     PatternAnnounced,
@@ -47,7 +48,16 @@ from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
-STATE = (Subscribe, Register, RegisterReducer, FoldsHeld, PatternAnnounced, Will, SessionAlive)
+STATE = (
+    Subscribe,
+    Register,
+    RegisterReducer,
+    FoldsHeld,
+    PatternAnnounced,
+    Will,
+    SessionAlive,
+    DefineTables,
+)
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 

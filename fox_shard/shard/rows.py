@@ -21,13 +21,19 @@ The first byte of a row's key tells the kind of the row:
 | `f` reducer arrival | an event that waits for the reducer: `QueuedEvent` |
 | `x` shard NUL rseq | a frame for that shard that may not be in that shard's store: `OutboxFrame` |
 | `l` shard | the last rseq that was given to a frame for that shard |
+| `d` realm NUL step | `DefinitionRow`: the realm's schema; step: `a` active, `n` the next one |
+| `a` realm NUL build | a build of an aggregate: `BuildRow` |
+| `b` realm NUL build NUL topic NUL place | what a row contributes to a group: `ContributionRow` |
+| `i` realm NUL build NUL topic | the group's key is not what its contributions make |
 | `c` | the ceiling of the publication clock |
+
+The place of a contribution in its group is the number of the edge, NUL, and the row's topic.
 
 Frames of this shard for itself have a row `x` NUL number, the name being "": those that go with a
 request, and those that another number of shards has brought here.
 
-Realms and peers contain no NUL; numbers in keys are eight bytes, big endian, so that rows of one
-kind are in the order of their numbers.
+Realms, builds, topics and peers contain no NUL; numbers in keys are eight bytes, big endian, so
+that rows of one kind are in the order of their numbers.
 """
 
 from typing import Final
@@ -51,6 +57,10 @@ REDUCER: Final = b"e"
 QUEUED: Final = b"f"
 OUTBOX: Final = b"x"
 LAST: Final = b"l"
+DEFINITION: Final = b"d"
+BUILD: Final = b"a"
+CONTRIBUTION: Final = b"b"
+UNWRITTEN: Final = b"i"
 CEILING: Final = b"c"
 
 
@@ -111,11 +121,13 @@ class UnannouncedRow(Struct, array_like=True, gc=False):
     """The last change of a key that some gateway may not have heard of.
 
     publication: the id of the change; 0: the change has none yet, the key expired while the shard
-    was down. removed: why the key is gone (see `change`); "": the key has a value.
+    was down. removed: why the key is gone (see `change`); "": the key has a value. computed: the
+    change was an event, too, that nobody publishes again (see `frames.COMPUTED`).
     """
 
     publication: int
     removed: str
+    computed: bool = False
 
 
 class PeerRow(Struct, array_like=True, gc=False):
@@ -160,7 +172,34 @@ class QueuedEvent(Struct, array_like=True, gc=False):
 OVERHEAD: Final = 500
 """Bytes for which each queued event counts in addition to what its publisher has sent."""
 
+
+class DefinitionRow(Struct, array_like=True, gc=False):
+    """A schema of a realm. version, text: see `DefineTables`."""
+
+    version: int
+    text: str
+
+
+class BuildRow(Struct, array_like=True, gc=False):
+    """A build of an aggregate, on one shard.
+
+    table: the aggregate's name. scanned: the last row of this shard that has been looked at; None:
+    all rows have contributed. heard: the numbers of the shards all of whose rows have contributed.
+    stage: see `tables.builds`.
+    """
+
+    table: str
+    scanned: str | None
+    heard: list[int]
+    stage: int
+
+
+ContributionRow = tuple[int, tuple[str | None, ...]]
+"""The version of a contribution, and its numbers (see `frames.Contribution`)."""
+
 encode: Final = msgpack.Encoder().encode
+decode_build: Final = msgpack.Decoder(BuildRow).decode
+decode_contribution: Final = msgpack.Decoder(ContributionRow).decode
 decode_event: Final = msgpack.Decoder(Event).decode
 decode_will: Final = msgpack.Decoder(WillRow).decode
 decode_waiter: Final = msgpack.Decoder(Waiter).decode
@@ -174,6 +213,7 @@ decode_marks: Final = msgpack.Decoder(list[int]).decode
 decode_resharded: Final = msgpack.Decoder(int).decode
 decode_reducer: Final = msgpack.Decoder(ReducerRow).decode
 decode_queued: Final = msgpack.Decoder(QueuedEvent).decode
+decode_definition: Final = msgpack.Decoder(DefinitionRow).decode
 decode_ceiling: Final = msgpack.Decoder(int).decode
 
 
@@ -221,6 +261,36 @@ def topic_marks(realm: str, topic: str) -> bytes:
 def log_marks(realm: str, log: bytes) -> bytes:
     """Return the row key of an event log's trim marks. log: the name of the log, eight bytes."""
     return b"s%b\0%b" % (realm.encode(), log)
+
+
+ACTIVE: Final = b"a"
+NEXT: Final = b"n"
+
+
+def definition(realm: str, step: bytes) -> bytes:
+    """Return the row key of a realm's schema. step: ACTIVE or NEXT."""
+    return b"d%b\0%b" % (realm.encode(), step)
+
+
+def build(realm: str, build: str) -> bytes:
+    """Return the row key of a build."""
+    return b"a%b\0%b" % (realm.encode(), build.encode())
+
+
+def contribution(realm: str, build: str, topic: str, place: str) -> bytes:
+    """Return the row key of a contribution to the group with that topic."""
+    return f"b{realm}\0{build}\0{topic}\0{place}".encode()
+
+
+def unwritten(realm: str, build: str, topic: str) -> bytes:
+    """Return the row key that says that a group's key has yet to be written."""
+    return f"i{realm}\0{build}\0{topic}".encode()
+
+
+def group_of(key: bytes) -> tuple[str, str, str, str]:
+    """Return realm, build and topic in a row key `b…` or `i…`, and the place, if it has one."""
+    realm, name, topic, *place = key[1:].decode().split("\0", 3)
+    return realm, name, topic, place[0] if place else ""
 
 
 def realm_and_rest(key: bytes) -> tuple[str, bytes]:

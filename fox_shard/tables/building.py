@@ -57,7 +57,7 @@ def build(definitions: list[Definition]) -> dict[str, Table]:
         one.name: Table(
             one.name,
             keys[one.name],
-            validator=Validator(one.schema),
+            validator=Validator(one.schema, one.weight),
             numeric=_numeric(one, into, functions),
             edges=tuple(edge for edge in edges if edge.source == one.name),
             aggregate=_aggregate(one, keys[one.name], functions[one.name], edges)

@@ -166,4 +166,4 @@ def _rule(definition: Definition) -> Rule:
             check_topic(definition.name)
     except (InvalidUri, InvalidArgument) as error:
         raise SchemaError(definition.path, error.message) from None
-    return Rule(definition.name, pattern, Validator(definition.schema))
+    return Rule(definition.name, pattern, Validator(definition.schema, definition.weight))

@@ -77,7 +77,7 @@ class Source(Struct, frozen=True):
 class Edge:
     """A way by which rows of a table contribute to the groups of an aggregate."""
 
-    __slots__ = ("_filter", "_key", "_sources", "id", "source", "target")
+    __slots__ = ("_filter", "_sources", "id", "key", "source", "target")
 
     def __init__(
         self,
@@ -94,7 +94,8 @@ class Edge:
         self.target = target
         #: Hash of the definition; edges that mean the same have the same, also in another schema.
         self.id = identity
-        self._key = key
+        #: The fields of the row that give the key of the group.
+        self.key = key
         self._sources = sources
         self._filter = wanted
 
@@ -106,10 +107,10 @@ class Edge:
         """
         if self._filter is not None and not self._filter.matches(document):
             return None
-        values = [document.get(field.name) for field in self._key]
+        values = [document.get(field.name) for field in self.key]
         if None in values:
             return None
-        topic = _topic(self.target, self._key, values)
+        topic = _topic(self.target, self.key, values)
         return Contribution(topic, tuple(_number(source, document) for source in self._sources))
 
 
@@ -187,12 +188,12 @@ class Table:
                 f"{topic!r} is no row of the table {self.name}: its key must have {error}"
             ) from None
 
-    def check(self, document: object) -> tuple[Contribution | None, ...]:
+    def check(self, document: object, size: int = 0) -> tuple[Contribution | None, ...]:
         """Raise InvalidRow unless the document is a valid row; return its contributions.
 
-        The key is another matter, see `row_topic`.
+        size: bytes of its encoded form. The key is another matter, see `row_topic`.
         """
-        self._validator.check(document)
+        self._validator.check(document, size)
         if not isinstance(document, dict):
             raise InvalidRow(ROOT, "type", f"a row is an object, not {shown(document)}")
         for name, kind in self._numeric.items():
@@ -238,6 +239,6 @@ class Rule:
         self.pattern = pattern
         self._validator = validator
 
-    def check(self, value: object) -> None:
-        """Raise InvalidRow unless the value is valid."""
-        self._validator.check(value)
+    def check(self, value: object, size: int = 0) -> None:
+        """Raise InvalidRow unless the value is valid. size: bytes of its encoded form."""
+        self._validator.check(value, size)

@@ -15,20 +15,30 @@ import jsonschema_rs
 from fox_shard.tables.keywords import PATTERNS, Schema
 from fox_shard.tables.mistakes import ROOT, InvalidRow, at, shown
 
+MOST_COMPARISONS: Final = 1 << 27
+"""The product of a schema's weight and of the bytes of a value that is compared with it."""
+
 
 @final
 class Validator:
     """A schema that values are compared with; made ready when first used."""
 
-    __slots__ = ("_compiled", "_schema")
+    __slots__ = ("_compiled", "_largest", "_schema")
 
-    def __init__(self, schema: Schema) -> None:
-        """schema: without references, and checked (see `keywords.Expansion`)."""
+    def __init__(self, schema: Schema, weight: int) -> None:
+        """schema: without references, and checked, with that weight (see `keywords.Expansion`)."""
         self._schema = schema
+        self._largest = MOST_COMPARISONS // weight
         self._compiled: jsonschema_rs.Validator | None = None
 
-    def check(self, value: object) -> None:
-        """Raise InvalidRow if the value does not fit."""
+    def check(self, value: object, size: int = 0) -> None:
+        """Raise InvalidRow if the value does not fit. size: bytes of its encoded form."""
+        if size > self._largest:
+            raise InvalidRow(
+                ROOT,
+                "size",
+                f"{size:,} bytes are more than the schema can be compared with ({self._largest:,})",
+            )
         if self._compiled is None:
             self._compiled = _compiled(self._schema)
         try:

@@ -20,6 +20,7 @@ from fox_shard.testing import (
     rpc_scenarios,
     session_scenarios,
     store_scenarios,
+    table_scenarios,
     view_scenarios,
     walk,
 )
@@ -66,6 +67,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         history_scenarios.history_on_a_failing_disk,
         history_scenarios.history_is_followed,
         outbox_scenarios.frames_between_shards,
+        table_scenarios.aggregates_of_rows,
+        table_scenarios.aggregates_of_other_definitions,
+        table_scenarios.aggregates_reach_subscribers,
         linear_scenarios.one_key,
         limit_scenarios.greedy_clients,
         lock_scenarios.locks,

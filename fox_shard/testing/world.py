@@ -9,7 +9,7 @@ process may be killed and started again; all data on the way to or from the proc
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from random import Random
 from typing import final
@@ -80,13 +80,15 @@ class World:
         settings: GatewaySettings = SETTINGS,
         reducer: Reducers | None = None,
         reducers: tuple[BuiltIn, ...] = (),
+        schemas: Mapping[str, str] | None = None,
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
-        and gateways. reducer: settings. reducers: the built-in ones of all realms.
+        and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
+        configured ones, by realm; also for the coordinator's next starts.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -107,6 +109,7 @@ class World:
             )
             for name in realms
         ]
+        self.schemas = dict(schemas or {})
         self.gateways = gateways
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.nodes: dict[str, Node] = {}
@@ -233,6 +236,8 @@ class World:
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
+                realms=[realm.name for realm in self.realms],
+                schemas=self.schemas,
                 identity=disk.identity,
                 stored=disk.scan(),
                 is_working=self._is_working,

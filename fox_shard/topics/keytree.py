@@ -42,6 +42,10 @@ class KeyTree:
         """Remove a topic, and return whether it was there."""
         return self._keys.discard(topic)
 
+    def count_below(self, topic: str) -> int:
+        """Return how many topics there are below that one."""
+        return self._keys.count(topic + ".", topic + _AFTER_DOT)
+
     def match(self, pattern: Pattern) -> Iterator[str]:
         """Yield the topics that match, in code point order.
 

@@ -91,6 +91,12 @@ class SortedKeys:
                 return
             low = page[-1] + "\0"  # the least string greater than the last key
 
+    def count(self, low: str, high: str) -> int:
+        """Return how many keys there are from `low` up to, but not including, `high`."""
+        first, start = self._place(low)
+        last, end = self._place(high)
+        return sum(map(len, self._chunks[first:last])) - start + end
+
     def _place(self, key: str) -> tuple[int, int]:
         """Return the chunk, and the index in it, of the first key that is not less than `key`."""
         index = max(0, bisect_right(self._heads, key) - 1)

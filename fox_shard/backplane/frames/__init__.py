@@ -32,10 +32,17 @@ from fox_shard.backplane.frames.calls import (
 )
 from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
-from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
+from fox_shard.backplane.frames.outbox import (
+    Contribution,
+    Fold,
+    OutboxFrame,
+    Rebuilt,
+    RouterPublish,
+)
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
     ANONYMOUS,
+    COMPUTED,
     CONDITION,
     DISCLOSE,
     EMPTY,
@@ -93,6 +100,7 @@ from fox_shard.backplane.frames.subscribing import (
     Subscribed,
     Unsubscribe,
 )
+from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
 
 __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "VERSION",
@@ -156,7 +164,12 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "FoldsHeld",
     "Fold",
     "RouterPublish",
+    "Contribution",
+    "Rebuilt",
     "OutboxFrame",
+    "DefineTables",
+    "TablesDefined",
+    "ActiveTables",
     "Fence",
     "Identity",
     "ANONYMOUS",
@@ -174,6 +187,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "RECORDED",
     "REDUCES",
     "RELIABLE_EVENT",
+    "COMPUTED",
     "CONDITION",
     "TRACE",
     "PROGRESS",

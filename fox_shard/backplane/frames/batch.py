@@ -16,6 +16,7 @@ from fox_shard.backplane.frames.publishing import PublishingFrame
 from fox_shard.backplane.frames.reducing import ReducingFrame
 from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
+from fox_shard.backplane.frames.tables import TableFrame
 
 VERSION = 6
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
@@ -29,6 +30,7 @@ Frame: TypeAlias = (
     | SessionFrame
     | LinkFrame
     | OutboxFrame
+    | TableFrame
 )
 
 

@@ -48,5 +48,35 @@ class RouterPublish(Struct, array_like=True, tag=71, gc=False):
         return self.publish.topic
 
 
-OutboxFrame: TypeAlias = Fold | RouterPublish
+class Contribution(Struct, array_like=True, tag=76, gc=False):
+    """What one row contributes to a group of an aggregate: the row's shard to the group's.
+
+    This is state, and no difference: it takes the place of what the row has contributed there.
+    target_topic: the group's row. build: see `shard.tables.builds`. edge: the number of the edge
+    among those into the aggregate. source: the row. version: the publication id of the row's value,
+    or of its end. numbers: see `tables.table.Numbers`; None: the row contributes nothing there.
+    """
+
+    realm: str
+    target_topic: str
+    build: str
+    edge: int
+    source: str
+    version: int
+    numbers: tuple[str | None, ...] | None
+
+
+class Rebuilt(Struct, array_like=True, tag=77, gc=False):
+    """All rows of the sender have contributed to a build: shard to each shard."""
+
+    realm: str
+    build: str
+
+    @property
+    def target_topic(self) -> str:
+        """No topic: the frame is for the shard that it is sent to."""
+        return ""
+
+
+OutboxFrame: TypeAlias = Fold | RouterPublish | Contribution | Rebuilt
 """A frame from one shard's outbox to another shard."""

@@ -38,6 +38,9 @@ REDUCES = 2048
 RELIABLE_EVENT = 1024
 """The event is a reliable frame although nobody waits for `Published`: a will, or a meta event."""
 
+COMPUTED = 4096
+"""The shard itself has made the event, a row of an aggregate. So nobody would publish it again."""
+
 
 class Fence(Struct, array_like=True, gc=False):
     """The frames that must have arrived before an event or invocation may be delivered.

@@ -67,6 +67,8 @@ class MqttSession(Session):
         "router",
     )
 
+    revocable = False
+
     encoder: MqttEventEncoder
 
     def __init__(

@@ -17,7 +17,10 @@ from fox_shard.backplane.frames import (
     RetainOptions,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.backplane.refusals import refused
+from fox_shard.errors import Refusal
 from fox_shard.gateway.clients.backpressure import Backpressure
+from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Route
@@ -31,7 +34,14 @@ RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
 class Publishing:
     """Publishes for all sessions of one gateway."""
 
-    __slots__ = ("_backpressure", "_congested", "_links", "_ordering", "_unstored_waiters")
+    __slots__ = (
+        "_backpressure",
+        "_congested",
+        "_links",
+        "_ordering",
+        "_unstored_waiters",
+        "dropped",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,14 @@ class Publishing:
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
         self._congested = backpressure.congested
+        # Publishes that nobody was told about, since the last report.
+        self.dropped = 0
+
+    def _refuse(self, session: Session, flags: int, request: int, refusal: Refusal) -> None:
+        if flags & ACKNOWLEDGE:
+            session.refused(refused(Publish, session.id, request, refusal))
+        else:
+            self.dropped += 1
 
     def publish(
         self,
@@ -61,6 +79,12 @@ class Publishing:
         retain: RetainOptions | None = None,
     ) -> None:
         """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
+        if route.table is not None:
+            try:
+                route, flags = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
+            except Refusal as refusal:
+                self._refuse(session, flags, request, refusal)
+                return
         shard = route.shard
         link = self._links[shard]
         realm = session.realm
@@ -115,7 +139,8 @@ class Publishing:
         self.publish(session, route, flags, request, encoding, payloads[0])
         if len(payloads) == 1:
             return
-        if session.unconfirmed is not None:  # each needs a fence of its own
+        # Each needs a fence, or a topic, of its own.
+        if session.unconfirmed is not None or route.table is not None:
             for args in payloads[1:]:
                 request += step
                 self.publish(session, route, flags, request, encoding, args)

@@ -261,6 +261,15 @@ class Subscriptions:
         self.plans.drop(pending.subscription.pattern)
         self._drop_if_unused(subscribers)
 
+    def to_topics(self, topics: Collection[str]) -> list[Subscribers]:
+        """Return the subscriptions to just these topics, with whatever options."""
+        return [
+            subscribers
+            for subscribers in self._by_name.values()
+            if subscribers.subscription.pattern.is_exact
+            and subscribers.subscription.pattern.topic in topics
+        ]
+
     # Unsubscribing
 
     def unsubscribe(

@@ -22,13 +22,13 @@ from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
 COORDINATOR = -1
-"""In place of a shard's number: the coordinator answers the session meta procedures."""
+"""In place of a shard's number: the coordinator answers the call."""
 
 LOCAL = -2
 """In place of a shard's number: this gateway answers the call itself, after asking shards."""
 
-META = "wamp.session."
-"""The beginning of the session meta procedures' names."""
+OF_COORDINATOR = ("wamp.session.", "fox.schema.")
+"""The beginnings of the names of the procedures that the coordinator answers."""
 
 LocalProcedure = Callable[[Session, int, int, bytes, bytes], None]
 """A procedure of the gateway's own: session, request, encoding, args, kwargs. Raises Refusal."""
@@ -102,7 +102,7 @@ class Calls:
                 session, request, self.local_procedures[procedure], encoding, args, kwargs
             )
             return
-        if procedure.startswith(META):
+        if procedure.startswith(OF_COORDINATOR):
             shard, link = COORDINATOR, self._coordinator
         else:
             shard = realm.shard_of(procedure)
@@ -160,7 +160,10 @@ class Calls:
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
         shard = session.calls.get(request) if session.calls else None
-        if shard is None or shard in (COORDINATOR, LOCAL):
+        if shard is None or shard == LOCAL:
+            return
+        if shard == COORDINATOR:
+            self._coordinator.send(Cancel(session.id, request, mode))
             return
         self._canceled[session.id, request] = mode
         self._links[shard].send(Cancel(session.id, request, mode))

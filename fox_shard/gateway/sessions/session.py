@@ -73,6 +73,9 @@ class Session(ABC):
         "unconfirmed",
     )
 
+    #: Whether the client can be told that one of its subscriptions has ended.
+    revocable = True
+
     realm: Realm
     encoder: EventEncoder
 

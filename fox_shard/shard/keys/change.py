@@ -5,7 +5,7 @@ Owns: what is known of a change. Never: what causes one; who is told of it.
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import Event
+from fox_shard.backplane.frames import COMPUTED, Event
 from fox_shard.shard.rows import KeyRef
 
 DELETED, EXPIRED, WEAK = "deleted", "expired", "weak"
@@ -33,3 +33,8 @@ class KeyChange(Struct, gc=False):
     uncommitted: bool = False
     unannounced: bool = False
     reduced: int = 0
+
+    @property
+    def computed(self) -> bool:
+        """Whether the shard itself has made the event."""
+        return self.event is not None and self.event.publish.flags & COMPUTED > 0

@@ -103,6 +103,10 @@ class Keyspace:
         uncommitted = self._uncommitted.get(topic)
         return self._values.get(topic) if uncommitted is None else uncommitted.durable
 
+    def count_below(self, topic: str) -> int:
+        """Return how many keys there are below that topic."""
+        return self._tree.count_below(topic)
+
     def topics(self, pattern: Pattern) -> Iterator[str]:
         """Iterate over the topics of matching keys, in code point order.
 

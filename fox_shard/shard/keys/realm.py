@@ -5,7 +5,7 @@ to keys; who subscribes to their topics (see `pubsub.realms`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import final
+from typing import Any, final
 
 from fox_shard.backplane.frames import Publish
 from fox_shard.config import Realm as Settings
@@ -31,6 +31,7 @@ class Realm:
         "name",
         "state_selectors",
         "stored",
+        "subscribers",
     )
 
     def __init__(self, settings: Settings, documents: DecodedDocuments) -> None:
@@ -41,6 +42,8 @@ class Realm:
         self._documents = documents
         # The number of state selectors; 0: changes need not be noted as unannounced.
         self.state_selectors = 0
+        # Who subscribes to plain events, see `pubsub.realms`.
+        self.subscribers: Trie[Any] = Trie()
         # `Replay.precede` of each replay, called before something happens to a topic or its key.
         self.before_change: Trie[Callable[[str], None]] = Trie()
 

@@ -8,6 +8,7 @@ delays telling others, and reports the end of the transaction (`committed`, `com
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import final
 
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.change import DELETED, EXPIRED, WEAK, KeyChange
 from fox_shard.shard.keys.conditions import conditions_hold, is_shown
 from fox_shard.shard.keys.expiry import Expiry
+from fox_shard.shard.keys.observer import KeyObserver, Nobody
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -45,6 +47,10 @@ Ends = tuple[list[KeyChange], list[Publish]]
 """The changes of keys that were erased, and the wills of keys that are to be published."""
 
 
+def _everything(publish: Publish) -> None:
+    """Accept any publish."""
+
+
 @final
 class RetainedKeys:
     """The retained keys of one shard."""
@@ -60,7 +66,9 @@ class RetainedKeys:
         "_pending_ends",
         "_unannounced",
         "_uncommitted_ends",
+        "check",
         "histories",
+        "observer",
         "owners",
         "realms",
     )
@@ -83,6 +91,7 @@ class RetainedKeys:
         self._max_message_size = max_message_size
         self.realms = realms
         self.histories = histories
+        self.observer: KeyObserver = Nobody()
         self._clock = clock
         self._journal = journal
         self._unannounced = unannounced
@@ -97,6 +106,8 @@ class RetainedKeys:
         self._ended_keys = 0
         self._expiry = Expiry()
         self.owners = Owners()
+        #: Raises a Refusal for a publish that is not valid; set by the shard.
+        self.check: Callable[[Publish], None] = _everything
 
     @property
     def keys_held(self) -> int:
@@ -126,17 +137,19 @@ class RetainedKeys:
         """Give the publish its id, and change its topic's key if the publish changes one.
 
         gateway, incarnation: the publisher's. stored: the change is written as a row of the present
-        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload or
-        LimitExceeded; then nothing has changed.
+        transaction. Returns the change, or the event if no key changed. Raises InvalidPayload,
+        LimitExceeded, or what `check` raises; then nothing has changed.
         """
         retain = publish.retain
         if retain is None and not publish.flags & RETAIN:
+            self.check(publish)
             self.histories.mark(publish)
             return Event(self._clock.next(), publish)
         if retain is not None and not publish.flags & EMPTY:
             self._check_owned(publish, retain)
             if retain.patch:
                 self._patch(publish)
+        self.check(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -165,8 +178,10 @@ class RetainedKeys:
         removed = DELETED if after is None else ""
         ref, publication = (realm.name, topic), event.publication
         change = KeyChange(ref, publication, event, before, after, removed, stored)
-        if realm.state_selectors and stored:
-            self._unannounced.add(change)
+        if stored:
+            self.observer.changed(realm, change)
+            if realm.state_selectors or (realm.subscribers and change.computed):
+                self._unannounced.add(change)
         return change
 
     def fold(
@@ -266,9 +281,14 @@ class RetainedKeys:
         retain = publish.retain
         if not realm.stored:
             return
-        if retain is not None and 0 < retain.expires <= self._clock.wall:
+        ref = (realm.name, publish.topic)
+        if (
+            retain is not None
+            and 0 < retain.expires <= self._clock.wall
+            and not self.observer.keeps_expired(ref)
+        ):
             self._journal.drop(rows.key(realm.name, publish.topic))
-            self._unannounced.expired_while_down((realm.name, publish.topic), EXPIRED)
+            self._unannounced.expired_while_down(ref, EXPIRED)
             return
         if retain is not None:
             self._plan(publish, retain)
@@ -318,8 +338,10 @@ class RetainedKeys:
             self._disown(key, None)
             if realm.stored:
                 self._journal.keep(rows.key(*ref), None)
-        if realm.state_selectors and realm.stored:
-            self._unannounced.add(change)
+        if realm.stored:
+            self.observer.changed(realm, change)
+            if realm.state_selectors:
+                self._unannounced.add(change)
         return change
 
     def session_ended(self, session: int) -> Ends:
@@ -413,6 +435,7 @@ class RetainedKeys:
             key = realm.keys.get(topic)
             if key is not None and _expires(key):
                 self._expiry.plan((realm.name, topic), _expires(key))
+            self.observer.undone(realm, topic, key)
         self._changing.clear()
         self._unannounced.commit_failed()
         undone, self._uncommitted_ends = self._uncommitted_ends, deque()

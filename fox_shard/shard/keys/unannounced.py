@@ -45,7 +45,8 @@ class UnannouncedChanges:
         """
         change.unannounced = True
         key = rows.unannounced(*change.ref)
-        value = rows.encode(rows.UnannouncedRow(change.publication, change.removed))
+        row = rows.UnannouncedRow(change.publication, change.removed, change.computed)
+        value = rows.encode(row)
         if change.event is not None or change.uncommitted:
             self._journal.put(key, value)
         else:

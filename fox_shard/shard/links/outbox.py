@@ -6,7 +6,8 @@ does (see `inbox`).
 A frame for another shard is a row of this store until it is in the other one (see
 `backplane.outbox`). A frame for this shard needs no row, since it is handled at once, in the
 present transaction. Only if it is revocable, because a failed commit would undo its cause, it waits
-for the commit, as a row: what handles a frame need not undo anything.
+for the commit, as a row: what handles a frame need not undo anything. What is sent while such a
+frame waits, waits behind it.
 """
 
 from collections import deque
@@ -74,9 +75,9 @@ class ShardOutbox:
         self._others = Outbox(journal, links, rows, WINDOW)
         self._stored: dict[str, int] = {}
         self._loaded: dict[str, list[tuple[int, OutboxFrame]]] = {}
-        # This shard's frames for itself: (ticket, number, frame, bytes) until their rows are
-        # durable, then (number, frame, bytes) until they are handled.
-        self._uncommitted: deque[tuple[int, int, OutboxFrame, int]] = deque()
+        # This shard's frames for itself: until their rows are durable, with the tickets and whether
+        # they are revocable; then (number, frame, bytes) until they are handled.
+        self._uncommitted: deque[tuple[int, bool, int, OutboxFrame, int]] = deque()
         self.own: deque[tuple[int, OutboxFrame, int]] = deque()
         self._last_own = 0
         self._own_size = 0
@@ -87,14 +88,14 @@ class ShardOutbox:
     def send(self, shard: int, frame: OutboxFrame, *, revocable: bool = False) -> None:
         """Send the frame when the present transaction, which has its row, is durable.
 
-        To this shard itself: handle the frame at once; or, if it is revocable, when the transaction
-        is durable. revocable: the frame is dropped if the commit fails, because the request that
-        caused it is refused then; to be used only while the store works.
+        To this shard itself: handle the frame at once; or, if it is revocable or others wait, when
+        the transaction is durable. revocable: the frame is dropped if the commit fails, because the
+        request that caused it is refused then; to be used only while the store works.
         """
         if shard != self._number:
             self._others.send(_name(shard), frame, revocable=revocable)
-        elif revocable:
-            self._put_own(frame)
+        elif revocable or self.own or self._uncommitted:
+            self._put_own(frame, revocable=revocable)
         else:
             self._inbox.handle(frame, shard)
 
@@ -110,15 +111,21 @@ class ShardOutbox:
         """Whether requests that cause further frames for that shard are to be refused."""
         return self.waiting(shard) > self._limit
 
+    @property
+    def is_any_full(self) -> bool:
+        """Whether `is_full` may be true of a shard."""
+        return self.total > self._limit
+
     def waiting(self, shard: int) -> int:
         """Return the bytes of the frames that the shard is not known to have in its store."""
         return self._own_size if shard == self._number else self._others.waiting(_name(shard))
 
-    def _put_own(self, frame: OutboxFrame) -> None:
+    def _put_own(self, frame: OutboxFrame, *, revocable: bool) -> None:
         number = self._last_own = self._last_own + 1
         value = rows.encode(frame)
-        self._journal.put(rows.outbox(OWN, number), value)
-        self._uncommitted.append((self._journal.ticket, number, frame, len(value)))
+        write = self._journal.put if revocable else self._journal.keep
+        write(rows.outbox(OWN, number), value)
+        self._uncommitted.append((self._journal.ticket, revocable, number, frame, len(value)))
         self._own_size += len(value)
 
     @property
@@ -153,13 +160,14 @@ class ShardOutbox:
         self._others.committed(ticket)
         uncommitted = self._uncommitted
         while uncommitted and uncommitted[0][0] <= ticket:
-            self.own.append(uncommitted.popleft()[1:])
+            self.own.append(uncommitted.popleft()[2:])
 
     def commit_failed(self) -> None:
         """Drop the revocable frames that are not durable; write the others again."""
         self._others.commit_failed()
-        self._own_size -= sum(size for _, _, _, size in self._uncommitted)
-        self._uncommitted.clear()
+        ticket = self._journal.ticket
+        self._own_size -= sum(size for _, revocable, _, _, size in self._uncommitted if revocable)
+        self._uncommitted = deque((ticket, *one[1:]) for one in self._uncommitted if not one[1])
 
     def confirmed(self, peer: str) -> None:
         """Delete the rows of frames that the peer has in its store."""

@@ -24,6 +24,12 @@ PARKED = -(1 << 61)
 LIMIT_EXCEEDED = -(1 << 62)
 """In place of a publication id: the publish went beyond a limit."""
 
+QUEUE_FULL = -(3 << 60)
+"""In place of a publication id: the queue of a reducer, or of an aggregate's shard, was full."""
+
+INVALID = -(5 << 60)
+"""In place of a publication id: a table or a rule did not admit the publish."""
+
 GONE = -1
 """In place of a watermark: this incarnation of a gateway is gone, and not let in again."""
 
@@ -104,7 +110,8 @@ class Outcomes:
         """Record the outcome of a frame of the present batch.
 
         rseq: the frame's reliable number; 0: it has none, so nothing is recorded. publication: the
-        publication id, REFUSED, PARKED, LIMIT_EXCEEDED, QUEUE_FULL, or `condition_failed(present)`.
+        publication id, REFUSED, PARKED, LIMIT_EXCEEDED, QUEUE_FULL, INVALID, or
+        `condition_failed(present)`.
         """
         if rseq:
             self._batch.append((rseq, publication))

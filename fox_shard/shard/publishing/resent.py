@@ -7,10 +7,11 @@ which publishes these are (see `outcomes`).
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, Again, Event, Frame, Publish, Published
-from fox_shard.errors import LimitExceeded, QueueFull
+from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.outcomes import (
+    INVALID,
     LIMIT_EXCEEDED,
     PARKED,
     QUEUE_FULL,
@@ -70,8 +71,11 @@ class ResentPublishes:
             then = LimitExceeded("the publish went beyond a limit then: publish again later")
             replies += self._refusals.refuse(publish, then)
         elif publication == QUEUE_FULL:
-            then_full = QueueFull("the queue of a reducer was full then: publish again later")
-            replies += self._refusals.refuse(publish, then_full)
+            full = QueueFull("what the publish was for had a full queue then: publish again later")
+            replies += self._refusals.refuse(publish, full)
+        elif publication == INVALID:
+            invalid = InvalidPayload("the schema did not admit the publish then")
+            replies += self._refusals.refuse(publish, invalid)
         elif publication < 0:
             replies += self._refusals.condition_failed(publish, condition_failed(publication))
         else:

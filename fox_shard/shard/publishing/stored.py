@@ -24,7 +24,7 @@ from fox_shard.backplane.frames import (
     Registered,
 )
 from fox_shard.config import Keys as Limits
-from fox_shard.errors import InvalidPayload, LimitExceeded, QueueFull
+from fox_shard.errors import LimitExceeded, QueueFull, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -34,6 +34,7 @@ from fox_shard.shard.keys.retained import RetainedKeys, changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.outcomes import (
     HIDDEN_KEY,
+    INVALID,
     LIMIT_EXCEEDED,
     QUEUE_FULL,
     REFUSED,
@@ -59,6 +60,8 @@ from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rows import KeyRef, Waiter
+from fox_shard.shard.tables.tables import Tables
+from fox_shard.shard.tables.validation import Validation
 from fox_shard.topics.ids import MAX_ID
 
 STORE_FLAGS = RETAIN | CONDITION | TRACE
@@ -81,6 +84,8 @@ class StoredPublishes:
         "_broker",
         "_budget",
         "_chains",
+        "_concerns",
+        "_defined",
         "_histories",
         "_journal",
         "_outcomes",
@@ -92,6 +97,7 @@ class StoredPublishes:
         "_retained_keys",
         "_ruled",
         "_synced",
+        "_tables",
         "_waiting",
         "commit_queue",
         "conditional",
@@ -106,11 +112,13 @@ class StoredPublishes:
         retained_keys: RetainedKeys,
         histories: Histories,
         reducers: Reducers,
+        tables: Tables,
         clock: PublicationClock,
         outcomes: Outcomes,
         unannounced: UnannouncedChanges,
         peers: dict[str, Peer],
         limits: Limits,
+        validation: Validation,
         budget: Budget,
     ) -> None:
         """peers: all peers, by name. budget: the turn's."""
@@ -122,6 +130,9 @@ class StoredPublishes:
         self._ruled = histories.ruled
         self._reducers = reducers
         self._reducing = reducers.catalog.reducing
+        self._tables = tables
+        self._defined = validation.defined
+        self._concerns = validation.concerns
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.commit_queue = CommitQueue()
@@ -156,6 +167,7 @@ class StoredPublishes:
             or peer.may_repeat
             or (self._ruled and publish.realm in self._ruled and self._histories.wants(publish))
             or (self._reducing and self._reducers.catalog.wanting(publish))
+            or (self._defined and publish.realm in self._defined and self._concerns(publish))
         )
 
     def is_stored(self, publish: Publish) -> bool:
@@ -208,13 +220,11 @@ class StoredPublishes:
                 if met or peer is None:
                     self._publish(peer, publish, rseq, replies, stored=stored, recorded=recorded)
                 else:
+                    if retain is None or not retain.patch:
+                        self._retained_keys.check(publish)
                     self.conditional.park(peer, publish, rseq, stored=stored)
-            except InvalidPayload as error:
-                replies += self.refusals.refuse(publish, error)
-            except (LimitExceeded, QueueFull) as error:
-                answers = self.refusals.refuse(publish, error)
-                outcome = QUEUE_FULL if isinstance(error, QueueFull) else LIMIT_EXCEEDED
-                self._refused(answers, outcome, rseq, replies, stored=stored)
+            except Refusal as error:
+                self._refuse(publish, error, rseq, replies, stored=stored)
 
     def _publish(
         self,
@@ -239,6 +249,18 @@ class StoredPublishes:
             present = HIDDEN_KEY
         answers = self.refusals.condition_failed(publish, present)
         self._refused(answers, condition_failed(present), rseq, replies, stored=stored)
+
+    def _refuse(
+        self, publish: Publish, error: Refusal, rseq: int, replies: list[Frame], *, stored: bool
+    ) -> None:
+        """Refuse a publish for what it says, for a limit, or because of a schema."""
+        answers = self.refusals.refuse(publish, error)
+        outcome = INVALID
+        if isinstance(error, LimitExceeded):
+            outcome = LIMIT_EXCEEDED
+        elif isinstance(error, QueueFull):
+            outcome = QUEUE_FULL
+        self._refused(answers, outcome, rseq, replies, stored=stored)
 
     def _refused(
         self,
@@ -273,7 +295,7 @@ class StoredPublishes:
 
         by: the publish's sender, or the waiter that it was; None: neither. rseq, replies: see
         `publish`. recorded: the outcome is in the present transaction; stored: the effect is, too.
-        Raises InvalidPayload, LimitExceeded or QueueFull, without any effect.
+        Raises a Refusal, without any effect.
         """
         reducers = self._reducers.queues.admit(publish) if self._reducing else []
         if stored and not self._concerns_rows(publish) and not reducers:
@@ -348,6 +370,9 @@ class StoredPublishes:
         while self._chains and not self._can_publish_wills and not budget.exhausted:
             budget.spend(1)
             self._let_waiters_through(next(iter(self._chains)))
+        # Last of all, so that everything that this turn has brought an aggregate is one change.
+        for publish in self._tables.go_on():
+            self._publish(None, publish, 0, [], stored=True, recorded=True)
         self.end_turn()
 
     @property
@@ -356,6 +381,7 @@ class StoredPublishes:
         return (
             bool(self._chains)
             or self._can_publish_wills
+            or self._tables.busy
             or (self._synced and self._reducers.invocations.busy)
         )
 
@@ -375,7 +401,7 @@ class StoredPublishes:
         stored = self.is_stored(publish)
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
-        except (InvalidPayload, LimitExceeded, QueueFull) as error:
+        except Refusal as error:
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)
@@ -449,6 +475,7 @@ class StoredPublishes:
         """Note that transactions up to this one are durable; return the groups that waited."""
         self._retained_keys.committed(ticket)
         self._reducers.committed(ticket)
+        self._tables.committed(ticket)
         return self.commit_queue.committed(ticket)
 
     def finish(
@@ -478,6 +505,7 @@ class StoredPublishes:
     def sync_ended(self) -> None:
         """Look at all keys with waiters, and do what was put off: every peer has replayed."""
         self._synced = True
+        self._tables.sync_ended()
         self.conditional.look_everywhere()
         if not self._journal.failing:
             self._chains.update(self.conditional.take_put_off())
@@ -497,6 +525,7 @@ class StoredPublishes:
         groups = self.commit_queue.committed(MAX_ID)
         ends = self._retained_keys.commit_failed()
         self._reducers.commit_failed()
+        self._tables.commit_failed()
         undone = [(group, self._undo_group(group, why)) for group in groups]
         for waiter in self.conditional.take_undone():
             self.conditional.waiting.put_back(waiter)

@@ -88,6 +88,8 @@ class Broker:
                 peer.link.send_reliable(frame)
                 announced_to.append(peer)
         if effect.unannounced:
+            if effect.computed:
+                announced_to += index.subscribers.match(effect.ref[1])
             self._unannounced.announced(effect, announced_to)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
@@ -170,8 +172,19 @@ class Broker:
             again = select_again(selectors, event, documents, removed if key is None else "")
             for peer, frame in again:
                 peer.link.send_reliable(Again(frame))
-            self._unannounced.announced_again(ref, [peer for peer, _ in again])
+            peers = [peer for peer, _ in again]
+            if row.computed:
+                peers += self._send_event_again(index, event)
+            self._unannounced.announced_again(ref, peers)
             yield
+
+    @staticmethod
+    def _send_event_again(index: RealmIndex, event: Event) -> list[Peer]:
+        """Send an event to all plain subscribers that may have missed it; return their peers."""
+        peers = [*index.subscribers.match(event.publish.topic)]
+        for peer in peers:
+            peer.link.send_reliable(Again(event))
+        return peers
 
 
 def _empty_publish(ref: KeyRef) -> Publish:

@@ -29,7 +29,7 @@ class RealmIndex:
 
     def __init__(self, realm: Realm) -> None:
         self.realm = realm
-        self.subscribers: Trie[Peer] = Trie()
+        self.subscribers: Trie[Peer] = realm.subscribers
         # Topic -> (outbox, reliable) of each link to a gateway that subscribed to the topic.
         self.outboxes: MatchCache[Outboxes] = MatchCache(MATCHES_LIMIT)
         self._selectors: Trie[Selector] = Trie()

@@ -45,7 +45,8 @@ TAGS = {
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
     "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
     "FoldsHeld": 95,
-    "Inquiry": 35, "InquiryPage": 36,
+    "Contribution": 76, "Rebuilt": 77, "Inquiry": 35, "InquiryPage": 36,
+    "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 
 SAMPLES = {
@@ -60,6 +61,7 @@ SAMPLES = {
     tuple[int, bytes, bytes]: (1, b"[1]", b""),
     list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],
+    tuple[str | None, ...]: ("0.10", None),
 }
 
 

@@ -203,7 +203,7 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, kwargs_are_headers, history, reducer.",
+            "there are name, store, schema, kwargs_are_headers, history, reducer.",
         ),
         (
             REALM + "store = 'disk'",
@@ -360,6 +360,20 @@ def test_variables_of_other_programs_are_ignored(variable):
     assert read("", **{variable: "x"}) == read()
 
 
+def test_load_resolves_schemas_beside_the_file(tmp_path):
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf" / "fox.toml"
+    realms = '[[realm]]\nname = "realm1"\n{}[[realm]]\nname = "other"\n'
+    path.write_text(realms.format('schema = "tables/schema.json"\n'))
+    config = load(path, {})
+    assert [realm.schema for realm in config.realms] == [
+        str(tmp_path / "conf" / "tables" / "schema.json"),
+        "",
+    ]
+    path.write_text(realms.format('schema = "/etc/schema.json"\n'))
+    assert load(path, {}).realms[0].schema == "/etc/schema.json"
+
+
 def test_load_resolves_relative_folders_above_the_folder_of_the_file(tmp_path):
     (tmp_path / "conf").mkdir()
     path = tmp_path / "conf" / "fox.toml"
@@ -385,7 +399,7 @@ def test_a_file_that_cannot_be_read_is_reported_in_one_sentence(tmp_path, conten
 def test_the_configuration_that_render_prints_reads_back_the_same():
     text = (
         '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n'
-        "kwargs_are_headers = true\n"
+        'kwargs_are_headers = true\nschema = "schema.json"\n'
         '[[realm]]\nname = "r2"\n[[realm.history]]\ntopic = "ü.#"\nmax_age = 5\n'
     )
     config, origins = parse(text, {"FOX_GATEWAY_MQTT": "[::1]:1"}, folder=FOLDER, name="fox.toml")

@@ -223,6 +223,22 @@ def loaded_histories(shard, realm, stored=None):
     return histories, journal, clock
 
 
+def test_definitions_of_tables_go_to_all_shards_in_their_latest_versions(tmp_path):
+    layout = fill(tmp_path, 2, {})
+    for shard, version in enumerate([3, 4]):
+        row = rows.DefinitionRow(version, "{}")
+        write(layout, shard, {rows.definition("realm1", rows.ACTIVE): rows.encode(row)})
+    write(
+        layout, 0, {rows.definition("realm1", rows.NEXT): rows.encode(rows.DefinitionRow(4, "{}"))}
+    )
+    reshard(tmp_path, 3, progress=quietly)
+    latest = rows.encode(rows.DefinitionRow(4, "{}"))
+    for shard in range(3):
+        found = shard_rows(Layout.read(tmp_path), shard)
+        assert found[rows.definition("realm1", rows.ACTIVE)] == latest
+        assert found[rows.definition("realm1", rows.NEXT)] == latest
+
+
 def test_resharding_several_times_loses_nothing(two):
     for number, shards in enumerate([3, 1, 4, 2], 2):
         reshard(two, shards, progress=quietly)

@@ -1,0 +1,290 @@
+"""Schemas: the definitions of tables of all realms, and their way to the shards.
+
+Owns: which schema a realm has, who has it already, the procedures `fox.schema.…`. Never: what a
+schema means (see `tables.schema`), files, sending.
+
+A new schema is stored here, then by all shards, then it is active. A step begins when the row that
+says so is durable, so a coordinator that restarts goes on where it was. A schema that is set while
+another one is on its way to the shards takes its place.
+"""
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Final, final
+
+from msgspec import Struct
+
+from fox_shard.backplane.frames import (
+    ActiveTables,
+    Call,
+    CallError,
+    DefineTables,
+    Frame,
+    Result,
+    TablesDefined,
+)
+from fox_shard.backplane.refusals import call_error
+from fox_shard.coordinator import rows
+from fox_shard.deadline import NEVER
+from fox_shard.documents import payloads
+from fox_shard.errors import (
+    Canceled,
+    InvalidArgument,
+    InvalidPayload,
+    NoSuchProcedure,
+    Refusal,
+    Timeout,
+    Unavailable,
+)
+from fox_shard.store.journal import Journal
+from fox_shard.tables.schema import TableSet
+
+PREFIX: Final = "fox.schema."
+"""The beginning of the procedures' names."""
+
+SET: Final = "fox.schema.set"
+GET: Final = "fox.schema.get"
+
+Effects = list[tuple[str, Frame]]
+
+
+class _Waiter(Struct):
+    """A call of `fox.schema.set` whose schema is on its way.
+
+    gateway: the caller's. expires: when the call times out.
+    """
+
+    realm: str
+    gateway: str
+    session: int
+    request: int
+    version: int
+    expires: float
+
+    def fail(self, refusal: Refusal) -> tuple[str, Frame]:
+        """Return the answer to a call that has failed; its schema goes on."""
+        return self.gateway, call_error(self.session, self.request, refusal)
+
+
+@final
+class _Realm:
+    """The schemas of one realm: its row, and who has confirmed it."""
+
+    __slots__ = ("confirmed", "durable", "name", "row")
+
+    def __init__(self, name: str, row: rows.SchemaRow) -> None:
+        self.name = name
+        self.row = row
+        #: Whether the row is in the store, so that shards may be told.
+        self.durable = True
+        #: The shards that have confirmed the present step.
+        self.confirmed: set[str] = set()
+
+
+@final
+class Schemas:
+    """The schemas of all realms."""
+
+    __slots__ = ("_files", "_journal", "_realms", "_shards", "_uncommitted", "_waiters")
+
+    def __init__(
+        self,
+        shards: Sequence[str],
+        realms: Sequence[str],
+        files: Mapping[str, str],
+        journal: Journal,
+    ) -> None:
+        """shards, realms: names. files: the texts of the configured schemas, by realm."""
+        self._shards = frozenset(shards)
+        self._realms = {name: _Realm(name, rows.SchemaRow()) for name in realms}
+        self._files = files
+        self._journal = journal
+        # (ticket of the transaction that has a realm's row, realm).
+        self._uncommitted: deque[tuple[int, str]] = deque()
+        self._waiters: list[_Waiter] = []
+
+    def load(self, realm: str, row: rows.SchemaRow) -> None:
+        """Load the row of a realm from before the restart; it counts while it is configured."""
+        if realm in self._realms:
+            self._realms[realm] = _Realm(realm, row)
+
+    def begin(self) -> None:
+        """Take over the configured schemas that are others than those last read; after `load`."""
+        for name, text in self._files.items():
+            realm = self._realms[name]
+            file = sha256(text.encode()).hexdigest()
+            if file != realm.row.file:
+                realm.row.file = file
+                self._define(realm, TableSet.parse(text).text)
+
+    # The way of a schema
+
+    def _define(self, realm: _Realm, text: str) -> int:
+        """Begin to give the realm this schema; return its version."""
+        row = realm.row
+        row.next_version = max(row.version, row.next_version) + 1
+        row.next_text = text
+        self._store(realm)
+        return row.next_version
+
+    def _store(self, realm: _Realm) -> None:
+        realm.durable = False
+        realm.confirmed.clear()
+        self._journal.keep(rows.schema(realm.name), rows.encode(realm.row))
+        self._uncommitted.append((self._journal.ticket, realm.name))
+
+    def replay(self) -> list[Frame]:
+        """Return what a shard must know when its link opens."""
+        return [
+            frame for realm in self._realms.values() if realm.durable for frame in _frames(realm)
+        ]
+
+    def committed(self, ticket: int) -> Effects:
+        """Go on with the realms whose rows are durable."""
+        effects: Effects = []
+        uncommitted = self._uncommitted
+        while uncommitted and uncommitted[0][0] <= ticket:
+            _, name = uncommitted.popleft()
+            realm = self._realms[name]
+            if not any(name == other for _, other in uncommitted):
+                realm.durable = True
+                effects += [
+                    (shard, frame) for shard in sorted(self._shards) for frame in _frames(realm)
+                ]
+        return effects
+
+    def commit_failed(self) -> None:
+        """Wait for the next transaction, in which the journal writes these rows again."""
+        ticket = self._journal.ticket
+        self._uncommitted = deque((ticket, name) for _, name in self._uncommitted)
+
+    def defined(self, shard: str, frame: TablesDefined) -> Effects:
+        """Note that a shard has taken a step; take the next one when all have."""
+        realm = self._realms.get(frame.realm)
+        if realm is None or not realm.durable or shard not in self._shards:
+            return []
+        row = realm.row
+        if row.next_version:
+            if (frame.version, frame.active) != (row.next_version, False):
+                return []
+            realm.confirmed.add(shard)
+            if realm.confirmed == self._shards:
+                row.version, row.text = row.next_version, row.next_text
+                row.next_version, row.next_text = 0, ""
+                self._store(realm)
+            return []
+        if (frame.version, frame.active) == (row.version, True):
+            realm.confirmed.add(shard)
+            if realm.confirmed == self._shards:
+                return self._answer(realm)
+        return []
+
+    def found(self, frame: ActiveTables) -> None:
+        """Take over a shard's schema that this process has forgotten, as its store is in memory."""
+        realm = self._realms.get(frame.realm)
+        if realm is not None and frame.version > max(realm.row.version, realm.row.next_version):
+            row = realm.row
+            row.version, row.text = frame.version, frame.text
+            if row.next_version:
+                row.next_version = frame.version + 1
+            self._store(realm)
+
+    # Procedures
+
+    def call(self, gateway: str, call: Call, now: float) -> Effects:
+        """Answer a call, at once or when its schema is active. now: monotonic seconds."""
+        try:
+            realm = self._realms.get(call.realm)
+            if realm is None or call.procedure not in (SET, GET):
+                raise NoSuchProcedure(f"The router has no procedure {call.procedure}.")
+            if call.procedure == GET:
+                return [(gateway, self._get(realm, call))]
+            text = TableSet.parse(_argument(call)).text
+        except Refusal as refusal:
+            return [(gateway, call_error(call.session, call.request, refusal))]
+        version = self._define(realm, text)
+        effects = self._superseded(realm)
+        expires = now + call.timeout / 1000 if call.timeout else NEVER
+        waiter = _Waiter(realm.name, gateway, call.session, call.request, version, expires)
+        self._waiters.append(waiter)
+        return effects
+
+    def _get(self, realm: _Realm, call: Call) -> Result | CallError:
+        row = realm.row
+        schema = json.loads(row.text) if row.text else {}
+        return _result(call.session, call.request, [schema], {"version": row.version})
+
+    def _superseded(self, realm: _Realm) -> Effects:
+        """Answer those whose schema another one has taken the place of."""
+        lost = self._take(realm, realm.row.version + 1, realm.row.next_version - 1)
+        refusal = Unavailable("Another schema has been set before all shards had this one.")
+        return [one.fail(refusal) for one in lost]
+
+    def _answer(self, realm: _Realm) -> Effects:
+        done = self._take(realm, 0, realm.row.version)
+        return [(one.gateway, _result(one.session, one.request, [one.version], {})) for one in done]
+
+    def _take(self, realm: _Realm, first: int, last: int) -> list[_Waiter]:
+        """Take out the calls whose schemas have versions from `first` to `last`."""
+        mine = [one for one in self._waiters if one.realm == realm.name]
+        taken = [one for one in mine if first <= one.version <= last]
+        self._waiters = [one for one in self._waiters if one not in taken]
+        return taken
+
+    def cancel(self, gateway: str, session: int, request: int) -> Effects:
+        """Answer a call that is canceled, if it waits."""
+        call = (gateway, session, request)
+        mine = [one for one in self._waiters if (one.gateway, one.session, one.request) == call]
+        self._waiters = [one for one in self._waiters if one not in mine]
+        return [one.fail(Canceled("The call was canceled; its schema goes on.")) for one in mine]
+
+    @property
+    def next_expiry(self) -> float:
+        """When `expire` is due."""
+        return min((one.expires for one in self._waiters), default=NEVER)
+
+    def expire(self, now: float) -> Effects:
+        """Answer the calls that have timed out."""
+        late = [one for one in self._waiters if one.expires <= now]
+        self._waiters = [one for one in self._waiters if one.expires > now]
+        refusal = Timeout("Not all shards have the schema yet; it goes on.")
+        return [one.fail(refusal) for one in late]
+
+    def gateway_gone(self, gateway: str) -> None:
+        """Forget the calls of a gateway with which the pair has ended; their schemas go on."""
+        self._waiters = [one for one in self._waiters if one.gateway != gateway]
+
+
+def _frames(realm: _Realm) -> list[Frame]:
+    """Return the frames of the present step, and those that a shard may have missed."""
+    row = realm.row
+    frames: list[Frame] = []
+    if row.version:
+        frames.append(DefineTables(realm.name, row.version, row.text, active=True))
+    if row.next_version:
+        frames.append(DefineTables(realm.name, row.next_version, row.next_text, active=False))
+    return frames
+
+
+def _argument(call: Call) -> str | dict[str, object]:
+    try:
+        args, kwargs = payloads.decode(call.encoding, call.args, call.kwargs)
+    except InvalidPayload as error:
+        raise InvalidArgument(error.message) from None
+    if len(args) != 1 or kwargs or not isinstance(args[0], str | dict):
+        raise InvalidArgument("The only argument must be the schema: an object, or JSON text.")
+    return args[0]
+
+
+def _result(session: int, request: int, args: list[object], kwargs: dict[str, object]) -> Result:
+    encoded, named = payloads.encode(args, kwargs, payloads.MSGPACK)
+    return Result(
+        session=session,
+        request=request,
+        progress=False,
+        encoding=payloads.MSGPACK,
+        args=encoded,
+        kwargs=named,
+    )

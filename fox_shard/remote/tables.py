@@ -1,0 +1,183 @@
+"""`fox table`: the tables of a running server, their rows, and whether the aggregates are right.
+
+Owns: what is asked of the router, and what is printed. Never: what aggregates are (see
+`fox_shard.tables`).
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any, Final
+
+from fox_shard.client import Session
+from fox_shard.remote.connecting import DONE, NO, tell
+from fox_shard.remote.values import as_json, as_name, from_text, value_of
+from fox_shard.tables.groups import Group
+from fox_shard.tables.schema import TableSet
+from fox_shard.tables.table import Document, Edge, Table
+
+ROUNDS: Final = 10
+"""How often a row that seems to be wrong is looked at again: it may just be changing."""
+
+PAUSE: Final = 0.3
+"""Seconds between two looks, in which contributions that are under way arrive."""
+
+HEAD: Final = ("TABLE", "ROWS", "STATE")
+
+
+def list_tables(router: Session, *, json: bool) -> int:
+    """Print the realm's tables. Returns the exit code."""
+    (tables,) = router.call("fox.table.list")
+    if json:
+        for table in tables:
+            print(as_json(table))
+        return DONE
+    if not tables:
+        print("There are no tables.")
+        return DONE
+    lines = [HEAD, *((as_name(one["table"]), str(one["rows"]), _state(one)) for one in tables)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+    return DONE
+
+
+def _state(table: dict[str, Any]) -> str:
+    if not table.get("aggregate"):
+        return "published"
+    made_of = f"made of {table['contributions']} contributions"
+    if table["complete"]:
+        return made_of
+    shards = table["shards"]
+    return (
+        f"being rebuilt: the rows of {table['scanned']} of {shards} shards are in, "
+        f"{table['shown']} of {shards} show the result; {made_of}"
+    )
+
+
+def show(router: Session, name: str, key: list[str]) -> int:
+    """Print the row with that key, or all rows, as JSON. Returns the exit code."""
+    if not key:
+        for row in _rows(router, name):
+            print(as_json(row))
+        sys.stdout.flush()
+        return DONE
+    table = _schema(router).tables.get(name)
+    kinds = [] if table is None else [field.kind for field in table.key]
+    values = [
+        text if kind == "string" else from_text(text)
+        for text, kind in zip_longest(key, kinds, fillvalue="string")
+    ]
+    row = router.call("fox.table.get", name, *values[: len(key)])[0]
+    if row is None:
+        tell(f"There is no such row in the table {name}.")
+        return NO
+    print(as_json(row))
+    return DONE
+
+
+def watch(router: Session, name: str) -> int:
+    """Print the rows of a table, then each of their changes, until the router ends it."""
+    changes = router.subscribe(f"{name}.#", {"match": "exact", "retained": True})
+    while (event := changes.next()) is not None:
+        text = f"-\t{event.removed}" if event.removed else as_json(value_of(event))
+        print(f"{as_name(event.topic)}\t{text}", flush=True)
+    tell("The router has ended the subscription.")
+    return NO
+
+
+def verify(router: Session, name: str | None) -> int:
+    """Compare aggregates with the recomputation from their rows. name: one; None: all of them.
+
+    Returns the exit code: 1 if a row is wrong, whenever one looks.
+    """
+    schema = _schema(router)
+    if name is not None and name not in schema.tables:
+        tell(f"There is no table {name}.")
+        return NO
+    tables = [schema.tables[name]] if name is not None else [*schema.tables.values()]
+    wrong = 0
+    for table in tables:
+        if table.aggregate is not None:
+            wrong += _verify(router, schema, table)
+        elif name is not None:
+            tell(f"{name} is no aggregate: its rows are what was published.")
+            return NO
+    return NO if wrong else DONE
+
+
+def _schema(router: Session) -> TableSet:
+    return TableSet.parse(router.call("fox.schema.get")[0] or {})
+
+
+def _verify(router: Session, schema: TableSet, table: Table) -> int:
+    """Print what is wrong with an aggregate; return how many rows are."""
+    expected, count = _recomputed(router, schema, table, None)
+    found = {table.row_topic(row): row for row in _rows(router, table.name)}
+    suspects = _differing(found, expected)
+    for _ in range(ROUNDS):
+        if not suspects:
+            break
+        time.sleep(PAUSE)
+        suspects = [topic for topic in suspects if _is_wrong(router, schema, table, topic)]
+    for topic in suspects:
+        print(f"{as_name(topic)}\t{as_json(found.get(topic))}\t{as_json(expected.get(topic))}")
+    name = as_name(table.name)
+    print(f"{name}: {len(expected)} rows, made of {count} contributions; {len(suspects)} are wrong")
+    return len(suspects)
+
+
+def _differing(found: dict[str, Document], expected: dict[str, Document]) -> list[str]:
+    return sorted(
+        topic for topic in found.keys() | expected.keys() if found.get(topic) != expected.get(topic)
+    )
+
+
+def _is_wrong(router: Session, schema: TableSet, table: Table, topic: str) -> bool:
+    """Look at one row again."""
+    key = table.key_of(topic)
+    expected, _ = _recomputed(router, schema, table, key)
+    found = router.call("fox.table.get", table.name, *key.values())[0]
+    return bool(found != expected.get(topic))
+
+
+def _recomputed(
+    router: Session, schema: TableSet, table: Table, key: Document | None
+) -> tuple[dict[str, Document], int]:
+    """Return the rows of an aggregate by topic, and how many contributions they are made of.
+
+    key: of the only row that is wanted; None: all rows.
+    """
+    assert table.aggregate is not None
+    groups: dict[str, Group] = {}
+    count = 0
+    for edge in schema.edges_into(table.name):
+        for row in _rows(router, edge.source, _filter(edge, table, key)):
+            share = edge.contribution(row)
+            if share is not None:
+                count += 1
+                group = groups.setdefault(share.topic, Group(table.aggregate))
+                group.add(share.numbers)
+    rows = {topic: {**table.key_of(topic), **group.results()} for topic, group in groups.items()}
+    return rows, count
+
+
+def _filter(edge: Edge, table: Table, key: Document | None) -> Document:
+    """Return the filter for the rows that may contribute to the group with that key."""
+    if key is None:
+        return {}
+    fields = zip(edge.key, table.key, strict=True)
+    return {ours.name: key[theirs.name] for ours, theirs in fields}
+
+
+def _rows(router: Session, name: str, wanted: Document | None = None) -> Iterator[Document]:
+    """Yield all rows of a table that match a filter, page by page."""
+    options: dict[str, Any] = {"filter": wanted} if wanted else {}
+    while True:
+        (rows,), more = router.result_of("fox.table.rows", name, options)
+        yield from rows
+        if not more["more"] or more["after"] is None:
+            return
+        options["after"] = more["after"]

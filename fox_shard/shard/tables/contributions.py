@@ -1,0 +1,151 @@
+"""Contributions: what the rows of this shard contribute to the groups of aggregates.
+
+Owns: which contributions a change of a row sends, and where. Never: groups (see `builds`).
+
+A contribution is state: it takes the place of what the row has contributed to that group, so to
+send it twice changes nothing. It goes to the group's shard by the outbox, in the transaction of the
+row. If that is the transaction of a request, which may fail, the contribution fails with it; so the
+groups never see what has not happened. All contributions of a row to a group come in the order in
+which they were sent. Two groups may hear of a change in any order, each of them from its own frame.
+"""
+
+from typing import Final, final
+
+from fox_shard.backplane.frames import EMPTY, Contribution, Event, Publish
+from fox_shard.errors import InvalidPayload, QueueFull
+from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.keys.realm import Realm, Realms
+from fox_shard.shard.links.outbox import ShardOutbox
+from fox_shard.shard.tables.builds import Build, Builds
+from fox_shard.shard.tables.definitions import Definitions
+from fox_shard.tables.numbers import NotANumber
+from fox_shard.tables.table import Contribution as Share
+from fox_shard.tables.table import Document, Table
+
+Shares = tuple[Share | None, ...]
+"""What a row contributes by each edge of its table."""
+
+_NO_SHARES: Final[Shares] = ()
+
+
+@final
+class Contributions:
+    """The contributions of one shard's rows."""
+
+    __slots__ = ("_builds", "_definitions", "_outbox", "_realms", "_ways")
+
+    def __init__(
+        self, definitions: Definitions, builds: Builds, realms: Realms, outbox: ShardOutbox
+    ) -> None:
+        self._definitions = definitions
+        self._builds = builds
+        self._realms = realms
+        self._outbox = outbox
+        # (realm, table) -> for each edge of the table, its build, and its number there.
+        self._ways: dict[tuple[str, str], list[tuple[Build, int]]] = {}
+
+    def activated(self) -> None:
+        """Note that another schema is active."""
+        self._ways.clear()
+
+    def of_row(self, realm: Realm, table: Table, topic: str, key: Event | None) -> Shares:
+        """Return what a key below a table contributes; `()`: nothing, or it is no row of the table.
+
+        A row from before the present definition may not be one any more.
+        """
+        if key is None:
+            return _NO_SHARES
+        try:
+            return shares(table, topic, realm.document_of(key.publish))
+        except InvalidPayload:
+            return _NO_SHARES
+
+    def check_room(self, table: Table, publish: Publish) -> None:
+        """Raise QueueFull if too much waits for the shard of a group that the row concerns."""
+        outbox = self._outbox
+        if not outbox.is_any_full:
+            return
+        realm = self._realms[publish.realm]
+        before = realm.keys.get(publish.topic)
+        after = None if publish.flags & EMPTY else Event(0, publish)
+        for key in (before, after):
+            for share in self.of_row(realm, table, publish.topic, key):
+                if share is not None and outbox.is_full(outbox.owner_of(realm.name, share.topic)):
+                    raise QueueFull(
+                        f"too much waits for the shard of {share.topic} (backplane.outbox_limit): "
+                        "publish again later"
+                    )
+
+    def changed(self, realm: Realm, table: Table, change: KeyChange) -> None:
+        """Send what a change of a row changes."""
+        topic = change.ref[1]
+        before = self.of_row(realm, table, topic, change.before)
+        after = self.of_row(realm, table, topic, change.after)
+        if not (before or after):
+            return
+        ways = self._ways_of(realm.name, table)
+        nothing: Shares = (None,) * len(ways)
+        for (build, edge), was, now in zip(ways, before or nothing, after or nothing, strict=True):
+            if was is not None and (now is None or now.topic != was.topic):
+                self._send(build, edge, was.topic, change, None)
+            # While rows are looked at for a build, that passes by rows that are just changing.
+            if now is not None and (now != was or build.scanned is not None):
+                self._send(build, edge, now.topic, change, now)
+
+    def _send(
+        self, build: Build, edge: int, target: str, change: KeyChange, share: Share | None
+    ) -> None:
+        numbers = None if share is None else share.numbers
+        frame = Contribution(
+            build.realm, target, build.name, edge, change.ref[1], change.publication, numbers
+        )
+        self._outbox.send_to_owner(frame, revocable=change.uncommitted)
+
+    def send_again(
+        self, realm: Realm, table: Table, topic: str, key: Event, into: Build | None = None
+    ) -> int:
+        """Send what the durable value of a key contributes, and return how many frames that took.
+
+        into: to this build only.
+        """
+        sent = 0
+        found = self.of_row(realm, table, topic, key)
+        for (build, edge), share in zip(self._ways_of(realm.name, table), found, strict=False):
+            if share is not None and into in (None, build):
+                sent += 1
+                self._outbox.send_to_owner(
+                    Contribution(
+                        realm.name,
+                        share.topic,
+                        build.name,
+                        edge,
+                        topic,
+                        key.publication,
+                        share.numbers,
+                    )
+                )
+        return sent
+
+    def _ways_of(self, realm: str, table: Table) -> list[tuple[Build, int]]:
+        ways = self._ways.get((realm, table.name))
+        if ways is None:
+            tables = self._definitions.of(realm)
+            ways = self._ways[realm, table.name] = []
+            for edge in table.edges:
+                build = self._builds.of(realm, edge.target)
+                assert build is not None
+                ids = sorted(other.id for other in tables.edges_into(edge.target))
+                ways.append((build, ids.index(edge.id)))
+        return ways
+
+
+def shares(table: Table, topic: str, document: Document | None) -> Shares:
+    """Return what a document contributes as the row with that topic; `()`: nothing."""
+    if document is None:
+        return _NO_SHARES
+    try:
+        if table.row_topic(document) != topic:
+            return _NO_SHARES
+        return table.contributions(document)
+    except (InvalidPayload, NotANumber):
+        return _NO_SHARES

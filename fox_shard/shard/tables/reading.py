@@ -1,0 +1,66 @@
+"""Reading the rows of tables, for gateways.
+
+Owns: which rows answer a question. Never: rows' values, which are keys like any other.
+"""
+
+from typing import Final, final
+
+from msgspec import msgpack
+
+from fox_shard.documents.filters import Filter
+from fox_shard.errors import InvalidPayload
+from fox_shard.shard import rows
+from fox_shard.shard.budget import units_of
+from fox_shard.shard.inquiries import Inquiries, Page
+from fox_shard.shard.keys.realm import Realm, Realms
+from fox_shard.tables.query import ROWS, RowsQuery, decode
+from fox_shard.topics.pattern import EXACT, Pattern
+
+ROW_UNITS: Final = 1
+"""Units of the turn's budget for a row that is looked at, besides its size."""
+
+
+@final
+class TableReader:
+    """Answers inquiries about rows with what is durable."""
+
+    __slots__ = ("_realms",)
+
+    def __init__(self, realms: Realms, inquiries: Inquiries) -> None:
+        self._realms = realms
+        inquiries.answerers[ROWS] = self.rows
+
+    def rows(self, realm: str, body: bytes, page: Page) -> None:
+        """Fill a page with the rows that a `RowsQuery` asks for (see `inquiries`)."""
+        query = decode(body)
+        found = self._realms[realm]
+        wanted = Filter(msgpack.decode(query.filter)) if query.filter else None
+        position = page.start.decode() or query.after
+        for topic in found.keys.steps(_pattern(query), position):
+            if page.is_full:
+                page.go_on_at((position or query.table).encode())
+                return
+            page.spend(ROW_UNITS)
+            if topic is not None:
+                position = topic
+                self._look(found, topic, wanted, page)
+
+    @staticmethod
+    def _look(realm: Realm, topic: str, wanted: Filter | None, page: Page) -> None:
+        event = realm.keys.durable_value(topic)
+        if event is None:
+            return
+        page.spend(units_of(len(event.publish.args) + len(event.publish.kwargs)))
+        if wanted is not None:
+            try:
+                if not wanted.matches(realm.document_of(event.publish)):
+                    return
+            except InvalidPayload:
+                return
+        page.add(topic.encode(), rows.encode(event))
+
+
+def _pattern(query: RowsQuery) -> Pattern:
+    if query.topic:
+        return Pattern(EXACT, query.topic)
+    return Pattern.wamp(f"{query.table}.", "prefix")

@@ -1,0 +1,223 @@
+"""Changed definitions: aggregates are built anew while rows change."""
+
+from random import Random
+
+import pytest
+from table_shards import TableShards
+
+from fox_shard.backplane.frames import Contribution
+from fox_shard.shard import rows
+from fox_shard.shard.tables import rebuild
+from fox_shard.shard.tables.builds import SHOWN
+from fox_shard.topics.pattern import Pattern
+
+TEXT, NUMBER = {"type": "string"}, {"type": "number"}
+TABLE = {
+    "type": "object",
+    "properties": {"id": TEXT, "shop": TEXT, "n": NUMBER},
+    "primary_key": ["id"],
+}
+EDGE = {"key": ["shop"], "fields": {"r": "n"}}
+TOTAL = {
+    "type": "aggregate",
+    "properties": {"shop": TEXT, "r": NUMBER},
+    "primary_key": ["shop"],
+}
+
+
+def schema(function="sum", **edge):
+    """Return a schema of sales with one number for each shop."""
+    table = {**TABLE, "propagate": {"total": [{**EDGE, **edge}]}}
+    return {"sale": table, "total": {**TOTAL, function: ["r"]}}
+
+
+@pytest.fixture(autouse=True, params=[1, 200])
+def _slices(request, monkeypatch):
+    monkeypatch.setattr(rebuild, "SLICE", request.param)
+
+
+@pytest.fixture
+def shards():
+    shards = TableShards(schema())
+    for number in range(12):
+        sale(shards, f"s{number}", f"g{number % 3}", number)
+    shards.settle()
+    return shards
+
+
+def sale(shards, id_, shop, n):
+    return shards.put("sale", {"id": id_, "shop": shop, "n": n})
+
+
+def totals(shards):
+    return {topic: row["r"] for topic, row in shards.rows("total").items()}
+
+
+def test_another_function(shards):
+    assert totals(shards) == {"total.g0": 18, "total.g1": 22, "total.g2": 26}
+    shards.define(schema("max"))
+    shards.check_aggregates()
+    assert totals(shards) == {"total.g0": 9, "total.g1": 10, "total.g2": 11}
+
+
+def test_groups_that_the_new_definition_has_not_are_erased(shards):
+    shards.define(schema(filter={"shop": "g1"}))
+    shards.check_aggregates()
+    assert totals(shards) == {"total.g1": 22}
+
+
+def test_the_old_values_are_shown_until_all_rows_have_contributed(shards):
+    before = totals(shards)
+    shards.kill(1)
+    shards.define_at([0], schema("max"))
+    shards.turns(30)
+    assert totals_of(shards, 0) == {
+        topic: n for topic, n in before.items() if shards.placement.shard_of("realm1", topic) == 0
+    }
+    shards.start(1)
+    shards.define_at([1], schema("max"), same=True)
+    shards.check_aggregates()
+
+
+def totals_of(shards, number):
+    keys = shards.nodes[number].retained_keys.realms["realm1"].keys
+    found = keys.topics(shards.schema.tables["total"].rows)
+    return {topic: shards.key(topic)["r"] for topic in found}
+
+
+def test_rows_that_were_there_before_their_table():
+    shards = TableShards({})
+    for number in range(6):
+        row = {"id": f"s{number}", "shop": "g", "n": number}
+        assert shards.publish(f"sale.s{number}", row) == ""
+    assert shards.publish("sale.other", {"id": "something else", "n": 7}) == ""
+    assert shards.publish("sale.a.b", "no row") == ""
+    shards.settle()
+    shards.define(schema())
+    shards.check_aggregates()
+    assert totals(shards) == {"total.g": 15}
+
+
+def test_keys_of_clients_where_the_aggregate_is_now():
+    shards = TableShards({})
+    assert shards.publish("total.g", {"shop": "g", "r": 99}) == ""
+    assert shards.publish("total.h", {"shop": "h", "r": 99}) == ""
+    shards.define(schema())
+    sale(shards, "s", "g", 1)
+    shards.check_aggregates()
+    assert totals(shards) == {"total.g": 1}
+
+
+def test_an_aggregate_that_is_no_more_is_erased(shards):
+    shards.define({"sale": TABLE})
+    shards.settle()
+    assert [topic for n in (0, 1) for topic in all_topics(shards, n) if "total" in topic] == []
+    kinds = {key[:1] for disk in shards.disks for key in disk.rows}
+    assert not kinds & {rows.BUILD, rows.CONTRIBUTION, rows.UNWRITTEN}
+
+
+def all_topics(shards, number):
+    return [event.publish.topic for event in everything(shards.nodes[number])]
+
+
+def everything(node):
+    return node.retained_keys.realms["realm1"].keys.durable(Pattern.wamp("#"))
+
+
+def test_contributions_to_obsolete_builds_leave_the_store(shards):
+    shards.define(schema("max"))
+    shards.settle()
+    fingerprint = shards.schema.tables["total"].aggregate.fingerprint
+    stored = [k for d in shards.disks for k in d.rows if k[:1] == rows.CONTRIBUTION]
+    assert len(stored) == 12
+    assert all(rows.group_of(key)[1].startswith(fingerprint) for key in stored)
+
+
+def test_a_definition_that_comes_back(shards):
+    for function in ("max", "sum", "min", "sum"):
+        shards.define(schema(function))
+        sale(shards, "s0", f"g{shards.version}", shards.version)
+    shards.check_aggregates()
+
+
+def test_what_does_not_concern_an_aggregate_does_not_rebuild_it(shards):
+    shards.arrived.clear()
+    other = {**TABLE, "propagate": {}}
+    shards.define({**schema(), "other": other})
+    shards.check_aggregates()
+    frames = [frame for _, _, batch in shards.arrived for frame in batch.frames]
+    assert not [frame for frame in frames if isinstance(frame, Contribution)]
+    assert all(build.stage == SHOWN for node in shards.nodes for build in node.tables.builds)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+@pytest.mark.parametrize("turns", range(8))
+def test_a_shard_dies_during_the_rebuilding(killed, turns, shards):
+    shards.define(schema("max"))
+    rng = Random(turns)
+    for _ in range(turns):
+        sale(shards, f"s{rng.randrange(15)}", f"g{rng.randrange(4)}", rng.randrange(20))
+        shards.turns(1)
+    shards.restart(killed)
+    shards.check_aggregates()
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_store_fails_during_the_rebuilding(failing, turns, shards):
+    rng = Random(turns)
+    shards.disks[failing].held = True
+    some(shards, rng)
+    shards.define(schema("max"))
+    for _ in range(turns):
+        some(shards, rng)
+        shards.turns(1)
+    shards.disks[failing].trouble = "no room"
+    shards.disks[failing].held = False
+    shards.turns(2)
+    shards.check_aggregates()
+
+
+def some(shards, rng):
+    for _ in range(3):
+        sale(shards, f"s{rng.randrange(15)}", f"g{rng.randrange(4)}", rng.randrange(20))
+
+
+def fail(shards, number):
+    """Let what the shard has written and not committed fail."""
+    shards.disks[number].trouble = "no room"
+    shards.commit(number)
+    shards.disks[number].trouble = ""
+
+
+def test_a_change_that_fails_while_its_row_is_passed_by(shards):
+    """The row contributes its durable value then."""
+    shards.define_at([0, 1], schema("min"))
+    number = shards.owner("sale.s1").number
+    disk, node = shards.disks[number], shards.nodes[number]
+    build = node.tables.builds.of("realm1", "total")
+    disk.held = True
+    shards.turns(1)
+    shards.commit(number)  # from now on rows are looked at
+    sale(shards, "s1", "g1", 1000)
+    for _ in range(30):  # the commits of what is sent meanwhile would commit the change, too
+        shards.turns(1)
+    assert build.scanned is None
+    fail(shards, number)
+    shards.check_aggregates()
+    assert totals(shards)["total.g1"] == 1
+
+
+def test_a_change_that_changes_nothing_while_its_row_is_passed_by():
+    """The row contributes all the same, since nothing else tells the new build of it."""
+    shards = TableShards({"sale": TABLE})
+    for number in range(4):
+        sale(shards, f"s{number}", "g", 1)
+    shards.settle()
+    shards.define_at([0, 1], schema())
+    for _ in range(30):
+        for number in range(4):
+            sale(shards, f"s{number}", "g", 1)
+        shards.turns(1)
+    shards.check_aggregates()
+    assert totals(shards) == {"total.g": 4}
