@@ -551,6 +551,8 @@ class Shard:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
         if self.scheduler.end_turn(now):
             self.deadline.by(now)
+        if self.tables.aggregates.busy and self.recovery.until is None:
+            self.stored_publishes.write_aggregates()
         self.tables.end_turn()
         self.retained_keys.realms.documents.clear()
         self._limit_credit()

@@ -199,7 +199,7 @@ def test_a_frame_that_two_taps_see_is_shown_once(tmp_path, capsys):
 
 def test_a_line_has_all_columns_and_no_control_characters(tmp_path, capsys):
     file = str(
-        record(tmp_path / "r", copy_of(real_batch(*ALL)), copy_of(batch_of([77, "\x1b[2J"])))
+        record(tmp_path / "r", copy_of(real_batch(*ALL)), copy_of(batch_of([79, "\x1b[2J"])))
     )
     lines = shown(capsys, "--replay", file)
     assert lines[0].split()[1:] == [
@@ -208,7 +208,7 @@ def test_a_line_has_all_columns_and_no_control_characters(tmp_path, capsys):
     ]
     assert "msgpack: [1, 2]" in lines[3]
     assert "raw: ff1b5b324a" in lines[5]
-    assert "!! unknown tag 77" in lines[7]
+    assert "!! unknown tag 79" in lines[7]
     assert all(line.isprintable() for line in lines)
 
 

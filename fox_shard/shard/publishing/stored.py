@@ -6,6 +6,7 @@ waits for the store; and what happens if the commit fails. Never: the key's new 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import final
 
 from msgspec.structs import replace
@@ -370,10 +371,17 @@ class StoredPublishes:
         while self._chains and not self._can_publish_wills and not budget.exhausted:
             budget.spend(1)
             self._let_waiters_through(next(iter(self._chains)))
-        # Last of all, so that everything that this turn has brought an aggregate is one change.
-        for publish in self._tables.go_on():
-            self._publish(None, publish, 0, [], stored=True, recorded=True)
+        self._publish_own(self._tables.go_on())
         self.end_turn()
+
+    def write_aggregates(self) -> None:
+        """Write what this turn has brought to aggregates; call last of all in every turn."""
+        self._publish_own(self._tables.due())
+        self.end_turn()
+
+    def _publish_own(self, publishes: Iterable[Publish]) -> None:
+        for publish in publishes:
+            self._publish(None, publish, 0, [], stored=True, recorded=True)
 
     @property
     def busy(self) -> bool:

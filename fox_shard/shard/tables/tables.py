@@ -126,13 +126,19 @@ class Tables:
     @property
     def busy(self) -> bool:
         """Whether `go_on` has anything to do."""
-        return self._synced and (self.aggregates.busy or self.rebuilding.busy)
+        return self._synced and self.rebuilding.busy
 
     def go_on(self) -> Iterator[Publish]:
-        """Do what is to be done at the end of a turn; yield what is to be published."""
-        if not self.busy:
-            return
-        yield from self.rebuilding.go_on()
+        """Rebuild, as far as the turn's budget goes; yield what is to be published."""
+        if self.busy:
+            yield from self.rebuilding.go_on()
+
+    def due(self) -> Iterator[Publish]:
+        """Yield the publishes that write the keys of all groups that this turn has changed.
+
+        Call this last of all in a turn, so that each group is written once, in the transaction that
+        has its contributions.
+        """
         yield from self.aggregates.due()
 
     # The store
