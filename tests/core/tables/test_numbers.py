@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fox_shard.tables.numbers import (
     DECIMAL,
+    EXACT,
     LARGEST_FLOAT,
     NUMBER,
     NotANumber,
@@ -116,6 +117,6 @@ def test_averages(total, count, form, kind, average):
 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**9), st.integers(0, 5))
 def test_an_average_of_decimals_is_off_by_half_a_digit_at_most(total, count, form):
-    found = average_of(Decimal(total).scaleb(-form), count, form, DECIMAL)
+    found = average_of(Decimal(total).scaleb(-form, EXACT), count, form, DECIMAL)
     exact = Fraction(total, 10**form) / count
     assert abs(Fraction(found) - exact) <= Fraction(1, 2 * 10 ** (form + 6))
