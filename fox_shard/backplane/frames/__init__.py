@@ -35,6 +35,7 @@ from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, Syn
 from fox_shard.backplane.frames.outbox import Fold, OutboxFrame, RouterPublish
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
+    ANONYMOUS,
     CONDITION,
     DISCLOSE,
     EMPTY,
@@ -146,6 +147,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "ActiveTables",
     "Fence",
     "Identity",
+    "ANONYMOUS",
     "Audience",
     "RetainOptions",
     "SelectorSpec",

@@ -4,6 +4,7 @@ Owns: which frames each gateway is sent. Never: who has subscribed (see `subscri
 gateway's sessions get an event; what becomes of keys (see `retained`).
 """
 
+from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -153,10 +154,10 @@ class Broker:
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
 
-    def announce_state_again(self) -> None:
+    def announce_state_again(self) -> Iterator[None]:
         """Send the state of keys whose changes may not have been announced before the restart.
 
-        Called after the peers have replayed.
+        Called after the peers have replayed. Each step is for one key.
         """
         for ref, row in self._unannounced.take_loaded().items():
             index = self.realms[ref[0]]
@@ -170,6 +171,7 @@ class Broker:
             for peer, frame in again:
                 peer.link.send_reliable(Again(frame))
             self._unannounced.announced_again(ref, [peer for peer, _ in again])
+            yield
 
 
 def _empty_publish(ref: KeyRef) -> Publish:
