@@ -206,7 +206,6 @@ class CoordinatorNode:
         Sessions go on; their meta events are published when the store works again.
         """
         self._outbox.commit_failed()
-        self.core.schemas.commit_failed()
         ticket = self.journal.ticket
         self._uncommitted_watermarks = deque(
             (ticket, *watermark[1:]) for watermark in self._uncommitted_watermarks

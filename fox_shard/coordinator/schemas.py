@@ -101,7 +101,8 @@ class Schemas:
         self._realms = {name: _Realm(name, rows.SchemaRow()) for name in realms}
         self._files = files
         self._journal = journal
-        # (ticket of the transaction that has a realm's row, realm).
+        # (ticket of the transaction that has a realm's row, realm). If the commit fails, the next
+        # transaction, which has a higher ticket, has the row.
         self._uncommitted: deque[tuple[int, str]] = deque()
         self._waiters: list[_Waiter] = []
 
@@ -154,11 +155,6 @@ class Schemas:
                     (shard, frame) for shard in sorted(self._shards) for frame in _frames(realm)
                 ]
         return effects
-
-    def commit_failed(self) -> None:
-        """Wait for the next transaction, in which the journal writes these rows again."""
-        ticket = self._journal.ticket
-        self._uncommitted = deque((ticket, name) for _, name in self._uncommitted)
 
     def defined(self, shard: str, frame: TablesDefined) -> Effects:
         """Note that a shard has taken a step; take the next one when all have."""

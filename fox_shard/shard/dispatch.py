@@ -321,7 +321,6 @@ class Dispatcher:
 
     def commit_failed(self, why: str, now: float) -> None:
         """Undo all transactions that are not durable, and refuse what caused them."""
-        self._definitions.commit_failed()
         for group, replies in self._stored_publishes.commit_failed(why):
             self._release(group, replies, now)
 

@@ -219,3 +219,22 @@ def test_rows_are_read_over_all_shards(world):
     assert (found, rest["more"]) == ([{"id": f"{number:02}"} for number in range(20)], False)
     request = client.request(48, {}, "fox.table.get", ["a", "07"])
     assert answered(world, client, 50, request)[3] == [{"id": "07"}]
+
+
+@pytest.mark.parametrize("full", ["coordinator", "shard-0"])
+def test_a_schema_waits_for_a_store_that_fails(world, full):
+    """Nobody hears of a step that is not durable, however often its commit fails."""
+    client = WampClient(world, 0)
+    world.run_until(lambda: client.session)
+    world.disks[full].failure = "no room"
+    request = client.request(48, {}, "fox.schema.set", [TWO])
+    started = world.now
+    run_checked(world, lambda: world.now > started + 5)
+    assert not client.answer(50, request)
+    assert all(tables == [*ONE] for tables in known(world))
+    stored = max(node.definitions.stored_version_of(REALM) for node in nodes(world, Shard))
+    # The next transaction would make other rows durable, and must not be taken for the schema's.
+    assert stored == (1 if full == "coordinator" else 2)
+    world.disks[full].failure = ""
+    run_checked(world, lambda: client.answer(50, request))
+    assert everybody_knows(world, TWO)

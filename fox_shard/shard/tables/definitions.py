@@ -49,7 +49,11 @@ class _Definition(NamedTuple):
 
 
 class _Uncommitted(NamedTuple):
-    """A step that is not durable, and the peer that waits for it."""
+    """A step that is not durable, and the peer that waits for it.
+
+    ticket: of the transaction that has the step's row. If the commit fails, the next transaction,
+    which has a higher ticket, has the row.
+    """
 
     ticket: int
     peer: Peer
@@ -219,8 +223,3 @@ class Definitions:
         answer: list[Frame] = [TablesDefined(frame.realm, frame.version, frame.active)]
         if done.peer.link.open:
             done.peer.deliveries.add_grant(answer, recipients(since), lambda: None)
-
-    def commit_failed(self) -> None:
-        """Wait for the next transaction, in which the journal writes these rows again."""
-        ticket = self._journal.ticket
-        self._uncommitted = deque(one._replace(ticket=ticket) for one in self._uncommitted)

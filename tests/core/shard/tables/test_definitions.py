@@ -150,3 +150,17 @@ def test_those_that_depend_on_definitions_are_told_of_the_change(harness):
     harness.say("coordinator", define(1), define(1, active=True), define(2, TWO, active=True))
     harness.say("coordinator", define(2, TWO, active=True))
     assert told == [("realm1", [], ["a"]), ("realm1", ["a"], ["b"])]
+
+
+def test_what_comes_again_before_it_is_active_durably_waits(harness):
+    harness.disk.held = True
+    harness.say("coordinator", define(1, active=True), define(1, active=True))
+    harness.join("gateway-1", incarnation=2)
+    harness.turns()
+    assert harness.got("coordinator", TablesDefined) == []
+    # A shard that dies now forgets the schema, so no gateway may know of it.
+    assert harness.got("gateway-1", ActiveTables) == []
+    harness.disk.held = False
+    harness.turns()
+    assert harness.got("coordinator", TablesDefined) == [defined(1, active=True)] * 2
+    assert ActiveTables("realm1", 1, ONE) in harness.got("gateway-1", ActiveTables)
