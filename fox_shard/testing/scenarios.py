@@ -57,6 +57,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         pause_scenarios.locks_while_processes_pause,
         store_scenarios.keys_survive,
         store_scenarios.everything_dies,
+        store_scenarios.everything_returns,
         store_scenarios.a_disk_fails,
         store_scenarios.a_disk_fails_and_its_shard_dies,
         store_scenarios.a_machine_without_power,

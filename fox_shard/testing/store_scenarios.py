@@ -20,6 +20,9 @@ from fox_shard.testing.world import World
 
 UNAVAILABLE = "fox.error.unavailable_store"
 
+HESITATES = (0.1, 1.0, 4.0, 6.0)
+"""Possible seconds for which a process stands still soon after its start."""
+
 
 def _world(seed: int) -> World:
     rng = Random(f"world {seed}")
@@ -91,6 +94,55 @@ def everything_dies(seed: int) -> None:
     recover(world)
     run.end()
     _check_keys(run, writers)
+
+
+def everything_returns(seed: int) -> None:
+    """Whoever publishes while all processes start again, in any order, gets every answer."""
+    run, writers, parts = _begin(seed)
+    world, rng = run.world, run.rng
+    longest = rng.choice((0.02, 0.5, 2.0, 7.0))
+    run.interleave(
+        [*parts, [partial(_restart_all, world, rng, longest)]], rng.choice((0.001, 0.01))
+    )
+    newcomers: list[RecordingClient] = []
+    for _ in range(8):
+        world.at(world.now + rng.random() * (longest + 1.0), partial(_come, run, newcomers))
+    if rng.random() < 0.3:
+        world.at(world.now + rng.random() * (longest + 1.0), partial(random_fault, run))
+    world.run(longest + max(HESITATES) + 1.0)
+    recover(world)
+    run.end()
+    _check_keys(run, [*writers, *newcomers])
+    run.leave()
+
+
+def _restart_all(world: World, rng: Random, longest: float) -> None:
+    """Kill all processes at once; they start at different times, and some then stand still."""
+    for name in world.names:
+        world.kill(name)
+        back = world.now + rng.random() * longest
+        world.at(back, partial(world.start, name))
+        if rng.random() < 0.3:
+            pause = partial(world.pause, name, rng.choice(HESITATES), busy=rng.random() < 0.3)
+            world.at(back + rng.random() * 0.2, pause)
+
+
+def _come(run: Run, newcomers: list[RecordingClient]) -> None:
+    """Add a writer of keys at a gateway that runs, if one does, which begins at once."""
+    world, rng = run.world, run.rng
+    if not world.running_gateways:
+        return
+    make = rng.choice((run.wamp, run.mqtt))
+    one: RecordingClient = make(rng.choice(world.running_gateways))
+    topics = [f"new{len(newcomers)}.{name}" for name in "uvwxyz"]
+    newcomers.append(one)
+    for _ in range(30):
+        world.at(world.now + rng.random() * 2.0, partial(_write_if_ready, run, one, topics))
+
+
+def _write_if_ready(run: Run, one: RecordingClient, topics: list[str]) -> None:
+    if one.ready:
+        _write(run, one, topics)
 
 
 def _cut_power(world: World, rng: Random) -> None:

@@ -19,6 +19,15 @@ def test_held_frames_are_released_over_several_turns(scenario, monkeypatch):
         SCENARIOS[scenario](seed)
 
 
+@pytest.mark.parametrize(
+    "scenario", ["calls_in_order", "links_break", "shard_dies", "walk_with_faults"]
+)
+def test_nothing_waits_for_ever_if_hardly_anything_may_be_held_back(scenario, monkeypatch):
+    monkeypatch.setitem(World.__init__.__kwdefaults__, "settings", Gateway(held_limit=2000))
+    for seed in range(10):
+        SCENARIOS[scenario](seed)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_what_is_held_back_behind_a_forwarded_call_to_the_same_gateway_is_released(seed):
     """The call's shard answers when its home knows that the callee's gateway has the invocation."""

@@ -107,19 +107,20 @@ class Turns:
             self._resumes = now - self._left * REST
             # A few bytes of each client are handled during the rest, too.
             self._left = 0
-        if now < self._resumes:
-            return []
-        self._left = self.units
-        if not (self._queue or self._skipped or self._stalled):
-            self._sharing = 0
-            return []
         if self._stalled:
+            # During the rest, too: it ends with an alarm only if somebody waits for that.
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
                 if connection.held_by & CREDIT:
                     self._stalled.append(connection)
                 else:
                     self._queue.append(connection)
+        if now < self._resumes:
+            return []
+        self._left = self.units
+        if not (self._queue or self._skipped):
+            self._sharing = 0
+            return []
         due = [*self._skipped, *self._queue]
         self._skipped.clear()
         self._queue.clear()

@@ -213,6 +213,23 @@ def test_after_a_message_that_cost_much_more_than_a_turn_the_leftovers_of_all_cl
     assert turns.rest(1.001 + rest) == 0.0
 
 
+def test_a_client_that_gets_credit_back_during_the_rest_of_all_goes_on_after_it(turns):
+    done = []
+    worker, heavy = Worker(done, "a"), Worker(done, "heavy", 2000 + 8 * HEAVY)
+    worker.connection.pause(paused=True, why=CREDIT)
+    turns.receive(worker.connection, bytes(30), 1.0)
+    take_turn(turns, 1.0)
+    assert len(done) == 20
+    turns.receive(heavy.connection, b"\0", 1.0)
+    take_turn(turns, 1.0)
+    worker.connection.pause(paused=False, why=CREDIT)
+    take_turn(turns, 1.0)
+    # Whoever turns asks for the time of the next turn only while somebody waits.
+    assert turns.busy
+    take_turn(turns, 1.001 + turns.rest(1.0))
+    assert len(done) == 31
+
+
 def test_a_few_bytes_that_cost_much_are_handled_at_once_only_once(turns):
     """A thousand bytes may inflate to a million."""
     done = []
