@@ -148,7 +148,7 @@ class Reducers(Struct, frozen=True, kw_only=True):
 
     max_reducers: Annotated[int, Meta(ge=0, le=100_000)] = 1000
     queue_limit: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
-    queue_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 26
+    queue_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 28
     timeout: Seconds = 30.0
     wait_for_return: Seconds = 60.0
     concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 100

@@ -170,3 +170,19 @@ def test_a_result_that_does_not_know_of_a_change_is_asked_for_again(harness):
     assert again.event.publication == one.event.publication
     assert again.retained == (JSON, b"[50]", b"")
     assert key(harness) == b"[50]"
+
+
+def test_reducers_go_on_while_more_is_published_than_a_turn_can_handle(harness):
+    emit(harness, 1)
+    (one,) = asked(harness)
+    flood = [
+        publish(f"k.{number}", session=3, request=number, flags=ACKNOWLEDGE | RETAIN)
+        for number in range(20_000)
+    ]
+    harness.send("gateway-1", *flood, reliable=True)
+    harness.turn()
+    assert harness.shard.peers["gateway-1"].waiting
+    harness.send("gateway-0", Reduced(one.invocation, JSON, b"[[1]]"))
+    harness.turns(3)
+    assert harness.shard.peers["gateway-1"].waiting
+    assert key(harness) == b"[[1]]"
