@@ -25,7 +25,7 @@ from fox_shard.errors import LimitExceeded, QueueFull, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
-from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.keys.change import WEAK, KeyChange
 from fox_shard.shard.keys.conditions import is_shown
 from fox_shard.shard.keys.retained import RetainedKeys, changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -386,6 +386,15 @@ class StoredPublishes:
                 self._postponed_wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
+                self._erase_if_refused(will)
+
+    def _erase_if_refused(self, will: Publish) -> None:
+        """Erase the key if its will was refused, as by a newer schema: its session has ended."""
+        key = self._retained_keys.key((will.realm, will.topic))
+        retain = will.retain
+        if key is not None and retain is not None and key.publication == retain.when_id:
+            change = self._retained_keys.erase((will.realm, will.topic), key, WEAK)
+            self._key_removed(change)
 
     def _key_removed(self, change: KeyChange) -> None:
         """Announce a key that was erased by time or by the end of its session."""
