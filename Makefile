@@ -3,10 +3,11 @@
 # make test-all     the rest of the tests, and more of the simulation; together they are all
 # make lint         ruff and its formatter, mypy, import contracts
 # make simulate     the simulated cluster under SEEDS=1000 seeds, from FIRST=0 on
-# make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same again
+# make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
 # make clean        removes what the other targets made, but not data/
+# make help         prints these lines
 #
 # The targets make .venv first, with as much in it as they need.
 
@@ -21,11 +22,16 @@ SECONDS ?= 120
 RUNTIME := .venv/.runtime
 SETUP := .venv/.setup
 
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# Only what goes wrong: each step has said what it is about to do.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -qq
 # A file of tests is one worker's: its tests share a broker. conftest.py has the order of the files.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra
 
-.PHONY: runtime setup run test test-all lint simulate chaos bench bench-peers clean
+.DEFAULT_GOAL := help
+.PHONY: help runtime setup run test test-all lint simulate chaos bench bench-peers clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 runtime:
 	@if test $(RUNTIME) -nt pyproject.toml && test "$$(cat $(RUNTIME))" = "$$(pwd)"; then exit 0; fi; \
@@ -35,7 +41,7 @@ runtime:
 	$$($(PYTHON) --version 2>/dev/null || echo missing); say make PYTHON=/path/to/python3.11" >&2; \
 	  exit 1; }; \
 	if test -e $(RUNTIME) && test "$$(cat $(RUNTIME))" != "$$(pwd)"; then clear=--clear; fi; \
-	echo "make: installing into .venv what the server needs"; \
+	echo "make: installing into .venv what the server needs (once, about a minute)"; \
 	$(PYTHON) -m venv $${clear:-} .venv; \
 	$(PIP) --editable .; \
 	pwd > $(RUNTIME)
@@ -43,7 +49,7 @@ runtime:
 setup: runtime
 	@if test $(SETUP) -nt $(RUNTIME); then exit 0; fi; \
 	set -e; \
-	echo "make: installing into .venv what developing needs"; \
+	echo "make: installing into .venv what developing needs (once, some minutes)"; \
 	$(PIP) --editable '.[dev]'; \
 	pwd > $(SETUP)
 

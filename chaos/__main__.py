@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import secrets
 
-from chaos.run import run
+from chaos.run import GREEDY, run
 
 SHOWN = 30
 """Maximum number of complaints that are printed."""
@@ -19,10 +19,15 @@ def main() -> int:
     )
     parser.add_argument("--gateways", type=int, default=2, help="2 or more (2)")
     parser.add_argument("--shards", type=int, default=2, help="(2)")
+    parser.add_argument(
+        "--greedy", type=int, default=GREEDY, help=f"greedy clients at a time ({GREEDY})"
+    )
     options = parser.parse_args()
     seed = secrets.randbits(32) if options.seed is None else options.seed
     print(f"seed {seed}, {options.seconds:g} seconds", flush=True)
-    summary = asyncio.run(run(options.seconds, seed, options.gateways, options.shards))
+    summary = asyncio.run(
+        run(options.seconds, seed, options.gateways, options.shards, options.greedy)
+    )
     print(summary)
     if not summary.complaints:
         print("all promises were kept")

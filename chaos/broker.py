@@ -6,6 +6,7 @@ Owns: processes, their ports and folder, their logs. Never: when they are killed
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,6 +37,9 @@ PEER_TIMEOUT = 3.0
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """Texts that no log may contain, whichever processes are killed."""
 
+SLOW_TURN = re.compile(r" slow_turn .*where=(\S+)")
+SLOW_TURN_OVER = re.compile(r" slow_turn_over .*seconds=([\d.]+)")
+
 
 async def until(what: str, condition: Callable[[], bool], patience: float) -> None:
     """Poll until the condition holds: there are no notices when processes and files change.
@@ -54,6 +58,7 @@ class Broker:
     """The processes of one broker, which are restarted whenever they end, from `start` to `stop`.
 
     exits: (name, exit code) of every process that has ended. hanging: stopped by `hang` now.
+    harmed: when each process was last sent a signal.
     """
 
     def __init__(self, gateways: int, shards: int) -> None:
@@ -61,14 +66,13 @@ class Broker:
         self.gateways = [f"gateway-{number}" for number in range(gateways)]
         shard_names = [f"shard-{number}" for number in range(shards)]
         self.names = [*shard_names, "coordinator", *self.gateways]
-        self.ports = {"rawsocket": free_port(), "mqtt": free_port()}
+        self.ports = {"rawsocket": free_port(), "mqtt": free_port(), "websocket": free_port()}
         listeners = {
             f"FOX_GATEWAY_{kind.upper()}": f"127.0.0.1:{port}" for kind, port in self.ports.items()
         }
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
             **listeners,
-            "FOX_GATEWAY_WEBSOCKET": "off",
             "FOX_BACKPLANE_PEER_TIMEOUT": str(PEER_TIMEOUT),
             "FOX_GATEWAYS": str(gateways),
             "FOX_SHARDS": str(shards),
@@ -77,8 +81,11 @@ class Broker:
         }
         self.processes: dict[str, Process] = {}
         self.hanging: set[str] = set()
+        self.harmed: dict[str, float] = {}
         self.exits: list[tuple[str, int]] = []
         self._keepers: list[asyncio.Task[None]] = []
+        self._machine_runs = asyncio.Event()
+        self._machine_runs.set()
 
     async def start(self) -> None:
         """Start all processes; return when they are linked and serve."""
@@ -89,6 +96,7 @@ class Broker:
         loop = asyncio.get_running_loop()
         delay = 0
         while True:
+            await self._machine_runs.wait()
             began = loop.time()
             with (self.folder / f"{name}.log").open("ab") as log:
                 process = self.processes[name] = await asyncio.create_subprocess_exec(
@@ -114,6 +122,7 @@ class Broker:
         pid = self.pid(name)
         if pid is None:
             return False
+        self.harmed[name] = asyncio.get_running_loop().time()
         self.processes[name].send_signal(number)
         return True
 
@@ -128,6 +137,15 @@ class Broker:
             self.send(name, signal.SIGCONT)
             self.hanging.discard(name)
         return True
+
+    async def pause(self, seconds: float) -> None:
+        """Stop all processes for so many seconds, as on a machine that is suspended.
+
+        Meanwhile none is started, which would find that the others are gone.
+        """
+        self._machine_runs.clear()
+        await asyncio.gather(*(self.hang(name, seconds) for name in self.names))
+        self._machine_runs.set()
 
     def is_well(self, name: str) -> bool:
         """Whether the process reports that it is healthy."""
@@ -173,6 +191,18 @@ class Broker:
                 if at >= 0:
                     found.append(f"{path.name}: {text[max(0, at - 300) : at + 3000]}")
         return found
+
+    def slowest(self) -> str:
+        """Return how long the longest turn of a process took, and where; "-" if none was slow."""
+        found: list[tuple[float, str]] = []
+        for path in sorted(self.folder.glob("*.log")):
+            where = ""
+            for line in path.read_text(errors="replace").splitlines():
+                if begins := SLOW_TURN.search(line):
+                    where = begins[1]
+                elif over := SLOW_TURN_OVER.search(line):
+                    found.append((float(over[1]), f"{path.stem} at {line[:23]}, in {where}"))
+        return "{:.1f} s, {}".format(*max(found)) if found else "-"
 
     async def stop(self) -> list[str]:
         """End all processes; return a sentence for each that did not end well."""

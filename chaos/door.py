@@ -1,9 +1,11 @@
 """Connecting clients while gateways die: each tries until a gateway accepts it.
 
-Owns: connecting, the choice of the gateway, the clock of the run. Never: the use of sessions.
+Owns: connecting, the choice of the gateway, the clock of the run, the check that no session ends
+but by an accident. Never: the use of sessions.
 """
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -22,13 +24,21 @@ IN_VAIN = 3.0
 """Seconds after which a client that its chosen gateway does not accept takes any other."""
 
 
+EXCUSED = 10.0
+"""Seconds for which an accident of a gateway is the reason why sessions at it end."""
+
+
 class Door:
-    """Opens all connections of a run. peers: the connections, also some that have ended."""
+    """Opens all connections of a run. peers: the connections, also some that have ended.
+
+    complaints: sessions that have ended although nothing had happened to their gateway.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self._began = asyncio.get_running_loop().time()
         self.peers: list[Peer] = []
+        self.complaints: list[str] = []
 
     def now(self) -> float:
         """Return the seconds since the run began."""
@@ -42,11 +52,22 @@ class Door:
             peer = await self._try(make, client_id)
             if peer is None:
                 await asyncio.sleep(AGAIN)
-            elif gateway in (None, self.broker.gateway_of(peer.kind, peer.place)):
+                continue
+            found = self.broker.gateway_of(peer.kind, peer.place)
+            if gateway in (None, found):
                 self.peers.append(peer)
+                if found is not None:
+                    peer.lost.add_done_callback(partial(self._judge_loss, peer, found))
                 return peer
-            else:
-                await self.leave(peer)
+            await self.leave(peer)
+
+    def _judge_loss(self, peer: Peer, gateway: str, _lost: object) -> None:
+        harmed = self.broker.harmed.get(gateway, float("-inf"))
+        if not peer.left and asyncio.get_running_loop().time() - harmed > EXCUSED:
+            self.complaints.append(
+                f"{self.now():.3f}: the session of {peer.kind} client {peer.place} at {gateway} "
+                "ended, and nothing had happened to the gateway"
+            )
 
     async def move(self, make: type[AnyPeer], client_id: str, rng: Random) -> tuple[AnyPeer, float]:
         """Open a session at a random gateway, and return with it the time until which to stay.

@@ -82,15 +82,19 @@ class Havoc:
         elif chance < GENTLY:
             self._kill(one, signal.SIGTERM)
         elif chance < LONG_PAUSES:
-            stopped = self._broker.names if self._rng.random() < ALL else [one]
-            await self._pause(stopped, self._rng.uniform(*SHORT if chance < PAUSES else LONG))
+            everything = self._rng.random() < ALL
+            seconds = self._rng.uniform(*SHORT if chance < PAUSES else LONG)
+            await self._pause(self._broker.names if everything else [one], seconds)
         else:
             self._kill(one, signal.SIGKILL)
 
     async def _pause(self, names: list[str], seconds: float) -> None:
         for name in names:
             self._tell("SIGSTOP", name)
-        await asyncio.gather(*(self._broker.hang(name, seconds) for name in names))
+        if len(names) > 1:
+            await self._broker.pause(seconds)
+        else:
+            await self._broker.hang(names[0], seconds)
         self.told.append((self._now(), f"SIGCONT {' '.join(names)}"))
 
     def _kill(self, name: str, number: signal.Signals) -> None:

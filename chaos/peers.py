@@ -40,8 +40,8 @@ class Refused(Exception):
 class Peer(asyncio.Protocol):
     """A client's connection.
 
-    lost: done when the connection has ended. welcomed: done when the broker has accepted the
-    session. place: the client's own address.
+    lost: done when the connection has ended. left: whether the client has ended it itself.
+    welcomed: done when the broker has accepted the session. place: the client's own address.
     """
 
     kind = ""
@@ -49,6 +49,7 @@ class Peer(asyncio.Protocol):
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.left = False
         self.welcomed: Answer = loop.create_future()
         self.transport: asyncio.Transport | None = None
         self.place = ("", 0)
@@ -115,6 +116,7 @@ class Peer(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection without sending what waits."""
+        self.left = True
         if self.transport is not None:
             self.transport.abort()
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from chaos.broker import Broker
 from chaos.calls import Callee, Caller
 from chaos.door import Door
+from chaos.greedy import Greedy
 from chaos.havoc import Havoc
 from chaos.ledger import Ledger, Watch
 from chaos.locks import Hold, Locker, judge_holds
@@ -29,6 +30,9 @@ WATCHERS = (None, 1, 2)
 """MQTT quality of service of each watcher; None: WAMP."""
 
 CALLEES, CALLERS, LOCKERS = 2, 3, 4
+
+GREEDY = 2
+"""Greedy clients at a time."""
 
 SETTLED = 20.0
 """Seconds within which the session registry must be up to date."""
@@ -50,8 +54,10 @@ class Summary(NamedTuple):
 class _Run:
     """The clients, the accidents and the results of one run."""
 
-    def __init__(self, broker: Broker, seed: int) -> None:
+    def __init__(self, broker: Broker, seed: int, greedy: int) -> None:
         self.broker = broker
+        self.greedy = greedy
+        self.greedy_done: Counter[str] = Counter()
         self.rng = Random(seed)
         self.door = Door(broker)
         self.ledger = Ledger()
@@ -82,9 +88,15 @@ class _Run:
             callers = [Caller(self.door, self._chance()) for _ in range(CALLERS)]
             lockers = [Locker(self.door, self._chance()) for _ in range(LOCKERS)]
             callees = [Callee(self.door, self._chance()) for _ in range(CALLEES)]
+            greedy = [Greedy(self.broker, self._chance()) for _ in range(self.greedy)]
             callee_tasks = [asyncio.create_task(callee.run()) for callee in callees]
             stack.callback(lambda: [task.cancel() for task in callee_tasks])
-            active: list[Writer | Caller | Locker] = [*writers, *callers, *lockers]
+            active: list[Writer | Caller | Locker | Greedy] = [
+                *writers,
+                *callers,
+                *lockers,
+                *greedy,
+            ]
             async with asyncio.TaskGroup() as group:
                 for one in active:
                     group.create_task(one.run())
@@ -93,10 +105,13 @@ class _Run:
                     one.stop()
         await self._judge_watches(watches, writers)
         self._take(writers, callers, lockers)
+        for one in greedy:
+            self.greedy_done += one.done
         await self._judge_keys()
         await self._judge_sessions(spared or gateways[0])
         for peer in self.door.living():
             await self.door.leave(peer)
+        self.complaints += self.door.complaints
 
     async def _watch(self, number: int, gateway: str) -> list[tuple[Watch, Peer]]:
         return [
@@ -112,6 +127,7 @@ class _Run:
         for writer in writers:
             self.connections += writer.connections
             self.refused += len(writer.refused)
+            self.complaints += writer.complaints
             self.complaints += [f"a publish was refused: {why}" for why in set(writer.refused)]
         for caller in callers:
             self.calls += caller.ends
@@ -184,8 +200,10 @@ class _Run:
         )
 
 
-async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> Summary:
-    """Run the test. seconds: of load, in all rounds together.
+async def run(
+    seconds: float, seed: int, gateways: int = 2, shards: int = 2, greedy: int = GREEDY
+) -> Summary:
+    """Run the test. seconds: of load, in all rounds together. greedy: clients at a time.
 
     The broker's folder is kept if there are complaints.
     """
@@ -193,7 +211,7 @@ async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> 
     loop = asyncio.get_running_loop()
     began = loop.time()
     await broker.start()
-    current = _Run(broker, seed)
+    current = _Run(broker, seed, greedy)
     loop.set_exception_handler(
         lambda _, context: current.complaints.append(f"a client failed: {context}")
     )
@@ -210,6 +228,7 @@ async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> 
     finally:
         current.complaints += await broker.stop()
     current.complaints += _bad_exits(broker) + broker.complaints()
+    slowest = broker.slowest()
     if current.complaints:
         current.complaints.append(f"logs and data are in {broker.folder}")
     else:
@@ -229,6 +248,8 @@ async def run(seconds: float, seed: int, gateways: int = 2, shards: int = 2) -> 
         "locks held": len(current.holds),
         "calls": dict(current.calls),
         "longest call": f"{current.longest_call:.2f} s",
+        "greedy clients": dict(sorted(current.greedy_done.items())),
+        "longest turn": slowest,
         "took": f"{loop.time() - began:.0f} s",
     }
     log = [f"{when:9.3f} {what}" for when, what in current.havoc.told]

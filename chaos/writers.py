@@ -35,6 +35,7 @@ class Writer:
         """how: `wamp`, or `mqtt` and the quality of service."""
         self.account: Account = ledger.open(name, how)
         self.refused: list[str] = []
+        self.complaints: list[str] = []
         self.connections = 0
         self._door = door
         self._rng = rng
@@ -50,9 +51,12 @@ class Writer:
             self.connections += 1
             peer.lost.add_done_callback(lambda _: self._changed.set())
             await self._publish(peer, until)
-            async with asyncio.timeout(PATIENCE):
-                while peer.under_way:
-                    await self._next_change()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while peer.under_way:
+                        await self._next_change()
+            except TimeoutError:
+                self.complaints.append(self._unanswered(peer))
             await self._door.leave(peer)
 
     def stop(self) -> None:
@@ -68,6 +72,17 @@ class Writer:
             await asyncio.sleep(self._rng.expovariate(1 / PACE))
             while peer.under_way >= WINDOW and not self._stopping:
                 await self._next_change()
+
+    def _unanswered(self, peer: Wamp | Mqtt) -> str:
+        """Say which publishes of this connection have not been answered."""
+        account, where = self.account, self._door.broker.gateway_of(peer.kind, peer.place)
+        lines = [
+            account.line(number)
+            for number, one in enumerate(account.operations, 1)
+            if one.connection == self.connections and one.fate == "unanswered"
+        ]
+        head = f"{self._door.now():.3f}: {account.writer} at {where} ({peer.under_way} under way)"
+        return "\n".join((f"{head} was not answered in {PATIENCE:g} s", *lines))
 
     async def _next_change(self) -> None:
         self._changed.clear()

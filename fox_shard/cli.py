@@ -27,6 +27,12 @@ UPKEEP = ("reshard", "dump", "load")
 
 VERSION = f"fox-shard {__version__}"
 
+EPILOG = """\
+These need a running server:  health, get, put, keys, watch, lock
+These need a stopped one:     reshard, load
+All others work in any case. `fox COMMAND --help` says more of each.
+"""
+
 CONFIG_MISTAKE = 2
 """Exit code for a refused configuration and for refused arguments (argparse uses it too)."""
 
@@ -49,7 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fox", description="WAMP and MQTT on one topic space.")
+    parser = argparse.ArgumentParser(
+        prog="fox",
+        description="WAMP and MQTT on one topic space.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
@@ -107,6 +118,7 @@ def _add_upkeep(
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, origins = _configuration(options, environ)
     if options.command in arguments.COMMANDS:
+        options.source = _address_source(options, environ, origins)
         return _run_remote(options, config)
     if options.command in UPKEEP:
         return _run_upkeep(options, config)
@@ -159,6 +171,21 @@ def _config_file(options: argparse.Namespace, environ: Mapping[str, str]) -> Pat
     given = environ.get("FOX_CONFIG")
     path: Path = options.config or (Path(given) if given else options.default_config)
     return path
+
+
+def _address_source(
+    options: argparse.Namespace, environ: Mapping[str, str], origins: Origins
+) -> str:
+    """Say where the address comes from at which a server is sought."""
+    if options.url:
+        return "--url"
+    origin = origins["gateway.websocket"]
+    if origin == "default":
+        return "the default of gateway.websocket"
+    if origin != str(_config_file(options, environ)):
+        return origin
+    named = "--config" if options.config else "FOX_CONFIG" if environ.get("FOX_CONFIG") else ""
+    return f"gateway.websocket in {origin}" + (f", which {named} names" if named else "")
 
 
 def _run_upkeep(options: argparse.Namespace, config: Config) -> int:

@@ -4,6 +4,8 @@ Owns: error URIs (WAMP) beside reason codes (MQTT 5), so that a gateway translat
 Never: imports from the rest of the project.
 """
 
+from typing import Self
+
 
 class Refusal(Exception):
     """A request that is answered with an error; the session goes on.
@@ -13,6 +15,13 @@ class Refusal(Exception):
 
     uri = "wamp.error.runtime_error"
     reason = 0x80
+    limit = ""
+    """The limit that the request exceeds, as it is counted; "": none."""
+
+    def beyond(self, limit: str) -> Self:
+        """Return this refusal, which says that the request exceeds that limit."""
+        self.limit = limit
+        return self
 
     @property
     def message(self) -> str:
@@ -182,7 +191,9 @@ class ProtocolViolation(Exception):
 
     uri = "wamp.error.protocol_violation"
 
-    def __init__(self, message: str, reason: int = 0x82) -> None:
+    def __init__(self, message: str, reason: int = 0x82, limit: str = "") -> None:
+        """limit: that the client has exceeded, as it is counted; "": none."""
         super().__init__(message)
         self.message = message
         self.reason = reason
+        self.limit = limit

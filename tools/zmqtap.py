@@ -23,6 +23,7 @@ from zmqtap_decode import KINDS, UNKNOWN, UNREADABLE, Copy, Seen, read_batch
 from zmqtap_views import Json, Lines, Rates, Raw, View
 
 from fox_shard.backplane import frames
+from fox_shard.config import ConfigError, load
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.topics.pattern import Pattern
 
@@ -149,7 +150,10 @@ class Taps:
         if not self._attached and not self._waiting and (self._looked or not self._tried):
             self._waiting = True
             which = "process" if self._process == "*" else f"process {self._process}"
-            note(f"no {which} in {self._folder}, waiting")
+            note(
+                f"no {which} runs in {self._folder.parent}: waiting for one to start "
+                "(Ctrl-C to stop; --run-dir for another directory)"
+            )
         self._looked = bool(self._tried)
 
     def _note_arrivals_and_departures(self) -> None:
@@ -354,7 +358,11 @@ _ALL_KINDS = (*KINDS, UNKNOWN, UNREADABLE)
 
 
 def _run_dir() -> Path:
+    """Return the run directory that the configuration names; a file with mistakes names none."""
     root = Path(__file__).resolve().parent.parent
+    file = Path(os.environ.get("FOX_CONFIG") or root / "conf" / "fox.toml")
+    with suppress(ConfigError):
+        return Path(load(file, os.environ).run_dir)
     return root / (os.environ.get("FOX_RUN_DIR") or "run")
 
 

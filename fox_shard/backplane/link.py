@@ -30,7 +30,7 @@ from fox_shard.backplane.frames import (
     Will,
     encode,
 )
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.02
@@ -333,6 +333,10 @@ class Link:
 
     # Receiving
 
+    def heard(self, now: float) -> None:
+        """Note that the peer has said something, which the owner will pass on later."""
+        self._last_received = now
+
     def receive(  # noqa: C901 - the states of a pair
         self, batch: Batch, size: int, now: float
     ) -> tuple[LinkEvent, list[Frame]]:
@@ -358,7 +362,7 @@ class Link:
             return LinkEvent.BROKEN, []
         self._take_acknowledgements(batch)
         if not frames:
-            return LinkEvent.NONE, frames
+            return NOTHING, frames
         self.received += len(frames)
         self._unreturned += size
         if batch.prompt or self._unreturned > self.settings.credit // 4:
@@ -371,7 +375,7 @@ class Link:
             self.rfirst = batch.rfirst
             frames = self._without_known(batch)
             self.left_out = len(batch.frames) - len(frames)
-        return LinkEvent.NONE, frames
+        return NOTHING, frames
 
     def _is_of_this_pair(self, batch: Batch) -> bool:
         return self.open and batch.target == self.epoch and batch.epoch == self.peer_epoch
@@ -502,7 +506,7 @@ class Link:
             self._say_hello(0, now, reply=False)
 
     def _keep_what_waits(self) -> None:
-        """Drop from the outbox the frames that do not wait for the next pair (see KEPT)."""
+        """Drop from the outbox the frames that do not wait for a pair (see WAITING_FRAMES)."""
         marked = set(self.reliable)
         kept = [
             (frame, i in marked)

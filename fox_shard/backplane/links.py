@@ -18,7 +18,7 @@ from typing import Protocol, final
 from fox_shard.backplane.frames import Batch, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 IsWorking = Callable[[str, int, float], bool]
@@ -66,6 +66,7 @@ class Links:
         "_owner",
         "_settings",
         "by_name",
+        "held",
         "incarnation",
         "stood_still",
     )
@@ -103,6 +104,8 @@ class Links:
         self.stood_still = 0.0
         # When this process began to ask its peers whether they have declared it gone.
         self._asked_at = NEVER
+        # Whether nothing is sent until all peers have said that this incarnation lives.
+        self.held = False
         self._new_epoch = new_epoch
         self._deadline = deadline
         self._notices = notices
@@ -140,7 +143,7 @@ class Links:
         """Take a batch of the link's peer; return the frames to handle. size: bytes on the wire."""
         before, asked = link.peer_incarnation, link.asked
         event, frames = link.receive(batch, size, now)
-        if event is not LinkEvent.NONE:
+        if event is not NOTHING:
             restarted = before not in (0, link.peer_incarnation)
             # It did not know this incarnation, so it could not declare it gone.
             if event is LinkEvent.OPENED and asked and restarted and link.missed_by_peer:
@@ -180,6 +183,7 @@ class Links:
         """Start over on all links as a new incarnation (see `Link.renew`)."""
         self.incarnation = incarnation
         self._asked_at = NEVER
+        self.held = False
         for link in self.by_name.values():
             was_open = link.open
             link.asked = link.held = False
@@ -193,20 +197,19 @@ class Links:
 
     # Standstills
 
-    @property
-    def held(self) -> bool:
-        """Whether nothing is sent until all peers have said that this incarnation lives."""
-        return self._asked_at is not NEVER
-
     def turn(self, now: float) -> None:
         """Note that this process makes a turn, which it does at least once per `heartbeat`."""
         gap = now - self._last_turn
         self._last_turn = now
         if gap > self._settings.heartbeat:
-            lost = gap - self._settings.heartbeat
-            self.stood_still += lost
-            for link in self.by_name.values():
-                link.excuse(lost, now)
+            self._stood_still(gap, now)
+
+    def _stood_still(self, gap: float, now: float) -> None:
+        """Excuse the silence of others. gap: seconds since the last turn."""
+        lost = gap - self._settings.heartbeat
+        self.stood_still += lost
+        for link in self.by_name.values():
+            link.excuse(lost, now)
         if gap > self._settings.peer_timeout:
             self._notices.append(("stood_still", {"seconds": round(gap, 1)}))
             self._ask(now)
@@ -216,6 +219,7 @@ class Links:
         if self._on_disowned is None:
             return
         self._asked_at = now
+        self.held = True
         self._deadline.by(now)
         for link in self.by_name.values():
             link.ask(now)
@@ -235,6 +239,7 @@ class Links:
         links = self.by_name.values()
         if not any(link.asked for link in links):
             self._asked_at = NEVER
+            self.held = False
             for link in links:
                 link.held = False
 
@@ -270,7 +275,11 @@ class Links:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for all that is to be sent now. To be called once a turn."""
-        self.turn(now)
+        # This is `turn`, without the call.
+        gap = now - self._last_turn
+        self._last_turn = now
+        if gap > self._settings.heartbeat:
+            self._stood_still(gap, now)
         out: list[tuple[str, bytes]] = []
         for name, link in self.by_name.items():
             if link.outbox or link.urgent:

@@ -4,6 +4,7 @@ Owns: the settings of links, and the events that a link end reports. Never: a li
 """
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -37,3 +38,7 @@ class LinkEvent(Enum):
     """The peer has another layout or protocol version (see `Link.refusal`)."""
     DISOWNED = 4
     """The peer has declared this process's incarnation gone, and does not let it in again."""
+
+
+NOTHING: Final = LinkEvent.NONE
+"""The same for the hot paths: to read an attribute of an enum costs 0.1 µs (Python 3.11)."""

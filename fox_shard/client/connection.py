@@ -41,6 +41,10 @@ class Unreachable(Failure):
     """The session could not be opened."""
 
 
+class CannotConnect(Unreachable):
+    """There is no router at the address."""
+
+
 class ConnectionLost(Failure):
     """The session has ended, although this client did not end it."""
 
@@ -86,7 +90,7 @@ class Connection:
             self._socket = _open(uri)
         except OSError as error:
             why = error.strerror or error
-            raise Unreachable(f"Cannot connect to {url}: {why}.") from error
+            raise CannotConnect(f"Cannot connect to {url}: {why}.") from error
         try:
             self._shake_hands(time.monotonic() + OPENING)
         except BaseException:
@@ -136,10 +140,10 @@ class Connection:
             if self._wait(until, None):
                 self._read()
             elif time.monotonic() >= until:
-                raise Unreachable(f"{self._url} does not answer.")
+                raise CannotConnect(f"{self._url} does not answer.")
         if protocol.state is not State.OPEN:
             why = _refusal(protocol.handshake_exc)
-            raise Unreachable(f"There is no router at {self._url}: {why}.")
+            raise CannotConnect(f"There is no router at {self._url}: {why}.")
 
     def _next_check(self) -> float:
         """Return when to call `_check_silence` if nothing arrives."""

@@ -53,16 +53,18 @@ class Gateway(Struct, frozen=True, kw_only=True):
     """Section [gateway]: the listeners (None: off), and the limits for one client.
 
     outbound_limit: bytes waiting to be sent to one client. slow_timeout: seconds for which more
-    than that may wait while the client takes next to nothing. max_message_size: bytes of one
+    than that may wait while the client takes next to nothing. held_limit: bytes of events and calls
+    that wait in a gateway for earlier ones of their senders. max_message_size: bytes of one
     incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
-    its components. max_subscriptions, max_registrations, max_calls: of one session at a time.
-    handshake_timeout: seconds for HELLO, CONNECT or the HTTP request. message_timeout: seconds for
-    256 KiB of a message, or its end, after its beginning. ping_interval: seconds of silence after
-    which a WebSocket is pinged, and then given up; 0: never. rawsocket_ping_interval: the same of a
-    RawSocket; 0 by default, as autobahn on Twisted is deaf after a Ping. max_connections,
-    max_connections_per_address, connects_per_second: of one gateway process. drain_timeout: seconds
-    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides
-    those of the listener itself; `*`: all.
+    its components. max_subscriptions, max_registrations, max_calls, max_invocations,
+    max_abandoned_invocations: of one session at a time. handshake_timeout: seconds for HELLO,
+    CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
+    after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
+    then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
+    autobahn on Twisted is deaf after a Ping. max_connections, max_connections_per_address,
+    connects_per_second: of one gateway process. drain_timeout: seconds for writing to clients at
+    shutdown. allowed_origins: of web pages that may connect, besides those of the listener itself;
+    `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -70,12 +72,15 @@ class Gateway(Struct, frozen=True, kw_only=True):
     mqtt: OptionalAddress = Address("127.0.0.1", 1883)
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
     slow_timeout: Seconds = 5.0
+    held_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
     max_subscriptions: Count = 10_000
     max_registrations: Count = 10_000
     max_calls: Count = 100_000
+    max_invocations: Count = 100_000
+    max_abandoned_invocations: Count = 1_000
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0

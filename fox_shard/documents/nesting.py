@@ -16,6 +16,9 @@ DEPTH_LIMIT: Final = 120
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(_STEP))
 
+_SURELY_SHALLOW: Final = 2 * DEPTH_LIMIT
+"""Bytes of JSON, of which each level takes two."""
+
 # Bytes that may begin a MessagePack list or map: fixmap, fixarray, array 16 … map 32.
 _HEADS: Final = {*range(0x80, 0xA0), *range(0xDC, 0xE0)}
 _NOT_HEADS: Final = bytes(set(range(256)) - _HEADS)
@@ -26,7 +29,7 @@ def json_too_deep(data: bytes) -> bool:
 
     Counting brackets, at the speed of memchr, decides nearly every case.
     """
-    if len(data) <= 2 * DEPTH_LIMIT:
+    if len(data) <= _SURELY_SHALLOW:
         return False
     if data.count(b"[") + data.count(b"{") <= DEPTH_LIMIT:
         return False

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import Batch, Frame, Report
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -21,10 +22,12 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
+from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.clients.limits import NAMES, Limits
+from fox_shard.gateway.clients.refusal_log import RefusalLog
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.dispatch import Dispatcher
@@ -40,6 +43,7 @@ from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.registrations import Registrations
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -47,9 +51,6 @@ from fox_shard.store.journal import Journal
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
-
-MAX_REASON = 400
-"""Characters of the reason for which a client is refused, in the log."""
 
 
 @final
@@ -83,6 +84,8 @@ class Gateway:
         self.dirty: list[Connection] = []
         self.turns = Turns()
         self.admission = Admission()
+        self.limit_counts = LimitCounts(NAMES)
+        self._refusal_log = RefusalLog()
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
@@ -139,21 +142,27 @@ class Gateway:
             )
             for name, realm in self.realms.items()
         }
+        self.budget = DeliveryBudget(self.realms.values())
         self.ordering = Ordering(
             self.name,
             self.links,
             lambda frame, shard: self._dispatcher.deliver_held_back(frame, shard),
+            self.budget,
+            self._backpressure.pause,
         )
-        self._limits = Limits(settings)
-        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, self._limits)
-        self.registrations = Registrations(self.links, self.ordering, self.sessions, self._limits)
+        # Whether so much is held back that the shards get no credit.
+        self._held_limit = settings.held_limit
+        self._holds_too_much = False
+        limits = Limits(settings, self.limit_counts)
+        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
+        self.registrations = Registrations(self.links, self.ordering, self.sessions, limits)
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
             self._fanouts,
             self.ordering,
             self.links,
             self.timers,
-            self._limits,
+            limits,
             self.slow,
         )
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
@@ -175,6 +184,17 @@ class Gateway:
             registry=self.registry,
             realms=self.realms,
         )
+        self.arrivals = Arrivals(
+            {number: self._link(number) for number in self._numbers.values()},
+            self.budget,
+            self._all_links.receive,
+            self._dispatcher.handle,
+            self.ordering.unfinished,
+        )
+        self._left = self.arrivals.queue
+        self._unreleased = self.ordering.unfinished
+        # Whether another turn should follow at once.
+        self.busy = False
         self.requests = Requests(
             settings=settings,
             mqtt=mqtt,
@@ -182,6 +202,7 @@ class Gateway:
             clock=self,
             timers=self.timers,
             turns=self.turns,
+            limit_counts=self.limit_counts,
             registry=self.registry,
             ordering=self.ordering,
             backpressure=self._backpressure,
@@ -206,13 +227,23 @@ class Gateway:
         """End the client's session: more than `outbound_limit` bytes wait for it."""
         self.requests.slow(connection)
 
+    def end_sessions(self, reason: str, message: str) -> None:
+        """End all sessions. reason: a URI. message: a sentence for the clients."""
+        for session in list(self.sessions.values()):
+            session.end(reason, message)
+
     def client_refused(self, connection: Connection) -> None:
-        """Log that the client got no session, as `connection.refused` says."""
-        why: dict[str, object] = {
-            "address": connection.peer,
-            "reason": connection.refused[:MAX_REASON],
-        }
-        self.notices.append(("client_refused", why))
+        """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
+        line = self._refusal_log.refused(connection.peer, connection.refused, self.now)
+        if line is not None:
+            self.notices.append(("client_refused", line))
+        elif self._refusal_log.suppressed == 1:
+            self.timers.at(self.now + 1.0, self._log_suppressed)
+
+    def _log_suppressed(self, now: float) -> None:
+        line = self._refusal_log.remaining(now)
+        if line is not None:
+            self.notices.append(("client_refused", line))
 
     @property
     def incarnation(self) -> int:
@@ -222,16 +253,30 @@ class Gateway:
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
-        """Handle one batch. size: its bytes on the wire. now, wall: see `__init__`."""
+        """Handle one batch, at once or over several turns.
+
+        size: its bytes on the wire. now, wall: see `__init__`.
+        """
         self.now = self.subscribe_requests.now = now
         self._wall_offset = wall - now
         shard = self._numbers[batch.source]
-        link = self._link(shard)
-        frames = self._all_links.receive(link, batch, size, now)
-        self._dispatcher.handle(frames, shard)
+        self.arrivals.receive(shard, batch, size, now)
+        self._await_tables()
+
+    def _go_on(self, now: float) -> None:
+        """Go on with what earlier turns have left."""
+        self.now = self.subscribe_requests.now = now
+        self.ordering.release_more()
+        self.arrivals.go_on(now)
+        self._await_tables()
+        self.busy = bool(self._left or self._unreleased)
+        if self.busy:
+            self.deadline.by(now)
+
+    def _await_tables(self) -> None:
+        """See whether what has just come are the definitions that were waited for."""
         if not self.linked:
             self._update_linked()
-        link.durable = link.watermark
 
     def _update_linked(self) -> None:
         self.linked = all(link.open for link in self.links) and not any(
@@ -277,6 +322,7 @@ class Gateway:
     def link_broken(self, link: Link, now: float) -> None:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
+        self.arrivals.finish(shard)
         self._update_linked()
         if shard == COORDINATOR:
             self.registry.admit_all()
@@ -302,7 +348,6 @@ class Gateway:
         self.now = self.subscribe_requests.now = now
         self.timers.run(now)
         self._all_links.tick(now)
-        self.ordering.release_more()
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
 
     def _disowned(self, now: float) -> None:
@@ -314,19 +359,31 @@ class Gateway:
         """
         self.registry.drop_wills()
         ended = len(self.sessions)
-        for session in list(self.sessions.values()):
-            session.end(STOOD_STILL, "the gateway stood still for too long: join again")
+        self.end_sessions(STOOD_STILL, "the gateway stood still for too long: join again")
         self._all_links.renew(self._new_incarnation(), now)
         self.notices.append(("renewed", {"sessions_ended": ended}))
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
-        if self.ordering.end_turn():
-            self.deadline.by(now)
+        if self._left or self._unreleased or self.busy:
+            self._go_on(now)
+        self.budget.begin_turn()
+        if (self.ordering.held_bytes > self._held_limit) is not self._holds_too_much:
+            self._limit_credit()
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
         return out
+
+    def _limit_credit(self) -> None:
+        """Give the shards no credit while too much is held back, so that they give others none.
+
+        What is held back waits only for answers to questions, which need no credit.
+        """
+        self._holds_too_much = not self._holds_too_much
+        for link in self.links:
+            link.hold_credit = self._holds_too_much
+            link.acknowledge_soon()
 
     def _out_of_credit(self) -> bool:
         credit = self._credit
@@ -348,10 +405,8 @@ class Gateway:
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.take_dropped()
-        counters[f"{self.name}.refused_connections"] = self.admission.refused
-        self.admission.refused = 0
-        counters[f"{self.name}.limited"] = self._limits.exceeded
-        requests.slow_consumers = self._limits.exceeded = 0
+        requests.slow_consumers = 0
+        counters.update(self.limit_counts.take(self.name))
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
             f"{self.name}.sessions": len(self.sessions),
@@ -376,4 +431,8 @@ class Gateway:
             "links": peers,
             "sessions": len(self.sessions),
         }
-        return {**health, "stores": failures} if failures else health
+        if failures:
+            health["stores"] = failures
+        if refused := self.limit_counts.totals():
+            health["refused"] = refused
+        return health

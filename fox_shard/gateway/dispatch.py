@@ -116,11 +116,15 @@ class Dispatcher:
         self._seen_events.link_opened(shard, incarnation)
         self._seen_selected.link_opened(shard, incarnation)
 
-    def handle(self, frames: list[Frame], shard: int) -> None:  # noqa: C901 - hot
-        """Handle frames of that shard, in order. Consecutive events are delivered together."""
+    def handle(self, frames: list[Frame], shard: int) -> int:  # noqa: C901 - hot
+        """Handle frames of that shard, in order. Consecutive events are delivered together.
+
+        Returns how many publishes were confirmed.
+        """
         ordering = self._ordering
         held = ordering.held_frames
         events: list[Event] = []
+        answers = 0
         for frame in frames:
             if type(frame) is Event:
                 publish = frame.publish
@@ -136,21 +140,23 @@ class Dispatcher:
                 self._deliver(events, shard)
                 events = []
             if type(frame) is Published:
+                answers += len(frame.requests)
                 session = self._sessions.get(frame.session)
                 if session is not None:
                     session.published(frame.requests, frame.publications)
                 if self._unstored_waiters.waiting:
                     for request in frame.requests:
                         self._unstored_waiters.answered(frame.session, request)
+            elif type(frame) is Result:
+                self._calls.result(frame)
             else:
                 self._dispatch(frame, shard)
         if events:
             self._deliver(events, shard)
+        return answers
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
-            case Result():
-                self._calls.result(frame)
             case Invocation():
                 call = frame.call
                 if not (

@@ -10,6 +10,7 @@ them out, which saves a call; a request that needs a decision is a method here.
 from functools import partial
 from typing import final
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
@@ -33,8 +34,9 @@ from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.topics.pattern import Pattern
 
-UNSUBSCRIBED_AT_ONCE = 100
-"""Subscriptions of a session that has ended that are dropped in one turn."""
+UNSUBSCRIBED_AT_ONCE = 20
+"""Subscriptions of a session that has ended that are dropped at a time: this takes half a
+millisecond, which is what a chore counts for (see `Turns`)."""
 
 
 @final
@@ -57,6 +59,7 @@ class Requests:
         "cancel",
         "dropped",
         "invocation_error",
+        "limit_counts",
         "mqtt",
         "publish",
         "publish_all",
@@ -78,6 +81,7 @@ class Requests:
         clock: Clock,
         timers: Timers,
         turns: Turns,
+        limit_counts: LimitCounts,
         registry: SessionRegistry,
         ordering: Ordering,
         backpressure: Backpressure,
@@ -93,6 +97,7 @@ class Requests:
         self.mqtt = mqtt
         self.realms = realms
         self.timers = timers
+        self.limit_counts = limit_counts
         self._turns = turns
         self._clock = clock
         self._registry = registry
@@ -162,6 +167,7 @@ class Requests:
     def slow(self, connection: Connection) -> None:
         """End the session of a client that reads too slowly, see `Router`."""
         self.slow_consumers += 1
+        self.limit_counts.add("outbound_limit")
         if connection.owner is not None:
             connection.owner.end(
                 SlowConsumer.uri,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fox_shard.client import Failure, Refused, Session
+from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
 from fox_shard.config import Address, Config, ConfigError
 
@@ -28,16 +28,21 @@ BY_SIGNAL: Final = 128
 
 
 class Target(NamedTuple):
-    """The server to connect to. patience: seconds of silence after which the router is gone."""
+    """The server to connect to. patience: seconds of silence after which the router is gone.
+
+    source: who says that the server is at this address; "": nobody that would help.
+    """
 
     url: str
     realm: str
     patience: float = 20.0
+    source: str = ""
 
 
-def target_of(config: Config, url: str | None, realm: str | None) -> Target:
+def target_of(config: Config, url: str | None, realm: str | None, source: str = "") -> Target:
     """Return the target; the configuration stands in for what is None. Raises ConfigError."""
-    return Target(url or _configured(config.gateway.websocket), realm or config.mqtt.realm)
+    address = url or _configured(config.gateway.websocket)
+    return Target(address, realm or config.mqtt.realm, source=source)
 
 
 def _configured(address: Address | None) -> str:
@@ -53,6 +58,10 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
     try:
         with Session(target.url, target.realm, target.patience) as session:
             return command(session)
+    except CannotConnect as error:
+        says = f" The address comes from {target.source}." if target.source else ""
+        tell(f"{error}{says} Does the server run?")
+        return UNAVAILABLE
     except Failure as error:
         tell(str(error))
         return NO if isinstance(error, Refused) else UNAVAILABLE

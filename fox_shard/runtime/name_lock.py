@@ -32,3 +32,18 @@ def hold_name(config: Config, name: str) -> TextIO:
             "folder for a second cluster"
         ) from None
     return file
+
+
+def is_held(run_dir: Path, name: str) -> bool:
+    """Whether a process of that name runs; False if the system does not list its locks.
+
+    Taking the lock would tell, too, but would be in the way of a process that starts just then.
+    """
+    try:
+        inode = (run_dir / f"{name}.lock").stat().st_ino
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return False
+    # A line reads: number, kind, advisory or not, read or write, process, device and inode, range.
+    fields = [line.split() for line in locks.splitlines()]
+    return any(one[1] == "FLOCK" and one[5].endswith(f":{inode}") for one in fields)

@@ -23,7 +23,8 @@ from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
-from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets.listeners import Listeners
+from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors
@@ -112,6 +113,8 @@ async def _gateway(number: int, config: Config) -> None:
         if gateway.linked:
             listeners.serve_queued()
             linked.set()
+        if gateway.busy:
+            shell.schedule_flush()
 
     shell.after_flush = after_flush
     watch_descriptors(gateway.name, loop)
@@ -123,11 +126,15 @@ async def _gateway(number: int, config: Config) -> None:
         _log.info("listening", extra={"fox": {"process": gateway.name, **shell.listening}})
     await shell.stopping.wait()
     listeners.stop_accepting()
-    for session in list(gateway.sessions.values()):
-        session.end(SHUTTING_DOWN, "the router is shutting down")
-    shell.schedule_flush()
-    await listeners.close_all(config.gateway.drain_timeout)
+    await _say_goodbye(gateway, listeners, config.gateway.drain_timeout)
     await _end(shell)
+
+
+async def _say_goodbye(gateway: Gateway, listeners: Listeners, grace: float) -> None:
+    """End all sessions, and close each connection when all is written, or after `grace` seconds."""
+    gateway.end_sessions(SHUTTING_DOWN, "the router is shutting down")
+    listeners.schedule_flush()
+    await listeners.close_all(grace)
 
 
 async def _shard(number: int, config: Config) -> None:

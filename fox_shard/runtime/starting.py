@@ -12,7 +12,7 @@ from supervisor import supervisord
 
 from fox_shard.config import Config
 from fox_shard.datadir.opening import is_in_memory
-from fox_shard.gateway.sockets.listeners import ListenError, listening_sockets
+from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of

@@ -36,6 +36,16 @@ class Budget:
         """Note that work of so many units was done."""
         self.left -= units
 
+    def hold_back(self, units: int) -> int:
+        """Leave no more than so many units; return the rest, which the caller adds again later."""
+        rest = max(0, self.left - units)
+        self.left -= rest
+        return rest
+
+    def leave_at_least(self, units: int) -> None:
+        """Leave at least so many units, or those of a whole turn if a turn has fewer."""
+        self.left = max(self.left, min(units, self.units))
+
     @property
     def exhausted(self) -> bool:
         """Whether further work has to wait for the next turn."""

@@ -1,7 +1,8 @@
 """The core of a shard: its peers, its turns, and what is due when.
 
 Owns: the coming and going of peers, and deadlines. Never: what a frame does (see `dispatch`); what
-peers replay (see `recovery`); sockets, clocks, or randomness of its own.
+waits for the next turn (see `scheduler`); what peers replay (see `recovery`); sockets, clocks, or
+randomness of its own.
 
 In each turn, all inbound batches are handled; then `flush` returns one batch for each peer to which
 there is something to send, and all changes of the turn go to the store as one transaction (see
@@ -9,7 +10,6 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import final
 
@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import (
     Report,
     StoreFailure,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -28,7 +29,8 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Keys, Realm, Rpc
 from fox_shard.deadline import Deadline
-from fox_shard.shard.budget import SLICE_UNITS, TURN_UNITS, Budget
+from fox_shard.shard.backlog import Backlog
+from fox_shard.shard.budget import TURN_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
@@ -41,17 +43,20 @@ from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.links.peer import SHARD, Kind, Peer
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
+from fox_shard.shard.releases import Releases
 from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
+from fox_shard.shard.scheduler import Scheduler
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.shard.tables.reading import TableReader
@@ -69,17 +74,19 @@ class Shard:
     """The core of one shard process, a `Node`."""
 
     __slots__ = (
+        "_backlog",
         "_batches",
         "_ceiling_ticket",
         "_dispatcher",
         "_fences",
         "_frames",
+        "_gateways",
         "_identity",
         "_overloaded",
         "_placement",
+        "_releases",
         "_settings",
         "_time_of_day",
-        "_turns",
         "_unannounced",
         "broker",
         "budget",
@@ -100,6 +107,7 @@ class Shard:
         "recovery",
         "registrar",
         "retained_keys",
+        "scheduler",
         "stored_publishes",
         "subscriptions",
         "tables",
@@ -205,6 +213,8 @@ class Shard:
             terms.shards,
         )
         TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
+        # Those peers that are gateways.
+        self._gateways: list[Peer] = []
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -218,17 +228,20 @@ class Shard:
             validation,
             self.budget,
         )
-        self.dealer = Dealer(number, self._placement, self.peers.get, rpc, rng, self.deadline)
+        self.dealer = Dealer(
+            number, self._placement, self.peers.get, rpc, rng, self.deadline, self.budget
+        )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
+        history_pages = HistoryPages(histories, self.budget)
         self._dispatcher = Dispatcher(
             self.peers,
             self.broker,
             self.subscriptions,
             self.stored_publishes,
             self.retained_keys.owners,
-            histories,
+            history_pages,
             self.dealer,
             self.registrar,
             self.wills,
@@ -239,6 +252,8 @@ class Shard:
             self.definitions,
             self.budget,
         )
+        self._releases = Releases(self._dispatcher, self.budget)
+        self._backlog = Backlog(self.peers, self._dispatcher, fences, self.budget)
         self.recovery = Recovery(
             self.peers,
             self._dispatcher,
@@ -251,13 +266,27 @@ class Shard:
             fences,
             now + terms.peer_timeout,
             self.budget,
-            self._go_on_with,
+            self._backlog,
+            self.outbox,
+        )
+        self.scheduler = Scheduler(
+            self.budget,
+            [
+                self.recovery,
+                self._releases,
+                self._backlog,
+                self.outbox,
+                self.stored_publishes,
+                self.tables.rebuilding,
+                self.subscriptions,
+                self.dealer,
+                history_pages,
+            ],
         )
         self._fences = fences
         self._overloaded = False
         # Counted since the last report.
         self._batches = self._frames = 0
-        self._turns = 0
         # A shard connects to the shards of higher numbers, and listens to all other peers.
         for other in range(terms.shards):
             if other != number:
@@ -302,6 +331,8 @@ class Shard:
         identity = self._identity if name.startswith("shard-") else 0
         link = self.links.add(name, now, connects=connects, identity=identity)
         peer = self.peers[name] = Peer(link)
+        if peer.kind is Kind.GATEWAY:
+            self._gateways.append(peer)
         return peer
 
     def _other_shards(self) -> list[Peer]:
@@ -322,7 +353,7 @@ class Shard:
         peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
         peer.deliveries.peer_confirmed()
-        if peer.kind is Kind.SHARD:
+        if peer.kind is SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
             self.outbox.confirmed(peer.name)
         self.outcomes.confirmed(peer)
@@ -336,74 +367,11 @@ class Shard:
             if self.clock.raise_ceiling():
                 self._store_ceiling()
             arrival = Arrival.of(peer.link, frames)
-            if self.recovery.until is None and peer.synced:
-                self._handle(peer, arrival, now)
+            if peer.caught_up:
+                self._backlog.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
             self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
-
-    def _handle(self, peer: Peer, arrival: Arrival, now: float) -> None:
-        """Handle the frames, or let what the turn's budget does not pay for wait."""
-        rest: Arrival | None = arrival
-        if not (peer.waiting or self.budget.exhausted or self.outbox.to_catch_up):
-            rest = self._dispatcher.handle(peer, arrival, now, until=0)
-        if rest is not None:
-            peer.waiting.append(rest)
-            peer.link.unhandled += len(rest.frames)
-
-    def _go_on(self, now: float) -> None:
-        """Do what has waited for a turn with enough budget."""
-        self.recovery.go_on()
-        if self.recovery.until is None:
-            self.outbox.go_on()
-            # A slice for each peer in turn, so that none waits for all that another has sent.
-            backlogs = deque(peer for peer in self._in_turn() if peer.synced and peer.waiting)
-            while backlogs and not (self.budget.exhausted or self.outbox.to_catch_up):
-                peer = backlogs.popleft()
-                self._go_on_with(peer, now, until=max(0, self.budget.left - SLICE_UNITS))
-                if peer.waiting:
-                    backlogs.append(peer)
-        self.stored_publishes.go_on()
-        self.subscriptions.go_on()
-
-    def _in_turn(self) -> list[Peer]:
-        """Return the peers, each turn beginning with another one."""
-        self._turns += 1
-        peers = list(self.peers.values())
-        first = self._turns % len(peers)
-        return peers[first:] + peers[:first]
-
-    def _go_on_with(self, peer: Peer, now: float, until: int = 0) -> None:
-        """Handle what has waited of a peer, until no more than `until` of the budget is left."""
-        while peer.waiting and self.budget.left > until and not self.outbox.to_catch_up:
-            rest = self._dispatcher.handle(peer, peer.waiting[0], now, until)
-            if rest is None:
-                peer.waiting.popleft()
-            else:
-                peer.waiting[0] = rest
-        # The peer gets its credit back, and is told that calls have moved, for what was handled.
-        peer.link.unhandled = sum(len(arrival.frames) for arrival in peer.waiting)
-        peer.link.acknowledge_soon()
-        if not peer.waiting:
-            self._fences.answer(peer)
-
-    @property
-    def _busy(self) -> bool:
-        """Whether something waits for the next turn's budget."""
-        return (
-            self.recovery.busy
-            or self.stored_publishes.busy
-            or self.subscriptions.busy
-            or self._backlog
-        )
-
-    @property
-    def _backlog(self) -> bool:
-        """Whether frames of any peer, or of this shard, wait for the next turn's budget."""
-        return self.recovery.until is None and (
-            bool(self.outbox.own)
-            or any(peer.synced and peer.waiting for peer in self.peers.values())
-        )
 
     # Peers come and go
 
@@ -456,7 +424,7 @@ class Shard:
 
     def _drop_replayed_state(self, peer: Peer) -> None:
         """Drop the state that the peer replays if it comes back."""
-        peer.synced = False
+        peer.synced = peer.caught_up = False
         self._dispatcher.link_broken(peer)
         if peer.waiting:
             # These frames are not handled: the peer resends reliable ones, but not calls.
@@ -498,12 +466,12 @@ class Shard:
         self.outbox.committed(ticket)
         self.inbox.committed(ticket)
         self.clock.wall = now + self._time_of_day.offset
-        self._dispatcher.committed(ticket, now)
+        self._releases.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
         self.outbox.commit_failed()
         self.inbox.commit_failed()
-        self._dispatcher.commit_failed(why, now)
+        self._releases.commit_failed(why, now)
 
     def _store_failure(self, why: str) -> None:
         self._tell_gateways(StoreFailure(why))
@@ -517,13 +485,13 @@ class Shard:
         self.links.turn(now)
         self.journal.tick(now)
         self.dealer.expire(now)
-        if self.recovery.until is None:
+        if self.recovery.synced:
             self.stored_publishes.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
         due = [self.links.next_tick(), self.dealer.next_timeout(), self.journal.next_tick()]
-        if self.recovery.until is None:
+        if self.recovery.synced:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
         if self.recovery.until is not None:
             due.append(self._sync_due(now, self.recovery.until))
@@ -547,21 +515,19 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
-        if self._busy:
-            self._go_on(now)
-            if self._busy:
-                self.deadline.by(now)
-        self.tables.end_turn()
+        waits = self.scheduler.end_turn(now)
+        # Behind everything else that may change an aggregate in this turn.
+        self.stored_publishes.write_aggregates()
+        if waits or self.stored_publishes.busy:
+            self.deadline.by(now)
         self.retained_keys.realms.documents.clear()
-        self.budget.begin_turn()
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())
         return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
-        for peer in self.peers.values():
-            if peer.kind is Kind.GATEWAY:
-                peer.reply(frame)
+        for gateway in self._gateways:
+            gateway.reply(frame)
 
     def _limit_credit(self) -> None:
         """Give no credit to any gateway while one of them, or the store, is behind.
@@ -569,17 +535,16 @@ class Shard:
         Gateways without credit stop reading from publishers, but always read from shards, and
         shards read from all peers. So no circle of processes can wait for each other.
         """
-        overloaded = self.journal.waiting > self._settings.credit or any(
-            peer.link.in_flight > self._settings.credit
-            for peer in self.peers.values()
-            if peer.kind is Kind.GATEWAY
-        )
+        credit = self._settings.credit
+        overloaded = self.journal.waiting > credit
+        for gateway in self._gateways:
+            if gateway.link.in_flight > credit:
+                overloaded = True
         if overloaded is not self._overloaded:
             self._overloaded = overloaded
-            for peer in self.peers.values():
-                if peer.kind is Kind.GATEWAY:
-                    peer.link.hold_credit = overloaded
-                    peer.link.acknowledge_soon()
+            for gateway in self._gateways:
+                gateway.link.hold_credit = overloaded
+                gateway.link.acknowledge_soon()
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator."""
@@ -596,6 +561,8 @@ class Shard:
             }
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
+            for limit_counts in self._limit_counts():
+                counters.update(limit_counts.take(self.name))
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,
@@ -605,13 +572,21 @@ class Shard:
             }
             coordinator.reply(Report(counters, gauges))
 
+    def _limit_counts(self) -> tuple[LimitCounts, ...]:
+        return self.stored_publishes.refusals.limit_counts, self.dealer.limit_counts
+
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
         peers = self.links.states()
-        syncing = self.recovery.until is not None
+        syncing = not self.recovery.synced
         well = all(peers.values()) and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
-        trouble = {"store": self.journal.failing} if self.journal.failing else {}
+        trouble: dict[str, object] = {}
+        if self.journal.failing:
+            trouble["store"] = self.journal.failing
+        publishes, calls = self._limit_counts()
+        if refused := {**publishes.totals(), **calls.totals()}:
+            trouble["refused"] = refused
         return {
             "name": self.name,
             "status": status,

@@ -30,7 +30,6 @@ from fox_shard.backplane.frames import (
     Yield,
 )
 from fox_shard.shard.budget import Budget
-from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
@@ -43,6 +42,7 @@ from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
@@ -75,7 +75,7 @@ class Dispatcher:
         "_dealer",
         "_definitions",
         "_fences",
-        "_histories",
+        "_history_pages",
         "_inbox",
         "_inquiries",
         "_outcomes",
@@ -94,7 +94,7 @@ class Dispatcher:
         subscriptions: Subscriptions,
         stored_publishes: StoredPublishes,
         owners: Owners,
-        histories: Histories,
+        history_pages: HistoryPages,
         dealer: Dealer,
         registrar: Registrar,
         wills: Wills,
@@ -116,7 +116,7 @@ class Dispatcher:
         self._stored_publishes = stored_publishes
         self._commit_queue = stored_publishes.commit_queue
         self._owners = owners
-        self._histories = histories
+        self._history_pages = history_pages
         self._dealer = dealer
         self._registrar = registrar
         self._wills = wills
@@ -188,7 +188,7 @@ class Dispatcher:
                 budget.left -= STORED_UNITS
                 self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
             elif not (
-                commit_queue.active
+                commit_queue.waiting
                 and isinstance(frame, SessionFrame)
                 and commit_queue.holds_up(frame)
             ):
@@ -207,15 +207,18 @@ class Dispatcher:
             peer.reply(reply)
 
     def _dispatch(self, peer: Peer, frame: Frame, replies: list[Frame], now: float) -> None:  # noqa: C901, PLR0915 - a table
+        # The most frequent ones first: a case takes three times as long as a comparison.
+        if type(frame) is Call:
+            self._dealer.call(peer, frame, now)
+            return
+        if type(frame) is Yield:
+            self._dealer.yielded(frame, now)
+            return
         match frame:
-            case Call():
-                self._dealer.call(peer, frame, now)
-            case Yield():
-                self._dealer.yielded(frame, now)
             case InvocationError():
                 self._dealer.invocation_error(frame)
             case Subscribe():
-                if frame.token and peer.synced:
+                if frame.token and peer.caught_up:
                     self._stored_publishes.settled.announce(peer)
                 self._subscriptions.subscribe(peer, frame)
             case More():
@@ -223,7 +226,8 @@ class Dispatcher:
             case Unsubscribe():
                 self._subscriptions.unsubscribe(peer, frame)
             case ReadHistory():
-                peer.reply(self._histories.page(frame))
+                self._history_pages.ask(peer, frame)
+                self._history_pages.go_on(now)
             case Inquiry():
                 peer.reply(self._inquiries.page(frame))
             case FenceQuery():
@@ -277,11 +281,12 @@ class Dispatcher:
         """Drop what ends with the peer's pair (see `CommitQueue.link_broken`)."""
         self._commit_queue.link_broken(peer)
         self._subscriptions.link_broken(peer)
+        self._history_pages.link_broken(peer)
 
     # The store
 
     def committed(self, ticket: int, now: float) -> None:
-        """Release the effects that waited for transactions up to this one, which are durable."""
+        """Release the effects that waited for this transaction, which is durable as all before."""
         self._definitions.committed(ticket)
         for group in self._stored_publishes.committed(ticket):
             self._release(group, [], now)
@@ -297,6 +302,7 @@ class Dispatcher:
         peer, batch = group.peer, group.batch
         since = last_numbers(self._peers.values(), peer)
         self._commit_queue.peer = peer
+        self._budget.spend(len(group.effects))
         for effect, _ in group.effects:
             frame = self._stored_publishes.finish(effect, replies)
             if frame is not None and peer is not None:

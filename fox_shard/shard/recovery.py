@@ -5,7 +5,9 @@ are handled. Never: what a frame does (see `dispatch`).
 
 Replayed state is handled at once; all other frames wait until every expected peer has replayed or
 `peer_timeout` is over. A peer that works, but is too busy to replay, is waited for a while longer:
-without its subscriptions, its sessions would miss events.
+without its subscriptions, its sessions would miss events. Then the end of the sync is worked off,
+a slice in each turn: frames that were sent again, and sessions that have ended. Nobody is served
+before that is done.
 
 The frames that several peers resend from before a restart are brought into one order. Recorded
 frames have publication ids, and subscribers get the events in the order of ids. Frames that were
@@ -14,7 +16,7 @@ peer. Frames that were handled but not recorded keep their places among the fram
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import merge
 from typing import final
 
@@ -28,11 +30,13 @@ from fox_shard.backplane.frames import (
     SyncEnd,
     Will,
 )
+from fox_shard.shard.backlog import Backlog
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.links.arrival import Arrival
 from fox_shard.shard.links.fences import Fences
+from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.publishing.stored import StoredPublishes
@@ -53,23 +57,27 @@ SESSION_UNITS = 4
 class Recovery:
     """The recovery of one shard.
 
-    until: when the sync ends at the latest (monotonic seconds); None: it has ended.
+    until: when the sync ends at the latest (monotonic seconds); None: no peer is waited for any
+    more. synced: whether what that end consists of has been done, too.
     """
 
     __slots__ = (
+        "_backlog",
         "_broker",
         "_budget",
+        "_catching_up",
         "_dispatcher",
-        "_ended",
         "_ending",
         "_fences",
-        "_go_on_with",
+        "_now",
+        "_outbox",
         "_outcomes",
         "_owners",
         "_peers",
         "_stored_publishes",
         "_subscriptions",
         "_wills",
+        "synced",
         "until",
     )
 
@@ -86,13 +94,12 @@ class Recovery:
         fences: Fences,
         until: float,
         budget: Budget,
-        go_on_with: Callable[[Peer, float], None],
+        backlog: Backlog,
+        outbox: ShardOutbox,
     ) -> None:
-        """peers: all peers, by name. until: see the class. budget: the turn's.
-
-        go_on_with(peer, now): handles what has waited of a peer, as far as the budget goes.
-        """
-        self._go_on_with = go_on_with
+        """peers: all peers, by name. until: see the class. budget: the turn's."""
+        self._backlog = backlog
+        self._outbox = outbox
         self._budget = budget
         self._peers = peers
         self._dispatcher = dispatcher
@@ -104,9 +111,12 @@ class Recovery:
         self._outcomes = outcomes
         self._fences = fences
         self.until: float | None = until
-        # Sessions that were found to have ended during the sync, and since then.
-        self._ended: list[int] = []
+        self.synced = False
+        # Sessions that were found to have ended; they end with the sync or after it.
         self._ending: deque[int] = deque()
+        # What is done for peers whose replays have ended, a step at a time; and the time of a step.
+        self._catching_up: deque[Iterator[None]] = deque()
+        self._now = 0.0
 
     def receive(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """Take frames of a peer during the sync, or during the replay of this peer.
@@ -122,9 +132,11 @@ class Recovery:
         self._dispatcher.replay(peer, [f for f in replay.frames if isinstance(f, STATE)], now)
         if replay.frames and type(replay.frames[-1]) is SyncEnd:
             self._peer_synced(peer)
-            self._end_if_complete(now)
-        if self.until is None and peer.synced:
-            self._catch_up([peer], now)
+            if self.until is None:
+                self._catching_up.append(self._catch_up(Resent([peer], self._outcomes)))
+                self.go_on(now)
+            else:
+                self._end_if_complete(now)
 
     def _peer_synced(self, peer: Peer) -> None:
         """End the replay of the peer, and drop the earlier state that was not replayed."""
@@ -135,62 +147,113 @@ class Recovery:
         self.end_sessions(self._owners.sync_ended(peer.name))
 
     def _end_if_complete(self, now: float) -> None:
-        if self.until is not None and all(
-            peer.synced for peer in self._peers.values() if peer.kind is not Kind.COORDINATOR
-        ):
+        if all(peer.synced for peer in self._peers.values() if peer.kind is not Kind.COORDINATOR):
             self.end(now)
 
     def end(self, now: float) -> None:
-        """End the sync: handle what has waited, and wait for no other peer."""
+        """Wait for no other peer, and begin to end the sync."""
         self.until = None
-        self._fences.synced = True
-        self._catch_up([peer for peer in self._peers.values() if peer.synced], now)
+        peers = [peer for peer in self._peers.values() if peer.synced]
+        self._catching_up.append(self._end(Resent(peers, self._outcomes)))
+        self.go_on(now)
+
+    def _end(self, resent: "Resent") -> Iterator[None]:
+        """End the sync, a step at a time."""
+        while self._outbox.catch_up_next():
+            yield
+        yield from self._handle(resent)
+        while self._ending:
+            # Before waiters are let through: those of ended sessions must not be.
+            self._end_session()
+            yield
+        self.synced = self._fences.synced = True
         for peer in self._peers.values():
             if not (peer.synced or peer.link.open):
                 peer.link.missed = True
                 self._fences.answer(peer)
-        ended, self._ended = self._ended, []
-        for session in ended:
-            # Before waiters are let through: those of ended sessions must not be.
-            self._dispatcher.session_ended(session)
         self._stored_publishes.sync_ended()
+        self._serve(resent)
 
-    def _catch_up(self, peers: list[Peer], now: float) -> None:
-        """Handle what the peers resent, in the order of its first effects; then what waited."""
-        for peer, arrival in in_order(peers, self._outcomes):
-            self._stored_publishes.grants.send_again(
-                self._outcomes.outcome(peer, arrival.durable) or 0
-            )
-            self._dispatcher.handle(peer, arrival, now)
-        self._stored_publishes.grants.send_again(MAX_ID)
-        self._broker.announce_state_again()
+    def _catch_up(self, resent: "Resent") -> Iterator[None]:
+        """Handle what was sent again by peers that have replayed after the sync, step by step."""
+        yield from self._handle(resent)
+        self._serve(resent)
+
+    def _handle(self, resent: "Resent") -> Iterator[None]:
+        """Handle what the peers sent again, in the order of its first effects."""
+        grants = self._stored_publishes.grants
+        for peer, arrival in resent.frames:
+            before = self._outcomes.outcome(peer, arrival.durable) or 0
+            while grants.send_next_again(before):
+                yield
+            if resent.is_valid(peer):
+                self._dispatcher.handle(peer, arrival, self._now)
+            yield
+        while grants.send_next_again(MAX_ID):
+            yield
+        for _ in self._broker.announce_state_again():
+            yield
+
+    def _serve(self, resent: "Resent") -> None:
+        """Begin to handle what has waited behind the frames that were sent again."""
         self._subscriptions.begin_replays()
-        for peer in peers:
-            peer.may_repeat = peer.kind is Kind.COORDINATOR
-            self._outcomes.resent_handled(peer)
-            self._go_on_with(peer, now)
+        for peer in resent.peers:
+            if resent.is_valid(peer):
+                peer.caught_up = True
+                peer.may_repeat = peer.kind is Kind.COORDINATOR
+                self._outcomes.resent_handled(peer)
+                self._backlog.go_on_with(peer, self._now)
 
     def end_sessions(self, sessions: list[int]) -> None:
         """End sessions that ended with their gateway or while the shard was down; idempotent.
 
         A gateway may have had many sessions, so they end in `go_on`; those of the sync with it.
         """
-        if self.until is not None:
-            self._ended.extend(sessions)
-        else:
-            self._ending.extend(sessions)
+        self._ending.extend(sessions)
 
-    def go_on(self) -> None:
-        """End sessions, as far as the turn's budget goes; call every turn."""
-        budget = self._budget
-        while self._ending and not budget.exhausted:
-            budget.spend(SESSION_UNITS)
-            self._dispatcher.session_ended(self._ending.popleft())
+    def _end_session(self) -> None:
+        self._budget.spend(SESSION_UNITS)
+        self._dispatcher.session_ended(self._ending.popleft())
+
+    def go_on(self, now: float) -> None:
+        """Catch up and end sessions, as far as the turn's budget goes; call every turn."""
+        budget, self._now = self._budget, now
+        while self.busy and not budget.exhausted:
+            if not self._catching_up:
+                self._end_session()
+                continue
+            budget.spend(1)
+            if next(self._catching_up[0], _DONE) is _DONE:
+                self._catching_up.popleft()
 
     @property
     def busy(self) -> bool:
         """Whether `go_on` has more to do in the next turn."""
-        return bool(self._ending)
+        return bool(self._catching_up) or (self.synced and bool(self._ending))
+
+
+_DONE = object()
+
+
+@final
+class Resent:
+    """What peers have sent again in their present pairs. frames: in order, with their peers."""
+
+    __slots__ = ("_pairs", "frames")
+
+    def __init__(self, peers: list[Peer], outcomes: Outcomes) -> None:
+        """Take the frames from the peers. outcomes: decide about the order, see `in_order`."""
+        self._pairs = {peer: (peer.link.epoch, peer.link.peer_epoch) for peer in peers}
+        self.frames = in_order(peers, outcomes)
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The peers that have sent frames again, or none."""
+        return list(self._pairs)
+
+    def is_valid(self, peer: Peer) -> bool:
+        """Whether the peer's pair lasts: in the next one, the peer sends all of it again."""
+        return peer.synced and self._pairs[peer] == (peer.link.epoch, peer.link.peer_epoch)
 
 
 def _end_of_replay(frames: list[Frame]) -> int:
@@ -212,13 +275,13 @@ def without_state(arrival: Arrival, state: tuple[type[Frame], ...]) -> Arrival:
 
 
 def in_order(peers: list[Peer], outcomes: Outcomes) -> Iterator[tuple[Peer, Arrival]]:
-    """Take the resent frames from the peers, and yield them in order, one frame at a time."""
+    """Take the resent frames from the peers, and return them in order, one frame at a time."""
     streams = []
     for number, peer in enumerate(peers):
         arrivals, peer.resent = peer.resent, []
         streams.append(_ordered(number, peer, arrivals, outcomes))
-    for _, number, arrival in merge(*streams, key=lambda ordered: ordered[:2]):
-        yield peers[number], arrival
+    ordered = merge(*streams, key=lambda one: one[:2])
+    return ((peers[number], arrival) for _, number, arrival in ordered)
 
 
 def _ordered(

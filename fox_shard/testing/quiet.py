@@ -59,7 +59,7 @@ def _of_shard(shard: Shard) -> Iterator[str]:
             yield f"{shard.name} had frames under way to {name}"
         if not peer.deliveries.idle:
             yield f"{shard.name} waited for what {name} caused"
-        if peer.waiting or peer.fence_queries or not peer.synced:
+        if peer.waiting or peer.fence_queries or not peer.caught_up:
             yield f"{shard.name} was not in step with {name}"
     if not (shard.outbox.idle and shard.inbox.idle):
         yield f"{shard.name} had frames for other shards, or of theirs that were not durable"
@@ -87,10 +87,12 @@ def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
     if held != on_disk:
         yield f"{shard.name} and its disk disagree about {sorted(set(held) ^ set(on_disk))}"
     recorded = {
-        rows.recorded(realm.name, event.publication)
+        rows.recorded(realm.name, publication)
         for realm in shard.retained_keys.realms
-        for event in shard.retained_keys.histories[realm.name].walk(EVERYTHING, 0, MAX_ID)
-        if realm.stored
+        for publication, event in shard.retained_keys.histories[realm.name].steps(
+            EVERYTHING, 0, MAX_ID
+        )
+        if realm.stored and event is not None
     }
     # The rows of trimmed events are deleted with the next transaction, so there may be more rows.
     if not recorded <= {key for key in stored if key.startswith(rows.RECORDED)}:
@@ -104,8 +106,8 @@ def _of_gateway(gateway: Gateway) -> Iterator[str]:
     for link in (*gateway.links, gateway.coordinator):
         if not link.idle:
             yield f"{gateway.name} had frames under way to {link.peer}"
-    if not gateway.ordering.idle:
-        yield f"{gateway.name} held back events, or still asked for what to wait"
+    if gateway.arrivals.queue or not gateway.ordering.idle:
+        yield f"{gateway.name} had not handled all frames, or still asked for what to wait"
     if not gateway.registry.idle:
         yield f"{gateway.name} waited for the ends of sessions"
     if not gateway.turns.idle:

@@ -51,6 +51,9 @@ Entry = tuple[float, str, str | Batch]
 """(time, what happened, ""), or (time, receiving process, batch)."""
 
 
+KEYS, SETTINGS = Keys(), GatewaySettings()
+
+
 @final
 class World:
     """One simulated cluster, with its disks and its clients' connections.
@@ -73,19 +76,23 @@ class World:
         history: tuple[Rule, ...] = (),
         units: int | None = None,
         schemas: Mapping[str, str] | None = None,
+        limits: Keys = KEYS,
+        settings: GatewaySettings = SETTINGS,
     ) -> None:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. schemas: the configured
-        ones, by realm; also for the coordinator's next starts.
+        ones, by realm; also for the coordinator's next starts. limits, settings: of keys and
+        gateways.
         """
         self.seed = seed
         self.rng = Random(seed)
         self.timing = Timing(self.rng, max_delay)
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
         self._queue_limit = queue_limit
+        self._limits, self._settings = limits, settings
         # The budget of a shard's turn: as in production, or next to nothing.
         self._turn_units = Random(f"turn {seed}").choice((1, 20, TURN_UNITS))
         self._units = UNITS[seed % len(UNITS)] if units is None else units
@@ -184,7 +191,7 @@ class World:
             gateway = self.nodes[name] = Gateway(
                 int(number),
                 realms=self.realms,
-                settings=GatewaySettings(),
+                settings=self._settings,
                 mqtt=Mqtt(),
                 terms=self.terms,
                 incarnation=incarnation,
@@ -193,7 +200,7 @@ class World:
                 wall=WALL + self.now,
                 is_working=self._is_working,
             )
-            gateway.turns.units = self._units
+            gateway.turns.units = gateway.budget.units = self._units
         elif kind == "shard":
             disk = self._disk(name)
             self.nodes[name] = Shard(
@@ -201,8 +208,8 @@ class World:
                 gateways=self.gateways,
                 terms=self.terms,
                 rpc=Rpc(queue_limit=self._queue_limit),
-                limits=Keys(),
-                max_message_size=GatewaySettings().max_message_size,
+                limits=self._limits,
+                max_message_size=self._settings.max_message_size,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
@@ -467,7 +474,7 @@ class World:
                 wire.resume()
         dirty.clear()
         turns = gateway.turns
-        due = turns.begin()
+        due = turns.begin(self.now)
         if due or turns.busy:
             gateway.now = self.now
             for connection in due:

@@ -47,6 +47,10 @@ class MatchCache(Generic[T]):
                 del entries[oldest]
         entries[topic] = value
 
+    def clear(self) -> None:
+        """Drop all entries."""
+        self.entries.clear()
+
     def drop(self, pattern: Pattern) -> None:
         """Drop the entries that a change of this pattern's subscribers may have made stale."""
         if pattern.is_exact:

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import fox_shard.remote
 from fox_shard import __version__
 from fox_shard.cli import main
+
+IN_FILE = "gateway.websocket in a/conf/fox.toml"
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +177,69 @@ def test_a_quiet_check_prints_only_the_mistake(folder, capsys):
     assert captured.err == (
         "fox: conf/fox.toml: shards must be a whole number from 1 to 64, not 0.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "source"),
+    [
+        ([], {}, "the default of gateway.websocket"),
+        (
+            ["--config", "a/conf/fox.toml"],
+            {},
+            "gateway.websocket in a/conf/fox.toml, which --config",
+        ),
+        (
+            [],
+            {"FOX_CONFIG": "a/conf/fox.toml"},
+            "gateway.websocket in a/conf/fox.toml, which FOX_CONFIG",
+        ),
+        ([], {"FOX_GATEWAY_WEBSOCKET": "127.0.0.1:2"}, "FOX_GATEWAY_WEBSOCKET"),
+        (["--url", "ws://127.0.0.1:1/"], {"FOX_GATEWAY_WEBSOCKET": "127.0.0.1:2"}, "--url"),
+    ],
+)
+def test_a_command_that_finds_no_server_says_where_the_address_comes_from(
+    arguments, environ, source, folder, monkeypatch
+):
+    write(folder / "a/conf/fox.toml", '[gateway]\nwebsocket = "127.0.0.1:1"')
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    commands = ModuleType("fox_shard.remote.commands")
+    commands.run = lambda options, config: asked.append(options.source) or 0
+    monkeypatch.setitem(sys.modules, "fox_shard.remote.commands", commands)
+    monkeypatch.setattr(fox_shard.remote, "commands", commands, raising=False)
+    assert main(["get", "a.b", *arguments]) == 0
+    assert asked[0].startswith(source)
+
+
+def test_help_says_which_commands_need_a_running_server(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert "need a running server:  health, get, put, keys, watch, lock\n" in said
+    assert "need a stopped one:     reshard, load\n" in said
+
+
+@pytest.mark.parametrize("how", ["--config", "FOX_CONFIG"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_relative_paths_are_relative_to_the_directory_above_the_files(
+    how, absolute, folder, monkeypatch, capsys
+):
+    """Not to the working directory, whoever reads the file, and from wherever."""
+    file = write(folder / "a/conf/fox.toml", 'data_dir = "here"')
+    (folder / "b").mkdir()
+    monkeypatch.chdir(folder / "b")
+    path = str(file) if absolute else "../a/conf/fox.toml"
+    if how == "FOX_CONFIG":
+        monkeypatch.setenv("FOX_CONFIG", path)
+    monkeypatch.setenv("FOX_RUN_DIR", "there")
+    assert main(["config", *(["--config", path] if how == "--config" else [])]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert Path(found["data_dir"]).resolve() == folder / "a" / "here"
+    assert Path(found["run_dir"]).resolve() == folder / "a" / "there"
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path

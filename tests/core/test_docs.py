@@ -90,6 +90,9 @@ def reported():
     world.run_until(lambda: world.linked)
     client = MqttClient(world, 0)
     world.run_until(lambda: client.connected)
+    # A limit is reported when it has refused something.
+    world.nodes["gateway-0"].limit_counts.add("max_filters")
+    world.nodes["shard-0"].dealer.limit_counts.add("queue_limit")
     for name, node in world.nodes.items():
         node.send_report(world.now)
         world.turn(name)
@@ -99,7 +102,7 @@ def reported():
     for name, _, kind in coordinator.metrics(world.now):
         name = re.sub(r"^realm1\.", "<realm>.", name)
         name = re.sub(r"^(gateway|shard)-0\.", r"\1-<n>.", name)
-        found.add((name, kind))
+        found.add((re.sub(r"\.refused\.\w+$", ".refused.<limit>", name), kind))
     # A protocol that no session has used yet has no such gauge.
     return found | {("<realm>.wamp.sessions", "g")}
 
@@ -140,7 +143,7 @@ def test_the_index_lists_all_pages():
 
 # The module of each class that the tour names as `Class.method`.
 STEPS = {
-    "Channel": "gateway/sockets/listeners.py",
+    "Channel": "gateway/sockets/channel.py",
     "Reader": "gateway/mqtt/reader.py",
     "MqttSession": "gateway/mqtt/session.py",
     "Gateway": "gateway/core.py",

@@ -463,3 +463,14 @@ def test_zmqtap_ends_quietly_when_interrupted(context, run_dir):
     assert "Traceback" not in errors
     assert "batches recorded" in errors
     tap.close()
+
+
+def test_zmqtap_finds_the_run_directory_by_the_configuration(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "fox.toml").write_text('run_dir = "there"')
+    monkeypatch.delenv("FOX_RUN_DIR", raising=False)
+    assert zmqtap._run_dir() == TOOLS.parent / "run"
+    monkeypatch.setenv("FOX_CONFIG", str(tmp_path / "conf" / "fox.toml"))
+    assert zmqtap._run_dir() == tmp_path / "there"
+    monkeypatch.setenv("FOX_RUN_DIR", str(tmp_path / "elsewhere"))
+    assert zmqtap._run_dir() == tmp_path / "elsewhere"

@@ -1,12 +1,14 @@
 """A gateway that records the requests of MQTT sessions, and a client of such a session."""
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import RAW
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import decode, encode
@@ -24,6 +26,7 @@ class FakeGateway:
         self.settings = Settings(**settings)
         self.now = 100.0
         self.timers = Timers(Deadline())
+        self.limit_counts = LimitCounts(NAMES)
         self.realms = {name: Realm(name, Placement(2)) for name in ("realm1", "other")}
         self.mqtt = Mqtt(realm="realm1", max_inflight=3)
         self.dropped = 0

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import cbor2
 import msgspec
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.router import Router
@@ -42,6 +44,7 @@ class FakeGateway:
         self.settings = Settings(**settings)
         self.realms = {"realm1": Realm("realm1", Placement(2))}
         self.timers = Timers(Deadline())
+        self.limit_counts = LimitCounts(NAMES)
         self.now = 100.0
         self.asked = []
         self.subscribed = set()

@@ -4,8 +4,10 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.uri import parse_uri
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.transports.websocket import WebSocket
 
 LIMIT = 1024
@@ -45,6 +47,7 @@ class Server:
             **{"max_message_size": limit, "handshake_timeout": 10.0, **(settings or {})}
         )
         self.timers = Timers()
+        self.limit_counts = LimitCounts(NAMES)
         self.now = 100.0
         self.status = {"status": "ok"}
         self.linked = True

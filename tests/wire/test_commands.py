@@ -189,6 +189,13 @@ def test_the_reader_of_watch_may_close_the_pipe(fox):
             "Cannot connect to ws://127.0.0.1:1",
         ),
         (["get", "a", "--url", "ws://127.0.0.1:{mqtt}/ws"], {}, 69, "There is no router at"),
+        (["get", "a", "--url", "ws://127.0.0.1:1/ws"], {}, 69, "The address comes from --url."),
+        (
+            ["get", "a"],
+            {"FOX_GATEWAY_WEBSOCKET": "127.0.0.1:1"},
+            69,
+            "The address comes from FOX_GATEWAY_WEBSOCKET. Does the server run?",
+        ),
         (["get", "a"], {"FOX_GATEWAY_WEBSOCKET": "off"}, 2, "gateway.websocket is off"),
         (["put", "wamp.a", "1"], {}, 1, "reserved"),
         (["lock", "wamp.a", "--", "true"], {}, 1, "reserved"),

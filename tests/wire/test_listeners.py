@@ -9,12 +9,15 @@ from functools import partial
 import pytest
 import uvloop
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.admission import Admission
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.turns import Turns
-from fox_shard.gateway.sockets import listeners as listeners_module
-from fox_shard.gateway.sockets.listeners import ListenError, Listeners
+from fox_shard.gateway.sockets import channel as channel_module
+from fox_shard.gateway.sockets.listeners import Listeners
+from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 
 LIMIT = 1 << 16
@@ -68,6 +71,7 @@ class Shell:
         self.dirty = []
         self.turns = Turns()
         self.admission = Admission()
+        self.limit_counts = LimitCounts(NAMES)
         self.notices = []
         self.receivers, self.found_slow, self.refusals = [], [], []
         self.linked, self.scheduled = True, False
@@ -172,7 +176,7 @@ def test_a_closed_client_can_read_what_was_written_even_while_it_sends(run):
 
 
 def test_a_client_that_never_closes_its_side_is_cut_off(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
@@ -275,7 +279,7 @@ def test_clients_beyond_the_limit_are_closed_at_once_and_noted(run):
                 other.close()
             limit = {"limit": "max_connections", "count": 1, "address": "127.0.0.1"}
             assert shell.notices == [("connections_refused", limit)]
-            assert shell.admission.refused == 3
+            assert sum(shell.limit_counts.totals().values()) == 3
             assert len(shell.listeners) == len(shell.receivers) == 1
             writer.close()
             await until(lambda: len(shell.listeners) == 0)
@@ -323,7 +327,7 @@ def test_a_paused_connection_is_not_read_until_it_is_resumed(run):
 
 
 def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
@@ -340,7 +344,7 @@ def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
 
 
 def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch):
-    monkeypatch.setattr(listeners_module, "CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
 
     async def main():
         async with running() as shell:
@@ -460,8 +464,12 @@ def test_listeners_share_their_port_with_other_gateways_and_tune_their_clients(r
             client = one.receivers[0].connection.transport.socket.get_extra_info("socket")
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
-            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+            probes = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            idle, between, count = (
+                client.getsockopt(socket.IPPROTO_TCP, option) for option in probes
+            )
+            assert idle + count * between == 40
+            assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 40_000
             writer.close()
 
     run(main())

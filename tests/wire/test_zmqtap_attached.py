@@ -123,7 +123,7 @@ def test_zmqtap_waits_for_a_broker_that_does_not_run_yet(tmp_path):
         text=True,
     )
     with tap:
-        assert f"no process in {tmp_path}/tap, waiting" in tap.stderr.readline()
+        assert f"no process runs in {tmp_path}: waiting for one to start" in tap.stderr.readline()
         tap.send_signal(signal.SIGINT)
         assert "Traceback" not in tap.stderr.read()
 
@@ -134,14 +134,14 @@ def test_zmqtap_reports_a_process_that_has_gone_and_attaches_to_its_successor(ow
         assert said() == "zmqtap: attached to shard-0"
         cluster.kill("shard-0")
         assert said() == "zmqtap: shard-0 has gone"
-        assert said() == f"zmqtap: no process shard-* in {cluster.run_dir}/tap, waiting"
+        assert said().startswith(f"zmqtap: no process shard-* runs in {cluster.run_dir}: waiting")
         cluster.start("shard-0")
         assert said() == "zmqtap: attached to shard-0"
     cluster.kill("shard-0")
     # The file that is left of the shard's tap counts for nothing.
     assert (cluster.run_dir / "tap" / "shard-0").exists()
     with attached(cluster, "shard-*") as said:
-        assert said() == f"zmqtap: no process shard-* in {cluster.run_dir}/tap, waiting"
+        assert said().startswith(f"zmqtap: no process shard-* runs in {cluster.run_dir}: waiting")
 
 
 @contextmanager

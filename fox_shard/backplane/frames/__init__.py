@@ -41,6 +41,7 @@ from fox_shard.backplane.frames.outbox import (
 )
 from fox_shard.backplane.frames.publishing import (
     ACKNOWLEDGE,
+    ANONYMOUS,
     COMPUTED,
     CONDITION,
     DISCLOSE,
@@ -155,6 +156,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "ActiveTables",
     "Fence",
     "Identity",
+    "ANONYMOUS",
     "Audience",
     "RetainOptions",
     "SelectorSpec",

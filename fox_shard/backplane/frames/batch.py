@@ -8,112 +8,27 @@ from typing import TypeAlias
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames.calls import (
-    Call,
-    CallError,
-    CallMoved,
-    Cancel,
-    Forward,
-    Interrupt,
-    Invocation,
-    InvocationError,
-    PatternAnnounced,
-    Register,
-    Registered,
-    Result,
-    Revoked,
-    Unregister,
-    Unregistered,
-    Yield,
-)
-from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
-from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.calls import CallFrame
+from fox_shard.backplane.frames.inquiries import InquiryFrame
+from fox_shard.backplane.frames.links import LinkFrame
 from fox_shard.backplane.frames.outbox import OutboxFrame
-from fox_shard.backplane.frames.publishing import Event, Publish, Published, Refused
-from fox_shard.backplane.frames.sessions import (
-    Join,
-    Joined,
-    Kill,
-    Leave,
-    Report,
-    SessionAlive,
-    StoreFailure,
-    Will,
-)
-from fox_shard.backplane.frames.subscribing import (
-    Again,
-    CaughtUp,
-    HistoryPage,
-    More,
-    NotSubscribed,
-    Paused,
-    ReadHistory,
-    Recorded,
-    Retained,
-    SelectedEvent,
-    Settled,
-    Subscribe,
-    Subscribed,
-    Unsubscribe,
-)
-from fox_shard.backplane.frames.tables import ActiveTables, DefineTables, TablesDefined
+from fox_shard.backplane.frames.publishing import PublishingFrame
+from fox_shard.backplane.frames.sessions import SessionFrame
+from fox_shard.backplane.frames.subscribing import SubscribingFrame
+from fox_shard.backplane.frames.tables import TableFrame
 
 VERSION = 5
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
-    Publish
-    | Event
-    | Again
-    | Settled
-    | Published
-    | Refused
-    | Subscribe
-    | Subscribed
-    | NotSubscribed
-    | Retained
-    | Recorded
-    | Paused
-    | More
-    | CaughtUp
-    | SelectedEvent
-    | Unsubscribe
-    | ReadHistory
-    | HistoryPage
-    | Inquiry
-    | InquiryPage
-    | Register
-    | Registered
-    | Unregister
-    | Unregistered
-    | Revoked
-    | PatternAnnounced
-    | Call
-    | Invocation
-    | Yield
-    | InvocationError
-    | Result
-    | CallError
-    | Cancel
-    | Interrupt
-    | Forward
-    | CallMoved
-    | Join
-    | Leave
-    | Will
-    | SessionAlive
-    | Joined
-    | Kill
-    | Report
-    | StoreFailure
-    | FenceQuery
-    | FencePassed
-    | Hello
-    | SyncEnd
+    PublishingFrame
+    | SubscribingFrame
+    | InquiryFrame
+    | CallFrame
+    | SessionFrame
+    | LinkFrame
     | OutboxFrame
-    | DefineTables
-    | TablesDefined
-    | ActiveTables
+    | TableFrame
 )
 
 

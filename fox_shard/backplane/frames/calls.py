@@ -3,6 +3,8 @@
 Owns: the frames of remote procedure calls and their flags. Never: behaviour.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 from fox_shard.backplane.frames.publishing import Fence, Identity
@@ -79,10 +81,10 @@ class PatternAnnounced(Struct, array_like=True, tag=15, gc=False):
 class Call(Struct, array_like=True, tag=20, gc=False):
     """A call: the caller's gateway to the procedure's shard (or the coordinator).
 
-    timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, which the callee is
-    told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it. Answered by
-    any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`; a
-    `CallMoved` before that names another shard, which answers instead.
+    timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, None: ANONYMOUS; the
+    callee is told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it.
+    Answered by any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`;
+    a `CallMoved` before that names another shard, which answers instead.
     """
 
     realm: str
@@ -166,9 +168,9 @@ class Cancel(Struct, array_like=True, tag=26, gc=False):
 
 
 class Interrupt(Struct, array_like=True, tag=27, gc=False):
-    """An invocation is to stop: shard to the callee's gateway.
+    """The call of an invocation was canceled, or has timed out: shard to the callee's gateway.
 
-    mode: `kill` (the callee's answer is awaited) or `killnowait`.
+    mode: `kill` (the callee's answer is awaited), `killnowait`, or `skip` (the callee is not told).
     reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
     """
 
@@ -196,3 +198,24 @@ class CallMoved(Struct, array_like=True, tag=29, gc=False):
     request: int
     shard: int
     incarnation: int
+
+
+CallFrame: TypeAlias = (
+    Register
+    | Registered
+    | Unregister
+    | Unregistered
+    | Revoked
+    | PatternAnnounced
+    | Call
+    | Invocation
+    | Yield
+    | InvocationError
+    | Result
+    | CallError
+    | Cancel
+    | Interrupt
+    | Forward
+    | CallMoved
+)
+"""The frames of this module, in the order of their tags."""

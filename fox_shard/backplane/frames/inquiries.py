@@ -3,6 +3,8 @@
 Owns: the question and the page. Never: what is asked, and what answers.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 
@@ -40,3 +42,6 @@ class InquiryPage(Struct, array_like=True, tag=36, gc=False):
     def more(self) -> bool:
         """Whether there are items beyond this page."""
         return self.next != b""
+
+
+InquiryFrame: TypeAlias = Inquiry | InquiryPage

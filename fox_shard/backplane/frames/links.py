@@ -3,6 +3,8 @@
 Owns: the frames of the link itself, and of fences. Never: behaviour.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 
@@ -54,3 +56,7 @@ class SyncEnd(Struct, array_like=True, tag=61, gc=False):
 
     Only shards and the coordinator use this frame.
     """
+
+
+LinkFrame: TypeAlias = FenceQuery | FencePassed | Hello | SyncEnd
+"""The frames of this module, in the order of their tags."""

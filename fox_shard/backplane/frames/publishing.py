@@ -3,6 +3,8 @@
 Owns: the frames of a publish and its flags. Never: behaviour.
 """
 
+from typing import Final, TypeAlias
+
 from msgspec import Struct
 
 # Bits of `Publish.flags`.
@@ -54,6 +56,10 @@ class Identity(Struct, array_like=True, gc=False):
 
     authid: str
     authrole: str
+
+
+ANONYMOUS: Final = Identity("anonymous", "anonymous")
+"""The identity of a client that has not said who it is."""
 
 
 class Audience(Struct, array_like=True, gc=False):
@@ -164,3 +170,7 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
 def qos(flags: int) -> int:
     """Return the MQTT QoS in `Publish.flags`: 0, 1 or 2."""
     return (flags >> 4) & 3
+
+
+PublishingFrame: TypeAlias = Publish | Event | Published | Refused
+"""The frames of this module, in the order of their tags."""

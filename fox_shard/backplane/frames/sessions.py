@@ -3,6 +3,8 @@
 Owns: the frames about sessions and about the state of processes. Never: behaviour.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 from fox_shard.backplane.frames.publishing import Publish
@@ -85,3 +87,7 @@ class StoreFailure(Struct, array_like=True, tag=45, gc=False):
     """The shard's store fails, or (reason "") works again: shard to each gateway. Not answered."""
 
     reason: str
+
+
+SessionFrame: TypeAlias = Join | Leave | Will | Kill | Report | StoreFailure | SessionAlive | Joined
+"""The frames of this module, in the order of their tags."""

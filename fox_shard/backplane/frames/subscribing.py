@@ -3,6 +3,8 @@
 Owns: the frames of subscriptions and of replays. Never: behaviour.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 from fox_shard.backplane.frames.publishing import Audience, Event
@@ -188,3 +190,22 @@ class Settled(Struct, array_like=True, tag=16, gc=False):
     """
 
     publication: int
+
+
+SubscribingFrame: TypeAlias = (
+    Subscribe
+    | Subscribed
+    | Retained
+    | Unsubscribe
+    | Again
+    | Settled
+    | SelectedEvent
+    | Recorded
+    | CaughtUp
+    | More
+    | NotSubscribed
+    | ReadHistory
+    | HistoryPage
+    | Paused
+)
+"""The frames of this module, in the order of their tags."""

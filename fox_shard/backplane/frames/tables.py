@@ -7,6 +7,8 @@ coordinator tells them that it is active. So a shard that works by a new definit
 another one that does not know it. All these frames are state, which is replayed in each new pair.
 """
 
+from typing import TypeAlias
+
 from msgspec import Struct
 
 
@@ -37,3 +39,7 @@ class ActiveTables(Struct, array_like=True, tag=82, gc=False):
     realm: str
     version: int
     text: str
+
+
+TableFrame: TypeAlias = DefineTables | TablesDefined | ActiveTables
+"""A frame about definitions of tables."""

@@ -16,7 +16,7 @@ NOTED = 10.0
 class Admission:
     """The connections of one gateway process."""
 
-    __slots__ = ("_count", "_credit", "_noted", "_of_address", "_refilled", "_unnoted", "refused")
+    __slots__ = ("_count", "_credit", "_noted", "_of_address", "_refilled", "_unnoted")
 
     def __init__(self) -> None:
         self._count = 0
@@ -27,8 +27,6 @@ class Admission:
         # Reason -> when it was last noted, and how many were refused since.
         self._noted: dict[str, float] = {}
         self._unnoted: dict[str, int] = {}
-        # Refused since the last report.
-        self.refused = 0
 
     def admit(self, address: str, settings: Settings, now: float) -> str:
         """Let a connection in, or return the setting that forbids it. address: without the port."""
@@ -44,7 +42,6 @@ class Admission:
         elif self._credit < 1:
             why = "connects_per_second"
         if why:
-            self.refused += 1
             return why
         self._credit -= 1
         self._count += 1

@@ -5,6 +5,7 @@ Owns: the interfaces. Never: an implementation. `core.Gateway` is one, and tests
 
 from typing import Protocol
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.node import Notice
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.admission import Admission
@@ -35,6 +36,10 @@ class Host(Protocol):
     def timers(self) -> Timers: ...
 
     @property
+    def limit_counts(self) -> LimitCounts:
+        """How often each limit (see `limits.NAMES`) has refused a client."""
+
+    @property
     def now(self) -> float:
         """The time in monotonic seconds."""
 
@@ -60,6 +65,10 @@ class SocketHost(Protocol):
 
     @property
     def admission(self) -> Admission: ...
+
+    @property
+    def limit_counts(self) -> LimitCounts:
+        """How often each limit (see `limits.NAMES`) has refused a client."""
 
     @property
     def notices(self) -> list[Notice]:

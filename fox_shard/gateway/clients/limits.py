@@ -1,11 +1,12 @@
 """What one session may have at a time.
 
-Owns: the limits, the error beyond them, and how often that was needed. Never: counting what a
-session has.
+Owns: the limits, the error beyond them, and the names under which a gateway counts all its limits.
+Never: counting what a session has.
 """
 
 from typing import final
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.errors import LimitExceeded
 
@@ -13,19 +14,52 @@ LONG = 1024
 """Characters of a pattern, with its filter, beyond which it counts as several."""
 
 
+NAMES = (
+    "max_message_size",
+    "topic_length",
+    "topic_components",
+    "max_subscriptions",
+    "max_registrations",
+    "max_calls",
+    "max_invocations",
+    "max_filters",
+    "outbound_limit",
+    "handshake_timeout",
+    "message_timeout",
+    "ping_interval",
+    "max_connections",
+    "max_connections_per_address",
+    "connects_per_second",
+    # These are no settings: levels of lists and maps, bytes and elements of options.
+    "nesting",
+    "option_size",
+)
+"""The limits that a gateway counts, by their settings."""
+
+
 @final
 class Limits:
-    """The limits of each session of one gateway. exceeded: refusals since the last report."""
+    """The limits of each session of one gateway."""
 
-    __slots__ = ("calls", "exceeded", "outbound", "registrations", "subscriptions")
+    __slots__ = (
+        "_counts",
+        "abandoned",
+        "calls",
+        "invocations",
+        "outbound",
+        "registrations",
+        "subscriptions",
+    )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counts: LimitCounts) -> None:
         self.subscriptions = settings.max_subscriptions
         self.registrations = settings.max_registrations
         self.calls = settings.max_calls
+        self.invocations = settings.max_invocations
+        self.abandoned = settings.max_abandoned_invocations
         # Bytes.
         self.outbound = settings.outbound_limit
-        self.exceeded = 0
+        self._counts = counts
 
     @staticmethod
     def of(limit: int, size: int) -> int:
@@ -36,7 +70,7 @@ class Limits:
         """
         return max(1, limit // (1 + size // LONG))
 
-    def refuse(self, what: str, limit: int) -> LimitExceeded:
+    def refuse(self, setting: str, what: str, limit: int) -> LimitExceeded:
         """Count a refusal, and return it. what: what there are too many of, in the plural."""
-        self.exceeded += 1
+        self._counts.add(setting)
         return LimitExceeded(f"a session may have {limit} {what} at a time")

@@ -10,7 +10,8 @@ client that has nothing left are always handled at once, so that it does not wai
 have.
 
 A single message is never divided. If it costs more than the budget, the connection is in debt and
-skips turns for it.
+skips turns for it. If it costs much more, all clients' leftovers rest for a moment: what others
+have asked the shards for meanwhile is answered before the next such message, whoever sends it.
 """
 
 from collections import deque
@@ -29,6 +30,12 @@ SLICE = 500
 FEW = 1024
 """Bytes that are handled at once, even if the units of this turn are used up."""
 
+HEAVY = 5_000
+"""Units beyond those of a turn that let clients rest before the next one."""
+
+REST = 1e-6 / 8
+"""Seconds of rest for each unit too many: an eighth of the time that it took."""
+
 Chore = Callable[[], bool]
 """A part of a long piece of work that no client waits for. Returns whether there is more."""
 
@@ -37,7 +44,16 @@ Chore = Callable[[], bool]
 class Turns:
     """The budget of one gateway's turns. units: in each of them."""
 
-    __slots__ = ("_chores", "_left", "_queue", "_sharing", "_skipped", "_stalled", "units")
+    __slots__ = (
+        "_chores",
+        "_left",
+        "_queue",
+        "_resumes",
+        "_sharing",
+        "_skipped",
+        "_stalled",
+        "units",
+    )
 
     def __init__(self, units: int = TURN) -> None:
         self.units = units
@@ -51,11 +67,17 @@ class Turns:
         # Those among them that published to a shard without credit.
         self._stalled: list[Connection] = []
         self._chores: deque[Chore] = deque()
+        # When the rest after a turn that took too long is over.
+        self._resumes = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether another turn should follow at once."""
         return bool(self._queue or self._skipped or self._chores)
+
+    def rest(self, now: float) -> float:
+        """Return for how many seconds `begin` will let nobody go on."""
+        return max(0.0, self._resumes - now)
 
     @property
     def idle(self) -> bool:
@@ -70,7 +92,8 @@ class Turns:
             if not waits:
                 self._wait(connection)
             return
-        units = connection.budget = self._slice()
+        units = self._slice() if self._left > 0 else min(SLICE, self.units)
+        connection.budget = units
         connection.receiver.receive(data, now)
         self._settle(connection, units)
 
@@ -78,9 +101,18 @@ class Turns:
         """Do something in the next turns, a part at a time."""
         self._chores.append(chore)
 
-    def begin(self) -> list[Connection]:
+    def begin(self, now: float) -> list[Connection]:
         """Begin a turn. Returns the connections that are to go on in it, see `go_on`."""
+        if self._left < -HEAVY:
+            self._resumes = now - self._left * REST
+            # A few bytes of each client are handled during the rest, too.
+            self._left = 0
+        if now < self._resumes:
+            return []
         self._left = self.units
+        if not (self._queue or self._skipped or self._stalled):
+            self._sharing = 0
+            return []
         if self._stalled:
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
@@ -130,7 +162,9 @@ class Turns:
 
     def _slice(self) -> int:
         units = self.units
-        return max(min(SLICE, units), units // max(1, len(self._queue), self._sharing))
+        if not (self._queue or self._sharing):
+            return units
+        return max(min(SLICE, units), units // max(len(self._queue), self._sharing))
 
     def _settle(self, connection: Connection, units: int) -> None:
         """Count what a connection has caused."""

@@ -37,9 +37,8 @@ def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
             if length > limit:
-                raise ProtocolViolation(
-                    f"a packet of {length} bytes is larger than the {limit} allowed", TOO_LARGE
-                )
+                sentence = f"a packet of {length} bytes is larger than the {limit} allowed"
+                raise ProtocolViolation(sentence, TOO_LARGE, "max_message_size")
             return place, place + length
         shift += 7
         if shift == 28:

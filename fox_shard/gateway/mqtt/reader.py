@@ -76,16 +76,20 @@ class Reader:
                     return
                 self._partial = None
                 data = whole
-            start = 0 if session.level else self._read_connect(data)
-            if session.waits:
-                self._early = data[start:]
-            elif session.level and start < len(data):
+            start = 0
+            if not session.level:
+                start = self._read_connect(data)
+                if session.waits:
+                    self._early = data[start:]
+                    return
+            if session.level and start < len(data):
                 self._read(data, start)
         except ConnectRefused as refused:
             session.write(encode(mqtt.Connack(refused.code)))
             session.finish(f"CONNECT refused, code {refused.code}")
         except ProtocolViolation as violation:
             # MQTT 3.1.1 cannot tell the client why. The will is published [MQTT-3.1.2-8].
+            session.router.limit_counts.add(violation.limit)
             session.finish(violation.message)
 
     def connection_lost(self, now: float) -> None:
@@ -104,6 +108,7 @@ class Reader:
         self._unfinished.hold(0 if self._partial is None else self._partial.size, now)
 
     def _give_up(self) -> None:
+        self._session.router.limit_counts.add("message_timeout")
         self._session.finish("the rest of a packet did not come in time")
 
     def _read_connect(self, data: bytes) -> int:

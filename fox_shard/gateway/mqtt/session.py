@@ -28,7 +28,7 @@ from fox_shard.gateway.mqtt.inflight import (
 )
 from fox_shard.gateway.mqtt.keepalive import KeepAlive
 from fox_shard.gateway.mqtt.subscribing import Subscribing, is_supported
-from fox_shard.gateway.mqtt.translate import FATAL, find_route, will_flags
+from fox_shard.gateway.mqtt.translate import FATAL, exceeded_limit, find_route, will_flags
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST, Session
@@ -196,6 +196,7 @@ class MqttSession(Session):
 
     def _end_handshake(self, now: float) -> None:
         if not self.level:
+            self.router.limit_counts.add("handshake_timeout")
             self.finish("no CONNECT came in time")
         else:
             # The gateway of the older session does not answer.
@@ -212,8 +213,9 @@ class MqttSession(Session):
         count: how many messages are counted if they are dropped. Raises ProtocolViolation.
         """
         settings = self.router.settings
-        route = find_route(self.realm, topic, settings.topic_length, settings.topic_components)
+        route = find_route(self.realm, topic, settings)
         if route is None:
+            self.router.limit_counts.add(exceeded_limit(topic, settings), count)
             self.router.dropped += count
             self.traffic.others += count
         return route
@@ -255,6 +257,8 @@ class MqttSession(Session):
             self._subscribing = Subscribing()
         router = self.router
         requests, suback = self._subscribing.begin(packet, router.settings)
+        for text, _ in packet.filters:
+            router.limit_counts.add(exceeded_limit(text.encode(), router.settings))
         if suback is not None:
             self.write(encode(suback, self.level))
         self._subscribe_to(requests, router.now)

@@ -9,6 +9,7 @@ from typing import final
 from fox_shard.config import Gateway as Settings
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.mqtt.packets import FAILURE, Suback, Subscribe
+from fox_shard.gateway.mqtt.translate import exceeded_limit
 from fox_shard.topics.pattern import Pattern
 
 _SHARED = "$share/"
@@ -101,11 +102,7 @@ class Subscribing:
 
 def is_supported(text: str, settings: Settings) -> bool:
     """Whether a filter may be subscribed to: it is within the limits, and not shared."""
-    return not (
-        text.startswith(_SHARED)
-        or text.count("/") >= settings.topic_components
-        or len(text.encode()) > settings.topic_length
-    )
+    return not (text.startswith(_SHARED) or exceeded_limit(text.encode(), settings))
 
 
 def check_count(body: bytes, limit: int, *, qos: bool) -> None:
@@ -118,5 +115,6 @@ def check_count(body: bytes, limit: int, *, qos: bool) -> None:
     while at + 2 <= len(body):
         count += 1
         if count > limit:
-            raise ProtocolViolation(f"more than {limit} topic filters in one packet")
+            sentence = f"more than {limit} topic filters in one packet"
+            raise ProtocolViolation(sentence, limit="max_filters")
         at += 2 + (body[at] << 8 | body[at + 1]) + qos

@@ -7,6 +7,7 @@ Never: the layout of packets (see `codec`); when something is sent (see `session
 from typing import Final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, QOS1, QOS2, RETAIN
+from fox_shard.config import Gateway as Settings
 from fox_shard.errors import QueueFull, Unavailable, UnavailableStore
 from fox_shard.gateway.mqtt.codec import decode_string
 from fox_shard.gateway.mqtt.packets import Will
@@ -32,17 +33,23 @@ MQTT 3.1.1 has no negative PUBACK. Such a publish must not be acknowledged, so t
 """
 
 
-def find_route(realm: Realm, topic: bytes, limit: int, components: int) -> Route | None:
+def exceeded_limit(topic: bytes, settings: Settings) -> str:
+    """Return the setting that forbids a topic or filter of that size; "": none does."""
+    if len(topic) > settings.topic_length:
+        return "topic_length"
+    return "topic_components" if topic.count(b"/") >= settings.topic_components else ""
+
+
+def find_route(realm: Realm, topic: bytes, settings: Settings) -> Route | None:
     """Validate an MQTT topic and cache the route to it; None: publishes there are dropped.
 
-    limit: bytes of a topic. components: of a topic. Publishes to topics that have more, and to
-    reserved ones, where only the router publishes, are dropped. Raises ProtocolViolation for an
-    invalid topic name [MQTT-3.3.2-1, -2].
+    Publishes to topics beyond the limits, and to reserved ones, where only the router publishes,
+    are dropped. Raises ProtocolViolation for an invalid topic name [MQTT-3.3.2-1, -2].
     """
     name = decode_string(topic)
     check_mqtt_topic(name)
     uri = to_wamp(name)
-    if len(topic) > limit or topic.count(b"/") >= components or is_reserved(uri):
+    if exceeded_limit(topic, settings) or is_reserved(uri):
         return None
     route = realm.route(uri)
     realm.mqtt_routes[topic] = route

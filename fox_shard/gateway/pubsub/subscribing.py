@@ -148,7 +148,9 @@ class SubscribeRequests:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
         session.connection.budget -= SUBSCRIBE_COST
         if self._has_too_many(session, pattern, len(options.filter)):
-            refusal = self._limits.refuse("subscriptions", self._limits.subscriptions)
+            refusal = self._limits.refuse(
+                "max_subscriptions", "subscriptions", self._limits.subscriptions
+            )
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
             return
         self._next_token += 1

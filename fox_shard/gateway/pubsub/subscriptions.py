@@ -43,12 +43,25 @@ class Subscribers:
     have confirmed the subscription.
     """
 
-    __slots__ = ("established", "granted", "last_recorded", "pending", "plain", "subscription")
+    __slots__ = (
+        "_caught_up",
+        "_last_recorded",
+        "_settled",
+        "established",
+        "granted",
+        "pending",
+        "plain",
+        "subscription",
+    )
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, settled: dict[int, int]) -> None:
+        """settled: that of `Subscriptions`."""
         self.subscription = subscription
-        # Shard -> id of the last recorded event that has come, for followers.
-        self.last_recorded: dict[int, int] = {}
+        # For followers, by shard: the id of the last recorded event that has come, and which id was
+        # settled when the history had come.
+        self._last_recorded: dict[int, int] = {}
+        self._caught_up: dict[int, int] = {}
+        self._settled = settled
         self.established = False
         self.plain: dict[EventEncoder, Members] = {}
         self.granted: dict[EventEncoder, Members] = {}
@@ -63,18 +76,27 @@ class Subscribers:
         ]
         return members + [one.session for one in pending]
 
-    def settled(self, shard: int, publication: int) -> None:
-        """Note that all recorded events up to that id have come, for followers."""
-        if shard in self.last_recorded:
-            self.last_recorded[shard] = max(self.last_recorded[shard], publication)
+    def history_caught_up(self, shard: int, publication: int) -> None:
+        """Note that the shard's history has come up to that id, where followers go on."""
+        if shard not in self._last_recorded:
+            self._last_recorded[shard] = publication
+            self._caught_up[shard] = self._settled.get(shard, 0)
+
+    def last_recorded(self, shard: int) -> int:
+        """Return the id up to which all recorded events have come; 0: there is no follower yet."""
+        last = self._last_recorded.get(shard)
+        if last is None:
+            return 0
+        settled = self._settled.get(shard, 0)
+        return max(last, settled) if settled > self._caught_up.get(shard, 0) else last
 
     def is_next(self, event: Event, shard: int) -> bool:
         """Whether an event is new to followers. It counts as seen from now on."""
         if not event.publish.flags & TRACE:
             return True
-        if event.publication <= self.last_recorded.get(shard, 0):
+        if event.publication <= self.last_recorded(shard):
             return False
-        self.last_recorded[shard] = event.publication
+        self._last_recorded[shard] = event.publication
         return True
 
     @property
@@ -117,7 +139,7 @@ class Plan:
 class Subscriptions:
     """The subscriptions of one realm on one gateway."""
 
-    __slots__ = ("_by_name", "_links", "_realm", "_trie", "by_id", "count", "plans")
+    __slots__ = ("_by_name", "_links", "_realm", "_settled", "_trie", "by_id", "count", "plans")
 
     def __init__(self, realm: Realm, links: list[Link]) -> None:
         """links: to the shards, by number."""
@@ -127,6 +149,8 @@ class Subscriptions:
         self.by_id: dict[int, Subscribers] = {}
         self._trie: Trie[Subscribers] = Trie()
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
+        # Shard -> the id up to which all its events have come.
+        self._settled: dict[int, int] = {}
         # The sum of all sessions' numbers of subscriptions.
         self.count = 0
 
@@ -176,7 +200,7 @@ class Subscriptions:
         found = self._by_name.get(subscription.name)
         if found is not None:
             return found
-        subscribers = Subscribers(subscription)
+        subscribers = Subscribers(subscription, self._settled)
         self._by_name[subscription.name] = subscribers
         self.by_id[subscription.id] = subscribers
         if subscription.is_plain:
@@ -302,17 +326,21 @@ class Subscriptions:
         """
         left = []
         for pending in incomplete:
-            name, pattern = pending.subscription.name, pending.subscription.pattern
-            subscribers = self._by_name.get(name)
+            subscribers = self._by_name.get(pending.subscription.name)
             if subscribers is not None and pending.token in subscribers.pending:
                 del subscribers.pending[pending.token]
-                self.plans.drop(pattern)
                 left.append(subscribers)
-        for name, subscription in [*(session.subscriptions or {}).items()]:
+        subscriptions, session.subscriptions = session.subscriptions or {}, None
+        self.count -= len(subscriptions)
+        for name in subscriptions:
             subscribers = self._by_name[name]
-            self._leave(session, subscribers)
-            self.plans.drop(subscription.pattern)
+            subscribers.remove(session)
             left.append(subscribers)
+        if len(left) > MANY:
+            self.plans.clear()
+        else:
+            for subscribers in left:
+                self.plans.drop(subscribers.subscription.pattern)
         return left
 
     def drop_unused(self, left: list[Subscribers], many: int) -> bool:
@@ -335,7 +363,7 @@ class Subscriptions:
                 subscribers.subscription.pattern.text,
                 replay=False,
                 selector=subscribers.subscription.selector,
-                start_id=subscribers.last_recorded.get(shard, 0),
+                start_id=subscribers.last_recorded(shard),
             )
             for subscribers in self._by_name.values()
             if not subscribers.subscription.is_snapshot
@@ -344,12 +372,15 @@ class Subscriptions:
 
     def history_caught_up(self, subscription: Subscription, shard: int, publication: int) -> None:
         """Note that a shard's history has come up to that id, where followers go on."""
-        self._by_name[subscription.name].last_recorded.setdefault(shard, publication)
+        self._by_name[subscription.name].history_caught_up(shard, publication)
 
     def settled(self, shard: int, publication: int) -> None:
-        """Note that all recorded events of that shard up to that id have come."""
-        for subscribers in self.by_id.values():
-            subscribers.settled(shard, publication)
+        """Note that all recorded events of that shard up to that id have come.
+
+        This comes often, and there may be very many subscriptions: each looks here when it has to
+        know.
+        """
+        self._settled[shard] = max(publication, self._settled.get(shard, 0))
 
     # Matching
 
@@ -381,6 +412,9 @@ class Subscriptions:
         self.plans.put(topic, plan)
         return plan
 
+
+MANY = 100
+"""Subscriptions of a session beyond which its end drops all plans, and not one by one."""
 
 PLANS_LIMIT = 10_000
 """Topics of one realm whose plans are cached."""

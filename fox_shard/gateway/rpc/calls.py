@@ -90,8 +90,11 @@ class Calls:
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
-        if session.calls is not None and len(session.calls) >= self._limits.calls:
-            refusal = self._limits.refuse("unanswered calls", self._limits.calls)
+        calls = session.calls
+        if calls is None:
+            calls = session.calls = {}
+        elif len(calls) >= self._limits.calls:
+            refusal = self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
             session.call_error(call_error(session.id, request, refusal))
             return
         if procedure in self.local_procedures:
@@ -130,9 +133,7 @@ class Calls:
                 fence,
             )
         )
-        if session.calls is None:
-            session.calls = {}
-        session.calls[request] = shard
+        calls[request] = shard
         if shard != COORDINATOR:
             session.last_seq = number
             session.shards |= 1 << shard

@@ -20,8 +20,9 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
-from fox_shard.errors import Canceled, NoSuchRegistration, Unavailable
+from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
 from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.rpc.abandoned import Abandoned
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import pattern_id
@@ -62,6 +63,7 @@ class Registrations:
     """The registrations and invocations of one gateway's sessions."""
 
     __slots__ = (
+        "_abandoned",
         "_early",
         "_interrupted",
         "_limits",
@@ -93,13 +95,14 @@ class Registrations:
         self._requests: dict[tuple[int, int], int] = {}
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
+        self._abandoned = Abandoned(limits.abandoned)
         # Session id -> request of an unanswered UNREGISTER -> the shard that is asked.
         self._unregistering: dict[int, dict[int, int]] = {}
 
     @property
     def idle(self) -> bool:
-        """Whether every REGISTER and UNREGISTER is answered."""
-        return not (self._registering or self._unregistering)
+        """Whether every REGISTER and UNREGISTER is answered, and no invocation is abandoned."""
+        return not (self._registering or self._unregistering) and self._abandoned.idle
 
     # Registrations
 
@@ -121,7 +124,9 @@ class Registrations:
         running = len(self._registering.get(session.id, ()))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
         if len(session.registrations or ()) + running >= limit:
-            refusal = self._limits.refuse("registrations", self._limits.registrations)
+            refusal = self._limits.refuse(
+                "max_registrations", "registrations", self._limits.registrations
+            )
             session.refused(refused(Register, session.id, request, refusal))
             return
         realm = session.realm
@@ -243,20 +248,22 @@ class Registrations:
         """
         session = self._sessions.get(frame.callee)
         if session is None:
-            gone = Canceled("the callee left before it answered")
-            error = call_error(0, 0, gone)
-            self._links[shard].send(
-                InvocationError(frame.invocation, error.uri, MSGPACK, error.args)
-            )
+            self._fail(shard, frame.invocation, Canceled("the callee left before it answered"))
             return
         if self._early:
             early = self._early.get(session.id, {}).get(frame.registration)
             if early is not None and frame.registration not in (session.registrations or ()):
                 early.invocations.append((frame, shard))
                 return
-        session.next_invocation += 1
         if session.invocations is None:
             session.invocations = {}
+        elif len(session.invocations) >= self._limits.invocations:
+            refusal = self._limits.refuse(
+                "max_invocations", "unanswered invocations", self._limits.invocations
+            )
+            self._fail(shard, frame.invocation, refusal)
+            return
+        session.next_invocation += 1
         out = (shard, frame.invocation)
         session.invocations[session.next_invocation] = out
         self._requests[out] = session.next_invocation
@@ -264,7 +271,12 @@ class Registrations:
         if self._interrupted:
             interrupt = self._interrupted.pop(out, None)
             if interrupt is not None:
-                session.interrupt(session.next_invocation, interrupt)
+                self._interrupt(session, session.next_invocation, interrupt)
+
+    def _fail(self, shard: int, invocation: int, refusal: Refusal) -> None:
+        """Answer an invocation of that shard in the callee's place."""
+        error = call_error(0, 0, refusal)
+        self._links[shard].send(InvocationError(invocation, error.uri, MSGPACK, error.args))
 
     def interrupt(self, frame: Interrupt, shard: int) -> None:
         """Pass an interrupt on to the callee, unless the invocation is over.
@@ -276,12 +288,24 @@ class Registrations:
             return
         request = self._requests.get((shard, frame.invocation))
         if request is not None and request in (session.invocations or ()):
-            session.interrupt(request, frame)
+            self._interrupt(session, request, frame)
             return
         if self._ordering.held_frames or self._early:
             self._interrupted[shard, frame.invocation] = frame
         else:
             self._interrupted.clear()
+
+    def _interrupt(self, session: Session, request: int, frame: Interrupt) -> None:
+        """Tell the callee to stop; give up the oldest of very many that it did not answer."""
+        if frame.mode != "skip":
+            session.interrupt(request, frame)
+        if frame.mode == "kill" or request not in (session.invocations or ()):
+            return
+        oldest = self._abandoned.add(session.id, request)
+        out = session.invocations.pop(oldest, None) if session.invocations and oldest else None
+        if out is not None:
+            del self._requests[out]
+            self._fail(*out, Canceled("the callee did not answer"))
 
     def yield_(
         self,
@@ -301,6 +325,7 @@ class Registrations:
         if not progress:
             del invocations[request]
             self._requests.pop(out, None)
+            self._abandoned.remove(session.id, request)
         shard, invocation = out
         self._links[shard].outbox.append(Yield(invocation, progress, encoding, args, kwargs))
 
@@ -311,6 +336,7 @@ class Registrations:
         out = session.invocations.pop(request, None) if session.invocations else None
         if out is not None:
             self._requests.pop(out, None)
+            self._abandoned.remove(session.id, request)
             shard, invocation = out
             self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
 
@@ -320,6 +346,7 @@ class Registrations:
         """Forget what concerns a session that has ended. `SessionRegistry` tells the shards."""
         self._registering.pop(session.id, None)
         self._unregistering.pop(session.id, None)
+        self._abandoned.session_ended(session.id)
         for out in (session.invocations or {}).values():
             self._requests.pop(out, None)
         for early in self._early.pop(session.id, {}).values():
@@ -340,6 +367,7 @@ class Registrations:
             for request in [r for r, o in (session.invocations or {}).items() if o[0] == shard]:
                 if session.invocations is not None:
                     del session.invocations[request]
+                    self._abandoned.remove(session.id, request)
         self._answer_requests(shard)
 
     def _answer_requests(self, shard: int) -> None:

@@ -9,6 +9,9 @@ if a sender has frames at other shards that may not have been delivered yet, its
 a fence that names them. A gateway that gets an event or invocation with a fence asks the named
 shards to say when they have handled those frames; their answers come after everything that they
 sent before. Until then the gateway holds back this frame and all later ones of the same sender.
+
+That may take long if a named shard is down. So a sender is not read while a fence of it names a
+shard that is down; and the bytes that are held back are counted (see `Gateway`).
 """
 
 from collections.abc import Callable
@@ -16,24 +19,31 @@ from heapq import heapify, heappop, heappush
 from typing import final
 
 from fox_shard.backplane.frames import (
+    Call,
     Event,
     Fence,
     FencePassed,
     FenceQuery,
     Invocation,
+    Publish,
     SelectedEvent,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.held_events import HeldEvents
 from fox_shard.gateway.sessions.session import Session
-
-RELEASED_PER_TURN = 1000
-"""Frames released per turn, so that links and clients get their turns in between."""
 
 MARKS_LIMIT = 10_000
 """Entries of `_passed`. Beyond that all are dropped, since those of ended pairs would stay."""
 
+OVERHEAD = 1000
+"""Bytes that each frame that is held back counts for in addition to its payload."""
+
 HeldFrame = Event | SelectedEvent | Invocation
+HeldEntry = tuple[int, int, int, HeldFrame, Fence | None]
+"""(order, arrival, shard, frame, fence)."""
+
 Mark = tuple[str, int, int]
 """(origin, shard, epoch): the pair of a gateway and a shard, with the gateway's epoch."""
 
@@ -51,26 +61,36 @@ class Ordering:
         "_links",
         "_name",
         "_passed",
-        "_unfinished",
+        "_pause",
         "_wanted",
+        "held_bytes",
         "held_events",
         "held_frames",
+        "unfinished",
     )
 
     def __init__(
-        self, name: str, links: list[Link], deliver: Callable[[HeldFrame, int], None]
+        self,
+        name: str,
+        links: list[Link],
+        deliver: Callable[[HeldFrame, int], None],
+        budget: DeliveryBudget,
+        pause: Callable[[Connection, int], None],
     ) -> None:
         """name: this gateway's. links: to the shards, by number.
 
         deliver(frame, shard): called with each frame that is released, and the shard it came from.
+        budget: bounds how many are released in one turn. pause(connection, shard): stops reading a
+        client until that shard is up.
         """
         self._name = name
         self._links = links
         self._deliver = deliver
         # Sender -> a heap of its frames: (their order, arrival, shard, frame, fence).
-        self.held_frames: dict[int, list[tuple[int, int, int, HeldFrame, Fence | None]]] = {}
+        self.held_frames: dict[int, list[HeldEntry]] = {}
         # The events among them, for subscriptions that must not begin before they are delivered.
         self.held_events = HeldEvents()
+        self.held_bytes = 0
         # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
         # The sequence number up to which the shard has said that it has handled all.
@@ -81,9 +101,11 @@ class Ordering:
         self._wanted: dict[Mark, int] = {}
         # The senders that have a frame whose fence names that pair.
         self._blocked: dict[Mark, dict[int, None]] = {}
-        # How many frames may be released in this turn, and the senders that have more of them.
-        self._budget = RELEASED_PER_TURN
-        self._unfinished: dict[int, None] = {}
+        self._budget = budget
+        self._pause = pause
+        # The senders of which more frames can be released than the turn's budget pays for: always
+        # the same dict, as hot code looks at it.
+        self.unfinished: dict[int, None] = {}
 
     # Frames that go out
 
@@ -104,6 +126,10 @@ class Ordering:
         session.unconfirmed = unconfirmed or None
         if not unconfirmed:
             return None
+        for other in unconfirmed:
+            if not links[other].open:
+                # Whoever gets this frame has to hold it back for as long.
+                self._pause(session.connection, other)
         # Frames that wait for a pair have no numbers yet, but all of them will be in its first
         # batch, which is handled as a whole: so 1 will do.
         marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unconfirmed.items()]
@@ -130,7 +156,7 @@ class Ordering:
     def idle(self) -> bool:
         """Whether nothing is held back and no shard owes an answer."""
         return not (
-            self.held_frames or self._asked or self._wanted or self._blocked or self._unfinished
+            self.held_frames or self._asked or self._wanted or self._blocked or self.unfinished
         )
 
     def hold(
@@ -147,6 +173,7 @@ class Ordering:
             held_frames = self.held_frames[sender] = []
         self._arrivals += 1
         heappush(held_frames, (order, self._arrivals, shard, frame, fence))
+        self.held_bytes += _size(frame)
         if not isinstance(frame, Invocation):
             self.held_events.add(frame, shard)
         if fence is not None:
@@ -158,6 +185,7 @@ class Ordering:
         for sender, held_frames in list(self.held_frames.items()):
             kept = [one for one in held_frames if one[2] != shard or type(one[3]) is not Invocation]
             if len(kept) < len(held_frames):
+                self.held_bytes += _sizes(kept) - _sizes(held_frames)
                 heapify(kept)
                 self.held_frames[sender] = kept
                 self._release(sender)
@@ -210,22 +238,19 @@ class Ordering:
             if fence is not None and not self._satisfied(fence):
                 self._want(fence, sender)
                 return
-            if not self._budget:
-                self._unfinished[sender] = None
+            if self._budget.left <= 0:
+                self.unfinished[sender] = None
                 return
-            self._budget -= 1
             _, _, shard, frame, _ = heappop(held_frames)
+            self.held_bytes -= _size(frame)
             self._deliver(frame, shard)
+            self._budget.spend(1)
         del self.held_frames[sender]
 
-    def end_turn(self) -> bool:
-        """End the turn. Returns whether `go_on` has something to do in the next one."""
-        self._budget = RELEASED_PER_TURN
-        return bool(self._unfinished)
-
     def release_more(self) -> None:
-        """Deliver what earlier turns have left."""
-        senders, self._unfinished = self._unfinished, {}
+        """Deliver what earlier turns have left, as far as this turn's budget reaches."""
+        senders = [*self.unfinished]
+        self.unfinished.clear()
         for sender in senders:
             if sender in self.held_frames:
                 self._release(sender)
@@ -235,3 +260,17 @@ class Ordering:
         for mark in [mark for mark in self._wanted if mark[1] == shard]:
             self._asked.pop(mark, None)
             self._ask(mark)
+
+
+def _size(frame: HeldFrame) -> int:
+    """Return the bytes that a frame counts for."""
+    sent: Call | Publish
+    if isinstance(frame, Invocation):
+        sent = frame.call
+    else:
+        sent = (frame if isinstance(frame, Event) else frame.event).publish
+    return OVERHEAD + len(sent.args) + len(sent.kwargs)
+
+
+def _sizes(held_frames: list[HeldEntry]) -> int:
+    return sum(_size(one[3]) for one in held_frames)

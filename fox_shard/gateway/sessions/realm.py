@@ -39,8 +39,10 @@ class Realm:
 
     __slots__ = (
         "_announced",
+        "_reported",
         "_shards",
         "_texts",
+        "assured",
         "awaits_tables",
         "deliveries",
         "headers",
@@ -86,14 +88,15 @@ class Realm:
         self._texts: dict[int, str] = {}
         # The sessions that have queued deliveries, behind which others must queue up.
         self.queueing: dict[object, None] = {}
-        # Since the last report to the coordinator.
-        self.deliveries = 0
+        # All deliveries, those among them at quality of service 1 or 2, which take longer (see
+        # `DeliveryBudget`), and all that the last report to the coordinator knew of.
+        self.deliveries = self.assured = self._reported = 0
         self.traffic = {protocol: Traffic() for protocol in PROTOCOLS}
 
     def take_counts(self) -> dict[str, int]:
         """Return what was counted since the last call, by the metrics' names."""
-        counts = {f"{self.name}.deliveries": self.deliveries}
-        self.deliveries = 0
+        counts = {f"{self.name}.deliveries": self.deliveries - self._reported}
+        self._reported = self.deliveries
         for total in ("publishes", "calls"):
             counts[f"{self.name}.{total}"] = 0
         for protocol, traffic in self.traffic.items():

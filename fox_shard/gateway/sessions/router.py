@@ -7,6 +7,7 @@ implementation. `requests.Requests` is one, and each protocol's tests have their
 from typing import Protocol
 
 from fox_shard.backplane.frames import Audience, Identity, RetainOptions
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.gateway.clients.connection import Connection
@@ -36,6 +37,10 @@ class Router(Protocol):
 
     @property
     def timers(self) -> Timers: ...
+
+    @property
+    def limit_counts(self) -> LimitCounts:
+        """How often each limit (see `limits.NAMES`) has refused a client."""
 
     @property
     def now(self) -> float:

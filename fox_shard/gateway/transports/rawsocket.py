@@ -164,6 +164,7 @@ class RawSocket:
             )
 
     def _gone(self) -> None:
+        self._host.limit_counts.add("ping_interval")
         self.connection_lost(self._host.now)
         self._connection.close()
 
@@ -194,6 +195,7 @@ class RawSocket:
                 session.abort(ProtocolViolation.uri, f"0x{head} does not begin a message")
                 return
             if length > self._limit:
+                self._host.limit_counts.add("max_message_size")
                 reason = f"a message of {length} bytes, where {self._limit} were agreed on"
                 session.abort(ProtocolViolation.uri, reason)
                 return
@@ -226,10 +228,12 @@ class RawSocket:
     def _give_up(self) -> None:
         self._partial = None
         if self._session is not None:
+            self._host.limit_counts.add("message_timeout")
             self._session.abort(ProtocolViolation.uri, "the rest of a message did not come in time")
 
     def _handshake_timed_out(self, now: float) -> None:
         """Close the connection if there is no session yet; a session itself waits for HELLO."""
         if self._session is None and not self._connection.closing:
             self._partial = None
+            self._host.limit_counts.add("handshake_timeout")
             self._refuse("no RawSocket handshake came in time")

@@ -130,6 +130,7 @@ class WebSocket:
             sentence = "The server is not ready at the moment; try again."
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, sentence, ("Retry-After", "1"))
         else:
+            self._host.limit_counts.add("handshake_timeout")
             seconds = self._host.settings.handshake_timeout
             sentence = f"No complete request came within {seconds:g} seconds."
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, sentence)

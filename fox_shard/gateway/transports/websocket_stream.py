@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import final
 
+from websockets.exceptions import PayloadTooBig
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Event, Protocol
@@ -168,6 +169,7 @@ class MessageStream:
             self._connection.write(_PING)
 
     def _gone(self) -> None:
+        self._host.limit_counts.add("ping_interval")
         self._fail(CloseCode.POLICY_VIOLATION, "No Pong came in time.", self._host.now)
 
     # Hot: 0.3 µs for a 64-byte message in a read of many, 4 µs by way of the library.
@@ -240,6 +242,7 @@ class MessageStream:
 
     def _fail_unfinished(self) -> None:
         self._partial = self._fragments = None
+        self._host.limit_counts.add("message_timeout")
         reason = "The rest of a message did not come in time."
         self._fail(CloseCode.POLICY_VIOLATION, reason, self._host.now)
 
@@ -290,6 +293,8 @@ class MessageStream:
         """Let the library handle one frame, or the beginning of one that is a violation."""
         protocol = self._library()
         protocol.receive_data(frame)
+        if isinstance(protocol.parser_exc, PayloadTooBig):
+            self._host.limit_counts.add("max_message_size")
         for event in protocol.events_received():
             self._handle_event(event, now)
         # These come behind the session's answers, because nothing may follow a Close.

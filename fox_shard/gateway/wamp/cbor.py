@@ -22,6 +22,7 @@ from fox_shard.gateway.wamp.javascript import plain
 from fox_shard.gateway.wamp.messages import ABSENT, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.option_readers import Decoder, UnreadableValue
 from fox_shard.gateway.wamp.serializer import ANY_KEYS, NO_ARGS, NO_KWARGS, Serializer
+from fox_shard.gateway.wamp.unread import cbor_head
 
 _RAW: Final = ("options", "details", "extra")
 """Names of the elements that stay encoded."""
@@ -89,7 +90,8 @@ _FLAGS: Final = re.compile(r"\(\?[aiLmsux-]")
 
 _UNDEFINED: Final = type(cbor2.undefined)
 
-_LIMITS: Final = re.compile("map key must be|maximum container nesting depth")
+_DEPTH: Final = "maximum container nesting depth"
+_LIMITS: Final = re.compile(f"map key must be|{_DEPTH}")
 """What cbor2 says of arguments beyond `ANY_KEYS` or `DEPTH_LIMIT`."""
 
 _LARGEST: Final = 1 << 4096
@@ -135,7 +137,8 @@ class Cbor(Serializer):
         try:
             return self._parse(data)
         except (cbor2.CBORError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self.violation(data, error) from None
+            unread = cbor_head(data) if _DEPTH in str(error) else None
+            raise unread or self.violation(data, error) from None
 
     def _parse(self, data: bytes) -> Message:
         stream = BytesIO(data)
@@ -170,7 +173,10 @@ class Cbor(Serializer):
         except (cbor2.CBORError, ValueError, RecursionError) as error:
             if not _LIMITS.search(str(error)):
                 self._check_structure(data, message)
-            raise InvalidPayload(f"the arguments cannot be read: {_cause(error)}") from None
+            refusal = InvalidPayload(f"the arguments cannot be read: {_cause(error)}")
+            if "nesting depth" in str(error):
+                refusal.limit = "nesting"
+            raise refusal from None
         if stream.tell() != len(data):
             raise ProtocolViolation("there is something behind the message")
         return data[:middle], data[middle:]

@@ -86,7 +86,7 @@ class OptionsReader(Generic[T]):
                 choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
                 raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
-        except (UnreadableValue, UnicodeDecodeError) as error:
+        except (UnreadableValue, UnicodeDecodeError, RecursionError) as error:
             raise InvalidArgument(f"the options cannot be read: {error}") from None
         except BAD_INPUT as error:
             raise ProtocolViolation(f"the options cannot be read: {error}") from None

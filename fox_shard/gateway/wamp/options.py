@@ -97,9 +97,11 @@ def _check_lists(lists: tuple[list[int] | list[str] | None, ...]) -> None:
     """Raise LimitExceeded if a list of receivers is too long. lists: in the order of `Audience`."""
     for name, listed in zip(frames.Audience.__struct_fields__, lists, strict=True):
         if listed is not None and len(listed) > LISTED:
-            raise LimitExceeded(f"the option {name}: {len(listed)} elements, of at most {LISTED}")
+            sentence = f"the option {name}: {len(listed)} elements, of at most {LISTED}"
+            raise LimitExceeded(sentence).beyond("option_size")
         if listed and isinstance(listed[0], str) and sum(map(len, listed)) > OPTION_BYTES:
-            raise LimitExceeded(f"the option {name}: more than {OPTION_BYTES} characters")
+            sentence = f"the option {name}: more than {OPTION_BYTES} characters"
+            raise LimitExceeded(sentence).beyond("option_size")
 
 
 def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
@@ -154,7 +156,8 @@ def _will(value: object) -> bytes:
     args = value if isinstance(value, list) else [value]
     if too_deep(args):
         # The value is an event's arguments once the session ends.
-        raise LimitExceeded(f"the option will: more than {DEPTH_LIMIT} levels")
+        sentence = f"the option will: more than {DEPTH_LIMIT} levels"
+        raise LimitExceeded(sentence).beyond("nesting")
     return b"" if args in ([], [None]) else _packed(args, "will")
 
 
@@ -173,7 +176,7 @@ def _packed_document(value: object, name: str) -> bytes:
     if len(packed) > OPTION_BYTES:
         raise LimitExceeded(
             f"the option {name}: {len(packed)} bytes in MessagePack, of at most {OPTION_BYTES}"
-        )
+        ).beyond("option_size")
     return packed
 
 

@@ -26,7 +26,9 @@ from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.wamp.messages import (
     CALL,
     CANCEL,
+    ERROR,
     INVOCATION,
+    NAMES,
     PUBLISH,
     REGISTER,
     SUBSCRIBE,
@@ -45,11 +47,29 @@ from fox_shard.gateway.wamp.messages import (
 )
 from fox_shard.gateway.wamp.options import PublishOptions
 from fox_shard.gateway.wamp.session import WampSession
+from fox_shard.gateway.wamp.unread import UnreadRequest
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import SEQUENCE_LENGTH, check_topic, is_reserved
 
 VALID_URIS: Final = 10_000
 """How many valid URIs are cached."""
+
+
+def unread(session: WampSession, head: UnreadRequest) -> None:
+    """Refuse a request that nests too deep to be read."""
+    kind, request, refusal = head.kind, head.request, head.refusal
+    if kind == PUBLISH:
+        options = session.serializer.options
+        if options.acknowledges(head.options) if head.options else head.wanted:
+            session.refuse(PUBLISH, request, refusal)
+        return
+    if kind == CALL:
+        _check_call(session, request)
+    if kind in (YIELD, ERROR):
+        _check_invocation(session, NAMES[kind], request)
+        session.fail(request, refusal)
+    if kind != ERROR:
+        session.refuse(kind, request, refusal)
 
 
 # Publish and subscribe
@@ -76,6 +96,8 @@ def publish(session: WampSession, message: Publish) -> None:
         # Without `acknowledge` the client expects no answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
             session.refuse(PUBLISH, message.request, refusal)
+        else:
+            session.router.limit_counts.add(refusal.limit)
         return
     if flags & ACKNOWLEDGE:
         session.expect_published(message.request)
@@ -156,8 +178,7 @@ def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
 def call(session: WampSession, message: Call) -> None:
     """Handle [CALL, Request|id, Options|dict, Procedure|uri, …]."""
     serializer = session.serializer
-    if session.calls and message.request in session.calls:
-        raise ProtocolViolation(f"CALL: a call with the request id {message.request} is running")
+    _check_call(session, message.request)
     raw = bytes(message.options)
     try:
         args, kwargs = serializer.payload(message)
@@ -177,8 +198,14 @@ def call(session: WampSession, message: Call) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
-        Identity(session.authid, session.authrole),
+        session.caller,
     )
+
+
+def _check_call(session: WampSession, request: int) -> None:
+    """Raise ProtocolViolation if a call with that id is running."""
+    if session.calls and request in session.calls:
+        raise ProtocolViolation(f"CALL: a call with the request id {request} is running")
 
 
 @lru_cache(VALID_URIS)
@@ -272,6 +299,7 @@ def error(session: WampSession, message: Error) -> None:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)
     except Refusal as refusal:
+        session.router.limit_counts.add(refusal.limit)
         session.fail(message.request, refusal)
         return
     session.router.invocation_error(
@@ -299,9 +327,12 @@ def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
     more: bytes that will be added to it.
     """
     settings = session.router.settings
-    if uri.count(".") >= settings.topic_components:
-        raise InvalidUri(f"the URI has more than {settings.topic_components} components")
+    size, components = len(uri), settings.topic_components
+    # Short URIs need not be looked at: between two components is a period, and a character has at
+    # most four bytes.
+    if size >= components and uri.count(".") >= components:
+        sentence = f"the URI has more than {components} components"
+        raise InvalidUri(sentence).beyond("topic_components")
     limit = settings.topic_length - more
-    # A character has at most four bytes, so short URIs need not be encoded.
-    if len(uri) > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
-        raise InvalidUri(f"the URI has more than {limit} bytes")
+    if size > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
+        raise InvalidUri(f"the URI has more than {limit} bytes").beyond("topic_length")

@@ -28,6 +28,7 @@ from fox_shard.gateway.wamp.serializer import (
     TOO_DEEP,
     Serializer,
 )
+from fox_shard.gateway.wamp.unread import json_head, msgpack_head
 
 __all__ = ["SERIALIZERS", "Cbor", "Json", "Msgpack", "Serializer"]
 
@@ -53,6 +54,8 @@ class Json(Serializer):
         except BAD_INPUT as error:
             try:
                 return self._read_unusual(data)
+            except RecursionError:
+                raise json_head(data) or self.violation(data, error) from None
             except BAD_INPUT:
                 raise self.violation(data, error) from None
 
@@ -83,8 +86,8 @@ class Json(Serializer):
             raise ProtocolViolation(NO_ARGS)
         if kwargs and kwargs[0] != 0x7B:
             raise ProtocolViolation(NO_KWARGS)
-        if json_too_deep(args) or json_too_deep(kwargs):
-            raise InvalidPayload(TOO_DEEP)
+        if json_too_deep(args) or (kwargs and json_too_deep(kwargs)):
+            raise InvalidPayload(TOO_DEEP).beyond("nesting")
         return args, kwargs
 
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:
@@ -139,6 +142,8 @@ class Msgpack(Serializer):
         except BAD_INPUT as error:
             try:
                 return self._read_unusual(data)
+            except RecursionError:
+                raise msgpack_head(data) or self.violation(data, error) from None
             except BAD_INPUT:
                 raise self.violation(data, error) from None
 
@@ -165,7 +170,7 @@ class Msgpack(Serializer):
             _check_keys(args)
             _check_keys(kwargs)
         except msgpack.StackError:
-            raise InvalidPayload(TOO_DEEP) from None
+            raise InvalidPayload(TOO_DEEP).beyond("nesting") from None
         except ValueError as error:
             raise InvalidPayload(f"the arguments cannot be read: {error}") from None
         try:
@@ -173,6 +178,8 @@ class Msgpack(Serializer):
             items = self._args(args)
             rule = NO_KWARGS
             named = self._kwargs(kwargs) if kwargs else None
+        except RecursionError:
+            raise InvalidPayload(TOO_DEEP).beyond("nesting") from None
         except BAD_INPUT as error:
             if "imestamp" in str(error) or isinstance(error, UnicodeDecodeError):
                 # Well-formed, but no text, or no date, or one that not every client can express.
@@ -181,7 +188,7 @@ class Msgpack(Serializer):
         if (msgpack_may_be_too_deep(args) and too_deep(items)) or (
             msgpack_may_be_too_deep(kwargs) and too_deep(named)
         ):
-            raise InvalidPayload(TOO_DEEP)
+            raise InvalidPayload(TOO_DEEP).beyond("nesting")
         return args, kwargs
 
     def write(self, head: tuple[Any, ...], args: bytes = b"", kwargs: bytes = b"") -> bytes:

@@ -7,7 +7,16 @@ Owns: every message that the router sends once the session is open. Never: what 
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
-from fox_shard.backplane.frames import DISCLOSE_CALLER, CallError, Event, Interrupt, Refused, Result
+from fox_shard.backplane.frames import (
+    ANONYMOUS,
+    DISCLOSE_CALLER,
+    CallError,
+    Event,
+    Identity,
+    Interrupt,
+    Refused,
+    Result,
+)
 from fox_shard.backplane.frames import PROGRESS as WANTS_PROGRESS
 from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.refusals import call_error
@@ -48,6 +57,7 @@ class WampSession(Session):
         "_abilities",
         "_frame",
         "_limit",
+        "caller",
         "router",
         "serializer",
         "subscribed_to",
@@ -78,6 +88,8 @@ class WampSession(Session):
         self._frame = frame
         self._limit = limit
         self._abilities = 0
+        # Who calls, as `Call` has it.
+        self.caller: Identity | None = None
         # Subscription id -> the subscription's name on this gateway, for UNSUBSCRIBE.
         self.subscribed_to: dict[int, str] | None = None
         # Acknowledged publishes that are not answered yet. A restarted shard may answer one twice.
@@ -93,6 +105,7 @@ class WampSession(Session):
 
     def refuse(self, request_type: int, request: int, refusal: Refusal) -> None:
         """Send [ERROR, REQUEST.Type|int, Request|id, Details|dict, Error|uri, [message]]."""
+        self.router.limit_counts.add(refusal.limit)
         self._refuse(request_type, request, refusal.uri, refusal.message)
 
     def _refuse(
@@ -185,10 +198,11 @@ class WampSession(Session):
         if call.flags & WANTS_PROGRESS and self._abilities & PROGRESS:
             details["receive_progress"] = True
         wanted = call.flags & DISCLOSE_CALLER or (register is not None and register.disclose)
-        if wanted and call.caller is not None:
+        if wanted:
+            caller = call.caller or ANONYMOUS
             details["caller"] = call.session
-            details["caller_authid"] = call.caller.authid
-            details["caller_authrole"] = call.caller.authrole
+            details["caller_authid"] = caller.authid
+            details["caller_authrole"] = caller.authrole
         head = (wamp.INVOCATION, request, registration, details)
         try:
             self._carry(head, call)

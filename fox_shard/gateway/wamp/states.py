@@ -19,6 +19,7 @@ from typing import Any, Final, final
 
 from msgspec import Struct
 
+from fox_shard.backplane.frames import ANONYMOUS, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
@@ -28,6 +29,7 @@ from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, PayloadSizeExceeded, WampSession
+from fox_shard.gateway.wamp.unread import UnreadRequest
 
 Handlers = dict[type[Struct], Callable[["WampConversation", Any], None]]
 
@@ -67,7 +69,14 @@ class WampConversation(WampSession):
         if handlers is ENDED:
             return
         try:
-            message = self.serializer.read(data)
+            try:
+                message = self.serializer.read(data)
+            except UnreadRequest as unread:
+                if handlers is not OPEN:
+                    raise
+                self.traffic.others += 1
+                requests.unread(self, unread)
+                return
             handler = handlers.get(type(message))
             if handler is None:
                 raise self._unexpected(message)
@@ -76,6 +85,7 @@ class WampConversation(WampSession):
             if handlers is CLOSING:
                 # While closing, all else is ignored (WAMP #session-closing).
                 return
+            self.router.limit_counts.add(violation.limit)
             self.abort(violation.uri, violation.message)
 
     def connection_lost(self, now: float) -> None:
@@ -102,6 +112,8 @@ class WampConversation(WampSession):
             return
         self.authid = hello.AUTHID
         self.authrole = hello.AUTHROLE
+        identity = Identity(self.authid, self.authrole)
+        self.caller = None if identity == ANONYMOUS else identity
         self._abilities = hello.callee_features(announced)
         self._handlers = OPEN
         self.router.session_opened(
@@ -169,6 +181,7 @@ class WampConversation(WampSession):
     def _hello_timed_out(self, now: float) -> None:
         """Abort if HELLO has not come in time."""
         if self._handlers is WAITING:
+            self.router.limit_counts.add("handshake_timeout")
             seconds = self.router.settings.handshake_timeout
             self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
 

@@ -30,11 +30,17 @@ OVERHEAD: Final = 100
 FEW: Final = 32
 """The most topics that are read one by one; for more matching topics the whole log is walked."""
 
+MANY: Final = 256
+"""The most topics that are looked at to find those few; beyond, the whole log is walked, too."""
+
 EXAMINED_PER_UNIT: Final = 8
 """Events, or topics, that cost a unit of the turn's budget when they are looked at."""
 
 AT_ONCE: Final = 5000
 """The most events that are trimmed in one step."""
+
+Step = tuple[int, Event | None]
+"""The id of an event, and the event if it matches."""
 
 _by_id: Final = attrgetter("publication")
 
@@ -121,43 +127,48 @@ class EventLog:
 
     # Reading
 
-    def walk(
+    def steps(
         self, pattern: Pattern, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Event]:
-        """Yield the matching events with ids from `first` to `last`, in the order of ids."""
+    ) -> Iterator[Step]:
+        """Yield the matching events with ids from `first` to `last`, in the order of ids.
+
+        A step without an event says how far the log was passed over. The caller pays a unit for
+        each step, and may go on behind the last one later. The log must not change meanwhile.
+        """
         topics = self._matching_topics(pattern)
-        if len(topics) <= FEW:
+        if topics is not None:
             by_topic = [
                 self._between(self._topics[topic], first, last, reverse=reverse) for topic in topics
             ]
-            yield from merge(*by_topic, key=_by_id, reverse=reverse)
+            for event in merge(*by_topic, key=_by_id, reverse=reverse):
+                yield event.publication, event
             return
         matching: dict[str, bool] = {}
-        examined = 0
-        try:
-            for event in self._between(self._ids, first, last, reverse=reverse):
-                examined += 1
-                topic = event.publish.topic
-                matches = matching.get(topic)
-                if matches is None:
-                    matches = matching[topic] = pattern.matches(topic)
-                if matches:
-                    yield event
-        finally:
-            self._budget.spend(examined // EXAMINED_PER_UNIT)
+        passed_over = 0
+        for event in self._between(self._ids, first, last, reverse=reverse):
+            topic = event.publish.topic
+            matches = matching.get(topic)
+            if matches is None:
+                matches = matching[topic] = pattern.matches(topic)
+            if matches:
+                yield event.publication, event
+                continue
+            passed_over += 1
+            if passed_over % EXAMINED_PER_UNIT == 0:
+                yield event.publication, None
 
-    def _matching_topics(self, pattern: Pattern) -> list[str]:
-        """Return the topics that match, but no more of them than decide how the log is walked."""
+    def _matching_topics(self, pattern: Pattern) -> list[str] | None:
+        """Return the matching topics if they are few and soon found; None: walk the whole log."""
         topics: list[str] = []
         steps = 0
         for topic in self._tree.steps(pattern):
             steps += 1
             if topic is not None:
                 topics.append(topic)
-                if len(topics) > FEW:
-                    break
+            if len(topics) > FEW or steps > MANY:
+                break
         self._budget.spend(steps // EXAMINED_PER_UNIT)
-        return topics
+        return None if len(topics) > FEW or steps > MANY else topics
 
     def _between(
         self, ids: list[int], first: int, last: int, *, reverse: bool = False

@@ -6,7 +6,7 @@ Owns: the history of each realm, created on first use. Never: what is in it (see
 from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.frames import TRACE, Event, HistoryPage, Publish, ReadHistory
+from fox_shard.backplane.frames import TRACE, Event, Publish
 from fox_shard.config import Realm as Settings
 from fox_shard.deadline import NEVER
 from fox_shard.shard import rows
@@ -14,10 +14,6 @@ from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.history import History
 from fox_shard.store.journal import Journal
-from fox_shard.topics.pattern import Pattern
-
-PAGE_BYTES = 1 << 20
-"""Bytes of arguments in one `HistoryPage`, which ends with the event that exceeds this size."""
 
 
 @final
@@ -105,27 +101,14 @@ class Histories:
     @property
     def next_expiry(self) -> float:
         """When `expire` is due, in seconds since 1970; `NEVER`: no event can become too old."""
-        return min((one.next_expiry for one in self._ageing), default=NEVER)
+        if not self._ageing:
+            return NEVER
+        return min(one.next_expiry for one in self._ageing)
 
     def expire(self, wall: float) -> None:
         """Drop events that are too old, a limited number per call. wall: seconds since 1970."""
         for history in self._ageing:
             history.expire(wall)
-
-    # Reading
-
-    def page(self, page: ReadHistory) -> HistoryPage:
-        """Return a page of the events that a gateway asked for."""
-        events: list[Event] = []
-        size, pattern = 0, Pattern.parse(page.pattern)
-        found = self[page.realm].walk(pattern, page.first, page.last, reverse=page.reverse)
-        for event in found:
-            if len(events) == page.limit or size > PAGE_BYTES:
-                return HistoryPage(page.token, events, more=True)
-            events.append(event)
-            size += len(event.publish.args) + len(event.publish.kwargs)
-        self._budget.spend(len(events))
-        return HistoryPage(page.token, events, more=False)
 
     # From the store
 

@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import blake2b
 from heapq import merge
 from itertools import islice
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final, final
 
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from fox_shard.config import Realm as Settings
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.history.cursor import START, Cursor, TrimMarks
-from fox_shard.shard.history.event_log import NOTHING, EventLog, Trimmed
+from fox_shard.shard.history.event_log import NOTHING, EventLog, Step, Trimmed
 from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
 from fox_shard.topics.ids import MAX_ID, SHARDS
@@ -45,8 +45,6 @@ TRACED: Final = Rule(topic="", match="prefix")
 
 TOPICS_LIMIT: Final = 100_000
 """Topics whose event logs are cached."""
-
-_by_id: Final = attrgetter("publication")
 
 
 @final
@@ -193,23 +191,29 @@ class History:
 
         start: only higher ids. Events that are not durable yet are left out.
         """
+        found = self.steps_after(pattern, position, start)
+        return list(islice((event for _, event in found if event is not None), limit))
+
+    def steps_after(self, pattern: Pattern, position: Cursor, start: int) -> Iterator[Step]:
+        """Yield what `steps` yields beyond the position and `start`."""
         first = 1 + max(start, min((position.of(one) for one in self._origins), default=0))
-        found = self.walk(pattern, first, MAX_ID)
-        new = (event for event in found if position.is_unread(event.publication))
-        return list(islice(new, limit))
+        for step in self.steps(pattern, first, MAX_ID):
+            if step[1] is None or position.is_unread(step[0]):
+                yield step
 
-    def walk(
+    def steps(
         self, pattern: Pattern, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Event]:
-        """Return the matching events with ids from `first` to `last`, in the order of ids.
+    ) -> Iterator[Step]:
+        """Yield the matching events with ids from `first` to `last`, in the order of ids.
 
-        Events that are not durable yet are left out. The history must not change during iteration.
+        See `EventLog.steps`. Events that are not durable yet are left out. The history must not
+        change during iteration.
         """
         found = [
-            event_log.walk(pattern, first, last, reverse=reverse)
+            event_log.steps(pattern, first, last, reverse=reverse)
             for event_log in self._logs_of(pattern)
         ]
-        return found[0] if len(found) == 1 else merge(*found, key=_by_id, reverse=reverse)
+        return found[0] if len(found) == 1 else merge(*found, key=itemgetter(0), reverse=reverse)
 
     def _logs_of(self, pattern: Pattern) -> list[EventLog]:
         """Return the event logs that may have matching events."""

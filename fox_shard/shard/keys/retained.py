@@ -205,7 +205,7 @@ class RetainedKeys:
             raise LimitExceeded(
                 f"the patched key would have {len(args) + len(kwargs)} bytes, and a message has at "
                 f"most {limit} (gateway.max_message_size): the key is unchanged"
-            )
+            ).beyond("max_message_size")
         publish.args, publish.encoding, publish.kwargs = args, encoding, kwargs
 
     def _check_owned(self, publish: Publish, retain: RetainOptions) -> None:
@@ -217,7 +217,7 @@ class RetainedKeys:
             raise LimitExceeded(
                 f"the session has {limit} keys at this shard that end with it, the most that it "
                 "may have (keys.owned_per_session): erase some of them first"
-            )
+            ).beyond("owned_per_session")
 
     def _retained_options(
         self, publish: Publish, retain: RetainOptions, gateway: str, incarnation: int

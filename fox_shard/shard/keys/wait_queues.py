@@ -84,31 +84,35 @@ class WaitQueues:
         assert retain is not None
         condition = (retain.when_id, retain.when)
         queues = (self._by_id if retain.when is None else self._by_document).get(ref, {})
-        for full, what in (
+        for full, limit, what in (
             (
                 len(self._sessions.get(publish.session, ())) >= limits.waiting_per_session,
+                "waiting_per_session",
                 f"{limits.waiting_per_session} publishes of this session wait at this shard "
-                "already (keys.waiting_per_session)",
+                "already",
             ),
             (
                 self._at_key.get(ref, 0) >= limits.waiting_per_key,
-                f"{limits.waiting_per_key} publishes wait at this key already "
-                "(keys.waiting_per_key)",
+                "waiting_per_key",
+                f"{limits.waiting_per_key} publishes wait at this key already",
             ),
             (
                 retain.when is not None
                 and condition not in queues
                 and len(queues) >= limits.conditions_per_key,
+                "conditions_per_key",
                 f"publishes with {limits.conditions_per_key} other conditions wait at this key "
-                "already (keys.conditions_per_key)",
+                "already",
             ),
             (
                 self.size + _size(publish) > limits.waiting_bytes,
-                f"{self.size} bytes of publishes wait at this shard already (keys.waiting_bytes)",
+                "waiting_bytes",
+                f"{self.size} bytes of publishes wait at this shard already",
             ),
         ):
             if full:
-                raise LimitExceeded(f"{what}: publish again later")
+                sentence = f"{what} (keys.{limit}): publish again later"
+                raise LimitExceeded(sentence).beyond(limit)
 
     def put_back(self, waiter: Waiter) -> None:
         """Undo `take`: the waiter has its place in the queue again."""

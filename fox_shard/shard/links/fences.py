@@ -36,7 +36,7 @@ class Fences:
             origin = self._peer(ask.origin)
             origin.fence_queries.append((asker.link, ask))
             absent = self.synced and origin.gone
-            if absent or (origin.synced and not origin.waiting):
+            if absent or (origin.caught_up and not origin.waiting):
                 self.answer(origin)
 
     def answer(self, origin: Peer) -> None:

@@ -50,9 +50,9 @@ class ShardOutbox:
         "_own_size",
         "_placement",
         "_stored",
+        "_to_catch_up",
         "_uncommitted",
         "own",
-        "to_catch_up",
     )
 
     def __init__(
@@ -83,7 +83,7 @@ class ShardOutbox:
         self._own_size = 0
         # How many of them are from before the restart. No peer's frame is handled before these,
         # which another number of shards may have brought here, as if they came from that peer.
-        self.to_catch_up = 0
+        self._to_catch_up = 0
 
     def send(self, shard: int, frame: OutboxFrame, *, revocable: bool = False) -> None:
         """Send the frame when the present transaction, which has its row, is durable.
@@ -128,16 +128,30 @@ class ShardOutbox:
         self._uncommitted.append((self._journal.ticket, revocable, number, frame, len(value)))
         self._own_size += len(value)
 
-    def go_on(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return bool(self.own) and not self._to_catch_up
+
+    def go_on(self, _now: float) -> None:
         """Handle this shard's durable frames for itself, as far as the turn's budget goes."""
-        own, budget = self.own, self._budget
-        while own and not budget.exhausted:
-            number, frame, size = own.popleft()
-            budget.spend(FRAME_UNITS)
-            self._inbox.handle(frame, self._number)
-            self._journal.keep(rows.outbox(OWN, number), None)
-            self._own_size -= size
-            self.to_catch_up = max(0, self.to_catch_up - 1)
+        while self.busy and not self._budget.exhausted:
+            self._handle_own()
+
+    def catch_up_next(self) -> bool:
+        """Handle the next frame from before the restart; return whether there was one."""
+        if not self._to_catch_up:
+            return False
+        self._to_catch_up -= 1
+        self._handle_own()
+        return True
+
+    def _handle_own(self) -> None:
+        number, frame, size = self.own.popleft()
+        self._budget.spend(FRAME_UNITS)
+        self._inbox.handle(frame, self._number)
+        self._journal.keep(rows.outbox(OWN, number), None)
+        self._own_size -= size
 
     # The store
 
@@ -167,7 +181,7 @@ class ShardOutbox:
             self.own.append((number, frame, size))
             self._last_own = number
             self._own_size += size
-            self.to_catch_up += 1
+            self._to_catch_up += 1
         else:
             self._loaded.setdefault(name, []).append((number, frame))
 

@@ -5,7 +5,7 @@ Owns: what the shard keeps for each peer. Never: decisions.
 
 from collections import deque
 from enum import Enum
-from typing import final
+from typing import Final, final
 
 from fox_shard.backplane.frames import FenceQuery, Frame
 from fox_shard.backplane.link import Link
@@ -21,14 +21,20 @@ class Kind(Enum):
     COORDINATOR = "coordinator"
 
 
+SHARD: Final = Kind.SHARD
+"""`Kind.SHARD`, which is asked for with every batch (see `terms.NOTHING`)."""
+
+
 @final
 class Peer:
     """A gateway, another shard, or the coordinator."""
 
     __slots__ = (
         "applied",
+        "caught_up",
         "deliveries",
         "fence_queries",
+        "followers_behind",
         "kind",
         "link",
         "may_repeat",
@@ -46,6 +52,8 @@ class Peer:
         self.deliveries = Deliveries(link, through_shards=self.kind is Kind.SHARD)
         # Whether the peer has finished its replay in the present pair.
         self.synced = False
+        # Whether, after that, all frames that it sent again have been handled.
+        self.caught_up = False
         # The highest reliable number of a handled frame.
         self.applied = 0
         # Queries about this peer's frames that wait for its replay, with the links of the askers.
@@ -56,6 +64,8 @@ class Peer:
         self.resent: list[Arrival] = []
         # The publication id that the peer was last told in `Settled`; 0: none in this pair.
         self.settled = 0
+        # How many selectors' followers at the gateway are still being sent what they missed.
+        self.followers_behind = 0
         # Whether the peer's frames may have outcomes: they were recorded before a restart, or come
         # from the coordinator, whose frames are recorded even if they change no key.
         self.may_repeat = self.kind is Kind.COORDINATOR
@@ -72,5 +82,6 @@ class Peer:
 
     def reply(self, frame: Frame) -> None:
         """Send the frame, unless the pair has ended: then the receiver is gone or was answered."""
-        if self.link.open:
-            self.link.send(frame)
+        link = self.link
+        if link.open:
+            link.outbox.append(frame)

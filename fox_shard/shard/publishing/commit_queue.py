@@ -22,6 +22,10 @@ from fox_shard.shard.publishing.effects import (
     SessionFrame,
     event_of,
 )
+from fox_shard.topics.ids import MAX_ID
+
+NOT_HELD = MAX_ID + 1
+"""In place of a ticket: nobody is held up."""
 
 
 @final
@@ -58,11 +62,6 @@ class CommitQueue:
         # Sessions and (realm, topic) pairs that are held up, each until its last ticket is durable.
         self._sessions: dict[int, int] = {}
         self._topics: dict[tuple[str, str], int] = {}
-
-    @property
-    def active(self) -> bool:
-        """Whether any effect waits."""
-        return bool(self.waiting)
 
     def group(self, ticket: int) -> CommitGroup:
         """Return the present batch's group for the transaction; make it if there is none."""
@@ -104,9 +103,24 @@ class CommitQueue:
         """Remove and return the groups of all transactions up to this one, in order."""
         done = sorted(one for one in self.waiting if one <= ticket)
         groups = [group for one in done for group in self.waiting.pop(one)]
-        self._sessions = {s: last for s, last in self._sessions.items() if last > ticket}
-        self._topics = {t: last for t, last in self._topics.items() if last > ticket}
+        for group in groups:
+            for effect, _ in group.effects:
+                self._let_go(effect, ticket)
         return groups
+
+    def _let_go(self, effect: object, ticket: int) -> None:
+        """Let others pass where only this effect, and those of earlier transactions, held them."""
+        event = event_of(effect)
+        if event is not None:
+            session, topic = event.publish.session, (event.publish.realm, event.publish.topic)
+            if self._sessions.get(session, NOT_HELD) <= ticket:
+                del self._sessions[session]
+        elif isinstance(effect, KeyChange):
+            topic = effect.ref
+        else:
+            return
+        if self._topics.get(topic, NOT_HELD) <= ticket:
+            del self._topics[topic]
 
     @property
     def lowest(self) -> int | None:

@@ -57,13 +57,16 @@ class Grants:
             replies, recipients(since), partial(self._delivered, peer, publication)
         )
 
-    def send_again(self, before: int) -> None:
-        """Send the grants from before the restart whose publication ids are below `before`.
+    def send_next_again(self, before: int) -> bool:
+        """Send the next grant from before the restart whose publication id is below `before`.
 
-        Their events may not have reached all gateways, or their answers the publishers.
+        Its event may not have reached all gateways, or its answer the publisher. Return whether
+        there was one.
         """
-        while self._loaded and self._loaded[0].event.publication < before:
-            self._give_again(self._loaded.popleft())
+        if not self._loaded or self._loaded[0].event.publication >= before:
+            return False
+        self._give_again(self._loaded.popleft())
+        return True
 
     def _give_again(self, row: rows.GrantRow) -> None:
         peer, publication = self._peers[row.gateway], row.event.publication

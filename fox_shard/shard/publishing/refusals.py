@@ -7,9 +7,20 @@ Never: which publishes are refused.
 from typing import final
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, Publish, Refused
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import refused
 from fox_shard.errors import ConditionFailed, LimitExceeded, Refusal, UnavailableStore
 from fox_shard.shard.links.outcomes import HIDDEN_KEY
+
+LIMITS = (
+    "waiting_per_session",
+    "waiting_per_key",
+    "conditions_per_key",
+    "waiting_bytes",
+    "owned_per_session",
+    "max_message_size",
+)
+"""The limits of publishes that are counted, by their settings; the last one is of patched keys."""
 
 UNKNOWN = -1
 """In place of the key's publication id in `Refused`: the publisher is not told it."""
@@ -23,14 +34,16 @@ class Refusals:
     limit_exceeded: those refused because of a limit, answered or not.
     """
 
-    __slots__ = ("dropped", "limit_exceeded")
+    __slots__ = ("dropped", "limit_counts", "limit_exceeded")
 
     def __init__(self) -> None:
+        self.limit_counts = LimitCounts(LIMITS)
         self.dropped = self.limit_exceeded = 0
 
     def refuse(self, publish: Publish, error: Refusal) -> list[Refused]:
         """Refuse the publish with that error."""
         self.limit_exceeded += isinstance(error, LimitExceeded)
+        self.limit_counts.add(error.limit)
         if publish.flags & ACKNOWLEDGE:
             return [refused(Publish, publish.session, publish.request, error)]
         self.dropped += 1

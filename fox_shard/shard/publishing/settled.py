@@ -39,8 +39,11 @@ class SettledEvents:
         self._recorded += 1
 
     def announce(self, peer: Peer) -> None:
-        """Tell the gateway the id, if anything was recorded beyond the one it was last told."""
-        if self._last <= peer.settled:
+        """Tell the gateway the id, if anything was recorded beyond the one it was last told.
+
+        A gateway whose followers still miss events is told later.
+        """
+        if self._last <= peer.settled or peer.followers_behind:
             return
         lowest = (self._commit_queue.lowest, self._outcomes.lowest, self._unannounced.lowest)
         unsettled = [one for one in lowest if one is not None]
@@ -48,10 +51,10 @@ class SettledEvents:
         peer.reply(Settled(peer.settled))
 
     def announce_regularly(self, peers: Iterable[Peer]) -> None:
-        """Tell all synced gateways if SETTLED_EVERY publications have been recorded since."""
+        """Tell all gateways that have caught up, SETTLED_EVERY recorded publications later."""
         if self._recorded < SETTLED_EVERY:
             return
         self._recorded = 0
         for peer in peers:
-            if peer.kind is Kind.GATEWAY and peer.synced:
+            if peer.kind is Kind.GATEWAY and peer.caught_up:
                 self.announce(peer)

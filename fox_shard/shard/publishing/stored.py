@@ -5,6 +5,7 @@ waits for the store; and what happens if the commit fails. Never: the key's new 
 `retained`); the waiters at a key (see `conditional`); the events that are sent (see `broker`).
 """
 
+from collections import deque
 from typing import final
 
 from msgspec.structs import replace
@@ -140,7 +141,7 @@ class StoredPublishes:
         # Keys at which further waiters are to be let through, in order.
         self._chains: dict[KeyRef, None] = {}
         # Wills of keys that could not be published because the store failed.
-        self._postponed_wills: list[Publish] = []
+        self._postponed_wills: deque[Publish] = deque()
         # Whether the sync has ended.
         self._synced = False
 
@@ -320,19 +321,40 @@ class StoredPublishes:
                 return
             waiter = self.conditional.next_waiter(ref)
 
-    def go_on(self) -> None:
-        """Let further waiters through, as far as the turn's budget goes; call every turn."""
-        while self._chains and not self._budget.exhausted:
+    def go_on(self, _now: float) -> None:
+        """Publish postponed wills and let further waiters through, as far as the budget goes.
+
+        Call this every turn. Waiters come behind all wills, which concern keys as they were.
+        """
+        budget = self._budget
+        while self._can_publish_wills and not budget.exhausted:
+            budget.spend(KEY_UNITS)
+            will = self._postponed_wills.popleft()
+            self._retained_keys.will_published(will)
+            self._end([], [will], [])
+        while self._chains and not self._can_publish_wills and not budget.exhausted:
+            budget.spend(1)
             self._let_waiters_through(next(iter(self._chains)))
-        # Last of all, so that everything that this turn has brought an aggregate is one change.
-        for publish in self._tables.go_on():
+        self.end_turn()
+
+    def write_aggregates(self) -> None:
+        """Publish the rows of aggregates that this turn has changed; call once, at its end.
+
+        So everything that a turn has brought an aggregate is one change.
+        """
+        for publish in self._tables.due():
             self._publish(None, publish, 0, [], stored=True, recorded=True)
         self.end_turn()
 
     @property
     def busy(self) -> bool:
         """Whether `go_on` has more to do in the next turn."""
-        return bool(self._chains) or self._tables.busy
+        return bool(self._chains) or self._can_publish_wills
+
+    @property
+    def _can_publish_wills(self) -> bool:
+        """Whether wills of keys were postponed and can be published now."""
+        return bool(self._postponed_wills) and self._synced and not self._journal.failing
 
     def _let_through(self, waiter: Waiter) -> bool:
         """Let the waiter's publish have its effect.
@@ -352,8 +374,9 @@ class StoredPublishes:
 
     def send_grants(self) -> None:
         """Send the grants that depend on no commit. Called when the batch has been handled."""
-        for granted in self.conditional.take_granted():
-            self._give(granted)
+        if self.conditional.granted:
+            for granted in self.conditional.take_granted():
+                self._give(granted)
 
     def _give(self, granted: Granted) -> None:
         self.grants.send(granted)
@@ -448,22 +471,13 @@ class StoredPublishes:
         self._tables.sync_ended()
         self.conditional.look_everywhere()
         if not self._journal.failing:
-            self._go_on()
+            self._chains.update(self.conditional.take_put_off())
         self.end_turn()
 
     def go_on_if_possible(self) -> None:
-        """Do what was put off, unless the sync goes on. Called when the store works."""
-        if self._synced and (self._postponed_wills or self.conditional.has_put_off):
-            self._go_on()
-            self.end_turn()
-
-    def _go_on(self) -> None:
-        wills, self._postponed_wills = self._postponed_wills, []
-        for will in wills:
-            self._retained_keys.will_published(will)
-        self._end([], wills, [])
-        for ref in self.conditional.take_put_off():
-            self._let_waiters_through(ref)
+        """Go on with what was put off, unless the sync goes on. Called when the store works."""
+        if self._synced and self.conditional.has_put_off:
+            self._chains.update(self.conditional.take_put_off())
 
     def commit_failed(self, why: str) -> list[tuple[CommitGroup, list[Frame]]]:
         """Undo all transactions that are not durable: they have failed. why: the store's error.

@@ -4,6 +4,7 @@ Owns: which frames each gateway is sent. Never: who has subscribed (see `subscri
 gateway's sessions get an event; what becomes of keys (see `retained`).
 """
 
+from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -155,10 +156,10 @@ class Broker:
         for peer, frame in again:
             peer.link.send_reliable(Again(frame))
 
-    def announce_state_again(self) -> None:
+    def announce_state_again(self) -> Iterator[None]:
         """Send the state of keys whose changes may not have been announced before the restart.
 
-        Called after the peers have replayed.
+        Called after the peers have replayed. Each step is for one key.
         """
         for ref, row in self._unannounced.take_loaded().items():
             index = self.realms[ref[0]]
@@ -175,6 +176,7 @@ class Broker:
             if row.computed:
                 peers += self._send_event_again(index, event)
             self._unannounced.announced_again(ref, peers)
+            yield
 
     @staticmethod
     def _send_event_again(index: RealmIndex, event: Event) -> list[Peer]:

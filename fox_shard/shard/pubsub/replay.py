@@ -47,6 +47,7 @@ class Replay:
         "_after",
         "_bytes_left",
         "_documents",
+        "_events_left",
         "_keys",
         "_keys_left",
         "_position",
@@ -94,7 +95,7 @@ class Replay:
         self._sent_ahead: set[str] = set()
         self._topics: Iterator[str | None] = iter(())
         # What the present page may still have.
-        self._keys_left = self._bytes_left = 0
+        self._keys_left = self._events_left = self._bytes_left = 0
         self.history = history
         self._after: Cursor | None = None
         self._start_id = subscribe.start_id
@@ -143,6 +144,7 @@ class Replay:
     def begin_page(self, *, first: bool = False) -> None:
         """Begin a page, which `go_on` makes. first: a short one, so that something is soon seen."""
         self._keys_left = min(FIRST_KEYS, PAGE_KEYS) if first else PAGE_KEYS
+        self._events_left = PAGE_EVENTS
         self._bytes_left = PAGE_BYTES
 
     def go_on(self) -> bool:
@@ -153,15 +155,12 @@ class Replay:
         until = self.budget.left - min(SLICE_UNITS, self.budget.left)
         if self._position != AFTER_ALL_TOPICS and not self._keys_until(until):
             return self._is_full
-        if self._after is None:
-            self.done = True
-        else:
-            self._events(self._after)
+        self.done = self._after is None or self._events_until(self._after, until)
         return self.done or self._is_full
 
     @property
     def _is_full(self) -> bool:
-        return self._keys_left <= 0 or self._bytes_left < 0
+        return self._keys_left <= 0 or self._events_left <= 0 or self._bytes_left < 0
 
     def _keys_until(self, left: int) -> bool:
         """Send keys until the page is full, or no more than `left` of the budget is left.
@@ -190,19 +189,25 @@ class Replay:
             self._keys_left -= 1
             self._bytes_left -= size_of(event) + len(topic)
 
-    def _events(self, after: Cursor) -> None:
-        """Send recorded events, until the page is full."""
-        events = self.history.read(self.pattern, after, self._start_id, PAGE_EVENTS)
-        self.budget.spend(len(events))
-        for event in events:
-            self._start_id = event.publication
-            if self._wants(event):
+    def _events_until(self, after: Cursor, left: int) -> bool:
+        """Send recorded events until the page is full, or only `left` of the budget is left.
+
+        Return whether all events have been replayed.
+        """
+        budget = self.budget
+        for publication, event in self.history.steps_after(self.pattern, after, self._start_id):
+            if self._is_full:
+                return False
+            budget.left -= 1
+            self._start_id = publication
+            if event is not None and self._wants(event):
                 self.peer.link.send(Recorded(self.token, event))
+                self._events_left -= 1
                 self._bytes_left -= size_of(event)
-            if self._bytes_left < 0:
-                return
-        self.done = len(events) < PAGE_EVENTS
-        self._keys_left = 0
+            # Looked at last, so that each slice gets on, however small the budget is.
+            if budget.left <= left:
+                return False
+        return True
 
     def _wants(self, event: Event | None) -> bool:
         if self._selector is None or event is None:

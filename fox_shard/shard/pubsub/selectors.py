@@ -13,7 +13,7 @@ from typing import final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import Event, SelectedEvent, SelectorSpec
+from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, SelectorSpec
 from fox_shard.documents.filters import Filter
 from fox_shard.errors import InvalidPayload
 from fox_shard.shard.keys.change import KeyChange
@@ -27,9 +27,12 @@ FILTER = "filter"
 
 @final
 class Selector:
-    """One gateway's selector for one pattern, as its `SelectorSpec` says."""
+    """One gateway's selector for one pattern, as its `SelectorSpec` says.
 
-    __slots__ = ("filter", "follow", "id", "pattern", "peer", "state")
+    behind: its followers are still being sent what they missed (see `missed`).
+    """
+
+    __slots__ = ("behind", "filter", "follow", "id", "pattern", "peer", "state")
 
     def __init__(self, peer: Peer, pattern: Pattern, spec: SelectorSpec) -> None:
         self.peer = peer
@@ -37,6 +40,7 @@ class Selector:
         self.id = spec.id
         self.state = spec.state
         self.follow = spec.follow
+        self.behind = False
         self.filter = Filter(msgpack.decode(spec.filter)) if spec.filter else None
 
     def wants(self, event: Event | None, documents: Documents) -> bool:
@@ -54,8 +58,11 @@ def select(
 ) -> list[tuple[Peer, SelectedEvent]]:
     """Return what selectors of events, not of state, are sent for an event."""
     ids: dict[tuple[Peer, bool], list[int]] = {}
+    recorded = event.publish.flags & TRACE > 0
     for selector in selectors:
-        if not selector.state and selector.wants(event, documents):
+        if selector.state or (recorded and selector.behind):
+            continue
+        if selector.wants(event, documents):
             ids.setdefault((selector.peer, selector.follow), []).append(selector.id)
     return [
         (peer, SelectedEvent(event, chosen, follow=follow))

@@ -12,7 +12,6 @@ from fox_shard.backplane.frames import (
     More,
     NotSubscribed,
     Paused,
-    SelectedEvent,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -20,11 +19,11 @@ from fox_shard.backplane.frames import (
 from fox_shard.errors import HistoryGap
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
-from fox_shard.shard.history.cursor import START, Cursor
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.pubsub.missed import Missed
 from fox_shard.shard.pubsub.realms import RealmIndexes
-from fox_shard.shard.pubsub.replay import PAGE_EVENTS, Replay
+from fox_shard.shard.pubsub.replay import Replay
 from fox_shard.shard.pubsub.selectors import Selector
 from fox_shard.topics.pattern import Pattern
 
@@ -68,8 +67,8 @@ class Subscriptions:
         self._replays: dict[Peer, dict[int, Replay]] = {}
         # Requests that wait for their answers, and replays that wait to go on with their pages: for
         # `begin_replays`, or for a turn with enough budget. Each goes on for a slice in its turn.
-        # By peer and token; requests without a token get negative numbers instead.
-        self._waiting: OrderedDict[tuple[Peer, int], Subscribe | Replay] = OrderedDict()
+        # By peer and token; what has no token gets negative numbers instead.
+        self._waiting: OrderedDict[tuple[Peer, int], Subscribe | Replay | Missed] = OrderedDict()
         self._without_token = 0
         # Whether `begin_replays` has been called.
         self._welcomed = False
@@ -96,9 +95,11 @@ class Subscriptions:
             self._answer(peer, subscribe)
         else:
             # Frames that are sent again (`Again`) must precede what a new subscriber is shown.
-            self._without_token -= not subscribe.token
-            self._waiting[peer, subscribe.token or self._without_token] = subscribe
-            self.go_on()
+            if subscribe.token:
+                self._waiting[peer, subscribe.token] = subscribe
+            elif follows and subscribe.start_id and not subscribe.once:
+                self._await_missed(peer, subscribe)
+            self._go_on()
 
     def _add(self, peer: Peer, subscribe: Subscribe) -> None:
         spec = subscribe.selector
@@ -118,13 +119,11 @@ class Subscriptions:
     def _answer(self, peer: Peer, subscribe: Subscribe) -> None:
         """Confirm or refuse the subscription, and begin its replay if it has one.
 
-        Without a token, nothing is confirmed: only missed events are sent to followers.
+        Without a token, nothing is confirmed.
         """
-        if not subscribe.token:
-            self._send_missed(peer, subscribe)
-            return
         if not (subscribe.replay or subscribe.after is not None):
-            peer.link.send(Subscribed(subscribe.token))
+            if subscribe.token:
+                peer.link.send(Subscribed(subscribe.token))
             return
         replay = self._new_replay(peer, subscribe)
         if self._refuse_if_incomplete(replay):
@@ -138,26 +137,38 @@ class Subscriptions:
         peer.link.send(Subscribed(subscribe.token))
         self._end_page(replay)
 
-    def _send_missed(self, peer: Peer, subscribe: Subscribe) -> None:
-        """Send followers the recorded events that they missed while the link was broken.
-
-        If some of these are no longer kept, the followers are refused instead.
-        """
+    def _await_missed(self, peer: Peer, subscribe: Subscribe) -> None:
+        """Let followers wait for the recorded events that they missed while the link was broken."""
         spec = subscribe.selector
-        if spec is None or not spec.follow or not subscribe.start_id:
-            return
-        realm, pattern = self._realms[subscribe.realm].realm, Pattern.parse(subscribe.pattern)
-        selector = Selector(peer, pattern, spec)
-        history, start = self._histories[realm.name], subscribe.start_id
-        oldest = history.gap(pattern, Cursor([start]))
+        assert spec is not None
+        selector = self._subscribed[peer][subscribe.realm, subscribe.pattern, spec.id]
+        assert isinstance(selector, Selector)
+        realm = self._realms[subscribe.realm].realm
+        self._without_token -= 1
+        self._waiting[peer, self._without_token] = Missed(
+            selector,
+            subscribe.start_id,
+            realm.document_of,
+            self._histories[realm.name],
+            self._budget,
+        )
+        peer.followers_behind += 1
+
+    def _send_missed(self, missed: Missed) -> bool:
+        """Send followers some of what they missed; return whether they have all of it now.
+
+        If some of it is no longer kept, the followers are refused instead. Those that have
+        unsubscribed are sent nothing.
+        """
+        selector = missed.selector
+        oldest = missed.gap() if selector.behind else 0
         if oldest:
-            peer.link.send_reliable(_refusal(oldest, spec=spec.id))
-            return
-        while events := history.read(pattern, START, start, PAGE_EVENTS):
-            start = events[-1].publication
-            for event in events:
-                if selector.wants(event, realm.document_of):
-                    peer.link.send_reliable(SelectedEvent(event, [selector.id], follow=True))
+            selector.peer.link.send_reliable(_refusal(oldest, spec=selector.id))
+            selector.behind = False
+        elif selector.behind and not missed.go_on():
+            return False
+        selector.peer.followers_behind -= 1
+        return True
 
     def unsubscribe(self, peer: Peer, unsubscribe: Unsubscribe) -> None:
         """End the subscription; one that does not exist is ignored."""
@@ -168,6 +179,7 @@ class Subscriptions:
         if isinstance(subscribed, Pattern):
             self._realms[wanted[0]].remove(peer, subscribed)
         elif subscribed is not None:
+            subscribed.behind = False
             self._realms[wanted[0]].remove_selector(subscribed)
 
     # Peers come and go
@@ -175,7 +187,7 @@ class Subscriptions:
     def begin_replays(self) -> None:
         """Answer the requests that waited: frames that were sent again have been handled."""
         self._welcomed = True
-        self.go_on()
+        self._go_on()
 
     def link_opened(self, peer: Peer) -> None:
         """Note which subscriptions the peer had before it replays them."""
@@ -190,6 +202,7 @@ class Subscriptions:
         """Drop the peer's replays, running or waiting: the peer asks again in the next pair."""
         for waiting in [one for one in self._waiting if one[0] is peer]:
             del self._waiting[waiting]
+        peer.followers_behind = 0
         for replay in list(self.replays(peer).values()):
             self._end_replay(replay)
 
@@ -240,14 +253,20 @@ class Subscriptions:
         elif replay is not None and place not in self._waiting:
             replay.begin_page()
             self._waiting[place] = replay
-            self.go_on()
+            self._go_on()
 
-    def go_on(self) -> None:
+    def go_on(self, _now: float) -> None:
         """Answer requests and send pages, as far as the turn's budget goes; call every turn."""
+        self._go_on()
+
+    def _go_on(self) -> None:
         while self._waiting and self._welcomed and not self._budget.exhausted:
+            self._budget.spend(1)
             place, waiting = self._waiting.popitem(last=False)
-            if not isinstance(waiting, Replay):
-                self._budget.spend(1)
+            if isinstance(waiting, Missed):
+                if not self._send_missed(waiting):
+                    self._waiting[place] = waiting
+            elif not isinstance(waiting, Replay):
                 self._answer(place[0], waiting)
             elif self._refuse_if_incomplete(waiting):
                 self._end_replay(waiting)

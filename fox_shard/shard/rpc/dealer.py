@@ -10,6 +10,7 @@ home answers the caller's gateway directly.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import islice
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -24,6 +25,7 @@ from fox_shard.backplane.frames import (
     Result,
     Yield,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.refusals import call_error
@@ -37,6 +39,7 @@ from fox_shard.errors import (
     Timeout,
     Unavailable,
 )
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rpc.forwarding import Forwarding
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
@@ -50,9 +53,11 @@ class Dealer:
     """
 
     __slots__ = (
+        "_budget",
         "_callers",
         "_deadline",
         "_invocations",
+        "_left",
         "_next_invocation",
         "_peer",
         "_placement",
@@ -61,6 +66,7 @@ class Dealer:
         "_shard",
         "_timeouts",
         "forwarding",
+        "limit_counts",
         "queued",
         "queued_bytes",
         "realms",
@@ -74,17 +80,23 @@ class Dealer:
         settings: Rpc,
         rng: RandomSource,
         deadline: Deadline,
+        budget: Budget,
     ) -> None:
         """peer: finds a peer by its name. settings: the limits of calls.
 
-        rng: chooses callees for the policy `random`. deadline: is told of timeouts.
+        rng: chooses callees for the policy `random`. deadline: is told of timeouts. budget: the
+        turn's.
         """
+        self._budget = budget
+        # Callees that have left while they were busy, until their calls are refused.
+        self._left: dict[Callee, None] = {}
         self._shard = shard
         self._placement = placement
         self._peer = peer
         self._settings = settings
         self._rng = rng
         self._deadline = deadline
+        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes"))
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -123,7 +135,8 @@ class Dealer:
                 self._forward(peer, call, pattern.text, home)
                 return
             procedure = procedures.by_text[pattern.text]
-        self.forwarding.fence(peer, call, self._shard)
+        if self.forwarding.parted:
+            self.forwarding.fence(peer, call, self._shard)
         self._start(peer, call, procedure, now)
 
     def _forward(self, peer: Peer, call: Call, pattern: str, home: int) -> None:
@@ -156,10 +169,10 @@ class Dealer:
     def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
         """Invoke the procedure, or queue the call if no callee has room, or refuse it."""
         callee = None if procedure.queue else procedure.choose(self._rng)
-        full = "" if callee is not None else self._queue_is_full(call, procedure)
-        if full:
-            hint = "call again later, or register more callees"
-            self._refuse_call(peer, call, QueueFull(f"{full}: {hint}"))
+        full = None if callee is not None else self._queue_full(call, procedure)
+        if full is not None:
+            self.limit_counts.add(full.limit)
+            self._refuse_call(peer, call, full)
             return
         calls = self._callers.get(call.session)
         if calls is None:
@@ -183,20 +196,26 @@ class Dealer:
         heappush(self._timeouts, (due, pending.id))
         self._deadline.by(due)
 
-    def _queue_is_full(self, call: Call, procedure: Procedure) -> str:
-        """Say why the call cannot wait for a callee; "": it can."""
+    def _queue_full(self, call: Call, procedure: Procedure) -> QueueFull | None:
+        """Return why the call cannot wait for a callee; None: it can."""
         if len(procedure.queue) >= self._settings.queue_limit:
-            return f"{len(procedure.queue)} calls wait for {call.procedure} already"
-        if self.queued_bytes + _size(call) > self._settings.queue_bytes:
-            return f"{self.queued_bytes} bytes of calls wait already"
-        return ""
+            limit = "queue_limit"
+            full = f"{len(procedure.queue)} calls wait for {call.procedure} already"
+        elif self.queued_bytes + _size(call) > self._settings.queue_bytes:
+            limit, full = "queue_bytes", f"{self.queued_bytes} bytes of calls wait already"
+        else:
+            return None
+        hint = "call again later, or register more callees"
+        refusal = QueueFull(f"{full}: {hint}")
+        refusal.limit = limit
+        return refusal
 
     @staticmethod
     def _invoke(pending: PendingCall, call: Call, callee: Callee) -> None:
         """Send the call to the callee, and do not keep its arguments."""
         pending.callee = callee
         pending.waiting = None
-        callee.running[pending.id] = pending
+        callee.begin(pending)
         registration = pending.procedure.registration
         callee.peer.link.outbox.append(Invocation(pending.id, callee.session, registration, call))
 
@@ -271,7 +290,7 @@ class Dealer:
         self._mark_answered(pending)
         del self._invocations[pending.id]
         if pending.callee is not None:
-            del pending.callee.running[pending.id]
+            pending.callee.end(pending)
             pending.callee = None
         if pending.procedure.queue:
             self.serve_queue(pending.procedure)
@@ -311,7 +330,7 @@ class Dealer:
         pending = self._callers.get(cancel.session, {}).get(cancel.request)
         if pending is None:
             return
-        if pending.callee is not None and cancel.mode != "skip":
+        if pending.callee is not None:
             self._interrupt(pending, cancel.mode, Canceled.uri)
             if cancel.mode == "kill":
                 return  # the callee's answer is the call's answer
@@ -358,13 +377,34 @@ class Dealer:
     def callee_left(self, callee: Callee) -> None:
         """Refuse the calls that the callee was busy with: its session has ended.
 
-        Not called when a callee merely unregisters, since it may still answer.
+        There may be very many, so this may happen in `go_on`. Idempotent. Not called when a callee
+        merely unregisters, since it may still answer.
         """
-        for pending in list(callee.running.values()):
-            self._refuse(pending, Canceled("the callee left before it answered"))
-            del self._invocations[pending.id]
-            pending.callee = None
-        callee.running.clear()
+        if callee.running:
+            self._left[callee] = None
+            self._go_on()
+
+    @property
+    def busy(self) -> bool:
+        """Whether `go_on` has more to do in the next turn."""
+        return bool(self._left)
+
+    def go_on(self, _now: float) -> None:
+        """Refuse the calls of callees that have left, as far as the turn's budget goes."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        budget, left = self._budget, self._left
+        while left and not budget.exhausted:
+            callee = next(iter(left))
+            for pending in list(islice(callee.running.values(), budget.left)):
+                budget.spend(1)
+                self._refuse(pending, Canceled("the callee left before it answered"))
+                del self._invocations[pending.id]
+                callee.end(pending)
+                pending.callee = None
+            if not callee.running:
+                del left[callee]
 
     def last_callee_left(self, procedure: Procedure) -> None:
         """Refuse the procedure's waiting calls: its last callee has left."""

@@ -37,6 +37,11 @@ class Forwarding:
         self._last_forwarded: dict[Peer, dict[int, tuple[int, int]]] = {}
 
     @property
+    def parted(self) -> bool:
+        """Whether calls of any session may be on their way to several homes."""
+        return bool(self._last_forwarded)
+
+    @property
     def idle(self) -> bool:
         """Whether all calls are known to have arrived at their homes."""
         return not any(self._under_way.values())

@@ -4,7 +4,9 @@ Owns: which callees have registered what, which of them is next, and which calls
 sending frames.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Call
@@ -16,9 +18,13 @@ from fox_shard.topics.trie import Trie
 
 @final
 class Callee:
-    """One session's registration for one procedure. running: its invocations by id."""
+    """One session's registration for one procedure.
 
-    __slots__ = ("concurrency", "peer", "procedure", "running", "session")
+    place: its number in the order of registration. running: its invocations by id. retired: once
+    the registration has ended, the callees of the session that may still answer; None: it lasts.
+    """
+
+    __slots__ = ("concurrency", "peer", "place", "procedure", "retired", "running", "session")
 
     def __init__(self, peer: Peer, session: int, procedure: "Procedure", concurrency: int) -> None:
         """concurrency: the most invocations that run at once; 0: no limit."""
@@ -26,12 +32,95 @@ class Callee:
         self.session = session
         self.procedure = procedure
         self.concurrency = concurrency
+        self.place = 0
         self.running: dict[int, PendingCall] = {}
+        self.retired: dict[Callee, None] | None = None
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the callee may get another invocation."""
-        return not self.concurrency or len(self.running) < self.concurrency
+    def begin(self, pending: "PendingCall") -> None:
+        """Note that the invocation runs here."""
+        self.running[pending.id] = pending
+        if len(self.running) == self.concurrency:
+            self.procedure.callees.is_full(self)
+
+    def end(self, pending: "PendingCall") -> None:
+        """Note that the invocation is over."""
+        del self.running[pending.id]
+        if self.retired is not None:
+            if not self.running:
+                del self.retired[self]
+        elif len(self.running) == self.concurrency - 1:
+            self.procedure.callees.has_room(self)
+
+
+@final
+class Callees:
+    """The callees of one procedure, in the order of registration.
+
+    There may be many thousands, most of them busy, so those with room are kept apart.
+    """
+
+    __slots__ = ("_by_place", "_by_session", "_free", "_last", "_places")
+
+    def __init__(self) -> None:
+        self._by_session: dict[int, Callee] = {}
+        self._by_place: dict[int, Callee] = {}
+        # Places of the callees that have room, ascending.
+        self._free: list[int] = []
+        # The place of the callee that was chosen last, and the highest place ever given.
+        self._last = self._places = 0
+
+    def __len__(self) -> int:
+        return len(self._by_place)
+
+    def __iter__(self) -> Iterator[Callee]:
+        return iter(self._by_place.values())
+
+    def of(self, session: int) -> Callee | None:
+        """Return the session's callee; None: it has none."""
+        return self._by_session.get(session)
+
+    def add(self, callee: Callee) -> None:
+        """Add a callee without invocations, of a session that has none here."""
+        self._places += 1
+        callee.place = self._places
+        self._by_place[callee.place] = callee
+        self._by_session[callee.session] = callee
+        self._free.append(callee.place)
+
+    def remove(self, callee: Callee) -> None:
+        """Remove a callee, whose invocations may go on."""
+        del self._by_place[callee.place]
+        del self._by_session[callee.session]
+        if not callee.concurrency or len(callee.running) < callee.concurrency:
+            self.is_full(callee)
+
+    def is_full(self, callee: Callee) -> None:
+        """Note that the callee, which had room, has none any more."""
+        del self._free[bisect_left(self._free, callee.place)]
+
+    def has_room(self, callee: Callee) -> None:
+        """Note that the callee, which had no room, has some again."""
+        insort(self._free, callee.place)
+
+    def choose(self, invoke: str, rng: RandomSource) -> Callee | None:
+        """Return the callee for the next call by the policy (WAMP #rpc-shared-registration).
+
+        None: no callee has room.
+        """
+        free = self._free
+        if not free:
+            return None
+        match invoke:
+            case "last":
+                place = free[-1]
+            case "random":
+                place = rng.choice(free)
+            case "roundrobin":
+                index = bisect_right(free, self._last)
+                place = self._last = free[index] if index < len(free) else free[0]
+            case _:
+                place = free[0]
+        return self._by_place[place]
 
 
 @final
@@ -73,62 +162,22 @@ class PendingCall:
 
 @final
 class Procedure:
-    """A procedure, exact or by pattern, with its callees in the order of registration."""
+    """A procedure, exact or by pattern, with its callees."""
 
-    __slots__ = ("_next", "callees", "invoke", "pattern", "queue", "realm", "registration")
+    __slots__ = ("callees", "invoke", "pattern", "queue", "realm", "registration")
 
     def __init__(self, realm: str, pattern: Pattern, registration: int, invoke: str) -> None:
         self.realm = realm
         self.pattern = pattern
         self.registration = registration
         self.invoke = invoke
-        self.callees: list[Callee] = []
+        self.callees = Callees()
         # Invocation id -> waiting call, in the order of arrival.
         self.queue: OrderedDict[int, PendingCall] = OrderedDict()
-        self._next = 0
-
-    def callee(self, session: int) -> Callee | None:
-        """Return the session's registration; None: it has none."""
-        return next((callee for callee in self.callees if callee.session == session), None)
 
     def choose(self, rng: RandomSource) -> Callee | None:
-        """Return the callee for the next call by the policy (WAMP #rpc-shared-registration).
-
-        None: no callee has room.
-        """
-        callees = self.callees
-        if len(callees) == 1:
-            return callees[0] if callees[0].has_room else None
-        # There may be thousands of callees, so it is not looked at all of them without need.
-        match self.invoke:
-            case "last":
-                return next((callee for callee in reversed(callees) if callee.has_room), None)
-            case "random":
-                return _choose_at_random(callees, rng)
-            case "roundrobin":
-                return self._choose_in_turn(callees)
-            case _:
-                return next((callee for callee in callees if callee.has_room), None)
-
-    def _choose_in_turn(self, callees: list[Callee]) -> Callee | None:
-        """Return the next callee that has room, after the last one chosen; None: none has."""
-        for _ in callees:
-            callee = callees[self._next % len(callees)]
-            self._next += 1
-            if callee.has_room:
-                return callee
-        return None
-
-
-def _choose_at_random(callees: list[Callee], rng: RandomSource) -> Callee | None:
-    """Return one of the callees that have room, each with the same probability."""
-    if not callees:
-        return None
-    callee = rng.choice(callees)
-    if callee.has_room:
-        return callee
-    free = [callee for callee in callees if callee.has_room]
-    return rng.choice(free) if free else None
+        """Return the callee for the next call; None: no callee has room."""
+        return self.callees.choose(self.invoke, rng)
 
 
 @final

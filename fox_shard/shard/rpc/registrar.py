@@ -42,10 +42,10 @@ class Registrar:
         self._dealer = dealer
         self._placement = placement
         self._other_shards = other_shards
-        # Session -> its registrations here.
-        self._callees: dict[int, list[Callee]] = {}
+        # Session -> its registrations here, in order.
+        self._callees: dict[int, dict[Callee, None]] = {}
         # Session -> callees whose registrations ended while they were busy; they may still answer.
-        self._retired: dict[int, list[Callee]] = {}
+        self._retired: dict[int, dict[Callee, None]] = {}
 
     def register(self, peer: Peer, register: Register, replies: list[Frame]) -> None:
         """Register a callee.
@@ -64,8 +64,8 @@ class Registrar:
                 replies.append(refused(Register, session, register.request, refusal))
             return
         callee = Callee(peer, register.session, procedure, register.concurrency)
-        procedure.callees.append(callee)
-        self._callees.setdefault(register.session, []).append(callee)
+        procedure.callees.add(callee)
+        self._callees.setdefault(register.session, {})[callee] = None
         if not register.replay:
             replies.append(Registered(register.session, register.request, register.registration))
         self._dealer.serve_queue(procedure)
@@ -87,7 +87,7 @@ class Registrar:
                 f"the procedure is registered with invoke={procedure.invoke!r}, "
                 f"not {register.invoke!r}: use the same policy, or force_reregister"
             )
-        elif procedure.invoke == "single" or procedure.callee(register.session):
+        elif procedure.invoke == "single" or procedure.callees.of(register.session):
             raise ProcedureAlreadyExists(
                 "the procedure is registered already: unregister it first, register all its "
                 "callees with a sharing policy such as invoke='roundrobin', or force_reregister"
@@ -99,28 +99,28 @@ class Registrar:
 
         Running invocations may still be answered.
         """
-        for callee in procedure.callees:
+        for callee in list(procedure.callees):
             self._retire(callee)
             callee.peer.reply(
                 Revoked(callee.session, procedure.registration, "wamp.registration.revoked")
             )
-        procedure.callees.clear()
 
     def _retire(self, callee: Callee) -> None:
         """End the callee's registration; keep the callee while it is busy."""
+        callee.procedure.callees.remove(callee)
         callees = self._callees[callee.session]
-        callees.remove(callee)
+        del callees[callee]
         if not callees:
             del self._callees[callee.session]
         if callee.running:
-            busy = [earlier for earlier in self._retired.get(callee.session, ()) if earlier.running]
-            self._retired[callee.session] = [*busy, callee]
+            callee.retired = self._retired.setdefault(callee.session, {})
+            callee.retired[callee] = None
 
     def unregister(self, unregister: Unregister, replies: list[Frame]) -> None:
         """End a registration. replies: the list to which `Unregistered` or `Refused` is added."""
         session, request = unregister.session, unregister.request
         procedure = self._dealer.procedures(unregister.realm).by_text.get(unregister.pattern)
-        callee = procedure and procedure.callee(session)
+        callee = procedure and procedure.callees.of(session)
         if not callee:
             refusal = NoSuchRegistration("this session has no registration of that id")
             replies.append(refused(Unregister, session, request, refusal))
@@ -132,7 +132,6 @@ class Registrar:
         """End a registration, and the procedure if it was the last one."""
         self._retire(callee)
         procedure = callee.procedure
-        procedure.callees.remove(callee)
         if procedure.callees:
             self._dealer.serve_queue(procedure)
             return
@@ -145,13 +144,17 @@ class Registrar:
         for callee in list(self._callees.get(session, ())):
             self._dealer.callee_left(callee)
             self._remove(callee)
-        for callee in self._retired.pop(session, ()):
+        # Those of which calls are still to be refused are among these now.
+        for callee in list(self._retired.pop(session, ())):
             self._dealer.callee_left(callee)
 
     def sessions_of(self, peer: Peer) -> list[int]:
         """Return the sessions of that gateway that have registrations or invocations here."""
-        sessions = {**self._retired, **self._callees}
-        return [session for session, callees in sessions.items() if callees[0].peer is peer]
+        busy = {session: callees for session, callees in self._retired.items() if callees}
+        sessions = {**busy, **self._callees}
+        return [
+            session for session, callees in sessions.items() if next(iter(callees)).peer is peer
+        ]
 
     # Announcing patterns to all shards
 

@@ -3,7 +3,7 @@
 Owns: how the parts belong together, and when each of them does its work. Never: the work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import final
 
 from fox_shard.backplane.frames import Event, Publish
@@ -122,18 +122,14 @@ class Tables:
     def sync_ended(self) -> None:
         """Note that keys may be changed."""
         self._synced = True
+        self.rebuilding.sync_ended()
 
-    @property
-    def busy(self) -> bool:
-        """Whether `go_on` has anything to do."""
-        return self._synced and (self.aggregates.busy or self.rebuilding.busy)
-
-    def go_on(self) -> Iterator[Publish]:
-        """Do what is to be done at the end of a turn; yield what is to be published."""
-        if not self.busy:
-            return
-        yield from self.rebuilding.go_on()
-        yield from self.aggregates.due()
+    def due(self) -> Iterable[Publish]:
+        """Return what is to be published at the end of the turn."""
+        if self._journal.failing:
+            self.aggregates.put_off()
+            return ()
+        return self.aggregates.due() if self._synced else ()
 
     # The store
 
@@ -144,11 +140,6 @@ class Tables:
     def commit_failed(self) -> None:
         """Note that all transactions that are not durable have failed."""
         self.aggregates.commit_failed()
-
-    def end_turn(self) -> None:
-        """Note what has to be done when the store works again."""
-        if self._journal.failing:
-            self.aggregates.put_off()
 
     @property
     def idle(self) -> bool:

@@ -3,11 +3,10 @@
 import io
 import json
 import os
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
+from killed_programs import run_killed
 from stored_rows import (
     event,
     files,
@@ -277,21 +276,8 @@ def test_a_row_that_cannot_be_decoded_ends_the_dump(two):
 # Killed
 
 LOADER = """
-import os, signal, sys
-from pathlib import Path
 from fox_shard.datadir.backup import load
-left = int(sys.argv[2])
-
-def watch(event, arguments):
-    global left
-    if event in WATCHED and sys.argv[1] in os.fsdecode(arguments[0]):
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-WATCHED = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect"}
-sys.addaudithook(watch)
-load(Path(sys.argv[1]), sys.stdin.buffer, 2, replace=False)
+load(Path(folder), sys.stdin.buffer, 2, replace=False)
 """
 
 
@@ -302,8 +288,7 @@ def test_loading_that_is_killed_at_any_step_has_loaded_all_or_nothing(tmp_path, 
     folder = tmp_path / "data"
     fill(folder, 2, old)
     data = dump_of(tmp_path / "more")[1]
-    command = [sys.executable, "-c", LOADER, str(folder) + os.sep, str(step)]
-    subprocess.run(command, input=data, check=False)
+    run_killed(LOADER, f"{folder}{os.sep}", step, data)
     assert stored_rows(folder)[0] in (old, {**old, **more})
     load(folder, io.BytesIO(data), 2, replace=False)
     assert stored_rows(folder)[0] == {**old, **more}

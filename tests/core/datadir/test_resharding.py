@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 from collections import namedtuple
 from contextlib import closing
 from itertools import count, islice
@@ -11,6 +9,7 @@ from random import Random
 
 import msgspec
 import pytest
+from killed_programs import STEPS, run_killed
 from stored_rows import (
     files,
     fill,
@@ -387,25 +386,8 @@ def test_a_damaged_file_is_refused(two):
 # Killed
 
 KILLED = """
-import os, signal, sys
-from pathlib import Path
-from fox_shard.datadir.resharding import reshard
-
-WATCHED = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "sqlite3.connect"}
-folder, left = sys.argv[1], int(sys.argv[2])
-
-def step():
-    global left
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def watch(event, arguments):
-    if event in WATCHED and folder in os.fsdecode(arguments[0]):
-        step()
-
-sys.addaudithook(watch)
-reshard(Path(folder), 3, progress=lambda done, total: step())
+from fox_shard.datadir import resharding
+resharding.reshard(Path(folder), 3, progress=lambda done, total: step())
 """
 
 
@@ -414,8 +396,7 @@ def test_resharding_that_is_killed_at_any_step_loses_nothing_and_can_be_run_agai
     for steps in count(1):
         folder = tmp_path / f"killed-{steps}"
         shutil.copytree(tmp_path / "template", folder)
-        command = [sys.executable, "-c", KILLED, str(folder), str(steps)]
-        code = subprocess.run(command, check=False).returncode
+        code = run_killed(KILLED, folder, steps, watched=("open", *STEPS))
         assert code in (0, -signal.SIGKILL)
         assert stored_rows(folder) in [(ALL, [1000, 1001]), (ALL, [1001] * 3)]
         reshard(folder, 3, progress=quietly)
@@ -432,11 +413,8 @@ def test_resharding_that_is_killed_at_any_step_loses_nothing_and_can_be_run_agai
 
 @pytest.mark.parametrize("row", Random(1).sample(range(len(ALL)), 8))
 def test_resharding_that_is_killed_at_any_row_can_be_run_again(two, row):
-    script = f"from fox_shard.datadir import resharding\nresharding.STRIDE = 1\n{KILLED}".replace(
-        "sys.addaudithook(watch)", ""
-    )
-    command = [sys.executable, "-c", script, str(two), str(row + 2)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    each_row = f"from fox_shard.datadir import resharding\nresharding.STRIDE = 1\n{KILLED}"
+    assert run_killed(each_row, two, row + 2, watched=()) == -signal.SIGKILL
     assert stored_rows(two) == (ALL, [1000, 1001])
     reshard(two, 3, progress=quietly)
     assert stored_rows(two) == (ALL, [1001] * 3)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from killed_programs import run_killed
 
 from fox_shard.store import layout as layout_module
 from fox_shard.store.file import count
@@ -157,29 +158,15 @@ def test_a_lost_file_is_reported(tmp_path, shards):
 
 
 BEGINNER = """
-import os, signal, sys
-from pathlib import Path
 from fox_shard.store.layout import Layout
-left = int(sys.argv[2])
-
-def watch(event, arguments):
-    global left
-    if event in WATCHED and sys.argv[1] in os.fsdecode(arguments[0]):
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-WATCHED = {"os.mkdir", "os.link", "os.rename", "os.remove", "sqlite3.connect"}
-sys.addaudithook(watch)
-Layout.open(Path(sys.argv[1]), 2)
+Layout.open(Path(folder), 2)
 """
 
 
 @pytest.mark.parametrize("step", range(1, 12))
 def test_a_new_folder_is_completed_if_its_making_was_killed_at_any_step(tmp_path, step):
     folder = tmp_path / "data"
-    command = [sys.executable, "-c", BEGINNER, str(folder), str(step)]
-    subprocess.run(command, check=False)
+    run_killed(BEGINNER, folder, step)
     layout = Layout.open(folder, 2)
     assert layout == Layout(folder, 1, 2)
     for number in range(2):

@@ -23,7 +23,6 @@ def test_there_are_so_many_connections_of_one_address_and_of_all(admission):
     assert admission.admit("c", SETTINGS, 1.0) == "max_connections"
     admission.leave("a")
     assert admission.admit("c", SETTINGS, 1.0) == ""
-    assert admission.refused == 2
 
 
 def test_an_address_without_connections_is_forgotten(admission):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
-from fox_shard.gateway.clients.limits import LONG, Limits
+from fox_shard.gateway.clients.limits import LONG, NAMES, Limits
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,8 @@ def test_there_may_be_fewer_long_ones(size, many):
 
 
 def test_refusals_are_counted():
-    limits = Limits(Settings())
-    assert "7 somethings" in limits.refuse("somethings", 7).message
-    limits.refuse("somethings", 7)
-    assert limits.exceeded == 2
+    counts = LimitCounts(NAMES)
+    limits = Limits(Settings(), counts)
+    assert "7 unanswered calls" in limits.refuse("max_calls", "unanswered calls", 7).message
+    limits.refuse("max_calls", "unanswered calls", 7)
+    assert counts.totals() == {"max_calls": 2}

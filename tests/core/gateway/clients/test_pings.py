@@ -5,8 +5,10 @@ from wamp_client import FakeGateway
 from websocket_client import connected as websocket
 from websocket_client import frames_of, masked
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.pings import Pings
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.transports.factories import makers
@@ -15,6 +17,7 @@ from fox_shard.gateway.transports.factories import makers
 class Harness:
     def __init__(self):
         self.timers = Timers(Deadline())
+        self.limit_counts = LimitCounts(NAMES)
         self.told = []
         self.connection = Connection([], "peer")
         self.connection.transport = self

@@ -1,11 +1,12 @@
 """No client holds up the others: what each causes in a turn is counted and bounded."""
 
 from functools import partial
+from itertools import count
 
 import pytest
 
 from fox_shard.gateway.clients.connection import CREDIT, UNLIMITED, Connection
-from fox_shard.gateway.clients.turns import FEW, SLICE, Turns
+from fox_shard.gateway.clients.turns import FEW, HEAVY, REST, SLICE, Turns
 
 
 class Worker:
@@ -33,9 +34,14 @@ def turns():
     return Turns(2000)
 
 
-def take_turn(turns):
-    for connection in turns.begin():
-        turns.go_on(connection, 1.0)
+CLOCK = count(1.0)
+"""Turns that are taken without a time are a second apart."""
+
+
+def take_turn(turns, now=None):
+    now = next(CLOCK) if now is None else now
+    for connection in turns.begin(now):
+        turns.go_on(connection, now)
     turns.do_chores()
 
 
@@ -109,7 +115,7 @@ def test_a_message_that_costs_more_than_a_turn_is_paid_for_in_later_ones(turns):
     while len(done) < 2:
         take_turn(turns)
         waited += 1
-    assert waited == 4
+    assert waited == 5
     assert done == [("big", 0), ("big", 1)]
     # Even a client that has nothing left pays before it sends more.
     while turns.busy:
@@ -166,7 +172,7 @@ def test_what_a_failed_client_has_left_is_forgotten(turns):
     done = []
     worker = Worker(done, "a")
     turns.receive(worker.connection, bytes(100), 1.0)
-    (due,) = turns.begin()
+    (due,) = turns.begin(1.0)
     turns.failed(due)
     take_turn(turns)
     assert len(done) == 20
@@ -178,8 +184,41 @@ def test_chores_are_done_a_part_at_a_time(turns):
     turns.add_chore(lambda: bool(parts.pop()) and bool(parts))
     for _ in range(3):
         before = len(parts)
-        turns.begin()
+        turns.begin(1.0)
         turns.do_chores()
         assert before - len(parts) <= 2000 // SLICE
     assert parts == []
     assert turns.idle
+
+
+def test_after_a_message_that_cost_much_more_than_a_turn_the_leftovers_of_all_clients_rest(turns):
+    """Else five clients that take turns with such messages leave no time for anybody else."""
+    done = []
+    cost = 2000 + 8 * HEAVY
+    heavy = [Worker(done, name, cost) for name in "abc"]
+    other = Worker(done, "other")
+    for worker in heavy:
+        turns.receive(worker.connection, bytes(FEW + 1), 1.0)
+    assert done == [("a", 0)]
+    rest = 8 * HEAVY * REST
+    take_turn(turns, 1.0)
+    assert turns.rest(1.0) == pytest.approx(rest)
+    assert turns.busy
+    # A few bytes of others are handled meanwhile, many are not.
+    turns.receive(other.connection, b"\0", 1.0)
+    take_turn(turns, 1.0 + rest / 2)
+    assert done == [("a", 0), ("other", 0)]
+    take_turn(turns, 1.001 + rest)
+    assert done == [("a", 0), ("other", 0), ("b", 0)]
+    assert turns.rest(1.001 + rest) == 0.0
+
+
+def test_a_few_bytes_that_cost_much_are_handled_at_once_only_once(turns):
+    """A thousand bytes may inflate to a million."""
+    done = []
+    many, small = Worker(done, "many"), Worker(done, "small", cost=1500)
+    turns.receive(many.connection, bytes(FEW + 1), 1.0)
+    done.clear()
+    turns.receive(small.connection, b"\0", 1.0)
+    turns.receive(small.connection, b"\1", 1.0)
+    assert done == [("small", 0)]

@@ -6,8 +6,10 @@ from wamp_client import FakeGateway
 from websocket_client import connected as websocket
 from websocket_client import masked
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.unfinished import PROGRESS, Unfinished
 from fox_shard.gateway.transports.factories import makers
@@ -19,6 +21,7 @@ HELLO = b'[1,"realm1",{"roles":{"publisher":{}}}]'
 class Harness:
     def __init__(self):
         self.timers = Timers(Deadline())
+        self.limit_counts = LimitCounts(NAMES)
         self.ended = 0
         self.unfinished = Unfinished(self.timers, 30.0, self._end)
 

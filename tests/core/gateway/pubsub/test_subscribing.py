@@ -805,7 +805,7 @@ def test_the_end_of_a_session_with_many_subscriptions_is_done_a_part_at_a_time()
     assert told(other) == ["subscribed"]
     turns = harness.gateway.turns
     while turns.busy:
-        turns.begin()
+        turns.begin(harness.now)
         turns.do_chores()
     assert gone + len(harness.got("shard-0", Unsubscribe)) == 249
     harness.say("shard-0", event(3, "t0", order=3))

@@ -3,7 +3,7 @@
 import pytest
 from gateway_harness import GatewayHarness, invocation
 
-from fox_shard.backplane.frames import Interrupt, Register, Registered
+from fox_shard.backplane.frames import Interrupt, InvocationError, Register, Registered, Yield
 from fox_shard.topics.pattern import Pattern
 
 
@@ -76,3 +76,70 @@ def test_a_session_has_so_many_registrations_and_no_more():
     harness.gateway.requests.unregister(session, 5, asked[0].registration)
     register(harness, session, "=p.q4", 6)
     assert session.take() == []
+
+
+CANCELED = "wamp.error.canceled"
+
+
+def callee_of(harness, many, first=1):
+    """Return a callee that has been invoked so many times. first: number of an invocation."""
+    callee = harness.session()
+    register(harness, callee, "=p.q")
+    (asked,) = harness.got("shard-0", Register)
+    harness.say("shard-0", Registered(callee.id, 1, asked.registration))
+    for number in range(first, first + many):
+        harness.say(
+            "shard-0", invocation(number, callee.id, registration=asked.registration, order=number)
+        )
+    callee.take()
+    return callee
+
+
+@pytest.mark.parametrize(("mode", "told"), [("killnowait", 5), ("skip", 0)])
+def test_of_abandoned_invocations_the_oldest_are_taken_for_answered(mode, told):
+    harness = GatewayHarness(shards=1, max_abandoned_invocations=3)
+    callee = callee_of(harness, 6)
+    for number in range(1, 6):
+        harness.say("shard-0", Interrupt(number, callee.id, mode, CANCELED))
+    assert len(callee.take()) == told
+    over = harness.got("shard-0", InvocationError)
+    assert [(one.invocation, one.uri) for one in over] == [(1, CANCELED), (2, CANCELED)]
+    assert [*callee.invocations] == [3, 4, 5, 6]
+    # A late answer to one of those is ignored, the others count.
+    for request in (1, 2, 3, 6):
+        harness.gateway.requests.yield_(callee, request, 0, b"", b"", progress=False)
+    assert [one.invocation for one in harness.got("shard-0", Yield)] == [3, 6]
+    harness.say("shard-0", Interrupt(4, callee.id, mode, CANCELED))
+    assert harness.got("shard-0", InvocationError) == []
+
+
+def test_an_invocation_whose_answer_is_awaited_is_not_given_up():
+    harness = GatewayHarness(shards=1, max_abandoned_invocations=1)
+    callee = callee_of(harness, 3)
+    for number in range(1, 4):
+        harness.say("shard-0", Interrupt(number, callee.id, "kill", CANCELED))
+    assert harness.got("shard-0", InvocationError) == []
+    assert len(callee.invocations) == 3
+
+
+def test_a_callee_with_too_many_unanswered_invocations_gets_no_more():
+    harness = GatewayHarness(shards=1, max_invocations=2)
+    callee = callee_of(harness, 4)
+    refused = harness.got("shard-0", InvocationError)
+    assert [(one.invocation, one.uri) for one in refused] == [
+        (3, "fox.error.limit_exceeded"),
+        (4, "fox.error.limit_exceeded"),
+    ]
+    assert [*callee.invocations] == [1, 2]
+
+
+def test_nothing_is_kept_of_abandoned_invocations_that_are_over():
+    harness = GatewayHarness(shards=1)
+    callee, other, third = (callee_of(harness, 2, first) for first in (1, 11, 21))
+    for number, one in ((1, callee), (11, other), (21, third)):
+        harness.say("shard-0", Interrupt(number, one.id, "killnowait", CANCELED))
+    harness.gateway.requests.invocation_error(callee, 1, "a.b", 0, b"", b"")
+    harness.gateway.requests.session_ended(other, "gone")
+    assert not harness.gateway.registrations.idle
+    harness.kill("shard-0")
+    assert harness.gateway.registrations.idle

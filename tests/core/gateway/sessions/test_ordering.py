@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fox_shard.backplane.frames import Fence, FencePassed, FenceQuery
+from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import MARKS_LIMIT, Ordering
 from fox_shard.topics.pattern import Pattern
 
@@ -30,7 +31,14 @@ class OrderingHarness:
     def __init__(self, shards=3):
         self.links = links(shards)
         self.delivered = []
-        self.ordering = Ordering("gateway-0", self.links, self._deliver)
+        self.paused = []
+        self.ordering = Ordering(
+            "gateway-0",
+            self.links,
+            self._deliver,
+            DeliveryBudget(),
+            lambda connection, shard: self.paused.append((connection, shard)),
+        )
 
     def _deliver(self, frame, shard):
         self.delivered.append(getattr(frame, "publication", None) or -frame.invocation)
@@ -342,3 +350,31 @@ def test_any_interleaving_of_shards_is_delivered_in_the_senders_order(shards, rn
 def test_a_query_goes_to_the_shard_that_the_mark_names(harness):
     harness.arrive(2, 1, marks=[(2, 8, 3)])
     assert sent_on(harness.links[2]) == [FenceQuery("gateway-1", 8, 3)]
+
+
+# What is held back is bounded
+
+
+def test_a_sender_is_not_read_while_a_fence_of_it_names_a_shard_that_is_down(harness):
+    one = session()
+    send(harness, one, 0)
+    send(harness, one, 1)
+    assert harness.paused == []
+    harness.links[0].open = False
+    send(harness, one, 1)
+    assert harness.paused == [(one.connection, 0)]
+
+
+def test_what_is_held_back_is_counted_in_bytes(harness):
+    assert harness.ordering.held_bytes == 0
+    assert harness.arrive(1, marks=[(1, 7, 5)])
+    size = harness.ordering.held_bytes
+    assert size > 1000
+    assert harness.arrive(2)
+    assert harness.arrive(3, 2, call=True)
+    assert harness.ordering.held_bytes > 2 * size
+    harness.ordering.link_broken(2)
+    assert harness.ordering.held_bytes == 2 * size
+    harness.fence_passed(1, 5)
+    assert harness.delivered == [1, 2]
+    assert harness.ordering.held_bytes == 0

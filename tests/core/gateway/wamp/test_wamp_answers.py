@@ -240,6 +240,13 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
             {"caller": 99, "caller_authid": "alice", "caller_authrole": "admin"},
             "WAMP #rpc-caller-identification",
         ),
+        (
+            "com.p",
+            "exact",
+            call(DISCLOSE_CALLER),
+            {"caller": 99, "caller_authid": "anonymous", "caller_authrole": "anonymous"},
+            "a call without an identity is an anonymous client's",
+        ),
     ],
 )
 def test_an_invocation_has_details_of_its_call(uri, match, frame, details, source, subprotocol):

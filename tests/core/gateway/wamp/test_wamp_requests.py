@@ -427,8 +427,8 @@ def test_a_call_reaches_the_gateway_with_its_options(options, flags, timeout, so
     assert client.send([48, 2, options, "wamp.session.count"]) == []
     encoding = ENCODING[subprotocol]
     assert client.asked == [
-        ("call", 1, "com.p", flags, timeout, encoding, encode([1]), encode({"a": 2}), ME),
-        ("call", 2, "wamp.session.count", flags, timeout, NONE, b"", b"", ME),
+        ("call", 1, "com.p", flags, timeout, encoding, encode([1]), encode({"a": 2}), None),
+        ("call", 2, "wamp.session.count", flags, timeout, NONE, b"", b"", None),
     ]
 
 

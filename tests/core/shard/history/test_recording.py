@@ -19,7 +19,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.config import History as Rule
 from fox_shard.config import Realm
-from fox_shard.shard.history import histories
+from fox_shard.shard.pubsub import history_pages
 from fox_shard.store.journal import RETRY
 
 RULED = Realm(name=REALM, history=(Rule(topic="log.#"), Rule(topic="old", max_age=60)))
@@ -164,7 +164,7 @@ def test_a_page_has_the_requested_events(harness):
 
 
 def test_a_page_is_limited_in_bytes(harness, monkeypatch):
-    monkeypatch.setattr(histories, "PAGE_BYTES", 100)
+    monkeypatch.setattr(history_pages, "PAGE_BYTES", 100)
     harness.disk.held = False
     for number in range(4):
         harness.say("gateway-0", publish("log.a", request=number, args=bytes(80)))

@@ -30,7 +30,7 @@ def effects(groups):
 
 
 def test_an_empty_commit_queue_holds_up_nothing(commit_queue):
-    assert not commit_queue.active
+    assert not commit_queue.waiting
     assert commit_queue.ticket_of(1, REALM, "a.b") == 0
     assert not commit_queue.holds_up(call(1))
     assert commit_queue.committed(99) == commit_queue.take_groups() == []
@@ -38,10 +38,10 @@ def test_an_empty_commit_queue_holds_up_nothing(commit_queue):
 
 def test_an_effect_is_released_with_its_transaction(commit_queue):
     commit_queue.hold(5, event(), 3)
-    assert commit_queue.active
+    assert commit_queue.waiting
     assert commit_queue.committed(4) == []
     assert effects(commit_queue.committed(5)) == [[(event(), 3)]]
-    assert not commit_queue.active
+    assert not commit_queue.waiting
     assert commit_queue.committed(5) == []
 
 
@@ -131,14 +131,14 @@ def test_groups_are_released_in_the_order_of_transactions(commit_queue):
     for ticket in (7, 6, 5):
         commit_queue.hold(ticket, event(ticket), 0)
     assert [one.publication for ((one, _),) in effects(commit_queue.committed(6))] == [5, 6]
-    assert commit_queue.active
+    assert commit_queue.waiting
 
 
 def test_a_group_may_wait_without_an_effect(commit_queue):
     """Only the batch waits then: it is not delivered before something of it is durable."""
     group = commit_queue.group(5)
     assert commit_queue.take_groups() == [group]
-    assert commit_queue.active
+    assert commit_queue.waiting
     assert commit_queue.ticket_of(1, REALM, "a.b") == 0
     assert commit_queue.committed(5) == [group]
 

@@ -1,6 +1,7 @@
 """Followers, which get the history first (semantics: `after`)."""
 
 import pytest
+from limited_turns import limit, settle
 from shard_harness import REALM, ShardHarness, publish
 
 from fox_shard.backplane.frames import (
@@ -17,10 +18,13 @@ from fox_shard.backplane.frames import (
     Retained,
     SelectedEvent,
     SelectorSpec,
+    Settled,
     Subscribe,
     Subscribed,
+    Unsubscribe,
 )
 from fox_shard.config import History, Realm
+from fox_shard.shard.history.event_log import EXAMINED_PER_UNIT
 from fox_shard.shard.pubsub.replay import PAGE_EVENTS
 from fox_shard.topics.ids import pattern_id
 
@@ -184,6 +188,74 @@ def test_a_follower_is_sent_the_events_that_it_missed_before_a_restart(harness):
     assert harness.got("gateway-1", Event) == []
 
 
+@pytest.mark.parametrize("units", [6, 40])
+def test_missed_events_are_sent_over_several_turns_before_live_ones(units):
+    """Else the gateway would take the missed ones for old ones, and drop them."""
+    harness = ShardHarness(gateways=3, realms=[Realm(name=REALM, history=(History(topic="#"),))])
+    first, *_ = record(harness, 1)
+    harness["gateway-1"].replay = [follow(token=0, start_id=first)]
+    harness.say("gateway-1", follow(), More(1))
+    harness["gateway-1"].deaf = True
+    many = [publish("ruled.a", request=n, args=b"[%d]" % n) for n in range(2, 202)]
+    harness.say("gateway-0", *many, reliable=True)
+    harness.turns(10)
+    harness.restart()
+    harness["gateway-1"].got.clear()
+    limit(harness, units)
+    harness.shard.tick(harness.now)
+    while not harness.shard.scheduler.busy:
+        harness.turn()
+    turns = 0
+    while harness.shard.scheduler.busy:
+        n = 1000 + turns
+        harness.send("gateway-2", publish("ruled.b", request=n, args=b"[%d]" % n), reliable=True)
+        harness.turn()
+        harness.turn()
+        turns += 1
+        assert turns < 500
+    harness.turns(10)
+    assert turns > 3
+    seen = {}
+    for frame in harness.got("gateway-1"):
+        assert not (isinstance(frame, Settled) and len(seen) < 200)
+        if isinstance(frame, SelectedEvent):
+            # As the gateway does: what comes too late is dropped.
+            last = [*seen.values()][-1:]
+            if not last or frame.event.publication > last[0]:
+                seen[frame.event.publish.args] = frame.event.publication
+    assert [*seen] == [b"[%d]" % n for n in [*range(2, 202), *range(1000, 1000 + turns)]]
+
+
+def test_followers_that_unsubscribe_while_missed_events_are_sent_get_no_more_of_them(harness):
+    harness = ShardHarness(gateways=3, realms=[Realm(name=REALM, history=(History(topic="#"),))])
+    first, *_ = record(harness, *range(1, 50))
+    limit(harness, 2)
+    harness.say("gateway-1", follow(token=0, start_id=first))
+    got = len(live(harness))
+    assert 0 < got < 48
+    harness.send("gateway-1", Unsubscribe(REALM, "*#", ID))
+    settle(harness)
+    assert got + len(live(harness)) < 48
+    assert harness.shard.peers["gateway-1"].followers_behind == 0
+
+
+@pytest.mark.parametrize("units", [1, 40])
+def test_a_long_history_without_matching_events_is_passed_over_in_several_turns(units):
+    harness = ShardHarness(gateways=3, realms=[Realm(name=REALM, history=(History(topic="#"),))])
+    many = [publish(f"t{n}.{'wanted' if n == 1505 else 'other'}", request=n) for n in range(2000)]
+    harness.say("gateway-0", *many, reliable=True)
+    settle(harness)
+    ids = [id_ for one in harness.got("gateway-0", Published) for id_ in one.publications]
+    selector = SelectorSpec(ID, follow=True)
+    harness.say("gateway-1", Subscribe(1, REALM, "*+.wanted", False, selector, []))
+    limit(harness, units)
+    harness.send("gateway-1", More(1))
+    assert settle(harness, 300) >= 2000 / EXAMINED_PER_UNIT / units - 1
+    found = harness.got("gateway-1", Recorded)
+    assert [one.event.publication for one in found] == [ids[1505]]
+    assert harness.got("gateway-1", CaughtUp) != []
+
+
 def test_a_follower_that_missed_events_trimmed_meanwhile_is_refused(harness):
     first, *_ = record(harness, 1)
     harness["gateway-1"].replay = [follow(token=0, start_id=first)]
@@ -197,3 +269,21 @@ def test_a_follower_that_missed_events_trimmed_meanwhile_is_refused(harness):
     (refusal, *_) = harness.got("gateway-1", NotSubscribed)
     assert (refusal.token, refusal.selector, refusal.uri) == (0, ID, "fox.error.history_gap")
     assert refusal.oldest > first
+
+
+def test_no_live_event_comes_before_the_events_that_a_follower_missed(harness):
+    """A follower drops what is older than what it has got."""
+    first, _ = record(harness, 1, 2)
+    subscriptions = harness.shard.subscriptions
+    subscriptions._welcomed = False  # as in a turn without budget
+    harness.say("gateway-1", follow(token=0, start_id=first))
+    record(harness, 3)
+    assert live(harness) == []
+    subscriptions.begin_replays()
+    harness.turns(1)
+    assert live(harness) == [b"[2]", b"[3]"]
+    record(harness, 4)
+    assert live(harness) == [b"[4]"]
+    harness.say("gateway-1", Unsubscribe(REALM, "*#", ID))
+    record(harness, 5)
+    assert live(harness) == []

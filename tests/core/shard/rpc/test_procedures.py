@@ -14,15 +14,15 @@ PEER = ShardHarness(gateways=1).shard.peers["gateway-0"]
 def procedure(text="=p.q", invoke="single", callees=(), registration=1):
     made = Procedure("realm1", Pattern.parse(text), registration, invoke)
     for session, concurrency in callees:
-        made.callees.append(Callee(PEER, session, made, concurrency))
+        made.callees.add(Callee(PEER, session, made, concurrency))
     return made
 
 
 def busy(made, *sessions):
     for session in sessions:
-        callee = made.callee(session)
+        callee = made.callees.of(session)
         running = PendingCall(len(callee.running), PEER, call(), made)
-        callee.running[running.id] = running
+        callee.begin(running)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def busy(made, *sessions):
 def test_a_callee_has_room_below_its_concurrency(concurrency, running, room):
     made = procedure(callees=[(1, concurrency)])
     busy(made, *[1] * running)
-    assert made.callees[0].has_room is room
+    assert (made.choose(Random(0)) is not None) is room
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_round_robin_goes_on_when_callees_come_or_go():
     made = procedure(invoke="roundrobin", callees=[(1, 0), (2, 0)])
     rng = Random(0)
     assert [made.choose(rng).session for _ in range(3)] == [1, 2, 1]
-    made.callees.append(Callee(PEER, 3, made, 0))
+    made.callees.add(Callee(PEER, 3, made, 0))
     assert {made.choose(rng).session for _ in range(3)} == {1, 2, 3}
-    del made.callees[0]
+    made.callees.remove(made.callees.of(1))
     assert {made.choose(rng).session for _ in range(2)} == {2, 3}
 
 
 def test_a_callee_is_found_by_its_session():
     made = procedure(callees=[(1, 0), (2, 0)])
-    assert made.callee(2).session == 2
-    assert made.callee(9) is None
+    assert made.callees.of(2).session == 2
+    assert made.callees.of(9) is None
 
 
 # Patterns
@@ -142,13 +142,79 @@ def test_a_procedure_is_found_by_name_text_and_id_until_it_is_discarded(text, ex
     assert procedures.announced() == []
 
 
+class Counted(list):
+    """A list that counts how often its items are looked at."""
+
+    looked_at = 0
+
+    def __getitem__(self, index):
+        self.looked_at += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("busy_first", [0, 990, 999])
 @pytest.mark.parametrize("invoke", ["first", "last", "roundrobin", "random"])
-def test_a_call_does_not_look_at_all_of_many_callees_that_have_room(invoke, monkeypatch):
+def test_a_call_does_not_look_at_all_of_many_callees(invoke, busy_first):
     made = procedure(invoke=invoke, callees=[(session, 1) for session in range(1, 1001)])
-    looked_at, has_room = [], Callee.has_room.fget
-    monkeypatch.setattr(
-        Callee, "has_room", property(lambda callee: looked_at.append(callee) or has_room(callee))
-    )
-    for _ in range(10):
-        assert made.choose(Random(1)) is not None
-    assert len(looked_at) == 10
+    busy(made, *range(1, busy_first + 1))
+    made.callees._free = Counted(made.callees._free)
+    for number in range(50):
+        chosen = made.choose(Random(number))
+        running = PendingCall(1000 + number, PEER, call(), made)
+        chosen.begin(running)
+        chosen.end(running)
+    assert made.callees._free.looked_at < 50 * 40
+
+
+@pytest.mark.parametrize("invoke", ["first", "last", "roundrobin", "random"])
+def test_callees_are_chosen_as_if_all_were_looked_at(invoke):
+    """Against the policy in plain words, with callees that come, go, and are busy at random."""
+    rng, made = Random(invoke), procedure(invoke=invoke)
+    there, running, last, session = {}, [], 0, 0
+    for _ in range(3000):
+        free = [
+            one
+            for one in there.values()
+            if not one.concurrency or one.concurrency > len(one.running)
+        ]
+        match rng.randrange(5):
+            case 0:
+                session += 1
+                there[session] = Callee(PEER, session, made, rng.choice([0, 1, 2]))
+                made.callees.add(there[session])
+            case 1 if there:
+                gone = there.pop(rng.choice([*there]))
+                made.callees.remove(gone)
+                if gone.running:
+                    gone.retired = {gone: None}
+            case 2 if running:
+                callee, pending = running.pop(rng.randrange(len(running)))
+                callee.end(pending)
+            case _:
+                chosen = made.choose(rng)
+                if not free:
+                    assert chosen is None
+                    continue
+                behind = [one for one in free if one.place > last]
+                expected = {
+                    "first": free[:1],
+                    "last": free[-1:],
+                    "roundrobin": [*behind, *free][:1],
+                    "random": free,
+                }
+                assert chosen in expected[invoke]
+                last = chosen.place
+                running.append(
+                    (
+                        chosen,
+                        PendingCall(
+                            len(running) + 1000 * chosen.place + rng.randrange(10**9),
+                            PEER,
+                            call(),
+                            made,
+                        ),
+                    )
+                )
+                chosen.begin(running[-1][1])
+        assert [*made.callees] == [*there.values()]
+    assert session > 100

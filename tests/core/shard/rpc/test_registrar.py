@@ -166,6 +166,18 @@ def test_the_running_invocations_of_a_revoked_callee_fail_when_it_leaves(harness
     assert [one.uri for one in harness.got(CALLER, CallError)] == ["wamp.error.canceled"]
 
 
+def test_a_session_that_registers_and_unregisters_while_it_is_busy_costs_no_memory(harness):
+    for request in range(1, 11):
+        harness.say(CALLEE, register(11))
+        harness.say(CALLER, call(1, request))
+        (invocation,) = harness.got(CALLEE, Invocation)
+        harness.say(CALLEE, unregister(11), yield_(invocation))
+        assert [result.request for result in harness.got(CALLER, Result)] == [request]
+    assert harness.shard.registrar._retired == {11: {}}
+    harness.say(CALLEE, leave(11))
+    assert harness.shard.registrar._retired == {}
+
+
 def test_waiting_calls_go_to_the_new_callee(harness):
     harness.say(CALLEE, register(11, concurrency=1))
     harness.say(CALLER, call(1, 1), call(1, 2))

@@ -1,77 +1,12 @@
-"""Turns: how much one turn of a shard does, and what waits for the next one."""
+"""The backlog: frames of a batch that wait for the next turn."""
 
 import pytest
-from msgspec import msgpack
-from shard_harness import REALM, ShardHarness, call, leave, publish, subscribe, watched_harness
+from limited_turns import backlog, keeps, limit, made, published, seen, settle
+from shard_harness import ShardHarness, call, publish, watched_harness
 
-from fox_shard.backplane.frames import (
-    ACKNOWLEDGE,
-    CONDITION,
-    EMPTY,
-    RETAIN,
-    CallError,
-    Event,
-    FencePassed,
-    FenceQuery,
-    Forward,
-    Published,
-    RetainOptions,
-    Will,
-)
+from fox_shard.backplane.frames import CallError, FencePassed, FenceQuery, Forward
 from fox_shard.shard.budget import TURN_UNITS
 from fox_shard.shard.links.arrival import Arrival
-
-KEEP = ACKNOWLEDGE | RETAIN
-
-
-def made(units, **more):
-    """Return a harness whose shard does only so much in a turn; gateway-2 gets all events."""
-    harness = ShardHarness(gateways=3, **more)
-    harness.say("gateway-2", subscribe("*#"))
-    limit(harness, units)
-    return harness
-
-
-def limit(harness, units):
-    harness.shard.budget.units = units
-    harness.shard.budget.begin_turn()
-
-
-def keeps(*requests, session=1, topic="k.{}", flags=KEEP):
-    return [
-        publish(topic.format(request), session=session, request=request, flags=flags)
-        for request in requests
-    ]
-
-
-def seen(harness, name="gateway-2"):
-    return [event.publish.request for event in harness.got(name, Event)]
-
-
-def published(harness, name="gateway-0"):
-    found = []
-    for answer in harness.got(name, Published):
-        found += answer.requests
-    return found
-
-
-def settle(harness, limit_=300):
-    """Let turns pass until the shard has nothing left to do; return how many that took."""
-    turns = 0
-    harness.turn()
-    while harness.shard._busy:
-        harness.turn()
-        turns += 1
-        assert turns < limit_
-    harness.turns()
-    return turns
-
-
-def backlog(harness, name="gateway-0"):
-    return sum(len(arrival.frames) for arrival in harness.shard.peers[name].waiting)
-
-
-# Batches
 
 
 def test_a_batch_that_costs_more_than_a_turn_is_handled_over_several_in_order():
@@ -220,86 +155,3 @@ def test_frames_that_waited_for_the_sync_are_handled_over_several_turns():
     assert len(set(left)) > 5
     settle(harness)
     assert published(harness) == [*range(1, 31)]
-
-
-# Ends of sessions
-
-
-def test_the_sessions_of_a_gateway_that_has_gone_end_over_several_turns():
-    harness = made(20)
-    harness.say("gateway-0", *(will(session) for session in range(1, 51)))
-    settle(harness)
-    harness.kill("gateway-0")
-    harness.shard.peer_gone(harness.shard.peers["gateway-0"].link, harness.now)
-    assert settle(harness) > 5
-    assert sorted(seen(harness)) == [*range(1, 51)]
-
-
-def will(session):
-    return Will(publish("w", session=session, request=session, flags=0))
-
-
-def test_the_keys_of_a_session_end_over_several_turns():
-    harness = made(TURN_UNITS)
-    weak = RetainOptions(weak=True)
-    for first in (1, 1001):
-        harness.say(
-            "gateway-0",
-            *(
-                publish(f"k.{n}", request=n, flags=KEEP, retain=weak)
-                for n in range(first, first + 1000)
-            ),
-            reliable=True,
-        )
-    harness.send("gateway-0", leave(1))
-    harness.turn()
-    harness.turn()
-    assert harness.shard.retained_keys.keys_held == 1000
-    harness.turns()
-    assert harness.shard.retained_keys.keys_held == 0
-
-
-# Chains of waiters
-
-
-@pytest.mark.parametrize("unstored", [(), (REALM,)])
-def test_a_long_chain_of_waiters_is_let_through_over_several_turns_in_order(unstored, monkeypatch):
-    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
-    harness = made(TURN_UNITS, unstored=unstored)
-    harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
-    anything = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
-    waiting = [
-        publish(session=n, request=n, flags=KEEP | CONDITION, args=b'[{"go":1}]', retain=anything)
-        for n in range(2, 52)
-    ]
-    for one in waiting:
-        harness.say("gateway-0", one, reliable=True)
-    limit(harness, 20)
-    assert harness.shard.health()["waiting_publishes"] == 50
-    harness.got("gateway-2")
-    go = publish(request=99, flags=KEEP, args=b'[{"go":1}]')
-    harness.send("gateway-0", go, reliable=True)
-    assert settle(harness) > 5
-    assert seen(harness) == [99, *range(2, 52)]
-    assert harness.shard.health()["waiting_publishes"] == 0
-
-
-def test_a_change_between_the_slices_of_a_chain_lets_at_most_one_more_through(monkeypatch):
-    """What the rest of the chain waits for does not hold any more."""
-    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
-    harness = made(TURN_UNITS)
-    harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
-    on = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
-    for n in range(2, 22):
-        one = publish(session=n, request=n, flags=KEEP | CONDITION, args=b'[{"go":1}]', retain=on)
-        harness.say("gateway-0", one, reliable=True)
-    limit(harness, 10)
-    go = publish(request=99, flags=KEEP, args=b'[{"go":1}]')
-    stop = publish(request=100, flags=KEEP | EMPTY, args=b"")
-    harness.send("gateway-0", go, stop, reliable=True)
-    settle(harness)
-    left = harness.shard.health()["waiting_publishes"]
-    assert 0 < left < 20
-    harness.say("gateway-0", publish(request=101, flags=KEEP, args=b'[{"go":1}]'), reliable=True)
-    settle(harness)
-    assert harness.shard.health()["waiting_publishes"] == 0

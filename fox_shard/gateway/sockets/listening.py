@@ -1,0 +1,66 @@
+"""Listening sockets, which all gateways share.
+
+Owns: their addresses and options, and why one cannot be opened. Never: clients.
+"""
+
+import socket
+
+from fox_shard.config import Address
+from fox_shard.gateway.sockets.ports import AddressTaken, Claims
+
+# A client whose machine has vanished is found after 40 seconds, whatever its protocol: by the
+# kernel's probes, after 20 + 4 * 5 seconds, or, if something was sent to it meanwhile, by
+# TCP_USER_TIMEOUT (milliseconds), which without probes covers only what was sent.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 40_000),
+)
+
+
+class ListenError(Exception):
+    """A listener cannot be opened. The message is one sentence for people."""
+
+
+def listening_sockets(address: Address, claims: Claims | None = None) -> list[socket.socket]:
+    """Return one socket for each IP address of the host, which may be a name with several.
+
+    Other gateways bind the same addresses, and the kernel spreads new clients over them
+    (SO_REUSEPORT). Accepted sockets inherit the options that are set here (tcp(7)). claims: this
+    gateway's. Raises ListenError.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, place in dict.fromkeys(found):
+            if claims is not None:
+                claims.add(str(place[0]), address.port)
+            bound = socket.socket(family, kind, protocol)
+            sockets.append(bound)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            for option in _KEEPALIVE:
+                bound.setsockopt(*option)
+            bound.bind(place)
+    except (OSError, AddressTaken) as error:
+        for bound in sockets:
+            bound.close()
+        raise refusal_of(address, error) from error
+    return sockets
+
+
+def refusal_of(address: Address, error: OSError | AddressTaken) -> ListenError:
+    """Return the sentence that says why the address cannot be listened at."""
+    if isinstance(error, AddressTaken):
+        return ListenError(
+            f"Cannot listen at {address}: another fox-shard, whose run directory is {error.owner}, "
+            "listens there; stop it, or set another port."
+        )
+    return ListenError(f"Cannot listen at {address}: {error.strerror or error}.")

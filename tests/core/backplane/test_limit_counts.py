@@ -1,0 +1,22 @@
+"""What limits refuse is counted under names that no client decides."""
+
+import pytest
+
+from fox_shard.backplane.limit_counts import LimitCounts
+
+
+def test_a_report_has_what_was_added_since_the_last():
+    counts = LimitCounts(("a", "b", "c"))
+    counts.add("a")
+    counts.add("b", 3)
+    counts.add("")
+    assert counts.take("shard-1") == {"shard-1.refused.a": 1, "shard-1.refused.b": 3}
+    counts.add("b")
+    assert counts.take("shard-1") == {"shard-1.refused.b": 1}
+    assert counts.take("shard-1") == {}
+    assert counts.totals() == {"a": 1, "b": 4}
+
+
+def test_there_are_no_other_names():
+    with pytest.raises(KeyError):
+        LimitCounts(("a",)).add("what a client says")
