@@ -29,8 +29,7 @@ SLICE: Final = 200
 """Steps of one slice."""
 
 STEP_UNITS: Final = 1
-FRAME_UNITS: Final = 2
-"""Units of the turn's budget for a row that is looked at, and for each of its contributions."""
+"""Units of the turn's budget for a row that is looked at, besides its contributions."""
 
 
 _END: Final = (None, None)
@@ -137,8 +136,7 @@ class Rebuilding:
                 build.scanned = topic
                 key = realm.keys.get(topic)
                 if key is not None and not realm.keys.is_changing(topic):
-                    sent = self._contributions.send_again(realm, table, topic, key, build)
-                    self._budget.spend(sent * FRAME_UNITS)
+                    self._contributions.send_again(realm, table, topic, key, build)
         self._builds.keep(build)
 
     def _steps(self, build: Build) -> Iterator[tuple[Table, str | None]]:

@@ -57,7 +57,7 @@ class Tables:
         self._journal = journal
         self._synced = False
         self.builds = Builds(definitions, journal, shards)
-        self.contributions = Contributions(definitions, self.builds, keys.realms, outbox)
+        self.contributions = Contributions(definitions, self.builds, keys.realms, outbox, budget)
         self.aggregates = Aggregates(self.builds, keys, journal, inbox, budget)
         self.rebuilding = Rebuilding(
             definitions,
