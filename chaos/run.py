@@ -18,6 +18,7 @@ from chaos.ledger import Ledger, Watch
 from chaos.locks import Hold, Locker, judge_holds
 from chaos.peers import CALL, Mqtt, Peer, Refused, Wamp
 from chaos.readers import read_mqtt, read_wamp, watch
+from chaos.tables import Seller, define, judge_totals
 from chaos.writers import Writer
 
 ROUND = 20.0
@@ -29,7 +30,7 @@ WRITERS = ("wamp", "wamp", "wamp", "mqtt 1", "mqtt 1", "mqtt 2", "mqtt 2")
 WATCHERS = (None, 1, 2)
 """MQTT quality of service of each watcher; None: WAMP."""
 
-CALLEES, CALLERS, LOCKERS = 2, 3, 4
+CALLEES, CALLERS, LOCKERS, SELLERS = 2, 3, 4, 3
 
 GREEDY = 2
 """Greedy clients at a time."""
@@ -64,6 +65,7 @@ class _Run:
         self.havoc = Havoc(broker, self._chance(), self.door.now)
         self.complaints: list[str] = []
         self.calls: Counter[str] = Counter()
+        self.sales: Counter[str] = Counter()
         self.longest_call = 0.0
         self.holds: list[Hold] = []
         self.events = self.repeated = self.refused = self.connections = 0
@@ -91,10 +93,12 @@ class _Run:
             greedy = [Greedy(self.broker, self._chance()) for _ in range(self.greedy)]
             callee_tasks = [asyncio.create_task(callee.run()) for callee in callees]
             stack.callback(lambda: [task.cancel() for task in callee_tasks])
-            active: list[Writer | Caller | Locker | Greedy] = [
+            sellers = [Seller(self.door, self._chance()) for _ in range(SELLERS)]
+            active: list[Writer | Caller | Locker | Seller | Greedy] = [
                 *writers,
                 *callers,
                 *lockers,
+                *sellers,
                 *greedy,
             ]
             async with asyncio.TaskGroup() as group:
@@ -107,7 +111,11 @@ class _Run:
         self._take(writers, callers, lockers)
         for one in greedy:
             self.greedy_done += one.done
+        for seller in sellers:
+            self.sales += seller.ends
+            self.complaints += seller.complaints
         await self._judge_keys()
+        self.complaints += await judge_totals(self.door, spared or gateways[0])
         await self._judge_sessions(spared or gateways[0])
         for peer in self.door.living():
             await self.door.leave(peer)
@@ -218,6 +226,7 @@ async def run(
     rounds = max(1, round(seconds / ROUND))
     done = 0
     try:
+        await define(current.door)
         for number in range(rounds):
             await current.round(number, seconds / rounds)
             done += 1
@@ -246,6 +255,7 @@ async def run(
         "events watched": current.events,
         "plain events that came again": current.repeated,
         "locks held": len(current.holds),
+        "rows published": dict(current.sales),
         "calls": dict(current.calls),
         "longest call": f"{current.longest_call:.2f} s",
         "greedy clients": dict(sorted(current.greedy_done.items())),

@@ -20,11 +20,11 @@ import msgspec
 
 from fox_shard.backplane.frames import Contribution, Event
 from fox_shard.backplane.placement import Placement
+from fox_shard.datadir.builds import Builds
 from fox_shard.datadir.damage import OnDamage, described, naming_rows
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import TrimMarks
 from fox_shard.shard.links.outbox import OWN
-from fox_shard.shard.tables.builds import BUILDING
 from fox_shard.store import journal
 from fox_shard.store.bulk import Bulk
 from fox_shard.store.disk import sync
@@ -231,38 +231,6 @@ class _Outboxes:
 
 
 @final
-class _Builds:
-    """The builds of aggregates, which all shards of the next generation have in common.
-
-    A build that all old shards show goes on. Any other begins anew, with the contributions that
-    there are: who has contributed all rows is another question with other shards.
-    """
-
-    def __init__(self, old: Layout) -> None:
-        self._shards = old.shards
-        # Key -> the rows of the old shards.
-        self._rows: dict[bytes, list[rows.BuildRow]] = {}
-
-    def add(self, row: Row) -> None:
-        """Add an old shard's row."""
-        key, value, _ = row
-        with _reading(key):
-            self._rows.setdefault(key, []).append(rows.decode_build(value))
-
-    def merged(self, shards: int) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the rows of each new shard. shards: how many there are."""
-        for key, found in self._rows.items():
-            complete = len(found) == self._shards and all(
-                row.scanned is None and row.stage != BUILDING for row in found
-            )
-            row = rows.BuildRow(found[0].table, "", [], BUILDING)
-            if complete:
-                stage = min(row.stage for row in found)
-                row = rows.BuildRow(found[0].table, None, [*range(shards)], stage)
-            yield key, rows.encode(row)
-
-
-@final
 class NextGeneration:
     """The generation after `old`, while its files are written.
 
@@ -279,7 +247,7 @@ class NextGeneration:
         on its way, so that the shards compute it anew.
         """
         self._with_aggregates = with_aggregates
-        self._builds = _Builds(old)
+        self._builds = Builds(old.shards)
         self.layout = old.next(shards)
         self.placement = Placement(shards)
         self._ceiling = 0
@@ -299,7 +267,7 @@ class NextGeneration:
             rows.LOG_MARKS: self._note_log_marks,
             rows.REDUCER: self._note_reducer,
             rows.DEFINITION: self._note_definition,
-            rows.BUILD: self._builds.add,
+            rows.BUILD: self._note_build,
         }
         self._files: list[Bulk] = []
         self._waiting: list[list[bytes]] = [[] for _ in range(shards)]
@@ -376,6 +344,11 @@ class NextGeneration:
     def _note_reducer(self, row: Row) -> None:
         key, value, _ = row
         self._reducers[key] = value
+
+    def _note_build(self, row: Row) -> None:
+        key, value, _ = row
+        with _reading(key):
+            self._builds.add(key, rows.decode_build(value))
 
     def _note_definition(self, row: Row) -> None:
         key, value, _ = row

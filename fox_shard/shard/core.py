@@ -222,8 +222,6 @@ class Shard:
         )
         self.reducers.tick(now)
         self.peers: dict[str, Peer] = {}
-        # Those peers that are gateways.
-        self._gateways: list[Peer] = []
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
         self.tables = Tables(
@@ -237,6 +235,8 @@ class Shard:
             terms.shards,
         )
         TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
+        # Those peers that are gateways.
+        self._gateways: list[Peer] = []
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -302,6 +302,7 @@ class Shard:
                 self._backlog,
                 self.outbox,
                 self.stored_publishes,
+                self.tables.rebuilding,
                 self.subscriptions,
                 self.dealer,
                 history_pages,
@@ -549,11 +550,13 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
-        if self.scheduler.end_turn(now):
-            self.deadline.by(now)
-        if self.tables.aggregates.busy and self.recovery.until is None:
+        waits = self.scheduler.end_turn(now)
+        if self.tables.aggregates.has_due and self.recovery.until is None:
+            # Behind everything else that may change an aggregate in this turn.
             self.stored_publishes.write_aggregates()
-        self.tables.end_turn()
+            waits = waits or self.stored_publishes.busy
+        if waits:
+            self.deadline.by(now)
         self.retained_keys.realms.documents.clear()
         self._limit_credit()
         self.stored_publishes.settled.announce_regularly(self.peers.values())

@@ -119,5 +119,5 @@ class TableShards(Shards):
             and node.inbox.idle
             and node.tables.idle
             and node.journal.idle
-            and not node.tables.busy
+            and not node.scheduler.busy
         )

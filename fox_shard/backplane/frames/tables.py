@@ -42,3 +42,4 @@ class ActiveTables(Struct, array_like=True, tag=82, gc=False):
 
 
 TableFrame: TypeAlias = DefineTables | TablesDefined | ActiveTables
+"""A frame about definitions of tables."""

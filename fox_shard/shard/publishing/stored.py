@@ -6,7 +6,6 @@ waits for the store; and what happens if the commit fails. Never: the key's new 
 """
 
 from collections import deque
-from collections.abc import Iterable
 from typing import final
 
 from msgspec.structs import replace
@@ -29,7 +28,7 @@ from fox_shard.errors import LimitExceeded, QueueFull, Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
-from fox_shard.shard.keys.change import KeyChange
+from fox_shard.shard.keys.change import WEAK, KeyChange
 from fox_shard.shard.keys.conditions import is_shown
 from fox_shard.shard.keys.retained import RetainedKeys, changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -371,17 +370,17 @@ class StoredPublishes:
         while self._chains and not self._can_publish_wills and not budget.exhausted:
             budget.spend(1)
             self._let_waiters_through(next(iter(self._chains)))
-        self._publish_own(self._tables.go_on())
         self.end_turn()
 
     def write_aggregates(self) -> None:
-        """Write what this turn has brought to aggregates; call last of all in every turn."""
-        self._publish_own(self._tables.due())
-        self.end_turn()
+        """Publish the rows of aggregates that this turn has changed; call once, at its end.
 
-    def _publish_own(self, publishes: Iterable[Publish]) -> None:
-        for publish in publishes:
+        So everything that a turn has brought an aggregate is one change, in the transaction that
+        has what the rows contribute.
+        """
+        for publish in self._tables.due():
             self._publish(None, publish, 0, [], stored=True, recorded=True)
+        self.end_turn()
 
     @property
     def busy(self) -> bool:
@@ -389,7 +388,6 @@ class StoredPublishes:
         return (
             bool(self._chains)
             or self._can_publish_wills
-            or self._tables.busy
             or (self._synced and self._reducers.invocations.busy)
         )
 
@@ -451,6 +449,15 @@ class StoredPublishes:
                 self._postponed_wills.append(will)
             else:
                 self.publish(None, will, 0, replies)
+                self._erase_if_refused(will)
+
+    def _erase_if_refused(self, will: Publish) -> None:
+        """Erase the key if its will was refused, as by a newer schema: its session has ended."""
+        key = self._retained_keys.key((will.realm, will.topic))
+        retain = will.retain
+        if key is not None and retain is not None and key.publication == retain.when_id:
+            change = self._retained_keys.erase((will.realm, will.topic), key, WEAK)
+            self._key_removed(change)
 
     def _key_removed(self, change: KeyChange) -> None:
         """Announce a key that was erased by time or by the end of its session."""

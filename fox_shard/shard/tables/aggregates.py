@@ -19,6 +19,7 @@ from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.links.inbox import Inbox
+from fox_shard.shard.rows import KeyRef
 from fox_shard.shard.tables.builds import BUILDING, SHOWING, Build, Builds
 from fox_shard.store.journal import Journal
 
@@ -30,7 +31,7 @@ GROUP_UNITS: Final = 4
 class Aggregates:
     """The aggregates of one shard."""
 
-    __slots__ = ("_budget", "_builds", "_journal", "_keys", "_touched", "_written")
+    __slots__ = ("_budget", "_builds", "_erasures", "_journal", "_keys", "_touched", "_written")
 
     def __init__(
         self, builds: Builds, keys: RetainedKeys, journal: Journal, inbox: Inbox, budget: Budget
@@ -39,6 +40,8 @@ class Aggregates:
         self._keys = keys
         self._journal = journal
         self._budget = budget
+        # Keys to be erased, since there is no such aggregate any more.
+        self._erasures: list[KeyRef] = []
         # Builds with groups that were touched.
         self._touched: dict[Build, None] = {}
         # (ticket, build, topic) of keys that were written in transactions that are not durable.
@@ -97,13 +100,19 @@ class Aggregates:
 
     # Keys
 
+    def erase(self, realm: str, topic: str) -> None:
+        """Have a key erased that no aggregate has any more."""
+        self._erasures.append((realm, topic))
+
     @property
-    def busy(self) -> bool:
-        """Whether keys are to be written."""
-        return bool(self._touched) and not self._journal.failing
+    def has_due(self) -> bool:
+        """Whether any key is to be written or erased at the end of the turn."""
+        return bool(self._touched or self._erasures)
 
     def due(self) -> Iterator[Publish]:
         """Yield the publishes that write the keys of all groups that were touched."""
+        erasures, self._erasures = self._erasures, []
+        yield from (_erasing(realm, topic) for realm, topic in erasures)
         while self._touched:
             build = next(iter(self._touched))
             while build.touched:
@@ -123,7 +132,7 @@ class Aggregates:
         if group is None:
             if key is None:
                 return None
-            return Publish(build.realm, topic, 0, 0, 0, COMPUTED | RETAIN | EMPTY, NONE, b"")
+            return _erasing(build.realm, topic)
         assert build.table is not None
         assert group.rows is not None
         document = {**build.table.key_of(topic), **group.rows.results()}
@@ -165,4 +174,8 @@ class Aggregates:
     @property
     def idle(self) -> bool:
         """Whether the keys of all groups are written, and durable."""
-        return not (self._touched or self._written)
+        return not (self._touched or self._written or self._erasures)
+
+
+def _erasing(realm: str, topic: str) -> Publish:
+    return Publish(realm, topic, 0, 0, 0, COMPUTED | RETAIN | EMPTY, NONE, b"")

@@ -13,6 +13,7 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY, Contribution, Event, Publish
 from fox_shard.errors import InvalidPayload, QueueFull
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.links.outbox import ShardOutbox
@@ -25,6 +26,9 @@ from fox_shard.tables.table import Document, Table
 Shares = tuple[Share | None, ...]
 """What a row contributes by each edge of its table."""
 
+FRAME_UNITS: Final = 2
+"""Units of the turn's budget for a contribution that is sent."""
+
 _NO_SHARES: Final[Shares] = ()
 
 
@@ -32,11 +36,18 @@ _NO_SHARES: Final[Shares] = ()
 class Contributions:
     """The contributions of one shard's rows."""
 
-    __slots__ = ("_builds", "_definitions", "_outbox", "_realms", "_ways")
+    __slots__ = ("_budget", "_builds", "_definitions", "_outbox", "_realms", "_ways")
 
     def __init__(
-        self, definitions: Definitions, builds: Builds, realms: Realms, outbox: ShardOutbox
+        self,
+        definitions: Definitions,
+        builds: Builds,
+        realms: Realms,
+        outbox: ShardOutbox,
+        budget: Budget,
     ) -> None:
+        """budget: the turn's."""
+        self._budget = budget
         self._definitions = definitions
         self._builds = builds
         self._realms = realms
@@ -96,6 +107,7 @@ class Contributions:
         self, build: Build, edge: int, target: str, change: KeyChange, share: Share | None
     ) -> None:
         numbers = None if share is None else share.numbers
+        self._budget.spend(FRAME_UNITS)
         frame = Contribution(
             build.realm, target, build.name, edge, change.ref[1], change.publication, numbers
         )
@@ -103,16 +115,12 @@ class Contributions:
 
     def send_again(
         self, realm: Realm, table: Table, topic: str, key: Event, into: Build | None = None
-    ) -> int:
-        """Send what the durable value of a key contributes, and return how many frames that took.
-
-        into: to this build only.
-        """
-        sent = 0
+    ) -> None:
+        """Send what the durable value of a key contributes. into: to this build only."""
         found = self.of_row(realm, table, topic, key)
         for (build, edge), share in zip(self._ways_of(realm.name, table), found, strict=False):
             if share is not None and into in (None, build):
-                sent += 1
+                self._budget.spend(FRAME_UNITS)
                 self._outbox.send_to_owner(
                     Contribution(
                         realm.name,
@@ -124,7 +132,6 @@ class Contributions:
                         share.numbers,
                     )
                 )
-        return sent
 
     def _ways_of(self, realm: str, table: Table) -> list[tuple[Build, int]]:
         ways = self._ways.get((realm, table.name))

@@ -9,11 +9,10 @@ sends its own contribution; if it fails, `undone` sends that of the durable valu
 made before the definition must be durable, or have failed, before the first row is looked at.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Final, final
 
-from fox_shard.backplane.frames import COMPUTED, EMPTY, RETAIN, Publish, Rebuilt
-from fox_shard.documents.payloads import NONE
+from fox_shard.backplane.frames import COMPUTED, Rebuilt
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.realm import Realms
@@ -30,8 +29,7 @@ SLICE: Final = 200
 """Steps of one slice."""
 
 STEP_UNITS: Final = 1
-FRAME_UNITS: Final = 2
-"""Units of the turn's budget for a row that is looked at, and for each of its contributions."""
+"""Units of the turn's budget for a row that is looked at, besides its contributions."""
 
 
 _END: Final = (None, None)
@@ -55,6 +53,7 @@ class Rebuilding:
         "_scans",
         "_shards",
         "_showing",
+        "_synced",
     )
 
     def __init__(
@@ -82,7 +81,12 @@ class Rebuilding:
         # The work that has begun and goes on in the next slice.
         self._scans: dict[Build, Iterator[tuple[Table, str | None]]] = {}
         self._showing: dict[Build, Iterator[str | None]] = {}
-        self._removals: dict[Build, Iterator[Publish | bytes | None]] = {}
+        self._removals: dict[Build, Iterator[str | bytes | None]] = {}
+        self._synced = False
+
+    def sync_ended(self) -> None:
+        """Begin with the work."""
+        self._synced = True
 
     def activated(self) -> None:
         """Go on by another schema, in which the tables may have other edges."""
@@ -91,13 +95,13 @@ class Rebuilding:
     @property
     def busy(self) -> bool:
         """Whether there is work that can go on now."""
-        return not self._journal.failing and (
+        return (self._synced and not self._journal.failing) and (
             bool(self._builds.obsolete)
             or any(self._can_scan(build) or build.stage == SHOWING for build in self._builds)
         )
 
-    def go_on(self) -> Iterator[Publish]:
-        """Do a slice of each piece of work, as far as the budget goes; yield what is published."""
+    def go_on(self, _now: float) -> None:
+        """Do a slice of each piece of work, as far as the budget goes."""
         for build in list(self._builds):
             if self._can_scan(build) and not self._budget.exhausted:
                 self._scan(build)
@@ -107,7 +111,7 @@ class Rebuilding:
             self._scans.pop(build, None)
             self._showing.pop(build, None)
             if not self._budget.exhausted:
-                yield from self._remove(build)
+                self._remove(build)
 
     # This shard's rows
 
@@ -132,8 +136,7 @@ class Rebuilding:
                 build.scanned = topic
                 key = realm.keys.get(topic)
                 if key is not None and not realm.keys.is_changing(topic):
-                    sent = self._contributions.send_again(realm, table, topic, key, build)
-                    self._budget.spend(sent * FRAME_UNITS)
+                    self._contributions.send_again(realm, table, topic, key, build)
         self._builds.keep(build)
 
     def _steps(self, build: Build) -> Iterator[tuple[Table, str | None]]:
@@ -191,7 +194,7 @@ class Rebuilding:
 
     # What is not needed any more
 
-    def _remove(self, build: Build) -> Iterator[Publish]:
+    def _remove(self, build: Build) -> None:
         """Remove further contributions of the build, and keys if there is no such aggregate."""
         remains = self._removals.setdefault(build, self._remains(build))
         for _ in range(SLICE):
@@ -205,9 +208,10 @@ class Rebuilding:
             if isinstance(item, bytes):
                 self._journal.keep(item, None)
             elif item is not None:
-                yield item
+                self._aggregates.erase(build.realm, item)
 
-    def _remains(self, build: Build) -> Generator[Publish | bytes | None]:
+    def _remains(self, build: Build) -> Iterator[str | bytes | None]:
+        """Yield the row keys of contributions, the topics of keys, and None for vain steps."""
         for topic, group in build.groups.items():
             for place in group.contributions:
                 yield rows.contribution(build.realm, build.name, topic, place)
@@ -218,7 +222,7 @@ class Rebuilding:
                 return  # the rows of another build, or of clients
             key = None if found is None else realm.keys.get(found)
             if found is not None and key is not None and key.publish.flags & COMPUTED:
-                yield Publish(build.realm, found, 0, 0, 0, COMPUTED | RETAIN | EMPTY, NONE, b"")
+                yield found
             else:
                 yield None
 

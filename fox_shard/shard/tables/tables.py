@@ -3,7 +3,7 @@
 Owns: how the parts belong together, and when each of them does its work. Never: the work.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import final
 
 from fox_shard.backplane.frames import Event, Publish
@@ -32,7 +32,6 @@ class Tables:
     __slots__ = (
         "_definitions",
         "_journal",
-        "_synced",
         "_validation",
         "aggregates",
         "builds",
@@ -55,9 +54,8 @@ class Tables:
         self._definitions = definitions
         self._validation = validation
         self._journal = journal
-        self._synced = False
         self.builds = Builds(definitions, journal, shards)
-        self.contributions = Contributions(definitions, self.builds, keys.realms, outbox)
+        self.contributions = Contributions(definitions, self.builds, keys.realms, outbox, budget)
         self.aggregates = Aggregates(self.builds, keys, journal, inbox, budget)
         self.rebuilding = Rebuilding(
             definitions,
@@ -121,25 +119,14 @@ class Tables:
 
     def sync_ended(self) -> None:
         """Note that keys may be changed."""
-        self._synced = True
+        self.rebuilding.sync_ended()
 
-    @property
-    def busy(self) -> bool:
-        """Whether `go_on` has anything to do."""
-        return self._synced and self.rebuilding.busy
-
-    def go_on(self) -> Iterator[Publish]:
-        """Rebuild, as far as the turn's budget goes; yield what is to be published."""
-        if self.busy:
-            yield from self.rebuilding.go_on()
-
-    def due(self) -> Iterator[Publish]:
-        """Yield the publishes that write the keys of all groups that this turn has changed.
-
-        Call this last of all in a turn, so that each group is written once, in the transaction that
-        has its contributions.
-        """
-        yield from self.aggregates.due()
+    def due(self) -> Iterable[Publish]:
+        """Return what is to be published at the end of the turn."""
+        if self._journal.failing:
+            self.aggregates.put_off()
+            return ()
+        return self.aggregates.due()
 
     # The store
 
@@ -150,11 +137,6 @@ class Tables:
     def commit_failed(self) -> None:
         """Note that all transactions that are not durable have failed."""
         self.aggregates.commit_failed()
-
-    def end_turn(self) -> None:
-        """Note what has to be done when the store works again."""
-        if self._journal.failing:
-            self.aggregates.put_off()
 
     @property
     def idle(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import EMPTY, RETAIN, Publish
+from fox_shard.backplane.frames import COMPUTED, EMPTY, RETAIN, Publish
 from fox_shard.documents.filters import Document
 from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument, InvalidPayload, NotAuthorized, Unavailable
@@ -78,7 +78,7 @@ class Validation:
 
     def _check_row(self, table: Table, publish: Publish) -> None:
         if table.aggregate is not None:
-            if publish.session:
+            if not publish.flags & COMPUTED:
                 raise NotAuthorized(
                     f"{table.name} is an aggregate: publish to the tables that feed it"
                 )

@@ -126,6 +126,18 @@ def test_a_row_has_a_will(harness):
     assert totals(harness) == [("total.north", 1), ("total.north", None), ("total.south", 9)]
 
 
+def test_a_row_whose_will_a_newer_schema_refuses_is_erased(harness):
+    will = [{"id": "s", "shop": "south", "n": 9}]
+    sale(harness, "s", 1, retain=RetainOptions(will=msgpack.encode(will)), session=5)
+    stricter = json.loads(json.dumps(SCHEMA))
+    stricter["sale"]["properties"]["n"]["maximum"] = 5
+    define(harness, 2, TableSet.parse(stricter).text)
+    totals(harness)
+    harness.say("gateway-0", leave(5))
+    harness.turns(8)
+    assert totals(harness) == [("total.north", None)]
+
+
 def test_a_patched_row_contributes_as_it_is_merged(harness):
     sale(harness, "s", 1)
     say(harness, "sale.s", {"n": 4}, retain=RetainOptions(patch=True))
