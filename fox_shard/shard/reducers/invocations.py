@@ -3,8 +3,8 @@
 Owns: whom an event is shown to, the answers, repetitions. Never: queues' rows; who is told of a
 change of a key.
 
-Everything is done in `go_on`, outside of the handling of batches: a slice each turn, and more as
-far as the turn's budget goes. While the store fails nothing is reduced.
+Everything is done in `go_on`, outside of the handling of batches, as far as the turn's budget goes.
+While the store fails nothing is reduced.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import NotReduced, Reduce, Reduced
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import AskAgain, LimitExceeded, Refusal
-from fox_shard.shard.budget import SLICE_UNITS, Budget, units_of
+from fox_shard.shard.budget import Budget, units_of
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.reducers.answers import failure, first_result, refusal_of
 from fox_shard.shard.reducers.built_in import AT_ONCE, BuiltIns, Effect
@@ -55,7 +55,6 @@ class Invocations:
         "_out",
         "_queues",
         "_retained_keys",
-        "_until",
         "now",
     )
 
@@ -79,8 +78,6 @@ class Invocations:
         self._budget = budget
         self._deadline = deadline
         self._limit = limit
-        # The budget down to which the present `go_on` goes.
-        self._until = 0
         self.now = 0.0
         self._next = 0
         # Number -> queue whose first event is out.
@@ -105,9 +102,7 @@ class Invocations:
         """Deal with answers, then with waiting events; return the effects of answers, in order."""
         effects: list[Effect] = []
         budget = self._budget
-        # A slice in any case, so that a flood of publishes does not hold up what becomes of them.
-        self._until = min(0, budget.left - SLICE_UNITS)
-        while self.busy and budget.left > self._until:
+        while self.busy and not budget.exhausted:
             if self._answers:
                 effects += self._finish(*self._answers.popleft())
             elif self._open:
@@ -138,7 +133,7 @@ class Invocations:
     def _serve(self, instance: Instance) -> None:
         """Ask an instance that has room about events that waited for it."""
         waiting = instance.waiting
-        while waiting and instance.has_room and self._budget.left > self._until:
+        while waiting and instance.has_room and not self._budget.exhausted:
             queue = waiting.popleft()
             if queue.state is State.WAITING:
                 if queue.choose() is instance:
