@@ -270,7 +270,10 @@ def _check(run: Run) -> None:
     texts = {shard.definitions.of(REALM).text for shard in shards}
     world.check(len(texts) == 1, "the shards work by different schemas")
     schema = shards[0].definitions.of(REALM)
-    wrong = differences(schema, _keys(shards))
+    keys = _keys(shards)
+    left = [topic for topic in keys if schema.table_of(topic) is None]
+    world.check(not left, f"rows of former aggregates are left: {left}")
+    wrong = differences(schema, keys)
     world.check(not wrong, "; ".join(wrong[:5]))
     for shard in shards:
         world.check(shard.tables.idle, f"{shard.name} has not done all that tables need")

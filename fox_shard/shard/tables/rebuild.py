@@ -46,6 +46,7 @@ class Rebuilding:
         "_builds",
         "_contributions",
         "_definitions",
+        "_emptied",
         "_journal",
         "_outbox",
         "_realms",
@@ -82,6 +83,8 @@ class Rebuilding:
         self._scans: dict[Build, Iterator[tuple[Table, str | None]]] = {}
         self._showing: dict[Build, Iterator[str | None]] = {}
         self._removals: dict[Build, Iterator[str | bytes | None]] = {}
+        # Obsolete builds of which nothing is left; they go when the erased keys are durable.
+        self._emptied: set[Build] = set()
         self._synced = False
 
     def sync_ended(self) -> None:
@@ -96,7 +99,7 @@ class Rebuilding:
     def busy(self) -> bool:
         """Whether there is work that can go on now."""
         return (self._synced and not self._journal.failing) and (
-            bool(self._builds.obsolete)
+            any(self._can_remove(build) for build in self._builds.obsolete)
             or any(self._can_scan(build) or build.stage == SHOWING for build in self._builds)
         )
 
@@ -112,6 +115,9 @@ class Rebuilding:
             self._showing.pop(build, None)
             if not self._budget.exhausted:
                 self._remove(build)
+
+    def _can_remove(self, build: Build) -> bool:
+        return build not in self._emptied or not self._aggregates.erasing
 
     # This shard's rows
 
@@ -196,13 +202,18 @@ class Rebuilding:
 
     def _remove(self, build: Build) -> None:
         """Remove further contributions of the build, and keys if there is no such aggregate."""
+        if build in self._emptied:
+            if not self._aggregates.erasing:
+                self._emptied.discard(build)
+                del self._removals[build]
+                self._builds.remove(build)
+            return
         remains = self._removals.setdefault(build, self._remains(build))
         for _ in range(SLICE):
             try:
                 item = next(remains)
             except StopIteration:
-                del self._removals[build]
-                self._builds.remove(build)
+                self._emptied.add(build)
                 return
             self._budget.spend(STEP_UNITS)
             if isinstance(item, bytes):
@@ -212,10 +223,11 @@ class Rebuilding:
 
     def _remains(self, build: Build) -> Iterator[str | bytes | None]:
         """Yield the row keys of contributions, the topics of keys, and None for vain steps."""
-        for topic, group in build.groups.items():
-            for place in group.contributions:
+        while build.groups:  # their memory goes slice by slice, too
+            topic, group = build.groups.popitem()
+            while group.contributions:
+                place, _ = group.contributions.popitem()
                 yield rows.contribution(build.realm, build.name, topic, place)
-        build.groups.clear()
         realm = self._realms[build.realm]
         for found in self._keys_of(build):
             if build.table_name in self._definitions.of(build.realm).tables:

@@ -43,7 +43,7 @@ TAGS = {
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
-    "Contribution": 76, "Rebuilt": 77, "Inquiry": 35, "InquiryPage": 36,
+    "Contribution": 76, "Rebuilt": 78, "Inquiry": 35, "InquiryPage": 36,
     "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 
