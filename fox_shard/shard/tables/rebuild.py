@@ -50,6 +50,7 @@ class Rebuilding:
         "_journal",
         "_outbox",
         "_realms",
+        "_released",
         "_removals",
         "_scans",
         "_shards",
@@ -85,11 +86,17 @@ class Rebuilding:
         self._removals: dict[Build, Iterator[str | bytes | None]] = {}
         # Obsolete builds of which nothing is left; they go when the erased keys are durable.
         self._emptied: set[Build] = set()
+        # The last transaction whose keys count as durable.
+        self._released = 0
         self._synced = False
 
     def sync_ended(self) -> None:
         """Begin with the work."""
         self._synced = True
+
+    def committed(self, ticket: int) -> None:
+        """Note that keys that were changed up to that transaction count as durable."""
+        self._released = ticket
 
     def activated(self) -> None:
         """Go on by another schema, in which the tables may have other edges."""
@@ -124,7 +131,7 @@ class Rebuilding:
     def _can_scan(self, build: Build) -> bool:
         return (
             build.scanned is not None
-            and self._journal.durable >= build.begins
+            and self._released >= build.begins
             and not any(self._outbox.is_full(shard) for shard in range(self._shards))
         )
 
@@ -229,7 +236,8 @@ class Rebuilding:
                 place, _ = group.contributions.popitem()
                 yield rows.contribution(build.realm, build.name, topic, place)
         realm = self._realms[build.realm]
-        for found in self._keys_of(build):
+        # Without its own row, a build from the store does not say whose it was.
+        for found in self._keys_of(build) if build.table_name else ():
             if build.table_name in self._definitions.of(build.realm).tables:
                 return  # the rows of another build, or of clients
             key = None if found is None else realm.keys.get(found)
