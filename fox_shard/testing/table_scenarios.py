@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Final, final
 
 from fox_shard.documents.payloads import document
+from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
 from fox_shard.tables.schema import TableSet
 from fox_shard.tables.table import Document
@@ -193,6 +194,8 @@ def _begin(seed: int) -> tuple[Run, Publishers, Random]:
 
 
 def _has_tables(node: object) -> bool:
+    if isinstance(node, Gateway):
+        return bool(node.realms[REALM].tables)
     return not isinstance(node, Shard) or bool(node.definitions.of(REALM))
 
 
