@@ -144,10 +144,22 @@ def _publish_all(server: FoxShard, shards: int, rows: int) -> None:
                 writer.read()
 
 
+def _define(server: FoxShard) -> None:
+    """Set the schema, once all processes are linked."""
+    while True:
+        try:
+            Caller(server).call("fox.schema.set", SCHEMA)
+        except ConnectionError as error:
+            if "wamp.error.unavailable" not in str(error):
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def report(server: FoxShard, shards: int, seconds: float, rows: int) -> Iterator[str]:
     """Run all measurements, and yield the lines to print. rows: of `start`; 0: not measured."""
-    caller = Caller(server)
-    caller.call("fox.schema.set", SCHEMA)
+    _define(server)
     if rows:
         began = start(server, shards, rows)
         yield (

@@ -66,7 +66,7 @@ class Contribution(Struct, array_like=True, tag=76, gc=False):
     numbers: tuple[str | None, ...] | None
 
 
-class Rebuilt(Struct, array_like=True, tag=77, gc=False):
+class Rebuilt(Struct, array_like=True, tag=78, gc=False):
     """All rows of the sender have contributed to a build: shard to each shard."""
 
     realm: str

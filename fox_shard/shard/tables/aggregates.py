@@ -31,7 +31,16 @@ GROUP_UNITS: Final = 4
 class Aggregates:
     """The aggregates of one shard."""
 
-    __slots__ = ("_budget", "_builds", "_erasures", "_journal", "_keys", "_touched", "_written")
+    __slots__ = (
+        "_budget",
+        "_builds",
+        "_erased",
+        "_erasures",
+        "_journal",
+        "_keys",
+        "_touched",
+        "_written",
+    )
 
     def __init__(
         self, builds: Builds, keys: RetainedKeys, journal: Journal, inbox: Inbox, budget: Budget
@@ -40,8 +49,10 @@ class Aggregates:
         self._keys = keys
         self._journal = journal
         self._budget = budget
-        # Keys to be erased, since there is no such aggregate any more.
+        # Keys to be erased, since there is no such aggregate any more; and those that were erased
+        # in transactions that are not durable, with the tickets.
         self._erasures: list[KeyRef] = []
+        self._erased: deque[tuple[int, KeyRef]] = deque()
         # Builds with groups that were touched.
         self._touched: dict[Build, None] = {}
         # (ticket, build, topic) of keys that were written in transactions that are not durable.
@@ -52,7 +63,9 @@ class Aggregates:
     def begin(self) -> None:
         """Look for keys that were not written before the restart."""
         for build in self._builds:
-            if build.touched:
+            if build.stage == BUILDING:
+                build.touched.clear()
+            elif build.touched:
                 self._touched[build] = None
 
     # Frames
@@ -109,10 +122,17 @@ class Aggregates:
         """Whether any key is to be written or erased at the end of the turn."""
         return bool(self._touched or self._erasures)
 
+    @property
+    def erasing(self) -> bool:
+        """Whether keys have yet to be erased durably."""
+        return bool(self._erasures or self._erased)
+
     def due(self) -> Iterator[Publish]:
         """Yield the publishes that write the keys of all groups that were touched."""
         erasures, self._erasures = self._erasures, []
-        yield from (_erasing(realm, topic) for realm, topic in erasures)
+        for realm, topic in erasures:
+            self._erased.append((self._journal.ticket, (realm, topic)))
+            yield _erasing(realm, topic)
         while self._touched:
             build = next(iter(self._touched))
             while build.touched:
@@ -161,6 +181,8 @@ class Aggregates:
         written = self._written
         while written and written[0][0] <= ticket:
             written.popleft()
+        while self._erased and self._erased[0][0] <= ticket:
+            self._erased.popleft()
 
     def commit_failed(self) -> None:
         """Write the keys again that are not durable, when the store works."""
@@ -169,12 +191,14 @@ class Aggregates:
                 build.touched[topic] = None
                 self._touched[build] = None
         self._written.clear()
+        self._erasures += [ref for _, ref in self._erased]
+        self._erased.clear()
         self.put_off()
 
     @property
     def idle(self) -> bool:
         """Whether the keys of all groups are written, and durable."""
-        return not (self._touched or self._written or self._erasures)
+        return not (self._touched or self._written or self.erasing)
 
 
 def _erasing(realm: str, topic: str) -> Publish:

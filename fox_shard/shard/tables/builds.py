@@ -55,7 +55,7 @@ class Build:
 
     table: the aggregate; None: its definition is not known any more. active: whether it belongs to
     the active schema. scanned, heard, stage: see `rows.BuildRow`. begins: this shard's rows may be
-    looked at when that transaction is durable.
+    looked at when the keys of that transaction count as durable.
     """
 
     __slots__ = (

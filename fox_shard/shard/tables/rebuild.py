@@ -46,9 +46,11 @@ class Rebuilding:
         "_builds",
         "_contributions",
         "_definitions",
+        "_emptied",
         "_journal",
         "_outbox",
         "_realms",
+        "_released",
         "_removals",
         "_scans",
         "_shards",
@@ -82,11 +84,19 @@ class Rebuilding:
         self._scans: dict[Build, Iterator[tuple[Table, str | None]]] = {}
         self._showing: dict[Build, Iterator[str | None]] = {}
         self._removals: dict[Build, Iterator[str | bytes | None]] = {}
+        # Obsolete builds of which nothing is left; they go when the erased keys are durable.
+        self._emptied: set[Build] = set()
+        # The last transaction whose keys count as durable.
+        self._released = 0
         self._synced = False
 
     def sync_ended(self) -> None:
         """Begin with the work."""
         self._synced = True
+
+    def committed(self, ticket: int) -> None:
+        """Note that keys that were changed up to that transaction count as durable."""
+        self._released = ticket
 
     def activated(self) -> None:
         """Go on by another schema, in which the tables may have other edges."""
@@ -96,7 +106,7 @@ class Rebuilding:
     def busy(self) -> bool:
         """Whether there is work that can go on now."""
         return (self._synced and not self._journal.failing) and (
-            bool(self._builds.obsolete)
+            any(self._can_remove(build) for build in self._builds.obsolete)
             or any(self._can_scan(build) or build.stage == SHOWING for build in self._builds)
         )
 
@@ -113,12 +123,15 @@ class Rebuilding:
             if not self._budget.exhausted:
                 self._remove(build)
 
+    def _can_remove(self, build: Build) -> bool:
+        return build not in self._emptied or not self._aggregates.erasing
+
     # This shard's rows
 
     def _can_scan(self, build: Build) -> bool:
         return (
             build.scanned is not None
-            and self._journal.durable >= build.begins
+            and self._released >= build.begins
             and not any(self._outbox.is_full(shard) for shard in range(self._shards))
         )
 
@@ -196,13 +209,18 @@ class Rebuilding:
 
     def _remove(self, build: Build) -> None:
         """Remove further contributions of the build, and keys if there is no such aggregate."""
+        if build in self._emptied:
+            if not self._aggregates.erasing:
+                self._emptied.discard(build)
+                del self._removals[build]
+                self._builds.remove(build)
+            return
         remains = self._removals.setdefault(build, self._remains(build))
         for _ in range(SLICE):
             try:
                 item = next(remains)
             except StopIteration:
-                del self._removals[build]
-                self._builds.remove(build)
+                self._emptied.add(build)
                 return
             self._budget.spend(STEP_UNITS)
             if isinstance(item, bytes):
@@ -212,12 +230,14 @@ class Rebuilding:
 
     def _remains(self, build: Build) -> Iterator[str | bytes | None]:
         """Yield the row keys of contributions, the topics of keys, and None for vain steps."""
-        for topic, group in build.groups.items():
-            for place in group.contributions:
+        while build.groups:  # their memory goes slice by slice, too
+            topic, group = build.groups.popitem()
+            while group.contributions:
+                place, _ = group.contributions.popitem()
                 yield rows.contribution(build.realm, build.name, topic, place)
-        build.groups.clear()
         realm = self._realms[build.realm]
-        for found in self._keys_of(build):
+        # Without its own row, a build from the store does not say whose it was.
+        for found in self._keys_of(build) if build.table_name else ():
             if build.table_name in self._definitions.of(build.realm).tables:
                 return  # the rows of another build, or of clients
             key = None if found is None else realm.keys.get(found)

@@ -133,6 +133,7 @@ class Tables:
     def committed(self, ticket: int) -> None:
         """Note that transactions up to this one are durable."""
         self.aggregates.committed(ticket)
+        self.rebuilding.committed(ticket)
 
     def commit_failed(self) -> None:
         """Note that all transactions that are not durable have failed."""

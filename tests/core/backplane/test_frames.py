@@ -45,7 +45,7 @@ TAGS = {
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
     "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
     "FoldsHeld": 95,
-    "Contribution": 76, "Rebuilt": 77, "Inquiry": 35, "InquiryPage": 36,
+    "Contribution": 76, "Rebuilt": 78, "Inquiry": 35, "InquiryPage": 36,
     "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 

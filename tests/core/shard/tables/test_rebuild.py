@@ -116,6 +116,20 @@ def test_an_aggregate_that_is_no_more_is_erased(shards):
     assert not kinds & {rows.BUILD, rows.CONTRIBUTION, rows.UNWRITTEN}
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_a_store_fails_while_an_aggregate_is_erased(turns, shards):
+    shards.define_at([0, 1], {"sale": TABLE})
+    shards.turns(turns)
+    for number in (0, 1):
+        shards.disks[number].held = True
+    shards.turns(2)
+    for number in (0, 1):
+        fail(shards, number)
+        shards.disks[number].held = False
+    shards.settle()
+    assert [topic for n in (0, 1) for topic in all_topics(shards, n) if "total" in topic] == []
+
+
 def all_topics(shards, number):
     return [event.publish.topic for event in everything(shards.nodes[number])]
 
