@@ -61,8 +61,12 @@ class Broker:
     harmed: when each process was last sent a signal.
     """
 
-    def __init__(self, gateways: int, shards: int) -> None:
+    def __init__(self, gateways: int, shards: int, more: str = "") -> None:
+        """more: what the configuration has in addition to conf/fox.toml: sections of its realm."""
         self.folder = Path(tempfile.mkdtemp(prefix="fox-chaos-"))
+        self._config = self.folder / "conf" / "fox.toml"
+        self._config.parent.mkdir()
+        self._config.write_text((ROOT / "conf" / "fox.toml").read_text() + more)
         self.gateways = [f"gateway-{number}" for number in range(gateways)]
         shard_names = [f"shard-{number}" for number in range(shards)]
         self.names = [*shard_names, "coordinator", *self.gateways]
@@ -101,7 +105,7 @@ class Broker:
             with (self.folder / f"{name}.log").open("ab") as log:
                 process = self.processes[name] = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "fox_shard", *name.split("-")),
-                    *("--config", "conf/fox.toml"),
+                    *("--config", str(self._config)),
                     cwd=ROOT,
                     env=self._environment,
                     stdin=DEVNULL,

@@ -16,6 +16,7 @@ from chaos.greedy import Greedy
 from chaos.havoc import Havoc
 from chaos.ledger import Ledger, Watch
 from chaos.locks import Hold, Locker, judge_holds
+from chaos.payments import REDUCERS, Payer, Payments, judge_payments
 from chaos.peers import CALL, Mqtt, Peer, Refused, Wamp
 from chaos.readers import read_mqtt, read_wamp, watch
 from chaos.tables import Seller, define, judge_totals
@@ -29,6 +30,9 @@ WRITERS = ("wamp", "wamp", "wamp", "mqtt 1", "mqtt 1", "mqtt 2", "mqtt 2")
 
 WATCHERS = (None, 1, 2)
 """MQTT quality of service of each watcher; None: WAMP."""
+
+PAYERS = ("wamp", "mqtt 1", "mqtt 2")
+"""The same of each payer."""
 
 CALLEES, CALLERS, LOCKERS, SELLERS = 2, 3, 4, 3
 
@@ -66,6 +70,8 @@ class _Run:
         self.complaints: list[str] = []
         self.calls: Counter[str] = Counter()
         self.sales: Counter[str] = Counter()
+        self.payments = Payments()
+        self.paid: Counter[str] = Counter()
         self.longest_call = 0.0
         self.holds: list[Hold] = []
         self.events = self.repeated = self.refused = self.connections = 0
@@ -94,11 +100,16 @@ class _Run:
             callee_tasks = [asyncio.create_task(callee.run()) for callee in callees]
             stack.callback(lambda: [task.cancel() for task in callee_tasks])
             sellers = [Seller(self.door, self._chance()) for _ in range(SELLERS)]
-            active: list[Writer | Caller | Locker | Seller | Greedy] = [
+            payers = [
+                Payer(f"r{number}p{n}", how, self.payments, self.door, self._chance())
+                for n, how in enumerate(PAYERS)
+            ]
+            active: list[Writer | Caller | Locker | Seller | Payer | Greedy] = [
                 *writers,
                 *callers,
                 *lockers,
                 *sellers,
+                *payers,
                 *greedy,
             ]
             async with asyncio.TaskGroup() as group:
@@ -109,13 +120,12 @@ class _Run:
                     one.stop()
         await self._judge_watches(watches, writers)
         self._take(writers, callers, lockers)
+        self._take_sums(sellers, payers)
         for one in greedy:
             self.greedy_done += one.done
-        for seller in sellers:
-            self.sales += seller.ends
-            self.complaints += seller.complaints
         await self._judge_keys()
         self.complaints += await judge_totals(self.door, spared or gateways[0])
+        self.complaints += await judge_payments(self.door, spared or gateways[0], self.payments)
         await self._judge_sessions(spared or gateways[0])
         for peer in self.door.living():
             await self.door.leave(peer)
@@ -141,6 +151,14 @@ class _Run:
             self.calls += caller.ends
             self.longest_call = max(self.longest_call, caller.longest)
             self.complaints += caller.complaints
+
+    def _take_sums(self, sellers: list[Seller], payers: list[Payer]) -> None:
+        for seller in sellers:
+            self.sales += seller.ends
+            self.complaints += seller.complaints
+        for payer in payers:
+            self.paid += payer.ends
+            self.complaints += payer.complaints
 
     async def _judge_watches(
         self, watches: list[tuple[Watch, Peer]], writers: list[Writer]
@@ -215,7 +233,7 @@ async def run(
 
     The broker's folder is kept if there are complaints.
     """
-    broker = Broker(gateways, shards)
+    broker = Broker(gateways, shards, REDUCERS)
     loop = asyncio.get_running_loop()
     began = loop.time()
     await broker.start()
@@ -256,6 +274,7 @@ async def run(
         "plain events that came again": current.repeated,
         "locks held": len(current.holds),
         "rows published": dict(current.sales),
+        "amounts folded": dict(current.paid),
         "calls": dict(current.calls),
         "longest call": f"{current.longest_call:.2f} s",
         "greedy clients": dict(sorted(current.greedy_done.items())),

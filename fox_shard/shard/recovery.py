@@ -139,6 +139,7 @@ class Recovery:
         State is handled at once, other frames when the replays have ended. Frames after the peer's
         `SyncEnd` are not separated into state and others: they keep their order.
         """
+        peer.deliveries.arrived(arrival.last)
         end = 0 if peer.synced else _end_of_replay(arrival.frames)
         replay, rest = arrival.split(end)
         if replay.frames:

@@ -14,6 +14,7 @@ from chaos import writers
 from chaos.broker import send_signal
 from chaos.ledger import Found, Kind, Ledger, Mark, Operation, Watch
 from chaos.locks import Hold, judge_holds
+from chaos.payments import TOTAL, Payments
 from chaos.run import run
 from chaos.writers import Writer
 
@@ -27,6 +28,7 @@ def test_no_acknowledged_publish_is_lost_whatever_process_is_killed():
     assert summary.counts["accidents"] > 3
     assert summary.counts["publishes acknowledged"] > 500
     assert summary.counts["locks held"] > 20
+    assert summary.counts["amounts folded"]["acknowledged"] > 100
 
 
 def ledger_of(*operations):
@@ -117,6 +119,43 @@ def test_the_ledger_complains_of_two_publishes_with_one_publication_id():
 def test_a_lock_has_one_holder_at_a_time_and_its_tokens_grow(holds, complaint):
     found = list(judge_holds(Hold(*hold) for hold in holds))
     assert [complaint in one for one in found] == ([True] if complaint else [])
+
+
+@pytest.mark.parametrize(
+    ("sums", "complaints"),
+    [
+        ((300, 7), []),
+        ((1300, 7), []),  # the third was not acknowledged, but is on the disk
+        ((200, 7), ["acknowledged payments make 300", "#0 100 (missing)"]),
+        ((500, 7), ["acknowledged payments make 300", "#1 200 (twice)"]),
+        ((2300, 7), ["acknowledged payments make 300", "#2 1000 (twice)"]),
+        ((None, 7), ["acknowledged payments make 300"]),
+        (("300", 7), ["should be an integer"]),
+    ],
+)
+def test_payments_complain_of_a_sum_that_misses_an_amount_or_has_one_twice(sums, complaints):
+    payments = Payments()
+    topics = []
+    for connection, amounts in enumerate(([100, 200, 1000], [7])):
+        topic, account = payments.open("p", "wamp", connection)
+        account.amounts += amounts
+        account.acknowledged |= {number for number, amount in enumerate(amounts) if amount < 1000}
+        topics.append(topic)
+    keys = {topic: found for topic, found in zip(topics, sums, strict=True) if found is not None}
+    total = sum(found for found in keys.values() if isinstance(found, int))
+    text = "\n".join(payments.judge({**keys, TOTAL: total}))
+    assert all(complaint in text for complaint in complaints)
+    assert bool(text) == bool(complaints)
+
+
+@pytest.mark.parametrize("total", [0, 99, 101, 200, "100"])
+def test_payments_complain_of_a_total_that_is_not_the_sum_of_all_topics(total):
+    payments = Payments()
+    topic, account = payments.open("p", "wamp", 0)
+    account.amounts.append(100)
+    assert not list(payments.judge({topic: 100, TOTAL: 100}))
+    (complaint,) = payments.judge({topic: 100, TOTAL: total})
+    assert complaint == f"paid is {total}, and the sums of all topics make 100"
 
 
 class SlowMqttServer(asyncio.Transport):

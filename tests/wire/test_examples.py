@@ -7,7 +7,9 @@ import sys
 
 import pytest
 from cluster import ROOT
-from programs import Fox, Program
+from programs import PATIENCE, AtTerminal, Fox, Program
+
+from fox_shard.client import Session
 
 EXAMPLES = ROOT / "examples"
 
@@ -25,6 +27,8 @@ def example(cluster):
         ]
         if name == "configuration":
             command += ["--mqtt-port", cluster.mqtt]
+        if name == "invoices/till":
+            command[2:] = ["--mqtt-port", cluster.mqtt]
         return Program([*command, *arguments], os.environ)
 
     return start
@@ -133,6 +137,80 @@ def test_every_example_tells_how_to_run_it():
     for path in EXAMPLES.glob("*.py"):
         if path.name != "keys.py":
             assert f".venv/bin/python examples/{path.name}" in path.read_text().split('"""')[1]
+
+
+def test_the_page_of_invoices_tells_how_to_run_each_program():
+    page = (EXAMPLES / "invoices" / "README.md").read_text()
+    for path in (EXAMPLES / "invoices").glob("*.py"):
+        assert f"    .venv/bin/python examples/invoices/{path.name}" in page
+        assert f"| `{path.name}` |" in page
+
+
+@pytest.fixture
+def no_schema_afterwards(cluster):
+    """Erase the tables of the invoices, which other tests do not expect."""
+    yield
+    fox = Fox(cluster)
+    for topic in fox.prints("keys", "com.example.invoice.#").splitlines():
+        fox.prints("put", topic, "--delete")
+    with Session(f"ws://127.0.0.1:{cluster.websocket}/ws", "realm1") as session:
+        session.call("fox.schema.set", {})
+
+
+def ended(program):
+    """Wait for the end of a program; return what it printed, its errors, and its exit code."""
+    with program:
+        code, out, err = program.end()
+    return out.strip(), err.strip(), code
+
+
+@pytest.mark.usefixtures("no_schema_afterwards")
+def test_invoices_show_the_totals_of_what_tills_and_the_office_publish(cluster, example):
+    with example("invoices/totals") as totals:
+        assert totals.line() == "watching"
+        number, _, code = ended(example("invoices/office", "write", "A. & B. #1", "12.50"))
+        assert code == 0
+        assert totals.line() == "A. & B. #1 1 12.50 12.50 12.50"
+        assert ended(example("invoices/office", "correct", number, "13.00")) == ("corrected", "", 0)
+        assert totals.line() == "A. & B. #1 1 13.00 13.00 13.00"
+        out, err, code = ended(example("invoices/office", "correct", number, "13"))
+        assert (out, code) == ("", 1)
+        assert err.startswith('fox.error.invalid_payload: "13" does not fit pattern')
+        assert ended(example("invoices/office", "cancel", number)) == ("canceled", "", 0)
+        assert totals.line() == "com.example.customer.A%2E%20&%20B%2E%20%231 deleted"
+
+        out, _, code = ended(example("invoices/till", "ann", "--count", "20", "--pause", "0"))
+        assert code == 0
+        expected = {}
+        for line in out.splitlines():
+            _, rest = line.split(" ", 1)
+            customer, amount = rest.rsplit(" ", 1)
+            count, cents = expected.get(customer, (0, 0))
+            expected[customer] = count + 1, cents + round(100 * float(amount))
+        assert sum(count for count, _ in expected.values()) == 20
+        shown = {}
+        while shown != expected:
+            customer, count, total, _, _ = totals.line().rsplit(" ", 4)
+            shown[customer] = int(count), round(100 * float(total))
+    out = Fox(cluster).prints("table", "verify")
+    # Midnight may have passed.
+    assert re.search(
+        "^com.example.day: [12] rows, made of 20 contributions; 0 are wrong$", out, re.M
+    )
+
+
+@pytest.mark.usefixtures("no_schema_afterwards")
+def test_invoices_are_drawn_as_a_table_at_a_terminal(cluster, example):
+    url = f"ws://127.0.0.1:{cluster.websocket}/ws"
+    command = [sys.executable, EXAMPLES / "invoices" / "totals.py", "--url", url]
+    with AtTerminal(command, dict(os.environ)) as terminal:
+        terminal.await_shown(f"{'customer':20} {'invoices':>12} {'total':>12}")
+        assert ended(example("invoices/office", "write", "acme", "7.00"))[2] == 0
+        terminal.await_shown(f"{'acme':20} {1:>12} {'7.00':>12}")
+        assert ended(example("invoices/office", "write", "acme", "1.50"))[2] == 0
+        terminal.await_shown(f"{'acme':20} {2:>12} {'8.50':>12} {'4.25':>12}")
+        terminal.type("\x03")
+        assert terminal.process.wait(PATIENCE) == 0
 
 
 def test_word_count_counts_each_word_once(example):

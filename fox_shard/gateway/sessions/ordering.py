@@ -131,7 +131,8 @@ class Ordering:
                 # Whoever gets this frame has to hold it back for as long.
                 self._pause(session.connection, other)
         # Frames that wait for a pair have no numbers yet, but all of them will be in its first
-        # batch, which is handled as a whole: so 1 will do.
+        # batch, and shards say of its frames that they have passed when all of them have: so 1
+        # will do.
         marks = [(s, links[s].epoch, seq if links[s].open else 1) for s, seq in unconfirmed.items()]
         return Fence(self._name, marks)
 

@@ -97,6 +97,7 @@ class Deliveries:
     __slots__ = (
         "_awaited",
         "_batches",
+        "_first_batch",
         "_handled",
         "_owed",
         "_queries",
@@ -115,6 +116,8 @@ class Deliveries:
         self.link = link
         self.through_shards = through_shards
         self._handled = 0
+        # The last frame of this pair's first batch; 0: the batch has not arrived.
+        self._first_batch = 0
         # The frame of this pair up to which a shard is known to have received what it was sent.
         self._received = 0
         self._batches: deque[InboundBatch] = deque()
@@ -135,6 +138,13 @@ class Deliveries:
     def idle(self) -> bool:
         """Whether nothing waits: no batch, no confirmation, no fence query."""
         return not (self._batches or self._awaited or self._queries or self._owed)
+
+    def arrived(self, last: int) -> None:
+        """Note that a batch up to the sequence number `last` has arrived.
+
+        Only the first one of a pair matters, see `effective_up_to`; others need not be told.
+        """
+        self._first_batch = self._first_batch or last
 
     def batch_handled(
         self,
@@ -233,7 +243,7 @@ class Deliveries:
         are lost, so nothing waits for them any more. What it has received still has its effects:
         the shard reports them with the first frames of the next pair.
         """
-        self._handled = 0
+        self._handled = self._first_batch = 0
         for batch in self._batches:
             batch.pair_ended = True
         self._owed.extend(self._batches)
@@ -335,14 +345,18 @@ class Deliveries:
         """The sequence number up to which all frames of the peer have had their effects.
 
         Forwarded calls have had theirs when their homes have confirmed them. 0 while batches of an
-        earlier pair have effects to come: frames that are repeated in this pair may be theirs.
+        earlier pair have effects to come: frames that are repeated in this pair may be theirs. The
+        first batch of a pair, of which a shard may handle a slice at a time, counts as a whole: a
+        fence names its first frame in place of one that waited for the pair, and had no number.
         """
         if any(batch.without_effect for batch in self._owed):
             return 0
+        reached = self._handled
         for batch in self._batches:
             if batch.without_effect:
-                return batch.before
-        return self._handled
+                reached = batch.before
+                break
+        return reached if reached >= self._first_batch else 0
 
     def is_to_come(self, epoch: int) -> bool:
         """Whether the epoch is of a pair that the peer has yet to open. Epochs count up."""

@@ -123,6 +123,31 @@ def test_a_fence_query_about_frames_that_wait_is_answered_when_they_are_handled(
     assert backlog(harness) == 0
 
 
+@pytest.mark.parametrize("units", [1, 40, 100])
+def test_a_fence_query_about_frames_that_waited_for_the_pair_is_answered_behind_all_of_them(units):
+    """They have no numbers when the fence is made, so it names 1, which stands for all of them."""
+    harness = made(1)
+    harness["gateway-0"].link.break_off(harness.now)
+    harness.shard.connection_lost("gateway-0", harness.now)
+    harness.send("gateway-0", *keeps(*range(1, 31)), reliable=True)
+    harness.send("gateway-1", FenceQuery("gateway-0", harness["gateway-0"].link.epoch, 1))
+    harness.shard.tick(harness.now)
+    while not backlog(harness):
+        harness.turn()
+    limit(harness, units)
+    while backlog(harness) > 3:
+        harness.turn()
+    harness.disk.held = True
+    for _ in range(10):
+        harness.turn()
+    assert backlog(harness) == 0
+    assert harness.got("gateway-1", FencePassed) == []
+    harness.disk.held = False
+    settle(harness)
+    assert len(harness.got("gateway-1", FencePassed)) == 1
+    assert seen(harness) == [*range(1, 31)]
+
+
 def test_a_call_that_waited_is_answered_by_its_gateway_when_the_pair_breaks():
     harness = made(1)
     harness.send("gateway-0", *keeps(*range(1, 31)), call(request=99))
