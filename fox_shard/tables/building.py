@@ -31,6 +31,9 @@ from fox_shard.tables.validation import Validator
 
 _EDGE_KEYS: Final = ("key", "fields", "filter")
 
+MOST_CHANGES: Final = 10_000
+"""The changes of groups that one change of a row may lead to, through all aggregates."""
+
 
 class _Into(Struct):
     """An edge as it is written: where it is, from and to which table."""
@@ -50,7 +53,7 @@ def build(definitions: list[Definition]) -> dict[str, Table]:
     into: list[_Into] = []
     for definition in definitions:
         into += _edges(definition, by_name, keys)
-    _refuse_cycles(definitions, into)
+    _check_changes(_in_order(definitions, into), by_name, into)
     functions = {one.name: _functions(one, into) for one in definitions if one.is_aggregate}
     edges = _build_edges(into, keys, functions)
     return {
@@ -153,11 +156,12 @@ def _edge_filter(raw: object, path: str, source: Definition) -> dict[str, Any] |
     return raw
 
 
-def _refuse_cycles(definitions: list[Definition], into: list[_Into]) -> None:
+def _in_order(definitions: list[Definition], into: list[_Into]) -> list[str]:
+    """Return the names of the tables, each behind those that it feeds. Raises SchemaError."""
     following: dict[str, list[str]] = {one.name: [] for one in definitions}
     for edge in into:
         following[edge.source.name].append(edge.target.name)
-    done: set[str] = set()
+    done: dict[str, None] = {}
     for start in definitions:
         # Depth first; without recursion, since a chain may be as long as the schema.
         way = [start.name]
@@ -165,7 +169,7 @@ def _refuse_cycles(definitions: list[Definition], into: list[_Into]) -> None:
         while way:
             name = next(branches[-1], None)
             if name is None:
-                done.add(way.pop())
+                done[way.pop()] = None
                 branches.pop()
             elif name in way:
                 cycle = " → ".join((*way[way.index(name) :], name))
@@ -174,6 +178,27 @@ def _refuse_cycles(definitions: list[Definition], into: list[_Into]) -> None:
             elif name not in done:
                 way.append(name)
                 branches.append(iter(following[name]))
+    return list(done)
+
+
+def _check_changes(order: list[str], tables: Mapping[str, Definition], into: list[_Into]) -> None:
+    """Refuse aggregates of aggregates through which one row would change too many groups.
+
+    Each edge may concern two groups, that which the row leaves and that which it joins, and each of
+    them is a row that changes in turn: short schemas can be made in which one row fills a disk.
+    """
+    edges: dict[str, list[str]] = {}
+    for edge in into:
+        edges.setdefault(edge.source.name, []).append(edge.target.name)
+    changes: dict[str, int] = {}
+    for name in order:
+        changes[name] = sum(2 * (1 + changes[target]) for target in edges.get(name, ()))
+        if changes[name] > MOST_CHANGES:
+            raise SchemaError(
+                at(tables[name].path, "propagate"),
+                f"one row could change more than {MOST_CHANGES:,} groups, through all aggregates"
+                " that it leads to",
+            )
 
 
 def _functions(aggregate: Definition, into: list[_Into]) -> tuple[Function, ...]:

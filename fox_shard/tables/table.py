@@ -161,6 +161,11 @@ class Table:
         """The pattern of all its rows, which subscribers to the table's name get."""
         return Pattern.wamp(f"{self.name}.#")
 
+    @property
+    def weight(self) -> int:
+        """Parts of the definition, edges included: what a row is compared with."""
+        return self._validator.weight
+
     def row_topic(self, document: Document) -> str:
         """Return the topic of the row that a document is. Raises InvalidRow."""
         return _topic(self.name, self.key, [document.get(field.name) for field in self.key])
@@ -238,6 +243,11 @@ class Rule:
         self.name = name
         self.pattern = pattern
         self._validator = validator
+
+    @property
+    def weight(self) -> int:
+        """Parts of the definition."""
+        return self._validator.weight
 
     def check(self, value: object, size: int = 0) -> None:
         """Raise InvalidRow unless the value is valid. size: bytes of its encoded form."""

@@ -15,7 +15,7 @@ import jsonschema_rs
 from fox_shard.tables.keywords import PATTERNS, Schema
 from fox_shard.tables.mistakes import ROOT, InvalidRow, at, shown
 
-MOST_COMPARISONS: Final = 1 << 27
+MOST_COMPARISONS: Final = 1 << 26
 """The product of a schema's weight and of the bytes of a value that is compared with it."""
 
 
@@ -23,11 +23,12 @@ MOST_COMPARISONS: Final = 1 << 27
 class Validator:
     """A schema that values are compared with; made ready when first used."""
 
-    __slots__ = ("_compiled", "_largest", "_schema")
+    __slots__ = ("_compiled", "_largest", "_schema", "weight")
 
     def __init__(self, schema: Schema, weight: int) -> None:
         """schema: without references, and checked, with that weight (see `keywords.Expansion`)."""
         self._schema = schema
+        self.weight = weight
         self._largest = MOST_COMPARISONS // weight
         self._compiled: jsonschema_rs.Validator | None = None
 

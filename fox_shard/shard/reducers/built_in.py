@@ -13,7 +13,7 @@ from fox_shard.backplane.frames import Event, Publish
 from fox_shard.config import Realm as Settings
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, as_one, decode, encode
 from fox_shard.errors import InvalidPayload, LimitExceeded, Refusal
-from fox_shard.shard.budget import Budget, units_of
+from fox_shard.shard.budget import SLICE_UNITS, Budget, units_of
 from fox_shard.shard.keys.change import KeyChange
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.reducers.answers import failure, refusal_of
@@ -29,7 +29,7 @@ WRITABLE = (JSON, MSGPACK, CBOR)
 """The encodings in which a value can be written."""
 
 AT_ONCE = 500
-"""The most events that are folded in one step."""
+"""The most events that are folded in one step; fewer if they, or the key, are large."""
 
 Effect = KeyChange | Publish
 """A change of a key that a reducer has made, or the publish that tells of a failure."""
@@ -74,30 +74,39 @@ class BuiltIns:
         for reducer in reducers:
             if reducer.function is not None and not self._queues.is_elsewhere(reducer):
                 ref = (reducer.realm, reducer.mission or event.publish.topic)
-                folded = self._fold(reducer, ref, [event], stored=stored)
+                folded, _ = self._fold(reducer, ref, [event], stored=stored)
                 failed = any(isinstance(effect, Publish) for effect in folded)
                 self._queues.note(reducer, folded=not failed, failed=failed)
                 effects += folded
         return effects
 
     def fold_queue(self, queue: KeyQueue) -> list[Effect]:
-        """Fold the events that are ready in a queue; return the effects."""
+        """Fold events that are ready in a queue; return the effects."""
         reducer = queue.reducer
         events = [queued.event for queued in queue.first(AT_ONCE)]
         stored = self._catalog.is_stored(reducer.realm)
-        effects = self._fold(reducer, (reducer.realm, queue.topic), events, stored=stored)
-        for _ in events:
+        ref = (reducer.realm, queue.topic)
+        effects, done = self._fold(reducer, ref, events, stored=stored)
+        for _ in range(done):
             self._queues.take_off(queue, reduced=True)
         return effects
 
     def _fold(
         self, reducer: Reducer, ref: KeyRef, events: list[Event], *, stored: bool
-    ) -> list[Effect]:
-        """Fold events into a key, in one step; those that cannot be folded are left out."""
+    ) -> tuple[list[Effect], int]:
+        """Fold events into a key, in one step; those that cannot be folded are left out.
+
+        Return the effects, and the number of events that were dealt with. With large values these
+        are not all: each event writes the whole value, to know its size.
+        """
         effects: list[Effect] = []
+        least = self._budget.left - SLICE_UNITS
         present, encoding = self._present(ref)
-        last = 0
+        last = done = 0
         for event in events:
+            if done and self._budget.left < least:
+                break
+            done += 1
             try:
                 value = self._value(reducer, event.publish)
                 folded = reducer.function.fold(present, value)  # type: ignore[union-attr]
@@ -113,7 +122,7 @@ class BuiltIns:
             change = self._retained_keys.fold(ref, encoding, args, last, stored=stored)
             if change is not None:
                 effects.insert(0, change)
-        return effects
+        return effects, done
 
     def _present(self, ref: KeyRef) -> tuple[Any, int]:
         """Return the key's present value and its encoding; None if there is no key."""

@@ -78,7 +78,7 @@ def count(present: Value, _value: Value, _limit: int) -> Value:
     """Count the event."""
     if present is None:
         return 1
-    if type(present) is not int:
+    if type(present) is not int or present < 0:
         raise InvalidPayload("the key's value is no count: erase it first")
     return present + 1
 

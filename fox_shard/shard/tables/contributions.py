@@ -29,6 +29,9 @@ Shares = tuple[Share | None, ...]
 FRAME_UNITS: Final = 2
 """Units of the turn's budget for a contribution that is sent."""
 
+PARTS_PER_UNIT: Final = 32
+"""Parts of a table's definition that cost a unit when a row is asked what it contributes."""
+
 _NO_SHARES: Final[Shares] = ()
 
 
@@ -66,6 +69,7 @@ class Contributions:
         """
         if key is None:
             return _NO_SHARES
+        self._budget.spend(table.weight // PARTS_PER_UNIT)
         try:
             return shares(table, topic, realm.document_of(key.publish))
         except InvalidPayload:

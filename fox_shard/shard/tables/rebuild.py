@@ -140,6 +140,8 @@ class Rebuilding:
         realm = self._realms[build.realm]
         steps = self._scans.setdefault(build, self._steps(build))
         for _ in range(SLICE):
+            if self._budget.exhausted:
+                break
             table, topic = next(steps, _END)
             if table is None:
                 self._scanned(build)

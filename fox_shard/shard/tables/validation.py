@@ -23,6 +23,9 @@ VALIDATION_UNITS: Final = 2
 BYTES_PER_UNIT: Final = 256
 """Units of the turn's budget for a validation, and bytes of a payload that cost one more."""
 
+COMPARISONS_PER_UNIT: Final = 2048
+"""Bytes of a payload, times the parts of the definition, that cost one more unit."""
+
 
 @final
 class Validation:
@@ -63,16 +66,18 @@ class Validation:
         realm = self._realms[publish.realm]
         if not publish.flags & EMPTY or not publish.flags & RETAIN:
             value, size = _value(realm, publish), len(publish.args) + len(publish.kwargs)
-            self._spend(size * len(rules))
             for rule in rules:
+                self._spend(size, rule)
                 rule.check(value, size)
         will = _will(publish)
         if will:
             for rule in rules:
-                rule.check(will[0], len(publish.args))
+                self._spend(_will_size(publish), rule)
+                rule.check(will[0], _will_size(publish))
 
-    def _spend(self, size: int) -> None:
-        self._budget.spend(VALIDATION_UNITS + size // BYTES_PER_UNIT)
+    def _spend(self, size: int, definition: Table | Rule) -> None:
+        units = VALIDATION_UNITS + size // BYTES_PER_UNIT
+        self._budget.spend(units + size * definition.weight // COMPARISONS_PER_UNIT)
 
     # Rows
 
@@ -90,21 +95,20 @@ class Validation:
         _check_options(publish)
         if not publish.flags & EMPTY:
             size = len(publish.args) + len(publish.kwargs)
-            self._spend(size)
-            self._check_document(table, self._realms[publish.realm].document_of(publish), publish)
+            document = self._realms[publish.realm].document_of(publish)
+            self._check_document(table, document, size, publish.topic)
         will = _will(publish)
         if will:
-            self._check_document(table, will[0], publish)
+            self._check_document(table, will[0], _will_size(publish), publish.topic)
 
-    @staticmethod
-    def _check_document(table: Table, document: object, publish: Publish) -> None:
-        table.check(document, len(publish.args) + len(publish.kwargs))
+    def _check_document(self, table: Table, document: object, size: int, of: str) -> None:
+        """Raise a Refusal unless the document is the row of the topic `of`."""
+        self._spend(size, table)
+        table.check(document, size)
         assert isinstance(document, dict)
         topic = table.row_topic(document)
-        if topic != publish.topic:
-            raise InvalidRow(
-                ROOT, "primary_key", f"the key is that of {topic}, and not of {publish.topic}"
-            )
+        if topic != of:
+            raise InvalidRow(ROOT, "primary_key", f"the key is that of {topic}, and not of {of}")
 
 
 def _check_options(publish: Publish) -> None:
@@ -132,6 +136,11 @@ def _value(realm: Realm, publish: Publish) -> Document | Any:  # noqa: ANN401 (a
     if len(values) > 1:
         return values
     return values[0] if values else None
+
+
+def _will_size(publish: Publish) -> int:
+    retain = publish.retain
+    return 0 if retain is None or retain.will is None else len(retain.will)
 
 
 def _will(publish: Publish) -> list[Any]:

@@ -352,9 +352,29 @@ def unevaluated(levels):
 RECURSIVE = {"$ref": "#/$defs/tree"}
 
 
+def permutations(fields, levels):
+    """Return a short schema in which one row leads to a group for each order of its fields."""
+    key = [f"k{number}" for number in range(fields)]
+    swaps = [{"key": [*key[:n], key[n + 1], key[n], *key[n + 2 :]]} for n in range(len(key) - 1)]
+    table = {"properties": {name: {"type": "string"} for name in key}, "primary_key": key}
+    names = [f"level{number}" for number in range(levels)]
+    schema = {name: {**table, "type": "aggregate"} for name in names}
+    schema["level0"]["type"] = "object"
+    for one, following in pairwise(names):
+        schema[one]["propagate"] = {following: swaps}
+    return schema
+
+
+def test_a_chain_of_aggregates_may_have_ten_levels():
+    assert TableSet.parse(chain("start", *"abcdefghij"))
+    with pytest.raises(SchemaError, match="more than 10,000 groups"):
+        TableSet.parse(chain("start", *"abcdefghijklmn"))
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
+        (permutations(16, 20), "more than 10,000 groups"),
         (laughs(), "more than 10,000 parts"),
         (nested(40), "more than 32 levels"),
         (nested(70), "deeper than 120 levels"),

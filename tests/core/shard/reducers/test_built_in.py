@@ -1,5 +1,7 @@
 """Built-in reducers: events are folded in the shard itself, in the transaction of their publish."""
 
+import json
+
 import pytest
 from msgspec import msgpack
 from reducing import emit, failures, key
@@ -204,3 +206,24 @@ def test_events_of_other_shards_are_folded_in_one_step():
     harness.pass_time(3)
     assert key(harness, here) == b"[10]"
     assert harness.shard.reducers.idle
+
+
+def test_events_that_make_a_large_value_are_not_all_folded_in_one_step():
+    """Each of them writes the whole value, so 500 of them would hold up everybody else."""
+    harness = ShardHarness(gateways=2, shards=2)
+    here = topic_at(harness, 0, "m")
+    harness = made(Reducer(pattern="a.#", function="append", destination=here), shards=2)
+    harness.say("gateway-1", Subscribe(0, REALM, f"={here}", False, SelectorSpec(7, True)))
+    (reducer,) = [one for one in harness.shard.reducers.catalog if one.realm == REALM]
+    value = b'["%b"]' % (b"x" * 100_000)
+
+    def fold(number):
+        event = Event(64 * number + 1, publish("a.x", request=number, args=value))
+        return Fold(REALM, here, reducer.id, reducer.pattern.text, "", event)
+
+    harness.disk.held = True
+    harness.say("shard-1", *(fold(number) for number in range(1, 13)), reliable=True)
+    harness.disk.held = False
+    harness.turns(30)
+    assert len(json.loads(key(harness, here))[0]) == 12
+    assert len(harness.got("gateway-1", SelectedEvent)) > 2

@@ -62,6 +62,8 @@ def test_values_are_folded(name, values, result):
         ("count", 1.5, None, "no count"),
         ("avg", 3, 1, "no average"),
         ("avg", {"sum": "1", "count": 1}, 1, "not of one kind"),
+        ("count", -1, None, "no count"),
+        ("avg", {"sum": 1, "count": -1}, 1, "no count"),
         ("merge", {}, 5, "object"),
         ("append", {"a": 1}, 5, "no list"),
     ],
