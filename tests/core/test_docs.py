@@ -137,7 +137,7 @@ def test_the_links_and_files_of_a_page_exist(page):
 
 
 def test_the_index_lists_all_pages():
-    listed = re.findall(r"\]\((\w+\.md)\)", (DOCS / "index.md").read_text())
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
     assert sorted([*listed, "index.md"]) == [page.name for page in PAGES]
 
 

@@ -1,6 +1,7 @@
 """The client examples of README.md, run as they are printed, except for the ports."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,8 @@ import threading
 
 import node
 import pytest
-from cluster import ROOT
+from cluster import ROOT, await_true
+from supervised import Supervised
 
 README = (ROOT / "README.md").read_text()
 
@@ -138,3 +140,35 @@ def test_the_examples_of_keys_work(containing, prints, cluster, tmp_path):
     # The example can be repeated: it runs twice in one session, and again in another session.
     for _ in range(2):
         assert run(["node", str(path)]) == 2 * prints
+
+
+def section(title):
+    """Return the indented lines of a section, without the indentation."""
+    (text,) = re.findall(rf"^### {title}\n(.*?)^### ", README, re.MULTILINE | re.DOTALL)
+    return [line[4:] for line in text.splitlines() if line.startswith("    ")]
+
+
+def test_the_examples_of_reducers_and_tables_work(tmp_path):
+    reducers, tables = section("Reducers"), section("Tables")
+    commands = [line for line in reducers + tables if line.startswith(".venv/bin/fox ")]
+    conf = ROOT / "conf"
+    (tmp_path / "schema.json").write_text((conf / "schema.json").read_text())
+    text = (conf / "fox.toml").read_text().replace('schema = ""', 'schema = "schema.json"')
+    sections = [line for line in reducers if line not in commands]
+    (tmp_path / "fox.toml").write_text("\n".join([text, *sections]))
+    broker = Supervised(gateways=2, shards=2, FOX_CONFIG=str(tmp_path / "fox.toml"))
+
+    def printed_by(command):
+        done = broker.fox(*shlex.split(command)[1:])
+        return done.stdout + done.stderr
+
+    try:
+        put_payment, get_total, put_invoice, correct_invoice, show_totals = commands
+        assert re.fullmatch(r"\d+\n", printed_by(put_payment))
+        await_true("the sum is there", lambda: printed_by(get_total) == "12.50\n")
+        assert re.fullmatch(r"\d+\n", printed_by(put_invoice))
+        assert re.fullmatch(r"\d+\n", printed_by(correct_invoice))
+        total = '{"customer":"acme","total":"13.00"}\n'
+        await_true("the total is there", lambda: printed_by(show_totals) == total)
+    finally:
+        broker.stop()
