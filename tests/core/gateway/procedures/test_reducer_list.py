@@ -35,7 +35,6 @@ class Calling:
         self.answers.clear()
         return answer
 
-
     def call_bare(self, procedure):
         """Call without lists of arguments, as autobahn does if there are none."""
         self.harness.gateway.requests.call(
