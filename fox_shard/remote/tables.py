@@ -154,8 +154,10 @@ def _recomputed(
     groups: dict[str, Group] = {}
     count = 0
     for edge in schema.edges_into(table.name):
+        source = schema.tables[edge.source]
+        place = source.edges.index(edge)
         for row in _rows(router, edge.source, _filter(edge, table, key)):
-            share = edge.contribution(row)
+            (share,) = source.contributions_of_any(row)[place : place + 1] or (None,)
             if share is not None:
                 count += 1
                 group = groups.setdefault(share.topic, Group(table.aggregate))

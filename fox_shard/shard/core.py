@@ -193,7 +193,6 @@ class Shard:
         )
         self.outcomes = Outcomes(self.journal)
         self.inquiries = Inquiries(self.budget)
-        TableReader(realm_table, self.inquiries)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -234,6 +233,7 @@ class Shard:
             self.budget,
             terms.shards,
         )
+        TableReader(realm_table, self.inquiries, self.definitions)
         TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
         # Those peers that are gateways.
         self._gateways: list[Peer] = []

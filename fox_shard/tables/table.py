@@ -215,6 +215,16 @@ class Table:
         """Return what a valid row contributes by each edge, in the order of `edges`."""
         return tuple(edge.contribution(document) for edge in self.edges)
 
+    def contributions_of_any(self, document: Document) -> tuple[Contribution | None, ...]:
+        """Return the same for a row that may be older than the table, and not valid.
+
+        Such a row contributes by no edge: `()`.
+        """
+        try:
+            return self.contributions(document)
+        except (InvalidRow, NotANumber):
+            return ()
+
 
 def _topic(table: str, key: tuple[KeyField, ...], values: Sequence[object]) -> str:
     components = [table]

@@ -18,7 +18,7 @@ from msgspec import msgpack
 from fox_shard.backplane.frames import CallError, Frame, HistoryPage, Inquiry, InquiryPage, Result
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
-from fox_shard.documents.payloads import MSGPACK, encode
+from fox_shard.documents.payloads import JSON, MSGPACK, encode
 from fox_shard.errors import Refusal, Unavailable
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
@@ -257,12 +257,13 @@ class InquiryQuestion:
         limit: int,
         answer: Answer,
     ) -> None:
-        """encoding: the caller's, see `payloads`. kind, body: see `Inquiry`."""
+        """encoding: of the call, see `payloads`. kind, body: see `Inquiry`."""
         self.session = session
         self.request = request
         self.limit = limit
         self.reverse = False
-        self._encoding = encoding
+        # A call without arguments has no encoding; each caller can be sent JSON.
+        self._encoding = encoding or JSON
         self._kind = kind
         self._body = body
         self._answer = answer

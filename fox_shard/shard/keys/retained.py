@@ -51,6 +51,15 @@ def _everything(publish: Publish) -> None:
     """Accept any publish."""
 
 
+def _folded(ref: KeyRef, encoding: int, args: bytes, reduced: int) -> Publish:
+    """Return the publish that gives a key the value that a reducer has made."""
+    realm, topic = ref
+    flags = RETAIN if args else RETAIN | EMPTY
+    publish = Publish(realm, topic, 0, 0, 0, flags, encoding if args else NONE, args)
+    publish.retain = RetainOptions(reduced=reduced)
+    return publish
+
+
 @final
 class RetainedKeys:
     """The retained keys of one shard."""
@@ -67,6 +76,7 @@ class RetainedKeys:
         "_unannounced",
         "_uncommitted_ends",
         "check",
+        "check_value",
         "histories",
         "observer",
         "owners",
@@ -108,6 +118,8 @@ class RetainedKeys:
         self.owners = Owners()
         #: Raises a Refusal for a publish that is not valid; set by the shard.
         self.check: Callable[[Publish], None] = _everything
+        #: Raises a Refusal for a value that a key must not have; set by the shard.
+        self.check_value: Callable[[Publish], None] = _everything
 
     @property
     def keys_held(self) -> int:
@@ -193,11 +205,8 @@ class RetainedKeys:
         the event that was reduced. stored: the change is a row of the present transaction. The new
         value is kept for ever, and is shown to whom the old one was shown.
         """
-        realm, topic = ref
         before = self.key(ref)
-        flags = RETAIN if args else RETAIN | EMPTY
-        publish = Publish(realm, topic, 0, 0, 0, flags, encoding if args else NONE, args)
-        publish.retain = RetainOptions(reduced=reduced)
+        publish = _folded(ref, encoding, args, reduced)
         if before is not None and not _is_private(before):
             publish.audience = before.publish.audience
         change = self._change(Event(self._clock.next(), publish), stored=stored)
@@ -205,6 +214,13 @@ class RetainedKeys:
             return None
         change.event, change.reduced, change.uncommitted = None, reduced, stored
         return change
+
+    def check_fold(self, ref: KeyRef, encoding: int, args: bytes, reduced: int) -> None:
+        """Raise a Refusal if the key must not have a value that a reducer has made.
+
+        The arguments are those of `fold`.
+        """
+        self.check_value(_folded(ref, encoding, args, reduced))
 
     def shown_to_reducers(self, ref: KeyRef) -> Event | None:
         """Return the key's value, unless it is another's private one."""

@@ -110,14 +110,16 @@ class BuiltIns:
             try:
                 value = self._value(reducer, event.publish)
                 folded = reducer.function.fold(present, value)  # type: ignore[union-attr]
-                encoding = _writable(event.publish.encoding, encoding)
-                args = self._written(folded, encoding)
+                wanted = _writable(event.publish.encoding, encoding)
+                written = self._written(folded, wanted)
+                self._retained_keys.check_fold(ref, wanted, written, event.publication)
             except Unchanged:
                 continue
             except Refusal as refusal:
                 effects.append(failure(reducer, event, refusal_of(refusal), self._limit))
             else:
                 present, last = folded, event.publication
+                encoding, args = wanted, written
         if last:
             change = self._retained_keys.fold(ref, encoding, args, last, stored=stored)
             if change is not None:

@@ -195,6 +195,7 @@ class Invocations:
             # Somebody else has changed the key: the result does not know of that.
             self._queues.wake(queue)
             return []
+        publication = queue.events[0].event.publication
         try:
             value = first_result(answer.encoding, answer.args)
             if len(value) > self._limit:
@@ -202,9 +203,9 @@ class Invocations:
                     f"the result has {len(value)} bytes, and a message has at most {self._limit} "
                     "(gateway.max_message_size): the key is unchanged"
                 )
+            self._retained_keys.check_fold(ref, answer.encoding, value, publication)
         except Refusal as refusal:
             return self._failed(queue, refusal_of(refusal))
-        publication = queue.events[0].event.publication
         stored = self._catalog.is_stored(queue.reducer.realm)
         change = self._retained_keys.fold(ref, answer.encoding, value, publication, stored=stored)
         self._queues.take_off(queue, reduced=True)

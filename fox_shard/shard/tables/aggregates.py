@@ -26,6 +26,9 @@ from fox_shard.store.journal import Journal
 GROUP_UNITS: Final = 4
 """Units of the turn's budget for a group that is touched, since its key will be written."""
 
+CONTRIBUTION_UNITS: Final = 2
+"""Units for a contribution that arrives."""
+
 
 @final
 class Aggregates:
@@ -71,6 +74,7 @@ class Aggregates:
     # Frames
 
     def _contribute(self, frame: Contribution, _shard: int) -> None:
+        self._budget.spend(CONTRIBUTION_UNITS)
         build = self._builds.find(frame.realm, frame.build)
         if build is None:
             return  # of a schema that is not active any more
@@ -115,6 +119,7 @@ class Aggregates:
 
     def erase(self, realm: str, topic: str) -> None:
         """Have a key erased that no aggregate has any more."""
+        self._budget.spend(GROUP_UNITS)
         self._erasures.append((realm, topic))
 
     @property

@@ -19,7 +19,6 @@ from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.tables.builds import Build, Builds
 from fox_shard.shard.tables.definitions import Definitions
-from fox_shard.tables.numbers import NotANumber
 from fox_shard.tables.table import Contribution as Share
 from fox_shard.tables.table import Document, Table
 
@@ -157,6 +156,6 @@ def shares(table: Table, topic: str, document: Document | None) -> Shares:
     try:
         if table.row_topic(document) != topic:
             return _NO_SHARES
-        return table.contributions(document)
-    except (InvalidPayload, NotANumber):
+    except InvalidPayload:
         return _NO_SHARES
+    return table.contributions_of_any(document)

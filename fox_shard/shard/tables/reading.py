@@ -1,6 +1,7 @@
 """Reading the rows of tables, for gateways.
 
-Owns: which rows answer a question. Never: rows' values, which are keys like any other.
+Owns: which rows answer a question. Never: rows' values, which are keys like any other. A key below
+the topic of a table that is older than the table need not be a row.
 """
 
 from typing import Final, final
@@ -13,7 +14,9 @@ from fox_shard.shard import rows
 from fox_shard.shard.budget import units_of
 from fox_shard.shard.inquiries import Inquiries, Page
 from fox_shard.shard.keys.realm import Realm, Realms
+from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.tables.query import ROWS, RowsQuery, decode
+from fox_shard.tables.table import Table
 from fox_shard.topics.pattern import EXACT, Pattern
 
 ROW_UNITS: Final = 1
@@ -24,16 +27,18 @@ ROW_UNITS: Final = 1
 class TableReader:
     """Answers inquiries about rows with what is durable."""
 
-    __slots__ = ("_realms",)
+    __slots__ = ("_definitions", "_realms")
 
-    def __init__(self, realms: Realms, inquiries: Inquiries) -> None:
+    def __init__(self, realms: Realms, inquiries: Inquiries, definitions: Definitions) -> None:
         self._realms = realms
+        self._definitions = definitions
         inquiries.answerers[ROWS] = self.rows
 
     def rows(self, realm: str, body: bytes, page: Page) -> None:
         """Fill a page with the rows that a `RowsQuery` asks for (see `inquiries`)."""
         query = decode(body)
         found = self._realms[realm]
+        table = self._definitions.of(realm).tables.get(query.table)
         wanted = Filter(msgpack.decode(query.filter)) if query.filter else None
         position = page.start.decode() or query.after
         for topic in found.keys.steps(_pattern(query), position):
@@ -43,20 +48,24 @@ class TableReader:
             page.spend(ROW_UNITS)
             if topic is not None:
                 position = topic
-                self._look(found, topic, wanted, page)
+                self._look(found, table, topic, wanted, page)
 
     @staticmethod
-    def _look(realm: Realm, topic: str, wanted: Filter | None, page: Page) -> None:
+    def _look(
+        realm: Realm, table: Table | None, topic: str, wanted: Filter | None, page: Page
+    ) -> None:
         event = realm.keys.durable_value(topic)
         if event is None:
             return
         page.spend(units_of(len(event.publish.args) + len(event.publish.kwargs)))
-        if wanted is not None:
-            try:
-                if not wanted.matches(realm.document_of(event.publish)):
-                    return
-            except InvalidPayload:
+        try:
+            document = realm.document_of(event.publish)
+            if table is not None and (document is None or table.row_topic(document) != topic):
                 return
+        except InvalidPayload:
+            return
+        if wanted is not None and not wanted.matches(document):
+            return
         page.add(topic.encode(), rows.encode(event))
 
 

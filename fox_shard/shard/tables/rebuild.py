@@ -26,7 +26,7 @@ from fox_shard.tables.table import Table
 from fox_shard.topics.pattern import Pattern
 
 SLICE: Final = 200
-"""Steps of one slice."""
+"""Steps of one slice at most."""
 
 STEP_UNITS: Final = 1
 """Units of the turn's budget for a row that is looked at, besides its contributions."""
@@ -187,6 +187,8 @@ class Rebuilding:
         """Have further keys of the build's groups written, or erased if there is no such group."""
         topics = self._showing.setdefault(build, self._topics_to_show(build))
         for _ in range(SLICE):
+            if self._budget.exhausted:
+                break
             try:
                 topic = next(topics)
             except StopIteration:
@@ -219,6 +221,8 @@ class Rebuilding:
             return
         remains = self._removals.setdefault(build, self._remains(build))
         for _ in range(SLICE):
+            if self._budget.exhausted:
+                break
             try:
                 item = next(remains)
             except StopIteration:

@@ -70,6 +70,7 @@ class Tables:
         )
         definitions.on_active.append(self._activated)
         keys.check = self._check
+        keys.check_value = validation.check
         keys.observer = self
 
     def _activated(self, realm: str, before: TableSet, after: TableSet) -> None:

@@ -88,6 +88,11 @@ class Validation:
                     f"{table.name} is an aggregate: publish to the tables that feed it"
                 )
             return
+        retain = publish.retain
+        if publish.topic == table.name and retain is not None and retain.reduced:
+            raise InvalidArgument(
+                f"a reducer's key may be a row of the table {table.name}, and not the table's topic"
+            )
         if publish.topic == table.name or not publish.flags & RETAIN:
             # A gateway that knows the table sends rows to their own topics, to become keys.
             raise Unavailable(f"the table {table.name} is new: publish again")

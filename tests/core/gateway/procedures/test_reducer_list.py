@@ -35,12 +35,29 @@ class Calling:
         self.answers.clear()
         return answer
 
+    def call_bare(self, procedure):
+        """Call without lists of arguments, as autobahn does if there are none."""
+        self.harness.gateway.requests.call(
+            self.session, 1, procedure, 0, 0, payloads.NONE, b"", b"", None
+        )
+        self.harness.turns()
+
 
 def item(number, **more):
     state = ReducerState("a.#", "exact", "", "", "", 1, 2, 300, 1.5, 10, 1)
     for name, value in more.items():
         setattr(state, name, value)
     return number.to_bytes(8, "big"), msgpack.encode(state)
+
+
+@pytest.mark.parametrize("procedure", ["fox.reducer.list", "fox.table.list"])
+def test_a_call_without_arguments_is_answered(procedure):
+    calling = Calling()
+    calling.call_bare(procedure)
+    calling.answer(0)
+    calling.answer(1)
+    answer = calling.answered
+    assert payloads.decode(answer.encoding, answer.args, answer.kwargs) == ([[]], {})
 
 
 def test_the_numbers_of_all_shards_are_summed_up():

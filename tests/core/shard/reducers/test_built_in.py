@@ -227,3 +227,24 @@ def test_events_that_make_a_large_value_are_not_all_folded_in_one_step():
     harness.turns(30)
     assert len(json.loads(key(harness, here))[0]) == 12
     assert len(harness.got("gateway-1", SelectedEvent)) > 2
+
+
+def test_an_event_that_fails_in_one_step_with_others_leaves_their_value_as_it_is():
+    probe = ShardHarness(shards=2)
+    here = topic_at(probe, 0, "m")
+    function = Reducer(pattern="a.#", function="append", destination=here)
+    harness = made(function, shards=2, max_message_size=512)
+    (reducer,) = [one for one in harness.shard.reducers.catalog if one.realm == REALM]
+    small = publish("a.x", request=1, args=b"[1]")
+    large = publish("a.x", request=2, args=msgpack.encode(["x" * 600]))
+    large.encoding = MSGPACK
+    folds = [
+        Fold(REALM, here, reducer.id, reducer.pattern.text, "", Event(64 * number, frame))
+        for number, frame in enumerate((small, large), 1)
+    ]
+    harness.disk.held = True
+    harness.say("shard-1", *folds, reliable=True)
+    harness.disk.held = False
+    harness.turns(8)
+    value = harness.shard.retained_keys.key((REALM, here)).publish
+    assert (value.encoding, value.args) == (JSON, b"[[1]]")

@@ -4,9 +4,18 @@ import pytest
 from msgspec import msgpack
 from shard_harness import REALM, ShardHarness, publish
 
-from fox_shard.backplane.frames import ACKNOWLEDGE, EMPTY, RETAIN, Event, Inquiry, InquiryPage
+from fox_shard.backplane.frames import (
+    ACKNOWLEDGE,
+    EMPTY,
+    RETAIN,
+    DefineTables,
+    Event,
+    Inquiry,
+    InquiryPage,
+)
 from fox_shard.shard.budget import SLICE_UNITS
 from fox_shard.tables.query import ROWS, RowsQuery, encode
+from fox_shard.tables.schema import TableSet
 
 TOPICS = ["t.a", "t.a%2Eb", "t.b", "t.c"]
 
@@ -95,3 +104,15 @@ def test_only_what_is_durable_is_shown(harness):
     harness.disk.held = False
     harness.turns()
     assert topics(ask(harness)) == ["t.a", "t.a%2Eb", "t.c", "t.d"]
+
+
+def test_keys_that_are_older_than_the_table_are_no_rows_of_it(harness):
+    """Except those that have the topics of the rows that they are."""
+    schema = {"t": {"properties": {"n": {"type": "integer"}}, "primary_key": ["n"]}}
+    put(harness, "t.7", 7)
+    put(harness, "t.7.8", 7)
+    harness.join("coordinator")
+    harness.turns()
+    harness.say("coordinator", DefineTables(REALM, 1, TableSet.parse(schema).text, active=True))
+    assert topics(ask(harness)) == ["t.7"]
+    assert topics(ask(harness, topic="t.a")) == []

@@ -1,14 +1,18 @@
 """Changed definitions: aggregates are built anew while rows change."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
+from limited_turns import limit, settle
+from shard_harness import REALM, ShardHarness
 from table_shards import TableShards
 
-from fox_shard.backplane.frames import Contribution
+from fox_shard.backplane.frames import Contribution, DefineTables
 from fox_shard.shard import rows
 from fox_shard.shard.tables import rebuild
-from fox_shard.shard.tables.builds import SHOWN
+from fox_shard.shard.tables.builds import BUILDING, SHOWN
+from fox_shard.tables.schema import TableSet
 from fox_shard.topics.pattern import Pattern
 
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
@@ -235,3 +239,50 @@ def test_a_change_that_changes_nothing_while_its_row_is_passed_by():
         shards.turns(1)
     shards.check_aggregates()
     assert totals(shards) == {"total.g": 4}
+
+
+def test_contributions_that_arrive_together_are_work_of_several_turns():
+    """They are work even while their build is not shown, so that no key is written."""
+    harness = ShardHarness(gateways=1, shards=2)
+    harness.join("coordinator")
+    harness.turns()
+    text = TableSet.parse(schema()).text
+    steps = [DefineTables(REALM, 1, text, active) for active in (False, True)]
+    harness.say("coordinator", *steps)
+    (build,) = harness.shard.tables.builds
+    assert build.stage == BUILDING  # shard-1 has not contributed its rows
+    limit(harness, 100)
+    frames = [
+        Contribution(REALM, f"total.g{n}", build.name, 0, f"sale.s{n}", 64, ("1",))
+        for n in range(200)
+    ]
+    harness.send("shard-1", *frames, reliable=True)
+    harness.turn()
+    assert 0 < build.contributions < 50
+    settle(harness)
+    assert build.contributions == 200
+
+
+def test_the_keys_of_an_aggregate_that_goes_are_erased_in_several_turns():
+    shards = TableShards(schema())
+    for number in range(200):
+        sale(shards, f"s{number}", f"g{number}", number)
+    shards.settle()
+    for node in shards.nodes:
+        node.budget.units = 100
+        node.budget.begin_turn()
+    shards.define({}, steps=("store",))
+    for number in (0, 1):
+        shards.step(number, active=True)
+    counts = [keys_left(shards)]
+    while counts[-1]:
+        shards.turns(1)
+        counts.append(keys_left(shards))
+        assert len(counts) < 200
+    assert max(one - other for one, other in pairwise(counts)) <= 2 * 25
+
+
+def keys_left(shards):
+    """Return the number of keys of the aggregate."""
+    realms = [node.retained_keys.realms[REALM] for node in shards.nodes]
+    return sum(realm.keys.count_below("total") for realm in realms)

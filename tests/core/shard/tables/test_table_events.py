@@ -4,6 +4,7 @@ import json
 
 import pytest
 from msgspec import msgpack
+from reducing import answer, asked, emit, failures, key, reducer, watch_failures
 from shard_harness import REALM, ShardHarness, leave, publish, watched_harness
 
 from fox_shard.backplane.frames import (
@@ -210,3 +211,44 @@ def test_what_nobody_subscribes_to_is_not_noted_for_a_restart():
     define(harness, 1, TableSet.parse(SCHEMA).text)
     sale(harness, "s", 1)
     assert not [key for key in harness.disk.rows if key[:1] == b"u"]
+
+
+@pytest.mark.parametrize(
+    ("mission", "args", "says"),
+    [
+        ("total.north", b'[{"shop": "north", "n": 999}]', "wamp.error.not_authorized"),
+        ("total", b"[1]", "wamp.error.not_authorized"),
+        ("sale.a", b'[{"id": "a", "shop": "north", "n": "many"}]', "fox.error.invalid_payload"),
+        ("sale.a", b'[{"id": "b", "shop": "north", "n": 7}]', "fox.error.invalid_payload"),
+        ("sale.a", b"[7]", "fox.error.invalid_payload"),
+        ("sale", b'[{"id": "a", "shop": "north", "n": 7}]', "wamp.error.invalid_argument"),
+    ],
+)
+def test_a_reducer_makes_no_row_that_a_client_could_not_publish(harness, mission, args, says):
+    sale(harness, "a", 5)
+    watch_failures(harness)
+    harness.say("gateway-0", reducer(pattern="=e", mission=mission))
+    emit(harness, 1, topic="e")
+    (one,) = asked(harness)
+    answer(harness, one, args)
+    (told,) = failures(harness)
+    assert told[3] == says
+    assert key(harness, "total.north") == b'[{"shop":"north","n":5}]'
+    assert json.loads(key(harness, "sale.a")) == [{"id": "a", "shop": "north", "n": 5}]
+
+
+def test_a_row_that_a_reducer_has_made_contributes(harness):
+    sale(harness, "a", 5)
+    harness.say("gateway-0", reducer(pattern="=e", mission="sale.a"))
+    emit(harness, 1, 2, topic="e")
+    (one,) = asked(harness)
+    answer(harness, one, b'[{"id": "a", "shop": "south", "n": 7}]')
+    harness.turns()
+    assert (key(harness, "total.north"), key(harness, "total.south")) == (
+        None,
+        b'[{"shop":"south","n":7}]',
+    )
+    (two,) = asked(harness)
+    answer(harness, two, b"[]")
+    harness.turns()
+    assert (key(harness, "sale.a"), key(harness, "total.south")) == (None, None)
