@@ -35,8 +35,8 @@ seeds first: `make simulate FIRST=1100 SEEDS=100`.
 """
 
 LEAST_OF_THE_DAY = 5
-LEAST = 40
-MORE = {"order": 80, "calls_in_order": 80, "links_break": 80, "walk": 100, "walk_with_faults": 100}
+LEAST = 25
+MORE = {"order": 60, "calls_in_order": 60, "links_break": 60, "walk": 60, "walk_with_faults": 60}
 """Numbers of seeds to run even without time. `MORE` is for the scenarios that find most."""
 
 
