@@ -9,7 +9,12 @@ from random import Random
 
 from fox_shard.testing.checks import check_events
 from fox_shard.testing.faults import DOWN, RECOVERY, kill, kill_a_shard, lose, recover, sever
-from fox_shard.testing.pubsub_scenarios import come_and_go, publishing, subscribe_somewhere
+from fox_shard.testing.pubsub_scenarios import (
+    TOPICS,
+    come_and_go,
+    publishing,
+    subscribe_somewhere,
+)
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
@@ -146,6 +151,36 @@ def _everything_works(
 def shard_dies(seed: int) -> None:
     """One or two shards are killed and come back."""
     traffic_and_faults(seed, "shard").leave()
+
+
+def keys_wait_for_a_shard(seed: int) -> None:
+    """What a session publishes to a shard that is down, and then to others, comes in its order.
+
+    So many sessions do that at once that the shard handles it over several turns.
+    """
+    run = Run(fault_world(seed))
+    run.smooth = False
+    world, rng = run.world, run.rng
+    for gateway in range(world.gateways):
+        run.wamp(gateway).subscribe("", "prefix")
+    publishers = [run.wamp(0) for _ in range(30)]
+    run.settle()
+    name = f"shard-{rng.randrange(world.terms.shards)}"
+    world.kill(name)
+    world.at(world.now + 0.5, partial(world.start, name))
+    # The gateways have noticed that by then.
+    world.run(0.2)
+    run.perform([partial(_publish_keys, one, rng) for one in publishers], 0.002)
+    recover(world)
+    run.end()
+    run.leave()
+
+
+def _publish_keys(one: RecordingWampClient, rng: Random) -> None:
+    """Publish some keys in one piece: a gateway that stops reading has read all of them."""
+    with one.client.wire.together():
+        for _ in range(4):
+            one.publish(f"{rng.choice(TOPICS)}.{one.name}", acknowledge=True, retain=True)
 
 
 def gateway_dies(seed: int) -> None:

@@ -46,6 +46,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         session_scenarios.presence_of_taken_over_clients,
         session_scenarios.coordinator_remembers,
         fault_scenarios.shard_dies,
+        fault_scenarios.keys_wait_for_a_shard,
         fault_scenarios.gateway_dies,
         fault_scenarios.coordinator_dies,
         fault_scenarios.links_break,

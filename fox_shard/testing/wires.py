@@ -4,7 +4,8 @@ Owns: order within one direction, delays, losses. Never: what the bytes mean.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import final
 
 from fox_shard.gateway.clients.connection import Connection
@@ -99,18 +100,33 @@ class Wire:
         self._up = Pipe(timing, self._arrived)
         self._down = Pipe(timing, received)
         self._waiting: list[bytes] = []
+        # What is sent together, while that is being gathered.
+        self._gathered: list[bytes] | None = None
         # The client's session id, also after the session's end; 0 before.
         self.session = 0
 
     def send(self, data: bytes) -> None:
         """Send the client's bytes to the gateway."""
-        if self.open:
+        if self._gathered is not None:
+            self._gathered.append(data)
+        elif self.open:
             rng = self._timing.rng
             if rng.random() < SEGMENTS:
                 middle = rng.randrange(len(data) + 1)
                 self._up.send(data[:middle])
                 data = data[middle:]
             self._up.send(data)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send in one piece what the client sends within, so that the gateway reads it at once."""
+        gathered: list[bytes] = []
+        self._gathered = gathered
+        try:
+            yield
+        finally:
+            self._gathered = None
+            self.send(b"".join(gathered))
 
     def _arrived(self, data: bytes) -> None:
         self._when_awake(lambda: self._read(data))
