@@ -12,6 +12,7 @@ from programs import PATIENCE, AtTerminal, Fox, Program
 from fox_shard.client import Session
 
 EXAMPLES = ROOT / "examples"
+WORDS = "com.example.words.of."
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_invoices_are_drawn_as_a_table_at_a_terminal(cluster, example):
         assert terminal.process.wait(PATIENCE) == 0
 
 
-def test_word_count_counts_each_word_once(example):
+def test_word_count_counts_each_word_once(cluster, example):
     with example("word_count", "watch") as watch, example("word_count", "count") as first:
         assert watch.line() == "watching"
         assert first.line() == "counting"
@@ -227,3 +228,8 @@ def test_word_count_counts_each_word_once(example):
             with example("word_count", "read", "the fox") as read:
                 assert read.line() == "2 words"
             assert sorted(watch.lines(2)) == ["fox: 2", "the: 3"]
+    # Other tests use the same broker, and expect no other keys there.
+    fox = Fox(cluster)
+    fox.prints("reducers", "--remove", "word counts", "--pattern", WORDS, "--match", "prefix")
+    for key in fox.prints("keys", f"{WORDS}#").splitlines():
+        fox.prints("put", key, "--delete")
