@@ -118,7 +118,9 @@ class Shell:
         # What lives now lives as long as the process.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        # Objects that stay are looked at twice, some 100,000 at once, whatever the numbers are; more
+        # at once are a pause of hundreds of milliseconds, when a million keys or rows come in.
+        gc.set_threshold(20_000, 5, 1000)
         if self._store is not None:
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()
