@@ -118,8 +118,8 @@ class Shell:
         # What lives now lives as long as the process.
         gc.collect()
         gc.freeze()
-        # Objects that stay are looked at twice, some 100,000 at once, whatever the numbers are; more
-        # at once are a pause of hundreds of milliseconds, when a million keys or rows come in.
+        # Objects that stay are looked at twice, whatever the numbers are; here 100,000 at once. A
+        # million at once, when keys or rows come in, would be a pause of hundreds of milliseconds.
         gc.set_threshold(20_000, 5, 1000)
         if self._store is not None:
             sys.setswitchinterval(SWITCH_INTERVAL)
