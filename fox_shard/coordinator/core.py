@@ -29,6 +29,7 @@ from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
+from fox_shard.coordinator.schema_calls import SchemaCalls
 from fox_shard.coordinator.schemas import PREFIX, Schemas
 from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.coordinator.sys import Sys
@@ -64,6 +65,7 @@ class Coordinator:
         """
         shards = [f"shard-{shard}" for shard in range(placement.shards)]
         self.schemas = Schemas(shards, realms, schemas or {}, journal)
+        self.schema_calls = SchemaCalls(self.schemas)
         self._placement = placement
         self._journal = journal
         self._sessions = Sessions()
@@ -93,9 +95,9 @@ class Coordinator:
                 entry = self._sessions.session_ended(gateway, session)
                 return [] if entry is None else self._ended([entry])
             case Call() if frame.procedure.startswith(PREFIX):
-                return self.schemas.call(gateway, frame, now)
+                return self.schema_calls.add(gateway, frame)
             case Cancel():
-                return self.schemas.cancel(gateway, frame.session, frame.request)
+                return self.schema_calls.cancel(gateway, frame.session, frame.request)
             case TablesDefined():
                 return self.schemas.defined(gateway, frame)
             case ActiveTables():

@@ -147,7 +147,7 @@ class CoordinatorNode:
 
     def link_broken(self, link: Link, now: float) -> None:
         """Forget a gateway's calls. Its sessions stay until it is back, or gone."""
-        self.core.schemas.gateway_gone(link.peer)
+        self.core.schema_calls.gateway_gone(link.peer)
 
     def peer_gone(self, link: Link, now: float) -> None:
         """End the sessions of a gateway, which is not let in again, or drop a shard's gauges."""
@@ -239,6 +239,10 @@ class CoordinatorNode:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (process, batch) for each process that has something to get; once a turn."""
+        calls = self.core.schema_calls
+        if calls.busy:
+            self._perform(calls.go_on(now))
+            self.deadline.by(now if calls.busy else self.core.schemas.next_expiry)
         return self._links.flush(now)
 
     def send_report(self, now: float) -> None:

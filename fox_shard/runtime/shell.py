@@ -118,7 +118,9 @@ class Shell:
         # What lives now lives as long as the process.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        # Objects that stay are looked at twice, whatever the numbers are; here 100,000 at once. A
+        # million at once, when keys or rows come in, would be a pause of hundreds of milliseconds.
+        gc.set_threshold(20_000, 5, 1000)
         if self._store is not None:
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()

@@ -11,7 +11,8 @@ from msgspec import Meta, Struct, msgpack
 from fox_shard.backplane.frames import Event
 from fox_shard.documents.filters import Filter
 from fox_shard.documents.numbers import whole
-from fox_shard.documents.payloads import decode, document
+from fox_shard.documents.payloads import JSON, decode, document
+from fox_shard.documents.payloads import encode as encode_payload
 from fox_shard.errors import InvalidArgument, InvalidPayload
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.pubsub.fanout import visible
@@ -85,7 +86,7 @@ class TableRows:
         )
 
         def answer(items: list[Item], more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
-            found = [row for _, row in _rows(session, items)]
+            found = [row for _, row in _rows(session, items, sent_as=encoding or JSON)]
             after = None
             if more and items:
                 after = [*table.key_of(items[-1][0].decode()).values()]
@@ -132,14 +133,21 @@ def _options(args: list[Any], kwargs: dict[Any, Any]) -> RowsOptions:
     return options
 
 
-def _rows(session: Session, items: list[Item]) -> list[tuple[int, Any]]:
-    """Return publication id and document of the rows that the session may be shown."""
+def _rows(session: Session, items: list[Item], sent_as: int | None = None) -> list[tuple[int, Any]]:
+    """Return publication id and document of the rows that the session may be shown.
+
+    sent_as: rows that cannot be sent in that encoding are left out, so that none of them keeps the
+    caller from the others.
+    """
     found: list[tuple[int, Any]] = []
     for event in visible([_read_event(value) for _, value in items], session):
         publish = event.publish
         kwargs = b"" if session.realm.headers else publish.kwargs
         try:
-            found.append((event.publication, document(publish.encoding, publish.args, kwargs)))
+            row = document(publish.encoding, publish.args, kwargs)
+            if sent_as not in (None, publish.encoding):
+                encode_payload([row], {}, sent_as)
         except InvalidPayload:
-            continue  # a key that was there before the table
+            continue  # also a key that was there before the table
+        found.append((event.publication, row))
     return found

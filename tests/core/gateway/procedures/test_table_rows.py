@@ -3,6 +3,7 @@
 import pytest
 from gateway_harness import GatewayHarness, event
 from msgspec import msgpack
+from msgspec.msgpack import Ext
 
 from fox_shard.backplane.frames import ActiveTables, Audience, Inquiry, InquiryPage
 from fox_shard.documents import payloads
@@ -154,3 +155,15 @@ def test_a_shard_that_is_down_is_told(harness, session):
     harness.kill("shard-1")
     call(harness, session, "fox.table.rows", "order")
     assert error(session)[0] == "wamp.error.unavailable"
+
+
+def test_a_row_that_cannot_be_sent_to_the_caller_does_not_hide_the_others(harness, session):
+    call(harness, session, "fox.table.rows", "order")
+    (first, _), (second, _) = asked(harness, 0), asked(harness, 1)
+    found = event(1, "order.a.2")
+    found.publish.args = msgpack.encode([{"n": Ext(5, b"x")}])
+    found.publish.encoding = payloads.MSGPACK
+    items = [row("order.a.1", {"n": 1}), (b"order.a.2", msgpack.encode(found))]
+    say(harness, 0, first, *items, row("order.a.3", {"n": 3}))
+    say(harness, 1, second)
+    assert result(session) == ([[{"n": 1}, {"n": 3}]], {"more": False, "after": None})
