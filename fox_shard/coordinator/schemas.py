@@ -178,12 +178,15 @@ class Schemas:
         return []
 
     def found(self, frame: ActiveTables) -> None:
-        """Take over a shard's schema that this process has forgotten, as its store is in memory."""
+        """Take over a shard's schema that this process does not know.
+
+        Its store is in memory, or a dump has been loaded.
+        """
         realm = self._realms.get(frame.realm)
-        if realm is not None and frame.version > max(realm.row.version, realm.row.next_version):
+        if realm is not None and frame.version > realm.row.version:
             row = realm.row
             row.version, row.text = frame.version, frame.text
-            if row.next_version:
+            if 0 < row.next_version <= frame.version:
                 row.next_version = frame.version + 1
             self._store(realm)
 

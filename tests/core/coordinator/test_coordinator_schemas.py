@@ -358,3 +358,11 @@ def test_its_file_comes_after_what_it_learns():
     harness.commit()
     harness.schemas.found(ActiveTables("realm1", 3, text(ONE)))
     assert harness.commit() == to_all(active(3), stored(4, TWO))
+
+
+def test_its_file_comes_after_a_schema_that_has_the_same_version():
+    """As when a dump has been loaded into an empty data directory."""
+    harness = Harness(files={"realm1": json.dumps(TWO)})
+    harness.commit()
+    harness.schemas.found(ActiveTables("realm1", 1, text(ONE)))
+    assert harness.commit() == to_all(active(1), stored(2, TWO))
