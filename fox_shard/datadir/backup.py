@@ -1,17 +1,19 @@
-"""Backups: retained keys out of a data folder, and into one.
+"""Backups: schemas and retained keys out of a data folder, and into one.
 
 Owns: which keys go where, and what happens to keys that exist already. Never: files (see
-`generation`); the form of a dump (see `dumpfile`).
+`generation`); the form of a dump (see `dumpfile`); which schema counts (see `definitions`).
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fox_shard.backplane.frames import Event
 from fox_shard.datadir.damage import OnDamage, naming_rows
-from fox_shard.datadir.dumpfile import Form, Key, event_of, key_of, read, write
+from fox_shard.datadir.definitions import LoadedSchemas, read_definitions, salvage_definitions
+from fox_shard.datadir.dumpfile import Form, Key, Schema, event_of, key_of, read, write
 from fox_shard.datadir.generation import (
     NextGeneration,
     read_keys,
@@ -26,6 +28,8 @@ from fox_shard.shard import rows
 from fox_shard.store.file import Lookup
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.store import StoreError
+from fox_shard.tables.mistakes import SchemaError
+from fox_shard.tables.schema import TableSet
 
 
 class Loaded(NamedTuple):
@@ -41,7 +45,7 @@ class Loaded(NamedTuple):
 
 
 def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None = None) -> int:
-    """Write all retained keys but the weak ones; returns their number.
+    """Write the active schemas, and all retained keys but the weak ones; returns their number.
 
     Each shard's keys are as of one moment. The broker may run; while a shard's keys are read, the
     log of its store grows. on_damage: called for each key or file that is damaged or missing, and
@@ -51,11 +55,14 @@ def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None =
     with hold_shared(data_dir, wait=False):
         if on_damage is None:
             layout = stored(data_dir)
+            definitions = read_definitions(layout)
             events = read_keys(layout)
         else:
+            definitions = salvage_definitions(layout, on_damage)
             events = salvage_keys(data_dir, on_damage)
         keys = (key_of(event) for event in events if not _is_weak(event))
-        return write(out, form, layout.shards, keys)
+        schemas = [Schema(realm, text) for realm, text in sorted(definitions.active().items())]
+        return write(out, form, layout.shards, keys, schemas)
 
 
 def _is_weak(event: Event) -> bool:
@@ -68,30 +75,51 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
 
     Existing keys that are not in the dump stay. shards: the number of shards of a new folder; an
     existing folder keeps its number. replace: existing keys with other values get those of the
-    dump; without it, one such key makes `load` fail. Raises StoreError, OSError (of `source`).
+    dump, and realms with other schemas, too; without it, one of these makes `load` fail. Raises
+    StoreError, OSError (of `source`).
     """
-    keys = read(source)
-    first = next(keys, None)  # a file that is no dump is refused before a new folder is made
+    # A file that is no dump is refused before a new folder is made.
+    schemas, keys = _split(read(source))
     with hold_alone(data_dir), ExitStack() as stack:
         Layout.begin(data_dir, shards)
         old = stored(data_dir)
+        loaded_schemas = LoadedSchemas(old, schemas, replace=replace)
         # The loaded keys may be older than those that have contributed to aggregates.
         new = stack.enter_context(NextGeneration(old, old.shards, size(old), with_aggregates=False))
         for row in read_rows(old):
-            new.carry_over(row)
+            if not loaded_schemas.drops(row[0], row[1]):
+                new.carry_over(row)
+        loaded_schemas.put(new.definitions)
         present = {
             shard: stack.enter_context(closing(Lookup(*old.shard(shard))))
             for shard in shards_with_files(old)
         }
-        loaded = _load(_with_first(first, keys), new, present, replace=replace)
+        loaded = _load(keys, new, present, replace=replace)
         new.finish(old)
         return loaded
 
 
-def _with_first(first: Key | None, keys: Iterator[Key]) -> Iterator[Key]:
-    if first is not None:
-        yield first
-        yield from keys
+def _split(records: Iterator[Schema | Key]) -> tuple[dict[str, TableSet], Iterator[Key]]:
+    """Return the schemas of a dump by realm, and the keys, of which only the first has been read.
+
+    Raises StoreError.
+    """
+    schemas: dict[str, TableSet] = {}
+    for record in records:
+        if isinstance(record, Key):
+            return schemas, chain([record], _keys(records))
+        try:
+            schemas[record.realm] = TableSet.parse(record.text)
+        except SchemaError as error:
+            raise StoreError(
+                f"Nothing was loaded: the dump's schema of realm {record.realm} cannot be: "
+                f"{error.path}: {error.sentence}."
+            ) from error
+    return schemas, iter(())
+
+
+def _keys(records: Iterator[Schema | Key]) -> Iterator[Key]:
+    return (record for record in records if isinstance(record, Key))
 
 
 def _load(

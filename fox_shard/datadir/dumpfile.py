@@ -1,10 +1,12 @@
-"""A dump: retained keys as a stream of records, in JSON lines or MessagePack.
+"""A dump: schemas and retained keys as a stream of records, in JSON lines or MessagePack.
 
 Owns: the records, both forms of them, and which files are refused. Never: stores.
 
 The first record is a `Header`, the last an `End` that counts the keys between them, so that a dump
-that was cut off is recognised. MessagePack holds the bytes of payloads. JSON lines show a payload
-in the first of these fields from which exactly the same bytes come back:
+that was cut off is recognised. A `Schema` comes before all keys.
+
+MessagePack holds the bytes of payloads. JSON lines show a payload in the first of these fields from
+which exactly the same bytes come back:
 
 | field | content |
 |---|---|
@@ -15,7 +17,7 @@ in the first of these fields from which exactly the same bytes come back:
 """
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Any, BinaryIO, Final, Literal, TypeAlias, TypeVar
 
@@ -30,7 +32,11 @@ from fox_shard.store.store import StoreError
 
 Form: TypeAlias = Literal["jsonl", "msgpack"]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""The newest version that is read."""
+
+WITHOUT_SCHEMAS: Final = 1
+"""The version of a dump without schemas, which fox-shard 0.1.0 reads, too."""
 
 _ENCODINGS: Final = {
     "none": payloads.NONE,
@@ -60,6 +66,13 @@ class Header(Struct, tag="header", tag_field="record"):
 
     version: int
     shards: int
+
+
+class Schema(Struct, tag="schema", tag_field="record", forbid_unknown_fields=True):
+    """The active schema of a realm. text: JSON."""
+
+    realm: RealmName
+    text: str
 
 
 class End(Struct, tag="end", tag_field="record"):
@@ -171,10 +184,14 @@ def _as(kind: type[_Kind], value: Struct | None) -> _Kind | None:
 # Writing
 
 
-def write(out: BinaryIO, form: Form, shards: int, keys: Iterable[Key]) -> int:
+def write(
+    out: BinaryIO, form: Form, shards: int, keys: Iterable[Key], schemas: Sequence[Schema] = ()
+) -> int:
     """Write a dump. shards: for the header. Returns the number of keys. Raises OSError."""
     encode = _ENCODERS[form]
-    out.write(encode(Header(VERSION, shards)))
+    out.write(encode(Header(VERSION if schemas else WITHOUT_SCHEMAS, shards)))
+    for schema in schemas:
+        out.write(encode(schema))
     count = 0
     for key in keys:
         out.write(encode(key))
@@ -184,7 +201,7 @@ def write(out: BinaryIO, form: Form, shards: int, keys: Iterable[Key]) -> int:
     return count
 
 
-def _encode_line(record: Header | Key | End) -> bytes:
+def _encode_line(record: Header | Schema | Key | End) -> bytes:
     if not isinstance(record, Key):
         return msgspec.json.encode(record) + b"\n"
     about = {field.name: getattr(record, field.name) for field in _ABOUT}
@@ -222,8 +239,8 @@ _ENCODERS: Final = {"jsonl": _encode_line, "msgpack": msgspec.msgpack.Encoder().
 # Reading
 
 
-def read(source: BinaryIO) -> Iterator[Key]:
-    """Yield the keys of a dump in either form.
+def read(source: BinaryIO) -> Iterator[Schema | Key]:
+    """Yield the schemas of a dump in either form, and then the keys.
 
     Raises StoreError if the dump is damaged, was cut off (known only after its last key), is of a
     newer version, or is no dump. Raises OSError.
@@ -240,6 +257,8 @@ def read(source: BinaryIO) -> Iterator[Key]:
     count = 0
     for record in found:
         match record:
+            case Schema() if not count:
+                yield record
             case Key():
                 count += 1
                 yield record
@@ -250,7 +269,7 @@ def read(source: BinaryIO) -> Iterator[Key]:
     raise StoreError(f"The dump was cut off behind its key number {count}: nothing was loaded.")
 
 
-def _records(source: BinaryIO) -> Iterator[Header | Key | End]:
+def _records(source: BinaryIO) -> Iterator[Header | Schema | Key | End]:
     first = source.read(1)
     number = 0
     try:
@@ -262,7 +281,7 @@ def _records(source: BinaryIO) -> Iterator[Header | Key | End]:
         raise StoreError(f"{what}: its record number {number + 1}: {error}.") from error
 
 
-def _decoded(first: bytes, source: BinaryIO) -> Iterator[Header | Key | End]:
+def _decoded(first: bytes, source: BinaryIO) -> Iterator[Header | Schema | Key | End]:
     if first == b"{":
         lines = iter(source)
         for line in chain([first + next(lines, b"")], lines):
@@ -273,12 +292,12 @@ def _decoded(first: bytes, source: BinaryIO) -> Iterator[Header | Key | End]:
         while data:
             unpacker.feed(data)
             for record in unpacker:
-                yield msgspec.convert(record, Header | Key | End)
+                yield msgspec.convert(record, Header | Schema | Key | End)
             data = source.read(1 << 16)
 
 
-def _decode_line(data: bytes) -> Header | Key | End:
-    record: Header | _Line | End = _LINES.decode(data)
+def _decode_line(data: bytes) -> Header | Schema | Key | End:
+    record: Header | Schema | _Line | End = _LINES.decode(data)
     if not isinstance(record, _Line):
         return record
     about = {field.name: getattr(record, field.name) for field in _ABOUT}
@@ -303,4 +322,4 @@ def _bytes(raw: Raw | UnsetType) -> bytes:
     return b"" if raw is UNSET else bytes(raw)
 
 
-_LINES: Final = msgspec.json.Decoder(Header | _Line | End)
+_LINES: Final = msgspec.json.Decoder(Header | Schema | _Line | End)

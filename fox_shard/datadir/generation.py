@@ -22,6 +22,7 @@ from fox_shard.backplane.frames import Contribution, Event
 from fox_shard.backplane.placement import Placement
 from fox_shard.datadir.builds import Builds
 from fox_shard.datadir.damage import OnDamage, described, naming_rows
+from fox_shard.datadir.definitions import Definitions
 from fox_shard.shard import rows
 from fox_shard.shard.history.cursor import TrimMarks
 from fox_shard.shard.links.outbox import OWN
@@ -257,8 +258,7 @@ class NextGeneration:
         # Every shard knows every reducer.
         self._reducers: dict[bytes, bytes] = {}
         self._outboxes = _Outboxes(old)
-        # Old shards may have different versions of a definition: all new ones get the latest.
-        self._definitions: dict[bytes, rows.DefinitionRow] = {}
+        self.definitions = Definitions()
         # What is made of the rows that concern more than one new shard, by kind.
         self._of_all_shards: dict[bytes, Callable[[Row], None]] = {
             rows.CEILING: self._note_ceiling,
@@ -352,10 +352,8 @@ class NextGeneration:
 
     def _note_definition(self, row: Row) -> None:
         key, value, _ = row
-        definition = rows.decode_definition(value)
-        known = self._definitions.get(key)
-        if known is None or known.version < definition.version:
-            self._definitions[key] = definition
+        with _reading(key):
+            self.definitions.add(key, rows.decode_definition(value))
 
     def _carry_over_frame(self, row: Row) -> None:
         """Let the owner of a frame's topic find the frame as one of its own (see `ShardOutbox`)."""
@@ -380,8 +378,8 @@ class NextGeneration:
                 self.put(shard, key, rows.encode(marks.ids))
             for key, value in self._reducers.items():
                 self.put(shard, key, value)
-            for key, definition in self._definitions.items():
-                self.put(shard, key, rows.encode(definition))
+            for key, value in self.definitions.encoded():
+                self.put(shard, key, value)
             for key, value in self._builds.merged(self.layout.shards):
                 self.put(shard, key, value)
             self._flush(shard)

@@ -164,6 +164,46 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
         client.close()
 
 
+def test_a_dump_brings_the_schema_and_its_aggregates_into_an_empty_folder(tmp_path):
+    broker = Supervised(gateways=1, shards=2)
+    try:
+        client = RawWamp(broker.rawsocket)
+        assert client.do(CALL, {}, "fox.schema.set", [SCHEMA], answer=RESULT)[3] == [1]
+        for number in range(10):
+            row = {"date": f"d{number}", "customer": "c", "amount": "0.10"}
+            client.do(PUBLISH, {"acknowledge": True}, "invoice", [row], answer=PUBLISHED)
+        fox = Fox(broker)
+        del fox.environment["FOX_SHARDS"]
+        total = '{"customer":"c","total":"1.00"}\n'
+        await_true("the total", lambda: fox.prints("table", "show", "detail", "c") == total)
+        client.close()
+        dump = tmp_path / "keys.jsonl"
+        done = broker.fox("dump", str(dump))
+        assert done.returncode == 0, done.stderr
+        broker.supervisord.terminate()
+        assert broker.supervisord.wait(END) == 0
+        (manifest,) = broker.folder.rglob("manifest.json")
+        manifest.parent.rename(tmp_path / "lost")
+        done = broker.fox("load", str(dump))
+        assert done.returncode == 0, done.stderr
+        broker.supervisord = broker.start()
+        broker.await_ready()
+        client = RawWamp(broker.rawsocket)
+        answer = client.do(CALL, {}, "fox.schema.get", answer=RESULT)
+        assert answer[3:] == [[SCHEMA], {"version": 1}]
+        bad = {"date": "d", "customer": "c", "amount": "seven"}
+        refused = client.do(PUBLISH, {"acknowledge": True}, "invoice", [bad], answer=ERROR)
+        assert refused[4] == "fox.error.invalid_payload"
+        verified = "detail: 1 rows, made of 10 contributions; 0 are wrong\n"
+        await_true("the aggregate", lambda: fox.prints("table", "verify") == verified)
+        assert fox.prints("table", "show", "detail", "c") == total
+        client.close()
+    finally:
+        if broker.supervisord.poll() is None:
+            broker.stop()
+        broker.remove()
+
+
 def kill_shards(broker):
     """Kill all shards, which supervisord starts again."""
     for name, pid in broker.children().items():

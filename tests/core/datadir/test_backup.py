@@ -19,8 +19,9 @@ from stored_rows import (
     write,
 )
 
-from fox_shard.backplane.frames import Fold
+from fox_shard.backplane.frames import COMPUTED, Fold
 from fox_shard.backplane.placement import Placement
+from fox_shard.coordinator import rows as coordinator_rows
 from fox_shard.datadir.backup import Loaded, dump, load
 from fox_shard.datadir.resharding import reshard
 from fox_shard.shard import rows
@@ -28,6 +29,7 @@ from fox_shard.shard.links.outbox import OWN
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.sqlite import SqliteStore
 from fox_shard.store.store import StoreError
+from fox_shard.tables.schema import TableSet
 
 KEYS = key_rows(300)
 WILLS = will_rows(5)
@@ -306,3 +308,122 @@ def test_frames_between_shards_survive_a_load_but_are_not_in_a_dump(two, tmp_pat
     assert found == [rows.encode(fold) if shard == owner else None for shard in range(2)]
     load(tmp_path / "new", io.BytesIO(data), 1, replace=False)
     assert rows.outbox(OWN, 1) not in shard_rows(Layout.read(tmp_path / "new"), 0)
+
+
+# Schemas
+
+ID = {"properties": {"id": {"type": "string"}}, "primary_key": ["id"]}
+TOTAL = {
+    "type": "aggregate",
+    "properties": {"id": {"type": "string"}, "n": {"type": "integer"}},
+    "primary_key": ["id"],
+    "count": ["n"],
+}
+SCHEMA = TableSet.parse({"sale": {**ID, "propagate": {"total": [{"key": ["id"]}]}}, "total": TOTAL})
+OTHER = TableSet.parse({"b": ID})
+
+
+def define(folder, version, schema, step=rows.ACTIVE, shards=(0, 1)):
+    row = rows.encode(rows.DefinitionRow(version, schema.text))
+    for shard in shards:
+        write(Layout.read(folder), shard, {rows.definition("realm1", step): row})
+
+
+def definitions(folder):
+    """Return {step: (version, text)} of the realm, which all shards have in common."""
+    layout = Layout.read(folder)
+    found = []
+    for shard in range(layout.shards):
+        rows_ = shard_rows(layout, shard)
+        keys = {step: rows.definition("realm1", step) for step in (rows.ACTIVE, rows.NEXT)}
+        read = {s: rows.decode_definition(rows_[key]) for s, key in keys.items() if key in rows_}
+        found.append({step: (row.version, row.text) for step, row in read.items()})
+    assert all(one == found[0] for one in found)
+    return found[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_active_schema_comes_back_on_all_shards(two, tmp_path, form):
+    define(two, 3, OTHER, shards=(0,))
+    define(two, 4, SCHEMA, shards=(1,))
+    define(two, 5, OTHER, step=rows.NEXT)
+    _, data = dump_of(two, form)
+    assert load(tmp_path / "new", io.BytesIO(data), 3, replace=False) == Loaded(300, 0, 0)
+    assert definitions(tmp_path / "new") == {rows.ACTIVE: (1, SCHEMA.text)}
+    assert dump_of(tmp_path / "new", form)[1].count(b"primary_key") == 2
+
+
+def test_a_schema_without_keys_is_dumped_and_loaded(tmp_path):
+    Layout.open(tmp_path / "old", 2)
+    define(tmp_path / "old", 1, SCHEMA)
+    count, data = dump_of(tmp_path / "old", "jsonl")
+    assert (count, json.loads(data.splitlines()[1])["text"]) == (0, SCHEMA.text)
+    load(tmp_path / "new", io.BytesIO(data), 2, replace=False)
+    assert definitions(tmp_path / "new") == {rows.ACTIVE: (1, SCHEMA.text)}
+
+
+def test_the_same_schema_stays_with_its_version_and_the_next_one(two):
+    define(two, 4, SCHEMA)
+    data = dump_of(two)[1]
+    define(two, 5, OTHER, step=rows.NEXT)
+    load(two, io.BytesIO(data), 2, replace=False)
+    assert definitions(two) == {rows.ACTIVE: (4, SCHEMA.text), rows.NEXT: (5, OTHER.text)}
+
+
+def test_a_dump_without_a_schema_leaves_the_schema_alone(two):
+    data = dump_of(two)[1]
+    define(two, 4, SCHEMA)
+    load(two, io.BytesIO(data), 2, replace=True)
+    assert definitions(two) == {rows.ACTIVE: (4, SCHEMA.text)}
+
+
+def test_another_schema_is_replaced_on_request_only(two):
+    define(two, 4, SCHEMA)
+    data = dump_of(two)[1]
+    define(two, 7, OTHER)
+    define(two, 8, SCHEMA, step=rows.NEXT)
+    before = files(two)
+    with pytest.raises(StoreError, match="the realm realm1 is there with another schema: say --re"):
+        load(two, io.BytesIO(data), 2, replace=False)
+    assert files(two) == before
+    path, label = Layout.read(two).coordinator
+    row = coordinator_rows.encode(coordinator_rows.SchemaRow(7, OTHER.text, 9, "{}"))
+    with closing(SqliteStore(path, label, lambda *_: None)) as store:
+        store.write(1, {coordinator_rows.schema("realm1"): row})
+    load(two, io.BytesIO(data), 2, replace=True)
+    assert definitions(two) == {rows.ACTIVE: (10, SCHEMA.text)}
+
+
+def test_rows_of_aggregates_that_the_loaded_schema_does_not_have_are_erased(two, tmp_path):
+    Layout.open(tmp_path / "other", 2)
+    define(tmp_path / "other", 1, OTHER)
+    define(two, 4, SCHEMA)
+    row = event("realm1", "total.x", 1)
+    row.publish.flags |= COMPUTED
+    write(Layout.read(two), 0, {rows.key("realm1", "total.x"): rows.encode(row)})
+    data = dump_of(tmp_path / "other")[1]
+    load(two, io.BytesIO(data), 2, replace=True)
+    assert stored_rows(two)[0] == {**KEYS, **WILLS}
+
+
+def test_a_schema_that_cannot_be_is_refused_and_nothing_is_made(two, tmp_path):
+    define(two, 4, OTHER)
+    data = dump_of(two, "jsonl")[1].replace(b"primary_key", b"primary_kex", 1)
+    data = data.replace(b'[\\"id\\"]', b'[\\"ix\\"]').replace(b"primary_kex", b"primary_key")
+    with pytest.raises(StoreError, match=r"the dump's schema of realm realm1 cannot be: \$\.b"):
+        load(tmp_path / "new", io.BytesIO(data), 2, replace=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_schema_is_salvaged_from_the_shard_that_has_it(two, tmp_path):
+    define(two, 4, SCHEMA)
+    write(Layout.read(two), 0, {rows.definition("realm1", rows.ACTIVE): b"\xc1"})
+    with pytest.raises(
+        StoreError, match="the definitions of tables of realm realm1 cannot be read"
+    ):
+        dump_of(two)
+    out, left_out = io.BytesIO(), []
+    dump(two, out, "msgpack", left_out.append)
+    assert left_out == ["the definitions of tables of realm realm1"]
+    load(tmp_path / "new", io.BytesIO(out.getvalue()), 2, replace=False)
+    assert definitions(tmp_path / "new") == {rows.ACTIVE: (1, SCHEMA.text)}

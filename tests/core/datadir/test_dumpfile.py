@@ -168,6 +168,7 @@ def test_a_large_dump_is_read_piece_by_piece():
 
 HEADER = b'{"record":"header","version":1,"shards":2}\n'
 END = b'{"record":"end","keys":0}\n'
+SCHEMA = b'{"record":"schema","realm":"r","text":"{}"}\n'
 KEY = b'{"record":"key","realm":"r","topic":"t","publication":64,"encoding":"none"}\n'
 
 
@@ -181,14 +182,15 @@ KEY = b'{"record":"key","realm":"r","topic":"t","publication":64,"encoding":"non
         (b"\xc1", "This is no dump of fox-shard: its record number 1: "),
         (END, "This is no dump of fox-shard: it does not begin with its header."),
         (
-            HEADER.replace(b"1", b"2") + END,
-            "The dump is of version 2, and this version of fox-shard",
+            HEADER.replace(b"1", b"3") + END,
+            "The dump is of version 3, and this version of fox-shard",
         ),
         (HEADER, "The dump was cut off behind its key number 0"),
         (HEADER + KEY, "The dump was cut off behind its key number 1"),
         (HEADER + KEY + END, "The dump is damaged: 1 keys are not all, or it goes on."),
         (HEADER + END + END, "The dump is damaged: 0 keys are not all, or it goes on."),
         (HEADER + HEADER + END, "The dump is damaged: 0 keys are not all, or it goes on."),
+        (HEADER + KEY + SCHEMA + END, "The dump is damaged: 1 keys are not all, or it goes on."),
         (HEADER + b"oops\n", "The dump is damaged: its record number 2: "),
         (HEADER + KEY.replace(b"64", b"-1"), "The dump is damaged: its record number 2: "),
         (HEADER + KEY.replace(b'"r"', b'"r\\u0000"'), "The dump is damaged: its record number 2: "),
