@@ -60,11 +60,16 @@ class RawPublishOptions(Struct, gc=False):
 
 
 class PublishOptions(Struct, frozen=True, gc=False):
-    """PUBLISH.Options, validated. flags, audience, retain: as in `frames.Publish`."""
+    """PUBLISH.Options, validated. flags, audience, retain: as in `frames.Publish`.
+
+    lacks_retain: why these options are refused unless the topic is one of a row, which is always
+    retained; "": they are not.
+    """
 
     flags: int
     audience: frames.Audience | None
     retain: frames.RetainOptions | None
+    lacks_retain: str
 
     @classmethod
     def of(cls, wire: RawPublishOptions) -> "PublishOptions":
@@ -93,7 +98,8 @@ class PublishOptions(Struct, frozen=True, gc=False):
         retain = _retain_options(wire)
         if retain is not None and (retain.when is not None or retain.when_id is not None):
             flags |= frames.CONDITION
-        return cls(flags, frames.Audience(*lists) if limited else None, retain)
+        audience = frames.Audience(*lists) if limited else None
+        return cls(flags, audience, retain, _lacks_retain(wire))
 
 
 def _check_lists(lists: tuple[list[int] | list[str] | None, ...]) -> None:
@@ -135,23 +141,28 @@ def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
 
 
 def _check_combinations(wire: RawPublishOptions) -> None:
-    """Raise InvalidArgument if an option lacks another that it needs, or excludes one."""
+    """Raise InvalidArgument if an option lacks a condition that it needs, or excludes another."""
     conditional = wire.when is not UNSET or wire.when_id is not UNSET
-    retained = wire.retain is not False or wire.sequence
-    for name, given, allowed, rule in (
-        ("weak", wire.weak, retained, "is about a key: it needs the option retain"),
-        ("will", wire.will is not UNSET, retained, "is about a key: it needs the option retain"),
-        ("patch", wire.patch, retained, "changes a key: it needs the option retain"),
-        ("watch", wire.watch, conditional, "waits for a condition: it needs when or when_id"),
-        (
-            "sequence",
-            wire.sequence,
-            not (conditional or wire.patch),
-            "makes a new key: it excludes when, when_id and patch",
-        ),
+    if wire.watch and not conditional:
+        raise InvalidArgument("the option watch waits for a condition: it needs when or when_id")
+    if wire.sequence and (conditional or wire.patch):
+        raise InvalidArgument(
+            "the option sequence makes a new key: it excludes when, when_id and patch"
+        )
+
+
+def _lacks_retain(wire: RawPublishOptions) -> str:
+    """Return a sentence about an option that needs `retain`, if that is absent; "": none does."""
+    if wire.retain is not False or wire.sequence:
+        return ""
+    for name, given, rule in (
+        ("weak", wire.weak, "is about a key"),
+        ("will", wire.will is not UNSET, "is about a key"),
+        ("patch", wire.patch, "changes a key"),
     ):
-        if given and not allowed:
-            raise InvalidArgument(f"the option {name} {rule}")
+        if given:
+            return f"the option {name} {rule}: it needs the option retain"
+    return ""
 
 
 def _will(value: object) -> bytes:

@@ -92,12 +92,9 @@ def publish(session: WampSession, message: Publish) -> None:
         realm = session.realm
         route = realm.wamp_routes.get(message.topic) or _new_route(session, realm, message.topic)
         flags, audience, retain = options.flags, options.audience, options.retain
-        if flags & RETAIN:
+        if flags & RETAIN or options.lacks_retain or route.table is not None:
             named = b"" if realm.headers else kwargs
-            if is_empty(serializer.encoding, args, named):
-                flags |= EMPTY
-            if retain is not None:
-                audience = _check_retain(session, message, options, args, named)
+            flags, audience = _check_key(session, message, route, options, args, named)
     except Refusal as refusal:
         # Without `acknowledge` the client expects no answer (WAMP #publish).
         if serializer.options.acknowledges(raw):
@@ -121,18 +118,30 @@ def publish(session: WampSession, message: Publish) -> None:
     )
 
 
-def _check_retain(
-    session: WampSession, message: Publish, options: PublishOptions, args: bytes, kwargs: bytes
-) -> Audience | None:
-    """Check a publish with `RetainOptions`; return the key's audience. Raises Refusal."""
-    retain, encoding = options.retain, session.serializer.encoding
+def _check_key(
+    session: WampSession,
+    message: Publish,
+    route: Route,
+    options: PublishOptions,
+    args: bytes,
+    kwargs: bytes,
+) -> tuple[int, Audience | None]:
+    """Check a publish that becomes a key; return its flags and audience. Raises Refusal.
+
+    It has the option `retain`, or is about a row, which is always retained.
+    """
+    if options.lacks_retain and route.table is None:
+        raise InvalidArgument(options.lacks_retain)
+    retain, audience, encoding = options.retain, options.audience, session.serializer.encoding
+    empty = is_empty(encoding, args, kwargs)
+    flags = options.flags | RETAIN | (EMPTY if empty else 0)
     if retain is None:
-        return options.audience
-    if retain.patch and not is_empty(encoding, args, kwargs):
+        return flags, audience
+    if retain.patch and not empty:
         check_patch(encoding, args, kwargs)
     if retain.sequence:
         _check_length(session, message.topic, SEQUENCE_LENGTH)
-    return _private_audience(session, options.audience) if retain.private else options.audience
+    return flags, _private_audience(session, audience) if retain.private else audience
 
 
 def _private_audience(session: WampSession, audience: Audience | None) -> Audience:

@@ -74,9 +74,8 @@ class BuiltIns:
         for reducer in reducers:
             if reducer.function is not None and not self._queues.is_elsewhere(reducer):
                 ref = (reducer.realm, reducer.mission or event.publish.topic)
-                folded, _ = self._fold(reducer, ref, [event], stored=stored)
-                failed = any(isinstance(effect, Publish) for effect in folded)
-                self._queues.note(reducer, folded=not failed, failed=failed)
+                folded, (reduced,) = self._fold(reducer, ref, [event], stored=stored)
+                self._queues.note(reducer, folded=reduced, failed=not reduced)
                 effects += folded
         return effects
 
@@ -86,27 +85,28 @@ class BuiltIns:
         events = [queued.event for queued in queue.first(AT_ONCE)]
         stored = self._catalog.is_stored(reducer.realm)
         ref = (reducer.realm, queue.topic)
-        effects, done = self._fold(reducer, ref, events, stored=stored)
-        for _ in range(done):
-            self._queues.take_off(queue, reduced=True)
+        effects, outcomes = self._fold(reducer, ref, events, stored=stored)
+        for reduced in outcomes:
+            self._queues.take_off(queue, reduced=reduced)
         return effects
 
     def _fold(
         self, reducer: Reducer, ref: KeyRef, events: list[Event], *, stored: bool
-    ) -> tuple[list[Effect], int]:
+    ) -> tuple[list[Effect], list[bool]]:
         """Fold events into a key, in one step; those that cannot be folded are left out.
 
-        Return the effects, and the number of events that were dealt with. With large values these
-        are not all: each event writes the whole value, to know its size.
+        Return the effects, and for each event that was dealt with, whether it was reduced. With
+        large values these are not all: each event writes the whole value, to know its size.
         """
         effects: list[Effect] = []
         least = self._budget.left - SLICE_UNITS
         present, encoding = self._present(ref)
-        last = done = 0
+        last = 0
+        outcomes: list[bool] = []
         for event in events:
-            if done and self._budget.left < least:
+            if outcomes and self._budget.left < least:
                 break
-            done += 1
+            outcomes.append(True)
             try:
                 value = self._value(reducer, event.publish)
                 folded = reducer.function.fold(present, value)  # type: ignore[union-attr]
@@ -116,6 +116,7 @@ class BuiltIns:
             except Unchanged:
                 continue
             except Refusal as refusal:
+                outcomes[-1] = False
                 effects.append(failure(reducer, event, refusal_of(refusal), self._limit))
             else:
                 present, last = folded, event.publication
@@ -124,7 +125,7 @@ class BuiltIns:
             change = self._retained_keys.fold(ref, encoding, args, last, stored=stored)
             if change is not None:
                 effects.insert(0, change)
-        return effects, done
+        return effects, outcomes
 
     def _present(self, ref: KeyRef) -> tuple[Any, int]:
         """Return the key's present value and its encoding; None if there is no key."""

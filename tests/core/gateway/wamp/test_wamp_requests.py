@@ -9,6 +9,7 @@ from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.option_readers import CACHE_ENTRIES, CACHED_BYTES
+from fox_shard.tables.schema import TableSet
 from fox_shard.topics.pattern import Pattern
 
 ENCODING = dict(zip(ALL, (JSON, MSGPACK, CBOR), strict=True))
@@ -226,6 +227,83 @@ def test_a_realm_may_have_keyword_arguments_as_headers(payload, empty, patch):
     options = {"acknowledge": True, "retain": True, "patch": True}
     answers = client.send([16, 7, options, "com.topic", *payload])
     assert [answer[4] for answer in answers] == ([] if patch else ["fox.error.invalid_payload"])
+
+
+TABLES = TableSet.parse(
+    {
+        "room": {
+            "type": "object",
+            "properties": {"id": {"type": "string"}},
+            "primary_key": ["id"],
+        },
+        "rule": {"type": "object"},
+    }
+)
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize("topic", ["room", "room.a"])
+@pytest.mark.parametrize(
+    ("options", "flags", "retain"),
+    [
+        ({}, 0, None),
+        ({"patch": True}, 0, RetainOptions(patch=True)),
+        ({"weak": True}, 0, RetainOptions(weak=True)),
+        ({"weak": "private"}, 0, RetainOptions(weak=True, private=True)),
+        ({"will": {"id": "a"}}, 0, RetainOptions(will=msgpack.encode([{"id": "a"}]))),
+        ({"when_id": 7}, frames.CONDITION, RetainOptions(when_id=7)),
+        (
+            {"when": None, "watch": True, "weak": True},
+            frames.CONDITION,
+            RetainOptions(when=msgpack.encode(None), watch=True, weak=True),
+        ),
+        ({"retain": 5, "patch": True}, 0, RetainOptions(5.0, patch=True)),
+    ],
+)
+def test_rows_need_no_retain(options, flags, retain, topic, subprotocol):
+    client = joined(subprotocol)
+    client.session.realm.tables = TABLES
+    for _ in range(2):  # the second time, the parsed options come from the cache
+        assert client.send([16, 1, options, topic, [{"id": "a"}]]) == []
+        ((_, _, got_flags, *_, got_retain),) = client.asked
+        assert (got_flags, got_retain) == (EXCLUDE_ME | frames.RETAIN | flags, retain)
+
+
+@pytest.mark.parametrize("topic", ["com.topic", "rule", "rooms.a"])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"patch": True}, "the option patch changes a key: it needs the option retain"),
+        ({"weak": "private"}, "the option weak is about a key: it needs the option retain"),
+        ({"will": 1}, "the option will is about a key: it needs the option retain"),
+    ],
+)
+def test_other_keys_need_retain(options, sentence, topic):
+    client = joined()
+    client.session.realm.tables = TABLES
+    # The same options have been cached as those of a row.
+    client.send([16, 1, {"acknowledge": True, **options}, "room.a", [{"id": "a"}]])
+    assert len(client.asked) == 1
+    (answer,) = client.send([16, 2, {"acknowledge": True, **options}, topic, [{"id": "a"}]])
+    assert answer == [8, 16, 2, {}, INVALID_ARGUMENT, [sentence]]
+    assert client.send([16, 3, options, topic, [{"id": "a"}]]) == []
+    assert client.asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "payload", "uri"),
+    [
+        ({"patch": True}, [5], "fox.error.invalid_payload"),
+        ({"watch": True}, [{"id": "a"}], INVALID_ARGUMENT),
+        ({"sequence": True, "patch": True}, [{"id": "a"}], INVALID_ARGUMENT),
+    ],
+)
+def test_what_else_is_wrong_with_options_is_refused_for_rows_too(options, payload, uri):
+    client = joined()
+    client.session.realm.tables = TABLES
+    (answer,) = client.send([16, 1, {"acknowledge": True, **options}, "room.a", payload])
+    assert answer[4] == uri
+    assert client.asked == []
 
 
 def test_a_topic_of_a_sequence_leaves_room_for_the_number():

@@ -248,3 +248,31 @@ def test_an_event_that_fails_in_one_step_with_others_leaves_their_value_as_it_is
     harness.turns(8)
     value = harness.shard.retained_keys.key((REALM, here)).publish
     assert (value.encoding, value.args) == (JSON, b"[[1]]")
+
+
+@pytest.mark.parametrize("realm", [REALM, "memory"])
+def test_events_of_other_shards_that_cannot_be_folded_count_as_failed(realm):
+    probe = ShardHarness(shards=2)
+    here = topic_at(probe, 0, "t")
+    harness = made(totals(destination=here, field="n"), shards=2)
+    (reducer,) = [one for one in harness.shard.reducers.catalog if one.realm == realm]
+    folds = [
+        Fold(realm, here, reducer.id, reducer.pattern.text, "", Event(64 * number, frame))
+        for number, frame in enumerate(
+            (
+                publish("a.x", request=1, args=b'[{"n":1}]', realm=realm),
+                publish("a.x", request=2, args=b'[{"n":"x"}]', realm=realm),
+                publish("a.x", request=3, args=b'[{"m":1}]', realm=realm),
+                publish("a.x", request=4, args=b'[{"n":2}]', realm=realm),
+            ),
+            1,
+        )
+    ]
+    harness.disk.held = True
+    harness.say("shard-1", *folds, reliable=True)
+    harness.disk.held = False
+    harness.turns(8)
+    assert key(harness, here, realm=realm) == b"[3]"
+    assert (reducer.folded, reducer.failed) == (3, 1)
+    counts = harness.shard.reducers.take_counts("shard-0")
+    assert (counts["shard-0.folded"], counts["shard-0.reducer_failures"]) == (3, 1)
