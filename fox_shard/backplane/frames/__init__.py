@@ -54,6 +54,7 @@ from fox_shard.backplane.frames.publishing import (
     RELIABLE_EVENT,
     RETAIN,
     TRACE,
+    WILL,
     Audience,
     Event,
     Fence,
@@ -74,6 +75,7 @@ from fox_shard.backplane.frames.reducing import (
     UnregisterReducer,
 )
 from fox_shard.backplane.frames.sessions import (
+    DropWills,
     Join,
     Joined,
     Kill,
@@ -82,6 +84,7 @@ from fox_shard.backplane.frames.sessions import (
     SessionAlive,
     StoreFailure,
     Will,
+    WillsStored,
 )
 from fox_shard.backplane.frames.subscribing import (
     Again,
@@ -152,6 +155,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Report",
     "StoreFailure",
     "SessionAlive",
+    "DropWills",
+    "WillsStored",
     "FenceQuery",
     "FencePassed",
     "Hello",
@@ -190,6 +195,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "COMPUTED",
     "CONDITION",
     "TRACE",
+    "WILL",
     "PROGRESS",
     "DISCLOSE_CALLER",
     "qos",

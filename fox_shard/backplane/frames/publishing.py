@@ -41,6 +41,9 @@ RELIABLE_EVENT = 1024
 COMPUTED = 4096
 """The shard itself has made the event, a row of an aggregate. So nobody would publish it again."""
 
+WILL = 8192
+"""The publication is a will with the number `request` (see `Will`); its shard has a copy."""
+
 
 class Fence(Struct, array_like=True, gc=False):
     """The frames that must have arrived before an event or invocation may be delivered.

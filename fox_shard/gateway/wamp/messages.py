@@ -217,6 +217,7 @@ ROUTER_ROLES: Final = {
             "registration_revocation": True,
             "session_meta_api": True,
             "shared_registration": True,
+            "testament_meta_api": True,
         }
     },
 }

@@ -29,6 +29,7 @@ from fox_shard.errors import (
     Refusal,
 )
 from fox_shard.gateway.sessions.realm import Realm, Route
+from fox_shard.gateway.sessions.uris import check_length
 from fox_shard.gateway.wamp.messages import (
     CALL,
     CANCEL,
@@ -131,7 +132,7 @@ def _check_retain(
     if retain.patch and not is_empty(encoding, args, kwargs):
         check_patch(encoding, args, kwargs)
     if retain.sequence:
-        _check_length(session, message.topic, SEQUENCE_LENGTH)
+        check_length(session.router.settings, message.topic, SEQUENCE_LENGTH)
     return _private_audience(session, options.audience) if retain.private else options.audience
 
 
@@ -148,7 +149,7 @@ def _private_audience(session: WampSession, audience: Audience | None) -> Audien
 
 def _new_route(session: WampSession, realm: Realm, topic: str) -> Route:
     """Validate a topic and cache the route to it. Raises InvalidUri."""
-    _check_length(session, topic)
+    check_length(session.router.settings, topic)
     check_topic(topic)
     route = realm.route(topic)
     realm.wamp_routes[topic] = route
@@ -159,7 +160,7 @@ def subscribe(session: WampSession, message: Subscribe) -> None:
     """Handle [SUBSCRIBE, Request|id, Options|dict, Topic|uri]."""
     try:
         options = session.serializer.options.subscribe.read(bytes(message.options))
-        _check_length(session, message.topic)
+        check_length(session.router.settings, message.topic)
         pattern = Pattern.wamp(message.topic, options.match)
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
@@ -190,7 +191,7 @@ def call(session: WampSession, message: Call) -> None:
         args, kwargs = serializer.payload(message)
         reader = serializer.options.call
         options = reader.cache.get(raw) or reader.read(raw)
-        _check_length(session, message.procedure)
+        check_length(session.router.settings, message.procedure)
         _check_procedure(message.procedure)
     except Refusal as refusal:
         session.refuse(CALL, message.request, refusal)
@@ -237,7 +238,7 @@ def register(session: WampSession, message: Register) -> None:
     """Handle [REGISTER, Request|id, Options|dict, Procedure|uri]."""
     try:
         options = session.serializer.options.register.read(bytes(message.options))
-        _check_length(session, message.procedure)
+        check_length(session.router.settings, message.procedure)
         pattern = Pattern.wamp(message.procedure, options.match)
         first = pattern.literal or next(iter(pattern.components), None)
         if first and is_reserved(first):
@@ -245,7 +246,7 @@ def register(session: WampSession, message: Register) -> None:
                 f"{message.procedure!r} begins with a reserved component (wamp, fox or $…)"
             )
         if options.mission:
-            _check_length(session, options.mission)
+            check_length(session.router.settings, options.mission)
             check_topic(options.mission)
         if (options.mission or options.durable) and not options.reducer:
             raise InvalidArgument("the options mission and durable need the option reducer")
@@ -342,20 +343,3 @@ def _check_invocation(session: WampSession, name: str, request: int) -> None:
     """
     if request > session.next_invocation:
         raise ProtocolViolation(f"{name}: there was no invocation with the request id {request}")
-
-
-def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
-    """Raise InvalidUri if the URI is too long, or has too many components.
-
-    more: bytes that will be added to it.
-    """
-    settings = session.router.settings
-    size, components = len(uri), settings.topic_components
-    # Short URIs need not be looked at: between two components is a period, and a character has at
-    # most four bytes.
-    if size >= components and uri.count(".") >= components:
-        sentence = f"the URI has more than {components} components"
-        raise InvalidUri(sentence).beyond("topic_components")
-    limit = settings.topic_length - more
-    if size > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
-        raise InvalidUri(f"the URI has more than {limit} bytes").beyond("topic_length")
