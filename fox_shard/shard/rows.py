@@ -41,7 +41,7 @@ from typing import Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames import Event, OutboxFrame, Publish, RetainOptions
+from fox_shard.backplane.frames import Event, OutboxFrame, Publish, RetainOptions, sent_bytes
 
 KEY: Final = b"k"
 WILL: Final = b"w"
@@ -167,7 +167,7 @@ class QueuedEvent(Struct, array_like=True, gc=False):
     def size(self) -> int:
         """The bytes for which the event counts."""
         publish = self.event.publish
-        return OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+        return OVERHEAD + len(publish.topic) + sent_bytes(publish)
 
 
 OVERHEAD: Final = 1500

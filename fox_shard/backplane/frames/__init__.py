@@ -11,6 +11,7 @@ Each frame's docstring says which process sends it to which other, and what answ
 
 from fox_shard.backplane.frames.batch import VERSION, Batch, Frame, decode, encode
 from fox_shard.backplane.frames.calls import (
+    CALLER_PASSTHRU,
     DISCLOSE_CALLER,
     PROGRESS,
     Call,
@@ -64,6 +65,7 @@ from fox_shard.backplane.frames.publishing import (
     Refused,
     RetainOptions,
     qos,
+    sent_bytes,
 )
 from fox_shard.backplane.frames.reducing import (
     FoldsHeld,
@@ -198,5 +200,7 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "WILL",
     "PROGRESS",
     "DISCLOSE_CALLER",
+    "CALLER_PASSTHRU",
     "qos",
+    "sent_bytes",
 ]

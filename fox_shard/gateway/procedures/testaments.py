@@ -29,6 +29,7 @@ from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.uris import check_length
 from fox_shard.gateway.sessions.wills import DESTROYED, DETACHED, Wills, size_of
+from fox_shard.gateway.wamp.attributes import check_passthru_payload
 from fox_shard.gateway.wamp.option_readers import OptionsReader
 from fox_shard.gateway.wamp.options import PublishOptions, RawPublishOptions
 from fox_shard.topics.ids import MAX_ID
@@ -69,7 +70,9 @@ class Testaments:
         self._calls = calls
         self._settings = settings
         self._limits = limits
-        self._options = OptionsReader(msgpack.Decoder(RawPublishOptions).decode, PublishOptions.of)
+        self._options = OptionsReader(
+            msgpack.Decoder(RawPublishOptions).decode, PublishOptions.of, msgpack.decode
+        )
         calls.local_procedures[ADD] = self.add
         calls.local_procedures[FLUSH] = self.flush
 
@@ -113,6 +116,9 @@ class Testaments:
         check_length(self._settings, topic, SEQUENCE_LENGTH if retain and retain.sequence else 0)
         check_topic(topic)
         args, kwargs = payload
+        attributes = publish_options.attributes
+        if attributes is not None and attributes.passthru:
+            check_passthru_payload(encoding, args, kwargs)
         realm = session.realm
         named = b"" if realm.headers else kwargs
         empty = is_empty(encoding, args, named)
@@ -136,6 +142,7 @@ class Testaments:
             Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
             publish_options.audience,
             retain=retain,
+            attributes=None if attributes is None else attributes.packed,
         )
 
     def _publish_options(self, given: dict[str, Any]) -> PublishOptions:

@@ -30,6 +30,7 @@ from fox_shard.errors import (
 )
 from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.sessions.uris import check_length
+from fox_shard.gateway.wamp.attributes import check_passthru_payload
 from fox_shard.gateway.wamp.messages import (
     CALL,
     CANCEL,
@@ -93,6 +94,10 @@ def publish(session: WampSession, message: Publish) -> None:
         realm = session.realm
         route = realm.wamp_routes.get(message.topic) or _new_route(session, realm, message.topic)
         flags, audience, retain = options.flags, options.audience, options.retain
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            session.check_passthru("publisher")
+            check_passthru_payload(serializer.encoding, args, kwargs)
         if flags & RETAIN:
             named = b"" if realm.headers else kwargs
             if is_empty(serializer.encoding, args, named):
@@ -119,6 +124,7 @@ def publish(session: WampSession, message: Publish) -> None:
         Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
         audience,
         retain,
+        None if attributes is None else attributes.packed,
     )
 
 
@@ -191,6 +197,10 @@ def call(session: WampSession, message: Call) -> None:
         args, kwargs = serializer.payload(message)
         reader = serializer.options.call
         options = reader.cache.get(raw) or reader.read(raw)
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            session.check_passthru("caller")
+            check_passthru_payload(serializer.encoding, args, kwargs)
         check_length(session.router.settings, message.procedure)
         _check_procedure(message.procedure)
     except Refusal as refusal:
@@ -200,12 +210,13 @@ def call(session: WampSession, message: Call) -> None:
         session,
         message.request,
         message.procedure,
-        options.flags,
+        options.flags | session.call_flags,
         options.timeout,
         serializer.encoding if args else NONE,
         args,
         kwargs,
         session.caller,
+        None if attributes is None else attributes.packed,
     )
 
 
@@ -294,6 +305,9 @@ def yield_(session: WampSession, message: Yield) -> None:
         args, kwargs = serializer.payload(message)
         reader = serializer.options.yield_
         options = reader.cache.get(raw) or reader.read(raw)
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            _check_answer(session, request, args, kwargs)
     except Refusal as refusal:
         # The callee should know why its result is refused, and the caller waits for an answer.
         session.refuse(YIELD, request, refusal)
@@ -305,6 +319,7 @@ def yield_(session: WampSession, message: Yield) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
+        None if attributes is None else attributes.packed,
         progress=options.progress,
     )
 
@@ -318,10 +333,14 @@ def error(session: WampSession, message: Error) -> None:
             f"clients send errors of INVOCATION ({INVOCATION}) only"
         )
     _check_invocation(session, "ERROR", message.request)
-    serializer.check_dictionary(bytes(message.details), "ERROR.Details")
+    raw = bytes(message.details)
+    serializer.check_dictionary(raw, "ERROR.Details")
     try:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)
+        attributes = serializer.options.error.read(raw).attributes if b"_" in raw else None
+        if attributes is not None and attributes.passthru:
+            _check_answer(session, message.request, args, kwargs)
     except Refusal as refusal:
         session.router.limit_counts.add(refusal.limit)
         session.fail(message.request, refusal)
@@ -333,7 +352,15 @@ def error(session: WampSession, message: Error) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
+        None if attributes is None else attributes.packed,
     )
+
+
+def _check_answer(session: WampSession, request: int, args: bytes, kwargs: bytes) -> None:
+    """Check an answer in payload passthru mode. Raises Refusal, ProtocolViolation."""
+    session.check_passthru("callee")
+    session.check_caller(request)
+    check_passthru_payload(session.serializer.encoding, args, kwargs)
 
 
 def _check_invocation(session: WampSession, name: str, request: int) -> None:
