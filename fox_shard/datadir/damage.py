@@ -51,7 +51,7 @@ def of_shard_row(key: bytes) -> str:
     except UnicodeDecodeError:
         return _unreadable(key)
     if kind in _NUMBERS:
-        return f"{_NUMBERS[kind]} {int.from_bytes(key[1:], 'big')}"
+        return f"{_NUMBERS[kind]} {int.from_bytes(key[1:9], 'big')}"
     return _SINGLE.get(key) or _unreadable(key)
 
 

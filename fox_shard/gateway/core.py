@@ -37,6 +37,7 @@ from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.procedures.reducer_list import ReducerProcedures
 from fox_shard.gateway.procedures.table_list import TableList
 from fox_shard.gateway.procedures.table_rows import TableRows
+from fox_shard.gateway.procedures.testaments import Testaments
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -177,6 +178,7 @@ class Gateway:
         ReducerProcedures(self.inquiries, self.calls)
         TableRows(self.inquiries, self.calls)
         TableList(self.inquiries, self.calls)
+        Testaments(self.registry.wills, self.calls, settings, limits)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -315,7 +317,7 @@ class Gateway:
         self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
         frames.extend(self.reductions.replay())
-        frames.extend(self.registry.wills_for(shard))
+        frames.extend(self.registry.wills.replay(shard))
         frames.extend(self.registry.alive_at(shard))
         link.resume(frames)
         if before != link.peer_incarnation:
@@ -369,7 +371,7 @@ class Gateway:
         stood still. Publishes that no shard has applied yet are dropped, because other sessions may
         have been told in the meantime that their publishes had taken effect.
         """
-        self.registry.drop_wills()
+        self.registry.wills.drop()
         ended = len(self.sessions)
         self.end_sessions(STOOD_STILL, "the gateway stood still for too long: join again")
         self._all_links.renew(self._new_incarnation(), now)

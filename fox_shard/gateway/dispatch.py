@@ -38,8 +38,10 @@ from fox_shard.backplane.frames import (
     StoreFailure,
     Subscribed,
     Unregistered,
+    WillsStored,
 )
 from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.testaments import empty_result
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.moved import move_to_rows
@@ -226,6 +228,9 @@ class Dispatcher:
                 self._registrations.revoked(frame)
             case Joined():
                 self._registry.joined(frame)
+            case WillsStored():
+                if self._registry.wills.stored(frame, shard):
+                    self._calls.result(empty_result(frame.session, frame.request))
             case Kill():
                 session = self._sessions.get(frame.session)
                 if session is not None:

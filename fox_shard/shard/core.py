@@ -494,6 +494,7 @@ class Shard:
             self.clock.ceiling_is_durable()
         self.outbox.committed(ticket)
         self.inbox.committed(ticket)
+        self.wills.committed(ticket)
         self.clock.wall = now + self._time_of_day.offset
         self._releases.committed(ticket, now)
 

@@ -7,9 +7,11 @@ handling of publishes (see `stored`); the coming and going of peers; time.
 from typing import Final, final
 
 from fox_shard.backplane.frames import (
+    WILL,
     Call,
     Cancel,
     DefineTables,
+    DropWills,
     FenceQuery,
     FoldsHeld,
     Forward,
@@ -196,6 +198,8 @@ class Dispatcher:
                     publish(frame, replies)
                     continue
                 budget.left -= STORED_UNITS
+                if frame.flags & WILL:
+                    self._wills.published(frame)
                 self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
             elif not (
                 commit_queue.waiting
@@ -265,7 +269,9 @@ class Dispatcher:
             case SessionAlive():
                 self._owners.session_alive(peer.name, frame.session)
             case Will():
-                self._wills.set(peer, frame.publish)
+                self._wills.set(peer, frame)
+            case DropWills():
+                self._wills.drop(peer, frame)
             case Leave():
                 self._leave(peer, frame, replies)
             case _:
@@ -288,19 +294,22 @@ class Dispatcher:
         self._dealer.session_ended(leave.session)
         self._registrar.session_ended(leave.session)
         self._reducers.instances.session_ended(leave.session)
-        will = self._wills.take(leave.session)
+        wills = [] if leave.wills_follow else self._wills.take(leave.session)
         self._stored_publishes.session_ended(leave.session, replies)
-        if will is not None and not leave.graceful:
-            self._stored_publishes.publish(peer, will, 0, replies)
+        if not leave.graceful:
+            for will in wills:
+                self._budget.spend(STORED_UNITS)
+                self._stored_publishes.publish(peer, will, 0, replies)
 
     def session_ended(self, session: int) -> None:
         """End a session that ended with its gateway, or while this shard was down.
 
         No peer waits for the effects.
         """
-        will = self._wills.take(session)
+        wills = self._wills.take(session)
         self._stored_publishes.session_ended(session, [])
-        if will is not None:
+        for will in wills:
+            self._budget.spend(STORED_UNITS)
             self._stored_publishes.publish(None, will, 0, [])
         self._stored_publishes.end_turn()
 

@@ -46,8 +46,8 @@ def load(
     gateways: dict[str, int] = {}
     histories = retained_keys.histories
 
-    def load_will(row: rows.WillRow) -> None:
-        wills.load(row)
+    def load_will(key: bytes, row: rows.WillRow) -> None:
+        wills.load(key, row)
         gateways[row.gateway] = row.incarnation
 
     def load_peer(name: str, row: rows.PeerRow) -> None:
@@ -71,7 +71,7 @@ def load(
         rows.RESHARDED: lambda _, value: histories.load_resharded(rows.decode_resharded(value)),
         rows.WAITER: lambda _, value: stored_publishes.conditional.load(rows.decode_waiter(value)),
         rows.GRANT: lambda _, value: stored_publishes.grants.load(rows.decode_grant(value)),
-        rows.WILL: lambda _, value: load_will(rows.decode_will(value)),
+        rows.WILL: lambda key, value: load_will(key, rows.decode_will(value)),
         rows.PEER: lambda key, value: load_peer(rows.peer_of(key), rows.decode_peer(value)),
         rows.OUTBOX: lambda key, value: outbox.load_frame(
             rows.peer_of(key), rows.number_of(key), rows.decode_outbox_frame(value), len(value)

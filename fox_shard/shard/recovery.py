@@ -22,6 +22,7 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     DefineTables,
+    DropWills,
     FoldsHeld,
     Frame,
     PatternAnnounced,
@@ -55,6 +56,7 @@ STATE = (
     FoldsHeld,
     PatternAnnounced,
     Will,
+    DropWills,
     SessionAlive,
     DefineTables,
 )
@@ -62,7 +64,7 @@ STATE = (
 
 
 SESSION_UNITS = 4
-"""Units of the turn's budget for the end of a session, besides those of its keys and will."""
+"""Units of the turn's budget for the end of a session, besides those of its keys and wills."""
 
 
 @final

@@ -14,7 +14,8 @@ The first byte of a row's key tells the kind of the row:
 | `t` realm NUL topic | `TrimMarks`: up to which ids the topic's recorded events may be missing |
 | `s` realm NUL log | the same for an event log, named by eight bytes; says that the log has begun |
 | `n` | the publication id below which ids are of earlier generations of files |
-| `w` session | the will of a session: `WillRow` |
+| `w` session | the will of an MQTT session: `WillRow` |
+| `w` session number | a testament of a WAMP session: `WillRow`; number: see `frames.Will` |
 | `p` peer | the peer's identity, and its highest rseq whose effects are in the store: `PeerRow` |
 | `o` peer NUL rseq | outcomes of recorded frames: (rseq, publication id) of each; rseq: the first |
 | `e` reducer | a reducer: `ReducerRow` |
@@ -40,7 +41,7 @@ from typing import Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.backplane.frames import Event, OutboxFrame, Publish, RetainOptions
+from fox_shard.backplane.frames import Event, OutboxFrame, Publish, RetainOptions, sent_bytes
 
 KEY: Final = b"k"
 WILL: Final = b"w"
@@ -102,7 +103,7 @@ class Waiter(Struct, array_like=True, gc=False):
 
 
 class WillRow(Struct, array_like=True, gc=False):
-    """The will of a session. gateway, incarnation: those of the session."""
+    """A will of a session. gateway, incarnation: those of the session."""
 
     gateway: str
     incarnation: int
@@ -166,7 +167,7 @@ class QueuedEvent(Struct, array_like=True, gc=False):
     def size(self) -> int:
         """The bytes for which the event counts."""
         publish = self.event.publish
-        return OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+        return OVERHEAD + len(publish.topic) + sent_bytes(publish)
 
 
 OVERHEAD: Final = 1500
@@ -224,9 +225,14 @@ def key(realm: str, topic: str) -> bytes:
     return b"k%b\0%b" % (realm.encode(), topic.encode())
 
 
-def will(session: int) -> bytes:
-    """Return the row key of a session's will."""
-    return WILL + session.to_bytes(8, "big")
+def will(session: int, number: int = 0) -> bytes:
+    """Return the row key of a session's will. number: see `frames.Will`."""
+    return WILL + session.to_bytes(8, "big") + (number.to_bytes(8, "big") if number else b"")
+
+
+def will_number(key: bytes) -> int:
+    """Return the number of the will in its row key."""
+    return int.from_bytes(key[9:], "big")
 
 
 def unannounced(realm: str, topic: str) -> bytes:

@@ -21,6 +21,7 @@ from fox_shard.testing import (
     session_scenarios,
     store_scenarios,
     table_scenarios,
+    testament_scenarios,
     view_scenarios,
     walk,
 )
@@ -52,6 +53,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         fault_scenarios.links_break,
         fault_scenarios.wills_of_a_gateway,
         fault_scenarios.shard_returns_without_a_gateway,
+        testament_scenarios.testaments,
+        testament_scenarios.testaments_of_a_gateway,
         pause_scenarios.processes_pause,
         pause_scenarios.the_machine_pauses,
         pause_scenarios.a_gateway_pauses,

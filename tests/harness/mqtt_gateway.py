@@ -58,6 +58,7 @@ class FakeGateway:
         publisher=None,
         audience=None,
         retain=None,
+        attributes=None,
     ):
         assert encoding == RAW
         assert (kwargs, publisher, audience, retain) == (b"", None, None, None)

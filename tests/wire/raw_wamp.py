@@ -39,7 +39,7 @@ class Closed(Exception):
 class RawWamp:
     """A joined session on a blocking socket; `session` is its id."""
 
-    def __init__(self, port, serializer="msgpack", *, receive_buffer=None):
+    def __init__(self, port, serializer="msgpack", *, receive_buffer=None, roles=FEATURES):
         number, self.codec = CODECS[serializer]
         self.encode, self.decode = self.codec.encode, self.codec.decode
         self.sock = socket.socket()
@@ -56,7 +56,7 @@ class RawWamp:
         self._data = self._data[4:]
         self._received = []
         self.request = 0
-        self.session = self.ask(HELLO, "realm1", {"roles": FEATURES}, answer=WELCOME)[1]
+        self.session = self.ask(HELLO, "realm1", {"roles": roles}, answer=WELCOME)[1]
 
     def frame(self, *message):
         """Return the bytes of one message."""

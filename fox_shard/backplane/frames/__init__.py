@@ -11,6 +11,7 @@ Each frame's docstring says which process sends it to which other, and what answ
 
 from fox_shard.backplane.frames.batch import VERSION, Batch, Frame, decode, encode
 from fox_shard.backplane.frames.calls import (
+    CALLER_PASSTHRU,
     DISCLOSE_CALLER,
     PROGRESS,
     Call,
@@ -54,6 +55,7 @@ from fox_shard.backplane.frames.publishing import (
     RELIABLE_EVENT,
     RETAIN,
     TRACE,
+    WILL,
     Audience,
     Event,
     Fence,
@@ -63,6 +65,7 @@ from fox_shard.backplane.frames.publishing import (
     Refused,
     RetainOptions,
     qos,
+    sent_bytes,
 )
 from fox_shard.backplane.frames.reducing import (
     FoldsHeld,
@@ -74,6 +77,7 @@ from fox_shard.backplane.frames.reducing import (
     UnregisterReducer,
 )
 from fox_shard.backplane.frames.sessions import (
+    DropWills,
     Join,
     Joined,
     Kill,
@@ -82,6 +86,7 @@ from fox_shard.backplane.frames.sessions import (
     SessionAlive,
     StoreFailure,
     Will,
+    WillsStored,
 )
 from fox_shard.backplane.frames.subscribing import (
     Again,
@@ -152,6 +157,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Report",
     "StoreFailure",
     "SessionAlive",
+    "DropWills",
+    "WillsStored",
     "FenceQuery",
     "FencePassed",
     "Hello",
@@ -190,7 +197,10 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "COMPUTED",
     "CONDITION",
     "TRACE",
+    "WILL",
     "PROGRESS",
     "DISCLOSE_CALLER",
+    "CALLER_PASSTHRU",
     "qos",
+    "sent_bytes",
 ]

@@ -14,6 +14,8 @@ PROGRESS = 1
 """The caller receives progressive results (`receive_progress`)."""
 DISCLOSE_CALLER = 2
 """The caller's identity is disclosed to the callee (`disclose_me`)."""
+CALLER_PASSTHRU = 4
+"""The caller has announced payload passthru mode, so results may use it."""
 
 
 class Register(Struct, array_like=True, tag=10, gc=False):
@@ -83,6 +85,7 @@ class Call(Struct, array_like=True, tag=20, gc=False):
 
     timeout: milliseconds, 0: none. order: as in `Publish`. caller: who calls, None: ANONYMOUS; the
     callee is told if the caller (DISCLOSE_CALLER) or the callee (`Register.disclose`) wants it.
+    attributes: as in `Publish`, here and in the answers.
     Answered by any number of progressive `Result`s (if PROGRESS), then one `Result` or `CallError`;
     a `CallMoved` before that names another shard, which answers instead.
     """
@@ -99,6 +102,7 @@ class Call(Struct, array_like=True, tag=20, gc=False):
     kwargs: bytes = b""
     caller: Identity | None = None
     fence: Fence | None = None
+    attributes: bytes | None = None
 
 
 class Invocation(Struct, array_like=True, tag=21, gc=False):
@@ -122,6 +126,7 @@ class Yield(Struct, array_like=True, tag=22, gc=False):
     encoding: int
     args: bytes
     kwargs: bytes = b""
+    attributes: bytes | None = None
 
 
 class InvocationError(Struct, array_like=True, tag=23, gc=False):
@@ -132,6 +137,7 @@ class InvocationError(Struct, array_like=True, tag=23, gc=False):
     encoding: int
     args: bytes
     kwargs: bytes = b""
+    attributes: bytes | None = None
 
 
 class Result(Struct, array_like=True, tag=24, gc=False):
@@ -143,6 +149,7 @@ class Result(Struct, array_like=True, tag=24, gc=False):
     encoding: int
     args: bytes
     kwargs: bytes = b""
+    attributes: bytes | None = None
 
 
 class CallError(Struct, array_like=True, tag=25, gc=False):
@@ -154,6 +161,7 @@ class CallError(Struct, array_like=True, tag=25, gc=False):
     encoding: int
     args: bytes
     kwargs: bytes = b""
+    attributes: bytes | None = None
 
 
 class Cancel(Struct, array_like=True, tag=26, gc=False):

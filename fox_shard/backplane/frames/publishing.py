@@ -41,6 +41,9 @@ RELIABLE_EVENT = 1024
 COMPUTED = 4096
 """The shard itself has made the event, a row of an aggregate. So nobody would publish it again."""
 
+WILL = 8192
+"""The publication is a will with the number `request` (see `Will`); its shard has a copy."""
+
 
 class Fence(Struct, array_like=True, gc=False):
     """The frames that must have arrived before an event or invocation may be delivered.
@@ -123,7 +126,8 @@ class Publish(Struct, array_like=True, tag=1, gc=False):
     session: the publisher (0: the router itself). request: the publisher's number for the answer.
     order: counts the frames that this session has sent to any shard; events of one publisher are
     delivered in this order. encoding, args, kwargs: see `payloads`. publisher: disclosed identity.
-    With ACKNOWLEDGE answered by `Published` or `Refused`.
+    attributes: what of the options the event's details have, a dict in msgpack; None: nothing. With
+    ACKNOWLEDGE answered by `Published` or `Refused`.
     """
 
     realm: str
@@ -139,6 +143,7 @@ class Publish(Struct, array_like=True, tag=1, gc=False):
     audience: Audience | None = None
     fence: Fence | None = None
     retain: RetainOptions | None = None
+    attributes: bytes | None = None
 
 
 class Event(Struct, array_like=True, tag=2, gc=False):
@@ -172,6 +177,13 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
     uri: str
     message: str
     publication: int = -1
+
+
+def sent_bytes(publish: Publish) -> int:
+    """Return the bytes of what the publisher has sent, besides the topic."""
+    attributes = publish.attributes
+    size = len(publish.args) + len(publish.kwargs)
+    return size if attributes is None else size + len(attributes)
 
 
 def qos(flags: int) -> int:

@@ -44,19 +44,48 @@ class Joined(Struct, array_like=True, tag=47, gc=False):
 class Leave(Struct, array_like=True, tag=41, gc=False):
     """A session has ended: gateway to coordinator, and to the shards that keep something of it.
 
-    graceful: an MQTT will is dropped, because the client said goodbye or (to a shard) because the
-    gateway itself publishes it; otherwise the will is published. Not answered. The coordinator is
-    told of a session with an MQTT client id when all that the session caused has had its effects.
+    graceful: wills are dropped, because the client said goodbye or (to a shard) because the gateway
+    itself publishes them; otherwise they are published. Not answered. The coordinator is told of a
+    session with an MQTT client id when all that the session caused has had its effects.
+
+    wills_follow: the gateway publishes wills at that shard, one by one (`frames.WILL`). The shard
+    keeps its copy of each until that has come: the gateway may be killed meanwhile.
     """
 
     session: int
     graceful: bool
+    wills_follow: bool = False
 
 
 class Will(Struct, array_like=True, tag=42, gc=False):
-    """A publish that is due when its session ends ungracefully: gateway to the topic's shard."""
+    """A publish that is due when its session ends: gateway to the topic's shard.
+
+    number: 0 for the will of an MQTT session, and one from 1 on for each testament; a session's
+    wills are published in the order of their numbers. request: of the call that is answered when
+    the shard has stored the will, by `WillsStored`; 0: none.
+    """
 
     publish: Publish
+    number: int = 0
+    request: int = 0
+
+
+class DropWills(Struct, array_like=True, tag=48, gc=False):
+    """Wills of a session that goes on are dropped: gateway to shard. Answered by `WillsStored`.
+
+    numbers: see `Will`. request: of the call.
+    """
+
+    session: int
+    numbers: list[int]
+    request: int
+
+
+class WillsStored(Struct, array_like=True, tag=49, gc=False):
+    """What that call of a session said about wills is stored: shard to gateway."""
+
+    session: int
+    request: int
 
 
 class SessionAlive(Struct, array_like=True, tag=46, gc=False):
@@ -89,5 +118,16 @@ class StoreFailure(Struct, array_like=True, tag=45, gc=False):
     reason: str
 
 
-SessionFrame: TypeAlias = Join | Leave | Will | Kill | Report | StoreFailure | SessionAlive | Joined
+SessionFrame: TypeAlias = (
+    Join
+    | Leave
+    | Will
+    | Kill
+    | Report
+    | StoreFailure
+    | SessionAlive
+    | Joined
+    | DropWills
+    | WillsStored
+)
 """The frames of this module, in the order of their tags."""

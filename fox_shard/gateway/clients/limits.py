@@ -22,6 +22,8 @@ NAMES = (
     "max_registrations",
     "max_calls",
     "max_invocations",
+    "max_testaments",
+    "testament_bytes",
     "max_filters",
     "outbound_limit",
     "handshake_timeout",

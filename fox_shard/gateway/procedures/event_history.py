@@ -9,7 +9,7 @@ from typing import Any, final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import Event, HistoryPage, ReadHistory, Result
+from fox_shard.backplane.frames import Event, HistoryPage, ReadHistory, Result, sent_bytes
 from fox_shard.documents.filters import Filter
 from fox_shard.documents.payloads import decode, decode_exactly, document, encode
 from fox_shard.errors import InvalidPayload, NoSuchSubscription
@@ -20,6 +20,7 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
+from fox_shard.gateway.wamp.attributes import NO_ATTRIBUTES, read
 from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 
@@ -106,7 +107,7 @@ class HistoryQuestion:
 
     def size(self, item: Event) -> int:
         """Return the bytes of the event's arguments."""
-        return len(item.publish.args) + len(item.publish.kwargs)
+        return sent_bytes(item.publish)
 
     def answer(self, items: list[Event], *, more: bool) -> Result:
         """Return the events in the procedure's form, without those that cannot be expressed."""
@@ -169,7 +170,7 @@ def _to_result(event: Event, subscription: int, target: int) -> dict[str, Any] |
         "timestamp": time_of(event.publication),
         "subscription": subscription,
         "publication": event.publication,
-        "details": details_of(publish, topic=True),
+        "details": {**details_of(publish, topic=True), **read(publish.attributes or NO_ATTRIBUTES)},
         "args": args,
         "kwargs": kwargs,
     }

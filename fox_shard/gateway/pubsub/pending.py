@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, final
 
-from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe
+from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe, sent_bytes
 from fox_shard.gateway.sessions.held_events import HeldBefore
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
@@ -139,7 +139,7 @@ class PendingSubscription:
     def count(self, event: Event) -> int:
         """Count an event that is kept until the session has been told; return the session's sum."""
         publish = event.publish
-        size = OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+        size = OVERHEAD + len(publish.topic) + sent_bytes(publish)
         self.kept += size
         self.session.kept += size
         return self.session.kept

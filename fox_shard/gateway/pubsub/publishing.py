@@ -77,6 +77,7 @@ class Publishing:
         publisher: Identity | None = None,
         audience: Audience | None = None,
         retain: RetainOptions | None = None,
+        attributes: bytes | None = None,
     ) -> None:
         """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
         if route.table is not None:
@@ -106,6 +107,7 @@ class Publishing:
             audience,
             fence,
             retain,
+            attributes,
         )
         outbox = link.outbox
         if flags & RELIABLE:

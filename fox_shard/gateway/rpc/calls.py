@@ -87,6 +87,7 @@ class Calls:
         args: bytes,
         kwargs: bytes,
         caller: Identity | None,
+        attributes: bytes | None = None,
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
         realm = session.realm
@@ -131,6 +132,7 @@ class Calls:
                 kwargs,
                 caller,
                 fence,
+                attributes,
             )
         )
         calls[request] = shard

@@ -323,6 +323,7 @@ class Registrations:
         encoding: int,
         args: bytes,
         kwargs: bytes,
+        attributes: bytes | None = None,
         *,
         progress: bool,
     ) -> None:
@@ -337,10 +338,19 @@ class Registrations:
             self._requests.pop(out, None)
             self._abandoned.remove(session.id, request)
         shard, invocation = out
-        self._links[shard].outbox.append(Yield(invocation, progress, encoding, args, kwargs))
+        self._links[shard].outbox.append(
+            Yield(invocation, progress, encoding, args, kwargs, attributes)
+        )
 
     def invocation_error(
-        self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
+        self,
+        session: Session,
+        request: int,
+        uri: str,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        attributes: bytes | None = None,
     ) -> None:
         """Pass on a callee's, or a reducer's, error, unless the invocation is over."""
         out = session.invocations.pop(request, None) if session.invocations else None
@@ -350,7 +360,9 @@ class Registrations:
         self._requests.pop(out, None)
         self._abandoned.remove(session.id, request)
         shard, invocation = out
-        self._links[shard].send(InvocationError(invocation, uri, encoding, args, kwargs))
+        self._links[shard].send(
+            InvocationError(invocation, uri, encoding, args, kwargs, attributes)
+        )
 
     # Ends
 

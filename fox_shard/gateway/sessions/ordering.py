@@ -270,7 +270,7 @@ def _size(frame: HeldFrame) -> int:
         sent = frame.call
     else:
         sent = (frame if isinstance(frame, Event) else frame.event).publish
-    return OVERHEAD + len(sent.args) + len(sent.kwargs)
+    return OVERHEAD + len(sent.args) + len(sent.kwargs) + len(sent.attributes or b"")
 
 
 def _sizes(held_frames: list[HeldEntry]) -> int:

@@ -1,7 +1,7 @@
 """The beginning and the end of sessions.
 
-Owns: which sessions are open, what the coordinator was told about them, and their wills. Never:
-what they do in between.
+Owns: which sessions are open, and what the coordinator was told about them. Never: what they do in
+between; what their wills are (see `wills`).
 """
 
 from collections import deque
@@ -10,7 +10,6 @@ from typing import final
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import (
-    RELIABLE_EVENT,
     FencePassed,
     FenceQuery,
     Join,
@@ -18,7 +17,6 @@ from fox_shard.backplane.frames import (
     Leave,
     Publish,
     SessionAlive,
-    Will,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
@@ -26,6 +24,7 @@ from fox_shard.backplane.random_source import RandomSource
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.gateway.sessions.wills import Wills
 from fox_shard.topics.ids import MAX_ID
 
 TAKEN_OVER = "fox.close.session_taken_over"
@@ -49,8 +48,8 @@ class SessionRegistry:
         "_rng",
         "_unpassed",
         "_waiting",
-        "_wills",
         "sessions",
+        "wills",
     )
 
     def __init__(
@@ -66,10 +65,10 @@ class SessionRegistry:
         self._rng = rng
         self._notices = notices
         self.sessions: dict[int, Session] = {}
-        # (realm, MQTT client id) -> session; session id -> its `Join`, and (shard, its will).
+        self.wills = Wills(links)
+        # (realm, MQTT client id) -> session; session id -> its `Join`.
         self._clients: dict[tuple[str, str], Session] = {}
         self._joins: dict[int, Join] = {}
-        self._wills: dict[int, tuple[int, Publish]] = {}
         # Sessions that wait for `Joined`.
         self._waiting: dict[int, Session] = {}
         # Sessions that have ended and of which the coordinator has not been told -> (shards where
@@ -80,8 +79,8 @@ class SessionRegistry:
 
     @property
     def idle(self) -> bool:
-        """Whether the coordinator knows of all ends, and no session waits for one."""
-        return not (self._leaving or self._waiting)
+        """Whether the coordinator knows of all ends, and no session waits for one, or a shard."""
+        return not (self._leaving or self._waiting) and self.wills.idle
 
     def session_opened(
         self,
@@ -153,10 +152,10 @@ class SessionRegistry:
     def session_ended(
         self, session: Session, ordering: Ordering, reason: str, *, graceful: bool
     ) -> bool:
-        """Tell every process that keeps something of the session, and publish its will.
+        """Tell every process that keeps something of the session, and publish its wills.
 
-        Returns False if the session had ended already. graceful: the client said goodbye, so its
-        will is dropped. reason: for the log.
+        Returns False if the session had ended already. graceful: the client said goodbye, so an
+        MQTT will is dropped. reason: for the log.
         """
         if self.sessions.pop(session.id, None) is None:
             return False
@@ -165,19 +164,15 @@ class SessionRegistry:
         if self._clients.get((join.realm, join.client)) is session:
             del self._clients[join.realm, join.client]
         session.connection.owner = None
-        shard_of_will, will = self._wills.pop(session.id, (-1, None))
+        shards_of_wills, due = self.wills.session_ended(session, graceful=graceful)
+        following = {shard for shard, _ in due}
         for shard, link in enumerate(self._links):
             if session.shards >> shard & 1:
-                # The shard drops its copy of the will, and this gateway publishes the will: after
-                # all that the session sent, and even if the shard has lost its copy.
-                link.send_reliable(Leave(session.id, graceful=graceful or shard == shard_of_will))
-        if will is not None and not graceful:
-            will.order = session.order + 1
-            if session.last_shard != shard_of_will or session.unconfirmed is not None:
-                will.fence = ordering.fence(session, shard_of_will)
-            self._links[shard_of_will].send_reliable(will)
-            session.last_shard = shard_of_will
-            session.last_seq = self._links[shard_of_will].last
+                # This gateway publishes the wills, and the shard drops its copies: so they come
+                # after all that the session sent, and even if the shard has lost its copies.
+                drops = graceful or shard in shards_of_wills
+                link.send_reliable(Leave(session.id, drops, wills_follow=shard in following))
+        self.wills.publish(session, due, ordering)
         shards = set() if reason == SHUTTING_DOWN or not join.client else ordering.at(session)
         self._leaving[session.id] = (shards, graceful)
         for shard in sorted(shards):
@@ -234,18 +229,10 @@ class SessionRegistry:
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
         """Set what is published if the session ends without a goodbye, or with this gateway."""
-        flags |= RELIABLE_EVENT
         will = Publish(
             session.realm.name, route.topic, session.id, 0, MAX_ID, flags, encoding, args
         )
-        self._wills[session.id] = (route.shard, will)
-        session.shards |= 1 << route.shard
-        if self._links[route.shard].open:
-            self._links[route.shard].send(Will(will))
-
-    def drop_wills(self) -> None:
-        """Forget all wills, after a standstill: the shards publish them, or already have."""
-        self._wills.clear()
+        self.wills.set_mqtt_will(session, route.shard, will)
 
     def alive_at(self, shard: int) -> list[SessionAlive]:
         """Return the open sessions of which that shard may keep something."""
@@ -254,10 +241,6 @@ class SessionRegistry:
             for session in self.sessions.values()
             if session.shards >> shard & 1
         ]
-
-    def wills_for(self, shard: int) -> list[Will]:
-        """Return the wills of which that shard is to keep a copy."""
-        return [Will(will) for of, will in self._wills.values() if of == shard]
 
     def joins(self) -> list[Join]:
         """Return a `Join` for each open session, to remind the coordinator of it (`replay`).

@@ -88,6 +88,7 @@ class Router(Protocol):
         publisher: Identity | None = None,
         audience: Audience | None = None,
         retain: RetainOptions | None = None,
+        attributes: bytes | None = None,
     ) -> None:
         """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
 
@@ -136,6 +137,7 @@ class Router(Protocol):
         args: bytes,
         kwargs: bytes,
         caller: Identity | None,
+        attributes: bytes | None = None,
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
 
@@ -186,12 +188,20 @@ class Router(Protocol):
         encoding: int,
         args: bytes,
         kwargs: bytes,
+        attributes: bytes | None = None,
         *,
         progress: bool,
     ) -> None:
         """Pass on a callee's result, unless the invocation is over."""
 
     def invocation_error(
-        self, session: Session, request: int, uri: str, encoding: int, args: bytes, kwargs: bytes
+        self,
+        session: Session,
+        request: int,
+        uri: str,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        attributes: bytes | None = None,
     ) -> None:
         """Pass on a callee's error, unless the invocation is over."""

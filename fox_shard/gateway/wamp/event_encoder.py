@@ -53,8 +53,12 @@ class WampEventEncoder:
             raise ValueError("WAMP delivers for a subscription")
         publish = event.publish
         details = _NO_DETAILS
-        if subscription.pattern.kind != EXACT or publish.publisher is not None:
-            details = _details(event, subscription)
+        if (
+            subscription.pattern.kind != EXACT
+            or publish.publisher is not None
+            or publish.attributes is not None
+        ):
+            details = self._details(event, subscription)
         return self._encode(event, subscription, details)
 
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
@@ -68,7 +72,7 @@ class WampEventEncoder:
         cannot take, without its value. Others get b"" instead.
         """
         chunk = self._encode(
-            event, subscription, {**_details(event, subscription), "retained": True}
+            event, subscription, {**self._details(event, subscription), "retained": True}
         )
         if not chunk and subscription.shows_keys:
             return self._removed(event, subscription, {"retained": True, "removed": UNREADABLE})
@@ -81,7 +85,7 @@ class WampEventEncoder:
         """
         event = selected.event
         if not removed:
-            chunk = self._encode(event, subscription, _details(event, subscription))
+            chunk = self._encode(event, subscription, self._details(event, subscription))
             if chunk or not selected.state:
                 return chunk
             # These clients must not believe the old value for ever.
@@ -122,6 +126,13 @@ class WampEventEncoder:
         )
         return self._framed(message)
 
+    def _details(self, event: Event, subscription: Subscription) -> dict[str, Any]:
+        publish = event.publish
+        details = details_of(publish, topic=not subscription.pattern.is_exact)
+        if publish.attributes is not None:
+            details.update(self._serializer.attributes(publish.attributes))
+        return details
+
     def _framed(self, message: bytes) -> bytes:
         return self._frame(message) if len(message) <= self._limit else b""
 
@@ -141,10 +152,6 @@ def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
         details["publisher_authid"] = publish.publisher.authid
         details["publisher_authrole"] = publish.publisher.authrole
     return details
-
-
-def _details(event: Event, subscription: Subscription) -> dict[str, Any]:
-    return details_of(event.publish, topic=not subscription.pattern.is_exact)
 
 
 # The encoders that sessions share; an encoder without sessions is dropped.

@@ -22,7 +22,10 @@ AUTHID: Final = "anonymous"
 
 PROGRESS: Final = 1
 CANCELING: Final = 2
-"""Bits for the features of a callee, which are all that is kept of its announcement."""
+"""Bits for the features of a callee."""
+
+PASSTHRU: Final = {"publisher": 4, "caller": 8, "callee": 16}
+"""Role → bit: the client has announced payload passthru mode for the role."""
 
 
 class NoMatchingAuthMethod(Refusal):
@@ -86,6 +89,16 @@ def callee_features(details: Details) -> int:
     canceling = CANCELING if features.get("call_canceling") is True else 0
     progress = PROGRESS if features.get("progressive_call_results") is True else 0
     return canceling | progress
+
+
+def passthru_roles(details: Details) -> int:
+    """Return the bits of PASSTHRU for the roles that announced payload passthru mode."""
+    bits = 0
+    for name, bit in PASSTHRU.items():
+        role = details.roles.get(name)
+        if role is not None and role.features is not UNSET:
+            bits |= bit if role.features.get("payload_passthru_mode") is True else 0
+    return bits
 
 
 def welcome(realm: str, authid: str, authrole: str) -> dict[str, Any]:

@@ -199,6 +199,7 @@ ROUTER_ROLES: Final = {
         "features": {
             "event_history": True,
             "event_retention": True,
+            "payload_passthru_mode": True,
             "pattern_based_subscription": True,
             "publisher_exclusion": True,
             "publisher_identification": True,
@@ -213,10 +214,12 @@ ROUTER_ROLES: Final = {
             "call_timeout": True,
             "caller_identification": True,
             "pattern_based_registration": True,
+            "payload_passthru_mode": True,
             "progressive_call_results": True,
             "registration_revocation": True,
             "session_meta_api": True,
             "shared_registration": True,
+            "testament_meta_api": True,
         }
     },
 }

@@ -15,13 +15,16 @@ from typing import Any, Final, Generic, TypeVar, final
 from msgspec import MsgspecError, ValidationError
 
 from fox_shard.errors import InvalidArgument, ProtocolViolation
+from fox_shard.gateway.wamp.attributes import Attributes, attributes_of
 from fox_shard.gateway.wamp.options import (
     CallOptions,
     CancelOptions,
+    ErrorDetails,
     PublishOptions,
     RawCallOptions,
     RawPublishOptions,
     RawSubscribeOptions,
+    RawYieldOptions,
     RegisterOptions,
     WampSubscribeOptions,
     Wanted,
@@ -58,23 +61,42 @@ class UnreadableValue(ValueError):
 class OptionsReader(Generic[T]):
     """The parser of one request's options in one encoding, with a cache."""
 
-    __slots__ = ("_decode", "_make", "cache")
+    __slots__ = ("_all", "_decode", "_make", "cache")
 
-    def __init__(self, decode: Decoder, make: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        decode: Decoder,
+        make: Callable[[Any, Attributes | None], T],
+        all_: Decoder | None = None,
+    ) -> None:
+        """make: validates what `decode` returns, with the attributes that are passed on.
+
+        all_: decodes all options, also unknown ones; None: none are passed on.
+        """
         self._decode = decode
         self._make = make
+        self._all = all_
         self.cache: dict[bytes, T] = {}
 
     def read(self, raw: bytes) -> T:
         """Parse encoded options. Raises InvalidArgument, ProtocolViolation."""
         options = self.cache.get(raw)
         if options is None:
-            options = self._make(self._parse(raw))
+            options = self._make(self._parse(raw), self._attributes(raw))
             if len(raw) <= CACHED_BYTES:
                 if len(self.cache) >= CACHE_ENTRIES:
                     self.cache.clear()
                 self.cache[raw] = options
         return options
+
+    def _attributes(self, raw: bytes) -> Attributes | None:
+        if self._all is None or b"_" not in raw:
+            return None
+        try:
+            options = self._all(raw)
+        except BAD_INPUT as error:
+            raise InvalidArgument(f"the options cannot be read: {error}") from None
+        return attributes_of(options)
 
     def _parse(self, raw: bytes) -> Any:  # noqa: ANN401 (what the decoder makes)
         try:
@@ -96,22 +118,24 @@ class OptionsReader(Generic[T]):
 class OptionsReaders:
     """The parsers of all requests' options in one encoding."""
 
-    __slots__ = ("_wanted", "call", "cancel", "publish", "register", "subscribe", "yield_")
+    __slots__ = ("_wanted", "call", "cancel", "error", "publish", "register", "subscribe", "yield_")
 
     def __init__(
         self, decoder: Callable[[Any], Decoder], lenient: Callable[[Any], Decoder]
     ) -> None:
         """decoder: returns the decoder for a type. lenient: one that skips what it cannot read."""
-        self.publish = OptionsReader(decoder(RawPublishOptions), PublishOptions.of)
+        all_ = decoder(dict[str, Any])
+        self.publish = OptionsReader(decoder(RawPublishOptions), PublishOptions.of, all_)
         self.subscribe = OptionsReader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
-        self.call = OptionsReader(decoder(RawCallOptions), CallOptions.of)
+        self.call = OptionsReader(decoder(RawCallOptions), CallOptions.of, all_)
         self.register: OptionsReader[RegisterOptions] = OptionsReader(
             decoder(RegisterOptions), _unchanged
         )
         self.cancel: OptionsReader[CancelOptions] = OptionsReader(
             decoder(CancelOptions), _unchanged
         )
-        self.yield_: OptionsReader[YieldOptions] = OptionsReader(decoder(YieldOptions), _unchanged)
+        self.yield_ = OptionsReader(decoder(RawYieldOptions), YieldOptions.of, all_)
+        self.error = OptionsReader(all_, ErrorDetails.of, all_)
         self._wanted = lenient(Wanted)
 
     def acknowledges(self, raw: bytes) -> bool:
@@ -122,5 +146,5 @@ class OptionsReaders:
             return False
 
 
-def _unchanged(options: T) -> T:
+def _unchanged(options: T, _: Attributes | None) -> T:
     return options

@@ -14,6 +14,7 @@ from fox_shard.documents.filters import Filter, check_levels
 from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
 from fox_shard.errors import InvalidArgument, LimitExceeded
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
+from fox_shard.gateway.wamp.attributes import Attributes
 from fox_shard.gateway.wamp.messages import Id
 from fox_shard.topics.ids import SHARDS, TICKS
 
@@ -70,9 +71,10 @@ class PublishOptions(Struct, frozen=True, gc=False):
     audience: frames.Audience | None
     retain: frames.RetainOptions | None
     lacks_retain: str
+    attributes: Attributes | None = None
 
     @classmethod
-    def of(cls, wire: RawPublishOptions) -> "PublishOptions":
+    def of(cls, wire: RawPublishOptions, attributes: Attributes | None) -> "PublishOptions":
         """Validate the options. Raises InvalidArgument, LimitExceeded."""
         flags = 0
         for wanted, flag in (
@@ -99,7 +101,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
         if retain is not None and (retain.when is not None or retain.when_id is not None):
             flags |= frames.CONDITION
         audience = frames.Audience(*lists) if limited else None
-        return cls(flags, audience, retain, _lacks_retain(wire))
+        return cls(flags, audience, retain, _lacks_retain(wire), attributes)
 
 
 def _check_lists(lists: tuple[list[int] | list[str] | None, ...]) -> None:
@@ -213,7 +215,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
     subscribe_options: SubscribeOptions
 
     @classmethod
-    def of(cls, wire: RawSubscribeOptions) -> "WampSubscribeOptions":
+    def of(cls, wire: RawSubscribeOptions, _: Attributes | None) -> "WampSubscribeOptions":
         """Validate the options. Raises InvalidArgument."""
         if wire.retained and wire.after is not None:
             raise InvalidArgument(
@@ -259,14 +261,15 @@ class CallOptions(Struct, frozen=True, gc=False):
 
     flags: int
     timeout: int
+    attributes: Attributes | None = None
 
     @classmethod
-    def of(cls, wire: RawCallOptions) -> "CallOptions":
+    def of(cls, wire: RawCallOptions, attributes: Attributes | None) -> "CallOptions":
         """Turn the options into flags."""
         flags = frames.PROGRESS if wire.receive_progress else 0
         if wire.disclose_me:
             flags |= frames.DISCLOSE_CALLER
-        return cls(flags, wire.timeout)
+        return cls(flags, wire.timeout, attributes)
 
 
 class RegisterOptions(Struct, frozen=True, gc=False):
@@ -295,10 +298,33 @@ class CancelOptions(Struct, frozen=True, gc=False):
     mode: Literal["skip", "kill", "killnowait"] = "killnowait"
 
 
-class YieldOptions(Struct, frozen=True, gc=False):
-    """YIELD.Options."""
+class RawYieldOptions(Struct, gc=False):
+    """YIELD.Options, as the client sends them."""
 
     progress: bool = False
+
+
+class YieldOptions(Struct, frozen=True, gc=False):
+    """YIELD.Options, validated."""
+
+    progress: bool = False
+    attributes: Attributes | None = None
+
+    @classmethod
+    def of(cls, wire: RawYieldOptions, attributes: Attributes | None) -> "YieldOptions":
+        """Add the attributes that are passed on."""
+        return cls(wire.progress, attributes)
+
+
+class ErrorDetails(Struct, gc=False):
+    """ERROR.Details, of which only attributes that are passed on matter."""
+
+    attributes: Attributes | None = None
+
+    @classmethod
+    def of(cls, _: object, attributes: Attributes | None) -> "ErrorDetails":
+        """Return the details with these attributes, whatever else they contain."""
+        return cls(attributes)
 
 
 class Wanted(Struct, gc=False):

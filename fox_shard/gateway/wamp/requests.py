@@ -29,6 +29,8 @@ from fox_shard.errors import (
     Refusal,
 )
 from fox_shard.gateway.sessions.realm import Realm, Route
+from fox_shard.gateway.sessions.uris import check_length
+from fox_shard.gateway.wamp.attributes import check_passthru_payload
 from fox_shard.gateway.wamp.messages import (
     CALL,
     CANCEL,
@@ -92,6 +94,10 @@ def publish(session: WampSession, message: Publish) -> None:
         realm = session.realm
         route = realm.wamp_routes.get(message.topic) or _new_route(session, realm, message.topic)
         flags, audience, retain = options.flags, options.audience, options.retain
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            session.check_passthru("publisher")
+            check_passthru_payload(serializer.encoding, args, kwargs)
         if flags & RETAIN or options.lacks_retain or route.table is not None:
             named = b"" if realm.headers else kwargs
             flags, audience = _check_key(session, message, route, options, args, named)
@@ -115,6 +121,7 @@ def publish(session: WampSession, message: Publish) -> None:
         Identity(session.authid, session.authrole) if flags & DISCLOSE else None,
         audience,
         retain,
+        None if attributes is None else attributes.packed,
     )
 
 
@@ -140,7 +147,7 @@ def _check_key(
     if retain.patch and not empty:
         check_patch(encoding, args, kwargs)
     if retain.sequence:
-        _check_length(session, message.topic, SEQUENCE_LENGTH)
+        check_length(session.router.settings, message.topic, SEQUENCE_LENGTH)
     return flags, _private_audience(session, audience) if retain.private else audience
 
 
@@ -157,7 +164,7 @@ def _private_audience(session: WampSession, audience: Audience | None) -> Audien
 
 def _new_route(session: WampSession, realm: Realm, topic: str) -> Route:
     """Validate a topic and cache the route to it. Raises InvalidUri."""
-    _check_length(session, topic)
+    check_length(session.router.settings, topic)
     check_topic(topic)
     route = realm.route(topic)
     realm.wamp_routes[topic] = route
@@ -168,7 +175,7 @@ def subscribe(session: WampSession, message: Subscribe) -> None:
     """Handle [SUBSCRIBE, Request|id, Options|dict, Topic|uri]."""
     try:
         options = session.serializer.options.subscribe.read(bytes(message.options))
-        _check_length(session, message.topic)
+        check_length(session.router.settings, message.topic)
         pattern = Pattern.wamp(message.topic, options.match)
     except Refusal as refusal:
         session.refuse(SUBSCRIBE, message.request, refusal)
@@ -199,7 +206,11 @@ def call(session: WampSession, message: Call) -> None:
         args, kwargs = serializer.payload(message)
         reader = serializer.options.call
         options = reader.cache.get(raw) or reader.read(raw)
-        _check_length(session, message.procedure)
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            session.check_passthru("caller")
+            check_passthru_payload(serializer.encoding, args, kwargs)
+        check_length(session.router.settings, message.procedure)
         _check_procedure(message.procedure)
     except Refusal as refusal:
         session.refuse(CALL, message.request, refusal)
@@ -208,12 +219,13 @@ def call(session: WampSession, message: Call) -> None:
         session,
         message.request,
         message.procedure,
-        options.flags,
+        options.flags | session.call_flags,
         options.timeout,
         serializer.encoding if args else NONE,
         args,
         kwargs,
         session.caller,
+        None if attributes is None else attributes.packed,
     )
 
 
@@ -246,7 +258,7 @@ def register(session: WampSession, message: Register) -> None:
     """Handle [REGISTER, Request|id, Options|dict, Procedure|uri]."""
     try:
         options = session.serializer.options.register.read(bytes(message.options))
-        _check_length(session, message.procedure)
+        check_length(session.router.settings, message.procedure)
         pattern = Pattern.wamp(message.procedure, options.match)
         first = pattern.literal or next(iter(pattern.components), None)
         if first and is_reserved(first):
@@ -254,7 +266,7 @@ def register(session: WampSession, message: Register) -> None:
                 f"{message.procedure!r} begins with a reserved component (wamp, fox or $…)"
             )
         if options.mission:
-            _check_length(session, options.mission)
+            check_length(session.router.settings, options.mission)
             check_topic(options.mission)
         if (options.mission or options.durable) and not options.reducer:
             raise InvalidArgument("the options mission and durable need the option reducer")
@@ -302,6 +314,9 @@ def yield_(session: WampSession, message: Yield) -> None:
         args, kwargs = serializer.payload(message)
         reader = serializer.options.yield_
         options = reader.cache.get(raw) or reader.read(raw)
+        attributes = options.attributes
+        if attributes is not None and attributes.passthru:
+            _check_answer(session, request, args, kwargs)
     except Refusal as refusal:
         # The callee should know why its result is refused, and the caller waits for an answer.
         session.refuse(YIELD, request, refusal)
@@ -313,6 +328,7 @@ def yield_(session: WampSession, message: Yield) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
+        None if attributes is None else attributes.packed,
         progress=options.progress,
     )
 
@@ -326,10 +342,14 @@ def error(session: WampSession, message: Error) -> None:
             f"clients send errors of INVOCATION ({INVOCATION}) only"
         )
     _check_invocation(session, "ERROR", message.request)
-    serializer.check_dictionary(bytes(message.details), "ERROR.Details")
+    raw = bytes(message.details)
+    serializer.check_dictionary(raw, "ERROR.Details")
     try:
         args, kwargs = serializer.payload(message)
         _check_procedure(message.error)
+        attributes = serializer.options.error.read(raw).attributes if b"_" in raw else None
+        if attributes is not None and attributes.passthru:
+            _check_answer(session, message.request, args, kwargs)
     except Refusal as refusal:
         session.router.limit_counts.add(refusal.limit)
         session.fail(message.request, refusal)
@@ -341,7 +361,15 @@ def error(session: WampSession, message: Error) -> None:
         serializer.encoding if args else NONE,
         args,
         kwargs,
+        None if attributes is None else attributes.packed,
     )
+
+
+def _check_answer(session: WampSession, request: int, args: bytes, kwargs: bytes) -> None:
+    """Check an answer in payload passthru mode. Raises Refusal, ProtocolViolation."""
+    session.check_passthru("callee")
+    session.check_caller(request)
+    check_passthru_payload(session.serializer.encoding, args, kwargs)
 
 
 def _check_invocation(session: WampSession, name: str, request: int) -> None:
@@ -351,20 +379,3 @@ def _check_invocation(session: WampSession, name: str, request: int) -> None:
     """
     if request > session.next_invocation:
         raise ProtocolViolation(f"{name}: there was no invocation with the request id {request}")
-
-
-def _check_length(session: WampSession, uri: str, more: int = 0) -> None:
-    """Raise InvalidUri if the URI is too long, or has too many components.
-
-    more: bytes that will be added to it.
-    """
-    settings = session.router.settings
-    size, components = len(uri), settings.topic_components
-    # Short URIs need not be looked at: between two components is a period, and a character has at
-    # most four bytes.
-    if size >= components and uri.count(".") >= components:
-        sentence = f"the URI has more than {components} components"
-        raise InvalidUri(sentence).beyond("topic_components")
-    limit = settings.topic_length - more
-    if size > limit >> 2 and len(uri.encode("utf-8", "surrogatepass")) > limit:
-        raise InvalidUri(f"the URI has more than {limit} bytes").beyond("topic_length")

@@ -12,10 +12,12 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final
 
-from msgspec import Raw
+from msgspec import Raw, msgpack
 
 from fox_shard.documents.nesting import DEPTH_LIMIT
-from fox_shard.errors import ProtocolViolation
+from fox_shard.documents.payloads import MSGPACK, as_value
+from fox_shard.errors import InvalidPayload, ProtocolViolation
+from fox_shard.gateway.wamp.attributes import read
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder, OptionsReaders
 
@@ -63,6 +65,20 @@ class Serializer(ABC):
     def embedded(self, value: bytes) -> object:
         """Return an encoded value in a form that may be part of what `write` encodes."""
         return Raw(value)
+
+    def attributes(self, packed: bytes) -> dict[str, Any]:
+        """Return the attributes in a frame in a form that may be part of what `write` encodes.
+
+        What this serializer cannot express is left out.
+        """
+        details: dict[str, Any] = {}
+        for name, value in read(packed).items():
+            try:
+                one = as_value(MSGPACK, msgpack.encode([value]), b"", self.encoding)
+            except InvalidPayload:
+                continue
+            details[name] = self.embedded(one)
+        return details
 
     @abstractmethod
     def decoder(self, kind: Any) -> Decoder:  # noqa: ANN401 (any type msgspec knows)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fox_shard.backplane.frames import (
     ANONYMOUS,
+    CALLER_PASSTHRU,
     DISCLOSE_CALLER,
     CallError,
     Event,
@@ -24,14 +25,15 @@ from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.payloads import as_value, transcode
 from fox_shard.documents.payloads import encode as encode_payload
-from fox_shard.errors import Refusal
+from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
+from fox_shard.gateway.wamp.attributes import FeatureNotSupported, is_passthru
 from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder_of
-from fox_shard.gateway.wamp.hello import CANCELING, PROGRESS
+from fox_shard.gateway.wamp.hello import CANCELING, PASSTHRU, PROGRESS
 from fox_shard.gateway.wamp.serializer import Serializer
 
 MAX_ERROR_TEXT: Final = 400
@@ -49,7 +51,10 @@ class PayloadSizeExceeded(Refusal):
 
 
 NO_REQUESTS: set[int] = set()
-"""The set shared by all sessions that have never expected an acknowledgement; never added to."""
+"""The set shared by all sessions that have had no such request; never added to."""
+
+FORGOTTEN: Final = 1000
+"""How many invocations there are at least before those that are over are looked for."""
 
 
 class WampSession(Session):
@@ -59,6 +64,8 @@ class WampSession(Session):
         "_abilities",
         "_frame",
         "_limit",
+        "_takes_passthru",
+        "call_flags",
         "caller",
         "router",
         "serializer",
@@ -90,6 +97,10 @@ class WampSession(Session):
         self._frame = frame
         self._limit = limit
         self._abilities = 0
+        # Flags of all its `Call`s.
+        self.call_flags = 0
+        # Invocations whose callers take results in payload passthru mode; some may be over.
+        self._takes_passthru: set[int] = NO_REQUESTS
         # Who calls, as `Call` has it.
         self.caller: Identity | None = None
         # Subscription id -> the subscription's name on this gateway, for UNSUBSCRIBE.
@@ -206,10 +217,41 @@ class WampSession(Session):
             details["caller_authid"] = caller.authid
             details["caller_authrole"] = caller.authrole
         head = (wamp.INVOCATION, request, registration, details)
+        if call.flags & CALLER_PASSTHRU:
+            self._note_passthru(request)
         try:
+            if call.attributes is not None:
+                self._check_callee(call.attributes)
+                details.update(self.serializer.attributes(call.attributes))
             self._carry(head, call)
         except Refusal as refusal:
             self.fail(request, refusal)
+
+    def _check_callee(self, packed: bytes) -> None:
+        """Raise FeatureNotSupported for a passthru payload that this callee has not announced."""
+        if not self._abilities & PASSTHRU["callee"] and is_passthru(packed):
+            raise FeatureNotSupported("the callee has not announced payload_passthru_mode")
+
+    def _note_passthru(self, request: int) -> None:
+        """Note that the caller of an invocation takes results in payload passthru mode."""
+        if self._takes_passthru is NO_REQUESTS:
+            self._takes_passthru = set()
+        running = self.invocations or {}
+        if len(self._takes_passthru) > 2 * len(running) + FORGOTTEN:
+            self._takes_passthru.intersection_update(running)
+        self._takes_passthru.add(request)
+
+    def check_passthru(self, role: str) -> None:
+        """Raise ProtocolViolation unless the client has announced the mode for the role."""
+        if not self._abilities & PASSTHRU[role]:
+            raise ProtocolViolation(
+                f"ppt_scheme: the {role} has not announced payload_passthru_mode in HELLO"
+            )
+
+    def check_caller(self, request: int) -> None:
+        """Raise FeatureNotSupported if an invocation's caller takes no passthru payload."""
+        if request not in self._takes_passthru:
+            raise FeatureNotSupported("the caller has not announced payload_passthru_mode")
 
     def reduction(self, request: int, reduce: Reduce) -> None:
         """Send [INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …] of an event.
@@ -247,7 +289,9 @@ class WampSession(Session):
 
     def result(self, result: Result) -> None:
         """Send [RESULT, CALL.Request|id, Details|dict, …]."""
-        details = {"progress": True} if result.progress else {}
+        details: dict[str, Any] = {"progress": True} if result.progress else {}
+        if result.attributes is not None:
+            details.update(self.serializer.attributes(result.attributes))
         try:
             self._carry((wamp.RESULT, result.request, details), result)
         except Refusal as refusal:
@@ -258,6 +302,8 @@ class WampSession(Session):
     def call_error(self, error: CallError) -> None:
         """Send [ERROR, CALL, CALL.Request|id, Details|dict, Error|uri, …]."""
         details: dict[str, Any] = {}
+        if error.attributes is not None:
+            details.update(self.serializer.attributes(error.attributes))
         head = (wamp.ERROR, wamp.CALL, error.request, details, error.uri)
         try:
             self._carry(head, error)

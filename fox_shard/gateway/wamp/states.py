@@ -19,7 +19,7 @@ from typing import Any, Final, final
 
 from msgspec import Struct
 
-from fox_shard.backplane.frames import ANONYMOUS, Identity
+from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
@@ -114,7 +114,9 @@ class WampConversation(WampSession):
         self.authrole = hello.AUTHROLE
         identity = Identity(self.authid, self.authrole)
         self.caller = None if identity == ANONYMOUS else identity
-        self._abilities = hello.callee_features(announced)
+        self._abilities = hello.callee_features(announced) | hello.passthru_roles(announced)
+        if self._abilities & hello.PASSTHRU["caller"]:
+            self.call_flags = CALLER_PASSTHRU
         self._handlers = OPEN
         self.router.session_opened(
             self,

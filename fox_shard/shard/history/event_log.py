@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Final, NamedTuple, final
 
-from fox_shard.backplane.frames import Event
+from fox_shard.backplane.frames import Event, sent_bytes
 from fox_shard.config import History as Rule
 from fox_shard.deadline import NEVER
 from fox_shard.shard.budget import Budget
@@ -290,4 +290,4 @@ class EventLog:
 
 def _size(event: Event) -> int:
     publish = event.publish
-    return OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+    return OVERHEAD + len(publish.topic) + sent_bytes(publish)

@@ -16,6 +16,7 @@ from fox_shard.backplane.frames import (
     REDUCES,
     RETAIN,
     TRACE,
+    WILL,
     Again,
     Event,
     Frame,
@@ -64,7 +65,7 @@ from fox_shard.shard.tables.tables import Tables
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.topics.ids import MAX_ID
 
-STORE_FLAGS = RETAIN | CONDITION | TRACE
+STORE_FLAGS = RETAIN | CONDITION | TRACE | WILL
 """Flags of publishes that change a key, depend on one, or are recorded in the history."""
 
 UNSTORED = "$"

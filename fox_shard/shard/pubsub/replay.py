@@ -15,7 +15,7 @@ the gateway leaves out that shard's live events that are recorded (TRACE): the r
 from collections.abc import Iterator
 from typing import final
 
-from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe
+from fox_shard.backplane.frames import Event, Recorded, Retained, Subscribe, sent_bytes
 from fox_shard.shard.budget import SLICE_UNITS, Budget
 from fox_shard.shard.history.cursor import Cursor
 from fox_shard.shard.history.history import History
@@ -217,4 +217,4 @@ class Replay:
 
 def size_of(event: Event) -> int:
     """Return the bytes of the event's arguments."""
-    return len(event.publish.args) + len(event.publish.kwargs)
+    return sent_bytes(event.publish)

@@ -263,6 +263,7 @@ class Dealer:
                     frame.encoding,
                     frame.args,
                     frame.kwargs,
+                    frame.attributes,
                 )
             )
 
@@ -282,6 +283,7 @@ class Dealer:
                     frame.encoding,
                     frame.args,
                     frame.kwargs,
+                    frame.attributes,
                 )
             )
 
@@ -418,7 +420,8 @@ OVERHEAD = 500
 
 def _size(call: Call) -> int:
     """Return the bytes of a waiting call."""
-    return OVERHEAD + len(call.procedure) + len(call.args) + len(call.kwargs)
+    size = OVERHEAD + len(call.procedure) + len(call.args) + len(call.kwargs)
+    return size + len(call.attributes or b"")
 
 
 def _no_callee(call: Call) -> NoSuchProcedure:

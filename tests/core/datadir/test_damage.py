@@ -20,6 +20,7 @@ SHARD, COORDINATOR = Path("generation-1/shard-0.sqlite"), Path("coordinator.sqli
         (rows.topic_marks("r", "a.b"), "the marks of the history of topic a.b of realm r"),
         (rows.log_marks("r", b"\xff" * 8), "the marks of a history of realm r"),
         (rows.will(5139), "the will of session 5139"),
+        (rows.will(5139, 7), "the will of session 5139"),
         (rows.waiter(7), "the waiting publish 7"),
         (rows.grant(64), "the granted publish 64"),
         (rows.peer("gateway-0"), "a note about the link with gateway-0"),

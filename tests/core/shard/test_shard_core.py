@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     RETAIN,
     VERSION,
+    WILL,
     Batch,
     CallError,
     Cancel,
@@ -29,6 +30,7 @@ from fox_shard.backplane.frames import (
     Hello,
     Invocation,
     InvocationError,
+    Leave,
     PatternAnnounced,
     Published,
     Registered,
@@ -355,6 +357,26 @@ def test_wills_of_a_gateway_are_published_when_it_will_not_come_back(returns):
     assert len(harness.got("gateway-1", Event)) == (2 if returns == "new" else 0)
     harness.pass_time(6.0)
     assert len(harness.got("gateway-1", Event)) == (2 if returns == "never" else 0)
+
+
+@pytest.mark.parametrize("handled", [0, 1, 2])
+def test_wills_that_a_killed_gateway_could_not_publish_are_published_once(handled):
+    """The gateway was killed while the shard was handling the batch with its session's end."""
+    harness = ShardHarness(gateways=2)
+    wills = [will(1), Will(publish("w", session=1, flags=0, args=b"[2]"), 1)]
+    harness.say("gateway-0", *wills)
+    harness.say("gateway-1", subscribe("=w"))
+    due = [
+        publish("w", session=1, request=one.number, flags=WILL, args=one.publish.args)
+        for one in wills
+    ]
+    ended = Leave(1, graceful=True, wills_follow=True)
+    harness.say("gateway-0", ended, *due[:handled], reliable=True)
+    assert len(harness.got("gateway-1", Event)) == handled
+    harness.kill("gateway-0")
+    harness.pass_time(6.0)
+    left = [event.publish.args for event in harness.got("gateway-1", Event)]
+    assert left == [b'["will"]', b"[2]"][handled:]
 
 
 def test_a_gateway_that_has_gone_is_not_sent_to():
