@@ -18,7 +18,7 @@ from msgspec import msgpack
 from fox_shard.backplane.frames import CallError, Frame, HistoryPage, Inquiry, InquiryPage, Result
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
-from fox_shard.documents.payloads import MSGPACK, encode
+from fox_shard.documents.payloads import MSGPACK, NONE, encode
 from fox_shard.errors import Refusal, Unavailable
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
@@ -262,7 +262,8 @@ class InquiryQuestion:
         self.request = request
         self.limit = limit
         self.reverse = False
-        self._encoding = encoding
+        # A call without arguments has none.
+        self._encoding = MSGPACK if encoding == NONE else encoding
         self._kind = kind
         self._body = body
         self._answer = answer
