@@ -30,6 +30,8 @@ from fox_shard.backplane.frames import (
     Reduce,
     Refused,
     Registered,
+    RelayedInquiry,
+    RelayedPage,
     Result,
     Retained,
     Revoked,
@@ -39,7 +41,8 @@ from fox_shard.backplane.frames import (
     Subscribed,
     Unregistered,
 )
-from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.inquiry import Inquiries, Source
+from fox_shard.gateway.procedures.subscribers import SubscriberReports
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.moved import move_to_rows
@@ -75,6 +78,7 @@ class Dispatcher:
         "_seen_selected",
         "_sessions",
         "_subscribe_requests",
+        "_subscriber_reports",
         "_subscriptions",
         "_unstored_waiters",
         "store_failures",
@@ -94,6 +98,7 @@ class Dispatcher:
         registrations: Registrations,
         reductions: Reductions,
         inquiries: Inquiries,
+        subscriber_reports: SubscriberReports,
         registry: SessionRegistry,
         realms: dict[str, Realm],
     ) -> None:
@@ -109,6 +114,7 @@ class Dispatcher:
         self._registrations = registrations
         self._reductions = reductions
         self._inquiries = inquiries
+        self._subscriber_reports = subscriber_reports
         self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
@@ -186,7 +192,11 @@ class Dispatcher:
             case Recorded():
                 self._subscribe_requests.recorded(frame, shard)
             case HistoryPage() | InquiryPage():
-                self._inquiries.page(frame, shard)
+                self._inquiries.page(frame, Source(shard))
+            case RelayedPage():
+                self._inquiries.page(frame.page, Source(shard, frame.gateway))
+            case RelayedInquiry():
+                self._subscriber_reports.answer(frame, shard)
             case Paused():
                 self._subscribe_requests.paused(frame, shard)
             case CaughtUp():
