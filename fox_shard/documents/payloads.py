@@ -323,8 +323,14 @@ def _convert(value: Value, kind: type, leaf: Callable[[Any], Value]) -> Value:
     if isinstance(value, dict):
         return {key: _convert(item, kind, leaf) for key, item in value.items()}
     if isinstance(value, list):
+        # Long lists are mostly lists of numbers; to look at their types is ten times as fast.
+        if kind is not int and _NUMBERS.issuperset(map(type, value)):
+            return value
         return [_convert(item, kind, leaf) for item in value]
     return value
+
+
+_NUMBERS: Final = frozenset((int, float))
 
 
 # MessagePack

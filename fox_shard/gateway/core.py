@@ -35,6 +35,9 @@ from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
 from fox_shard.gateway.procedures.reducer_list import ReducerProcedures
+from fox_shard.gateway.procedures.registration_meta import RegistrationMeta
+from fox_shard.gateway.procedures.subscribers import SubscriberReports
+from fox_shard.gateway.procedures.subscription_meta import SubscriptionMeta
 from fox_shard.gateway.procedures.table_list import TableList
 from fox_shard.gateway.procedures.table_rows import TableRows
 from fox_shard.gateway.procedures.testaments import Testaments
@@ -135,7 +138,7 @@ class Gateway:
             for one in realms
         }
         self.subscriptions = {
-            name: Subscriptions(realm, self.links) for name, realm in self.realms.items()
+            name: Subscriptions(realm, self.links, self) for name, realm in self.realms.items()
         }
         self._fanouts = {
             name: Fanout(
@@ -162,7 +165,7 @@ class Gateway:
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
         self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
         self.registrations = Registrations(
-            self.links, self.ordering, self.sessions, limits, self.reductions
+            self.links, self.ordering, self.sessions, limits, self.reductions, self
         )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
@@ -176,6 +179,8 @@ class Gateway:
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
+        RegistrationMeta(self.inquiries, self.calls)
+        SubscriptionMeta(self.inquiries, self.calls)
         TableRows(self.inquiries, self.calls)
         TableList(self.inquiries, self.calls)
         Testaments(self.registry.wills, self.calls, settings, limits)
@@ -192,6 +197,7 @@ class Gateway:
             registrations=self.registrations,
             reductions=self.reductions,
             inquiries=self.inquiries,
+            subscriber_reports=SubscriberReports(self.links, self.subscriptions),
             registry=self.registry,
             realms=self.realms,
         )

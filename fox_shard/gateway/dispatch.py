@@ -30,6 +30,8 @@ from fox_shard.backplane.frames import (
     Reduce,
     Refused,
     Registered,
+    RelayedInquiry,
+    RelayedPage,
     Result,
     Retained,
     Revoked,
@@ -40,7 +42,8 @@ from fox_shard.backplane.frames import (
     Unregistered,
     WillsStored,
 )
-from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.inquiry import Inquiries, Source
+from fox_shard.gateway.procedures.subscribers import SubscriberReports
 from fox_shard.gateway.procedures.testaments import empty_result
 from fox_shard.gateway.pubsub.duplicates import SeenChanges, SeenEvents
 from fox_shard.gateway.pubsub.fanout import Fanout
@@ -77,6 +80,7 @@ class Dispatcher:
         "_seen_selected",
         "_sessions",
         "_subscribe_requests",
+        "_subscriber_reports",
         "_subscriptions",
         "_unstored_waiters",
         "store_failures",
@@ -96,6 +100,7 @@ class Dispatcher:
         registrations: Registrations,
         reductions: Reductions,
         inquiries: Inquiries,
+        subscriber_reports: SubscriberReports,
         registry: SessionRegistry,
         realms: dict[str, Realm],
     ) -> None:
@@ -111,6 +116,7 @@ class Dispatcher:
         self._registrations = registrations
         self._reductions = reductions
         self._inquiries = inquiries
+        self._subscriber_reports = subscriber_reports
         self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
@@ -188,7 +194,11 @@ class Dispatcher:
             case Recorded():
                 self._subscribe_requests.recorded(frame, shard)
             case HistoryPage() | InquiryPage():
-                self._inquiries.page(frame, shard)
+                self._inquiries.page(frame, Source(shard))
+            case RelayedPage():
+                self._inquiries.page(frame.page, Source(shard, frame.gateway))
+            case RelayedInquiry():
+                self._subscriber_reports.answer(frame, shard)
             case Paused():
                 self._subscribe_requests.paused(frame, shard)
             case CaughtUp():

@@ -45,9 +45,11 @@ from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import SHARD, Kind, Peer
+from fox_shard.shard.links.relays import Relays
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.pubsub.directory import Directory
 from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
@@ -58,6 +60,7 @@ from fox_shard.shard.rows import CEILING
 from fox_shard.shard.rows import encode as encode_row
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.registrar import Registrar
+from fox_shard.shard.rpc.reports import Reports as RegistrationReports
 from fox_shard.shard.scheduler import Scheduler
 from fox_shard.shard.sessions.wills import Wills
 from fox_shard.shard.tables.definitions import Definitions
@@ -109,6 +112,7 @@ class Shard:
         "recovery",
         "reducers",
         "registrar",
+        "relays",
         "retained_keys",
         "scheduler",
         "stored_publishes",
@@ -181,7 +185,14 @@ class Shard:
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
-        self.subscriptions = Subscriptions(indexes, self.clock, histories, self.budget)
+        self.inquiries = Inquiries(self.budget)
+        self.subscriptions = Subscriptions(
+            indexes,
+            self.clock,
+            histories,
+            self.budget,
+            Directory(number, self._placement, self.inquiries),
+        )
         self.retained_keys = RetainedKeys(
             realm_table,
             self.clock,
@@ -192,7 +203,6 @@ class Shard:
             max_message_size,
         )
         self.outcomes = Outcomes(self.journal)
-        self.inquiries = Inquiries(self.budget)
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
@@ -221,6 +231,7 @@ class Shard:
         )
         self.reducers.tick(now)
         self.peers: dict[str, Peer] = {}
+        self.relays = Relays(self.peers)
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
         self.tables = Tables(
@@ -254,7 +265,8 @@ class Shard:
         self.dealer = Dealer(
             number, self._placement, self.peers.get, rpc, rng, self.deadline, self.budget
         )
-        self.registrar = Registrar(self.dealer, self._placement, self._other_shards)
+        self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
+        RegistrationReports(self.dealer, self.inquiries)
         self.wills = Wills(self.journal)
         fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
         history_pages = HistoryPages(histories, self.budget)
@@ -272,6 +284,7 @@ class Shard:
             self.outcomes,
             self.inbox,
             self.inquiries,
+            self.relays,
             fences,
             self.definitions,
             self.budget,

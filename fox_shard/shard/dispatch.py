@@ -28,6 +28,8 @@ from fox_shard.backplane.frames import (
     Register,
     Registered,
     RegisterReducer,
+    RelayedInquiry,
+    RelayedPage,
     RouterPublish,
     SessionAlive,
     Subscribe,
@@ -46,6 +48,7 @@ from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.links.recipients import last_numbers, recipients
+from fox_shard.shard.links.relays import Relays
 from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
 from fox_shard.shard.publishing.stored import StoredPublishes
@@ -92,6 +95,7 @@ class Dispatcher:
         "_peers",
         "_reducers",
         "_registrar",
+        "_relays",
         "_stored_publishes",
         "_subscriptions",
         "_wills",
@@ -112,6 +116,7 @@ class Dispatcher:
         outcomes: Outcomes,
         inbox: Inbox,
         inquiries: Inquiries,
+        relays: Relays,
         fences: Fences,
         definitions: Definitions,
         budget: Budget,
@@ -119,6 +124,7 @@ class Dispatcher:
         """peers: all peers, by name. budget: the turn's."""
         self._inbox = inbox
         self._inquiries = inquiries
+        self._relays = relays
         inbox.handlers[RouterPublish] = self._router_publish
         self._budget = budget
         self._peers = peers
@@ -244,6 +250,10 @@ class Dispatcher:
                 self._history_pages.go_on(now)
             case Inquiry():
                 peer.reply(self._inquiries.page(frame))
+            case RelayedInquiry():
+                self._relays.ask(peer, frame)
+            case RelayedPage():
+                self._relays.page(peer, frame)
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():
@@ -318,6 +328,7 @@ class Dispatcher:
         self._commit_queue.link_broken(peer)
         self._subscriptions.link_broken(peer)
         self._history_pages.link_broken(peer)
+        self._relays.link_broken(peer)
 
     # The store
 

@@ -7,12 +7,15 @@ the page what answers, and spends the budget for whatever it looks at, until `Pa
 inquiry holds the shard's turn, however little of what it looks at is an answer.
 """
 
-from collections.abc import Callable
-from typing import Final, final
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar, final
 
 from fox_shard.backplane.frames import Inquiry, InquiryPage
 from fox_shard.errors import Refusal
 from fox_shard.shard.budget import SLICE_UNITS, Budget
+
+T = TypeVar("T")
 
 PAGE_BYTES: Final = 1 << 17
 """Bytes of one page, which ends with the item that exceeds this size."""
@@ -57,6 +60,35 @@ class Page:
         if not position:
             raise ValueError("a page cannot go on at the beginning")
         self.next = position
+
+
+CHUNK: Final = 1000
+"""The most things in one item, of those that `chunks` yields."""
+
+PER_UNIT: Final = 16
+"""Things of `chunks` that cost a unit of the budget."""
+
+COPIED_PER_UNIT: Final = 1000
+"""Things that are only copied, for each page, for a unit of the budget."""
+
+
+def chunks(
+    page: Page, things: Sequence[T], number: Callable[[T], int]
+) -> Iterator[tuple[bytes, Sequence[T]]]:
+    """Yield the things for a page, many at a time, each time with a key for the item.
+
+    things: all there are, in the order of their numbers. number: returns the number of one, from 1.
+    """
+    page.spend(len(things) // COPIED_PER_UNIT)
+    start = bisect_left(things, int.from_bytes(page.start, "big"), key=number)
+    for first in range(start, len(things), CHUNK):
+        key = number(things[first]).to_bytes(8, "big")
+        if page.is_full:
+            page.go_on_at(key)
+            return
+        chunk = things[first : first + CHUNK]
+        page.spend(1 + len(chunk) // PER_UNIT)
+        yield key, chunk
 
 
 Answerer = Callable[[str, bytes, Page], None]

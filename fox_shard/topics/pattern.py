@@ -144,6 +144,20 @@ class Pattern(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
         return "*" + ".".join(parts)
 
     @property
+    def shown(self) -> tuple[str, str]:
+        """The URI and the policy in WAMP, of which `wamp` makes this pattern.
+
+        A component that is literally `*` or empty, which only MQTT has in a wildcard pattern, looks
+        like ONE.
+        """
+        if self.kind == EXACT:
+            return self.literal, "exact"
+        if self.kind == PREFIX:
+            return self.literal, "prefix"
+        parts = ["" if component is ONE else component for component in self.components]
+        return ".".join([*parts, *(["#"] if self.rest else [])]), "wildcard"
+
+    @property
     def is_exact(self) -> bool:
         """Whether the pattern is a single topic."""
         return self.kind == EXACT

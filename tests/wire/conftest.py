@@ -31,6 +31,7 @@ PROMISES = {
     "test_translation": "WAMP and MQTT clients on one topic space",
     "test_views": "subscribers that get the keys first",
     "test_wamp_calls": "remote procedure calls",
+    "test_wamp_meta": "what is registered and subscribed to",
     "test_wamp_sessions": "sessions and the session meta API",
     "test_zmqtap_attached": "a look inside running processes",
 }

@@ -31,7 +31,12 @@ from fox_shard.backplane.frames.calls import (
     Unregistered,
     Yield,
 )
-from fox_shard.backplane.frames.inquiries import Inquiry, InquiryPage
+from fox_shard.backplane.frames.inquiries import (
+    Inquiry,
+    InquiryPage,
+    RelayedInquiry,
+    RelayedPage,
+)
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
 from fox_shard.backplane.frames.outbox import (
     Contribution,
@@ -149,6 +154,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "Paused",
     "Inquiry",
     "InquiryPage",
+    "RelayedInquiry",
+    "RelayedPage",
     "Join",
     "Joined",
     "Leave",

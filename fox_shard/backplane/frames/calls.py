@@ -24,7 +24,8 @@ class Register(Struct, array_like=True, tag=10, gc=False):
     pattern: its text. registration: its id (see `topics.ids`). invoke: WAMP invocation policy.
     concurrency: how many invocations may run at once, 0: unlimited. force: `force_reregister`.
     replay: the registration is told again in a new pair, and is not answered. disclose: the callee
-    is told who calls (`disclose_caller`), which is up to its gateway.
+    is told who calls (`disclose_caller`), which is up to its gateway. created: when the session
+    registered, in seconds since 1970; 0: now.
     """
 
     realm: str
@@ -37,6 +38,7 @@ class Register(Struct, array_like=True, tag=10, gc=False):
     force: bool
     replay: bool
     disclose: bool = False
+    created: float = 0.0
 
 
 class Registered(Struct, array_like=True, tag=11, gc=False):

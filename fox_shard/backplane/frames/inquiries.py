@@ -44,4 +44,26 @@ class InquiryPage(Struct, array_like=True, tag=36, gc=False):
         return self.next != b""
 
 
-InquiryFrame: TypeAlias = Inquiry | InquiryPage
+class RelayedInquiry(Struct, array_like=True, tag=37, gc=False):
+    """An inquiry that another gateway answers: gateway to shard to gateway.
+
+    gateway: on the way to the shard, the name of the one that is to answer; from there on, of the
+    one that asks. Answered by `RelayedPage`.
+    """
+
+    gateway: str
+    inquiry: Inquiry
+
+
+class RelayedPage(Struct, array_like=True, tag=38, gc=False):
+    """Items that answer a `RelayedInquiry`: gateway to shard to gateway.
+
+    gateway: on the way to the shard, the name of the one that asks; from there on, of the one that
+    answers.
+    """
+
+    gateway: str
+    page: InquiryPage
+
+
+InquiryFrame: TypeAlias = Inquiry | InquiryPage | RelayedInquiry | RelayedPage

@@ -32,7 +32,8 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     `start_topic`. after: the recorded events come next, as `Recorded`, those with ids beyond the id
     of the same origin (id mod 64) in the list, or beyond `floor` if it has none, and beyond
     `start_id`. `CaughtUp` ends the replay of either. once: only the replay is wanted, and there is
-    no subscription. Idempotent.
+    no subscription. created: since when the gateway has the subscription, in seconds since 1970; 0:
+    since now. Idempotent.
 
     Without a token, a follower has missed the recorded events beyond `start_id` (0: none), and they
     are sent again.
@@ -48,6 +49,7 @@ class Subscribe(Struct, array_like=True, tag=5, gc=False):
     start_topic: str = ""
     start_id: int = 0
     once: bool = False
+    created: float = 0.0
 
 
 class Subscribed(Struct, array_like=True, tag=6, gc=False):

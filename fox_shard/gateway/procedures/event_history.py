@@ -14,7 +14,7 @@ from fox_shard.documents.filters import Filter
 from fox_shard.documents.payloads import decode, decode_exactly, document, encode
 from fox_shard.errors import InvalidPayload, NoSuchSubscription
 from fox_shard.gateway.procedures.history_query import GET_EVENTS, Query, read_query, time_of
-from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.inquiry import Inquiries, Source
 from fox_shard.gateway.pubsub.fanout import visible
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
@@ -62,8 +62,8 @@ class HistoryQuestion:
         self._filter = None
         if subscription.selector is not None and subscription.selector.filter:
             self._filter = Filter(msgpack.decode(subscription.selector.filter))
-        # Shard -> the lowest and the highest id that its next page may have.
-        self._spans: dict[int, tuple[int, int]] = {}
+        # The lowest and the highest id that the next page of each shard may have.
+        self._spans: dict[Source, tuple[int, int]] = {}
 
     def narrow(self) -> bool:
         """Narrow the pattern to the topic asked for. Returns whether any event could match."""
@@ -75,19 +75,19 @@ class HistoryQuestion:
             self.pattern = Pattern(EXACT, topic)
         return first <= last
 
-    def ask(self, token: int, shard: int, limit: int) -> ReadHistory:
+    def ask(self, token: int, source: Source, limit: int) -> ReadHistory:
         """Return the frame that asks the shard for its next page."""
-        first, last = self._spans.get(shard, self.query.span)
+        first, last = self._spans.get(source, self.query.span)
         return ReadHistory(
             token, self.session.realm.name, self.pattern.text, first, last, limit, self.reverse
         )
 
-    def read(self, shard: int, page: HistoryPage) -> list[Event]:
+    def read(self, source: Source, page: HistoryPage) -> list[Event]:
         """Return the events of the shard's page that the caller may see, and that it wants."""
         if page.events:
-            first, last = self._spans.get(shard, self.query.span)
+            first, last = self._spans.get(source, self.query.span)
             end = page.events[-1].publication
-            self._spans[shard] = (first, end - 1) if self.reverse else (end + 1, last)
+            self._spans[source] = (first, end - 1) if self.reverse else (end + 1, last)
         shown = visible(page.events, self.session)
         return [event for event in shown if self._meets_filter(event)]
 

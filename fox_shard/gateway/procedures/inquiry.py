@@ -1,21 +1,31 @@
-"""Inquiries: procedures that a gateway answers with what the shards tell it.
+"""Inquiries: procedures that a gateway answers with what shards, or other gateways, tell it.
 
-Owns: which shards are asked for what they have next, the merging of their pages into one order, and
-the failure of a call whose shard goes down. Never: what is asked, or what an answer looks like.
+Owns: which of them are asked for what they have next, the merging of their pages into one order,
+and the failure of a call whose shard goes down. Never: what is asked, or what an answer looks like.
 
 A shard answers a page at a time. The items of all shards are taken in the order of their keys; when
 a shard's page has been used up, its next one is asked for. So at most a page of each shard waits
 here. An answer is complete, or it is full, or the call fails: `wamp.error.unavailable`, if a shard
 is down that may have more.
+
+Gateways are asked like shards, by way of a shard (`RelayedInquiry`).
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, Protocol, TypeVar, final
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, final
 
 from msgspec import msgpack
 
-from fox_shard.backplane.frames import CallError, Frame, HistoryPage, Inquiry, InquiryPage, Result
+from fox_shard.backplane.frames import (
+    CallError,
+    Frame,
+    HistoryPage,
+    Inquiry,
+    InquiryPage,
+    RelayedInquiry,
+    Result,
+)
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.payloads import JSON, MSGPACK, encode
@@ -35,9 +45,21 @@ Page = HistoryPage | InquiryPage
 Item = tuple[bytes, bytes]
 """An item of an `InquiryPage`: its key and its value."""
 
-Answer = Callable[[list[Item], bool], tuple[list[Any], dict[str, Any]]]
+Answer = Callable[[list[Item], bool], tuple[list[Any], dict[str, Any]] | None]
 """Makes the arguments of an answer of the items, and of whether there may be more. Raises Refusal.
+
+None: the call is not answered yet, as another question about it has been asked.
 """
+
+
+class Source(NamedTuple):
+    """What is asked: a shard, or, by way of the shard, a gateway.
+
+    shard: a number. gateway: a name; "": the shard itself is asked.
+    """
+
+    shard: int
+    gateway: str = ""
 
 
 class ShardRefused(Exception):
@@ -61,11 +83,11 @@ class Question(Protocol[T, P]):
     limit: int
     reverse: bool
 
-    def ask(self, token: int, shard: int, limit: int) -> Frame:
-        """Return the frame that asks the shard for its next page. limit: items of the page."""
+    def ask(self, token: int, source: Source, limit: int) -> Frame:
+        """Return the frame that asks the source for its next page. limit: items of the page."""
 
-    def read(self, shard: int, page: P, /) -> list[T]:
-        """Return the items of the shard's page that count. Raises ShardRefused."""
+    def read(self, source: Source, page: P, /) -> list[T]:
+        """Return the items of the source's page that count. Raises ShardRefused."""
 
     def key(self, item: T) -> int | bytes:
         """Return what the items are ordered by. The items of one shard come in this order."""
@@ -73,21 +95,24 @@ class Question(Protocol[T, P]):
     def size(self, item: T) -> int:
         """Return the bytes of an item."""
 
-    def answer(self, items: list[T], *, more: bool) -> Result:
-        """Return the answer. more: there may be other items. Raises Refusal."""
+    def answer(self, items: list[T], *, more: bool) -> Result | None:
+        """Return the answer. more: there may be other items. Raises Refusal.
+
+        None: the call is not answered yet, as another question about it has been asked.
+        """
 
 
 @final
-class ShardItems(Generic[T]):
-    """A shard that is asked, and its items that have not been taken.
+class SourceItems(Generic[T]):
+    """A source that is asked, and its items that have not been taken.
 
-    asked: the shard owes a page. more: the shard may have more than what came.
+    asked: the source owes a page. more: the source may have more than what came.
     """
 
-    __slots__ = ("asked", "items", "more", "shard")
+    __slots__ = ("asked", "items", "more", "source")
 
-    def __init__(self, shard: int) -> None:
-        self.shard = shard
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.asked = False
         self.more = True
         self.items: deque[T] = deque()
@@ -99,16 +124,16 @@ class OpenInquiry(Generic[T]):
 
     __slots__ = ("question", "size", "sources", "taken")
 
-    def __init__(self, question: Question[T, Any], shards: Iterable[int]) -> None:
+    def __init__(self, question: Question[T, Any], sources: Iterable[Source]) -> None:
         self.question = question
-        self.sources: list[ShardItems[T]] = [ShardItems(shard) for shard in shards]
+        self.sources: list[SourceItems[T]] = [SourceItems(source) for source in sources]
         self.taken: list[T] = []
         self.size = 0
 
-    def take(self) -> list[ShardItems[T]]:
+    def take(self) -> list[SourceItems[T]]:
         """Take items in the order of their keys, as far as they have come.
 
-        Return the shards whose next pages are needed first; []: the answer is complete.
+        Return the sources whose next pages are needed first; []: the answer is complete.
         """
         key = self.question.key
         choose = max if self.question.reverse else min
@@ -164,16 +189,20 @@ class Inquiries:
 
         The call has to be one of a local procedure (see `Calls`). Raises Unavailable.
         """
-        shards = list(shards)
-        for shard in shards:
-            if not self._links[shard].open:
-                raise Unavailable(f"{self._links[shard].peer} is down: call again soon")
+        self.ask_sources(question, [Source(shard) for shard in shards])
+
+    def ask_sources(self, question: Question[T, P], sources: list[Source]) -> None:
+        """Ask these shards and gateways, like `ask`. Raises Unavailable."""
+        for source in sources:
+            link = self._links[source.shard]
+            if not link.open:
+                raise Unavailable(f"{link.peer} is down: call again soon")
         self._token += 1
-        self._open[self._token] = OpenInquiry(question, shards)
+        self._open[self._token] = OpenInquiry(question, sources)
         self._go_on(self._token)
 
-    def page(self, page: Page, shard: int) -> None:
-        """Take a shard's page, if its session still waits for the answer."""
+    def page(self, page: Page, source: Source) -> None:
+        """Take a source's page, if its session still waits for the answer."""
         inquiry = self._open.get(page.token)
         if inquiry is None:
             return
@@ -181,11 +210,11 @@ class Inquiries:
         if self._sessions.get(session.id) is not session:
             del self._open[page.token]
             return
-        source = next(one for one in inquiry.sources if one.shard == shard)
-        source.asked = False
-        source.more = page.more
+        found = next(one for one in inquiry.sources if one.source == source)
+        found.asked = False
+        found.more = page.more
         try:
-            source.items.extend(inquiry.question.read(shard, page))
+            found.items.extend(inquiry.question.read(source, page))
         except ShardRefused as refused:
             del self._open[page.token]
             self._calls.call_error(_error(inquiry.question, refused))
@@ -196,11 +225,11 @@ class Inquiries:
         inquiry = self._open[token]
         question = inquiry.question
         waits = inquiry.take()
-        for source in waits:
-            if not source.asked:
-                source.asked = True
+        for one in waits:
+            if not one.asked:
+                one.asked = True
                 left = question.limit - len(inquiry.taken)
-                self._links[source.shard].send(question.ask(token, source.shard, left))
+                self._links[one.source.shard].send(question.ask(token, one.source, left))
         if not waits:
             del self._open[token]
             self._answer(inquiry)
@@ -208,7 +237,9 @@ class Inquiries:
     def _answer(self, inquiry: OpenInquiry[Any]) -> None:
         question = inquiry.question
         try:
-            self._calls.result(question.answer(inquiry.taken, more=inquiry.more))
+            result = question.answer(inquiry.taken, more=inquiry.more)
+            if result is not None:
+                self._calls.result(result)
         except Refusal as refusal:
             error = call_error(question.session.id, question.request, refusal)
             self._calls.call_error(error)
@@ -216,7 +247,7 @@ class Inquiries:
     def link_broken(self, shard: int) -> None:
         """Fail the calls that need more of that shard, with which the pair has ended."""
         for token, inquiry in list(self._open.items()):
-            if any(source.shard == shard and source.more for source in inquiry.sources):
+            if any(one.source.shard == shard and one.more for one in inquiry.sources):
                 del self._open[token]
                 down = Unavailable(
                     f"{self._links[shard].peer} went down with the call: call again soon"
@@ -267,19 +298,21 @@ class InquiryQuestion:
         self._kind = kind
         self._body = body
         self._answer = answer
-        # Shard -> where its next page begins.
-        self._starts: dict[int, bytes] = {}
+        # Where the next page of each source begins.
+        self._starts: dict[Source, bytes] = {}
 
-    def ask(self, token: int, shard: int, limit: int) -> Inquiry:
-        """Return the frame that asks the shard for its next page."""
-        start = self._starts.get(shard, b"")
-        return Inquiry(token, self.session.realm.name, self._kind, self._body, start, limit)
+    def ask(self, token: int, source: Source, limit: int) -> Inquiry | RelayedInquiry:
+        """Return the frame that asks the source for its next page."""
+        start = self._starts.get(source, b"")
+        realm = self.session.realm.name
+        inquiry = Inquiry(token, realm, self._kind, self._body, start, limit)
+        return RelayedInquiry(source.gateway, inquiry) if source.gateway else inquiry
 
-    def read(self, shard: int, page: InquiryPage) -> list[Item]:
-        """Return the items of the shard's page."""
+    def read(self, source: Source, page: InquiryPage) -> list[Item]:
+        """Return the items of the source's page."""
         if page.uri:
             raise ShardRefused(page.uri, page.message)
-        self._starts[shard] = page.next
+        self._starts[source] = page.next
         return page.items
 
     def key(self, item: Item) -> bytes:
@@ -290,7 +323,10 @@ class InquiryQuestion:
         """Return the bytes of the item."""
         return len(item[0]) + len(item[1])
 
-    def answer(self, items: list[Item], *, more: bool) -> Result:
+    def answer(self, items: list[Item], *, more: bool) -> Result | None:
         """Return the answer in the caller's encoding."""
-        args, kwargs = encode(*self._answer(items, more), self._encoding)
+        answer = self._answer(items, more)
+        if answer is None:
+            return None
+        args, kwargs = encode(*answer, self._encoding)
         return Result(self.session.id, self.request, False, self._encoding, args, kwargs)  # noqa: FBT003

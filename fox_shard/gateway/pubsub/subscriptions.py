@@ -7,7 +7,7 @@ The shards know the gateway, not its sessions: the gateway subscribes when its f
 and unsubscribes when its last session has left.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Unsubscribe,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import EventEncoder, Session
@@ -47,6 +48,7 @@ class Subscribers:
         "_caught_up",
         "_last_recorded",
         "_settled",
+        "created",
         "established",
         "granted",
         "pending",
@@ -54,9 +56,10 @@ class Subscribers:
         "subscription",
     )
 
-    def __init__(self, subscription: Subscription, settled: dict[int, int]) -> None:
-        """settled: that of `Subscriptions`."""
+    def __init__(self, subscription: Subscription, settled: dict[int, int], created: float) -> None:
+        """settled: that of `Subscriptions`. created: seconds since 1970."""
         self.subscription = subscription
+        self.created = created
         # For followers, by shard: the id of the last recorded event that has come, and which id was
         # settled when the history had come.
         self._last_recorded: dict[int, int] = {}
@@ -99,6 +102,23 @@ class Subscribers:
         self._last_recorded[shard] = event.publication
         return True
 
+    def sessions(self) -> Iterator[Session]:
+        """Yield the members, and the sessions that have been told and get the history now."""
+        for groups in (self.plain, self.granted):
+            for members in groups.values():
+                yield from members
+        for pending in self.pending.values():
+            if pending.confirmed and not pending.options.snapshot:
+                yield pending.session
+
+    def count(self) -> int:
+        """Return the number of `sessions`."""
+        members = sum(len(one) for groups in (self.plain, self.granted) for one in groups.values())
+        followers = [
+            one for one in self.pending.values() if one.confirmed and not one.options.snapshot
+        ]
+        return members + len(followers)
+
     @property
     def unused(self) -> bool:
         """Whether no session has the subscription or waits for it."""
@@ -139,10 +159,21 @@ class Plan:
 class Subscriptions:
     """The subscriptions of one realm on one gateway."""
 
-    __slots__ = ("_by_name", "_links", "_realm", "_settled", "_trie", "by_id", "count", "plans")
+    __slots__ = (
+        "_by_name",
+        "_clock",
+        "_links",
+        "_realm",
+        "_settled",
+        "_trie",
+        "by_id",
+        "count",
+        "plans",
+    )
 
-    def __init__(self, realm: Realm, links: list[Link]) -> None:
+    def __init__(self, realm: Realm, links: list[Link], clock: Clock) -> None:
         """links: to the shards, by number."""
+        self._clock = clock
         self._realm = realm
         self._links = links
         self._by_name: dict[str, Subscribers] = {}
@@ -200,7 +231,7 @@ class Subscriptions:
         found = self._by_name.get(subscription.name)
         if found is not None:
             return found
-        subscribers = Subscribers(subscription, self._settled)
+        subscribers = Subscribers(subscription, self._settled, self._clock.wall)
         self._by_name[subscription.name] = subscribers
         self.by_id[subscription.id] = subscribers
         if subscription.is_plain:
@@ -364,6 +395,7 @@ class Subscriptions:
                 replay=False,
                 selector=subscribers.subscription.selector,
                 start_id=subscribers.last_recorded(shard),
+                created=subscribers.created,
             )
             for subscribers in self._by_name.values()
             if not subscribers.subscription.is_snapshot

@@ -21,6 +21,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
+from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.rpc.abandoned import Abandoned
 from fox_shard.gateway.rpc.reductions import Reductions
@@ -65,6 +66,7 @@ class Registrations:
 
     __slots__ = (
         "_abandoned",
+        "_clock",
         "_early",
         "_interrupted",
         "_limits",
@@ -84,8 +86,10 @@ class Registrations:
         sessions: dict[int, Session],
         limits: Limits,
         reductions: Reductions,
+        clock: Clock,
     ) -> None:
         """links: to the shards, by number."""
+        self._clock = clock
         self._limits = limits
         self._reductions = reductions
         self._links = links
@@ -167,6 +171,7 @@ class Registrations:
         if session.registrations is None:
             session.registrations = {}
         register.replay, register.force = True, False
+        register.created = self._clock.wall
         session.registrations[frame.registration] = register
         session.registered(frame.request, frame.registration)
         self._release_early(register)

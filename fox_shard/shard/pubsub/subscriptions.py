@@ -21,6 +21,7 @@ from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.pubsub.directory import Directory
 from fox_shard.shard.pubsub.missed import Missed
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.replay import Replay
@@ -38,6 +39,7 @@ class Subscriptions:
     __slots__ = (
         "_budget",
         "_clock",
+        "_directory",
         "_histories",
         "_realms",
         "_replays",
@@ -54,8 +56,10 @@ class Subscriptions:
         clock: PublicationClock,
         histories: Histories,
         budget: Budget,
+        directory: Directory,
     ) -> None:
-        """budget: the turn's, which pays for replays."""
+        """budget: the turn's, which pays for replays. directory: is told of all subscriptions."""
+        self._directory = directory
         self._budget = budget
         self._realms = realms
         self._clock = clock
@@ -109,6 +113,8 @@ class Subscriptions:
         if wanted in subscribed:
             return
         index, pattern = self._realms[subscribe.realm], Pattern.parse(subscribe.pattern)
+        created = subscribe.created or self._clock.wall
+        self._directory.add(peer, subscribe.realm, pattern, wanted[2], created)
         if spec is None:
             subscribed[wanted] = pattern
             index.add(peer, pattern)
@@ -176,11 +182,16 @@ class Subscriptions:
 
     def _remove(self, peer: Peer, wanted: SubscriptionKey) -> None:
         subscribed = self._subscribed.get(peer, {}).pop(wanted, None)
+        if subscribed is None:
+            return
+        realm, _, selector = wanted
         if isinstance(subscribed, Pattern):
-            self._realms[wanted[0]].remove(peer, subscribed)
-        elif subscribed is not None:
+            self._realms[realm].remove(peer, subscribed)
+            self._directory.remove(peer, realm, subscribed, selector)
+        else:
             subscribed.behind = False
-            self._realms[wanted[0]].remove_selector(subscribed)
+            self._realms[realm].remove_selector(subscribed)
+            self._directory.remove(peer, realm, subscribed.pattern, selector)
 
     # Peers come and go
 

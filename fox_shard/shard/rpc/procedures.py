@@ -162,11 +162,28 @@ class PendingCall:
 
 @final
 class Procedure:
-    """A procedure, exact or by pattern, with its callees."""
+    """A procedure, exact or by pattern, with its callees.
 
-    __slots__ = ("callees", "invoke", "pattern", "queue", "realm", "registration")
+    number: its place in the order in which the realm's procedures were added. created: seconds
+    since 1970.
+    """
 
-    def __init__(self, realm: str, pattern: Pattern, registration: int, invoke: str) -> None:
+    __slots__ = (
+        "callees",
+        "created",
+        "invoke",
+        "number",
+        "pattern",
+        "queue",
+        "realm",
+        "registration",
+    )
+
+    def __init__(
+        self, realm: str, pattern: Pattern, registration: int, invoke: str, created: float
+    ) -> None:
+        self.number = 0
+        self.created = created
         self.realm = realm
         self.pattern = pattern
         self.registration = registration
@@ -184,12 +201,14 @@ class Procedure:
 class Procedures:
     """The procedures of one realm on one shard, and the pattern registrations of all shards."""
 
-    __slots__ = ("_announced", "_patterns", "by_id", "by_text", "exact")
+    __slots__ = ("_added", "_announced", "_patterns", "by_id", "by_text", "exact")
 
     def __init__(self) -> None:
         self.exact: dict[str, Procedure] = {}
         self.by_text: dict[str, Procedure] = {}
+        # In the order of `Procedure.number`.
         self.by_id: dict[int, Procedure] = {}
+        self._added = 0
         # All pattern registrations of all shards, this one's included: text -> pattern.
         self._announced: dict[str, Pattern] = {}
         self._patterns: Trie[Pattern] = Trie()
@@ -197,6 +216,8 @@ class Procedures:
     def add(self, procedure: Procedure) -> None:
         """Add a procedure of this shard."""
         pattern = procedure.pattern
+        self._added += 1
+        procedure.number = self._added
         self.by_text[pattern.text] = procedure
         self.by_id[procedure.registration] = procedure
         if pattern.is_exact:

@@ -24,6 +24,7 @@ from fox_shard.errors import (
     ProcedureExistsWithDifferentPolicy,
     Refusal,
 )
+from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.rpc.dealer import Dealer
 from fox_shard.shard.rpc.procedures import Callee, Procedure
@@ -34,11 +35,16 @@ from fox_shard.topics.pattern import Pattern
 class Registrar:
     """The registrations of all realms on this shard."""
 
-    __slots__ = ("_callees", "_dealer", "_other_shards", "_placement", "_retired")
+    __slots__ = ("_callees", "_clock", "_dealer", "_other_shards", "_placement", "_retired")
 
     def __init__(
-        self, dealer: Dealer, placement: Placement, other_shards: Callable[[], list[Peer]]
+        self,
+        dealer: Dealer,
+        placement: Placement,
+        other_shards: Callable[[], list[Peer]],
+        clock: PublicationClock,
     ) -> None:
+        self._clock = clock
         self._dealer = dealer
         self._placement = placement
         self._other_shards = other_shards
@@ -63,6 +69,8 @@ class Registrar:
             else:
                 replies.append(refused(Register, session, register.request, refusal))
             return
+        if register.created:
+            procedure.created = min(procedure.created, register.created)
         callee = Callee(peer, register.session, procedure, register.concurrency)
         procedure.callees.add(callee)
         self._callees.setdefault(register.session, {})[callee] = None
@@ -76,7 +84,10 @@ class Registrar:
         procedure = procedures.by_text.get(register.pattern)
         if procedure is None:
             pattern = Pattern.parse(register.pattern)
-            procedure = Procedure(register.realm, pattern, register.registration, register.invoke)
+            created = register.created or self._clock.wall
+            procedure = Procedure(
+                register.realm, pattern, register.registration, register.invoke, created
+            )
             procedures.add(procedure)
             self._announce(procedure, gone=False)
         elif register.force:

@@ -47,6 +47,7 @@ TAGS = {
     "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
     "FoldsHeld": 95,
     "Contribution": 76, "Rebuilt": 78, "Inquiry": 35, "InquiryPage": 36,
+    "RelayedInquiry": 37, "RelayedPage": 38,
     "DefineTables": 80, "TablesDefined": 81, "ActiveTables": 82,
 }  # fmt: skip
 

@@ -436,3 +436,10 @@ def test_what_is_decoded_exactly_is_encoded_as_it_was(item):
 def test_decoding_exactly_agrees_with_decoding(args, kwargs, encoding):
     payload = encode(args, kwargs, encoding)
     assert repr(decode_exactly(encoding, *payload)) == repr(decode(encoding, *payload))
+
+
+@pytest.mark.parametrize("target", [JSON, MSGPACK, CBOR])
+def test_long_lists_are_encoded_whatever_is_among_their_numbers(target):
+    args = [[*range(100)], [*range(100), b"x"], [1.5, 2, [b"y", 3]], [1, True, None]]
+    encoded, _ = encode(args, {}, target)
+    assert decode(target, encoded, b"") == (args, {})

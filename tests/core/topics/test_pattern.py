@@ -262,3 +262,22 @@ def test_no_two_patterns_that_match_one_topic_are_equally_specific(one, other, d
     topic = data.draw(st.sampled_from([*topics, "a", "a.a", "a.b.a"]))
     if one != other and one.matches(topic) and other.matches(topic):
         assert one.specificity != other.specificity
+
+
+@pytest.mark.parametrize(
+    ("uri", "match", "shown"),
+    [
+        ("a.b", "exact", ("a.b", "exact")),
+        ("a.", "prefix", ("a.", "prefix")),
+        ("", "prefix", ("", "prefix")),
+        ("a..c", "wildcard", ("a..c", "wildcard")),
+        ("a.b", "wildcard", ("a.b", "wildcard")),
+        ("a.*.#", "exact", ("a..#", "wildcard")),
+        ("#", "exact", ("#", "wildcard")),
+        ("", "wildcard", ("", "wildcard")),
+    ],
+)
+def test_a_pattern_is_shown_as_what_makes_it(uri, match, shown):
+    pattern = Pattern.wamp(uri, match)
+    assert pattern.shown == shown
+    assert Pattern.wamp(*shown) == pattern

@@ -83,6 +83,15 @@ def test_all_shards_are_asked_and_their_items_merged_in_the_order_of_keys():
     assert asking.session.calls == {}
 
 
+def test_a_call_without_arguments_is_answered_in_msgpack():
+    asking = Asking(shards=1)
+    asking.gateway.requests.call(asking.session, 1, PROCEDURE, 0, 0, payloads.NONE, b"", b"", None)
+    asking.harness.turns()
+    asking.answer(0, "a")
+    assert asking.answers[0].encoding == payloads.MSGPACK
+    assert asking.result == ("a", False)
+
+
 def test_equal_keys_of_several_shards_come_in_the_order_of_the_shards():
     asking = Asking(shards=3)
     asking.made = lambda items, more: ([[[v.decode(), ""] for _, v in items]], {"more": more})

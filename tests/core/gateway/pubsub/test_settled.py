@@ -22,12 +22,14 @@ class NeverWalked(dict):
 
 @pytest.fixture
 def subscriptions():
-    return Subscriptions(Realm("realm1", Placement(1)), [SimpleNamespace(open=False)])
+    return Subscriptions(
+        Realm("realm1", Placement(1)), [SimpleNamespace(open=False)], SimpleNamespace(wall=0.0)
+    )
 
 
 def follower(settled):
     options = SubscribeOptions(after=())
-    return Subscribers(Subscription("realm1", Pattern.wamp("a.b", "exact"), options), settled)
+    return Subscribers(Subscription("realm1", Pattern.wamp("a.b", "exact"), options), settled, 0.0)
 
 
 def event(publication):

@@ -1,7 +1,7 @@
 """Subscribing: from the request to the end of the replay, at the pace of the client."""
 
 import pytest
-from gateway_harness import REALM, FakeEncoder, GatewayHarness, event, fence
+from gateway_harness import REALM, WALL, FakeEncoder, GatewayHarness, event, fence
 
 from fox_shard.backplane.frames import (
     EMPTY,
@@ -505,7 +505,7 @@ def test_complete_subscriptions_are_told_to_a_shard_that_returns(harness):
     harness.join("shard-0", 2)
     harness.turns(6)
     told_again = [frame for frame in harness.got("shard-0", Subscribe) if not frame.token]
-    assert told_again == [Subscribe(0, REALM, "*#", False, asked.selector)]
+    assert told_again == [Subscribe(0, REALM, "*#", False, asked.selector, created=WALL)]
 
 
 def test_a_shard_that_returns_is_asked_only_for_the_rest_of_a_replay(harness):

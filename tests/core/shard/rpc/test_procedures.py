@@ -12,7 +12,7 @@ PEER = ShardHarness(gateways=1).shard.peers["gateway-0"]
 
 
 def procedure(text="=p.q", invoke="single", callees=(), registration=1):
-    made = Procedure("realm1", Pattern.parse(text), registration, invoke)
+    made = Procedure("realm1", Pattern.parse(text), registration, invoke, 0.0)
     for session, concurrency in callees:
         made.callees.add(Callee(PEER, session, made, concurrency))
     return made
