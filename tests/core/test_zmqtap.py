@@ -259,7 +259,7 @@ def test_json_shows_all_fields_of_a_frame(tmp_path, capsys):
             "publish": {
                 **{"realm": "realm1", "topic": "a.b", "session": 7, "request": 1, "order": 3},
                 **{"flags": 17, "encoding": 1, "publisher": None, "audience": None, "fence": None},
-                "retain": None,
+                **{"retain": None, "attributes": None},
             },
         },
     }

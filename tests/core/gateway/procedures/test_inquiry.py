@@ -83,12 +83,12 @@ def test_all_shards_are_asked_and_their_items_merged_in_the_order_of_keys():
     assert asking.session.calls == {}
 
 
-def test_a_call_without_arguments_is_answered_in_msgpack():
+def test_a_call_without_arguments_is_answered_in_json():
     asking = Asking(shards=1)
     asking.gateway.requests.call(asking.session, 1, PROCEDURE, 0, 0, payloads.NONE, b"", b"", None)
     asking.harness.turns()
     asking.answer(0, "a")
-    assert asking.answers[0].encoding == payloads.MSGPACK
+    assert asking.answers[0].encoding == payloads.JSON
     assert asking.result == ("a", False)
 
 
