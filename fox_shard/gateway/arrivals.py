@@ -26,6 +26,9 @@ FIRST_PIECE: Final = 64
 MOST_FRAMES: Final = 1024
 """Frames of a link's first piece, and of any."""
 
+PIECE_BYTES: Final = 1 << 18
+"""Bytes of the first piece of a batch, about: what frames cost may be a matter of their size."""
+
 DIVIDED_ABOVE: Final = 1 << 13
 """Bytes of a batch up to which no `Published` in it confirms so many publishes that it matters."""
 
@@ -137,6 +140,8 @@ class Arrivals:
         inbox.size = len(batch.frames)
         inbox.frames = _divided(frames) if size > DIVIDED_ABOVE else frames
         inbox.at = 0
+        if size > PIECE_BYTES:
+            inbox.piece = max(1, min(inbox.piece, PIECE_BYTES * len(inbox.frames) // size))
 
     def _go_on_with(self, inbox: Inbox, until: int) -> bool:
         """Handle frames until no more than `until` of the budget is left. Returns whether all."""

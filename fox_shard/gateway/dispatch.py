@@ -59,6 +59,9 @@ from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 
+PAGE_BYTES = 128
+"""Bytes of a page of an inquiry that, with their share of the answer, cost like one publish."""
+
 PUBLISH_TAG = Publish.__struct_config__.tag
 
 
@@ -132,7 +135,7 @@ class Dispatcher:
     def handle(self, frames: list[Frame], shard: int) -> int:  # noqa: C901 - hot
         """Handle frames of that shard, in order. Consecutive events are delivered together.
 
-        Returns how many publishes were confirmed.
+        Returns how many publishes were confirmed; a page of an inquiry counts as many, by its size.
         """
         ordering = self._ordering
         held = ordering.held_frames
@@ -164,6 +167,7 @@ class Dispatcher:
                 self._calls.result(frame)
             else:
                 self._dispatch(frame, shard)
+                answers += _cost(frame)
         if events:
             self._deliver(events, shard)
         return answers
@@ -312,3 +316,10 @@ class Dispatcher:
             self._subscribe_requests.delivered(frame, shard)
         elif type(frame) is Invocation:
             self._registrations.invoke(frame, shard)
+
+
+def _cost(frame: Frame) -> int:
+    """Return as how many publishes a page of an inquiry counts; 0 for any other frame."""
+    if type(frame) is InquiryPage:
+        return sum(len(value) for _, value in frame.items) // PAGE_BYTES
+    return _cost(frame.page) if type(frame) is RelayedPage else 0

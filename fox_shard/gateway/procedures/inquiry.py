@@ -39,6 +39,12 @@ P = TypeVar("P", contravariant=True)
 MAX_ANSWER_BYTES: Final = 1 << 22
 """Bytes of the items in one answer, which ends with the item that exceeds them."""
 
+AT_ONCE: Final = 2
+"""Inquiries of one session that are under way; further ones wait for these.
+
+An answer may have some MiB, and a session very many unanswered calls.
+"""
+
 Page = HistoryPage | InquiryPage
 """A frame in which a shard answers."""
 
@@ -164,7 +170,7 @@ class OpenInquiry(Generic[T]):
 class Inquiries:
     """The calls of one gateway's sessions that wait for pages of shards."""
 
-    __slots__ = ("_calls", "_links", "_open", "_sessions", "_token")
+    __slots__ = ("_calls", "_links", "_of_sessions", "_open", "_sessions", "_token")
 
     def __init__(self, links: list[Link], calls: Calls, sessions: dict[int, Session]) -> None:
         """links: to the shards, by number."""
@@ -173,11 +179,12 @@ class Inquiries:
         self._sessions = sessions
         self._token = 0
         self._open: dict[int, OpenInquiry[Any]] = {}
+        self._of_sessions: dict[Session, SessionInquiries] = {}
 
     @property
     def idle(self) -> bool:
         """Whether no call waits for a shard."""
-        return not self._open
+        return not (self._open or self._of_sessions)
 
     @property
     def all_shards(self) -> Iterable[int]:
@@ -187,19 +194,61 @@ class Inquiries:
     def ask(self, question: Question[T, P], shards: Iterable[int]) -> None:
         """Ask these shards, and answer the call when they have answered.
 
-        The call has to be one of a local procedure (see `Calls`). Raises Unavailable.
+        If others of the session are under way, that comes later. The call has to be one of a local
+        procedure (see `Calls`). Raises Unavailable.
         """
-        self.ask_sources(question, [Source(shard) for shard in shards])
+        sources = [Source(shard) for shard in shards]
+        self._check_open(sources)
+        mine = self._of_sessions.setdefault(question.session, SessionInquiries())
+        mine.waiting.append((question, sources))
+        self._go_on_with(question.session, mine)
 
-    def ask_sources(self, question: Question[T, P], sources: list[Source]) -> None:
-        """Ask these shards and gateways, like `ask`. Raises Unavailable."""
+    def ask_further(self, question: Question[T, P], sources: list[Source]) -> None:
+        """Ask these shards and gateways, to answer a call for which others have answered before.
+
+        Raises Unavailable.
+        """
+        self._check_open(sources)
+        self._begin(question, sources, self._of_sessions[question.session])
+
+    def _check_open(self, sources: list[Source]) -> None:
         for source in sources:
             link = self._links[source.shard]
             if not link.open:
                 raise Unavailable(f"{link.peer} is down: call again soon")
+
+    def _begin(
+        self, question: Question[Any, Any], sources: list[Source], mine: "SessionInquiries"
+    ) -> None:
+        mine.open += 1
         self._token += 1
         self._open[self._token] = OpenInquiry(question, sources)
         self._go_on(self._token)
+
+    def _go_on_with(self, session: Session, mine: "SessionInquiries") -> None:
+        """Ask what the session's next questions ask, and forget a session that has none."""
+        if mine.is_going_on:
+            return
+        mine.is_going_on = True
+        while mine.waiting and mine.open < AT_ONCE:
+            question, sources = mine.waiting.popleft()
+            try:
+                self._check_open(sources)
+            except Unavailable as down:
+                self._calls.call_error(call_error(session.id, question.request, down))
+                continue
+            self._begin(question, sources, mine)
+        mine.is_going_on = False
+        if not mine.open:
+            del self._of_sessions[session]
+
+    def _close(self, session: Session) -> None:
+        """Note that one of the session's inquiries is over."""
+        mine = self._of_sessions[session]
+        mine.open -= 1
+        if self._sessions.get(session.id) is not session:
+            mine.waiting.clear()
+        self._go_on_with(session, mine)
 
     def page(self, page: Page, source: Source) -> None:
         """Take a source's page, if its session still waits for the answer."""
@@ -209,6 +258,7 @@ class Inquiries:
         session = inquiry.question.session
         if self._sessions.get(session.id) is not session:
             del self._open[page.token]
+            self._close(session)
             return
         found = next(one for one in inquiry.sources if one.source == source)
         found.asked = False
@@ -218,6 +268,7 @@ class Inquiries:
         except ShardRefused as refused:
             del self._open[page.token]
             self._calls.call_error(_error(inquiry.question, refused))
+            self._close(session)
             return
         self._go_on(page.token)
 
@@ -233,6 +284,7 @@ class Inquiries:
         if not waits:
             del self._open[token]
             self._answer(inquiry)
+            self._close(question.session)
 
     def _answer(self, inquiry: OpenInquiry[Any]) -> None:
         question = inquiry.question
@@ -254,6 +306,23 @@ class Inquiries:
                 )
                 question = inquiry.question
                 self._calls.call_error(call_error(question.session.id, question.request, down))
+                self._close(question.session)
+
+
+@final
+class SessionInquiries:
+    """The inquiries of one session.
+
+    open: how many are under way. waiting: questions that have not been asked, with their sources.
+    is_going_on: `Inquiries` is asking them, and need not be told again that it may.
+    """
+
+    __slots__ = ("is_going_on", "open", "waiting")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.waiting: deque[tuple[Question[Any, Any], list[Source]]] = deque()
+        self.is_going_on = False
 
 
 def _error(question: Question[Any, Any], refused: ShardRefused) -> CallError:

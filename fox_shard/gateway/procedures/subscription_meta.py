@@ -146,7 +146,7 @@ class SubscriptionMeta:
                 answer=answer,
             )
             sources = [Source(state.home, gateway) for gateway in sorted(state.gateways)]
-            self._inquiries.ask_sources(question, sources)
+            self._inquiries.ask_further(question, sources)
 
         self._ask(session, request, encoding, SUBSCRIPTION, id_key(id_), go_on)
 

@@ -183,3 +183,82 @@ def test_a_session_that_has_ended_is_not_answered_and_no_further_page_asked_for(
     assert asking.asked(0) == []
     asking.answer(1, "b")
     assert (asking.answers, asking.gateway.inquiries.idle) == ([], True)
+
+
+def test_a_session_has_two_inquiries_under_way_and_the_others_wait_in_order():
+    asking = Asking(shards=1)
+    other = asking.harness.session()
+    for request in range(1, 6):
+        call(asking, asking.session, request)
+    call(asking, other, 1)
+    first, second, others = asking.asked(0)
+    say(asking, first)
+    say(asking, others)
+    (third,) = asking.asked(0)
+    say(asking, second)
+    say(asking, third)
+    fourth, fifth = asking.asked(0)
+    say(asking, fifth)
+    say(asking, fourth)
+    assert [answer.request for answer in asking.answers] == [1, 2, 3, 5, 4]
+    assert asking.gateway.inquiries.idle
+
+
+def test_nothing_is_asked_for_a_session_that_has_ended():
+    asking = Asking(shards=1)
+    for request in range(1, 6):
+        call(asking, asking.session, request)
+    asking.gateway.requests.session_ended(asking.session, "gone")
+    for inquired in asking.asked(0):
+        say(asking, inquired)
+    assert asking.asked(0) == []
+    assert asking.gateway.inquiries.idle
+
+
+def test_those_that_wait_fail_with_their_shard():
+    asking = Asking(shards=1)
+    for request in range(1, 6):
+        call(asking, asking.session, request)
+    asking.harness.kill("shard-0")
+    asking.harness.turns()
+    assert [answer.uri for answer in asking.answers] == ["wamp.error.unavailable"] * 5
+    assert asking.gateway.inquiries.idle
+
+
+def test_many_calls_that_need_no_shard_are_answered_at_once():
+    asking = Asking(shards=1)
+    asking.gateway.calls.local_procedures[PROCEDURE] = lambda session, request, encoding, *_: (
+        asking.gateway.inquiries.ask(
+            InquiryQuestion(
+                session, request, encoding, kind="", body=b"", limit=1, answer=asking.make
+            ),
+            (),
+        )
+    )
+    for request in range(1, 2001):
+        call(asking, asking.session, request)
+    assert len(asking.answers) == 2000
+    assert asking.gateway.inquiries.idle
+
+
+def test_large_pages_are_taken_in_several_turns():
+    asking = Asking(shards=1)
+    sessions = [asking.harness.session() for _ in range(50)]
+    for session in sessions:
+        session.result = asking.answers.append
+        call(asking, session, 1)
+    link = asking.harness["shard-0"].link
+    for inquired in asking.asked(0):
+        link.send(InquiryPage(inquired.token, [(b"a", b"1" * 131_072)]))
+    asking.harness.turn()
+    assert 0 < len(asking.answers) < 20
+    asking.harness.pass_time(1, step=0.01)
+    assert len(asking.answers) == 50
+
+
+def call(asking, session, request):
+    asking.gateway.requests.call(session, request, PROCEDURE, 0, 0, payloads.JSON, b"[]", b"", None)
+
+
+def say(asking, inquired):
+    asking.harness.say("shard-0", InquiryPage(inquired.token, [(b"a", b"0")]))
