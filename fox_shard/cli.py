@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
     _add_upkeep(commands, common)
     arguments.add(commands, common)
+    _add_user(commands, common)
     config = commands.add_parser("config", parents=[common], help="print what is configured")
     config.add_argument("--quiet", action="store_true", help="only check the configuration")
     commands.add_parser("version", help="print the version")
@@ -116,6 +117,51 @@ def _add_upkeep(
     command.add_argument("file", type=Path, metavar="FILE|-")
 
 
+def _add_user(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser
+) -> None:
+    actions = commands.add_parser("user", help="add, list and remove users").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    add = actions.add_parser(
+        "add",
+        parents=[common],
+        help="add a user with a password",
+        description="Add a user. The password is asked for twice, or read as one line of standard "
+        "input; only verifiers of it are stored.",
+    )
+    key = actions.add_parser(
+        "key",
+        parents=[common],
+        help="add a public key for cryptosign",
+        description="Add a public key to a user, or, with --role, to a new one without a password.",
+    )
+    remove = actions.add_parser(
+        "remove", parents=[common], help="remove a user, whose sessions end"
+    )
+    actions.add_parser("list", parents=[common], help="list the users")
+    for action in (add, key, remove):
+        action.add_argument("name", metavar="NAME")
+        action.add_argument("--realm", metavar="R", required=action is add)
+    add.add_argument("--role", required=True, metavar="ROLE")
+    add.add_argument(
+        "--wampcra",
+        action="store_true",
+        help="store the key that WAMP-CRA needs, too. It is as good as the password: whoever reads "
+        "the file can log in with it",
+    )
+    add.add_argument(
+        "--scram",
+        choices=("argon2id13", "pbkdf2"),
+        default="argon2id13",
+        help="how SCRAM derives keys (default: argon2id13; autobahn knows no other)",
+    )
+    key.add_argument("--role", metavar="ROLE")
+    key.add_argument(
+        "--pubkey", required=True, metavar="HEX", help="an Ed25519 public key, 64 digits"
+    )
+
+
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     config, origins = _configuration(options, environ)
     if options.command in arguments.COMMANDS:
@@ -134,6 +180,10 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             from fox_shard.runtime.worker import run_worker
 
             return run_worker(config, _config_file(options, environ).absolute().parent.parent)
+        case "user":
+            from fox_shard.users.commands import run as run_user
+
+            return run_user(options, config)
         case "run":
             from fox_shard.runtime.starting import run_server
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from fox_shard.client.connection import Connection, ConnectionLost, Failure, Unreachable
+from fox_shard.client.login import Login
 from fox_shard.gateway.wamp import messages as wamp
 
 SUBPROTOCOL: Final = "wamp.2.json"
@@ -116,8 +117,12 @@ class Session:
 
     __slots__ = ("_connection", "_registrations", "_request", "_subscriptions", "id")
 
-    def __init__(self, url: str, realm: str, patience: float = 20.0) -> None:
+    def __init__(
+        self, url: str, realm: str, patience: float = 20.0, login: Login | None = None
+    ) -> None:
         """Connect and join. patience: seconds of silence after which the session counts as lost.
+
+        login: None: as an anonymous client.
 
         Raises Unreachable if no router answers at `url`, or the router refuses the session.
         """
@@ -126,7 +131,7 @@ class Session:
         self._subscriptions: dict[int, Subscription] = {}
         self._registrations: dict[int, Callable[[Invocation], None]] = {}
         try:
-            self.id = self._join(realm)
+            self.id = self._join(realm, login)
         except BaseException:
             self._connection.close()
             raise
@@ -208,9 +213,15 @@ class Session:
         self._take(message)
         return True
 
-    def _join(self, realm: str) -> int:
-        self._send(wamp.HELLO, realm, {"roles": ROLES, "agent": "fox"})
-        match self._read(time.monotonic() + ANSWER):
+    def _join(self, realm: str, login: Login | None) -> int:
+        details = login.details if login is not None else {}
+        self._send(wamp.HELLO, realm, {"roles": ROLES, "agent": "fox", **details})
+        answer = self._read(time.monotonic() + ANSWER)
+        match answer:
+            case [wamp.CHALLENGE, method, dict(extra)] if login and method == login.method:
+                self._send(wamp.AUTHENTICATE, login.signature(extra), {})
+                answer = self._read(time.monotonic() + ANSWER)
+        match answer:
             case [wamp.WELCOME, int(session), *_]:
                 return session
             case [wamp.ABORT, dict(details), str(reason), *_]:

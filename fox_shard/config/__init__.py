@@ -9,6 +9,7 @@ from fox_shard.config.reader import Origins, load, load_with_origins, parse
 from fox_shard.config.settings import (
     SETTINGS,
     Address,
+    Auth,
     Backplane,
     Config,
     Gateway,
@@ -27,6 +28,7 @@ from fox_shard.config.settings import (
 __all__ = [
     "SETTINGS",
     "Address",
+    "Auth",
     "Backplane",
     "Config",
     "ConfigError",

@@ -67,8 +67,8 @@ def parse(
 ) -> tuple[Config, Origins]:
     """Build the configuration from TOML text and FOX_ variables.
 
-    folder: absolute path, to which data_dir and run_dir are relative. name: the name of the text in
-    errors. Raises ConfigError for the first mistake found.
+    folder: absolute path, to which data_dir, run_dir and users are relative. name: the name of the
+    text in errors. Raises ConfigError for the first mistake found.
     """
     try:
         document = tomllib.loads(text)
@@ -84,7 +84,7 @@ def parse(
         where = f"Environment variable {setting.variable}"
         values[setting.path] = _convert(setting, raw, where, strict=False)
         origins[setting.path] = setting.variable
-    for path in ("data_dir", "run_dir"):
+    for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
     config = _build(values, realms)
     _check_combinations(config)

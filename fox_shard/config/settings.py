@@ -172,6 +172,17 @@ class Mqtt(Struct, frozen=True, kw_only=True):
     sys_interval: Annotated[int, Meta(ge=0, le=3600)] = 10
 
 
+class Auth(Struct, frozen=True, kw_only=True):
+    """Section [auth]: the limits of clients that say who they are.
+
+    max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
+    once. max_waiting: passwords that wait to be checked in one gateway.
+    """
+
+    max_failures: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
+    max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+
+
 class Statsd(Struct, frozen=True, kw_only=True):
     """Section [statsd]: the sending of metrics.
 
@@ -234,8 +245,9 @@ FUNCTIONS = ("sum", "count", "min", "max", "avg", "last", "merge", "append")
 
 
 class Realm(Struct, frozen=True, kw_only=True):
-    """One [[realm]]: a topic space of its own, which every client may join and fully use.
+    """One [[realm]]: a topic space of its own, which its users may fully use.
 
+    anonymous: whether clients that do not say who they are may join, although there are users.
     store: where keys and history are kept; in memory they last until their shard ends.
     schema: a file with the definitions of tables, read when the server starts; "": none. `load`
     makes the path absolute.
@@ -248,23 +260,29 @@ class Realm(Struct, frozen=True, kw_only=True):
     store: Literal["sqlite", "memory"] = "sqlite"
     schema: str = ""
     kwargs_are_headers: bool = False
+    anonymous: bool = False
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole configuration. `parse` makes data_dir and run_dir absolute."""
+    """The whole configuration. `parse` makes data_dir, run_dir and users absolute.
+
+    users: the file with the users; without it all clients are anonymous.
+    """
 
     gateways: Annotated[int, Meta(ge=1, le=256)] = 2
     shards: Annotated[int, Meta(ge=1, le=64)] = 2
     data_dir: Directory = "data"
     run_dir: Directory = "run"
+    users: Directory = "conf/users.toml"
     gateway: Gateway = Gateway()
     backplane: Backplane = Backplane()
     rpc: Rpc = Rpc()
     keys: Keys = Keys()
     reducer: Reducers = Reducers()
     mqtt: Mqtt = Mqtt()
+    auth: Auth = Auth()
     statsd: Statsd = Statsd()
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)

@@ -18,12 +18,13 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.config import Auth, Mqtt
 from fox_shard.config import Gateway as Settings
-from fox_shard.config import Mqtt
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
@@ -54,7 +55,11 @@ from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
+from fox_shard.gateway.sessions.removed_users import RemovedUsers
 from fox_shard.store.journal import Journal
+from fox_shard.users.user import Users
+
+NO_AUTH = Auth()
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
@@ -78,9 +83,12 @@ class Gateway:
         now: float,
         wall: float,
         is_working: IsWorking = unknown,
+        auth: Auth = NO_AUTH,
+        users: Users | None = None,
     ) -> None:
-        """number: 0..gateways-1. rng: for session ids, epochs and incarnations.
+        """number: 0..gateways-1. rng: for session ids, epochs, incarnations and nonces.
 
+        users: None: there are none, and all clients are anonymous.
         now: monotonic seconds. wall: seconds since 1970. is_working: see `Links`.
         """
         self.name = f"gateway-{number}"
@@ -94,6 +102,12 @@ class Gateway:
         self.admission = Admission()
         self.limit_counts = LimitCounts(NAMES)
         self._refusal_log = RefusalLog()
+        realms = [*realms]
+        anonymous = [one.name for one in realms if one.anonymous]
+        self.authentication = Authentication(
+            auth, anonymous, self.limit_counts, rng, lambda: self.now
+        )
+        self.authentication.users = users
         placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
@@ -220,6 +234,7 @@ class Gateway:
             timers=self.timers,
             turns=self.turns,
             limit_counts=self.limit_counts,
+            authentication=self.authentication,
             registry=self.registry,
             ordering=self.ordering,
             backpressure=self._backpressure,
@@ -249,6 +264,11 @@ class Gateway:
         """End all sessions. reason: a URI. message: a sentence for the clients."""
         for session in list(self.sessions.values()):
             session.end(reason, message)
+
+    def set_users(self, users: Users) -> None:
+        """Replace the users. Sessions of users that are gone end in the next turns."""
+        self.authentication.users = users
+        self.turns.add_chore(RemovedUsers(self.registry, self.authentication))
 
     def client_refused(self, connection: Connection) -> None:
         """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
@@ -426,7 +446,8 @@ class Gateway:
         requests = self.requests
         counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
         counters[f"{self.name}.dropped"] = requests.take_dropped()
-        requests.slow_consumers = 0
+        counters[f"{self.name}.authentication_failures"] = self.authentication.failures
+        requests.slow_consumers = self.authentication.failures = 0
         counters.update(self.limit_counts.take(self.name))
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {

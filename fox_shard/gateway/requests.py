@@ -14,6 +14,7 @@ from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
@@ -57,6 +58,7 @@ class Requests:
         "_subscriptions",
         "_turns",
         "_unstored_waiters",
+        "authentication",
         "call",
         "cancel",
         "dropped",
@@ -85,6 +87,7 @@ class Requests:
         timers: Timers,
         turns: Turns,
         limit_counts: LimitCounts,
+        authentication: Authentication,
         registry: SessionRegistry,
         ordering: Ordering,
         backpressure: Backpressure,
@@ -102,6 +105,7 @@ class Requests:
         self.realms = realms
         self.timers = timers
         self.limit_counts = limit_counts
+        self.authentication = authentication
         self._turns = turns
         self._clock = clock
         self._registry = registry
@@ -131,6 +135,11 @@ class Requests:
     def now(self) -> float:
         """The time in monotonic seconds."""
         return self._clock.now
+
+    @property
+    def wall(self) -> float:
+        """The same time in seconds since 1970."""
+        return self._clock.wall
 
     def session_opened(
         self,

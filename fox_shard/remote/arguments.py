@@ -27,6 +27,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
     remote.add_argument("--url", help="WAMP address (default: ws://<gateway.websocket>/ws)")
     remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
+    remote.add_argument(
+        "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"
+    )
     _add_get(commands, remote)
     _add_put(commands, remote)
     _add_keys(commands, remote)

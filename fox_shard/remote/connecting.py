@@ -3,6 +3,7 @@
 Owns: where the server is, exit codes, sentences on standard error. Never: what the session does.
 """
 
+import getpass
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import Final, NamedTuple
 
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
+from fox_shard.client.login import Login, Password
 from fox_shard.config import Address, Config, ConfigError
 
 DONE: Final = 0
@@ -30,19 +32,36 @@ BY_SIGNAL: Final = 128
 class Target(NamedTuple):
     """The server to connect to. patience: seconds of silence after which the router is gone.
 
-    source: who says that the server is at this address; "": nobody that would help.
+    source: who says that the server is at this address; "": nobody that would help. login: None:
+    as an anonymous client.
     """
 
     url: str
     realm: str
     patience: float = 20.0
     source: str = ""
+    login: Login | None = None
 
 
-def target_of(config: Config, url: str | None, realm: str | None, source: str = "") -> Target:
-    """Return the target; the configuration stands in for what is None. Raises ConfigError."""
+def target_of(
+    config: Config,
+    url: str | None,
+    realm: str | None,
+    source: str = "",
+    user: str | None = None,
+) -> Target:
+    """Return the target; the configuration stands in for what is None. Raises ConfigError.
+
+    user: whose password is asked for, unless FOX_PASSWORD has it.
+    """
     address = url or _configured(config.gateway.websocket)
-    return Target(address, realm or config.mqtt.realm, source=source)
+    login = None if user is None else Password(user, _password_of(user))
+    return Target(address, realm or config.mqtt.realm, source=source, login=login)
+
+
+def _password_of(user: str) -> str:
+    given = os.environ.get("FOX_PASSWORD")
+    return given if given is not None else getpass.getpass(f"Password of {user}: ")
 
 
 def _configured(address: Address | None) -> str:
@@ -56,7 +75,7 @@ def _configured(address: Address | None) -> str:
 def visit(target: Target, command: Callable[[Session], int]) -> int:
     """Run a command in a session. Returns its exit code, or that of a failure, which is told."""
     try:
-        with Session(target.url, target.realm, target.patience) as session:
+        with Session(target.url, target.realm, target.patience, target.login) as session:
             return command(session)
     except CannotConnect as error:
         says = f" The address comes from {target.source}." if target.source else ""

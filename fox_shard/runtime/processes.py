@@ -28,6 +28,7 @@ from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors
+from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.readiness import announce_ready
@@ -37,6 +38,7 @@ from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.watchdog import working_peers
 from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
+from fox_shard.users.file import UsersFileError
 
 _log = logging.getLogger("fox")
 
@@ -64,7 +66,7 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (AlreadyRunning, ListenError, SchemaFileError, StoreError) as error:
+    except (AlreadyRunning, ListenError, SchemaFileError, StoreError, UsersFileError) as error:
         print(f"fox: {error}", file=sys.stderr)
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
@@ -86,30 +88,40 @@ def _terms(config: Config, generation: int) -> LinkSettings:
 
 async def _gateway(number: int, config: Config) -> None:
     _raise_file_limit()
-    loop = asyncio.get_running_loop()
-    incarnation = new_incarnation()
-    lock = hold_name(config, f"gateway-{number}")
-    terms = _terms(config, await opening.generation(config, f"gateway-{number}"))
+    name, incarnation = f"gateway-{number}", new_incarnation()
+    lock = hold_name(config, name)
+    generation = await opening.generation(config, name)
+    logins = Logins(config, name)
     gateway = Gateway(
         number,
         realms=config.realms,
         settings=config.gateway,
         mqtt=config.mqtt,
         reducer=config.reducer,
-        terms=terms,
+        terms=_terms(config, generation),
         incarnation=incarnation,
         rng=SystemRandom(),
-        now=loop.time(),
+        now=asyncio.get_running_loop().time(),
         wall=time.time(),
         is_working=working_peers(Path(config.run_dir), config.backplane),
+        auth=config.auth,
+        users=logins.users,
     )
-    peers = [link.peer for link in (*gateway.links, gateway.coordinator)]
-    shell = Shell(gateway, config, incarnation, lock, listens=False, connects=peers)
+    shell = Shell(
+        gateway,
+        config,
+        incarnation,
+        lock,
+        listens=False,
+        connects=[link.peer for link in (*gateway.links, gateway.coordinator)],
+    )
     listeners = Listeners(gateway, makers(gateway, gateway.requests), shell.schedule_flush)
     gateway.client_buffers = listeners.buffered
+    logins.start(gateway, shell.schedule_flush)
     linked = asyncio.Event()
 
     def after_flush() -> None:
+        logins.check_passwords()
         listeners.perform(gateway.dirty)
         if gateway.linked:
             listeners.serve_queued()
@@ -118,17 +130,23 @@ async def _gateway(number: int, config: Config) -> None:
             shell.schedule_flush()
 
     shell.after_flush = after_flush
-    watch_descriptors(gateway.name, loop)
+    watch_descriptors(name, asyncio.get_running_loop())
     await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
-        await listeners.open(config.gateway, Claims(config.run_dir))
-        shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
-        _log.info("listening", extra={"fox": {"process": gateway.name, **shell.listening}})
+        await _listen(shell, listeners, config)
     await shell.stopping.wait()
     listeners.stop_accepting()
     await _say_goodbye(gateway, listeners, config.gateway.drain_timeout)
+    logins.stop()
     await _end(shell)
+
+
+async def _listen(shell: Shell, listeners: Listeners, config: Config) -> None:
+    """Let clients in, and say where."""
+    await listeners.open(config.gateway, Claims(config.run_dir))
+    shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
+    _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
 
 
 async def _say_goodbye(gateway: Gateway, listeners: Listeners, grace: float) -> None:

@@ -19,10 +19,12 @@ from typing import Final
 import msgspec
 
 from fox_shard.client.address import url_of
+from fox_shard.client.login import Key
 from fox_shard.config import Config, ConfigError
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.supervision import follow_supervisor
+from fox_shard.runtime.worker_key import WORKER, worker_key
 from fox_shard.worker.functions import MissingFunction, load, python_reducers
 from fox_shard.worker.instance import RealmInstance
 
@@ -71,7 +73,8 @@ def _instances(config: Config, folder: Path) -> list[RealmInstance]:
         raise ConfigError("gateway.websocket is off: the worker's functions need it.")
     url = url_of(config.gateway.websocket)
     timeout = config.reducer.timeout
-    return [RealmInstance(url, realm.name, load(realm, folder), timeout) for realm in wanted]
+    login = Key(WORKER, worker_key(Path(config.run_dir)))
+    return [RealmInstance(url, realm.name, load(realm, folder), timeout, login) for realm in wanted]
 
 
 async def _run(config: Config, instances: list[RealmInstance]) -> int:

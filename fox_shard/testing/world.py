@@ -23,6 +23,7 @@ from fox_shard.config import Keys, Mqtt, Reducers, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
+from fox_shard.gateway.auth.hashing import Job
 from fox_shard.gateway.clients.turns import TURN
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.budget import TURN_UNITS
@@ -30,6 +31,7 @@ from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
 from fox_shard.testing.timing import Timing
 from fox_shard.testing.wires import Pipe, Wire
+from fox_shard.users.user import Users
 
 logging.getLogger("websockets").setLevel(logging.WARNING)
 
@@ -81,6 +83,7 @@ class World:
         reducer: Reducers | None = None,
         reducers: tuple[BuiltIn, ...] = (),
         schemas: Mapping[str, str] | None = None,
+        users: Users | None = None,
     ) -> None:
         """Start all processes.
 
@@ -88,7 +91,8 @@ class World:
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
         and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
-        configured ones, by realm; also for the coordinator's next starts.
+        configured ones, by realm; also for the coordinator's next starts. users: None: all clients
+        are anonymous.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -110,6 +114,7 @@ class World:
             for name in realms
         ]
         self.schemas = dict(schemas or {})
+        self.users = users
         self.gateways = gateways
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.nodes: dict[str, Node] = {}
@@ -207,6 +212,7 @@ class World:
                 now=self.now,
                 wall=WALL + self.now,
                 is_working=self._is_working,
+                users=self.users,
             )
             gateway.turns.units = gateway.budget.units = self._units
         elif kind == "shard":
@@ -410,8 +416,21 @@ class World:
             self.disks[name].write(write)
         node.notices.clear()
         if isinstance(node, Gateway):
+            self._check_passwords(node)
             self._perform(node)
         self._arm(name)
+
+    def _check_passwords(self, gateway: Gateway) -> None:
+        """Check the passwords that wait, as the threads beside an event loop do."""
+        for job in gateway.authentication.hashing.due():
+
+            def tell(job: Job = job) -> None:
+                if self.nodes.get(gateway.name) is gateway:
+                    gateway.now = self.now
+                    gateway.authentication.hashing.finished(job, right=job.run())
+                    self.turn(gateway.name)
+
+            self.at(self.now + self.timing.delay(), partial(self._when_awake, gateway.name, tell))
 
     def _send(self, source: str, target: str, data: bytes) -> None:
         pipe = self._pipes.get((source, target))

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Final, final
 
 from fox_shard.client import Failure, Invocation, Session
+from fox_shard.client.login import Login
 from fox_shard.config import Reducer
 from fox_shard.worker.functions import FAILED, MAX_TEXT, Answer, Details, Loaded, call
 
@@ -58,8 +59,19 @@ class Pool:
 class RealmInstance:
     """One realm's functions. `run` is the body of a thread."""
 
-    def __init__(self, url: str, realm: str, functions: list[Loaded], timeout: float) -> None:
-        """timeout: seconds after which the server asks again (`reducer.timeout`)."""
+    def __init__(
+        self,
+        url: str,
+        realm: str,
+        functions: list[Loaded],
+        timeout: float,
+        login: Login | None = None,
+    ) -> None:
+        """timeout: seconds after which the server asks again (`reducer.timeout`).
+
+        login: None: as an anonymous client.
+        """
+        self._login = login
         self._url = url
         self._realm = realm
         self._functions = functions
@@ -106,7 +118,7 @@ class RealmInstance:
 
     def _connect(self) -> None:
         try:
-            with Session(self._url, self._realm) as session:
+            with Session(self._url, self._realm, login=self._login) as session:
                 self._serve(session)
         except Failure as error:
             if not self._over:

@@ -186,13 +186,22 @@ class GatewayHarness:
     """A gateway linked to fake peers. Batches move only in `turn`, in both directions."""
 
     def __init__(
-        self, shards=2, *, linked=True, credit=8 << 20, absent=(), reducer=None, **settings
+        self,
+        shards=2,
+        *,
+        linked=True,
+        credit=8 << 20,
+        absent=(),
+        reducer=None,
+        users=None,
+        anonymous=False,
+        **settings,
     ):
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.now = 100.0
         self.gateway = Gateway(
             0,
-            realms=[RealmSettings(name=name) for name in (REALM, "other")],
+            realms=[RealmSettings(name=name, anonymous=anonymous) for name in (REALM, "other")],
             settings=Settings(**settings),
             mqtt=Mqtt(),
             reducer=reducer or Reducers(),
@@ -201,6 +210,7 @@ class GatewayHarness:
             rng=Random(1),
             now=self.now,
             wall=WALL,
+            users=users,
         )
         self.realm = self.gateway.realms[REALM]
         self.peers = {}
@@ -229,6 +239,9 @@ class GatewayHarness:
         for name, data in self.gateway.flush(self.now):
             if name in self.peers:
                 self.peers[name].take(data, self.now)
+        hashing = self.gateway.authentication.hashing
+        for job in hashing.due():
+            hashing.finished(job, right=job.run())
         for peer in [*self.peers.values()]:
             link = peer.link
             link.tick(self.now)
@@ -262,7 +275,9 @@ class GatewayHarness:
         peer.got = [frame for frame in peer.got if not isinstance(frame, kind)]
         return got
 
-    def session(self, encoder=None, *, client="", protocol="wamp.2.json", **identity):
+    def session(
+        self, encoder=None, *, client="", protocol="wamp.2.json", authmethod="anonymous", **identity
+    ):
         """Return a session that has joined."""
         session = RecordingSession(
             self.realm, encoder or FakeEncoder(), dirty=self.gateway.dirty, **identity
@@ -272,7 +287,7 @@ class GatewayHarness:
             session,
             protocol=protocol,
             transport="websocket",
-            authmethod="anonymous",
+            authmethod=authmethod,
             authprovider="static",
             client=client,
         )

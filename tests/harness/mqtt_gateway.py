@@ -1,12 +1,15 @@
 """A gateway that records the requests of MQTT sessions, and a client of such a session."""
 
+from random import Random
+
 from fox_shard.backplane.frames import ACKNOWLEDGE, QOS1, QOS2, Event, Publish, Refused
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
+from fox_shard.config import Auth, Mqtt
 from fox_shard.config import Gateway as Settings
-from fox_shard.config import Mqtt
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import RAW
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.timers import Timers
@@ -27,6 +30,10 @@ class FakeGateway:
         self.now = 100.0
         self.timers = Timers(Deadline())
         self.limit_counts = LimitCounts(NAMES)
+        self.wall = 1_800_000_000.0
+        self.authentication = Authentication(
+            Auth(), (), self.limit_counts, Random(1), lambda: self.now
+        )
         self.realms = {name: Realm(name, Placement(2)) for name in ("realm1", "other")}
         self.mqtt = Mqtt(realm="realm1", max_inflight=3)
         self.dropped = 0

@@ -1,6 +1,7 @@
 """A client of a Conversation, on a gateway that only records its requests."""
 
 import inspect
+from random import Random
 from types import SimpleNamespace
 
 import cbor2
@@ -8,8 +9,10 @@ import msgspec
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
+from fox_shard.config import Auth
 from fox_shard.config import Gateway as Settings
 from fox_shard.deadline import Deadline
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import NAMES
 from fox_shard.gateway.clients.timers import Timers
@@ -45,6 +48,10 @@ class FakeGateway:
         self.realms = {"realm1": Realm("realm1", Placement(2))}
         self.timers = Timers(Deadline())
         self.limit_counts = LimitCounts(NAMES)
+        self.wall = 1_800_000_000.0
+        self.authentication = Authentication(
+            Auth(), (), self.limit_counts, Random(1), lambda: self.now
+        )
         self.now = 100.0
         self.asked = []
         self.subscribed = set()

@@ -27,7 +27,7 @@ class MqttPeer:
 
     def __init__(
         self, address, client_id, *, transport="tcp", protocol=MQTTv311, clean=True, keepalive=60,
-        will=None, user=None, manual_ack=False,
+        will=None, user=None, password=None, manual_ack=False,
     ):  # fmt: skip
         self.messages = queue.Queue()
         self.lost = threading.Event()
@@ -50,7 +50,7 @@ class MqttPeer:
         if will is not None:
             client.will_set(**will)
         if user is not None:
-            client.username_pw_set(user)
+            client.username_pw_set(user, password)
         client.on_connect = lambda _c, _u, flags, code, _p: self._connected.put((flags, code))
         client.on_connect_fail = lambda *_: self._connected.put((None, "no connection"))
         client.on_message = lambda _c, _u, message: self.messages.put(message)

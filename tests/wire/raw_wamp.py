@@ -7,7 +7,7 @@ import socket
 
 import msgspec
 
-HELLO, WELCOME, ABORT, GOODBYE, ERROR = 1, 2, 3, 6, 8
+HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE, ERROR = 1, 2, 3, 4, 5, 6, 8
 PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, UNSUBSCRIBE, UNSUBSCRIBED, EVENT = (
     16,
     17,
@@ -39,7 +39,10 @@ class Closed(Exception):
 class RawWamp:
     """A joined session on a blocking socket; `session` is its id."""
 
-    def __init__(self, port, serializer="msgpack", *, receive_buffer=None, roles=FEATURES):
+    def __init__(
+        self, port, serializer="msgpack", *, receive_buffer=None, roles=FEATURES, login=None
+    ):
+        """login: (name, ticket), or None."""
         number, self.codec = CODECS[serializer]
         self.encode, self.decode = self.codec.encode, self.codec.decode
         self.sock = socket.socket()
@@ -56,7 +59,14 @@ class RawWamp:
         self._data = self._data[4:]
         self._received = []
         self.request = 0
-        self.session = self.ask(HELLO, "realm1", {"roles": roles}, answer=WELCOME)[1]
+        details = {"roles": roles}
+        if login is not None:
+            name, ticket = login
+            details |= {"authmethods": ["ticket"], "authid": name}
+            self.ask(HELLO, "realm1", details, answer=CHALLENGE)
+            self.session = self.ask(AUTHENTICATE, ticket, {}, answer=WELCOME)[1]
+        else:
+            self.session = self.ask(HELLO, "realm1", details, answer=WELCOME)[1]
 
     def frame(self, *message):
         """Return the bytes of one message."""

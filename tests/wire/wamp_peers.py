@@ -35,10 +35,21 @@ TRIES = 64
 
 
 class Peer(ApplicationSession):
-    """A session; `joined` and `left` are futures of the details that the router sends."""
+    """A session; `joined` and `left` are futures of the details that the router sends.
 
-    def __init__(self, realm, **hello):
+    authenticator: an `IAuthenticator` of autobahn, or None.
+    """
+
+    def __init__(self, realm, authenticator=None, **hello):
         super().__init__(ComponentConfig(realm=realm))
+        self.authenticator = authenticator
+        if authenticator is not None:
+            hello = {
+                "authmethods": [authenticator.name],
+                "authid": authenticator._args.get("authid"),
+                "authextra": authenticator.authextra,
+                **hello,
+            }
         self.hello = hello
         self.left = asyncio.get_running_loop().create_future()
         self.joined = asyncio.get_running_loop().create_future()
@@ -47,6 +58,14 @@ class Peer(ApplicationSession):
 
     def onConnect(self):
         self.join(self.config.realm, **self.hello)
+
+    def onChallenge(self, challenge):
+        return self.authenticator.on_challenge(self, challenge)
+
+    def onWelcome(self, welcome):
+        if self.authenticator is not None:
+            return self.authenticator.on_welcome(self, welcome.authextra)
+        return None
 
     def onJoin(self, details):
         self.details = details

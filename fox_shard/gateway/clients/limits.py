@@ -32,6 +32,8 @@ NAMES = (
     "max_connections",
     "max_connections_per_address",
     "connects_per_second",
+    "max_failures",
+    "max_waiting",
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",

@@ -13,13 +13,14 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import Event, Refused, qos
 from fox_shard.documents.payloads import RAW
-from fox_shard.errors import ProtocolViolation
+from fox_shard.errors import ProtocolViolation, Refusal
+from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.mqtt import handshake
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
 from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttEventEncoder, event_encoder_of
 from fox_shard.gateway.mqtt.framing import MALFORMED
-from fox_shard.gateway.mqtt.handshake import admit
 from fox_shard.gateway.mqtt.inflight import (
     AWAITING_PUBACK,
     AWAITING_PUBCOMP,
@@ -42,6 +43,8 @@ _PUBREL: Final = mqtt.PUBREL_HEAD[0]
 KEYS_FIRST: Final = SubscribeOptions(replay=True)
 """MQTT subscribers always get the matching keys first."""
 _ANONYMOUS: Final = "anonymous"
+MAX_ABOUT: Final = 100
+"""Characters of what a client says of itself that the log repeats if it is refused."""
 
 
 def _read_nothing() -> None:
@@ -146,20 +149,57 @@ class MqttSession(Session):
     def connect(self, packet: mqtt.Connect) -> None:
         """Handle the first packet. Raises ConnectRefused, ProtocolViolation."""
         router = self.router
-        self.realm = admit(router.realms, router.mqtt.realm, packet)
+        authentication = router.authentication
+        with_users = authentication.users is not None
+        self.realm, name = handshake.admit(
+            router.realms, router.mqtt.realm, packet, with_users=with_users
+        )
         if packet.will is not None:
             check_mqtt_topic(packet.will.topic)
-        self.authid = packet.client_id or _ANONYMOUS
-        self.authrole = _ANONYMOUS
+        self._connect = packet
+        try:
+            claim = handshake.claim_of(self.realm, name, self.connection, with_users=with_users)
+            begun = authentication.begin(claim)
+        except Refusal as refusal:
+            self._refuse(refusal, name or _ANONYMOUS)
+            return
+        if isinstance(begun, Attempt):
+            self.connection.pause(paused=True)
+            verified = partial(self._verified, begun.description)
+            begun.answer(handshake.password_of(packet), {}, verified)
+        else:
+            self._open(packet, begun)
+
+    def _verified(self, about: str, outcome: Authenticated | Refusal) -> None:
+        """Open or refuse the session, unless the client has left. about: for the log."""
+        packet = self._connect
+        if packet is None or self.closed:
+            return
+        if isinstance(outcome, Refusal):
+            self._refuse(outcome, about)
+        else:
+            self._open(packet, outcome)
+
+    def _refuse(self, refusal: Refusal, about: str) -> None:
+        """Refuse the CONNECT; MQTT 3.1.1 cannot tell the client more than a code."""
+        code = handshake.return_code(refusal)
+        self.write(encode(mqtt.Connack(code)))
+        self.finish(f"CONNECT refused, code {code}: {refusal.message} ({about[:MAX_ABOUT]})")
+
+    def _open(self, packet: mqtt.Connect, who: Authenticated) -> None:
+        """Open the session of a client that may join."""
+        router = self.router
+        is_anonymous = who.method == _ANONYMOUS
+        self.authid = packet.client_id or _ANONYMOUS if is_anonymous else who.authid
+        self.authrole = who.authrole
         self.encoder = event_encoder_of(self._framing)
         self.level = packet.level
-        self._connect = packet
         may_begin = router.session_opened(
             self,
             protocol=mqtt.PROTOCOLS[packet.level],
             transport="tcp" if self._framing is None else "websocket",
-            authmethod=_ANONYMOUS,
-            authprovider="static",
+            authmethod=who.method,
+            authprovider=PROVIDER,
             # If it is empty, the session's id serves as the unique one [MQTT-3.1.3-6].
             client=packet.client_id,
         )
@@ -171,7 +211,7 @@ class MqttSession(Session):
 
     @property
     def waits(self) -> bool:
-        """Whether CONNACK waits for the end of an older session with this client id.
+        """Whether CONNACK waits for the check of a password, or for the end of an older session.
 
         The client may send more before CONNACK [MQTT-3.1.4-5], but that must not be handled before.
         """
@@ -197,7 +237,8 @@ class MqttSession(Session):
     def _end_handshake(self, now: float) -> None:
         if not self.level:
             self.router.limit_counts.add("handshake_timeout")
-            self.finish("no CONNECT came in time")
+            late = "CONNECT came" if self._connect is None else "password was checked"
+            self.finish(f"no {late} in time")
         else:
             # The gateway of the older session does not answer.
             self.admitted()

@@ -137,6 +137,10 @@ class SessionRegistry:
             return False
         return True
 
+    def join_of(self, session: int) -> Join | None:
+        """Return what the coordinator was told of an open session; None: it has ended."""
+        return self._joins.get(session) if session in self.sessions else None
+
     def joined(self, frame: Joined) -> None:
         """Admit a session, which is now the only one with its MQTT client id."""
         session = self._waiting.pop(frame.session, None)

@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.realm import Realm, Route
@@ -43,8 +44,16 @@ class Router(Protocol):
         """How often each limit (see `limits.NAMES`) has refused a client."""
 
     @property
+    def authentication(self) -> Authentication:
+        """The users of the gateway, and what clients may try."""
+
+    @property
     def now(self) -> float:
         """The time in monotonic seconds."""
+
+    @property
+    def wall(self) -> float:
+        """The same time in seconds since 1970."""
 
     # Sessions
 

@@ -8,17 +8,13 @@ from typing import Any, Final
 from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard import __version__
-from fox_shard.errors import NoSuchRealm, ProtocolViolation, Refusal
+from fox_shard.errors import NoSuchRealm, ProtocolViolation
+from fox_shard.gateway.auth.authentication import PROVIDER, Authenticated, Claim
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.topic import check_topic
-
-AUTHMETHOD: Final = "anonymous"
-AUTHPROVIDER: Final = "static"
-AUTHROLE: Final = "anonymous"
-AUTHID: Final = "anonymous"
-"""The authid of every session, whatever HELLO asks for: all clients are anonymous."""
 
 PROGRESS: Final = 1
 CANCELING: Final = 2
@@ -26,13 +22,6 @@ CANCELING: Final = 2
 
 PASSTHRU: Final = {"publisher": 4, "caller": 8, "callee": 16}
 """Role → bit: the client has announced payload passthru mode for the role."""
-
-
-class NoMatchingAuthMethod(Refusal):
-    """The client accepts none of the router's authentication methods."""
-
-    uri = "wamp.error.no_matching_auth_method"
-    reason = 0x8C
 
 
 class Role(Struct, gc=False):
@@ -47,6 +36,7 @@ class Details(Struct, gc=False):
     roles: dict[str, Role]
     authmethods: list[str] | None = None
     authid: str | None = None
+    authextra: dict[str, Any] | None = None
 
 
 def read_details(serializer: Serializer, message: Hello) -> Details:
@@ -60,21 +50,27 @@ def read_details(serializer: Serializer, message: Hello) -> Details:
     return details
 
 
-def admit(realms: dict[str, Realm], message: Hello, details: Details) -> Realm:
-    """Return the realm that the client joins.
-
-    Raises NoSuchRealm, InvalidUri or NoMatchingAuthMethod.
-    """
-    name = message.realm
+def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
+    """Return the realm that the client joins. Raises NoSuchRealm or InvalidUri."""
     if name is None:
-        raise NoSuchRealm("HELLO names no realm, and an anonymous client is assigned none")
+        raise NoSuchRealm("HELLO names no realm, and clients are assigned none")
     realm = realms.get(name)
     if realm is None:
         check_topic(name, reserved_ok=True)
         raise NoSuchRealm(f"there is no realm {name!r}")
-    if details.authmethods and AUTHMETHOD not in details.authmethods:
-        raise NoMatchingAuthMethod(f"the only authmethod here is {AUTHMETHOD!r}")
     return realm
+
+
+def claim_of(realm: Realm, details: Details, connection: Connection, wall: float) -> Claim:
+    """Return who the client says it is. wall: seconds since 1970."""
+    return Claim(
+        realm=realm.name,
+        methods=details.authmethods or (),
+        name=details.authid,
+        address=connection.peer.rpartition(":")[0],
+        extra=details.authextra or {},
+        wall=wall,
+    )
 
 
 def callee_features(details: Details) -> int:
@@ -101,14 +97,15 @@ def passthru_roles(details: Details) -> int:
     return bits
 
 
-def welcome(realm: str, authid: str, authrole: str) -> dict[str, Any]:
+def welcome(realm: str, who: Authenticated) -> dict[str, Any]:
     """Return WELCOME.Details."""
-    return {
+    details = {
         "realm": realm,
-        "authid": authid,
-        "authrole": authrole,
-        "authmethod": AUTHMETHOD,
-        "authprovider": AUTHPROVIDER,
+        "authid": who.authid,
+        "authrole": who.authrole,
+        "authmethod": who.method,
+        "authprovider": PROVIDER,
         "agent": f"fox-shard/{__version__}",
         "roles": ROUTER_ROLES,
     }
+    return {**details, "authextra": who.extra} if who.extra else details

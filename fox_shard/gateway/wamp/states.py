@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
+from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST
@@ -40,7 +41,7 @@ GOODBYE_AND_OUT: Final = "wamp.close.goodbye_and_out"
 class WampConversation(WampSession):
     """A WAMP session with its states, which receives the client's messages."""
 
-    __slots__ = ("_handlers", "_hangup", "_transport")
+    __slots__ = ("_attempt", "_handlers", "_hangup", "_transport")
 
     def __init__(
         self,
@@ -59,7 +60,9 @@ class WampConversation(WampSession):
         self._hangup = hangup
         self._transport = transport
         self._handlers = WAITING
-        router.timers.at(router.now + router.settings.handshake_timeout, self._hello_timed_out)
+        # While the client is to prove who it is.
+        self._attempt: Attempt | None = None
+        router.timers.at(router.now + router.settings.handshake_timeout, self._handshake_timed_out)
 
     # From the transport
 
@@ -96,36 +99,78 @@ class WampConversation(WampSession):
         """Return the violation for a message that is not legal in the present state."""
         number = next(key for key, kind in wamp.TYPES.items() if kind is type(message))
         name = wamp.NAMES[number]
-        if self._handlers is WAITING:
+        if self._begins:
             return ProtocolViolation(f"received {name} before the session was established")
         return ProtocolViolation(f"received {name} after the session was established")
 
     # Beginning and end
 
+    @property
+    def _begins(self) -> bool:
+        """Whether the session has not begun yet."""
+        return any(self._handlers is table for table in (WAITING, CHALLENGED, VERIFYING))
+
     def hello_received(self, message: wamp.Hello) -> None:
         """Handle [HELLO, Realm|uri, Details|dict]."""
         announced = hello.read_details(self.serializer, message)
+        router = self.router
         try:
-            self.realm = hello.admit(self.router.realms, message, announced)
+            self.realm = hello.find_realm(router.realms, message.realm)
+            claim = hello.claim_of(self.realm, announced, self.connection, router.wall)
+            begun = router.authentication.begin(claim)
         except Refusal as refusal:
             self.abort(refusal.uri, refusal.message)
             return
-        self.authid = hello.AUTHID
-        self.authrole = hello.AUTHROLE
-        identity = Identity(self.authid, self.authrole)
-        self.caller = None if identity == ANONYMOUS else identity
         self._abilities = hello.callee_features(announced) | hello.passthru_roles(announced)
         if self._abilities & hello.PASSTHRU["caller"]:
             self.call_flags = CALLER_PASSTHRU
+        if isinstance(begun, Attempt):
+            self._challenge(begun)
+        else:
+            self._welcome(begun)
+
+    def _challenge(self, attempt: Attempt) -> None:
+        """Send [CHALLENGE, AuthMethod|string, Extra|dict]."""
+        self._attempt = attempt
+        self._handlers = CHALLENGED
+        self.id = attempt.session
+        if not self.send((wamp.CHALLENGE, attempt.method, attempt.extra)):
+            self.abort(PayloadSizeExceeded.uri, "CHALLENGE is longer than this client takes")
+
+    def authenticate_received(self, message: wamp.Authenticate) -> None:
+        """Handle [AUTHENTICATE, Signature|string, Extra|dict]."""
+        assert self._attempt is not None
+        extra = self.serializer.dictionary(
+            bytes(message.extra), dict[str, Any], "AUTHENTICATE.Extra"
+        )
+        self._handlers = VERIFYING
+        self._attempt.answer(message.signature, extra, self._verified)
+
+    def _verified(self, outcome: Authenticated | Refusal) -> None:
+        """Begin or abort the session, unless the client has left meanwhile."""
+        attempt, self._attempt = self._attempt, None
+        if self._handlers is not VERIFYING or attempt is None:
+            return
+        if isinstance(outcome, Refusal):
+            self.abort(outcome.uri, outcome.message, about=attempt.description)
+        else:
+            self._welcome(outcome)
+
+    def _welcome(self, who: Authenticated) -> None:
+        """Open the session, and send [WELCOME, Session|id, Details|dict]."""
+        self.authid = who.authid
+        self.authrole = who.authrole
+        identity = Identity(self.authid, self.authrole)
+        self.caller = None if identity == ANONYMOUS else identity
         self._handlers = OPEN
         self.router.session_opened(
             self,
             protocol=self.serializer.subprotocol,
             transport=self._transport,
-            authmethod=hello.AUTHMETHOD,
-            authprovider=hello.AUTHPROVIDER,
+            authmethod=who.method,
+            authprovider=PROVIDER,
         )
-        details = hello.welcome(self.realm.name, self.authid, self.authrole)
+        details = hello.welcome(self.realm.name, who)
         if not self.send((wamp.WELCOME, self.id, details)):
             # The features alone exceed RawSocket's smallest limit.
             details["roles"] = {role: {} for role in details["roles"]}
@@ -146,10 +191,10 @@ class WampConversation(WampSession):
         self._end_session("ABORT")
         self._hangup()
 
-    def abort(self, uri: str, message: str) -> None:
-        """End the session at once with ABORT (WAMP #protocol-errors)."""
-        reason = f"{uri}: {message[:MAX_ERROR_TEXT]}"
-        if self._handlers is WAITING:
+    def abort(self, uri: str, message: str, *, about: str = "") -> None:
+        """End the session at once with ABORT (WAMP #protocol-errors). about: more for the log."""
+        reason = f"{uri}: {message[:MAX_ERROR_TEXT]}" + (f" ({about})" if about else "")
+        if self._begins:
             self.connection.refused = reason
         self._end_session(reason)
         self._send_last(wamp.ABORT, message, uri)
@@ -157,7 +202,7 @@ class WampConversation(WampSession):
 
     def end(self, reason: str, message: str) -> None:
         """End the session for the router: send GOODBYE and await the client's answer."""
-        if self._handlers is WAITING:
+        if self._begins:
             self.abort(reason, message)
         elif self._handlers is OPEN:
             self._end_session(reason)
@@ -180,12 +225,13 @@ class WampConversation(WampSession):
         if was_open:
             self.router.session_ended(self, reason, graceful=graceful)
 
-    def _hello_timed_out(self, now: float) -> None:
-        """Abort if HELLO has not come in time."""
-        if self._handlers is WAITING:
+    def _handshake_timed_out(self, now: float) -> None:
+        """Abort if HELLO or AUTHENTICATE has not come in time, or has not been checked."""
+        if self._begins:
             self.router.limit_counts.add("handshake_timeout")
             seconds = self.router.settings.handshake_timeout
-            self.abort(ProtocolViolation.uri, f"no HELLO came in {seconds:g} seconds")
+            missing = "HELLO" if self._handlers is WAITING else "right AUTHENTICATE"
+            self.abort(ProtocolViolation.uri, f"no {missing} came in {seconds:g} seconds")
 
     def _goodbye_timed_out(self, now: float) -> None:
         """Hang up if the answer to our GOODBYE has not come in time."""
@@ -207,9 +253,16 @@ def _counted(
 
 
 # The messages that a client may send in each state (WAMP #session-statechart). The table in
-# `WampConversation._handlers` is the state. AUTHENTICATE is in no table: we never send a CHALLENGE.
+# `WampConversation._handlers` is the state.
 WAITING: Final[Handlers] = {
     wamp.Hello: _counted(WampConversation.hello_received),
+    wamp.Abort: WampConversation.abort_received,
+}
+CHALLENGED: Final[Handlers] = {
+    wamp.Authenticate: _counted(WampConversation.authenticate_received),
+    wamp.Abort: WampConversation.abort_received,
+}
+VERIFYING: Final[Handlers] = {
     wamp.Abort: WampConversation.abort_received,
 }
 OPEN: Final[Handlers] = {

@@ -30,7 +30,9 @@ def value_of(config, path):
 
 
 def test_an_empty_file_gives_the_defaults_with_absolute_folders():
-    expected = msgspec.structs.replace(Config(), data_dir="/srv/fox/data", run_dir="/srv/fox/run")
+    expected = msgspec.structs.replace(
+        Config(), data_dir="/srv/fox/data", run_dir="/srv/fox/run", users="/srv/fox/conf/users.toml"
+    )
     assert read() == expected
 
 
@@ -41,6 +43,7 @@ def test_an_empty_file_gives_the_defaults_with_absolute_folders():
         ("shards", "shards = 64", "FOX_SHARDS", "64", 64),
         ("data_dir", 'data_dir = "d/e"', "FOX_DATA_DIR", "d/e", "/srv/fox/d/e"),
         ("run_dir", 'run_dir = "/tmp/r"', "FOX_RUN_DIR", "/tmp/r", "/tmp/r"),
+        ("users", 'users = "conf/u"', "FOX_USERS", "conf/u", "/srv/fox/conf/u"),
         (
             "gateway.websocket",
             '[gateway]\nwebsocket = "0.0.0.0:9000"',
@@ -160,7 +163,8 @@ def test_the_store_of_a_realm_is_read():
         (
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
-            "[gateway], [backplane], [rpc], [keys], [reducer], [mqtt], [statsd], [log].",
+            "users, [gateway], [backplane], [rpc], [keys], [reducer], [mqtt], [auth], [statsd], "
+            "[log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -203,7 +207,7 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, schema, kwargs_are_headers, history, reducer.",
+            "there are name, store, schema, kwargs_are_headers, anonymous, history, reducer.",
         ),
         (
             REALM + "store = 'disk'",

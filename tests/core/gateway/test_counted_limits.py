@@ -7,6 +7,7 @@ import pytest
 from gateway_harness import GatewayHarness
 from wamp_client import ALL, FakeGateway, joined
 
+from fox_shard.config import Auth
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import NAMES
@@ -113,7 +114,7 @@ def test_a_flood_of_refused_clients_leaves_few_lines():
 
 
 def test_the_names_are_those_of_settings_and_are_documented():
-    settings = {*Settings.__struct_fields__, "max_filters"}
+    settings = {*Settings.__struct_fields__, *Auth.__struct_fields__, "max_filters"}
     assert set(NAMES) - settings == {"nesting", "option_size"}
     documented = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in documented] == []

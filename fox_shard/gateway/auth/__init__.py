@@ -1,0 +1,1 @@
+"""Authentication: how clients prove who they are, in WAMP and MQTT alike."""

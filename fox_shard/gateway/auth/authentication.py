@@ -1,0 +1,379 @@
+"""Who a client is: the methods by which it may prove that, and what comes of it.
+
+Owns: which method is chosen, what is the same for all failures, the users of one gateway. Never:
+WAMP's or MQTT's messages, sessions, the answers' arithmetic (see `proofs`).
+
+Whether there is a user of that name shows neither in the message, nor in the challenge, nor in the
+time that the answer takes. A client offers methods, and the first possible one is taken.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, final
+
+from msgspec import Struct
+
+from fox_shard.backplane.limit_counts import LimitCounts
+from fox_shard.backplane.random_source import RandomSource
+from fox_shard.config import Auth
+from fox_shard.errors import Refusal
+from fox_shard.gateway.auth.failures import FailureLimit
+from fox_shard.gateway.auth.hashing import Hashing, Job
+from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
+from fox_shard.users.passwords import LENGTH
+from fox_shard.users.user import NAME_LENGTH, User, Users
+
+ANONYMOUS: Final = "anonymous"
+PROVIDER: Final = "static"
+METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign")
+OFFERED: Final = 32
+"""Methods of a client that are looked at, the first ones."""
+
+_NONCE: Final = re.compile(r"[A-Za-z0-9+/]{1,128}={0,2}")
+_PUBKEY: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class NoMatchingAuthMethod(Refusal):
+    """The client accepts none of the authentication methods that are possible here."""
+
+    uri = "wamp.error.no_matching_auth_method"
+    reason = 0x8C
+
+
+class AuthenticationFailed(Refusal):
+    """The client has not proved to be the user that it says it is."""
+
+    uri = "wamp.error.authentication_failed"
+    reason = 0x86
+
+
+class TooManyFailures(Refusal):
+    """Too many clients of this address have failed (`auth.max_failures`)."""
+
+    uri = "wamp.error.authentication_failed"
+    reason = 0x9F
+
+
+class Busy(Refusal):
+    """Too many passwords wait to be checked (`auth.max_waiting`)."""
+
+    uri = "wamp.error.unavailable"
+    reason = 0x89
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """Who a client says it is. address: without the port. extra: HELLO.Details.authextra.
+
+    wall: the time in seconds since 1970, for the challenge of WAMP-CRA.
+    """
+
+    realm: str
+    methods: Sequence[str]
+    name: str | None
+    address: str
+    extra: Mapping[str, Any] = {}
+    wall: float = 0.0
+
+
+class Authenticated(Struct, frozen=True):
+    """Who a client is. extra: the `authextra` of WELCOME."""
+
+    authid: str
+    authrole: str
+    method: str = ANONYMOUS
+    extra: dict[str, Any] = {}
+
+
+NOBODY: Final = Authenticated(ANONYMOUS, ANONYMOUS)
+"""Who an anonymous client is."""
+
+Outcome = Callable[[Authenticated | Refusal], None]
+
+
+@final
+class Attempt:
+    """A client that is asked to prove who it is: the challenge, then one answer.
+
+    method, extra: of CHALLENGE. session: the id that the session is to have, 0: any.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_authentication",
+        "_claim",
+        "_proof",
+        "_user",
+        "extra",
+        "method",
+        "session",
+    )
+
+    def __init__(
+        self,
+        authentication: "Authentication",
+        claim: Claim,
+        method: str,
+        user: User | None,
+        proof: Proof | None,
+        session: int,
+    ) -> None:
+        """user: None: there is none, and no answer is right. proof: None: the password itself."""
+        self._authentication = authentication
+        self._claim = claim
+        self._user = user
+        self._proof = proof
+        self._answered = False
+        self.method = method
+        self.session = session
+        self.extra = proof.extra if proof is not None else {}
+
+    def answer(self, signature: str, extra: dict[str, Any], done: Outcome) -> None:
+        """Check the client's only answer, and call `done` with the result, now or later."""
+        assert not self._answered
+        self._answered = True
+        authentication, claim = self._authentication, self._claim
+        try:
+            authentication.check_failures(claim.address)
+            if len(signature) > LENGTH:
+                raise self._failed()
+            if self._proof is not None:
+                right = self._proof.check(signature, extra)
+                done(self._result(right=right))
+            else:
+                self._check_password(signature, done)
+        except Refusal as refusal:
+            done(refusal)
+
+    def _check_password(self, password: str, done: Outcome) -> None:
+        """Have the password checked, of a user that does not exist as well."""
+        authentication, claim, user = self._authentication, self._claim, self._user
+        if authentication.hashing.full:
+            authentication.limit_counts.add("max_waiting")
+            raise Busy("too many clients log in at this moment: try again")
+
+        def wanted() -> bool:
+            try:
+                authentication.check_failures(claim.address)
+            except Refusal as refusal:
+                done(refusal)
+                return False
+            return True
+
+        verifier = user.password if user is not None else None
+        job = Job(
+            verifier or authentication.dummy,
+            password,
+            wanted,
+            lambda right: done(self._result(right=right and verifier is not None)),
+        )
+        authentication.hashing.add(job)
+
+    def _result(self, *, right: bool) -> Authenticated | Refusal:
+        user = self._user
+        # Meanwhile the user may have been removed, or have got another role.
+        if not right or user is None or not self._authentication.knows(user):
+            return self._failed()
+        welcome = self._proof.welcome if self._proof is not None else {}
+        return Authenticated(user.name, user.role, self.method, welcome)
+
+    def _failed(self) -> AuthenticationFailed:
+        self._authentication.failed(self._claim.address)
+        return AuthenticationFailed("the authentication failed")
+
+    @property
+    def description(self) -> str:
+        """The attempt in words, for the log."""
+        name = self._claim.name
+        whose = f" as {name[:64]!r}" if name is not None else ""
+        return f"{self.method}{whose} in {self._claim.realm}"
+
+
+@final
+class Authentication:
+    """The users of one gateway, and what its clients may try."""
+
+    def __init__(
+        self,
+        settings: Auth,
+        anonymous: Collection[str],
+        limit_counts: LimitCounts,
+        rng: RandomSource,
+        clock: Callable[[], float],
+    ) -> None:
+        """anonymous: the realms that anonymous clients may join although there are users.
+
+        rng: for nonces. clock: the time in monotonic seconds.
+        """
+        self.hashing = Hashing(settings.max_waiting)
+        self.limit_counts = limit_counts
+        self.users: Users | None = None
+        # Counted since the last report.
+        self.failures = 0
+        self._anonymous = frozenset(anonymous)
+        self._failure_limit = FailureLimit(settings.max_failures)
+        self._rng = rng
+        self._clock = clock
+
+    @property
+    def dummy(self) -> str:
+        """The verifier of no password."""
+        assert self.users is not None
+        return self.users.dummy
+
+    def lets_in(self, realm: str, authid: str, authrole: str, method: str) -> bool:
+        """Whether a session of that identity may go on, with the users that there are now."""
+        if method == ANONYMOUS:
+            return self._is_anonymous_possible(realm)
+        user = self.users.find(realm, authid) if self.users is not None else None
+        return user is not None and user.role == authrole
+
+    def knows(self, user: User) -> bool:
+        """Whether the user is one of those that there are now, in the same role."""
+        return self.lets_in(user.realm, user.name, user.role, "")
+
+    def _is_anonymous_possible(self, realm: str) -> bool:
+        return self.users is None or realm in self._anonymous
+
+    def begin(self, claim: Claim) -> Authenticated | Attempt:
+        """Return who the client is, if that needs no proof, or the attempt to prove it.
+
+        Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed.
+        """
+        methods = (*claim.methods[:OFFERED],) or (ANONYMOUS,)
+        if self.users is None:
+            if ANONYMOUS in methods:
+                return NOBODY
+            raise NoMatchingAuthMethod(f"the only authmethod here is {ANONYMOUS!r}")
+        if claim.name is not None and len(claim.name) > NAME_LENGTH:
+            self.failed(claim.address)
+            raise AuthenticationFailed("the authentication failed")
+        possible = [one for one in methods if self._is_possible(one, claim, self.users)]
+        if not possible:
+            raise self._no_match(methods)
+        method = next((one for one in possible if _suits(one, claim, self.users)), possible[0])
+        if method == ANONYMOUS:
+            return NOBODY
+        self.check_failures(claim.address)
+        return self._challenge(method, claim, self.users)
+
+    def check_failures(self, address: str) -> None:
+        """Raise TooManyFailures if clients of the address may not try for now."""
+        if not self._failure_limit.allows(address, self._clock()):
+            self.limit_counts.add("max_failures")
+            raise TooManyFailures("too many attempts from this address have failed: try later")
+
+    def failed(self, address: str) -> None:
+        """Count a failure."""
+        self.failures += 1
+        self._failure_limit.failed(address, self._clock())
+
+    def _is_possible(self, method: str, claim: Claim, users: Users) -> bool:
+        """Whether the client may use the method, if it is the user that it says it is."""
+        extra = claim.extra
+        match method:
+            case "anonymous":
+                return self._is_anonymous_possible(claim.realm)
+            case "ticket":
+                return claim.name is not None
+            case "wampcra":
+                return claim.name is not None and claim.realm in users.with_wampcra
+            case "scram" | "wamp-scram":
+                unbound = extra.get("channel_binding") is None
+                return claim.name is not None and unbound and _is(_NONCE, extra.get("nonce"))
+            case "cryptosign":
+                return _is(_PUBKEY, extra.get("pubkey"))
+            case _:
+                return False
+
+    def _no_match(self, methods: Sequence[str]) -> NoMatchingAuthMethod:
+        if any(method in METHODS for method in methods):
+            return NoMatchingAuthMethod(
+                "no offered authmethod is possible: ticket, wampcra, scram need an authid, scram "
+                "also authextra.nonce (and no channel binding), cryptosign authextra.pubkey"
+            )
+        return NoMatchingAuthMethod(
+            "this realm is not open to anonymous clients: the authmethods here are "
+            + ", ".join(METHODS)
+        )
+
+    def _challenge(self, method: str, claim: Claim, users: Users) -> Attempt:
+        user = _user(method, claim, users)
+        name, session = claim.name or "", 0
+        proof: Proof | None = None
+        match method:
+            case "wampcra":
+                session = self._rng.randrange(1, 1 << 53)
+                proof = WampCraProof(user, users, name, self._who(claim, user, session))
+            case "scram" | "wamp-scram":
+                proof = ScramProof(
+                    user,
+                    users,
+                    name,
+                    claim.extra["nonce"],
+                    self._nonce(),
+                    as_written=method == "wamp-scram",
+                )
+            case "cryptosign":
+                challenge = self._rng.randrange(0, 1 << 256).to_bytes(32, "big")
+                proof = CryptosignProof(user, claim.extra["pubkey"].lower(), challenge)
+        return Attempt(self, claim, method, user, proof, session)
+
+    def _who(self, claim: Claim, user: User | None, session: int) -> dict[str, Any]:
+        """Return what the challenge of WAMP-CRA says of the session that is to be."""
+        time = datetime.fromtimestamp(claim.wall, UTC)
+        return {
+            "authid": claim.name,
+            "authrole": user.role if user is not None else self._likely_role(claim.realm),
+            "authmethod": "wampcra",
+            "authprovider": PROVIDER,
+            "nonce": self._nonce(),
+            "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "session": session,
+        }
+
+    def _likely_role(self, realm: str) -> str:
+        """Return a role for a user that does not exist: that of the realm's first user."""
+        assert self.users is not None
+        return next((one.role for one in self.users.all if one.realm == realm and one.wampcra), "")
+
+    def _nonce(self) -> str:
+        return b64encode(self._rng.randrange(0, 1 << 128).to_bytes(16, "big")).decode()
+
+
+def _is(form: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def _user(method: str, claim: Claim, users: Users) -> User | None:
+    """Return the user that the client says it is; None if there is none."""
+    if method != "cryptosign":
+        return users.find(claim.realm, claim.name or "")
+    user = users.find_by_key(claim.realm, claim.extra["pubkey"].lower())
+    named = user is not None and claim.name in (None, user.name)
+    return user if named else None
+
+
+def _suits(method: str, claim: Claim, users: Users) -> bool:
+    """Whether the user, if there is one, has what the method needs."""
+    if method == ANONYMOUS:
+        return True
+    user = _user(method, claim, users)
+    if user is None:
+        # Nothing suits somebody whose key is unknown; a name that is unknown looks like any other.
+        return method != "cryptosign" and users.find(claim.realm, claim.name or "") is None
+    match method:
+        case "ticket":
+            return user.password is not None
+        case "wampcra":
+            return user.wampcra is not None
+        case "scram":
+            scram = user.scram
+            return scram is not None and (
+                scram.kdf == "pbkdf2" or scram.autobahn_stored_key is not None
+            )
+        case "wamp-scram":
+            return user.scram is not None
+        case _:
+            return True

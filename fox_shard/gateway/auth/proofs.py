@@ -1,0 +1,177 @@
+"""What a client is asked to prove, for each method of WAMP: the challenge, and its answer.
+
+Owns: challenges and checking their answers, of users that there are and of those that are not: the
+latter get the same challenges, whose answers are checked as well, and always wrong. Never: which
+method is chosen (see `authentication`), sessions, checking passwords (see `hashing`).
+"""
+
+import hmac
+from base64 import b64decode, b64encode
+from binascii import Error
+from hashlib import sha256
+from typing import Any, Final, Protocol, final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from fox_shard.users.passwords import MEMORY_COST, PBKDF2_ITERATIONS, TIME_COST, normalized
+from fox_shard.users.user import Scram, User, Users, WampCra
+
+WCS_NOBODY: Final = "nobody signs with this key"
+NO_KEY: Final = bytes(32)
+
+
+class Proof(Protocol):
+    """One challenge, to which an answer is checked at once."""
+
+    extra: dict[str, Any]
+    """Of CHALLENGE."""
+
+    welcome: dict[str, Any]
+    """The `authextra` of WELCOME, after the right answer."""
+
+    def check(self, signature: str, extra: dict[str, Any]) -> bool:
+        """Return whether [AUTHENTICATE, Signature|string, Extra|dict] is the right answer."""
+
+
+@final
+class WampCraProof:
+    """A text that the client signs with its key (WAMP #wampcra)."""
+
+    def __init__(self, user: User | None, users: Users, name: str, who: dict[str, Any]) -> None:
+        """who: what the challenge says of the session."""
+        stored = user.wampcra if user is not None else None
+        self._exists = stored is not None
+        if stored is None:
+            salt = mock_salt(users, "wampcra", name).hex()
+            stored = WampCra(key=WCS_NOBODY, salt=salt, iterations=PBKDF2_ITERATIONS)
+        self._challenge = msgspec.json.encode(who).decode()
+        self._key = stored.key
+        self.extra: dict[str, Any] = {"challenge": self._challenge}
+        if stored.salt:
+            self.extra |= {
+                "salt": stored.salt,
+                "iterations": stored.iterations,
+                "keylen": stored.keylen,
+            }
+        self.welcome: dict[str, Any] = {}
+
+    def check(self, signature: str, extra: dict[str, Any]) -> bool:
+        """Return whether the signature is that of the challenge."""
+        wanted = b64encode(hmac.digest(self._key.encode(), self._challenge.encode(), "sha256"))
+        return hmac.compare_digest(wanted, signature.encode()) and self._exists
+
+
+@final
+class ScramProof:
+    """A proof of the password that neither tells nor stores it (WAMP #wamp-scram).
+
+    As the specification writes it (method `wamp-scram`), or as autobahn and Crossbar speak it
+    (method `scram`): with another name of the function, no GS2 header, a name that is not escaped,
+    and keys derived from the hash's text.
+    """
+
+    def __init__(
+        self, user: User | None, users: Users, name: str, client_nonce: str, server_nonce: str,
+        *, as_written: bool,
+    ) -> None:  # fmt: skip
+        """name: the authid. client_nonce: of HELLO, in base64. as_written: see the class."""
+        stored = user.scram if user is not None else None
+        self._exists = stored is not None
+        if stored is None:
+            stored = mock_scram(users, name)
+        keys = (stored.stored_key, stored.server_key)
+        kdf: str = stored.kdf
+        if kdf == "argon2id13" and not as_written:
+            keys = (stored.autobahn_stored_key or NO_KEY, stored.autobahn_server_key or NO_KEY)
+            self._exists = self._exists and stored.autobahn_stored_key is not None
+            kdf = "argon2id-13"
+        self._stored_key, self._server_key = keys
+        self._as_written = as_written
+        self._nonce = client_nonce + server_nonce
+        salt = b64encode(stored.salt).decode()
+        self.extra: dict[str, Any] = {
+            "nonce": self._nonce,
+            "salt": salt,
+            "kdf": kdf,
+            "iterations": stored.iterations,
+        }
+        if stored.kdf == "argon2id13":
+            self.extra["memory"] = stored.memory
+        name = normalized(name)
+        header = ""
+        if as_written:
+            name = name.replace("=", "=3D").replace(",", "=2C")
+            header = b64encode(b"n,,").decode()
+        self._message = (
+            f"n={name},r={client_nonce},r={self._nonce},s={salt},i={stored.iterations},"
+            f"c={header},r={self._nonce}"
+        ).encode()
+        self.welcome: dict[str, Any] = {}
+
+    def check(self, signature: str, extra: dict[str, Any]) -> bool:
+        """Return whether the signature is the ClientProof."""
+        if self._as_written and not self._is_answered(extra):
+            return False
+        try:
+            proof = b64decode(signature, validate=True)
+        except (Error, ValueError):
+            return False
+        if len(proof) != 32:
+            return False
+        client_signature = hmac.digest(self._stored_key, self._message, "sha256")
+        client_key = bytes(a ^ b for a, b in zip(client_signature, proof, strict=True))
+        right = hmac.compare_digest(sha256(client_key).digest(), self._stored_key)
+        verifier = b64encode(hmac.digest(self._server_key, self._message, "sha256")).decode()
+        if self._as_written:
+            self.welcome = {"verifier": f"v={verifier}"}
+        else:
+            self.welcome = {"scram_server_signature": verifier}
+        return right and self._exists
+
+    def _is_answered(self, extra: dict[str, Any]) -> bool:
+        """Whether the answer belongs to this challenge, and binds to no channel."""
+        bound = extra.get("channel_binding") is not None or extra.get("cbind_data") is not None
+        return extra.get("nonce") == self._nonce and not bound
+
+
+@final
+class CryptosignProof:
+    """A random number that the client signs with its Ed25519 key (WAMP #cryptosignauth)."""
+
+    def __init__(self, user: User | None, pubkey: str, challenge: bytes) -> None:
+        """pubkey: that of HELLO, in hexadecimal. challenge: 32 bytes."""
+        self._exists = user is not None
+        self._pubkey = bytes.fromhex(pubkey)
+        self._challenge = challenge
+        self.extra: dict[str, Any] = {"challenge": challenge.hex(), "channel_binding": None}
+        self.welcome: dict[str, Any] = {}
+
+    def check(self, signature: str, extra: dict[str, Any]) -> bool:
+        """Return whether it is the signature of the challenge, followed by the challenge."""
+        try:
+            answer = bytes.fromhex(signature)
+            Ed25519PublicKey.from_public_bytes(self._pubkey).verify(answer[:64], self._challenge)
+        except (ValueError, InvalidSignature):
+            return False
+        # Some clients leave out the challenge.
+        return answer[64:] in (b"", self._challenge) and self._exists
+
+
+def mock_salt(users: Users, method: str, name: str) -> bytes:
+    """Return the salt of a user who does not exist: the same at each try, and at each gateway."""
+    return hmac.digest(users.salt_secret, f"{method} {name}".encode(), "sha256")[:16]
+
+
+def mock_scram(users: Users, name: str) -> Scram:
+    """Return what SCRAM needs of a user who does not exist."""
+    like = users.dummy_scram
+    return Scram(
+        kdf=like.kdf if like is not None else "argon2id13",
+        salt=mock_salt(users, "scram", name),
+        iterations=like.iterations if like is not None else TIME_COST,
+        memory=like.memory if like is not None else MEMORY_COST,
+        stored_key=NO_KEY,
+        server_key=NO_KEY,
+    )

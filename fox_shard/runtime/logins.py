@@ -1,0 +1,64 @@
+"""What logins need of the world: the file with the users, and threads that check passwords.
+
+Owns: both, from the gateway's start to its end. Never: who is let in (see `gateway.auth`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import final
+
+from fox_shard.client.login import public_key
+from fox_shard.config import Config
+from fox_shard.gateway.core import Gateway
+from fox_shard.runtime.password_checks import PasswordChecks
+from fox_shard.runtime.users import UsersWatch
+from fox_shard.runtime.worker_key import ROLE, WORKER, worker_key
+from fox_shard.users.user import User, Users
+
+
+@final
+class Logins:
+    """The file and the threads of one gateway.
+
+    users: those that there are at the start; None: all clients are anonymous.
+    """
+
+    def __init__(self, config: Config, process: str) -> None:
+        """Read the file. Raises UsersFileError."""
+        self._watch = UsersWatch(Path(config.users), process)
+        self._checks: PasswordChecks | None = None
+        key = public_key(worker_key(Path(config.run_dir)))
+        self._workers = [
+            User(name=WORKER, realm=realm.name, role=ROLE, pubkeys=(key,))
+            for realm in config.realms
+        ]
+        read = self._watch.users
+        self.users = None if read is None else self._with_workers(read)
+
+    def _with_workers(self, users: Users) -> Users:
+        """Return the users, and the worker, which is one of each realm."""
+        return Users((*users.all, *self._workers), users.salt_secret)
+
+    def start(self, gateway: Gateway, schedule_flush: Callable[[], None]) -> None:
+        """Begin to look for changes. schedule_flush: called after the gateway was."""
+        loop = asyncio.get_running_loop()
+
+        def set_users(users: Users) -> None:
+            gateway.now = loop.time()
+            gateway.set_users(self._with_workers(users))
+            schedule_flush()
+
+        self._watch.start(set_users)
+        self._checks = PasswordChecks(gateway, schedule_flush)
+
+    def check_passwords(self) -> None:
+        """Begin to check the passwords that are due."""
+        if self._checks is not None:
+            self._checks.begin()
+
+    def stop(self) -> None:
+        """Look no more, and wait for the checks that have begun."""
+        self._watch.stop()
+        if self._checks is not None:
+            self._checks.stop()

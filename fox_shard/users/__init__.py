@@ -1,0 +1,1 @@
+"""The users of the server: who there is, and by what each proves who they are."""

@@ -1,0 +1,133 @@
+"""A user, and what the server knows to check a password or a key: never the password.
+
+Owns: the structs, and finding a user. Never: files, hashing.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, final
+
+from msgspec import Meta, Struct
+
+NAME_LENGTH = 255
+"""Characters of the longest name of a user or role."""
+
+DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
+"""The verifier of no password, with the costs of those that `passwords` makes."""
+
+# Names that begin with "fox." are the server's own.
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=NAME_LENGTH,
+        pattern=r"^(?!fox\.)[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
+    ),
+]
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Salt = Annotated[bytes, Meta(min_length=8, max_length=64)]
+Verifier = Annotated[
+    str,
+    Meta(
+        pattern=r"^\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,4},p=[0-9]{1,2}"
+        r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$"
+    ),
+]
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Kdf = Literal["argon2id13", "pbkdf2"]
+
+
+class Scram(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What SCRAM needs (WAMP #wamp-scram). memory: KiB, of argon2id13 only.
+
+    autobahn_stored_key, autobahn_server_key: the same keys as autobahn and Crossbar derive them
+    with argon2id13, from the hash's base64 text instead of its bytes; None: those clients cannot
+    use SCRAM.
+    """
+
+    kdf: Kdf
+    salt: Salt
+    iterations: Annotated[int, Meta(ge=1, le=100_000_000)]
+    memory: Annotated[int, Meta(ge=0, le=1 << 22)] = 0
+    stored_key: Key
+    server_key: Key
+    autobahn_stored_key: Key | None = None
+    autobahn_server_key: Key | None = None
+
+
+class WampCra(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What WAMP-CRA needs (WAMP #wampcra), which is as good as the password.
+
+    key: the text that signs challenges: of a salted password, the derived key in base64. salt: ""
+    if the key was not derived, and is the password itself.
+    """
+
+    key: Annotated[str, Meta(min_length=1, max_length=1024)]
+    salt: Annotated[str, Meta(max_length=128)] = ""
+    iterations: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
+    keylen: Annotated[int, Meta(ge=16, le=64)] = 32
+
+
+class User(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One [[user]] of a realm. password: the verifier (argon2id, PHC text); None: there is none.
+
+    pubkeys: Ed25519 public keys in hexadecimal, for cryptosign.
+    """
+
+    name: Name
+    realm: Annotated[str, Meta(min_length=1)]
+    role: Name
+    password: Verifier | None = None
+    pubkeys: tuple[PublicKey, ...] = ()
+    scram: Scram | None = None
+    wampcra: WampCra | None = None
+
+
+class DuplicateUser(ValueError):
+    """Two users of one realm have the same name, or the same public key."""
+
+
+@final
+class Users:
+    """All users, found by name or by public key.
+
+    dummy: the verifier of no password, as expensive as those of the users. salt_secret: from which
+    the salts of users that do not exist are made (WAMP #wamp-scram wants the same at each try).
+    """
+
+    __slots__ = (
+        "_by_key",
+        "_by_name",
+        "all",
+        "dummy",
+        "dummy_scram",
+        "salt_secret",
+        "with_wampcra",
+    )
+
+    def __init__(self, users: Iterable[User], salt_secret: bytes = b"") -> None:
+        """Raises DuplicateUser."""
+        self.all = tuple(users)
+        self.salt_secret = salt_secret
+        self._by_name: dict[tuple[str, str], User] = {}
+        self._by_key: dict[tuple[str, str], User] = {}
+        for user in self.all:
+            if (user.realm, user.name) in self._by_name:
+                raise DuplicateUser(f'there are two users "{user.name}" in {user.realm}')
+            self._by_name[user.realm, user.name] = user
+            for key in user.pubkeys:
+                if self._by_key.setdefault((user.realm, key), user) is not user:
+                    raise DuplicateUser(f"two users in {user.realm} have the public key {key}")
+        verifier = next((user.password for user in self.all if user.password), DUMMY)
+        # The hash of nothing that anybody could find.
+        self.dummy = verifier.rpartition("$")[0] + "$" + "A" * 43
+        self.dummy_scram = next((user.scram for user in self.all if user.scram), None)
+        # The realms in which some users have a key for WAMP-CRA.
+        self.with_wampcra = frozenset(user.realm for user in self.all if user.wampcra)
+
+    def find(self, realm: str, name: str) -> User | None:
+        """Return the user of that name, None if there is none."""
+        return self._by_name.get((realm, name))
+
+    def find_by_key(self, realm: str, pubkey: str) -> User | None:
+        """Return the user with that public key (hexadecimal, lower case), None: there is none."""
+        return self._by_key.get((realm, pubkey))
