@@ -87,5 +87,5 @@ async def test_subscriptions_are_known_at_both_gateways(wamp, mqtt):
     await prefix.unsubscribe()
     for procedure in ("get", "list_subscribers", "count_subscribers"):
         with pytest.raises(ApplicationError) as caught:
-            await one.call(f"wamp.subscription.{procedure}", prefix.id)
+            await other.call(f"wamp.subscription.{procedure}", prefix.id)
         assert caught.value.error == "wamp.error.no_such_subscription"
