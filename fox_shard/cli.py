@@ -28,7 +28,7 @@ UPKEEP = ("reshard", "dump", "load")
 VERSION = f"fox-shard {__version__}"
 
 EPILOG = """\
-These need a running server:  health, get, put, keys, watch, lock
+These need a running server:  health, get, put, keys, watch, lock, reducers, table
 These need a stopped one:     reshard, load
 All others work in any case. `fox COMMAND --help` says more of each.
 """

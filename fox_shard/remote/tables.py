@@ -80,6 +80,9 @@ def show(router: Session, name: str, key: list[str]) -> int:
 
 def watch(router: Session, name: str) -> int:
     """Print the rows of a table, then each of their changes, until the router ends it."""
+    # A subscription to what is no table waits for ever: the procedure refuses it in words.
+    if name not in _schema(router).tables:
+        router.call("fox.table.rows", name, {"limit": 1})
     changes = router.subscribe(f"{name}.#", {"match": "exact", "retained": True})
     while (event := changes.next()) is not None:
         text = f"-\t{event.removed}" if event.removed else as_json(value_of(event))

@@ -146,6 +146,10 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
         )
         assert fox.prints("table", "show", "detail", "c1") == '{"customer":"c1","total":"1.00"}\n'
         assert len(fox.prints("table", "show", "invoice").splitlines()) == 40
+        for action in ("show", "watch"):
+            code, _, err = fox.run("table", action, "detials")
+            assert code != 0
+            assert "did you mean detail?" in err
         assert fox.prints("table", "ls") == (
             "TABLE    ROWS  STATE\n"
             "detail   4     made of 40 contributions\n"
