@@ -1,15 +1,17 @@
-"""What shards and gateways tell of registrations and subscriptions (see `inquiries`).
+"""What processes tell of registrations and subscriptions: in inquiries, and in meta events.
 
-Owns: the kinds of inquiry of the meta API, and the values of their items. Never: behaviour.
+Owns: the kinds of inquiry of the meta API, the values of their items, the form of details. Never:
+behaviour.
 
 The body of an inquiry about one registration or subscription is its id, in eight bytes.
 """
 
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from msgspec import Struct, msgpack
 
-from fox_shard.topics.pattern import EXACT, PREFIX, WILDCARD
+from fox_shard.topics.pattern import EXACT, PREFIX, WILDCARD, Pattern
 
 REGISTRATIONS: Final = "registrations"
 """The ids of all registrations, as `IdLists`."""
@@ -98,3 +100,10 @@ def id_key(id_: int) -> bytes:
 def key_id(key: bytes) -> int:
     """Return the id of `id_key`; 0 for b""."""
     return int.from_bytes(key, "big")
+
+
+def details(id_: int, created: float, text: str) -> dict[str, Any]:
+    """Return what registrations and subscriptions have in their details. text: the pattern's."""
+    uri, match = Pattern.parse(text).shown
+    time = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
+    return {"id": id_, "created": time.replace("+00:00", "Z"), "uri": uri, "match": match}

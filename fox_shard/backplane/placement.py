@@ -12,6 +12,32 @@ ON_JOIN = "wamp.session.on_join"
 ON_LEAVE = "wamp.session.on_leave"
 """The topics of session meta events (WAMP #session-metapi)."""
 
+REGISTRATION_EVENTS = (
+    "wamp.registration.on_create",
+    "wamp.registration.on_register",
+    "wamp.registration.on_unregister",
+    "wamp.registration.on_delete",
+)
+"""The topics of registration meta events (WAMP #registration-metapi), in the order of a life."""
+
+SUBSCRIPTION_EVENTS = (
+    "wamp.subscription.on_create",
+    "wamp.subscription.on_subscribe",
+    "wamp.subscription.on_unsubscribe",
+    "wamp.subscription.on_delete",
+)
+"""The topics of subscription meta events (WAMP #subscription-metapi), in the order of a life."""
+
+META_EVENTS = {"registration": REGISTRATION_EVENTS, "subscription": SUBSCRIPTION_EVENTS}
+"""The topics of meta events of registrations and subscriptions, by kind."""
+
+_TOGETHER = {
+    topic: topics[0]
+    for topics in ((ON_JOIN, ON_LEAVE), REGISTRATION_EVENTS, SUBSCRIPTION_EVENTS)
+    for topic in topics
+}
+"""Topics that have the slot of another one, so that their events come in order."""
+
 SLOTS = 1024
 MAX_SHARDS = 64
 
@@ -33,10 +59,11 @@ def slot_of(realm: str, key: str) -> int:
     """Return a slot, 0 to 1023. key: a topic, a procedure or a pattern's text.
 
     A sequence key has the slot of its sequence, so that the shard that gives it its id owns it.
-    The end of a session is announced by the shard that announced its beginning, and so behind it.
+    The end of a session, a registration or a subscription is announced by the shard that announced
+    its beginning, and so behind it.
     """
-    if key == ON_LEAVE:
-        key = ON_JOIN
+    if key in _TOGETHER:
+        key = _TOGETHER[key]
     elif is_in_sequence(key):
         key = key[:-SEQUENCE_LENGTH]
     return crc32(f"{realm}\0{key}".encode()) % SLOTS

@@ -1,6 +1,6 @@
 """The coordinator: frames in, frames out.
 
-Owns: which part handles which frame, the session meta events. Never: I/O, clocks; the data path
+Owns: which part handles which frame, meta events. Never: I/O, clocks; the data path
 (publishing and calling go on while the coordinator is down).
 """
 
@@ -15,11 +15,15 @@ from fox_shard.backplane.frames import (
     ActiveTables,
     Call,
     Cancel,
+    Counted,
     Frame,
     Join,
     Joined,
     Kill,
     Leave,
+    Listening,
+    Membership,
+    MembershipEnded,
     Publish,
     Report,
     SyncEnd,
@@ -27,6 +31,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
 from fox_shard.coordinator import rows
+from fox_shard.coordinator.memberships import Memberships
 from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import Metrics, Value
 from fox_shard.coordinator.schema_calls import SchemaCalls
@@ -70,6 +75,7 @@ class Coordinator:
         self._journal = journal
         self._sessions = Sessions()
         self._meta = Meta(self._sessions)
+        self.memberships = Memberships(journal, self._meta_event)
         self._metrics = Metrics()
         self._sys = Sys(realms, sys_interval, now)
         # Sessions that have been killed and have not ended.
@@ -106,6 +112,16 @@ class Coordinator:
                 answer, kills = self._meta.call(frame)
                 self._kills.update((kill.session, kill) for _, kill in kills)
                 return [*kills, (gateway, answer)]
+            case Membership():
+                # Whatever its gateway still had to tell of a session that has ended is over.
+                if self._sessions.get(frame.realm, frame.session) is not None:
+                    return self.memberships.began(gateway, frame)
+            case MembershipEnded():
+                return self.memberships.ended(gateway, frame)
+            case Counted():
+                return self.memberships.counted(gateway, frame)
+            case Listening():
+                return self.memberships.listening(gateway, frame, now)
             case Report():
                 self._metrics.report(gateway, frame, now)
                 self._sys.report(gateway, frame)
@@ -119,6 +135,7 @@ class Coordinator:
 
     def gateway_gone(self, gateway: str, now: float) -> Effects:
         """End all sessions of a gateway that restarted or did not come back."""
+        self.memberships.gateway_gone(gateway)
         self._metrics.peer_gone(gateway, now)
         self._sys.peer_gone(gateway)
         return self._ended(self._sessions.gateway_gone(gateway))
@@ -187,6 +204,7 @@ class Coordinator:
         for entry in entries:
             self._kills.pop(entry.session, None)
             effects.append(self._on_leave(entry))
+            self.memberships.session_ended(entry.session)
             effects += self._joined(entry)
         return effects
 

@@ -17,8 +17,8 @@ class Stored(Struct):
     """The coordinator's state before the restart.
 
     gateways: by name. frames: per shard, the frames of its outbox with their reliable numbers.
-    last: per shard, the last reliable number given. schemas: by realm. generation: -1 if the store
-    is new.
+    last: per shard, the last reliable number given. schemas: by realm. censuses: by realm and kind.
+    members: rows with their keys. generation: -1 if the store is new.
     """
 
     sessions: list[SessionRecord] = []
@@ -26,6 +26,8 @@ class Stored(Struct):
     frames: dict[str, list[tuple[int, Publish]]] = {}
     last: dict[str, int] = {}
     schemas: dict[str, rows.SchemaRow] = {}
+    censuses: dict[tuple[str, str], rows.CensusRow] = {}
+    members: list[tuple[bytes, rows.MemberRow]] = []
     generation: int = -1
 
 
@@ -49,6 +51,10 @@ def read(stored: Iterable[tuple[bytes, bytes]]) -> Stored:  # noqa: C901 - a tab
             found.last[rows.name_of(key)] = rows.decode_number(value)
         elif kind == rows.SCHEMA:
             found.schemas[rows.name_of(key)] = rows.decode_schema(value)
+        elif kind == rows.CENSUS:
+            found.censuses[rows.census_of(key)] = rows.decode_census(value)
+        elif kind == rows.MEMBER:
+            found.members.append((key, rows.decode_member(value)))
         elif kind == rows.GENERATION:
             found.generation = rows.decode_number(value)
         elif key != TRIAL:

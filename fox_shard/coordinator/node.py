@@ -92,6 +92,9 @@ class CoordinatorNode:
         """
         for entry in stored.sessions:
             self.core.load(entry)
+        sessions = [(entry.session, entry.gateway) for entry in stored.sessions]
+        self.core.memberships.load(stored.censuses, stored.members, sessions)
+        self.deadline.by(now)  # Memberships of sessions that are not known are to end.
         for name, row in stored.gateways.items():
             self._load_gateway(name, row, now)
         for realm, schema in stored.schemas.items():
@@ -130,6 +133,7 @@ class CoordinatorNode:
         for frame in self._links.receive(link, batch, size, now):
             self._perform(self.core.receive(name, frame, now))
         self.deadline.by(self.core.schemas.next_expiry)
+        self.deadline.by(self.core.memberships.next_expiry)
         link.delivered = link.received
         if link.connects:
             link.durable = link.watermark
@@ -138,11 +142,16 @@ class CoordinatorNode:
             self._keep_watermark(link)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """Begin a pair: a gateway replays its sessions, a shard gets schemas and `$SYS` topics."""
+        """Begin a pair: a gateway replays its sessions, a shard gets schemas and `$SYS` topics.
+
+        A gateway is told of which meta events it is to tell the causes.
+        """
         if before not in (0, link.peer_incarnation):
             self._drop_incarnation(link, now)
-        link.resume(self.core.schemas.replay() if link.connects else [])
-        if link.connects:
+        if not link.connects:
+            link.resume(self.core.memberships.gateway_opened(link.peer))
+        else:
+            link.resume(self.core.schemas.replay())
             self._send_if_open(self.core.shard_opened(link.peer, now))
 
     def link_broken(self, link: Link, now: float) -> None:
@@ -192,6 +201,7 @@ class CoordinatorNode:
     def _committed(self, ticket: int, _now: float) -> None:
         self._outbox.committed(ticket)
         self._perform(self.core.schemas.committed(ticket))
+        self._perform(self.core.memberships.committed(ticket))
         waiting = self._uncommitted_watermarks
         while waiting and waiting[0][0] <= ticket:
             _, gateway, incarnation, rseq = waiting.popleft()
@@ -206,6 +216,7 @@ class CoordinatorNode:
         Sessions go on; their meta events are published when the store works again.
         """
         self._outbox.commit_failed()
+        self.core.memberships.commit_failed()
         ticket = self.journal.ticket
         self._uncommitted_watermarks = deque(
             (ticket, *watermark[1:]) for watermark in self._uncommitted_watermarks
@@ -229,11 +240,13 @@ class CoordinatorNode:
             self._send_if_open(self.core.sys_news(now))
         schemas = self.core.schemas
         self._perform(schemas.expire(now))
+        self.core.memberships.expire(now)
         due = (
             self._links.next_tick(),
             self.core.sys_due,
             self.journal.next_tick(),
             schemas.next_expiry,
+            self.core.memberships.next_expiry,
         )
         self.deadline.at = min(due)
 
@@ -243,6 +256,11 @@ class CoordinatorNode:
         if calls.busy:
             self._perform(calls.go_on(now))
             self.deadline.by(now if calls.busy else self.core.schemas.next_expiry)
+        memberships = self.core.memberships
+        if memberships.busy:
+            self._perform(memberships.go_on())
+            if memberships.busy:
+                self.deadline.by(now)
         return self._links.flush(now)
 
     def send_report(self, now: float) -> None:

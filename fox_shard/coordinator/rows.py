@@ -10,6 +10,8 @@ written.
 | `x` shard NUL rseq | a frame for that shard that may not be in the shard's store yet |
 | `n` shard | the last rseq that was given to a frame for that shard |
 | `d` realm | `SchemaRow`: the realm's schema, and the one that is on its way to the shards |
+| `w` realm NUL kind | `CensusRow`: a census for meta events |
+| `m` realm NUL kind NUL number session id | `MemberRow`; number: that of its census |
 | `g` | the generation of the shard files that the frames are for |
 
 Names contain no NUL; numbers in keys are eight bytes, big endian.
@@ -27,6 +29,8 @@ GATEWAY: Final = b"p"
 OUTBOX: Final = b"x"
 LAST: Final = b"n"
 SCHEMA: Final = b"d"
+CENSUS: Final = b"w"
+MEMBER: Final = b"m"
 GENERATION: Final = b"g"
 
 
@@ -58,11 +62,28 @@ class SchemaRow(Struct, array_like=True, gc=False):
     file: str = ""
 
 
+class CensusRow(Struct, array_like=True, gc=False):
+    """A census. ready: all memberships there were at its beginning are stored."""
+
+    number: int
+    ready: bool
+
+
+class MemberRow(Struct, array_like=True, gc=False):
+    """A membership of a session. pattern, invoke, created: see `frames.Membership`."""
+
+    pattern: str
+    invoke: str
+    created: float
+
+
 encode: Final = msgpack.Encoder().encode
 decode_session: Final = msgpack.Decoder(SessionRecord).decode
 decode_gateway: Final = msgpack.Decoder(GatewayRow).decode
 decode_frame: Final = msgpack.Decoder(Publish).decode
 decode_schema: Final = msgpack.Decoder(SchemaRow).decode
+decode_census: Final = msgpack.Decoder(CensusRow).decode
+decode_member: Final = msgpack.Decoder(MemberRow).decode
 decode_number: Final = msgpack.Decoder(int).decode
 
 
@@ -89,6 +110,33 @@ def last(shard: str) -> bytes:
 def schema(realm: str) -> bytes:
     """Return the key of the row with a realm's schema."""
     return SCHEMA + realm.encode()
+
+
+def census(realm: str, kind: str) -> bytes:
+    """Return the key of the row of a census."""
+    return b"w%b\0%b" % (realm.encode(), kind.encode())
+
+
+def member(realm: str, kind: str, number: int, session: int, id_: int) -> bytes:
+    """Return the key of the row of a membership."""
+    numbers = number.to_bytes(8, "big") + session.to_bytes(8, "big") + id_.to_bytes(8, "big")
+    return b"m%b\0%b\0%b" % (realm.encode(), kind.encode(), numbers)
+
+
+def census_of(key: bytes) -> tuple[str, str]:
+    """Return the realm and the kind in the key of a census or of a membership."""
+    realm, _, rest = key[1:].partition(b"\0")
+    return realm.decode(), rest.partition(b"\0")[0].decode()
+
+
+def member_of(key: bytes) -> tuple[int, int, int]:
+    """Return the census's number, the session and the id in the key of a membership."""
+    census_number, session_id, id_ = key[-24:-16], key[-16:-8], key[-8:]
+    return (
+        int.from_bytes(census_number, "big"),
+        int.from_bytes(session_id, "big"),
+        int.from_bytes(id_, "big"),
+    )
 
 
 def name_of(key: bytes) -> str:

@@ -52,6 +52,7 @@ from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.budget import DeliveryBudget
+from fox_shard.gateway.sessions.memberships import SUBSCRIPTION, Memberships
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -151,9 +152,12 @@ class Gateway:
             )
             for one in realms
         }
+        memberships = Memberships(self.coordinator, self.turns.add_chore)
         self.subscriptions = {
-            name: Subscriptions(realm, self.links, self) for name, realm in self.realms.items()
+            name: Subscriptions(realm, self.links, self, memberships)
+            for name, realm in self.realms.items()
         }
+        memberships.source(SUBSCRIPTION, lambda realm: self.subscriptions[realm].memberships())
         self._fanouts = {
             name: Fanout(
                 realm,
@@ -179,7 +183,7 @@ class Gateway:
         self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
         self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
         self.registrations = Registrations(
-            self.links, self.ordering, self.sessions, limits, self.reductions, self
+            self.links, self.ordering, self.sessions, limits, self.reductions, self, memberships
         )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
@@ -212,6 +216,7 @@ class Gateway:
             reductions=self.reductions,
             inquiries=self.inquiries,
             subscriber_reports=SubscriberReports(self.links, self.subscriptions),
+            memberships=memberships,
             registry=self.registry,
             realms=self.realms,
         )

@@ -39,6 +39,7 @@ from fox_shard.backplane.frames import (
     Settled,
     StoreFailure,
     Subscribed,
+    TakeCensus,
     Unregistered,
     WillsStored,
 )
@@ -54,6 +55,7 @@ from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
+from fox_shard.gateway.sessions.memberships import Memberships
 from fox_shard.gateway.sessions.ordering import HeldFrame, Ordering
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.registry import SessionRegistry
@@ -73,6 +75,7 @@ class Dispatcher:
         "_calls",
         "_fanouts",
         "_inquiries",
+        "_memberships",
         "_ordering",
         "_realms",
         "_reductions",
@@ -104,6 +107,7 @@ class Dispatcher:
         reductions: Reductions,
         inquiries: Inquiries,
         subscriber_reports: SubscriberReports,
+        memberships: Memberships,
         registry: SessionRegistry,
         realms: dict[str, Realm],
     ) -> None:
@@ -120,6 +124,7 @@ class Dispatcher:
         self._reductions = reductions
         self._inquiries = inquiries
         self._subscriber_reports = subscriber_reports
+        self._memberships = memberships
         self._registry = registry
         self._seen_events = SeenEvents(shards)
         self._seen_selected = SeenEvents(shards)
@@ -240,6 +245,8 @@ class Dispatcher:
                 self._registrations.interrupt(frame, shard)
             case Revoked():
                 self._registrations.revoked(frame)
+            case TakeCensus():
+                self._memberships.take_census(frame)
             case Joined():
                 self._registry.joined(frame)
             case WillsStored():

@@ -51,6 +51,7 @@ from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.directory import Directory
 from fox_shard.shard.pubsub.history_pages import HistoryPages
+from fox_shard.shard.pubsub.meta_listeners import MetaListeners
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
 from fox_shard.shard.recovery import Recovery
@@ -87,6 +88,7 @@ class Shard:
         "_frames",
         "_gateways",
         "_identity",
+        "_listeners",
         "_overloaded",
         "_placement",
         "_releases",
@@ -186,12 +188,15 @@ class Shard:
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
         self.inquiries = Inquiries(self.budget)
+        self.peers: dict[str, Peer] = {}
+        self._listeners = MetaListeners(number, self._placement, self.clock, self.peers, settings)
         self.subscriptions = Subscriptions(
             indexes,
             self.clock,
             histories,
             self.budget,
             Directory(number, self._placement, self.inquiries),
+            self._listeners,
         )
         self.retained_keys = RetainedKeys(
             realm_table,
@@ -230,7 +235,6 @@ class Shard:
             settings,
         )
         self.reducers.tick(now)
-        self.peers: dict[str, Peer] = {}
         self.relays = Relays(self.peers)
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
@@ -432,15 +436,16 @@ class Shard:
         self.wills.link_opened(peer, known=known)
         peer.settled = 0
         self.subscriptions.link_opened(peer)
-        link.resume(
-            self._announcements() if peer.kind is Kind.SHARD else self.definitions.announcements()
-        )
+        link.resume(self._announcements(peer.kind))
         peer.deliveries.link_opened()
         if self.journal.failing and peer.kind is Kind.GATEWAY:
             peer.reply(StoreFailure(self.journal.failing))
 
-    def _announcements(self) -> list[Frame]:
-        return [*self.registrar.announcements(), *self.reducers.announcements()]
+    def _announcements(self, to: Kind) -> list[Frame]:
+        if to is Kind.SHARD:
+            return [*self.registrar.announcements(), *self.reducers.announcements()]
+        listening = self._listeners.announcements() if to is Kind.COORDINATOR else []
+        return [*self.definitions.announcements(), *listening]
 
     def link_broken(self, link: Link, now: float) -> None:
         """Drop the state that the peer replays if it comes back."""

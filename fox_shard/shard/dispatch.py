@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
     Inquiry,
     InvocationError,
     Leave,
+    Listened,
     More,
     NotReduced,
     PatternAnnounced,
@@ -245,6 +246,8 @@ class Dispatcher:
                 self._subscriptions.more(peer, frame)
             case Unsubscribe():
                 self._subscriptions.unsubscribe(peer, frame)
+            case Listened():
+                self._subscriptions.listened(frame)
             case ReadHistory():
                 self._history_pages.ask(peer, frame)
                 self._history_pages.go_on(now)

@@ -38,6 +38,14 @@ from fox_shard.backplane.frames.inquiries import (
     RelayedPage,
 )
 from fox_shard.backplane.frames.links import FencePassed, FenceQuery, Hello, SyncEnd
+from fox_shard.backplane.frames.memberships import (
+    Counted,
+    Listened,
+    Listening,
+    Membership,
+    MembershipEnded,
+    TakeCensus,
+)
 from fox_shard.backplane.frames.outbox import (
     Contribution,
     Fold,
@@ -168,6 +176,12 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "WillsStored",
     "FenceQuery",
     "FencePassed",
+    "Listening",
+    "Listened",
+    "TakeCensus",
+    "Counted",
+    "Membership",
+    "MembershipEnded",
     "Hello",
     "SyncEnd",
     "RegisterReducer",

@@ -11,6 +11,7 @@ from msgspec import Struct, msgpack
 from fox_shard.backplane.frames.calls import CallFrame
 from fox_shard.backplane.frames.inquiries import InquiryFrame
 from fox_shard.backplane.frames.links import LinkFrame
+from fox_shard.backplane.frames.memberships import MembershipFrame
 from fox_shard.backplane.frames.outbox import OutboxFrame
 from fox_shard.backplane.frames.publishing import PublishingFrame
 from fox_shard.backplane.frames.reducing import ReducingFrame
@@ -18,7 +19,7 @@ from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
 from fox_shard.backplane.frames.tables import TableFrame
 
-VERSION = 7
+VERSION = 8
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (
@@ -28,6 +29,7 @@ Frame: TypeAlias = (
     | CallFrame
     | ReducingFrame
     | SessionFrame
+    | MembershipFrame
     | LinkFrame
     | OutboxFrame
     | TableFrame

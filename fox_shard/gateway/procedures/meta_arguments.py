@@ -1,9 +1,8 @@
 """What the procedures of the registration and the subscription meta API have in common.
 
-Owns: their arguments, the form of details and lists, the limit of an answer. Never: shards.
+Owns: their arguments, the form of lists, the limit of an answer. Never: shards.
 """
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from fox_shard.backplane.meta_api import IdLists, decode_ids, decode_lists
@@ -66,13 +65,6 @@ def pattern_argument(procedure: str, arguments: Arguments) -> Pattern:
     if not (match is None or isinstance(match, str)):
         raise InvalidArgument(f"{procedure}: the option match must be a string")
     return Pattern.wamp(args[0], "exact" if match is None else match)
-
-
-def details(id_: int, created: float, text: str) -> dict[str, Any]:
-    """Return what registrations and subscriptions have in their details. text: the pattern's."""
-    uri, match = Pattern.parse(text).shown
-    time = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
-    return {"id": id_, "created": time.replace("+00:00", "Z"), "uri": uri, "match": match}
 
 
 def complete(items: list[Item], *, more: bool) -> list[Item]:

@@ -13,6 +13,7 @@ from fox_shard.backplane.meta_api import (
     REGISTRATION,
     REGISTRATIONS,
     decode_registration,
+    details,
     id_key,
     key_id,
 )
@@ -20,7 +21,6 @@ from fox_shard.errors import NoSuchRegistration
 from fox_shard.gateway.procedures.inquiry import Answer, Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.procedures.meta_arguments import (
     MOST_ITEMS,
-    details,
     id_argument,
     id_lists,
     ids,

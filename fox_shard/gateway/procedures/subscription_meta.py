@@ -20,6 +20,7 @@ from fox_shard.backplane.meta_api import (
     SubscriptionState,
     decode_count,
     decode_subscription,
+    details,
     id_key,
 )
 from fox_shard.errors import NoSuchSubscription
@@ -33,7 +34,6 @@ from fox_shard.gateway.procedures.inquiry import (
 from fox_shard.gateway.procedures.meta_arguments import (
     MOST_ITEMS,
     complete,
-    details,
     id_argument,
     id_lists,
     ids,

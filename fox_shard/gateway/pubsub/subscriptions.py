@@ -21,6 +21,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.pubsub.pending import PendingSubscription
+from fox_shard.gateway.sessions.memberships import SUBSCRIPTION, Facts, Memberships
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import EventEncoder, Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
@@ -119,6 +120,18 @@ class Subscribers:
         ]
         return members + len(followers)
 
+    def is_told(self, session: Session) -> bool:
+        """Whether the session is among `sessions`."""
+        return self.has(session) or any(
+            one.session is session and one.confirmed and not one.options.snapshot
+            for one in self.pending.values()
+        )
+
+    def facts(self, session: Session) -> Facts:
+        """Return what is told of a session's membership."""
+        subscription = self.subscription
+        return session.id, subscription.id, subscription.pattern.text, "", self.created
+
     @property
     def unused(self) -> bool:
         """Whether no session has the subscription or waits for it."""
@@ -163,6 +176,7 @@ class Subscriptions:
         "_by_name",
         "_clock",
         "_links",
+        "_memberships",
         "_realm",
         "_settled",
         "_trie",
@@ -171,9 +185,12 @@ class Subscriptions:
         "plans",
     )
 
-    def __init__(self, realm: Realm, links: list[Link], clock: Clock) -> None:
-        """links: to the shards, by number."""
+    def __init__(
+        self, realm: Realm, links: list[Link], clock: Clock, memberships: Memberships
+    ) -> None:
+        """links: to the shards, by number. memberships: is told who subscribes."""
         self._clock = clock
+        self._memberships = memberships
         self._realm = realm
         self._links = links
         self._by_name: dict[str, Subscribers] = {}
@@ -210,11 +227,13 @@ class Subscriptions:
         subscription = subscribers.subscription
         if subscribers.established and not options.replays:
             self._activate(session, subscribers, granted_qos)
+            self._began(session, subscribers)
             session.subscribed(request, subscription, [])
             return None
         if options.after is not None and subscribers.has(session):
             # The session becomes a member again after the history.
             self._leave(session, subscribers)
+            self._ended(session, subscribers)
         shards = self._shards(pattern)
         pending = PendingSubscription(
             token, session, request, subscription, granted_qos, options, shards
@@ -262,6 +281,7 @@ class Subscriptions:
         held, pending.held = pending.held, []
         if not pending.options.snapshot:
             subscribers.established = True
+            self._began(session, subscribers)
         if pending.options.after is None and not pending.options.snapshot:
             del subscribers.pending[pending.token]
             if subscribers.has(session):
@@ -289,6 +309,8 @@ class Subscriptions:
         """Remove a pending subscription that has ended or was refused."""
         subscribers = self._by_name[pending.subscription.name]
         del subscribers.pending[pending.token]
+        if pending.confirmed:
+            self._ended(pending.session, subscribers)
         self.plans.drop(pending.subscription.pattern)
         self._drop_if_unused(subscribers)
 
@@ -319,6 +341,8 @@ class Subscriptions:
         had = session.subscriptions is not None and name in session.subscriptions
         if had:
             self._leave(session, subscribers)
+        if had or any(pending.confirmed for pending in incomplete):
+            self._ended(session, subscribers)
         self.plans.drop(subscribers.subscription.pattern)
         self._drop_if_unused(subscribers)
         return had or bool(incomplete)
@@ -328,6 +352,26 @@ class Subscriptions:
             del session.subscriptions[subscribers.subscription.name]
         self.count -= 1
         subscribers.remove(session)
+
+    # Memberships
+
+    def _began(self, session: Session, subscribers: Subscribers) -> None:
+        if self._memberships.active and not subscribers.subscription.is_snapshot:
+            self._memberships.began(self._realm.name, SUBSCRIPTION, subscribers.facts(session))
+
+    def _ended(self, session: Session, subscribers: Subscribers) -> None:
+        """Tell that a session has left, unless it has the subscription by another request."""
+        snapshot = subscribers.subscription.is_snapshot
+        if self._memberships.active and not (snapshot or subscribers.is_told(session)):
+            id_ = subscribers.subscription.id
+            self._memberships.ended(self._realm.name, SUBSCRIPTION, session.id, id_)
+
+    def memberships(self) -> Iterator[Facts | None]:
+        """Yield the memberships of all sessions, see `AllMemberships`."""
+        for subscribers in list(self.by_id.values()):
+            if not subscribers.subscription.is_snapshot:
+                for session in list(subscribers.sessions()):
+                    yield subscribers.facts(session) if subscribers.is_told(session) else None
 
     def _drop_if_unused(self, subscribers: Subscribers) -> None:
         subscription = subscribers.subscription

@@ -3,6 +3,7 @@
 Owns: which registration is confirmed, which shard waits for which invocation. Never: a wire format.
 """
 
+from collections.abc import Iterator
 from typing import TypeVar, final
 
 from fox_shard.backplane.frames import (
@@ -25,6 +26,7 @@ from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.rpc.abandoned import Abandoned
 from fox_shard.gateway.rpc.reductions import Reductions
+from fox_shard.gateway.sessions.memberships import REGISTRATION, Facts, Memberships
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.topics.ids import pattern_id
@@ -42,6 +44,17 @@ def _pop(of_session: dict[int, dict[int, T]], session: int, key: int) -> T | Non
     if not values:
         del of_session[session]
     return value
+
+
+def _facts(register: Register) -> Facts:
+    """Return what is told of a registration."""
+    return (
+        register.session,
+        register.registration,
+        register.pattern,
+        register.invoke,
+        register.created,
+    )
 
 
 @final
@@ -71,6 +84,7 @@ class Registrations:
         "_interrupted",
         "_limits",
         "_links",
+        "_memberships",
         "_ordering",
         "_reductions",
         "_registering",
@@ -87,9 +101,12 @@ class Registrations:
         limits: Limits,
         reductions: Reductions,
         clock: Clock,
+        memberships: Memberships,
     ) -> None:
-        """links: to the shards, by number."""
+        """links: to the shards, by number. memberships: is told who registers."""
         self._clock = clock
+        self._memberships = memberships
+        memberships.source(REGISTRATION, self.memberships)
         self._limits = limits
         self._reductions = reductions
         self._links = links
@@ -173,6 +190,7 @@ class Registrations:
         register.replay, register.force = True, False
         register.created = self._clock.wall
         session.registrations[frame.registration] = register
+        self._memberships.began(register.realm, REGISTRATION, _facts(register))
         session.registered(frame.request, frame.registration)
         self._release_early(register)
 
@@ -212,10 +230,21 @@ class Registrations:
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
         self._remove(session, registration)
 
-    @staticmethod
-    def _remove(session: Session, registration: int) -> None:
-        if session.registrations is not None:
-            session.registrations.pop(registration, None)
+    def _remove(self, session: Session, registration: int) -> None:
+        if (session.registrations or {}).pop(registration, None) is not None:
+            self._memberships.ended(session.realm.name, REGISTRATION, session.id, registration)
+
+    def memberships(self, realm: str) -> Iterator[Facts | None]:
+        """Yield the confirmed registrations in a realm, see `AllMemberships`."""
+        for session in list(self._sessions.values()):
+            if session.realm.name == realm and session.registrations:
+                for register in list(session.registrations.values()):
+                    lasts = self._sessions.get(session.id) is session and (
+                        session.registrations.get(register.registration) is register
+                    )
+                    yield _facts(register) if lasts else None
+            else:
+                yield None
 
     def _home(self, session: Session, register: Register) -> int:
         """Return the number of the shard that has the registration."""

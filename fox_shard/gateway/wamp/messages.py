@@ -205,6 +205,7 @@ ROUTER_ROLES: Final = {
             "publisher_identification": True,
             "session_meta_api": True,
             "subscriber_blackwhite_listing": True,
+            "subscription_meta_api": True,
             "subscription_revocation": True,
         }
     },
@@ -216,6 +217,7 @@ ROUTER_ROLES: Final = {
             "pattern_based_registration": True,
             "payload_passthru_mode": True,
             "progressive_call_results": True,
+            "registration_meta_api": True,
             "registration_revocation": True,
             "session_meta_api": True,
             "shared_registration": True,

@@ -9,6 +9,7 @@ from typing import final
 
 from fox_shard.backplane.frames import (
     CaughtUp,
+    Listened,
     More,
     NotSubscribed,
     Paused,
@@ -22,6 +23,7 @@ from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.directory import Directory
+from fox_shard.shard.pubsub.meta_listeners import MetaListeners
 from fox_shard.shard.pubsub.missed import Missed
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.replay import Replay
@@ -41,6 +43,7 @@ class Subscriptions:
         "_clock",
         "_directory",
         "_histories",
+        "_listeners",
         "_realms",
         "_replays",
         "_stale",
@@ -57,9 +60,14 @@ class Subscriptions:
         histories: Histories,
         budget: Budget,
         directory: Directory,
+        listeners: MetaListeners,
     ) -> None:
-        """budget: the turn's, which pays for replays. directory: is told of all subscriptions."""
+        """budget: the turn's, which pays for replays.
+
+        directory, listeners: are told of all subscriptions.
+        """
         self._directory = directory
+        self._listeners = listeners
         self._budget = budget
         self._realms = realms
         self._clock = clock
@@ -90,10 +98,13 @@ class Subscriptions:
     def subscribe(self, peer: Peer, subscribe: Subscribe) -> None:
         """Subscribe the peer, begin the replay that it asks for, and answer. Idempotent.
 
-        Until `begin_replays`, requests with a replay and those of followers wait for their answers.
+        Until `begin_replays`, requests with a replay and those of followers wait for their answers,
+        and so do those of listeners to meta events until the coordinator is ready.
         """
         if not subscribe.once:
             self._add(peer, subscribe)
+        if self._listeners.holds(peer, subscribe):
+            return
         follows = subscribe.selector is not None and subscribe.selector.follow
         if not (subscribe.replay or subscribe.after is not None or follows):
             self._answer(peer, subscribe)
@@ -115,6 +126,7 @@ class Subscriptions:
         index, pattern = self._realms[subscribe.realm], Pattern.parse(subscribe.pattern)
         created = subscribe.created or self._clock.wall
         self._directory.add(peer, subscribe.realm, pattern, wanted[2], created)
+        self._listeners.added(subscribe.realm, pattern)
         if spec is None:
             subscribed[wanted] = pattern
             index.add(peer, pattern)
@@ -186,18 +198,26 @@ class Subscriptions:
             return
         realm, _, selector = wanted
         if isinstance(subscribed, Pattern):
-            self._realms[realm].remove(peer, subscribed)
-            self._directory.remove(peer, realm, subscribed, selector)
+            pattern = subscribed
+            self._realms[realm].remove(peer, pattern)
         else:
+            pattern = subscribed.pattern
             subscribed.behind = False
             self._realms[realm].remove_selector(subscribed)
-            self._directory.remove(peer, realm, subscribed.pattern, selector)
+        self._directory.remove(peer, realm, pattern, selector)
+        self._listeners.removed(realm, pattern)
+
+    def listened(self, frame: Listened) -> None:
+        """Answer the listeners to meta events that have waited for the coordinator."""
+        self._waiting.update(self._listeners.listened(frame))
+        self._go_on()
 
     # Peers come and go
 
     def begin_replays(self) -> None:
         """Answer the requests that waited: frames that were sent again have been handled."""
         self._welcomed = True
+        self._listeners.sync_ended()
         self._go_on()
 
     def link_opened(self, peer: Peer) -> None:
@@ -213,6 +233,7 @@ class Subscriptions:
         """Drop the peer's replays, running or waiting: the peer asks again in the next pair."""
         for waiting in [one for one in self._waiting if one[0] is peer]:
             del self._waiting[waiting]
+        self._listeners.link_broken(peer)
         peer.followers_behind = 0
         for replay in list(self.replays(peer).values()):
             self._end_replay(replay)
@@ -259,6 +280,7 @@ class Subscriptions:
         if more.enough:
             # It may not have begun yet.
             self._waiting.pop(place, None)
+            self._listeners.give_up(*place)
             if replay is not None:
                 self._end_replay(replay)
         elif replay is not None and place not in self._waiting:

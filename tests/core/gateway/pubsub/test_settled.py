@@ -23,7 +23,10 @@ class NeverWalked(dict):
 @pytest.fixture
 def subscriptions():
     return Subscriptions(
-        Realm("realm1", Placement(1)), [SimpleNamespace(open=False)], SimpleNamespace(wall=0.0)
+        Realm("realm1", Placement(1)),
+        [SimpleNamespace(open=False)],
+        SimpleNamespace(wall=0.0),
+        SimpleNamespace(active=False),
     )
 
 
