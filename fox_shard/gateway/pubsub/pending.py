@@ -62,6 +62,7 @@ class PendingSubscription:
 
     __slots__ = (
         "confirmed",
+        "created",
         "granted_qos",
         "held",
         "held_back_before",
@@ -86,16 +87,18 @@ class PendingSubscription:
         granted_qos: int,
         options: SubscribeOptions,
         shards: Iterable[int],
+        created: float,
     ) -> None:
         """token: its number at the shards. request: its number in the session.
 
-        shards: those that have to confirm it.
+        shards: those that have to confirm it. created: see `Subscribers`.
         """
         self.token = token
         self.session = session
         self.request = request
         self.subscription = subscription
         self.granted_qos = granted_qos
+        self.created = created
         self.options = options
         # Shards that have not confirmed.
         self.unconfirmed_shards = dict.fromkeys(shards)
@@ -134,6 +137,7 @@ class PendingSubscription:
             progress.topic,
             progress.id,
             once=options.snapshot,
+            created=self.created,
         )
 
     def count(self, event: Event) -> int:

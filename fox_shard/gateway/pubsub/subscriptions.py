@@ -236,7 +236,7 @@ class Subscriptions:
             self._ended(session, subscribers)
         shards = self._shards(pattern)
         pending = PendingSubscription(
-            token, session, request, subscription, granted_qos, options, shards
+            token, session, request, subscription, granted_qos, options, shards, subscribers.created
         )
         subscribers.pending[token] = pending
         self.plans.drop(pattern)

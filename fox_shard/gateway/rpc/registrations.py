@@ -172,6 +172,7 @@ class Registrations:
             force,
             replay=False,
             disclose=disclose,
+            created=self._clock.wall,
         )
         self._registering.setdefault(session.id, {})[request] = frame
         of_session = self._early.setdefault(session.id, {})
@@ -188,7 +189,6 @@ class Registrations:
         if session.registrations is None:
             session.registrations = {}
         register.replay, register.force = True, False
-        register.created = self._clock.wall
         session.registrations[frame.registration] = register
         self._memberships.began(register.realm, REGISTRATION, _facts(register))
         session.registered(frame.request, frame.registration)

@@ -20,7 +20,7 @@ def recorded(publication, flags=TRACE):
 def pending(options, shards=(0, 2), text="*#"):
     subscription = Subscription(REALM, Pattern.parse(text), options)
     return PendingSubscription(
-        7, RecordingSession(realm(3), FakeEncoder(), 1), 1, subscription, 0, options, shards
+        7, RecordingSession(realm(3), FakeEncoder(), 1), 1, subscription, 0, options, shards, 5.0
     )
 
 
@@ -62,7 +62,9 @@ def test_a_shard_is_asked_for_what_the_options_say(options, selector):
     one = pending(options)
     if selector is not None:
         selector.id = one.subscription.id
-    expected = Subscribe(7, REALM, "*#", options.replay, selector, once=options.snapshot)
+    expected = Subscribe(
+        7, REALM, "*#", options.replay, selector, once=options.snapshot, created=5.0
+    )
     assert one.subscribe(0) == expected
 
 
