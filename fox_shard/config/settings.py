@@ -63,9 +63,10 @@ class Gateway(Struct, frozen=True, kw_only=True):
     after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
     then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
     autobahn on Twisted is deaf after a Ping. max_connections, max_connections_per_address,
-    connects_per_second: of one gateway process. drain_timeout: seconds for writing to clients at
-    shutdown. allowed_origins: of web pages that may connect, besides those of the listener itself;
-    `*`: all.
+    connects_per_second: of one gateway process. meta_event_backlog: subscriptions and registrations
+    that began or ended, and of which the coordinator has not stored that, of one gateway process.
+    drain_timeout: seconds for writing to clients at shutdown. allowed_origins: of web pages that
+    may connect, besides those of the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -91,6 +92,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_connections: Count = 100_000
     max_connections_per_address: Count = 50_000
     connects_per_second: Count = 5_000
+    meta_event_backlog: Count = 100_000
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()
 

@@ -65,6 +65,7 @@ class CoordinatorNode:
         )
         self.deadline.by(self.core.sys_due)
         self._generation = terms.generation
+        self._outbox_limit = terms.outbox_limit
         self._links = Links(
             self.name,
             self,
@@ -138,6 +139,7 @@ class CoordinatorNode:
         if link.connects:
             link.durable = link.watermark
             self._outbox.confirmed(name)
+            self._confirm_durable()
         elif link.reliable_indexes:
             self._keep_watermark(link)
 
@@ -202,8 +204,20 @@ class CoordinatorNode:
         self._outbox.committed(ticket)
         self._perform(self.core.schemas.committed(ticket))
         self._perform(self.core.memberships.committed(ticket))
+        self._confirm_durable()
+
+    def _confirm_durable(self) -> None:
+        """Tell gateways how far their frames are durable, unless too much waits for the shards.
+
+        Gateways let only so many frames wait for the coordinator (`gateway.meta_event_backlog`),
+        and so only so much can come to wait here.
+        """
         waiting = self._uncommitted_watermarks
-        while waiting and waiting[0][0] <= ticket:
+        while (
+            waiting
+            and waiting[0][0] <= self.journal.durable
+            and self._outbox.total <= self._outbox_limit
+        ):
             _, gateway, incarnation, rseq = waiting.popleft()
             link = self._links.by_name[gateway]
             if link.peer_incarnation == incarnation:

@@ -152,7 +152,9 @@ class Gateway:
             )
             for one in realms
         }
-        memberships = Memberships(self.coordinator, self.turns.add_chore)
+        memberships = Memberships(
+            self.coordinator, settings.meta_event_backlog, self.turns.add_chore
+        )
         self.subscriptions = {
             name: Subscriptions(realm, self.links, self, memberships)
             for name, realm in self.realms.items()
@@ -192,6 +194,7 @@ class Gateway:
             self.links,
             self.timers,
             limits,
+            memberships,
             self.slow,
         )
         self.inquiries = Inquiries(self.links, self.calls, self.sessions)

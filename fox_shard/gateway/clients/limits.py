@@ -1,4 +1,4 @@
-"""What one session may have at a time.
+"""What one session may have at a time, and what all sessions may leave to be told.
 
 Owns: the limits, the error beyond them, and the names under which a gateway counts all its limits.
 Never: counting what a session has.
@@ -32,6 +32,7 @@ NAMES = (
     "max_connections",
     "max_connections_per_address",
     "connects_per_second",
+    "meta_event_backlog",
     "max_failures",
     "max_waiting",
     # These are no settings: levels of lists and maps, bytes and elements of options.
@@ -43,13 +44,14 @@ NAMES = (
 
 @final
 class Limits:
-    """The limits of each session of one gateway."""
+    """The limits of one gateway, most of them of each session."""
 
     __slots__ = (
         "_counts",
         "abandoned",
         "calls",
         "invocations",
+        "meta_events",
         "outbound",
         "registrations",
         "subscriptions",
@@ -60,6 +62,7 @@ class Limits:
         self.registrations = settings.max_registrations
         self.calls = settings.max_calls
         self.invocations = settings.max_invocations
+        self.meta_events = settings.meta_event_backlog
         self.abandoned = settings.max_abandoned_invocations
         # Bytes.
         self.outbound = settings.outbound_limit
@@ -78,3 +81,11 @@ class Limits:
         """Count a refusal, and return it. what: what there are too many of, in the plural."""
         self._counts.add(setting)
         return LimitExceeded(f"a session may have {limit} {what} at a time")
+
+    def refuse_change(self) -> LimitExceeded:
+        """Count a refusal because of `meta_event_backlog`, and return it."""
+        self._counts.add("meta_event_backlog")
+        return LimitExceeded(
+            f"the coordinator is down or slow, and {self.meta_events} changes wait to be told to "
+            "those who subscribe to meta events: try again later"
+        )

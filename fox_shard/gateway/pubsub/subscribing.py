@@ -28,6 +28,7 @@ from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.pubsub.fanout import Fanout, visible
 from fox_shard.gateway.pubsub.pending import PendingSubscription, publication_of
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
+from fox_shard.gateway.sessions.memberships import Memberships
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
@@ -92,6 +93,7 @@ class SubscribeRequests:
         "_limits",
         "_links",
         "_looking",
+        "_memberships",
         "_next_token",
         "_of_session",
         "_ordering",
@@ -111,6 +113,7 @@ class SubscribeRequests:
         links: list[Link],
         timers: Timers,
         limits: Limits,
+        memberships: Memberships,
         slow: Callable[[Connection], None],
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number.
@@ -124,6 +127,7 @@ class SubscribeRequests:
         self._links = links
         self._timers = timers
         self._limits = limits
+        self._memberships = memberships
         self._next_token = 0
         # Token -> subscription; session id -> its subscriptions.
         self._pending: dict[int, PendingSubscription] = {}
@@ -147,6 +151,10 @@ class SubscribeRequests:
     ) -> None:
         """Subscribe. `subscribed` or `not_subscribed` answers, before any event comes."""
         session.connection.budget -= SUBSCRIBE_COST
+        if self._memberships.is_full:
+            refusal = self._limits.refuse_change()
+            session.not_subscribed(request, refusal.uri, refusal.message, 0)
+            return
         if self._has_too_many(session, pattern, len(options.filter)):
             refusal = self._limits.refuse(
                 "max_subscriptions", "subscriptions", self._limits.subscriptions

@@ -154,6 +154,10 @@ class Registrations:
             )
             session.refused(refused(Register, session.id, request, refusal))
             return
+        if self._memberships.is_full:
+            refusal = self._limits.refuse_change()
+            session.refused(refused(Register, session.id, request, refusal))
+            return
         realm = session.realm
         shard = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
         link = self._links[shard]

@@ -5,7 +5,8 @@ Owns: what is wanted, and the frames about that. Never: the memberships (see `su
 
 Nothing is told unless somebody in the cluster subscribes to meta events of that kind. Then all
 memberships are told first, a part at a time, and each change at once. The frames are reliable, so a
-change is told once, even if the coordinator is down meanwhile.
+change is told once, even if the coordinator is down meanwhile. So that no more than `limit` frames
+wait for it, nobody is let subscribe or register then; what there is may end.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,10 +34,16 @@ AllMemberships = Callable[[str], Iterator[Facts | None]]
 class Memberships:
     """What one gateway tells of its sessions' memberships."""
 
-    __slots__ = ("_add_chore", "_all", "_censuses", "_coordinator", "_told")
+    __slots__ = ("_add_chore", "_all", "_censuses", "_coordinator", "_limit", "_told")
 
-    def __init__(self, coordinator: Link, add_chore: Callable[[Callable[[], bool]], None]) -> None:
-        """add_chore: does something in the next turns, a part at a time (see `Turns`)."""
+    def __init__(
+        self, coordinator: Link, limit: int, add_chore: Callable[[Callable[[], bool]], None]
+    ) -> None:
+        """limit: frames that may wait for the coordinator.
+
+        add_chore: does something in the next turns, a part at a time (see `Turns`).
+        """
+        self._limit = limit
         self._coordinator = coordinator
         self._add_chore = add_chore
         # Kind -> what yields all memberships.
@@ -82,6 +89,12 @@ class Memberships:
     def active(self) -> bool:
         """Whether anything is wanted."""
         return bool(self._censuses)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the coordinator that nothing else may begin."""
+        link = self._coordinator
+        return bool(self._censuses) and link.reliably_sent - link.forgotten >= self._limit
 
     def began(self, realm: str, kind: str, facts: Facts) -> None:
         """Tell a membership that has just begun, if that is wanted."""

@@ -219,3 +219,40 @@ def test_the_coordinator_is_told_of_what_happened_without_it(harness):
     harness.join("coordinator", incarnation=2)
     harness.pass_time(2)
     assert told(harness)[-2:] == [f"+{one.id}", f"-{one.id}"]
+
+
+def test_only_so_many_changes_wait_for_the_coordinator():
+    """Whatever clients do while it is down: nothing may begin then, but everything may end."""
+    harness = GatewayHarness(1, meta_event_backlog=4)
+    one = harness.session()
+    census(harness)
+    told(harness)
+    harness.pass_time(1)
+    harness.kill("coordinator")
+    for n in range(4):
+        subscribe(harness, one, f"=t{n}")
+    harness.pass_time(1)
+    assert [name for name, *_ in one.take()] == ["subscribed"] * 4
+    assert subscribe(harness, one, "=t9") == []
+    harness.gateway.requests.register(
+        one, 1, Pattern.parse("=p.q"), "roundrobin", 0, force=False, disclose=False
+    )
+    refusals = one.take()
+    assert [name for name, *_ in refusals] == ["not subscribed", "refused"]
+    assert {refusal[2] for refusal in refusals} == {"fox.error.limit_exceeded"}
+    assert harness.gateway.limit_counts.totals() == {"meta_event_backlog": 2}
+    harness.gateway.requests.unsubscribe(one, "=t0")
+    harness.join("coordinator", incarnation=2)
+    harness.pass_time(2)
+    assert told(harness)[-5:] == [*[f"+{one.id}"] * 4, f"-{one.id}"]
+    subscribe(harness, one, "=t9")
+    assert [name for name, *_ in one.take()] == ["subscribed"]
+
+
+def test_without_listeners_changes_are_not_limited():
+    harness = GatewayHarness(1, meta_event_backlog=1)
+    one = harness.session()
+    harness.kill("coordinator")
+    for n in range(4):
+        subscribe(harness, one, f"=t{n}")
+    assert [name for name, *_ in one.take()] == ["subscribed"] * 4
