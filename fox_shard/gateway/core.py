@@ -153,7 +153,7 @@ class Gateway:
             for one in realms
         }
         memberships = Memberships(
-            self.coordinator, settings.meta_event_backlog, self.turns.add_chore
+            self.coordinator, self.realms, settings.meta_event_backlog, self.turns.add_chore
         )
         self.subscriptions = {
             name: Subscriptions(realm, self.links, self, memberships)

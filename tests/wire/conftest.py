@@ -20,6 +20,7 @@ PROMISES = {
     "test_interoperability": "MQTT clients find what they expect of a server",
     "test_javascript": "the client libraries of browsers",
     "test_locks": "one holder at a time, in order",
+    "test_meta_events": "what begins and ends is told once",
     "test_order": "events and calls arrive in the order of sending",
     "test_readme": "the examples of README.md",
     "test_reports": "StatsD and `$SYS`",

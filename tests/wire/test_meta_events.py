@@ -106,6 +106,35 @@ async def test_listeners_are_told_once_of_what_a_killed_gateway_ends(events_clus
         ]
 
 
+async def test_listeners_are_told_once_of_what_happens_without_the_coordinator(events_cluster):
+    async with WampPeers(events_cluster) as wamp:
+        listener = await wamp.join(gateway=0)
+        events = await listen(listener, "subscription")
+        one = await wamp.join(gateway=1)
+        mine = one.details.session
+        first = await one.subscribe(lambda *_: None, f"{PREFIX}.first")
+        assert len(await take(events, 2, {first.id})) == 2
+        events_cluster.kill("coordinator")
+        await first.unsubscribe()
+        second = await one.subscribe(lambda *_: None, f"{PREFIX}.second")
+        events_cluster.start("coordinator")
+        assert await take(events, 4, {first.id, second.id}) == [
+            ("on_unsubscribe", mine, first.id),
+            ("on_delete", mine, first.id),
+            ("on_create", mine, second.id),
+            ("on_subscribe", mine, second.id),
+        ]
+        events_cluster.kill("shard-0")
+        events_cluster.kill("shard-1")
+        events_cluster.start("shard-0")
+        events_cluster.start("shard-1")
+        await second.unsubscribe()
+        assert await take(events, 2, {first.id, second.id}) == [
+            ("on_unsubscribe", mine, second.id),
+            ("on_delete", mine, second.id),
+        ]
+
+
 async def test_created_is_described_as_by_the_procedure(wamp, mqtt):
     """MQTT subscriptions count; what is there already is not told, nor what is told twice."""
     listener = await wamp.join(gateway=0)

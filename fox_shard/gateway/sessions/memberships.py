@@ -9,7 +9,7 @@ change is told once, even if the coordinator is down meanwhile. So that no more 
 wait for it, nobody is let subscribe or register then; what there is may end.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import Final, final
 
@@ -29,21 +29,29 @@ Facts = tuple[int, int, str, str, float]
 AllMemberships = Callable[[str], Iterator[Facts | None]]
 """Yields the memberships in a realm, each as it is when it is yielded; None: it has just ended."""
 
+NONE: Final[Iterator[None]] = iter(())
+"""No memberships."""
+
 
 @final
 class Memberships:
     """What one gateway tells of its sessions' memberships."""
 
-    __slots__ = ("_add_chore", "_all", "_censuses", "_coordinator", "_limit", "_told")
+    __slots__ = ("_add_chore", "_all", "_censuses", "_coordinator", "_limit", "_realms", "_told")
 
     def __init__(
-        self, coordinator: Link, limit: int, add_chore: Callable[[Callable[[], bool]], None]
+        self,
+        coordinator: Link,
+        realms: Container[str],
+        limit: int,
+        add_chore: Callable[[Callable[[], bool]], None],
     ) -> None:
-        """limit: frames that may wait for the coordinator.
+        """realms: their names. limit: frames that may wait for the coordinator.
 
         add_chore: does something in the next turns, a part at a time (see `Turns`).
         """
         self._limit = limit
+        self._realms = realms
         self._coordinator = coordinator
         self._add_chore = add_chore
         # Kind -> what yields all memberships.
@@ -63,7 +71,10 @@ class Memberships:
             self._censuses.pop(key, None)
         elif self._censuses.get(key) != frame.number:
             self._censuses[key] = frame.number
-            memberships = self._all[frame.kind](frame.realm)
+            # The realm may have been removed from the configuration since somebody listened there.
+            memberships = (
+                self._all[frame.kind](frame.realm) if frame.realm in self._realms else NONE
+            )
             self._add_chore(lambda: self._tell_some(key, frame.number, memberships))
         elif self._told.get(key) == frame.number:
             self._coordinator.send_reliable(Counted(*key, frame.number))

@@ -76,7 +76,8 @@ class MetaListeners:
 
     def _matched(self, realm: str, pattern: Pattern) -> list[tuple[Key, _Listeners]]:
         # Reserved topics are matched only by patterns that begin with a reserved component.
-        if not pattern.text.startswith("wamp", 1):
+        first = pattern.components[0] if pattern.components else pattern.literal
+        if first is None or not first.startswith("wamp"):
             return []
         return [
             ((realm, kind), found)

@@ -256,3 +256,8 @@ def test_without_listeners_changes_are_not_limited():
     for n in range(4):
         subscribe(harness, one, f"=t{n}")
     assert [name for name, *_ in one.take()] == ["subscribed"] * 4
+
+
+def test_a_realm_that_was_removed_has_no_members(harness):
+    harness.say("coordinator", TakeCensus("removed", "subscription", NUMBER))
+    assert told(harness) == ["all"]
