@@ -46,22 +46,13 @@ Key = tuple[str, str]
 
 
 @final
-class Group:
-    """A registration or subscription with its members. members: sessions."""
-
-    __slots__ = ("members",)
-
-    def __init__(self) -> None:
-        self.members: dict[int, None] = {}
-
-
-@final
 class Census:
     """One census.
 
     shard: the owner of the events' topics. listening: the number that it waits for in `Listened`,
     or gave last; 0: nobody listens, and the census ends at `until`. awaited: gateways that have not
-    told all memberships. ready: none is awaited, and changes are published.
+    told all memberships. ready: none is awaited, and changes are published. groups: the sessions of
+    each registration or subscription, by its id.
     """
 
     __slots__ = ("awaited", "groups", "key", "listening", "number", "ready", "shard", "until")
@@ -74,7 +65,7 @@ class Census:
         self.until = inf
         self.awaited: dict[str, None] = {}
         self.ready = False
-        self.groups: dict[int, Group] = {}
+        self.groups: dict[int, dict[int, None]] = {}
 
 
 @final
@@ -235,7 +226,7 @@ class Memberships:
             return self._correct(gateway, frame.realm, frame.kind)
         session, id_ = frame.session, frame.id
         group = census.groups.get(id_)
-        if group is not None and session in group.members:
+        if group is not None and session in group:
             return []
         self._add(census, session, id_)
         row = rows.MemberRow(frame.pattern, frame.invoke, frame.created)
@@ -255,8 +246,8 @@ class Memberships:
     def _add(self, census: Census, session: int, id_: int) -> None:
         group = census.groups.get(id_)
         if group is None:
-            group = census.groups[id_] = Group()
-        group.members[session] = None
+            group = census.groups[id_] = {}
+        group[session] = None
         self._of_session.setdefault(session, {})[census, id_] = None
 
     def ended(self, gateway: str, frame: MembershipEnded) -> Effects:
@@ -273,15 +264,15 @@ class Memberships:
 
     def _remove(self, census: Census, session: int, id_: int) -> Effects:
         group = census.groups[id_]
-        del group.members[session]
-        if not group.members:
+        del group[session]
+        if not group:
             del census.groups[id_]
         self._journal.keep(_row(census, session, id_), None)
         if not census.ready:
             return []
         realm, kind = census.key
         _, _, on_leave, on_delete = META_EVENTS[kind]
-        topics = (on_leave,) if group.members else (on_leave, on_delete)
+        topics = (on_leave,) if group else (on_leave, on_delete)
         return [self._meta_event(realm, topic, [session, id_]) for topic in topics]
 
     def session_ended(self, session: int) -> None:
@@ -303,7 +294,7 @@ class Memberships:
         """Forget the census's memberships one by one; yield the keys of their rows."""
         while census.groups:
             id_, group = census.groups.popitem()
-            for session in group.members:
+            for session in group:
                 mine = self._of_session.get(session)
                 if mine is not None:
                     mine.pop((census, id_), None)
@@ -343,7 +334,7 @@ class Memberships:
         mine = self._of_session.get(session)
         if mine:
             (census, id_), _ = mine.popitem()
-            if id_ in census.groups and session in census.groups[id_].members:
+            if id_ in census.groups and session in census.groups[id_]:
                 effects += self._remove(census, session, id_)
         if not mine:
             self._of_session.pop(session, None)

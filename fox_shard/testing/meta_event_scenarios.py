@@ -246,10 +246,10 @@ def told_after_faults(seed: int) -> None:
         listener.check()
 
 
-def _fault(world: World, rng: Random) -> None:
+def _fault(world: World, rng: Random) -> None:  # noqa: C901 - a table
     names = [name for name in world.names if name != "gateway-0"]
     shards = [name for name in names if name.startswith("shard")]
-    match rng.choice(("gateway", "shard", "coordinator", "sever", "lose", "disk", "any")):
+    match rng.choice(("gateway", "shard", "coordinator", "sever", "lose", "disk", "pause", "any")):
         case "gateway":
             kill(world, f"gateway-{rng.randrange(1, world.gateways)}", rng)
         case "shard":
@@ -262,6 +262,10 @@ def _fault(world: World, rng: Random) -> None:
             lose(world, rng)
         case "disk":
             fail_disk(world, rng.choice((*shards, "coordinator")), rng.choice((0.1, 1.0)))
+        case "pause":
+            # For longer than others wait: a gateway ends its sessions then.
+            world.pause(rng.choice(names), rng.choice((1.0, 6.0, 14.0)))
+            world.run(14.0)
         case _:
             for name in rng.sample(names, 2):
                 kill(world, name, rng)
