@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import idle, keys, report, tables
+from bench import connecting, idle, keys, report, tables
 from bench.load import NAP_SHARE
 from bench.loop import Closed
 from bench.measure import Cost
@@ -44,7 +44,7 @@ def main() -> int:
         if options.tables is not None:
             _tables(servers, options)
             return 0
-        if options.memory or options.idle or options.keys is not None:
+        if options.memory or options.idle or options.keys is not None or options.storm:
             _without_load(servers, options)
             return 0
         return _load(servers, options)
@@ -141,6 +141,10 @@ def _at_rest(servers: list[Server], options: argparse.Namespace) -> None:
         if options.memory:
             for row in idle.memory(server, options.connections):
                 print(report.memory_row(row), flush=True)
+        if options.storm:
+            seconds, cpu = connecting.storm(server, options.storm)
+            line = f"{options.storm:,} clients are in after {seconds:.1f} s, {cpu:.0f} µs CPU each"
+            print(f"{server.name:<11}{line}", flush=True)
         if options.idle:
             percent = idle.idle(server, options.seconds)
             print(f"{server.name:<11}idle: {percent:.2f} % of a core", flush=True)
@@ -159,6 +163,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--nap", type=float, default=NAP_SHARE, help=_NAP_HELP)
     parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
+    parser.add_argument("--storm", type=int, metavar="N", help="N MQTT clients that come at once")
     parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
     parser.add_argument("--keys", type=int, metavar="N", help="retained keys, and a start with N")
     parser.add_argument(

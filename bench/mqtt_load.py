@@ -27,11 +27,16 @@ def connect(address: tuple[str, int], client: str) -> socket.socket:
     """
     sock = socket.create_connection(address, timeout=10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    body = b"\0\4MQTT\4\2\0\0" + _text(client)
-    sock.sendall(bytes((0x10, len(body))) + body)
+    sock.sendall(connect_packet(client))
     if _exactly(sock, 4) != b"\x20\2\0\0":
         raise ConnectionError("CONNECT was refused")
     return sock
+
+
+def connect_packet(client: str) -> bytes:
+    """Return a CONNECT with a clean session and no keep alive."""
+    body = b"\0\4MQTT\4\2\0\0" + _text(client)
+    return bytes((0x10, len(body))) + body
 
 
 def subscribe(sock: socket.socket, topic: str, qos: int) -> None:

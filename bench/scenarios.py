@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench import mqtt_load, wamp_load
+from bench import connecting, mqtt_load, wamp_load
 from bench.load import NAP_SHARE, Load
 from bench.measure import Cost, owner
 from bench.servers import Server
@@ -92,6 +92,21 @@ def calls(scenario: Scenario, server: Server, terms: Terms) -> Cost:
         return load.run(server.pids, terms.warm, terms.seconds)
     finally:
         load.close()
+
+
+def connections(scenario: Scenario, server: Server, terms: Terms) -> Cost:
+    """Open connections at a steady pace; CPU is per connection."""
+
+    def mqtt(number: int) -> socket.socket:
+        assert server.mqtt is not None
+        return mqtt_load.connect(server.mqtt, f"bench-connecting-{number}")
+
+    def wamp(_: int) -> socket.socket:
+        assert server.wamp is not None
+        return wamp_load.Session(server.wamp, scenario.serializer).sock
+
+    open_one = mqtt if scenario.protocol == "mqtt" else wamp
+    return connecting.steady(server, open_one, terms.seconds, terms.warm)
 
 
 def _publishing(scenario: Scenario, server: Server, terms: Terms) -> Load:
@@ -193,6 +208,7 @@ def _mqtt_rows() -> Iterator[Scenario]:
             if qos < 2 or form == "1-1":
                 yield Scenario(f"mqtt-qos{qos}-{form}", "mqtt", throughput, shape)
     yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape())
+    yield Scenario("mqtt-connect", "mqtt", connections, Shape())
 
 
 def _wamp_rows(short: str, serializer: wamp_load.Serializer) -> Iterator[Scenario]:
@@ -205,6 +221,7 @@ def _wamp_rows(short: str, serializer: wamp_load.Serializer) -> Iterator[Scenari
     yield row("call", calls, Shape(window=WINDOW_ACKNOWLEDGED))
     yield row("call-single", calls, Shape(window=1))
     yield row("latency", latency, Shape())
+    yield row("connect", connections, Shape())
 
 
 SCENARIOS = [

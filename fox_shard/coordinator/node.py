@@ -6,7 +6,7 @@ frames mean (see `core`).
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import final
+from typing import Final, final
 
 from fox_shard.backplane.frames import Batch, Publish
 from fox_shard.backplane.link import Link
@@ -22,6 +22,11 @@ from fox_shard.coordinator.loading import Stored, read
 from fox_shard.coordinator.metrics import Value
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
+
+COMMIT_INTERVAL: Final = 0.1
+"""Seconds between two transactions. No client waits for one: a session begins before its row is
+durable. So sessions that begin and end within this time share a transaction here, and one in the
+shard of their meta events."""
 
 
 @final
@@ -52,7 +57,11 @@ class CoordinatorNode:
         self.notices: list[Notice] = []
         self.deadline = Deadline()
         self.journal = Journal(
-            self.deadline, self._committed, self._commit_failed, self._store_failure
+            self.deadline,
+            self._committed,
+            self._commit_failed,
+            self._store_failure,
+            interval=COMMIT_INTERVAL,
         )
         placement = Placement(terms.shards)
         self.core = Coordinator(

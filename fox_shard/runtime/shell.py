@@ -130,6 +130,8 @@ class Shell:
     async def stop(self) -> None:
         """Store and send what is left, and let go of everything."""
         self._watchdog.stop()
+        if self.node.journal is not None:
+            self.node.journal.interval = 0.0
         self._flush()
         if self._store is not None:
             # It says what has become of its last transactions; whoever waited for them is told.

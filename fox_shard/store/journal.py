@@ -4,8 +4,9 @@ Owns: the rows of the present transaction; tickets; what happens to rows whose c
 Never: a store; what waits for a commit.
 
 All changes of a turn are one transaction with one ticket. Transactions become durable in order, and
-a transaction that fails takes all later ones with it. A row is either *put* for a request, which
-is refused if the commit fails, or *kept* for the process itself, and then written again.
+a transaction that fails takes all later ones with it. In a process for which no client waits,
+transactions may be further apart than turns (`interval`). A row is either *put* for a request,
+which is refused if the commit fails, or *kept* for the process itself, and then written again.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Journal:
         "_deadline",
         "_kept",
         "_lazy",
+        "_next_take",
         "_on_durable",
         "_on_failed",
         "_on_trouble",
@@ -45,6 +47,7 @@ class Journal:
         "_under_way",
         "durable",
         "failing",
+        "interval",
         "ticket",
         "waiting",
     )
@@ -55,8 +58,13 @@ class Journal:
         on_durable: Callable[[int, float], None],
         on_failed: Callable[[int, str, float], None],
         on_trouble: Callable[[str], None],
+        *,
+        interval: float = 0.0,
     ) -> None:
-        """on_durable(ticket, now): all transactions up to that ticket are durable.
+        """interval: seconds between two transactions, at the least; what changes meanwhile is in
+        the next one. After a longer rest, a change is taken at once.
+
+        on_durable(ticket, now): all transactions up to that ticket are durable.
 
         on_failed(ticket, why, now): that transaction and all later ones have failed, and what was
         put in them must be undone. on_trouble(why): the store has begun to fail, or works again
@@ -66,6 +74,8 @@ class Journal:
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._on_trouble = on_trouble
+        self.interval = interval
+        self._next_take = -NEVER
         # Ticket of the present transaction; the store has been given all before it.
         self.ticket = 1
         # Ticket up to which all transactions are durable.
@@ -124,6 +134,11 @@ class Journal:
         """Return the transaction of this turn; None: there is nothing to be written yet."""
         if not (self._resume if self.failing else self.changed):
             return None
+        if self.interval:
+            if now < self._next_take and not self._resume:
+                self._deadline.by(self._next_take)
+                return None
+            self._next_take = now + self.interval
         kept: WriteSet = {**dict.fromkeys(self._lazy), **self._kept}
         trial = {TRIAL: bytes(TRIAL_SIZE)} if self._resume else {}
         write = Write(self.ticket, {**kept, **self._changes, **trial}, self._resume)
@@ -194,5 +209,7 @@ class Journal:
             self._resume = True
 
     def next_tick(self) -> float:
-        """Return the time of the next retry; `NEVER`: the store works."""
+        """Return when a retry, or a transaction that has been put off, is due; `NEVER`: neither."""
+        if self.interval and not self.failing and self.changed:
+            return self._next_take
         return self._retry_at

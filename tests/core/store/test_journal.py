@@ -303,3 +303,36 @@ def test_the_store_has_all_kept_rows_and_all_puts_that_have_not_failed(steps):
     if journal.idle:
         assert stored == {**kept, **durable}
         assert journal.waiting == 0
+
+
+@pytest.fixture
+def patient(watched):
+    watched.journal.interval = 0.1
+    return watched
+
+
+def test_the_first_change_after_a_rest_is_taken_at_once(patient):
+    patient.write(a=b"1")
+    patient.journal.keep(b"b", b"2")
+    assert patient.journal.take(5.0) == Write(2, {b"b": b"2"}, resume=False)
+
+
+def test_what_changes_within_the_interval_is_one_transaction(patient):
+    journal = patient.journal
+    assert patient.write(a=b"1") == 1
+    for now, key in ((0.01, b"b"), (0.05, b"c"), (0.09, b"d")):
+        journal.keep(key, b"2")
+        assert journal.take(now) is None
+        assert (patient.deadline.at, journal.next_tick(), journal.idle) == (0.1, 0.1, False)
+    assert journal.take(0.1) == Write(2, {b"b": b"2", b"c": b"2", b"d": b"2"}, resume=False)
+    assert journal.next_tick() == NEVER
+
+
+def test_a_store_that_failed_is_tried_when_the_retry_is_due(patient):
+    journal = patient.journal
+    journal.keep(b"a", b"1")
+    journal.outcome(journal.take(0.0).ticket, "disk full", 0.01)
+    assert journal.take(0.02) is None
+    assert journal.next_tick() == 0.01 + RETRY
+    journal.tick(0.01 + RETRY)
+    assert journal.take(0.01 + RETRY) == Write(2, {b"a": b"1", **TRIED}, resume=True)
