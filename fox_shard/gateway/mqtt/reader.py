@@ -22,6 +22,9 @@ from fox_shard.gateway.mqtt.translate import PUBLISH_FLAGS
 PACKET: Final = 10
 """Units that a packet costs (see `Turns`), except PUBLISH and PUBACK, which cost one."""
 
+FILTER: Final = 8
+"""Units that reading a topic filter, or dropping its subscription, costs."""
+
 BYTES_SHIFT: Final = 10
 """Bytes cost a unit for each 2 to the power of this."""
 
@@ -216,7 +219,8 @@ class Reader:
             )
         if header >> 4 in (mqtt.SUBSCRIBE, mqtt.UNSUBSCRIBE):
             limit = session.router.mqtt.max_filters
-            check_count(body, limit, qos=header >> 4 == mqtt.SUBSCRIBE)
+            count = check_count(body, limit, qos=header >> 4 == mqtt.SUBSCRIBE)
+            session.connection.budget -= FILTER * count
         match decode(header, body, session.level):
             case mqtt.Pingreq():
                 session.write(_PINGRESP)

@@ -105,10 +105,10 @@ def is_supported(text: str, settings: Settings) -> bool:
     return not (text.startswith(_SHARED) or exceeded_limit(text.encode(), settings))
 
 
-def check_count(body: bytes, limit: int, *, qos: bool) -> None:
-    """Raise ProtocolViolation if a SUBSCRIBE or UNSUBSCRIBE has more filters than the limit.
+def check_count(body: bytes, limit: int, *, qos: bool) -> int:
+    """Return how many filters a SUBSCRIBE or UNSUBSCRIBE has.
 
-    body: the packet's, after its fixed header, which need not be valid. qos: whether each filter is
+    Raises ProtocolViolation if these are more than the limit. body: the packet's, after its fixed header, which need not be valid. qos: whether each filter is
     followed by its quality of service. The packet is not decoded further than to that filter.
     """
     at, count = 2, 0
@@ -118,3 +118,4 @@ def check_count(body: bytes, limit: int, *, qos: bool) -> None:
             sentence = f"more than {limit} topic filters in one packet"
             raise ProtocolViolation(sentence, limit="max_filters")
         at += 2 + (body[at] << 8 | body[at + 1]) + qos
+    return count

@@ -7,6 +7,7 @@ from fox_shard.backplane.frames import RETAIN
 from fox_shard.config import Mqtt
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.gateway.mqtt import packets as mqtt
+from fox_shard.gateway.mqtt.reader import FILTER
 
 ENDED = ("session_ended", False)
 
@@ -242,3 +243,19 @@ def test_a_packet_with_too_many_filters_ends_the_connection_before_it_is_decoded
     client = connected(gateway)
     assert subscribe(client, *((f"{n}", 0) for n in range(3))) == []
     assert not client.closed
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [mqtt.Subscribe(n, tuple((f"$share/{m}", 0) for m in range(100))) for n in range(1, 13)],
+        [mqtt.Unsubscribe(n, tuple(f"+/{m}" for m in range(100))) for n in range(1, 13)],
+    ],
+)
+def test_packets_of_many_filters_are_work_of_several_turns(packets):
+    """12,000 filters in twelve UNSUBSCRIBEs were once handled in one turn."""
+    client = connected()
+    client.session.connection.budget = 2 * 100 * FILTER
+    answers = client.answers(*packets)
+    assert len(answers) == 2
+    assert len(client.session.connection.backlog) == 1
