@@ -108,8 +108,9 @@ def is_supported(text: str, settings: Settings) -> bool:
 def check_count(body: bytes, limit: int, *, qos: bool) -> int:
     """Return how many filters a SUBSCRIBE or UNSUBSCRIBE has.
 
-    Raises ProtocolViolation if these are more than the limit. body: the packet's, after its fixed header, which need not be valid. qos: whether each filter is
-    followed by its quality of service. The packet is not decoded further than to that filter.
+    body: the packet's, after its fixed header, which need not be valid. qos: whether each filter is
+    followed by its quality of service. Raises ProtocolViolation if there are more filters than the
+    limit; the packet is not decoded further than to that filter.
     """
     at, count = 2, 0
     while at + 2 <= len(body):
