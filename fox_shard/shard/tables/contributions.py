@@ -38,7 +38,7 @@ _NO_SHARES: Final[Shares] = ()
 class Contributions:
     """The contributions of one shard's rows."""
 
-    __slots__ = ("_budget", "_builds", "_definitions", "_outbox", "_realms", "_ways")
+    __slots__ = ("_budget", "_builds", "_definitions", "_outbox", "_realms", "_ways", "left_out")
 
     def __init__(
         self,
@@ -56,21 +56,30 @@ class Contributions:
         self._outbox = outbox
         # (realm, table) -> for each edge of the table, its build, and its number there.
         self._ways: dict[tuple[str, str], list[tuple[Build, int]]] = {}
+        #: Counter: how often a row of an aggregate could not contribute to another one.
+        self.left_out = 0
 
     def activated(self) -> None:
         """Note that another schema is active."""
         self._ways.clear()
 
-    def of_row(self, realm: Realm, table: Table, topic: str, key: Event | None) -> Shares:
+    def of_row(
+        self,
+        realm: Realm,
+        table: Table,
+        topic: str,
+        key: Event | None,
+        left_out: list[str] | None = None,
+    ) -> Shares:
         """Return what a key below a table contributes; `()`: nothing, or it is no row of the table.
 
-        A row from before the present definition may not be one any more.
+        left_out: see `Table.contributions_of_any`. A row from before the present definition may not be one any more.
         """
         if key is None:
             return _NO_SHARES
         self._budget.spend(table.weight // PARTS_PER_UNIT)
         try:
-            return shares(table, topic, realm.document_of(key.publish))
+            return shares(table, topic, realm.document_of(key.publish), left_out)
         except InvalidPayload:
             return _NO_SHARES
 
@@ -94,7 +103,9 @@ class Contributions:
         """Send what a change of a row changes."""
         topic = change.ref[1]
         before = self.of_row(realm, table, topic, change.before)
-        after = self.of_row(realm, table, topic, change.after)
+        left_out: list[str] = []
+        after = self.of_row(realm, table, topic, change.after, left_out)
+        self.left_out += len(left_out)
         if not (before or after):
             return
         ways = self._ways_of(realm.name, table)
@@ -149,8 +160,13 @@ class Contributions:
         return ways
 
 
-def shares(table: Table, topic: str, document: Document | None) -> Shares:
-    """Return what a document contributes as the row with that topic; `()`: nothing."""
+def shares(
+    table: Table, topic: str, document: Document | None, left_out: list[str] | None = None
+) -> Shares:
+    """Return what a document contributes as the row with that topic; `()`: nothing.
+
+    left_out: see `Table.contributions_of_any`.
+    """
     if document is None:
         return _NO_SHARES
     try:
@@ -158,4 +174,4 @@ def shares(table: Table, topic: str, document: Document | None) -> Shares:
             return _NO_SHARES
     except InvalidPayload:
         return _NO_SHARES
-    return table.contributions_of_any(document)
+    return table.contributions_of_any(document, left_out)
