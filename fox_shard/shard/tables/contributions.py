@@ -73,7 +73,8 @@ class Contributions:
     ) -> Shares:
         """Return what a key below a table contributes; `()`: nothing, or it is no row of the table.
 
-        left_out: see `Table.contributions_of_any`. A row from before the present definition may not be one any more.
+        left_out: see `Table.contributions_of_any`. A row from before the present definition may not
+        be one any more.
         """
         if key is None:
             return _NO_SHARES
