@@ -120,6 +120,18 @@ class Edge:
         numbers = tuple(_number(source, document, computed=computed) for source in self._sources)
         return Contribution(topic, numbers)
 
+    def contribution_of_any(
+        self, document: Document, left_out: list[str] | None = None
+    ) -> Contribution | None:
+        """Return the same for a row that may not be valid; see `Table.contributions_of_any`."""
+        try:
+            return self.contribution(document)
+        except (InvalidRow, NotANumber) as error:
+            if left_out is not None:
+                what = error.message if isinstance(error, InvalidRow) else error
+                left_out.append(f"the row contributes nothing to {self.target}: {what}")
+            return None
+
 
 def _number(source: Source | None, document: Document, *, computed: bool) -> str | None:
     if source is None:
@@ -232,27 +244,10 @@ class Table:
     ) -> tuple[Contribution | None, ...]:
         """Return the same for a row that may be older than the table, and not valid.
 
-        Such a row contributes by no edge: `()`. A row of an aggregate contributes nothing by the
-        edges that cannot have it; a sentence for each of them is added to `left_out`.
+        The row contributes nothing by the edges that cannot have it; a sentence for each of them is
+        added to `left_out`.
         """
-        try:
-            return self.contributions(document)
-        except (InvalidRow, NotANumber):
-            if self.aggregate is None:
-                return ()
-        return tuple(_contribution_of_result(edge, document, left_out) for edge in self.edges)
-
-
-def _contribution_of_result(
-    edge: Edge, document: Document, left_out: list[str] | None
-) -> Contribution | None:
-    try:
-        return edge.contribution(document)
-    except (InvalidRow, NotANumber) as error:
-        if left_out is not None:
-            what = error.message if isinstance(error, InvalidRow) else error
-            left_out.append(f"the row contributes nothing to {edge.target}: {what}")
-        return None
+        return tuple(edge.contribution_of_any(document, left_out) for edge in self.edges)
 
 
 def _topic(table: str, key: tuple[KeyField, ...], values: Sequence[object]) -> str:
