@@ -28,7 +28,7 @@ UPKEEP = ("reshard", "dump", "load")
 VERSION = f"fox-shard {__version__}"
 
 EPILOG = """\
-These need a running server:  health, get, put, keys, watch, lock, reducers, table
+These need a running server:  health, get, put, keys, watch, lock, reducers, table, schema
 These need a stopped one:     reshard, load
 All others work in any case. `fox COMMAND --help` says more of each.
 """
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments without the program's name; None: those of the process. Returns the exit
     code.
     """
-    options = _parser().parse_args(argv)
+    options = arguments.parse(_parser(), argv)
     if options.command == "version":
         print(VERSION)
         return 0

@@ -143,15 +143,17 @@ class Keys(Struct, frozen=True, kw_only=True):
 class Reducers(Struct, frozen=True, kw_only=True):
     """Section [reducer]: the limits of reducers and of the events that wait for them.
 
-    max_reducers: number of the reducers of one realm that clients may register. queue_limit: number
-    of events that wait for one reducer at one shard. queue_bytes: of all events that wait for the
-    reducers of one realm at one shard. timeout: seconds after which a reducer that has not answered
-    is asked again. wait_for_return: seconds for which events wait for a reducer that is not durable
-    and has left. concurrency: invocations that an instance gets at once, if its registration does
-    not say how many.
+    max_reducers: number of the reducers of one realm that clients may register. max_durable: number
+    of the durable ones among them, each of which keeps every event of its topics also while nobody
+    is there. queue_limit: number of events that wait for one reducer at one shard. queue_bytes: of
+    all events that wait for the reducers of one realm at one shard. timeout: seconds after which a
+    reducer that has not answered is asked again. wait_for_return: seconds for which events wait for
+    a reducer that is not durable and has left. concurrency: invocations that an instance gets at
+    once, if its registration does not say how many.
     """
 
     max_reducers: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    max_durable: Annotated[int, Meta(ge=0, le=100_000)] = 100
     queue_limit: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     queue_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 28
     timeout: Seconds = 30.0

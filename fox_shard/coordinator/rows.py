@@ -9,7 +9,7 @@ written.
 | `p` gateway | the gateway's incarnation, and its highest rseq whose effects are in this store |
 | `x` shard NUL rseq | a frame for that shard that may not be in the shard's store yet |
 | `n` shard | the last rseq that was given to a frame for that shard |
-| `d` realm | `SchemaRow`: the realm's schema, and the one that is on its way to the shards |
+| `d` realm | `SchemaRow`: the realm's schema, and those that are on their way to the shards |
 | `w` realm NUL kind | `CensusRow`: a census for meta events |
 | `m` realm NUL kind NUL number session id | `MemberRow`; number: that of its census |
 | `g` | the generation of the shard files that the frames are for |
@@ -52,7 +52,8 @@ class SchemaRow(Struct, array_like=True, gc=False):
 
     version, text: of the schema that all shards have stored; 0: there is none. next_version,
     next_text: of the one that shards are to store; 0: there is none. file: hash of the configured
-    file's text that was last taken over.
+    file's text that was last taken over. waiting_text: of the schema whose turn comes when all
+    shards work by the one before; empty: there is none.
     """
 
     version: int = 0
@@ -60,6 +61,7 @@ class SchemaRow(Struct, array_like=True, gc=False):
     next_version: int = 0
     next_text: str = ""
     file: str = ""
+    waiting_text: str = ""
 
 
 class CensusRow(Struct, array_like=True, gc=False):

@@ -16,7 +16,7 @@ from fox_shard.coordinator.schemas import Effects, Schemas
 from fox_shard.errors import Canceled, QueueFull
 
 MOST_WAITING: Final = 100
-"""Calls that may wait."""
+"""Calls that may wait for their turns, or for their schemas to take effect."""
 
 
 @final
@@ -36,7 +36,7 @@ class SchemaCalls:
 
     def add(self, gateway: str, call: Call) -> Effects:
         """Let a call wait for its turn, or refuse it."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) + self._schemas.waiting >= MOST_WAITING:
             full = QueueFull(f"{MOST_WAITING} calls of {call.procedure} and others wait already.")
             return [(gateway, call_error(call.session, call.request, full))]
         self._waiting.append((gateway, call))

@@ -4,13 +4,14 @@ Owns: which schema a realm has, who has it already, the procedures `fox.schema.â
 schema means (see `tables.schema`), files, sending.
 
 A new schema is stored here, then by all shards, then it is active. A step begins when the row that
-says so is durable, so a coordinator that restarts goes on where it was. A schema that is set while
-another one is on its way to the shards takes its place.
+says so is durable, so a coordinator that restarts goes on where it was. A schema that has begun its
+way takes effect whatever is set meanwhile. The one that is set meanwhile waits, and its turn comes
+when all shards work by the one before; only while it waits can a newer one take its place.
 """
 
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final, final
 
@@ -47,13 +48,18 @@ PREFIX: Final = "fox.schema."
 SET: Final = "fox.schema.set"
 GET: Final = "fox.schema.get"
 
+WAITING: Final = 0
+"""The version of a schema whose turn has not come."""
+
 Effects = list[tuple[str, Frame]]
 
 
 class _Waiter(Struct):
-    """A call of `fox.schema.set` whose schema is on its way.
+    """A call of `fox.schema.set` whose schema is on its way, or waits for its turn.
 
-    gateway: the caller's. expires: when the call times out.
+    gateway: the caller's. version: the schema's; WAITING: its turn has not come. expires: when the
+    call times out. superseded: the transaction in which another schema takes its place, 0: none
+    does; the caller is told when that is durable, for until then a restart could bring it back.
     """
 
     realm: str
@@ -62,6 +68,7 @@ class _Waiter(Struct):
     request: int
     version: int
     expires: float
+    superseded: int = 0
 
     def fail(self, refusal: Refusal) -> tuple[str, Frame]:
         """Return the answer to a call that has failed; its schema goes on."""
@@ -81,6 +88,11 @@ class _Realm:
         self.durable = True
         #: The shards that have confirmed the present step.
         self.confirmed: set[str] = set()
+
+    def settled(self, shards: frozenset[str]) -> bool:
+        """Return whether all shards work by the last schema that has begun its way."""
+        row = self.row
+        return not row.next_version and (not row.version or self.confirmed == shards)
 
 
 @final
@@ -104,6 +116,7 @@ class Schemas:
         # (ticket of the transaction that has a realm's row, realm). If the commit fails, the next
         # transaction, which has a higher ticket, has the row.
         self._uncommitted: deque[tuple[int, str]] = deque()
+        # In the order of the calls.
         self._waiters: list[_Waiter] = []
 
     def load(self, realm: str, row: rows.SchemaRow) -> None:
@@ -118,23 +131,36 @@ class Schemas:
             file = sha256(text.encode()).hexdigest()
             if file != realm.row.file:
                 realm.row.file = file
-                self._define(realm, TableSet.parse(text).text)
+                self._set(realm, TableSet.parse(text).text)
 
     # The way of a schema
 
-    def _define(self, realm: _Realm, text: str) -> int:
-        """Begin to give the realm this schema; return its version."""
+    def _set(self, realm: _Realm, text: str) -> int:
+        """Begin to give the realm this schema, or let it wait; return its version, or WAITING."""
+        if realm.settled(self._shards):
+            return self._begin_way(realm, text)
+        realm.row.waiting_text = text
+        # The present step goes on: what the shards have been told has not changed.
+        self._keep(realm)
+        return WAITING
+
+    def _begin_way(self, realm: _Realm, text: str) -> int:
         row = realm.row
-        row.next_version = max(row.version, row.next_version) + 1
+        row.next_version = row.version + 1
         row.next_text = text
-        self._store(realm)
+        row.waiting_text = ""
+        self._begin_step(realm)
         return row.next_version
 
-    def _store(self, realm: _Realm) -> None:
+    def _begin_step(self, realm: _Realm) -> None:
+        """Keep the row; when it is durable, all shards are told."""
         realm.durable = False
         realm.confirmed.clear()
-        self._journal.keep(rows.schema(realm.name), rows.encode(realm.row))
+        self._keep(realm)
         self._uncommitted.append((self._journal.ticket, realm.name))
+
+    def _keep(self, realm: _Realm) -> None:
+        self._journal.keep(rows.schema(realm.name), rows.encode(realm.row))
 
     def replay(self) -> list[Frame]:
         """Return what a shard must know when its link opens."""
@@ -154,7 +180,7 @@ class Schemas:
                 effects += [
                     (shard, frame) for shard in sorted(self._shards) for frame in _frames(realm)
                 ]
-        return effects
+        return effects + self._refuse_superseded(ticket)
 
     def defined(self, shard: str, frame: TablesDefined) -> Effects:
         """Note that a shard has taken a step; take the next one when all have."""
@@ -169,13 +195,21 @@ class Schemas:
             if realm.confirmed == self._shards:
                 row.version, row.text = row.next_version, row.next_text
                 row.next_version, row.next_text = 0, ""
-                self._store(realm)
+                self._begin_step(realm)
             return []
         if (frame.version, frame.active) == (row.version, True):
             realm.confirmed.add(shard)
             if realm.confirmed == self._shards:
-                return self._answer(realm)
+                return self._settle(realm)
         return []
+
+    def _settle(self, realm: _Realm) -> Effects:
+        """Answer the calls whose schema all shards work by, and begin the one that waits."""
+        answers = self._answer(realm)
+        if realm.row.waiting_text:
+            version = self._begin_way(realm, realm.row.waiting_text)
+            self._renumber(realm, WAITING, version)
+        return answers
 
     def found(self, frame: ActiveTables) -> None:
         """Take over a shard's schema that this process does not know.
@@ -187,8 +221,9 @@ class Schemas:
             row = realm.row
             row.version, row.text = frame.version, frame.text
             if 0 < row.next_version <= frame.version:
+                self._renumber(realm, row.next_version, frame.version + 1)
                 row.next_version = frame.version + 1
-            self._store(realm)
+            self._begin_step(realm)
 
     # Procedures
 
@@ -203,40 +238,56 @@ class Schemas:
             text = TableSet.parse(_argument(call)).text
         except Refusal as refusal:
             return [(gateway, call_error(call.session, call.request, refusal))]
-        version = self._define(realm, text)
-        effects = self._superseded(realm)
+        version = self._set(realm, text)
+        if version == WAITING:
+            self._supersede(realm)
         expires = now + call.timeout / 1000 if call.timeout else NEVER
         waiter = _Waiter(realm.name, gateway, call.session, call.request, version, expires)
         self._waiters.append(waiter)
-        return effects
+        return []
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait until their schemas have taken effect, or are refused."""
+        return len(self._waiters)
 
     def _get(self, realm: _Realm, call: Call) -> Result | CallError:
         row = realm.row
         schema = json.loads(row.text) if row.text else {}
         return _result(call.session, call.request, [schema], {"version": row.version})
 
-    def _superseded(self, realm: _Realm) -> Effects:
-        """Answer those whose schema another one has taken the place of."""
-        lost = self._take(realm, realm.row.version + 1, realm.row.next_version - 1)
-        refusal = Unavailable("Another schema has been set before all shards had this one.")
-        return [one.fail(refusal) for one in lost]
+    def _supersede(self, realm: _Realm) -> None:
+        """Note whose schema another one takes the place of, in this transaction."""
+        for one in self._waiters:
+            if one.realm == realm.name and one.version == WAITING and not one.superseded:
+                one.superseded = self._journal.ticket
+
+    def _refuse_superseded(self, ticket: int) -> Effects:
+        refusal = Unavailable(
+            "Another schema has been set before this one's turn, and takes its place."
+        )
+        return [one.fail(refusal) for one in self._take(lambda one: 0 < one.superseded <= ticket)]
 
     def _answer(self, realm: _Realm) -> Effects:
-        done = self._take(realm, 0, realm.row.version)
+        name, version = realm.name, realm.row.version
+        done = self._take(lambda one: one.realm == name and WAITING < one.version <= version)
         return [(one.gateway, _result(one.session, one.request, [one.version], {})) for one in done]
 
-    def _take(self, realm: _Realm, first: int, last: int) -> list[_Waiter]:
-        """Take out the calls whose schemas have versions from `first` to `last`."""
-        mine = [one for one in self._waiters if one.realm == realm.name]
-        taken = [one for one in mine if first <= one.version <= last]
-        self._waiters = [one for one in self._waiters if one not in taken]
+    def _renumber(self, realm: _Realm, version: int, other: int) -> None:
+        for one in self._waiters:
+            if (one.realm, one.version) == (realm.name, version) and not one.superseded:
+                one.version = other
+
+    def _take(self, wanted: Callable[[_Waiter], bool]) -> list[_Waiter]:
+        """Take out calls that are to be answered."""
+        taken = [one for one in self._waiters if wanted(one)]
+        self._waiters = [one for one in self._waiters if not wanted(one)]
         return taken
 
     def cancel(self, gateway: str, session: int, request: int) -> Effects:
         """Answer a call that is canceled, if it waits."""
         call = (gateway, session, request)
-        mine = [one for one in self._waiters if (one.gateway, one.session, one.request) == call]
-        self._waiters = [one for one in self._waiters if one not in mine]
+        mine = self._take(lambda one: (one.gateway, one.session, one.request) == call)
         return [one.fail(Canceled("The call was canceled; its schema goes on.")) for one in mine]
 
     @property
@@ -246,10 +297,8 @@ class Schemas:
 
     def expire(self, now: float) -> Effects:
         """Answer the calls that have timed out."""
-        late = [one for one in self._waiters if one.expires <= now]
-        self._waiters = [one for one in self._waiters if one.expires > now]
         refusal = Timeout("Not all shards have the schema yet; it goes on.")
-        return [one.fail(refusal) for one in late]
+        return [one.fail(refusal) for one in self._take(lambda one: one.expires <= now)]
 
     def gateway_gone(self, gateway: str) -> None:
         """Forget the calls of a gateway with which the pair has ended; their schemas go on."""

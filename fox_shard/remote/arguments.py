@@ -5,18 +5,22 @@ Owns: options, help texts, and which arguments are mistakes. Never: what the com
 """
 
 import argparse
+import re
+from collections.abc import Sequence
 from math import inf, isfinite
 from typing import Any, Final, NoReturn
 
 import msgspec
 
-COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers", "table")
+COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers", "table", "schema")
 
 NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
 WILDCARDS: Final = (
     "PATTERN: a topic, in which a component * is any one component and a last component # any"
     f" number of them. {NOTATION}"
 )
+
+_NEGATIVE: Final = re.compile(r"-\d+(\.\d*)?")
 
 Commands = Any
 """The type of what `add_subparsers` returns, for which argparse has no public name."""
@@ -37,6 +41,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     _add_lock(commands, remote)
     _add_reducers(commands, remote)
     _add_table(commands, remote)
+    _add_schema(commands, remote)
 
 
 def _add_get(commands: Commands, remote: argparse.ArgumentParser) -> None:
@@ -56,8 +61,9 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         "put",
         parents=[remote],
         help="set or delete a key",
-        description="Publish VALUE as the key TOPIC, and print the publication's id. With a"
-        " condition, VALUE is published only if the condition holds.",
+        description="Publish VALUE as the key TOPIC, and print the publication's id; if TOPIC is a"
+        " table, also the topic of the row, after a tab. With a condition, VALUE is published only"
+        " if the condition holds.",
         epilog=f"Exit code 1: the condition does not hold. {NOTATION}",
     )
     command.add_argument("topic", type=topic, metavar="TOPIC")
@@ -82,6 +88,9 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
         type=_publication,
         metavar="N",
         help="only if the key's value is the publication N (0: if there is no key)",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print an object with the publication and the topic"
     )
     command.add_argument(
         "--wait",
@@ -243,6 +252,52 @@ def _add_table(commands: Commands, remote: argparse.ArgumentParser) -> None:
         " `fox watch`.",
     )
     watch.add_argument("table", type=topic, metavar="TABLE")
+
+
+def _add_schema(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "schema",
+        help="the schema of the tables: set, show",
+        description="The definitions of the realm's tables and rules.",
+    )
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    setting = actions.add_parser(
+        "set",
+        parents=[remote],
+        help="set the schema",
+        description="Have the realm work by the schema in FILE, and print its version when all"
+        " shards do.",
+        epilog="Exit code 1: the router refuses, for example because another schema has been set"
+        " meanwhile; 2: FILE cannot be read, or there is a mistake in the schema.",
+    )
+    setting.add_argument("file", metavar="FILE|-", help="JSON; -: read it from stdin")
+    actions.add_parser(
+        "show",
+        parents=[remote],
+        help="print the schema",
+        description="Print the schema by which the realm works, as JSON.",
+    )
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments of any command.
+
+    argparse decides too early that an optional VALUE or KEY is not there if an option stands before
+    it, and finds it left over.
+    """
+    options, rest = parser.parse_known_args(argv)
+    if rest and options.command == "put" and options.value is None and _is_value(rest[0]):
+        options.value = rest.pop(0)
+    elif options.command == "table" and options.action == "show":
+        while rest and _is_value(rest[0]):
+            options.key.append(rest.pop(0))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
+def _is_value(text: str) -> bool:
+    return not text.startswith("-") or text == "-" or _NEGATIVE.fullmatch(text) is not None
 
 
 def say_where(options: argparse.Namespace) -> bool:

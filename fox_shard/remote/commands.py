@@ -9,8 +9,8 @@ import socket
 import sys
 
 from fox_shard.config import Config
-from fox_shard.remote import keys, reducers, tables
-from fox_shard.remote.connecting import Target, target_of, visit
+from fox_shard.remote import keys, reducers, schemas, tables
+from fox_shard.remote.connecting import Target, target_of, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.values import from_text
 
@@ -23,7 +23,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
             return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
         case "put":
             args, publish = _value(options), _put_options(options)
-            return visit(target, lambda router: keys.put(router, options.topic, args, publish))
+            topic, json = options.topic, options.json
+            return visit(target, lambda router: keys.put(router, topic, args, publish, json=json))
         case "keys":
             pattern, match, long = options.pattern, options.match, options.long
             return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
             return _reducers(options, target)
         case "table":
             return _table(options, target)
+        case "schema":
+            return _schema(options, target)
         case _:
             return _lock(options, config)
 
@@ -88,6 +91,17 @@ def _table(options: argparse.Namespace, target: Target) -> int:
             return visit(target, lambda router: tables.verify(router, options.table))
         case _:
             return visit(target, lambda router: tables.watch(router, options.table))
+
+
+def _schema(options: argparse.Namespace, target: Target) -> int:
+    if options.action == "show":
+        return visit(target, schemas.show)
+    try:
+        text = schemas.read(options.file)
+    except schemas.SchemaFileError as error:
+        tell(str(error))
+        return schemas.MISTAKE
+    return visit(target, lambda router: schemas.set_schema(router, text))
 
 
 def _lock(options: argparse.Namespace, config: Config) -> int:

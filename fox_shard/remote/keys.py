@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from math import inf
 from typing import Literal
 
-from fox_shard.client import Event, Session
+from fox_shard.client import Event, Failure, Session
 from fox_shard.remote.connecting import DONE, NO, tell
+from fox_shard.remote.schemas import row_topic
 from fox_shard.remote.values import as_json, as_name, as_plain, value_of
 from fox_shard.topics.topic import to_wamp
 
@@ -33,11 +34,36 @@ def get(session: Session, topic: str, *, json: bool) -> int:
     return NO
 
 
-def put(session: Session, topic: str, args: list[object], options: dict[str, object]) -> int:
-    """Publish a key and print the publication id; no arguments: erase it. Returns the exit code."""
+def put(
+    session: Session,
+    topic: str,
+    args: list[object],
+    options: dict[str, object],
+    *,
+    json: bool = False,
+) -> int:
+    """Publish a key and print the publication id; no arguments: erase it. Returns the exit code.
+
+    For a row of a table its topic is printed, too. json: print both as an object.
+    """
     until = inf if "watch" in options else None
-    print(session.publish(topic, args, options, until=until), flush=True)
+    publication = session.publish(topic, args, options, until=until)
+    row = _row_of(session, topic, args)
+    if json:
+        print(as_json({"publication": publication, "topic": row or topic}), flush=True)
+    else:
+        print(f"{publication}\t{as_name(row)}" if row else publication, flush=True)
     return DONE
+
+
+def _row_of(session: Session, topic: str, args: list[object]) -> str | None:
+    """Return the topic of the row that was published; None: it is none, or nobody says so."""
+    if not (args and isinstance(args[0], dict)):
+        return None
+    try:
+        return row_topic(session, topic, args[0])
+    except Failure:
+        return None  # the row is published; this user may not read the schema, or it is away
 
 
 def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> int:

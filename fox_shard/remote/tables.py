@@ -119,6 +119,9 @@ def _verify(router: Session, schema: TableSet, table: Table) -> int:
     """Print what is wrong with an aggregate; return how many rows are."""
     expected, count = _recomputed(router, schema, table, None)
     found = {table.row_topic(row): row for row in _rows(router, table.name)}
+    left_out = _left_out(table, found)
+    for sentence in left_out:
+        print(sentence)
     suspects = _differing(found, expected)
     for _ in range(ROUNDS):
         if not suspects:
@@ -129,7 +132,17 @@ def _verify(router: Session, schema: TableSet, table: Table) -> int:
         print(f"{as_name(topic)}\t{as_json(found.get(topic))}\t{as_json(expected.get(topic))}")
     name = as_name(table.name)
     print(f"{name}: {len(expected)} rows, made of {count} contributions; {len(suspects)} are wrong")
-    return len(suspects)
+    return len(suspects) + len(left_out)
+
+
+def _left_out(table: Table, rows: dict[str, Document]) -> list[str]:
+    """Return a sentence for each row that another aggregate lacks."""
+    sentences = []
+    for topic, row in rows.items():
+        left_out: list[str] = []
+        table.contributions_of_any(row, left_out)
+        sentences += [f"{as_name(topic)}\t{sentence}" for sentence in left_out]
+    return sentences
 
 
 def _differing(found: dict[str, Document], expected: dict[str, Document]) -> list[str]:

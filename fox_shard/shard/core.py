@@ -615,6 +615,7 @@ class Shard:
                 f"{self.name}.dropped": refusals.dropped,
                 f"{self.name}.limit_exceeded": refusals.limit_exceeded,
                 **self.reducers.take_counts(self.name),
+                **self.tables.take_counts(self.name),
             }
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0

@@ -319,6 +319,7 @@ def _build_edges(
                 key=key,
                 sources=sources,
                 wanted=Filter(one.filter) if one.filter else None,
+                computed=one.source.is_aggregate,
             )
         )
     return edges

@@ -32,13 +32,26 @@ NUMBER: Final = "number"
 DECIMAL: Final = "decimal"
 
 LONGEST: Final = 100
-"""The digits that an integer or a decimal may have."""
+"""The digits that an integer or a decimal may have that is published."""
 
 LARGEST_FLOAT: Final = 1e200
 """Floats must be smaller, so that no sum of them is infinite."""
 
+LONGEST_RESULT: Final = 1000
+"""The digits of a result that contributes to another aggregate.
+
+A sum of 10^n numbers has at most n digits more than the longest of them, and no number has more
+than MOST_PLACES after the point; so no result of rows that a disk can hold is longer.
+"""
+
+LARGEST_RESULT_FLOAT: Final = 1e300
+"""The same for floats."""
+
 EXTRA_PLACES: Final = 6
 """Digits after the point that an average of decimals may have beyond those of its numbers."""
+
+MOST_PLACES: Final = 100
+"""Digits after the point that an average of decimals may have, also if it is one of averages."""
 
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
@@ -65,40 +78,45 @@ class Number(NamedTuple):
     form: int
 
 
-def text_of(value: object, kind: str) -> str:
-    """Return the text of a field's value. Raises NotANumber."""
-    return _decimal_text(value) if kind == DECIMAL else _number_text(value)
+def text_of(value: object, kind: str, *, computed: bool = False) -> str:
+    """Return the text of a field's value. Raises NotANumber.
+
+    computed: whether the value is the result of an aggregate, which may be longer.
+    """
+    digits = LONGEST_RESULT if computed else LONGEST
+    if kind == DECIMAL:
+        return _decimal_text(value, digits)
+    return _number_text(value, digits, LARGEST_RESULT_FLOAT if computed else LARGEST_FLOAT)
 
 
-def _decimal_text(value: object) -> str:
+def _decimal_text(value: object, most: int) -> str:
     if not isinstance(value, str):
         raise NotANumber('is no decimal number in a string, such as "12.50"')
-    if len(value) > LONGEST + 2:
-        raise NotANumber(f"is longer than a decimal number may be ({LONGEST} digits)")
+    if len(value) > most + 2:
+        raise NotANumber(f"is longer than a decimal number may be ({most} digits)")
     if _DECIMAL.fullmatch(value) is None:
         raise NotANumber('is no decimal number, such as "12.50"')
     digits = value.lstrip("+-")
-    if len(digits) - ("." in digits) > LONGEST:
-        raise NotANumber(f"is longer than a decimal number may be ({LONGEST} digits)")
+    if len(digits) - ("." in digits) > most:
+        raise NotANumber(f"is longer than a decimal number may be ({most} digits)")
     negative = value[0] == "-" and digits.strip("0.")
     return f"-{digits}" if negative else digits
 
 
-def _number_text(value: object) -> str:
+def _number_text(value: object, most: int, largest_float: float) -> str:
     value = whole(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise NotANumber("is no number")
     if isinstance(value, int):
-        if value.bit_length() > _LONGEST_BITS or abs(value) >= _TOO_LARGE:
-            raise NotANumber(f"is longer than a number may be ({LONGEST} digits)")
+        if value.bit_length() > _BITS[most] or abs(value) >= 10**most:
+            raise NotANumber(f"is longer than a number may be ({most} digits)")
         return str(value)
-    if not abs(value) < LARGEST_FLOAT:  # also NaN
-        raise NotANumber(f"is not less than {LARGEST_FLOAT:g}, or no number")
+    if not abs(value) < largest_float:  # also NaN
+        raise NotANumber(f"is not less than {largest_float:g}, or no number")
     return repr(value)
 
 
-_TOO_LARGE: Final = 10**LONGEST
-_LONGEST_BITS: Final = _TOO_LARGE.bit_length()
+_BITS: Final = {most: (10**most).bit_length() for most in (LONGEST, LONGEST_RESULT)}
 
 
 def number_of(text: str, kind: str) -> Number:
@@ -120,13 +138,15 @@ def average_of(total: Decimal, count: int, form: int, kind: str) -> int | float 
     """Return the average of `count` numbers.
 
     Of DECIMAL numbers the result has the digits of the most exact one, and up to EXTRA_PLACES more
-    if they are needed; the last is rounded half to even. Of NUMBERs the result is the nearest
+    if they are needed, but not more than MOST_PLACES for it; the last is rounded half to even. Of
+    NUMBERs the result is the nearest
     float, or an int if all numbers are ints and it is whole.
     """
     if kind == DECIMAL:
-        rounded = _rounded(Fraction(total) / count, form + EXTRA_PLACES)
-        text = _fixed(rounded, form + EXTRA_PLACES)
-        least = len(text) - EXTRA_PLACES
+        extra = max(0, min(EXTRA_PLACES, MOST_PLACES - form))
+        rounded = _rounded(Fraction(total) / count, form + extra)
+        text = _fixed(rounded, form + extra)
+        least = len(text) - extra
         return (text[:least] + text[least:].rstrip("0")).rstrip(".")
     quotient = Fraction(total) / count
     return int(quotient) if not form and quotient.denominator == 1 else float(quotient)

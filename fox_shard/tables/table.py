@@ -77,7 +77,7 @@ class Source(Struct, frozen=True):
 class Edge:
     """A way by which rows of a table contribute to the groups of an aggregate."""
 
-    __slots__ = ("_filter", "_sources", "id", "key", "source", "target")
+    __slots__ = ("_computed", "_filter", "_sources", "id", "key", "source", "target")
 
     def __init__(
         self,
@@ -88,8 +88,12 @@ class Edge:
         key: tuple[KeyField, ...],
         sources: tuple[Source | None, ...],
         wanted: Filter | None,
+        computed: bool = False,
     ) -> None:
-        """key: the fields of the row that give the group's key. sources: one for each function."""
+        """key: the fields of the row that give the group's key. sources: one for each function.
+
+        computed: whether the rows are those of an aggregate, whose numbers may be longer.
+        """
         self.source = source
         self.target = target
         #: Hash of the definition; edges that mean the same have the same, also in another schema.
@@ -98,9 +102,10 @@ class Edge:
         self.key = key
         self._sources = sources
         self._filter = wanted
+        self._computed = computed
 
     def contribution(self, document: Document) -> Contribution | None:
-        """Return what a valid row contributes.
+        """Return what a valid row contributes. Raises InvalidRow, NotANumber.
 
         None: nothing, because the filter does not match, or a field of the group's key is absent or
         null.
@@ -111,10 +116,24 @@ class Edge:
         if None in values:
             return None
         topic = _topic(self.target, self.key, values)
-        return Contribution(topic, tuple(_number(source, document) for source in self._sources))
+        computed = self._computed
+        numbers = tuple(_number(source, document, computed=computed) for source in self._sources)
+        return Contribution(topic, numbers)
+
+    def contribution_of_any(
+        self, document: Document, left_out: list[str] | None = None
+    ) -> Contribution | None:
+        """Return the same for a row that may not be valid; see `Table.contributions_of_any`."""
+        try:
+            return self.contribution(document)
+        except (InvalidRow, NotANumber) as error:
+            if left_out is not None:
+                what = error.message if isinstance(error, InvalidRow) else error
+                left_out.append(f"the row contributes nothing to {self.target}: {what}")
+            return None
 
 
-def _number(source: Source | None, document: Document) -> str | None:
+def _number(source: Source | None, document: Document, *, computed: bool) -> str | None:
     if source is None:
         return None
     if source.field is None:
@@ -122,7 +141,12 @@ def _number(source: Source | None, document: Document) -> str | None:
     value = document.get(source.field)
     if value is None:
         return None
-    return "1" if source.counted else text_of(value, source.kind)
+    if source.counted:
+        return "1"
+    try:
+        return text_of(value, source.kind, computed=computed)
+    except NotANumber as error:
+        raise NotANumber(f"the field {source.field} {error}") from None
 
 
 @final
@@ -215,15 +239,15 @@ class Table:
         """Return what a valid row contributes by each edge, in the order of `edges`."""
         return tuple(edge.contribution(document) for edge in self.edges)
 
-    def contributions_of_any(self, document: Document) -> tuple[Contribution | None, ...]:
+    def contributions_of_any(
+        self, document: Document, left_out: list[str] | None = None
+    ) -> tuple[Contribution | None, ...]:
         """Return the same for a row that may be older than the table, and not valid.
 
-        Such a row contributes by no edge: `()`.
+        The row contributes nothing by the edges that cannot have it; a sentence for each of them is
+        added to `left_out`.
         """
-        try:
-            return self.contributions(document)
-        except (InvalidRow, NotANumber):
-            return ()
+        return tuple(edge.contribution_of_any(document, left_out) for edge in self.edges)
 
 
 def _topic(table: str, key: tuple[KeyField, ...], values: Sequence[object]) -> str:

@@ -216,7 +216,10 @@ def test_help_says_which_commands_need_a_running_server(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     said = capsys.readouterr().out
-    assert "need a running server:  health, get, put, keys, watch, lock, reducers, table\n" in said
+    assert (
+        "need a running server:  health, get, put, keys, watch, lock, reducers, table, schema\n"
+        in said
+    )
     assert "need a stopped one:     reshard, load\n" in said
 
 

@@ -127,6 +127,14 @@ class Catalog:
         """Return the number of the realm's reducers that are not built in."""
         return sum(1 for one in self.by_id.values() if one.realm == realm and one.function is None)
 
+    def durable(self, realm: str) -> int:
+        """Return the number of the realm's durable reducers that have not been removed."""
+        return sum(
+            1
+            for one in self.by_id.values()
+            if one.realm == realm and one.durable and not one.removed
+        )
+
     def refresh(self, reducer: Reducer) -> None:
         """Note that the reducer may have begun, or ceased, to take events."""
         realm = self.realm(reducer.realm)

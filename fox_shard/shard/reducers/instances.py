@@ -87,7 +87,7 @@ class Instances:
             instance.away = False
         else:
             try:
-                self._check(reducer, frame)
+                self._check(reducer, frame, is_new=is_new)
             except Refusal as refusal:
                 if is_new:
                     self._catalog.remove(reducer)
@@ -106,12 +106,17 @@ class Instances:
             return None
         return Registered(frame.session, frame.request, frame.registration)
 
-    def _check(self, reducer: Reducer, frame: RegisterReducer) -> None:
-        """Raise Refusal if the session may not be an instance of the reducer."""
+    def _check(self, reducer: Reducer, frame: RegisterReducer, *, is_new: bool) -> None:
+        """Raise Refusal if the session may not be an instance of the reducer.
+
+        is_new: nobody has registered it before.
+        """
         if self._placement.shard_of(frame.realm, frame.pattern) != self._shard:
             return  # The home has decided.
         if not reducer.instances:
             self._check_number(reducer)
+            if reducer.durable and (is_new or reducer.removed):
+                self._check_durable(reducer)
             return
         if frame.force:
             for instance in list(reducer.instances.values()):
@@ -135,6 +140,16 @@ class Instances:
             raise LimitExceeded(
                 f"the realm has {limit} reducers (reducer.max_reducers): remove those that are not "
                 "needed any more (fox reducers)"
+            )
+
+    def _check_durable(self, reducer: Reducer) -> None:
+        """Raise LimitExceeded if the realm has as many durable reducers as it may have."""
+        limit = self._limits.max_durable
+        others = self._catalog.durable(reducer.realm) - (not reducer.removed)
+        if others >= limit:
+            raise LimitExceeded(
+                f"the realm has {limit} durable reducers (reducer.max_durable): remove those that "
+                "are not needed any more (fox reducers --remove)"
             )
 
     def changed(self, reducer: Reducer) -> None:

@@ -41,6 +41,7 @@ class Aggregates:
         "_erasures",
         "_journal",
         "_keys",
+        "_newly_touched",
         "_touched",
         "_written",
     )
@@ -58,6 +59,8 @@ class Aggregates:
         self._erased: deque[tuple[int, KeyRef]] = deque()
         # Builds with groups that were touched.
         self._touched: dict[Build, None] = {}
+        # Those groups of which `put_off` has not noted that their keys cannot be written.
+        self._newly_touched: list[tuple[Build, str]] = []
         # (ticket, build, topic) of keys that were written in transactions that are not durable.
         self._written: deque[tuple[int, Build, str]] = deque()
         inbox.handlers[Contribution] = self._contribute
@@ -99,8 +102,12 @@ class Aggregates:
         """Note that the group's key is to be written, unless the build is not shown."""
         if build.stage != BUILDING and topic not in build.touched:
             self._budget.spend(GROUP_UNITS)
-            build.touched[topic] = None
-            self._touched[build] = None
+            self._touch(build, topic)
+
+    def _touch(self, build: Build, topic: str) -> None:
+        build.touched[topic] = None
+        self._touched[build] = None
+        self._newly_touched.append((build, topic))
 
     def _rebuilt(self, frame: Rebuilt, shard: int) -> None:
         build = self._builds.find(frame.realm, frame.build)
@@ -149,6 +156,7 @@ class Aggregates:
                     yield publish
                 self._forget_unwritten(build, topic)
             del self._touched[build]
+        self._newly_touched.clear()
 
     def _publish(self, build: Build, topic: str) -> Publish | None:
         """Return the publish that makes the group its key; None: it is so already."""
@@ -168,11 +176,11 @@ class Aggregates:
 
     def put_off(self) -> None:
         """Note in the store which keys cannot be written because the store fails."""
-        for build in self._touched:
-            for topic in build.touched:
-                if topic not in build.unwritten:
-                    build.unwritten.add(topic)
-                    self._journal.keep(rows.unwritten(build.realm, build.name, topic), b"")
+        for build, topic in self._newly_touched:
+            if topic in build.touched and topic not in build.unwritten:
+                build.unwritten.add(topic)
+                self._journal.keep(rows.unwritten(build.realm, build.name, topic), b"")
+        self._newly_touched.clear()
 
     def _forget_unwritten(self, build: Build, topic: str) -> None:
         if topic in build.unwritten:
@@ -193,8 +201,7 @@ class Aggregates:
         """Write the keys again that are not durable, when the store works."""
         for _, build, topic in self._written:
             if build.active:
-                build.touched[topic] = None
-                self._touched[build] = None
+                self._touch(build, topic)
         self._written.clear()
         self._erasures += [ref for _, ref in self._erased]
         self._erased.clear()

@@ -20,7 +20,7 @@ from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.tables.builds import Build, Builds
 from fox_shard.shard.tables.definitions import Definitions
 from fox_shard.tables.table import Contribution as Share
-from fox_shard.tables.table import Document, Table
+from fox_shard.tables.table import Document, Edge, Table
 
 Shares = tuple[Share | None, ...]
 """What a row contributes by each edge of its table."""
@@ -38,7 +38,16 @@ _NO_SHARES: Final[Shares] = ()
 class Contributions:
     """The contributions of one shard's rows."""
 
-    __slots__ = ("_budget", "_builds", "_definitions", "_outbox", "_realms", "_ways")
+    __slots__ = (
+        "_budget",
+        "_builds",
+        "_definitions",
+        "_outbox",
+        "_realms",
+        "_ways",
+        "_ways_into",
+        "left_out",
+    )
 
     def __init__(
         self,
@@ -56,21 +65,34 @@ class Contributions:
         self._outbox = outbox
         # (realm, table) -> for each edge of the table, its build, and its number there.
         self._ways: dict[tuple[str, str], list[tuple[Build, int]]] = {}
+        # (realm, table, build's name) -> those of these edges that lead into that build.
+        self._ways_into: dict[tuple[str, str, str], list[tuple[Edge, int]]] = {}
+        #: Counter: how often a row of an aggregate could not contribute to another one.
+        self.left_out = 0
 
     def activated(self) -> None:
         """Note that another schema is active."""
         self._ways.clear()
+        self._ways_into.clear()
 
-    def of_row(self, realm: Realm, table: Table, topic: str, key: Event | None) -> Shares:
+    def of_row(
+        self,
+        realm: Realm,
+        table: Table,
+        topic: str,
+        key: Event | None,
+        left_out: list[str] | None = None,
+    ) -> Shares:
         """Return what a key below a table contributes; `()`: nothing, or it is no row of the table.
 
-        A row from before the present definition may not be one any more.
+        left_out: see `Table.contributions_of_any`. A row from before the present definition may not
+        be one any more.
         """
         if key is None:
             return _NO_SHARES
         self._budget.spend(table.weight // PARTS_PER_UNIT)
         try:
-            return shares(table, topic, realm.document_of(key.publish))
+            return shares(table, topic, realm.document_of(key.publish), left_out)
         except InvalidPayload:
             return _NO_SHARES
 
@@ -94,7 +116,9 @@ class Contributions:
         """Send what a change of a row changes."""
         topic = change.ref[1]
         before = self.of_row(realm, table, topic, change.before)
-        after = self.of_row(realm, table, topic, change.after)
+        left_out: list[str] = []
+        after = self.of_row(realm, table, topic, change.after, left_out)
+        self.left_out += len(left_out)
         if not (before or after):
             return
         ways = self._ways_of(realm.name, table)
@@ -116,25 +140,46 @@ class Contributions:
         )
         self._outbox.send_to_owner(frame, revocable=change.uncommitted)
 
-    def send_again(
-        self, realm: Realm, table: Table, topic: str, key: Event, into: Build | None = None
-    ) -> None:
-        """Send what the durable value of a key contributes. into: to this build only."""
+    def send_again(self, realm: Realm, table: Table, topic: str, key: Event) -> None:
+        """Send what the durable value of a key contributes."""
         found = self.of_row(realm, table, topic, key)
         for (build, edge), share in zip(self._ways_of(realm.name, table), found, strict=False):
-            if share is not None and into in (None, build):
-                self._budget.spend(FRAME_UNITS)
-                self._outbox.send_to_owner(
-                    Contribution(
-                        realm.name,
-                        share.topic,
-                        build.name,
-                        edge,
-                        topic,
-                        key.publication,
-                        share.numbers,
-                    )
-                )
+            if share is not None:
+                self._send_again(build, edge, topic, key, share)
+
+    def send_into(self, realm: Realm, table: Table, topic: str, key: Event, build: Build) -> None:
+        """Send what the durable value of a key contributes to one build.
+
+        The table's other edges, of which there may be hundreds, are not looked at.
+        """
+        ways = self._ways_to(realm.name, table, build)
+        self._budget.spend(len(ways) * table.weight // (len(table.edges) * PARTS_PER_UNIT))
+        try:
+            document = _row(table, topic, realm.document_of(key.publish))
+        except InvalidPayload:
+            return
+        if document is None:
+            return
+        for edge, number in ways:
+            share = edge.contribution_of_any(document)
+            if share is not None:
+                self._send_again(build, number, topic, key, share)
+
+    def _send_again(self, build: Build, edge: int, topic: str, key: Event, share: Share) -> None:
+        self._budget.spend(FRAME_UNITS)
+        frame = Contribution(
+            build.realm, share.topic, build.name, edge, topic, key.publication, share.numbers
+        )
+        self._outbox.send_to_owner(frame)
+
+    def _ways_to(self, realm: str, table: Table, build: Build) -> list[tuple[Edge, int]]:
+        ref = realm, table.name, build.name
+        ways = self._ways_into.get(ref)
+        if ways is None:
+            all_ways = zip(table.edges, self._ways_of(realm, table), strict=True)
+            ways = [(edge, number) for edge, (into, number) in all_ways if into is build]
+            self._ways_into[ref] = ways
+        return ways
 
     def _ways_of(self, realm: str, table: Table) -> list[tuple[Build, int]]:
         ways = self._ways.get((realm, table.name))
@@ -149,13 +194,21 @@ class Contributions:
         return ways
 
 
-def shares(table: Table, topic: str, document: Document | None) -> Shares:
-    """Return what a document contributes as the row with that topic; `()`: nothing."""
-    if document is None:
-        return _NO_SHARES
+def shares(
+    table: Table, topic: str, document: Document | None, left_out: list[str] | None = None
+) -> Shares:
+    """Return what a document contributes as the row with that topic; `()`: nothing.
+
+    left_out: see `Table.contributions_of_any`.
+    """
+    row = _row(table, topic, document)
+    return _NO_SHARES if row is None else table.contributions_of_any(row, left_out)
+
+
+def _row(table: Table, topic: str, document: Document | None) -> Document | None:
+    """Return the document if it is the row with that topic, or None."""
     try:
-        if table.row_topic(document) != topic:
-            return _NO_SHARES
+        is_row = document is not None and table.row_topic(document) == topic
     except InvalidPayload:
-        return _NO_SHARES
-    return table.contributions_of_any(document)
+        return None
+    return document if is_row else None

@@ -151,7 +151,7 @@ class Rebuilding:
                 build.scanned = topic
                 key = realm.keys.get(topic)
                 if key is not None and not realm.keys.is_changing(topic):
-                    self._contributions.send_again(realm, table, topic, key, build)
+                    self._contributions.send_into(realm, table, topic, key, build)
         self._builds.keep(build)
 
     def _steps(self, build: Build) -> Iterator[tuple[Table, str | None]]:

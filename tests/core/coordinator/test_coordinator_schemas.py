@@ -156,6 +156,7 @@ def test_a_confirmation_of_an_earlier_step_does_not_count():
     harness.defined(1, active=False)
     harness.commit()
     assert harness.defined(1, active=False) == []
+    harness.defined(1, active=True)
     harness.set(TWO)
     harness.commit()
     harness.defined(1, active=True)
@@ -189,38 +190,119 @@ def test_a_new_coordinator_goes_on_with_the_step():
     assert harness.get() == (ONE, 1)
 
 
-def test_a_schema_that_is_set_meanwhile_takes_the_place_of_the_other():
-    harness = Harness()
-    harness.set(ONE, request=1)
+def take_turn(harness, version):
+    """Let all shards take both steps of a schema whose row is durable; return the answers."""
     harness.commit()
-    uri, sentence = error_of(harness.set(TWO, request=2))
-    assert uri == "wamp.error.unavailable"
-    assert "Another schema has been set" in sentence
-    assert harness.commit() == to_all(stored(2, TWO))
-    assert harness.defined(1, active=False) == []
-    harness.defined(2, active=False)
+    assert harness.defined(version, active=False) == []
     harness.commit()
-    assert result_of(harness.defined(2, active=True)) == ("gateway-0", 2, [2])
+    return harness.defined(version, active=True)
 
 
-def test_a_schema_that_is_set_before_all_have_activated_the_other():
-    """The first one is active, so its caller gets a result, when the shards have the second one."""
+def test_a_schema_that_is_set_meanwhile_waits_for_its_turn():
     harness = Harness()
     harness.set(ONE, request=1)
-    harness.commit()
-    harness.defined(1, active=False)
-    harness.commit()
-    harness.defined(1, active=True, shards=["shard-0"])
     assert harness.set(TWO, request=2) == []
+    assert harness.commit() == to_all(stored(1))
+    assert harness.schemas.replay() == [stored(1)]
+    assert result_of(take_turn(harness, 1)) == ("gateway-0", 1, [1])
+    assert harness.get() == (ONE, 1)
     assert harness.commit() == to_all(active(1), stored(2, TWO))
-    harness.defined(1, active=True)
-    harness.defined(2, active=False)
+    assert result_of(take_turn(harness, 2)) == ("gateway-0", 2, [2])
+    assert harness.get() == (TWO, 2)
+
+
+def test_a_schema_that_is_set_meanwhile_takes_the_place_of_one_that_waits():
+    harness = Harness()
+    harness.set(ONE, request=1)
+    harness.set(TWO, request=2)
     harness.commit()
-    answers = harness.defined(2, active=True)
-    assert [(frame.request, msgpack.decode(frame.args)) for _, frame in answers] == [
-        (1, [1]),
-        (2, [2]),
-    ]
+    assert harness.set({}, request=3) == []
+    # Until that is durable, a coordinator that restarts would go on with the second one.
+    uri, sentence = error_of(harness.commit())
+    assert uri == "wamp.error.unavailable"
+    assert "Another schema has been set before this one's turn" in sentence
+    assert result_of(take_turn(harness, 1)) == ("gateway-0", 1, [1])
+    assert result_of(take_turn(harness, 2)) == ("gateway-0", 3, [2])
+    assert harness.get() == ({}, 2)
+
+
+def test_a_schema_that_is_set_meanwhile_does_not_hold_up_the_one_under_way():
+    """However often others are set: before the row is durable, and between the steps."""
+    harness = Harness()
+    harness.set(ONE, request=1)
+    harness.set(TWO, request=2)
+    assert harness.commit() == to_all(stored(1))
+    harness.set(TWO, request=3)
+    assert error_of(harness.commit())[0] == "wamp.error.unavailable"
+    harness.defined(1, active=False, shards=["shard-0"])
+    harness.set(TWO, request=4)
+    harness.defined(1, active=False, shards=["shard-1"])
+    harness.set(TWO, request=5)
+    effects = harness.commit()
+    assert effects[:2] == to_all(active(1))
+    assert [frame.request for _, frame in effects[2:]] == [3, 4]
+    harness.defined(1, active=True, shards=["shard-0"])
+    harness.set(TWO, request=6)
+    answer = harness.defined(1, active=True, shards=["shard-1"])
+    assert result_of(answer) == ("gateway-0", 1, [1])
+
+
+def test_a_call_that_is_superseded_is_refused_when_the_store_works_again():
+    harness = Harness()
+    harness.set(ONE, request=1)
+    harness.set(TWO, request=2)
+    harness.set({}, request=3)
+    harness.fail()
+    assert harness.schemas.waiting == 3
+    harness.journal.tick(10.0)
+    assert error_of(harness.commit()[2:])[0] == "wamp.error.unavailable"
+    assert harness.schemas.waiting == 2
+
+
+def test_two_clients_that_set_schemas_in_a_loop_succeed_each_time():
+    harness = Harness()
+    harness.set(ONE, request=0)
+    for turn in range(1, 20):
+        assert harness.set([TWO, ONE][turn % 2], request=turn) == []
+        assert result_of(take_turn(harness, turn)) == ("gateway-0", turn - 1, [turn])
+
+
+def test_a_schema_that_waits_outlives_the_coordinator():
+    harness = Harness()
+    harness.set(ONE)
+    harness.set(TWO)
+    harness.commit()
+    harness = harness.restart()
+    assert harness.schemas.replay() == [stored(1)]
+    take_turn(harness, 1)
+    assert harness.commit() == to_all(active(1), stored(2, TWO))
+    harness = harness.restart()
+    assert harness.schemas.replay() == [active(1), stored(2, TWO)]
+    take_turn(harness, 2)
+    assert harness.get() == (TWO, 2)
+
+
+def test_a_call_whose_schema_waits_can_be_canceled_and_the_schema_goes_on():
+    harness = Harness()
+    harness.set(ONE, request=1)
+    harness.set(TWO, request=2)
+    uri, _ = error_of(harness.schemas.cancel("gateway-0", 5, 2))
+    assert uri == "wamp.error.canceled"
+    take_turn(harness, 1)
+    assert take_turn(harness, 2) == []
+    assert harness.get() == (TWO, 2)
+
+
+def test_calls_get_the_versions_that_their_schemas_have_in_the_end():
+    """The coordinator has forgotten, and learns of a later schema while one is under way."""
+    harness = Harness()
+    harness.set(ONE, request=1)
+    harness.set(TWO, request=2)
+    harness.schemas.found(ActiveTables("realm1", 3, text(ONE)))
+    harness.commit()
+    harness.defined(3, active=True)
+    assert result_of(take_turn(harness, 4)) == ("gateway-0", 1, [4])
+    assert result_of(take_turn(harness, 5)) == ("gateway-0", 2, [5])
 
 
 def test_realms_have_schemas_of_their_own():
@@ -317,8 +399,10 @@ def test_a_file_that_has_not_changed_does_not_undo_what_was_set_since():
     harness.set(TWO)
     harness.commit()
     harness = harness.restart(files)
-    assert harness.commit() == []
-    assert harness.schemas.replay() == [stored(2, TWO)]
+    assert harness.schemas.replay() == [stored(1)]
+    take_turn(harness, 1)
+    take_turn(harness, 2)
+    assert harness.get() == (TWO, 2)
 
 
 def test_a_file_that_has_changed_is_set_at_the_next_start():
@@ -327,6 +411,9 @@ def test_a_file_that_has_changed_is_set_at_the_next_start():
     harness.defined(1, active=False)
     harness.commit()
     harness = harness.restart({"realm1": json.dumps(TWO)})
+    assert harness.commit() == []
+    assert harness.schemas.replay() == [active(1)]
+    harness.defined(1, active=True)
     assert harness.commit() == to_all(active(1), stored(2, TWO))
 
 

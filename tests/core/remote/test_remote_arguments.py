@@ -40,7 +40,7 @@ def published(monkeypatch):
 
     calls = []
     monkeypatch.setattr(commands, "visit", lambda target, command: command(None))
-    monkeypatch.setattr(commands.keys, "put", lambda router, *rest: calls.append(rest) or 0)
+    monkeypatch.setattr(commands.keys, "put", lambda _, *rest, json: calls.append(rest) or 0)
     monkeypatch.setattr(commands, "run_under_lock", lambda router, *rest: calls.append(rest) or 0)
     return calls
 
@@ -54,6 +54,9 @@ def published(monkeypatch):
         (["[1, 2]"], [[1, 2]], {"retain": True}),
         ([""], [""], {"retain": True}),
         (["1", "--for", "2.5"], [1], {"retain": 2.5}),
+        (["--for", "2.5", "1"], [1], {"retain": 2.5}),
+        (["--for", "2.5", "-1.5"], [-1.5], {"retain": 2.5}),
+        (["--new", "1", "--wait"], [1], {"retain": True, "when": None, "watch": True}),
         (["1", "--new"], [1], {"retain": True, "when": None}),
         (["1", "--when", '{"a": 1}'], [1], {"retain": True, "when": {"a": 1}}),
         (["1", "--when-id", "0"], [1], {"retain": True, "when_id": 0}),
@@ -96,6 +99,8 @@ def test_the_default_value_of_a_lock_names_host_and_process(published):
         (["put", "a"], "a VALUE, or - to read it from stdin, or --delete"),
         (["put", "a", "1", "--delete"], "either VALUE or --delete"),
         (["put", "a", "null"], "null would be no key: say --delete"),
+        (["put", "a", "--new", "1", "2"], "unrecognized arguments: 2"),
+        (["put", "a", "1", "--for", "2", "-x"], "unrecognized arguments: -x"),
         (["put", "a", "1", "--wait"], "--wait is for a condition: --new, --when or --when-id"),
         (["put", "a", "1", "--for", "0"], "argument --for: more than 0 seconds"),
         (["put", "a", "1", "--for", "nan"], "argument --for: a number of seconds, not 'nan'"),
@@ -148,3 +153,29 @@ def test_no_configuration_is_needed_with_url_and_realm(folder, asked):
     assert main(["get", "a", "--url", "ws://x/ws"]) == 2
     assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r"]) == 0
     assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r", "--config", "none"]) == 2
+
+
+def test_keys_of_a_row_may_come_behind_options(asked):
+    assert main(["table", "show", "sale", "--realm", "r", "a", "-5"]) == 0
+    assert asked[0][0].key == ["a", "-5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "fox: Cannot read schema.json: No such file or directory.\n"),
+        (b"\xff", "fox: Cannot read schema.json: 'utf-8' codec can't decode byte 0xff"),
+        (b"[", "fox: schema.json: $: "),
+        (
+            b'{"a": {"properties": {"id": {"type": "string"}}, "primary_key": ["is"]}}',
+            "fox: schema.json: $.a.primary_key[0]: the properties have no field",
+        ),
+    ],
+)
+def test_a_schema_with_a_mistake_is_refused_with_its_file_and_place(text, sentence, folder, capsys):
+    if text is not None:
+        (folder / "schema.json").write_bytes(text)
+    assert main(["schema", "set", "schema.json"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(sentence)
+    assert error.count("\n") == 1

@@ -107,6 +107,8 @@ def test_every_float_comes_back(value):
         ("6", 3, 0, DECIMAL, "2"),
         ("100", 1, 0, DECIMAL, "100"),
         ("-0.000001", 10, 0, DECIMAL, "0"),
+        ("0." + "0" * 97 + "1", 3, 98, DECIMAL, "0." + "0" * 98 + "33"),
+        ("0." + "0" * 99 + "1", 3, 100, DECIMAL, "0." + "0" * 100),
     ],
 )
 def test_averages(total, count, form, kind, average):

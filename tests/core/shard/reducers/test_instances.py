@@ -199,6 +199,21 @@ def test_a_realm_has_so_many_reducers_and_no_more():
     assert len([row for row in harness.disk.rows if row[:1] == b"e"]) == 2
 
 
+def test_a_realm_has_so_many_durable_reducers_and_no_more():
+    """Each keeps every event of its topics, whether or not anybody comes for them."""
+    harness = reducing_harness(
+        reducer(1, durable="a"), reducer(1, durable="b"), reducer=Reducers(max_durable=2)
+    )
+    harness.say("gateway-0", reducer(1, durable="c", request=9))
+    (refusal,) = harness.got("gateway-0", Refused)
+    assert (refusal.request, refusal.uri) == (9, "fox.error.limit_exceeded")
+    assert len(list(harness.shard.reducers.catalog)) == 2
+    # One that is not durable is another matter, and so is another instance of a durable one.
+    harness.say("gateway-0", reducer(5, request=10))
+    harness.say("gateway-0", reducer(5, durable="a", request=11, force=True))
+    assert len(harness.got("gateway-0", Registered)) == 2
+
+
 def test_what_is_dropped_does_not_include_what_waits_for_its_commit():
     harness = reducing_harness(reducer(), reducer=Reducers(wait_for_return=5.0))
     emit(harness, 1, 2)

@@ -311,3 +311,29 @@ def test_rows_are_refused_when_too_much_waits_for_the_shard_of_their_group():
     shards.start(1)
     shards.check_aggregates()
     assert total(shards, shop) == (uris.index("fox.error.queue_full") - 1, 1)
+
+
+def test_groups_that_cannot_be_written_are_noted_once_however_long_the_store_fails():
+    shards = TableShards(schema())
+    node = shards.nodes[0]
+    for number in range(50):
+        shards.put("sale", {"id": f"s{number}", "shop": f"g{number}", "n": 1})
+    shards.settle()
+    (build, *_) = node.tables.builds
+    for topic in list(build.groups):
+        node.tables.aggregates.touch(build, topic)
+
+    class Counted(set):
+        looks = 0
+
+        def __contains__(self, topic):
+            Counted.looks += 1
+            return super().__contains__(topic)
+
+    build.unwritten = Counted()
+    for _ in range(20):
+        node.tables.aggregates.put_off()
+    assert build.unwritten == set(build.groups)
+    assert Counted.looks == len(build.groups)
+    shards.check_aggregates()
+    assert not build.unwritten

@@ -13,6 +13,7 @@ from fox_shard.shard import rows
 from fox_shard.shard.tables import rebuild
 from fox_shard.shard.tables.builds import BUILDING, SHOWN
 from fox_shard.tables.schema import TableSet
+from fox_shard.tables.table import Edge
 from fox_shard.topics.pattern import Pattern
 
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
@@ -286,3 +287,25 @@ def keys_left(shards):
     """Return the number of keys of the aggregate."""
     realms = [node.retained_keys.realms[REALM] for node in shards.nodes]
     return sum(realm.keys.count_below("total") for realm in realms)
+
+
+def test_a_row_is_compared_once_with_each_of_a_tables_many_aggregates(monkeypatch):
+    """The work of a rebuild grows with the number of edges, not with its square."""
+    shards = TableShards({"sale": TABLE})
+    for number in range(6):
+        sale(shards, f"s{number}", "g", 1)
+    shards.settle()
+    looks = []
+    contribution = Edge.contribution
+
+    def counted(self, document):
+        looks.append(self.target)
+        return contribution(self, document)
+
+    monkeypatch.setattr(Edge, "contribution", counted)
+    names = [f"total{number}" for number in range(30)]
+    table = {**TABLE, "propagate": {name: [EDGE] for name in names}}
+    shards.define({"sale": table, **dict.fromkeys(names, TOTAL | {"sum": ["r"]})})
+    shards.settle()
+    assert len(looks) == 6 * len(names)
+    assert [shards.key(f"{name}.g")["r"] for name in names] == [6] * len(names)

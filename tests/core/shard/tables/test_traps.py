@@ -3,6 +3,9 @@
 import pytest
 from table_shards import TableShards
 
+from fox_shard.remote import tables
+from fox_shard.tables.schema import TableSet
+
 TEXT, NUMBER, COUNT = {"type": "string"}, {"type": ["number", "null"]}, {"type": "integer"}
 INVALID = "fox.error.invalid_payload"
 
@@ -185,3 +188,91 @@ def test_two_edges_from_one_table_into_one_group():
     assert north(shards) == {"sum": 21}
     sale(shards, "a", 5)
     assert north(shards) == {"sum": 10}
+
+
+def nested(key="shop", n=TEXT):
+    """Return a schema with sums by shop, and with sums of these by `key`."""
+    fields = {"shop": TEXT, "n": n}
+    return {
+        "sale": {
+            "type": "object",
+            "properties": {"id": TEXT, **fields},
+            "primary_key": ["id"],
+            "propagate": {"total": [{"key": ["shop"], "fields": {"n": "n"}}]},
+        },
+        "total": {
+            "type": "aggregate",
+            "properties": fields,
+            "primary_key": ["shop"],
+            "sum": ["n"],
+            "propagate": {
+                "all": [{"key": ["shop"], "fields": {"n": "n"}}],
+                "part": [{"key": [key], "fields": {"n": "n"}}],
+            },
+        },
+        "all": {"type": "aggregate", "properties": fields, "primary_key": ["shop"], "sum": ["n"]},
+        "part": {
+            "type": "aggregate",
+            "properties": {"key": fields[key], "n": n},
+            "primary_key": ["key"],
+            "sum": ["n"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("n", "number", "sum_"),
+    [
+        (TEXT, "9" * 100, "1" + "9" * 99 + "8"),
+        (TEXT, "9" + "." + "9" * 99, "19." + "9" * 98 + "8"),
+        ({"type": "integer"}, 10**100 - 1, 2 * 10**100 - 2),
+        ({"type": "number"}, 9e199, 1.8e200),
+    ],
+)
+def test_a_sum_that_is_longer_than_a_published_number_contributes_further(n, number, sum_):
+    shards = TableShards(nested(n=n))
+    for id_ in "ab":
+        sale(shards, id_, number)
+    shards.check_aggregates()
+    for table in ("total", "all", "part"):
+        assert shards.key(f"{table}.north")["n"] == sum_
+    assert counted(shards) == 0
+
+
+def counted(shards):
+    return sum(node.tables.take_counts("s")["s.results_left_out"] for node in shards.nodes)
+
+
+def test_a_result_that_cannot_be_a_key_is_counted_and_contributes_to_other_aggregates():
+    shards = TableShards(nested(key="n", n={"type": "integer"}))
+    sale(shards, "a", 10**100 - 1)
+    shards.check_aggregates()
+    assert len(shards.rows("part")) == 1
+    assert counted(shards) == 0
+    sale(shards, "b", 1)
+    shards.check_aggregates()
+    assert shards.rows("part") == {}
+    assert shards.key("all.north")["n"] == 10**100
+    assert counted(shards) == 1
+    shards.delete("sale", "b")
+    shards.check_aggregates()
+    assert len(shards.rows("part")) == 1
+
+
+def test_verify_names_the_rows_that_cannot_contribute(monkeypatch, capsys):
+    schema = TableSet.parse(nested(key="n", n={"type": "integer"}))
+    rows = {
+        "sale": [
+            {"id": id_, "shop": "north", "n": n} for id_, n in (("a", 10**99), ("b", 9 * 10**99))
+        ],
+        "total": [{"shop": "north", "n": 10**100}],
+        "all": [{"shop": "north", "n": 10**100}],
+        "part": [],
+    }
+    monkeypatch.setattr(tables, "_schema", lambda _: schema)
+    monkeypatch.setattr(tables, "_rows", lambda _, name, wanted=None: iter(rows[name]))
+    assert tables.verify(None, "all") == 0
+    assert tables.verify(None, "total") == 1
+    out = capsys.readouterr().out
+    assert "total.north\tthe row contributes nothing to part: the key field n is" in out
+    assert "0 are wrong" in out

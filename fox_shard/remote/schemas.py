@@ -1,0 +1,64 @@
+"""`fox schema`: the schema of a realm's tables on a running server.
+
+Owns: reading a file with a schema, what is printed. Never: what a schema means (see
+`fox_shard.tables`).
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fox_shard.client import Session
+from fox_shard.errors import InvalidPayload
+from fox_shard.remote.connecting import DONE
+from fox_shard.tables.mistakes import SchemaError
+from fox_shard.tables.schema import TableSet
+
+MISTAKE: Final = 2
+"""Exit code: the file cannot be read, or its schema cannot be."""
+
+
+class SchemaFileError(Exception):
+    """A schema that cannot be read, or cannot be; the message is a sentence with its file."""
+
+
+def read(file: str) -> str:
+    """Return the text of a schema. file: a path; "-": standard input. Raises SchemaFileError."""
+    name = "standard input" if file == "-" else file
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = content.decode()
+        TableSet.parse(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SchemaFileError(f"Cannot read {name}: {reason}.") from error
+    except SchemaError as error:
+        raise SchemaFileError(f"{name}: {error.path}: {error.sentence}.") from error
+    return text
+
+
+def set_schema(router: Session, text: str) -> int:
+    """Set the schema, and print its version. Returns the exit code."""
+    print(router.call("fox.schema.set", text)[0])
+    return DONE
+
+
+def show(router: Session) -> int:
+    """Print the schema as JSON. Returns the exit code."""
+    (schema,) = router.call("fox.schema.get")
+    print(msgspec.json.format(msgspec.json.encode(schema)).decode())
+    return DONE
+
+
+def row_topic(router: Session, topic: str, row: object) -> str | None:
+    """Return the topic of the row that was published to `topic`; None: that is no table."""
+    schema = TableSet.parse(router.call("fox.schema.get")[0] or {})
+    table = schema.tables.get(topic)
+    if table is None or not isinstance(row, dict):
+        return None
+    try:
+        return table.row_topic(row)
+    except InvalidPayload:
+        return None  # another schema than the one by which the router took the row
