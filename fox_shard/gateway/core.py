@@ -25,6 +25,7 @@ from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
@@ -103,6 +104,7 @@ class Gateway:
         self.limit_counts = LimitCounts(NAMES)
         self._refusal_log = RefusalLog()
         realms = [*realms]
+        roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
         self.authentication = Authentication(
             auth, anonymous, self.limit_counts, rng, lambda: self.now
@@ -247,6 +249,7 @@ class Gateway:
             calls=self.calls,
             registrations=self.registrations,
             reductions=self.reductions,
+            roles=roles,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0

@@ -19,7 +19,7 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
-from fox_shard.config import Keys, Mqtt, Reducers, Rpc
+from fox_shard.config import Keys, Mqtt, Reducers, Role, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
@@ -84,6 +84,7 @@ class World:
         reducers: tuple[BuiltIn, ...] = (),
         schemas: Mapping[str, str] | None = None,
         users: Users | None = None,
+        roles: tuple[Role, ...] = (),
     ) -> None:
         """Start all processes.
 
@@ -92,7 +93,7 @@ class World:
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
         and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
-        are anonymous.
+        are anonymous. roles: of all realms.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -110,6 +111,7 @@ class World:
                 store="memory" if name in unstored else "sqlite",
                 history=history,
                 reducer=reducers,
+                role=roles,
             )
             for name in realms
         ]

@@ -37,6 +37,8 @@ NAMES = (
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",
+    # Requests that a role does not allow.
+    "not_authorized",
 )
 """The limits that a gateway counts, by their settings."""
 
