@@ -31,6 +31,7 @@ from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.shell import Shell, new_incarnation
@@ -144,6 +145,7 @@ async def _gateway(number: int, config: Config) -> None:
 
 async def _listen(shell: Shell, listeners: Listeners, config: Config) -> None:
     """Let clients in, and say where."""
+    check_openness(config)
     await listeners.open(config.gateway, Claims(config.run_dir))
     shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
     _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
