@@ -179,7 +179,7 @@ class Guard:
         permissions = session.permissions
         if permissions is None:
             return True
-        session.connection.budget -= 0 if pattern.is_exact else permissions.cost
+        session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         if permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING:
             return True
         self._counts.add(COUNTED)
@@ -274,7 +274,7 @@ class Guard:
             return True
         try:
             for action, pattern in needed:
-                session.connection.budget -= 0 if pattern.is_exact else permissions.cost
+                session.connection.budget -= permissions.cost(action, pattern)
                 permissions.check_all(action, pattern)
         except NotAuthorized as refusal:
             self._counts.add(COUNTED)

@@ -25,6 +25,9 @@ MOST_KEPT: Final = 20_000
 KEPT_CHARACTERS: Final = 1 << 22
 """The most characters of their topics and patterns, together."""
 
+UNITS_OF_A_RULE: Final = 3
+"""Units (see `Turns`) for the comparison of a pattern with one rule, which takes 3 µs."""
+
 _VERBS: Final = {
     PUBLISH: "publish to",
     SUBSCRIBE: "subscribe to",
@@ -53,10 +56,11 @@ class Permissions:
         # Of all topics and patterns that are kept.
         self._characters = 0
 
-    @property
-    def cost(self) -> int:
-        """The units (see `Turns`) that it may cost to decide about a pattern."""
-        return len(self._rules)
+    def cost(self, action: int, pattern: Pattern) -> int:
+        """Return the units (see `Turns`) that a decision about a pattern costs; 0: it is known."""
+        if pattern.is_exact or (pattern.text, action) in self._extents:
+            return 0
+        return UNITS_OF_A_RULE * len(self._rules)
 
     def decide(self, topic: str) -> int:
         """Return what may be done with a topic or procedure, as bits (see `rules`)."""
