@@ -175,13 +175,15 @@ class Mqtt(Struct, frozen=True, kw_only=True):
 class Auth(Struct, frozen=True, kw_only=True):
     """Section [auth]: the limits of clients that say who they are.
 
-    open: listeners may be open to the network although anybody may do everything.
+    open: listeners may be open to the network although anybody may do everything. realms_on_demand:
+    realms that a gateway makes because clients want to join them, besides the configured ones.
 
     max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
     once. max_waiting: passwords that wait to be checked in one gateway.
     """
 
     open: bool = False
+    realms_on_demand: Annotated[int, Meta(ge=0, le=100)] = 0
     max_failures: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
     max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
 

@@ -55,6 +55,7 @@ from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.realms_on_demand import RealmsOnDemand
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.removed_users import RemovedUsers
 from fox_shard.store.journal import Journal
@@ -110,7 +111,6 @@ class Gateway:
             auth, anonymous, self.limit_counts, rng, lambda: self.now
         )
         self.authentication.users = users
-        placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
         self._all_links = Links(
@@ -143,29 +143,11 @@ class Gateway:
 
         self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
         self.sessions = self.registry.sessions
-        self.realms = {
-            one.name: Realm(
-                one.name,
-                placement,
-                headers=one.kwargs_are_headers,
-                stored=one.store != "memory",
-                has_schema=bool(one.schema),
-            )
-            for one in realms
-        }
-        self.subscriptions = {
-            name: Subscriptions(realm, self.links, self) for name, realm in self.realms.items()
-        }
-        self._fanouts = {
-            name: Fanout(
-                realm,
-                self.subscriptions[name],
-                self.sessions,
-                self.dirty,
-                lambda pending, event: self.subscribe_requests.kept(pending, event),
-            )
-            for name, realm in self.realms.items()
-        }
+        self.realms: dict[str, Realm] = {}
+        self.subscriptions: dict[str, Subscriptions] = {}
+        self._fanouts: dict[str, Fanout] = {}
+        for one in realms:
+            self._add_realm(one)
         self.budget = DeliveryBudget(self.realms.values())
         self.ordering = Ordering(
             self.name,
@@ -228,6 +210,13 @@ class Gateway:
         self._unreleased = self.ordering.unfinished
         # Whether another turn should follow at once.
         self.busy = False
+        on_demand = RealmsOnDemand(
+            auth.realms_on_demand,
+            self.realms,
+            self.authentication,
+            self.limit_counts,
+            lambda name: self._add_realm(RealmSettings(name=name)),
+        )
         self.requests = Requests(
             settings=settings,
             mqtt=mqtt,
@@ -250,9 +239,28 @@ class Gateway:
             registrations=self.registrations,
             reductions=self.reductions,
             roles=roles,
+            open_realm=on_demand.open,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0
+
+    def _add_realm(self, settings: RealmSettings) -> None:
+        name = settings.name
+        realm = self.realms[name] = Realm(
+            name,
+            Placement(len(self.links)),
+            headers=settings.kwargs_are_headers,
+            stored=settings.store != "memory",
+            has_schema=bool(settings.schema),
+        )
+        subscriptions = self.subscriptions[name] = Subscriptions(realm, self.links, self)
+        self._fanouts[name] = Fanout(
+            realm,
+            subscriptions,
+            self.sessions,
+            self.dirty,
+            lambda pending, event: self.subscribe_requests.kept(pending, event),
+        )
 
     @property
     def wall(self) -> float:

@@ -7,6 +7,7 @@ Where no realm has roles, all sessions may do everything. So most requests are b
 parts that carry them out, which saves a call. Otherwise the `Guard` stands before these parts.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import final
 
@@ -69,6 +70,7 @@ class Requests:
         "invocation_error",
         "limit_counts",
         "mqtt",
+        "open_realm",
         "publish",
         "publish_all",
         "realms",
@@ -103,6 +105,7 @@ class Requests:
         registrations: Registrations,
         reductions: Reductions,
         roles: Roles,
+        open_realm: Callable[[str | None], None],
     ) -> None:
         """realms, subscriptions: by the realm's name."""
         self.settings = settings
@@ -129,6 +132,7 @@ class Requests:
         self.cancel = calls.cancel
         self.register = registrations.register
         self.register_reducer = reductions.register
+        self.open_realm = open_realm
         self._roles = roles
         self._guard: Guard | None = None
         if roles.in_use:

@@ -47,11 +47,14 @@ def check_openness(config: Config) -> str:
 def _open_realms(config: Config) -> list[str]:
     """Return the realms that have no roles, and that anonymous clients may join."""
     has_users = Path(config.users).exists()
-    return [
+    found = [
         realm.name
         for realm in config.realms
         if not realm.role and (realm.anonymous or not has_users)
     ]
+    if config.auth.realms_on_demand and not has_users:
+        found.append("realms on demand")
+    return found
 
 
 def _addresses(config: Config) -> list[Address]:

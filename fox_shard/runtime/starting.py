@@ -36,7 +36,7 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         print(f"fox: {error}", file=sys.stderr)
         return 1
     if openness:
-        print(f"fox: {openness}", file=sys.stderr)
+        print(openness, file=sys.stderr)
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
     refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))

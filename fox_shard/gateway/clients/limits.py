@@ -34,6 +34,7 @@ NAMES = (
     "connects_per_second",
     "max_failures",
     "max_waiting",
+    "realms_on_demand",
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",

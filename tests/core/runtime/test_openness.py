@@ -54,6 +54,13 @@ def test_users_or_roles_are_enough(tmp_path):
     assert check_openness(config(tmp_path, users=True)) == ""
 
 
+def test_realms_on_demand_count_unless_there_are_users(tmp_path):
+    realm = Realm(name="r", role=ROLES)
+    with pytest.raises(ListenError, match="in realms on demand"):
+        check_openness(config(tmp_path, realm, realms_on_demand=1))
+    assert check_openness(config(tmp_path, realm, realms_on_demand=1, users=True)) == ""
+
+
 def test_each_realm_counts(tmp_path):
     realms = (Realm(name="r"), Realm(name="s", anonymous=True), Realm(name="t", role=ROLES))
     with pytest.raises(ListenError, match=r"in r, s\. Add"):
