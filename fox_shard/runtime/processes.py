@@ -88,7 +88,7 @@ def _terms(config: Config, generation: int) -> LinkSettings:
 
 
 async def _gateway(number: int, config: Config) -> None:
-    _raise_file_limit()
+    _prepare_for_clients(config)
     name, incarnation = f"gateway-{number}", new_incarnation()
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
@@ -145,7 +145,6 @@ async def _gateway(number: int, config: Config) -> None:
 
 async def _listen(shell: Shell, listeners: Listeners, config: Config) -> None:
     """Let clients in, and say where."""
-    check_openness(config)
     await listeners.open(config.gateway, Claims(config.run_dir))
     shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
     _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
@@ -245,7 +244,8 @@ async def _end(shell: Shell) -> None:
         raise SystemExit(1)
 
 
-def _raise_file_limit() -> None:
-    """A client is a file: take as many as the system gives."""
+def _prepare_for_clients(config: Config) -> None:
+    """Check who may come, and take as many files as the system gives: a client is one."""
+    check_openness(config)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -12,6 +12,8 @@ from cluster import ROOT, Cluster
 from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
 
+from bench.ports import free_port
+
 PASSWORD = "s3cret"
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 ACKNOWLEDGED = PublishOptions(acknowledge=True)
@@ -161,3 +163,22 @@ async def test_mqtt_clients_of_both_gateways_obey_their_roles(wamp, mqtt, guarde
         counted = guarded_cluster.health(name)["refused"]["not_authorized"]
         # Four filters and three publishes; the other test counts as well.
         assert counted >= 7
+
+
+@pytest.mark.parametrize("command", [["run"], ["gateway", "0"]])
+def test_a_server_that_anybody_may_use_does_not_listen_on_the_network(tmp_path, command):
+    open_ = {"FOX_GATEWAY_MQTT": f"0.0.0.0:{free_port()}", "FOX_GATEWAY_RAWSOCKET": "off"}
+    open_ |= {"FOX_GATEWAY_WEBSOCKET": "off", "FOX_USERS": str(tmp_path / "none.toml")}
+    places = {"FOX_RUN_DIR": str(tmp_path / "run"), "FOX_DATA_DIR": str(tmp_path / "data")}
+    run = subprocess.run(
+        [sys.executable, "-m", "fox_shard", *command],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", **open_, **places},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "fox: Cannot listen at 0.0.0.0:" in run.stderr
+    assert "[auth] open = true" in run.stderr
