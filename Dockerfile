@@ -16,14 +16,18 @@ RUN sed -i \
       -e 's/^silent=true/silent=false/' \
       conf/fox.conf
 
-# Open to the network that the container is attached to; everything else as in conf/fox.toml.
+# Open to the network that the container is attached to; everything else as in conf/fox.toml. There
+# are no users and no roles in the image, so whoever reaches a published port may do everything.
+# FOX_AUTH_OPEN says that this is meant: `docker run -e FOX_AUTH_OPEN=false` refuses to start as long
+# as neither conf/users.toml nor roles in conf/fox.toml are mounted.
 ENV PYTHONUNBUFFERED=1 \
     FOX_CONFIG=/app/conf/fox.toml \
     FOX_GATEWAYS=2 \
     FOX_SHARDS=2 \
     FOX_GATEWAY_WEBSOCKET=0.0.0.0:8080 \
     FOX_GATEWAY_RAWSOCKET=0.0.0.0:8081 \
-    FOX_GATEWAY_MQTT=0.0.0.0:1883
+    FOX_GATEWAY_MQTT=0.0.0.0:1883 \
+    FOX_AUTH_OPEN=true
 
 # A number, so that `runAsNonRoot` can be checked and the owner of a mounted directory is known.
 USER 1000:1000

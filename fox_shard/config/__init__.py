@@ -8,6 +8,7 @@ from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, load, load_with_origins, parse
 from fox_shard.config.settings import (
     SETTINGS,
+    Action,
     Address,
     Auth,
     Backplane,
@@ -20,13 +21,16 @@ from fox_shard.config.settings import (
     Realm,
     Reducer,
     Reducers,
+    Role,
     Rpc,
+    Rule,
     Setting,
     Statsd,
 )
 
 __all__ = [
     "SETTINGS",
+    "Action",
     "Address",
     "Auth",
     "Backplane",
@@ -41,7 +45,9 @@ __all__ = [
     "Realm",
     "Reducer",
     "Reducers",
+    "Role",
     "Rpc",
+    "Rule",
     "Setting",
     "Statsd",
     "load",

@@ -4,11 +4,11 @@ Owns: the wording for expected types and wrong values. Never: where a mistake wa
 """
 
 import json
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
-from fox_shard.config.settings import OptionalAddress, WebOrigins
+from fox_shard.config.settings import Actions, OptionalAddress, WebOrigins
 
 
 class ConfigError(Exception):
@@ -20,12 +20,18 @@ def refuse(where: str, wanted: str, raw: object, cause: Exception) -> NoReturn:
     raise ConfigError(f"{where} must be {wanted}, not {shown(raw)}.") from cause
 
 
+_WORDS: Final = (
+    (OptionalAddress, 'an address "host:port" with a port from 1 to 65535, or "off"'),
+    (WebOrigins, 'a list of origins such as ["https://example.com"], or of "*"'),
+    (Actions, 'a list of "publish", "subscribe", "call" and "register", or some of them'),
+)
+
+
 def expected(kind: object) -> str:
     """Return a type in words, as a description of what should have been written."""
-    if kind == OptionalAddress:
-        return 'an address "host:port" with a port from 1 to 65535, or "off"'
-    if kind == WebOrigins:
-        return 'a list of origins such as ["https://example.com"], or of "*"'
+    for known, words in _WORDS:
+        if kind == known:
+            return words
     match msgspec.inspect.type_info(kind):
         case msgspec.inspect.BoolType():
             return "true or false"

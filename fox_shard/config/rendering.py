@@ -25,6 +25,9 @@ def render(config: Config, origins: Origins) -> str:
         blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', schema, headers])
         blocks += [_section("[[realm.history]]", rule) for rule in realm.history]
         blocks += [_section("[[realm.reducer]]", reducer) for reducer in realm.reducer]
+        for role in realm.role:
+            blocks.append(["[[realm.role]]", f"name = {json.dumps(role.name, ensure_ascii=False)}"])
+            blocks += [_section("[[realm.role.rule]]", rule) for rule in role.rule]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 

@@ -179,10 +179,15 @@ class Mqtt(Struct, frozen=True, kw_only=True):
 class Auth(Struct, frozen=True, kw_only=True):
     """Section [auth]: the limits of clients that say who they are.
 
+    open: listeners may be open to the network although anybody may do everything. realms_on_demand:
+    realms that a gateway makes because clients want to join them, besides the configured ones.
+
     max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
     once. max_waiting: passwords that wait to be checked in one gateway.
     """
 
+    open: bool = False
+    realms_on_demand: Annotated[int, Meta(ge=0, le=100)] = 0
     max_failures: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
     max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
 
@@ -248,8 +253,36 @@ FUNCTIONS = ("sum", "count", "min", "max", "avg", "last", "merge", "append")
 """The names of the built-in functions of reducers."""
 
 
+Action = Literal["publish", "subscribe", "call", "register"]
+Actions = tuple[Action, ...]
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One [[realm.role.rule]]: what a role may do with the topics and procedures that match.
+
+    uri, match: those topics and procedures, in the form of a WAMP subscription; or, with `mqtt`, an
+    MQTT topic filter. allow: what may be done; all else may not. disclose: publishers and callers
+    are disclosed, whether they want it or not. cache: the decision is kept for each topic.
+    """
+
+    uri: str
+    match: Literal["exact", "prefix", "wildcard", "mqtt"] = "exact"
+    allow: Actions = ()
+    disclose: bool = False
+    cache: bool = True
+
+
+class Role(Struct, frozen=True, kw_only=True):
+    """One [[realm.role]]. rule: the most specific one that matches decides; if none does, nothing
+    is allowed.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    rule: tuple[Rule, ...] = ()
+
+
 class Realm(Struct, frozen=True, kw_only=True):
-    """One [[realm]]: a topic space of its own, which its users may fully use.
+    """One [[realm]]: a topic space of its own.
 
     anonymous: whether clients that do not say who they are may join, although there are users.
     store: where keys and history are kept; in memory they last until their shard ends.
@@ -257,7 +290,8 @@ class Realm(Struct, frozen=True, kw_only=True):
     makes the path absolute.
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
     history: the rules for recording events; the first rule that matches a topic applies. reducer:
-    the reducers that the server runs itself.
+    the reducers that the server runs itself. role: what each role may do; without any, all may do
+    everything.
     """
 
     name: str
@@ -267,6 +301,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     anonymous: bool = False
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
+    role: tuple[Role, ...] = ()
 
 
 class Config(Struct, frozen=True, kw_only=True):

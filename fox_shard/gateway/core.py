@@ -25,6 +25,7 @@ from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
@@ -55,6 +56,7 @@ from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.memberships import SUBSCRIPTION, Memberships
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Realm
+from fox_shard.gateway.sessions.realms_on_demand import RealmsOnDemand
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.removed_users import RemovedUsers
 from fox_shard.store.journal import Journal
@@ -104,12 +106,12 @@ class Gateway:
         self.limit_counts = LimitCounts(NAMES)
         self._refusal_log = RefusalLog()
         realms = [*realms]
+        roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
         self.authentication = Authentication(
             auth, anonymous, self.limit_counts, rng, lambda: self.now
         )
         self.authentication.users = users
-        placement = Placement(terms.shards)
 
         self.notices: list[Notice] = []
         self._all_links = Links(
@@ -142,34 +144,15 @@ class Gateway:
 
         self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
         self.sessions = self.registry.sessions
-        self.realms = {
-            one.name: Realm(
-                one.name,
-                placement,
-                headers=one.kwargs_are_headers,
-                stored=one.store != "memory",
-                has_schema=bool(one.schema),
-            )
-            for one in realms
-        }
-        memberships = Memberships(
+        self.realms: dict[str, Realm] = {}
+        self.subscriptions: dict[str, Subscriptions] = {}
+        self._fanouts: dict[str, Fanout] = {}
+        memberships = self._memberships = Memberships(
             self.coordinator, self.realms, settings.meta_event_backlog, self.turns.add_chore
         )
-        self.subscriptions = {
-            name: Subscriptions(realm, self.links, self, memberships)
-            for name, realm in self.realms.items()
-        }
         memberships.source(SUBSCRIPTION, lambda realm: self.subscriptions[realm].memberships())
-        self._fanouts = {
-            name: Fanout(
-                realm,
-                self.subscriptions[name],
-                self.sessions,
-                self.dirty,
-                lambda pending, event: self.subscribe_requests.kept(pending, event),
-            )
-            for name, realm in self.realms.items()
-        }
+        for one in realms:
+            self._add_realm(one)
         self.budget = DeliveryBudget(self.realms.values())
         self.ordering = Ordering(
             self.name,
@@ -234,6 +217,13 @@ class Gateway:
         self._unreleased = self.ordering.unfinished
         # Whether another turn should follow at once.
         self.busy = False
+        on_demand = RealmsOnDemand(
+            auth.realms_on_demand,
+            self.realms,
+            self.authentication,
+            self.limit_counts,
+            lambda name: self._add_realm(RealmSettings(name=name)),
+        )
         self.requests = Requests(
             settings=settings,
             mqtt=mqtt,
@@ -255,9 +245,30 @@ class Gateway:
             calls=self.calls,
             registrations=self.registrations,
             reductions=self.reductions,
+            roles=roles,
+            open_realm=on_demand.open,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
         self.client_buffers: Callable[[], int] = lambda: 0
+
+    def _add_realm(self, settings: RealmSettings) -> None:
+        name = settings.name
+        realm = self.realms[name] = Realm(
+            name,
+            Placement(len(self.links)),
+            headers=settings.kwargs_are_headers,
+            stored=settings.store != "memory",
+            has_schema=bool(settings.schema),
+        )
+        subscriptions = Subscriptions(realm, self.links, self, self._memberships)
+        self.subscriptions[name] = subscriptions
+        self._fanouts[name] = Fanout(
+            realm,
+            subscriptions,
+            self.sessions,
+            self.dirty,
+            lambda pending, event: self.subscribe_requests.kept(pending, event),
+        )
 
     @property
     def wall(self) -> float:

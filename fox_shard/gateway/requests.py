@@ -3,10 +3,11 @@
 Owns: which part of the gateway carries out a request, and whether it may. Never: a wire format;
 what is asked of the shards.
 
-For now, all sessions may do everything. So most requests are bound methods of the parts that carry
-them out, which saves a call; a request that needs a decision is a method here.
+Where no realm has roles, all sessions may do everything. So most requests are bound methods of the
+parts that carry them out, which saves a call. Otherwise the `Guard` stands before these parts.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import final
 
@@ -15,11 +16,13 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
+from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
@@ -49,11 +52,13 @@ class Requests:
         "_backpressure",
         "_calls",
         "_clock",
+        "_guard",
         "_ordering",
         "_publishing",
         "_reductions",
         "_registrations",
         "_registry",
+        "_roles",
         "_subscribe_requests",
         "_subscriptions",
         "_turns",
@@ -65,6 +70,7 @@ class Requests:
         "invocation_error",
         "limit_counts",
         "mqtt",
+        "open_realm",
         "publish",
         "publish_all",
         "realms",
@@ -77,7 +83,7 @@ class Requests:
         "yield_",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a line a field
         self,
         *,
         settings: Settings,
@@ -98,6 +104,8 @@ class Requests:
         calls: Calls,
         registrations: Registrations,
         reductions: Reductions,
+        roles: Roles,
+        open_realm: Callable[[str | None], None],
     ) -> None:
         """realms, subscriptions: by the realm's name."""
         self.settings = settings
@@ -124,6 +132,17 @@ class Requests:
         self.cancel = calls.cancel
         self.register = registrations.register
         self.register_reducer = reductions.register
+        self.open_realm = open_realm
+        self._roles = roles
+        self._guard: Guard | None = None
+        if roles.in_use:
+            guard = Guard(limit_counts, publishing, calls, registrations, reductions)
+            self._guard = guard
+            self.publish = guard.publish
+            self.publish_all = guard.publish_all
+            self.call = guard.call
+            self.register = guard.register
+            self.register_reducer = guard.register_reducer
         self.unregister = registrations.unregister
         self.yield_ = registrations.yield_
         self.invocation_error = registrations.invocation_error
@@ -152,6 +171,9 @@ class Requests:
         client: str = "",
     ) -> bool:
         """Open a session, see `Router`."""
+        session.permissions = self._roles.permissions(
+            session.realm.name, session.authid, session.authrole
+        )
         return self._registry.session_opened(
             session,
             protocol=protocol,
@@ -201,6 +223,9 @@ class Requests:
             except Refusal:
                 self.dropped += 1
                 return
+        if self._guard is not None and not self._guard.may_will(session, route.topic, flags):
+            self.dropped += 1
+            return
         self._registry.set_will(session, route, flags, encoding, args)
 
     def take_dropped(self) -> int:
@@ -219,7 +244,8 @@ class Requests:
     ) -> None:
         """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
         pattern = session.realm.rows_of(pattern)
-        self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
+        if self._guard is None or self._guard.may_subscribe(session, request, pattern):
+            self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, see `Router`."""

@@ -31,6 +31,7 @@ from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.shell import Shell, new_incarnation
@@ -87,7 +88,7 @@ def _terms(config: Config, generation: int) -> LinkSettings:
 
 
 async def _gateway(number: int, config: Config) -> None:
-    _raise_file_limit()
+    _prepare_for_clients(config)
     name, incarnation = f"gateway-{number}", new_incarnation()
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
@@ -243,7 +244,8 @@ async def _end(shell: Shell) -> None:
         raise SystemExit(1)
 
 
-def _raise_file_limit() -> None:
-    """A client is a file: take as many as the system gives."""
+def _prepare_for_clients(config: Config) -> None:
+    """Check who may come, and take as many files as the system gives: a client is one."""
+    check_openness(config)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

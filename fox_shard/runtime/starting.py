@@ -14,6 +14,7 @@ from fox_shard.config import Config
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
 from fox_shard.store.layout import Layout
@@ -30,9 +31,12 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         _check_addresses(config)
         _check_data(config)
         read_schemas(config)
+        openness = check_openness(config)
     except (AlreadyRuns, ListenError, SchemaFileError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
         return 1
+    if openness:
+        print(openness, file=sys.stderr)
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
     refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))

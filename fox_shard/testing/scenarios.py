@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fox_shard.testing import (
+    authorization_scenarios,
     fault_scenarios,
     history_scenarios,
     key_scenarios,
@@ -49,6 +50,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         session_scenarios.takeovers,
         session_scenarios.presence_of_taken_over_clients,
         session_scenarios.coordinator_remembers,
+        authorization_scenarios.narrowed,
         meta_scenarios.known,
         meta_scenarios.known_after_faults,
         meta_event_scenarios.told,

@@ -17,9 +17,9 @@ from typing import final
 from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.config import Auth, Keys, Mqtt, Reducers, Role, Rpc
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
-from fox_shard.config import Keys, Mqtt, Reducers, Rpc
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
@@ -54,7 +54,7 @@ Entry = tuple[float, str, str | Batch]
 """(time, what happened, ""), or (time, receiving process, batch)."""
 
 
-KEYS, SETTINGS = Keys(), GatewaySettings()
+KEYS, SETTINGS, AUTH = Keys(), GatewaySettings(), Auth()
 
 
 @final
@@ -65,7 +65,7 @@ class World:
     times when it was killed or paused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - a line a field
         self,
         seed: int,
         *,
@@ -84,6 +84,8 @@ class World:
         reducers: tuple[BuiltIn, ...] = (),
         schemas: Mapping[str, str] | None = None,
         users: Users | None = None,
+        roles: tuple[Role, ...] = (),
+        auth: Auth = AUTH,
     ) -> None:
         """Start all processes.
 
@@ -92,7 +94,7 @@ class World:
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
         and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
-        are anonymous.
+        are anonymous. roles: of all realms. auth: settings.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -110,11 +112,13 @@ class World:
                 store="memory" if name in unstored else "sqlite",
                 history=history,
                 reducer=reducers,
+                role=roles,
             )
             for name in realms
         ]
         self.schemas = dict(schemas or {})
         self.users = users
+        self._auth = auth
         self.gateways = gateways
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.nodes: dict[str, Node] = {}
@@ -212,6 +216,7 @@ class World:
                 now=self.now,
                 wall=WALL + self.now,
                 is_working=self._is_working,
+                auth=self._auth,
                 users=self.users,
             )
             gateway.turns.units = gateway.budget.units = self._units

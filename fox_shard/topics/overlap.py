@@ -28,6 +28,10 @@ _ANY = _Component("", whole=False)
 
 def overlap(one: Pattern, other: Pattern) -> bool:
     """Whether a topic may match both patterns. False is certain, True is not."""
+    if one.begins_with_wildcard and _is_all_reserved(other):
+        return False
+    if other.begins_with_wildcard and _is_all_reserved(one):
+        return False
     (first, first_rest), (second, second_rest) = _shape(one), _shape(other)
     if len(first) < len(second) and not first_rest:
         return False
@@ -70,6 +74,13 @@ def _is_reserved(pattern: Pattern) -> bool:
     return first is not ONE and is_reserved(first)
 
 
+def _is_all_reserved(pattern: Pattern) -> bool:
+    """Whether a pattern matches reserved topics only. The prefix `wamp` matches `wampum`, too."""
+    if pattern.begins_with_wildcard or not _is_reserved(pattern):
+        return False
+    return pattern.kind != PREFIX or "." in pattern.literal or pattern.literal.startswith("$")
+
+
 def _shape(pattern: Pattern) -> _Shape:
     if pattern.kind == EXACT:
         return [_Component(part, whole=True) for part in pattern.literal.split(".")], False
@@ -77,6 +88,9 @@ def _shape(pattern: Pattern) -> _Shape:
         *path, last = pattern.literal.split(".")
         whole = [_Component(part, whole=True) for part in path]
         return [*whole, _Component(last, whole=False)], True
+    if not pattern.components:
+        # Every topic has a component.
+        return [_ANY], pattern.rest
     return [
         _ANY if part is ONE else _Component(part, whole=True) for part in pattern.components
     ], pattern.rest

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
-from fox_shard.config import SETTINGS, Config, History, Realm, Reducer, load_with_origins, parse
+from fox_shard.config import (
+    SETTINGS,
+    Config,
+    History,
+    Realm,
+    Reducer,
+    Role,
+    Rule,
+    load_with_origins,
+    parse,
+)
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -59,9 +69,11 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    kinds = (Realm, History, Reducer)
+    kinds = (Realm, History, Reducer, Role, Rule)
     of_realms = [name for kind in kinds for name in kind.__struct_fields__]
-    assert len(shown) == len(SETTINGS) + len(of_realms) - len(("history", "reducer"))
+    assert len(shown) == len(SETTINGS) + len(of_realms) - len(
+        ("history", "reducer", "role", "rule")
+    )
 
 
 def realm_with(section):
@@ -78,6 +90,8 @@ def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
     assert realm_with("history").history == (History(topic="com.example.#"),)
     shown = Reducer(pattern="invoices.#", function="sum", field="amount", destination="totals")
     assert realm_with("reducer").reducer == (shown,)
+    rule = Rule(uri="com.example.sensors.", match="prefix", allow=("publish", "subscribe"))
+    assert realm_with("role").role == (Role(name="device", rule=(rule,)),)
 
 
 def test_the_counts_are_the_first_setting_of_fox_conf():

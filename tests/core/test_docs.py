@@ -47,6 +47,8 @@ def default_of(setting: Setting) -> str:
             return "[]"
         case str() | Address() as text:
             return f'"{text}"'
+        case bool() as yes:
+            return str(yes).lower()
         case number:
             return str(number)
 

@@ -41,6 +41,9 @@ class FakeGateway:
         self.attached = 0
         self.admits = True
 
+    def open_realm(self, name):
+        """Make no realm."""
+
     def session_opened(self, session, *, protocol, transport, authmethod, authprovider, client=""):
         self.attached += 1
         session.id = self.attached

@@ -56,6 +56,9 @@ class FakeGateway:
         self.asked = []
         self.subscribed = set()
 
+    def open_realm(self, name):
+        """Make no realm."""
+
     def session_opened(self, session, **how):
         session.id = SESSION
         self.asked.append(("session_opened", how))

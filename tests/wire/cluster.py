@@ -134,7 +134,8 @@ class Cluster(Places):
 
     def command(self, name):
         """Return the command that starts the process."""
-        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"]
+        config = self.settings.get("FOX_CONFIG", "conf/fox.toml")
+        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", config]
 
     def start(self, name):
         """Start one process, for the first time or again."""

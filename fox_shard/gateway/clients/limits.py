@@ -35,9 +35,12 @@ NAMES = (
     "meta_event_backlog",
     "max_failures",
     "max_waiting",
+    "realms_on_demand",
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",
+    # Requests that a role does not allow.
+    "not_authorized",
 )
 """The limits that a gateway counts, by their settings."""
 

@@ -76,6 +76,12 @@ def admit(
     return realms[default], name
 
 
+def realm_of(packet: Connect) -> str | None:
+    """Return the name of the realm that the client names, if it names one."""
+    name = packet.user_name
+    return name.rpartition("@")[2] if name is not None and "@" in name else None
+
+
 def claim_of(realm: Realm, name: str | None, connection: Connection, *, with_users: bool) -> Claim:
     """Return who the client says it is: a user with a password, if it names one, and any exist."""
     methods = (PASSWORD,) if with_users and name is not None else (ANONYMOUS,)

@@ -151,6 +151,7 @@ class MqttSession(Session):
         router = self.router
         authentication = router.authentication
         with_users = authentication.users is not None
+        router.open_realm(handshake.realm_of(packet))
         self.realm, name = handshake.admit(
             router.realms, router.mqtt.realm, packet, with_users=with_users
         )

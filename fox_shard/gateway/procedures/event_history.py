@@ -138,7 +138,7 @@ class EventHistory:
         """Begin to answer a call (see `calls.LocalProcedure`). Raises Refusal."""
         id_, query = read_query(*decode(encoding, args, kwargs))
         subscribers = self._subscriptions[session.realm.name].by_id.get(id_)
-        if subscribers is None or not subscribers.has(session):
+        if subscribers is None or not subscribers.members.has(session):
             raise NoSuchSubscription(f"this session has no subscription {id_}: subscribe first")
         question = HistoryQuestion(session, request, encoding, subscribers.subscription, query)
         shards: Iterable[int] = ()

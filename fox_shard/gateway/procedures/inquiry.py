@@ -335,6 +335,7 @@ class InquiryQuestion:
     """A question in `Inquiry` frames, whose items are keys and values in bytes."""
 
     __slots__ = (
+        "_admits",
         "_answer",
         "_body",
         "_encoding",
@@ -356,8 +357,13 @@ class InquiryQuestion:
         body: bytes,
         limit: int,
         answer: Answer,
+        admits: Callable[[Item], bool] | None = None,
     ) -> None:
-        """encoding: of the call, see `payloads`. kind, body: see `Inquiry`."""
+        """encoding: of the call, see `payloads`. kind, body: see `Inquiry`.
+
+        admits: whether an item counts. None: all do.
+        """
+        self._admits = admits
         self.session = session
         self.request = request
         self.limit = limit
@@ -382,6 +388,8 @@ class InquiryQuestion:
         if page.uri:
             raise ShardRefused(page.uri, page.message)
         self._starts[source] = page.next
+        if self._admits is not None:
+            return [item for item in page.items if self._admits(item)]
         return page.items
 
     def key(self, item: Item) -> bytes:

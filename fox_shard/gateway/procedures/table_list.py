@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument
+from fox_shard.gateway.authorization.rules import SUBSCRIBE, Extent
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
@@ -39,12 +40,16 @@ class TableList:
         shards = [*self._inquiries.all_shards]
 
         def answer(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
-            tables = session.realm.tables.tables
+            tables, permissions = session.realm.tables.tables, session.permissions
             return [
                 [
                     _table(name, [decode_state(value) for _, value in found], len(shards))
                     for name, found in _by_name(items)
                     if name in tables
+                    and (
+                        permissions is None
+                        or permissions.extent(SUBSCRIBE, tables[name].rows) is not Extent.NOTHING
+                    )
                 ]
             ], {}
 

@@ -3,6 +3,7 @@
 Owns: the procedures' arguments and answers. Never: rows; the merging of pages (see `inquiry`).
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, final
 
 import msgspec
@@ -14,6 +15,7 @@ from fox_shard.documents.numbers import whole
 from fox_shard.documents.payloads import JSON, decode, document
 from fox_shard.documents.payloads import encode as encode_payload
 from fox_shard.errors import InvalidArgument, InvalidPayload
+from fox_shard.gateway.authorization.rules import SUBSCRIBE
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.pubsub.fanout import visible
 from fox_shard.gateway.rpc.calls import Calls
@@ -59,6 +61,8 @@ class TableRows:
             raise InvalidArgument(f"{GET} has no keyword arguments")
         table = _table(session, GET, values)
         topic = _topic(GET, table, values[1:])
+        if session.permissions is not None:
+            session.permissions.check(SUBSCRIBE, topic)
         body = encode(RowsQuery(table.name, topic=topic))
 
         def answer(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
@@ -76,6 +80,8 @@ class TableRows:
         """Begin to answer with a page of rows (see `calls.LocalProcedure`). Raises Refusal."""
         values, named = decode(encoding, args, kwargs)
         table = _table(session, LIST, values)
+        if session.permissions is not None:
+            session.permissions.check_any(SUBSCRIBE, table.rows)
         options = _options(values[1:], named)
         body = encode(
             RowsQuery(
@@ -93,7 +99,14 @@ class TableRows:
             return [found], {"more": more, "after": after}
 
         question = InquiryQuestion(
-            session, request, encoding, kind=ROWS, body=body, limit=options.limit, answer=answer
+            session,
+            request,
+            encoding,
+            kind=ROWS,
+            body=body,
+            limit=options.limit,
+            answer=answer,
+            admits=_admission(session),
         )
         self._inquiries.ask(question, self._inquiries.all_shards)
 
@@ -131,6 +144,17 @@ def _options(args: list[Any], kwargs: dict[Any, Any]) -> RowsOptions:
     if options.filter is not None:
         Filter(options.filter)
     return options
+
+
+def _admission(session: Session) -> Callable[[Item], bool] | None:
+    """Return a function that says whether the session may know that there is such a row.
+
+    What it may not know does not count, and the answer does not end with its key.
+    """
+    permissions = session.permissions
+    if permissions is None:
+        return None
+    return lambda item: permissions.may(SUBSCRIBE, item[0].decode())
 
 
 def _rows(session: Session, items: list[Item], sent_as: int | None = None) -> list[tuple[int, Any]]:

@@ -23,7 +23,9 @@ from fox_shard.backplane.frames import (
 from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import NONE, check_patch, decode, decode_exactly, encode, is_empty
 from fox_shard.errors import InvalidArgument
+from fox_shard.gateway.authorization.rules import DISCLOSED
 from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.guard import check_publish
 from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
@@ -119,7 +121,7 @@ class Testaments:
         attributes = publish_options.attributes
         if attributes is not None and attributes.passthru:
             check_passthru_payload(encoding, args, kwargs)
-        realm = session.realm
+        realm, permissions = session.realm, session.permissions
         route = realm.route(topic)
         if route.table is not None:
             flags |= RETAIN
@@ -133,6 +135,8 @@ class Testaments:
             check_patch(encoding, args, named)
         if route.table is not None:
             route, flags = find_row(realm, route, flags, encoding, args, kwargs, retain)
+        if permissions is not None and check_publish(permissions, route.topic, flags) & DISCLOSED:
+            flags |= DISCLOSE
         return Publish(
             realm.name,
             route.topic,

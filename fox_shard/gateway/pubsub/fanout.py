@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, SelectedEvent
+from fox_shard.gateway.authorization.rules import SUBSCRIBE
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.subscriptions import Plan, Subscriptions
@@ -180,10 +181,12 @@ class Fanout:
                 continue
             subscription = subscribers.subscription
             admit = _admission(selected, subscription)
-            for encoder, members in subscribers.plain.items():
-                self._select(selected, subscription, encoder, list(members), admit)
+            topic = selected.event.publish.topic
+            for group in subscribers.members.groups_at(topic):
+                for encoder, members in group.plain.items():
+                    self._select(selected, subscription, encoder, list(members), admit)
             for pending in [*subscribers.pending.values()]:
-                if pending.is_live(shard, selected):
+                if pending.is_live(shard, selected) and pending.sees(topic):
                     self._deliver_or_keep(pending, selected)
 
     def _select(
@@ -267,11 +270,13 @@ def _gets_it_otherwise(session: Session, plan: Plan) -> bool:
 
 
 def visible(events: Iterable[Event], session: Session) -> list[Event]:
-    """Return the events that a session may be shown as keys or history."""
+    """Return the events that a session may be shown as keys, rows or history."""
+    permissions = session.permissions
     return [
         event
         for event in events
-        if event.publish.audience is None or _admits(event.publish.audience, session)
+        if (event.publish.audience is None or _admits(event.publish.audience, session))
+        and (permissions is None or permissions.may(SUBSCRIBE, event.publish.topic))
     ]
 
 

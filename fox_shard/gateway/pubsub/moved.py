@@ -12,7 +12,6 @@ from typing import Final
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscribers, Subscriptions
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 
 TABLE_DEFINED: Final = "fox.close.table_defined"
@@ -58,13 +57,7 @@ def _move_members(
     requests: SubscribeRequests,
 ) -> None:
     subscription = subscribers.subscription
-    members: list[tuple[Session, int]] = [
-        member
-        for groups in (subscribers.plain, subscribers.granted)
-        for sessions in groups.values()
-        for member in sessions.items()
-    ]
-    for session, granted_qos in members:
+    for session, granted_qos in [*subscribers.members.members()]:
         replaying = requests.withdraw(session, subscription.name)
         subscriptions.unsubscribe(session, subscription.name, replaying)
         if session.revocable:

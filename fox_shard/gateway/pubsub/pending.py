@@ -17,10 +17,13 @@ from operator import attrgetter
 from typing import Final, final
 
 from fox_shard.backplane.frames import TRACE, Event, SelectedEvent, Subscribe, sent_bytes
+from fox_shard.gateway.authorization.permissions import Permissions
+from fox_shard.gateway.authorization.rules import SUBSCRIBE
 from fox_shard.gateway.sessions.held_events import HeldBefore
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.ids import MAX_ID, SHARDS
+from fox_shard.topics.pattern import Pattern
 
 _by_id: Final = attrgetter("publication")
 
@@ -67,6 +70,7 @@ class PendingSubscription:
         "held",
         "held_back_before",
         "kept",
+        "narrowed_by",
         "options",
         "replaying",
         "request",
@@ -100,6 +104,7 @@ class PendingSubscription:
         self.granted_qos = granted_qos
         self.created = created
         self.options = options
+        self.narrowed_by = narrowing(session, subscription.pattern)
         # Shards that have not confirmed.
         self.unconfirmed_shards = dict.fromkeys(shards)
         # Shards whose replays are not over.
@@ -180,6 +185,10 @@ class PendingSubscription:
         taken.sort(key=_by_id)
         return taken
 
+    def sees(self, topic: str) -> bool:
+        """Whether the session may see a topic that the pattern matches."""
+        return self.narrowed_by is None or self.narrowed_by.may(SUBSCRIBE, topic)
+
     def is_asked(self, shard: int) -> bool:
         """Whether the shard owes a confirmation or a part of the replay."""
         return shard in self.unconfirmed_shards or shard in self.replaying
@@ -197,6 +206,12 @@ class PendingSubscription:
             return False
         # While the shard replays its history, recorded events come as a part of it.
         return self.options.after is None or shard not in self.replaying or not flags & TRACE
+
+
+def narrowing(session: Session, pattern: Pattern) -> Permissions | None:
+    """Return the session's permissions, if it may not see all topics that the pattern matches."""
+    permissions = session.permissions
+    return None if permissions is None or permissions.sees_all(pattern) else permissions
 
 
 def publication_of(held: Event | SelectedEvent) -> int:

@@ -19,8 +19,10 @@ from fox_shard.backplane.frames import (
     Unsubscribe,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.clients.host import Clock
-from fox_shard.gateway.pubsub.pending import PendingSubscription
+from fox_shard.gateway.pubsub.members import Members, SubscriptionMembers
+from fox_shard.gateway.pubsub.pending import PendingSubscription, narrowing
 from fox_shard.gateway.sessions.memberships import SUBSCRIPTION, Facts, Memberships
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.session import EventEncoder, Session
@@ -30,9 +32,6 @@ from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import mqtt_deliverable
 from fox_shard.topics.trie import Trie
 
-Members = dict[Session, int]
-"""Session -> quality of service granted to it."""
-
 Groups = list[tuple[EventEncoder, Subscription, Members]]
 
 
@@ -40,9 +39,7 @@ Groups = list[tuple[EventEncoder, Subscription, Members]]
 class Subscribers:
     """The sessions of this gateway that have one subscription, or wait for it.
 
-    Members are grouped by event encoder, so that an event is encoded once for each group. plain:
-    those granted quality of service 0 (all WAMP sessions). granted: 1 or 2. established: all shards
-    have confirmed the subscription.
+    established: all shards have confirmed the subscription.
     """
 
     __slots__ = (
@@ -51,9 +48,8 @@ class Subscribers:
         "_settled",
         "created",
         "established",
-        "granted",
+        "members",
         "pending",
-        "plain",
         "subscription",
     )
 
@@ -67,14 +63,14 @@ class Subscribers:
         self._caught_up: dict[int, int] = {}
         self._settled = settled
         self.established = False
-        self.plain: dict[EventEncoder, Members] = {}
-        self.granted: dict[EventEncoder, Members] = {}
+        self.members = SubscriptionMembers()
         # By token.
         self.pending: dict[int, PendingSubscription] = {}
 
     def followers(self, shard: int) -> list[Session]:
         """Return the sessions that have got all of that shard's history."""
-        members = [session for members in self.plain.values() for session in members]
+        # They are granted quality of service 0, as MQTT sessions do not follow.
+        members = [session for session, _ in self.members.members()]
         pending = [
             one for one in self.pending.values() if one.confirmed and shard not in one.replaying
         ]
@@ -105,24 +101,22 @@ class Subscribers:
 
     def sessions(self) -> Iterator[Session]:
         """Yield the members, and the sessions that have been told and get the history now."""
-        for groups in (self.plain, self.granted):
-            for members in groups.values():
-                yield from members
+        for session, _ in self.members.members():
+            yield session
         for pending in self.pending.values():
             if pending.confirmed and not pending.options.snapshot:
                 yield pending.session
 
     def count(self) -> int:
         """Return the number of `sessions`."""
-        members = sum(len(one) for groups in (self.plain, self.granted) for one in groups.values())
         followers = [
             one for one in self.pending.values() if one.confirmed and not one.options.snapshot
         ]
-        return members + len(followers)
+        return self.members.count() + len(followers)
 
     def is_told(self, session: Session) -> bool:
         """Whether the session is among `sessions`."""
-        return self.has(session) or any(
+        return self.members.has(session) or any(
             one.session is session and one.confirmed and not one.options.snapshot
             for one in self.pending.values()
         )
@@ -135,30 +129,17 @@ class Subscribers:
     @property
     def unused(self) -> bool:
         """Whether no session has the subscription or waits for it."""
-        return not (self.plain or self.granted or self.pending)
-
-    def has(self, session: Session) -> bool:
-        """Whether the session is a member."""
-        encoder = session.encoder
-        return session in self.plain.get(encoder, ()) or session in self.granted.get(encoder, ())
-
-    def add(self, session: Session, granted_qos: int) -> None:
-        """Add a member, or change its granted quality of service."""
-        self.remove(session)
-        groups = self.granted if granted_qos else self.plain
-        groups.setdefault(session.encoder, {})[session] = granted_qos
-
-    def remove(self, session: Session) -> None:
-        """Remove a member. Idempotent."""
-        for groups in (self.plain, self.granted):
-            members = groups.get(session.encoder)
-            if members is not None and members.pop(session, None) is not None and not members:
-                del groups[session.encoder]
+        return self.members.empty and not self.pending
 
 
 @final
 class Plan:
-    """The receivers of events on one topic. The groups are those of `Subscribers`, not copies."""
+    """The receivers of events on one topic, which all may see it.
+
+    Members are grouped by event encoder, so that an event is encoded once for each group. plain:
+    those granted quality of service 0 (all WAMP sessions). granted: 1 or 2. The groups are those of
+    `SubscriptionMembers`, not copies.
+    """
 
     __slots__ = ("granted", "pending", "plain")
 
@@ -226,11 +207,12 @@ class Subscriptions:
         subscribers = self._find(pattern, options)
         subscription = subscribers.subscription
         if subscribers.established and not options.replays:
-            self._activate(session, subscribers, granted_qos)
+            narrowed_by = narrowing(session, pattern)
+            self._activate(session, subscribers, granted_qos, narrowed_by)
             self._began(session, subscribers)
             session.subscribed(request, subscription, [])
             return None
-        if options.after is not None and subscribers.has(session):
+        if options.after is not None and subscribers.members.has(session):
             # The session becomes a member again after the history.
             self._leave(session, subscribers)
             self._ended(session, subscribers)
@@ -257,9 +239,15 @@ class Subscriptions:
             self._trie.add(pattern, subscribers)
         return subscribers
 
-    def _activate(self, session: Session, subscribers: Subscribers, granted_qos: int) -> None:
+    def _activate(
+        self,
+        session: Session,
+        subscribers: Subscribers,
+        granted_qos: int,
+        narrowed_by: Permissions | None,
+    ) -> None:
         subscription = subscribers.subscription
-        subscribers.add(session, granted_qos)
+        subscribers.members.add(session, granted_qos, narrowed_by)
         if session.subscriptions is None:
             session.subscriptions = {}
         if subscription.name not in session.subscriptions:
@@ -284,10 +272,10 @@ class Subscriptions:
             self._began(session, subscribers)
         if pending.options.after is None and not pending.options.snapshot:
             del subscribers.pending[pending.token]
-            if subscribers.has(session):
+            if subscribers.members.has(session):
                 # The session has been a member all along, and has got these events.
                 held = []
-            self._activate(session, subscribers, pending.granted_qos)
+            self._activate(session, subscribers, pending.granted_qos, pending.narrowed_by)
         if held and retained:
             # A restarted shard may have sent again an event that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
@@ -302,7 +290,7 @@ class Subscriptions:
         elif pending.options.after is not None:
             subscribers = self._by_name[pending.subscription.name]
             del subscribers.pending[pending.token]
-            self._activate(pending.session, subscribers, pending.granted_qos)
+            self._activate(pending.session, subscribers, pending.granted_qos, pending.narrowed_by)
         return pending.options.snapshot
 
     def abandon(self, pending: PendingSubscription) -> None:
@@ -351,7 +339,7 @@ class Subscriptions:
         if session.subscriptions is not None:
             del session.subscriptions[subscribers.subscription.name]
         self.count -= 1
-        subscribers.remove(session)
+        subscribers.members.remove(session)
 
     # Memberships
 
@@ -409,7 +397,7 @@ class Subscriptions:
         self.count -= len(subscriptions)
         for name in subscriptions:
             subscribers = self._by_name[name]
-            subscribers.remove(session)
+            subscribers.members.remove(session)
             left.append(subscribers)
         if len(left) > MANY:
             self.plans.clear()
@@ -468,16 +456,14 @@ class Subscriptions:
         plan = Plan()
         to_mqtt = mqtt_deliverable(topic)
         for subscribers in self._trie.match(topic):
-            plan.pending.extend(subscribers.pending.values())
-            for groups, into in (
-                (subscribers.plain, plan.plain),
-                (subscribers.granted, plan.granted),
-            ):
-                into.extend(
-                    (encoder, subscribers.subscription, members)
-                    for encoder, members in groups.items()
-                    if to_mqtt or encoder.per_subscription
-                )
+            plan.pending.extend(one for one in subscribers.pending.values() if one.sees(topic))
+            for group in subscribers.members.groups_at(topic):
+                for groups, into in ((group.plain, plan.plain), (group.granted, plan.granted)):
+                    into.extend(
+                        (encoder, subscribers.subscription, members)
+                        for encoder, members in groups.items()
+                        if to_mqtt or encoder.per_subscription
+                    )
         once = {
             id(subscription)
             for encoder, subscription, _ in plan.plain + plan.granted

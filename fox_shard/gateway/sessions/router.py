@@ -57,6 +57,9 @@ class Router(Protocol):
 
     # Sessions
 
+    def open_realm(self, name: str | None) -> None:
+        """Make a realm that a client wants to join, if it is missing and may be made."""
+
     def session_opened(
         self,
         session: Session,

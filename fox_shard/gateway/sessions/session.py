@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import (
     Result,
     SelectedEvent,
 )
+from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import Subscription
@@ -65,6 +66,7 @@ class Session(ABC):
         "last_shard",
         "next_invocation",
         "order",
+        "permissions",
         "realm",
         "registrations",
         "shards",
@@ -86,6 +88,8 @@ class Session(ABC):
         self.id = 0
         self.authid = ""
         self.authrole = ""
+        # What it may do; None: everything.
+        self.permissions: Permissions | None = None
         # How many publishes and calls were sent (this and the next three: see `sessions.ordering`).
         self.order = 0
         # The shard of the last one, -1: there is none, and its sequence number there.

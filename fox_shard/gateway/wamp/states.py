@@ -114,6 +114,7 @@ class WampConversation(WampSession):
         """Handle [HELLO, Realm|uri, Details|dict]."""
         announced = hello.read_details(self.serializer, message)
         router = self.router
+        router.open_realm(message.realm)
         try:
             self.realm = hello.find_realm(router.realms, message.realm)
             claim = hello.claim_of(self.realm, announced, self.connection, router.wall)

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.config import SETTINGS, Address, Config, ConfigError, History, Realm, load, parse
+from fox_shard.config import (
+    SETTINGS,
+    Address,
+    Config,
+    ConfigError,
+    History,
+    Realm,
+    Role,
+    Rule,
+    load,
+    parse,
+)
 from fox_shard.config.rendering import render
 from fox_shard.errors import InvalidUri
 from fox_shard.topics.pattern import Pattern
@@ -16,6 +27,8 @@ from fox_shard.topics.pattern import Pattern
 FOLDER = Path("/srv/fox")
 REALM = '[[realm]]\nname = "realm1"\n'
 RULE = '[[realm.history]]\ntopic = "a.b"\n'
+ROLE = "[[realm]]\nname = 'realm1'\n[[realm.role]]\nname = 'r'\n"
+ALLOWANCE = ROLE + "[[realm.role.rule]]\nuri = 'a.b'\n"
 REDUCER = "[[realm.reducer]]\npattern = 'a.#'\nfunction = 'sum'\n"
 
 
@@ -207,7 +220,8 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, schema, kwargs_are_headers, anonymous, history, reducer.",
+            "there are name, store, schema, kwargs_are_headers, anonymous, history, reducer, "
+            "role.",
         ),
         (
             REALM + "store = 'disk'",
@@ -285,6 +299,59 @@ def test_the_store_of_a_realm_is_read():
             'fox.toml: realm[0].reducer[1].pattern: there are two such reducers of "a.#".',
         ),
         ("realm = [1]", "fox.toml: realm[0] must be a section [[realm]], not 1."),
+        (
+            ROLE.replace("name = 'r'", ""),
+            "fox.toml: realm[0].role[0].name must be the name of a role, not null.",
+        ),
+        (
+            ROLE + "[[realm.role]]\nname = 'r'",
+            'fox.toml: realm[0].role[1].name: there are two roles "r".',
+        ),
+        (
+            ROLE + "rules = 1",
+            "fox.toml: realm[0].role[0]: there is no setting rules; there are name, rule.",
+        ),
+        (
+            ALLOWANCE + "allow = ['read']",
+            'fox.toml: realm[0].role[0].rule[0].allow must be a list of "publish", "subscribe", '
+            '"call" and "register", or some of them, not ["read"].',
+        ),
+        (
+            ALLOWANCE + "allowed = ['publish']",
+            "fox.toml: realm[0].role[0].rule[0]: there is no setting allowed; there are uri, "
+            "match, allow, disclose, cache.",
+        ),
+        (
+            ROLE + "[[realm.role.rule]]\nallow = []",
+            "fox.toml: realm[0].role[0].rule[0].uri must be a topic, a procedure or a pattern, not "
+            "null.",
+        ),
+        (
+            ALLOWANCE.replace("a.b", "a..b"),
+            "fox.toml: realm[0].role[0].rule[0].uri must be a topic, a procedure or a pattern "
+            '(match = "exact"), not "a..b".',
+        ),
+        (
+            ALLOWANCE.replace("a.b", "a/#/b") + "match = 'mqtt'",
+            "fox.toml: realm[0].role[0].rule[0].uri must be a topic, a procedure or a pattern "
+            '(match = "mqtt"), not "a/#/b".',
+        ),
+        (
+            ALLOWANCE.replace("a.b", "a/b"),
+            'fox.toml: realm[0].role[0].rule[0].uri: "a/b" looks like a topic of MQTT: write it '
+            'with dots, or add match = "mqtt".',
+        ),
+        (
+            ALLOWANCE + "[[realm.role.rule]]\nuri = 'a/b'\nmatch = 'mqtt'",
+            "fox.toml: realm[0].role[0].rule[1].uri: two rules are for the same topics, "
+            '"a.b" and "a/b"; let one of them say what is allowed.',
+        ),
+        (
+            ALLOWANCE.replace("a.b", "a.*.#")
+            + "[[realm.role.rule]]\nuri = 'a..#'\nmatch = 'wildcard'",
+            "fox.toml: realm[0].role[0].rule[1].uri: two rules are for the same topics, "
+            '"a.*.#" and "a..#"; let one of them say what is allowed.',
+        ),
         (
             "[[realm]]\nname = 'a b'",
             'fox.toml: realm[0].name must be a URI such as "com.example.realm", without spaces, '
@@ -431,6 +498,32 @@ def test_a_list_is_separated_by_commas_in_the_environment(toml, text):
 def test_what_is_no_origin_is_refused(origin):
     with pytest.raises(ConfigError, match="must be a list of origins such as"):
         read(f'[gateway]\nallowed_origins = ["{origin}"]')
+
+
+def test_a_realm_has_roles():
+    config = read(
+        ALLOWANCE
+        + """
+        allow = ["publish", "call"]
+        disclose = true
+        cache = false
+        [[realm.role.rule]]
+        uri = "sensors/+/#"
+        match = "mqtt"
+        [[realm.role]]
+        name = "guest"
+        """
+    )
+    assert config.realms[0].role == (
+        Role(
+            name="r",
+            rule=(
+                Rule(uri="a.b", allow=("publish", "call"), disclose=True, cache=False),
+                Rule(uri="sensors/+/#", match="mqtt"),
+            ),
+        ),
+        Role(name="guest"),
+    )
 
 
 def test_a_realm_has_reducers():

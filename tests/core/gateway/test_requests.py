@@ -1,10 +1,11 @@
-"""`Requests` offers sessions exactly the interface `Router`."""
+"""`Requests` and its guard offer sessions exactly the interface `Router`."""
 
 import inspect
 
 import pytest
 from gateway_harness import GatewayHarness
 
+from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.sessions.router import Router
 
 REQUESTS = [name for name, _ in inspect.getmembers(Router, inspect.isfunction) if name[0] != "_"]
@@ -18,3 +19,19 @@ def shape(method):
 @pytest.mark.parametrize("name", REQUESTS)
 def test_requests_has_the_signatures_of_router(name):
     assert shape(getattr(GatewayHarness().gateway.requests, name)) == shape(getattr(Router, name))
+
+
+GUARDED = [name for name, _ in inspect.getmembers(Guard, inspect.isfunction) if name in REQUESTS]
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_the_guard_has_the_same_signatures(name):
+    assert shape(getattr(Guard, name)) == shape(getattr(Router, name))
+
+
+def test_what_the_guard_lets_pass_needs_no_permission():
+    # A new request has to be put here, or into the guard.
+    free = {"session_opened", "session_ended", "open_realm", "slow", "cancel", "unregister"}
+    free |= {"unsubscribe", "yield_", "invocation_error"}
+    checked_in_place = {"subscribe", "set_will"}
+    assert free | checked_in_place | set(GUARDED) == set(REQUESTS)

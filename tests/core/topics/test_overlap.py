@@ -45,8 +45,10 @@ def test_a_pattern_that_covers_another_matches_all_its_topics(wide, narrow, topi
         (("a.b", "prefix"), ("a.bc.#",), True, True),
         (("a.b", "prefix"), ("a.*",), True, False),
         (("a.b", "prefix"), ("a.c.#",), False, False),
-        (("#",), ("wamp.x",), True, False),
-        (("", "prefix"), ("#",), True, False),
+        (("#",), ("wamp.x",), False, False),
+        (("wamp", "prefix"), ("#",), True, False),
+        (("wamp.", "prefix"), ("#",), False, False),
+        (("", "prefix"), ("#",), True, True),
         (("a.b",), ("a.b.c",), False, False),
     ],
 )

@@ -1,0 +1,1 @@
+"""What sessions may do: roles and their rules."""

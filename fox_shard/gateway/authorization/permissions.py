@@ -1,0 +1,124 @@
+"""What the sessions of one role may do in one realm.
+
+Owns: decisions that are kept, and the sentences of refusals. Never: how rules are chosen (see
+`rules`), what a request needs.
+"""
+
+from typing import Final, final
+
+from fox_shard.config import Role
+from fox_shard.errors import NotAuthorized
+from fox_shard.gateway.authorization.rules import (
+    CALL,
+    PUBLISH,
+    REGISTER,
+    SUBSCRIBE,
+    UNCACHED,
+    Extent,
+    RuleSet,
+)
+from fox_shard.topics.pattern import Pattern
+
+MOST_KEPT: Final = 20_000
+"""The most decisions that are kept for a role. Clients decide how many topics there are."""
+
+KEPT_CHARACTERS: Final = 1 << 22
+"""The most characters of their topics and patterns, together."""
+
+UNITS_OF_A_RULE: Final = 3
+"""Units (see `Turns`) for the comparison of a pattern with one rule, which takes 3 µs."""
+
+_VERBS: Final = {
+    PUBLISH: "publish to",
+    SUBSCRIBE: "subscribe to",
+    CALL: "call",
+    REGISTER: "register",
+}
+_SHOWN: Final = 100
+"""Characters of a topic that a refusal repeats."""
+
+
+@final
+class Permissions:
+    """The permissions of one role, which all its sessions share.
+
+    kept: topic -> decision. A hot caller looks there first, which saves a call, and then calls
+    `decide`.
+    """
+
+    __slots__ = ("_characters", "_extents", "_rules", "kept", "role")
+
+    def __init__(self, role: Role) -> None:
+        self.role = role.name
+        self._rules = RuleSet(role.rule)
+        self.kept: dict[str, int] = {}
+        self._extents: dict[tuple[str, int], Extent] = {}
+        # Of all topics and patterns that are kept.
+        self._characters = 0
+
+    def cost(self, action: int, pattern: Pattern) -> int:
+        """Return the units (see `Turns`) that a decision about a pattern costs; 0: it is known."""
+        if pattern.is_exact or (pattern.text, action) in self._extents:
+            return 0
+        return UNITS_OF_A_RULE * len(self._rules)
+
+    def decide(self, topic: str) -> int:
+        """Return what may be done with a topic or procedure, as bits (see `rules`)."""
+        decision = self.kept.get(topic)
+        if decision is None:
+            decision = self._rules.decide(topic)
+            if not decision & UNCACHED and self._has_room(len(topic)):
+                self.kept[topic] = decision
+        return decision
+
+    def may(self, action: int, topic: str) -> bool:
+        """Whether the action, a bit, is allowed for a topic or procedure."""
+        return self.decide(topic) & action != 0
+
+    def check(self, action: int, topic: str) -> None:
+        """Raise NotAuthorized unless the action is allowed."""
+        if not self.decide(topic) & action:
+            raise self.refusal(action, topic)
+
+    def extent(self, action: int, pattern: Pattern) -> Extent:
+        """Return for how much of a pattern the action is allowed."""
+        text = pattern.text
+        extent = self._extents.get((text, action))
+        if extent is None:
+            extent = self._rules.extent(pattern, action)
+            if self._has_room(len(text)):
+                self._extents[text, action] = extent
+        return extent
+
+    def check_any(self, action: int, pattern: Pattern) -> None:
+        """Raise NotAuthorized if the action is allowed for nothing that the pattern matches."""
+        if self.extent(action, pattern) is Extent.NOTHING:
+            raise self.refusal(action, pattern.shown[0])
+
+    def check_all(self, action: int, pattern: Pattern) -> None:
+        """Raise NotAuthorized unless the action is allowed for all that the pattern matches."""
+        extent = self.extent(action, pattern)
+        if extent is not Extent.EVERYTHING:
+            raise self.refusal(action, pattern.shown[0], all_of=extent is Extent.PART)
+
+    def sees_all(self, pattern: Pattern) -> bool:
+        """Whether all that the pattern matches may be subscribed to."""
+        return self.extent(SUBSCRIBE, pattern) is Extent.EVERYTHING
+
+    def refusal(self, action: int, topic: str, *, all_of: bool = False) -> NotAuthorized:
+        """Return the refusal of an action. all_of: a part of the pattern would be allowed."""
+        shown = topic if len(topic) <= _SHOWN else f"{topic[:_SHOWN]}…"
+        what = f"all of {shown!r}" if all_of else repr(shown)
+        return NotAuthorized(f"the role {self.role!r} may not {_VERBS[action]} {what}")
+
+    def _has_room(self, size: int) -> bool:
+        """Make room for what is to be kept, and return whether it is short enough. size: of it."""
+        if size > KEPT_CHARACTERS >> 4 or not len(self._rules):
+            return False
+        full = len(self.kept) + len(self._extents) >= MOST_KEPT
+        if full or self._characters + size > KEPT_CHARACTERS:
+            self.kept.clear()
+            self._extents.clear()
+            self._characters = 0
+        self._characters += size
+        return True

@@ -1,0 +1,43 @@
+"""The roles of all realms: which permissions a session has.
+
+Owns: what a role without rules may do. Never: the rules (see `rules`).
+"""
+
+from collections.abc import Iterable
+from typing import Final, final
+
+from fox_shard.config import Realm, Role
+from fox_shard.gateway.authorization.permissions import Permissions
+
+WORKER: Final = ("fox.worker", "worker")
+"""Name and role of the server's own worker. No user can be called so, and no client id makes an
+anonymous client's role."""
+
+
+@final
+class Roles:
+    """The permissions of the roles of each realm.
+
+    in_use: whether any realm has roles; if not, nobody is ever refused.
+    """
+
+    __slots__ = ("_of_realm", "in_use")
+
+    def __init__(self, realms: Iterable[Realm]) -> None:
+        self._of_realm = {
+            realm.name: {role.name: Permissions(role) for role in realm.role}
+            for realm in realms
+            if realm.role
+        }
+        self.in_use = bool(self._of_realm)
+
+    def permissions(self, realm: str, authid: str, authrole: str) -> Permissions | None:
+        """Return what a session may do; None: everything, as the realm has no roles.
+
+        In a realm with roles, a role that is not among them may do nothing.
+        """
+        roles = self._of_realm.get(realm)
+        if roles is None or (authid, authrole) == WORKER:
+            return None
+        found = roles.get(authrole)
+        return Permissions(Role(name=authrole)) if found is None else found

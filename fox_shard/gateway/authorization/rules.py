@@ -1,0 +1,100 @@
+"""The rules of one role, compiled: which of them decides about a topic, or about a pattern.
+
+Owns: the choice among rules. Never: who has the role; what is cached (see `permissions`).
+
+The most specific rule that matches decides, alone (see `Pattern.specificity`): an exact one, then
+the longest prefix, then the wildcard pattern with the most literal components at its beginning.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, final
+
+from fox_shard.config import Rule
+from fox_shard.topics.overlap import covers, overlap
+from fox_shard.topics.pattern import Pattern
+from fox_shard.topics.trie import Trie
+
+PUBLISH: Final = 1
+SUBSCRIBE: Final = 2
+CALL: Final = 4
+REGISTER: Final = 8
+"""Bits of a decision: what may be done."""
+
+DISCLOSED: Final = 16
+"""Bit of a decision: publishers and callers are disclosed."""
+
+UNCACHED: Final = 32
+"""Bit of a decision: the rule does not want it to be kept."""
+
+ACTIONS: Final = {"publish": PUBLISH, "subscribe": SUBSCRIBE, "call": CALL, "register": REGISTER}
+
+
+class Extent(Enum):
+    """How many of the topics that a pattern matches are allowed."""
+
+    NOTHING = 0
+    PART = 1
+    EVERYTHING = 2
+
+
+@final
+class RuleSet:
+    """The rules of one role."""
+
+    __slots__ = ("_patterns", "_trie", "decisions")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        compiled = [(_pattern_of(rule), _decision_of(rule)) for rule in rules]
+        compiled.sort(key=lambda one: one[0].specificity)
+        self._patterns = [pattern for pattern, _ in compiled]
+        self.decisions = [decision for _, decision in compiled]
+        # Values are indexes of the two lists: the higher, the more specific.
+        self._trie: Trie[int] = Trie()
+        for index, pattern in enumerate(self._patterns):
+            self._trie.add(pattern, index)
+
+    def __len__(self) -> int:
+        """Return the number of rules."""
+        return len(self._patterns)
+
+    def decide(self, topic: str) -> int:
+        """Return what may be done with one topic or procedure, as bits."""
+        matching = self._trie.match(topic)
+        return self.decisions[max(matching)] if matching else 0
+
+    def extent(self, pattern: Pattern, action: int) -> Extent:
+        """Return for how much of a pattern the action, a bit, is allowed.
+
+        EVERYTHING and NOTHING are certain. PART may be either, as two patterns may seem to overlap.
+        """
+        if pattern.is_exact:
+            allowed = self.decide(pattern.literal) & action
+            return Extent.EVERYTHING if allowed else Extent.NOTHING
+        allows = denies = False
+        # Beginning with the most specific one, down to the first that leaves nothing to the others.
+        for rule, decision in zip(reversed(self._patterns), reversed(self.decisions), strict=True):
+            if not overlap(rule, pattern):
+                continue
+            if decision & action:
+                allows = True
+            else:
+                denies = True
+            if covers(rule, pattern):
+                break
+        else:
+            denies = True
+        if not allows:
+            return Extent.NOTHING
+        return Extent.PART if denies else Extent.EVERYTHING
+
+
+def _pattern_of(rule: Rule) -> Pattern:
+    if rule.match == "mqtt":
+        return Pattern.mqtt(rule.uri)
+    return Pattern.wamp(rule.uri, rule.match)
+
+
+def _decision_of(rule: Rule) -> int:
+    bits = sum({ACTIONS[action] for action in rule.allow})
+    return bits | DISCLOSED * rule.disclose | UNCACHED * (not rule.cache)
