@@ -18,7 +18,7 @@ from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
 from fox_shard.backplane.frames.tables import TableFrame
 
-VERSION = 7
+VERSION = 8
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (

@@ -6,6 +6,7 @@ Owns: which registration is confirmed, which shard waits for which invocation. N
 from typing import TypeVar, final
 
 from fox_shard.backplane.frames import (
+    CONTINUATION,
     Interrupt,
     Invocation,
     InvocationError,
@@ -124,10 +125,11 @@ class Registrations:
         *,
         force: bool,
         disclose: bool,
+        reroutes: bool = False,
     ) -> None:
         """Register a callee. `registered` or `refused` answers.
 
-        invoke, concurrency, force, disclose: see `frames.Register`.
+        invoke, concurrency, force, disclose, reroutes: see `frames.Register`.
         """
         running = len(self._registering.get(session.id, ())) + len(self._reductions.of(session))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
@@ -155,6 +157,7 @@ class Registrations:
             force,
             replay=False,
             disclose=disclose,
+            reroutes=reroutes,
         )
         self._registering.setdefault(session.id, {})[request] = frame
         of_session = self._early.setdefault(session.id, {})
@@ -264,11 +267,11 @@ class Registrations:
         if session is None:
             self._fail(shard, frame.invocation, Canceled("the callee left before it answered"))
             return
-        if self._early:
-            early = self._early.get(session.id, {}).get(frame.registration)
-            if early is not None and frame.registration not in (session.registrations or ()):
-                early.invocations.append((frame, shard))
-                return
+        if self._early and self._hold(session, frame, shard):
+            return
+        if frame.call.flags & CONTINUATION:
+            self._continue(session, frame, shard)
+            return
         if session.invocations is None:
             session.invocations = {}
         elif len(session.invocations) >= self._limits.invocations:
@@ -286,6 +289,20 @@ class Registrations:
             interrupt = self._interrupted.pop(out, None)
             if interrupt is not None:
                 self._interrupt(session, session.next_invocation, interrupt)
+
+    def _hold(self, session: Session, frame: Invocation, shard: int) -> bool:
+        """Hold an invocation back if its registration is not confirmed; return whether it is."""
+        early = self._early.get(session.id, {}).get(frame.registration)
+        if early is None or frame.registration in (session.registrations or ()):
+            return False
+        early.invocations.append((frame, shard))
+        return True
+
+    def _continue(self, session: Session, frame: Invocation, shard: int) -> None:
+        """Pass a further part of a call on to the callee, unless the invocation is over."""
+        request = self._requests.get((shard, frame.invocation))
+        if request is not None and request in (session.invocations or ()):
+            session.invocation(request, frame.registration, frame.call)
 
     def _fail(self, shard: int, invocation: int, refusal: Refusal) -> None:
         """Answer an invocation of that shard in the callee's place."""
@@ -356,8 +373,13 @@ class Registrations:
         args: bytes,
         kwargs: bytes,
         attributes: bytes | None = None,
+        *,
+        reroute: bool = False,
     ) -> None:
-        """Pass on a callee's, or a reducer's, error, unless the invocation is over."""
+        """Pass on a callee's, or a reducer's, error, unless the invocation is over.
+
+        reroute: as in `InvocationError`.
+        """
         out = session.invocations.pop(request, None) if session.invocations else None
         if out is None:
             self._reductions.error(session, request, uri, encoding, args, kwargs)
@@ -366,7 +388,7 @@ class Registrations:
         self._abandoned.remove(session.id, request)
         shard, invocation = out
         self._links[shard].send(
-            InvocationError(invocation, uri, encoding, args, kwargs, attributes)
+            InvocationError(invocation, uri, encoding, args, kwargs, attributes, reroute)
         )
 
     # Ends
