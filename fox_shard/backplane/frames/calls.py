@@ -190,13 +190,15 @@ class Interrupt(Struct, array_like=True, tag=27, gc=False):
     """The call of an invocation was canceled, or has timed out: shard to the callee's gateway.
 
     mode: `kill` (the callee's answer is awaited), `killnowait`, or `skip` (the callee is not told).
-    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
+    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`. over: the shard has ended the
+    invocation, whether or not the callee answers.
     """
 
     invocation: int
     callee: int
     mode: str
     reason: str
+    over: bool = False
 
 
 class Forward(Struct, array_like=True, tag=28, gc=False):

@@ -20,7 +20,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import FeatureNotSupported, Refusal, Unavailable
 from fox_shard.gateway.clients.limits import Limits
-from fox_shard.gateway.rpc.open_calls import OpenCalls
+from fox_shard.gateway.rpc.open_calls import OpenCalls, further_part
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
@@ -169,22 +169,14 @@ class Calls:
         last: bool,
     ) -> None:
         """Send a further part of a call, unless the call is over. last: no other one follows."""
-        shard = self._open_calls.shard(session.id, request)
-        if shard is None:
+        call = self._open_calls.open(session.id, request)
+        if call is None:
             return
         session.order += 1
-        session.last_seq = self._links[shard].send(
-            self._open_calls.part(
-                session.id,
-                request,
-                session.order,
-                encoding,
-                args,
-                kwargs,
-                self._fence(session, shard),
-                last=last,
-            )
-        )
+        fence = self._fence(session, call.shard)
+        part = further_part(call.first, session.order, encoding, args, kwargs, fence, last=last)
+        session.last_seq = self._links[call.shard].send(part)
+        call.complete = last
         session.traffic.calls += 1
 
     def give_up(self, session: Session, request: int, refusal: Refusal) -> None:
@@ -270,10 +262,10 @@ class Calls:
         if self._reopened:
             self._reopened.pop((session.id, request), None)
         if not self._open_calls.idle:
-            shard = self._open_calls.end(session.id, request)
-            if shard is not None and self._links[shard].open:
+            call = self._open_calls.end(session.id, request)
+            if call is not None and not call.complete and self._links[call.shard].open:
                 # That shard may only pass the parts on, and not know that the call is over.
-                self._links[shard].send(Cancel(session.id, request, "killnowait"))
+                self._links[call.shard].send(Cancel(session.id, request, "killnowait"))
 
     # Ends
 
@@ -291,8 +283,8 @@ class Calls:
         for session in list(self._sessions.values()):
             for request in [r for r, s in (session.calls or {}).items() if s == shard]:
                 self.call_error(call_error(session.id, request, down))
-        # Another shard answers these, but gets no further parts of them.
-        for sender, request in self._open_calls.at(shard):
+        # Another shard answers these, but parts of them may be lost.
+        for sender, request in self._open_calls.through(shard):
             self.give_up(self._sessions[sender], request, down)
 
     def link_opened(self, shard: int) -> None:

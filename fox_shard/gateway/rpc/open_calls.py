@@ -1,4 +1,4 @@
-"""Calls of which further parts follow (WAMP #rpc-progressive-call-invocations), in a gateway.
+"""Calls in several parts (WAMP #rpc-progressive-call-invocations), in a gateway.
 
 Owns: what all parts of a call have in common, and to which shard they go. Never: when parts are
 legal (see `wamp.progressive_calls`), answers.
@@ -13,23 +13,39 @@ COMMON: Final = ~(CONTINUES | CONTINUATION)
 
 
 @final
+class OpenCall:
+    """A call in several parts that has not been answered.
+
+    shard: where its parts go. first: the first one, without its arguments. complete: the last part
+    has been sent.
+    """
+
+    __slots__ = ("complete", "first", "shard")
+
+    def __init__(self, shard: int, first: Call) -> None:
+        self.shard = shard
+        self.first = first
+        self.complete = False
+
+
+@final
 class OpenCalls:
-    """The open calls of one gateway's sessions.
+    """The calls in several parts of one gateway's sessions.
 
     All parts go to the shard to which the first one went, even if another one answers the call:
     only so do they come in order.
     """
 
-    __slots__ = ("_first_parts",)
+    __slots__ = ("_calls",)
 
     def __init__(self) -> None:
-        # (session id, request) -> (shard, the first part without its arguments).
-        self._first_parts: dict[tuple[int, int], tuple[int, Call]] = {}
+        # (session id, request) -> call.
+        self._calls: dict[tuple[int, int], OpenCall] = {}
 
     @property
     def idle(self) -> bool:
-        """Whether no call is open."""
-        return not self._first_parts
+        """Whether there are none."""
+        return not self._calls
 
     def begin(self, shard: int, call: Call) -> None:
         """Note that further parts of the call follow."""
@@ -46,50 +62,45 @@ class OpenCalls:
             caller=call.caller,
             attributes=call.attributes,
         )
-        self._first_parts[call.session, call.request] = (shard, first)
+        self._calls[call.session, call.request] = OpenCall(shard, first)
 
-    def shard(self, session: int, request: int) -> int | None:
-        """Return the shard to which the parts of a call go; None: it is not open."""
-        found = self._first_parts.get((session, request))
-        return None if found is None else found[0]
+    def open(self, session: int, request: int) -> OpenCall | None:
+        """Return a call of which further parts may be sent; None: it is over."""
+        found = self._calls.get((session, request))
+        return None if found is None or found.complete else found
 
-    def part(
-        self,
-        session: int,
-        request: int,
-        order: int,
-        encoding: int,
-        args: bytes,
-        kwargs: bytes,
-        fence: Fence | None,
-        *,
-        last: bool,
-    ) -> Call:
-        """Return a further part of an open call. last: the call is not open any more."""
-        _, first = self._first_parts[session, request]
-        if last:
-            self.end(session, request)
-        return Call(
-            first.realm,
-            first.procedure,
-            session,
-            request,
-            order,
-            first.flags | CONTINUATION | (0 if last else CONTINUES),
-            first.timeout,
-            encoding,
-            args,
-            kwargs,
-            first.caller,
-            fence,
-            first.attributes,
-        )
+    def end(self, session: int, request: int) -> OpenCall | None:
+        """Forget a call that is over, and return it, if there was one."""
+        return self._calls.pop((session, request), None)
 
-    def end(self, session: int, request: int) -> int | None:
-        """Note that no further part of the call counts; return its shard, if it was open."""
-        found = self._first_parts.pop((session, request), None)
-        return None if found is None else found[0]
+    def through(self, shard: int) -> list[tuple[int, int]]:
+        """Return (session, request) of the calls whose parts go to that shard."""
+        return [key for key, call in self._calls.items() if call.shard == shard]
 
-    def at(self, shard: int) -> list[tuple[int, int]]:
-        """Return (session, request) of the open calls whose parts go to that shard."""
-        return [key for key, (at, _) in self._first_parts.items() if at == shard]
+
+def further_part(
+    first: Call,
+    order: int,
+    encoding: int,
+    args: bytes,
+    kwargs: bytes,
+    fence: Fence | None,
+    *,
+    last: bool,
+) -> Call:
+    """Return a further part of the call that began with `first`. last: no other one follows."""
+    return Call(
+        first.realm,
+        first.procedure,
+        first.session,
+        first.request,
+        order,
+        first.flags | CONTINUATION | (0 if last else CONTINUES),
+        first.timeout,
+        encoding,
+        args,
+        kwargs,
+        first.caller,
+        fence,
+        first.attributes,
+    )

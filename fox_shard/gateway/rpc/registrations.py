@@ -7,6 +7,7 @@ from typing import TypeVar, final
 
 from fox_shard.backplane.frames import (
     CONTINUATION,
+    CONTINUES,
     Interrupt,
     Invocation,
     InvocationError,
@@ -72,6 +73,7 @@ class Registrations:
         "_interrupted",
         "_limits",
         "_links",
+        "_open",
         "_ordering",
         "_reductions",
         "_registering",
@@ -102,6 +104,8 @@ class Registrations:
         self._early: dict[int, dict[int, PendingRegistrations]] = {}
         # (shard, its number for the invocation) -> the session's number for it.
         self._requests: dict[tuple[int, int], int] = {}
+        # Those among them of which further parts follow.
+        self._open: set[tuple[int, int]] = set()
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
         self._abandoned = Abandoned(limits.abandoned)
@@ -283,12 +287,17 @@ class Registrations:
         session.next_invocation += 1
         out = (shard, frame.invocation)
         session.invocations[session.next_invocation] = out
-        self._requests[out] = session.next_invocation
+        self._note(out, session.next_invocation, frame)
         session.invocation(session.next_invocation, frame.registration, frame.call)
-        if self._interrupted:
-            interrupt = self._interrupted.pop(out, None)
-            if interrupt is not None:
-                self._interrupt(session, session.next_invocation, interrupt)
+        interrupt = self._interrupted.pop(out, None) if self._interrupted else None
+        if interrupt is not None:
+            self._interrupt(session, session.next_invocation, interrupt)
+
+    def _note(self, out: tuple[int, int], request: int, frame: Invocation) -> None:
+        """Note an invocation, and whether further parts of its call follow."""
+        self._requests[out] = request
+        if frame.call.flags & CONTINUES:
+            self._open.add(out)
 
     def _hold(self, session: Session, frame: Invocation, shard: int) -> bool:
         """Hold an invocation back if its registration is not confirmed; return whether it is."""
@@ -300,7 +309,10 @@ class Registrations:
 
     def _continue(self, session: Session, frame: Invocation, shard: int) -> None:
         """Pass a further part of a call on to the callee, unless the invocation is over."""
-        request = self._requests.get((shard, frame.invocation))
+        out = (shard, frame.invocation)
+        request = self._requests.get(out)
+        if not frame.call.flags & CONTINUES:
+            self._open.discard(out)
         if request is not None and request in (session.invocations or ()):
             session.invocation(request, frame.registration, frame.call)
 
@@ -330,13 +342,24 @@ class Registrations:
         """Tell the callee to stop; give up the oldest of very many that it did not answer."""
         if frame.mode != "skip":
             session.interrupt(request, frame)
+        if frame.over:
+            self._end(session, request)
+            return
         if frame.mode == "kill" or request not in (session.invocations or ()):
             return
         oldest = self._abandoned.add(session.id, request)
-        out = session.invocations.pop(oldest, None) if session.invocations and oldest else None
+        out = self._end(session, oldest) if oldest else None
         if out is not None:
-            del self._requests[out]
             self._fail(*out, Canceled("the callee did not answer"))
+
+    def _end(self, session: Session, request: int) -> tuple[int, int] | None:
+        """Forget an invocation that is over; return its shard, and that shard's number for it."""
+        out = session.invocations.pop(request, None) if session.invocations else None
+        if out is not None:
+            self._requests.pop(out, None)
+            self._open.discard(out)
+            self._abandoned.remove(session.id, request)
+        return out
 
     def yield_(
         self,
@@ -356,9 +379,7 @@ class Registrations:
             self._reductions.yield_(session, request, encoding, args, progress=progress)
             return
         if not progress:
-            del invocations[request]
-            self._requests.pop(out, None)
-            self._abandoned.remove(session.id, request)
+            self._end(session, request)
         shard, invocation = out
         self._links[shard].outbox.append(
             Yield(invocation, progress, encoding, args, kwargs, attributes)
@@ -380,12 +401,10 @@ class Registrations:
 
         reroute: as in `InvocationError`.
         """
-        out = session.invocations.pop(request, None) if session.invocations else None
+        out = self._end(session, request)
         if out is None:
             self._reductions.error(session, request, uri, encoding, args, kwargs)
             return
-        self._requests.pop(out, None)
-        self._abandoned.remove(session.id, request)
         shard, invocation = out
         self._links[shard].send(
             InvocationError(invocation, uri, encoding, args, kwargs, attributes, reroute)
@@ -400,6 +419,7 @@ class Registrations:
         self._abandoned.session_ended(session.id)
         for out in (session.invocations or {}).values():
             self._requests.pop(out, None)
+            self._open.discard(out)
         for early in self._early.pop(session.id, {}).values():
             # `invoke` answers them, since the callee has left.
             for invocation, shard in early.invocations:
@@ -410,15 +430,18 @@ class Registrations:
         for of_session in self._early.values():
             for early in of_session.values():
                 early.invocations = [one for one in early.invocations if one[1] != shard]
-        for out in [out for out in self._requests if out[0] == shard]:
-            del self._requests[out]
         for key in [key for key in self._interrupted if key[0] == shard]:
             del self._interrupted[key]
         for session in list(self._sessions.values()):
-            for request in [r for r, o in (session.invocations or {}).items() if o[0] == shard]:
-                if session.invocations is not None:
-                    del session.invocations[request]
-                    self._abandoned.remove(session.id, request)
+            for request, out in list((session.invocations or {}).items()):
+                if out[0] == shard:
+                    if out in self._open:
+                        # The callee would wait for further parts for ever.
+                        reason = Unavailable.uri
+                        session.interrupt(
+                            request, Interrupt(out[1], session.id, "killnowait", reason)
+                        )
+                    self._end(session, request)
         self._answer_requests(shard)
 
     def _answer_requests(self, shard: int) -> None:

@@ -400,7 +400,10 @@ class Dealer:
 
     def cancel(self, peer: Peer, cancel: Cancel) -> None:
         """Cancel a call (WAMP #rpc-call-canceling); ignore one that is over."""
-        self._parts.end(peer, cancel.session, cancel.request)
+        if cancel.mode != "kill":
+            home = self._parts.end(peer, cancel.session, cancel.request)
+            if home is not None:
+                self._cancel_at(home, cancel.session, cancel.request)
         pending = self._callers.get(cancel.session, {}).get(cancel.request)
         if pending is None:
             return
@@ -415,14 +418,26 @@ class Dealer:
         else:
             self._stop(pending, mode, Canceled("the caller canceled the call"))
 
+    def _cancel_at(self, home: int, session: int, request: int) -> None:
+        """Cancel a call that was forwarded, and of which no further parts come."""
+        shard = self._peer(f"shard-{home}")
+        if shard is not None and shard.link.open:
+            shard.reply(Cancel(session, request, "killnowait"))
+
     def _stop(self, pending: PendingCall, mode: str, refusal: Refusal) -> None:
         """Answer the call with an error, and interrupt its callee, if it has one, in that mode."""
-        ends = pending.open and pending.callee is not None
+        callee = pending.callee
         self._interrupt(pending, mode, refusal.uri)
         self._refuse(pending, refusal)
-        if ends:
-            # A callee that gets no more parts need not answer (WAMP
-            # #rpc-progressive-call-invocations), so it counts as free again.
+        if callee is not None and mode == "killnowait":
+            self._free(pending)
+
+    def _free(self, pending: PendingCall) -> None:
+        """Count the callee as free again if the interrupted call came in several parts.
+
+        It need not answer (WAMP #rpc-progressive-call-invocations).
+        """
+        if pending.flags & CONTINUES:
             self._end_invocation(pending)
 
     @staticmethod
@@ -430,7 +445,8 @@ class Dealer:
         """Tell the callee, if the call has one, to stop. mode, reason: see `Interrupt`."""
         callee = pending.callee
         if callee is not None:
-            callee.peer.reply(Interrupt(pending.id, callee.session, mode, reason))
+            over = mode == "killnowait" and bool(pending.flags & CONTINUES)
+            callee.peer.reply(Interrupt(pending.id, callee.session, mode, reason, over))
 
     def expire(self, now: float) -> None:
         """Refuse and interrupt the calls whose time is over (WAMP #rpc-call-timeout)."""
@@ -451,17 +467,19 @@ class Dealer:
 
     def session_ended(self, peer: Peer, session: int) -> None:
         """Interrupt and drop the calls of a session that has ended. peer: its gateway."""
-        self._parts.session_ended(peer, session)
+        for _, request, home in self._parts.session_ended(peer, session):
+            self._cancel_at(home, session, request)
         for pending in list(self._callers.get(session, {}).values()):
             self._interrupt(pending, "killnowait", Canceled.uri)
-            ends = pending.open and pending.callee is not None
+            running = pending.callee is not None
             self._drop(pending)
-            if ends:
-                self._end_invocation(pending)
+            if running:
+                self._free(pending)
 
     def link_broken(self, peer: Peer) -> None:
         """Fail what was on its way to or from that peer, with which the pair has ended."""
-        self._parts.link_broken(peer)
+        for session, request, home in self._parts.link_broken(peer):
+            self._cancel_at(home, session, request)
         self.forwarding.link_broken(peer)
         down = Unavailable(f"{peer.name} went down with a part of the call: call again soon")
         for pending in list(self._invocations.values()):

@@ -4,7 +4,8 @@ Owns: to which pattern's home the further parts of a call go. Never: calls that 
 
 All parts of a call take one way, so that they come in order: through the shard to which its
 gateway sent the first one, even if a better registration has come since. The way is forgotten with
-the last part, or when the gateway says that the call is over.
+the last part, or when the call ends. The home is told, as the gateway may not know that home, or
+may have no link to it at the moment.
 """
 
 from typing import final
@@ -43,19 +44,28 @@ class ForwardedParts:
             self.end(gateway, part.session, part.request)
         return way
 
-    def end(self, gateway: Peer, session: int, request: int) -> None:
-        """Forget the way of a call that has ended before its last part. Idempotent."""
-        of_gateway = self._ways.get(gateway, {})
-        of_session = of_gateway.get(session, {})
-        if of_session.pop(request, None) is not None and not of_session:
+    def end(self, gateway: Peer, session: int, request: int) -> int | None:
+        """Forget the way of a call; return the number of its home, if there was a way."""
+        of_session = self._ways.get(gateway, {}).get(session, {})
+        way = of_session.pop(request, None)
+        if way is None:
+            return None
+        if not of_session:
             self.session_ended(gateway, session)
+        return way[0]
 
-    def session_ended(self, gateway: Peer, session: int) -> None:
-        """Forget the calls of a session that has ended."""
-        of_gateway = self._ways.get(gateway)
-        if of_gateway is not None and of_gateway.pop(session, None) is not None and not of_gateway:
-            del self._ways[gateway]
+    def session_ended(self, gateway: Peer, session: int) -> list[tuple[int, int, int]]:
+        """Forget the calls of a session that has ended; return (session, request, home) of each."""
+        of_gateway = self._ways.get(gateway, {})
+        of_session = of_gateway.pop(session, {})
+        if not of_gateway:
+            self._ways.pop(gateway, None)
+        return [(session, request, home) for request, (home, _) in of_session.items()]
 
-    def link_broken(self, gateway: Peer) -> None:
-        """Forget the calls of a gateway's sessions: it fails them itself."""
-        self._ways.pop(gateway, None)
+    def link_broken(self, gateway: Peer) -> list[tuple[int, int, int]]:
+        """Forget the calls of a gateway's sessions; return (session, request, home) of each."""
+        return [
+            one
+            for session in list(self._ways.get(gateway, ()))
+            for one in self.session_ended(gateway, session)
+        ]

@@ -11,6 +11,7 @@ from fox_shard.backplane.frames import (
     CallMoved,
     Cancel,
     Identity,
+    Interrupt,
     InvocationError,
     Registered,
     Result,
@@ -113,6 +114,16 @@ def test_a_part_that_is_refused_ends_the_call(harness):
     assert harness.gateway.calls.idle
 
 
+def test_a_call_whose_last_part_may_be_lost_fails(harness):
+    session = harness.session()
+    begin(harness, session, harness.topic(0))
+    harness.say("shard-0", CallMoved(session.id, 5, 1, 1))
+    go_on(harness, session, last=True)
+    harness.kill("shard-0")
+    assert session.take() == [("call_error", 5, "wamp.error.unavailable")]
+    assert [one.mode for one in harness.got("shard-1", Cancel)] == ["killnowait"]
+
+
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_call_fails_if_the_shard_of_its_parts_goes_down(moved, harness):
     session = harness.session()
@@ -190,6 +201,27 @@ def test_parts_wait_until_the_registration_is_confirmed(harness, callee):
     assert callee.take() == []
     harness.say("shard-0", Registered(callee.id, 3, register.registration))
     assert callee.take()[1:] == [(1, b"[0]"), (1, b"[1]")]
+
+
+def test_an_invocation_that_is_over_is_forgotten(harness, callee):
+    harness.say("shard-0", part(callee.id, b"[0]"))
+    harness.say("shard-0", Interrupt(7, callee.id, "killnowait", "x", over=True))
+    assert callee.take() == [(1, b"[0]"), ("interrupt", 1, "killnowait")]
+    assert callee.invocations == {}
+    harness.say("shard-0", part(callee.id, b"[1]"))
+    assert callee.take() == []
+    assert harness.gateway.registrations.idle
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_callee_that_waits_for_parts_is_interrupted_if_their_shard_goes_down(
+    last, harness, callee
+):
+    harness.say("shard-0", part(callee.id, b"[0]"), part(callee.id, b"[1]", last=last))
+    callee.take()
+    harness.kill("shard-0")
+    assert callee.take() == ([] if last else [("interrupt", 1, "killnowait")])
+    assert harness.gateway.registrations.idle
 
 
 def test_a_callee_may_ask_for_rerouting(harness, callee):

@@ -236,6 +236,8 @@ def test_the_way_of_a_call_that_is_over_is_forgotten(how):
         harness.kill(CALLER)
         harness.turns()
     assert harness.shard.dealer.idle
+    # The gateway may not know the home, or have no link to it.
+    assert [one.mode for one in harness.got("shard-1", Cancel)] == ["killnowait"]
 
 
 def test_the_home_sends_forwarded_parts_to_one_callee():
@@ -251,6 +253,15 @@ def test_the_home_sends_forwarded_parts_to_one_callee():
         (11, b"[1]"),
         (11, b"[2]"),
     ]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_interrupted_callee_need_not_answer_if_there_were_several_parts(last, harness):
+    """Its gateway is told that the invocation is over. A whole call waits for its answer."""
+    offer(harness, 11)
+    harness.say(CALLER, part(0), part(1, last=last), Cancel(1, 5, "killnowait"))
+    harness.say(CALLER, call(1, 6), Cancel(1, 6, "killnowait"))
+    assert [one.over for one in harness.got(CALLEE, Interrupt)] == [True, False]
 
 
 def test_the_home_fails_calls_whose_further_parts_cannot_come():
