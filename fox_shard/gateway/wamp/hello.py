@@ -92,7 +92,8 @@ def callee_features(details: Details) -> int:
 
     The specification wants callees with progressive results to announce canceling, too
     (WAMP #rpc-progressive-call-results). autobahn-js announces progressive results alone, and has
-    them; so neither feature depends on the other here. It spells canceling in two ways.
+    them; so neither feature depends on the other here. Canceling has two spellings in the
+    specification.
     """
     features = _features(details, "callee")
     spellings = ("call_canceling", "call_cancelling")
