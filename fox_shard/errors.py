@@ -64,6 +64,13 @@ class NoSuchProcedure(Refusal):
     reason = 0x90
 
 
+class FeatureNotSupported(Refusal):
+    """The peer at the other end has not announced the feature that a message uses."""
+
+    uri = "wamp.error.feature_not_supported"
+    reason = 0x83
+
+
 class NoSuchSubscription(Refusal):
     """The session has no subscription with this id."""
 
@@ -93,6 +100,13 @@ class ProcedureExistsWithDifferentPolicy(Refusal):
     """The procedure is registered with another invocation policy."""
 
     uri = "wamp.error.procedure_exists_with_different_invocation_policy"
+
+
+class NoAvailableCallee(Refusal):
+    """All callees that were asked said that they are not available."""
+
+    uri = "wamp.error.no_available_callee"
+    reason = 0x97
 
 
 class Canceled(Refusal):

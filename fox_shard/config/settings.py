@@ -117,11 +117,14 @@ class Rpc(Struct, frozen=True, kw_only=True):
     """Section [rpc]: the limits of calls.
 
     queue_limit: number of calls that may wait for one procedure. queue_bytes: of all calls that
-    wait at one shard.
+    wait at one shard. queued_parts: number of further parts of a progressive call that wait with
+    it. reroutes: how many times a call goes to another callee because one is not available.
     """
 
     queue_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 10_000
     queue_bytes: Annotated[int, Meta(ge=0, le=1 << 32)] = 1 << 26
+    queued_parts: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
+    reroutes: Annotated[int, Meta(ge=0, le=1000)] = 10
 
 
 class Keys(Struct, frozen=True, kw_only=True):

@@ -234,11 +234,19 @@ class Guard:
         *,
         force: bool,
         disclose: bool,
+        reroutes: bool = False,
     ) -> None:
         """Register a callee, if the session may register all that the pattern matches."""
         if self._may_register(session, request, [(REGISTER, pattern)]):
             self._registrations.register(
-                session, request, pattern, invoke, concurrency, force=force, disclose=disclose
+                session,
+                request,
+                pattern,
+                invoke,
+                concurrency,
+                force=force,
+                disclose=disclose,
+                reroutes=reroutes,
             )
 
     def register_reducer(

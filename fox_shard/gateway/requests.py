@@ -66,7 +66,9 @@ class Requests:
         "authentication",
         "call",
         "cancel",
+        "continue_call",
         "dropped",
+        "give_up_call",
         "invocation_error",
         "limit_counts",
         "mqtt",
@@ -128,8 +130,8 @@ class Requests:
         self._publishing = publishing
         self.publish = publishing.publish
         self.publish_all = publishing.publish_all
-        self.call = calls.call
-        self.cancel = calls.cancel
+        self.call, self.continue_call = calls.call, calls.continue_call
+        self.cancel, self.give_up_call = calls.cancel, calls.give_up
         self.register = registrations.register
         self.register_reducer = reductions.register
         self.open_realm = open_realm

@@ -481,13 +481,13 @@ class Shard:
             peer.resent.clear()
             peer.link.watermark = peer.applied
         for session in self.dealer.callers_of(peer):
-            self.dealer.session_ended(session)
+            self.dealer.session_ended(peer, session)
         for session in self.registrar.sessions_of(peer):
             self.registrar.session_ended(session)
         self.reducers.link_broken(peer)
         if peer.kind is Kind.SHARD:
             self.registrar.link_broken(int(peer.name.partition("-")[2]))
-        self.dealer.forwarding.link_broken(peer)
+        self.dealer.link_broken(peer)
         peer.fence_queries.extend(peer.deliveries.link_broken())
 
     def _drop_incarnation(self, peer: Peer) -> None:
@@ -625,7 +625,7 @@ class Shard:
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
-                f"{self.name}.queue_depth": self.dealer.queued,
+                f"{self.name}.queue_depth": self.dealer.kept.queued,
                 f"{self.name}.reducer_queue": self.reducers.queues.waiting,
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
@@ -652,6 +652,6 @@ class Shard:
             "links": peers,
             "keys": self.retained_keys.keys_held,
             "waiting_publishes": len(self.stored_publishes.conditional.waiting),
-            "queued_calls": self.dealer.queued,
+            "queued_calls": self.dealer.kept.queued,
             **trouble,
         }

@@ -260,9 +260,9 @@ class Dispatcher:
             case FenceQuery():
                 self._fences.ask(peer, frame)
             case Forward():
-                self._dealer.forwarded(frame, now)
+                self._dealer.forwarded(peer, frame, now)
             case Cancel():
-                self._dealer.cancel(frame)
+                self._dealer.cancel(peer, frame)
             case Register():
                 self._registrar.register(peer, frame, replies)
             case Unregister():
@@ -304,7 +304,7 @@ class Dispatcher:
             replies.append(answer)
 
     def _leave(self, peer: Peer, leave: Leave, replies: list[Frame]) -> None:
-        self._dealer.session_ended(leave.session)
+        self._dealer.session_ended(peer, leave.session)
         self._registrar.session_ended(leave.session)
         self._reducers.instances.session_ended(leave.session)
         wills = [] if leave.wills_follow else self._wills.take(leave.session)

@@ -164,11 +164,17 @@ class WampClient:
         self._world = world
         self.wire = world.connect(gateway, "rawsocket", self._received, self._closed)
         self.wire.send(b"\x7f\xf1\x00\x00")
+        calls = {
+            "progressive_call_results": True,
+            "progressive_call_invocations": True,
+            "call_canceling": True,
+            "call_reroute": True,
+        }
         roles: dict[str, Any] = {
             "publisher": {},
             "subscriber": {},
-            "caller": {"features": {"progressive_call_results": True, "call_canceling": True}},
-            "callee": {"features": {"progressive_call_results": True, "call_canceling": True}},
+            "caller": {"features": calls},
+            "callee": {"features": calls},
         }
         self.send([1, realm, {"roles": roles}])
 

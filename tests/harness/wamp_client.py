@@ -77,6 +77,7 @@ class FakeGateway:
             given = shape.bind(self, session, *args, **named).arguments
             if given.get("attributes", ()) is None:  # the last one: nothing is passed on
                 args = args[:-1]
+            named = {key: one for key, one in named.items() if one != shape.parameters[key].default}
             self.asked.append((name, *args, *([named] if named else [])))
 
         return record

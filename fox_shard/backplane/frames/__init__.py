@@ -12,6 +12,8 @@ Each frame's docstring says which process sends it to which other, and what answ
 from fox_shard.backplane.frames.batch import VERSION, Batch, Frame, decode, encode
 from fox_shard.backplane.frames.calls import (
     CALLER_PASSTHRU,
+    CONTINUATION,
+    CONTINUES,
     DISCLOSE_CALLER,
     PROGRESS,
     Call,
@@ -222,6 +224,8 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "PROGRESS",
     "DISCLOSE_CALLER",
     "CALLER_PASSTHRU",
+    "CONTINUES",
+    "CONTINUATION",
     "qos",
     "sent_bytes",
 ]

@@ -16,6 +16,10 @@ DISCLOSE_CALLER = 2
 """The caller's identity is disclosed to the callee (`disclose_me`)."""
 CALLER_PASSTHRU = 4
 """The caller has announced payload passthru mode, so results may use it."""
+CONTINUES = 8
+"""Further `Call`s with the same request follow (WAMP #rpc-progressive-call-invocations)."""
+CONTINUATION = 16
+"""The call has begun already; all but its arguments and CONTINUES is as in its first `Call`."""
 
 
 class Register(Struct, array_like=True, tag=10, gc=False):
@@ -25,7 +29,7 @@ class Register(Struct, array_like=True, tag=10, gc=False):
     concurrency: how many invocations may run at once, 0: unlimited. force: `force_reregister`.
     replay: the registration is told again in a new pair, and is not answered. disclose: the callee
     is told who calls (`disclose_caller`), which is up to its gateway. created: when the session
-    registered, in seconds since 1970; 0: now.
+    registered, in seconds since 1970; 0: now. reroutes: the callee has announced call rerouting.
     """
 
     realm: str
@@ -39,6 +43,7 @@ class Register(Struct, array_like=True, tag=10, gc=False):
     replay: bool
     disclose: bool = False
     created: float = 0.0
+    reroutes: bool = False
 
 
 class Registered(Struct, array_like=True, tag=11, gc=False):
@@ -111,7 +116,7 @@ class Invocation(Struct, array_like=True, tag=21, gc=False):
     """A call on its way to a callee: shard to the callee's gateway.
 
     invocation: the shard's number for it. callee: a session. Answered by `Yield`s or
-    `InvocationError`.
+    `InvocationError`. With CONTINUATION in the call's flags, it continues that invocation.
     """
 
     invocation: int
@@ -132,7 +137,10 @@ class Yield(Struct, array_like=True, tag=22, gc=False):
 
 
 class InvocationError(Struct, array_like=True, tag=23, gc=False):
-    """A callee's ERROR: the callee's gateway to the shard of the invocation."""
+    """A callee's ERROR: the callee's gateway to the shard of the invocation.
+
+    reroute: the callee wants another callee to be asked (WAMP #rpc-call-rerouting).
+    """
 
     invocation: int
     uri: str
@@ -140,6 +148,7 @@ class InvocationError(Struct, array_like=True, tag=23, gc=False):
     args: bytes
     kwargs: bytes = b""
     attributes: bytes | None = None
+    reroute: bool = False
 
 
 class Result(Struct, array_like=True, tag=24, gc=False):
@@ -181,13 +190,15 @@ class Interrupt(Struct, array_like=True, tag=27, gc=False):
     """The call of an invocation was canceled, or has timed out: shard to the callee's gateway.
 
     mode: `kill` (the callee's answer is awaited), `killnowait`, or `skip` (the callee is not told).
-    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`.
+    reason: URI, e.g. `wamp.error.canceled` or `wamp.error.timeout`. over: the shard has ended the
+    invocation, whether or not the callee answers.
     """
 
     invocation: int
     callee: int
     mode: str
     reason: str
+    over: bool = False
 
 
 class Forward(Struct, array_like=True, tag=28, gc=False):

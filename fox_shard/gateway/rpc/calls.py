@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.frames import (
+    CONTINUES,
     Call,
     CallError,
     CallMoved,
     Cancel,
+    Fence,
     Identity,
     Result,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
-from fox_shard.errors import Refusal, Unavailable
+from fox_shard.errors import FeatureNotSupported, Refusal, Unavailable
 from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.rpc.open_calls import OpenCalls, further_part
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
@@ -43,6 +46,7 @@ class Calls:
         "_coordinator",
         "_limits",
         "_links",
+        "_open_calls",
         "_ordering",
         "_reopened",
         "_sessions",
@@ -63,6 +67,7 @@ class Calls:
         self._coordinator = coordinator
         self._ordering = ordering
         self._sessions = sessions
+        self._open_calls = OpenCalls()
         # Procedures that this gateway answers itself, by name.
         self.local_procedures: dict[str, LocalProcedure] = {}
         # (session id, request) -> mode of CANCEL, for the shard to which the call may have moved.
@@ -73,8 +78,8 @@ class Calls:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is kept for calls that may move to other shards."""
-        return not (self._canceled or self._reopened)
+        """Whether no call is open, and nothing is kept for calls that may move to other shards."""
+        return not (self._canceled or self._reopened) and self._open_calls.idle
 
     def call(
         self,
@@ -94,11 +99,12 @@ class Calls:
         calls = session.calls
         if calls is None:
             calls = session.calls = {}
-        elif len(calls) >= self._limits.calls:
-            refusal = self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
+        local = procedure in self.local_procedures
+        refusal = self._why_not(calls, procedure, flags, local=local)
+        if refusal is not None:
             session.call_error(call_error(session.id, request, refusal))
             return
-        if procedure in self.local_procedures:
+        if local:
             self._call_here(
                 session, request, self.local_procedures[procedure], encoding, args, kwargs
             )
@@ -113,33 +119,70 @@ class Calls:
             session.call_error(call_error(session.id, request, down))
             return
         session.order += 1
-        fence = None
-        if shard != COORDINATOR and (
-            session.last_shard != shard or session.unconfirmed is not None
-        ):
-            fence = self._ordering.fence(session, shard)
-        number = link.send(
-            Call(
-                realm.name,
-                procedure,
-                session.id,
-                request,
-                session.order,
-                flags,
-                timeout,
-                encoding,
-                args,
-                kwargs,
-                caller,
-                fence,
-                attributes,
-            )
+        frame = Call(
+            realm.name,
+            procedure,
+            session.id,
+            request,
+            session.order,
+            flags,
+            timeout,
+            encoding,
+            args,
+            kwargs,
+            caller,
+            None if shard == COORDINATOR else self._fence(session, shard),
+            attributes,
         )
+        if flags & CONTINUES:
+            self._open_calls.begin(shard, frame)
+        number = link.send(frame)
         calls[request] = shard
         if shard != COORDINATOR:
             session.last_seq = number
             session.shards |= 1 << shard
         session.traffic.calls += 1
+
+    def _why_not(
+        self, calls: dict[int, int], procedure: str, flags: int, *, local: bool
+    ) -> Refusal | None:
+        """Return why a session cannot make one more call; None: it can. calls: its others."""
+        if len(calls) >= self._limits.calls:
+            return self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
+        if flags & CONTINUES and (local or procedure.startswith(OF_COORDINATOR)):
+            return FeatureNotSupported(f"{procedure} takes no progressive call invocations")
+        return None
+
+    def _fence(self, session: Session, shard: int) -> Fence | None:
+        if session.last_shard == shard and session.unconfirmed is None:
+            return None
+        return self._ordering.fence(session, shard)
+
+    def continue_call(
+        self,
+        session: Session,
+        request: int,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        *,
+        last: bool,
+    ) -> None:
+        """Send a further part of a call, unless the call is over. last: no other one follows."""
+        call = self._open_calls.open(session.id, request)
+        if call is None:
+            return
+        session.order += 1
+        fence = self._fence(session, call.shard)
+        part = further_part(call.first, session.order, encoding, args, kwargs, fence, last=last)
+        session.last_seq = self._links[call.shard].send(part)
+        call.complete = last
+        session.traffic.calls += 1
+
+    def give_up(self, session: Session, request: int, refusal: Refusal) -> None:
+        """Cancel a call, one of whose parts is refused, and answer it with that error."""
+        self.cancel(session, request, "killnowait")
+        self.call_error(call_error(session.id, request, refusal))
 
     def _call_here(
         self,
@@ -218,6 +261,11 @@ class Calls:
             self._canceled.pop((session.id, request), None)
         if self._reopened:
             self._reopened.pop((session.id, request), None)
+        if not self._open_calls.idle:
+            call = self._open_calls.end(session.id, request)
+            if call is not None and not call.complete and self._links[call.shard].open:
+                # That shard may only pass the parts on, and not know that the call is over.
+                self._links[call.shard].send(Cancel(session.id, request, "killnowait"))
 
     # Ends
 
@@ -226,6 +274,7 @@ class Calls:
         for request in session.calls or ():
             self._canceled.pop((session.id, request), None)
             self._reopened.pop((session.id, request), None)
+            self._open_calls.end(session.id, request)
 
     def link_broken(self, shard: int) -> None:
         """Fail the calls at that shard (or the coordinator), with which the pair has ended."""
@@ -234,6 +283,9 @@ class Calls:
         for session in list(self._sessions.values()):
             for request in [r for r, s in (session.calls or {}).items() if s == shard]:
                 self.call_error(call_error(session.id, request, down))
+        # Another shard answers these, but parts of them may be lost.
+        for sender, request in self._open_calls.through(shard):
+            self.give_up(self._sessions[sender], request, down)
 
     def link_opened(self, shard: int) -> None:
         """Note that a pair with that shard begins: calls that moved there before are lost."""

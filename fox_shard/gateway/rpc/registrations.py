@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TypeVar, final
 
 from fox_shard.backplane.frames import (
+    CONTINUATION,
+    CONTINUES,
     Interrupt,
     Invocation,
     InvocationError,
@@ -85,6 +87,7 @@ class Registrations:
         "_limits",
         "_links",
         "_memberships",
+        "_open",
         "_ordering",
         "_reductions",
         "_registering",
@@ -118,6 +121,8 @@ class Registrations:
         self._early: dict[int, dict[int, PendingRegistrations]] = {}
         # (shard, its number for the invocation) -> the session's number for it.
         self._requests: dict[tuple[int, int], int] = {}
+        # Those among them of which further parts follow.
+        self._open: set[tuple[int, int]] = set()
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
         self._abandoned = Abandoned(limits.abandoned)
@@ -141,10 +146,11 @@ class Registrations:
         *,
         force: bool,
         disclose: bool,
+        reroutes: bool = False,
     ) -> None:
         """Register a callee. `registered` or `refused` answers.
 
-        invoke, concurrency, force, disclose: see `frames.Register`.
+        invoke, concurrency, force, disclose, reroutes: see `frames.Register`.
         """
         running = len(self._registering.get(session.id, ())) + len(self._reductions.of(session))
         limit = self._limits.of(self._limits.registrations, len(pattern.text))
@@ -177,6 +183,7 @@ class Registrations:
             replay=False,
             disclose=disclose,
             created=self._clock.wall,
+            reroutes=reroutes,
         )
         self._registering.setdefault(session.id, {})[request] = frame
         of_session = self._early.setdefault(session.id, {})
@@ -297,11 +304,11 @@ class Registrations:
         if session is None:
             self._fail(shard, frame.invocation, Canceled("the callee left before it answered"))
             return
-        if self._early:
-            early = self._early.get(session.id, {}).get(frame.registration)
-            if early is not None and frame.registration not in (session.registrations or ()):
-                early.invocations.append((frame, shard))
-                return
+        if self._early and self._hold(session, frame, shard):
+            return
+        if frame.call.flags & CONTINUATION:
+            self._continue(session, frame, shard)
+            return
         if session.invocations is None:
             session.invocations = {}
         elif len(session.invocations) >= self._limits.invocations:
@@ -313,12 +320,34 @@ class Registrations:
         session.next_invocation += 1
         out = (shard, frame.invocation)
         session.invocations[session.next_invocation] = out
-        self._requests[out] = session.next_invocation
+        self._note(out, session.next_invocation, frame)
         session.invocation(session.next_invocation, frame.registration, frame.call)
-        if self._interrupted:
-            interrupt = self._interrupted.pop(out, None)
-            if interrupt is not None:
-                self._interrupt(session, session.next_invocation, interrupt)
+        interrupt = self._interrupted.pop(out, None) if self._interrupted else None
+        if interrupt is not None:
+            self._interrupt(session, session.next_invocation, interrupt)
+
+    def _note(self, out: tuple[int, int], request: int, frame: Invocation) -> None:
+        """Note an invocation, and whether further parts of its call follow."""
+        self._requests[out] = request
+        if frame.call.flags & CONTINUES:
+            self._open.add(out)
+
+    def _hold(self, session: Session, frame: Invocation, shard: int) -> bool:
+        """Hold an invocation back if its registration is not confirmed; return whether it is."""
+        early = self._early.get(session.id, {}).get(frame.registration)
+        if early is None or frame.registration in (session.registrations or ()):
+            return False
+        early.invocations.append((frame, shard))
+        return True
+
+    def _continue(self, session: Session, frame: Invocation, shard: int) -> None:
+        """Pass a further part of a call on to the callee, unless the invocation is over."""
+        out = (shard, frame.invocation)
+        request = self._requests.get(out)
+        if not frame.call.flags & CONTINUES:
+            self._open.discard(out)
+        if request is not None and request in (session.invocations or ()):
+            session.invocation(request, frame.registration, frame.call)
 
     def _fail(self, shard: int, invocation: int, refusal: Refusal) -> None:
         """Answer an invocation of that shard in the callee's place."""
@@ -346,13 +375,24 @@ class Registrations:
         """Tell the callee to stop; give up the oldest of very many that it did not answer."""
         if frame.mode != "skip":
             session.interrupt(request, frame)
+        if frame.over:
+            self._end(session, request)
+            return
         if frame.mode == "kill" or request not in (session.invocations or ()):
             return
         oldest = self._abandoned.add(session.id, request)
-        out = session.invocations.pop(oldest, None) if session.invocations and oldest else None
+        out = self._end(session, oldest) if oldest else None
         if out is not None:
-            del self._requests[out]
             self._fail(*out, Canceled("the callee did not answer"))
+
+    def _end(self, session: Session, request: int) -> tuple[int, int] | None:
+        """Forget an invocation that is over; return its shard, and that shard's number for it."""
+        out = session.invocations.pop(request, None) if session.invocations else None
+        if out is not None:
+            self._requests.pop(out, None)
+            self._open.discard(out)
+            self._abandoned.remove(session.id, request)
+        return out
 
     def yield_(
         self,
@@ -372,9 +412,7 @@ class Registrations:
             self._reductions.yield_(session, request, encoding, args, progress=progress)
             return
         if not progress:
-            del invocations[request]
-            self._requests.pop(out, None)
-            self._abandoned.remove(session.id, request)
+            self._end(session, request)
         shard, invocation = out
         self._links[shard].outbox.append(
             Yield(invocation, progress, encoding, args, kwargs, attributes)
@@ -389,17 +427,20 @@ class Registrations:
         args: bytes,
         kwargs: bytes,
         attributes: bytes | None = None,
+        *,
+        reroute: bool = False,
     ) -> None:
-        """Pass on a callee's, or a reducer's, error, unless the invocation is over."""
-        out = session.invocations.pop(request, None) if session.invocations else None
+        """Pass on a callee's, or a reducer's, error, unless the invocation is over.
+
+        reroute: as in `InvocationError`.
+        """
+        out = self._end(session, request)
         if out is None:
             self._reductions.error(session, request, uri, encoding, args, kwargs)
             return
-        self._requests.pop(out, None)
-        self._abandoned.remove(session.id, request)
         shard, invocation = out
         self._links[shard].send(
-            InvocationError(invocation, uri, encoding, args, kwargs, attributes)
+            InvocationError(invocation, uri, encoding, args, kwargs, attributes, reroute)
         )
 
     # Ends
@@ -411,6 +452,7 @@ class Registrations:
         self._abandoned.session_ended(session.id)
         for out in (session.invocations or {}).values():
             self._requests.pop(out, None)
+            self._open.discard(out)
         for early in self._early.pop(session.id, {}).values():
             # `invoke` answers them, since the callee has left.
             for invocation, shard in early.invocations:
@@ -421,15 +463,18 @@ class Registrations:
         for of_session in self._early.values():
             for early in of_session.values():
                 early.invocations = [one for one in early.invocations if one[1] != shard]
-        for out in [out for out in self._requests if out[0] == shard]:
-            del self._requests[out]
         for key in [key for key in self._interrupted if key[0] == shard]:
             del self._interrupted[key]
         for session in list(self._sessions.values()):
-            for request in [r for r, o in (session.invocations or {}).items() if o[0] == shard]:
-                if session.invocations is not None:
-                    del session.invocations[request]
-                    self._abandoned.remove(session.id, request)
+            for request, out in list((session.invocations or {}).items()):
+                if out[0] == shard:
+                    if out in self._open:
+                        # The callee would wait for further parts for ever.
+                        reason = Unavailable.uri
+                        session.interrupt(
+                            request, Interrupt(out[1], session.id, "killnowait", reason)
+                        )
+                    self._end(session, request)
         self._answer_requests(shard)
 
     def _answer_requests(self, shard: int) -> None:

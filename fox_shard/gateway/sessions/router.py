@@ -10,6 +10,7 @@ from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
+from fox_shard.errors import Refusal
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.timers import Timers
@@ -153,6 +154,21 @@ class Router(Protocol):
     ) -> None:
         """Call a procedure. `result` or `call_error` answers. timeout: milliseconds, 0: none."""
 
+    def continue_call(
+        self,
+        session: Session,
+        request: int,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        *,
+        last: bool,
+    ) -> None:
+        """Send a further part of a call, unless the call is over. last: no other one follows."""
+
+    def give_up_call(self, session: Session, request: int, refusal: Refusal) -> None:
+        """Cancel a call, one of whose parts is refused, and answer it with that error."""
+
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
 
@@ -166,10 +182,11 @@ class Router(Protocol):
         *,
         force: bool,
         disclose: bool,
+        reroutes: bool = False,
     ) -> None:
         """Register a callee. `registered` or `refused` answers.
 
-        invoke, concurrency, force, disclose: see `frames.Register`.
+        invoke, concurrency, force, disclose, reroutes: see `frames.Register`.
         """
 
     def register_reducer(
@@ -215,5 +232,7 @@ class Router(Protocol):
         args: bytes,
         kwargs: bytes,
         attributes: bytes | None = None,
+        *,
+        reroute: bool = False,
     ) -> None:
-        """Pass on a callee's error, unless the invocation is over."""
+        """Pass on a callee's error, unless the invocation is over. reroute: as in its frame."""

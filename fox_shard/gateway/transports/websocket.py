@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
+from fox_shard.gateway.transports.batches import SUFFIX, BatchReceiver, framing
 from fox_shard.gateway.transports.http_head import read_head
 from fox_shard.gateway.transports.origins import is_allowed
 from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
@@ -42,6 +43,9 @@ WAMP_SUBPROTOCOLS = {
     Subprotocol("wamp.2.json"): TEXT,
     Subprotocol("wamp.2.msgpack"): BINARY,
     Subprotocol("wamp.2.cbor"): BINARY,
+    Subprotocol("wamp.2.json.batched"): TEXT,
+    Subprotocol("wamp.2.msgpack.batched"): BINARY,
+    Subprotocol("wamp.2.cbor.batched"): BINARY,
 }
 """Subprotocol → type of its messages (WAMP #websocket-transport)."""
 
@@ -239,8 +243,13 @@ class WebSocket:
         connection.receiver = stream
         if subprotocol in WAMP_SUBPROTOCOLS:
             encoder = f"{subprotocol}/websocket{coding}"
-            wamp = self._wamp(connection, subprotocol, frame, stream.close, encoder)
-            stream.begin(wamp.message, wamp.connection_lost)
+            serializer = subprotocol.removesuffix(SUFFIX)
+            batched, text = serializer != subprotocol, first == TEXT
+            if batched:
+                frame = framing(frame, text=text)
+            wamp = self._wamp(connection, serializer, frame, stream.close, encoder)
+            take = BatchReceiver(connection, wamp, text=text).batch if batched else wamp.message
+            stream.begin(take, wamp.connection_lost)
         else:
             mqtt = self._mqtt(connection, frame, stream.close)
             stream.begin(mqtt.receive, mqtt.connection_lost)
@@ -312,12 +321,15 @@ def _offered(path: str) -> tuple[Subprotocol, ...]:
 def _select(path: str, names: Sequence[Subprotocol]) -> Subprotocol:
     """Return the client's most preferred subprotocol that is offered (RFC 6455 4.1, 10.).
 
+    One that is batched is chosen only if the client does not offer the same without batches:
+    autobahn for Python offers all of them, but ends messages in JSON with another octet.
     Raises NegotiationError, which the library answers with 400.
     """
     offered = _offered(path)
     for name in names:
+        plain = Subprotocol(name.removesuffix(SUFFIX))
         if name in offered:
-            return name
+            return plain if plain in names else name
     asked = f"no {' or '.join(names)} is spoken" if names else "the request names no subprotocol"
     raise NegotiationError(f"{asked}; at {path} there are {', '.join(offered)}")
 

@@ -11,7 +11,7 @@ from msgspec import Struct, msgpack
 
 from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
 from fox_shard.documents.payloads import decode
-from fox_shard.errors import InvalidArgument, LimitExceeded, Refusal
+from fox_shard.errors import InvalidArgument, LimitExceeded
 
 ATTRIBUTE_BYTES: Final = 1 << 14
 """Bytes of all attributes of a message in MessagePack."""
@@ -23,13 +23,6 @@ SCHEME: Final = "ppt_scheme"
 PASSTHRU: Final = (SCHEME, "ppt_serializer", "ppt_cipher", "ppt_keyid")
 
 _CUSTOM: Final = re.compile("_[a-z0-9_]{3,}|x_[a-z0-9_]+")
-
-
-class FeatureNotSupported(Refusal):
-    """The peer at the other end has not announced the feature that a message uses."""
-
-    uri = "wamp.error.feature_not_supported"
-    reason = 0x83
 
 
 class Attributes(Struct, frozen=True, gc=False):

@@ -18,7 +18,13 @@ from fox_shard.topics.topic import check_topic
 
 PROGRESS: Final = 1
 CANCELING: Final = 2
+PARTS: Final = 32
+REROUTING: Final = 64
+TIMEOUT: Final = 128
 """Bits for the features of a callee."""
+
+SENDS_PARTS: Final = 256
+"""Bit: the client has announced progressive call invocations as a caller."""
 
 PASSTHRU: Final = {"publisher": 4, "caller": 8, "callee": 16}
 """Role → bit: the client has announced payload passthru mode for the role."""
@@ -73,27 +79,48 @@ def claim_of(realm: Realm, details: Details, connection: Connection, wall: float
     )
 
 
+def _features(details: Details, role: str) -> dict[str, Any]:
+    """Return the features that the client announces for a role, with their values."""
+    announced = details.roles.get(role)
+    if announced is None or announced.features is UNSET:
+        return {}
+    return announced.features
+
+
 def callee_features(details: Details) -> int:
-    """Return the bits PROGRESS and CANCELING, as the callee announced them.
+    """Return the bits of what the client has announced as a callee.
 
     The specification wants callees with progressive results to announce canceling, too
     (WAMP #rpc-progressive-call-results). autobahn-js announces progressive results alone, and has
-    them; so neither feature depends on the other here.
+    them; so neither feature depends on the other here. Canceling has two spellings in the
+    specification.
     """
-    callee = details.roles.get("callee")
-    features = callee.features if callee is not None and callee.features is not UNSET else {}
-    canceling = CANCELING if features.get("call_canceling") is True else 0
-    progress = PROGRESS if features.get("progressive_call_results") is True else 0
-    return canceling | progress
+    features = _features(details, "callee")
+    spellings = ("call_canceling", "call_cancelling")
+    bits = CANCELING if any(features.get(name) is True for name in spellings) else 0
+    if bits and features.get("progressive_call_invocations") is True:
+        # Without canceling it counts as not announced (WAMP #rpc-progressive-call-invocations).
+        bits |= PARTS
+    for name, bit in (
+        ("progressive_call_results", PROGRESS),
+        ("call_reroute", REROUTING),
+        ("call_timeout", TIMEOUT),
+    ):
+        bits |= bit if features.get(name) is True else 0
+    return bits
+
+
+def caller_features(details: Details) -> int:
+    """Return the bit of what the client has announced as a caller."""
+    announced = _features(details, "caller").get("progressive_call_invocations") is True
+    return SENDS_PARTS if announced else 0
 
 
 def passthru_roles(details: Details) -> int:
     """Return the bits of PASSTHRU for the roles that announced payload passthru mode."""
     bits = 0
     for name, bit in PASSTHRU.items():
-        role = details.roles.get(name)
-        if role is not None and role.features is not UNSET:
-            bits |= bit if role.features.get("payload_passthru_mode") is True else 0
+        bits |= bit if _features(details, name).get("payload_passthru_mode") is True else 0
     return bits
 
 

@@ -212,10 +212,12 @@ ROUTER_ROLES: Final = {
     "dealer": {
         "features": {
             "call_canceling": True,
+            "call_reroute": True,
             "call_timeout": True,
             "caller_identification": True,
             "pattern_based_registration": True,
             "payload_passthru_mode": True,
+            "progressive_call_invocations": True,
             "progressive_call_results": True,
             "registration_meta_api": True,
             "registration_revocation": True,

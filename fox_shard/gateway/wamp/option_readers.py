@@ -20,6 +20,7 @@ from fox_shard.gateway.wamp.options import (
     CallOptions,
     CancelOptions,
     ErrorDetails,
+    PartOptions,
     PublishOptions,
     RawCallOptions,
     RawPublishOptions,
@@ -118,7 +119,17 @@ class OptionsReader(Generic[T]):
 class OptionsReaders:
     """The parsers of all requests' options in one encoding."""
 
-    __slots__ = ("_wanted", "call", "cancel", "error", "publish", "register", "subscribe", "yield_")
+    __slots__ = (
+        "_wanted",
+        "call",
+        "cancel",
+        "error",
+        "part",
+        "publish",
+        "register",
+        "subscribe",
+        "yield_",
+    )
 
     def __init__(
         self, decoder: Callable[[Any], Decoder], lenient: Callable[[Any], Decoder]
@@ -128,6 +139,7 @@ class OptionsReaders:
         self.publish = OptionsReader(decoder(RawPublishOptions), PublishOptions.of, all_)
         self.subscribe = OptionsReader(decoder(RawSubscribeOptions), WampSubscribeOptions.of)
         self.call = OptionsReader(decoder(RawCallOptions), CallOptions.of, all_)
+        self.part: OptionsReader[PartOptions] = OptionsReader(decoder(PartOptions), _unchanged)
         self.register: OptionsReader[RegisterOptions] = OptionsReader(
             decoder(RegisterOptions), _unchanged
         )
@@ -142,6 +154,13 @@ class OptionsReaders:
         """Whether a refused PUBLISH, whose options may be invalid, asks for acknowledgement."""
         try:
             return bool(self._wanted(raw).acknowledge)
+        except BAD_INPUT:
+            return False
+
+    def continues(self, raw: bytes) -> bool:
+        """Whether further parts of a refused CALL, whose options may be invalid, follow."""
+        try:
+            return self._wanted(raw).progress is True
         except BAD_INPUT:
             return False
 

@@ -252,6 +252,7 @@ class RawCallOptions(Struct, gc=False):
     """CALL.Options, as the client sends them."""
 
     timeout: Milliseconds = 0
+    progress: bool = False
     receive_progress: bool = False
     disclose_me: bool = False
 
@@ -269,7 +270,15 @@ class CallOptions(Struct, frozen=True, gc=False):
         flags = frames.PROGRESS if wire.receive_progress else 0
         if wire.disclose_me:
             flags |= frames.DISCLOSE_CALLER
+        if wire.progress:
+            flags |= frames.CONTINUES
         return cls(flags, wire.timeout, attributes)
+
+
+class PartOptions(Struct, frozen=True, gc=False):
+    """CALL.Options of a further part of a call, of which only this one counts."""
+
+    progress: bool = False
 
 
 class RegisterOptions(Struct, frozen=True, gc=False):
@@ -328,6 +337,10 @@ class ErrorDetails(Struct, gc=False):
 
 
 class Wanted(Struct, gc=False):
-    """The option of a PUBLISH that says whether it is answered, whatever the others are."""
+    """Options that count whatever the others are.
+
+    acknowledge: whether a PUBLISH is answered. progress: whether further parts of a CALL follow.
+    """
 
     acknowledge: Any = False
+    progress: Any = False

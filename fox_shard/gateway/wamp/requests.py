@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
+    CONTINUES,
     DISCLOSE,
     EMPTY,
     RETAIN,
@@ -27,6 +28,7 @@ from fox_shard.errors import (
     NoSuchSubscription,
     ProtocolViolation,
     Refusal,
+    Unavailable,
 )
 from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.sessions.uris import check_length
@@ -72,7 +74,13 @@ def unread(session: WampSession, head: UnreadRequest) -> None:
             session.refuse(PUBLISH, request, refusal)
         return
     if kind == CALL:
+        if session.parts is not None and request in session.parts:
+            session.router.limit_counts.add(refusal.limit)
+            session.router.give_up_call(session, request, refusal)
+            return
         _check_call(session, request)
+        if head.options and session.serializer.options.continues(head.options):
+            session.parts_refused(request)
     if kind in (YIELD, ERROR):
         _check_invocation(session, NAMES[kind], request)
         session.fail(request, refusal)
@@ -199,6 +207,9 @@ def unsubscribe(session: WampSession, message: Unsubscribe) -> None:
 
 def call(session: WampSession, message: Call) -> None:
     """Handle [CALL, Request|id, Options|dict, Procedure|uri, …]."""
+    if session.parts is not None and message.request in session.parts:
+        _further_part(session, message)
+        return
     serializer = session.serializer
     _check_call(session, message.request)
     raw = bytes(message.options)
@@ -214,7 +225,12 @@ def call(session: WampSession, message: Call) -> None:
         _check_procedure(message.procedure)
     except Refusal as refusal:
         session.refuse(CALL, message.request, refusal)
+        if serializer.options.continues(raw):
+            session.parts_refused(message.request)
         return
+    if options.flags & CONTINUES:
+        passthru = attributes is not None and attributes.passthru
+        session.begin_parts(message.request, message.procedure, passthru=passthru)
     session.router.call(
         session,
         message.request,
@@ -227,6 +243,36 @@ def call(session: WampSession, message: Call) -> None:
         session.caller,
         None if attributes is None else attributes.packed,
     )
+
+
+def _further_part(session: WampSession, message: Call) -> None:
+    """Handle a CALL that continues another one (WAMP #rpc-progressive-call-invocations).
+
+    All its options but `progress` are those of the first part.
+    """
+    serializer, request, parts = session.serializer, message.request, session.parts
+    assert parts is not None
+    open_call = parts.further(request, message.procedure)
+    raw = bytes(message.options)
+    if open_call is None:
+        if not serializer.options.continues(raw):
+            parts.last_part(request)
+        return
+    try:
+        last = not serializer.options.part.read(raw).progress
+        args, kwargs = serializer.payload(message)
+        if open_call.passthru:
+            check_passthru_payload(serializer.encoding, args, kwargs)
+    except Refusal as refusal:
+        session.router.limit_counts.add(refusal.limit)
+        session.router.give_up_call(session, request, refusal)
+        if not serializer.options.continues(raw):
+            parts.last_part(request)
+        return
+    if last:
+        parts.last_part(request)
+    encoding = serializer.encoding if args else NONE
+    session.router.continue_call(session, request, encoding, args, kwargs, last=last)
 
 
 def _check_call(session: WampSession, request: int) -> None:
@@ -293,6 +339,7 @@ def register(session: WampSession, message: Register) -> None:
         options.concurrency or 0,
         force=options.force_reregister,
         disclose=options.disclose_caller,
+        reroutes=session.reroutes,
     )
 
 
@@ -362,6 +409,7 @@ def error(session: WampSession, message: Error) -> None:
         args,
         kwargs,
         None if attributes is None else attributes.packed,
+        reroute=session.reroutes and message.error == Unavailable.uri,
     )
 
 

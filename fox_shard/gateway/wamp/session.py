@@ -10,6 +10,8 @@ from typing import Any, Final
 from fox_shard.backplane.frames import (
     ANONYMOUS,
     CALLER_PASSTHRU,
+    CONTINUATION,
+    CONTINUES,
     DISCLOSE_CALLER,
     CallError,
     Event,
@@ -25,15 +27,24 @@ from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.payloads import as_value, transcode
 from fox_shard.documents.payloads import encode as encode_payload
-from fox_shard.errors import ProtocolViolation, Refusal
+from fox_shard.errors import FeatureNotSupported, ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.attributes import FeatureNotSupported, is_passthru
+from fox_shard.gateway.wamp.attributes import is_passthru
 from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder_of
-from fox_shard.gateway.wamp.hello import CANCELING, PASSTHRU, PROGRESS
+from fox_shard.gateway.wamp.hello import (
+    CANCELING,
+    PARTS,
+    PASSTHRU,
+    PROGRESS,
+    REROUTING,
+    SENDS_PARTS,
+    TIMEOUT,
+)
+from fox_shard.gateway.wamp.progressive_calls import ProgressiveCalls
 from fox_shard.gateway.wamp.serializer import Serializer
 
 MAX_ERROR_TEXT: Final = 400
@@ -67,6 +78,7 @@ class WampSession(Session):
         "_takes_passthru",
         "call_flags",
         "caller",
+        "parts",
         "router",
         "serializer",
         "subscribed_to",
@@ -103,6 +115,8 @@ class WampSession(Session):
         self._takes_passthru: set[int] = NO_REQUESTS
         # Who calls, as `Call` has it.
         self.caller: Identity | None = None
+        # Its calls in several parts; None: it has had none.
+        self.parts: ProgressiveCalls | None = None
         # Subscription id -> the subscription's name on this gateway, for UNSUBSCRIBE.
         self.subscribed_to: dict[int, str] | None = None
         # Acknowledged publishes that are not answered yet. A restarted shard may answer one twice.
@@ -203,7 +217,32 @@ class WampSession(Session):
 
     def invocation(self, request: int, registration: int, call: CallFrame) -> None:
         """Send [INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]."""
+        if call.flags & CONTINUES and not self._abilities & PARTS:
+            sentence = "the callee has not announced progressive_call_invocations and canceling"
+            self.fail(request, FeatureNotSupported(sentence))
+            return
+        details = self._details_of(registration, call)
+        head = (wamp.INVOCATION, request, registration, details)
+        if call.flags & CALLER_PASSTHRU:
+            self._note_passthru(request)
+        try:
+            if call.attributes is not None:
+                self._check_callee(call.attributes)
+                details.update(self.serializer.attributes(call.attributes))
+            self._carry(head, call)
+        except Refusal as refusal:
+            self.fail(request, refusal)
+            if call.flags & CONTINUATION:
+                # The callee has the parts before this one, and waits for more.
+                self.send((wamp.INTERRUPT, request, {"mode": "killnowait", "reason": refusal.uri}))
+
+    def _details_of(self, registration: int, call: CallFrame) -> dict[str, Any]:
+        """Return INVOCATION.Details, without attributes that are passed on."""
         details: dict[str, Any] = {}
+        if call.flags & CONTINUES:
+            details["progress"] = True
+        if call.timeout and self._abilities & TIMEOUT:
+            details["timeout"] = call.timeout
         register = self.registrations.get(registration) if self.registrations else None
         # The session may have unregistered meanwhile.
         if register is None or register.pattern[0] != "=":
@@ -216,16 +255,36 @@ class WampSession(Session):
             details["caller"] = call.session
             details["caller_authid"] = caller.authid
             details["caller_authrole"] = caller.authrole
-        head = (wamp.INVOCATION, request, registration, details)
-        if call.flags & CALLER_PASSTHRU:
-            self._note_passthru(request)
-        try:
-            if call.attributes is not None:
-                self._check_callee(call.attributes)
-                details.update(self.serializer.attributes(call.attributes))
-            self._carry(head, call)
-        except Refusal as refusal:
-            self.fail(request, refusal)
+        return details
+
+    @property
+    def reroutes(self) -> bool:
+        """Whether the client, as a callee, has announced call rerouting."""
+        return bool(self._abilities & REROUTING)
+
+    def begin_parts(self, request: int, procedure: str, *, passthru: bool) -> None:
+        """Note that further parts of a call follow. Raises ProtocolViolation if none may."""
+        if not self.sends_parts:
+            raise ProtocolViolation(
+                "CALL: the option progress, but the caller has not announced "
+                "progressive_call_invocations in HELLO"
+            )
+        self._progressive_calls().begin(request, procedure, passthru=passthru)
+
+    def parts_refused(self, request: int) -> None:
+        """Note that a call of which further parts follow was refused."""
+        if self.sends_parts:
+            self._progressive_calls().refused(request)
+
+    @property
+    def sends_parts(self) -> bool:
+        """Whether the client, as a caller, has announced progressive call invocations."""
+        return bool(self._abilities & SENDS_PARTS)
+
+    def _progressive_calls(self) -> ProgressiveCalls:
+        if self.parts is None:
+            self.parts = ProgressiveCalls(self.router.settings.max_calls)
+        return self.parts
 
     def _check_callee(self, packed: bytes) -> None:
         """Raise FeatureNotSupported for a passthru payload that this callee has not announced."""
@@ -289,6 +348,8 @@ class WampSession(Session):
 
     def result(self, result: Result) -> None:
         """Send [RESULT, CALL.Request|id, Details|dict, …]."""
+        if self.parts is not None and not result.progress:
+            self.parts.ended(result.request)
         details: dict[str, Any] = {"progress": True} if result.progress else {}
         if result.attributes is not None:
             details.update(self.serializer.attributes(result.attributes))
@@ -301,6 +362,8 @@ class WampSession(Session):
 
     def call_error(self, error: CallError) -> None:
         """Send [ERROR, CALL, CALL.Request|id, Details|dict, Error|uri, …]."""
+        if self.parts is not None:
+            self.parts.ended(error.request)
         details: dict[str, Any] = {}
         if error.attributes is not None:
             details.update(self.serializer.attributes(error.attributes))

@@ -122,7 +122,11 @@ class WampConversation(WampSession):
         except Refusal as refusal:
             self.abort(refusal.uri, refusal.message)
             return
-        self._abilities = hello.callee_features(announced) | hello.passthru_roles(announced)
+        self._abilities = (
+            hello.callee_features(announced)
+            | hello.caller_features(announced)
+            | hello.passthru_roles(announced)
+        )
         if self._abilities & hello.PASSTHRU["caller"]:
             self.call_flags = CALLER_PASSTHRU
         if isinstance(begun, Attempt):

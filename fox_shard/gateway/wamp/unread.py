@@ -20,7 +20,7 @@ import msgspec
 from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.documents.numbers import whole
 from fox_shard.errors import InvalidPayload, ProtocolViolation
-from fox_shard.gateway.wamp.messages import ERROR, PUBLISH, TYPES
+from fox_shard.gateway.wamp.messages import CALL, ERROR, PUBLISH, TYPES
 
 HEAD_BYTES: Final = 1 << 16
 """Bytes of a message in which its options are looked for."""
@@ -125,8 +125,8 @@ def _head(
 
 
 def _options_of(kind: int, options: Callable[[], bytes]) -> bytes:
-    """Return the options of a PUBLISH, the only ones that matter; b"" if they are unreadable."""
-    if kind != PUBLISH:
+    """Return the options of a PUBLISH or CALL, the only ones that matter; b"": unreadable."""
+    if kind not in (PUBLISH, CALL):
         return b""
     try:
         return options()

@@ -14,6 +14,8 @@ from itertools import islice
 from typing import final
 
 from fox_shard.backplane.frames import (
+    CONTINUATION,
+    CONTINUES,
     PROGRESS,
     Call,
     CallError,
@@ -33,24 +35,23 @@ from fox_shard.config import Rpc
 from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import (
     Canceled,
+    NoAvailableCallee,
     NoSuchProcedure,
-    QueueFull,
     Refusal,
     Timeout,
     Unavailable,
 )
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.rpc.forwarded_parts import ForwardedParts
 from fox_shard.shard.rpc.forwarding import Forwarding
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
+from fox_shard.shard.rpc.waiting import KeptCalls
 
 
 @final
 class Dealer:
-    """The calls of all realms on this shard.
-
-    queued, queued_bytes: the number and the bytes of calls that wait for a callee.
-    """
+    """The calls of all realms on this shard."""
 
     __slots__ = (
         "_budget",
@@ -59,6 +60,7 @@ class Dealer:
         "_invocations",
         "_left",
         "_next_invocation",
+        "_parts",
         "_peer",
         "_placement",
         "_rng",
@@ -66,9 +68,8 @@ class Dealer:
         "_shard",
         "_timeouts",
         "forwarding",
+        "kept",
         "limit_counts",
-        "queued",
-        "queued_bytes",
         "realms",
     )
 
@@ -96,7 +97,7 @@ class Dealer:
         self._settings = settings
         self._rng = rng
         self._deadline = deadline
-        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes"))
+        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes", "queued_parts"))
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -104,8 +105,9 @@ class Dealer:
         # busy, even if it has been answered.
         self._callers: dict[int, dict[int, PendingCall]] = {}
         self._invocations: dict[int, PendingCall] = {}
-        self.queued = self.queued_bytes = 0
+        self.kept = KeptCalls(settings)
         self.forwarding = Forwarding(shard)
+        self._parts = ForwardedParts()
 
     def procedures(self, realm: str) -> Procedures:
         """Return the procedures of a realm."""
@@ -117,12 +119,16 @@ class Dealer:
     @property
     def idle(self) -> bool:
         """Whether no call is running, waiting or being forwarded."""
-        return not (self._invocations or self._callers or self.queued) and self.forwarding.idle
+        running = self._invocations or self._callers or self.kept.queued
+        return not running and self.forwarding.idle and self._parts.idle
 
     # Calls
 
     def call(self, peer: Peer, call: Call, now: float) -> None:
         """Invoke, queue, forward or refuse the call. now: seconds, monotonic."""
+        if call.flags & CONTINUATION:
+            self._continue_or_forward(peer, call, now)
+            return
         procedures = self.procedures(call.realm)
         procedure = procedures.exact.get(call.procedure)
         if procedure is None:
@@ -137,7 +143,41 @@ class Dealer:
             procedure = procedures.by_text[pattern.text]
         if self.forwarding.parted:
             self.forwarding.fence(peer, call, self._shard)
-        self._start(peer, call, procedure, now)
+        self._start(peer, call, procedure, None, now)
+
+    def _continue_or_forward(self, peer: Peer, part: Call, now: float) -> None:
+        """Take a further part of a progressive call the way of its first part."""
+        way = self._parts.way(peer, part)
+        if way is None:
+            if self.forwarding.parted:
+                self.forwarding.fence(peer, part, self._shard)
+            self._continue(part, now)
+            return
+        shard = self._peer(f"shard-{way[0]}")
+        if shard is not None and shard.link.open:
+            alone = part.session not in self._callers
+            self.forwarding.forward(peer, shard, way[0], way[1], part, alone=alone)
+
+    def _continue(self, part: Call, now: float) -> None:
+        """Send a further part to the callee, or let it wait; ignore it if the call is over.
+
+        Its timeout begins again.
+        """
+        pending = self._callers.get(part.session, {}).get(part.request)
+        if pending is None or not pending.open:
+            return
+        pending.open = bool(part.flags & CONTINUES)
+        if pending.timeout:
+            pending.due = now + pending.timeout / 1000
+        if pending.callee is not None:
+            self._send_invocation(pending, part, pending.callee)
+            return
+        full = self.kept.full_for_more(part, pending)
+        if full is None:
+            self.kept.wait_for_more(part, pending)
+        else:
+            self.limit_counts.add(full.limit)
+            self._refuse(pending, full)
 
     def _forward(self, peer: Peer, call: Call, pattern: str, home: int) -> None:
         """Send the call to the pattern's home, or refuse it if the home is down."""
@@ -147,29 +187,39 @@ class Dealer:
             return
         alone = call.session not in self._callers
         self.forwarding.forward(peer, shard, home, pattern, call, alone=alone)
+        if call.flags & CONTINUES:
+            self._parts.begin(peer, call, (home, pattern))
 
-    def forwarded(self, forward: Forward, now: float) -> None:
+    def forwarded(self, shard: Peer, forward: Forward, now: float) -> None:
         """Invoke, queue or refuse a call that another shard has forwarded to this home."""
         peer = self._peer(forward.gateway)
         if peer is None or not peer.link.open:
             return  # the caller's gateway answers the call itself, or has gone
+        if forward.call.flags & CONTINUATION:
+            self._continue(forward.call, now)
+            return
         procedure = self.procedures(forward.call.realm).by_text.get(forward.pattern)
         if procedure is None:
             self._refuse_call(peer, forward.call, _no_callee(forward.call))
             return
-        self._start(peer, forward.call, procedure, now)
+        self._start(peer, forward.call, procedure, shard, now)
 
     def refuse_forwarded(self, forward: Forward, shard: str) -> None:
         """Refuse a forwarded call that waited here when the link to `shard`, its sender, broke."""
         peer = self._peer(forward.gateway)
-        if peer is not None:
+        if peer is not None and not forward.call.flags & CONTINUATION:
             down = Unavailable(f"{shard} went down with the call: call again soon")
             self._refuse_call(peer, forward.call, down)
 
-    def _start(self, peer: Peer, call: Call, procedure: Procedure, now: float) -> None:
-        """Invoke the procedure, or queue the call if no callee has room, or refuse it."""
+    def _start(
+        self, peer: Peer, call: Call, procedure: Procedure, through: Peer | None, now: float
+    ) -> None:
+        """Invoke the procedure, or queue the call if no callee has room, or refuse it.
+
+        through: the shard that has forwarded it.
+        """
         callee = None if procedure.queue else procedure.choose(self._rng)
-        full = None if callee is not None else self._queue_full(call, procedure)
+        full = None if callee is not None else self.kept.full(call, procedure)
         if full is not None:
             self.limit_counts.add(full.limit)
             self._refuse_call(peer, call, full)
@@ -178,16 +228,16 @@ class Dealer:
         if calls is None:
             calls = self._callers[call.session] = {}
         self._next_invocation += 1
-        pending = PendingCall(self._next_invocation, peer, call, procedure)
+        pending = PendingCall(self._next_invocation, peer, call, procedure, through)
         self._invocations[pending.id] = pending
         calls[call.request] = pending
         if call.timeout:
             self._time_out_at(pending, now + call.timeout / 1000)
         if callee is None:
             procedure.queue[pending.id] = pending
-            self.queued += 1
-            self.queued_bytes += _size(call)
+            self.kept.wait(call)
         else:
+            pending.waiting = None
             self._invoke(pending, call, callee)
 
     def _time_out_at(self, pending: PendingCall, due: float) -> None:
@@ -196,36 +246,18 @@ class Dealer:
         heappush(self._timeouts, (due, pending.id))
         self._deadline.by(due)
 
-    def _queue_full(self, call: Call, procedure: Procedure) -> QueueFull | None:
-        """Return why the call cannot wait for a callee; None: it can."""
-        if len(procedure.queue) >= self._settings.queue_limit:
-            limit = "queue_limit"
-            full = f"{len(procedure.queue)} calls wait for {call.procedure} already"
-        elif self.queued_bytes + _size(call) > self._settings.queue_bytes:
-            limit, full = "queue_bytes", f"{self.queued_bytes} bytes of calls wait already"
-        else:
-            return None
-        hint = "call again later, or register more callees"
-        refusal = QueueFull(f"{full}: {hint}")
-        refusal.limit = limit
-        return refusal
+    def _invoke(self, pending: PendingCall, call: Call, callee: Callee) -> None:
+        """Send the call to the callee; keep its arguments only if it may go to another one."""
+        pending.callee = callee
+        callee.begin(pending)
+        if callee.reroutes and not pending.open:
+            self.kept.copy(call, pending)
+        self._send_invocation(pending, call, callee)
 
     @staticmethod
-    def _invoke(pending: PendingCall, call: Call, callee: Callee) -> None:
-        """Send the call to the callee, and do not keep its arguments."""
-        pending.callee = callee
-        pending.waiting = None
-        callee.begin(pending)
+    def _send_invocation(pending: PendingCall, call: Call, callee: Callee) -> None:
         registration = pending.procedure.registration
         callee.peer.link.outbox.append(Invocation(pending.id, callee.session, registration, call))
-
-    def _taken_from_queue(self, pending: PendingCall) -> Call:
-        """Note that the call does not wait any more; return it."""
-        call = pending.waiting
-        assert call is not None
-        self.queued -= 1
-        self.queued_bytes -= _size(call)
-        return call
 
     def serve_queue(self, procedure: Procedure) -> None:
         """Give the procedure's waiting calls to callees that have room."""
@@ -235,7 +267,10 @@ class Dealer:
             if callee is None:
                 return
             pending = queue.popitem(last=False)[1]
-            self._invoke(pending, self._taken_from_queue(pending), callee)
+            first, *more = self.kept.taken(pending)
+            self._invoke(pending, first, callee)
+            for part in more:
+                self._send_invocation(pending, part, callee)
 
     # Results
 
@@ -251,6 +286,9 @@ class Dealer:
         wanted = not pending.answered and (not progress or pending.flags & PROGRESS)
         if not progress:
             self._end_invocation(pending)
+        else:
+            # Another callee would begin anew.
+            self.kept.drop_copy(pending)
         if wanted:
             if progress and pending.timeout:
                 # `expire` finds it when the earlier time comes: one entry for each call is enough.
@@ -273,6 +311,8 @@ class Dealer:
         if pending is None:
             return
         wanted = not pending.answered
+        if wanted and frame.reroute and self._reroute(pending):
+            return
         self._end_invocation(pending)
         if wanted:
             pending.peer.reply(
@@ -286,6 +326,36 @@ class Dealer:
                     frame.attributes,
                 )
             )
+
+    def _reroute(self, pending: PendingCall) -> bool:
+        """Give the call to another callee, as its callee is not available.
+
+        Returns whether that is done, or the call refused because there is no other callee
+        (WAMP #rpc-call-rerouting). A call that has had progress, or consists of several parts,
+        stays where it is, and so gets the callee's error.
+        """
+        callee, procedure, call = pending.callee, pending.procedure, pending.copy
+        if callee is None or (call is None and procedure.invoke != "single"):
+            return False
+        if call is None or len(pending.tried) >= self._settings.reroutes:
+            following = None
+        else:
+            pending.tried = (*pending.tried, callee.place)
+            following = procedure.choose(self._rng, pending.tried)
+        if call is None or following is None:
+            self._refuse(
+                pending,
+                NoAvailableCallee(f"no callee of {procedure.pattern.text[1:]} is available"),
+            )
+            self._end_invocation(pending)
+            return True
+        self.kept.drop_copy(pending)
+        pending.callee = None
+        callee.end(pending)
+        self._invoke(pending, call, following)
+        if procedure.queue:
+            self.serve_queue(procedure)
+        return True
 
     def _end_invocation(self, pending: PendingCall) -> None:
         """End the invocation: its callee has finished, and has room for another."""
@@ -302,6 +372,7 @@ class Dealer:
         if pending.answered:
             return
         pending.answered = True
+        self.kept.drop_copy(pending)
         calls = self._callers[pending.session]
         del calls[pending.request]
         if not calls:
@@ -312,7 +383,7 @@ class Dealer:
         self._mark_answered(pending)
         if pending.callee is None and pending.id in pending.procedure.queue:
             del pending.procedure.queue[pending.id]
-            self._taken_from_queue(pending)
+            self.kept.taken(pending)
             del self._invocations[pending.id]
 
     def _refuse(self, pending: PendingCall, refusal: Refusal) -> None:
@@ -327,23 +398,55 @@ class Dealer:
 
     # Calls that end before a result
 
-    def cancel(self, cancel: Cancel) -> None:
+    def cancel(self, peer: Peer, cancel: Cancel) -> None:
         """Cancel a call (WAMP #rpc-call-canceling); ignore one that is over."""
+        if cancel.mode != "kill":
+            home = self._parts.end(peer, cancel.session, cancel.request)
+            if home is not None:
+                self._cancel_at(home, cancel.session, cancel.request)
         pending = self._callers.get(cancel.session, {}).get(cancel.request)
         if pending is None:
             return
-        if pending.callee is not None:
-            self._interrupt(pending, cancel.mode, Canceled.uri)
-            if cancel.mode == "kill":
-                return  # the callee's answer is the call's answer
-        self._refuse(pending, Canceled("the caller canceled the call"))
+        mode = cancel.mode
+        if mode == "skip" and pending.open:
+            # The callee would wait for further parts for ever.
+            mode = "killnowait"
+        if pending.callee is not None and mode == "kill":
+            # The callee's answer is the call's answer.
+            self._interrupt(pending, mode, Canceled.uri)
+            self.kept.drop_copy(pending)
+        else:
+            self._stop(pending, mode, Canceled("the caller canceled the call"))
+
+    def _cancel_at(self, home: int, session: int, request: int) -> None:
+        """Cancel a call that was forwarded, and of which no further parts come."""
+        shard = self._peer(f"shard-{home}")
+        if shard is not None and shard.link.open:
+            shard.reply(Cancel(session, request, "killnowait"))
+
+    def _stop(self, pending: PendingCall, mode: str, refusal: Refusal) -> None:
+        """Answer the call with an error, and interrupt its callee, if it has one, in that mode."""
+        callee = pending.callee
+        self._interrupt(pending, mode, refusal.uri)
+        self._refuse(pending, refusal)
+        if callee is not None and mode == "killnowait":
+            self._free(pending)
+
+    def _free(self, pending: PendingCall) -> None:
+        """Count the callee as free again if the interrupted call came in several parts.
+
+        It need not answer (WAMP #rpc-progressive-call-invocations).
+        """
+        if pending.flags & CONTINUES:
+            self._end_invocation(pending)
 
     @staticmethod
     def _interrupt(pending: PendingCall, mode: str, reason: str) -> None:
         """Tell the callee, if the call has one, to stop. mode, reason: see `Interrupt`."""
         callee = pending.callee
         if callee is not None:
-            callee.peer.reply(Interrupt(pending.id, callee.session, mode, reason))
+            over = mode == "killnowait" and bool(pending.flags & CONTINUES)
+            callee.peer.reply(Interrupt(pending.id, callee.session, mode, reason, over))
 
     def expire(self, now: float) -> None:
         """Refuse and interrupt the calls whose time is over (WAMP #rpc-call-timeout)."""
@@ -355,18 +458,33 @@ class Dealer:
             if pending.due > now:
                 self._time_out_at(pending, pending.due)
             else:
-                self._interrupt(pending, "killnowait", Timeout.uri)
-                self._refuse(pending, Timeout(f"no result within {pending.timeout} ms"))
+                late = Timeout(f"no result within {pending.timeout} ms")
+                self._stop(pending, "killnowait", late)
 
     def next_timeout(self) -> float:
         """Return when `expire` may be due, by the clock of `now`; `NEVER`: no call can expire."""
         return self._timeouts[0][0] if self._timeouts else NEVER
 
-    def session_ended(self, session: int) -> None:
-        """Interrupt and drop the calls of a session that has ended."""
+    def session_ended(self, peer: Peer, session: int) -> None:
+        """Interrupt and drop the calls of a session that has ended. peer: its gateway."""
+        for _, request, home in self._parts.session_ended(peer, session):
+            self._cancel_at(home, session, request)
         for pending in list(self._callers.get(session, {}).values()):
             self._interrupt(pending, "killnowait", Canceled.uri)
+            running = pending.callee is not None
             self._drop(pending)
+            if running:
+                self._free(pending)
+
+    def link_broken(self, peer: Peer) -> None:
+        """Fail what was on its way to or from that peer, with which the pair has ended."""
+        for session, request, home in self._parts.link_broken(peer):
+            self._cancel_at(home, session, request)
+        self.forwarding.link_broken(peer)
+        down = Unavailable(f"{peer.name} went down with a part of the call: call again soon")
+        for pending in list(self._invocations.values()):
+            if pending.through is peer and pending.open:
+                self._stop(pending, "killnowait", down)
 
     def callers_of(self, peer: Peer) -> list[int]:
         """Return the sessions of that gateway that have unanswered calls here."""
@@ -412,16 +530,6 @@ class Dealer:
         """Refuse the procedure's waiting calls: its last callee has left."""
         for pending in list(procedure.queue.values()):
             self._refuse(pending, NoSuchProcedure("the procedure's last callee has left"))
-
-
-OVERHEAD = 500
-"""Bytes that each waiting call counts for in addition to what its client has sent."""
-
-
-def _size(call: Call) -> int:
-    """Return the bytes of a waiting call."""
-    size = OVERHEAD + len(call.procedure) + len(call.args) + len(call.kwargs)
-    return size + len(call.attributes or b"")
 
 
 def _no_callee(call: Call) -> NoSuchProcedure:

@@ -10,7 +10,7 @@ answers the call with an error.
 
 from typing import final
 
-from fox_shard.backplane.frames import Call, CallMoved, Fence, Forward
+from fox_shard.backplane.frames import CONTINUATION, Call, CallMoved, Fence, Forward
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import Unavailable
 from fox_shard.shard.links.peer import Peer
@@ -59,11 +59,11 @@ class Forwarding:
         else:
             # Earlier invocations from this shard may not have reached the callee yet.
             self._add_fence_mark(gateway, call, gateway.link.received)
-        under_way = self._under_way.setdefault(home, {})
-        under_way[call.session, call.request] = (
-            link.send(Forward(gateway.name, pattern, call)),
-            gateway,
-        )
+        sent = link.send(Forward(gateway.name, pattern, call))
+        if not call.flags & CONTINUATION:
+            # The home refuses what it has of a call whose further parts are lost.
+            under_way = self._under_way.setdefault(home, {})
+            under_way[call.session, call.request] = (sent, gateway)
         link.prompt = True
         sessions = self._last_forwarded.setdefault(gateway, {})
         seq = gateway.link.received

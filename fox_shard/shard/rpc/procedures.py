@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import final
 
-from fox_shard.backplane.frames import Call
+from fox_shard.backplane.frames import CONTINUES, Call
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.shard.links.peer import Peer
 from fox_shard.topics.pattern import Pattern
@@ -24,10 +24,30 @@ class Callee:
     the registration has ended, the callees of the session that may still answer; None: it lasts.
     """
 
-    __slots__ = ("concurrency", "peer", "place", "procedure", "retired", "running", "session")
+    __slots__ = (
+        "concurrency",
+        "peer",
+        "place",
+        "procedure",
+        "reroutes",
+        "retired",
+        "running",
+        "session",
+    )
 
-    def __init__(self, peer: Peer, session: int, procedure: "Procedure", concurrency: int) -> None:
-        """concurrency: the most invocations that run at once; 0: no limit."""
+    def __init__(
+        self,
+        peer: Peer,
+        session: int,
+        procedure: "Procedure",
+        concurrency: int,
+        *,
+        reroutes: bool = False,
+    ) -> None:
+        """concurrency: the most invocations that run at once; 0: no limit. reroutes: it may answer
+        that it is not available, so that another callee is asked.
+        """
+        self.reroutes = reroutes
         self.peer = peer
         self.session = session
         self.procedure = procedure
@@ -102,50 +122,80 @@ class Callees:
         """Note that the callee, which had no room, has some again."""
         insort(self._free, callee.place)
 
-    def choose(self, invoke: str, rng: RandomSource) -> Callee | None:
+    def choose(self, invoke: str, rng: RandomSource, tried: tuple[int, ...] = ()) -> Callee | None:
         """Return the callee for the next call by the policy (WAMP #rpc-shared-registration).
 
-        None: no callee has room.
+        tried: places of callees that count as absent (WAMP #rpc-call-rerouting). None: no callee
+        has room.
         """
         free = self._free
-        if not free:
+        skipped = self._indexes(tried)
+        count = len(free) - len(skipped)
+        if not count:
             return None
         match invoke:
             case "last":
-                place = free[-1]
+                index = count - 1
             case "random":
-                place = rng.choice(free)
+                index = rng.randrange(0, count)
             case "roundrobin":
-                index = bisect_right(free, self._last)
-                place = self._last = free[index] if index < len(free) else free[0]
+                following = bisect_right(free, self._last)
+                index = (following - sum(one < following for one in skipped)) % count
             case _:
-                place = free[0]
+                index = 0
+        for one in skipped:
+            if one <= index:
+                index += 1
+        place = free[index]
+        if invoke == "roundrobin":
+            self._last = place
         return self._by_place[place]
+
+    def _indexes(self, places: tuple[int, ...]) -> list[int]:
+        """Return at which indexes of `_free` these places are, ascending, as far as they are."""
+        free = self._free
+        found = ((bisect_left(free, place), place) for place in sorted(places))
+        return [index for index, place in found if free[index : index + 1] == [place]]
 
 
 @final
 class PendingCall:
     """A call that is running at a callee, or waits for one.
 
-    waiting: the call with its arguments, until a callee has it; None from then on. due: when it
-    times out, by the clock of `now`; 0: never.
+    waiting: the call with its arguments, until a callee has it; None from then on. more: further
+    parts of a progressive call that wait behind it. open: further parts follow. through: the shard
+    through which they come; None: from the gateway. copy: the call, if it may go to another callee.
+    tried: places of callees that were not available. due: when it times out, by the clock of `now`;
+    0: never.
     """
 
     __slots__ = (
         "answered",
         "callee",
+        "copy",
         "due",
         "flags",
         "id",
+        "more",
+        "open",
         "peer",
         "procedure",
         "request",
         "session",
+        "through",
         "timeout",
+        "tried",
         "waiting",
     )
 
-    def __init__(self, id_: int, peer: Peer, call: Call, procedure: "Procedure") -> None:
+    def __init__(
+        self,
+        id_: int,
+        peer: Peer,
+        call: Call,
+        procedure: "Procedure",
+        through: Peer | None = None,
+    ) -> None:
         """id_: the invocation's number. peer: the caller's gateway."""
         self.id = id_
         self.peer = peer
@@ -154,6 +204,11 @@ class PendingCall:
         self.flags = call.flags
         self.timeout = call.timeout
         self.waiting: Call | None = call
+        self.more: list[Call] | None = None
+        self.open = bool(call.flags & CONTINUES)
+        self.through = through
+        self.copy: Call | None = None
+        self.tried: tuple[int, ...] = ()
         self.procedure = procedure
         self.callee: Callee | None = None
         self.answered = False
@@ -192,9 +247,9 @@ class Procedure:
         # Invocation id -> waiting call, in the order of arrival.
         self.queue: OrderedDict[int, PendingCall] = OrderedDict()
 
-    def choose(self, rng: RandomSource) -> Callee | None:
-        """Return the callee for the next call; None: no callee has room."""
-        return self.callees.choose(self.invoke, rng)
+    def choose(self, rng: RandomSource, tried: tuple[int, ...] = ()) -> Callee | None:
+        """Return the callee for the next call; None: no callee has room. See `Callees.choose`."""
+        return self.callees.choose(self.invoke, rng, tried)
 
 
 @final

@@ -71,7 +71,13 @@ class Registrar:
             return
         if register.created:
             procedure.created = min(procedure.created, register.created)
-        callee = Callee(peer, register.session, procedure, register.concurrency)
+        callee = Callee(
+            peer,
+            register.session,
+            procedure,
+            register.concurrency,
+            reroutes=register.reroutes and procedure.invoke != "single",
+        )
         procedure.callees.add(callee)
         self._callees.setdefault(register.session, {})[callee] = None
         if not register.replay:

@@ -171,7 +171,8 @@ def test_the_store_of_a_realm_is_read():
         ("[gatway]", "fox.toml: there is no setting gatway; did you mean gateway?"),
         (
             "[rpc]\nzebra = 1",
-            "fox.toml: there is no setting rpc.zebra; there are queue_limit, queue_bytes.",
+            "fox.toml: there is no setting rpc.zebra; there are queue_limit, queue_bytes, "
+            "queued_parts, reroutes.",
         ),
         (
             "zebra = 1",
@@ -409,7 +410,7 @@ def test_an_address_is_printed_as_it_was_written(text):
             "FOX_RPC_ZEBRA",
             "",
             "Environment variable FOX_RPC_ZEBRA names no setting; there are "
-            "FOX_RPC_QUEUE_LIMIT, FOX_RPC_QUEUE_BYTES.",
+            "FOX_RPC_QUEUE_LIMIT, FOX_RPC_QUEUE_BYTES, FOX_RPC_QUEUED_PARTS, FOX_RPC_REROUTES.",
         ),
         (
             "FOX_REALM_NAME",

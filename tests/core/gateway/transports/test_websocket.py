@@ -26,6 +26,7 @@ from fox_shard.gateway.transports.websocket_stream import MessageStream
         ("/ws?token=1", ["wamp.2.json"], "wamp.2.json", "RFC 6455 3"),
         ("/ws", ["wamp.2.cbor", "wamp.2.json"], "wamp.2.cbor", "RFC 6455 4.1 (10)"),
         ("/ws", ["wamp.3.ubjson", "wamp.2.json"], "wamp.2.json", "RFC 6455 4.2.2 (5)"),
+        ("/ws", ["wamp.2.cbor.batched", "wamp.2.cbor"], "wamp.2.cbor", "autobahn for Python"),
         ("/mqtt", ["mqtt"], "mqtt", "MQTT-6.0.0-4"),
         ("/mqtt", ["mqttv3.1"], "mqttv3.1", "MQTT 3.1 clients"),
         ("/", ["mqtt"], "mqtt", "MQTT clients without a path"),
