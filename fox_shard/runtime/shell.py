@@ -170,12 +170,14 @@ class Shell:
     # The turn
 
     def _read(self, descriptor: int) -> None:
-        self.wire.read(descriptor)
-        self.schedule_flush()
+        if self.wire.read(descriptor):
+            self.schedule_flush()
+        elif not self._scheduled:
+            # A batch by itself is answered at once, not in the loop's next iteration.
+            self._flush()
 
     def _on_batch(self, batch: Batch, size: int) -> None:
         self.node.receive(batch, size, self._loop.time(), time.time())
-        self.schedule_flush()
 
     def _on_lost(self, peer: str) -> None:
         self.node.connection_lost(peer, self._loop.time())
@@ -201,8 +203,7 @@ class Shell:
         self.after_flush()
         if self.node.notices:
             self._log_notices()
-        self.wire.read_on()
-        if self.wire.more:
+        if self.wire.read_on():
             self.schedule_flush()
         self._arm(now)
 
