@@ -2,8 +2,8 @@
 
 Owns: warming up, the measured period, naps, draining, pacing. Never: protocols.
 
-If wanted, the generator sleeps (a "nap") between two rounds of its loop, while the broker handles the
-window. It then reads and writes many messages with one system call, and leaves the cores to the
+If wanted, the generator sleeps (a "nap") between two rounds of its loop, while the broker handles
+the window. It then reads and writes many messages with one system call, and leaves the cores to the
 broker.
 """
 

@@ -33,8 +33,9 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
-LAZY_ACK = 0.02
-"""Seconds that an acknowledgement may wait for a batch with frames, if no process waits for it."""
+LAZY_ACK = 0.2
+"""Seconds that an acknowledgement may wait for a batch with frames, if no process waits for it and
+less than a quarter of the credit is to be given back."""
 
 HELLO_INTERVAL = 0.1
 """Seconds between two attempts to open a link."""

@@ -98,7 +98,8 @@ def until(holds, *processes):
         assert ready or busy, "nothing arrived"
         for descriptor, _ in ready:
             owners[descriptor].read(descriptor)
-        busy = any([process.wire.read_on() for process in processes])
+        came = [process.wire.read_on() for process in processes]
+        busy = any(came)
 
 
 def deliver(sender, receiver, data):
