@@ -337,7 +337,7 @@ class Link:
         """Note that the peer has said something, which the owner will pass on later."""
         self._last_received = now
 
-    def receive(  # noqa: C901 - the states of a pair
+    def receive(  # noqa: C901, PLR0915 - the states of a pair, without calls for the usual one
         self, batch: Batch, size: int, now: float
     ) -> tuple[LinkEvent, list[Frame]]:
         """Take a batch of the peer; return what became of the pair, and the frames to handle.
