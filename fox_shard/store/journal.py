@@ -122,7 +122,7 @@ class Journal:
 
     def take(self, now: float) -> Write | None:
         """Return the transaction of this turn; None: there is nothing to be written yet."""
-        if not (self._resume if self.failing else self.changed):
+        if not (self._resume if self.failing else self._changes or self._kept):
             return None
         kept: WriteSet = {**dict.fromkeys(self._lazy), **self._kept}
         trial = {TRIAL: bytes(TRIAL_SIZE)} if self._resume else {}
