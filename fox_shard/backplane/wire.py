@@ -34,6 +34,9 @@ All that is read in a turn goes out as one batch for each peer, so this limits h
 grow. A process that is short of CPU must not handle one batch for so long that it seems to hang.
 """
 
+CROWDED = 100
+"""Batches that come by themselves, one after the other, before a socket is not crowded any more."""
+
 # As plain numbers, because arithmetic on the library's enums costs as much as the call itself.
 EVENTS = int(zmq.EVENTS)
 POLLIN = int(zmq.POLLIN)
@@ -80,7 +83,8 @@ class Wire:
         self._sockets = {int(socket.fileno()): socket for socket in sockets}
         # Sockets that may be readable although their descriptors do not say so.
         self._unasked: dict[Socket, None] = {}
-        self._crowded: set[Socket] = set()
+        # The crowded sockets, each with the number of batches by themselves after which it is not.
+        self._crowded: dict[Socket, int] = {}
 
     def _dealer(self, peer: str) -> Socket:
         dealer = self._socket(zmq.DEALER)
@@ -133,7 +137,7 @@ class Wire:
         any_came = False
         for socket in unasked:
             if int(socket.get(EVENTS)) & POLLIN:
-                self._crowded.add(socket)
+                self._crowded[socket] = CROWDED
                 self._read(socket)
                 any_came = True
         return any_came
@@ -154,11 +158,18 @@ class Wire:
                 # Asking is cheaper than an exception from `recv`.
                 if not int(socket.get(EVENTS)) & POLLIN:
                     del self._unasked[socket]
-                    if not count:
-                        self._crowded.remove(socket)
+                    self._judge(socket, count)
                     return
         except zmq.Again:
             return
+
+    def _judge(self, socket: Socket, others: int) -> None:
+        """Note how many others came with a batch on a crowded socket."""
+        left = CROWDED if others else self._crowded[socket] - 1
+        if left:
+            self._crowded[socket] = left
+        else:
+            del self._crowded[socket]
 
     def _take(self, data: bytes, identity: bytes | None) -> None:
         try:

@@ -41,6 +41,9 @@ TROUBLES = ("refused", "store_failed")
 WARNINGS = ("stood_still", "renewed", "clock")
 """Notices that explain what clients may have noticed."""
 
+ALONE = 8
+"""Turns with one cause each after which a batch is taken to have come by itself."""
+
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
 
@@ -78,6 +81,8 @@ class Shell:
         self._store = store
         self.after_flush: Callable[[], None] = lambda: None
         self._scheduled = False
+        # What has asked for the flush of this turn, and how many turns have had one cause each.
+        self._causes = self._single_turns = 0
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -170,9 +175,10 @@ class Shell:
     # The turn
 
     def _read(self, descriptor: int) -> None:
-        if self.wire.read(descriptor):
+        crowded = self.wire.read(descriptor)
+        if crowded or self._scheduled or self._single_turns < ALONE:
             self.schedule_flush()
-        elif not self._scheduled:
+        else:
             # A batch by itself is answered at once, not in the loop's next iteration.
             self._flush()
 
@@ -185,12 +191,15 @@ class Shell:
 
     def schedule_flush(self) -> None:
         """Flush at the end of this turn."""
+        self._causes += 1
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._single_turns = self._single_turns + 1 if self._causes < 2 else 0
+        self._causes = 0
         if self._stopped:
             return
         now = self._loop.time()

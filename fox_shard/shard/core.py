@@ -603,8 +603,8 @@ class Shard:
             waits = waits or self.stored_publishes.busy
         if waits:
             self.deadline.by(now)
-        # While something waits, each turn goes on with it. The aggregates that were just written may
-        # have contributed to others, and what is due waits for the end of the sync.
+        # While something waits, each turn goes on with it. Aggregates that were just written may
+        # contribute to others, and what is due waits for the end of the sync.
         self._dispatcher.stirred = waits or self.tables.aggregates.has_due
         self.stored_publishes.settled.announce_regularly(self.peers.values())
 
