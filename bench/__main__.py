@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import connecting, idle, keys, report, tables
-from bench.load import NAP_SHARE
 from bench.loop import Closed
 from bench.measure import Cost
 from bench.payload import Miscount
 from bench.scenarios import SCENARIOS, Scenario, Terms
 from bench.servers import FoxShard, FoxWamp, Missing, Mosquitto, Server
 
-_NAP_HELP = f"the generator naps for this share of a window's time ({NAP_SHARE}); 0: never"
+_NAP_HELP = "the generator naps for this share of a window's time, e.g. 0.4 (0: never)"
 
 
 def main() -> int:
@@ -160,7 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--place", choices=("apart", "same", "any"), default="apart")
-    parser.add_argument("--nap", type=float, default=NAP_SHARE, help=_NAP_HELP)
+    parser.add_argument("--nap", type=float, default=0.0, help=_NAP_HELP)
     parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
     parser.add_argument("--storm", type=int, metavar="N", help="N MQTT clients that come at once")

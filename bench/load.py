@@ -2,8 +2,9 @@
 
 Owns: warming up, the measured period, naps, draining, pacing. Never: protocols.
 
-The generator sleeps (a "nap") between two rounds of its loop, while the broker handles the window.
-It then reads and writes many messages with one system call, and leaves the cores to the broker.
+If wanted, the generator sleeps (a "nap") between two rounds of its loop, while the broker handles
+the window. It then reads and writes many messages with one system call, and leaves the cores to the
+broker.
 """
 
 import time
@@ -16,7 +17,6 @@ from bench.payload import Expected, Miscount
 
 _PATIENCE = 10.0  # seconds without any message after which the missing ones count as lost
 _AFTERMATH = 0.2  # seconds to wait for messages that should not come
-NAP_SHARE = 0.4  # of the time in which the broker handles a window
 _NAP_MAX = 0.02  # seconds
 _NAP_MIN = 0.000_02  # seconds; a shorter nap is not worth a system call
 _READ_ON = 1  # additional turns of the loop after a nap

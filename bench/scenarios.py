@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bench import connecting, mqtt_load, wamp_load
-from bench.load import NAP_SHARE, Load
+from bench.load import Load
 from bench.measure import Cost, owner
 from bench.servers import Server
 from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, Shape
@@ -53,7 +53,7 @@ class Terms:
     seconds: float = 4.0
     warm: float = 1.0
     place: str = "apart"
-    nap: float = NAP_SHARE
+    nap: float = 0.0
 
 
 Run = Callable[[Scenario, Server, Terms], Cost]
@@ -202,11 +202,26 @@ _TARGETS = {
 }
 
 
+WINDOWS = (1, 4, 16, 64, 512)
+"""Messages in flight in the rows that show what one message costs, and what many together do."""
+
+
+def _window_rows(qos: int) -> Iterator[Scenario]:
+    """Yield a row for each window that is not the usual one of this quality of service."""
+    usual = _shapes(qos)["1-1"]
+    for window in WINDOWS:
+        if window != usual.window:
+            shape = usual._replace(window=window)
+            yield Scenario(f"mqtt-qos{qos}-1-1-w{window}", "mqtt", throughput, shape)
+
+
 def _mqtt_rows() -> Iterator[Scenario]:
     for qos in (0, 1, 2):
         for form, shape in _shapes(qos).items():
             if qos < 2 or form == "1-1":
                 yield Scenario(f"mqtt-qos{qos}-{form}", "mqtt", throughput, shape)
+        if qos < 2:
+            yield from _window_rows(qos)
     yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape())
     yield Scenario("mqtt-connect", "mqtt", connections, Shape())
 

@@ -7,7 +7,9 @@ it connects to. No socket has a high-water mark, because the links limit themsel
 
 ZeroMQ signals an event once on a socket's file descriptor, and not again until the socket is asked;
 sending may swallow the signal. So every socket that was read from or sent on is asked again, until
-there is nothing to read.
+there is nothing to read. Each question is a system call. A socket on which batches come one by one
+is therefore read once and asked once, after the turn's batches have been sent; a *crowded* one, on
+which more than one has waited, is read empty first, so that they share a turn.
 """
 
 import os
@@ -31,6 +33,9 @@ BYTES_A_TURN = 1 << 18
 All that is read in a turn goes out as one batch for each peer, so this limits how large batches
 grow. A process that is short of CPU must not handle one batch for so long that it seems to hang.
 """
+
+CROWDED = 100
+"""Batches that come by themselves, one after the other, before a socket is not crowded any more."""
 
 # As plain numbers, because arithmetic on the library's enums costs as much as the call itself.
 EVENTS = int(zmq.EVENTS)
@@ -78,6 +83,8 @@ class Wire:
         self._sockets = {int(socket.fileno()): socket for socket in sockets}
         # Sockets that may be readable although their descriptors do not say so.
         self._unasked: dict[Socket, None] = {}
+        # The crowded sockets, each with the number of batches by themselves after which it is not.
+        self._crowded: dict[Socket, int] = {}
 
     def _dealer(self, peer: str) -> Socket:
         dealer = self._socket(zmq.DEALER)
@@ -111,39 +118,58 @@ class Wire:
         """The descriptors that the event loop watches, to call `read` when one is readable."""
         return self._sockets.keys()
 
-    def read(self, descriptor: int) -> None:
-        """Hand over batches that have arrived at that descriptor, perhaps not all (see `more`)."""
-        self._read(self._sockets[descriptor])
+    def read(self, descriptor: int) -> bool:
+        """Hand over batches that have arrived at that descriptor, perhaps not all (see `read_on`).
 
-    def read_on(self) -> None:
-        """Hand over batches from sockets that were sent on, or that `read` did not read empty."""
+        Returns whether the socket is crowded, so that others may come in the same turn.
+        """
+        socket = self._sockets[descriptor]
+        self._read(socket)
+        return socket in self._crowded
+
+    def read_on(self) -> bool:
+        """Hand over batches from sockets that were sent on, or that `read` did not read empty.
+
+        To be called at the end of each turn; if it returns that there were any, another turn must
+        follow.
+        """
         unasked, self._unasked = self._unasked, {}
+        any_came = False
         for socket in unasked:
             if int(socket.get(EVENTS)) & POLLIN:
+                self._crowded[socket] = CROWDED
                 self._read(socket)
-
-    @property
-    def more(self) -> bool:
-        """Whether `read_on` must be called soon, whatever the descriptors say."""
-        return bool(self._unasked)
+                any_came = True
+        return any_came
 
     def _read(self, socket: Socket) -> None:
         routed = socket is self._router
+        crowded = socket in self._crowded
         read = 0
+        self._unasked[socket] = None
         try:
-            for _ in range(BATCHES_A_TURN):
+            for count in range(BATCHES_A_TURN):
                 identity = socket.recv(NOBLOCK) if routed else None
                 data = socket.recv(NOBLOCK)
                 read += len(data)
                 self._take(data, identity)
+                if not crowded or read > BYTES_A_TURN:
+                    return
                 # Asking is cheaper than an exception from `recv`.
                 if not int(socket.get(EVENTS)) & POLLIN:
+                    del self._unasked[socket]
+                    self._judge(socket, count)
                     return
-                if read > BYTES_A_TURN:
-                    break
         except zmq.Again:
             return
-        self._unasked[socket] = None
+
+    def _judge(self, socket: Socket, others: int) -> None:
+        """Note how many others came with a batch on a crowded socket."""
+        left = CROWDED if others else self._crowded[socket] - 1
+        if left:
+            self._crowded[socket] = left
+        else:
+            del self._crowded[socket]
 
     def _take(self, data: bytes, identity: bytes | None) -> None:
         try:

@@ -318,22 +318,20 @@ class Gateway:
         self._wall_offset = wall - now
         shard = self._numbers[batch.source]
         self.arrivals.receive(shard, batch, size, now)
-        self._await_tables()
+        if not self.linked:
+            # Perhaps what has just come are the definitions that were waited for.
+            self._update_linked()
 
     def _go_on(self, now: float) -> None:
         """Go on with what earlier turns have left."""
         self.now = self.subscribe_requests.now = now
         self.ordering.release_more()
         self.arrivals.go_on(now)
-        self._await_tables()
+        if not self.linked:
+            self._update_linked()
         self.busy = bool(self._left or self._unreleased)
         if self.busy:
             self.deadline.by(now)
-
-    def _await_tables(self) -> None:
-        """See whether what has just come are the definitions that were waited for."""
-        if not self.linked:
-            self._update_linked()
 
     def _update_linked(self) -> None:
         self.linked = all(link.open for link in self.links) and not any(

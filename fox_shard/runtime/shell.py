@@ -41,6 +41,9 @@ TROUBLES = ("refused", "store_failed")
 WARNINGS = ("stood_still", "renewed", "clock")
 """Notices that explain what clients may have noticed."""
 
+ALONE = 8
+"""Turns with one cause each after which a batch is taken to have come by itself."""
+
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
 
@@ -78,6 +81,8 @@ class Shell:
         self._store = store
         self.after_flush: Callable[[], None] = lambda: None
         self._scheduled = False
+        # What has asked for the flush of this turn, and how many turns have had one cause each.
+        self._causes = self._single_turns = 0
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -172,12 +177,15 @@ class Shell:
     # The turn
 
     def _read(self, descriptor: int) -> None:
-        self.wire.read(descriptor)
-        self.schedule_flush()
+        crowded = self.wire.read(descriptor)
+        if crowded or self._scheduled or self._single_turns < ALONE:
+            self.schedule_flush()
+        else:
+            # A batch by itself is answered at once, not in the loop's next iteration.
+            self._flush()
 
     def _on_batch(self, batch: Batch, size: int) -> None:
         self.node.receive(batch, size, self._loop.time(), time.time())
-        self.schedule_flush()
 
     def _on_lost(self, peer: str) -> None:
         self.node.connection_lost(peer, self._loop.time())
@@ -185,12 +193,15 @@ class Shell:
 
     def schedule_flush(self) -> None:
         """Flush at the end of this turn."""
+        self._causes += 1
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._single_turns = self._single_turns + 1 if self._causes < 2 else 0
+        self._causes = 0
         if self._stopped:
             return
         now = self._loop.time()
@@ -203,8 +214,7 @@ class Shell:
         self.after_flush()
         if self.node.notices:
             self._log_notices()
-        self.wire.read_on()
-        if self.wire.more:
+        if self.wire.read_on():
             self.schedule_flush()
         self._arm(now)
 

@@ -41,6 +41,7 @@ class Backlog:
         if rest is not None:
             peer.waiting.append(rest)
             peer.link.unhandled += len(rest.frames)
+            self._dispatcher.stirred = True
 
     @property
     def busy(self) -> bool:

@@ -44,7 +44,8 @@ from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import SHARD, Kind, Peer
+from fox_shard.shard.links.peer import GATEWAY, SHARD, Kind, Peer
+from fox_shard.shard.links.recipients import Outboxes
 from fox_shard.shard.links.relays import Relays
 from fox_shard.shard.loading import load
 from fox_shard.shard.publishing.stored import StoredPublishes
@@ -89,6 +90,7 @@ class Shard:
         "_gateways",
         "_identity",
         "_listeners",
+        "_outboxes",
         "_overloaded",
         "_placement",
         "_releases",
@@ -235,6 +237,7 @@ class Shard:
             settings,
         )
         self.reducers.tick(now)
+        self._outboxes = Outboxes()
         self.relays = Relays(self.peers)
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
@@ -292,6 +295,7 @@ class Shard:
             fences,
             self.definitions,
             self.budget,
+            self._outboxes,
         )
         self._releases = Releases(self._dispatcher, self.budget)
         self._backlog = Backlog(self.peers, self._dispatcher, fences, self.budget)
@@ -374,6 +378,7 @@ class Shard:
         identity = self._identity if name.startswith("shard-") else 0
         link = self.links.add(name, now, connects=connects, identity=identity)
         peer = self.peers[name] = Peer(link)
+        self._outboxes.add(peer)
         if peer.kind is Kind.GATEWAY:
             self._gateways.append(peer)
         return peer
@@ -395,7 +400,11 @@ class Shard:
         """
         peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
         frames = self.links.receive(peer.link, batch, size, now)
-        peer.deliveries.peer_confirmed()
+        if peer.deliveries.awaited:
+            peer.deliveries.peer_confirmed()
+        dispatcher = self._dispatcher
+        if peer.kind is not GATEWAY or not peer.caught_up:
+            dispatcher.stirred = True
         if peer.kind is SHARD:
             self.dealer.forwarding.confirmed(peer, int(peer.name.partition("-")[2]))
             self.outbox.confirmed(peer.name)
@@ -414,12 +423,14 @@ class Shard:
                 self._backlog.handle(peer, arrival, now)
             else:
                 self.recovery.receive(peer, arrival, now)
-            self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
+            if dispatcher.stirred:
+                self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
 
     # Peers come and go
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
         """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
+        self._dispatcher.stirred = True
         peer = self.peers[link.peer]
         known = before == link.peer_incarnation
         # Another numbering has begun if the peer has another identity.
@@ -449,6 +460,7 @@ class Shard:
 
     def link_broken(self, link: Link, now: float) -> None:
         """Drop the state that the peer replays if it comes back."""
+        self._dispatcher.stirred = True
         self._drop_replayed_state(self.peers[link.peer])
 
     def peer_gone(self, link: Link, now: float) -> None:
@@ -457,6 +469,7 @@ class Shard:
         A gateway is not let in again in this incarnation, because its clients would go on as if
         they still had their locks.
         """
+        self._dispatcher.stirred = True
         peer = self.peers[link.peer]
         self._drop_incarnation(peer)
         if peer.kind is Kind.GATEWAY:
@@ -508,6 +521,7 @@ class Shard:
     # The store
 
     def _committed(self, ticket: int, now: float) -> None:
+        self._dispatcher.stirred = True
         if ticket >= self._ceiling_ticket:
             self.clock.ceiling_is_durable()
         self.outbox.committed(ticket)
@@ -517,11 +531,13 @@ class Shard:
         self._releases.committed(ticket, now)
 
     def _commit_failed(self, _ticket: int, why: str, now: float) -> None:
+        self._dispatcher.stirred = True
         self.outbox.commit_failed()
         self.inbox.commit_failed()
         self._releases.commit_failed(why, now)
 
     def _store_failure(self, why: str) -> None:
+        self._dispatcher.stirred = True
         self._tell_gateways(StoreFailure(why))
         self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
@@ -529,6 +545,7 @@ class Shard:
 
     def tick(self, now: float) -> None:
         """Do what is due, and set `deadline`. now: monotonic seconds."""
+        self._dispatcher.stirred = True
         self.clock.wall = now + self._time_of_day.offset
         self.links.turn(now)
         self.journal.tick(now)
@@ -569,6 +586,21 @@ class Shard:
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
+        if self._dispatcher.stirred:
+            self._end_stirred_turn(now)
+        else:
+            self.budget.begin_turn()
+        self.retained_keys.realms.documents.clear()
+        self._limit_credit()
+        return self.links.flush(now)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has happened in this turn but what leaves no work for its end."""
+        return not self._dispatcher.stirred
+
+    def _end_stirred_turn(self, now: float) -> None:
+        """Go on with what waits, and write what the turn has changed."""
         waits = self.scheduler.end_turn(now)
         if self.tables.aggregates.has_due and self.recovery.until is None:
             # Behind everything else that may change an aggregate in this turn.
@@ -576,10 +608,10 @@ class Shard:
             waits = waits or self.stored_publishes.busy
         if waits:
             self.deadline.by(now)
-        self.retained_keys.realms.documents.clear()
-        self._limit_credit()
+        # While something waits, each turn goes on with it. Aggregates that were just written may
+        # contribute to others, and what is due waits for the end of the sync.
+        self._dispatcher.stirred = waits or self.tables.aggregates.has_due
         self.stored_publishes.settled.announce_regularly(self.peers.values())
-        return self.links.flush(now)
 
     def _tell_gateways(self, frame: Frame) -> None:
         for gateway in self._gateways:

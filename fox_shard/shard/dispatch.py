@@ -48,7 +48,7 @@ from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
-from fox_shard.shard.links.recipients import last_numbers, recipients
+from fox_shard.shard.links.recipients import Outboxes, last_numbers, recipients
 from fox_shard.shard.links.relays import Relays
 from fox_shard.shard.publishing.commit_queue import CommitGroup
 from fox_shard.shard.publishing.effects import SessionFrame
@@ -76,6 +76,10 @@ STORED_UNITS: Final = 4
 UNLIMITED: Final = -(1 << 62)
 """A budget that is never reached."""
 
+QUIET: Final = (Call, Yield)
+"""Frames that, like plain publishes, leave no work for the end of a batch or of a turn, unless some
+wait for the store."""
+
 
 @final
 class Dispatcher:
@@ -91,6 +95,7 @@ class Dispatcher:
         "_history_pages",
         "_inbox",
         "_inquiries",
+        "_outboxes",
         "_outcomes",
         "_owners",
         "_peers",
@@ -100,6 +105,7 @@ class Dispatcher:
         "_stored_publishes",
         "_subscriptions",
         "_wills",
+        "stirred",
     )
 
     def __init__(
@@ -121,8 +127,13 @@ class Dispatcher:
         fences: Fences,
         definitions: Definitions,
         budget: Budget,
+        outboxes: Outboxes,
     ) -> None:
-        """peers: all peers, by name. budget: the turn's."""
+        """peers: all peers, by name. budget: the turn's. outboxes: of all peers."""
+        # Whether anything has happened since the last turn that may have left work for its end (see
+        # `QUIET`); set wherever that is, and kept by the shard while there is work.
+        self.stirred = True
+        self._outboxes = outboxes
         self._inbox = inbox
         self._inquiries = inquiries
         self._relays = relays
@@ -150,7 +161,7 @@ class Dispatcher:
 
         now: monotonic seconds. Return the frames that were not handled; None: all were.
         """
-        since = last_numbers(self._peers.values(), peer)
+        sizes = self._outboxes.sizes()
         replies: list[Frame] = []
         self._commit_queue.peer = peer
         rest, frames, budget = None, arrival.frames, self._budget
@@ -172,10 +183,15 @@ class Dispatcher:
                 durable = 0
             else:
                 self._outcomes.batch_handled(peer, durable)
+        reached = self._outboxes.recipients
+        if not self.stirred:
+            self._commit_queue.peer = None
+            peer.deliveries.batch_handled(arrival.last, durable, replies, reached(sizes, peer))
+            return rest
         self._stored_publishes.send_grants()
         groups = self._commit_queue.take_groups()
         batch = peer.deliveries.batch_handled(
-            arrival.last, durable, replies, recipients(since), len(groups)
+            arrival.last, durable, replies, reached(sizes, peer), len(groups)
         )
         for group in groups:
             group.batch = batch
@@ -204,17 +220,21 @@ class Dispatcher:
                 if is_plain(peer, frame):
                     publish(frame, replies)
                     continue
+                self.stirred = True
                 budget.left -= STORED_UNITS
                 if frame.flags & WILL:
                     self._wills.published(frame)
                 self._stored_publishes.publish(peer, frame, arrival.rseq(index), replies)
-            elif not (
-                commit_queue.waiting
-                and isinstance(frame, SessionFrame)
-                and commit_queue.holds_up(frame)
-            ):
-                budget.left -= FRAME_UNITS
-                self._dispatch(peer, frame, replies, now)
+            else:
+                if commit_queue.waiting or type(frame) not in QUIET:
+                    self.stirred = True
+                if not (
+                    commit_queue.waiting
+                    and isinstance(frame, SessionFrame)
+                    and commit_queue.holds_up(frame)
+                ):
+                    budget.left -= FRAME_UNITS
+                    self._dispatch(peer, frame, replies, now)
             if budget.left <= until:
                 return index + 1
         return end

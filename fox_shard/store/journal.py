@@ -132,7 +132,7 @@ class Journal:
 
     def take(self, now: float) -> Write | None:
         """Return the transaction of this turn; None: there is nothing to be written yet."""
-        if not (self._resume if self.failing else self.changed):
+        if not (self._resume if self.failing else self._changes or self._kept):
             return None
         if self.interval:
             if now < self._next_take and not self._resume:

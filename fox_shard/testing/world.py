@@ -414,6 +414,9 @@ class World:
         node = self.nodes.get(name)
         if node is None:
             return
+        if isinstance(node, Shard) and node.quiet:
+            idle = not (node.scheduler.busy or node.tables.aggregates.has_due)
+            self.check(idle, f"{name} has work that the end of its turn would not look at")
         for peer, data in node.flush(self.now):
             self._send(name, peer, data)
         write = None if node.journal is None else node.journal.take(self.now)

@@ -92,10 +92,21 @@ class Turns:
             if not waits:
                 self._wait(connection)
             return
-        units = self._slice() if self._left > 0 else min(SLICE, self.units)
+        if self._left <= 0:
+            units = min(SLICE, self.units)
+        elif self._queue or self._sharing:
+            units = self._slice()
+        else:
+            units = self.units
         connection.budget = units
         connection.receiver.receive(data, now)
-        self._settle(connection, units)
+        left = connection.budget
+        if left < 0 or connection.backlog or connection.held_by & BACKLOG:
+            self._settle(connection, units)
+        else:
+            # This is what `_settle` does then.
+            connection.budget = UNLIMITED
+            self._left -= units - left
 
     def add_chore(self, chore: Chore) -> None:
         """Do something in the next turns, a part at a time."""

@@ -16,6 +16,7 @@ from fox_shard.config import Address
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import SocketHost
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets.channel import Channel, Maker
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets, refusal_of
 from fox_shard.gateway.sockets.ports import Claims
@@ -126,7 +127,7 @@ class Listeners:
             channel.begin()
         self.schedule_flush()
 
-    def perform(self, dirty: list[Connection]) -> None:
+    def perform(self, dirty: list[Connection]) -> None:  # noqa: C901 - every turn, so in one piece
         """Write to, pause, resume and close the sockets as their connections say.
 
         dirty: may have a connection twice. Connections that are added meanwhile (a slow client is
@@ -152,14 +153,14 @@ class Listeners:
                 channel.pause(paused=connection.paused)
         else:
             dirty.clear()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Begin a turn with what clients have sent and earlier turns have left (see `Turns`)."""
+        # A turn begins.
         turns = self.host.turns
         due = turns.begin(self.clock())
-        if not (due or turns.busy):
-            return
+        if due or turns.busy:
+            self._go_on(turns, due)
+
+    def _go_on(self, turns: Turns, due: list[Connection]) -> None:
+        """Go on with what clients have sent and earlier turns have left (see `Turns`)."""
         now = self.update_clock()
         for connection in due:
             try:

@@ -95,7 +95,6 @@ class Deliveries:
     """The deliveries of one peer: the batches that it sent, and the frames it has to confirm."""
 
     __slots__ = (
-        "_awaited",
         "_batches",
         "_first_batch",
         "_handled",
@@ -103,6 +102,7 @@ class Deliveries:
         "_queries",
         "_received",
         "_serial",
+        "awaited",
         "link",
         "through_shards",
     )
@@ -121,7 +121,8 @@ class Deliveries:
         # The frame of this pair up to which a shard is known to have received what it was sent.
         self._received = 0
         self._batches: deque[InboundBatch] = deque()
-        self._awaited: deque[tuple[int, PendingPart]] = deque()
+        # What the peer has to confirm, with the sequence numbers of the frames.
+        self.awaited: deque[tuple[int, PendingPart]] = deque()
         # Fence queries about this peer with the links of the askers, and the serial number up to
         # which batches must have had their effects if the query is about an earlier pair.
         self._queries: list[tuple[Link, FenceQuery, int]] = []
@@ -137,7 +138,7 @@ class Deliveries:
     @property
     def idle(self) -> bool:
         """Whether nothing waits: no batch, no confirmation, no fence query."""
-        return not (self._batches or self._awaited or self._queries or self._owed)
+        return not (self._batches or self.awaited or self._queries or self._owed)
 
     def arrived(self, last: int) -> None:
         """Note that a batch up to the sequence number `last` has arrived.
@@ -164,8 +165,10 @@ class Deliveries:
         before, self._handled = self._handled, last
         if not (recipients or uncommitted or self._batches or self._owed):
             self._mark_delivered(last, durable)
-            self._send(replies)
-            self.answer()
+            if replies:
+                self._send(replies)
+            if self._queries:
+                self.answer()
             return None
         self._serial += 1
         batch = InboundBatch(self._serial, before, last, durable)
@@ -173,7 +176,8 @@ class Deliveries:
         batch.without_effect = uncommitted
         self._batches.append(batch)
         self._add(batch, replies, recipients)
-        self.answer()
+        if self._queries:
+            self.answer()
         return batch
 
     def release(self, batch: InboundBatch, replies: list[Frame], recipients: Recipients) -> None:
@@ -218,14 +222,14 @@ class Deliveries:
 
     def await_confirmation(self, number: int, pending: PendingPart) -> None:
         """Let the part wait until this peer has confirmed the frame of that sequence number."""
-        self._awaited.append((number, pending))
+        self.awaited.append((number, pending))
         if pending.replies or pending.origin.through_shards:
             # A publisher waits for the reply, or another shard for the origin's confirmation.
             self.link.prompt = True
 
     def peer_confirmed(self) -> None:
         """Take new confirmations of the peer (see `Link.handled`, `Link.peer_delivered`)."""
-        awaited = self._awaited
+        awaited = self.awaited
         if not awaited:
             return
         confirmed = self.link.handled
@@ -251,9 +255,9 @@ class Deliveries:
         queries = [(asker, ask) for asker, ask, _ in self._queries]
         self._queries.clear()
         if self.through_shards:
-            lost = [pending for number, pending in self._awaited if number > self._received]
+            lost = [pending for number, pending in self.awaited if number > self._received]
             # Number 1 stands for them until `link_opened`, however often this is called before.
-            self._awaited = deque((1, kept) for n, kept in self._awaited if n <= self._received)
+            self.awaited = deque((1, kept) for n, kept in self.awaited if n <= self._received)
             self._received = 1
             for pending in lost:
                 self._confirm(pending)
@@ -265,7 +269,7 @@ class Deliveries:
         What a shard received in the pair before is delivered when the new pair's first frames are.
         """
         last = self._received = self.link.last
-        self._awaited = deque((last, pending) for _, pending in self._awaited)
+        self.awaited = deque((last, pending) for _, pending in self.awaited)
 
     def peer_gone(self) -> None:
         """Stop waiting for the peer, which is gone for good.
@@ -281,8 +285,8 @@ class Deliveries:
             self.ask(asker, ask)
 
     def _confirm_all(self) -> None:
-        while self._awaited:
-            self._confirm(self._awaited.popleft()[1])
+        while self.awaited:
+            self._confirm(self.awaited.popleft()[1])
 
     def _confirm(self, pending: PendingPart) -> None:
         pending.waiting -= 1
@@ -312,7 +316,8 @@ class Deliveries:
         while batches and not self._owed and not batches[0].parts:
             batch = batches.popleft()
             self._mark_delivered(batch.last, batch.durable)
-        self.answer()
+        if self._queries:
+            self.answer()
 
     def _mark_delivered(self, last: int, durable: int) -> None:
         link = self.link

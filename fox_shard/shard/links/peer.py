@@ -21,8 +21,9 @@ class Kind(Enum):
     COORDINATOR = "coordinator"
 
 
+GATEWAY: Final = Kind.GATEWAY
 SHARD: Final = Kind.SHARD
-"""`Kind.SHARD`, which is asked for with every batch (see `terms.NOTHING`)."""
+"""Kinds that are asked for with every batch (see `terms.NOTHING`)."""
 
 
 @final

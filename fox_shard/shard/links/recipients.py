@@ -4,7 +4,9 @@ Owns: which peers these are. Never: waiting for the confirmations (see `deliveri
 """
 
 from collections.abc import Iterable
+from typing import final
 
+from fox_shard.backplane.frames import Frame
 from fox_shard.shard.links.deliveries import Recipients
 from fox_shard.shard.links.peer import Peer
 
@@ -28,6 +30,44 @@ def recipients(since: list[tuple[Peer, int]]) -> Recipients:
         for peer, mark in since
         if peer.link.last > mark and (peer.link.open or _await_return(peer, mark))
     ]
+
+
+@final
+class Outboxes:
+    """The outboxes of all peers: the same as the functions above, for what happens with each batch.
+
+    Most batches have effects for few of the peers, so the others cost as little as can be.
+    """
+
+    __slots__ = ("_outboxes", "_peers")
+
+    def __init__(self) -> None:
+        self._peers: list[Peer] = []
+        # Of the peers' links, which keep theirs for good.
+        self._outboxes: list[list[Frame]] = []
+
+    def add(self, peer: Peer) -> None:
+        """Add a peer."""
+        self._peers.append(peer)
+        self._outboxes.append(peer.link.outbox)
+
+    def sizes(self) -> list[int]:
+        """Return how many frames wait for each peer, to be noted before the effects are sent."""
+        return list(map(len, self._outboxes))
+
+    def recipients(self, before: list[int], origin: Peer) -> Recipients:
+        """Return the peers but `origin` that got frames since `sizes` returned `before`."""
+        after = list(map(len, self._outboxes))
+        if after == before:
+            return []
+        reached: Recipients = []
+        for place, size in enumerate(before):
+            if after[place] > size:
+                peer = self._peers[place]
+                link = peer.link
+                if peer is not origin and (link.open or _await_return(peer, link.sent + size)):
+                    reached.append((peer.deliveries, link.last))
+        return reached
 
 
 def _await_return(peer: Peer, mark: int) -> bool:

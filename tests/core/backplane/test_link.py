@@ -167,7 +167,7 @@ def test_an_idle_end_sends_no_batch():
 
 def test_bytes_are_counted_as_in_flight_until_they_are_handled():
     ends = Ends()
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     assert ends.a.link.in_flight == 0
     ends.a.link.send(publish(1))
     (data,) = ends.a.flush(ends.now)
@@ -260,7 +260,7 @@ def test_a_reliable_frame_is_kept_until_it_is_durable():
     ends = Ends()
     ends.b.confirms = False
     ends.a.link.send_reliable(publish(1))
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     assert (ends.a.link.in_flight, ends.a.link.idle) == (0, False)
     ends.b.confirm()
     ends.b.link.acknowledge_soon()
@@ -317,12 +317,12 @@ def test_a_restarted_sender_does_not_repeat_its_earlier_reliable_frames():
     ends = Ends()
     ends.b.confirms = False
     ends.a.link.send_reliable(publish(1))
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     ends.a.start(ends.now)
     ends.b.confirms = True
     ends.settle(0.5)
     ends.a.link.send_reliable(publish(2))
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     assert ends.b.numbers == [1, 2]
     assert ends.b.link.peer_incarnation == 2
     assert ends.a.link.idle
@@ -351,10 +351,10 @@ def test_reliable_numbers_stay_right_when_known_frames_are_left_out(kinds, rfirs
 def test_the_receiver_hears_which_frames_will_not_be_sent_again():
     ends = Ends()
     ends.a.link.send_reliable(publish(1))
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     assert (ends.a.link.idle, ends.b.link.peer_forgotten) == (True, 0)
     ends.a.link.send(publish(2))
-    ends.settle(0.1)
+    ends.settle(LAZY_ACK)
     assert ends.b.link.peer_forgotten == 1
     # A restarted sender numbers anew, and has not forgotten any of these frames.
     ends.a.cut(ends.now)

@@ -92,14 +92,14 @@ def until(holds, *processes):
         for descriptor in process.wire.descriptors:
             poll.register(descriptor, select.POLLIN)
             owners[descriptor] = process.wire
+    busy = True
     while not holds():
-        busy = any(wire.more for wire in owners.values())
         ready = poll.poll(0 if busy else PATIENCE)
         assert ready or busy, "nothing arrived"
         for descriptor, _ in ready:
             owners[descriptor].read(descriptor)
-        for process in processes:
-            process.wire.read_on()
+        came = [process.wire.read_on() for process in processes]
+        busy = any(came)
 
 
 def deliver(sender, receiver, data):

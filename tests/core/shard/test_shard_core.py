@@ -631,3 +631,40 @@ def test_a_call_that_is_not_answered_yet_has_an_invocation_and_no_result():
     (invocation,) = harness.got("gateway-1", Invocation)
     assert isinstance(invocation, Invocation)
     assert harness.got("gateway-0", (Result, SyncEnd)) == []
+
+
+def test_a_turn_of_plain_publishes_and_calls_leaves_nothing_for_its_end():
+    harness = ShardHarness(gateways=2)
+    harness.say("gateway-1", subscribe(), register(11))
+    harness.turn()
+    for frames, quiet in (
+        ([publish(request=1), publish(request=2)], True),
+        ([call(1, 5)], True),
+        ([publish(request=3), publish(request=4, flags=RETAIN)], False),
+        ([leave(7)], False),
+    ):
+        harness.shard.flush(harness.now)
+        link = harness["gateway-0"].link
+        for frame in frames:
+            link.send_reliable(frame)
+        for data in link.flush(harness.now):
+            harness.shard.receive(decode(data), len(data), harness.now, WALL)
+        assert harness.shard.quiet is quiet, frames
+        harness.turn()
+
+
+def test_a_turn_with_frames_that_wait_for_the_next_one_is_not_quiet():
+    harness = ShardHarness(gateways=2)
+    harness.say("gateway-1", register(11))
+    harness.shard.budget.units = 1
+    harness.shard.flush(harness.now)
+    link = harness["gateway-0"].link
+    for number in range(10):
+        link.send(call(1, number))
+    for data in link.flush(harness.now):
+        harness.shard.receive(decode(data), len(data), harness.now, WALL)
+    assert harness.shard.peers["gateway-0"].waiting
+    assert not harness.shard.quiet
+    for _ in range(10):
+        harness.turn()
+    assert not harness.shard.peers["gateway-0"].waiting
