@@ -179,7 +179,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         case "worker":
             from fox_shard.runtime.worker import run_worker
 
-            return run_worker(config, _config_file(options, environ).absolute().parent.parent)
+            return run_worker(config, _folder(options, environ))
         case "user":
             from fox_shard.users.commands import run as run_user
 
@@ -190,7 +190,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             file = _config_file(options, environ)
             return run_server(config, file, fox_conf_of(file))
         case _:
-            return _run_process(options, config)
+            return _run_process(options, config, _folder(options, environ))
 
 
 def _show_config(config: Config, origins: Origins, *, quiet: bool) -> int:
@@ -201,12 +201,17 @@ def _show_config(config: Config, origins: Origins, *, quiet: bool) -> int:
     return 0
 
 
-def _run_process(options: argparse.Namespace, config: Config) -> int:
+def _folder(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+    """Return the folder in which the modules of Python functions are looked for first."""
+    return _config_file(options, environ).absolute().parent.parent
+
+
+def _run_process(options: argparse.Namespace, config: Config, folder: Path) -> int:
     from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
 
     match options.command:
         case "gateway":
-            return run_gateway(_number("gateway", options.number, config), config)
+            return run_gateway(_number("gateway", options.number, config), config, folder)
         case "shard":
             return run_shard(_number("shard", options.number, config), config)
         case _:

@@ -58,7 +58,8 @@ class Gateway(Struct, frozen=True, kw_only=True):
     incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
     its components. max_subscriptions, max_registrations, max_calls, max_invocations,
     max_abandoned_invocations, max_testaments: of one session at a time. testament_bytes: of all its
-    testaments together. handshake_timeout: seconds for HELLO,
+    testaments together. max_consultations: questions of one gateway process to procedures and
+    Python functions that decide something for it. handshake_timeout: seconds for HELLO,
     CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
     after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
     then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
@@ -85,6 +86,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_abandoned_invocations: Count = 1_000
     max_testaments: Annotated[int, Meta(ge=0, le=1000)] = 100
     testament_bytes: Annotated[int, Meta(ge=1 << 10, le=1 << 28)] = 1 << 18
+    max_consultations: Count = 1_000
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0

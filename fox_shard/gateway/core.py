@@ -33,6 +33,7 @@ from fox_shard.gateway.clients.limits import NAMES, Limits
 from fox_shard.gateway.clients.refusal_log import RefusalLog
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
+from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
@@ -50,6 +51,7 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
 from fox_shard.gateway.requests import Requests
 from fox_shard.gateway.rpc.calls import COORDINATOR, Calls
+from fox_shard.gateway.rpc.own_calls import OwnCalls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
 from fox_shard.gateway.sessions.budget import DeliveryBudget
@@ -165,7 +167,17 @@ class Gateway:
         self._held_limit = settings.held_limit
         self._holds_too_much = False
         limits = Limits(settings, self.limit_counts)
-        self.calls = Calls(self.links, self.coordinator, self.ordering, self.sessions, limits)
+        own_calls = OwnCalls(self.links, placement, rng)
+        self.consultations = Consultations(
+            own_calls,
+            settings.max_consultations,
+            self.limit_counts,
+            self.timers,
+            lambda: self.now,
+        )
+        self.calls = Calls(
+            self.links, self.coordinator, self.ordering, self.sessions, limits, own_calls
+        )
         self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
         self.registrations = Registrations(
             self.links, self.ordering, self.sessions, limits, self.reductions, self, memberships

@@ -28,6 +28,7 @@ from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors
+from fox_shard.runtime.function_threads import FunctionThreads, consulted_functions
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
@@ -40,14 +41,19 @@ from fox_shard.runtime.watchdog import working_peers
 from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
 from fox_shard.users.file import UsersFileError
+from fox_shard.worker.functions import MissingFunction, find
 
 _log = logging.getLogger("fox")
 
 
-def run_gateway(number: int, config: Config) -> int:
-    """Run gateway `number` until it is told to stop. Returns the exit code."""
+def run_gateway(number: int, config: Config, folder: Path) -> int:
+    """Run gateway `number` until it is told to stop. Returns the exit code.
+
+    folder: where the modules of Python functions are looked for first.
+    """
     supervisor = follow_supervisor()
-    return _run(config, _gateway(number, config), supervisor)
+    _raise_file_limit()
+    return _run(config, _gateway(number, config, folder), supervisor)
 
 
 def run_shard(number: int, config: Config) -> int:
@@ -67,7 +73,14 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (AlreadyRunning, ListenError, SchemaFileError, StoreError, UsersFileError) as error:
+    except (
+        AlreadyRunning,
+        ListenError,
+        SchemaFileError,
+        StoreError,
+        UsersFileError,
+        MissingFunction,
+    ) as error:
         print(f"fox: {error}", file=sys.stderr)
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
@@ -87,12 +100,13 @@ def _terms(config: Config, generation: int) -> LinkSettings:
     )
 
 
-async def _gateway(number: int, config: Config) -> None:
+async def _gateway(number: int, config: Config, folder: Path) -> None:
     _prepare_for_clients(config)
     name, incarnation = f"gateway-{number}", new_incarnation()
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
     logins = Logins(config, name)
+    functions = {one: find(one, folder, what) for one, what in consulted_functions(config)}
     gateway = Gateway(
         number,
         realms=config.realms,
@@ -119,10 +133,12 @@ async def _gateway(number: int, config: Config) -> None:
     listeners = Listeners(gateway, makers(gateway, gateway.requests), shell.schedule_flush)
     gateway.client_buffers = listeners.buffered
     logins.start(gateway, shell.schedule_flush)
+    function_threads = FunctionThreads(gateway, functions, shell.schedule_flush)
     linked = asyncio.Event()
 
     def after_flush() -> None:
         logins.check_passwords()
+        function_threads.begin()
         listeners.perform(gateway.dirty)
         if gateway.linked:
             listeners.serve_queued()
@@ -133,9 +149,7 @@ async def _gateway(number: int, config: Config) -> None:
     shell.after_flush = after_flush
     watch_descriptors(name, asyncio.get_running_loop())
     await shell.start()
-    await _either(linked.wait(), shell.stopping.wait())
-    if not shell.stopping.is_set():
-        await _listen(shell, listeners, config)
+    await _listen(shell, listeners, linked, config)
     await shell.stopping.wait()
     listeners.stop_accepting()
     await _say_goodbye(gateway, listeners, config.gateway.drain_timeout)
@@ -143,8 +157,13 @@ async def _gateway(number: int, config: Config) -> None:
     await _end(shell)
 
 
-async def _listen(shell: Shell, listeners: Listeners, config: Config) -> None:
-    """Let clients in, and say where."""
+async def _listen(
+    shell: Shell, listeners: Listeners, linked: asyncio.Event, config: Config
+) -> None:
+    """Let clients in as soon as the gateway is linked, and say where."""
+    await _either(linked.wait(), shell.stopping.wait())
+    if shell.stopping.is_set():
+        return
     await listeners.open(config.gateway, Claims(config.run_dir))
     shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
     _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})

@@ -25,6 +25,8 @@ from fox_shard.config import Reducer as BuiltIn
 from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.auth.hashing import Job
 from fox_shard.gateway.clients.turns import TURN
+from fox_shard.gateway.consulting.functions import FunctionCall
+from fox_shard.gateway.consulting.outcomes import Advice, NoAdvice
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard.budget import TURN_UNITS
 from fox_shard.shard.core import Shard
@@ -120,6 +122,8 @@ class World:
         self.users = users
         self._auth = auth
         self.gateways = gateways
+        # Python functions that gateways may consult, by `module:function`.
+        self.functions: dict[str, Callable[..., object]] = {}
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.nodes: dict[str, Node] = {}
         self._pipes: dict[tuple[str, str], Pipe] = {}
@@ -425,6 +429,7 @@ class World:
         node.notices.clear()
         if isinstance(node, Gateway):
             self._check_passwords(node)
+            self._call_functions(node)
             self._perform(node)
         self._arm(name)
 
@@ -436,6 +441,23 @@ class World:
                 if self.nodes.get(gateway.name) is gateway:
                     gateway.now = self.now
                     gateway.authentication.hashing.finished(job, right=job.run())
+                    self.turn(gateway.name)
+
+            self.at(self.now + self.timing.delay(), partial(self._when_awake, gateway.name, tell))
+
+    def _call_functions(self, gateway: Gateway) -> None:
+        """Call the functions that are due, as the threads beside an event loop do."""
+        calls = gateway.consultations.functions
+        for call in calls.due():
+
+            def tell(call: FunctionCall = call) -> None:
+                if self.nodes.get(gateway.name) is gateway:
+                    gateway.now = self.now
+                    function = self.functions.get(call.name)
+                    if function is None:
+                        calls.finished(call, NoAdvice("no_callee", f"no function {call.name}"))
+                    else:
+                        calls.finished(call, Advice(function(*call.args, **call.kwargs)))
                     self.turn(gateway.name)
 
             self.at(self.now + self.timing.delay(), partial(self._when_awake, gateway.name, tell))

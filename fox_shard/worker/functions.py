@@ -66,27 +66,34 @@ def load(realm: Realm, folder: Path) -> list[Loaded]:
 
     folder: where modules are looked for first.
     """
+    return [
+        Loaded(reducer, find(reducer.function, folder, "reducer"))
+        for reducer in python_reducers(realm)
+    ]
+
+
+def find(name: str, folder: Path, what: str) -> Callable[..., Any]:
+    """Find a function by its name, `module:function`. Raises MissingFunction.
+
+    folder: where modules are looked for first. what: what the function is, for the message.
+    """
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return [Loaded(reducer, _find(reducer.function)) for reducer in python_reducers(realm)]
-
-
-def _find(name: str) -> Function:
     module, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
         raise MissingFunction(
-            f"The reducer {name} cannot be loaded: the module {module} cannot be imported "
+            f"The {what} {name} cannot be loaded: the module {module} cannot be imported "
             f"({type(error).__name__}: {error})."
         ) from error
     for part in path.split("."):
         found = getattr(found, part, None)
     if not callable(found):
         raise MissingFunction(
-            f"The reducer {name} cannot be loaded: {module} has no function {path}."
+            f"The {what} {name} cannot be loaded: {module} has no function {path}."
         )
-    function: Function = found
+    function: Callable[..., Any] = found
     return function
 
 

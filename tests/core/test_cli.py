@@ -31,7 +31,9 @@ def started(monkeypatch):
     """Stand in for fox_shard.runtime, and record what is started: (name, number, config)."""
     calls = []
     processes = ModuleType("fox_shard.runtime.processes")
-    processes.run_gateway = lambda number, config: calls.append(("gateway", number, config)) or 0
+    processes.run_gateway = lambda number, config, _folder: (
+        calls.append(("gateway", number, config)) or 0
+    )
     processes.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
     processes.run_coordinator = lambda config: calls.append(("coordinator", None, config)) or 0
     health = ModuleType("fox_shard.runtime.health")

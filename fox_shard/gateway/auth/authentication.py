@@ -305,7 +305,7 @@ class Authentication:
         match method:
             case "wampcra":
                 session = self._rng.randrange(1, 1 << 53)
-                proof = WampCraProof(user, users, name, self._who(claim, user, session))
+                proof = WampCraProof(user, users, name, self._who(claim, session))
             case "scram" | "wamp-scram":
                 proof = ScramProof(
                     user,
@@ -320,23 +320,18 @@ class Authentication:
                 proof = CryptosignProof(user, claim.extra["pubkey"].lower(), challenge)
         return Attempt(self, claim, method, user, proof, session)
 
-    def _who(self, claim: Claim, user: User | None, session: int) -> dict[str, Any]:
+    def _who(self, claim: Claim, session: int) -> dict[str, Any]:
         """Return what the challenge of WAMP-CRA says of the session that is to be."""
         time = datetime.fromtimestamp(claim.wall, UTC)
         return {
             "authid": claim.name,
-            "authrole": user.role if user is not None else self._likely_role(claim.realm),
+            "authrole": "",  # Nobody learns a user's role before the proof.
             "authmethod": "wampcra",
             "authprovider": PROVIDER,
             "nonce": self._nonce(),
             "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "session": session,
         }
-
-    def _likely_role(self, realm: str) -> str:
-        """Return a role for a user that does not exist: that of the realm's first user."""
-        assert self.users is not None
-        return next((one.role for one in self.users.all if one.realm == realm and one.wampcra), "")
 
     def _nonce(self) -> str:
         return b64encode(self._rng.randrange(0, 1 << 128).to_bytes(16, "big")).decode()

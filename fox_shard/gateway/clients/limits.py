@@ -24,6 +24,7 @@ NAMES = (
     "max_invocations",
     "max_testaments",
     "testament_bytes",
+    "max_consultations",
     "max_filters",
     "outbound_limit",
     "handshake_timeout",

@@ -21,6 +21,7 @@ from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import FeatureNotSupported, Refusal, Unavailable
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.rpc.open_calls import OpenCalls, further_part
+from fox_shard.gateway.rpc.own_calls import OwnCalls
 from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.session import Session
 
@@ -48,6 +49,7 @@ class Calls:
         "_links",
         "_open_calls",
         "_ordering",
+        "_own",
         "_reopened",
         "_sessions",
         "local_procedures",
@@ -60,8 +62,10 @@ class Calls:
         ordering: Ordering,
         sessions: dict[int, Session],
         limits: Limits,
+        own: OwnCalls,
     ) -> None:
-        """links: to the shards, by number."""
+        """links: to the shards, by number. own: the gateway's own calls, answered like these."""
+        self._own = own
         self._limits = limits
         self._links = links
         self._coordinator = coordinator
@@ -216,6 +220,8 @@ class Calls:
     def call_moved(self, frame: CallMoved) -> None:
         """Note that another shard answers the call."""
         session = self._sessions.get(frame.session)
+        if session is None and self._own.moved(frame):
+            return
         link = self._links[frame.shard]
         if session is None or session.calls is None or frame.request not in session.calls:
             if link.open:
@@ -240,7 +246,10 @@ class Calls:
     def result(self, frame: Result) -> None:
         """Pass a result on to the session, unless the call is over."""
         session = self._sessions.get(frame.session)
-        if session is None or not session.calls or frame.request not in session.calls:
+        if session is None:
+            self._own.result(frame)
+            return
+        if not session.calls or frame.request not in session.calls:
             return
         if not frame.progress:
             self._answered(session, frame.request)
@@ -249,7 +258,10 @@ class Calls:
     def call_error(self, frame: CallError) -> None:
         """Pass an error on to the session, unless the call is over."""
         session = self._sessions.get(frame.session)
-        if session is None or not session.calls or frame.request not in session.calls:
+        if session is None:
+            self._own.call_error(frame)
+            return
+        if not session.calls or frame.request not in session.calls:
             return
         self._answered(session, frame.request)
         session.call_error(frame)
@@ -280,6 +292,8 @@ class Calls:
         """Fail the calls at that shard (or the coordinator), with which the pair has ended."""
         link = self._coordinator if shard == COORDINATOR else self._links[shard]
         down = Unavailable(f"{link.peer} went down with the call: call again soon")
+        if shard != COORDINATOR:
+            self._own.link_broken(shard)
         for session in list(self._sessions.values()):
             for request in [r for r, s in (session.calls or {}).items() if s == shard]:
                 self.call_error(call_error(session.id, request, down))
@@ -289,6 +303,7 @@ class Calls:
 
     def link_opened(self, shard: int) -> None:
         """Note that a pair with that shard begins: calls that moved there before are lost."""
+        self._own.link_opened(shard)
         for session in self._sessions.values():
             for request, at in (session.calls or {}).items():
                 if at not in (shard, COORDINATOR, LOCAL):

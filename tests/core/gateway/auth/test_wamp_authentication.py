@@ -147,7 +147,7 @@ def test_the_signature_of_wampcra_opens_the_session():
     shown = {key: who[key] for key in ("authid", "authrole", "authmethod", "authprovider")}
     assert shown == {
         "authid": "peter",
-        "authrole": "dev",
+        "authrole": "",
         "authmethod": "wampcra",
         "authprovider": "static",
     }
@@ -177,7 +177,7 @@ def test_a_wrong_signature_of_wampcra_fails(name, signature):
     extra = challenged(client, "wampcra", name=name)
     assert set(extra) == {"challenge", "salt", "iterations", "keylen"}
     assert set(json.loads(extra["challenge"])) >= {"authid", "authrole", "session", "nonce"}
-    assert json.loads(extra["challenge"])["authrole"] == "dev"
+    assert json.loads(extra["challenge"])["authrole"] == ""
     assert_failed(client, answer(client, signature))
 
 

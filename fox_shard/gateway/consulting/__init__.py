@@ -1,0 +1,1 @@
+"""Consulting: questions of a gateway to procedures and Python functions, of its own."""
