@@ -69,10 +69,17 @@ class Places:
         return {"websocket": self.websocket, "rawsocket": self.rawsocket, "mqtt": self.mqtt}
 
     @property
+    def shard_names(self):
+        return [f"shard-{number}" for number in range(self.shards)]
+
+    @property
     def names(self):
         """The names of all processes, in the order in which to start them."""
-        shards = [f"shard-{number}" for number in range(self.shards)]
-        return [*shards, "coordinator", *(f"gateway-{number}" for number in range(self.gateways))]
+        return [
+            *self.shard_names,
+            "coordinator",
+            *(f"gateway-{number}" for number in range(self.gateways)),
+        ]
 
     def environment(self, **more):
         listeners = {
@@ -111,7 +118,7 @@ class Places:
 class Cluster(Places):
     """A broker whose processes are started without supervisord, and ended only by `stop`."""
 
-    def __init__(self, gateways=2, shards=2, **settings):
+    def __init__(self, gateways=2, shards=4, **settings):
         """settings: further environment variables."""
         super().__init__(gateways, shards)
         self.settings = {"FOX_GATEWAYS": str(gateways), "FOX_SHARDS": str(shards), **settings}

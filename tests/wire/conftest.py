@@ -77,7 +77,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def shared_cluster():
-    cluster = Cluster(gateways=2, shards=2)
+    cluster = Cluster()
     yield cluster
     codes = cluster.stop()
     assert set(codes.values()) == {0}, f"exit codes {codes}"
@@ -85,7 +85,7 @@ def shared_cluster():
 
 @pytest.fixture
 def cluster(shared_cluster, request):
-    """The broker of all tests of this worker: 2 gateways, 2 shards."""
+    """The broker of all tests of this worker: 2 gateways, 4 shards."""
     sizes = request.node.log_sizes = shared_cluster.sizes()
     yield shared_cluster
     shared_cluster.check(sizes)

@@ -163,7 +163,7 @@ def test_waiting_sessions_keep_their_places_when_shards_are_killed(keeper):
             # A waiter that is not on disk when its shard is killed waits anew, behind later ones.
             await_durable(keeper, client)
         for _ in range(2):
-            for shard in ("shard-0", "shard-1"):
+            for shard in keeper.shard_names:
                 keeper.kill(shard)
                 keeper.start(shard)
             keeper.await_ready()
@@ -182,9 +182,9 @@ def test_a_holder_that_leaves_while_the_shards_are_down_loses_the_lock(keeper):
             token = take(one, key)
             request = ask_for(two, key)
             await_waiting(keeper, 1)
-            for shard in ("shard-0", "shard-1"):
+            for shard in keeper.shard_names:
                 keeper.kill(shard)
-        for shard in ("shard-0", "shard-1"):
+        for shard in keeper.shard_names:
             keeper.start(shard)
         assert wait_for(two, request) > token
     keeper.await_ready()

@@ -230,7 +230,7 @@ def test_sys_topics_report_the_metrics_of_the_broker(broker, watcher):
 
 def test_sys_topics_are_published_again_after_their_shards_were_killed(broker, watcher):
     watcher.await_value("version", bool)
-    for shard in ("shard-0", "shard-1"):
+    for shard in broker.shard_names:
         broker.kill(shard)
         broker.start(shard)
     broker.await_ready()

@@ -86,7 +86,7 @@ def test_expiry_and_conditions_survive_killed_shards(keeper):
     with closing(at_gateway(keeper, 0)) as client:
         stays = publish(client, "keys.stays", "x", retain=3600)
         publish(client, "keys.goes", "y", retain=0.2)
-        for shard in ("shard-0", "shard-1"):
+        for shard in keeper.shard_names:
             keeper.kill(shard)
             keeper.start(shard)
         keeper.await_ready()
@@ -165,9 +165,9 @@ def test_the_wills_of_a_killed_gateway_are_published_although_shards_were_killed
         with closing(at_gateway(keeper, 1)) as client:
             here = publish(client, topic, "here", retain=True, will=["gone", 1])
             assert watcher.receive()[2] == here
-            for name in ("gateway-1", "shard-0", "shard-1"):
+            for name in ("gateway-1", *keeper.shard_names):
                 keeper.kill(name)
-            for name in ("shard-0", "shard-1", "gateway-1"):
+            for name in (*keeper.shard_names, "gateway-1"):
                 keeper.start(name)
             assert watcher.receive()[4] == ["gone", 1]
         keeper.await_ready()
@@ -182,8 +182,8 @@ def clients(keeper):
 
 
 def restart_shards(cluster):
-    """Kill both shards with SIGKILL, and start them again."""
-    for shard in ("shard-0", "shard-1"):
+    """Kill all shards with SIGKILL, and start them again."""
+    for shard in cluster.shard_names:
         cluster.kill(shard)
         cluster.start(shard)
     cluster.await_ready()
