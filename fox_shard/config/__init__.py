@@ -4,11 +4,12 @@ Owns: the public names of `settings` (what can be set), `reader` and `realms` (h
 Never: sockets, clocks, logs.
 """
 
+from fox_shard.config.address import Address, UnixPath
+from fox_shard.config.listener import Listener
 from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, load, load_with_origins, parse
 from fox_shard.config.settings import (
     SETTINGS,
-    Address,
     Auth,
     Backplane,
     Config,
@@ -35,6 +36,7 @@ __all__ = [
     "Gateway",
     "History",
     "Keys",
+    "Listener",
     "Log",
     "Mqtt",
     "Origins",
@@ -44,6 +46,7 @@ __all__ = [
     "Rpc",
     "Setting",
     "Statsd",
+    "UnixPath",
     "load",
     "load_with_origins",
     "parse",

@@ -7,6 +7,7 @@ Never: decisions about messages.
 import asyncio
 import logging
 import resource
+import signal
 import sys
 import time
 from collections.abc import Coroutine
@@ -23,9 +24,11 @@ from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
+from fox_shard.gateway.sockets.certificates import CertificateError
 from fox_shard.gateway.sockets.listeners import Listeners
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.tls_contexts import TlsContexts
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logins import Logins
@@ -42,10 +45,21 @@ from fox_shard.users.file import UsersFileError
 
 _log = logging.getLogger("fox")
 
+REFUSALS = (
+    AlreadyRunning,
+    CertificateError,
+    ListenError,
+    SchemaFileError,
+    StoreError,
+    UsersFileError,
+)
+"""Why a process does not start, each in one sentence."""
+
 
 def run_gateway(number: int, config: Config) -> int:
     """Run gateway `number` until it is told to stop. Returns the exit code."""
     supervisor = follow_supervisor()
+    _raise_file_limit()
     return _run(config, _gateway(number, config), supervisor)
 
 
@@ -66,7 +80,7 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (AlreadyRunning, ListenError, SchemaFileError, StoreError, UsersFileError) as error:
+    except REFUSALS as error:
         print(f"fox: {error}", file=sys.stderr)
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
@@ -87,7 +101,6 @@ def _terms(config: Config, generation: int) -> LinkSettings:
 
 
 async def _gateway(number: int, config: Config) -> None:
-    _raise_file_limit()
     name, incarnation = f"gateway-{number}", new_incarnation()
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
@@ -131,10 +144,11 @@ async def _gateway(number: int, config: Config) -> None:
 
     shell.after_flush = after_flush
     watch_descriptors(name, asyncio.get_running_loop())
+    contexts = _certificates(shell)
     await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
-        await _listen(shell, listeners, config)
+        await _listen(shell, listeners, contexts)
     await shell.stopping.wait()
     listeners.stop_accepting()
     await _say_goodbye(gateway, listeners, config.gateway.drain_timeout)
@@ -142,9 +156,27 @@ async def _gateway(number: int, config: Config) -> None:
     await _end(shell)
 
 
-async def _listen(shell: Shell, listeners: Listeners, config: Config) -> None:
+def _certificates(shell: Shell) -> TlsContexts:
+    """Read the listeners' certificates, now and at each SIGHUP. Raises CertificateError.
+
+    Connections that there are keep what they have.
+    """
+    contexts = TlsContexts(shell.config.listeners)
+    shell.node.notices += contexts.expired(time.time())
+
+    def reload() -> None:
+        shell.node.notices += contexts.reload()
+        shell.schedule_flush()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    return contexts
+
+
+async def _listen(shell: Shell, listeners: Listeners, contexts: TlsContexts) -> None:
     """Let clients in, and say where."""
-    await listeners.open(config.gateway, Claims(config.run_dir))
+    config, number = shell.config, int(shell.node.name.rpartition("-")[2])
+    claims = Claims(config.run_dir)
+    await listeners.open(config.gateway, claims, config.listeners, contexts, number)
     shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
     _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
 

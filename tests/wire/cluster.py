@@ -111,9 +111,10 @@ class Places:
 class Cluster(Places):
     """A broker whose processes are started without supervisord, and ended only by `stop`."""
 
-    def __init__(self, gateways=2, shards=2, **settings):
-        """settings: further environment variables."""
+    def __init__(self, gateways=2, shards=2, config="conf/fox.toml", **settings):
+        """config: the configuration file. settings: further environment variables."""
         super().__init__(gateways, shards)
+        self.config = config
         self.settings = {"FOX_GATEWAYS": str(gateways), "FOX_SHARDS": str(shards), **settings}
         self.processes = {}
         for name in self.names:
@@ -134,7 +135,7 @@ class Cluster(Places):
 
     def command(self, name):
         """Return the command that starts the process."""
-        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"]
+        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", str(self.config)]
 
     def start(self, name):
         """Start one process, for the first time or again."""
