@@ -238,6 +238,61 @@ def test_garbage_ends_the_connection_and_is_logged(run, authority, said, reason)
     run(main())
 
 
+class Bare:
+    """A client whose records are at hand before they are sent."""
+
+    def __init__(self, shell, context):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.shell = shell
+
+    async def shake(self):
+        """Shake hands, but do not send the last flight."""
+        self.reader, self.writer = await self.shell.connect()
+        while True:
+            try:
+                return self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.writer.write(self.outgoing.read())
+                self.incoming.write(await self.reader.read(1 << 16))
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["at once", "queued"])
+def test_much_may_come_together_with_the_end_of_the_handshake(run, authority, busy):
+    """A client of TLS 1.3 does not wait for the server before it sends a megabyte."""
+
+    async def main():
+        async with running(listener(authority)) as shell:
+            client = Bare(shell, client_context(authority))
+            await client.shake()
+            for _ in range(64):
+                client.tls.write(b"m" * (1 << 14))
+            if busy:
+                shell.newcomers.handshakes.spend(1 << 20)
+            client.writer.write(client.outgoing.read())
+            await until(lambda: shell.receivers and len(shell.receivers[0].got) == 1 << 20)
+            assert shell.refusals == []
+            client.writer.transport.abort()
+
+    run(main())
+
+
+def test_a_handshake_that_does_not_end_may_not_be_long(run, authority):
+    """Handshake messages in endless small records, of a type that OpenSSL lets through."""
+
+    async def main():
+        async with running(listener(authority)) as shell:
+            reader, writer = await shell.connect()
+            writer.write(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff" + bytes(1 << 18))
+            with suppress(ConnectionError):
+                await reader.read()
+            await until(lambda: shell.refusals)
+            assert shell.receivers == []
+            writer.close()
+
+    run(main())
+
+
 def test_the_longest_silent_newcomer_makes_room(run, authority):
     async def main():
         async with running(listener(authority), max_handshakes=2) as shell:

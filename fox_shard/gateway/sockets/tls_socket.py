@@ -108,9 +108,6 @@ class TlsSocket(asyncio.Protocol):
         turns = self._records
         if self._shaking is not None:
             self._received += len(data)
-            if self._received > HELLO_LIMIT:
-                self._fail("the client sends too much before the handshake is over")
-                return
             turns = self._handshakes
         if self._queued or self._held:
             return
@@ -199,7 +196,12 @@ class TlsSocket(asyncio.Protocol):
             if self._outgoing.pending:
                 self._handshakes.spend(HANDSHAKE)
             self._send()
-            shaking.waits()
+            # The last read may have the end of the handshake and much behind it, so it is looked at
+            # before it is judged.
+            if self._received > HELLO_LIMIT:
+                self._fail("TLS: the client sends too much before the handshake is over")
+            else:
+                shaking.waits()
             return False
         except (ssl.SSLError, ValueError) as error:
             self._handshakes.spend(HANDSHAKE)
