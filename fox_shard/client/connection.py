@@ -23,6 +23,8 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
+from fox_shard.client.address import UNIX
+
 OPENING: Final = 15.0
 """Seconds for connecting. A gateway that waits for its shards answers 503 after 10 seconds."""
 
@@ -31,6 +33,10 @@ QUIET: Final = 0.25
 
 READ: Final = 1 << 16
 """Bytes that are read at a time."""
+
+
+_AT_PATH: Final = "ws://localhost/ws"
+"""What is asked for at a UNIX socket."""
 
 
 class Failure(Exception):
@@ -65,8 +71,10 @@ class Connection:
         "_url",
     )
 
-    def __init__(self, url: str, subprotocol: str, patience: float) -> None:
+    def __init__(self, url: str, subprotocol: str, patience: float, ca: str = "") -> None:
         """Connect. patience: seconds of silence after which the connection counts as lost.
+
+        ca: a file with the authorities that are trusted with wss; "": those of the system.
 
         Raises Unreachable.
         """
@@ -80,14 +88,21 @@ class Connection:
         # When the silent router was pinged; None if the router has sent something since.
         self._pinged_at: float | None = None
         try:
-            uri = parse_uri(url)
+            uri = parse_uri(_AT_PATH if url.startswith(UNIX) else url)
         except InvalidURI:
             raise Unreachable(
-                f"{url!r} is not the address of a WebSocket (ws://… or wss://…)."
+                f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
             ) from None
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=None)
         try:
-            self._socket = _open(uri)
+            self._socket = _at_path(url) if url.startswith(UNIX) else _open(uri, ca)
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(
+                f"The certificate of {url} is not trusted: {error.verify_message}. If its "
+                "authority is your own, say with --ca which file has that."
+            ) from error
+        except ssl.SSLError as error:
+            raise CannotConnect(f"{url} does not speak TLS: {error.reason or error}.") from error
         except OSError as error:
             why = error.strerror or error
             raise CannotConnect(f"Cannot connect to {url}: {why}.") from error
@@ -210,16 +225,35 @@ class Connection:
         self._lost = f"The connection to {self._url} is lost: {error.strerror or error}."
 
 
-def _open(uri: WebSocketURI) -> socket.socket:
+def _open(uri: WebSocketURI, ca: str) -> socket.socket:
+    context = _context(ca) if uri.secure else None
     plain = socket.create_connection((uri.host, uri.port), timeout=OPENING)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not uri.secure:
+        if context is None:
             return plain
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=uri.host)
+        return context.wrap_socket(plain, server_hostname=uri.host)
     except BaseException:
         plain.close()
         raise
+
+
+def _context(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        raise Unreachable(f"{ca} has no certificates in PEM form: {error}.") from error
+
+
+def _at_path(url: str) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.settimeout(OPENING)
+        found.connect(url.removeprefix(UNIX))
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def _refusal(error: Exception | None) -> str:

@@ -118,15 +118,21 @@ class Session:
     __slots__ = ("_connection", "_registrations", "_request", "_subscriptions", "id")
 
     def __init__(
-        self, url: str, realm: str, patience: float = 20.0, login: Login | None = None
+        self,
+        url: str,
+        realm: str,
+        patience: float = 20.0,
+        login: Login | None = None,
+        ca: str = "",
     ) -> None:
         """Connect and join. patience: seconds of silence after which the session counts as lost.
 
-        login: None: as an anonymous client.
+        login: None: as an anonymous client. ca: a file with the authorities that are trusted; "":
+        those of the system.
 
         Raises Unreachable if no router answers at `url`, or the router refuses the session.
         """
-        self._connection = Connection(url, SUBPROTOCOL, patience)
+        self._connection = Connection(url, SUBPROTOCOL, patience, ca)
         self._request = 0
         self._subscriptions: dict[int, Subscription] = {}
         self._registrations: dict[int, Callable[[Invocation], None]] = {}

@@ -4,12 +4,13 @@ Owns: the public names of `settings` (what can be set), `reader` and `realms` (h
 Never: sockets, clocks, logs.
 """
 
+from fox_shard.config.address import Address, UnixPath
+from fox_shard.config.listener import Listener
 from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, load, load_with_origins, parse
 from fox_shard.config.settings import (
     SETTINGS,
     Action,
-    Address,
     Auth,
     Backplane,
     Config,
@@ -39,6 +40,7 @@ __all__ = [
     "Gateway",
     "History",
     "Keys",
+    "Listener",
     "Log",
     "Mqtt",
     "Origins",
@@ -50,6 +52,7 @@ __all__ = [
     "Rule",
     "Setting",
     "Statsd",
+    "UnixPath",
     "load",
     "load_with_origins",
     "parse",

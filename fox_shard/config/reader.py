@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from fox_shard.config.address import Address
+from fox_shard.config.listener import Listener
+from fox_shard.config.listeners import read_listeners, with_files
 from fox_shard.config.mistakes import ConfigError, expected, refuse, shown
 from fox_shard.config.realms import read_realms
 from fox_shard.config.settings import (
     SETTINGS,
-    Address,
     Config,
     Gateway,
     OptionalAddress,
@@ -50,7 +52,9 @@ def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, O
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"Cannot read the configuration file {path}: {reason}.") from error
     config, origins = parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
-    return _with_schemas(config, path.absolute().parent), origins
+    folder = path.absolute().parent
+    config = replace(config, listeners=with_files(config.listeners, folder))
+    return _with_schemas(config, folder), origins
 
 
 def _with_schemas(config: Config, folder: Path) -> Config:
@@ -75,6 +79,7 @@ def parse(
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}.") from error
     realms = read_realms(document.pop("realm", None), name)
+    listeners = document.pop("listener", None)
     values: dict[str, object] = {path: setting.default for path, setting in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, "default")
     for setting, raw in _from_document(document, name):
@@ -87,6 +92,8 @@ def parse(
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
     config = _build(values, realms)
+    found = read_listeners(listeners, name, folder, config.gateways)
+    config = replace(config, listeners=found)
     _check_combinations(config)
     return config, origins
 
@@ -134,6 +141,11 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
     for variable in sorted(name for name in environ if name.startswith("FOX_")):
         if setting := _VARIABLES.get(variable):
             yield setting, environ[variable]
+        elif variable.startswith("FOX_LISTENER_"):
+            raise ConfigError(
+                f"Environment variable {variable}: listeners are set by [[listener]] in the file "
+                "only, except the three of [gateway]."
+            )
         elif variable.startswith("FOX_REALM_"):
             raise ConfigError(
                 f"Environment variable {variable}: realms are set by [[realm]] in the file only."
@@ -189,10 +201,10 @@ def _check_combinations(config: Config) -> None:
         raise ConfigError(
             f'mqtt.realm must be the name of a [[realm]], and none is called "{config.mqtt.realm}".'
         )
-    _check_listeners(config.gateway)
+    _check_listeners(config.gateway, config.listeners)
 
 
-def _check_listeners(gateway: Gateway) -> None:
+def _check_listeners(gateway: Gateway, more: tuple[Listener, ...]) -> None:
     taken: dict[Address, str] = {}
     for key in ("websocket", "rawsocket", "mqtt"):
         address = getattr(gateway, key)
@@ -201,5 +213,10 @@ def _check_listeners(gateway: Gateway) -> None:
         if other := taken.get(address):
             raise ConfigError(f"gateway.{other} and gateway.{key} are both {address}.")
         taken[address] = key
-    if not taken:
+    for index, listener in enumerate(more):
+        if isinstance(listener.address, Address) and (other := taken.get(listener.address)):
+            raise ConfigError(
+                f"gateway.{other} and listener[{index}].address are both {listener.address}."
+            )
+    if not taken and not more:
         raise ConfigError("gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.")

@@ -8,8 +8,9 @@ from itertools import groupby
 
 import msgspec
 
+from fox_shard.config.address import Address, UnixPath
 from fox_shard.config.reader import Origins
-from fox_shard.config.settings import SETTINGS, Address, Config, Setting
+from fox_shard.config.settings import SETTINGS, Config, Setting
 
 
 def render(config: Config, origins: Origins) -> str:
@@ -18,6 +19,8 @@ def render(config: Config, origins: Origins) -> str:
     for section, settings in groupby(SETTINGS.values(), key=lambda setting: setting.section):
         lines = [f"[{section}]"] if section else []
         blocks.append([*lines, *(_line(setting, config, origins) for setting in settings)])
+    for listener in config.listeners:
+        blocks.append(_section("[[listener]]", listener))
     for realm in config.realms:
         name = json.dumps(realm.name, ensure_ascii=False)
         headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
@@ -33,7 +36,13 @@ def render(config: Config, origins: Origins) -> str:
 
 def _section(name: str, section: msgspec.Struct) -> list[str]:
     fields = msgspec.structs.asdict(section).items()
-    return [name, *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields)]
+    return [name, *(f"{key} = {_json(value)}" for key, value in fields)]
+
+
+def _json(value: object) -> str:
+    """Return a value of TOML, which looks like JSON."""
+    text = str(value) if isinstance(value, Address | UnixPath) else value
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _line(setting: Setting, config: Config, origins: Origins) -> str:
@@ -41,6 +50,5 @@ def _line(setting: Setting, config: Config, origins: Origins) -> str:
     value = getattr(owner, setting.key)
     if value is None:
         value = "off"
-    text = str(value) if isinstance(value, Address) else value
-    assignment = f"{setting.key} = {json.dumps(text, ensure_ascii=False)}"
+    assignment = f"{setting.key} = {_json(value)}"
     return f"{assignment:<40} # {origins[setting.path]}"

@@ -4,41 +4,14 @@ Owns: the frozen structs that configure the rest of the program, and the table m
 Never: TOML, the environment, files.
 """
 
-import re
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv6Address
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-class Address(Struct, frozen=True):
-    """A host name or IP address (IPv6 without brackets) and a port from 1 to 65535."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse "host:port" or "[ipv6]:port". Raises ValueError if the text is neither."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-            raise ValueError(f"{text!r} has no port from 1 to 65535")
-        if host.startswith("[") and host.endswith("]"):
-            try:
-                return cls(str(IPv6Address(host[1:-1])), int(port))
-            except AddressValueError as error:
-                raise ValueError(f"{host!r} is not an IPv6 address") from error
-        if not _HOST.fullmatch(host):
-            raise ValueError(f"{host!r} is not a host")
-        return cls(host, int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
+from fox_shard.config.address import Address
+from fox_shard.config.listener import Listener
 
 OptionalAddress = Address | None
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
@@ -63,11 +36,12 @@ class Gateway(Struct, frozen=True, kw_only=True):
     CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
     after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
     then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
-    autobahn on Twisted is deaf after a Ping. max_connections, max_connections_per_address,
-    connects_per_second: of one gateway process. meta_event_backlog: subscriptions and registrations
-    that began or ended, and of which the coordinator has not stored that, of one gateway process.
-    drain_timeout: seconds for writing to clients at shutdown. allowed_origins: of web pages that
-    may connect, besides those of the listener itself; `*`: all.
+    autobahn on Twisted is deaf after a Ping. max_handshakes: connections at a time that have not
+    finished their TLS handshake, or sent their PROXY header. max_connections,
+    max_connections_per_address, connects_per_second: of one gateway process. meta_event_backlog:
+    subscriptions and registrations that began or ended, and of which the coordinator has not stored
+    that, of one gateway process. drain_timeout: seconds for writing to clients at shutdown.
+    allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -91,6 +65,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0
     rawsocket_ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
+    max_handshakes: Count = 5_000
     max_connections: Count = 100_000
     max_connections_per_address: Count = 50_000
     connects_per_second: Count = 5_000
@@ -312,7 +287,8 @@ class Realm(Struct, frozen=True, kw_only=True):
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration. `parse` makes data_dir, run_dir and users absolute.
 
-    users: the file with the users; without it all clients are anonymous.
+    users: the file with the users; without it all clients are anonymous. listeners: besides the
+    three of the section [gateway].
     """
 
     gateways: Annotated[int, Meta(ge=1, le=256)] = 2
@@ -330,6 +306,7 @@ class Config(Struct, frozen=True, kw_only=True):
     statsd: Statsd = Statsd()
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)
+    listeners: tuple[Listener, ...] = ()
 
 
 class Setting(NamedTuple):
@@ -353,7 +330,7 @@ class Setting(NamedTuple):
 
 def _settings() -> Iterator[Setting]:
     for field in msgspec.structs.fields(Config):
-        if field.name == "realms":
+        if field.name in ("realms", "listeners"):
             continue
         if not isinstance(field.default, Struct):
             yield Setting("", field.name, field.type, field.default)

@@ -167,7 +167,7 @@ class Gateway:
         self._held_limit = settings.held_limit
         self._holds_too_much = False
         limits = Limits(settings, self.limit_counts)
-        own_calls = OwnCalls(self.links, placement, rng)
+        own_calls = OwnCalls(self.links, Placement(terms.shards), rng)
         self.consultations = Consultations(
             own_calls,
             settings.max_consultations,

@@ -5,6 +5,7 @@ Owns: options, help texts, and which arguments are mistakes. Never: what the com
 """
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from math import inf, isfinite
@@ -29,7 +30,17 @@ Commands = Any
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the commands to the parser. common: the options that all commands have."""
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
-    remote.add_argument("--url", help="WAMP address (default: ws://<gateway.websocket>/ws)")
+    remote.add_argument(
+        "--url",
+        help="WAMP address: ws://…, wss://…, or unix:/path (default: ws://<gateway.websocket>/ws)",
+    )
+    remote.add_argument(
+        "--ca",
+        metavar="FILE",
+        default=os.environ.get("FOX_CA"),
+        help="authorities that sign the certificate at wss://…, in PEM form (default: $FOX_CA, or "
+        "else those of the system)",
+    )
     remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
     remote.add_argument(
         "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"

@@ -17,7 +17,7 @@ from fox_shard.remote.values import from_text
 
 def run(options: argparse.Namespace, config: Config) -> int:
     """Run the command that `options` names. Returns the exit code. Raises ConfigError."""
-    target = target_of(config, options.url, options.realm, options.source, options.user)
+    target = target_of(config, options.url, options.realm, options.source, options.user, options.ca)
     match options.command:
         case "get":
             return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
@@ -106,7 +106,8 @@ def _schema(options: argparse.Namespace, target: Target) -> int:
 
 def _lock(options: argparse.Namespace, config: Config) -> int:
     target = vigilant(
-        target_of(config, options.url, options.realm, options.source, options.user), config
+        target_of(config, options.url, options.realm, options.source, options.user, options.ca),
+        config,
     )
     terms = Terms(0.0 if options.no_wait else options.timeout, options.grace)
     value = options.value

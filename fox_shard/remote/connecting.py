@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
 from fox_shard.client.login import Login, Password
-from fox_shard.config import Address, Config, ConfigError
+from fox_shard.config import Config, ConfigError
 
 DONE: Final = 0
 NO: Final = 1
@@ -33,7 +33,7 @@ class Target(NamedTuple):
     """The server to connect to. patience: seconds of silence after which the router is gone.
 
     source: who says that the server is at this address; "": nobody that would help. login: None:
-    as an anonymous client.
+    as an anonymous client. ca: a file with the authorities that are trusted; "": the system's.
     """
 
     url: str
@@ -41,6 +41,7 @@ class Target(NamedTuple):
     patience: float = 20.0
     source: str = ""
     login: Login | None = None
+    ca: str = ""
 
 
 def target_of(
@@ -49,14 +50,15 @@ def target_of(
     realm: str | None,
     source: str = "",
     user: str | None = None,
+    ca: str | None = None,
 ) -> Target:
     """Return the target; the configuration stands in for what is None. Raises ConfigError.
 
     user: whose password is asked for, unless FOX_PASSWORD has it.
     """
-    address = url or _configured(config.gateway.websocket)
+    address = url or _configured(config)
     login = None if user is None else Password(user, _password_of(user))
-    return Target(address, realm or config.mqtt.realm, source=source, login=login)
+    return Target(address, realm or config.mqtt.realm, source=source, login=login, ca=ca or "")
 
 
 def _password_of(user: str) -> str:
@@ -64,18 +66,19 @@ def _password_of(user: str) -> str:
     return given if given is not None else getpass.getpass(f"Password of {user}: ")
 
 
-def _configured(address: Address | None) -> str:
-    if address is None:
+def _configured(config: Config) -> str:
+    url = url_of(config)
+    if url is None:
         raise ConfigError(
             "gateway.websocket is off: there is nothing to connect to; say where with --url."
         )
-    return url_of(address)
+    return url
 
 
 def visit(target: Target, command: Callable[[Session], int]) -> int:
     """Run a command in a session. Returns its exit code, or that of a failure, which is told."""
     try:
-        with Session(target.url, target.realm, target.patience, target.login) as session:
+        with Session(target.url, target.realm, target.patience, target.login, target.ca) as session:
             return command(session)
     except CannotConnect as error:
         says = f" The address comes from {target.source}." if target.source else ""

@@ -59,7 +59,13 @@ def _open_realms(config: Config) -> list[str]:
 
 def _addresses(config: Config) -> list[Address]:
     gateway = config.gateway
-    found = (gateway.websocket, gateway.rawsocket, gateway.mqtt)
+    found = [gateway.websocket, gateway.rawsocket, gateway.mqtt]
+    # Where a certificate is required, not anybody comes in.
+    found += [
+        one.address
+        for one in config.listeners
+        if isinstance(one.address, Address) and one.client_certificate != "required"
+    ]
     return [address for address in found if address is not None]
 
 

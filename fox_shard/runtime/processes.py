@@ -7,6 +7,7 @@ Never: decisions about messages.
 import asyncio
 import logging
 import resource
+import signal
 import sys
 import time
 from collections.abc import Coroutine
@@ -23,9 +24,11 @@ from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
+from fox_shard.gateway.sockets.certificates import CertificateError
 from fox_shard.gateway.sockets.listeners import Listeners
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.tls_contexts import TlsContexts
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.function_threads import FunctionThreads, consulted_functions
@@ -45,6 +48,17 @@ from fox_shard.worker.functions import MissingFunction, find
 
 _log = logging.getLogger("fox")
 
+REFUSALS = (
+    AlreadyRunning,
+    CertificateError,
+    ListenError,
+    MissingFunction,
+    SchemaFileError,
+    StoreError,
+    UsersFileError,
+)
+"""Why a process does not start, each in one sentence."""
+
 
 def run_gateway(number: int, config: Config, folder: Path) -> int:
     """Run gateway `number` until it is told to stop. Returns the exit code.
@@ -52,7 +66,6 @@ def run_gateway(number: int, config: Config, folder: Path) -> int:
     folder: where the modules of Python functions are looked for first.
     """
     supervisor = follow_supervisor()
-    _raise_file_limit()
     return _run(config, _gateway(number, config, folder), supervisor)
 
 
@@ -73,14 +86,7 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
-    except (
-        AlreadyRunning,
-        ListenError,
-        SchemaFileError,
-        StoreError,
-        UsersFileError,
-        MissingFunction,
-    ) as error:
+    except REFUSALS as error:
         print(f"fox: {error}", file=sys.stderr)
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
@@ -148,23 +154,46 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
 
     shell.after_flush = after_flush
     watch_descriptors(name, asyncio.get_running_loop())
-    await shell.start()
-    await _listen(shell, listeners, linked, config)
-    await shell.stopping.wait()
-    listeners.stop_accepting()
-    await _say_goodbye(gateway, listeners, config.gateway.drain_timeout)
+    await _serve(gateway, shell, listeners, linked)
     logins.stop()
     await _end(shell)
 
 
-async def _listen(
-    shell: Shell, listeners: Listeners, linked: asyncio.Event, config: Config
+async def _serve(
+    gateway: Gateway, shell: Shell, listeners: Listeners, linked: asyncio.Event
 ) -> None:
-    """Let clients in as soon as the gateway is linked, and say where."""
+    """Let clients in as soon as the gateway is linked, until it is told to stop."""
+    contexts = _certificates(shell)
+    await shell.start()
     await _either(linked.wait(), shell.stopping.wait())
-    if shell.stopping.is_set():
-        return
-    await listeners.open(config.gateway, Claims(config.run_dir))
+    if not shell.stopping.is_set():
+        await _listen(shell, listeners, contexts)
+    await shell.stopping.wait()
+    listeners.stop_accepting()
+    await _say_goodbye(gateway, listeners, shell.config.gateway.drain_timeout)
+
+
+def _certificates(shell: Shell) -> TlsContexts:
+    """Read the listeners' certificates, now and at each SIGHUP. Raises CertificateError.
+
+    Connections that there are keep what they have.
+    """
+    contexts = TlsContexts(shell.config.listeners)
+    shell.node.notices += contexts.expired(time.time())
+
+    def reload() -> None:
+        shell.node.notices += contexts.reload()
+        shell.schedule_flush()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    return contexts
+
+
+async def _listen(shell: Shell, listeners: Listeners, contexts: TlsContexts) -> None:
+    """Let clients in, and say where."""
+    config, number = shell.config, int(shell.node.name.rpartition("-")[2])
+    claims = Claims(config.run_dir)
+    await listeners.open(config.gateway, claims, config.listeners, contexts, number)
     shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
     _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
 

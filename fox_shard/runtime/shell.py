@@ -35,7 +35,7 @@ SWITCH_INTERVAL = 0.0005
 Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
 """
 
-TROUBLES = ("refused", "store_failed")
+TROUBLES = ("refused", "store_failed", "certificate_not_read", "certificate_expired")
 """Notices that somebody has to do something about."""
 
 WARNINGS = ("stood_still", "renewed", "clock")

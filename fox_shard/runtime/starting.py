@@ -10,10 +10,12 @@ from pathlib import Path
 
 from supervisor import supervisord
 
-from fox_shard.config import Config
+from fox_shard.config import Address, Config
 from fox_shard.datadir.opening import is_in_memory
+from fox_shard.gateway.sockets.certificates import CertificateError
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.tls_contexts import TlsContexts
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
@@ -29,10 +31,11 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
     try:
         _check_nothing_runs(fox_conf)
         _check_addresses(config)
+        TlsContexts(config.listeners)
         _check_data(config)
         read_schemas(config)
         openness = check_openness(config)
-    except (AlreadyRuns, ListenError, SchemaFileError, StoreError) as error:
+    except (AlreadyRuns, CertificateError, ListenError, SchemaFileError, StoreError) as error:
         print(f"fox: {error}", file=sys.stderr)
         return 1
     if openness:
@@ -64,8 +67,9 @@ def _check_addresses(config: Config) -> None:
     claims = Claims(config.run_dir)
     gateway = config.gateway
     try:
-        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt):
-            if address is not None:
+        more = [one.address for one in config.listeners]
+        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt, *more):
+            if isinstance(address, Address):
                 for bound in listening_sockets(address, claims):
                     bound.close()
     finally:

@@ -69,9 +69,12 @@ def _instances(config: Config, folder: Path) -> list[RealmInstance]:
     wanted = [realm for realm in config.realms if python_reducers(realm)]
     if not wanted:
         return []
-    if config.gateway.websocket is None:
-        raise ConfigError("gateway.websocket is off: the worker's functions need it.")
-    url = url_of(config.gateway.websocket)
+    url = url_of(config)
+    if url is None:
+        raise ConfigError(
+            "gateway.websocket is off: the worker's functions need it, or a [[listener]] for "
+            "websocket without TLS."
+        )
     timeout = config.reducer.timeout
     login = Key(WORKER, worker_key(Path(config.run_dir)))
     return [RealmInstance(url, realm.name, load(realm, folder), timeout, login) for realm in wanted]

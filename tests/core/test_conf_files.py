@@ -9,8 +9,10 @@ from supervisor.options import ServerOptions
 
 from fox_shard.config import (
     SETTINGS,
+    Address,
     Config,
     History,
+    Listener,
     Realm,
     Reducer,
     Role,
@@ -69,21 +71,34 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    kinds = (Realm, History, Reducer, Role, Rule)
+    kinds = (Realm, History, Reducer, Role, Rule, Listener)
     of_realms = [name for kind in kinds for name in kind.__struct_fields__]
     assert len(shown) == len(SETTINGS) + len(of_realms) - len(
         ("history", "reducer", "role", "rule")
     )
 
 
-def realm_with(section):
-    """Return the realm of fox.toml with a section that is shown commented out."""
+def config_with(section):
+    """Return what fox.toml says with a section that is shown commented out."""
     text = (CONF / "fox.toml").read_text()
-    before, head, rest = text.partition(f"# [[realm.{section}]]")
+    before, head, rest = text.partition(f"# [[{section}]]")
     commented_out = (head + rest).partition("\n\n")[0]
     shown = before + commented_out.replace("\n# ", "\n").removeprefix("# ")
-    config, _ = parse(shown, {}, folder=ROOT, name="fox.toml")
-    return config.realms[0]
+    return parse(shown, {}, folder=ROOT, name="fox.toml")[0]
+
+
+def realm_with(section):
+    return config_with(f"realm.{section}").realms[0]
+
+
+def test_the_listener_that_fox_toml_shows_commented_out_has_the_defaults():
+    shown = Listener(
+        protocol="mqtt",
+        address=Address("0.0.0.0", 8883),
+        certificate="server.pem",
+        key="server.key",
+    )
+    assert config_with("listener").listeners == (shown,)
 
 
 def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():

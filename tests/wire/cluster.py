@@ -118,9 +118,10 @@ class Places:
 class Cluster(Places):
     """A broker whose processes are started without supervisord, and ended only by `stop`."""
 
-    def __init__(self, gateways=2, shards=4, **settings):
-        """settings: further environment variables."""
+    def __init__(self, gateways=2, shards=4, config="conf/fox.toml", **settings):
+        """config: the configuration file. settings: further environment variables."""
         super().__init__(gateways, shards)
+        self.config = config
         self.settings = {"FOX_GATEWAYS": str(gateways), "FOX_SHARDS": str(shards), **settings}
         self.processes = {}
         for name in self.names:
@@ -141,7 +142,7 @@ class Cluster(Places):
 
     def command(self, name):
         """Return the command that starts the process."""
-        config = self.settings.get("FOX_CONFIG", "conf/fox.toml")
+        config = str(self.settings.get("FOX_CONFIG", self.config))
         return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", config]
 
     def start(self, name):

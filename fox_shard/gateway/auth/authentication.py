@@ -19,15 +19,17 @@ from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.config import Auth
 from fox_shard.errors import Refusal
+from fox_shard.gateway.auth.certificates import TLS, certified_user, channel_id
 from fox_shard.gateway.auth.failures import FailureLimit
 from fox_shard.gateway.auth.hashing import Hashing, Job
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
+from fox_shard.gateway.clients.access import Access
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import NAME_LENGTH, User, Users
 
 ANONYMOUS: Final = "anonymous"
 PROVIDER: Final = "static"
-METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign")
+METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
 OFFERED: Final = 32
 """Methods of a client that are looked at, the first ones."""
 
@@ -66,7 +68,8 @@ class Busy(Refusal):
 class Claim(Struct, frozen=True, kw_only=True):
     """Who a client says it is. address: without the port. extra: HELLO.Details.authextra.
 
-    wall: the time in seconds since 1970, for the challenge of WAMP-CRA.
+    wall: the time in seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and
+    with which certificate; None in the simulator.
     """
 
     realm: str
@@ -75,6 +78,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     address: str
     extra: Mapping[str, Any] = {}
     wall: float = 0.0
+    access: Access | None = None
 
 
 class Authenticated(Struct, frozen=True):
@@ -256,7 +260,17 @@ class Authentication:
         if method == ANONYMOUS:
             return NOBODY
         self.check_failures(claim.address)
+        if method == TLS:
+            return self._certified(claim, self.users)
         return self._challenge(method, claim, self.users)
+
+    def _certified(self, claim: Claim, users: Users) -> Authenticated:
+        """Return the user whom the client's certificate names, which TLS has verified."""
+        user = certified_user(users, claim.realm, claim.name, claim.access)
+        if user is None:
+            self.failed(claim.address)
+            raise AuthenticationFailed("the authentication failed")
+        return Authenticated(user.name, user.role, TLS)
 
     def check_failures(self, address: str) -> None:
         """Raise TooManyFailures if clients of the address may not try for now."""
@@ -284,6 +298,8 @@ class Authentication:
                 return claim.name is not None and unbound and _is(_NONCE, extra.get("nonce"))
             case "cryptosign":
                 return _is(_PUBKEY, extra.get("pubkey"))
+            case "tls":
+                return claim.access is not None and claim.access.user is not None
             case _:
                 return False
 
@@ -291,7 +307,8 @@ class Authentication:
         if any(method in METHODS for method in methods):
             return NoMatchingAuthMethod(
                 "no offered authmethod is possible: ticket, wampcra, scram need an authid, scram "
-                "also authextra.nonce (and no channel binding), cryptosign authextra.pubkey"
+                "also authextra.nonce (and no channel binding), cryptosign authextra.pubkey, tls a "
+                "client certificate with a name"
             )
         return NoMatchingAuthMethod(
             "this realm is not open to anonymous clients: the authmethods here are "
@@ -317,7 +334,12 @@ class Authentication:
                 )
             case "cryptosign":
                 challenge = self._rng.randrange(0, 1 << 256).to_bytes(32, "big")
-                proof = CryptosignProof(user, claim.extra["pubkey"].lower(), challenge)
+                proof = CryptosignProof(
+                    user,
+                    claim.extra["pubkey"].lower(),
+                    challenge,
+                    channel_id(claim.access, claim.extra.get("channel_binding")),
+                )
         return Attempt(self, claim, method, user, proof, session)
 
     def _who(self, claim: Claim, session: int) -> dict[str, Any]:
@@ -343,6 +365,8 @@ def _is(form: re.Pattern[str], value: object) -> bool:
 
 def _user(method: str, claim: Claim, users: Users) -> User | None:
     """Return the user that the client says it is; None if there is none."""
+    if method == TLS:
+        return certified_user(users, claim.realm, claim.name, claim.access)
     if method != "cryptosign":
         return users.find(claim.realm, claim.name or "")
     user = users.find_by_key(claim.realm, claim.extra["pubkey"].lower())
@@ -357,7 +381,9 @@ def _suits(method: str, claim: Claim, users: Users) -> bool:
     user = _user(method, claim, users)
     if user is None:
         # Nothing suits somebody whose key is unknown; a name that is unknown looks like any other.
-        return method != "cryptosign" and users.find(claim.realm, claim.name or "") is None
+        return (
+            method not in ("cryptosign", TLS) and users.find(claim.realm, claim.name or "") is None
+        )
     match method:
         case "ticket":
             return user.password is not None

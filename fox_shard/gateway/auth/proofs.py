@@ -15,6 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from fox_shard.gateway.auth.certificates import TLS_UNIQUE
 from fox_shard.users.passwords import MEMORY_COST, PBKDF2_ITERATIONS, TIME_COST, normalized
 from fox_shard.users.user import Scram, User, Users, WampCra
 
@@ -140,23 +141,30 @@ class ScramProof:
 class CryptosignProof:
     """A random number that the client signs with its Ed25519 key (WAMP #cryptosignauth)."""
 
-    def __init__(self, user: User | None, pubkey: str, challenge: bytes) -> None:
-        """pubkey: that of HELLO, in hexadecimal. challenge: 32 bytes."""
+    def __init__(
+        self, user: User | None, pubkey: str, challenge: bytes, channel: bytes = b""
+    ) -> None:
+        """pubkey: that of HELLO, in hexadecimal. challenge: 32 bytes.
+
+        channel: 32 bytes that identify the TLS connection, to which the signature is bound; empty:
+        it is bound to none (WAMP #channelbinding).
+        """
         self._exists = user is not None
         self._pubkey = bytes.fromhex(pubkey)
-        self._challenge = challenge
-        self.extra: dict[str, Any] = {"challenge": challenge.hex(), "channel_binding": None}
+        self._message = bytes(a ^ b for a, b in zip(challenge, channel or bytes(32), strict=True))
+        binding = TLS_UNIQUE if channel else None
+        self.extra: dict[str, Any] = {"challenge": challenge.hex(), "channel_binding": binding}
         self.welcome: dict[str, Any] = {}
 
     def check(self, signature: str, extra: dict[str, Any]) -> bool:
-        """Return whether it is the signature of the challenge, followed by the challenge."""
+        """Return whether it is the signature of the message, followed by the message."""
         try:
             answer = bytes.fromhex(signature)
-            Ed25519PublicKey.from_public_bytes(self._pubkey).verify(answer[:64], self._challenge)
+            Ed25519PublicKey.from_public_bytes(self._pubkey).verify(answer[:64], self._message)
         except (ValueError, InvalidSignature):
             return False
-        # Some clients leave out the challenge.
-        return answer[64:] in (b"", self._challenge) and self._exists
+        # Some clients leave out the message.
+        return answer[64:] in (b"", self._message) and self._exists
 
 
 def mock_salt(users: Users, method: str, name: str) -> bytes:

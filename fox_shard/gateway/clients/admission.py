@@ -48,9 +48,22 @@ class Admission:
         self._of_address[address] = of_address + 1
         return ""
 
+    def move(self, address: str, real: str, settings: Settings) -> str:
+        """Count a connection at another address, which a proxy names, or return what forbids it."""
+        if address == real:
+            return ""
+        if self._of_address.get(real, 0) >= settings.max_connections_per_address:
+            return "max_connections_per_address"
+        self._of_address[real] = self._of_address.get(real, 0) + 1
+        self._drop(address)
+        return ""
+
     def leave(self, address: str) -> None:
         """Note that a connection that was let in is over."""
         self._count -= 1
+        self._drop(address)
+
+    def _drop(self, address: str) -> None:
         left = self._of_address[address] - 1
         if left:
             self._of_address[address] = left

@@ -7,6 +7,7 @@ Never: sockets. The shell (or the simulator) carries this out at the end of the 
 from collections.abc import Callable
 from typing import Protocol, final
 
+from fox_shard.gateway.clients.access import UNIX, Access
 from fox_shard.gateway.clients.traffic import Traffic
 
 
@@ -42,6 +43,7 @@ class Connection:
     """A byte stream with one client."""
 
     __slots__ = (
+        "access",
         "backlog",
         "budget",
         "closing",
@@ -54,6 +56,7 @@ class Connection:
         "peer",
         "receiver",
         "refused",
+        "relocate",
         "traffic",
         "transport",
         "waiting",
@@ -76,6 +79,11 @@ class Connection:
         self.debt = 0
         self.backlog: list[Callable[[float], None]] = []
         self.transport: object = None
+        # How it came; None in the simulator.
+        self.access: Access | None = None
+        # Sets the client's address, which its proxy names; returns whether it is let in. None: no
+        # proxy is asked.
+        self.relocate: Callable[[str], bool] | None = None
         # Why the client got no session, if it was refused one; for the log, so without secrets.
         self.refused = ""
         # The session, from its beginning to its end.
@@ -83,6 +91,11 @@ class Connection:
         self.traffic = Traffic()
         # Returns how many bytes were written and have not left; set by the transport.
         self.waiting: Callable[[], int] = lambda: 0
+
+    @property
+    def host(self) -> str:
+        """The client's address without the port."""
+        return UNIX if self.peer.startswith(f"{UNIX}:") else self.peer.rpartition(":")[0]
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk at the end of this turn. The fan-out repeats these lines for speed."""

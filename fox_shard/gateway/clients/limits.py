@@ -30,6 +30,7 @@ NAMES = (
     "handshake_timeout",
     "message_timeout",
     "ping_interval",
+    "max_handshakes",
     "max_connections",
     "max_connections_per_address",
     "connects_per_second",

@@ -13,6 +13,7 @@ from fox_shard.gateway.auth.authentication import (
     Claim,
     NoMatchingAuthMethod,
 )
+from fox_shard.gateway.auth.certificates import TLS
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode
 from fox_shard.gateway.mqtt.framing import split
@@ -82,11 +83,28 @@ def realm_of(packet: Connect) -> str | None:
     return name.rpartition("@")[2] if name is not None and "@" in name else None
 
 
-def claim_of(realm: Realm, name: str | None, connection: Connection, *, with_users: bool) -> Claim:
-    """Return who the client says it is: a user with a password, if it names one, and any exist."""
-    methods = (PASSWORD,) if with_users and name is not None else (ANONYMOUS,)
-    address = connection.peer.rpartition(":")[0]
-    return Claim(realm=realm.name, methods=methods, name=name, address=address)
+def claim_of(
+    realm: Realm, name: str | None, packet: Connect, connection: Connection, *, with_users: bool
+) -> Claim:
+    """Return who the client says it is: a user with a password, if it names one, and any exist.
+
+    A client without a password, but with a certificate, is the user of the certificate.
+    """
+    methods: tuple[str, ...] = (ANONYMOUS,)
+    access = connection.access
+    certified = access is not None and access.user is not None
+    if with_users and certified and packet.password is None:
+        methods = (TLS, ANONYMOUS) if name is None else (TLS,)
+    elif with_users and name is not None:
+        methods = (PASSWORD,)
+    return Claim(
+        realm=realm.name,
+        methods=methods,
+        # "@realm" names a realm, and nobody.
+        name=name or None if methods[0] == TLS else name,
+        address=connection.host,
+        access=access,
+    )
 
 
 def password_of(packet: Connect) -> str:

@@ -159,7 +159,9 @@ class MqttSession(Session):
             check_mqtt_topic(packet.will.topic)
         self._connect = packet
         try:
-            claim = handshake.claim_of(self.realm, name, self.connection, with_users=with_users)
+            claim = handshake.claim_of(
+                self.realm, name, packet, self.connection, with_users=with_users
+            )
             begun = authentication.begin(claim)
         except Refusal as refusal:
             self._refuse(refusal, name or _ANONYMOUS)

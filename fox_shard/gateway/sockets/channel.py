@@ -6,8 +6,9 @@ protocols; which clients there are (see `listeners`).
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast, final
+from typing import NamedTuple, Protocol, Self, cast, final
 
+from fox_shard.gateway.clients.access import UNIX, Access
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import SocketHost
 from fox_shard.gateway.clients.slowness import Slowness
@@ -20,6 +21,24 @@ JUDGED = 5
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that a client has to read what is left and close its side before it is cut off."""
+
+
+class Peer(NamedTuple):
+    """The address of a client. port: of a UNIX socket, its path."""
+
+    host: str
+    port: str
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport, access: Access) -> Self:
+        """Return the address of whoever has connected."""
+        found = transport.get_extra_info("peername")
+        if isinstance(found, tuple):
+            return cls(str(found[0]), str(found[1]))
+        return cls(UNIX, str(getattr(access.listener.address, "path", "")))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 class Acceptor(Protocol):
@@ -40,6 +59,9 @@ class Acceptor(Protocol):
 
     def lets_in(self, address: str) -> bool:
         """Whether a new client from that address is let in."""
+
+    def note_refusal(self, why: str, address: str) -> None:
+        """Count and log that the setting `why` has refused a connection."""
 
     def admit(self, channel: "Channel", *, held: bool) -> None:
         """Add a new client. held: it must wait."""
@@ -90,11 +112,13 @@ class Channel(asyncio.Protocol):
     """The socket of one client, which is its Connection's `transport` while it can be written."""
 
     __slots__ = (
+        "_access",
         "_address",
         "_deadline",
         "_holds",
         "_listeners",
         "_make",
+        "_peer",
         "_refused",
         "connection",
         "paused",
@@ -106,10 +130,21 @@ class Channel(asyncio.Protocol):
     connection: Connection
     socket: asyncio.Transport
 
-    def __init__(self, listeners: Acceptor, make: Maker, *, holds: bool) -> None:
+    def __init__(
+        self,
+        listeners: Acceptor,
+        make: Maker,
+        *,
+        holds: bool,
+        access: Access,
+        peer: Peer | None = None,
+    ) -> None:
+        """peer: of a client that was let in already; None: that of the socket."""
         self._listeners = listeners
         self._make = make
         self._holds = holds
+        self._access = access
+        self._peer = peer
         self._deadline: asyncio.TimerHandle | None = None
         self._address = ""
         self._refused = False
@@ -124,12 +159,15 @@ class Channel(asyncio.Protocol):
         self.socket = cast(asyncio.Transport, transport)
         # Above this mark `pause_writing` is called, so no write needs to check the buffer's size.
         self.socket.set_write_buffer_limits(high=listeners.host.settings.outbound_limit, low=0)
-        peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if peer else ""
-        self.connection = Connection(listeners.host.dirty, f"{peer[0]}:{peer[1]}" if peer else "")
+        peer = self._peer or Peer.of(transport, self._access)
+        self._address = peer.host
+        self.connection = Connection(listeners.host.dirty, str(peer))
         self.connection.transport = self
+        self.connection.access = self._access
         self.connection.waiting = self.socket.get_write_buffer_size
-        if not listeners.lets_in(self._address):
+        if self._access.listener.forwarded != "off":
+            self.connection.relocate = self._relocate
+        if self._peer is None and not listeners.lets_in(self._address):
             # It is not counted, and nothing of it is kept.
             self.connection.receiver = _CLOSED
             self.connection.transport = None
@@ -138,6 +176,17 @@ class Channel(asyncio.Protocol):
             return
         self.connection.receiver = QueuedClient(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
+
+    def _relocate(self, host: str) -> bool:
+        """Count the client at the address that its proxy names; return whether it is let in."""
+        listeners = self._listeners
+        why = listeners.host.admission.move(self._address, host, listeners.host.settings)
+        if why:
+            listeners.note_refusal(why, host)
+            return False
+        self._address = host
+        self.connection.peer = f"{host}:0"
+        return True
 
     def begin(self) -> None:
         """Make the receiver of a queued client, and hand it the data that came meanwhile."""

@@ -9,17 +9,23 @@ once, and calls `perform` with the connections that have something to write or t
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ssl import SSLContext
 from typing import final
 
-from fox_shard.config import Address
+from fox_shard.config import Address, Listener, UnixPath
 from fox_shard.config import Gateway as Settings
+from fox_shard.gateway.clients.access import Access
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import SocketHost
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.sockets.channel import Channel, Maker
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets, refusal_of
+from fox_shard.gateway.sockets.newcomers import Newcomer, Newcomers
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.tls_contexts import TlsContexts
+from fox_shard.gateway.sockets.unix_sockets import UnixListener
 
 WRITES = 2000
 """Connections that are written to in one turn: an event may go to very many."""
@@ -41,10 +47,12 @@ class Listeners:
         """
         self.host = host
         self.schedule_flush = schedule_flush
-        self.addresses: dict[str, Address] = {}
+        # Name, such as "mqtt" or "wss" → where it is open.
+        self.addresses: dict[str, Address | UnixPath] = {}
         self._make = make
         self._claims: Claims | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.AbstractServer] = []
+        self._unix: list[UnixListener] = []
         self._channels: set[Channel] = set()
         self._held: list[Channel] = []
         self._emptied = asyncio.Event()
@@ -53,15 +61,24 @@ class Listeners:
         loop = asyncio.get_running_loop()
         self.clock = loop.time
         self.after = loop.call_later
+        self._newcomers = Newcomers(self, loop.call_soon)
 
     def __len__(self) -> int:
         return len(self._channels)
 
-    async def open(self, settings: Settings, claims: Claims | None = None) -> None:
-        """Listen at the addresses of settings; `addresses` then has the ports that are open.
+    async def open(
+        self,
+        settings: Settings,
+        claims: Claims | None = None,
+        more: Sequence[Listener] = (),
+        contexts: TlsContexts | None = None,
+        number: int = 0,
+    ) -> None:
+        """Listen at the addresses of settings; `addresses` then has those that are open.
 
-        claims: keeps other servers away from the addresses. Raises ListenError, and then nothing is
-        open.
+        claims: keeps other servers away from the addresses. more: the sections [[listener]], and
+        contexts: those of the ones that encrypt. number: of this gateway. Raises ListenError, and
+        then nothing is open.
         """
         self._claims = claims
         places = {
@@ -72,23 +89,59 @@ class Listeners:
         try:
             for kind, address in places.items():
                 if address is not None:
-                    await self._listen(kind, address)
+                    listener = Listener(protocol=kind, address=address)  # type: ignore[arg-type]
+                    await self._listen(kind, address, self._accept(listener, None))
+            for index, listener in enumerate(more):
+                accept = self._accept(listener, partial(_context_of, contexts, index))
+                await self._open(self._name(listener), listener, accept, number)
         except ListenError:
             self.stop_accepting()
             raise
 
-    async def _listen(self, kind: str, address: Address) -> None:
+    async def _open(
+        self, name: str, listener: Listener, accept: Callable[[], asyncio.Protocol], number: int
+    ) -> None:
+        address = listener.address
+        if isinstance(address, Address):
+            await self._listen(name, address, accept)
+            return
+        opened = UnixListener(address.of_gateway(number), int(listener.mode, 8))
+        self._unix.append(opened)
+        self.addresses[name] = opened.address
         loop = asyncio.get_running_loop()
-        make = self._make[kind]
+        server = await loop.create_unix_server(accept, sock=opened.socket, backlog=BACKLOG)
+        self._servers.append(server)
+
+    def _name(self, listener: Listener) -> str:
+        """Return a name for `addresses`: mqtts, and for a second one mqtts-2."""
+        taken = sum(name.partition("-")[0] == listener.scheme for name in self.addresses)
+        return listener.scheme if not taken else f"{listener.scheme}-{taken + 1}"
+
+    def _accept(
+        self, listener: Listener, context: Callable[[], SSLContext] | None
+    ) -> Callable[[], asyncio.Protocol]:
+        """Return the function that makes the first protocol of a connection."""
+        make = self._make[listener.protocol]
+        access = Access(listener=listener)
         # A WebSocket's handshake does its own waiting: at its port /healthz must be answered, too.
-        holds = kind != "websocket"
+        holds = listener.protocol != "websocket"
+        if not (listener.encrypts or listener.proxy_protocol):
+            return lambda: Channel(self, make, holds=holds, access=access)
+        context = context if listener.encrypts else None
+        return lambda: Newcomer(self._newcomers, access, make, context, holds=holds)
+
+    async def _listen(
+        self,
+        name: str,
+        address: Address,
+        accept: Callable[[], asyncio.Protocol],
+    ) -> None:
+        loop = asyncio.get_running_loop()
         waiting = listening_sockets(address, self._claims)
         try:
             while waiting:
-                self.addresses[kind] = Address(address.host, waiting[0].getsockname()[1])
-                server = await loop.create_server(
-                    lambda: Channel(self, make, holds=holds), sock=waiting[0], backlog=BACKLOG
-                )
+                self.addresses[name] = Address(address.host, waiting[0].getsockname()[1])
+                server = await loop.create_server(accept, sock=waiting[0], backlog=BACKLOG)
                 self._servers.append(server)
                 waiting.pop(0)
         except OSError as error:
@@ -101,7 +154,10 @@ class Listeners:
         """Close the listening sockets, but no connections."""
         while self._servers:
             self._servers.pop().close()
+        while self._unix:
+            self._unix.pop().remove()
         self.addresses.clear()
+        self._newcomers.close_all()
         if self._claims is not None:
             self._claims.drop()
 
@@ -200,16 +256,21 @@ class Listeners:
 
     def lets_in(self, address: str) -> bool:
         """Whether a new client from that address is let in (see `Admission`)."""
-        host, now = self.host, self.clock()
-        why = host.admission.admit(address, host.settings, now)
+        host = self.host
+        why = host.admission.admit(address, host.settings, self.clock())
         if why:
-            host.limit_counts.add(why)
-            count = host.admission.to_note(why, now)
-            if count:
-                fields = {"limit": why, "count": count, "address": address}
-                host.notices.append(("connections_refused", fields))
-                self.schedule_flush()
+            self.note_refusal(why, address)
         return not why
+
+    def note_refusal(self, why: str, address: str) -> None:
+        """Count and log that the setting `why` has refused a connection."""
+        host = self.host
+        host.limit_counts.add(why)
+        count = host.admission.to_note(why, self.clock())
+        if count:
+            fields = {"limit": why, "count": count, "address": address}
+            host.notices.append(("connections_refused", fields))
+            self.schedule_flush()
 
     def admit(self, channel: Channel, *, held: bool) -> None:
         """Add a new client. held: it must wait for `resume_held`."""
@@ -224,3 +285,9 @@ class Listeners:
         self._channels.discard(channel)
         if not self._channels:
             self._emptied.set()
+
+
+def _context_of(contexts: TlsContexts | None, number: int) -> SSLContext:
+    """Return the context of a new connection, which may have been read again meanwhile."""
+    assert contexts is not None
+    return contexts.of(number)

@@ -7,16 +7,15 @@ sends the page's origin. Other clients send none, and are not limited by this ru
 """
 
 from collections.abc import Collection
-from ipaddress import ip_address
 
-from fox_shard.config import Address
+from fox_shard.gateway.clients.access import is_loopback
 
 
-def is_allowed(origin: str, host: str, listener: Address | None, allowed: Collection[str]) -> bool:
+def is_allowed(origin: str, host: str, allowed: Collection[str], *, is_local: bool) -> bool:
     """Whether a page of this origin may connect.
 
-    origin, host: the headers. listener: the address of the WebSocket listener. allowed: what
-    `gateway.allowed_origins` adds.
+    origin, host: the headers. allowed: what `gateway.allowed_origins` adds. is_local: whether only
+    this machine reaches the listener, and no proxy has said that the client is elsewhere.
 
     A listener that only this machine reaches is for pages of this machine, at whatever port. The
     header Host does not count there: a name on the web may point to 127.0.0.1. Any other listener
@@ -27,8 +26,8 @@ def is_allowed(origin: str, host: str, listener: Address | None, allowed: Collec
     _, scheme_ends, authority = origin.partition("://")
     if not scheme_ends:
         return False
-    if listener is not None and _is_loopback(listener.host):
-        return _is_loopback(_hostname(authority))
+    if is_local:
+        return is_loopback(_hostname(authority))
     return authority.lower() == host.lower()
 
 
@@ -37,13 +36,3 @@ def _hostname(authority: str) -> str:
     if authority.startswith("["):
         return authority[1:].partition("]")[0]
     return authority.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    name = host.lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False

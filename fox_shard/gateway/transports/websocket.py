@@ -18,9 +18,11 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from fox_shard.gateway.clients.access import is_loopback
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.transports.batches import SUFFIX, BatchReceiver, framing
+from fox_shard.gateway.transports.forwarded import MalformedForwarded, client_of
 from fox_shard.gateway.transports.http_head import read_head
 from fox_shard.gateway.transports.origins import is_allowed
 from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
@@ -165,7 +167,34 @@ class WebSocket:
         upgrades = upgradable and any(
             "websocket" in value.lower() for value in request.headers.get_all("Upgrade")
         )
-        self._handle_request(protocol, request, path, now, upgrades=upgrades)
+        if self._identify(request):
+            self._handle_request(protocol, request, path, now, upgrades=upgrades)
+
+    def _identify(self, request: Request) -> bool:
+        """Note who the client is, if a trusted proxy says so; return whether it is let in."""
+        connection = self._connection
+        access, relocate = connection.access, connection.relocate
+        if (
+            access is None
+            or relocate is None
+            or not access.trusts(connection.peer.rpartition(":")[0])
+        ):
+            return True
+        # Once: a request that waits for the shards is handled again.
+        connection.relocate = None
+        kind = access.listener.forwarded
+        try:
+            client = client_of(kind, request.headers.get_all(kind), access.trusts)
+        except MalformedForwarded as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"{error}.")
+            return False
+        if not client:
+            return True
+        if not relocate(client):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections of yours.")
+            return False
+        connection.access = access.of_proxied()
+        return True
 
     def _handle_request(
         self,
@@ -209,11 +238,16 @@ class WebSocket:
         """Return the origin of the page that asks, if it may not connect, or else ""."""
         origins = request.headers.get_all("Origin")
         hosts = request.headers.get_all("Host")
-        settings = self._host.settings
+        access, settings = self._connection.access, self._host.settings
+        if access is None:
+            address = settings.websocket
+            is_local = address is not None and is_loopback(address.host)
+        else:
+            is_local = access.is_local
+        allowed = settings.allowed_origins
+        host = hosts[0] if hosts else ""
         # The library refuses a request with several origins.
-        if len(origins) != 1 or is_allowed(
-            origins[0], hosts[0] if hosts else "", settings.websocket, settings.allowed_origins
-        ):
+        if len(origins) != 1 or is_allowed(origins[0], host, allowed, is_local=is_local):
             return ""
         return origins[0][:200].encode("ascii", "replace").decode() or "an empty origin"
 

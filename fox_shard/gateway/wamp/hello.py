@@ -73,7 +73,8 @@ def claim_of(realm: Realm, details: Details, connection: Connection, wall: float
         realm=realm.name,
         methods=details.authmethods or (),
         name=details.authid,
-        address=connection.peer.rpartition(":")[0],
+        address=connection.host,
+        access=connection.access,
         extra=details.authextra or {},
         wall=wall,
     )

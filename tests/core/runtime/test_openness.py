@@ -2,7 +2,7 @@
 
 import pytest
 
-from fox_shard.config import Address, Auth, Config, Gateway, Realm, Role
+from fox_shard.config import Address, Auth, Config, Gateway, Listener, Realm, Role, UnixPath
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.runtime.openness import check_openness
 
@@ -10,12 +10,16 @@ OPEN = Gateway(websocket=Address("0.0.0.0", 8080), rawsocket=None)
 ROLES = (Role(name="anonymous"),)
 
 
-def config(tmp_path, *realms, users=False, gateway=OPEN, **auth):
+def config(tmp_path, *realms, users=False, gateway=OPEN, listeners=(), **auth):
     path = tmp_path / "users.toml"
     if users:
         path.touch()
     return Config(
-        users=str(path), gateway=gateway, auth=Auth(**auth), realms=realms or (Realm(name="r"),)
+        users=str(path),
+        gateway=gateway,
+        listeners=listeners,
+        auth=Auth(**auth),
+        realms=realms or (Realm(name="r"),),
     )
 
 
@@ -40,6 +44,25 @@ def test_a_listener_that_is_open_to_the_network_is_refused(tmp_path, host, liste
     open_ = config(tmp_path, gateway=Gateway(**{listener: Address(host, 9)}))
     with pytest.raises(ListenError, match=r"Cannot listen at .*:9: anybody .* in r\. Add users"):
         check_openness(open_)
+
+
+@pytest.mark.parametrize("certificate", ["off", "optional"])
+def test_further_listeners_count(tmp_path, certificate):
+    one = Listener(protocol="mqtt", address=Address("0.0.0.0", 9), client_certificate=certificate)
+    with pytest.raises(ListenError, match=r"at 0\.0\.0\.0:9: anybody"):
+        check_openness(config(tmp_path, gateway=Gateway(), listeners=(one,)))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Listener(protocol="mqtt", address=UnixPath("/run/mqtt")),
+        Listener(protocol="mqtt", address=Address("127.0.0.1", 9)),
+        Listener(protocol="mqtt", address=Address("::", 9), client_certificate="required"),
+    ],
+)
+def test_further_listeners_are_for_this_machine_or_for_those_with_a_certificate(tmp_path, one):
+    assert check_openness(config(tmp_path, gateway=Gateway(), listeners=(one,)))
 
 
 def test_unless_it_is_meant(tmp_path):

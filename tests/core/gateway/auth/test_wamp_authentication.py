@@ -329,6 +329,21 @@ def test_the_vectors_of_the_specification(private_key, challenge, signature):
     assert not CryptosignProof(None, pubkey, bytes.fromhex(challenge)).check(signature, {})
 
 
+def test_the_vector_of_the_specification_with_a_channel():
+    """WAMP #channelbinding: the message is the challenge XOR the channel ID."""
+    pubkey = pubkey_of(PRIVATE_KEY)
+    channel = bytes.fromhex("62e935ae755f3d48f80d4d59f6121358c435722a67e859cc0caa8b539027f2ff")
+    signature = (
+        "9b6f41540c9b95b4b7b281c3042fa9c54cef43c842d62ea3fd6030fcb66e70b3e80d49d44c29d1635da9348d02ec"
+        "93f3ed1ef227dfb59a07b580095c2b82f80f"
+        "9d16ca518aa0c2b707f2b2a609edeca73bca8dd59817a633f35574ac6fd80d00"
+    )
+    proof = CryptosignProof(bot(pubkey), pubkey, bytes.fromhex("ff" * 32), channel)
+    assert proof.extra["channel_binding"] == "tls-unique"
+    assert proof.check(signature, {})
+    assert not CryptosignProof(bot(pubkey), pubkey, bytes.fromhex("ff" * 32)).check(signature, {})
+
+
 @pytest.mark.parametrize("signature", ["", "xy", "00" * 96, "00" * 64])
 @pytest.mark.parametrize("name", ["bot", "peter"])
 def test_a_wrong_signature_of_cryptosign_fails(name, signature):
