@@ -166,8 +166,8 @@ def test_the_examples_of_reducers_and_tables_work(tmp_path):
         put_payment, get_total, put_invoice, correct_invoice, show_totals = commands
         assert re.fullmatch(r"\d+\n", printed_by(put_payment))
         await_true("the sum is there", lambda: printed_by(get_total) == "12.50\n")
-        assert re.fullmatch(r"\d+\n", printed_by(put_invoice))
-        assert re.fullmatch(r"\d+\n", printed_by(correct_invoice))
+        assert re.fullmatch(r"\d+\tinvoice\.2026-11-02\.acme\n", printed_by(put_invoice))
+        assert re.fullmatch(r"\d+\tinvoice\.2026-11-02\.acme\n", printed_by(correct_invoice))
         total = '{"customer":"acme","total":"13.00"}\n'
         await_true("the total is there", lambda: printed_by(show_totals) == total)
     finally:

@@ -11,7 +11,8 @@ from raw_wamp import PUBLISH, PUBLISHED, at_gateway
 from bench import syncs
 from fox_shard.backplane.placement import Placement
 
-PLACE = Placement(2)
+SHARDS = range(4)
+PLACE = Placement(len(SHARDS))
 
 
 class Traced(Cluster):
@@ -40,7 +41,7 @@ class Traced(Cluster):
 def traced():
     if not syncs.traceable():
         pytest.skip("strace is not installed (Debian package strace)")
-    cluster = Traced(FOX_MQTT_SYS_INTERVAL="0")
+    cluster = Traced(shards=len(SHARDS), FOX_MQTT_SYS_INTERVAL="0")
     if not cluster.trace("shard-0").exists():
         cluster.stop()
         pytest.skip("strace cannot trace here")
@@ -65,7 +66,7 @@ def publish_all(client, topics, options, window):
 def unsynced(cluster, done):
     """Return the topics without a sync between publish and acknowledgement."""
     began = min(sent for _, sent, _ in done)
-    found = {shard: cluster.syncs(shard, began, time.time()) for shard in (0, 1)}
+    found = {shard: cluster.syncs(shard, began, time.time()) for shard in SHARDS}
     return [
         topic
         for topic, sent, acknowledged in done

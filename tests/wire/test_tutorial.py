@@ -36,7 +36,7 @@ def steps(console):
 
 def without_ids(text):
     """Return the text without publication ids, which are others each time."""
-    return re.sub(r"^\d{15,16}$", "(a publication id)", text, flags=re.MULTILINE)
+    return re.sub(r"^\d{15,16}\b", "(a publication id)", text, flags=re.MULTILINE)
 
 
 def changed(config, settings):
