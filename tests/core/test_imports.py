@@ -6,6 +6,7 @@ runs first. The packages that contain the importing module are left out: they ar
 """
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,9 @@ def test_no_module_imports_itself_even_through_others():
     sources = modules()
     assert len(sources) > 150
     assert circles(imports(sources)) == []
+
+
+def test_every_file_of_tests_has_a_name_of_its_own():
+    """Two of one name cannot be collected together."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []
