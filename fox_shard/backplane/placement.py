@@ -31,11 +31,13 @@ SUBSCRIPTION_EVENTS = (
 META_EVENTS = {"registration": REGISTRATION_EVENTS, "subscription": SUBSCRIPTION_EVENTS}
 """The topics of meta events of registrations and subscriptions, by kind."""
 
-_TOGETHER = {
-    topic: topics[0]
-    for topics in ((ON_JOIN, ON_LEAVE), REGISTRATION_EVENTS, SUBSCRIPTION_EVENTS)
-    for topic in topics
-}
+SESSION = "session"
+"""The kind of session meta events, of which no gateway has to tell the causes."""
+
+ALL_META_EVENTS = {SESSION: (ON_JOIN, ON_LEAVE), **META_EVENTS}
+"""The topics of all meta events, by kind."""
+
+_TOGETHER = {topic: topics[0] for topics in ALL_META_EVENTS.values() for topic in topics}
 """Topics that have the slot of another one, so that their events come in order."""
 
 SLOTS = 1024

@@ -177,6 +177,8 @@ class Coordinator:
     def _join(self, gateway: str, join: Join) -> Effects:
         """Register the session, and publish `on_join` at its first `Join` that is no replay.
 
+        It is published only if somebody listens (see `memberships`).
+
         A session that joined while the coordinator was down arrives twice: in the gateway's replay,
         and then as the `Join` that the link had kept. The second one is announced.
         If another session has the same MQTT client id, the older one of the two is killed. The
@@ -192,7 +194,8 @@ class Coordinator:
             effects.append((gateway, self._kills[entry.session]))
         if not join.replay and not entry.announced:
             entry.announced = True
-            effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
+            if self.memberships.listened(entry.realm):
+                effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
         self._journal.keep(rows.session(gateway, entry.session), rows.encode(entry))
         if not join.replay:
             effects += self._joined(entry)
@@ -203,7 +206,10 @@ class Coordinator:
         effects: Effects = []
         for entry in entries:
             self._kills.pop(entry.session, None)
-            effects.append(self._on_leave(entry))
+            self._journal.keep(rows.session(entry.gateway, entry.session), None)
+            if self.memberships.listened(entry.realm):
+                args: list[object] = [entry.session, entry.authid, entry.authrole]
+                effects.append(self._meta_event(entry.realm, ON_LEAVE, args))
             self.memberships.session_ended(entry.session)
             effects += self._joined(entry)
         return effects
@@ -212,11 +218,6 @@ class Coordinator:
         """Return the `Joined` for the session with the entry's MQTT client id, if it is sole."""
         sole = self._sessions.sole(entry.realm, entry.client) if entry.client else None
         return [] if sole is None else [(sole.gateway, Joined(sole.session))]
-
-    def _on_leave(self, entry: SessionRecord) -> tuple[str, Frame]:
-        self._journal.keep(rows.session(entry.gateway, entry.session), None)
-        args = [entry.session, entry.authid, entry.authrole]
-        return self._meta_event(entry.realm, ON_LEAVE, args)
 
     def _meta_event(self, realm: str, topic: str, args: list[object]) -> tuple[str, Frame]:
         return self._publish(realm, topic, RELIABLE_EVENT, payloads.MSGPACK, msgpack.encode(args))

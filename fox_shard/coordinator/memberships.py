@@ -8,6 +8,9 @@ which is not published, and then each change, which is. A membership that has be
 needs no publishing, is a row, and the row is in the transaction that has the event. So whichever
 process dies, what is told twice is published once.
 
+Session meta events need no census, as the coordinator knows all sessions. What begins and ends
+there is only the publishing, by the same means.
+
 A session may end with very many memberships, so that work waits in a queue and is done in slices.
 """
 
@@ -26,7 +29,7 @@ from fox_shard.backplane.frames import (
     TakeCensus,
 )
 from fox_shard.backplane.meta_api import details
-from fox_shard.backplane.placement import META_EVENTS
+from fox_shard.backplane.placement import META_EVENTS, SESSION
 from fox_shard.coordinator import rows
 from fox_shard.store.journal import Journal
 
@@ -81,12 +84,15 @@ class Memberships:
         "_journal",
         "_meta_event",
         "_of_session",
+        "_unheard",
     )
 
     def __init__(self, journal: Journal, meta_event: MetaEvent) -> None:
         self._journal = journal
         self._meta_event = meta_event
         self._censuses: dict[Key, Census] = {}
+        # The kinds of meta events to which nobody listens, by realm.
+        self._unheard: set[Key] = set()
         # Session -> its memberships: (census, id).
         self._of_session: dict[int, dict[tuple[Census, int], None]] = {}
         # Sessions that have ended and still have memberships.
@@ -141,13 +147,17 @@ class Memberships:
         key = (frame.realm, frame.kind)
         census = self._censuses.get(key)
         if not frame.number:
-            if census is not None:
+            if census is None:
+                self._unheard.add(key)
+            else:
                 census.listening, census.until = 0, min(census.until, now + LINGER)
             return []
+        self._unheard.discard(key)
         begins = census is None
         if census is None:
             census = self._censuses[key] = Census(key, frame.number)
-            census.awaited = dict(self._gateways)
+            if frame.kind != SESSION:
+                census.awaited = dict(self._gateways)
             self._keep(census)
         census.shard, census.listening, census.until = shard, frame.number, inf
         if not begins:
@@ -186,15 +196,26 @@ class Memberships:
         ticket = self._journal.ticket
         self._became_ready = deque((ticket, census) for _, census in self._became_ready)
 
+    def listened(self, realm: str) -> bool:
+        """Whether somebody listens to the realm's session meta events, or did a moment ago.
+
+        It is so until the topics' shard has said that nobody does.
+        """
+        return (realm, SESSION) not in self._unheard
+
     # Gateways
 
     def gateway_opened(self, gateway: str) -> list[Frame]:
         """Return what a gateway must know when its link opens."""
         self._gateways[gateway] = None
         for census in self._censuses.values():
-            if not census.ready:
+            if not (census.ready or census.key[1] == SESSION):
                 census.awaited[gateway] = None
-        return [TakeCensus(*census.key, census.number) for census in self._censuses.values()]
+        return [
+            TakeCensus(*census.key, census.number)
+            for census in self._censuses.values()
+            if census.key[1] != SESSION
+        ]
 
     def gateway_gone(self, gateway: str) -> None:
         """Expect nothing more of the gateway. Its sessions end, see `session_ended`."""
@@ -286,6 +307,7 @@ class Memberships:
         """End the censuses for which nobody has listened for long."""
         for key in [key for key, census in self._censuses.items() if census.until <= now]:
             census = self._censuses.pop(key)
+            self._unheard.add(key)
             census.ready = False  # What is still to end with its session is not published any more.
             self._journal.keep(rows.census(*key), None)
             self._dropping.append(self._drop(census))

@@ -24,9 +24,10 @@ from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
 COMMIT_INTERVAL: Final = 0.1
-"""Seconds between two transactions. No client waits for one: a session begins before its row is
-durable. So sessions that begin and end within this time share a transaction here, and one in the
-shard of their meta events."""
+"""Seconds between two transactions. No client that joins waits for one: a session begins before its
+row is durable. So sessions that begin and end within this time share a transaction here, and one in
+the shard of their meta events. Who defines a schema, or is the first to subscribe to meta events,
+waits at most so much longer."""
 
 
 @final

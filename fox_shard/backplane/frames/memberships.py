@@ -3,8 +3,9 @@
 Owns: the frames by which the coordinator learns of memberships while somebody wants their meta
 events. Never: behaviour.
 
-kind: `registration` or `subscription`. A *census* is the time during which the coordinator is told
-of one kind in one realm. Its number is that of the `Listening` that began it.
+kind: `registration` or `subscription`; in `Listening` and `Listened` also `session`. A *census* is
+the time during which the coordinator is told of one kind in one realm. Its number is that of the
+`Listening` that began it.
 """
 
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Who listens to meta events of registrations and subscriptions.
+"""Who listens to meta events.
 
 Owns: whether anybody does, and the requests that wait until the coordinator publishes all changes.
 Never: the events, or what they are about.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, final
 
 from fox_shard.backplane.frames import Listened, Listening, Subscribe
-from fox_shard.backplane.placement import META_EVENTS, Placement
+from fox_shard.backplane.placement import ALL_META_EVENTS, Placement
 from fox_shard.config import Realm
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.links.peer import Peer
@@ -62,7 +62,7 @@ class MetaListeners:
         self._synced = False
         self._of: dict[Key, _Listeners] = {}
         for realm in realms:
-            for kind in META_EVENTS:
+            for kind in ALL_META_EVENTS:
                 self._find(realm.name, kind)
             for rule in realm.history:
                 self.added(realm.name, Pattern.wamp(rule.topic, rule.match))
@@ -70,7 +70,8 @@ class MetaListeners:
     def _find(self, realm: str, kind: str) -> _Listeners | None:
         """Return the listeners to a kind; None: another shard owns the topics."""
         found = self._of.get((realm, kind))
-        if found is None and self._placement.shard_of(realm, META_EVENTS[kind][0]) == self._number:
+        first = ALL_META_EVENTS[kind][0]
+        if found is None and self._placement.shard_of(realm, first) == self._number:
             found = self._of[realm, kind] = _Listeners()
         return found
 
@@ -81,7 +82,7 @@ class MetaListeners:
             return []
         return [
             ((realm, kind), found)
-            for kind, topics in META_EVENTS.items()
+            for kind, topics in ALL_META_EVENTS.items()
             if any(map(pattern.matches, topics)) and (found := self._find(realm, kind)) is not None
         ]
 
@@ -151,7 +152,7 @@ class MetaListeners:
     def listened(self, frame: Listened) -> dict[tuple[Peer, int], Subscribe]:
         """Take out the requests that have waited for the coordinator, by peer and token.
 
-        A pattern may match both kinds of events. Such a request waits for the other kind then.
+        A pattern may match several kinds of events. Such a request waits for the next kind then.
         """
         listeners = self._of.get((frame.realm, frame.kind))
         if listeners is None or listeners.number != frame.number:

@@ -19,7 +19,7 @@ from fox_shard.backplane.frames import (
     Publish,
     TakeCensus,
 )
-from fox_shard.backplane.placement import META_EVENTS, Placement
+from fox_shard.backplane.placement import META_EVENTS, SESSION, Placement
 from fox_shard.coordinator import memberships, rows
 from fox_shard.coordinator.core import Coordinator
 from fox_shard.coordinator.loading import read
@@ -81,9 +81,11 @@ class Site:
         events = [(one.topic, *msgpack.decode(one.args)) for _, one in self.take(Publish)]
         return [event for event in events if "session" not in event[0]]
 
-    def join(self, *sessions, gateway=GATEWAY):
+    def join(self, *sessions, gateway=GATEWAY, replay=False):
         for session in sessions:
-            self.hear(Join(session, REALM, *["x"] * 7, client="", began=0.0, replay=False), gateway)
+            self.hear(
+                Join(session, REALM, *["x"] * 7, client="", began=0.0, replay=replay), gateway
+            )
 
     def listen(self, number=NUMBER):
         self.hear(Listening(REALM, "subscription", number), SHARD)
@@ -327,3 +329,59 @@ def test_what_is_told_of_a_session_that_has_ended_is_ignored(site):
     site.take(object)
     site.subscribe(1)
     assert site.take(object) == []
+
+
+# Session meta events
+
+
+def sessions_told(site):
+    return [frame.topic.rpartition("_")[2] for _, frame in site.take(Publish)]
+
+
+def test_sessions_come_and_go_without_a_word_if_nobody_listens():
+    site = Site()
+    site.join(1)
+    site.take(Publish)
+    site.hear(Listening(REALM, SESSION, 0), of=SHARD)
+    site.join(2)
+    site.hear(Leave(1, graceful=True))
+    assert sessions_told(site) == []
+
+
+def test_a_listener_is_told_of_what_comes_after_its_answer_and_of_it_only():
+    site = Site()
+    site.hear(Listening(REALM, SESSION, 0), of=SHARD)
+    site.join(1)
+    site.hear(Listening(REALM, SESSION, 7), of=SHARD)
+    assert site.take(TakeCensus) == []
+    assert site.take(Listened) == []
+    site.commit()
+    assert site.take(Listened) == [(SHARD, Listened(REALM, SESSION, 7))]
+    site.join(2)
+    site.hear(Leave(1, graceful=True))
+    assert sessions_told(site) == ["join", "leave"]
+
+
+def test_until_the_shard_has_said_who_listens_everything_is_told():
+    """A coordinator that restarts must not be silent towards those who listen."""
+    site = Site()
+    site.hear(Listening(REALM, SESSION, 7), of=SHARD)
+    site.join(1)
+    site.take(Publish)
+    site.disk.clear()
+    site.start()
+    site.join(1, replay=True)
+    site.join(2)
+    assert sessions_told(site) == ["join"]
+
+
+def test_session_meta_events_end_a_while_after_the_last_listener():
+    site = Site()
+    site.hear(Listening(REALM, SESSION, 7), of=SHARD)
+    site.hear(Listening(REALM, SESSION, 0), of=SHARD, now=10.0)
+    site.core.memberships.expire(10.0 + memberships.LINGER - 1)
+    site.join(1)
+    assert sessions_told(site) == ["join"]
+    site.core.memberships.expire(10.0 + memberships.LINGER)
+    site.hear(Leave(1, graceful=True))
+    assert sessions_told(site) == []

@@ -6,6 +6,8 @@ from shard_harness import REALM, ShardHarness, subscribe
 from fox_shard.backplane.frames import Listened, Listening, More, Subscribed, Unsubscribe
 from fox_shard.config import History, Realm
 
+NOBODY = [("session", False), ("registration", False), ("subscription", False)]
+
 TOPIC = "=wamp.subscription.on_create"
 
 
@@ -33,7 +35,7 @@ def listen(harness, pattern=TOPIC, token=1, gateway="gateway-0"):
 
 
 def test_nothing_is_said_of_other_subscriptions(harness):
-    assert told(harness) == [("registration", False), ("subscription", False)]
+    assert told(harness) == NOBODY
     for token, pattern in enumerate(("=a.b", "*#", "*+.subscription.on_create", "^wam", "^"), 1):
         harness.say("gateway-0", subscribe(pattern, token=token))
     assert told(harness) == []
@@ -62,6 +64,18 @@ def test_a_listener_is_answered_when_the_coordinator_is_ready(harness, pattern):
     # Another one need not wait.
     assert listen(harness, token=2, gateway="gateway-1") is None
     assert answered(harness, "gateway-1") == [2]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["=wamp.session.on_join", "=wamp.session.on_leave", "^wamp.ses"]
+)
+def test_listeners_to_session_meta_events_wait_as_well(harness, pattern):
+    harness.got("coordinator")
+    harness.say("gateway-0", subscribe(pattern, token=1))
+    (announced,) = harness.got("coordinator", Listening)
+    assert (announced.kind, answered(harness)) == ("session", [])
+    harness.say("coordinator", Listened(REALM, "session", announced.number))
+    assert answered(harness) == [1]
 
 
 def test_only_the_last_listener_that_leaves_is_told(harness):
@@ -110,7 +124,7 @@ def test_a_coordinator_that_returns_is_told_again(harness):
     harness.join("coordinator", incarnation=2)
     harness.turns(8)
     again = {one.kind: one.number for one in harness.got("coordinator", Listening)}
-    assert again == {"registration": 0, "subscription": number}
+    assert again == {"session": 0, "registration": 0, "subscription": number}
 
 
 def test_a_shard_that_returns_says_nothing_before_all_have_replayed(harness):
@@ -123,7 +137,7 @@ def test_a_shard_that_returns_says_nothing_before_all_have_replayed(harness):
     assert told(harness) == []
     harness["gateway-1"].silent = False
     harness.turns(8)
-    assert told(harness) == [("registration", False), ("subscription", True)]
+    assert told(harness) == [*NOBODY[:2], ("subscription", True)]
 
 
 def test_a_rule_of_the_history_listens():
@@ -131,4 +145,4 @@ def test_a_rule_of_the_history_listens():
     harness = ShardHarness(realms=[Realm(name=REALM, history=(rule,))])
     harness.join("coordinator")
     harness.turns(8)
-    assert told(harness) == [("registration", False), ("subscription", True)]
+    assert told(harness) == [*NOBODY[:2], ("subscription", True)]
