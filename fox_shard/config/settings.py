@@ -243,6 +243,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     uri, match: those topics and procedures, in the form of a WAMP subscription; or, with `mqtt`, an
     MQTT topic filter. allow: what may be done; all else may not. disclose: publishers and callers
     are disclosed, whether they want it or not. cache: the decision is kept for each topic.
+    trustlevel: of publications and calls, which receivers are told; -1: they are told nothing.
     """
 
     uri: str
@@ -250,6 +251,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     allow: Actions = ()
     disclose: bool = False
     cache: bool = True
+    trustlevel: Annotated[int, Meta(ge=-1, le=1000)] = -1
 
 
 class Role(Struct, frozen=True, kw_only=True):

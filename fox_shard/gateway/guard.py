@@ -27,11 +27,13 @@ from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.authorization.rules import (
     CALL,
     DISCLOSED,
+    NO_TRUST_LEVEL,
     PUBLISH,
     REGISTER,
     SUBSCRIBE,
     Extent,
 )
+from fox_shard.gateway.authorization.trust import with_trust_level
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.rpc.calls import Calls
@@ -116,6 +118,8 @@ class Guard:
             if decision & DISCLOSED:
                 flags |= DISCLOSE
                 publisher = Identity(session.authid, session.authrole)
+            if decision > NO_TRUST_LEVEL:
+                attributes = with_trust_level(attributes, decision)
         self._publishing.publish(
             session,
             route,
@@ -143,7 +147,8 @@ class Guard:
         permissions = session.permissions
         plain = permissions is None or (
             route.table is None
-            and permissions.decide(route.topic) & (PUBLISH | DISCLOSED) == PUBLISH
+            and (decision := permissions.decide(route.topic)) & (PUBLISH | DISCLOSED) == PUBLISH
+            and decision <= NO_TRUST_LEVEL
         )
         if plain:
             self._publishing.publish_all(session, route, flags, request, encoding, payloads)
@@ -211,6 +216,8 @@ class Guard:
                 return
             if decision & DISCLOSED:
                 flags |= DISCLOSE_CALLER
+            if decision > NO_TRUST_LEVEL:
+                attributes = with_trust_level(attributes, decision)
         self._calls.call(
             session,
             request,

@@ -27,6 +27,12 @@ DISCLOSED: Final = 16
 UNCACHED: Final = 32
 """Bit of a decision: the rule does not want it to be kept."""
 
+TRUST_SHIFT: Final = 8
+"""The bits of a decision from this one on: the trust level of a publication or call, plus one."""
+
+NO_TRUST_LEVEL: Final = (1 << TRUST_SHIFT) - 1
+"""The highest decision without a trust level."""
+
 ACTIONS: Final = {"publish": PUBLISH, "subscribe": SUBSCRIBE, "call": CALL, "register": REGISTER}
 
 
@@ -97,4 +103,5 @@ def _pattern_of(rule: Rule) -> Pattern:
 
 def _decision_of(rule: Rule) -> int:
     bits = sum({ACTIONS[action] for action in rule.allow})
-    return bits | DISCLOSED * rule.disclose | UNCACHED * (not rule.cache)
+    bits |= DISCLOSED * rule.disclose | UNCACHED * (not rule.cache)
+    return bits | (rule.trustlevel + 1) << TRUST_SHIFT

@@ -320,7 +320,7 @@ def test_the_store_of_a_realm_is_read():
         (
             ALLOWANCE + "allowed = ['publish']",
             "fox.toml: realm[0].role[0].rule[0]: there is no setting allowed; there are uri, "
-            "match, allow, disclose, cache.",
+            "match, allow, disclose, cache, trustlevel.",
         ),
         (
             ROLE + "[[realm.role.rule]]\nallow = []",

@@ -472,3 +472,48 @@ def test_a_role_without_rules_may_do_nothing_and_a_realm_without_roles_everythin
     one = opened(free)
     assert free.gateway(0).sessions[one.session].permissions is None
     assert ask(free, one, one.call("wamp.session.kill_all"))[0] == 50
+
+
+# Trust levels
+
+
+def test_events_tell_the_trust_level_of_their_publisher():
+    made = world(
+        rule("a.", *ALL), rule("a.trusted", *ALL, trustlevel=7), rule("a.zero", *ALL, trustlevel=0)
+    )
+    reader, client = opened(made, 1), opened(made)
+    request = reader.subscribe("a.", match="prefix")
+    made.run_until(lambda: reader.answer(33, request))
+    for topic in ("a.trusted", "a.zero", "a.plain"):
+        ask(made, client, client.publish(topic, 1, acknowledge=True, _mine=5, trustlevel=9))
+    made.run_until(lambda: len(reader.of(36)) == 3)
+    told = {one[3]["topic"]: one[3] for one in reader.of(36)}
+    assert {topic: one.get("trustlevel") for topic, one in told.items()} == {
+        "a.trusted": 7,
+        "a.zero": 0,
+        "a.plain": None,
+    }
+    assert all(one["_mine"] == 5 for one in told.values())
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_events_of_mqtt_publishers_tell_it_as_well(qos):
+    made = world(rule("a.", *ALL, trustlevel=3))
+    reader, client = opened(made, 1), MqttClient(made, 0, "c")
+    request = reader.subscribe("a.", match="prefix")
+    made.run_until(lambda: client.connected and reader.answer(33, request))
+    for number in range(3):
+        client.publish("a/b", b"%d" % number, qos)
+    made.run_until(lambda: len(reader.of(36)) == 3)
+    assert [one[3]["trustlevel"] for one in reader.of(36)] == [3, 3, 3]
+
+
+def test_invocations_tell_the_trust_level_of_their_caller():
+    made = world(rule("p.", *ALL), rule("p.trusted", *ALL, trustlevel=2))
+    callee, caller = opened(made, 1), opened(made)
+    for procedure in ("p.trusted", "p.plain"):
+        request = callee.register(procedure)
+        made.run_until(lambda request=request: callee.answer(65, request))
+        caller.call(procedure, 1)
+    made.run_until(lambda: len(callee.of(68)) == 2)
+    assert [one[3].get("trustlevel") for one in callee.of(68)] == [2, None]
