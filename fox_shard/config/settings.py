@@ -32,7 +32,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     its components. max_subscriptions, max_registrations, max_calls, max_invocations,
     max_abandoned_invocations, max_testaments: of one session at a time. testament_bytes: of all its
     testaments together. max_consultations: questions of one gateway process to procedures and
-    Python functions that decide something for it. handshake_timeout: seconds for HELLO,
+    Python functions that decide something for it. max_inquiries: calls of one session for which
+    shards are asked at once; further ones wait. answer_bytes: of the items in the answer to such a
+    call. batch_messages: in one batch of a batched WebSocket. handshake_timeout: seconds for HELLO,
     CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
     after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
     then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
@@ -61,6 +63,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_testaments: Annotated[int, Meta(ge=0, le=1000)] = 100
     testament_bytes: Annotated[int, Meta(ge=1 << 10, le=1 << 28)] = 1 << 18
     max_consultations: Count = 1_000
+    max_inquiries: Annotated[int, Meta(ge=1, le=1000)] = 2
+    answer_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 28)] = 1 << 22
+    batch_messages: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
     handshake_timeout: Seconds = 10.0
     message_timeout: Seconds = 30.0
     ping_interval: Annotated[float, Meta(ge=0.0, le=3600.0)] = 20.0

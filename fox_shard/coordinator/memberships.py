@@ -42,7 +42,11 @@ SLICE: Final = 500
 """Memberships that end, or rows that are deleted, in one turn."""
 
 LINGER: Final = 30.0
-"""Seconds for which a census goes on without a listener, as each new one costs all memberships."""
+"""Seconds for which a census goes on without a listener, as each new one costs all memberships.
+
+This is no setting: a listener that reconnects is back within it, and the rest of a census costs
+only the changes.
+"""
 
 Key = tuple[str, str]
 """Realm and kind of a census."""

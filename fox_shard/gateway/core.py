@@ -192,7 +192,9 @@ class Gateway:
             memberships,
             self.slow,
         )
-        self.inquiries = Inquiries(self.links, self.calls, self.sessions)
+        self.inquiries = Inquiries(
+            self.links, self.calls, self.sessions, settings, self.limit_counts
+        )
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
         RegistrationMeta(self.inquiries, self.calls)

@@ -25,6 +25,8 @@ NAMES = (
     "max_testaments",
     "testament_bytes",
     "max_consultations",
+    "answer_bytes",
+    "batch_messages",
     "max_filters",
     "outbound_limit",
     "handshake_timeout",

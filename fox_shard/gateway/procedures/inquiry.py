@@ -13,7 +13,7 @@ Gateways are asked like shards, by way of a shard (`RelayedInquiry`).
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, final
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
 
 from msgspec import msgpack
 
@@ -26,8 +26,10 @@ from fox_shard.backplane.frames import (
     RelayedInquiry,
     Result,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
+from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import JSON, MSGPACK, encode
 from fox_shard.errors import Refusal, Unavailable
 from fox_shard.gateway.rpc.calls import Calls
@@ -35,15 +37,6 @@ from fox_shard.gateway.sessions.session import Session
 
 T = TypeVar("T")
 P = TypeVar("P", contravariant=True)
-
-MAX_ANSWER_BYTES: Final = 1 << 22
-"""Bytes of the items in one answer, which ends with the item that exceeds them."""
-
-AT_ONCE: Final = 2
-"""Inquiries of one session that are under way; further ones wait for these.
-
-An answer may have some MiB, and a session very many unanswered calls.
-"""
 
 Page = HistoryPage | InquiryPage
 """A frame in which a shard answers."""
@@ -126,12 +119,18 @@ class SourceItems(Generic[T]):
 
 @final
 class OpenInquiry(Generic[T]):
-    """One call, until it is answered."""
+    """One call, until it is answered.
 
-    __slots__ = ("question", "size", "sources", "taken")
+    max_bytes: of the items; the answer ends with the item that exceeds them.
+    """
 
-    def __init__(self, question: Question[T, Any], sources: Iterable[Source]) -> None:
+    __slots__ = ("max_bytes", "question", "size", "sources", "taken")
+
+    def __init__(
+        self, question: Question[T, Any], sources: Iterable[Source], max_bytes: int
+    ) -> None:
         self.question = question
+        self.max_bytes = max_bytes
         self.sources: list[SourceItems[T]] = [SourceItems(source) for source in sources]
         self.taken: list[T] = []
         self.size = 0
@@ -158,7 +157,7 @@ class OpenInquiry(Generic[T]):
     @property
     def is_full(self) -> bool:
         """Whether the answer has reached its limit."""
-        return len(self.taken) == self.question.limit or self.size > MAX_ANSWER_BYTES
+        return len(self.taken) == self.question.limit or self.size > self.max_bytes
 
     @property
     def more(self) -> bool:
@@ -170,10 +169,31 @@ class OpenInquiry(Generic[T]):
 class Inquiries:
     """The calls of one gateway's sessions that wait for pages of shards."""
 
-    __slots__ = ("_calls", "_links", "_of_sessions", "_open", "_sessions", "_token")
+    __slots__ = (
+        "_at_once",
+        "_calls",
+        "_counts",
+        "_links",
+        "_max_bytes",
+        "_of_sessions",
+        "_open",
+        "_sessions",
+        "_token",
+    )
 
-    def __init__(self, links: list[Link], calls: Calls, sessions: dict[int, Session]) -> None:
-        """links: to the shards, by number."""
+    def __init__(
+        self,
+        links: list[Link],
+        calls: Calls,
+        sessions: dict[int, Session],
+        settings: Settings,
+        counts: LimitCounts,
+    ) -> None:
+        """links: to the shards, by number. settings: the limits. counts: of refused answers."""
+        # An answer may have some MiB, and a session very many unanswered calls.
+        self._at_once = settings.max_inquiries
+        self._max_bytes = settings.answer_bytes
+        self._counts = counts
         self._links = links
         self._calls = calls
         self._sessions = sessions
@@ -222,7 +242,7 @@ class Inquiries:
     ) -> None:
         mine.open += 1
         self._token += 1
-        self._open[self._token] = OpenInquiry(question, sources)
+        self._open[self._token] = OpenInquiry(question, sources, self._max_bytes)
         self._go_on(self._token)
 
     def _go_on_with(self, session: Session, mine: "SessionInquiries") -> None:
@@ -230,7 +250,7 @@ class Inquiries:
         if mine.is_going_on:
             return
         mine.is_going_on = True
-        while mine.waiting and mine.open < AT_ONCE:
+        while mine.waiting and mine.open < self._at_once:
             question, sources = mine.waiting.popleft()
             try:
                 self._check_open(sources)
@@ -293,6 +313,7 @@ class Inquiries:
             if result is not None:
                 self._calls.result(result)
         except Refusal as refusal:
+            self._counts.add(refusal.limit)
             error = call_error(question.session.id, question.request, refusal)
             self._calls.call_error(error)
 

@@ -9,7 +9,7 @@ from fox_shard.backplane.meta_api import IdLists, decode_ids, decode_lists
 from fox_shard.documents.numbers import whole
 from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument, LimitExceeded
-from fox_shard.gateway.procedures.inquiry import MAX_ANSWER_BYTES, Item
+from fox_shard.gateway.procedures.inquiry import Item
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import check_topic
 
@@ -71,8 +71,8 @@ def complete(items: list[Item], *, more: bool) -> list[Item]:
     """Return the items, which are all there are. Raises LimitExceeded if there are more."""
     if more:
         raise LimitExceeded(
-            f"the answer has more than {MAX_ANSWER_BYTES >> 20} MiB: ask for single ids instead"
-        )
+            "the answer is longer than gateway.answer_bytes: ask for single items instead"
+        ).beyond("answer_bytes")
     return items
 
 

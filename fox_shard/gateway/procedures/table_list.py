@@ -11,6 +11,7 @@ from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.authorization.rules import SUBSCRIBE, Extent
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
+from fox_shard.gateway.procedures.meta_arguments import complete
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.tables.query import STATES, decode_state
@@ -39,12 +40,12 @@ class TableList:
             raise InvalidArgument(f"{LIST} has no arguments")
         shards = [*self._inquiries.all_shards]
 
-        def answer(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
+        def answer(items: list[Item], more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
             tables, permissions = session.realm.tables.tables, session.permissions
             return [
                 [
                     _table(name, [decode_state(value) for _, value in found], len(shards))
-                    for name, found in _by_name(items)
+                    for name, found in _by_name(complete(items, more=more))
                     if name in tables
                     and (
                         permissions is None

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, final
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.errors import ProtocolViolation
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.transports.receivers import MESSAGE, Frame, MessageReceiver
 
 SUFFIX: Final = ".batched"
 """The end of the names of batched subprotocols."""
-
-LONGEST: Final = 1000
-"""Messages in one batch, which is handled in one turn."""
 
 _SEPARATOR: Final = b"\x1e"
 
@@ -56,24 +54,37 @@ def framing(frame: Frame, *, text: bool) -> Frame:
 
 @final
 class BatchReceiver:
-    """The receiver of batches for one session."""
+    """The receiver of batches for one session. A batch is handled in one turn, so it is limited."""
 
-    __slots__ = ("_connection", "_session", "_split")
+    __slots__ = ("_connection", "_counts", "_longest", "_session", "_split")
 
-    def __init__(self, connection: Connection, session: MessageReceiver, *, text: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session: MessageReceiver,
+        longest: int,
+        counts: LimitCounts,
+        *,
+        text: bool,
+    ) -> None:
+        """longest: messages in one batch. counts: of batches that have more."""
         self._connection = connection
+        self._longest = longest
+        self._counts = counts
         self._session = session
         self._split: Split = split_text if text else split_binary
 
     def batch(self, data: bytes, now: float) -> None:
         """Handle all of one batch; end the session if it is empty, too long or malformed."""
         try:
-            messages = list(islice(self._split(data), LONGEST + 1))
+            messages = list(islice(self._split(data), self._longest + 1))
             if not messages:
                 raise ProtocolViolation("a batch has at least one message")
-            if len(messages) > LONGEST:
-                raise ProtocolViolation(f"a batch has at most {LONGEST} messages")
+            if len(messages) > self._longest:
+                at_most = f"a batch has at most {self._longest} messages"
+                raise ProtocolViolation(at_most, limit="batch_messages")
         except ProtocolViolation as violation:
+            self._counts.add(violation.limit)
             self._session.abort(violation.uri, violation.message)
             return
         self._connection.budget -= MESSAGE * (len(messages) - 1)

@@ -25,7 +25,7 @@ from fox_shard.gateway.transports.batches import SUFFIX, BatchReceiver, framing
 from fox_shard.gateway.transports.forwarded import MalformedForwarded, client_of
 from fox_shard.gateway.transports.http_head import read_head
 from fox_shard.gateway.transports.origins import is_allowed
-from fox_shard.gateway.transports.receivers import Frame, MqttMaker, WampMaker
+from fox_shard.gateway.transports.receivers import Frame, MessageReceiver, MqttMaker, WampMaker
 from fox_shard.gateway.transports.websocket_stream import (
     BINARY,
     TEXT,
@@ -282,7 +282,7 @@ class WebSocket:
             if batched:
                 frame = framing(frame, text=text)
             wamp = self._wamp(connection, serializer, frame, stream.close, encoder)
-            take = BatchReceiver(connection, wamp, text=text).batch if batched else wamp.message
+            take = self._batches(wamp, text=text).batch if batched else wamp.message
             stream.begin(take, wamp.connection_lost)
         else:
             mqtt = self._mqtt(connection, frame, stream.close)
@@ -291,6 +291,11 @@ class WebSocket:
         self._forget()
         if rest:
             stream.receive(rest, now)
+
+    def _batches(self, session: MessageReceiver, *, text: bool) -> BatchReceiver:
+        host = self._host
+        longest, counts = host.settings.batch_messages, host.limit_counts
+        return BatchReceiver(self._connection, session, longest, counts, text=text)
 
     def _answer_health(self) -> None:
         health = self._host.health()

@@ -97,7 +97,7 @@ class Dealer:
         self._settings = settings
         self._rng = rng
         self._deadline = deadline
-        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes", "queued_parts"))
+        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes", "queued_parts", "reroutes"))
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -337,7 +337,10 @@ class Dealer:
         callee, procedure, call = pending.callee, pending.procedure, pending.copy
         if callee is None or (call is None and procedure.invoke != "single"):
             return False
-        if call is None or len(pending.tried) >= self._settings.reroutes:
+        if call is None:
+            following = None
+        elif len(pending.tried) >= self._settings.reroutes:
+            self.limit_counts.add("reroutes")
             following = None
         else:
             pending.tried = (*pending.tried, callee.place)

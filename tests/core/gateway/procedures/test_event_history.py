@@ -21,7 +21,6 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.frames import Subscribe as SubscribeFrame
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidArgument
-from fox_shard.gateway.procedures import inquiry
 from fox_shard.gateway.procedures.history_query import (
     GET_EVENTS,
     MAX_EVENTS,
@@ -39,8 +38,8 @@ SECOND = SHARDS * TICKS
 class Asking:
     """A session that has subscribed, at a gateway of two shards, and the answers to its calls."""
 
-    def __init__(self, pattern="*#", options=None):
-        self.harness = GatewayHarness()
+    def __init__(self, pattern="*#", options=None, **settings):
+        self.harness = GatewayHarness(**settings)
         self.session = self.harness.session()
         self.answers = []
         self.session.result = lambda frame: self.answers.append(self.read(frame))
@@ -185,9 +184,8 @@ def test_the_filter_of_a_subscription_applies_to_its_history():
     assert asking.ids() == [128]
 
 
-def test_an_answer_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 4)
-    asking = Asking("=" + GatewayHarness().topic(0))
+def test_an_answer_is_bounded_in_bytes():
+    asking = Asking("=" + GatewayHarness().topic(0), answer_bytes=4)
     asking.ask()
     asking.answer(0, event(64), event(128), event(192))
     assert asking.ids() == [64, 128]

@@ -6,7 +6,6 @@ from gateway_harness import REALM, GatewayHarness
 from fox_shard.backplane.frames import Inquiry, InquiryPage
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidArgument
-from fox_shard.gateway.procedures import inquiry
 from fox_shard.gateway.procedures.inquiry import InquiryQuestion
 
 PROCEDURE = "fox.test.list"
@@ -15,8 +14,8 @@ PROCEDURE = "fox.test.list"
 class Asking:
     """A session that calls a procedure which asks all shards, and the answers to its calls."""
 
-    def __init__(self, shards=2, limit=1000):
-        self.harness = GatewayHarness(shards)
+    def __init__(self, shards=2, limit=1000, **settings):
+        self.harness = GatewayHarness(shards, **settings)
         self.gateway = self.harness.gateway
         self.limit = limit
         self.session = self.harness.session()
@@ -123,9 +122,8 @@ def test_the_shards_have_no_more():
     assert asking.result == ("ab", False)
 
 
-def test_an_answer_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 3)
-    asking = Asking(shards=1)
+def test_an_answer_is_bounded_in_bytes():
+    asking = Asking(shards=1, answer_bytes=3)
     asking.call()
     asking.answer(0, "abc")
     assert asking.result == ("ab", True)
@@ -202,6 +200,13 @@ def test_a_session_has_two_inquiries_under_way_and_the_others_wait_in_order():
     say(asking, fourth)
     assert [answer.request for answer in asking.answers] == [1, 2, 3, 5, 4]
     assert asking.gateway.inquiries.idle
+
+
+def test_the_setting_says_how_many_inquiries_of_a_session_are_under_way():
+    asking = Asking(shards=1, max_inquiries=3)
+    for request in range(1, 6):
+        call(asking, asking.session, request)
+    assert len(asking.asked(0)) == 3
 
 
 def test_nothing_is_asked_for_a_session_that_has_ended():

@@ -15,15 +15,14 @@ from fox_shard.backplane.meta_api import (
     id_key,
 )
 from fox_shard.documents import payloads
-from fox_shard.gateway.procedures import inquiry
 from fox_shard.topics.ids import pattern_id
 
 
 class Calling:
     """A session that calls meta procedures, and two shards that answer."""
 
-    def __init__(self):
-        self.harness = GatewayHarness(2)
+    def __init__(self, **settings):
+        self.harness = GatewayHarness(2, **settings)
         self.session = self.harness.session()
         self.answers = []
         self.session.result = self.session.call_error = self.answers.append
@@ -75,12 +74,13 @@ def test_list_gathers_the_ids_of_all_shards(calling):
 
 
 @pytest.mark.parametrize("procedure", ["list", "list_callees"])
-def test_an_answer_that_would_be_too_long_is_refused(calling, procedure, monkeypatch):
-    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 10)
+def test_an_answer_that_would_be_too_long_is_refused_and_counted(procedure):
+    calling = Calling(answer_bytes=10)
     calling.call(procedure, *([] if procedure == "list" else [7]))
     value = msgpack.encode(IdLists([1, 2]) if procedure == "list" else [1, 2])
     calling.answer([(id_key(n), value) for n in range(1, 9)])
     assert calling.result == "fox.error.limit_exceeded"
+    assert calling.harness.gateway.limit_counts.totals() == {"answer_bytes": 1}
 
 
 @pytest.mark.parametrize(

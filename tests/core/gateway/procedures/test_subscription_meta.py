@@ -26,15 +26,15 @@ from fox_shard.backplane.meta_api import (
     id_key,
 )
 from fox_shard.documents import payloads
-from fox_shard.gateway.procedures import inquiry, subscribers
+from fox_shard.gateway.procedures import subscribers
 from fox_shard.topics.ids import pattern_id
 
 
 class Calling:
     """A session that calls meta procedures, and two shards that answer."""
 
-    def __init__(self):
-        self.harness = GatewayHarness(2)
+    def __init__(self, **settings):
+        self.harness = GatewayHarness(2, **settings)
         self.session = self.harness.session()
         self.answers = []
         self.session.result = self.session.call_error = self.answers.append
@@ -200,8 +200,8 @@ def test_wrong_arguments_are_refused_before_any_shard_is_asked(calling, procedur
     assert calling.asked() == {}
 
 
-def test_an_answer_that_would_be_too_long_is_refused(calling, monkeypatch):
-    monkeypatch.setattr(inquiry, "MAX_ANSWER_BYTES", 10)
+def test_an_answer_that_would_be_too_long_is_refused():
+    calling = Calling(answer_bytes=10)
     calling.call("list_subscribers", 7)
     calling.answer([FOUND])
     for frame in calling.relayed():

@@ -3,8 +3,11 @@
 import pytest
 from websocket_client import connected
 
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.gateway.clients.connection import Connection
-from fox_shard.gateway.transports.batches import LONGEST, BatchReceiver, framing
+from fox_shard.gateway.transports.batches import BatchReceiver, framing
+
+LONGEST = 5
 
 
 class Session:
@@ -20,7 +23,10 @@ class Session:
 
 def received(batch, *, text):
     session = Session()
-    BatchReceiver(Connection([], "peer"), session, text=text).batch(batch, 1.0)
+    receiver = BatchReceiver(
+        Connection([], "peer"), session, LONGEST, LimitCounts(["batch_messages"]), text=text
+    )
+    receiver.batch(batch, 1.0)
     return session.got
 
 
@@ -69,11 +75,25 @@ def test_a_batch_that_is_not_legal_ends_the_session_before_any_of_it_is_handled(
     assert sentence in message
 
 
+@pytest.mark.parametrize(("messages", "counted"), [(5, {}), (6, {"batch_messages": 1})])
+def test_the_setting_says_how_long_a_batch_may_be_and_longer_ones_are_counted(messages, counted):
+    counts = LimitCounts(["batch_messages"])
+    session = Session()
+    BatchReceiver(Connection([], "peer"), session, 5, counts, text=True).batch(
+        b"[1]\x1e" * messages, 1.0
+    )
+    assert counts.totals() == counted
+    if counted:
+        assert session.got == [("wamp.error.protocol_violation", "a batch has at most 5 messages")]
+
+
 def test_the_longest_batch_is_handled_and_costs_as_much_as_its_messages():
     connection = Connection([], "peer")
     connection.budget = 0
     session = Session()
-    BatchReceiver(connection, session, text=True).batch(b"[1]\x1e" * LONGEST, 1.0)
+    counts = LimitCounts(["batch_messages"])
+    BatchReceiver(connection, session, LONGEST, counts, text=True).batch(b"[1]\x1e" * LONGEST, 1.0)
+    assert counts.totals() == {}
     assert len(session.got) == LONGEST
     # The batch itself has been counted as one message.
     assert connection.budget == -10 * (LONGEST - 1)

@@ -98,6 +98,7 @@ def test_a_call_is_rerouted_only_so_often():
     harness.say(CALLER, call(1, 5))
     assert asked(harness) == [11, 12, 13]
     assert ends(harness) == [(5, NONE_AVAILABLE)]
+    assert harness.shard.dealer.limit_counts.totals() == {"reroutes": 1}
 
 
 def test_a_callee_that_is_busy_is_not_available(harness):
