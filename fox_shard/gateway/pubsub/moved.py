@@ -9,8 +9,9 @@ cannot (MQTT 3.1.1), the gateway does it.
 
 from typing import Final
 
+from fox_shard.gateway.pubsub.subscribers import Subscribers
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
-from fox_shard.gateway.pubsub.subscriptions import Subscribers, Subscriptions
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 

@@ -7,7 +7,8 @@ import pytest
 from fox_shard.backplane.frames import TRACE, Event, Publish
 from fox_shard.backplane.placement import Placement
 from fox_shard.documents.payloads import JSON
-from fox_shard.gateway.pubsub.subscriptions import Subscribers, Subscriptions
+from fox_shard.gateway.pubsub.subscribers import Subscribers
+from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.topics.pattern import Pattern
