@@ -664,7 +664,8 @@ class Shard:
             coordinator.reply(Report(counters, gauges))
 
     def _limit_counts(self) -> tuple[LimitCounts, ...]:
-        return self.stored_publishes.refusals.limit_counts, self.dealer.limit_counts
+        publishes = self.stored_publishes.refusals.limit_counts
+        return publishes, self.dealer.limit_counts, self.reducers.instances.limit_counts
 
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
@@ -675,8 +676,8 @@ class Shard:
         trouble: dict[str, object] = {}
         if self.journal.failing:
             trouble["store"] = self.journal.failing
-        publishes, calls = self._limit_counts()
-        if refused := {**publishes.totals(), **calls.totals()}:
+        counted = [counts.totals() for counts in self._limit_counts()]
+        if refused := {limit: count for counts in counted for limit, count in counts.items()}:
             trouble["refused"] = refused
         return {
             "name": self.name,

@@ -19,8 +19,14 @@ LIMITS = (
     "waiting_bytes",
     "owned_per_session",
     "max_message_size",
+    "outbox_limit",
+    "reducer_queue_limit",
+    "reducer_queue_bytes",
 )
-"""The limits of publishes that are counted, by their settings; the last one is of patched keys."""
+"""The limits of publishes that are counted, by their settings.
+
+max_message_size: of patched keys. reducer_…: of the section [reducer].
+"""
 
 UNKNOWN = -1
 """In place of the key's publication id in `Refused`: the publisher is not told it."""

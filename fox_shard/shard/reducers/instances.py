@@ -17,6 +17,7 @@ from fox_shard.backplane.frames import (
     Revoked,
     UnregisterReducer,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.refusals import refused
 from fox_shard.config import Reducers as Limits
@@ -50,6 +51,7 @@ class Instances:
         "_queues",
         "_sessions",
         "_shard",
+        "limit_counts",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class Instances:
         self._invocations = invocations
         self._limits = limits
         self._deadline = deadline
+        self.limit_counts = LimitCounts(("max_reducers", "max_durable"))
         # Session -> the reducers that it has registered.
         self._sessions: dict[int, list[Reducer]] = {}
         # Reducers whose events are dropped at a certain time, unless an instance comes.
@@ -89,6 +92,7 @@ class Instances:
             try:
                 self._check(reducer, frame, is_new=is_new)
             except Refusal as refusal:
+                self.limit_counts.add(refusal.limit)
                 if is_new:
                     self._catalog.remove(reducer)
                     self._catalog.refresh(reducer)
@@ -140,7 +144,7 @@ class Instances:
             raise LimitExceeded(
                 f"the realm has {limit} reducers (reducer.max_reducers): remove those that are not "
                 "needed any more (fox reducers)"
-            )
+            ).beyond("max_reducers")
 
     def _check_durable(self, reducer: Reducer) -> None:
         """Raise LimitExceeded if the realm has as many durable reducers as it may have."""
@@ -150,7 +154,7 @@ class Instances:
             raise LimitExceeded(
                 f"the realm has {limit} durable reducers (reducer.max_durable): remove those that "
                 "are not needed any more (fox reducers --remove)"
-            )
+            ).beyond("max_durable")
 
     def changed(self, reducer: Reducer) -> None:
         """Choose anew whom to ask, since an instance has come or gone."""

@@ -97,11 +97,11 @@ class Queues:
         admitted: list[Reducer] = []
         for reducer in self._catalog.wanting(publish):
             full = self._full(reducer, len(publish.args) + len(publish.kwargs))
-            if not full:
+            if full is None:
                 admitted.append(reducer)
                 publish.flags |= REDUCES
             elif publish.flags & ACKNOWLEDGE:
-                raise QueueFull(f"{full}: publish again later, or register more instances")
+                raise full
             else:
                 self.dropped += 1
         return admitted
@@ -111,25 +111,29 @@ class Queues:
         mission = reducer.mission
         return bool(mission) and self._outbox.owner_of(reducer.realm, mission) != self._shard
 
-    def _full(self, reducer: Reducer, size: int) -> str:
-        """Say why no event of that size can wait for the reducer; "": it can."""
+    def _full(self, reducer: Reducer, size: int) -> QueueFull | None:
+        """Return why no event of that size can wait for the reducer; None: it can."""
         if self.is_elsewhere(reducer):
             owner = self._outbox.owner_of(reducer.realm, reducer.mission)
             if owner in self.held.get(reducer.id, ()):
-                return f"the queue of a reducer of the topic is full at shard-{owner}"
+                full = f"the queue of a reducer of the topic is full at shard-{owner}"
+                return _queue_full(full, "reducer_queue_limit")
             if self._outbox.is_full(owner):
-                return f"too much waits for shard-{owner} (backplane.outbox_limit)"
-            return ""
+                full = f"too much waits for shard-{owner} (backplane.outbox_limit)"
+                return _queue_full(full, "outbox_limit")
+            return None
         if reducer.function is not None and not reducer.mission:
-            return ""
+            return None
         limits = self._limits
         count = len(reducer.arrivals)
         if count >= limits.queue_limit:
-            return f"{count} events wait for a reducer of the topic (reducer.queue_limit)"
+            full = f"{count} events wait for a reducer of the topic (reducer.queue_limit)"
+            return _queue_full(full, "reducer_queue_limit")
         waiting = self._catalog.realm(reducer.realm).size
         if waiting + size > limits.queue_bytes:
-            return f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
-        return ""
+            full = f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
+            return _queue_full(full, "reducer_queue_bytes")
+        return None
 
     def add(self, reducers: Sequence[Reducer], event: Event, *, stored: bool) -> None:
         """Let an event join the queues of reducers that `admit` has returned.
@@ -173,7 +177,7 @@ class Queues:
 
     def is_full(self, reducer: Reducer) -> bool:
         """Whether the reducer's queue has no room."""
-        return bool(self._full(reducer, 0))
+        return self._full(reducer, 0) is not None
 
     def has_room_again(self, reducer: Reducer) -> bool:
         """Whether the reducer's queue, which was full, has room for many events."""
@@ -318,3 +322,7 @@ def _fold(reducer: Reducer, event: Event) -> Fold:
 
 def _row(queued: QueuedEvent) -> bytes:
     return rows.queued(queued.reducer, queued.arrival)
+
+
+def _queue_full(why: str, limit: str) -> QueueFull:
+    return QueueFull(f"{why}: publish again later, or register more instances").beyond(limit)

@@ -110,7 +110,7 @@ class Contributions:
                     raise QueueFull(
                         f"too much waits for the shard of {share.topic} (backplane.outbox_limit): "
                         "publish again later"
-                    )
+                    ).beyond("outbox_limit")
 
     def changed(self, realm: Realm, table: Table, change: KeyChange) -> None:
         """Send what a change of a row changes."""

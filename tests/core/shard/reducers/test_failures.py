@@ -103,6 +103,7 @@ def test_a_full_queue_refuses_acknowledged_publishes():
     emit(harness, 3)
     (refusal,) = harness.got("gateway-1", Refused)
     assert (refusal.request, refusal.uri) == (3, "fox.error.queue_full")
+    assert harness.shard.health()["refused"] == {"reducer_queue_limit": 1}
     assert "reducer.queue_limit" in refusal.message
     assert harness.got("gateway-1", Event) == []
     emit(harness, 4, flags=PLAIN)
@@ -124,6 +125,7 @@ def test_the_bytes_of_a_realms_queues_are_limited():
     (refusal,) = harness.got("gateway-1", Refused)
     assert (refusal.request, refusal.uri) == (2, "fox.error.queue_full")
     assert "reducer.queue_bytes" in refusal.message
+    assert harness.shard.health()["refused"] == {"reducer_queue_bytes": 1}
 
 
 def test_a_refusal_is_the_same_after_a_restart():

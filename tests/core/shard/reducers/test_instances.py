@@ -193,6 +193,7 @@ def test_a_realm_has_so_many_reducers_and_no_more():
     harness.say("gateway-0", reducer(1, durable="c", request=9))
     (refusal,) = harness.got("gateway-0", Refused)
     assert (refusal.request, refusal.uri) == (9, "fox.error.limit_exceeded")
+    assert harness.shard.health()["refused"] == {"max_reducers": 1}
     harness.say("gateway-0", reducer(5, durable="a", request=10, force=True))
     assert len(harness.got("gateway-0", Registered)) == 1
     assert len(list(harness.shard.reducers.catalog)) == 2
@@ -207,6 +208,7 @@ def test_a_realm_has_so_many_durable_reducers_and_no_more():
     harness.say("gateway-0", reducer(1, durable="c", request=9))
     (refusal,) = harness.got("gateway-0", Refused)
     assert (refusal.request, refusal.uri) == (9, "fox.error.limit_exceeded")
+    assert harness.shard.health()["refused"] == {"max_durable": 1}
     assert len(list(harness.shard.reducers.catalog)) == 2
     # One that is not durable is another matter, and so is another instance of a durable one.
     harness.say("gateway-0", reducer(5, request=10))

@@ -308,6 +308,8 @@ def test_rows_are_refused_when_too_much_waits_for_the_shard_of_their_group():
     assert uris[-1] == "fox.error.queue_full"
     assert shards.put("sale", {"id": id_, "shop": other, "n": 7}) == "fox.error.queue_full"
     assert shards.publish(f"sale.{id_}", None) == "fox.error.queue_full"
+    refused = uris.count("fox.error.queue_full") + 2
+    assert shards.nodes[0].health()["refused"] == {"outbox_limit": refused}
     shards.start(1)
     shards.check_aggregates()
     assert total(shards, shop) == (uris.index("fox.error.queue_full") - 1, 1)
