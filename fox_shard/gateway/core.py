@@ -176,7 +176,13 @@ class Gateway:
             lambda: self.now,
         )
         self.calls = Calls(
-            self.links, self.coordinator, self.ordering, self.sessions, limits, own_calls
+            self.links,
+            self.coordinator,
+            self.ordering,
+            self.sessions,
+            limits,
+            own_calls,
+            self._backpressure,
         )
         self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
         self.registrations = Registrations(

@@ -62,6 +62,22 @@ def check_publish(permissions: Permissions, topic: str, flags: int) -> int:
     return decision
 
 
+def check_table(session: Session, route: Route) -> None:
+    """Raise NotAuthorized if the session may not publish to a row of the route's table at all.
+
+    Other refusals tell the fields of the table's key, so they come later. route: with a table.
+    """
+    table, permissions = route.table, session.permissions
+    assert table is not None
+    if permissions is None:
+        return
+    if route.topic != table.name:
+        permissions.check(PUBLISH, route.topic)
+        return
+    session.connection.budget -= permissions.cost(PUBLISH, table.rows)
+    permissions.check_any(PUBLISH, table.rows)
+
+
 @final
 class Guard:
     """The checks of one gateway. The methods are those of `Router`."""
@@ -107,6 +123,7 @@ class Guard:
         if permissions is not None:
             try:
                 if route.table is not None:
+                    check_table(session, route)
                     # The topic of the row counts, which may be made of the document.
                     route, flags = find_row(
                         session.realm, route, flags, encoding, args, kwargs, retain

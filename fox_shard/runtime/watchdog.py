@@ -71,18 +71,24 @@ class TurnTimer:
         # Of the present turn, or of the last one if OVER was the verdict.
         self.seconds = 0.0
         self._slow = False
+        # Whether OVER was the last verdict.
+        self._over = False
 
     def look(self, now: float, *, turned: bool) -> Verdict:
         """Judge. now: monotonic seconds. turned: a turn has ended since the last look."""
         step = min(now - self._looked_at, self._longest_step)
         self._looked_at = now
+        if self._over:
+            # Another turn has begun: slow turns that follow one another are not one that has hung.
+            self._over = False
+            self.seconds = 0.0
         if turned:
             was_slow, self._slow = self._slow, False
             if was_slow:
+                self._over = True
                 return Verdict.OVER
             self.seconds = 0.0
             return Verdict.NOTHING
-        # After OVER, another turn begins.
         self.seconds += step
         if self.seconds >= self._limit:
             return Verdict.HUNG

@@ -149,6 +149,11 @@ def _number(source: Source | None, document: Document, *, computed: bool) -> str
         raise NotANumber(f"the field {source.field} {error}") from None
 
 
+def rows_below(name: str) -> Pattern:
+    """Return the pattern of all rows of the table of that name, whether or not there is one."""
+    return Pattern.wamp(f"{name}.#")
+
+
 @final
 class Table:
     """A table: rows are keys below its topic."""
@@ -183,7 +188,7 @@ class Table:
     @property
     def rows(self) -> Pattern:
         """The pattern of all its rows, which subscribers to the table's name get."""
-        return Pattern.wamp(f"{self.name}.#")
+        return rows_below(self.name)
 
     @property
     def weight(self) -> int:

@@ -22,7 +22,8 @@ from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.tables.mistakes import InvalidRow, shown, suggestion
 from fox_shard.tables.query import ROWS, RowsQuery, encode
-from fox_shard.tables.table import Table
+from fox_shard.tables.table import Table, rows_below
+from fox_shard.topics.topic import check_topic
 
 GET: Final = "fox.table.get"
 LIST: Final = "fox.table.rows"
@@ -80,8 +81,6 @@ class TableRows:
         """Begin to answer with a page of rows (see `calls.LocalProcedure`). Raises Refusal."""
         values, named = decode(encoding, args, kwargs)
         table = _table(session, LIST, values)
-        if session.permissions is not None:
-            session.permissions.check_any(SUBSCRIBE, table.rows)
         options = _options(values[1:], named)
         body = encode(
             RowsQuery(
@@ -112,12 +111,23 @@ class TableRows:
 
 
 def _table(session: Session, procedure: str, args: list[Any]) -> Table:
+    """Return the table that the first argument names. Raises Refusal.
+
+    A session that may see none of its rows is told the same whether or not there is the table, and
+    never hears the names of tables that it may not read.
+    """
     if not args or not isinstance(args[0], str):
         raise InvalidArgument(f"{procedure}: the first argument is the name of a table")
-    tables = session.realm.tables.tables
+    tables, permissions = session.realm.tables.tables, session.permissions
     table = tables.get(args[0])
+    if permissions is not None:
+        if table is None:
+            check_topic(args[0], reserved_ok=True)
+        rows = rows_below(args[0])
+        session.connection.budget -= permissions.cost(SUBSCRIBE, rows)
+        permissions.check_any(SUBSCRIBE, rows)
     if table is None:
-        there_are = suggestion(args[0], tables)
+        there_are = suggestion(args[0], tables) if permissions is None else ""
         raise InvalidArgument(f"{procedure}: there is no table {shown(args[0])}{there_are}")
     return table
 

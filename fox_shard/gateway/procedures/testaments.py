@@ -25,7 +25,7 @@ from fox_shard.documents.payloads import NONE, check_patch, decode, decode_exact
 from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.authorization.rules import DISCLOSED
 from fox_shard.gateway.clients.limits import Limits
-from fox_shard.gateway.guard import check_publish
+from fox_shard.gateway.guard import check_publish, check_table
 from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
@@ -134,6 +134,7 @@ class Testaments:
         if retain is not None and retain.patch and not empty:
             check_patch(encoding, args, named)
         if route.table is not None:
+            check_table(session, route)
             route, flags = find_row(realm, route, flags, encoding, args, kwargs, retain)
         if permissions is not None and check_publish(permissions, route.topic, flags) & DISCLOSED:
             flags |= DISCLOSE

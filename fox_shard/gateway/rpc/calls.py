@@ -19,6 +19,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import FeatureNotSupported, Refusal, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.rpc.open_calls import OpenCalls, further_part
 from fox_shard.gateway.rpc.own_calls import OwnCalls
@@ -43,6 +44,7 @@ class Calls:
     """The unanswered calls of one gateway's sessions."""
 
     __slots__ = (
+        "_backpressure",
         "_canceled",
         "_coordinator",
         "_limits",
@@ -63,10 +65,12 @@ class Calls:
         sessions: dict[int, Session],
         limits: Limits,
         own: OwnCalls,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number. own: the gateway's own calls, answered like these."""
         self._own = own
         self._limits = limits
+        self._backpressure = backpressure
         self._links = links
         self._coordinator = coordinator
         self._ordering = ordering
@@ -143,7 +147,7 @@ class Calls:
         number = link.send(frame)
         calls[request] = shard
         if shard != COORDINATOR:
-            session.last_seq = number
+            self._sent(session, shard, number)
             session.shards |= 1 << shard
         session.traffic.calls += 1
 
@@ -179,9 +183,15 @@ class Calls:
         session.order += 1
         fence = self._fence(session, call.shard)
         part = further_part(call.first, session.order, encoding, args, kwargs, fence, last=last)
-        session.last_seq = self._links[call.shard].send(part)
+        self._sent(session, call.shard, self._links[call.shard].send(part))
         call.complete = last
         session.traffic.calls += 1
+
+    def _sent(self, session: Session, shard: int, number: int) -> None:
+        """Note what was sent last, and do not read the caller on while the shard has no credit."""
+        session.last_seq = number
+        if shard in self._backpressure.congested:
+            self._backpressure.pause(session.connection, shard)
 
     def give_up(self, session: Session, request: int, refusal: Refusal) -> None:
         """Cancel a call, one of whose parts is refused, and answer it with that error."""

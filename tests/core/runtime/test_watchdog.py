@@ -54,6 +54,13 @@ def test_a_turn_without_end_has_hung():
     assert found[-1] == (10.0 / STEP, Verdict.HUNG)
 
 
+def test_slow_turns_that_follow_one_another_have_not_hung():
+    timer = TurnTimer(STEP, 10.0, 0.0)
+    slow = [False] * round(2 * SLOW / STEP)
+    found = verdicts(timer, *[*slow, True] * 20)
+    assert {verdict for _, verdict in found} == {Verdict.SLOW, Verdict.OVER}
+
+
 def test_the_time_in_which_the_whole_process_stood_still_does_not_count():
     timer = TurnTimer(STEP, 10.0, 0.0)
     assert timer.look(STEP, turned=True) is Verdict.NOTHING

@@ -360,6 +360,37 @@ def test_tables_obey_the_rules_of_their_rows():
     assert topics(client) == ["open.w", "open.y", "open.z"]
 
 
+def test_refusals_do_not_tell_which_tables_there_are_nor_their_keys():
+    rules = (
+        rule("open.", "publish", "subscribe"),
+        rule("fox.table.", "call"),
+        rule("wamp.session.add_testament", "call", match="exact"),
+    )
+    made = world(*rules, schemas={"realm1": SCHEMA})
+    made.run_until(lambda: made.gateway(0).realms["realm1"].tables.tables)
+    client = opened(made)
+
+    def error(request):
+        made.run_until(lambda: any(one[2] == request for one in client.of(8)))
+        [found] = [one for one in client.of(8) if one[2] == request]
+        return found
+
+    for name in ("hidden", "hiden", "nothing"):
+        for procedure in ("fox.table.get", "fox.table.rows"):
+            for arguments in ([], ["w"], ["w", "w"], [["w"]]):
+                request = client.call(procedure, name, *arguments)
+                assert error(request)[4] == NOT_AUTHORIZED, (procedure, name, arguments)
+        for topic in (name, f"{name}.x", f"{name}.x.y"):
+            for value in ({"k": "w"}, {"wrong": 1}, 1):
+                for options in ({}, {"retain": True}, {"retain": True, "sequence": True}):
+                    request = client.publish(topic, value, acknowledge=True, **options)
+                    assert error(request)[4] == NOT_AUTHORIZED, (topic, value, options)
+            request = client.call("wamp.session.add_testament", topic, [{"wrong": 1}], {})
+            assert error(request)[4] == NOT_AUTHORIZED, topic
+    request = client.call("fox.table.get", "open.hiden")
+    assert "hidden" not in str(error(request))
+
+
 # Procedures
 
 

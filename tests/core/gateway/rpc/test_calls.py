@@ -1,8 +1,8 @@
-"""Callers: the limit of unanswered calls."""
+"""Callers: the limit of unanswered calls, and shards without credit."""
 
 from gateway_harness import GatewayHarness
 
-from fox_shard.backplane.frames import Call, Report, Result
+from fox_shard.backplane.frames import CONTINUES, Call, Report, Result
 from fox_shard.documents.payloads import JSON
 
 
@@ -24,3 +24,22 @@ def test_a_session_has_so_many_unanswered_calls_and_no_more():
     harness.gateway.send_report(harness.now)
     (report,) = harness.got("coordinator", Report)
     assert report.counters["gateway-0.refused.max_calls"] == 1
+
+
+def test_a_caller_is_not_read_while_the_shard_has_no_credit():
+    harness = GatewayHarness(shards=1, credit=10_000)
+    session, other = harness.session(), harness.session()
+    large = JSON, b'["%s"]' % (b"x" * 10_000), b"", None
+    harness.gateway.requests.call(session, 1, "p.q", CONTINUES, 0, *large)
+    call(harness, other, 1)
+    assert not session.connection.paused
+    assert harness.gateway.flush(harness.now)
+    harness.gateway.requests.continue_call(session, 1, JSON, b"[]", b"", last=False)
+    call(harness, other, 2)
+    assert session.connection.paused
+    assert other.connection.paused
+    link = harness.gateway.links[0]
+    link.in_flight = 0
+    harness.gateway.flush(harness.now)
+    assert not session.connection.paused
+    assert not other.connection.paused
