@@ -44,11 +44,15 @@ def modules():
     return JS / "node_modules"
 
 
-def run(program, *arguments, timeout=60):
-    """Run tests/wire/js/<program> to its end, and return its last line, decoded from JSON."""
+def run(program, *arguments, timeout=60, environment=None):
+    """Run tests/wire/js/<program> to its end, and return its last line, decoded from JSON.
+
+    environment: variables besides those of the test.
+    """
     modules()
     done = subprocess.run(
         ["node", str(JS / program), *map(str, arguments)],
+        env=os.environ | (environment or {}),
         capture_output=True,
         text=True,
         timeout=timeout,

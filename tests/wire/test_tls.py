@@ -294,12 +294,13 @@ async def test_sighup_renews_the_certificate_and_no_session_ends(tls_cluster, wa
     assert (await events.get())[0] == ("here",)
 
 
-def test_a_node_client_speaks_mqtt_over_wss(tls_cluster, place):
+@pytest.mark.parametrize(("scheme", "path"), [("mqtts", ""), ("wss", "/mqtt")])
+def test_a_node_client_speaks_mqtt_over_tls(tls_cluster, place, scheme, path):
     node.modules()
     program = f"""
     const mqtt = require('mqtt');
     const fs = require('fs');
-    const client = mqtt.connect('wss://localhost:{place.ports["wss"]}/mqtt', {{
+    const client = mqtt.connect('{scheme}://localhost:{place.ports[scheme]}{path}', {{
       ca: fs.readFileSync('{place.authority.path}'),
       username: 'peter', password: 's3cret', reconnectPeriod: 0}});
     client.on('connect', () => client.subscribe('tls/node',
