@@ -145,6 +145,11 @@ def _add_user(
         action.add_argument("--realm", metavar="R", required=action is add)
     add.add_argument("--role", required=True, metavar="ROLE")
     add.add_argument(
+        "--print",
+        action="store_true",
+        help="print the document of a user in a key (see `users` of a realm) instead of adding it",
+    )
+    add.add_argument(
         "--wampcra",
         action="store_true",
         help="store the key that WAMP-CRA needs, too. It is as good as the password: whoever reads "

@@ -50,7 +50,25 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
     if not isinstance(value, str) or not _REALM_NAME.fullmatch(value):
         wanted = 'a URI such as "com.example.realm", without spaces, "#" and "@"'
         refuse(f"{where}.name", wanted, value, TypeError())
-    return struct(entry, where, Realm)
+    realm = struct(entry, where, Realm)
+    _check_users(realm, where)
+    return realm
+
+
+def _check_users(realm: Realm, where: str) -> None:
+    """Raise ConfigError if the realm's users cannot be in these keys, or anyone could make some."""
+    pattern = realm.users
+    if not pattern:
+        return
+    head = pattern.removesuffix(".*")
+    if head == pattern or "*" in head or not _TOPIC.fullmatch(head) or _RESERVED.match(head):
+        wanted = 'a topic followed by ".*", such as "com.example.users.*", not a reserved one'
+        refuse(f"{where}.users", wanted, pattern, ValueError())
+    if not realm.role:
+        raise ConfigError(
+            f"{where}.users: a realm whose users are in keys needs roles ([[realm.role]]), as "
+            "otherwise everybody might read and change them."
+        )
 
 
 def _rules(raw: object, where: str) -> tuple[History, ...]:

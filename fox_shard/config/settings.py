@@ -169,12 +169,15 @@ class Auth(Struct, frozen=True, kw_only=True):
 
     max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
     once. max_waiting: passwords that wait to be checked in one gateway.
+    max_key_users, key_user_bytes: users in keys, of all realms, at one gateway, and their bytes.
     """
 
     open: bool = False
     realms_on_demand: Annotated[int, Meta(ge=0, le=100)] = 0
     max_failures: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
     max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    max_key_users: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    key_user_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
 
 
 class Statsd(Struct, frozen=True, kw_only=True):
@@ -272,6 +275,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own.
 
     anonymous: whether clients that do not say who they are may join, although there are users.
+    users: the pattern of keys that have users' documents, `prefix.*`; "": there are none such.
     store: where keys and history are kept; in memory they last until their shard ends.
     schema: a file with the definitions of tables, read when the server starts; "": none. `load`
     makes the path absolute.
@@ -286,6 +290,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     schema: str = ""
     kwargs_are_headers: bool = False
     anonymous: bool = False
+    users: str = ""
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
     role: tuple[Role, ...] = ()

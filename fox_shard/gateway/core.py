@@ -25,6 +25,7 @@ from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.user_keys import UserKeys
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
@@ -110,12 +111,21 @@ class Gateway:
         realms = [*realms]
         roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
+        self.notices: list[Notice] = []
+        self.links: list[Link] = []
+        user_keys = self.user_keys = UserKeys(
+            realms,
+            auth,
+            self.links,
+            terms.shards,
+            self.limit_counts,
+            self.notices,
+            lambda: self._end_removed.look(),
+        )
         self.authentication = Authentication(
-            auth, anonymous, self.limit_counts, rng, lambda: self.now
+            auth, anonymous, self.limit_counts, rng, lambda: self.now, user_keys
         )
         self.authentication.users = users
-
-        self.notices: list[Notice] = []
         self._all_links = Links(
             self.name,
             self,
@@ -128,7 +138,7 @@ class Gateway:
             is_working=is_working,
             on_disowned=self._disowned,
         )
-        self.links = [
+        self.links += [
             self._all_links.add(f"shard-{shard}", now, connects=True)
             for shard in range(terms.shards)
         ]
@@ -146,6 +156,7 @@ class Gateway:
 
         self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
         self.sessions = self.registry.sessions
+        self._end_removed = RemovedUsers(self.registry, self.authentication, self.turns.add_chore)
         self.realms: dict[str, Realm] = {}
         self.subscriptions: dict[str, Subscriptions] = {}
         self._fanouts: dict[str, Fanout] = {}
@@ -225,6 +236,7 @@ class Gateway:
             memberships=memberships,
             registry=self.registry,
             realms=self.realms,
+            user_keys=user_keys,
         )
         self.arrivals = Arrivals(
             {number: self._link(number) for number in self._numbers.values()},
@@ -307,7 +319,7 @@ class Gateway:
     def set_users(self, users: Users) -> None:
         """Replace the users. Sessions of users that are gone end in the next turns."""
         self.authentication.users = users
-        self.turns.add_chore(RemovedUsers(self.registry, self.authentication))
+        self._end_removed.look()
 
     def client_refused(self, connection: Connection) -> None:
         """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
@@ -357,6 +369,7 @@ class Gateway:
         self.linked = all(link.open for link in self.links) and not any(
             realm.awaits_tables for realm in self.realms.values()
         )
+        self.linked = self.linked and self.user_keys.complete
 
     # Pairs begin and end
 
@@ -377,6 +390,7 @@ class Gateway:
         for subscriptions in self.subscriptions.values():
             frames.extend(subscriptions.replay(shard))
         frames.extend(self.subscribe_requests.replay(shard))
+        frames.extend(self.user_keys.replay(shard))
         self.calls.link_opened(shard)
         frames.extend(self.registrations.replay(shard))
         frames.extend(self.reductions.replay())
@@ -399,9 +413,11 @@ class Gateway:
         """Fail calls and registrations at that peer; publishes and subscriptions wait for it."""
         shard = self._numbers[link.peer]
         self.arrivals.finish(shard)
-        self._update_linked()
         if shard == COORDINATOR:
             self.registry.admit_all()
+        else:
+            self.user_keys.link_broken(shard)
+        self._update_linked()
         self._backpressure.update()
         self._dispatcher.store_failures.pop(shard, None)
         # This comes first, as it releases frames that were held back behind invocations.

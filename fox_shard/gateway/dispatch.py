@@ -43,6 +43,7 @@ from fox_shard.backplane.frames import (
     Unregistered,
     WillsStored,
 )
+from fox_shard.gateway.auth.user_keys import FIRST_TOKEN, UserKeys
 from fox_shard.gateway.procedures.inquiry import Inquiries, Source
 from fox_shard.gateway.procedures.subscribers import SubscriberReports
 from fox_shard.gateway.procedures.testaments import empty_result
@@ -89,6 +90,7 @@ class Dispatcher:
         "_subscriber_reports",
         "_subscriptions",
         "_unstored_waiters",
+        "_user_keys",
         "store_failures",
     )
 
@@ -110,9 +112,11 @@ class Dispatcher:
         memberships: Memberships,
         registry: SessionRegistry,
         realms: dict[str, Realm],
+        user_keys: UserKeys,
     ) -> None:
         """shards: their number. subscriptions, fanouts, realms: by the realm's name."""
         self._realms = realms
+        self._user_keys = user_keys
         self._sessions = sessions
         self._ordering = ordering
         self._subscriptions = subscriptions
@@ -198,6 +202,12 @@ class Dispatcher:
                 elif not frame.follow and frame.event.publish.flags & RECORDED:
                     self._seen_selected.add(shard, frame.event.publication)
                 self._selected(frame, shard)
+            case Retained() if frame.token >= FIRST_TOKEN:
+                self._user_keys.retained(frame)
+            case Paused() if frame.token >= FIRST_TOKEN:
+                self._user_keys.paused(frame)
+            case CaughtUp() if frame.token >= FIRST_TOKEN:
+                self._user_keys.caught_up(frame)
             case Retained():
                 self._subscribe_requests.retained(frame, shard)
             case Recorded():
@@ -284,6 +294,8 @@ class Dispatcher:
         order, and followers get each shard's events in the order of their ids.
         """
         publish = frame.event.publish
+        if frame.state and publish.realm in self._user_keys.realms:
+            self._user_keys.selected(frame, shard)
         if (
             frame.state
             or frame.follow

@@ -143,6 +143,7 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
         for frame in subscriptions.replay(number)
         if isinstance(frame, Subscribe)
     }
+    wanted |= gateway.user_keys.subscriptions()
     subscribed = set(shard.subscriptions.of(peer))
     if wanted != subscribed:
         difference = wanted ^ subscribed

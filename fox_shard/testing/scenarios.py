@@ -27,6 +27,7 @@ from fox_shard.testing import (
     store_scenarios,
     table_scenarios,
     testament_scenarios,
+    user_scenarios,
     view_scenarios,
     walk,
 )
@@ -55,6 +56,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         session_scenarios.presence_of_taken_over_clients,
         session_scenarios.coordinator_remembers,
         authorization_scenarios.narrowed,
+        user_scenarios.users_in_keys,
         meta_scenarios.known,
         meta_scenarios.known_after_faults,
         meta_event_scenarios.told,

@@ -88,6 +88,7 @@ class World:
         users: Users | None = None,
         roles: tuple[Role, ...] = (),
         auth: Auth = AUTH,
+        user_keys: str = "",
     ) -> None:
         """Start all processes.
 
@@ -96,7 +97,8 @@ class World:
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
         and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
-        are anonymous. roles: of all realms. auth: settings.
+        are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of the
+        keys with users, of the first realm; "": none.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -115,6 +117,7 @@ class World:
                 history=history,
                 reducer=reducers,
                 role=roles,
+                users=user_keys if name == realms[0] else "",
             )
             for name in realms
         ]

@@ -17,6 +17,10 @@ TICKS = 1 << 17
 MAX_ID = (1 << 53) - 1
 """The highest WAMP id (WAMP #ids); publication ids and numbers of frames stay below."""
 
+OWN_SUBSCRIPTIONS = MAX_ID + 1
+"""The lowest id of subscriptions that no session has, but a gateway itself. Nobody is told of
+them."""
+
 SHARDS = 64
 """The maximum number of shards, and the modulus that yields a publication id's shard."""
 

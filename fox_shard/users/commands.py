@@ -42,7 +42,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
 
 def _add(options: argparse.Namespace, config: Config, path: Path) -> None:
     _check_realm(options.realm, config)
-    _check_absent(path, options.realm, options.name)
+    if not options.print:
+        _check_absent(path, options.realm, options.name)
     salts = (os.urandom(SALT), os.urandom(SALT), os.urandom(SALT).hex())
     user = _checked(
         user_with_password(
@@ -56,11 +57,24 @@ def _add(options: argparse.Namespace, config: Config, path: Path) -> None:
         )
     )
 
+    if options.print:
+        print(_document(user))
+        return
+
     def edit(users: tuple[User, ...]) -> tuple[User, ...]:
         _refuse_present(users, options.realm, options.name)
         return (*users, user)
 
     file.change(path, edit)
+
+
+def _document(user: User) -> str:
+    """Return the document that makes the user, if it is put into the user's key, as JSON."""
+    fields = msgspec.to_builtins(user)
+    kept = {
+        name: value for name, value in fields.items() if value and name not in ("name", "realm")
+    }
+    return msgspec.json.encode(kept).decode()
 
 
 def _add_key(options: argparse.Namespace, config: Config, path: Path) -> None:

@@ -3,8 +3,10 @@
 Owns: the structs, and finding a user. Never: files, hashing.
 """
 
+import hashlib
 from collections.abc import Iterable
-from typing import Annotated, Literal, final
+from copy import copy
+from typing import Annotated, Literal, Protocol, Self, final
 
 from msgspec import Meta, Struct
 
@@ -86,6 +88,22 @@ class DuplicateUser(ValueError):
     """Two users of one realm have the same name, or the same public key."""
 
 
+class OtherUsers(Protocol):
+    """Users from elsewhere than the file, which are looked for after those of the file.
+
+    secret: for the salts of users that do not exist.
+    """
+
+    @property
+    def secret(self) -> bytes: ...
+
+    def find(self, realm: str, name: str) -> User | None: ...
+
+    def find_by_key(self, realm: str, pubkey: str) -> User | None: ...
+
+    def has_wampcra(self, realm: str) -> bool: ...
+
+
 @final
 class Users:
     """All users, found by name or by public key.
@@ -97,17 +115,19 @@ class Users:
     __slots__ = (
         "_by_key",
         "_by_name",
+        "_others",
+        "_with_wampcra",
         "all",
         "dummy",
         "dummy_scram",
         "salt_secret",
-        "with_wampcra",
     )
 
     def __init__(self, users: Iterable[User], salt_secret: bytes = b"") -> None:
         """Raises DuplicateUser."""
         self.all = tuple(users)
         self.salt_secret = salt_secret
+        self._others: OtherUsers | None = None
         self._by_name: dict[tuple[str, str], User] = {}
         self._by_key: dict[tuple[str, str], User] = {}
         for user in self.all:
@@ -122,12 +142,31 @@ class Users:
         self.dummy = verifier.rpartition("$")[0] + "$" + "A" * 43
         self.dummy_scram = next((user.scram for user in self.all if user.scram), None)
         # The realms in which some users have a key for WAMP-CRA.
-        self.with_wampcra = frozenset(user.realm for user in self.all if user.wampcra)
+        self._with_wampcra = frozenset(user.realm for user in self.all if user.wampcra)
+
+    def before(self, others: OtherUsers) -> Self:
+        """Return these users, behind whom others are looked for. `all` has none of the others."""
+        both = copy(self)
+        both._others = others  # noqa: SLF001 - of its own class
+        both.salt_secret = hashlib.sha256(self.salt_secret + others.secret).digest()
+        return both
+
+    def has_wampcra(self, realm: str) -> bool:
+        """Whether some users of the realm have a key for WAMP-CRA."""
+        others = self._others
+        return realm in self._with_wampcra or (others is not None and others.has_wampcra(realm))
 
     def find(self, realm: str, name: str) -> User | None:
         """Return the user of that name, None if there is none."""
-        return self._by_name.get((realm, name))
+        user = self._by_name.get((realm, name))
+        return self._others.find(realm, name) if user is None and self._others is not None else user
 
     def find_by_key(self, realm: str, pubkey: str) -> User | None:
         """Return the user with that public key (hexadecimal, lower case), None: there is none."""
-        return self._by_key.get((realm, pubkey))
+        user = self._by_key.get((realm, pubkey))
+        if user is None and self._others is not None:
+            user = self._others.find_by_key(realm, pubkey)
+            # The name may be that of a user of the file, who is another one.
+            if user is not None and (realm, user.name) in self._by_name:
+                return None
+        return user

@@ -15,8 +15,8 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.config import Auth, Mqtt, Reducers
 from fox_shard.config import Gateway as Settings
-from fox_shard.config import Mqtt, Reducers
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
 from fox_shard.documents import payloads
@@ -195,13 +195,25 @@ class GatewayHarness:
         reducer=None,
         users=None,
         anonymous=False,
+        user_keys="",
+        roles=(),
+        auth=None,
         **settings,
     ):
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.now = 100.0
         self.gateway = Gateway(
             0,
-            realms=[RealmSettings(name=name, anonymous=anonymous) for name in (REALM, "other")],
+            realms=[
+                RealmSettings(
+                    name=name,
+                    anonymous=anonymous,
+                    users=user_keys if name == REALM else "",
+                    role=roles,
+                )
+                for name in (REALM, "other")
+            ],
+            auth=auth or Auth(),
             settings=Settings(**settings),
             mqtt=Mqtt(),
             reducer=reducer or Reducers(),

@@ -23,11 +23,13 @@ from fox_shard.gateway.auth.certificates import TLS, certified_user, channel_id
 from fox_shard.gateway.auth.failures import FailureLimit
 from fox_shard.gateway.auth.hashing import Hashing, Job
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
+from fox_shard.gateway.auth.user_keys import UserKeys
 from fox_shard.gateway.clients.access import Access
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import NAME_LENGTH, User, Users
 
 ANONYMOUS: Final = "anonymous"
+NO_USERS: Final = Users(())
 PROVIDER: Final = "static"
 METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
 OFFERED: Final = 32
@@ -59,7 +61,7 @@ class TooManyFailures(Refusal):
 
 
 class Busy(Refusal):
-    """Too many passwords wait to be checked (`auth.max_waiting`)."""
+    """Nobody can be let in for now: too many passwords wait (`auth.max_waiting`), or users do."""
 
     uri = "wamp.error.unavailable"
     reason = 0x89
@@ -167,7 +169,7 @@ class Attempt:
 
         verifier = user.password if user is not None else None
         job = Job(
-            verifier or authentication.dummy,
+            verifier or authentication.dummy(claim.realm),
             password,
             wanted,
             lambda right: done(self._result(right=right and verifier is not None)),
@@ -205,14 +207,19 @@ class Authentication:
         limit_counts: LimitCounts,
         rng: RandomSource,
         clock: Callable[[], float],
+        user_keys: UserKeys | None = None,
     ) -> None:
         """anonymous: the realms that anonymous clients may join although there are users.
+
+        user_keys: the users that are kept in keys.
 
         rng: for nonces. clock: the time in monotonic seconds.
         """
         self.hashing = Hashing(settings.max_waiting)
         self.limit_counts = limit_counts
+        # Those of the file; None: there is no file.
         self.users: Users | None = None
+        self._user_keys = user_keys
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)
@@ -220,17 +227,25 @@ class Authentication:
         self._rng = rng
         self._clock = clock
 
-    @property
-    def dummy(self) -> str:
-        """The verifier of no password."""
-        assert self.users is not None
-        return self.users.dummy
+    def users_of(self, realm: str) -> Users | None:
+        """Return all users, with those in keys if the realm has such; None: all are anonymous."""
+        keys = self._user_keys
+        if keys is None or realm not in keys.realms:
+            return self.users
+        return (self.users or NO_USERS).before(keys.users)
+
+    def dummy(self, realm: str) -> str:
+        """Return the verifier of no password."""
+        users = self.users_of(realm)
+        assert users is not None
+        return users.dummy
 
     def lets_in(self, realm: str, authid: str, authrole: str, method: str) -> bool:
         """Whether a session of that identity may go on, with the users that there are now."""
         if method == ANONYMOUS:
             return self._is_anonymous_possible(realm)
-        user = self.users.find(realm, authid) if self.users is not None else None
+        users = self.users_of(realm)
+        user = users.find(realm, authid) if users is not None else None
         return user is not None and user.role == authrole
 
     def knows(self, user: User) -> bool:
@@ -238,31 +253,34 @@ class Authentication:
         return self.lets_in(user.realm, user.name, user.role, "")
 
     def _is_anonymous_possible(self, realm: str) -> bool:
-        return self.users is None or realm in self._anonymous
+        return self.users_of(realm) is None or realm in self._anonymous
 
     def begin(self, claim: Claim) -> Authenticated | Attempt:
         """Return who the client is, if that needs no proof, or the attempt to prove it.
 
-        Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed.
+        Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed, Busy.
         """
         methods = (*claim.methods[:OFFERED],) or (ANONYMOUS,)
-        if self.users is None:
+        users = self.users_of(claim.realm)
+        if users is None:
             if ANONYMOUS in methods:
                 return NOBODY
             raise NoMatchingAuthMethod(f"the only authmethod here is {ANONYMOUS!r}")
+        if self._user_keys is not None and not self._user_keys.is_complete(claim.realm):
+            raise Busy("the users of this realm are being read: try again")
         if claim.name is not None and len(claim.name) > NAME_LENGTH:
             self.failed(claim.address)
             raise AuthenticationFailed("the authentication failed")
-        possible = [one for one in methods if self._is_possible(one, claim, self.users)]
+        possible = [one for one in methods if self._is_possible(one, claim, users)]
         if not possible:
             raise self._no_match(methods)
-        method = next((one for one in possible if _suits(one, claim, self.users)), possible[0])
+        method = next((one for one in possible if _suits(one, claim, users)), possible[0])
         if method == ANONYMOUS:
             return NOBODY
         self.check_failures(claim.address)
         if method == TLS:
-            return self._certified(claim, self.users)
-        return self._challenge(method, claim, self.users)
+            return self._certified(claim, users)
+        return self._challenge(method, claim, users)
 
     def _certified(self, claim: Claim, users: Users) -> Authenticated:
         """Return the user whom the client's certificate names, which TLS has verified."""
@@ -292,7 +310,7 @@ class Authentication:
             case "ticket":
                 return claim.name is not None
             case "wampcra":
-                return claim.name is not None and claim.realm in users.with_wampcra
+                return claim.name is not None and users.has_wampcra(claim.realm)
             case "scram" | "wamp-scram":
                 unbound = extra.get("channel_binding") is None
                 return claim.name is not None and unbound and _is(_NONCE, extra.get("nonce"))

@@ -6,7 +6,7 @@ Owns: what a role without rules may do. Never: the rules (see `rules`).
 from collections.abc import Iterable
 from typing import Final, final
 
-from fox_shard.config import Realm, Role
+from fox_shard.config import Realm, Role, Rule
 from fox_shard.gateway.authorization.permissions import Permissions
 
 WORKER: Final = ("fox.worker", "worker")
@@ -25,7 +25,7 @@ class Roles:
 
     def __init__(self, realms: Iterable[Realm]) -> None:
         self._of_realm = {
-            realm.name: {role.name: Permissions(role) for role in realm.role}
+            realm.name: {role.name: Permissions(_without_users(role, realm)) for role in realm.role}
             for realm in realms
             if realm.role
         }
@@ -41,3 +41,15 @@ class Roles:
             return None
         found = roles.get(authrole)
         return Permissions(Role(name=authrole)) if found is None else found
+
+
+def _without_users(role: Role, realm: Realm) -> Role:
+    """Return the role, without the keys that have the realm's users, unless a rule names them.
+
+    Only a prefix that begins as they do, or an exact topic, names them: wider rules, and patterns,
+    are less specific than the one that is added.
+    """
+    head = realm.users.removesuffix("*")
+    if not head or any(rule.match == "prefix" and rule.uri == head for rule in role.rule):
+        return role
+    return Role(name=role.name, rule=(*role.rule, Rule(uri=head, match="prefix")))

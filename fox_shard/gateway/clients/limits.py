@@ -40,6 +40,9 @@ NAMES = (
     "max_failures",
     "max_waiting",
     "realms_on_demand",
+    "max_key_users",
+    # Keys whose documents are not those of users.
+    "invalid_key_users",
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",

@@ -150,11 +150,12 @@ class MqttSession(Session):
         """Handle the first packet. Raises ConnectRefused, ProtocolViolation."""
         router = self.router
         authentication = router.authentication
-        with_users = authentication.users is not None
+        with_users = authentication.users_of(router.mqtt.realm) is not None
         router.open_realm(handshake.realm_of(packet))
         self.realm, name = handshake.admit(
             router.realms, router.mqtt.realm, packet, with_users=with_users
         )
+        with_users = authentication.users_of(self.realm.name) is not None
         if packet.will is not None:
             check_mqtt_topic(packet.will.topic)
         self._connect = packet

@@ -3,6 +3,7 @@
 Owns: which sessions end, a part at a time. Never: who the users are (see `auth`).
 """
 
+from collections.abc import Callable
 from typing import Final, final
 
 from fox_shard.gateway.auth.authentication import ANONYMOUS, Authentication
@@ -20,23 +21,45 @@ ENDED: Final = 10
 
 @final
 class RemovedUsers:
-    """A chore (see `Turns`) that ends the sessions that the present users do not allow."""
+    """Ends the sessions that the present users do not allow, as a chore (see `Turns`).
 
-    __slots__ = ("_authentication", "_left", "_registry")
+    However often users are removed, there is one chore, which goes over all sessions once more.
+    """
 
-    def __init__(self, registry: SessionRegistry, authentication: Authentication) -> None:
+    __slots__ = ("_add_chore", "_again", "_authentication", "_left", "_registry", "_running")
+
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        authentication: Authentication,
+        add_chore: Callable[[Callable[[], bool]], None],
+    ) -> None:
         self._registry = registry
         self._authentication = authentication
-        # Sessions that join later are those of the present users.
-        self._left = list(registry.sessions)
+        self._add_chore = add_chore
+        self._left: list[int] = []
+        self._again = False
+        self._running = False
 
-    def __call__(self) -> bool:
+    def look(self) -> None:
+        """Look at all sessions in the next turns, because users have been removed."""
+        self._again = True
+        if not self._running:
+            self._running = True
+            self._add_chore(self._go_on)
+
+    def _go_on(self) -> bool:
         """Look at some sessions; return whether there are more."""
+        if self._again and not self._left:
+            # Sessions that join later are those of the present users.
+            self._again = False
+            self._left = list(self._registry.sessions)
         looked_at = ended = 0
         while self._left and looked_at < LOOKED_AT and ended < ENDED:
             looked_at += 1
             ended += self._look_at(self._left.pop())
-        return bool(self._left)
+        self._running = self._again or bool(self._left)
+        return self._running
 
     def _look_at(self, number: int) -> bool:
         """End the session if its user is not there any more. Returns whether it has ended."""

@@ -23,7 +23,7 @@ from fox_shard.backplane.meta_api import (
 from fox_shard.backplane.placement import Placement
 from fox_shard.shard.inquiries import Inquiries, Page, chunks
 from fox_shard.shard.links.peer import Peer
-from fox_shard.topics.ids import pattern_id
+from fox_shard.topics.ids import OWN_SUBSCRIPTIONS, pattern_id
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
 
@@ -77,11 +77,12 @@ class Directory:
     # Changes
 
     def add(self, peer: Peer, realm: str, pattern: Pattern, selector: int, created: float) -> None:
-        """Note that the gateway has a subscription, unless its home is another shard.
+        """Note that the gateway has a subscription, unless its home is another shard, or it is the
+        gateway's own.
 
         selector: the id of the selector; 0: there is none. created: seconds since 1970.
         """
-        if not self._is_home(realm, pattern):
+        if selector >= OWN_SUBSCRIPTIONS or not self._is_home(realm, pattern):
             return
         entries = self._realms.get(realm)
         if entries is None:
@@ -97,7 +98,7 @@ class Directory:
 
     def remove(self, peer: Peer, realm: str, pattern: Pattern, selector: int) -> None:
         """Undo `add`."""
-        if not self._is_home(realm, pattern):
+        if selector >= OWN_SUBSCRIPTIONS or not self._is_home(realm, pattern):
             return
         entries = self._realms[realm]
         id_ = selector or pattern_id(realm, "subscription", pattern.text)

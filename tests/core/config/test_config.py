@@ -219,10 +219,10 @@ def test_the_store_of_a_realm_is_read():
         ("realm = []", "fox.toml: realm must be one or more sections [[realm]], not []."),
         (REALM + REALM, 'fox.toml: realm[1].name: there are two realms "realm1".'),
         (
-            REALM + "users = 1",
-            "fox.toml: realm[0]: there is no setting users; "
-            "there are name, store, schema, kwargs_are_headers, anonymous, history, reducer, "
-            "role.",
+            REALM + "userss = 1",
+            "fox.toml: realm[0]: there is no setting userss; "
+            "there are name, store, schema, kwargs_are_headers, anonymous, users, history, "
+            "reducer, role.",
         ),
         (
             REALM + "store = 'disk'",
@@ -341,6 +341,19 @@ def test_the_store_of_a_realm_is_read():
             ALLOWANCE.replace("a.b", "a/b"),
             'fox.toml: realm[0].role[0].rule[0].uri: "a/b" looks like a topic of MQTT: write it '
             'with dots, or add match = "mqtt".',
+        ),
+        (
+            REALM + "users = 'com.example.users.*'",
+            "fox.toml: realm[0].users: a realm whose users are in keys needs roles "
+            "([[realm.role]]), as otherwise everybody might read and change them.",
+        ),
+        *(
+            (
+                f"[[realm]]\nname = 'realm1'\nusers = '{pattern}'",
+                'fox.toml: realm[0].users must be a topic followed by ".*", such as '
+                f'"com.example.users.*", not a reserved one, not "{pattern}".',
+            )
+            for pattern in ("a.b", "*", "a.*.*", "fox.users.*", "a.#")
         ),
         (
             ALLOWANCE + "[[realm.role.rule]]\nuri = 'a/b'\nmatch = 'mqtt'",

@@ -115,6 +115,11 @@ def test_a_flood_of_refused_clients_leaves_few_lines():
 
 def test_the_names_are_those_of_settings_and_are_documented():
     settings = {*Settings.__struct_fields__, *Auth.__struct_fields__, "max_filters"}
-    assert set(NAMES) - settings == {"nesting", "option_size", "not_authorized"}
+    assert set(NAMES) - settings == {
+        "nesting",
+        "option_size",
+        "not_authorized",
+        "invalid_key_users",
+    }
     documented = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in documented] == []

@@ -1,11 +1,12 @@
 """The `fox user` command."""
 
 import io
+import json
 
 import pytest
 
 from fox_shard.cli import main
-from fox_shard.users import file
+from fox_shard.users import file, keyed
 from fox_shard.users.passwords import matches
 
 KEY = "ab" * 32
@@ -151,3 +152,11 @@ def test_a_file_that_others_may_read_is_told(monkeypatch, path, capsys):
     path.chmod(0o644)
     assert main(["user", "list"]) == 1
     assert "chmod 600" in capsys.readouterr().err
+
+
+def test_the_document_of_a_user_in_a_key_is_printed_and_not_added(monkeypatch, path, capsys):
+    assert add(monkeypatch, *PETER, "--print") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {*document} == {"role", "password", "scram"}
+    assert keyed.user_of("realm1", "peter", document).scram is not None
+    assert not path.exists()

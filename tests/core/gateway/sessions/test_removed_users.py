@@ -53,7 +53,13 @@ def test_very_many_sessions_end_a_part_at_a_time(monkeypatch):
     monkeypatch.setattr(removed_users, "ENDED", 2)
     harness = GatewayHarness(users=users())
     sessions = [session(harness, "paul" if number < 5 else "peter") for number in range(10)]
-    chore = removed_users.RemovedUsers(harness.gateway.registry, harness.gateway.authentication)
+    chores = []
+    removed = removed_users.RemovedUsers(
+        harness.gateway.registry, harness.gateway.authentication, chores.append
+    )
+    removed.look()
+    removed.look()
+    (chore,) = chores
     ended = []
     while more := chore():
         ended.append(sum(bool(one.take()) for one in sessions))
