@@ -92,6 +92,7 @@ def test_an_event_has_details_of_its_topic_and_publisher(
         (RAW, b"text\xff", b"", None),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.9")
 def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     encoding, args, kwargs, arguments, subprotocol
 ):
@@ -350,6 +351,7 @@ def test_an_event_that_its_reducer_cannot_receive_fails(frame, limit, uri):
 
 
 @pytest.mark.parametrize("mode", ["kill", "killnowait"])
+@pytest.mark.cites("basic.remote_procedure_call.1")
 def test_an_interrupt_has_its_mode_and_reason(mode):
     """WAMP #rpc-call-canceling."""
     client = joined(roles=CANCELABLE)
@@ -420,6 +422,7 @@ def test_an_error_longer_than_the_client_accepts_is_sent_without_its_sentence():
     assert client.received() == [[8, 16, 5, {}, "wamp.error.unavailable"]]
 
 
+@pytest.mark.cites("basic.building_blocks.10")
 def test_arguments_of_a_client_come_back_unchanged():
     client = joined("wamp.2.msgpack")
     args = ENCODE["wamp.2.msgpack"](["x", b"\x00\xff"])

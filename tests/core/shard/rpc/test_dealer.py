@@ -362,6 +362,7 @@ def test_a_call_that_ended_in_time_does_not_time_out(ended_by, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
+@pytest.mark.cites("basic.remote_procedure_call.1")
 def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
     offer(harness, 11, gateway="gateway-2", concurrency=1)
     harness.say(CALLER, call(1, 5), call(1, 6))
@@ -381,6 +382,7 @@ def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
+@pytest.mark.cites("basic.remote_procedure_call.2")
 def test_the_running_invocations_of_a_callee_that_leaves_fail(leaves, harness):
     """Waiting calls go to the other callees (semantics: calls)."""
     offer(harness, 11, gateway=CALLEE, invoke="roundrobin", concurrency=1)
