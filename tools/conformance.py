@@ -33,7 +33,10 @@ purpose, the reason says so, and [deviations.md](deviations.md) says more.
 The sentences are quoted from the specification of the WAMP project,
 <https://github.com/wamp-proto/wamp-proto>, folder `rfc/text`; they are not under this project's
 license. Under each heading stand the file and the commit at which it was read: no single commit
-could be had of all of them.
+could be had of all of them. Where a sentence ends with a list or a block, that follows in the same
+line, shortened; words in parentheses at the end are ours. Chapters in which nothing is built are
+left out: interface definitions, catalogs and reflection, end-to-end encryption by the router, HTTP
+long-poll, and links between routers ([deviations.md](deviations.md#from-wamp)).
 """
 
 
@@ -64,7 +67,7 @@ class Chapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def chapters() -> dict[str, Chapter]:
     """Return the chapters by the names of their files, those of the Basic Profile first."""
-    paths = sorted(STATEMENTS.glob("*.toml"), key=lambda path: path.name.split(".")[0] != "basic")
+    paths = sorted(STATEMENTS.glob("*.toml"), key=lambda path: (path.name < "basic", path.name))
     return {path.stem: msgspec.toml.decode(path.read_bytes(), type=Chapter) for path in paths}
 
 
@@ -155,6 +158,8 @@ def sections(book: dict[str, Chapter], cited: dict[str, list[tuple[str, str]]]) 
             yield f"\n*Open:* {chapter.open}"
         if chapter.statement:
             yield "\n| statement | the specification says | shown by, or why not |\n|---|---|---|"
+        elif not chapter.open:
+            yield "\nThis chapter has no such sentence."
         for one in chapter.statement:
             tests = cited.get(one.id, [])
             yield f"| `{one.id}` | {cell(one.text)} | {cell(shown_by(one, tests))} |"

@@ -11,7 +11,7 @@ sys.path.insert(0, str(TOOLS))
 import conformance  # noqa: E402
 from conformance import Chapter, Statement, citations_of, mistakes, page  # noqa: E402
 
-OPEN = 1
+OPEN = 0
 """Statements for which nobody has looked for a test yet. This number may only fall."""
 
 

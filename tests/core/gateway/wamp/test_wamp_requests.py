@@ -81,7 +81,7 @@ ME = Identity("anonymous", "anonymous")
         ),
     ],
 )
-@pytest.mark.cites("basic.messages.5")
+@pytest.mark.cites("advanced.pubsub_event_retention.2", "basic.messages.5")
 def test_the_options_of_publish_become_flags_publisher_and_audience(
     options, flags, publisher, audience, source, subprotocol
 ):
@@ -445,6 +445,7 @@ def test_the_cache_of_parsed_options_is_bounded():
         ({"get_retained": False}, "a", Pattern.wamp("a"), False, "WAMP #pubsub-event-retention"),
     ],
 )
+@pytest.mark.cites("advanced.pubsub_event_retention.4")
 def test_a_subscribe_reaches_the_gateway_with_its_pattern_and_options(
     options, topic, pattern, replay, source, subprotocol
 ):
