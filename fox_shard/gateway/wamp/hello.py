@@ -21,6 +21,7 @@ CANCELING: Final = 2
 PARTS: Final = 32
 REROUTING: Final = 64
 TIMEOUT: Final = 128
+REVOCATION: Final = 512
 """Bits for the features of a callee."""
 
 SENDS_PARTS: Final = 256
@@ -106,6 +107,7 @@ def callee_features(details: Details) -> int:
         ("progressive_call_results", PROGRESS),
         ("call_reroute", REROUTING),
         ("call_timeout", TIMEOUT),
+        ("registration_revocation", REVOCATION),
     ):
         bits |= bit if features.get(name) is True else 0
     return bits

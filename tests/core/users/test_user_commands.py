@@ -59,6 +59,15 @@ def test_wampcra_and_pbkdf2_are_asked_for(monkeypatch, path):
     assert (user.scram.kdf, user.wampcra.keylen) == ("pbkdf2", 32)
 
 
+@pytest.mark.cites("advanced.authentication_scram.3")
+def test_each_user_has_salts_of_its_own(monkeypatch, path):
+    """WAMP #wamp-scram: generated randomly for each user."""
+    for name in ("peter", "paul"):
+        assert add(monkeypatch, name, *PETER[1:], "--wampcra", "--scram", "pbkdf2") == 0
+    users = file.read(path).all
+    assert len({one.scram.salt for one in users}) == len({one.wampcra.salt for one in users}) == 2
+
+
 def test_the_help_says_that_the_key_of_wampcra_is_as_good_as_the_password(capsys):
     with pytest.raises(SystemExit):
         main(["user", "add", "--help"])
