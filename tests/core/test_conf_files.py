@@ -72,10 +72,10 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    kinds = (Realm, History, Reducer, Role, Rule, Listener)
+    kinds = (Realm, History, Jwt, Reducer, Role, Rule, Listener)
     of_realms = [name for kind in kinds for name in kind.__struct_fields__]
     assert len(shown) == len(SETTINGS) + len(of_realms) - len(
-        ("history", "reducer", "role", "rule")
+        ("history", "reducer", "role", "rule", "jwt")
     )
 
 
