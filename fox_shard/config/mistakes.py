@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from fox_shard.config.jwt import Algorithms
 from fox_shard.config.settings import Actions, OptionalAddress, WebOrigins
 
 
@@ -24,6 +25,7 @@ _WORDS: Final = (
     (OptionalAddress, 'an address "host:port" with a port from 1 to 65535, or "off"'),
     (WebOrigins, 'a list of origins such as ["https://example.com"], or of "*"'),
     (Actions, 'a list of "publish", "subscribe", "call" and "register", or some of them'),
+    (Algorithms, 'a list of JWT algorithms such as ["RS256", "ES256", "EdDSA"] (never "none")'),
 )
 
 

@@ -1,4 +1,4 @@
-"""Reading the realms: sections [[realm]], and within them [[realm.history]] and [[realm.reducer]].
+"""Reading the realms: sections [[realm]], and what is within them.
 
 Owns: what these sections may contain, and the place of a mistake. Never: files, the environment;
 [[realm.role]] (see `roles`).
@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fox_shard.config.jwt import Jwt, contradiction
 from fox_shard.config.mistakes import ConfigError, refuse
 from fox_shard.config.roles import read_roles
 from fox_shard.config.sections import TOPICS, check_keys, sections, struct
@@ -44,6 +45,7 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
         "history": _rules(entry.get("history"), where),
         "reducer": _reducers(entry.get("reducer"), where),
         "role": read_roles(entry.get("role"), where),
+        "jwt": _jwt(entry.get("jwt"), f"{where}.jwt"),
     }
     check_keys(entry, where, Realm)
     value = entry.get("name")
@@ -51,6 +53,21 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
         wanted = 'a URI such as "com.example.realm", without spaces, "#" and "@"'
         refuse(f"{where}.name", wanted, value, TypeError())
     return struct(entry, where, Realm)
+
+
+def _jwt(raw: object, where: str) -> Jwt | None:
+    """Return the section [realm.jwt] of one realm. Raises ConfigError."""
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        refuse(where, "a section [realm.jwt]", raw, TypeError())
+    check_keys(raw, where, Jwt)
+    if "algorithms" not in raw:
+        raise ConfigError(f'{where}.algorithms is missing, such as ["RS256"].')
+    jwt = struct(raw, where, Jwt)
+    if wrong := contradiction(jwt):
+        raise ConfigError(where + wrong)
+    return jwt
 
 
 def _rules(raw: object, where: str) -> tuple[History, ...]:

@@ -4,13 +4,14 @@ Owns: the frozen structs that configure the rest of the program, and the table m
 Never: TOML, the environment, files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
 from fox_shard.config.address import Address
+from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
 
 OptionalAddress = Address | None
@@ -278,7 +279,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
     history: the rules for recording events; the first rule that matches a topic applies. reducer:
     the reducers that the server runs itself. role: what each role may do; without any, all may do
-    everything.
+    everything. jwt: whose tokens let clients in; None: nobody's.
     """
 
     name: str
@@ -289,13 +290,14 @@ class Realm(Struct, frozen=True, kw_only=True):
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
     role: tuple[Role, ...] = ()
+    jwt: Jwt | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration. `parse` makes data_dir, run_dir and users absolute.
 
-    users: the file with the users; without it all clients are anonymous. listeners: besides the
-    three of the section [gateway].
+    users: the file with the users; without it, and without [realm.jwt], all clients are anonymous.
+    listeners: besides the three of the section [gateway].
     """
 
     gateways: Annotated[int, Meta(ge=1, le=256)] = 2
@@ -314,6 +316,11 @@ class Config(Struct, frozen=True, kw_only=True):
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)
     listeners: tuple[Listener, ...] = ()
+
+
+def asks_for_proof(realms: Iterable[Realm]) -> bool:
+    """Return whether clients must say who they are although there is no file with users."""
+    return any(realm.jwt is not None for realm in realms)
 
 
 class Setting(NamedTuple):

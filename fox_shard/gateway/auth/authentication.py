@@ -23,13 +23,17 @@ from fox_shard.gateway.auth.certificates import TLS, certified_user, channel_id
 from fox_shard.gateway.auth.failures import FailureLimit
 from fox_shard.gateway.auth.hashing import Hashing, Job
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
+from fox_shard.gateway.auth.tokens import JWT, InvalidToken, KeysMissing, Tokens, is_token
 from fox_shard.gateway.clients.access import Access
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import NAME_LENGTH, User, Users
 
 ANONYMOUS: Final = "anonymous"
 PROVIDER: Final = "static"
-METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
+TICKET: Final = "ticket"
+METHODS: Final = (TICKET, "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
+BEARERS: Final = frozenset({TICKET, JWT, ANONYMOUS})
+"""Methods of a client whose token is looked at that came with its request for a WebSocket."""
 OFFERED: Final = 32
 """Methods of a client that are looked at, the first ones."""
 
@@ -50,6 +54,11 @@ class AuthenticationFailed(Refusal):
     uri = "wamp.error.authentication_failed"
     reason = 0x86
 
+    def __init__(self, about: str = "") -> None:
+        """about: more for the log; clients are told nothing else."""
+        super().__init__("the authentication failed")
+        self.about = about
+
 
 class TooManyFailures(Refusal):
     """Too many clients of this address have failed (`auth.max_failures`)."""
@@ -65,11 +74,19 @@ class Busy(Refusal):
     reason = 0x89
 
 
+class KeysNotRead(Refusal):
+    """The keys that verify tokens have not been read yet."""
+
+    uri = "wamp.error.unavailable"
+    reason = 0x88
+
+
 class Claim(Struct, frozen=True, kw_only=True):
     """Who a client says it is. address: without the port. extra: HELLO.Details.authextra.
 
-    wall: the time in seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and
-    with which certificate; None in the simulator.
+    bearer: the token that came with the request for a WebSocket; "": none. wall: the time in
+    seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and with which
+    certificate; None in the simulator.
     """
 
     realm: str
@@ -77,17 +94,23 @@ class Claim(Struct, frozen=True, kw_only=True):
     name: str | None
     address: str
     extra: Mapping[str, Any] = {}
+    bearer: str = ""
     wall: float = 0.0
     access: Access | None = None
 
 
 class Authenticated(Struct, frozen=True):
-    """Who a client is. extra: the `authextra` of WELCOME."""
+    """Who a client is. extra: the `authextra` of WELCOME.
+
+    provider: who says so. expires: when the session ends, in seconds since 1970; None: never.
+    """
 
     authid: str
     authrole: str
     method: str = ANONYMOUS
     extra: dict[str, Any] = {}
+    provider: str = PROVIDER
+    expires: float | None = None
 
 
 NOBODY: Final = Authenticated(ANONYMOUS, ANONYMOUS)
@@ -108,6 +131,7 @@ class Attempt:
         "_authentication",
         "_claim",
         "_proof",
+        "_reason",
         "_user",
         "extra",
         "method",
@@ -129,6 +153,7 @@ class Attempt:
         self._user = user
         self._proof = proof
         self._answered = False
+        self._reason = ""
         self.method = method
         self.session = session
         self.extra = proof.extra if proof is not None else {}
@@ -140,6 +165,9 @@ class Attempt:
         authentication, claim = self._authentication, self._claim
         try:
             authentication.check_failures(claim.address)
+            if authentication.is_for_tokens(claim.realm, self.method, signature):
+                done(authentication.bearer(claim, self.method, signature))
+                return
             if len(signature) > LENGTH:
                 raise self._failed()
             if self._proof is not None:
@@ -148,6 +176,7 @@ class Attempt:
             else:
                 self._check_password(signature, done)
         except Refusal as refusal:
+            self._reason = getattr(refusal, "about", "")
             done(refusal)
 
     def _check_password(self, password: str, done: Outcome) -> None:
@@ -184,14 +213,13 @@ class Attempt:
 
     def _failed(self) -> AuthenticationFailed:
         self._authentication.failed(self._claim.address)
-        return AuthenticationFailed("the authentication failed")
+        return AuthenticationFailed()
 
     @property
     def description(self) -> str:
         """The attempt in words, for the log."""
-        name = self._claim.name
-        whose = f" as {name[:64]!r}" if name is not None else ""
-        return f"{self.method}{whose} in {self._claim.realm}"
+        words = _words(self._claim, self.method)
+        return f"{words}: {self._reason}" if self._reason else words
 
 
 @final
@@ -213,6 +241,8 @@ class Authentication:
         self.hashing = Hashing(settings.max_waiting)
         self.limit_counts = limit_counts
         self.users: Users | None = None
+        # Realm -> what it believes of tokens. Where there is any, there are users, perhaps none.
+        self.tokens: Mapping[str, Tokens] = {}
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)
@@ -252,10 +282,15 @@ class Authentication:
             raise NoMatchingAuthMethod(f"the only authmethod here is {ANONYMOUS!r}")
         if claim.name is not None and len(claim.name) > NAME_LENGTH:
             self.failed(claim.address)
-            raise AuthenticationFailed("the authentication failed")
+            raise AuthenticationFailed()
+        if claim.bearer and claim.realm in self.tokens and not BEARERS.isdisjoint(methods):
+            self.check_failures(claim.address)
+            # Anonymous clients are told which of our methods this is.
+            method = next((one for one in methods if one in (TICKET, JWT)), TICKET)
+            return self.bearer(claim, method, claim.bearer)
         possible = [one for one in methods if self._is_possible(one, claim, self.users)]
         if not possible:
-            raise self._no_match(methods)
+            raise self._no_match(claim, methods)
         method = next((one for one in possible if _suits(one, claim, self.users)), possible[0])
         if method == ANONYMOUS:
             return NOBODY
@@ -264,12 +299,29 @@ class Authentication:
             return self._certified(claim, self.users)
         return self._challenge(method, claim, self.users)
 
+    def is_for_tokens(self, realm: str, method: str, signature: str) -> bool:
+        """Return whether an answer is to be taken for a token, right or wrong."""
+        return method == JWT or (method == TICKET and realm in self.tokens and is_token(signature))
+
+    def bearer(self, claim: Claim, method: str, token: str) -> Authenticated:
+        """Return whom the token names. Raises AuthenticationFailed, KeysNotRead."""
+        try:
+            bearer = self.tokens[claim.realm].verify(token, claim.name)
+        except KeysMissing as error:
+            raise KeysNotRead("the keys of tokens have not been read yet: try later") from error
+        except InvalidToken as error:
+            self.failed(claim.address)
+            raise AuthenticationFailed(str(error)) from error
+        return Authenticated(
+            bearer.authid, bearer.authrole, method, provider=JWT, expires=bearer.expires
+        )
+
     def _certified(self, claim: Claim, users: Users) -> Authenticated:
         """Return the user whom the client's certificate names, which TLS has verified."""
         user = certified_user(users, claim.realm, claim.name, claim.access)
         if user is None:
             self.failed(claim.address)
-            raise AuthenticationFailed("the authentication failed")
+            raise AuthenticationFailed()
         return Authenticated(user.name, user.role, TLS)
 
     def check_failures(self, address: str) -> None:
@@ -290,7 +342,9 @@ class Authentication:
             case "anonymous":
                 return self._is_anonymous_possible(claim.realm)
             case "ticket":
-                return claim.name is not None
+                return claim.name is not None or claim.realm in self.tokens
+            case "jwt":
+                return claim.realm in self.tokens
             case "wampcra":
                 return claim.name is not None and claim.realm in users.with_wampcra
             case "scram" | "wamp-scram":
@@ -303,7 +357,7 @@ class Authentication:
             case _:
                 return False
 
-    def _no_match(self, methods: Sequence[str]) -> NoMatchingAuthMethod:
+    def _no_match(self, claim: Claim, methods: Sequence[str]) -> NoMatchingAuthMethod:
         if any(method in METHODS for method in methods):
             return NoMatchingAuthMethod(
                 "no offered authmethod is possible: ticket, wampcra, scram need an authid, scram "
@@ -312,7 +366,7 @@ class Authentication:
             )
         return NoMatchingAuthMethod(
             "this realm is not open to anonymous clients: the authmethods here are "
-            + ", ".join(METHODS)
+            + ", ".join((*METHODS, JWT) if claim.realm in self.tokens else METHODS)
         )
 
     def _challenge(self, method: str, claim: Claim, users: Users) -> Attempt:
@@ -359,6 +413,12 @@ class Authentication:
         return b64encode(self._rng.randrange(0, 1 << 128).to_bytes(16, "big")).decode()
 
 
+def _words(claim: Claim, method: str) -> str:
+    """Return the method, the name and the realm, for the log."""
+    whose = f" as {claim.name[:64]!r}" if claim.name is not None else ""
+    return f"{method}{whose} in {claim.realm}"
+
+
 def _is(form: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and form.fullmatch(value) is not None
 
@@ -376,7 +436,7 @@ def _user(method: str, claim: Claim, users: Users) -> User | None:
 
 def _suits(method: str, claim: Claim, users: Users) -> bool:
     """Whether the user, if there is one, has what the method needs."""
-    if method == ANONYMOUS:
+    if method in (ANONYMOUS, JWT):
         return True
     user = _user(method, claim, users)
     if user is None:

@@ -91,6 +91,7 @@ def claim_of(
     A client without a password, but with a certificate, is the user of the certificate.
     """
     methods: tuple[str, ...] = (ANONYMOUS,)
+    bearer, connection.bearer = connection.bearer, ""
     access = connection.access
     certified = access is not None and access.user is not None
     if with_users and certified and packet.password is None:
@@ -103,6 +104,8 @@ def claim_of(
         # "@realm" names a realm, and nobody.
         name=name or None if methods[0] == TLS else name,
         address=connection.host,
+        # A password says more.
+        bearer="" if packet.password else bearer,
         access=access,
     )
 

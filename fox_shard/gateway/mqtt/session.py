@@ -14,7 +14,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import Event, Refused, qos
 from fox_shard.documents.payloads import RAW
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
+from fox_shard.gateway.auth.authentication import Attempt, Authenticated, AuthenticationFailed
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import handshake
 from fox_shard.gateway.mqtt import packets as mqtt
@@ -164,22 +164,23 @@ class MqttSession(Session):
             )
             begun = authentication.begin(claim)
         except Refusal as refusal:
-            self._refuse(refusal, name or _ANONYMOUS)
+            about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
+            self._refuse(refusal, f"{name or _ANONYMOUS}{': ' if about else ''}{about}")
             return
         if isinstance(begun, Attempt):
             self.connection.pause(paused=True)
-            verified = partial(self._verified, begun.description)
+            verified = partial(self._verified, begun)
             begun.answer(handshake.password_of(packet), {}, verified)
         else:
             self._open(packet, begun)
 
-    def _verified(self, about: str, outcome: Authenticated | Refusal) -> None:
-        """Open or refuse the session, unless the client has left. about: for the log."""
+    def _verified(self, attempt: Attempt, outcome: Authenticated | Refusal) -> None:
+        """Open or refuse the session, unless the client has left."""
         packet = self._connect
         if packet is None or self.closed:
             return
         if isinstance(outcome, Refusal):
-            self._refuse(outcome, about)
+            self._refuse(outcome, attempt.description)
         else:
             self._open(packet, outcome)
 
@@ -195,6 +196,7 @@ class MqttSession(Session):
         is_anonymous = who.method == _ANONYMOUS
         self.authid = packet.client_id or _ANONYMOUS if is_anonymous else who.authid
         self.authrole = who.authrole
+        self.expires = who.expires
         self.encoder = event_encoder_of(self._framing)
         self.level = packet.level
         may_begin = router.session_opened(
@@ -202,7 +204,7 @@ class MqttSession(Session):
             protocol=mqtt.PROTOCOLS[packet.level],
             transport="tcp" if self._framing is None else "websocket",
             authmethod=who.method,
-            authprovider=PROVIDER,
+            authprovider=who.provider,
             # If it is empty, the session's id serves as the unique one [MQTT-3.1.3-6].
             client=packet.client_id,
         )

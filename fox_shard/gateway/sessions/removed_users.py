@@ -5,7 +5,7 @@ Owns: which sessions end, a part at a time. Never: who the users are (see `auth`
 
 from typing import Final, final
 
-from fox_shard.gateway.auth.authentication import ANONYMOUS, Authentication
+from fox_shard.gateway.auth.authentication import ANONYMOUS, PROVIDER, Authentication
 from fox_shard.gateway.sessions.registry import SessionRegistry
 
 USER_REMOVED: Final = "fox.close.user_removed"
@@ -20,7 +20,10 @@ ENDED: Final = 10
 
 @final
 class RemovedUsers:
-    """A chore (see `Turns`) that ends the sessions that the present users do not allow."""
+    """A chore (see `Turns`) that ends the sessions that the present users do not allow.
+
+    Sessions that somebody else has let in go on, such as those with tokens.
+    """
 
     __slots__ = ("_authentication", "_left", "_registry")
 
@@ -41,8 +44,10 @@ class RemovedUsers:
     def _look_at(self, number: int) -> bool:
         """End the session if its user is not there any more. Returns whether it has ended."""
         join = self._registry.join_of(number)
-        if join is None or self._authentication.lets_in(
-            join.realm, join.authid, join.authrole, join.authmethod
+        if (
+            join is None
+            or join.authprovider != PROVIDER
+            or self._authentication.lets_in(join.realm, join.authid, join.authrole, join.authmethod)
         ):
             return False
         if join.authmethod == ANONYMOUS:

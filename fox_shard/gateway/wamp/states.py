@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
+from fox_shard.gateway.auth.authentication import Attempt, Authenticated, AuthenticationFailed
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST
@@ -120,7 +120,8 @@ class WampConversation(WampSession):
             claim = hello.claim_of(self.realm, announced, self.connection, router.wall)
             begun = router.authentication.begin(claim)
         except Refusal as refusal:
-            self.abort(refusal.uri, refusal.message)
+            about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
+            self.abort(refusal.uri, refusal.message, about=about)
             return
         self._abilities = (
             hello.callee_features(announced)
@@ -165,6 +166,7 @@ class WampConversation(WampSession):
         """Open the session, and send [WELCOME, Session|id, Details|dict]."""
         self.authid = who.authid
         self.authrole = who.authrole
+        self.expires = who.expires
         identity = Identity(self.authid, self.authrole)
         self.caller = None if identity == ANONYMOUS else identity
         self._handlers = OPEN
@@ -173,7 +175,7 @@ class WampConversation(WampSession):
             protocol=self.serializer.subprotocol,
             transport=self._transport,
             authmethod=who.method,
-            authprovider=PROVIDER,
+            authprovider=who.provider,
         )
         details = hello.welcome(self.realm.name, who)
         if not self.send((wamp.WELCOME, self.id, details)):

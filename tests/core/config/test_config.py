@@ -222,7 +222,7 @@ def test_the_store_of_a_realm_is_read():
             REALM + "users = 1",
             "fox.toml: realm[0]: there is no setting users; "
             "there are name, store, schema, kwargs_are_headers, anonymous, history, reducer, "
-            "role.",
+            "role, jwt.",
         ),
         (
             REALM + "store = 'disk'",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fox_shard.config import Address, Auth, Config, Gateway, Listener, Realm, Role, UnixPath
+from fox_shard.config import Address, Auth, Config, Gateway, Jwt, Listener, Realm, Role, UnixPath
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.runtime.openness import check_openness
 
@@ -90,3 +90,10 @@ def test_each_realm_counts(tmp_path):
         check_openness(config(tmp_path, *realms))
     with pytest.raises(ListenError, match=r"in s\. Add"):
         check_openness(config(tmp_path, *realms, users=True))
+
+
+def test_tokens_are_as_good_as_users(tmp_path):
+    jwt = Jwt(key="key.pem", algorithms=("RS256",))
+    assert check_openness(config(tmp_path, Realm(name="r", jwt=jwt), Realm(name="s"))) == ""
+    with pytest.raises(ListenError, match=r"everything in s\. Add users"):
+        check_openness(config(tmp_path, Realm(name="r", jwt=jwt), Realm(name="s", anonymous=True)))

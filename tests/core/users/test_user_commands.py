@@ -160,3 +160,24 @@ def test_a_file_that_others_may_read_is_told(monkeypatch, path, capsys):
     path.chmod(0o644)
     assert main(["user", "list"]) == 1
     assert "chmod 600" in capsys.readouterr().err
+
+
+def test_a_new_password_leaves_role_keys_and_kinds_of_verifiers(monkeypatch, path):
+    add(monkeypatch, *PETER, "--wampcra", "--scram", "pbkdf2")
+    main(["user", "key", "peter", "--pubkey", KEY])
+    (before,) = file.read(path).all
+    monkeypatch.setattr("sys.stdin", io.StringIO("other\n"))
+    assert main(["user", "password", "peter"]) == 0
+    (after,) = file.read(path).all
+    assert matches(after.password, "other")
+    assert not matches(after.password, "s3cret")
+    assert (after.role, after.pubkeys, after.scram.kdf) == ("dev", (KEY,), "pbkdf2")
+    assert after.scram.stored_key != before.scram.stored_key
+    assert after.wampcra.key != before.wampcra.key
+
+
+def test_a_password_of_nobody_is_not_asked_for(monkeypatch, path, capsys):
+    add(monkeypatch, *PETER)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["user", "password", "paul"]) == 2
+    assert 'there is no user "paul"' in capsys.readouterr().err
