@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from fox_shard.config.settings import Actions, OptionalAddress, WebOrigins
+from fox_shard.config.settings import Actions, AuthenticatorMethods, OptionalAddress, WebOrigins
 
 
 class ConfigError(Exception):
@@ -24,6 +24,10 @@ _WORDS: Final = (
     (OptionalAddress, 'an address "host:port" with a port from 1 to 65535, or "off"'),
     (WebOrigins, 'a list of origins such as ["https://example.com"], or of "*"'),
     (Actions, 'a list of "publish", "subscribe", "call" and "register", or some of them'),
+    (
+        AuthenticatorMethods,
+        'a list of "ticket", "wampcra", "cryptosign", "tls" and "anonymous", or some of them',
+    ),
 )
 
 

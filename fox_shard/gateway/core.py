@@ -25,6 +25,7 @@ from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.dynamic import Authenticators
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
@@ -113,6 +114,8 @@ class Gateway:
         self.authentication = Authentication(
             auth, anonymous, self.limit_counts, rng, lambda: self.now
         )
+        if users is None and any(one.authenticator for one in realms):
+            users = Users(())
         self.authentication.users = users
 
         self.notices: list[Notice] = []
@@ -174,6 +177,13 @@ class Gateway:
             self.limit_counts,
             self.timers,
             lambda: self.now,
+        )
+        self.authentication.authenticators = Authenticators(
+            realms,
+            auth.authenticator_timeout,
+            self.consultations,
+            self.realms,
+            self.authentication,
         )
         self.calls = Calls(
             self.links,

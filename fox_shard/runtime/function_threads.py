@@ -31,7 +31,11 @@ Function = Callable[..., Any]
 
 def consulted_functions(config: Config) -> list[tuple[str, str]]:
     """Return the functions that the gateways consult, each with a word for what it is."""
-    return []
+    return [
+        (realm.authenticator, "authenticator")
+        for realm in config.realms
+        if ":" in realm.authenticator
+    ]
 
 
 @final

@@ -4,6 +4,7 @@ Owns: both, from the gateway's start to its end. Never: who is let in (see `gate
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
@@ -28,12 +29,16 @@ class Logins:
         """Read the file. Raises UsersFileError."""
         self._watch = UsersWatch(Path(config.users), process)
         self._checks: PasswordChecks | None = None
-        key = public_key(worker_key(Path(config.run_dir)))
+        seed = worker_key(Path(config.run_dir))
+        key = public_key(seed)
         self._workers = [
             User(name=WORKER, realm=realm.name, role=ROLE, pubkeys=(key,))
             for realm in config.realms
         ]
         read = self._watch.users
+        if read is None and any(realm.authenticator for realm in config.realms):
+            # The same salts of users that do not exist, at each gateway.
+            read = Users((), hmac.digest(seed, b"salts", "sha256"))
         self.users = None if read is None else self._with_workers(read)
 
     def _with_workers(self, users: Users) -> Users:

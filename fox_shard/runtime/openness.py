@@ -46,7 +46,8 @@ def check_openness(config: Config) -> str:
 
 def _open_realms(config: Config) -> list[str]:
     """Return the realms that have no roles, and that anonymous clients may join."""
-    has_users = Path(config.users).exists()
+    authenticated = any(realm.authenticator for realm in config.realms)
+    has_users = authenticated or Path(config.users).exists()
     found = [
         realm.name
         for realm in config.realms

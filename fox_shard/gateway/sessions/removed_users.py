@@ -42,7 +42,7 @@ class RemovedUsers:
         """End the session if its user is not there any more. Returns whether it has ended."""
         join = self._registry.join_of(number)
         if join is None or self._authentication.lets_in(
-            join.realm, join.authid, join.authrole, join.authmethod
+            join.realm, join.authid, join.authrole, join.authmethod, join.authprovider
         ):
             return False
         if join.authmethod == ANONYMOUS:

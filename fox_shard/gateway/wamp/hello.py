@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard import __version__
 from fox_shard.errors import NoSuchRealm, ProtocolViolation
-from fox_shard.gateway.auth.authentication import PROVIDER, Authenticated, Claim
+from fox_shard.gateway.auth.authentication import Authenticated, Claim
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
@@ -67,13 +67,17 @@ def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
     return realm
 
 
-def claim_of(realm: Realm, details: Details, connection: Connection, wall: float) -> Claim:
-    """Return who the client says it is. wall: seconds since 1970."""
+def claim_of(
+    realm: Realm, details: Details, connection: Connection, transport: str, wall: float
+) -> Claim:
+    """Return who the client says it is. transport: its name. wall: seconds since 1970."""
     return Claim(
         realm=realm.name,
         methods=details.authmethods or (),
         name=details.authid,
         address=connection.host,
+        peer=connection.peer,
+        transport=transport,
         access=connection.access,
         extra=details.authextra or {},
         wall=wall,
@@ -132,7 +136,7 @@ def welcome(realm: str, who: Authenticated) -> dict[str, Any]:
         "authid": who.authid,
         "authrole": who.authrole,
         "authmethod": who.method,
-        "authprovider": PROVIDER,
+        "authprovider": who.provider,
         "agent": f"fox-shard/{__version__}",
         "roles": ROUTER_ROLES,
     }
