@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fox_shard.config import Realm
 from fox_shard.documents.payloads import MSGPACK, encode
-from fox_shard.errors import Refusal
+from fox_shard.errors import Canceled, NoAvailableCallee, QueueFull, Refusal
 from fox_shard.gateway.auth.answers import BadAnswer, Principal, read_answer
 from fox_shard.gateway.auth.authentication import (
     ANONYMOUS,
@@ -39,6 +39,10 @@ AUTHEXTRA_BYTES: Final = 1 << 14
 
 RESERVED: Final = "fox."
 """The beginning of the server's own names, for which no authenticator is asked."""
+
+
+TROUBLES: Final = frozenset((Canceled.uri, NoAvailableCallee.uri, QueueFull.uri))
+"""Errors that are not the authenticator's, which say nothing of the client."""
 
 
 class Authenticator(Struct, frozen=True):
@@ -242,14 +246,12 @@ class DynamicAttempt:
         """Return who the client is; None: the authenticator says no. Raises Refusal."""
         if isinstance(outcome, NoAdvice):
             self._reason = f"the authenticator: {outcome.message}"
-            match outcome.why:
-                case "error":
-                    return None
-                case "busy":
-                    raise Busy("too many clients log in at this moment: try again")
-                case _:
-                    # It is not the client's fault, so it does not count.
-                    raise AuthenticationFailed("the authentication failed")
+            if outcome.why == "busy":
+                raise Busy("too many clients log in at this moment: try again")
+            if outcome.why == "error" and outcome.uri not in TROUBLES:
+                return None
+            # It is not the client's fault, so it does not count.
+            raise AuthenticationFailed("the authentication failed")
         try:
             return read_answer(
                 outcome.value,

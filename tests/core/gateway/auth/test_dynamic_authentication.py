@@ -376,8 +376,10 @@ def test_refusals_count_for_the_address_and_troubles_do_not():
         authenticator.answers(outcome)
         return other.received()
 
-    for _ in range(3):
+    for _ in range(2):
         fails(DOWN)
+        # The callee left before it answered.
+        fails(NoAdvice("error", "the callee left", "wamp.error.canceled"))
     assert client.gateway.authentication.failures == 0
     fails(None)
     fails(ERROR)
