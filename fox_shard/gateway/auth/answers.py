@@ -75,7 +75,9 @@ def read_answer(
             pubkeys=(pubkey,) if pubkey in answer.keys else (),
             wampcra=_wampcra(answer),
         )
-    except msgspec.ValidationError as error:
+        # A function's text may have what no client can be sent.
+        f"{user.name}{user.role}{answer.secret}{answer.salt}".encode()
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise BadAnswer(f"the authenticator's answer is wrong: {error}") from None
     if user.realm not in realms:
         raise BadAnswer("the authenticator's answer is wrong: there is no such realm")

@@ -28,7 +28,7 @@ from fox_shard.gateway.auth.authentication import (
 from fox_shard.gateway.auth.certificates import TLS, channel_id
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, WampCraProof
 from fox_shard.gateway.consulting.consultations import Consultation, Consultations
-from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser
+from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser, one_line
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import User, Users
 
@@ -181,7 +181,7 @@ class DynamicAttempt:
     @property
     def description(self) -> str:
         """The attempt in words, for the log: why it failed, but never a ticket."""
-        reason = f": {self._reason[:200]}" if self._reason else ""
+        reason = f": {one_line(self._reason[:200])}" if self._reason else ""
         return self._claim.description(self.method) + reason
 
     # Asking

@@ -102,6 +102,8 @@ def test_the_answer_may_name_another_authid_realm_and_extra():
         {"role": "fox.gateway"},
         {"role": "x" * 300},
         {"role": "a\nb"},
+        {"role": "\ud800"},
+        {"role": "guest", "authid": "\ud800"},
         "fox.worker",
         {"role": "guest", "authid": "fox.worker"},
         {"role": "guest", "authid": 7},
@@ -131,6 +133,17 @@ def test_whatever_is_not_a_yes_is_a_no_that_looks_the_same(wrong):
     refused = client.connection.refused
     assert refused.startswith(f"{FAILED}: the authentication failed (ticket as 'paul' in realm1: ")
     assert "sesame" not in refused
+
+
+def test_what_a_client_has_sent_makes_no_line_of_the_log():
+    client, authenticator = dynamic()
+    name = "paul\n2026-11-29 INFO gateway-0 all is well"
+    challenged(client, "ticket", name=name)
+    client.send([5, "x", {}])
+    authenticator.answers(NoAdvice("error", f"KeyError: there is no {name}"))
+    assert_failed(client, client.received())
+    assert client.connection.refused.isprintable()
+    assert "there is no paul\\n2026" in client.connection.refused
 
 
 def test_no_answer_in_time_refuses_and_a_late_one_changes_nothing():
@@ -289,6 +302,8 @@ def test_somebody_unknown_gets_a_challenge_that_has_no_right_answer(method, no):
         {"role": "guest"},
         {"role": "guest", "secret": ""},
         {"role": "guest", "secret": 7},
+        {"role": "guest", "secret": "\ud800"},
+        {"role": "guest", "secret": "s", "salt": "\ud800"},
         {"role": "guest", "secret": "s", "salt": "x", "iterations": 0},
         {"role": "guest", "secret": "s", "salt": "x", "keylen": 1 << 40},
         DOWN,
