@@ -36,6 +36,8 @@ def read_realms(raw: object, name: str) -> tuple[Realm, ...]:
         if realm.name in realms:
             raise ConfigError(f'{where}.name: there are two realms "{realm.name}".')
         realms[realm.name] = realm
+    for where, entry in sections(raw, f"{name}: realm", "[[realm]]"):
+        _check_authenticator(realms[entry["name"]], where, realms)
     return tuple(realms.values())
 
 
@@ -68,6 +70,23 @@ def _jwt(raw: object, where: str) -> Jwt | None:
     if wrong := contradiction(jwt):
         raise ConfigError(where + wrong)
     return jwt
+
+
+def _check_authenticator(realm: Realm, where: str, realms: Mapping[str, Realm]) -> None:
+    """Raise ConfigError if the realm's authenticator cannot be."""
+    name, at = realm.authenticator, realm.authenticator_realm
+    if name and not _PYTHON.fullmatch(name):
+        if ":" in name or not _TOPIC.fullmatch(name) or _RESERVED.match(name):
+            wanted = 'a procedure, or a Python function such as "logins:authenticate"'
+            refuse(f"{where}.authenticator", wanted, name, ValueError())
+    elif at:
+        raise ConfigError(
+            f"{where}.authenticator_realm is for an authenticator that is a procedure."
+        )
+    if at and at not in realms:
+        refuse(f"{where}.authenticator_realm", "the name of a [[realm]]", at, ValueError())
+    if not realm.authenticator_methods:
+        raise ConfigError(f"{where}.authenticator_methods must name at least one method.")
 
 
 def _rules(raw: object, where: str) -> tuple[History, ...]:

@@ -169,13 +169,15 @@ class Auth(Struct, frozen=True, kw_only=True):
     realms that a gateway makes because clients want to join them, besides the configured ones.
 
     max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
-    once. max_waiting: passwords that wait to be checked in one gateway.
+    once. max_waiting: passwords that wait to be checked in one gateway. authenticator_timeout:
+    seconds in which the authenticator of a realm has to answer.
     """
 
     open: bool = False
     realms_on_demand: Annotated[int, Meta(ge=0, le=100)] = 0
     max_failures: Annotated[int, Meta(ge=1, le=1_000_000)] = 30
     max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    authenticator_timeout: Seconds = 5.0
 
 
 class Statsd(Struct, frozen=True, kw_only=True):
@@ -269,6 +271,9 @@ class Role(Struct, frozen=True, kw_only=True):
     rule: tuple[Rule, ...] = ()
 
 
+AuthenticatorMethods = tuple[Literal["ticket", "wampcra", "cryptosign", "tls", "anonymous"], ...]
+
+
 class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own.
 
@@ -279,7 +284,10 @@ class Realm(Struct, frozen=True, kw_only=True):
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
     history: the rules for recording events; the first rule that matches a topic applies. reducer:
     the reducers that the server runs itself. role: what each role may do; without any, all may do
-    everything. jwt: whose tokens let clients in; None: nobody's.
+    everything. jwt: whose tokens let clients in; None: nobody's. authenticator: says who clients
+    are that are not in the file with the users: a Python function (`module:function`) or a
+    procedure; "": nobody. authenticator_realm: of the procedure; "": this one.
+    authenticator_methods: for which it is asked.
     """
 
     name: str
@@ -287,6 +295,9 @@ class Realm(Struct, frozen=True, kw_only=True):
     schema: str = ""
     kwargs_are_headers: bool = False
     anonymous: bool = False
+    authenticator: str = ""
+    authenticator_realm: str = ""
+    authenticator_methods: AuthenticatorMethods = ("ticket",)
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
     role: tuple[Role, ...] = ()
@@ -320,7 +331,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
 def asks_for_proof(realms: Iterable[Realm]) -> bool:
     """Return whether clients must say who they are although there is no file with users."""
-    return any(realm.jwt is not None for realm in realms)
+    return any(realm.jwt is not None or realm.authenticator for realm in realms)
 
 
 class Setting(NamedTuple):

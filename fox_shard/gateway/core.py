@@ -25,6 +25,7 @@ from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.dynamic import Authenticators
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
@@ -182,6 +183,13 @@ class Gateway:
             self.limit_counts,
             self.timers,
             lambda: self.now,
+        )
+        self.authentication.authenticators = Authenticators(
+            realms,
+            auth.authenticator_timeout,
+            self.consultations,
+            self.realms,
+            self.authentication,
         )
         self.calls = Calls(
             self.links,

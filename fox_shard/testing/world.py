@@ -88,6 +88,7 @@ class World:
         users: Users | None = None,
         roles: tuple[Role, ...] = (),
         auth: Auth = AUTH,
+        authenticator: str = "",
     ) -> None:
         """Start all processes.
 
@@ -97,6 +98,8 @@ class World:
         and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
         are anonymous. roles: of all realms. auth: settings.
+        authenticator: of the first realm; a procedure is one of the last realm, which is open to
+        anonymous clients then.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -115,6 +118,9 @@ class World:
                 history=history,
                 reducer=reducers,
                 role=roles,
+                authenticator=authenticator if name == realms[0] else "",
+                authenticator_realm=realms[-1] if ":" not in authenticator else "",
+                anonymous=bool(authenticator) and name == realms[-1] != realms[0],
             )
             for name in realms
         ]

@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from msgspec import Struct
 
@@ -86,7 +86,8 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     bearer: the token that came with the request for a WebSocket; "": none. wall: the time in
     seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and with which
-    certificate; None in the simulator.
+    certificate; None in the simulator. peer, transport: its address with the port, and
+    how it is connected, as an authenticator is told.
     """
 
     realm: str
@@ -97,12 +98,20 @@ class Claim(Struct, frozen=True, kw_only=True):
     bearer: str = ""
     wall: float = 0.0
     access: Access | None = None
+    peer: str = ""
+    transport: str = ""
+
+    def description(self, method: str) -> str:
+        """The claim in words, for the log."""
+        whose = f" as {self.name[:64]!r}" if self.name is not None else ""
+        return f"{method}{whose} in {self.realm}"
 
 
 class Authenticated(Struct, frozen=True):
-    """Who a client is. extra: the `authextra` of WELCOME.
+    """Who a client is. extra: the `authextra` of WELCOME. provider: who says so.
 
-    provider: who says so. expires: when the session ends, in seconds since 1970; None: never.
+    expires: when the session ends, in seconds since 1970; None: never. realm: the one that it
+    joins; "": the one that it has named.
     """
 
     authid: str
@@ -111,20 +120,59 @@ class Authenticated(Struct, frozen=True):
     extra: dict[str, Any] = {}
     provider: str = PROVIDER
     expires: float | None = None
+    realm: str = ""
 
 
 NOBODY: Final = Authenticated(ANONYMOUS, ANONYMOUS)
 """Who an anonymous client is."""
 
 Outcome = Callable[[Authenticated | Refusal], None]
+Prepared = Callable[[Authenticated | Refusal | None], None]
 
 
-@final
-class Attempt:
+class Attempt(Protocol):
     """A client that is asked to prove who it is: the challenge, then one answer.
 
     method, extra: of CHALLENGE. session: the id that the session is to have, 0: any.
     """
+
+    method: str
+    extra: dict[str, Any]
+    session: int
+
+    def prepare(self, done: Prepared) -> None:
+        """Make the challenge, and call `done` with None, now or later.
+
+        If the client has nothing to prove, or is refused already, `done` gets what came of it.
+        """
+
+    def answer(self, signature: str, extra: dict[str, Any], done: Outcome) -> None:
+        """Check the client's only answer, and call `done` with the result, now or later."""
+
+    def cancel(self) -> None:
+        """Note that the client has left, so that nothing more need be done for it."""
+
+    @property
+    def description(self) -> str:
+        """The attempt in words, for the log."""
+
+
+class Asked(Protocol):
+    """The authenticators (see `dynamic`)."""
+
+    def decides(self, method: str, realm: str) -> bool:
+        """Whether the authenticator of the realm, if there is one, is asked for the method."""
+
+    def asks(self, method: str, claim: Claim, users: Users) -> bool:
+        """Whether the authenticator is asked for that client; users of the file go first."""
+
+    def begin(self, method: str, claim: Claim) -> Attempt:
+        """Return the attempt of a client for which the authenticator is asked."""
+
+
+@final
+class StaticAttempt:
+    """An attempt to be one of the users of the file."""
 
     __slots__ = (
         "_answered",
@@ -157,6 +205,13 @@ class Attempt:
         self.method = method
         self.session = session
         self.extra = proof.extra if proof is not None else {}
+
+    def prepare(self, done: Prepared) -> None:
+        """Do nothing: the challenge is ready."""
+        done(None)
+
+    def cancel(self) -> None:
+        """Do nothing: a password that is being checked already is not worth it."""
 
     def answer(self, signature: str, extra: dict[str, Any], done: Outcome) -> None:
         """Check the client's only answer, and call `done` with the result, now or later."""
@@ -218,7 +273,7 @@ class Attempt:
     @property
     def description(self) -> str:
         """The attempt in words, for the log."""
-        words = _words(self._claim, self.method)
+        words = self._claim.description(self.method)
         return f"{words}: {self._reason}" if self._reason else words
 
 
@@ -243,6 +298,7 @@ class Authentication:
         self.users: Users | None = None
         # Realm -> what it believes of tokens. Where there is any, there are users, perhaps none.
         self.tokens: Mapping[str, Tokens] = {}
+        self.authenticators: Asked | None = None
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)
@@ -251,13 +307,25 @@ class Authentication:
         self._clock = clock
 
     @property
+    def known(self) -> Users:
+        """The users, where there are some."""
+        assert self.users is not None
+        return self.users
+
+    @property
     def dummy(self) -> str:
         """The verifier of no password."""
-        assert self.users is not None
-        return self.users.dummy
+        return self.known.dummy
 
-    def lets_in(self, realm: str, authid: str, authrole: str, method: str) -> bool:
-        """Whether a session of that identity may go on, with the users that there are now."""
+    def lets_in(
+        self, realm: str, authid: str, authrole: str, method: str, provider: str = PROVIDER
+    ) -> bool:
+        """Whether a session of that identity may go on, with the users that there are now.
+
+        Sessions that an authenticator has let in stay: it cannot take back what it has said.
+        """
+        if provider != PROVIDER:
+            return True
         if method == ANONYMOUS:
             return self._is_anonymous_possible(realm)
         user = self.users.find(realm, authid) if self.users is not None else None
@@ -291,13 +359,23 @@ class Authentication:
         possible = [one for one in methods if self._is_possible(one, claim, self.users)]
         if not possible:
             raise self._no_match(claim, methods)
-        method = next((one for one in possible if _suits(one, claim, self.users)), possible[0])
-        if method == ANONYMOUS:
+        return self._begin_by(possible, claim, self.users)
+
+    def _begin_by(
+        self, possible: Sequence[str], claim: Claim, users: Users
+    ) -> Authenticated | Attempt:
+        """Begin by the first of the possible methods that suits the client."""
+        asked = self._asked(possible, claim, users)
+        method = _chosen(possible, asked, claim, users)
+        if method == ANONYMOUS and method not in asked:
             return NOBODY
         self.check_failures(claim.address)
+        if method in asked:
+            assert self.authenticators is not None
+            return self.authenticators.begin(method, claim)
         if method == TLS:
-            return self._certified(claim, self.users)
-        return self._challenge(method, claim, self.users)
+            return self._certified(claim, users)
+        return self._challenge(method, claim, users)
 
     def is_for_tokens(self, realm: str, method: str, signature: str) -> bool:
         """Return whether an answer is to be taken for a token, right or wrong."""
@@ -315,6 +393,16 @@ class Authentication:
         return Authenticated(
             bearer.authid, bearer.authrole, method, provider=JWT, expires=bearer.expires
         )
+
+    def _asked(self, possible: Sequence[str], claim: Claim, users: Users) -> list[str]:
+        """Return the methods for which the authenticator would be asked."""
+        authenticators = self.authenticators
+        if authenticators is None:
+            return []
+        asked = [one for one in possible if authenticators.asks(one, claim, users)]
+        if ANONYMOUS in asked and self._is_anonymous_possible(claim.realm):
+            asked.remove(ANONYMOUS)
+        return asked
 
     def _certified(self, claim: Claim, users: Users) -> Authenticated:
         """Return the user whom the client's certificate names, which TLS has verified."""
@@ -338,15 +426,18 @@ class Authentication:
     def _is_possible(self, method: str, claim: Claim, users: Users) -> bool:
         """Whether the client may use the method, if it is the user that it says it is."""
         extra = claim.extra
+        decided = self.authenticators is not None and self.authenticators.decides(
+            method, claim.realm
+        )
         match method:
             case "anonymous":
-                return self._is_anonymous_possible(claim.realm)
+                return decided or self._is_anonymous_possible(claim.realm)
             case "ticket":
                 return claim.name is not None or claim.realm in self.tokens
             case "jwt":
                 return claim.realm in self.tokens
             case "wampcra":
-                return claim.name is not None and claim.realm in users.with_wampcra
+                return claim.name is not None and (decided or claim.realm in users.with_wampcra)
             case "scram" | "wamp-scram":
                 unbound = extra.get("channel_binding") is None
                 return claim.name is not None and unbound and _is(_NONCE, extra.get("nonce"))
@@ -369,14 +460,14 @@ class Authentication:
             + ", ".join((*METHODS, JWT) if claim.realm in self.tokens else METHODS)
         )
 
-    def _challenge(self, method: str, claim: Claim, users: Users) -> Attempt:
+    def _challenge(self, method: str, claim: Claim, users: Users) -> StaticAttempt:
         user = _user(method, claim, users)
         name, session = claim.name or "", 0
         proof: Proof | None = None
         match method:
             case "wampcra":
                 session = self._rng.randrange(1, 1 << 53)
-                proof = WampCraProof(user, users, name, self._who(claim, session))
+                proof = WampCraProof(user, users, name, self.who(claim, session, PROVIDER))
             case "scram" | "wamp-scram":
                 proof = ScramProof(
                     user,
@@ -387,23 +478,30 @@ class Authentication:
                     as_written=method == "wamp-scram",
                 )
             case "cryptosign":
-                challenge = self._rng.randrange(0, 1 << 256).to_bytes(32, "big")
                 proof = CryptosignProof(
                     user,
                     claim.extra["pubkey"].lower(),
-                    challenge,
+                    self.challenge(),
                     channel_id(claim.access, claim.extra.get("channel_binding")),
                 )
-        return Attempt(self, claim, method, user, proof, session)
+        return StaticAttempt(self, claim, method, user, proof, session)
 
-    def _who(self, claim: Claim, session: int) -> dict[str, Any]:
+    def random(self, end: int) -> int:
+        """Return a random number below `end`."""
+        return self._rng.randrange(0, end)
+
+    def challenge(self) -> bytes:
+        """Return the random number that a cryptosign client signs."""
+        return self.random(1 << 256).to_bytes(32, "big")
+
+    def who(self, claim: Claim, session: int, provider: str) -> dict[str, Any]:
         """Return what the challenge of WAMP-CRA says of the session that is to be."""
         time = datetime.fromtimestamp(claim.wall, UTC)
         return {
             "authid": claim.name,
             "authrole": "",  # Nobody learns a user's role before the proof.
             "authmethod": "wampcra",
-            "authprovider": PROVIDER,
+            "authprovider": provider,
             "nonce": self._nonce(),
             "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "session": session,
@@ -411,12 +509,6 @@ class Authentication:
 
     def _nonce(self) -> str:
         return b64encode(self._rng.randrange(0, 1 << 128).to_bytes(16, "big")).decode()
-
-
-def _words(claim: Claim, method: str) -> str:
-    """Return the method, the name and the realm, for the log."""
-    whose = f" as {claim.name[:64]!r}" if claim.name is not None else ""
-    return f"{method}{whose} in {claim.realm}"
 
 
 def _is(form: re.Pattern[str], value: object) -> bool:
@@ -432,6 +524,19 @@ def _user(method: str, claim: Claim, users: Users) -> User | None:
     user = users.find_by_key(claim.realm, claim.extra["pubkey"].lower())
     named = user is not None and claim.name in (None, user.name)
     return user if named else None
+
+
+def _chosen(possible: Sequence[str], asked: Sequence[str], claim: Claim, users: Users) -> str:
+    """Return the first method that suits the user, or for which an authenticator is asked."""
+    for method in possible:
+        if method in asked:
+            return method
+        # A user that is not in the file may be one of the authenticator's, which then has to be
+        # asked: all other methods would fail.
+        hopeless = asked and method != ANONYMOUS and _user(method, claim, users) is None
+        if not hopeless and _suits(method, claim, users):
+            return method
+    return possible[0]
 
 
 def _suits(method: str, claim: Claim, users: Users) -> bool:

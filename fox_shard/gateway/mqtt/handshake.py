@@ -84,7 +84,13 @@ def realm_of(packet: Connect) -> str | None:
 
 
 def claim_of(
-    realm: Realm, name: str | None, packet: Connect, connection: Connection, *, with_users: bool
+    realm: Realm,
+    name: str | None,
+    packet: Connect,
+    connection: Connection,
+    transport: str,
+    *,
+    with_users: bool,
 ) -> Claim:
     """Return who the client says it is: a user with a password, if it names one, and any exist.
 
@@ -106,6 +112,8 @@ def claim_of(
         address=connection.host,
         # A password says more.
         bearer="" if packet.password else bearer,
+        peer=connection.peer,
+        transport=transport,
         access=access,
     )
 

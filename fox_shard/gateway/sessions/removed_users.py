@@ -5,7 +5,7 @@ Owns: which sessions end, a part at a time. Never: who the users are (see `auth`
 
 from typing import Final, final
 
-from fox_shard.gateway.auth.authentication import ANONYMOUS, PROVIDER, Authentication
+from fox_shard.gateway.auth.authentication import ANONYMOUS, Authentication
 from fox_shard.gateway.sessions.registry import SessionRegistry
 
 USER_REMOVED: Final = "fox.close.user_removed"
@@ -44,10 +44,8 @@ class RemovedUsers:
     def _look_at(self, number: int) -> bool:
         """End the session if its user is not there any more. Returns whether it has ended."""
         join = self._registry.join_of(number)
-        if (
-            join is None
-            or join.authprovider != PROVIDER
-            or self._authentication.lets_in(join.realm, join.authid, join.authrole, join.authmethod)
+        if join is None or self._authentication.lets_in(
+            join.realm, join.authid, join.authrole, join.authmethod, join.authprovider
         ):
             return False
         if join.authmethod == ANONYMOUS:

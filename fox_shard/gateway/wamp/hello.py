@@ -68,14 +68,18 @@ def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
     return realm
 
 
-def claim_of(realm: Realm, details: Details, connection: Connection, wall: float) -> Claim:
-    """Return who the client says it is. wall: seconds since 1970."""
+def claim_of(
+    realm: Realm, details: Details, connection: Connection, transport: str, wall: float
+) -> Claim:
+    """Return who the client says it is. transport: its name. wall: seconds since 1970."""
     bearer, connection.bearer = connection.bearer, ""
     return Claim(
         realm=realm.name,
         methods=details.authmethods or (),
         name=details.authid,
         address=connection.host,
+        peer=connection.peer,
+        transport=transport,
         access=connection.access,
         extra=details.authextra or {},
         bearer=bearer,

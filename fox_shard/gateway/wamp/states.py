@@ -117,7 +117,9 @@ class WampConversation(WampSession):
         router.open_realm(message.realm)
         try:
             self.realm = hello.find_realm(router.realms, message.realm)
-            claim = hello.claim_of(self.realm, announced, self.connection, router.wall)
+            claim = hello.claim_of(
+                self.realm, announced, self.connection, self._transport, router.wall
+            )
             begun = router.authentication.begin(claim)
         except Refusal as refusal:
             about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
@@ -130,16 +132,24 @@ class WampConversation(WampSession):
         )
         if self._abilities & hello.PASSTHRU["caller"]:
             self.call_flags = CALLER_PASSTHRU
-        if isinstance(begun, Attempt):
-            self._challenge(begun)
-        else:
+        if isinstance(begun, Authenticated):
             self._welcome(begun)
+            return
+        self._attempt = begun
+        self.id = begun.session
+        self._handlers = VERIFYING
+        begun.prepare(self._prepared)
+
+    def _prepared(self, outcome: Authenticated | Refusal | None) -> None:
+        """Send the challenge, unless there is nothing to prove, or the client has left."""
+        if outcome is not None:
+            self._verified(outcome)
+        elif self._handlers is VERIFYING and self._attempt is not None:
+            self._challenge(self._attempt)
 
     def _challenge(self, attempt: Attempt) -> None:
         """Send [CHALLENGE, AuthMethod|string, Extra|dict]."""
-        self._attempt = attempt
         self._handlers = CHALLENGED
-        self.id = attempt.session
         if not self.send((wamp.CHALLENGE, attempt.method, attempt.extra)):
             self.abort(PayloadSizeExceeded.uri, "CHALLENGE is longer than this client takes")
 
@@ -164,6 +174,8 @@ class WampConversation(WampSession):
 
     def _welcome(self, who: Authenticated) -> None:
         """Open the session, and send [WELCOME, Session|id, Details|dict]."""
+        if who.realm:
+            self.realm = self.router.realms[who.realm]
         self.authid = who.authid
         self.authrole = who.authrole
         self.expires = who.expires
@@ -229,6 +241,9 @@ class WampConversation(WampSession):
     def _end_session(self, reason: str, *, graceful: bool = False) -> None:
         was_open = self._handlers is OPEN
         self._handlers = ENDED
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
         if was_open:
             self.router.session_ended(self, reason, graceful=graceful)
 

@@ -38,6 +38,14 @@ def test_on_this_machine_everything_stays_allowed_and_one_line_says_so(tmp_path,
     )
 
 
+def test_with_an_authenticator_nobody_may_just_do_everything(tmp_path):
+    asking = Realm(name="r", authenticator="com.example.authenticate")
+    assert check_openness(config(tmp_path, asking, Realm(name="other"))) == ""
+    open_ = Realm(name="open", anonymous=True)
+    with pytest.raises(ListenError, match=r"in open\. Add users"):
+        check_openness(config(tmp_path, asking, open_))
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 @pytest.mark.parametrize("listener", ["websocket", "rawsocket", "mqtt"])
 def test_a_listener_that_is_open_to_the_network_is_refused(tmp_path, host, listener):
