@@ -6,6 +6,7 @@
 # make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
+# make conformance  docs/wamp-conformance.md anew, from the tests' citations of WAMP
 # make clean        removes what the other targets made, but not data/
 # make help         prints these lines
 #
@@ -28,7 +29,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime setup run test test-all lint simulate chaos bench bench-peers clean
+.PHONY: help runtime setup run test test-all lint simulate chaos bench bench-peers conformance clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -83,6 +84,9 @@ bench: runtime
 
 bench-peers: runtime
 	$(BIN)/python -m bench --peers
+
+conformance: runtime
+	$(BIN)/python tools/conformance.py
 
 clean:
 	rm -rf .venv build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache \

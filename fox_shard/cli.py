@@ -130,6 +130,13 @@ def _add_user(
         description="Add a user. The password is asked for twice, or read as one line of standard "
         "input; only verifiers of it are stored.",
     )
+    password = actions.add_parser(
+        "password",
+        parents=[common],
+        help="change a user's password",
+        description="Change a user's password, which is asked for as by `fox user add`. Role and "
+        "public keys stay, and so do the user's sessions.",
+    )
     key = actions.add_parser(
         "key",
         parents=[common],
@@ -140,7 +147,7 @@ def _add_user(
         "remove", parents=[common], help="remove a user, whose sessions end"
     )
     actions.add_parser("list", parents=[common], help="list the users")
-    for action in (add, key, remove):
+    for action in (add, password, key, remove):
         action.add_argument("name", metavar="NAME")
         action.add_argument("--realm", metavar="R", required=action is add)
     add.add_argument("--role", required=True, metavar="ROLE")

@@ -5,6 +5,7 @@ Never: sockets, clocks, logs.
 """
 
 from fox_shard.config.address import Address, UnixPath
+from fox_shard.config.jwt import Algorithm, Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, load, load_with_origins, parse
@@ -27,18 +28,21 @@ from fox_shard.config.settings import (
     Rule,
     Setting,
     Statsd,
+    asks_for_proof,
 )
 
 __all__ = [
     "SETTINGS",
     "Action",
     "Address",
+    "Algorithm",
     "Auth",
     "Backplane",
     "Config",
     "ConfigError",
     "Gateway",
     "History",
+    "Jwt",
     "Keys",
     "Listener",
     "Log",
@@ -53,6 +57,7 @@ __all__ = [
     "Setting",
     "Statsd",
     "UnixPath",
+    "asks_for_proof",
     "load",
     "load_with_origins",
     "parse",

@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from fox_shard.config.settings import Actions, OptionalAddress, WebOrigins
+from fox_shard.config.jwt import Algorithms
+from fox_shard.config.settings import Actions, AuthenticatorMethods, OptionalAddress, WebOrigins
 
 
 class ConfigError(Exception):
@@ -24,6 +25,11 @@ _WORDS: Final = (
     (OptionalAddress, 'an address "host:port" with a port from 1 to 65535, or "off"'),
     (WebOrigins, 'a list of origins such as ["https://example.com"], or of "*"'),
     (Actions, 'a list of "publish", "subscribe", "call" and "register", or some of them'),
+    (Algorithms, 'a list of JWT algorithms such as ["RS256", "ES256", "EdDSA"] (never "none")'),
+    (
+        AuthenticatorMethods,
+        'a list of "ticket", "wampcra", "cryptosign", "tls" and "anonymous", or some of them',
+    ),
 )
 
 

@@ -54,16 +54,18 @@ def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, O
     config, origins = parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
     folder = path.absolute().parent
     config = replace(config, listeners=with_files(config.listeners, folder))
-    return _with_schemas(config, folder), origins
+    return replace(config, realms=tuple(_with_files(one, folder) for one in config.realms)), origins
 
 
-def _with_schemas(config: Config, folder: Path) -> Config:
-    """Return the configuration with absolute paths of schemas, which are relative to its file."""
-    realms = tuple(
-        replace(realm, schema=str(folder / realm.schema)) if realm.schema else realm
-        for realm in config.realms
-    )
-    return replace(config, realms=realms)
+def _with_files(realm: Realm, folder: Path) -> Realm:
+    """Return the realm with absolute paths of its files, relative to the folder of the file."""
+    jwt = realm.jwt
+    if jwt is not None:
+        key = str(folder / jwt.key) if jwt.key else ""
+        jwks = str(folder / jwt.jwks) if jwt.jwks and not jwt.is_fetched else jwt.jwks
+        jwt = replace(jwt, key=key, jwks=jwks)
+    schema = str(folder / realm.schema) if realm.schema else ""
+    return replace(realm, schema=schema, jwt=jwt)
 
 
 def parse(

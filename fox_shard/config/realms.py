@@ -1,4 +1,4 @@
-"""Reading the realms: sections [[realm]], and within them [[realm.history]] and [[realm.reducer]].
+"""Reading the realms: sections [[realm]], and what is within them.
 
 Owns: what these sections may contain, and the place of a mistake. Never: files, the environment;
 [[realm.role]] (see `roles`).
@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fox_shard.config.jwt import Jwt, contradiction
 from fox_shard.config.mistakes import ConfigError, refuse
 from fox_shard.config.roles import read_roles
 from fox_shard.config.sections import TOPICS, check_keys, sections, struct
@@ -35,6 +36,8 @@ def read_realms(raw: object, name: str) -> tuple[Realm, ...]:
         if realm.name in realms:
             raise ConfigError(f'{where}.name: there are two realms "{realm.name}".')
         realms[realm.name] = realm
+    for where, entry in sections(raw, f"{name}: realm", "[[realm]]"):
+        _check_authenticator(realms[entry["name"]], where, realms)
     return tuple(realms.values())
 
 
@@ -44,6 +47,7 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
         "history": _rules(entry.get("history"), where),
         "reducer": _reducers(entry.get("reducer"), where),
         "role": read_roles(entry.get("role"), where),
+        "jwt": _jwt(entry.get("jwt"), f"{where}.jwt"),
     }
     check_keys(entry, where, Realm)
     value = entry.get("name")
@@ -69,6 +73,38 @@ def _check_users(realm: Realm, where: str) -> None:
             f"{where}.users: a realm whose users are in keys needs roles ([[realm.role]]), as "
             "otherwise everybody might read and change them."
         )
+
+
+def _jwt(raw: object, where: str) -> Jwt | None:
+    """Return the section [realm.jwt] of one realm. Raises ConfigError."""
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        refuse(where, "a section [realm.jwt]", raw, TypeError())
+    check_keys(raw, where, Jwt)
+    if "algorithms" not in raw:
+        raise ConfigError(f'{where}.algorithms is missing, such as ["RS256"].')
+    jwt = struct(raw, where, Jwt)
+    if wrong := contradiction(jwt):
+        raise ConfigError(where + wrong)
+    return jwt
+
+
+def _check_authenticator(realm: Realm, where: str, realms: Mapping[str, Realm]) -> None:
+    """Raise ConfigError if the realm's authenticator cannot be."""
+    name, at = realm.authenticator, realm.authenticator_realm
+    if name and not _PYTHON.fullmatch(name):
+        if ":" in name or not _TOPIC.fullmatch(name) or _RESERVED.match(name):
+            wanted = 'a procedure, or a Python function such as "logins:authenticate"'
+            refuse(f"{where}.authenticator", wanted, name, ValueError())
+    elif at:
+        raise ConfigError(
+            f"{where}.authenticator_realm is for an authenticator that is a procedure."
+        )
+    if at and at not in realms:
+        refuse(f"{where}.authenticator_realm", "the name of a [[realm]]", at, ValueError())
+    if not realm.authenticator_methods:
+        raise ConfigError(f"{where}.authenticator_methods must name at least one method.")
 
 
 def _rules(raw: object, where: str) -> tuple[History, ...]:

@@ -26,6 +26,8 @@ def render(config: Config, origins: Origins) -> str:
         headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
         schema = f"schema = {json.dumps(realm.schema, ensure_ascii=False)}"
         blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', schema, headers])
+        if realm.jwt is not None:
+            blocks.append(_section("[realm.jwt]", realm.jwt))
         blocks += [_section("[[realm.history]]", rule) for rule in realm.history]
         blocks += [_section("[[realm.reducer]]", reducer) for reducer in realm.reducer]
         for role in realm.role:

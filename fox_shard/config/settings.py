@@ -4,13 +4,14 @@ Owns: the frozen structs that configure the rest of the program, and the table m
 Never: TOML, the environment, files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
 from fox_shard.config.address import Address
+from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
 
 OptionalAddress = Address | None
@@ -168,8 +169,9 @@ class Auth(Struct, frozen=True, kw_only=True):
     realms that a gateway makes because clients want to join them, besides the configured ones.
 
     max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
-    once. max_waiting: passwords that wait to be checked in one gateway.
-    max_key_users, key_user_bytes: users in keys, of all realms, at one gateway, and their bytes.
+    once. max_waiting: passwords that wait to be checked in one gateway. authenticator_timeout:
+    seconds in which the authenticator of a realm has to answer. max_key_users, key_user_bytes:
+    users in keys, of all realms, at one gateway, and their bytes.
     """
 
     open: bool = False
@@ -178,6 +180,7 @@ class Auth(Struct, frozen=True, kw_only=True):
     max_waiting: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     max_key_users: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     key_user_bytes: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
+    authenticator_timeout: Seconds = 5.0
 
 
 class Statsd(Struct, frozen=True, kw_only=True):
@@ -271,6 +274,9 @@ class Role(Struct, frozen=True, kw_only=True):
     rule: tuple[Rule, ...] = ()
 
 
+AuthenticatorMethods = tuple[Literal["ticket", "wampcra", "cryptosign", "tls", "anonymous"], ...]
+
+
 class Realm(Struct, frozen=True, kw_only=True):
     """One [[realm]]: a topic space of its own.
 
@@ -282,7 +288,10 @@ class Realm(Struct, frozen=True, kw_only=True):
     kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
     history: the rules for recording events; the first rule that matches a topic applies. reducer:
     the reducers that the server runs itself. role: what each role may do; without any, all may do
-    everything.
+    everything. jwt: whose tokens let clients in; None: nobody's. authenticator: says who clients
+    are that are not in the file with the users: a Python function (`module:function`) or a
+    procedure; "": nobody. authenticator_realm: of the procedure; "": this one.
+    authenticator_methods: for which it is asked.
     """
 
     name: str
@@ -291,16 +300,20 @@ class Realm(Struct, frozen=True, kw_only=True):
     kwargs_are_headers: bool = False
     anonymous: bool = False
     users: str = ""
+    authenticator: str = ""
+    authenticator_realm: str = ""
+    authenticator_methods: AuthenticatorMethods = ("ticket",)
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
     role: tuple[Role, ...] = ()
+    jwt: Jwt | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
     """The whole configuration. `parse` makes data_dir, run_dir and users absolute.
 
-    users: the file with the users; without it all clients are anonymous. listeners: besides the
-    three of the section [gateway].
+    users: the file with the users; without it, and without [realm.jwt], all clients are anonymous.
+    listeners: besides the three of the section [gateway].
     """
 
     gateways: Annotated[int, Meta(ge=1, le=256)] = 2
@@ -319,6 +332,11 @@ class Config(Struct, frozen=True, kw_only=True):
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)
     listeners: tuple[Listener, ...] = ()
+
+
+def asks_for_proof(realms: Iterable[Realm]) -> bool:
+    """Return whether clients must say who they are although there is no file with users."""
+    return any(realm.jwt is not None or realm.authenticator for realm in realms)
 
 
 class Setting(NamedTuple):

@@ -18,13 +18,15 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Auth, Mqtt
+from fox_shard.config import Auth, Mqtt, asks_for_proof
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.dynamic import Authenticators
+from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.auth.user_keys import UserKeys
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
@@ -94,7 +96,7 @@ class Gateway:
     ) -> None:
         """number: 0..gateways-1. rng: for session ids, epochs, incarnations and nonces.
 
-        users: None: there are none, and all clients are anonymous.
+        users: None: there are none, and all clients are anonymous, unless a realm has tokens.
         now: monotonic seconds. wall: seconds since 1970. is_working: see `Links`.
         """
         self.name = f"gateway-{number}"
@@ -125,7 +127,14 @@ class Gateway:
         self.authentication = Authentication(
             auth, anonymous, self.limit_counts, rng, lambda: self.now, user_keys
         )
+        self.authentication.tokens = {
+            one.name: Tokens(one.name, one.jwt, lambda: self.now, lambda: self.wall)
+            for one in realms
+            if one.jwt is not None
+        }
         self.authentication.users = users
+        if users is None and asks_for_proof(realms):
+            self.authentication.users = Users(())
         self._all_links = Links(
             self.name,
             self,
@@ -185,6 +194,13 @@ class Gateway:
             self.limit_counts,
             self.timers,
             lambda: self.now,
+        )
+        self.authentication.authenticators = Authenticators(
+            realms,
+            auth.authenticator_timeout,
+            self.consultations,
+            self.realms,
+            self.authentication,
         )
         self.calls = Calls(
             self.links,

@@ -37,6 +37,7 @@ from fox_shard.gateway.sessions.realm import Realm, Route
 from fox_shard.gateway.sessions.registry import SessionRegistry
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
+from fox_shard.gateway.sessions.token_expiry import TokenExpiry
 from fox_shard.topics.pattern import Pattern
 
 UNSUBSCRIBED_AT_ONCE = 20
@@ -61,6 +62,7 @@ class Requests:
         "_roles",
         "_subscribe_requests",
         "_subscriptions",
+        "_token_expiry",
         "_turns",
         "_unstored_waiters",
         "authentication",
@@ -119,6 +121,9 @@ class Requests:
         self._turns = turns
         self._clock = clock
         self._registry = registry
+        self._token_expiry = TokenExpiry(
+            registry.sessions, timers, turns.add_chore, lambda: clock.now
+        )
         self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
@@ -176,7 +181,7 @@ class Requests:
         session.permissions = self._roles.permissions(
             session.realm.name, session.authid, session.authrole
         )
-        return self._registry.session_opened(
+        may_begin = self._registry.session_opened(
             session,
             protocol=protocol,
             transport=transport,
@@ -185,6 +190,10 @@ class Requests:
             client=client,
             wall=self._clock.wall,
         )
+        if session.expires is not None:
+            now = self._clock.now
+            self._token_expiry.add(session, now + session.expires - self._clock.wall)
+        return may_begin
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
         """Note that a session has ended, see `Router`."""

@@ -17,7 +17,7 @@ from typing import Any, Final, final
 
 from fox_shard.config import Config
 from fox_shard.gateway.consulting.functions import AT_ONCE, FunctionCall
-from fox_shard.gateway.consulting.outcomes import Advice, NoAdvice
+from fox_shard.gateway.consulting.outcomes import Advice, NoAdvice, one_line
 from fox_shard.gateway.core import Gateway
 from fox_shard.worker.functions import FAILED, MAX_TEXT
 
@@ -31,7 +31,11 @@ Function = Callable[..., Any]
 
 def consulted_functions(config: Config) -> list[tuple[str, str]]:
     """Return the functions that the gateways consult, each with a word for what it is."""
-    return []
+    return [
+        (realm.authenticator, "authenticator")
+        for realm in config.realms
+        if ":" in realm.authenticator
+    ]
 
 
 @final
@@ -104,7 +108,7 @@ class FunctionThreads:
         now = self._loop.time()
         if isinstance(outcome, NoAdvice) and self._logged.get(call.name, 0.0) <= now:
             self._logged[call.name] = now + REPEAT
-            why = {"function": call.name, "reason": outcome.message}
+            why = {"function": call.name, "reason": one_line(outcome.message)}
             _log.warning("function_failed", extra={"fox": {"process": self._gateway.name, **why}})
         self._gateway.now = now
         self._calls.finished(call, outcome)

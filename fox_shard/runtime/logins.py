@@ -1,17 +1,19 @@
-"""What logins need of the world: the file with the users, and threads that check passwords.
+"""What logins need of the world: the users' file, keys for tokens, threads that check passwords.
 
-Owns: both, from the gateway's start to its end. Never: who is let in (see `gateway.auth`).
+Owns: these three, from the gateway's start to its end. Never: who is let in (see `gateway.auth`).
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
 from fox_shard.client.login import public_key
-from fox_shard.config import Config
+from fox_shard.config import Config, asks_for_proof
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.password_checks import PasswordChecks
+from fox_shard.runtime.token_keys import TokenKeysWatch
 from fox_shard.runtime.users import UsersWatch
 from fox_shard.runtime.worker_key import ROLE, WORKER, worker_key
 from fox_shard.users.user import User, Users
@@ -25,15 +27,20 @@ class Logins:
     """
 
     def __init__(self, config: Config, process: str) -> None:
-        """Read the file. Raises UsersFileError."""
+        """Read the files. Raises UsersFileError, TokenKeysFileError."""
+        self._token_keys = TokenKeysWatch(config, process)
         self._watch = UsersWatch(Path(config.users), process)
         self._checks: PasswordChecks | None = None
-        key = public_key(worker_key(Path(config.run_dir)))
+        seed = worker_key(Path(config.run_dir))
+        key = public_key(seed)
         self._workers = [
             User(name=WORKER, realm=realm.name, role=ROLE, pubkeys=(key,))
             for realm in config.realms
         ]
         read = self._watch.users
+        if read is None and asks_for_proof(config.realms):
+            # The same salts of users that do not exist, at each gateway.
+            read = Users((), hmac.digest(seed, b"salts", "sha256"))
         self.users = None if read is None else self._with_workers(read)
 
     def _with_workers(self, users: Users) -> Users:
@@ -50,6 +57,7 @@ class Logins:
             schedule_flush()
 
         self._watch.start(set_users)
+        self._token_keys.start(gateway)
         self._checks = PasswordChecks(gateway, schedule_flush)
 
     def check_passwords(self) -> None:
@@ -60,5 +68,6 @@ class Logins:
     def stop(self) -> None:
         """Look no more, and wait for the checks that have begun."""
         self._watch.stop()
+        self._token_keys.stop()
         if self._checks is not None:
             self._checks.stop()

@@ -8,7 +8,7 @@ import socket
 from ipaddress import ip_address
 from pathlib import Path
 
-from fox_shard.config import Address, Config
+from fox_shard.config import Address, Config, asks_for_proof
 from fox_shard.gateway.sockets.listening import ListenError
 
 
@@ -46,7 +46,7 @@ def check_openness(config: Config) -> str:
 
 def _open_realms(config: Config) -> list[str]:
     """Return the realms that have no roles, and that anonymous clients may join."""
-    has_users = Path(config.users).exists()
+    has_users = Path(config.users).exists() or asks_for_proof(config.realms)
     found = [
         realm.name
         for realm in config.realms

@@ -40,6 +40,7 @@ from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.shell import Shell, new_incarnation
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
+from fox_shard.runtime.token_keys import TokenKeysFileError
 from fox_shard.runtime.watchdog import working_peers
 from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
@@ -55,6 +56,7 @@ REFUSALS = (
     MissingFunction,
     SchemaFileError,
     StoreError,
+    TokenKeysFileError,
     UsersFileError,
 )
 """Why a process does not start, each in one sentence."""

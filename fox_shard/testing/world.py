@@ -89,6 +89,7 @@ class World:
         roles: tuple[Role, ...] = (),
         auth: Auth = AUTH,
         user_keys: str = "",
+        authenticator: str = "",
     ) -> None:
         """Start all processes.
 
@@ -99,6 +100,8 @@ class World:
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
         are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of the
         keys with users, of the first realm; "": none.
+        authenticator: of the first realm; a procedure is one of the last realm, which is open to
+        anonymous clients then.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -118,6 +121,9 @@ class World:
                 reducer=reducers,
                 role=roles,
                 users=user_keys if name == realms[0] else "",
+                authenticator=authenticator if name == realms[0] else "",
+                authenticator_realm=realms[-1] if ":" not in authenticator else "",
+                anonymous=bool(authenticator) and name == realms[-1] != realms[0],
             )
             for name in realms
         ]

@@ -1,4 +1,4 @@
-"""`fox user`: adding, listing and removing users.
+"""`fox user`: adding, changing, listing and removing users.
 
 Owns: the arguments, what is asked for and printed. Never: the file's format (see `file`).
 """
@@ -28,6 +28,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
         match options.action:
             case "add":
                 _add(options, config, path)
+            case "password":
+                _change_password(options, path)
             case "key":
                 _add_key(options, config, path)
             case "remove":
@@ -75,6 +77,33 @@ def _document(user: User) -> str:
         name: value for name, value in fields.items() if value and name not in ("name", "realm")
     }
     return msgspec.json.encode(kept).decode()
+
+
+def _change_password(options: argparse.Namespace, path: Path) -> None:
+    """Replace everything that is derived from a user's password. Role and public keys stay."""
+
+    def found(users: tuple[User, ...]) -> User:
+        return _only([one for one in users if _is(one, options.name, options.realm)], options.name)
+
+    before = file.read(path)
+    named = found(before.all if before is not None else ())
+    password = _ask_password()
+    salts = (os.urandom(SALT), os.urandom(SALT), os.urandom(SALT).hex())
+
+    def new(old: User) -> User:
+        kdf = old.scram.kdf if old.scram is not None else "argon2id13"
+        wampcra = old.wampcra is not None
+        user = user_with_password(
+            old.name, old.realm, old.role, password, salts, kdf=kdf, wampcra=wampcra
+        )
+        return _checked(msgspec.structs.replace(user, pubkeys=old.pubkeys))
+
+    def edit(users: tuple[User, ...]) -> tuple[User, ...]:
+        # Somebody else may have changed the file while the password was asked for.
+        old = found(tuple(one for one in users if one.realm == named.realm))
+        return tuple(new(one) if one is old else one for one in users)
+
+    file.change(path, edit)
 
 
 def _add_key(options: argparse.Namespace, config: Config, path: Path) -> None:

@@ -24,8 +24,9 @@ from fox_shard.users.user import DuplicateUser, Scram, User, Users, WampCra
 MODE: Final = 0o600
 
 HEAD: Final = """\
-# The users, without their passwords. `fox user add`, `key` and `remove` write this file anew,
-# without comments; a server that runs reads it again within seconds. See docs/users.md.
+# The users, without their passwords. `fox user add`, `password`, `key` and `remove` write
+# this file anew, without comments; a server that runs reads it again within seconds.
+# See docs/users.md.
 """
 
 

@@ -12,6 +12,7 @@ from fox_shard.config import (
     Address,
     Config,
     History,
+    Jwt,
     Listener,
     Realm,
     Reducer,
@@ -71,17 +72,18 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    kinds = (Realm, History, Reducer, Role, Rule, Listener)
+    kinds = (Realm, History, Jwt, Reducer, Role, Rule, Listener)
     of_realms = [name for kind in kinds for name in kind.__struct_fields__]
     assert len(shown) == len(SETTINGS) + len(of_realms) - len(
-        ("history", "reducer", "role", "rule")
+        ("history", "reducer", "role", "rule", "jwt")
     )
 
 
 def config_with(section):
     """Return what fox.toml says with a section that is shown commented out."""
     text = (CONF / "fox.toml").read_text()
-    before, head, rest = text.partition(f"# [[{section}]]")
+    head = f"# [{section}]" if section == "realm.jwt" else f"# [[{section}]]"
+    before, head, rest = text.partition(head)
     commented_out = (head + rest).partition("\n\n")[0]
     shown = before + commented_out.replace("\n# ", "\n").removeprefix("# ")
     return parse(shown, {}, folder=ROOT, name="fox.toml")[0]
@@ -106,6 +108,13 @@ def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
     shown = Reducer(pattern="invoices.#", function="sum", field="amount", destination="totals")
     assert realm_with("reducer").reducer == (shown,)
     rule = Rule(uri="com.example.sensors.", match="prefix", allow=("publish", "subscribe"))
+    jwt = Jwt(
+        jwks="https://id.example.com/jwks.json",
+        algorithms=("RS256",),
+        issuer="https://id.example.com/",
+        audience="broker",
+    )
+    assert realm_with("jwt").jwt == jwt
     assert realm_with("role").role == (Role(name="device", rule=(rule,)),)
 
 

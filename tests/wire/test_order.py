@@ -69,6 +69,7 @@ def subscribed(cluster, gateway, serializer, uris, match="exact"):
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
+@pytest.mark.cites("basic.ordering.1")
 def test_no_event_is_out_of_order_or_missing(big_cluster, serializer):
     uris = [f"order.{number}.x" for number in range(TOPICS)]
     with ExitStack() as stack:
@@ -130,6 +131,7 @@ def test_no_event_overtakes_an_acknowledged_one(big_cluster):
 
 
 @pytest.mark.parametrize("patterns", [False, True], ids=["exact", "patterns"])
+@pytest.mark.cites("basic.ordering.1")
 def test_no_call_is_out_of_order_or_missing(big_cluster, patterns):
     """One callee has all procedures. patterns: half are registered by pattern, and so forwarded."""
     kind = "mixed" if patterns else "exact"

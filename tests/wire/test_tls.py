@@ -137,6 +137,7 @@ async def join(wamp, place, kind, context, authenticator):
 
 
 @pytest.mark.parametrize("kind", ["wss", "rss"])
+@pytest.mark.cites("basic.security_model.1")
 async def test_autobahn_logs_in_with_a_ticket_over_tls(wamp, place, kind):
     peer = await join(wamp, place, kind, place.context(), ticket())
     assert peer.details.authid == "peter"

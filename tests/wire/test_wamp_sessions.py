@@ -24,6 +24,9 @@ async def session_at(caller, place):
 
 
 @pytest.mark.parametrize(("transport", "serializer"), KINDS)
+@pytest.mark.cites(
+    "basic.building_blocks.9", "basic.building_blocks.11", "basic.building_blocks.12"
+)
 async def test_a_session_is_welcomed(wamp, transport, serializer):
     session = await wamp.join(transport, serializer)
     details = session.details
@@ -60,6 +63,7 @@ async def test_hello_is_refused_with_a_reason(wamp, realm, hello, reason):
         await wamp.join(realm=realm, **hello)
 
 
+@pytest.mark.cites("basic.sessions.2")
 async def test_a_second_hello_ends_the_session(cluster):
     """WAMP #session-establishment: a protocol violation."""
     with closing(RawWamp(cluster.rawsocket)) as client:

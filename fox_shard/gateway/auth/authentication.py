@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ from fox_shard.gateway.auth.certificates import TLS, certified_user, channel_id
 from fox_shard.gateway.auth.failures import FailureLimit
 from fox_shard.gateway.auth.hashing import Hashing, Job
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
+from fox_shard.gateway.auth.tokens import JWT, InvalidToken, KeysMissing, Tokens, is_token
 from fox_shard.gateway.auth.user_keys import UserKeys
 from fox_shard.gateway.clients.access import Access
 from fox_shard.users.passwords import LENGTH
@@ -31,7 +32,10 @@ from fox_shard.users.user import NAME_LENGTH, User, Users
 ANONYMOUS: Final = "anonymous"
 NO_USERS: Final = Users(())
 PROVIDER: Final = "static"
-METHODS: Final = ("ticket", "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
+TICKET: Final = "ticket"
+METHODS: Final = (TICKET, "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
+BEARERS: Final = frozenset({TICKET, JWT, ANONYMOUS})
+"""Methods of a client whose token is looked at that came with its request for a WebSocket."""
 OFFERED: Final = 32
 """Methods of a client that are looked at, the first ones."""
 
@@ -52,6 +56,11 @@ class AuthenticationFailed(Refusal):
     uri = "wamp.error.authentication_failed"
     reason = 0x86
 
+    def __init__(self, about: str = "") -> None:
+        """about: more for the log; clients are told nothing else."""
+        super().__init__("the authentication failed")
+        self.about = about
+
 
 class TooManyFailures(Refusal):
     """Too many clients of this address have failed (`auth.max_failures`)."""
@@ -67,11 +76,20 @@ class Busy(Refusal):
     reason = 0x89
 
 
+class KeysNotRead(Refusal):
+    """The keys that verify tokens have not been read yet."""
+
+    uri = "wamp.error.unavailable"
+    reason = 0x88
+
+
 class Claim(Struct, frozen=True, kw_only=True):
     """Who a client says it is. address: without the port. extra: HELLO.Details.authextra.
 
-    wall: the time in seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and
-    with which certificate; None in the simulator.
+    bearer: the token that came with the request for a WebSocket; "": none. wall: the time in
+    seconds since 1970, for the challenge of WAMP-CRA. access: how it came, and with which
+    certificate; None in the simulator. peer, transport: its address with the port, and
+    how it is connected, as an authenticator is told.
     """
 
     realm: str
@@ -79,37 +97,91 @@ class Claim(Struct, frozen=True, kw_only=True):
     name: str | None
     address: str
     extra: Mapping[str, Any] = {}
+    bearer: str = ""
     wall: float = 0.0
     access: Access | None = None
+    peer: str = ""
+    transport: str = ""
+
+    def description(self, method: str) -> str:
+        """The claim in words, for the log."""
+        whose = f" as {self.name[:64]!r}" if self.name is not None else ""
+        return f"{method}{whose} in {self.realm}"
 
 
 class Authenticated(Struct, frozen=True):
-    """Who a client is. extra: the `authextra` of WELCOME."""
+    """Who a client is. extra: the `authextra` of WELCOME. provider: who says so.
+
+    expires: when the session ends, in seconds since 1970; None: never. realm: the one that it
+    joins; "": the one that it has named.
+    """
 
     authid: str
     authrole: str
     method: str = ANONYMOUS
     extra: dict[str, Any] = {}
+    provider: str = PROVIDER
+    expires: float | None = None
+    realm: str = ""
 
 
 NOBODY: Final = Authenticated(ANONYMOUS, ANONYMOUS)
 """Who an anonymous client is."""
 
 Outcome = Callable[[Authenticated | Refusal], None]
+Prepared = Callable[[Authenticated | Refusal | None], None]
 
 
-@final
-class Attempt:
+class Attempt(Protocol):
     """A client that is asked to prove who it is: the challenge, then one answer.
 
     method, extra: of CHALLENGE. session: the id that the session is to have, 0: any.
     """
+
+    method: str
+    extra: dict[str, Any]
+    session: int
+
+    def prepare(self, done: Prepared) -> None:
+        """Make the challenge, and call `done` with None, now or later.
+
+        If the client has nothing to prove, or is refused already, `done` gets what came of it.
+        """
+
+    def answer(self, signature: str, extra: dict[str, Any], done: Outcome) -> None:
+        """Check the client's only answer, and call `done` with the result, now or later."""
+
+    def cancel(self) -> None:
+        """Note that the client has left, so that nothing more need be done for it."""
+
+    @property
+    def description(self) -> str:
+        """The attempt in words, for the log."""
+
+
+class Asked(Protocol):
+    """The authenticators (see `dynamic`)."""
+
+    def decides(self, method: str, realm: str) -> bool:
+        """Whether the authenticator of the realm, if there is one, is asked for the method."""
+
+    def asks(self, method: str, claim: Claim, users: Users) -> bool:
+        """Whether the authenticator is asked for that client; users of the file go first."""
+
+    def begin(self, method: str, claim: Claim) -> Attempt:
+        """Return the attempt of a client for which the authenticator is asked."""
+
+
+@final
+class StaticAttempt:
+    """An attempt to be one of the users of the file."""
 
     __slots__ = (
         "_answered",
         "_authentication",
         "_claim",
         "_proof",
+        "_reason",
         "_user",
         "extra",
         "method",
@@ -131,9 +203,17 @@ class Attempt:
         self._user = user
         self._proof = proof
         self._answered = False
+        self._reason = ""
         self.method = method
         self.session = session
         self.extra = proof.extra if proof is not None else {}
+
+    def prepare(self, done: Prepared) -> None:
+        """Do nothing: the challenge is ready."""
+        done(None)
+
+    def cancel(self) -> None:
+        """Do nothing: a password that is being checked already is not worth it."""
 
     def answer(self, signature: str, extra: dict[str, Any], done: Outcome) -> None:
         """Check the client's only answer, and call `done` with the result, now or later."""
@@ -142,6 +222,9 @@ class Attempt:
         authentication, claim = self._authentication, self._claim
         try:
             authentication.check_failures(claim.address)
+            if authentication.is_for_tokens(claim.realm, self.method, signature):
+                done(authentication.bearer(claim, self.method, signature))
+                return
             if len(signature) > LENGTH:
                 raise self._failed()
             if self._proof is not None:
@@ -150,6 +233,7 @@ class Attempt:
             else:
                 self._check_password(signature, done)
         except Refusal as refusal:
+            self._reason = getattr(refusal, "about", "")
             done(refusal)
 
     def _check_password(self, password: str, done: Outcome) -> None:
@@ -186,14 +270,13 @@ class Attempt:
 
     def _failed(self) -> AuthenticationFailed:
         self._authentication.failed(self._claim.address)
-        return AuthenticationFailed("the authentication failed")
+        return AuthenticationFailed()
 
     @property
     def description(self) -> str:
         """The attempt in words, for the log."""
-        name = self._claim.name
-        whose = f" as {name[:64]!r}" if name is not None else ""
-        return f"{self.method}{whose} in {self._claim.realm}"
+        words = self._claim.description(self.method)
+        return f"{words}: {self._reason}" if self._reason else words
 
 
 @final
@@ -220,6 +303,9 @@ class Authentication:
         # Those of the file; None: there is no file.
         self.users: Users | None = None
         self._user_keys = user_keys
+        # Realm -> what it believes of tokens. Where there is any, there are users, perhaps none.
+        self.tokens: Mapping[str, Tokens] = {}
+        self.authenticators: Asked | None = None
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)
@@ -240,8 +326,15 @@ class Authentication:
         assert users is not None
         return users.dummy
 
-    def lets_in(self, realm: str, authid: str, authrole: str, method: str) -> bool:
-        """Whether a session of that identity may go on, with the users that there are now."""
+    def lets_in(
+        self, realm: str, authid: str, authrole: str, method: str, provider: str = PROVIDER
+    ) -> bool:
+        """Whether a session of that identity may go on, with the users that there are now.
+
+        Sessions that an authenticator has let in stay: it cannot take back what it has said.
+        """
+        if provider != PROVIDER:
+            return True
         if method == ANONYMOUS:
             return self._is_anonymous_possible(realm)
         users = self.users_of(realm)
@@ -270,24 +363,66 @@ class Authentication:
             raise Busy("the users of this realm are being read: try again")
         if claim.name is not None and len(claim.name) > NAME_LENGTH:
             self.failed(claim.address)
-            raise AuthenticationFailed("the authentication failed")
+            raise AuthenticationFailed()
+        if claim.bearer and claim.realm in self.tokens and not BEARERS.isdisjoint(methods):
+            self.check_failures(claim.address)
+            # Anonymous clients are told which of our methods this is.
+            method = next((one for one in methods if one in (TICKET, JWT)), TICKET)
+            return self.bearer(claim, method, claim.bearer)
         possible = [one for one in methods if self._is_possible(one, claim, users)]
         if not possible:
-            raise self._no_match(methods)
-        method = next((one for one in possible if _suits(one, claim, users)), possible[0])
-        if method == ANONYMOUS:
+            raise self._no_match(claim, methods)
+        return self._begin_by(possible, claim, users)
+
+    def _begin_by(
+        self, possible: Sequence[str], claim: Claim, users: Users
+    ) -> Authenticated | Attempt:
+        """Begin by the first of the possible methods that suits the client."""
+        asked = self._asked(possible, claim, users)
+        method = _chosen(possible, asked, claim, users)
+        if method == ANONYMOUS and method not in asked:
             return NOBODY
         self.check_failures(claim.address)
+        if method in asked:
+            assert self.authenticators is not None
+            return self.authenticators.begin(method, claim)
         if method == TLS:
             return self._certified(claim, users)
         return self._challenge(method, claim, users)
+
+    def is_for_tokens(self, realm: str, method: str, signature: str) -> bool:
+        """Return whether an answer is to be taken for a token, right or wrong."""
+        return method == JWT or (method == TICKET and realm in self.tokens and is_token(signature))
+
+    def bearer(self, claim: Claim, method: str, token: str) -> Authenticated:
+        """Return whom the token names. Raises AuthenticationFailed, KeysNotRead."""
+        try:
+            bearer = self.tokens[claim.realm].verify(token, claim.name)
+        except KeysMissing as error:
+            raise KeysNotRead("the keys of tokens have not been read yet: try later") from error
+        except InvalidToken as error:
+            self.failed(claim.address)
+            raise AuthenticationFailed(str(error)) from error
+        return Authenticated(
+            bearer.authid, bearer.authrole, method, provider=JWT, expires=bearer.expires
+        )
+
+    def _asked(self, possible: Sequence[str], claim: Claim, users: Users) -> list[str]:
+        """Return the methods for which the authenticator would be asked."""
+        authenticators = self.authenticators
+        if authenticators is None:
+            return []
+        asked = [one for one in possible if authenticators.asks(one, claim, users)]
+        if ANONYMOUS in asked and self._is_anonymous_possible(claim.realm):
+            asked.remove(ANONYMOUS)
+        return asked
 
     def _certified(self, claim: Claim, users: Users) -> Authenticated:
         """Return the user whom the client's certificate names, which TLS has verified."""
         user = certified_user(users, claim.realm, claim.name, claim.access)
         if user is None:
             self.failed(claim.address)
-            raise AuthenticationFailed("the authentication failed")
+            raise AuthenticationFailed()
         return Authenticated(user.name, user.role, TLS)
 
     def check_failures(self, address: str) -> None:
@@ -304,13 +439,18 @@ class Authentication:
     def _is_possible(self, method: str, claim: Claim, users: Users) -> bool:
         """Whether the client may use the method, if it is the user that it says it is."""
         extra = claim.extra
+        decided = self.authenticators is not None and self.authenticators.decides(
+            method, claim.realm
+        )
         match method:
             case "anonymous":
-                return self._is_anonymous_possible(claim.realm)
+                return decided or self._is_anonymous_possible(claim.realm)
             case "ticket":
-                return claim.name is not None
+                return claim.name is not None or claim.realm in self.tokens
+            case "jwt":
+                return claim.realm in self.tokens
             case "wampcra":
-                return claim.name is not None and users.has_wampcra(claim.realm)
+                return claim.name is not None and (decided or users.has_wampcra(claim.realm))
             case "scram" | "wamp-scram":
                 unbound = extra.get("channel_binding") is None
                 return claim.name is not None and unbound and _is(_NONCE, extra.get("nonce"))
@@ -321,7 +461,7 @@ class Authentication:
             case _:
                 return False
 
-    def _no_match(self, methods: Sequence[str]) -> NoMatchingAuthMethod:
+    def _no_match(self, claim: Claim, methods: Sequence[str]) -> NoMatchingAuthMethod:
         if any(method in METHODS for method in methods):
             return NoMatchingAuthMethod(
                 "no offered authmethod is possible: ticket, wampcra, scram need an authid, scram "
@@ -330,17 +470,17 @@ class Authentication:
             )
         return NoMatchingAuthMethod(
             "this realm is not open to anonymous clients: the authmethods here are "
-            + ", ".join(METHODS)
+            + ", ".join((*METHODS, JWT) if claim.realm in self.tokens else METHODS)
         )
 
-    def _challenge(self, method: str, claim: Claim, users: Users) -> Attempt:
+    def _challenge(self, method: str, claim: Claim, users: Users) -> StaticAttempt:
         user = _user(method, claim, users)
         name, session = claim.name or "", 0
         proof: Proof | None = None
         match method:
             case "wampcra":
                 session = self._rng.randrange(1, 1 << 53)
-                proof = WampCraProof(user, users, name, self._who(claim, session))
+                proof = WampCraProof(user, users, name, self.who(claim, session, PROVIDER))
             case "scram" | "wamp-scram":
                 proof = ScramProof(
                     user,
@@ -351,23 +491,30 @@ class Authentication:
                     as_written=method == "wamp-scram",
                 )
             case "cryptosign":
-                challenge = self._rng.randrange(0, 1 << 256).to_bytes(32, "big")
                 proof = CryptosignProof(
                     user,
                     claim.extra["pubkey"].lower(),
-                    challenge,
+                    self.challenge(),
                     channel_id(claim.access, claim.extra.get("channel_binding")),
                 )
-        return Attempt(self, claim, method, user, proof, session)
+        return StaticAttempt(self, claim, method, user, proof, session)
 
-    def _who(self, claim: Claim, session: int) -> dict[str, Any]:
+    def random(self, end: int) -> int:
+        """Return a random number below `end`."""
+        return self._rng.randrange(0, end)
+
+    def challenge(self) -> bytes:
+        """Return the random number that a cryptosign client signs."""
+        return self.random(1 << 256).to_bytes(32, "big")
+
+    def who(self, claim: Claim, session: int, provider: str) -> dict[str, Any]:
         """Return what the challenge of WAMP-CRA says of the session that is to be."""
         time = datetime.fromtimestamp(claim.wall, UTC)
         return {
             "authid": claim.name,
             "authrole": "",  # Nobody learns a user's role before the proof.
             "authmethod": "wampcra",
-            "authprovider": PROVIDER,
+            "authprovider": provider,
             "nonce": self._nonce(),
             "timestamp": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "session": session,
@@ -392,9 +539,22 @@ def _user(method: str, claim: Claim, users: Users) -> User | None:
     return user if named else None
 
 
+def _chosen(possible: Sequence[str], asked: Sequence[str], claim: Claim, users: Users) -> str:
+    """Return the first method that suits the user, or for which an authenticator is asked."""
+    for method in possible:
+        if method in asked:
+            return method
+        # A user that is not in the file may be one of the authenticator's, which then has to be
+        # asked: all other methods would fail.
+        hopeless = asked and method != ANONYMOUS and _user(method, claim, users) is None
+        if not hopeless and _suits(method, claim, users):
+            return method
+    return possible[0]
+
+
 def _suits(method: str, claim: Claim, users: Users) -> bool:
     """Whether the user, if there is one, has what the method needs."""
-    if method == ANONYMOUS:
+    if method in (ANONYMOUS, JWT):
         return True
     user = _user(method, claim, users)
     if user is None:

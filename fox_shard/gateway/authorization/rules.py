@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, final
 
 from fox_shard.config import Rule
-from fox_shard.topics.overlap import covers, overlap
+from fox_shard.topics.overlap import covers, overlap, shape_of
 from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.trie import Trie
 
@@ -48,21 +48,21 @@ class Extent(Enum):
 class RuleSet:
     """The rules of one role."""
 
-    __slots__ = ("_patterns", "_trie", "decisions")
+    __slots__ = ("_shapes", "_trie", "decisions")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         compiled = [(_pattern_of(rule), _decision_of(rule)) for rule in rules]
         compiled.sort(key=lambda one: one[0].specificity)
-        self._patterns = [pattern for pattern, _ in compiled]
+        self._shapes = [shape_of(pattern) for pattern, _ in compiled]
         self.decisions = [decision for _, decision in compiled]
         # Values are indexes of the two lists: the higher, the more specific.
         self._trie: Trie[int] = Trie()
-        for index, pattern in enumerate(self._patterns):
+        for index, (pattern, _) in enumerate(compiled):
             self._trie.add(pattern, index)
 
     def __len__(self) -> int:
         """Return the number of rules."""
-        return len(self._patterns)
+        return len(self._shapes)
 
     def decide(self, topic: str) -> int:
         """Return what may be done with one topic or procedure, as bits."""
@@ -79,14 +79,15 @@ class RuleSet:
             return Extent.EVERYTHING if allowed else Extent.NOTHING
         allows = denies = False
         # Beginning with the most specific one, down to the first that leaves nothing to the others.
-        for rule, decision in zip(reversed(self._patterns), reversed(self.decisions), strict=True):
-            if not overlap(rule, pattern):
+        shape = shape_of(pattern)
+        for rule, decision in zip(reversed(self._shapes), reversed(self.decisions), strict=True):
+            if not overlap(rule, shape):
                 continue
             if decision & action:
                 allows = True
             else:
                 denies = True
-            if covers(rule, pattern):
+            if covers(rule, shape):
                 break
         else:
             denies = True

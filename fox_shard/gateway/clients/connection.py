@@ -45,6 +45,7 @@ class Connection:
     __slots__ = (
         "access",
         "backlog",
+        "bearer",
         "budget",
         "closing",
         "debt",
@@ -81,6 +82,8 @@ class Connection:
         self.transport: object = None
         # How it came; None in the simulator.
         self.access: Access | None = None
+        # The token in the request for a WebSocket, until the client says who it is.
+        self.bearer = ""
         # Sets the client's address, which its proxy names; returns whether it is let in. None: no
         # proxy is asked.
         self.relocate: Callable[[str], bool] | None = None

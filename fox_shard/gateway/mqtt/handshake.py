@@ -84,13 +84,20 @@ def realm_of(packet: Connect) -> str | None:
 
 
 def claim_of(
-    realm: Realm, name: str | None, packet: Connect, connection: Connection, *, with_users: bool
+    realm: Realm,
+    name: str | None,
+    packet: Connect,
+    connection: Connection,
+    transport: str,
+    *,
+    with_users: bool,
 ) -> Claim:
     """Return who the client says it is: a user with a password, if it names one, and any exist.
 
     A client without a password, but with a certificate, is the user of the certificate.
     """
     methods: tuple[str, ...] = (ANONYMOUS,)
+    bearer, connection.bearer = connection.bearer, ""
     access = connection.access
     certified = access is not None and access.user is not None
     if with_users and certified and packet.password is None:
@@ -103,6 +110,10 @@ def claim_of(
         # "@realm" names a realm, and nobody.
         name=name or None if methods[0] == TLS else name,
         address=connection.host,
+        # A password says more.
+        bearer="" if packet.password else bearer,
+        peer=connection.peer,
+        transport=transport,
         access=access,
     )
 

@@ -14,7 +14,12 @@ from typing import Final, final
 from fox_shard.backplane.frames import Event, Refused, qos
 from fox_shard.documents.payloads import RAW
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
+from fox_shard.gateway.auth.authentication import (
+    PROVIDER,
+    Attempt,
+    Authenticated,
+    AuthenticationFailed,
+)
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import handshake
 from fox_shard.gateway.mqtt import packets as mqtt
@@ -56,6 +61,7 @@ class MqttSession(Session):
     """The session of a client that speaks MQTT 3.1 or 3.1.1, called by its `reader.Reader`."""
 
     __slots__ = (
+        "_attempt",
         "_connect",
         "_framing",
         "_hangup",
@@ -94,6 +100,8 @@ class MqttSession(Session):
         self.closed = False
         # While the session waits to be admitted, its CONNECT; and what is called then.
         self._connect: mqtt.Connect | None = None
+        # While the client is to prove who it is.
+        self._attempt: Attempt | None = None
         self.on_admitted: Callable[[], None] = _read_nothing
         self.keep_alive: KeepAlive | None = None
         self.inbound: InboundPublishes | None = None
@@ -137,6 +145,9 @@ class MqttSession(Session):
         if self.keep_alive is not None:
             self.keep_alive.stopped = True
         self.inbound = self.outbound = self._subscribing = None
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
         if self.level:
             self.realm.queueing.pop(self, None)
             self.router.session_ended(self, reason, graceful=graceful)
@@ -161,28 +172,48 @@ class MqttSession(Session):
         self._connect = packet
         try:
             claim = handshake.claim_of(
-                self.realm, name, packet, self.connection, with_users=with_users
+                self.realm,
+                name,
+                packet,
+                self.connection,
+                self._transport,
+                with_users=with_users,
             )
             begun = authentication.begin(claim)
         except Refusal as refusal:
-            self._refuse(refusal, name or _ANONYMOUS)
+            about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
+            self._refuse(refusal, f"{name or _ANONYMOUS}{': ' if about else ''}{about}")
             return
-        if isinstance(begun, Attempt):
-            self.connection.pause(paused=True)
-            verified = partial(self._verified, begun.description)
-            begun.answer(handshake.password_of(packet), {}, verified)
-        else:
+        if isinstance(begun, Authenticated):
             self._open(packet, begun)
+            return
+        self.connection.pause(paused=True)
+        self._attempt = begun
+        self.id = begun.session
+        begun.prepare(self._prepared)
 
-    def _verified(self, about: str, outcome: Authenticated | Refusal) -> None:
-        """Open or refuse the session, unless the client has left. about: for the log."""
+    def _prepared(self, outcome: Authenticated | Refusal | None) -> None:
+        """Have the password checked, unless there is nothing to check, or the client has left."""
+        attempt, packet = self._attempt, self._connect
+        if outcome is not None:
+            self._verified(outcome)
+        elif attempt is not None and packet is not None:
+            attempt.answer(handshake.password_of(packet), {}, self._verified)
+
+    def _verified(self, outcome: Authenticated | Refusal) -> None:
+        """Open or refuse the session, unless the client has left."""
         packet = self._connect
-        if packet is None or self.closed:
+        attempt, self._attempt = self._attempt, None
+        if packet is None or attempt is None or self.closed:
             return
         if isinstance(outcome, Refusal):
-            self._refuse(outcome, about)
+            self._refuse(outcome, attempt.description)
         else:
             self._open(packet, outcome)
+
+    @property
+    def _transport(self) -> str:
+        return "tcp" if self._framing is None else "websocket"
 
     def _refuse(self, refusal: Refusal, about: str) -> None:
         """Refuse the CONNECT; MQTT 3.1.1 cannot tell the client more than a code."""
@@ -193,17 +224,20 @@ class MqttSession(Session):
     def _open(self, packet: mqtt.Connect, who: Authenticated) -> None:
         """Open the session of a client that may join."""
         router = self.router
-        is_anonymous = who.method == _ANONYMOUS
+        if who.realm:
+            self.realm = router.realms[who.realm]
+        is_anonymous = who.method == _ANONYMOUS and who.provider == PROVIDER
         self.authid = packet.client_id or _ANONYMOUS if is_anonymous else who.authid
         self.authrole = who.authrole
+        self.expires = who.expires
         self.encoder = event_encoder_of(self._framing)
         self.level = packet.level
         may_begin = router.session_opened(
             self,
             protocol=mqtt.PROTOCOLS[packet.level],
-            transport="tcp" if self._framing is None else "websocket",
+            transport=self._transport,
             authmethod=who.method,
-            authprovider=PROVIDER,
+            authprovider=who.provider,
             # If it is empty, the session's id serves as the unique one [MQTT-3.1.3-6].
             client=packet.client_id,
         )

@@ -24,6 +24,7 @@ class RemovedUsers:
     """Ends the sessions that the present users do not allow, as a chore (see `Turns`).
 
     However often users are removed, there is one chore, which goes over all sessions once more.
+    Sessions that somebody else has let in go on, such as those with tokens.
     """
 
     __slots__ = ("_add_chore", "_again", "_authentication", "_left", "_registry", "_running")
@@ -65,7 +66,7 @@ class RemovedUsers:
         """End the session if its user is not there any more. Returns whether it has ended."""
         join = self._registry.join_of(number)
         if join is None or self._authentication.lets_in(
-            join.realm, join.authid, join.authrole, join.authmethod
+            join.realm, join.authid, join.authrole, join.authmethod, join.authprovider
         ):
             return False
         if join.authmethod == ANONYMOUS:

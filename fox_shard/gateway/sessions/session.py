@@ -59,6 +59,7 @@ class Session(ABC):
         "calls",
         "connection",
         "encoder",
+        "expires",
         "id",
         "invocations",
         "kept",
@@ -88,6 +89,8 @@ class Session(ABC):
         self.id = 0
         self.authid = ""
         self.authrole = ""
+        # When its token expires, in seconds since 1970; None: never.
+        self.expires: float | None = None
         # What it may do; None: everything.
         self.permissions: Permissions | None = None
         # How many publishes and calls were sent (this and the next three: see `sessions.ordering`).

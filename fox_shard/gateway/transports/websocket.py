@@ -22,6 +22,7 @@ from fox_shard.gateway.clients.access import is_loopback
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.transports.batches import SUFFIX, BatchReceiver, framing
+from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
 from fox_shard.gateway.transports.forwarded import MalformedForwarded, client_of
 from fox_shard.gateway.transports.http_head import read_head
 from fox_shard.gateway.transports.origins import is_allowed
@@ -167,7 +168,7 @@ class WebSocket:
         upgrades = upgradable and any(
             "websocket" in value.lower() for value in request.headers.get_all("Upgrade")
         )
-        if self._identify(request):
+        if self._identify(request) and self._note_bearer(request):
             self._handle_request(protocol, request, path, now, upgrades=upgrades)
 
     def _identify(self, request: Request) -> bool:
@@ -194,6 +195,15 @@ class WebSocket:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections of yours.")
             return False
         connection.access = access.of_proxied()
+        return True
+
+    def _note_bearer(self, request: Request) -> bool:
+        """Note the token that the client shows, if any; return whether the request is proper."""
+        try:
+            self._connection.bearer = bearer_of(request.headers.get_all("Authorization"))
+        except SeveralAuthorizations as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"{error}.")
+            return False
         return True
 
     def _handle_request(

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard import __version__
 from fox_shard.errors import NoSuchRealm, ProtocolViolation
-from fox_shard.gateway.auth.authentication import PROVIDER, Authenticated, Claim
+from fox_shard.gateway.auth.authentication import Authenticated, Claim
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
@@ -21,6 +21,7 @@ CANCELING: Final = 2
 PARTS: Final = 32
 REROUTING: Final = 64
 TIMEOUT: Final = 128
+REVOCATION: Final = 512
 """Bits for the features of a callee."""
 
 SENDS_PARTS: Final = 256
@@ -67,15 +68,21 @@ def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
     return realm
 
 
-def claim_of(realm: Realm, details: Details, connection: Connection, wall: float) -> Claim:
-    """Return who the client says it is. wall: seconds since 1970."""
+def claim_of(
+    realm: Realm, details: Details, connection: Connection, transport: str, wall: float
+) -> Claim:
+    """Return who the client says it is. transport: its name. wall: seconds since 1970."""
+    bearer, connection.bearer = connection.bearer, ""
     return Claim(
         realm=realm.name,
         methods=details.authmethods or (),
         name=details.authid,
         address=connection.host,
+        peer=connection.peer,
+        transport=transport,
         access=connection.access,
         extra=details.authextra or {},
+        bearer=bearer,
         wall=wall,
     )
 
@@ -106,6 +113,7 @@ def callee_features(details: Details) -> int:
         ("progressive_call_results", PROGRESS),
         ("call_reroute", REROUTING),
         ("call_timeout", TIMEOUT),
+        ("registration_revocation", REVOCATION),
     ):
         bits |= bit if features.get(name) is True else 0
     return bits
@@ -132,7 +140,7 @@ def welcome(realm: str, who: Authenticated) -> dict[str, Any]:
         "authid": who.authid,
         "authrole": who.authrole,
         "authmethod": who.method,
-        "authprovider": PROVIDER,
+        "authprovider": who.provider,
         "agent": f"fox-shard/{__version__}",
         "roles": ROUTER_ROLES,
     }

@@ -41,6 +41,7 @@ from fox_shard.gateway.wamp.hello import (
     PASSTHRU,
     PROGRESS,
     REROUTING,
+    REVOCATION,
     SENDS_PARTS,
     TIMEOUT,
 )
@@ -211,9 +212,13 @@ class WampSession(Session):
         self.send((wamp.UNREGISTERED, request))
 
     def revoked(self, registration: int, reason: str) -> None:
-        """Send [UNREGISTERED, 0, Details|dict] (WAMP #rpc-registration-revocation)."""
-        details = {"registration": registration, "reason": reason}
-        self.send((wamp.UNREGISTERED, 0, details))
+        """Send [UNREGISTERED, 0, Details|dict], if the callee has announced revocations.
+
+        Others must not get any (WAMP #rpc-registration-revocation).
+        """
+        if self._abilities & REVOCATION:
+            details = {"registration": registration, "reason": reason}
+            self.send((wamp.UNREGISTERED, 0, details))
 
     def invocation(self, request: int, registration: int, call: CallFrame) -> None:
         """Send [INVOCATION, Request|id, REGISTERED.Registration|id, Details|dict, …]."""

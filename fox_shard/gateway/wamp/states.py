@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import PROVIDER, Attempt, Authenticated
+from fox_shard.gateway.auth.authentication import Attempt, Authenticated, AuthenticationFailed
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST
@@ -117,10 +117,13 @@ class WampConversation(WampSession):
         router.open_realm(message.realm)
         try:
             self.realm = hello.find_realm(router.realms, message.realm)
-            claim = hello.claim_of(self.realm, announced, self.connection, router.wall)
+            claim = hello.claim_of(
+                self.realm, announced, self.connection, self._transport, router.wall
+            )
             begun = router.authentication.begin(claim)
         except Refusal as refusal:
-            self.abort(refusal.uri, refusal.message)
+            about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
+            self.abort(refusal.uri, refusal.message, about=about)
             return
         self._abilities = (
             hello.callee_features(announced)
@@ -129,16 +132,24 @@ class WampConversation(WampSession):
         )
         if self._abilities & hello.PASSTHRU["caller"]:
             self.call_flags = CALLER_PASSTHRU
-        if isinstance(begun, Attempt):
-            self._challenge(begun)
-        else:
+        if isinstance(begun, Authenticated):
             self._welcome(begun)
+            return
+        self._attempt = begun
+        self.id = begun.session
+        self._handlers = VERIFYING
+        begun.prepare(self._prepared)
+
+    def _prepared(self, outcome: Authenticated | Refusal | None) -> None:
+        """Send the challenge, unless there is nothing to prove, or the client has left."""
+        if outcome is not None:
+            self._verified(outcome)
+        elif self._handlers is VERIFYING and self._attempt is not None:
+            self._challenge(self._attempt)
 
     def _challenge(self, attempt: Attempt) -> None:
         """Send [CHALLENGE, AuthMethod|string, Extra|dict]."""
-        self._attempt = attempt
         self._handlers = CHALLENGED
-        self.id = attempt.session
         if not self.send((wamp.CHALLENGE, attempt.method, attempt.extra)):
             self.abort(PayloadSizeExceeded.uri, "CHALLENGE is longer than this client takes")
 
@@ -163,8 +174,11 @@ class WampConversation(WampSession):
 
     def _welcome(self, who: Authenticated) -> None:
         """Open the session, and send [WELCOME, Session|id, Details|dict]."""
+        if who.realm:
+            self.realm = self.router.realms[who.realm]
         self.authid = who.authid
         self.authrole = who.authrole
+        self.expires = who.expires
         identity = Identity(self.authid, self.authrole)
         self.caller = None if identity == ANONYMOUS else identity
         self._handlers = OPEN
@@ -173,7 +187,7 @@ class WampConversation(WampSession):
             protocol=self.serializer.subprotocol,
             transport=self._transport,
             authmethod=who.method,
-            authprovider=PROVIDER,
+            authprovider=who.provider,
         )
         details = hello.welcome(self.realm.name, who)
         if not self.send((wamp.WELCOME, self.id, details)):
@@ -227,6 +241,9 @@ class WampConversation(WampSession):
     def _end_session(self, reason: str, *, graceful: bool = False) -> None:
         was_open = self._handlers is OPEN
         self._handlers = ENDED
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
         if was_open:
             self.router.session_ended(self, reason, graceful=graceful)
 

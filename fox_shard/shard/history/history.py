@@ -34,7 +34,7 @@ from fox_shard.shard.history.event_log import NOTHING, EventLog, Step, Trimmed
 from fox_shard.store.journal import Journal
 from fox_shard.topics.cache import MatchCache
 from fox_shard.topics.ids import MAX_ID, SHARDS
-from fox_shard.topics.overlap import covers, overlap
+from fox_shard.topics.overlap import covers, overlap, shape_of
 from fox_shard.topics.pattern import Pattern
 
 UNRECORDED: Final = "$"
@@ -220,10 +220,12 @@ class History:
         if pattern.is_exact:
             return [self._event_log(pattern.topic)]
         found: list[EventLog] = []
+        shape = shape_of(pattern)
         for event_log in self._event_logs:
-            if overlap(event_log.pattern, pattern) or event_log is self._traced:
+            ruled = shape_of(event_log.pattern)
+            if overlap(ruled, shape) or event_log is self._traced:
                 found.append(event_log)
-            if covers(event_log.pattern, pattern):
+            if covers(ruled, shape):
                 break
         return found
 

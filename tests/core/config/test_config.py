@@ -221,8 +221,37 @@ def test_the_store_of_a_realm_is_read():
         (
             REALM + "userss = 1",
             "fox.toml: realm[0]: there is no setting userss; "
-            "there are name, store, schema, kwargs_are_headers, anonymous, users, history, "
-            "reducer, role.",
+            "there are name, store, schema, kwargs_are_headers, anonymous, users, "
+            "authenticator, authenticator_realm, authenticator_methods, history, reducer, role, "
+            "jwt.",
+        ),
+        (
+            REALM + "authenticator = 'wamp.authenticate'",
+            "fox.toml: realm[0].authenticator must be a procedure, or a Python function such as "
+            '"logins:authenticate", not "wamp.authenticate".',
+        ),
+        (
+            REALM + "authenticator = 'no function: x'",
+            "fox.toml: realm[0].authenticator must be a procedure, or a Python function such as "
+            '"logins:authenticate", not "no function: x".',
+        ),
+        (
+            REALM + "authenticator = 'com.login'\nauthenticator_realm = 'nowhere'",
+            "fox.toml: realm[0].authenticator_realm must be the name of a [[realm]], not "
+            '"nowhere".',
+        ),
+        (
+            REALM + "authenticator = 'logins:check'\nauthenticator_realm = 'realm1'",
+            "fox.toml: realm[0].authenticator_realm is for an authenticator that is a procedure.",
+        ),
+        (
+            REALM + "authenticator = 'com.login'\nauthenticator_methods = []",
+            "fox.toml: realm[0].authenticator_methods must name at least one method.",
+        ),
+        (
+            REALM + "authenticator_methods = ['scram']",
+            'fox.toml: realm[0].authenticator_methods must be a list of "ticket", "wampcra", '
+            '"cryptosign", "tls" and "anonymous", or some of them, not ["scram"].',
         ),
         (
             REALM + "store = 'disk'",

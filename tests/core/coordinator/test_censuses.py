@@ -122,6 +122,7 @@ def on(step, *args):
     return (f"wamp.subscription.on_{step}", *args)
 
 
+@pytest.mark.cites("advanced.meta_api_subscriptions.3", "advanced.meta_api_subscriptions.4")
 def test_a_life_is_told_in_order(site):
     for change in (site.subscribe, site.unsubscribe):
         change(1)
@@ -145,6 +146,21 @@ def test_a_registration_has_its_policy_in_its_details(site):
         ("wamp.registration.on_create", 1, {**DETAILS, "id": 8, **uri}),
         ("wamp.registration.on_register", 1, 8),
     ]
+
+
+@pytest.mark.cites(
+    "advanced.meta_api_registrations.2",
+    "advanced.meta_api_registrations.3",
+    "advanced.meta_api_registrations.4",
+)
+def test_the_life_of_a_registration_is_told_in_order_in_its_realm(site):
+    site.hear(Listening(REALM, "registration", 6), SHARD)
+    site.hear(Counted(REALM, "registration", 6))
+    site.hear(Membership(REALM, "registration", 6, 1, 8, "=p.q", "random", 1_800_000_000.0))
+    site.hear(MembershipEnded(REALM, "registration", 6, 1, 8))
+    assert {event.realm for _, event in site.effects if isinstance(event, Publish)} == {REALM}
+    steps = ("create", "register", "unregister", "delete")
+    assert [topic for topic, *_ in site.told()] == [f"wamp.registration.on_{one}" for one in steps]
 
 
 @pytest.mark.parametrize("kind", META_EVENTS)

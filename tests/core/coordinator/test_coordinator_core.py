@@ -137,6 +137,7 @@ def test_on_leave_is_published_with_session_authid_and_authrole():
     assert listed(coordinator) == []
 
 
+@pytest.mark.cites("advanced.meta_api_sessions.2")
 def test_meta_events_go_to_the_realm_of_the_session():
     coordinator = coordinator_of(PLACEMENT)
     for session, realm in enumerate(("realm1", "com.other")):
@@ -395,6 +396,7 @@ def answer(coordinator: Coordinator, request: Call) -> Result | CallError:
         ("wamp.session.list", [], "com.other", [4]),
     ],
 )
+@pytest.mark.cites("advanced.meta_api_sessions.3")
 def test_count_and_list_cover_the_realm_and_the_given_authroles(
     populated, encoding, procedure, args, realm, result
 ):

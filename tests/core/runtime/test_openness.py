@@ -2,7 +2,7 @@
 
 import pytest
 
-from fox_shard.config import Address, Auth, Config, Gateway, Listener, Realm, Role, UnixPath
+from fox_shard.config import Address, Auth, Config, Gateway, Jwt, Listener, Realm, Role, UnixPath
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.runtime.openness import check_openness
 
@@ -36,6 +36,14 @@ def test_on_this_machine_everything_stays_allowed_and_one_line_says_so(tmp_path,
     assert check_openness(config(tmp_path, gateway=gateway)) == (
         "Anybody on this machine may do everything in r: there are no users and no roles."
     )
+
+
+def test_with_an_authenticator_nobody_may_just_do_everything(tmp_path):
+    asking = Realm(name="r", authenticator="com.example.authenticate")
+    assert check_openness(config(tmp_path, asking, Realm(name="other"))) == ""
+    open_ = Realm(name="open", anonymous=True)
+    with pytest.raises(ListenError, match=r"in open\. Add users"):
+        check_openness(config(tmp_path, asking, open_))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
@@ -90,3 +98,10 @@ def test_each_realm_counts(tmp_path):
         check_openness(config(tmp_path, *realms))
     with pytest.raises(ListenError, match=r"in s\. Add"):
         check_openness(config(tmp_path, *realms, users=True))
+
+
+def test_tokens_are_as_good_as_users(tmp_path):
+    jwt = Jwt(key="key.pem", algorithms=("RS256",))
+    assert check_openness(config(tmp_path, Realm(name="r", jwt=jwt), Realm(name="s"))) == ""
+    with pytest.raises(ListenError, match=r"everything in s\. Add users"):
+        check_openness(config(tmp_path, Realm(name="r", jwt=jwt), Realm(name="s", anonymous=True)))

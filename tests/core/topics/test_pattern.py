@@ -242,6 +242,7 @@ SPEC_REGISTRATIONS = [
         ("a2.b2.c2.d2.e2", None),
     ],
 )
+@pytest.mark.cites("advanced.rpc_pattern_based_registration.2")
 def test_a_call_goes_to_the_best_registration(procedure, chosen):
     """WAMP #calls-matching-multiple-registrations, with the numbers of its table."""
     expected = None if chosen is None else SPEC_REGISTRATIONS[chosen - 1]

@@ -56,6 +56,7 @@ def test_the_exchange_is_its_own_inverse_and_loses_nothing(name):
         "wamps.a",
     ],
 )
+@pytest.mark.cites("basic.building_blocks.4")
 def test_loose_uris_are_topics(uri):
     check_topic(uri)
 
@@ -76,12 +77,14 @@ def test_loose_uris_are_topics(uri):
         ("a\0b", "MQTT-4.7.3-2"),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.3", "basic.building_blocks.4")
 def test_uris_that_break_the_loose_rule_are_refused(uri, source):
     with pytest.raises(InvalidUri):
         check_topic(uri, reserved_ok=True)
 
 
 @pytest.mark.parametrize("uri", ["wamp", "wamp.session.count", "fox", "fox.x", "$SYS.x", "$", "$a"])
+@pytest.mark.cites("basic.building_blocks.5")
 def test_reserved_topics_are_refused_unless_allowed(uri):
     with pytest.raises(InvalidUri, match="reserved"):
         check_topic(uri)

@@ -32,10 +32,12 @@ def test_only_the_password_matches_its_verifier():
         ("é\x07", "é\x07", "prohibited: left as it is"),
     ],
 )
+@pytest.mark.cites("advanced.authentication_scram.4")
 def test_passwords_are_normalized_as_saslprep_does(text, prepared, source):
     assert normalized(text) == prepared
 
 
+@pytest.mark.cites("advanced.authentication_scram.4")
 def test_one_password_may_be_typed_in_both_compositions():
     assert matches(verifier_of("caf\u00e9", SALT), "cafe\u0301")
 

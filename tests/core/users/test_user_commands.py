@@ -60,6 +60,15 @@ def test_wampcra_and_pbkdf2_are_asked_for(monkeypatch, path):
     assert (user.scram.kdf, user.wampcra.keylen) == ("pbkdf2", 32)
 
 
+@pytest.mark.cites("advanced.authentication_scram.3")
+def test_each_user_has_salts_of_its_own(monkeypatch, path):
+    """WAMP #wamp-scram: generated randomly for each user."""
+    for name in ("peter", "paul"):
+        assert add(monkeypatch, name, *PETER[1:], "--wampcra", "--scram", "pbkdf2") == 0
+    users = file.read(path).all
+    assert len({one.scram.salt for one in users}) == len({one.wampcra.salt for one in users}) == 2
+
+
 def test_the_help_says_that_the_key_of_wampcra_is_as_good_as_the_password(capsys):
     with pytest.raises(SystemExit):
         main(["user", "add", "--help"])
@@ -160,3 +169,24 @@ def test_the_document_of_a_user_in_a_key_is_printed_and_not_added(monkeypatch, p
     assert {*document} == {"role", "password", "scram"}
     assert keyed.user_of("realm1", "peter", document).scram is not None
     assert not path.exists()
+
+
+def test_a_new_password_leaves_role_keys_and_kinds_of_verifiers(monkeypatch, path):
+    add(monkeypatch, *PETER, "--wampcra", "--scram", "pbkdf2")
+    main(["user", "key", "peter", "--pubkey", KEY])
+    (before,) = file.read(path).all
+    monkeypatch.setattr("sys.stdin", io.StringIO("other\n"))
+    assert main(["user", "password", "peter"]) == 0
+    (after,) = file.read(path).all
+    assert matches(after.password, "other")
+    assert not matches(after.password, "s3cret")
+    assert (after.role, after.pubkeys, after.scram.kdf) == ("dev", (KEY,), "pbkdf2")
+    assert after.scram.stored_key != before.scram.stored_key
+    assert after.wampcra.key != before.wampcra.key
+
+
+def test_a_password_of_nobody_is_not_asked_for(monkeypatch, path, capsys):
+    add(monkeypatch, *PETER)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["user", "password", "paul"]) == 2
+    assert 'there is no user "paul"' in capsys.readouterr().err

@@ -20,7 +20,13 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.config import Auth, Realm, Role, Rule
 from fox_shard.documents import payloads
-from fox_shard.gateway.auth.authentication import ANONYMOUS, Attempt, Authenticated, Busy, Claim
+from fox_shard.gateway.auth.authentication import (
+    ANONYMOUS,
+    Authenticated,
+    Busy,
+    Claim,
+    StaticAttempt,
+)
 from fox_shard.gateway.auth.user_keys import MOST_LOGGED
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.topics.pattern import Pattern
@@ -85,7 +91,7 @@ def test_nobody_is_let_in_before_all_shards_have_shown_their_keys():
         begin(one)
     one.say("shard-1", Subscribed(second), CaughtUp(second))
     assert one.gateway.linked
-    assert isinstance(begin(one), Attempt)
+    assert isinstance(begin(one), StaticAttempt)
     assert is_known(one, "ann")
 
 
@@ -154,7 +160,7 @@ def test_what_a_returned_shard_does_not_show_any_more_is_gone():
     change(one, selector, "cid", DOCUMENT)
     one.say("shard-0", Subscribed(token), Retained(token, of_key("bob")), CaughtUp(token))
     assert [is_known(one, name) for name in ("ann", "bob", "cid")] == [False, True, True]
-    assert isinstance(begin(one), Attempt)
+    assert isinstance(begin(one), StaticAttempt)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_without_a_file_only_realms_with_such_keys_ask_who_clients_are():
     authentication = one.gateway.authentication
     elsewhere = Claim(realm="other", methods=(ANONYMOUS,), name=None, address="192.0.2.1")
     assert isinstance(authentication.begin(elsewhere), Authenticated)
-    assert isinstance(begin(one), Attempt)
+    assert isinstance(begin(one), StaticAttempt)
     assert authentication.lets_in("other", ANONYMOUS, ANONYMOUS, ANONYMOUS)
     assert not authentication.lets_in(REALM, ANONYMOUS, ANONYMOUS, ANONYMOUS)
 
@@ -306,7 +312,7 @@ def test_the_link_to_the_coordinator_has_to_do_with_nobodys_key():
     read(one, "ann")
     one.kill("coordinator")
     one.turns()
-    assert isinstance(begin(one), Attempt)
+    assert isinstance(begin(one), StaticAttempt)
 
 
 def test_without_links_nobody_is_let_in():

@@ -98,6 +98,7 @@ def assert_failed(client, messages):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.cites("advanced.authentication.1", "advanced.authentication.3")
 def test_the_right_ticket_opens_the_session(subprotocol):
     client = client_of(subprotocol=subprotocol)
     assert challenged(client, "ticket") == {}
@@ -112,6 +113,7 @@ def test_the_right_ticket_opens_the_session(subprotocol):
 
 
 @pytest.mark.parametrize("name", ["peter", "paul", "bot", "mary@example.com", ""])
+@pytest.mark.cites("advanced.authentication.3")
 def test_all_wrong_tickets_cost_and_say_the_same(name):
     """No matter whether there is a user of that name, here or in another realm."""
     client = client_of(bot("ab" * 32))
@@ -140,6 +142,7 @@ def test_a_ticket_that_is_too_long_is_not_hashed():
 # WAMP-CRA
 
 
+@pytest.mark.cites("advanced.authentication_cra.3")
 def test_the_signature_of_wampcra_opens_the_session():
     client = client_of()
     extra = challenged(client, "wampcra")
@@ -205,6 +208,11 @@ def scram_proof(name, extra, *, password=PASSWORD, client_nonce=NONCE):
 
 
 @pytest.mark.parametrize("kdf", ["argon2id13", "pbkdf2"])
+@pytest.mark.cites(
+    "advanced.authentication_scram.1",
+    "advanced.authentication_scram.8",
+    "advanced.authentication_scram.14",
+)
 def test_scram_as_the_specification_writes_it(kdf):
     client = client_of(only=Users([peter(kdf=kdf)]))
     extra = challenged(client, "wamp-scram", nonce=NONCE, channel_binding=None)
@@ -250,6 +258,7 @@ def test_scram_as_autobahn_speaks_it():
         {"proof": "é"},
     ],
 )
+@pytest.mark.cites("advanced.authentication_scram.13", "advanced.authentication_scram.16")
 def test_a_wrong_answer_to_scram_fails(change):
     client = client_of()
     extra = challenged(client, "wamp-scram", nonce=NONCE)
@@ -260,6 +269,7 @@ def test_a_wrong_answer_to_scram_fails(change):
 
 
 @pytest.mark.parametrize("method", ["scram", "wamp-scram"])
+@pytest.mark.cites("advanced.authentication_scram.7")
 def test_an_unknown_user_gets_a_challenge_of_scram_like_any_other(method):
     """WAMP #wamp-scram: with a salt that is always the same for an authid."""
     salts = set()
@@ -279,6 +289,7 @@ def test_an_unknown_user_gets_a_challenge_of_scram_like_any_other(method):
     assert other["salt"] not in salts
 
 
+@pytest.mark.cites("advanced.authentication_scram.2")
 def test_nonces_of_the_server_differ():
     client = client_of()
     one = challenged(client, "wamp-scram", nonce=NONCE)["nonce"]
@@ -291,6 +302,7 @@ def test_nonces_of_the_server_differ():
 
 
 @pytest.mark.parametrize("name", ["bot", None])
+@pytest.mark.cites("advanced.authentication_cryptosign.1", "advanced.authentication_cryptosign.6")
 def test_the_signature_of_a_known_key_opens_the_session(name):
     client = client_of(bot(ROBOT))
     extra = challenged(client, "cryptosign", name=name, pubkey=ROBOT)
@@ -319,6 +331,7 @@ def test_the_signature_of_a_known_key_opens_the_session(name):
         ),
     ],
 )
+@pytest.mark.cites("advanced.authentication_cryptosign.2", "advanced.authentication_cryptosign.4")
 def test_the_vectors_of_the_specification(private_key, challenge, signature):
     """WAMP #cryptosignauth, test vectors without a channel."""
     pubkey = pubkey_of(private_key)
@@ -329,6 +342,7 @@ def test_the_vectors_of_the_specification(private_key, challenge, signature):
     assert not CryptosignProof(None, pubkey, bytes.fromhex(challenge)).check(signature, {})
 
 
+@pytest.mark.cites("advanced.authentication_cryptosign.3")
 def test_the_vector_of_the_specification_with_a_channel():
     """WAMP #channelbinding: the message is the challenge XOR the channel ID."""
     pubkey = pubkey_of(PRIVATE_KEY)
@@ -346,6 +360,7 @@ def test_the_vector_of_the_specification_with_a_channel():
 
 @pytest.mark.parametrize("signature", ["", "xy", "00" * 96, "00" * 64])
 @pytest.mark.parametrize("name", ["bot", "peter"])
+@pytest.mark.cites("advanced.authentication_cryptosign.4")
 def test_a_wrong_signature_of_cryptosign_fails(name, signature):
     client = client_of(bot(ROBOT))
     challenged(client, "cryptosign", name=name, pubkey=ROBOT)
@@ -403,6 +418,7 @@ def test_a_method_for_which_the_user_has_nothing_is_passed_by():
         (["cryptosign"], {"pubkey": "abcd"}),
     ],
 )
+@pytest.mark.cites("advanced.authentication_scram.6")
 def test_if_no_method_is_possible_the_client_is_told_what_would_be(offered, more):
     client = client_of()
     ((kind, details, uri),) = hello(client, *offered, **more)
@@ -436,6 +452,7 @@ def test_without_users_all_clients_are_anonymous():
     "message",
     [[1, "realm1", {"roles": ROLES}], [6, {}, "wamp.close.normal"], [16, 1, {}, "a.b"], [5, "x"]],
 )
+@pytest.mark.cites("advanced.authentication.2")
 def test_only_authenticate_is_legal_after_a_challenge(message):
     client = client_of()
     challenged(client, "ticket")
@@ -476,6 +493,7 @@ def test_a_connection_that_is_lost_while_a_password_is_checked_leaves_nothing():
     assert (client.received(), client.asked) == ([], [])
 
 
+@pytest.mark.cites("advanced.authentication_scram.13")
 def test_an_answer_must_come_in_time():
     client = client_of()
     challenged(client, "ticket")

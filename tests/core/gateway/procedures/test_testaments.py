@@ -85,6 +85,9 @@ def test_a_call_is_answered_when_the_shard_has_stored_the_testament():
 
 
 @pytest.mark.parametrize("graceful", [True, False])
+@pytest.mark.cites(
+    "advanced.pubsub_testament.2", "advanced.pubsub_testament.4", "advanced.pubsub_testament.6"
+)
 def test_testaments_are_published_however_the_session_ends(graceful):
     """Detached ones come first, and each scope in the order of adding (WAMP #testament)."""
     one = Caller()
@@ -109,6 +112,7 @@ def test_a_testament_follows_all_that_the_session_has_published():
     assert will.order == 2
 
 
+@pytest.mark.cites("advanced.pubsub_testament.5")
 def test_flushed_testaments_are_not_published():
     one = Caller()
     for number, scope in enumerate(["detached", "destroyed", "detached"]):
@@ -126,6 +130,7 @@ def test_flushed_testaments_are_not_published():
     assert one.published() == [[1]]
 
 
+@pytest.mark.cites("advanced.pubsub_testament.2", "advanced.pubsub_testament.3")
 def test_the_default_scope_is_destroyed():
     one = Caller()
     one.add("a", 1)

@@ -128,6 +128,7 @@ def test_keys_of_later_pages_are_shown_as_they_come(harness):
     assert harness.gateway.subscribe_requests.idle
 
 
+@pytest.mark.cites("advanced.pubsub_event_retention.6")
 def test_a_session_is_not_shown_a_key_that_it_may_not_see(harness):
     session, asked = begin(harness, **VIEW)
     hidden = Audience(eligible_authid=["boss"])

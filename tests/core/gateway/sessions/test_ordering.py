@@ -319,6 +319,7 @@ def test_the_memory_of_pairs_is_bounded(harness):
     shards=st.lists(st.integers(0, 2), min_size=1, max_size=25),
     rng=st.randoms(use_true_random=False),
 )
+@pytest.mark.cites("basic.ordering.1")
 def test_any_interleaving_of_shards_is_delivered_in_the_senders_order(shards, rng):
     """The shards keep their own order, and answer queries after the frames they have sent."""
     harness = OrderingHarness()

@@ -78,3 +78,13 @@ def test_a_session_that_leaves_meanwhile_is_no_trouble(left):
         harness.gateway.requests.session_ended(one, "left")
     do_chores(harness)
     assert bool(one.take()) is not left
+
+
+def test_sessions_with_tokens_are_no_users_of_the_file():
+    harness = GatewayHarness(users=users())
+    one = session(harness, "nobody")
+    join = harness.gateway.registry.join_of(one.id)
+    join.authprovider = "jwt"
+    harness.gateway.set_users(users())
+    do_chores(harness)
+    assert one.take() == []

@@ -67,6 +67,7 @@ def test_the_messages_of_a_batch_are_handled_in_order(batch, text):
         (prefixed(b"") * (LONGEST + 1), False, "at most"),
     ],
 )
+@pytest.mark.cites("advanced.transport_batched_websocket.1")
 def test_a_batch_that_is_not_legal_ends_the_session_before_any_of_it_is_handled(
     batch, text, sentence
 ):

@@ -62,6 +62,15 @@ def messages(data, name="wamp.2.json"):
         (b"G", {}, b"", True, "no RawSocket request: fail the connection"),
     ],
 )
+@pytest.mark.cites(
+    "advanced.transport_rawsocket.2",
+    "advanced.transport_rawsocket.3",
+    "advanced.transport_rawsocket.4",
+    "advanced.transport_rawsocket.5",
+    "advanced.transport_rawsocket.6",
+    "advanced.transport_rawsocket.9",
+    "advanced.transport_rawsocket.10",
+)
 def test_the_handshake_is_answered_as_specified(request_, settings, answer, closed, source):
     peer = Peer(**settings)
     assert peer.send(request_) == answer
@@ -100,6 +109,7 @@ def test_no_buffer_is_kept_between_messages():
 
 
 @pytest.mark.parametrize("payload", [b"", b"hello", b"\0" * 300])
+@pytest.mark.cites("advanced.transport_rawsocket.13")
 def test_a_ping_is_echoed_as_a_pong(payload):
     peer = Peer().shake_hands()
     ping = (1 << 24 | len(payload)).to_bytes(4, "big") + payload
@@ -135,6 +145,11 @@ def test_the_longest_message_has_a_bit_of_its_own():
     ],
 )
 @pytest.mark.parametrize("open_", [False, True])
+@pytest.mark.cites(
+    "advanced.transport_rawsocket.7",
+    "advanced.transport_rawsocket.8",
+    "advanced.transport_rawsocket.12",
+)
 def test_an_invalid_header_fails_the_connection(head, says, source, open_):
     """The connection fails at the header, without waiting for the body."""
     peer = Peer(max_message_size=1024).shake_hands()
@@ -156,6 +171,11 @@ def test_a_message_exactly_at_the_limit_is_accepted():
     assert messages(answer)[0][0] == 2
 
 
+@pytest.mark.cites(
+    "advanced.transport_rawsocket.1",
+    "advanced.transport_rawsocket.7",
+    "advanced.transport_rawsocket.11",
+)
 def test_no_message_longer_than_the_client_accepts_is_sent():
     """WELCOME with all features is longer than 512 bytes, so it only names the roles."""
     peer = Peer().shake_hands(length=0)

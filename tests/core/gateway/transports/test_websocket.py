@@ -33,6 +33,7 @@ from fox_shard.gateway.transports.websocket_stream import MessageStream
         ("/elsewhere", ["mqtt"], "mqtt", "MQTT clients without a path"),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.13")
 def test_the_handshake_chooses_the_first_offered_subprotocol_that_is_known(
     path, offered, chosen, source
 ):
@@ -77,6 +78,7 @@ def test_the_handshake_chooses_the_first_offered_subprotocol_that_is_known(
         (b"\x10\x0c\x00\x04MQTT", 400, "HTTP and WebSocket"),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.13")
 def test_a_failed_handshake_is_answered_in_http_and_closed(data, status, says):
     server = Server()
     head, _, body = server.feed(data).partition(b"\r\n\r\n")

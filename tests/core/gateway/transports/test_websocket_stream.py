@@ -31,6 +31,9 @@ from fox_shard.gateway.transports.websocket_stream import BINARY, TEXT, deflated
     ],
 )
 @pytest.mark.parametrize("offer", [None, ClientPerMessageDeflateFactory()])
+@pytest.mark.cites(
+    "basic.building_blocks.14", "basic.building_blocks.15", "basic.building_blocks.16"
+)
 def test_messages_of_the_subprotocols_type_pass_both_ways(
     subprotocol, send, opcode, message, offer
 ):
@@ -194,6 +197,7 @@ def test_a_violation_is_answered_with_its_close_code_and_ends_the_session(data, 
 
 
 @pytest.mark.parametrize("subprotocol", ["wamp.2.msgpack", "wamp.2.cbor", "mqtt"])
+@pytest.mark.cites("basic.building_blocks.15", "basic.building_blocks.16")
 def test_a_text_frame_is_refused_where_messages_are_binary(subprotocol):
     """MQTT-6.0.0-1: any other type of data frame closes the connection."""
     server, _ = connected("/", [subprotocol])

@@ -117,6 +117,12 @@ def invoked(client, flags=CALLER_PASSTHRU, attributes=None):
         ([8, 68, 1, SECRET, "com.error", [b"\0secret"]], "invocation_error"),
     ],
 )
+@pytest.mark.cites(
+    "advanced.payload_passthru_mode.2",
+    "advanced.payload_passthru_mode.5",
+    "advanced.payload_passthru_mode.7",
+    "advanced.payload_passthru_mode.10",
+)
 def test_a_passthru_message_is_passed_on_if_its_role_was_announced(message, name):
     """WAMP #payload-passthru-mode."""
     client = able()
@@ -133,6 +139,7 @@ def test_a_passthru_message_is_passed_on_if_its_role_was_announced(message, name
 
 
 @pytest.mark.parametrize("message", [[70, 1, SECRET, [b"a"]], [8, 68, 1, SECRET, "com.e", [b"a"]]])
+@pytest.mark.cites("advanced.payload_passthru_mode.9")
 def test_an_answer_for_a_caller_without_passthru_is_an_error_for_both(message):
     client = able()
     invoked(client, flags=0)
@@ -144,6 +151,7 @@ def test_an_answer_for_a_caller_without_passthru_is_an_error_for_both(message):
     assert (name, request, uri) == ("invocation_error", 1, NOT_SUPPORTED)
 
 
+@pytest.mark.cites("advanced.payload_passthru_mode.4")
 def test_a_passthru_call_to_a_callee_without_passthru_fails():
     client = able(UNABLE)
     assert invoked(client, attributes=PACKED) == []
@@ -154,6 +162,11 @@ def test_a_passthru_call_to_a_callee_without_passthru_fails():
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.cites(
+    "advanced.payload_passthru_mode.10",
+    "advanced.payload_passthru_mode.11",
+    "advanced.payload_passthru_mode.12",
+)
 def test_details_have_the_attributes(subprotocol):
     client = able(subprotocol=subprotocol)
     ((*_, details, args),) = invoked(client, attributes=PACKED)
@@ -167,6 +180,7 @@ def test_details_have_the_attributes(subprotocol):
     assert client.received() == [[50, 7, secret, args], [8, 48, 8, secret, "com.e", args]]
 
 
+@pytest.mark.cites("advanced.payload_passthru_mode.10", "advanced.pubsub_event_retention.7")
 def test_events_have_the_attributes():
     client = able()
     publish = Publish("realm1", "t", 9, 1, 1, 0, MSGPACK, ARGS, attributes=PACKED)

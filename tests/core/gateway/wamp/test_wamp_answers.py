@@ -64,6 +64,7 @@ def events(client, event, to):
         ),
     ],
 )
+@pytest.mark.cites("advanced.pubsub_pattern_based_subscription.2")
 def test_an_event_has_details_of_its_topic_and_publisher(
     uri, match, publisher, details, source, subprotocol
 ):
@@ -92,6 +93,7 @@ def test_an_event_has_details_of_its_topic_and_publisher(
         (RAW, b"text\xff", b"", None),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.9")
 def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     encoding, args, kwargs, arguments, subprotocol
 ):
@@ -198,9 +200,11 @@ def test_a_subscription_is_ended_by_its_id():
 # Registrations
 
 
+@pytest.mark.cites("advanced.rpc_registration_revocation.3")
 def test_registrations_are_confirmed_ended_and_revoked():
     """WAMP #registered, #unregistered, #rpc-registration-revocation."""
-    client = joined()
+    features = {"registration_revocation": True}
+    client = joined(roles={"callee": {"features": features}})
     client.session.registered(5, 77)
     client.session.unregistered(6)
     client.session.revoked(77, "wamp.registration.revoked")
@@ -251,6 +255,9 @@ def call(flags=0, encoding=JSON, args=b"[1]", kwargs=b"", caller=None):
         ),
     ],
 )
+@pytest.mark.cites(
+    "advanced.rpc_caller_identification.1", "advanced.rpc_pattern_based_registration.4"
+)
 def test_an_invocation_has_details_of_its_call(uri, match, frame, details, source, subprotocol):
     client = joined(subprotocol, roles=CANCELABLE)
     if uri:
@@ -260,6 +267,7 @@ def test_an_invocation_has_details_of_its_call(uri, match, frame, details, sourc
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.cites("advanced.rpc_caller_identification.1")
 def test_a_callee_may_ask_who_calls(subprotocol):
     """WAMP #rpc-caller-identification: REGISTER.Options.disclose_caller."""
     client = joined(subprotocol)
@@ -350,6 +358,7 @@ def test_an_event_that_its_reducer_cannot_receive_fails(frame, limit, uri):
 
 
 @pytest.mark.parametrize("mode", ["kill", "killnowait"])
+@pytest.mark.cites("basic.remote_procedure_call.1")
 def test_an_interrupt_has_its_mode_and_reason(mode):
     """WAMP #rpc-call-canceling."""
     client = joined(roles=CANCELABLE)
@@ -402,6 +411,7 @@ def test_results_and_errors_reach_the_caller(subprotocol):
         (JSON, b'["%b"]' % (b"x" * 600), 512, "wamp.error.payload_size_exceeded"),
     ],
 )
+@pytest.mark.cites("advanced.rpc_progressive_call_results.4")
 def test_a_call_always_ends(encoding, args, limit, uri):
     """A result that cannot be sent becomes an error (WAMP #rpc-progressive-call-results)."""
     client = joined(**({"limit": limit} if limit else {}))
@@ -420,6 +430,7 @@ def test_an_error_longer_than_the_client_accepts_is_sent_without_its_sentence():
     assert client.received() == [[8, 16, 5, {}, "wamp.error.unavailable"]]
 
 
+@pytest.mark.cites("basic.building_blocks.10")
 def test_arguments_of_a_client_come_back_unchanged():
     client = joined("wamp.2.msgpack")
     args = ENCODE["wamp.2.msgpack"](["x", b"\x00\xff"])

@@ -45,6 +45,7 @@ def test_calls_with_the_request_of_an_open_call_are_its_parts(subprotocol):
     ]
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.4")
 def test_a_caller_must_have_announced_the_feature():
     """WAMP #rpc-progressive-call-invocations: a protocol error otherwise."""
     client = joined()
@@ -60,6 +61,7 @@ def test_a_part_of_another_procedure_is_a_violation():
     assert (kind, uri) == (3, "wamp.error.protocol_violation")
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.8")
 def test_parts_of_a_call_that_has_ended_are_ignored_until_the_last():
     """WAMP #rpc-progressive-call-invocations: the caller may not know yet that it has ended."""
     client = caller()
@@ -74,6 +76,7 @@ def test_parts_of_a_call_that_has_ended_are_ignored_until_the_last():
     assert [name for name, *_ in client.asked] == ["call"]
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.8")
 def test_parts_after_an_error_are_ignored():
     client = caller()
     client.send([48, 5, {"progress": True}, "com.p"])
@@ -125,6 +128,7 @@ def part(flags, args=b"[1]"):
     return Call("realm1", "com.p", 1, 5, 1, flags, 0, JSON, args)
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.14")
 def test_a_callee_gets_all_parts_with_one_request():
     client = joined(roles=ROLES)
     registered(client, 6, "com.p")
@@ -142,6 +146,11 @@ def test_a_callee_gets_all_parts_with_one_request():
 @pytest.mark.parametrize(
     "features",
     [{}, {"progressive_call_invocations": True}, {"call_canceling": True}],
+)
+@pytest.mark.cites(
+    "advanced.rpc_progressive_call_invocations.2",
+    "advanced.rpc_progressive_call_invocations.5",
+    "advanced.rpc_progressive_call_invocations.11",
 )
 def test_a_callee_that_has_not_announced_both_features_is_not_invoked(features):
     client = joined(roles={"callee": {"features": features}})

@@ -81,6 +81,7 @@ ME = Identity("anonymous", "anonymous")
         ),
     ],
 )
+@pytest.mark.cites("advanced.pubsub_event_retention.2", "basic.messages.5")
 def test_the_options_of_publish_become_flags_publisher_and_audience(
     options, flags, publisher, audience, source, subprotocol
 ):
@@ -328,6 +329,7 @@ RESERVED = [("wamp.x", "#uris"), ("fox", "ours"), ("$SYS.x", "ours"), ("wamp", "
 
 
 @pytest.mark.parametrize(("uri", "source"), BAD_URIS + RESERVED)
+@pytest.mark.cites("basic.building_blocks.5", "basic.uri_reference.2")
 def test_publishing_to_a_bad_topic_is_refused(uri, source):
     client = joined(topic_length=64)
     ((*head, says),) = client.send([16, 7, {"acknowledge": True}, uri, ["x"]])
@@ -373,6 +375,7 @@ def test_publishing_to_a_bad_topic_is_refused(uri, source):
         ({"acknowledge": True, "exclude_authrole": "x"}, "exclude_authrole"),
     ],
 )
+@pytest.mark.cites("basic.messages.1")
 def test_a_bad_option_of_publish_is_named(options, names, subprotocol):
     client = joined(subprotocol)
     ((*head, says),) = client.send([16, 7, options, "com.topic"])
@@ -442,6 +445,7 @@ def test_the_cache_of_parsed_options_is_bounded():
         ({"get_retained": False}, "a", Pattern.wamp("a"), False, "WAMP #pubsub-event-retention"),
     ],
 )
+@pytest.mark.cites("advanced.pubsub_event_retention.4")
 def test_a_subscribe_reaches_the_gateway_with_its_pattern_and_options(
     options, topic, pattern, replay, source, subprotocol
 ):
@@ -462,6 +466,7 @@ def test_a_subscribe_reaches_the_gateway_with_its_pattern_and_options(
         ({"retainedState": "x"}, "a", INVALID_ARGUMENT, "the option retainedState"),
     ],
 )
+@pytest.mark.cites("basic.messages.1", "basic.uri_reference.2")
 def test_a_bad_subscribe_is_refused(options, topic, uri, says):
     client = joined(topic_length=64)
     ((*head, message),) = client.send([32, 3, options, topic])
@@ -523,6 +528,7 @@ def test_a_call_reaches_the_gateway_with_its_options(options, flags, timeout, so
         ({"disclose_me": "x"}, "a", INVALID_ARGUMENT, "the option disclose_me"),
     ],
 )
+@pytest.mark.cites("basic.messages.1", "basic.uri_reference.2")
 def test_a_bad_call_is_refused(options, procedure, uri, says):
     client = joined(topic_length=64)
     ((*head, message),) = client.send([48, 3, options, procedure])
@@ -660,6 +666,7 @@ def test_a_register_reaches_the_gateway_with_its_pattern_and_options(
         ({"reducer": True}, "fox.x", INVALID_URI, ""),
     ],
 )
+@pytest.mark.cites("basic.uri_reference.2")
 def test_a_bad_register_is_refused(options, procedure, uri, says):
     client = joined(topic_length=64)
     ((*head, message),) = client.send([64, 3, options, procedure])

@@ -274,6 +274,7 @@ def test_whole_characters_pass(text):
         (b'[49,1,{"mode":"\\ud83d"}]', 49),
     ],
 )
+@pytest.mark.cites("basic.building_blocks.1")
 def test_half_a_character_in_a_uri_or_an_option_is_refused(message, kind):
     client = joined(JSON)
     (answer,) = client.send_bytes(message)
@@ -282,6 +283,7 @@ def test_half_a_character_in_a_uri_or_an_option_is_refused(message, kind):
 
 
 @pytest.mark.parametrize("name", [MSGPACK, CBOR])
+@pytest.mark.cites("basic.building_blocks.1")
 def test_a_uri_or_an_option_that_is_not_text_is_refused(name):
     client = joined(name)
     bad = {MSGPACK: b"\xa3\xed\xa0\xbd", CBOR: b"\x63\xed\xa0\xbd"}[name]
@@ -596,6 +598,7 @@ WILD = st.recursive(
 
 
 @given(st.sampled_from(ALL), st.sampled_from([*NAMES, 0, 999]), st.lists(WILD, max_size=6))
+@pytest.mark.cites("basic.messages.2")
 def test_wrong_types_anywhere_are_answered(name, number, elements):
     client = joined(name)
     client.session.next_invocation = 5
@@ -656,6 +659,7 @@ def test_strings_and_bytes_are_keys_of_arguments_of_any_length(name, key):
 
 
 @pytest.mark.parametrize("name", [MSGPACK, CBOR])
+@pytest.mark.cites("basic.messages.2", "basic.messages.3")
 def test_keys_of_long_options_are_strings(name):
     dumps = cbor2.dumps if name == CBOR else msgspec.msgpack.encode
     pairs = b"".join(dumps([n]) + b"\x00" for n in range(10_000))

@@ -13,6 +13,13 @@ DETAILS = {"roles": ROLES}
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.cites(
+    "basic.introduction.1",
+    "basic.messages.6",
+    "basic.sessions.5",
+    "basic.sessions.6",
+    "basic.sessions.7",
+)
 def test_hello_is_answered_by_welcome(subprotocol):
     client = Client(subprotocol)
     ((kind, session, details),) = client.send([1, "realm1", DETAILS])
@@ -75,6 +82,9 @@ def test_hello_is_answered_by_welcome(subprotocol):
         ([1, "realm1", {**DETAILS, "authmethods": "x"}], VIOLATION, "authmethods", "#auth"),
         ([1, "realm1", {**DETAILS, "authid": 7}], VIOLATION, "authid", "WAMP #authentication"),
     ],
+)
+@pytest.mark.cites(
+    "basic.messages.6", "basic.sessions.8", "basic.sessions.9", "basic.uri_reference.2"
 )
 def test_a_bad_hello_is_answered_by_abort(hello, reason, says, source):
     client = Client()
@@ -167,6 +177,7 @@ AFTER = [
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("message", BEFORE, ids=str)
+@pytest.mark.cites("basic.building_blocks.19", "basic.building_blocks.21", "basic.sessions.1")
 def test_any_other_message_before_hello_is_a_violation(message, subprotocol):
     """WAMP #protocol-errors."""
     client = Client(subprotocol)
@@ -179,6 +190,15 @@ def test_any_other_message_before_hello_is_a_violation(message, subprotocol):
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("message", AFTER, ids=str)
+@pytest.mark.cites(
+    "basic.building_blocks.18",
+    "basic.building_blocks.19",
+    "basic.building_blocks.20",
+    "basic.building_blocks.21",
+    "basic.sessions.2",
+    "basic.sessions.10",
+    "basic.sessions.11",
+)
 def test_violations_end_an_open_session(message, subprotocol):
     """WAMP #protocol-errors: send ABORT, dispose of everything, process no later message."""
     client = joined(subprotocol)
@@ -192,11 +212,13 @@ def test_violations_end_an_open_session(message, subprotocol):
     assert client.asked == []
 
 
+@pytest.mark.cites("basic.sessions.2")
 def test_the_abort_names_a_second_hello():
     (answer,) = joined().send([1, "realm1", DETAILS])
     assert answer[1]["message"] == "received HELLO after the session was established"
 
 
+@pytest.mark.cites("basic.messages.6", "basic.sessions.10", "basic.sessions.11")
 def test_goodbye_is_answered_and_ends_the_session():
     """WAMP #goodbye."""
     client = joined()
@@ -327,6 +349,7 @@ def test_sessions_of_one_kind_share_an_event_encoder(subprotocol):
     assert all(Client(name).session.encoder is not one.session.encoder for name in others)
 
 
+@pytest.mark.cites("basic.sessions.6")
 def test_welcome_can_be_read_by_a_client_library():
     client = Client()
     client.session.message(ENCODE["wamp.2.json"]([1, "realm1", {"roles": CANCELABLE}]), 0.0)

@@ -69,6 +69,7 @@ def test_there_are_vectors_for_every_message():
 
 
 @pytest.mark.parametrize(("vector", "sample"), samples(is_serialized))
+@pytest.mark.cites("advanced.introduction.1", "basic.building_blocks.8", "basic.messages.7")
 def test_messages_of_clients_are_decoded(vector, sample):
     expected = sample["expected_attributes"]
     for name, data in encodings(sample):
@@ -99,6 +100,7 @@ def test_messages_of_clients_are_decoded(vector, sample):
 
 
 @pytest.mark.parametrize(("vector", "sample"), samples(is_built))
+@pytest.mark.cites("advanced.introduction.1", "basic.building_blocks.8", "basic.messages.7")
 def test_messages_are_built_byte_for_byte(vector, sample):
     for name in ALL:
         variants = [data for one, data in encodings(sample) if one == name]

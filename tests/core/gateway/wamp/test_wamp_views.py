@@ -319,6 +319,7 @@ def test_keys_of_later_pages_look_like_the_first_ones():
     assert first == second == [36, to.id, 5, {"topic": "com.example", "retained": True}, ["x"]]
 
 
+@pytest.mark.cites("advanced.pubsub_subscription_revocation.3")
 def test_a_subscription_is_revoked_once_its_snapshot_is_over():
     """WAMP #pubsub-subscription-revocation."""
     client = joined()

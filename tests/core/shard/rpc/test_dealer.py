@@ -75,6 +75,7 @@ def test_the_callees_error_goes_to_the_caller(harness):
     assert harness.shard.dealer.idle
 
 
+@pytest.mark.cites("advanced.rpc_pattern_based_registration.3")
 def test_a_call_of_an_unknown_procedure_gets_an_error_with_a_sentence(harness):
     harness.say(CALLER, call(1, 5, "no.such"))
     (error,) = harness.got(CALLER)
@@ -162,6 +163,7 @@ def test_the_home_of_a_pattern_answers_forwarded_calls():
     assert ends(harness) == [(5, None)]
 
 
+@pytest.mark.cites("advanced.rpc_pattern_based_registration.3")
 def test_a_call_that_matches_no_pattern_gets_an_error(harness):
     harness.say(CALLEE, register(11, "^p."))
     harness.say(CALLER, call(1, 5, "q.x"))
@@ -295,6 +297,7 @@ def test_after_a_cancel_with_kill_a_result_still_counts(harness):
 
 
 @pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.cites("advanced.rpc_call_timeout.1", "advanced.rpc_call_timeout.2")
 def test_a_call_that_times_out_is_answered_and_interrupted(waits, harness):
     offer(harness, 11, concurrency=1)
     if waits:
@@ -362,6 +365,7 @@ def test_a_call_that_ended_in_time_does_not_time_out(ended_by, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
+@pytest.mark.cites("advanced.rpc_progressive_call_results.2", "basic.remote_procedure_call.1")
 def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
     offer(harness, 11, gateway="gateway-2", concurrency=1)
     harness.say(CALLER, call(1, 5), call(1, 6))
@@ -381,6 +385,7 @@ def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
+@pytest.mark.cites("advanced.rpc_progressive_call_results.4", "basic.remote_procedure_call.2")
 def test_the_running_invocations_of_a_callee_that_leaves_fail(leaves, harness):
     """Waiting calls go to the other callees (semantics: calls)."""
     offer(harness, 11, gateway=CALLEE, invoke="roundrobin", concurrency=1)

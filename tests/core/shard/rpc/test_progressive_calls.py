@@ -55,6 +55,7 @@ def ends(harness, gateway=CALLER):
     ]
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.7")
 def test_all_parts_are_one_invocation_of_one_callee(harness):
     offer(harness, 11, 12, 13, invoke="roundrobin")
     harness.say(CALLER, part(0), part(0, request=6), part(1), part(1, request=6))
@@ -80,6 +81,7 @@ def test_results_may_come_between_the_parts(harness):
 
 
 @pytest.mark.parametrize("answer", ["result", "error"])
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.8")
 def test_parts_after_the_answer_are_ignored(answer, harness):
     offer(harness, 11)
     harness.say(CALLER, part(0))
@@ -102,6 +104,7 @@ def test_a_part_of_a_call_that_has_had_its_last_part_is_ignored(harness):
 # While the callee is busy
 
 
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.7")
 def test_parts_wait_with_their_call_and_go_to_one_callee(harness):
     offer(harness, 11, concurrency=1)
     harness.say(CALLER, call(1, 1), part(0), part(1), call(1, 6), part(2, last=True))

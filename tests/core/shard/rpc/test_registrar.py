@@ -59,6 +59,7 @@ def test_a_registration_is_confirmed_with_its_id(harness):
         ("first", "last", "wamp.error.procedure_exists_with_different_invocation_policy"),
     ],
 )
+@pytest.mark.cites("advanced.rpc_shared_registration.1", "advanced.rpc_shared_registration.2")
 def test_a_second_callee_shares_the_procedure_only_with_the_same_policy(
     first, second, uri, harness
 ):

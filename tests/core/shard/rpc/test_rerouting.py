@@ -64,6 +64,11 @@ def ends(harness):
         ("roundrobin", [11, 12, 13]),
     ],
 )
+@pytest.mark.cites(
+    "advanced.rpc_call_rerouting.2",
+    "advanced.rpc_call_rerouting.3",
+    "advanced.rpc_call_rerouting.4",
+)
 def test_the_policy_says_which_callee_is_asked_next(invoke, order, harness):
     offer(harness, *([11] if invoke == "single" else [11, 12, 13]), invoke=invoke)
     harness.say(CALLER, call(1, 5))
@@ -73,6 +78,7 @@ def test_the_policy_says_which_callee_is_asked_next(invoke, order, harness):
     assert harness.shard.dealer.kept.copied_bytes == 0
 
 
+@pytest.mark.cites("advanced.rpc_call_rerouting.2", "advanced.rpc_call_rerouting.3")
 def test_random_asks_each_callee_once(harness):
     offer(harness, 11, 12, 13, 14, invoke="random")
     harness.say(CALLER, call(1, 5))

@@ -1,0 +1,142 @@
+"""Tokens (JWT) of real clients: a ticket of autobahn, a Bearer, a password of paho."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from autobahn.wamp.auth import AuthTicket
+from cluster import Cluster, await_true
+from mqtt_peers import MqttPeers, Refused
+from token_samples import AUDIENCE, ISSUER, key_set, token
+from wamp_peers import WampPeers
+from websockets.sync.client import connect
+
+FAILED = "wamp.error.authentication_failed"
+CONFIG = f"""
+[[realm]]
+name = "realm1"
+[realm.jwt]
+jwks = "jwks.json"
+algorithms = ["RS256", "ES256"]
+issuer = "{ISSUER}"
+audience = "{AUDIENCE}"
+leeway = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("token") / "conf"
+    folder.mkdir()
+    path = folder / "jwks.json"
+    path.write_bytes(key_set(("rsa", "a", 0), ("ec", "c", 0)))
+    (folder / "fox.toml").write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cluster(keys):
+    cluster = Cluster(gateways=2, shards=2, config=str(keys.with_name("fox.toml")))
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def wamp(cluster):
+    return WampPeers(cluster)
+
+
+@pytest.fixture
+def mqtt(cluster):
+    peers = MqttPeers(cluster)
+    yield peers
+    peers.close()
+
+
+def ticket(token, name="peter"):
+    return AuthTicket(authid=name, ticket=token)
+
+
+def right(**more):
+    return token(int(time.time()), **{"kid": "a", **more})
+
+
+@pytest.mark.parametrize("gateway", [0, 1])
+@pytest.mark.parametrize("key", [{}, {"kind": "ec", "kid": "c"}])
+async def test_autobahn_logs_in_with_a_token_as_its_ticket(wamp, gateway, key):
+    session = await wamp.join(authenticator=ticket(right(**key)), gateway=gateway)
+    details = session.details
+    assert (details.authid, details.authrole) == ("peter", "dev")
+    assert (details.authmethod, details.authprovider) == ("ticket", "jwt")
+
+
+@pytest.mark.parametrize("more", [{"exp": 1}, {"number": 1}, {"sub": "paul"}, {"kid": "x"}])
+async def test_a_wrong_token_is_told_nothing_and_not_logged(cluster, wamp, more):
+    wrong = right(**more)
+    with pytest.raises(ConnectionError, match=f"{FAILED}: the authentication failed$"):
+        await wamp.join(authenticator=ticket(wrong))
+    await asyncio.to_thread(
+        await_true, "the log says why", lambda: "in realm1: the token" in cluster.log()
+    )
+    assert not any(part in cluster.log() for part in wrong.split("."))
+
+
+async def test_anonymous_clients_are_refused(wamp):
+    with pytest.raises(ConnectionError, match="no_matching_auth_method"):
+        await wamp.join()
+
+
+def hello(cluster, bearer, *methods):
+    """Return the answer to HELLO of a WebSocket whose request had that header."""
+    url = f"ws://127.0.0.1:{cluster.websocket}/ws"
+    headers = {"Authorization": f"Bearer {bearer}"}
+    with connect(url, subprotocols=["wamp.2.json"], additional_headers=headers) as socket:
+        details = {"roles": {"caller": {}}, "authmethods": methods}
+        socket.send(json.dumps([1, "realm1", details]))
+        return json.loads(socket.recv(timeout=20))
+
+
+@pytest.mark.parametrize("methods", [(), ("anonymous",), ("ticket",)])
+def test_a_bearer_joins_without_a_challenge(cluster, methods):
+    kind, _, details = hello(cluster, right(), *methods)
+    assert (kind, details["authid"], details["authprovider"]) == (2, "peter", "jwt")
+
+
+def test_a_wrong_bearer_is_refused(cluster):
+    assert hello(cluster, right(exp=1), "anonymous")[::2] == [3, FAILED]
+
+
+@pytest.mark.parametrize(("user", "transport"), [("peter", "tcp"), ("", "websockets")])
+def test_paho_logs_in_with_a_token_as_its_password(mqtt, user, transport):
+    device = mqtt.connect("device", user=user, password=right(), transport=transport)
+    assert device.subscribe("a/b") == [0]
+
+
+def test_paho_is_refused_with_a_wrong_one(mqtt):
+    with pytest.raises(Refused, match="Bad user name or password"):
+        mqtt.connect("device", user="peter", password=right(exp=1))
+
+
+async def test_a_session_ends_with_its_token(wamp, mqtt):
+    short = right(exp=int(time.time()) + 3)
+    session = await wamp.join(authenticator=ticket(short))
+    device = await asyncio.to_thread(mqtt.connect, "short", user="peter", password=short)
+    details = await session.left
+    assert (details.reason, details.message) == (
+        "fox.close.token_expired",
+        "the token has expired",
+    )
+    assert await asyncio.to_thread(device.lost.wait, 20)
+
+
+async def test_new_keys_are_read_while_the_server_runs(cluster, keys, wamp):
+    before = cluster.sizes()
+    keys.write_bytes(key_set(("rsa", "b", 2), ("rsa", "a", 0)))
+    await asyncio.to_thread(
+        await_true,
+        "both gateways have read the keys",
+        lambda: cluster.log(before).count(" token_keys_read ") == 2,
+    )
+    session = await wamp.join(authenticator=ticket(right(kid="b", number=2)))
+    assert session.details.authid == "peter"
