@@ -44,25 +44,32 @@ async def test_a_key_makes_a_user_at_both_gateways_until_it_is_erased(tmp_path):
     )
     document = json.loads(printed)
     cluster = Cluster(gateways=2, shards=2, FOX_CONFIG=str(config), FOX_USERS=str(file.path))
-    wamp, mqtt = WampPeers(cluster), MqttPeers(cluster)
+    mqtt = MqttPeers(cluster)
     try:
-        root = await wamp.join(authenticator=AuthTicket(authid="root", ticket=PASSWORD), gateway=0)
-        with pytest.raises(ConnectionError, match="authentication_failed"):
-            await wamp.join(authenticator=AuthTicket(authid="ann", ticket=PASSWORD), gateway=1)
-        await root.publish("com.example.users.ann", document, options=RETAIN)
-        ann = await wamp.join(authenticator=AuthScram(authid="ann", password=PASSWORD), gateway=1)
-        assert (ann.details.authid, ann.details.authrole) == ("ann", "device")
-        seen = await asyncio.to_thread(
-            mqtt.connect, "device", user="ann", password=PASSWORD, gateway=0
-        )
-        # A wide rule does not show verifiers.
-        assert await asyncio.to_thread(seen.subscribe, "com/example/users/ann") == [128]
-        left = asyncio.get_running_loop().create_future()
-        ann.on("leave", lambda _, details: left.set_result(details.reason))
-        await root.publish("com.example.users.ann", options=RETAIN)
-        assert await asyncio.wait_for(left, 20) == "fox.close.user_removed"
-        with pytest.raises(Refused, match="Bad user name or password"):
-            await asyncio.to_thread(mqtt.connect, "again", user="ann", password=PASSWORD, gateway=1)
+        async with WampPeers(cluster) as wamp:
+            root = await wamp.join(
+                authenticator=AuthTicket(authid="root", ticket=PASSWORD), gateway=0
+            )
+            with pytest.raises(ConnectionError, match="authentication_failed"):
+                await wamp.join(authenticator=AuthTicket(authid="ann", ticket=PASSWORD), gateway=1)
+            await root.publish("com.example.users.ann", document, options=RETAIN)
+            ann = await wamp.join(
+                authenticator=AuthScram(authid="ann", password=PASSWORD), gateway=1
+            )
+            assert (ann.details.authid, ann.details.authrole) == ("ann", "device")
+            seen = await asyncio.to_thread(
+                mqtt.connect, "device", user="ann", password=PASSWORD, gateway=0
+            )
+            # A wide rule does not show verifiers.
+            assert await asyncio.to_thread(seen.subscribe, "com/example/users/ann") == [128]
+            left = asyncio.get_running_loop().create_future()
+            ann.on("leave", lambda _, details: left.set_result(details.reason))
+            await root.publish("com.example.users.ann", options=RETAIN)
+            assert await asyncio.wait_for(left, 20) == "fox.close.user_removed"
+            with pytest.raises(Refused, match="Bad user name or password"):
+                await asyncio.to_thread(
+                    mqtt.connect, "again", user="ann", password=PASSWORD, gateway=1
+                )
     finally:
         mqtt.close()
         cluster.end()
