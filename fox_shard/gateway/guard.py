@@ -75,7 +75,9 @@ def check_publish(permissions: Permissions, answers: Answers | None, topic: str,
 def check_table(session: Session, route: Route) -> None:
     """Raise a refusal if the session may not publish to a row of the route's table at all.
 
-    Other refusals tell the fields of the table's key, so they come later. route: with a table. Raises Undecided.
+    Other refusals tell the fields of the table's key, so they come later. Raises Undecided, too.
+
+    route: with a table.
     """
     table, permissions = route.table, session.permissions
     assert table is not None
