@@ -1,5 +1,7 @@
 """Authorizers are asked where no rule decides, in order; without an answer, nothing is allowed."""
 
+import json
+
 import pytest
 from test_doors import NOT_AUTHORIZED, ask, inject, opened
 
@@ -25,9 +27,9 @@ class Asked:
         return "secret" not in uri if self.answer is None else self.answer
 
 
-def world(function=None, rules=(), authorizer=FUNCTION, others=(), **more):
+def world(function=None, rules=(), authorizer=FUNCTION, schemas=None, **more):
     role = Role(name="anonymous", rule=rules, authorizer=authorizer, **more)
-    made = World(1, shards=2, gateways=2, roles=(role, *others))
+    made = World(1, shards=2, gateways=2, roles=(role,), schemas=schemas)
     made.functions[FUNCTION] = function
     made.run_until(lambda: made.linked)
     return made
@@ -271,3 +273,19 @@ def test_too_many_questions_are_refused_in_order():
     requests = [client.publish("a.b", number, acknowledge=True) for number in range(50)]
     made.run_until(lambda: len(client.of(8)) == 50)
     assert [(one[2], one[4]) for one in client.of(8)] == [(one, FAILED) for one in requests]
+
+
+TABLE = {"type": "object", "properties": {"n": {"type": "string"}}, "primary_key": ["n"]}
+
+
+@pytest.mark.parametrize("topic", ["invoices", "invoices.{}"])
+def test_a_row_is_asked_about_by_its_own_topic(topic):
+    asked = Asked()
+    made = world(asked, schemas={"realm1": json.dumps({"invoices": TABLE})})
+    made.run_until(lambda: made.gateway(0).realms["realm1"].tables.tables)
+    client = opened(made)
+    for key, right in (("open", PUBLISHED), ("secret", NOT_AUTHORIZED)):
+        request = client.publish(topic.format(key), {"n": key}, acknowledge=True)
+        answer = ask(made, client, request)
+        assert right in (answer, answer[0])
+    assert [one[2] for one in asked.questions] == ["invoices.open", "invoices.secret"]

@@ -1,9 +1,12 @@
 """Authorizers, a function and a procedure, asked by two gateways of real processes."""
 
+import asyncio
+
 import pytest
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import PublishOptions
 from cluster import Cluster
+from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
 
 NOT_AUTHORIZED = "wamp.error.not_authorized"
@@ -72,3 +75,28 @@ async def test_autobahn_clients_are_allowed_what_the_authorizer_allows(cluster_w
             with pytest.raises(ApplicationError) as caught:
                 await attempt()
             assert caught.value.error == NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize("authorizer", ["rules:may", "com.authorize"])
+async def test_paho_clients_are_allowed_what_the_authorizer_allows(cluster_with, authorizer):
+    cluster = cluster_with(authorizer)
+    mqtt = MqttPeers(cluster)
+
+    def device():
+        for gateway in (0, 1):
+            peer = mqtt.connect(f"device-{gateway}", gateway=gateway)
+            assert peer.subscribe("a/secret", f"a/{gateway}/#", "$SYS/#") == [0x80, 0, 0x80]
+            for qos in (0, 1, 2):
+                peer.publish(f"a/{gateway}/secret", b"0", qos)
+                peer.publish(f"a/{gateway}/open", b"%d" % qos, qos)
+            assert [one[0] for one in peer.take(3)] == [f"a/{gateway}/open"] * 3
+            assert peer.messages.empty()
+
+    async with WampPeers(cluster) as wamp:
+        if authorizer == "com.authorize":
+            callee = await wamp.join(gateway=1)
+            await callee.register(lambda _, uri, action, options: "secret" not in uri, authorizer)
+        try:
+            await asyncio.to_thread(device)
+        finally:
+            mqtt.close()
