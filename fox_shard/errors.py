@@ -50,6 +50,13 @@ class NotAuthorized(Refusal):
     reason = 0x87
 
 
+class AuthorizationFailed(Refusal):
+    """Nobody could say whether the session may do what it has asked for."""
+
+    uri = "wamp.error.authorization_failed"
+    reason = 0x87
+
+
 class NoSuchRealm(Refusal):
     """The client has named a realm that is not configured."""
 

@@ -22,6 +22,11 @@ _URIS: Final = {
     **TOPICS,
     "mqtt": re.compile(r"(?!$)(([^+#\0/]*|\+)/)*([^+#\0/]*|\+|#)"),
 }
+_AUTHORIZER: Final = re.compile(
+    r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|(?!(wamp|fox)(\.|$))[^\s#.:$][^\s#.:]*(\.[^\s#.:]+)*"
+)
+"""A function, or a procedure that a client can register."""
+
 _SWAP: Final = str.maketrans("/.", "./")
 
 
@@ -36,6 +41,9 @@ def read_roles(raw: object, where: str) -> tuple[Role, ...]:
             refuse(f"{at}.name", "the name of a role", entry.get("name"), TypeError())
         rules = _rules(entry.get("rule"), at)
         role = struct({**entry, "rule": rules}, at, Role)
+        if role.authorizer and not _AUTHORIZER.fullmatch(role.authorizer):
+            wanted = "a procedure, or module:function in Python"
+            refuse(f"{at}.authorizer", wanted, role.authorizer, ValueError())
         if role.name in roles:
             raise ConfigError(f'{at}.name: there are two roles "{role.name}".')
         roles[role.name] = role

@@ -266,12 +266,18 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Role(Struct, frozen=True, kw_only=True):
-    """One [[realm.role]]. rule: the most specific one that matches decides; if none does, nothing
-    is allowed.
+    """One [[realm.role]]. rule: the most specific one that matches decides; if none does, the
+    authorizer, and without one, nothing is allowed.
+
+    authorizer: `module:function`, or a procedure; "": none. authorizer_timeout: seconds that it may
+    take. authorizer_cache: seconds for which an answer is kept that allows this.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     rule: tuple[Rule, ...] = ()
+    authorizer: Annotated[str, Meta(max_length=256)] = ""
+    authorizer_timeout: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    authorizer_cache: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
 
 
 AuthenticatorMethods = tuple[Literal["ticket", "wampcra", "cryptosign", "tls", "anonymous"], ...]

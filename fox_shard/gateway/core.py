@@ -294,6 +294,7 @@ class Gateway:
             registrations=self.registrations,
             reductions=self.reductions,
             roles=roles,
+            consultations=self.consultations,
             open_realm=on_demand.open,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.

@@ -7,6 +7,7 @@ What a session gets is checked elsewhere: events when the receivers of a topic a
 `pubsub.members`), keys, rows and history when they are shown (`pubsub.fanout.visible`).
 """
 
+from functools import partial
 from typing import Final, final
 
 from fox_shard.backplane.frames import (
@@ -23,6 +24,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.errors import NotAuthorized, Refusal
+from fox_shard.gateway.authorization.answers import Answers, Question, Undecided
 from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.authorization.rules import (
     CALL,
@@ -31,9 +33,11 @@ from fox_shard.gateway.authorization.rules import (
     PUBLISH,
     REGISTER,
     SUBSCRIBE,
+    UNDECIDED,
     Extent,
 )
 from fox_shard.gateway.authorization.trust import with_trust_level
+from fox_shard.gateway.authorizers import Authorizers, Retry
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.rpc.calls import Calls
@@ -47,14 +51,20 @@ COUNTED: Final = "not_authorized"
 """The name under which refusals are counted."""
 
 
-def check_publish(permissions: Permissions, topic: str, flags: int) -> int:
-    """Return the decision about a topic; raise NotAuthorized unless it allows the publish.
+def check_publish(permissions: Permissions, answers: Answers | None, topic: str, flags: int) -> int:
+    """Return the decision about a topic; raise a refusal unless it allows the publish.
+
+    Raises NotAuthorized, AuthorizationFailed, Undecided.
 
     A condition tells whether the key meets it, so it needs the permission to subscribe, too.
     """
     decision = permissions.kept.get(topic)
     if decision is None:
         decision = permissions.decide(topic)
+    if decision & UNDECIDED and answers is not None:
+        decision = answers.decide(PUBLISH, topic)
+        if decision and flags & CONDITION:
+            decision |= answers.decide(SUBSCRIBE, topic)
     if not decision & PUBLISH:
         raise permissions.refusal(PUBLISH, topic)
     if flags & CONDITION and not decision & SUBSCRIBE:
@@ -63,19 +73,22 @@ def check_publish(permissions: Permissions, topic: str, flags: int) -> int:
 
 
 def check_table(session: Session, route: Route) -> None:
-    """Raise NotAuthorized if the session may not publish to a row of the route's table at all.
+    """Raise a refusal if the session may not publish to a row of the route's table at all.
 
-    Other refusals tell the fields of the table's key, so they come later. route: with a table.
+    Other refusals tell the fields of the table's key, so they come later. Raises Undecided, too.
+
+    route: with a table.
     """
     table, permissions = route.table, session.permissions
     assert table is not None
     if permissions is None:
         return
     if route.topic != table.name:
-        permissions.check(PUBLISH, route.topic)
+        check_publish(permissions, session.answers, route.topic, 0)
         return
     session.connection.budget -= permissions.cost(PUBLISH, table.rows)
-    permissions.check_any(PUBLISH, table.rows)
+    # What is undecided, the authorizer decides about the row.
+    permissions.check_any(PUBLISH, table.rows, rest=bool(permissions.authorizer))
 
 
 @final
@@ -83,6 +96,7 @@ class Guard:
     """The checks of one gateway. The methods are those of `Router`."""
 
     __slots__ = (
+        "_authorizers",
         "_calls",
         "_counts",
         "_publishing",
@@ -97,7 +111,9 @@ class Guard:
         calls: Calls,
         registrations: Registrations,
         reductions: Reductions,
+        authorizers: Authorizers,
     ) -> None:
+        self._authorizers = authorizers
         self._counts = counts
         self._publishing = publishing
         self._calls = calls
@@ -121,6 +137,14 @@ class Guard:
         """Publish, if the session may. Hot."""
         permissions = session.permissions
         if permissions is not None:
+            answers = session.answers
+            # Made only where an authorizer may be asked.
+            retry = answers and partial(
+                self.publish, session, route, flags, request, encoding, args, kwargs, publisher,
+                audience, retain, attributes,
+            )  # fmt: skip
+            if retry and self._authorizers.waits(session, retry):
+                return
             try:
                 if route.table is not None:
                     check_table(session, route)
@@ -128,7 +152,11 @@ class Guard:
                     route, flags = find_row(
                         session.realm, route, flags, encoding, args, kwargs, retain
                     )
-                decision = check_publish(permissions, route.topic, flags)
+                decision = check_publish(permissions, answers, route.topic, flags)
+            except Undecided as undecided:
+                assert retry is not None
+                self._authorizers.ask(session, undecided.question, retry)
+                return
             except Refusal as refusal:
                 self._refuse_publish(session, flags, request, refusal)
                 return
@@ -161,9 +189,23 @@ class Guard:
         payloads: list[bytes],
     ) -> None:
         """Publish all payloads, if the session may."""
-        permissions = session.permissions
+        permissions, answers = session.permissions, session.answers
+        if permissions is not None and answers is not None and not answers.asks:
+            # One answer is for all of them. A refusal comes again below, for each.
+            try:
+                if route.table is None:
+                    check_publish(permissions, answers, route.topic, flags)
+            except Undecided as undecided:
+                retry = partial(
+                    self.publish_all, session, route, flags, request, encoding, payloads
+                )
+                self._authorizers.ask(session, undecided.question, retry)
+                return
+            except Refusal:
+                pass
         plain = permissions is None or (
-            route.table is None
+            (answers is None or not answers.asks)
+            and route.table is None
             and (decision := permissions.decide(route.topic)) & (PUBLISH | DISCLOSED) == PUBLISH
             and decision <= NO_TRUST_LEVEL
         )
@@ -175,32 +217,44 @@ class Guard:
             self.publish(session, route, flags, request + step * number, encoding, args)
 
     def _refuse_publish(self, session: Session, flags: int, request: int, refusal: Refusal) -> None:
-        if isinstance(refusal, NotAuthorized):
-            self._counts.add(COUNTED)
+        self._count(refusal)
         if flags & ACKNOWLEDGE:
             session.refused(refused(Publish, session.id, request, refusal))
         else:
             self._publishing.dropped += 1
 
-    def may_will(self, session: Session, topic: str, flags: int) -> bool:
-        """Whether the session may set an MQTT will, which is a publish by it."""
+    def may_will(self, session: Session, topic: str, flags: int, retry: Retry) -> bool:
+        """Whether the session may set an MQTT will, which is a publish by it.
+
+        If an authorizer is asked, it may not for now, and `retry` is called later.
+        """
         if session.permissions is None:
             return True
         try:
-            check_publish(session.permissions, topic, flags)
-        except NotAuthorized:
-            self._counts.add(COUNTED)
+            check_publish(session.permissions, session.answers, topic, flags)
+        except Undecided as undecided:
+            self._authorizers.ask(session, undecided.question, retry)
+            return False
+        except Refusal as refusal:
+            self._count(refusal)
+            self._publishing.dropped += 1
             return False
         return True
 
-    def may_subscribe(self, session: Session, request: int, pattern: Pattern) -> bool:
+    def may_subscribe(self, session: Session, request: int, pattern: Pattern, retry: Retry) -> bool:
         """Whether the session may subscribe to anything that the pattern matches.
 
         If not, it is told so. If it may subscribe to a part, it gets that part.
+        If an authorizer is asked, it may not for now, and `retry` is called later.
         """
         permissions = session.permissions
         if permissions is None:
             return True
+        if session.answers is not None:
+            if self._authorizers.waits(session, retry):
+                return False
+            if permissions.asks_about(pattern):
+                return self._may_subscribe(session, session.answers, request, pattern, retry)
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         if permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING:
             return True
@@ -208,6 +262,30 @@ class Guard:
         refusal = permissions.refusal(SUBSCRIBE, pattern.shown[0])
         session.not_subscribed(request, refusal.uri, refusal.message, 0)
         return False
+
+    def _may_subscribe(
+        self, session: Session, answers: Answers, request: int, pattern: Pattern, retry: Retry
+    ) -> bool:
+        """Whether the authorizer allows a pattern, of which rules decide only a part, if any."""
+        permissions = session.permissions
+        assert permissions is not None
+        session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
+        try:
+            if not answers.decide(*_question(SUBSCRIBE, pattern)) & SUBSCRIBE:
+                raise permissions.refusal(SUBSCRIBE, pattern.shown[0])
+        except Undecided as undecided:
+            self._authorizers.ask(session, undecided.question, retry)
+            return False
+        except Refusal as refusal:
+            self._count(refusal)
+            session.not_subscribed(request, refusal.uri, refusal.message, 0)
+            return False
+        return True
+
+    def _count(self, refusal: Refusal) -> None:
+        """Count a refusal; questions without an answer are counted where they were asked."""
+        if isinstance(refusal, NotAuthorized):
+            self._counts.add(COUNTED)
 
     def call(
         self,
@@ -223,12 +301,50 @@ class Guard:
         attributes: bytes | None = None,
     ) -> None:
         """Call a procedure, one of the server's own, too, if the session may."""
-        permissions = session.permissions
+        call = partial(
+            self._call, session, request, procedure, flags, timeout, encoding, args, kwargs, caller,
+            attributes,
+        )  # fmt: skip
+        if session.answers is None:
+            call()
+            return
+        retry = partial(
+            self.call, session, request, procedure, flags, timeout, encoding, args, kwargs, caller,
+            attributes,
+        )  # fmt: skip
+        if self._authorizers.waits(session, retry):
+            return
+        try:
+            call()
+        except Undecided as undecided:
+            # Perhaps the call is running, and its question is about a testament's topic.
+            self._calls.take_back(session, request)
+            self._authorizers.ask(session, undecided.question, retry)
+
+    def _call(
+        self,
+        session: Session,
+        request: int,
+        procedure: str,
+        flags: int,
+        timeout: int,
+        encoding: int,
+        args: bytes,
+        kwargs: bytes,
+        caller: Identity | None,
+        attributes: bytes | None,
+    ) -> None:
+        """Call a procedure, if the session may. Raises Undecided."""
+        permissions, answers = session.permissions, session.answers
         if permissions is not None:
-            decision = permissions.decide(procedure)
-            if not decision & CALL:
-                self._counts.add(COUNTED)
-                refusal = permissions.refusal(CALL, procedure)
+            try:
+                decision = permissions.decide(procedure)
+                if decision & UNDECIDED and answers is not None:
+                    decision = answers.decide(CALL, procedure)
+                if not decision & CALL:
+                    raise permissions.refusal(CALL, procedure)
+            except Refusal as refusal:
+                self._count(refusal)
                 session.call_error(call_error(session.id, request, refusal))
                 return
             if decision & DISCLOSED:
@@ -261,7 +377,11 @@ class Guard:
         reroutes: bool = False,
     ) -> None:
         """Register a callee, if the session may register all that the pattern matches."""
-        if self._may_register(session, request, [(REGISTER, pattern)]):
+        retry = partial(
+            self.register, session, request, pattern, invoke, concurrency,
+            force=force, disclose=disclose, reroutes=reroutes,
+        )  # fmt: skip
+        if self._may_register(session, request, [(REGISTER, pattern)], retry):
             self._registrations.register(
                 session,
                 request,
@@ -293,23 +413,43 @@ class Guard:
             (SUBSCRIBE, keys),
             (PUBLISH, keys),
         ]
-        if self._may_register(session, request, needed):
+        retry = partial(
+            self.register_reducer, session, request, pattern, mission, durable, invoke, concurrency,
+            force=force,
+        )  # fmt: skip
+        if self._may_register(session, request, needed, retry):
             self._reductions.register(
                 session, request, pattern, mission, durable, invoke, concurrency, force=force
             )
 
     def _may_register(
-        self, session: Session, request: int, needed: list[tuple[int, Pattern]]
+        self, session: Session, request: int, needed: list[tuple[int, Pattern]], retry: Retry
     ) -> bool:
-        permissions = session.permissions
+        permissions, answers = session.permissions, session.answers
         if permissions is None:
             return True
+        if self._authorizers.waits(session, retry):
+            return False
         try:
             for action, pattern in needed:
                 session.connection.budget -= permissions.cost(action, pattern)
-                permissions.check_all(action, pattern)
-        except NotAuthorized as refusal:
-            self._counts.add(COUNTED)
+                asked = answers is not None and permissions.asks_about(pattern)
+                permissions.check_all(action, pattern, rest=asked)
+                if answers is not None and asked:
+                    allowed = answers.decide(*_question(action, pattern))
+                    if not allowed & action:
+                        raise permissions.refusal(action, pattern.shown[0])
+        except Undecided as undecided:
+            self._authorizers.ask(session, undecided.question, retry)
+            return False
+        except Refusal as refusal:
+            self._count(refusal)
             session.refused(refused(Register, session.id, request, refusal))
             return False
         return True
+
+
+def _question(action: int, pattern: Pattern) -> Question:
+    """Return the question about a pattern, which is asked by its URI."""
+    uri, match = pattern.shown
+    return action, uri, match

@@ -17,11 +17,13 @@ from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.authorization.roles import Roles
+from fox_shard.gateway.authorizers import Authorizers
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
+from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.publishing import Publishing
@@ -50,6 +52,7 @@ class Requests:
     """The `Router` of all sessions of one gateway."""
 
     __slots__ = (
+        "_authorizers",
         "_backpressure",
         "_calls",
         "_clock",
@@ -109,6 +112,7 @@ class Requests:
         registrations: Registrations,
         reductions: Reductions,
         roles: Roles,
+        consultations: Consultations,
         open_realm: Callable[[str | None], None],
     ) -> None:
         """realms, subscriptions: by the realm's name."""
@@ -142,9 +146,12 @@ class Requests:
         self.open_realm = open_realm
         self._roles = roles
         self._guard: Guard | None = None
+        self._authorizers: Authorizers | None = None
         if roles.in_use:
-            guard = Guard(limit_counts, publishing, calls, registrations, reductions)
+            authorizers = Authorizers(consultations, limit_counts, turns, lambda: clock.now)
+            guard = Guard(limit_counts, publishing, calls, registrations, reductions, authorizers)
             self._guard = guard
+            self._authorizers = authorizers
             self.publish = guard.publish
             self.publish_all = guard.publish_all
             self.call = guard.call
@@ -193,10 +200,19 @@ class Requests:
         if session.expires is not None:
             now = self._clock.now
             self._token_expiry.add(session, now + session.expires - self._clock.wall)
+        if self._authorizers is not None:
+            more = {
+                "authmethod": authmethod,
+                "authprovider": authprovider,
+                "transport": {"type": transport, "protocol": protocol},
+            }
+            self._authorizers.session_opened(session, more)
         return may_begin
 
     def session_ended(self, session: Session, reason: str, *, graceful: bool = False) -> None:
         """Note that a session has ended, see `Router`."""
+        if self._authorizers is not None:
+            self._authorizers.session_ended(session)
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.release(session.connection)
             self._unstored_waiters.session_ended(session.id)
@@ -234,9 +250,10 @@ class Requests:
             except Refusal:
                 self.dropped += 1
                 return
-        if self._guard is not None and not self._guard.may_will(session, route.topic, flags):
-            self.dropped += 1
-            return
+        if self._guard is not None:
+            retry = partial(self.set_will, session, route, flags, encoding, args)
+            if not self._guard.may_will(session, route.topic, flags, retry):
+                return
         self._registry.set_will(session, route, flags, encoding, args)
 
     def take_dropped(self) -> int:
@@ -255,8 +272,11 @@ class Requests:
     ) -> None:
         """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
         pattern = session.realm.rows_of(pattern)
-        if self._guard is None or self._guard.may_subscribe(session, request, pattern):
-            self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
+        if self._guard is not None:
+            retry = partial(self.subscribe, session, request, pattern, granted_qos, options)
+            if not self._guard.may_subscribe(session, request, pattern, retry):
+                return
+        self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, see `Router`."""

@@ -31,11 +31,18 @@ Function = Callable[..., Any]
 
 def consulted_functions(config: Config) -> list[tuple[str, str]]:
     """Return the functions that the gateways consult, each with a word for what it is."""
-    return [
+    authenticators = [
         (realm.authenticator, "authenticator")
         for realm in config.realms
         if ":" in realm.authenticator
     ]
+    authorizers = [
+        (role.authorizer, f"authorizer of the role {role.name}")
+        for realm in config.realms
+        for role in realm.role
+        if ":" in role.authorizer
+    ]
+    return authenticators + authorizers
 
 
 @final

@@ -115,7 +115,7 @@ def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
         audience="broker",
     )
     assert realm_with("jwt").jwt == jwt
-    assert realm_with("role").role == (Role(name="device", rule=(rule,)),)
+    assert realm_with("role").role == (Role(name="device", rule=(rule,), authorizer="rules:may"),)
 
 
 def test_the_counts_are_the_first_setting_of_fox_conf():

@@ -14,6 +14,7 @@ from fox_shard.gateway.authorization.rules import (
     REGISTER,
     SUBSCRIBE,
     UNCACHED,
+    UNDECIDED,
     Extent,
     RuleSet,
 )
@@ -47,19 +48,31 @@ class Permissions:
     `decide`.
     """
 
-    __slots__ = ("_characters", "_extents", "_rules", "kept", "role")
+    __slots__ = (
+        "_characters",
+        "_extents",
+        "_rules",
+        "authorizer",
+        "cache",
+        "kept",
+        "role",
+        "timeout",
+    )
 
     def __init__(self, role: Role) -> None:
         self.role = role.name
-        self._rules = RuleSet(role.rule)
+        # Who is asked where no rule decides; "": nobody. And the settings of the same names.
+        self.authorizer = role.authorizer
+        self.timeout, self.cache = role.authorizer_timeout, role.authorizer_cache
+        self._rules = RuleSet(role.rule, has_authorizer=bool(role.authorizer))
         self.kept: dict[str, int] = {}
-        self._extents: dict[tuple[str, int], Extent] = {}
+        self._extents: dict[tuple[str, int, bool], Extent] = {}
         # Of all topics and patterns that are kept.
         self._characters = 0
 
     def cost(self, action: int, pattern: Pattern) -> int:
         """Return the units (see `Turns`) that a decision about a pattern costs; 0: it is known."""
-        if pattern.is_exact or (pattern.text, action) in self._extents:
+        if pattern.is_exact or (pattern.text, action, False) in self._extents:
             return 0
         return UNITS_OF_A_RULE * len(self._rules)
 
@@ -76,35 +89,52 @@ class Permissions:
         """Whether the action, a bit, is allowed for a topic or procedure."""
         return self.decide(topic) & action != 0
 
+    def may_see(self, topic: str) -> bool:
+        """Whether a session that has subscribed may see that topic, which its pattern matches.
+
+        What no rule decides, the authorizer has allowed: it was asked about the pattern.
+        """
+        return self.decide(topic) & (SUBSCRIBE | UNDECIDED) != 0
+
+    def asks_about(self, pattern: Pattern) -> bool:
+        """Whether something that the pattern matches is undecided by rules."""
+        return bool(self.authorizer) and not self._rules.decides_all(pattern)
+
     def check(self, action: int, topic: str) -> None:
-        """Raise NotAuthorized unless the action is allowed."""
+        """Raise NotAuthorized unless a rule allows the action."""
         if not self.decide(topic) & action:
             raise self.refusal(action, topic)
 
-    def extent(self, action: int, pattern: Pattern) -> Extent:
-        """Return for how much of a pattern the action is allowed."""
+    def extent(self, action: int, pattern: Pattern, *, rest: bool = False) -> Extent:
+        """Return for how much of a pattern the action is allowed.
+
+        rest: whether it is allowed for what is undecided.
+        """
         text = pattern.text
-        extent = self._extents.get((text, action))
+        extent = self._extents.get((text, action, rest))
         if extent is None:
-            extent = self._rules.extent(pattern, action)
+            extent = self._rules.extent(pattern, action, rest=rest)
             if self._has_room(len(text)):
-                self._extents[text, action] = extent
+                self._extents[text, action, rest] = extent
         return extent
 
-    def check_any(self, action: int, pattern: Pattern) -> None:
-        """Raise NotAuthorized if the action is allowed for nothing that the pattern matches."""
-        if self.extent(action, pattern) is Extent.NOTHING:
+    def check_any(self, action: int, pattern: Pattern, *, rest: bool = False) -> None:
+        """Raise NotAuthorized if the action is allowed for nothing that the pattern matches.
+
+        rest: whether it is allowed for what is undecided.
+        """
+        if self.extent(action, pattern, rest=rest) is Extent.NOTHING:
             raise self.refusal(action, pattern.shown[0])
 
-    def check_all(self, action: int, pattern: Pattern) -> None:
+    def check_all(self, action: int, pattern: Pattern, *, rest: bool = False) -> None:
         """Raise NotAuthorized unless the action is allowed for all that the pattern matches."""
-        extent = self.extent(action, pattern)
+        extent = self.extent(action, pattern, rest=rest)
         if extent is not Extent.EVERYTHING:
             raise self.refusal(action, pattern.shown[0], all_of=extent is Extent.PART)
 
     def sees_all(self, pattern: Pattern) -> bool:
-        """Whether all that the pattern matches may be subscribed to."""
-        return self.extent(SUBSCRIBE, pattern) is Extent.EVERYTHING
+        """Whether a session that has subscribed may see all that the pattern matches."""
+        return self.extent(SUBSCRIBE, pattern, rest=True) is Extent.EVERYTHING
 
     def refusal(self, action: int, topic: str, *, all_of: bool = False) -> NotAuthorized:
         """Return the refusal of an action. all_of: a part of the pattern would be allowed."""

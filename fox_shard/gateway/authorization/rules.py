@@ -33,6 +33,18 @@ TRUST_SHIFT: Final = 8
 NO_TRUST_LEVEL: Final = (1 << TRUST_SHIFT) - 1
 """The highest decision without a trust level."""
 
+UNDECIDED: Final = 64
+"""Bit of a decision, the only one then: no rule decides, so the role's authorizer is asked."""
+
+RESERVED_RULES: Final = (
+    Rule(uri="wamp"),
+    Rule(uri="wamp.", match="prefix"),
+    Rule(uri="fox"),
+    Rule(uri="fox.", match="prefix"),
+    Rule(uri="$", match="prefix"),
+)
+"""The rules that each role with an authorizer has besides its own: reserved names need a rule."""
+
 ACTIONS: Final = {"publish": PUBLISH, "subscribe": SUBSCRIBE, "call": CALL, "register": REGISTER}
 
 
@@ -48,9 +60,15 @@ class Extent(Enum):
 class RuleSet:
     """The rules of one role."""
 
-    __slots__ = ("_shapes", "_trie", "decisions")
+    __slots__ = ("_otherwise", "_shapes", "_trie", "decisions")
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], *, has_authorizer: bool = False) -> None:
+        rules = [*rules]
+        self._otherwise = 0
+        if has_authorizer:
+            self._otherwise = UNDECIDED
+            own = {_pattern_of(rule) for rule in rules}
+            rules += [rule for rule in RESERVED_RULES if _pattern_of(rule) not in own]
         compiled = [(_pattern_of(rule), _decision_of(rule)) for rule in rules]
         compiled.sort(key=lambda one: one[0].specificity)
         self._shapes = [shape_of(pattern) for pattern, _ in compiled]
@@ -67,15 +85,24 @@ class RuleSet:
     def decide(self, topic: str) -> int:
         """Return what may be done with one topic or procedure, as bits."""
         matching = self._trie.match(topic)
-        return self.decisions[max(matching)] if matching else 0
+        return self.decisions[max(matching)] if matching else self._otherwise
 
-    def extent(self, pattern: Pattern, action: int) -> Extent:
+    def decides_all(self, pattern: Pattern) -> bool:
+        """Whether one rule matches all that the pattern matches, so that nothing is undecided."""
+        if pattern.is_exact:
+            return self.decide(pattern.literal) != UNDECIDED
+        shape = shape_of(pattern)
+        return not self._otherwise or any(covers(rule, shape) for rule in self._shapes)
+
+    def extent(self, pattern: Pattern, action: int, *, rest: bool = False) -> Extent:
         """Return for how much of a pattern the action, a bit, is allowed.
 
+        rest: whether it is allowed for what is undecided.
         EVERYTHING and NOTHING are certain. PART may be either, as two patterns may seem to overlap.
         """
         if pattern.is_exact:
-            allowed = self.decide(pattern.literal) & action
+            decision = self.decide(pattern.literal)
+            allowed = rest if decision == UNDECIDED else decision & action
             return Extent.EVERYTHING if allowed else Extent.NOTHING
         allows = denies = False
         # Beginning with the most specific one, down to the first that leaves nothing to the others.
@@ -90,7 +117,7 @@ class RuleSet:
             if covers(rule, shape):
                 break
         else:
-            denies = True
+            allows, denies = allows or rest, denies or not rest
         if not allows:
             return Extent.NOTHING
         return Extent.PART if denies else Extent.EVERYTHING

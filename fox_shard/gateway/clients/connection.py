@@ -34,6 +34,9 @@ CREDIT = 1
 BACKLOG = 2
 """Why a connection is paused: not all that came is handled yet (see `Turns`)."""
 
+ADVICE = 4
+"""Why a connection is paused: an authorizer was asked whether a request is allowed."""
+
 UNLIMITED = 1 << 62
 """The budget of whoever is not called by `Turns`."""
 
@@ -60,6 +63,7 @@ class Connection:
         "relocate",
         "traffic",
         "transport",
+        "unused",
         "waiting",
     )
 
@@ -72,12 +76,14 @@ class Connection:
         self.out: list[bytes] = []
         self.closing = False
         self.paused = False
-        # Why it is paused: CREDIT, BACKLOG, or both.
+        # Why it is paused: bits of CREDIT, BACKLOG and ADVICE.
         self.held_by = 0
         # The units that it may still use in this turn, those that it has used too many, and what
         # is left to do with its bytes, in order (see `Turns`).
         self.budget = UNLIMITED
         self.debt = 0
+        # The units that were left when it began to wait for advice.
+        self.unused = 0
         self.backlog: list[Callable[[float], None]] = []
         self.transport: object = None
         # How it came; None in the simulator.
@@ -116,7 +122,7 @@ class Connection:
     def pause(self, *, paused: bool, why: int = CREDIT) -> None:
         """Stop reading, so that TCP pushes back on the client, or go on reading.
 
-        It is read again when there is no reason left not to. why: CREDIT or BACKLOG.
+        It is read again when there is no reason left not to. why: CREDIT, BACKLOG or ADVICE.
         """
         self.held_by = self.held_by | why if paused else self.held_by & ~why
         if self.paused is not (self.held_by != 0):
@@ -126,3 +132,15 @@ class Connection:
     def defer(self, rest: Callable[[float], None]) -> None:
         """Call `rest(now)` in a later turn, before anything else that comes from this client."""
         self.backlog.append(rest)
+
+    def await_advice(self) -> None:
+        """Let all that comes from this client wait, until `Turns.advised`."""
+        self.pause(paused=True, why=ADVICE)
+        # Whoever reads sees that there is no budget, and defers the rest.
+        self.unused, self.budget = max(0, self.budget), 0
+        # With a backlog, what comes next is deferred as well.
+        self.defer(_nothing)
+
+
+def _nothing(_now: float) -> None:
+    """Hold a place in a backlog."""

@@ -46,8 +46,9 @@ NAMES = (
     # These are no settings: levels of lists and maps, bytes and elements of options.
     "nesting",
     "option_size",
-    # Requests that a role does not allow.
+    # Requests that a role does not allow, and those about which its authorizer gave no answer.
     "not_authorized",
+    "authorization_failed",
 )
 """The limits that a gateway counts, by their settings."""
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-from fox_shard.gateway.clients.connection import BACKLOG, CREDIT, UNLIMITED, Connection
+from fox_shard.gateway.clients.connection import ADVICE, BACKLOG, CREDIT, UNLIMITED, Connection
 
 TURN = 20_000
 """Units that all clients may cause in one turn."""
@@ -64,7 +64,7 @@ class Turns:
         self._skipped: list[Connection] = []
         # How many of them share this turn.
         self._sharing = 0
-        # Those among them that published to a shard without credit.
+        # Those among them that published to a shard without credit, or wait for advice.
         self._stalled: list[Connection] = []
         self._chores: deque[Chore] = deque()
         # When the rest after a turn that took too long is over.
@@ -122,7 +122,7 @@ class Turns:
             # During the rest, too: it ends with an alarm only if somebody waits for that.
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
-                if connection.held_by & CREDIT:
+                if connection.held_by & (CREDIT | ADVICE):
                     self._stalled.append(connection)
                 else:
                     self._queue.append(connection)
@@ -140,7 +140,7 @@ class Turns:
 
     def go_on(self, connection: Connection, now: float) -> None:
         """Go on with what a connection has left, unless the units of this turn are used up."""
-        if connection.held_by & CREDIT:
+        if connection.held_by & (CREDIT | ADVICE):
             self._stalled.append(connection)
             return
         if self._left <= 0:
@@ -164,6 +164,14 @@ class Turns:
         connection.budget = UNLIMITED
         connection.backlog.clear()
 
+    def advised(self, connection: Connection) -> None:
+        """Let a connection go on that has waited for advice (see `Connection.await_advice`)."""
+        connection.budget, connection.unused = UNLIMITED, 0
+        connection.pause(paused=False, why=ADVICE)
+        if connection.backlog and not connection.held_by & BACKLOG:
+            # It began to wait outside of its turns.
+            self._wait(connection)
+
     def do_chores(self) -> None:
         """Do parts of the chores, each of which counts as a slice."""
         while self._chores and self._left > 0:
@@ -180,8 +188,8 @@ class Turns:
 
     def _settle(self, connection: Connection, units: int) -> None:
         """Count what a connection has caused."""
-        left = connection.budget
-        connection.budget = UNLIMITED
+        left = connection.budget + connection.unused
+        connection.budget, connection.unused = UNLIMITED, 0
         self._left -= units - left
         if left < 0:
             connection.debt -= left

@@ -9,6 +9,7 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
 from fox_shard.errors import ProtocolViolation
+from fox_shard.gateway.clients.connection import ADVICE
 from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
@@ -67,7 +68,11 @@ class Reader:
 
     def _read_early(self) -> None:
         data, self._early = self._early, b""
-        if data:
+        connection = self._session.connection
+        if data and connection.backlog:
+            # The will waits for an authorizer.
+            connection.defer(partial(self.receive, data))
+        elif data:
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -169,8 +174,12 @@ class Reader:
                     if topic != run_topic or flags != run_flags:
                         if payloads:
                             run, payloads = payloads, []
+                            connection.budget = budget
                             publish_run(session, run_topic, run_flags, run, packet_ids)
                             packet_ids = []
+                            if connection.held_by & ADVICE:
+                                budget = 0
+                                break
                         run_topic, run_flags = topic, flags
                     places = range(mark, mark + end - start, step)
                     if header >= 0x32:
@@ -187,8 +196,12 @@ class Reader:
                 else:
                     if payloads:
                         run, payloads = payloads, []
+                        connection.budget = budget
                         publish_run(session, run_topic, run_flags, run, packet_ids)
                         packet_ids = []
+                        if connection.held_by & ADVICE:
+                            budget = 0
+                            break
                     connection.budget = budget - PACKET
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:
                         session.acknowledged(header, data[body:end])
@@ -205,7 +218,7 @@ class Reader:
             if payloads:
                 publish_run(session, run_topic, run_flags, payloads, packet_ids)
         if start < size and not session.closed:
-            if budget <= 0:
+            if connection.budget <= 0:
                 connection.defer(partial(self.receive, data[start:]))
             else:
                 self._partial = Partial(data[start:], limit)

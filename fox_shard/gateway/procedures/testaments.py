@@ -121,7 +121,7 @@ class Testaments:
         attributes = publish_options.attributes
         if attributes is not None and attributes.passthru:
             check_passthru_payload(encoding, args, kwargs)
-        realm, permissions = session.realm, session.permissions
+        realm = session.realm
         route = realm.route(topic)
         if route.table is not None:
             flags |= RETAIN
@@ -136,8 +136,7 @@ class Testaments:
         if route.table is not None:
             check_table(session, route)
             route, flags = find_row(realm, route, flags, encoding, args, kwargs, retain)
-        if permissions is not None and check_publish(permissions, route.topic, flags) & DISCLOSED:
-            flags |= DISCLOSE
+        flags |= _disclosure(session, route.topic, flags)
         return Publish(
             realm.name,
             route.topic,
@@ -174,6 +173,14 @@ class Testaments:
             raise self._limits.refuse("max_testaments", "testaments", most)
         if size + size_of(will) > most_bytes:
             raise self._limits.refuse("testament_bytes", "bytes of testaments", most_bytes)
+
+
+def _disclosure(session: Session, topic: str, flags: int) -> int:
+    """Return DISCLOSE if the session's role discloses it, or else 0. Raises NotAuthorized."""
+    if session.permissions is None:
+        return 0
+    decision = check_publish(session.permissions, session.answers, topic, flags)
+    return DISCLOSE if decision & DISCLOSED else 0
 
 
 def empty_result(session: int, request: int) -> Result:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.frames import EXCLUDE_ME, QOS1, QOS2, Audience, Event, SelectedEvent
-from fox_shard.gateway.authorization.rules import SUBSCRIBE
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.subscriptions import Plan, Subscriptions
@@ -276,7 +275,7 @@ def visible(events: Iterable[Event], session: Session) -> list[Event]:
         event
         for event in events
         if (event.publish.audience is None or _admits(event.publish.audience, session))
-        and (permissions is None or permissions.may(SUBSCRIBE, event.publish.topic))
+        and (permissions is None or permissions.may_see(event.publish.topic))
     ]
 
 

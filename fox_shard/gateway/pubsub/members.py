@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.gateway.authorization.permissions import Permissions
-from fox_shard.gateway.authorization.rules import SUBSCRIBE
 from fox_shard.gateway.sessions.session import EventEncoder, Session
 
 Members = dict[Session, int]
@@ -114,7 +113,7 @@ class SubscriptionMembers:
         """Return the groups that may see a topic, which the pattern matches."""
         if not self._narrowed:
             return [self.all_seeing]
-        allowed = [group for one, group in self._narrowed.items() if one.may(SUBSCRIBE, topic)]
+        allowed = [group for one, group in self._narrowed.items() if one.may_see(topic)]
         return [self.all_seeing, *allowed]
 
     def members(self) -> Iterator[tuple[Session, int]]:

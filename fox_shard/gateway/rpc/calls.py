@@ -216,6 +216,11 @@ class Calls:
         except Refusal as refusal:
             self.call_error(call_error(session.id, request, refusal))
 
+    def take_back(self, session: Session, request: int) -> None:
+        """Forget a call of a local procedure that is to be made again."""
+        if session.calls is not None and session.calls.pop(request, None) is not None:
+            session.traffic.calls -= 1
+
     def cancel(self, session: Session, request: int, mode: str) -> None:
         """Cancel a call, unless it is over. mode: `skip`, `kill` or `killnowait`."""
         shard = session.calls.get(request) if session.calls else None

@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import (
     Result,
     SelectedEvent,
 )
+from fox_shard.gateway.authorization.answers import Answers
 from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
@@ -54,6 +55,7 @@ class Session(ABC):
     """The part of a session that the gateway's core works with."""
 
     __slots__ = (
+        "answers",
         "authid",
         "authrole",
         "calls",
@@ -93,6 +95,8 @@ class Session(ABC):
         self.expires: float | None = None
         # What it may do; None: everything.
         self.permissions: Permissions | None = None
+        # What its role's authorizer has answered; None: it has none.
+        self.answers: Answers | None = None
         # How many publishes and calls were sent (this and the next three: see `sessions.ordering`).
         self.order = 0
         # The shard of the last one, -1: there is none, and its sequence number there.

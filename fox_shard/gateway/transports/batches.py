@@ -7,12 +7,13 @@ that many clients get are framed once for all of them.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Final, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.connection import ADVICE, Connection
 from fox_shard.gateway.transports.receivers import MESSAGE, Frame, MessageReceiver
 
 SUFFIX: Final = ".batched"
@@ -88,5 +89,12 @@ class BatchReceiver:
             self._session.abort(violation.uri, violation.message)
             return
         self._connection.budget -= MESSAGE * (len(messages) - 1)
-        for message in messages:
+        self._hand_over(messages, now)
+
+    def _hand_over(self, messages: list[bytes], now: float) -> None:
+        connection = self._connection
+        for index, message in enumerate(messages):
+            if connection.held_by & ADVICE:
+                connection.defer(partial(self._hand_over, messages[index:]))
+                return
             self._session.message(message, now)

@@ -339,7 +339,8 @@ def test_the_store_of_a_realm_is_read():
         ),
         (
             ROLE + "rules = 1",
-            "fox.toml: realm[0].role[0]: there is no setting rules; there are name, rule.",
+            "fox.toml: realm[0].role[0]: there is no setting rules; there are name, rule, "
+            "authorizer, authorizer_timeout, authorizer_cache.",
         ),
         (
             ALLOWANCE + "allow = ['read']",
