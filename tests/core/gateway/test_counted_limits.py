@@ -119,11 +119,8 @@ def test_the_names_are_those_of_settings_and_are_documented():
         "nesting",
         "option_size",
         "not_authorized",
-<<<<<<< HEAD
         "invalid_key_users",
-=======
         "authorization_failed",
->>>>>>> 0cc358f (A role may have an authorizer, which is asked where no rule decides)
     }
     documented = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in documented] == []
