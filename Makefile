@@ -63,7 +63,7 @@ test: export SIMULATION_SECONDS ?= 60
 test: lint
 	$(PYTEST) -m "not more" --junitxml=build/test.xml
 
-test-all: export SIMULATION_SECONDS ?= 140
+test-all: export SIMULATION_SECONDS ?= 90
 test-all: setup
 	$(PYTEST) -m more --junitxml=build/test-all.xml
 
