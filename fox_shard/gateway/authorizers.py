@@ -61,7 +61,6 @@ class Authorizers:
         answers = session.answers
         if answers is None:
             return
-        answers.ended = True
         answers.waiting.clear()
         if answers.consultation is not None:
             answers.consultation.cancel()
@@ -106,8 +105,6 @@ class Authorizers:
         outcome: Advice | NoAdvice,
     ) -> None:
         answers.asks, answers.consultation = False, None
-        if answers.ended:
-            return
         read = read_answer(outcome.value, question[0]) if isinstance(outcome, Advice) else None
         if read is None:
             self._counts.add(FAILED)
@@ -116,7 +113,7 @@ class Authorizers:
             decision, cache = read
             answers.note(question, decision, seconds if cache else 0)
         self._go_on(answers, retry)
-        if not (answers.asks or answers.ended or answers.draining):
+        if not (answers.asks or answers.draining):
             self._release(session, answers)
 
     def _go_on(self, answers: Answers, retry: Retry) -> None:

@@ -49,7 +49,6 @@ class Answers:
         "consultation",
         "details",
         "draining",
-        "ended",
         "holds",
         "waiting",
     )
@@ -66,8 +65,8 @@ class Answers:
         self.asks = False
         self.consultation: Consultation | None = None
         self.waiting: deque[Callable[[], None]] = deque()
-        # Whether `waiting` is being worked off; whether the connection waits; whether it is over.
-        self.draining = self.holds = self.ended = False
+        # Whether `waiting` is being worked off; whether the connection waits.
+        self.draining = self.holds = False
 
     def decide(self, action: int, uri: str, match: str = "") -> int:
         """Return the action's bit, perhaps with DISCLOSED, if it is allowed, or else 0.

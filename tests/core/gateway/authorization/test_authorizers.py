@@ -6,7 +6,8 @@ import pytest
 from test_doors import NOT_AUTHORIZED, ask, inject, opened
 
 from fox_shard.config import Role, Rule
-from fox_shard.gateway.mqtt.packets import Will
+from fox_shard.gateway.mqtt.codec import encode
+from fox_shard.gateway.mqtt.packets import Disconnect, Publish, Will
 from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.world import World
 
@@ -289,3 +290,74 @@ def test_a_row_is_asked_about_by_its_own_topic(topic):
         answer = ask(made, client, request)
         assert right in (answer, answer[0])
     assert [one[2] for one in asked.questions] == ["invoices.open", "invoices.secret"]
+
+
+def test_a_goodbye_waits_behind_a_publish_that_is_asked_about():
+    made = world(Asked())
+    reader, client = spy(made, "a."), opened(made)
+    client.publish("a.b", 1)
+    client.leave()
+    made.run_until(lambda: reader.of(EVENT))
+
+
+@pytest.mark.parametrize("last", ["a/b", "a/c"])
+def test_a_disconnect_waits_behind_publishes_that_came_with_it(last):
+    made = world(Asked())
+    reader, client = spy(made, "a."), MqttClient(made, 0, "c")
+    made.run_until(lambda: client.connected)
+    packets = [Publish("a/b", b"1", 0, 0, False), Publish(last, b"2", 0, 0, False), Disconnect()]
+    client.wire.send(b"".join(encode(packet) for packet in packets))
+    made.run_until(lambda: len(reader.of(EVENT)) == 2)
+    assert [int(one) for one in payloads(reader)] == [1, 2]
+
+
+@pytest.mark.parametrize("protocol", ["wamp", "mqtt"])
+def test_a_client_whose_request_waits_is_not_read(protocol):
+    made = world(authorizer="com.authorize", rules=REGISTERS)
+    _, questions = authorizer(made, lambda *args: None)
+    client = opened(made) if protocol == "wamp" else MqttClient(made, 0, "c")
+    made.run_until(lambda: protocol == "wamp" or client.connected)
+    if protocol == "wamp":
+        for number in range(100):
+            client.publish(f"a.{number}", 1)
+    else:
+        # All of them come at once.
+        packets = [Publish(f"a/{number}", b"", 0, 0, False) for number in range(100)]
+        client.wire.send(b"".join(encode(packet) for packet in packets))
+    made.run_until(lambda: questions)
+    made.run(1)
+    [session] = made.gateway(0).sessions.values()
+    assert session.connection.paused
+    assert len(session.answers.waiting) == 0
+    assert len(questions) == 1
+
+
+def test_publishes_that_came_at_once_are_asked_about_one_after_the_other():
+    under_way, order = [], []
+
+    def may(session, action, uri):
+        under_way.append(len(made.gateway(0).consultations))
+        order.append(uri)
+        return True
+
+    made = world(may, schemas={"realm1": json.dumps({"invoices": TABLE})})
+    made.run_until(lambda: made.gateway(0).realms["realm1"].tables.tables)
+    client = MqttClient(made, 0, "c")
+    made.run_until(lambda: client.connected)
+    packets = [Publish("invoices", b'{"n": "%d"}' % n, 0, 0, False) for n in range(9)]
+    client.wire.send(b"".join(encode(packet) for packet in packets))
+    made.run_until(lambda: len(order) == 9)
+    assert order == [f"invoices.{n}" for n in range(9)]
+    assert set(under_way) == {1}
+
+
+def test_a_run_of_publishes_is_asked_about_once():
+    asked = Asked()
+    made = world(asked)
+    reader, client = spy(made, "a."), MqttClient(made, 0, "c")
+    made.run_until(lambda: client.connected)
+    packets = [Publish("a/b", b"%d" % number, 1, number, False) for number in range(1, 51)]
+    client.wire.send(b"".join(encode(packet) for packet in packets))
+    made.run_until(lambda: len(client.acknowledged) == 50 and len(reader.of(EVENT)) == 50)
+    # The simulator cuts what is sent into a few pieces.
+    assert len(asked.questions) < 10

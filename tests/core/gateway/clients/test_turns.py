@@ -239,3 +239,46 @@ def test_a_few_bytes_that_cost_much_are_handled_at_once_only_once(turns):
     turns.receive(small.connection, b"\0", 1.0)
     turns.receive(small.connection, b"\1", 1.0)
     assert done == [("small", 0)]
+
+
+class Asking(Worker):
+    """A worker that waits for advice after the byte `?`."""
+
+    def receive(self, data, now):
+        for at in range(len(data)):
+            if self.connection.budget <= 0:
+                self.connection.defer(partial(self.receive, data[at:]))
+                return
+            self.done.append((self.name, data[at : at + 1]))
+            if data[at : at + 1] == b"?":
+                self.connection.await_advice()
+
+
+def test_a_client_that_waits_for_advice_goes_on_where_it_stopped_and_takes_no_units(turns):
+    done = []
+    asking, other = Asking(done, "asking"), Worker(done, "other", cost=1)
+    turns.receive(asking.connection, b"a?b", 0.0)
+    turns.receive(asking.connection, b"c", 0.0)
+    assert done == [("asking", b"a"), ("asking", b"?")]
+    # The other one is handled at once, as there are units left.
+    turns.receive(other.connection, b"x" * (FEW + 1), 0.0)
+    assert len(done) == 2 + FEW + 1
+    take_turn(turns)
+    assert len(done) == 2 + FEW + 1
+    assert not turns.busy
+    turns.advised(asking.connection)
+    take_turn(turns)
+    assert done[-2:] == [("asking", b"b"), ("asking", b"c")]
+    assert turns.idle
+    assert not asking.connection.paused
+
+
+def test_a_client_that_began_to_wait_outside_of_its_turns_goes_on(turns):
+    done = []
+    asking = Asking(done, "asking")
+    asking.receive(b"?ab", 0.0)
+    assert done == [("asking", b"?")]
+    turns.advised(asking.connection)
+    take_turn(turns)
+    assert done == [("asking", b"?"), ("asking", b"a"), ("asking", b"b")]
+    assert asking.connection.budget == UNLIMITED

@@ -4,7 +4,7 @@ import pytest
 from websocket_client import connected
 
 from fox_shard.backplane.limit_counts import LimitCounts
-from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.connection import ADVICE, Connection
 from fox_shard.gateway.transports.batches import BatchReceiver, framing
 
 LONGEST = 5
@@ -104,3 +104,24 @@ def test_the_longest_batch_is_handled_and_costs_as_much_as_its_messages():
 def test_each_message_is_sent_as_a_batch_of_one(text):
     frame = framing(lambda message: b"<" + message + b">", text=text)
     assert frame(b"[1]") == (b"<[1]\x1e>" if text else b"<\0\0\0\3[1]>")
+
+
+def test_the_rest_of_a_batch_waits_if_a_message_waits_for_advice():
+    connection = Connection([], "peer")
+
+    class Asking(Session):
+        def message(self, data, now):
+            super().message(data, now)
+            if data == b"ask":
+                connection.await_advice()
+
+    session = Asking()
+    receiver = BatchReceiver(
+        connection, session, LONGEST, LimitCounts(["batch_messages"]), text=False
+    )
+    receiver.batch(prefixed(b"1", b"ask", b"2", b"3"), 1.0)
+    assert session.got == [b"1", b"ask"]
+    connection.pause(paused=False, why=ADVICE)
+    for rest in connection.backlog:
+        rest(2.0)
+    assert session.got == [b"1", b"ask", b"2", b"3"]
