@@ -4,7 +4,6 @@ Owns: which shards are asked, and the answers. Never: how shards are asked (see 
 reducers, which `fox.reducer.list` lists.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final, final
 
 from fox_shard.backplane.meta_api import (
@@ -18,9 +17,8 @@ from fox_shard.backplane.meta_api import (
     key_id,
 )
 from fox_shard.errors import NoSuchRegistration
-from fox_shard.gateway.procedures.inquiry import Answer, Inquiries, InquiryQuestion, Item
+from fox_shard.gateway.procedures.inquiry import Inquiries, Item
 from fox_shard.gateway.procedures.meta_arguments import (
-    MOST_ITEMS,
     id_argument,
     id_lists,
     ids,
@@ -28,9 +26,9 @@ from fox_shard.gateway.procedures.meta_arguments import (
     pattern_argument,
     uri_argument,
 )
+from fox_shard.gateway.procedures.meta_questions import MetaQuestions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
-from fox_shard.topics.ids import pattern_id
 
 LIST: Final = "wamp.registration.list"
 LOOKUP: Final = "wamp.registration.lookup"
@@ -46,10 +44,10 @@ WHAT: Final = "registration"
 class RegistrationMeta:
     """Answers the procedures to one gateway's sessions."""
 
-    __slots__ = ("_inquiries",)
+    __slots__ = ("_questions",)
 
     def __init__(self, inquiries: Inquiries, calls: Calls) -> None:
-        self._inquiries = inquiries
+        self._questions = MetaQuestions(inquiries)
         calls.local_procedures[LIST] = self._list
         calls.local_procedures[LOOKUP] = self._lookup
         calls.local_procedures[MATCH] = self._match
@@ -61,60 +59,40 @@ class RegistrationMeta:
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         no_arguments(LIST, (encoding, args, kwargs))
-        self._ask(session, request, encoding, REGISTRATIONS, b"", id_lists)
+        self._questions.ask(session, request, encoding, REGISTRATIONS, b"", id_lists)
 
     def _lookup(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         pattern = pattern_argument(LOOKUP, (encoding, args, kwargs))
-        id_ = pattern_id(session.realm.name, WHAT, pattern.text)
-        home = session.realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
-
-        def answer(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
-            return [id_ if items else None], {}
-
-        self._ask(session, request, encoding, REGISTRATION, id_key(id_), answer, (home,))
+        self._questions.look_up(session, request, encoding, REGISTRATION, pattern)
 
     def _match(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         procedure = uri_argument(MATCH, (encoding, args, kwargs))
         shards = (session.realm.shard_of(procedure),)
-        self._ask(session, request, encoding, BEST_REGISTRATION, procedure.encode(), _best, shards)
+        self._questions.ask(
+            session, request, encoding, BEST_REGISTRATION, procedure.encode(), _best, shards
+        )
 
     def _get(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         id_ = id_argument(GET, WHAT, (encoding, args, kwargs))
-        self._ask(session, request, encoding, REGISTRATION, id_key(id_), _details)
+        self._questions.ask(session, request, encoding, REGISTRATION, id_key(id_), _details)
 
     def _list_callees(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         id_ = id_argument(LIST_CALLEES, WHAT, (encoding, args, kwargs))
-        self._ask(session, request, encoding, CALLEES, id_key(id_), _callees)
+        self._questions.ask(session, request, encoding, CALLEES, id_key(id_), _callees)
 
     def _count_callees(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         id_ = id_argument(COUNT_CALLEES, WHAT, (encoding, args, kwargs))
-        self._ask(session, request, encoding, REGISTRATION, id_key(id_), _count)
-
-    def _ask(
-        self,
-        session: Session,
-        request: int,
-        encoding: int,
-        kind: str,
-        body: bytes,
-        answer: Answer,
-        shards: Iterable[int] | None = None,
-    ) -> None:
-        """Ask these shards; None: all, since an id does not say which shard has it."""
-        question = InquiryQuestion(
-            session, request, encoding, kind=kind, body=body, limit=MOST_ITEMS, answer=answer
-        )
-        self._inquiries.ask(question, self._inquiries.all_shards if shards is None else shards)
+        self._questions.ask(session, request, encoding, REGISTRATION, id_key(id_), _count)
 
 
 def _found(items: list[Item]) -> list[Item]:

@@ -8,7 +8,6 @@ in two steps: the shards say which gateways have the subscription, and these, by
 that said so, who its subscribers are.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final, final
 
 from fox_shard.backplane.meta_api import (
@@ -41,9 +40,9 @@ from fox_shard.gateway.procedures.meta_arguments import (
     pattern_argument,
     uri_argument,
 )
+from fox_shard.gateway.procedures.meta_questions import MetaQuestions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
-from fox_shard.topics.ids import pattern_id
 
 LIST: Final = "wamp.subscription.list"
 LOOKUP: Final = "wamp.subscription.lookup"
@@ -59,10 +58,11 @@ WHAT: Final = "subscription"
 class SubscriptionMeta:
     """Answers the procedures to one gateway's sessions."""
 
-    __slots__ = ("_inquiries",)
+    __slots__ = ("_inquiries", "_questions")
 
     def __init__(self, inquiries: Inquiries, calls: Calls) -> None:
         self._inquiries = inquiries
+        self._questions = MetaQuestions(inquiries)
         calls.local_procedures[LIST] = self._list
         calls.local_procedures[LOOKUP] = self._lookup
         calls.local_procedures[MATCH] = self._match
@@ -74,32 +74,27 @@ class SubscriptionMeta:
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         no_arguments(LIST, (encoding, args, kwargs))
-        self._ask(session, request, encoding, SUBSCRIPTIONS, b"", id_lists)
+        self._questions.ask(session, request, encoding, SUBSCRIPTIONS, b"", id_lists)
 
     def _lookup(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
-        realm = session.realm
-        pattern = realm.rows_of(pattern_argument(LOOKUP, (encoding, args, kwargs)))
-        id_ = pattern_id(realm.name, WHAT, pattern.text)
-        home = realm.shard_of(pattern.topic if pattern.is_exact else pattern.text)
-
-        def answer(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
-            return [id_ if items else None], {}
-
-        self._ask(session, request, encoding, SUBSCRIPTION, id_key(id_), answer, (home,))
+        pattern = session.realm.rows_of(pattern_argument(LOOKUP, (encoding, args, kwargs)))
+        self._questions.look_up(session, request, encoding, SUBSCRIPTION, pattern)
 
     def _match(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         topic = uri_argument(MATCH, (encoding, args, kwargs))
-        self._ask(session, request, encoding, MATCHING_SUBSCRIPTIONS, topic.encode(), _matching)
+        self._questions.ask(
+            session, request, encoding, MATCHING_SUBSCRIPTIONS, topic.encode(), _matching
+        )
 
     def _get(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
     ) -> None:
         id_ = id_argument(GET, WHAT, (encoding, args, kwargs))
-        self._ask(session, request, encoding, SUBSCRIPTION, id_key(id_), _details)
+        self._questions.ask(session, request, encoding, SUBSCRIPTION, id_key(id_), _details)
 
     def _list_subscribers(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
@@ -112,22 +107,6 @@ class SubscriptionMeta:
     ) -> None:
         id_ = id_argument(COUNT_SUBSCRIBERS, WHAT, (encoding, args, kwargs))
         self._ask_gateways(session, request, encoding, SUBSCRIBER_COUNT, id_, _count)
-
-    def _ask(
-        self,
-        session: Session,
-        request: int,
-        encoding: int,
-        kind: str,
-        body: bytes,
-        answer: Answer,
-        shards: Iterable[int] | None = None,
-    ) -> None:
-        """Ask these shards; None: all, since an id does not say which shard has it."""
-        question = InquiryQuestion(
-            session, request, encoding, kind=kind, body=body, limit=MOST_ITEMS, answer=answer
-        )
-        self._inquiries.ask(question, self._inquiries.all_shards if shards is None else shards)
 
     def _ask_gateways(
         self, session: Session, request: int, encoding: int, kind: str, id_: int, answer: Answer
@@ -148,7 +127,7 @@ class SubscriptionMeta:
             sources = [Source(state.home, gateway) for gateway in sorted(state.gateways)]
             self._inquiries.ask_further(question, sources)
 
-        self._ask(session, request, encoding, SUBSCRIPTION, id_key(id_), go_on)
+        self._questions.ask(session, request, encoding, SUBSCRIPTION, id_key(id_), go_on)
 
 
 def _found(items: list[Item]) -> list[Item]:
