@@ -131,6 +131,10 @@ class Taps:
             if copy is None:
                 note("a message that is no tap's was left out")
             else:
+                if copy.process not in self._attached:
+                    # Under load nothing else looks at the monitor for a while: say where a batch
+                    # comes from before the first one is shown.
+                    self._note_arrivals_and_departures()
                 self._check_number(copy)
                 yield copy
 
