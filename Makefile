@@ -83,7 +83,7 @@ bench: runtime
 	$(BIN)/python -m bench
 
 bench-peers: runtime
-	$(BIN)/python -m bench --peers
+	$(BIN)/python -m bench --peers --table docs/bench.md
 
 conformance: runtime
 	$(BIN)/python tools/conformance.py

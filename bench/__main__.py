@@ -1,6 +1,7 @@
 """`python -m bench`: measure our broker; `--peers`: side by side with mosquitto and fox-wamp."""
 
 import argparse
+import datetime
 import fnmatch
 import json
 import sys
@@ -9,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import connecting, idle, keys, report, tables
+from bench import connecting, idle, keys, report, table, tables
 from bench.loop import Closed
 from bench.measure import Cost
 from bench.payload import Miscount
@@ -54,6 +55,7 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
     rounds = options.rounds or (3 if options.peers else 1)
     failed = 0
     results: list[dict[str, Any]] = []
+    compared: list[table.Comparison] = []
     print(report.head())
     for scenario in _chosen(options):
         capable = [server for server in servers if scenario.runs_on(server)]
@@ -65,8 +67,14 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
             if costs[server.name]:
                 print(report.row(scenario.name, server.name, report.middle(costs[server.name])))
                 results.append(report.as_json(scenario.name, server.name, costs[server.name]))
-        failed += _compare(scenario, capable, costs)
+        rows = _comparisons(scenario, capable, costs)
+        failed += any(row.target is not None and row.ratio > row.target for row in rows)
+        for row in rows:
+            print(f"{'':<26}{report.verdict(row.ours, row.theirs, row.target)}")
+        compared += rows
         sys.stdout.flush()
+    if options.table:
+        _keep(options, terms, rounds, servers, compared)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
     return 1 if failed else 0
@@ -92,17 +100,39 @@ def _alternating(
     return costs, errors
 
 
-def _compare(scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]) -> int:
-    """Print our cost divided by each peer's, and return 1 if the target is missed, else 0."""
+def _comparisons(
+    scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]
+) -> list[table.Comparison]:
+    """Return our cost beside that of each peer, if all of them could be measured."""
     if len(servers) < 2 or servers[0].name != FoxShard.name or not all(costs.values()):
-        return 0
+        return []
     ours = report.middle(costs[servers[0].name])
-    missed = 0
-    for server in servers[1:]:
-        theirs = report.middle(costs[server.name])
-        print(f"{'':<26}{report.verdict(ours, theirs, scenario.target)}")
-        missed |= scenario.target is not None and report.ratio(ours, theirs) > scenario.target
-    return int(missed)
+    return [
+        table.Comparison(
+            scenario.name, server.name, ours, report.middle(costs[server.name]), scenario.target
+        )
+        for server in servers[1:]
+    ]
+
+
+def _keep(
+    options: argparse.Namespace,
+    terms: Terms,
+    rounds: int,
+    servers: list[Server],
+    rows: list[table.Comparison],
+) -> None:
+    """Say what became worse since the table was written, and write it anew."""
+    for sentence in table.regressions(options.table, rows):
+        print(f"REGRESSION: {sentence}")
+    versions = "; ".join(f"{server.name} {server.version}" for server in servers)
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **table.machine(),
+        "servers": f"{versions}; {options.gateways} gateways and {options.shards} shards",
+        "runs": f"{rounds} of {terms.seconds:g} s each, in turn; medians",
+    }
+    table.write(options.table, rows, about)
 
 
 def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
@@ -110,7 +140,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
         if options.only:
             if any(fnmatch.fnmatch(scenario.name, pattern) for pattern in options.only):
                 yield scenario
-        elif not options.peers or scenario.target is not None or "latency" in scenario.name:
+        elif not options.peers or scenario.target is not None or scenario.in_table:
             yield scenario
 
 
@@ -174,6 +204,9 @@ def _options() -> argparse.Namespace:
         help="with --keys: how often the disk is waited for (strace)",
     )
     parser.add_argument("--json", metavar="FILE", help="write all rounds")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="with --peers: write docs/bench.md's table"
+    )
     options = parser.parse_args()
     if options.seconds is None:
         options.seconds = 10.0 if options.idle else 4.0

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench import connecting, mqtt_load, wamp_load
+from bench import connecting, mqtt_load, sparse, wamp_load
 from bench.load import Load
 from bench.measure import Cost, owner
 from bench.servers import Server
-from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, Shape
+from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, WINDOW_EACH, Shape
 
 PACE = 500.0  # messages per second in the latency scenarios
 _PLACE_ATTEMPTS = 60
@@ -28,6 +28,8 @@ class Scenario:
     run: "Run"
     shape: Shape
     serializer: wamp_load.Serializer = wamp_load.JSON
+    plan: sparse.Plan | None = None
+    in_table: bool = False  # of the comparison with the peers; rows with a target are in any case
 
     @property
     def target(self) -> float | None:
@@ -92,6 +94,12 @@ def calls(scenario: Scenario, server: Server, terms: Terms) -> Cost:
         return load.run(server.pids, terms.warm, terms.seconds)
     finally:
         load.close()
+
+
+def now_and_then(scenario: Scenario, server: Server, terms: Terms) -> Cost:
+    """Let many clients each send a message now and then; CPU is per delivery."""
+    assert scenario.plan is not None
+    return sparse.run(scenario.plan, server, terms.warm, terms.seconds)
 
 
 def connections(scenario: Scenario, server: Server, terms: Terms) -> Cost:
@@ -182,22 +190,29 @@ def _shapes(acknowledged: int) -> dict[str, Shape]:
     window = WINDOW_ACKNOWLEDGED if acknowledged else WINDOW
     return {
         "1-1": Shape(1, 1, acknowledged, window),
-        "50-1": Shape(50, 1, acknowledged, window),
-        "50-50": Shape(50, 50, acknowledged, window),
+        "50-1": Shape(50, 1, acknowledged, 50 * WINDOW_EACH),
+        "50-50": Shape(50, 50, acknowledged, 50 * WINDOW_EACH),
         "1-100": Shape(1, 100, acknowledged, window),
     }
 
 
 _TARGETS = {
-    "mqtt-qos0-1-1": 1.0,
-    "mqtt-qos1-1-1": 1.0,
-    "mqtt-qos2-1-1": 1.0,
+    "mqtt-qos0-1-1-w1": 12.0,
+    "mqtt-qos0-1-1-w16": 3.0,
+    "mqtt-qos0-1-1": 0.9,
+    "mqtt-qos0-latency": 6.5,
+    "mqtt-qos1-1-1-w1": 7.5,
+    "mqtt-qos1-1-1-w512": 0.9,
+    "mqtt-qos2-1-1-w512": 0.6,
     "mqtt-qos0-50-1": 1.5,
-    "mqtt-qos0-50-50": 1.2,
-    "mqtt-qos0-1-100": 0.1,
-    "wamp-json-1-1": 1.3,
-    "wamp-json-ack-1-1": 1.1,
-    "wamp-json-call": 1.5,
+    "mqtt-qos0-50-50": 0.9,
+    "mqtt-qos0-1-100": 0.05,
+    "mqtt-pairs-1000": 7.0,
+    "mqtt-fan-out-1000": 1.0,
+    "mqtt-connect": 4.0,
+    "wamp-json-1-1": 0.6,
+    "wamp-json-ack-1-1": 0.6,
+    "wamp-json-call": 0.8,
     "wamp-json-1-100": 0.1,
 }
 
@@ -209,10 +224,34 @@ WINDOWS = (1, 4, 16, 64, 512)
 def _window_rows(qos: int) -> Iterator[Scenario]:
     """Yield a row for each window that is not the usual one of this quality of service."""
     usual = _shapes(qos)["1-1"]
-    for window in WINDOWS:
+    for window in WINDOWS if qos < 2 else (512,):
         if window != usual.window:
+            name = f"mqtt-qos{qos}-1-1-w{window}"
             shape = usual._replace(window=window)
-            yield Scenario(f"mqtt-qos{qos}-1-1-w{window}", "mqtt", throughput, shape)
+            yield Scenario(name, "mqtt", throughput, shape, in_table=True)
+
+
+SPARSE_CONNECTIONS = (1_000, 10_000)
+SPARSE_RATES = (500, 5_000, 20_000)
+"""Messages a second in all, from clients that each send now and then."""
+
+
+def _sparse_rows() -> Iterator[Scenario]:
+    """Yield the rows of many clients, each with a message now and then.
+
+    Pairs and fan-out are those of the Open MQTT Benchmark Suite's Basic Set: 16 bytes at QoS 1,
+    each publisher one message a second.
+    """
+    plans = {
+        "mqtt-pairs-1000": sparse.Plan(1_000, 1_000, 1_000.0, 1),
+        "mqtt-fan-out-1000": sparse.Plan(1, 1_000, 1.0, 1),
+    }
+    for connections_ in SPARSE_CONNECTIONS:
+        for rate in SPARSE_RATES:
+            name = f"mqtt-of-{connections_}-{rate}"
+            plans[name] = sparse.Plan(connections_, connections_, rate, 0, both=True)
+    for name, plan in plans.items():
+        yield Scenario(name, "mqtt", now_and_then, Shape(), plan=plan, in_table=True)
 
 
 def _mqtt_rows() -> Iterator[Scenario]:
@@ -220,21 +259,27 @@ def _mqtt_rows() -> Iterator[Scenario]:
         for form, shape in _shapes(qos).items():
             if qos < 2 or form == "1-1":
                 yield Scenario(f"mqtt-qos{qos}-{form}", "mqtt", throughput, shape)
-        if qos < 2:
-            yield from _window_rows(qos)
-    yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape())
+        yield from _window_rows(qos)
+    yield from _sparse_rows()
+    yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape(), in_table=True)
     yield Scenario("mqtt-connect", "mqtt", connections, Shape())
 
 
 def _wamp_rows(short: str, serializer: wamp_load.Serializer) -> Iterator[Scenario]:
-    def row(form: str, run: Run, shape: Shape) -> Scenario:
-        return Scenario(f"wamp-{short}-{form}", "wamp", run, shape, serializer)
+    def row(form: str, run: Run, shape: Shape, *, in_table: bool = True) -> Scenario:
+        name = f"wamp-{short}-{form}"
+        return Scenario(name, "wamp", run, shape, serializer, in_table=in_table)
 
     for form, shape in _shapes(0).items():
-        yield row(form, throughput, shape)
+        yield row(form, throughput, shape, in_table=False)
+    for window in (1, 16):
+        yield row(f"1-1-w{window}", throughput, Shape(window=window))
+    for window in (1, 16):
+        yield row(f"ack-1-1-w{window}", throughput, Shape(acknowledged=1, window=window))
     yield row("ack-1-1", throughput, _shapes(1)["1-1"])
+    for window in (1, 16):
+        yield row(f"call-w{window}", calls, Shape(window=window))
     yield row("call", calls, Shape(window=WINDOW_ACKNOWLEDGED))
-    yield row("call-single", calls, Shape(window=1))
     yield row("latency", latency, Shape())
     yield row("connect", connections, Shape())
 

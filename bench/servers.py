@@ -3,6 +3,7 @@
 Owns: processes, their settings and folders. Never: load.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 
 from bench import syncs
@@ -45,6 +47,7 @@ class Server:
     """
 
     name = ""
+    version = ""
     mqtt: tuple[str, int] | None = None
     wamp: tuple[str, int] | None = None
 
@@ -112,6 +115,7 @@ class FoxShard(Server):
     """Our broker: gateways, shards and the coordinator, started directly."""
 
     name = "fox-shard"
+    version = metadata.version("fox-shard")
     mqtt: tuple[str, int]
     wamp: tuple[str, int]
 
@@ -178,6 +182,8 @@ class Mosquitto(Server):
         path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if path is None:
             raise Missing("mosquitto is not installed (Debian package mosquitto)")
+        said = subprocess.run([path, "-h"], capture_output=True, text=True, check=False).stdout
+        self.version = said.split()[2] if said.startswith("mosquitto version") else "?"
         self.mqtt = ("127.0.0.1", free_port())
         conf = self.folder / "mosquitto.conf"
         conf.write_text(_MOSQUITTO_CONF.format(port=self.mqtt[1]))
@@ -196,6 +202,7 @@ class FoxWamp(Server):
         if node is None:
             raise Missing("node is not installed")
         package = _install_fox_wamp()
+        self.version = json.loads((package / "package.json").read_text())["version"]
         self.wamp = ("127.0.0.1", free_port())
         script = str(_HERE / "fox_wamp.cjs")
         self._spawn("fox-wamp", [node, script, str(package), str(self.wamp[1])], {})

@@ -11,6 +11,9 @@ WINDOW = 512
 WINDOW_ACKNOWLEDGED = 64
 """The same for acknowledged messages and for calls."""
 
+WINDOW_EACH = 16
+"""The same for each of many publishers."""
+
 
 class Shape(NamedTuple):
     """The shape of one load. acknowledged: the MQTT QoS, or for WAMP 1 with `acknowledge: true`."""

@@ -6,12 +6,13 @@ import socket
 import msgspec
 import pytest
 
-from bench import report
+from bench import report, table
 from bench.flow import Source
 from bench.measure import Cost, Sample, cost, owner, percentile
 from bench.payload import LENGTH, Expected, Miscount, payload
 from bench.records import cut, mqtt_header, websocket_header
 from bench.shape import Shape
+from bench.sparse import Plan
 from bench.wamp_load import JSON, MSGPACK, _Pages
 
 
@@ -130,3 +131,49 @@ def test_the_owner_of_a_connection_is_found():
 def test_results_can_be_written_as_json():
     result = report.as_json("a", "b", [Cost(1, 2, 3), Cost(3, 2, 1)])
     assert msgspec.json.decode(msgspec.json.encode(result))["median"]["rate"] == 2
+
+
+def test_a_sparse_load_gives_each_subscriber_one_publisher_or_all_the_only_one():
+    pairs = Plan(3, 3, 1.0, 1)
+    assert [pairs.source_of(n) for n in range(3)] == [0, 1, 2]
+    ring = Plan(3, 3, 1.0, 0, both=True)
+    assert [ring.source_of(n) for n in range(3)] == [1, 2, 0]
+    fan_out = Plan(1, 3, 1.0, 1)
+    assert [fan_out.source_of(n) for n in range(3)] == [0, 0, 0]
+    assert fan_out.fans_out
+    assert not pairs.fans_out
+
+
+def compared(scenario, ours, target=None):
+    return table.Comparison(scenario, "peer", Cost(1, ours, 1, 0.5, 1.0), Cost(1, 10.0, 1), target)
+
+
+@pytest.fixture
+def page(tmp_path):
+    file = tmp_path / "bench.md"
+    file.write_text("before\n<!-- table: begin -->\n<!-- table: end -->\nafter\n")
+    return file
+
+
+def test_the_table_is_written_in_its_place_and_only_what_became_worse_is_a_regression(page):
+    assert table.regressions(page, [compared("a", 20.0)]) == []
+    table.write(page, [compared("a", 20.0), compared("b", 5.0, 0.4)], {"date": "2026-11-29"})
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table: begin -->\n* date: 2026-11-29\n")
+    assert text.endswith("<!-- table: end -->\nafter\n")
+    assert "| b | 5.00 | 0.50 | peer | 10.00 |  | 0.50 (missed) | 0.40 |" in text
+    found = table.regressions(page, [compared("a", 24.0), compared("b", 5.5), compared("c", 9.0)])
+    assert found == ["a beside peer: ratio 2.40, was 2.00"]
+
+
+def test_a_table_that_is_written_again_replaces_the_last_one(page):
+    table.write(page, [compared("a", 20.0)], {})
+    table.write(page, [compared("b", 20.0)], {})
+    assert "| a |" not in page.read_text()
+    assert page.read_text().count("| b |") == 1
+
+
+def test_a_page_without_a_place_for_the_table_is_refused(tmp_path):
+    (tmp_path / "bench.md").write_text("nothing")
+    with pytest.raises(ValueError, match="has no lines"):
+        table.write(tmp_path / "bench.md", [], {})
