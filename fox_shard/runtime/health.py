@@ -4,12 +4,22 @@ Owns: the questions, and how the answers are printed. Never: what makes a proces
 """
 
 import json
+import os
 import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fox_shard.config import Config
 from fox_shard.runtime.name_lock import is_held
+
+BUSY = 0.85
+"""The share of a core that makes a process a busy one: beyond it, waiting times grow fast."""
+
+_WHY_ONE = {
+    "gateway": "some connections are much busier than the rest.",
+    "shard": "some topics or procedures are much busier than the rest.",
+}
 
 HEALTH_TIMEOUT = 2.0
 """Seconds a process has to answer."""
@@ -18,6 +28,7 @@ HEALTH_TIMEOUT = 2.0
 def check_health(config: Config) -> int:
     """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
     healthy = True
+    shares: dict[str, float] = {}
     for name in process_names(config):
         health = _ask(Path(config.run_dir), name)
         healthy &= health.get("status") == "ok"
@@ -26,12 +37,37 @@ def check_health(config: Config) -> int:
         for hidden in ("name", "pid", "listening"):
             health.pop(hidden, None)
         refused = health.pop("refused", {})
+        share = health.pop("cores", None)
         fields = " ".join(f"{key}={value}" for key, value in health.items())
         if refused:
             fields += " refused=" + ",".join(f"{limit}:{n}" for limit, n in refused.items())
+        if share is not None:
+            shares[name] = share
+            fields += f" cpu={share:.0%}"
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
+    for sentence in shortages(shares, len(os.sched_getaffinity(0))):
+        print(sentence)
     return 0 if healthy else 1
+
+
+def shortages(shares: Mapping[str, float], cores: int) -> Iterator[str]:
+    """Yield a sentence for what there is too little of: processes of a kind, or cores.
+
+    shares: of a core, by process.
+    """
+    if sum(shares.values()) >= BUSY * cores:
+        yield (
+            f"The {cores} cores of this machine are used up: more processes would not help, "
+            "more cores would."
+        )
+        return
+    for kind, setting in (("gateway", "FOX_GATEWAYS"), ("shard", "FOX_SHARDS")):
+        of_kind = [share for name, share in shares.items() if name.startswith(f"{kind}-")]
+        if of_kind and min(of_kind) >= BUSY:
+            yield f"All {kind}s are busy: one more would help (see {setting} in conf/fox.conf)."
+        elif of_kind and max(of_kind) >= BUSY:
+            yield f"One {kind} is busy, others are not: {_WHY_ONE[kind]}"
 
 
 def process_names(config: Config) -> list[str]:

@@ -23,6 +23,7 @@ from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
+from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
 
@@ -93,6 +94,7 @@ class Shell:
         self.listening: dict[str, str] = {}
         self._health_path = run_dir / f"{node.name}.health"
         self._health: asyncio.Server | None = None
+        self._share = CoreShare(self._loop.time(), time.process_time())
         self._watchdog = Watchdog(
             node.name, lambda: node.incarnation, run_dir, config.backplane, self._loop
         )
@@ -120,6 +122,7 @@ class Shell:
         self._health = await asyncio.start_unix_server(self._answer_health, self._health_path)
         if self._report_interval:
             self._loop.call_later(self._report_interval, self._report)
+        self._loop.call_later(PERIOD, self._sample_share)
         # What lives now lives as long as the process.
         gc.collect()
         gc.freeze()
@@ -251,11 +254,16 @@ class Shell:
         self.schedule_flush()
         self._loop.call_later(self._report_interval, self._report)
 
+    def _sample_share(self) -> None:
+        self._share.sample(self._loop.time(), time.process_time())
+        self._loop.call_later(PERIOD, self._sample_share)
+
     async def _answer_health(
         self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Whoever connects is told, in one line of JSON."""
-        health = {**self.node.health(), "pid": os.getpid()}
+        share = self._share.value(self._loop.time(), time.process_time())
+        health = {**self.node.health(), "cores": share, "pid": os.getpid()}
         if self.listening:
             health["listening"] = self.listening
         writer.write(msgspec.json.encode(health) + b"\n")

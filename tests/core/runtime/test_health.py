@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fox_shard.runtime.health import check_health
+from fox_shard.runtime.health import check_health, shortages
 
 ANSWERS = {
     "gateway-0": {
@@ -18,6 +18,7 @@ ANSWERS = {
         "links": {"shard-0": True, "coordinator": True},
         "sessions": 3,
         "refused": {"max_filters": 2, "connects_per_second": 120},
+        "cores": 0.42,
         "pid": 1,
         "listening": {},
     },
@@ -50,7 +51,24 @@ def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, caps
     config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir, realms=())
     assert check_health(config) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "gateway-0    status=ok sessions=3 refused=max_filters:2,connects_per_second:120",
+        "gateway-0    status=ok sessions=3 refused=max_filters:2,connects_per_second:120 cpu=42%",
         "shard-0      status=degraded not linked to coordinator",
         "coordinator  status=down",
     ]
+
+
+@pytest.mark.parametrize(
+    ("shares", "cores", "said"),
+    [
+        ({"gateway-0": 0.5, "gateway-1": 0.4, "shard-0": 0.3, "coordinator": 0.0}, 4, []),
+        ({"gateway-0": 0.9, "gateway-1": 0.95, "shard-0": 0.3}, 4, ["All gateways are busy"]),
+        ({"gateway-0": 0.9, "gateway-1": 0.1, "shard-0": 0.3}, 4, ["One gateway is busy"]),
+        ({"gateway-0": 0.2, "shard-0": 0.99}, 4, ["All shards are busy"]),
+        ({"gateway-0": 0.9, "shard-0": 0.95}, 2, ["The 2 cores of this machine are used up"]),
+        ({}, 2, []),
+    ],
+)
+def test_what_there_is_too_little_of_is_said(shares, cores, said):
+    sentences = list(shortages(shares, cores))
+    assert len(sentences) == len(said)
+    assert all(map(str.startswith, sentences, said))
