@@ -16,7 +16,7 @@ from typing import Literal
 from fox_shard import __version__
 from fox_shard.config import Config, ConfigError, Origins, load_with_origins
 from fox_shard.config.counts import counts_of, fox_conf_of
-from fox_shard.remote import arguments
+from fox_shard.remote import arguments, contexts
 
 __all__ = ["main"]
 
@@ -27,10 +27,44 @@ UPKEEP = ("reshard", "dump", "load")
 
 VERSION = f"fox-shard {__version__}"
 
-EPILOG = """\
-These need a running server:  health, get, put, keys, watch, lock, reducers, table, schema
-These need a stopped one:     reshard, load
-All others work in any case. `fox COMMAND --help` says more of each.
+HELP = """\
+usage: fox COMMAND [options]
+
+WAMP and MQTT on one topic space.
+
+Messages, at a running server
+  pub         publish an event
+  sub         print events
+  call        call a procedure
+  register    answer calls by running a command
+
+State, at a running server
+  get         print the value of a key
+  put         set or delete a key
+  keys        list keys
+  watch       print keys and their changes
+  lock        run a command while holding a lock
+  table       tables: list, show, verify, watch
+  schema      the schema of the tables: set, show
+  reducers    list reducers
+
+Operation
+  run         run the whole server, as supervisord, in the foreground
+  health      exit 0 if the running server is well
+  sessions    sessions: list, end
+  user        add, list and remove users
+  config      print what is configured
+  dump        write all keys that are not weak to a file
+  load        load a dump (the server must be stopped)
+  reshard     move the stored data to another number of shards (the server must be stopped)
+
+This command
+  context     remember servers by name
+  completion  print a script that completes these commands in bash, zsh or tcsh
+  version     print the version
+
+supervisord starts: gateway N, shard N, coordinator, worker.
+`fox COMMAND --help` says more of each.
 """
 
 CONFIG_MISTAKE = 2
@@ -47,22 +81,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "version":
         print(VERSION)
         return 0
+    if options.command == "completion":
+        import shtab
+
+        print(shtab.complete(_parser(), options.shell))
+        return 0
     try:
+        if options.command == "context":
+            return contexts.run(options, os.environ)
         return _run(options, os.environ)
-    except ConfigError as error:
+    except (ConfigError, contexts.ContextError) as error:
         print(f"fox: {error}", file=sys.stderr)
         return CONFIG_MISTAKE
 
 
+class _Parser(argparse.ArgumentParser):
+    """The parser of `fox`, whose help groups the commands by who needs them."""
+
+    def format_help(self) -> str:
+        return HELP if self.prog == "fox" else super().format_help()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fox",
-        description="WAMP and MQTT on one topic space.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _Parser(prog="fox", usage="fox COMMAND [options]")
     parser.add_argument("--version", action="version", version=VERSION)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config",
@@ -89,6 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", parents=[common], help="print what is configured")
     config.add_argument("--quiet", action="store_true", help="only check the configuration")
     commands.add_parser("version", help="print the version")
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that completes these commands",
+        description="Print a script that completes these commands: in bash, for example,"
+        ' eval "$(fox completion bash)".',
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser
 
 
@@ -175,9 +227,10 @@ def _add_user(
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    filled = contexts.fill(options, environ) if options.command in arguments.COMMANDS else ""
     config, origins = _configuration(options, environ)
     if options.command in arguments.COMMANDS:
-        options.source = _address_source(options, environ, origins)
+        options.source = filled or _address_source(options, environ, origins)
         return _run_remote(options, config)
     if options.command in UPKEEP:
         return _run_upkeep(options, config)
@@ -249,8 +302,6 @@ def _address_source(
     options: argparse.Namespace, environ: Mapping[str, str], origins: Origins
 ) -> str:
     """Say where the address comes from at which a server is sought."""
-    if options.url:
-        return "--url"
     origin = origins["gateway.websocket"]
     if origin == "default":
         return "the default of gateway.websocket"

@@ -6,7 +6,7 @@ use of events.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -23,12 +23,15 @@ SUBPROTOCOL: Final = "wamp.2.json"
 ANSWER: Final = 15.0
 """Seconds for an answer that does not depend on other sessions."""
 
+AT_A_TIME: Final = 100
+"""Calls of one procedure that are under way at the same time."""
+
 FAREWELL: Final = 2.0
 """Seconds for the router's answer to GOODBYE."""
 
 ROLES: Final = {
     "publisher": {"features": {"publisher_exclusion": True}},
-    "caller": {},
+    "caller": {"features": {"progressive_call_results": True}},
     "callee": {"features": {"pattern_based_registration": True, "shared_registration": True}},
     "subscriber": {
         "features": {"pattern_based_subscription": True, "subscription_revocation": True}
@@ -53,7 +56,7 @@ class Event(Struct, frozen=True):
     """One EVENT.
 
     removed: why a key of a state stream is gone (`deleted`, `expired`, `weak` or `filter`), or why
-    its value is not shown (`unreadable`); "" if the event has a value.
+    its value is not shown (`unreadable`); "" if the event has a value. details: EVENT.Details.
     """
 
     topic: str
@@ -61,6 +64,7 @@ class Event(Struct, frozen=True):
     args: list[Any]
     kwargs: dict[str, Any]
     removed: str
+    details: dict[str, Any] = {}
 
 
 class Invocation(Struct, frozen=True):
@@ -160,14 +164,22 @@ class Session:
             self._connection.close()
 
     def publish(
-        self, topic: str, args: list[Any], options: dict[str, Any], *, until: float | None = None
+        self,
+        topic: str,
+        args: list[Any],
+        options: dict[str, Any],
+        *,
+        kwargs: dict[str, Any] | None = None,
+        until: float | None = None,
     ) -> int:
         """Publish with acknowledgement, and return the publication id.
 
-        until: when to stop waiting, in monotonic seconds (`inf`: never); None: after `ANSWER`
-        seconds. Raises Refused, NoAnswer; after NoAnswer the event may still be published.
+        kwargs: None: no keyword arguments. until: when to stop waiting, in monotonic seconds
+        (`inf`: never); None: after `ANSWER` seconds. Raises Refused, NoAnswer; after NoAnswer the
+        event may still be published.
         """
-        request = self._ask(wamp.PUBLISH, {**options, "acknowledge": True}, topic, args)
+        named = [] if kwargs is None else [kwargs]
+        request = self._ask(wamp.PUBLISH, {**options, "acknowledge": True}, topic, args, *named)
         (publication,) = self._answer(wamp.PUBLISHED, request, until)
         return int(publication)
 
@@ -182,9 +194,52 @@ class Session:
 
         Raises Refused, NoAnswer.
         """
-        request = self._ask(wamp.CALL, {}, procedure, list(args), named)
-        _, *result = self._answer(wamp.RESULT, request)
-        return list(result[0]) if result else [], result[1] if len(result) > 1 else {}
+        return self.call_with(procedure, list(args), named, {})
+
+    def call_with(
+        self,
+        procedure: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        options: dict[str, Any],
+        *,
+        progress: Callable[[list[Any], dict[str, Any]], None] | None = None,
+        until: float | None = None,
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Call a procedure with options; return the arguments and keyword arguments of its result.
+
+        progress: called with each progressive result. until: as for `publish`. Raises Refused,
+        NoAnswer.
+        """
+        request = self._ask(wamp.CALL, options, procedure, args, kwargs)
+        while True:
+            details, *result = self._answer(wamp.RESULT, request, until)
+            found = list(result[0]) if result else [], result[1] if len(result) > 1 else {}
+            if progress is None or not details.get("progress"):
+                return found
+            progress(*found)
+
+    def call_all(self, procedure: str, calls: Sequence[list[Any]]) -> Iterator[list[Any] | Refused]:
+        """Call a procedure once for each list of arguments; yield the results in that order.
+
+        Some of the calls are under way at the same time. Raises NoAnswer.
+        """
+        for at in range(0, len(calls), AT_A_TIME):
+            some = calls[at : at + AT_A_TIME]
+            requests = [self._ask(wamp.CALL, {}, procedure, args) for args in some]
+            answers: dict[int, list[Any] | Refused] = {}
+            until = time.monotonic() + ANSWER
+            while len(answers) < len(requests):
+                match self._read(until):
+                    case None:
+                        raise NoAnswer("The router has not answered in time.")
+                    case [wamp.RESULT, int(request), _, *result] if request in requests:
+                        answers[request] = list(result[0]) if result else []
+                    case [wamp.ERROR, _, int(request), _, uri, *rest] if request in requests:
+                        answers[request] = _refused(uri, *rest)
+                    case message:
+                        self._take(message)
+            yield from (answers[request] for request in requests)
 
     def subscribe(self, topic: str, options: dict[str, Any]) -> Subscription:
         """Subscribe, and return the subscription. Raises Refused, NoAnswer."""
@@ -311,6 +366,7 @@ def _event(
         args=args or [],
         kwargs=kwargs or {},
         removed=details.get("removed", ""),
+        details=details,
     )
 
 

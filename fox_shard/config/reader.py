@@ -134,6 +134,18 @@ def _known(path: str, name: str) -> Setting:
     return setting
 
 
+_NO_SETTINGS = (
+    "FOX_CONFIG",
+    "FOX_URL",
+    "FOX_REALM",
+    "FOX_USER",
+    "FOX_PASSWORD",
+    "FOX_CA",
+    "FOX_CONTEXT",
+)
+"""Variables of the command `fox`, which are about one client and not about the server."""
+
+
 def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
     """Yield the settings of FOX_ variables, sorted so that the first mistake is always the same.
 
@@ -152,7 +164,7 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
             raise ConfigError(
                 f"Environment variable {variable}: realms are set by [[realm]] in the file only."
             )
-        elif variable != "FOX_CONFIG":
+        elif variable not in _NO_SETTINGS:
             _refuse_if_meant_for_us(variable)
 
 

@@ -5,26 +5,44 @@ Owns: options, help texts, and which arguments are mistakes. Never: what the com
 """
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
-from math import inf, isfinite
-from typing import Any, Final, NoReturn
+from math import inf
+from typing import Final
 
-import msgspec
-
-COMMANDS: Final = ("get", "put", "keys", "watch", "lock", "reducers", "table", "schema")
-
-NOTATION: Final = "Topics are in WAMP's notation: MQTT's a/b is a.b here."
-WILDCARDS: Final = (
-    "PATTERN: a topic, in which a component * is any one component and a last component # any"
-    f" number of them. {NOTATION}"
+from fox_shard.remote import message_arguments
+from fox_shard.remote.argument_types import (
+    NOTATION,
+    WILDCARDS,
+    Commands,
+    document,
+    holder,
+    positive,
+    publication,
+    seconds_of,
+    topic,
 )
 
-_NEGATIVE: Final = re.compile(r"-\d+(\.\d*)?")
+COMMANDS: Final = (
+    "pub",
+    "sub",
+    "call",
+    "register",
+    "get",
+    "put",
+    "keys",
+    "watch",
+    "lock",
+    "reducers",
+    "table",
+    "schema",
+    "sessions",
+)
+"""The commands that are clients of a running server."""
 
-Commands = Any
-"""The type of what `add_subparsers` returns, for which argparse has no public name."""
+_OBJECTS: Final = "print an object per line, with topic, publication, and value or removed"
+
+_NEGATIVE: Final = re.compile(r"-\d+(\.\d*)?")
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -37,14 +55,15 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     remote.add_argument(
         "--ca",
         metavar="FILE",
-        default=os.environ.get("FOX_CA"),
-        help="authorities that sign the certificate at wss://…, in PEM form (default: $FOX_CA, or "
-        "else those of the system)",
+        help="authorities that sign the certificate at wss://…, in PEM form (default: those of the "
+        "system)",
     )
     remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
     remote.add_argument(
         "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"
     )
+    remote.add_argument("--context", metavar="NAME", help="see `fox context`")
+    message_arguments.add(commands, remote)
     _add_get(commands, remote)
     _add_put(commands, remote)
     _add_keys(commands, remote)
@@ -85,18 +104,18 @@ def _add_put(commands: Commands, remote: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--for",
         dest="seconds",
-        type=_positive,
+        type=positive,
         metavar="SECONDS",
         help="erase the key after this time (default: keep it)",
     )
     condition = command.add_mutually_exclusive_group()
     condition.add_argument("--new", action="store_true", help="only if there is no such key")
     condition.add_argument(
-        "--when", type=_document, metavar="JSON", help="only if the key contains this object"
+        "--when", type=document, metavar="JSON", help="only if the key contains this object"
     )
     condition.add_argument(
         "--when-id",
-        type=_publication,
+        type=publication,
         metavar="N",
         help="only if the key's value is the publication N (0: if there is no key)",
     )
@@ -120,11 +139,13 @@ def _add_keys(commands: Commands, remote: argparse.ArgumentParser) -> None:
         epilog=WILDCARDS,
     )
     _add_pattern(command)
-    command.add_argument(
+    form = command.add_mutually_exclusive_group()
+    form.add_argument(
         "--long",
         action="store_true",
         help="print topic, publication id and value as JSON, separated by tabs",
     )
+    form.add_argument("--json", action="store_true", help=_OBJECTS)
 
 
 def _add_watch(commands: Commands, remote: argparse.ArgumentParser) -> None:
@@ -138,6 +159,7 @@ def _add_watch(commands: Commands, remote: argparse.ArgumentParser) -> None:
         epilog=WILDCARDS,
     )
     _add_pattern(command)
+    command.add_argument("--json", action="store_true", help=_OBJECTS)
 
 
 def _add_pattern(command: argparse.ArgumentParser) -> None:
@@ -171,14 +193,14 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
     command.add_argument("command_line", nargs="+", metavar="COMMAND")
     command.add_argument(
         "--value",
-        type=_holder,
+        type=holder,
         metavar="JSON",
         help='the key\'s value, which tells others of the holder (default: {"host": …, "pid": …})',
     )
     patience = command.add_mutually_exclusive_group()
     patience.add_argument(
         "--timeout",
-        type=_positive,
+        type=positive,
         default=inf,
         metavar="SECONDS",
         help="how long to wait for the lock (default: without limit)",
@@ -186,7 +208,7 @@ def _add_lock(commands: Commands, remote: argparse.ArgumentParser) -> None:
     patience.add_argument("--no-wait", action="store_true", help="do not wait if it is held")
     command.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds_of,
         default=5.0,
         metavar="SECONDS",
         help="between SIGTERM and SIGKILL (default: 5)",
@@ -297,7 +319,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     it, and finds it left over.
     """
     options, rest = parser.parse_known_args(argv)
-    if rest and options.command == "put" and options.value is None and _is_value(rest[0]):
+    if rest and options.command in ("pub", "call"):
+        while rest and _is_value(rest[0]):
+            options.values.append(rest.pop(0))
+    elif rest and options.command == "put" and options.value is None and _is_value(rest[0]):
         options.value = rest.pop(0)
     elif options.command == "table" and options.action == "show":
         while rest and _is_value(rest[0]):
@@ -314,61 +339,3 @@ def _is_value(text: str) -> bool:
 def say_where(options: argparse.Namespace) -> bool:
     """Whether the options say all about the server, so that no configuration is needed."""
     return bool(options.url and options.realm and not options.config)
-
-
-def topic(text: str) -> str:
-    """Return the text, which must be one topic and not a pattern. Raises ArgumentTypeError."""
-    # Imported here, so that `fox health`, which Docker calls every ten seconds, starts without.
-    from fox_shard.errors import Refusal
-    from fox_shard.topics.pattern import Pattern
-
-    try:
-        if Pattern.wamp(text).is_exact:
-            return text
-    except Refusal as error:
-        _refuse(error.message)
-    _refuse(f"{text!r} is a pattern; this is about one topic")
-
-
-def _positive(text: str) -> float:
-    seconds = _seconds(text)
-    if seconds == 0:
-        _refuse("more than 0 seconds")
-    return seconds
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not isfinite(seconds) or seconds < 0:
-        _refuse(f"a number of seconds, not {text!r}")
-    return seconds
-
-
-def _publication(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        _refuse(f"a publication's id, not {text!r}")
-    return int(text)
-
-
-def _document(text: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        _refuse(f"an object in JSON, not {text!r}")
-
-
-def _holder(text: str) -> Any:  # noqa: ANN401 (JSON)
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
-        _refuse(f"JSON, not {text!r}")
-    if value is None:
-        _refuse("anything but null, which would be no key")
-    return value
-
-
-def _refuse(sentence: str) -> NoReturn:
-    raise argparse.ArgumentTypeError(sentence)

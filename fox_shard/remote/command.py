@@ -50,7 +50,7 @@ class Command:
                 arguments,
                 env={**os.environ, **environment},
                 process_group=0 if self._group else None,
-                preexec_fn=_end_with(os.getpid()),  # safe, because this process has no threads
+                preexec_fn=end_with(os.getpid()),  # safe, because this process has no threads
             )
         except BaseException:
             self._restore()
@@ -132,7 +132,7 @@ def _has_terminal() -> bool:
     return True
 
 
-def _end_with(parent: int) -> Callable[[], None]:
+def end_with(parent: int) -> Callable[[], None]:
     """Return a `preexec_fn` by which the command is killed when we end, even by SIGKILL."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 

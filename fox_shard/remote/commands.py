@@ -7,37 +7,90 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from typing import Final
 
 from fox_shard.config import Config
-from fox_shard.remote import keys, reducers, schemas, tables
+from fox_shard.remote import keys, messages, procedures, reducers, schemas, sessions, tables
 from fox_shard.remote.connecting import Target, target_of, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
+from fox_shard.remote.message_arguments import wamp_options
 from fox_shard.remote.values import from_text
 
 
 def run(options: argparse.Namespace, config: Config) -> int:
     """Run the command that `options` names. Returns the exit code. Raises ConfigError."""
     target = target_of(config, options.url, options.realm, options.source, options.user, options.ca)
-    match options.command:
-        case "get":
-            return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
-        case "put":
-            args, publish = _value(options), _put_options(options)
-            topic, json = options.topic, options.json
-            return visit(target, lambda router: keys.put(router, topic, args, publish, json=json))
-        case "keys":
-            pattern, match, long = options.pattern, options.match, options.long
-            return visit(target, lambda router: keys.list_keys(router, pattern, match, long=long))
-        case "watch":
-            return visit(target, lambda router: keys.watch(router, options.pattern, options.match))
-        case "reducers":
-            return _reducers(options, target)
-        case "table":
-            return _table(options, target)
-        case "schema":
-            return _schema(options, target)
-        case _:
-            return _lock(options, config)
+    if options.command == "lock":
+        return _lock(options, vigilant(target, config))
+    return _COMMANDS[options.command](options, target)
+
+
+def _get(options: argparse.Namespace, target: Target) -> int:
+    return visit(target, lambda router: keys.get(router, options.topic, json=options.json))
+
+
+def _put(options: argparse.Namespace, target: Target) -> int:
+    args, publish = _value(options), _put_options(options)
+    topic, json = options.topic, options.json
+    return visit(target, lambda router: keys.put(router, topic, args, publish, json=json))
+
+
+def _keys(options: argparse.Namespace, target: Target) -> int:
+    pattern, match, long, json = options.pattern, options.match, options.long, options.json
+    return visit(
+        target, lambda router: keys.list_keys(router, pattern, match, long=long, json=json)
+    )
+
+
+def _watch(options: argparse.Namespace, target: Target) -> int:
+    pattern, match, json = options.pattern, options.match, options.json
+    return visit(target, lambda router: keys.watch(router, pattern, match, json=json))
+
+
+def _pub(options: argparse.Namespace, target: Target) -> int:
+    if options.lines and options.values:
+        options.mistake("either VALUE or --lines")
+    topic, kwargs, wanted = options.topic, options.kwargs, options.options
+    events = _lines() if options.lines else [[from_text(text) for text in options.values]]
+    return visit(target, lambda router: messages.publish(router, topic, events, kwargs, wanted))
+
+
+def _sub(options: argparse.Namespace, target: Target) -> int:
+    wanted = wamp_options(options, match=options.match)
+    pattern, count, json = options.pattern, options.count, options.json
+    return visit(
+        target, lambda router: messages.subscribe(router, pattern, wanted, count=count, json=json)
+    )
+
+
+def _call(options: argparse.Namespace, target: Target) -> int:
+    timeout = {} if options.timeout is None else {"timeout": round(options.timeout * 1000)}
+    wanted = wamp_options(options, receive_progress=True, **timeout)
+    args, kwargs = [from_text(text) for text in options.values], options.kwargs
+    procedure, json = options.procedure, options.json
+    return visit(
+        target, lambda router: messages.call(router, procedure, args, kwargs, wanted, json=json)
+    )
+
+
+def _register(options: argparse.Namespace, target: Target) -> int:
+    # The router lets further calls wait, and spreads them over several of these commands.
+    wanted = wamp_options(options, match=options.match, invoke=options.invoke, concurrency=1)
+    procedure, command = options.procedure, options.command_line
+    return visit(target, lambda router: procedures.register(router, procedure, wanted, command))
+
+
+def _lines() -> Iterator[list[object]]:
+    for line in sys.stdin:
+        yield [from_text(line.removesuffix("\n"))]
+
+
+def _sessions(options: argparse.Namespace, target: Target) -> int:
+    if options.action == "ls":
+        return visit(target, lambda router: sessions.list_sessions(router, json=options.json))
+    ids, reason = options.sessions, options.reason
+    return visit(target, lambda router: sessions.end_sessions(router, ids, reason))
 
 
 def _value(options: argparse.Namespace) -> list[object]:
@@ -104,11 +157,7 @@ def _schema(options: argparse.Namespace, target: Target) -> int:
     return visit(target, lambda router: schemas.set_schema(router, text))
 
 
-def _lock(options: argparse.Namespace, config: Config) -> int:
-    target = vigilant(
-        target_of(config, options.url, options.realm, options.source, options.user, options.ca),
-        config,
-    )
+def _lock(options: argparse.Namespace, target: Target) -> int:
     terms = Terms(0.0 if options.no_wait else options.timeout, options.grace)
     value = options.value
     if value is None:
@@ -117,3 +166,19 @@ def _lock(options: argparse.Namespace, config: Config) -> int:
         target,
         lambda router: run_under_lock(router, options.name, value, terms, options.command_line),
     )
+
+
+_COMMANDS: Final = {
+    "pub": _pub,
+    "sub": _sub,
+    "call": _call,
+    "register": _register,
+    "get": _get,
+    "put": _put,
+    "keys": _keys,
+    "watch": _watch,
+    "reducers": _reducers,
+    "table": _table,
+    "schema": _schema,
+    "sessions": _sessions,
+}

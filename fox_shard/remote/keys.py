@@ -66,9 +66,17 @@ def _row_of(session: Session, topic: str, args: list[object]) -> str | None:
         return None  # the row is published; this user may not read the schema, or it is away
 
 
-def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> int:
-    """Print the topics that match, sorted. long: ids and values too. Returns the exit code."""
+def list_keys(
+    session: Session, pattern: str, match: Match, *, long: bool, json: bool = False
+) -> int:
+    """Print the topics that match, sorted. long: ids and values too. Returns the exit code.
+
+    json: print an object for each.
+    """
     for event in sorted(_keys(session, pattern, match), key=lambda event: event.topic):
+        if json:
+            print(_as_object(event))
+            continue
         fields = [as_name(event.topic)]
         if long:
             fields += [str(event.publication), _as_text(event)]
@@ -77,11 +85,15 @@ def list_keys(session: Session, pattern: str, match: Match, *, long: bool) -> in
     return DONE
 
 
-def watch(session: Session, pattern: str, match: Match) -> int:
-    """Print the keys that match, then each of their changes, until the router ends it."""
+def watch(session: Session, pattern: str, match: Match, *, json: bool = False) -> int:
+    """Print the keys that match, then each of their changes, until the router ends it.
+
+    json: print an object for each.
+    """
     changes = session.subscribe(pattern, {"match": match, "retained": True})
     while (event := changes.next()) is not None:
-        print(f"{as_name(event.topic)}\t{_as_text(event)}", flush=True)
+        line = _as_object(event) if json else f"{as_name(event.topic)}\t{_as_text(event)}"
+        print(line, flush=True)
     tell("The router has ended the subscription.")
     return NO
 
@@ -89,6 +101,12 @@ def watch(session: Session, pattern: str, match: Match) -> int:
 def _as_text(event: Event) -> str:
     """Return a key's value as JSON, or the reason why there is none."""
     return f"-\t{event.removed}" if event.removed else as_json(value_of(event))
+
+
+def _as_object(event: Event) -> str:
+    """Return a key as JSON: its topic and publication, and its value or why that is gone."""
+    rest = {"removed": event.removed} if event.removed else {"value": value_of(event)}
+    return as_json({"topic": event.topic, "publication": event.publication, **rest})
 
 
 def _keys(session: Session, pattern: str, match: Match) -> Iterator[Event]:

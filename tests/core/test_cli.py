@@ -1,5 +1,6 @@
 """The fox command: its configuration, the processes that it starts, and its refusals."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,7 +11,7 @@ import pytest
 
 import fox_shard.remote
 from fox_shard import __version__
-from fox_shard.cli import main
+from fox_shard.cli import _parser, main
 
 IN_FILE = "gateway.websocket in a/conf/fox.toml"
 
@@ -214,15 +215,23 @@ def test_a_command_that_finds_no_server_says_where_the_address_comes_from(
     assert asked[0].startswith(source)
 
 
-def test_help_says_which_commands_need_a_running_server(capsys):
+def test_help_names_each_command_once_in_groups(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     said = capsys.readouterr().out
-    assert (
-        "need a running server:  health, get, put, keys, watch, lock, reducers, table, schema\n"
-        in said
-    )
-    assert "need a stopped one:     reshard, load\n" in said
+    listed = re.findall(r"^  (\w+)  ", said, re.MULTILINE)
+    actions = next(action for action in _parser()._actions if action.dest == "command")
+    processes = {"gateway", "shard", "coordinator", "worker"}
+    assert sorted(listed) == sorted(actions.choices.keys() - processes)
+    assert "\nMessages, at a running server\n" in said
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_the_commands_and_their_options(shell, capsys):
+    assert main(["completion", shell]) == 0
+    said = capsys.readouterr().out
+    assert "register" in said
+    assert "when-id" in said
 
 
 @pytest.mark.parametrize("how", ["--config", "FOX_CONFIG"])

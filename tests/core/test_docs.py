@@ -9,6 +9,7 @@ import pytest
 from fox_shard.config import SETTINGS, Address, Setting
 from fox_shard.coordinator.sys import COUNTERS, GAUGES, Sys
 from fox_shard.errors import Refusal
+from fox_shard.remote.procedures import FAILED as COMMAND_FAILED
 from fox_shard.testing.clients import MqttClient
 from fox_shard.testing.world import World
 from fox_shard.topics.topic import to_mqtt
@@ -123,7 +124,7 @@ def test_semantics_lists_every_sys_topic():
 
 
 def test_error_uris_in_the_pages_exist():
-    known = {refusal.uri for refusal in Refusal.__subclasses__()}
+    known = {refusal.uri for refusal in Refusal.__subclasses__()} | {COMMAND_FAILED}
     text = "".join(page.read_text() for page in PAGES)
     assert set(re.findall(r"fox\.error\.\w+", text)) <= known
 

@@ -38,8 +38,8 @@ def test_a_replay_ends_when_the_router_revokes_the_subscription():
     ) as session:
         subscription = session.subscribe("a.*", {"snapshot": True})
         assert list(subscription.replay()) == [
-            Event("a.b", 8, [1], {"k": 2}, ""),
-            Event("a.c", 9, [], {}, "weak"),
+            Event("a.b", 8, [1], {"k": 2}, "", {"retained": True, "topic": "a.b"}),
+            Event("a.c", 9, [], {}, "weak", {"topic": "a.c", "removed": "weak"}),
         ]
         assert subscription.over
 

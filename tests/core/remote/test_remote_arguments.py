@@ -16,6 +16,7 @@ from fox_shard.remote.connecting import Target, target_of
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.delenv("FOX_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "fox.toml").touch()
@@ -179,3 +180,29 @@ def test_a_schema_with_a_mistake_is_refused_with_its_file_and_place(text, senten
     error = capsys.readouterr().err
     assert error.startswith(sentence)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["pub", "call"])
+def test_values_may_come_behind_options(command, asked):
+    assert main([command, "a.b", "--kwargs", '{"x": 1}', "1", "-5"]) == 0
+    assert asked[0][0].values == ["1", "-5"]
+    assert asked[0][0].kwargs == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pub", "a.*", "1"], "is a pattern"),
+        (["pub", "a", "--kwargs", "[1]"], "an object in JSON"),
+        (["pub", "a", "--options", "x"], "an object in JSON"),
+        (["sub", "a", "--count", "0"], "a whole number from 1 on"),
+        (["call", "a", "--timeout", "0"], "more than 0 seconds"),
+        (["sessions", "end", "x"], "a whole number from 1 on"),
+        (["register", "a"], "COMMAND"),
+    ],
+)
+def test_wrong_arguments_of_messages_are_refused_in_words(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
