@@ -49,9 +49,11 @@ State, at a running server
   reducers    list reducers
 
 Operation
+  init        make a folder in which a server can run
   run         run the whole server, as supervisord, in the foreground
   health      exit 0 if the running server is well
   sessions    sessions: list, end
+  tap         show the frames that the processes exchange (zmqtap)
   user        add, list and remove users
   config      print what is configured
   dump        write all keys that are not weak to a file
@@ -77,10 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments without the program's name; None: those of the process. Returns the exit
     code.
     """
+    arguments_given = sys.argv[1:] if argv is None else list(argv)
+    if arguments_given[:1] == ["tap"]:
+        from fox_shard.tap.command import main as tap
+
+        return tap(arguments_given[1:], "fox tap")
     options = arguments.parse(_parser(), argv)
     if options.command == "version":
         print(VERSION)
         return 0
+    if options.command == "init":
+        from fox_shard.runtime.new_folder import make_folder
+
+        return make_folder(options.folder)
     if options.command == "completion":
         import shtab
 
@@ -119,6 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--default-config", type=Path, default=Path("conf/fox.toml"), help=argparse.SUPPRESS
     )
+    command = commands.add_parser(
+        "init",
+        help="make a folder in which a server can run",
+        description="Make conf/, run/ and data/ in FOLDER. Nothing is overwritten.",
+    )
+    command.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), metavar="FOLDER", help="(default: this one)"
+    )
     commands.add_parser(
         "run", parents=[common], help="run the whole server, as supervisord, in the foreground"
     )
@@ -133,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_user(commands, common)
     config = commands.add_parser("config", parents=[common], help="print what is configured")
     config.add_argument("--quiet", action="store_true", help="only check the configuration")
+    # Its own parser has its arguments: see `main`.
+    commands.add_parser("tap", help="show the frames that the processes exchange (zmqtap)")
     commands.add_parser("version", help="print the version")
     completion = commands.add_parser(
         "completion",

@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
-from zmqtap_decode import UNKNOWN, UNREADABLE, Copy, Fields, Seen, jsonable
-
 from fox_shard.backplane import frames
 from fox_shard.documents import payloads
+from fox_shard.tap.decode import UNKNOWN, UNREADABLE, Copy, Fields, Seen, jsonable
 
 PREVIEW = 80
 """Characters of a payload or another value that a line shows."""

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,10 @@ import zmq
 
 from fox_shard.backplane import frames
 from fox_shard.backplane.tap import BATCH_LIMIT, RECEIVED, SENT, WAITING_LIMIT, Tap
+from fox_shard.tap import command, sources
+from fox_shard.tap.decode import KINDS, Copy, jsonable, read_batch
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import zmqtap  # noqa: E402
-from zmqtap_decode import KINDS, Copy, jsonable, read_batch  # noqa: E402
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 PUBLISH = frames.Publish(
     "realm1", "a.b", 7, 1, 3, frames.ACKNOWLEDGE | frames.QOS1, 1, b"[1]", b'{"k":2}'
@@ -65,7 +62,7 @@ def copy_of(
 
 
 def record(path: Path, *copies: Copy) -> Path:
-    recorder = zmqtap.Recorder(path)
+    recorder = sources.Recorder(path)
     for copy in copies:
         recorder.record(copy)
     recorder.close()
@@ -73,7 +70,7 @@ def record(path: Path, *copies: Copy) -> Path:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *argv: str) -> list[str]:
-    assert zmqtap.main(list(argv)) == 0
+    assert command.main(list(argv)) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -294,19 +291,19 @@ def test_a_record_is_appended_to_and_may_end_in_the_middle_of_a_batch(tmp_path, 
     record(file, copy_of(real_batch(PUBLISH)))
     assert len(shown(capsys, "--replay", str(file))) == 2
     again = tmp_path / "again"
-    assert zmqtap.main(["--replay", str(file), "--record", str(again), "--limit", "1"]) == 0
+    assert command.main(["--replay", str(file), "--record", str(again), "--limit", "1"]) == 0
     assert len(shown(capsys, "--replay", str(again))) == 1
     file.write_bytes(file.read_bytes()[:-3])
-    assert zmqtap.main(["--replay", str(file)]) == 0
+    assert command.main(["--replay", str(file)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
-    assert zmqtap.main(["--replay", str(tmp_path / "none")]) == 1
+    assert command.main(["--replay", str(tmp_path / "none")]) == 1
     assert "No such file" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_record_is_reported(tmp_path, capsys):
     file = tmp_path / "r"
     file.write_bytes(b"\x01\x02")
-    assert zmqtap.main(["--replay", str(file)]) == 0
+    assert command.main(["--replay", str(file)]) == 0
     assert "no record" in capsys.readouterr().err
 
 
@@ -322,7 +319,7 @@ def test_a_file_that_is_no_record_is_reported(tmp_path, capsys):
 )
 def test_mistakes_on_the_command_line_are_explained(argv, message, capsys):
     with pytest.raises(SystemExit):
-        zmqtap.main(argv)
+        command.main(argv)
     assert message in capsys.readouterr().err
 
 
@@ -469,8 +466,8 @@ def test_zmqtap_finds_the_run_directory_by_the_configuration(tmp_path, monkeypat
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "fox.toml").write_text('run_dir = "there"')
     monkeypatch.delenv("FOX_RUN_DIR", raising=False)
-    assert zmqtap._run_dir() == TOOLS.parent / "run"
+    assert command._run_dir() == TOOLS.parent / "run"
     monkeypatch.setenv("FOX_CONFIG", str(tmp_path / "conf" / "fox.toml"))
-    assert zmqtap._run_dir() == tmp_path / "there"
+    assert command._run_dir() == tmp_path / "there"
     monkeypatch.setenv("FOX_RUN_DIR", str(tmp_path / "elsewhere"))
-    assert zmqtap._run_dir() == tmp_path / "elsewhere"
+    assert command._run_dir() == tmp_path / "elsewhere"

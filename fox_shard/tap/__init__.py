@@ -1,0 +1,1 @@
+"""What the processes of a running server send to each other, seen from outside."""
