@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import deque
 from math import inf
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -37,6 +37,22 @@ READ: Final = 1 << 16
 
 _AT_PATH: Final = "ws://localhost/ws"
 """What is asked for at a UNIX socket."""
+
+
+class Tls(NamedTuple):
+    """Files in PEM form for TLS.
+
+    ca: the authorities that are trusted; "": those of the system. certificate: what the client
+    shows if it is asked; "": nothing. key: its private key; "": in the same file.
+    """
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+SYSTEM: Final = Tls()
+"""The authorities of the system, and no certificate to show."""
 
 
 class Failure(Exception):
@@ -71,10 +87,10 @@ class Connection:
         "_url",
     )
 
-    def __init__(self, url: str, subprotocol: str, patience: float, ca: str = "") -> None:
+    def __init__(self, url: str, subprotocol: str, patience: float, tls: Tls = SYSTEM) -> None:
         """Connect. patience: seconds of silence after which the connection counts as lost.
 
-        ca: a file with the authorities that are trusted with wss; "": those of the system.
+        tls: with wss.
 
         Raises Unreachable.
         """
@@ -95,7 +111,7 @@ class Connection:
             ) from None
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=None)
         try:
-            self._socket = _at_path(url) if url.startswith(UNIX) else _open(uri, ca)
+            self._socket = _at_path(url) if url.startswith(UNIX) else _open(uri, tls)
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(
                 f"The certificate of {url} is not trusted: {error.verify_message}. If its "
@@ -225,8 +241,8 @@ class Connection:
         self._lost = f"The connection to {self._url} is lost: {error.strerror or error}."
 
 
-def _open(uri: WebSocketURI, ca: str) -> socket.socket:
-    context = _context(ca) if uri.secure else None
+def _open(uri: WebSocketURI, tls: Tls) -> socket.socket:
+    context = _context(tls) if uri.secure else None
     plain = socket.create_connection((uri.host, uri.port), timeout=OPENING)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -238,11 +254,20 @@ def _open(uri: WebSocketURI, ca: str) -> socket.socket:
         raise
 
 
-def _context(ca: str) -> ssl.SSLContext:
+def _context(tls: Tls) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=tls.ca or None)
     except OSError as error:
-        raise Unreachable(f"{ca} has no certificates in PEM form: {error}.") from error
+        raise Unreachable(f"{tls.ca} has no certificates in PEM form: {error}.") from error
+    if tls.certificate:
+        try:
+            context.load_cert_chain(tls.certificate, tls.key or None)
+        except OSError as error:
+            files = " and ".join(name for name in (tls.certificate, tls.key) if name)
+            raise Unreachable(
+                f"{files} has no certificate with its key in PEM form: {error}."
+            ) from error
+    return context
 
 
 def _at_path(url: str) -> socket.socket:

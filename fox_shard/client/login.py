@@ -3,15 +3,17 @@
 Owns: what HELLO says of it, and the answer to CHALLENGE. Never: where a password or key is from.
 """
 
-from typing import Any, Protocol, final
+from typing import Any, ClassVar, Protocol, final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 class Login(Protocol):
-    """One way to log in. method: the one whose challenge it answers."""
+    """One way to log in."""
 
-    method: str
+    @property
+    def method(self) -> str:
+        """The one whose challenge it answers."""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -36,6 +38,18 @@ class Password:
     def signature(self, extra: dict[str, Any]) -> str:
         """Return the password."""
         return self._password
+
+
+@final
+class Certificate:
+    """The certificate that the TLS connection has shown, whose user is logged in."""
+
+    method = "tls"
+    details: ClassVar[dict[str, Any]] = {"authmethods": [method, "anonymous"]}
+
+    def signature(self, extra: dict[str, Any]) -> str:
+        """Return nothing: a certificate is not challenged."""
+        return ""
 
 
 @final

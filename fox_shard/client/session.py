@@ -14,7 +14,14 @@ from typing import Any, Final, Self, final
 import msgspec
 from msgspec import Struct
 
-from fox_shard.client.connection import Connection, ConnectionLost, Failure, Unreachable
+from fox_shard.client.connection import (
+    SYSTEM,
+    Connection,
+    ConnectionLost,
+    Failure,
+    Tls,
+    Unreachable,
+)
 from fox_shard.client.login import Login
 from fox_shard.gateway.wamp import messages as wamp
 
@@ -127,16 +134,15 @@ class Session:
         realm: str,
         patience: float = 20.0,
         login: Login | None = None,
-        ca: str = "",
+        tls: Tls = SYSTEM,
     ) -> None:
         """Connect and join. patience: seconds of silence after which the session counts as lost.
 
-        login: None: as an anonymous client. ca: a file with the authorities that are trusted; "":
-        those of the system.
+        login: None: as an anonymous client. tls: with wss.
 
         Raises Unreachable if no router answers at `url`, or the router refuses the session.
         """
-        self._connection = Connection(url, SUBPROTOCOL, patience, ca)
+        self._connection = Connection(url, SUBPROTOCOL, patience, tls)
         self._request = 0
         self._subscriptions: dict[int, Subscription] = {}
         self._registrations: dict[int, Callable[[Invocation], None]] = {}

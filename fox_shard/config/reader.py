@@ -141,6 +141,8 @@ _NO_SETTINGS = (
     "FOX_USER",
     "FOX_PASSWORD",
     "FOX_CA",
+    "FOX_CERT",
+    "FOX_KEY",
     "FOX_CONTEXT",
 )
 """Variables of the command `fox`, which are about one client and not about the server."""

@@ -58,6 +58,14 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="authorities that sign the certificate at wss://…, in PEM form (default: those of the "
         "system)",
     )
+    remote.add_argument(
+        "--cert",
+        metavar="FILE",
+        help="the certificate to show at wss://…, in PEM form; its user is logged in, or --user",
+    )
+    remote.add_argument(
+        "--key", metavar="FILE", help="its private key, if that is not in the same file"
+    )
     remote.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
     remote.add_argument(
         "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"

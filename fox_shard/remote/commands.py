@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from fox_shard.client.connection import Tls
 from fox_shard.config import Config
 from fox_shard.remote import keys, messages, procedures, reducers, schemas, sessions, tables
 from fox_shard.remote.connecting import Target, target_of, tell, visit
@@ -20,7 +21,8 @@ from fox_shard.remote.values import from_text
 
 def run(options: argparse.Namespace, config: Config) -> int:
     """Run the command that `options` names. Returns the exit code. Raises ConfigError."""
-    target = target_of(config, options.url, options.realm, options.source, options.user, options.ca)
+    tls = Tls(options.ca or "", options.cert or "", options.key or "")
+    target = target_of(config, options.url, options.realm, options.source, options.user, tls)
     if options.command == "lock":
         return _lock(options, vigilant(target, config))
     return _COMMANDS[options.command](options, target)

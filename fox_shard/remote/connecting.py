@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
-from fox_shard.client.login import Login, Password
+from fox_shard.client.connection import SYSTEM, Tls
+from fox_shard.client.login import Certificate, Login, Password
 from fox_shard.config import Config, ConfigError
 
 DONE: Final = 0
@@ -33,7 +34,7 @@ class Target(NamedTuple):
     """The server to connect to. patience: seconds of silence after which the router is gone.
 
     source: who says that the server is at this address; "": nobody that would help. login: None:
-    as an anonymous client. ca: a file with the authorities that are trusted; "": the system's.
+    as an anonymous client.
     """
 
     url: str
@@ -41,7 +42,7 @@ class Target(NamedTuple):
     patience: float = 20.0
     source: str = ""
     login: Login | None = None
-    ca: str = ""
+    tls: Tls = SYSTEM
 
 
 def target_of(
@@ -50,15 +51,18 @@ def target_of(
     realm: str | None,
     source: str = "",
     user: str | None = None,
-    ca: str | None = None,
+    tls: Tls = SYSTEM,
 ) -> Target:
     """Return the target; the configuration stands in for what is None. Raises ConfigError.
 
-    user: whose password is asked for, unless FOX_PASSWORD has it.
+    user: whose password is asked for, unless FOX_PASSWORD has it; None: whoever has shown the
+    certificate, if there is one.
     """
     address = url or _configured(config)
-    login = None if user is None else Password(user, _password_of(user))
-    return Target(address, realm or config.mqtt.realm, source=source, login=login, ca=ca or "")
+    login: Login | None = Certificate() if tls.certificate else None
+    if user is not None:
+        login = Password(user, _password_of(user))
+    return Target(address, realm or config.mqtt.realm, source=source, login=login, tls=tls)
 
 
 def _password_of(user: str) -> str:
@@ -78,7 +82,9 @@ def _configured(config: Config) -> str:
 def visit(target: Target, command: Callable[[Session], int]) -> int:
     """Run a command in a session. Returns its exit code, or that of a failure, which is told."""
     try:
-        with Session(target.url, target.realm, target.patience, target.login, target.ca) as session:
+        with Session(
+            target.url, target.realm, target.patience, target.login, target.tls
+        ) as session:
             return command(session)
     except CannotConnect as error:
         says = f" The address comes from {target.source}." if target.source else ""

@@ -1,4 +1,4 @@
-"""Contexts: named servers, so that commands need no --url, --realm, --user and --ca.
+"""Contexts: named servers, so that commands need no --url, --realm, --user and so on.
 
 Owns: the file with the contexts, and what stands in for options that were not given.
 Never: sessions.
@@ -16,7 +16,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-VARIABLES: Final = {"url": "FOX_URL", "realm": "FOX_REALM", "user": "FOX_USER", "ca": "FOX_CA"}
+VARIABLES: Final = {
+    "url": "FOX_URL",
+    "realm": "FOX_REALM",
+    "user": "FOX_USER",
+    "ca": "FOX_CA",
+    "cert": "FOX_CERT",
+    "key": "FOX_KEY",
+}
 """The variables that stand in for options, by option."""
 
 DONE: Final = 0
@@ -34,6 +41,8 @@ class Context(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     realm: str = ""
     user: str = ""
     ca: str = ""
+    cert: str = ""
+    key: str = ""
 
 
 class _Contexts(Struct, forbid_unknown_fields=True):
@@ -42,7 +51,7 @@ class _Contexts(Struct, forbid_unknown_fields=True):
 
 
 def fill(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
-    """Set the options url, realm, user and ca that were not given.
+    """Set the options of `VARIABLES` that were not given.
 
     A variable stands in for an option, and else the context: that of --context or $FOX_CONTEXT, or
     the current one. Returns where the URL comes from: an option, a variable or a context; "":

@@ -147,9 +147,9 @@ def _add_context(commands: Commands) -> None:
     actions = commands.add_parser(
         "context",
         help="remember servers by name",
-        description="Contexts stand in for --url, --realm, --user and --ca: the one that is in use,"
-        " or that --context or $FOX_CONTEXT names. Options and $FOX_URL, $FOX_REALM, $FOX_USER and"
-        " $FOX_CA come first.",
+        description="Contexts stand in for --url, --realm, --user, --ca, --cert and --key: the one"
+        " that is in use, or that --context or $FOX_CONTEXT names. Options and $FOX_URL, $FOX_REALM,"
+        " $FOX_USER, $FOX_CA, $FOX_CERT and $FOX_KEY come first.",
     ).add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("ls", help="list contexts; * marks the one in use")
     setting = actions.add_parser("set", help="add or change a context")
@@ -159,6 +159,8 @@ def _add_context(commands: Commands) -> None:
         ("realm", "the realm to join"),
         ("user", "the user to log in as"),
         ("ca", "a file with authorities, in PEM form"),
+        ("cert", "a file with the certificate to show"),
+        ("key", "a file with its key"),
     ):
         setting.add_argument(f"--{name}", help=text)
     use = actions.add_parser("use", help="use a context from now on; -: none")

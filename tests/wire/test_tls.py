@@ -36,6 +36,8 @@ protocol = "websocket"
 address = "127.0.0.1:{wss}"
 certificate = "server.pem"
 key = "server.key"
+client_certificate = "optional"
+ca = "ca.pem"
 
 [[listener]]
 protocol = "rawsocket"
@@ -322,16 +324,16 @@ def test_a_node_client_speaks_mqtt_over_tls(tls_cluster, place, scheme, path):
     assert json.loads(done.stdout) == "hi"
 
 
-def fox(*arguments, place, ca=None):
+def fox(*arguments, place, ca=None, user="peter"):
     more = ["--ca", str(ca)] if ca is not None else []
+    if user is not None:
+        more += ["--user", user]
     return subprocess.run(
         [
             sys.executable,
             "-m",
             "fox_shard",
             *arguments,
-            "--user",
-            "peter",
             "--realm",
             "realm1",
             *more,
@@ -356,6 +358,18 @@ def test_fox_speaks_tls_and_says_when_a_certificate_is_not_trusted(tls_cluster, 
     run = fox("get", "tls.key", "--url", f"unix:{place.folder}/w1.sock", place=place)
     assert (run.returncode, run.stdout) == (0, "21\n")
     assert {path.name for path in place.folder.glob("w*")} == {"w0.sock", "w1.sock"}
+
+
+def test_fox_is_the_user_of_the_certificate_that_it_shows(tls_cluster, place):
+    call = ("call", "wamp.session.list", "--url", f"wss://localhost:{place.ports['wss']}/ws")
+    shared = {"place": place, "ca": place.authority.path, "user": None}
+    certificate, key = str(place.folder / "sensor.pem"), str(place.folder / "sensor.key")
+    run = fox(*call, "--cert", certificate, "--key", key, **shared)
+    assert run.returncode == 0, run.stderr
+    run = fox(*call, "--cert", certificate, **shared)
+    assert run.returncode == 69
+    assert f"{certificate} has no certificate with its key in PEM form" in run.stderr
+    assert fox(*call, **shared).returncode == 69  # nobody is let in without a user
 
 
 def test_the_client_that_a_proxy_names_is_the_one_in_the_log(tls_cluster, place):

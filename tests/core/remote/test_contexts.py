@@ -15,7 +15,7 @@ def home(tmp_path, monkeypatch):
 
 
 def options(**given):
-    names = dict.fromkeys(("url", "realm", "user", "ca", "context", "config"))
+    names = dict.fromkeys(("url", "realm", "user", "ca", "cert", "key", "context", "config"))
     return argparse.Namespace(**{**names, **given})
 
 
