@@ -148,8 +148,8 @@ def _add_context(commands: Commands) -> None:
         "context",
         help="remember servers by name",
         description="Contexts stand in for --url, --realm, --user, --ca, --cert and --key: the one"
-        " that is in use, or that --context or $FOX_CONTEXT names. Options and $FOX_URL, $FOX_REALM,"
-        " $FOX_USER, $FOX_CA, $FOX_CERT and $FOX_KEY come first.",
+        " that is in use, or that --context or $FOX_CONTEXT names. Options come first, and then"
+        " $FOX_URL, $FOX_REALM, $FOX_USER, $FOX_CA, $FOX_CERT and $FOX_KEY.",
     ).add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("ls", help="list contexts; * marks the one in use")
     setting = actions.add_parser("set", help="add or change a context")
