@@ -30,11 +30,13 @@ hold without a test, or not hold.
 A test shows what it tries, and a sentence may say more than that. Where the server deviates on
 purpose, the reason says so, and [deviations.md](deviations.md) says more.
 
-The sentences are quoted from the specification of the WAMP project,
-<https://github.com/wamp-proto/wamp-proto>, folder `rfc/text`; they are not under this project's
-license. Under each heading stand the file and the commit at which it was read: no single commit
-could be had of all of them. Where a sentence ends with a list or a block, that follows in the same
-line, shortened; words in parentheses at the end are ours. Chapters in which nothing is built are
+The sentences are quoted from the specification of the Web Application Messaging Protocol,
+<https://github.com/wamp-proto/wamp-proto>, folder `rfc/text`, copyright typedef int GmbH and
+contributors. They are not under this project's license, but under
+[CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/), as the file `LEGAL.md` there says.
+Under each heading stand the file and the commit at which it was read: no single commit could be had
+of all of them. Where a sentence ends with a list or a block, that follows in the same line,
+shortened; words in parentheses at the end are ours. Chapters in which nothing is built are
 left out: interface definitions, catalogs and reflection, end-to-end encryption by the router, HTTP
 long-poll, and links between routers ([deviations.md](deviations.md#from-wamp)).
 """

@@ -34,6 +34,15 @@ def test_the_page_is_up_to_date(book, cited):
     assert same, "say `make conformance`: citations or statements have changed"
 
 
+@pytest.mark.parametrize(
+    "path", sorted(conformance.STATEMENTS.glob("*.toml")), ids=lambda it: it.stem
+)
+def test_each_file_of_quotations_names_its_source_and_license(path):
+    text = path.read_text()
+    assert text.startswith("# The sentences are quoted from")
+    assert "CC BY-SA 3.0" in text
+
+
 def test_open_statements_only_become_fewer(book):
     statements = [one for chapter in book.values() for one in chapter.statement]
     assert sum(one.open for one in statements) == OPEN
