@@ -24,6 +24,7 @@ from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducers as ReducerSettings
 from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
+from fox_shard.gateway.auth.assigned_realm import assigned_realm
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.auth.dynamic import Authenticators
 from fox_shard.gateway.auth.tokens import Tokens
@@ -133,6 +134,7 @@ class Gateway:
             if one.jwt is not None
         }
         self.authentication.users = users
+        self.authentication.assigned_realm = assigned_realm(realms)
         if users is None and asks_for_proof(realms):
             self.authentication.users = Users(())
         self._all_links = Links(

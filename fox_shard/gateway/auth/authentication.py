@@ -306,6 +306,8 @@ class Authentication:
         # Realm -> what it believes of tokens. Where there is any, there are users, perhaps none.
         self.tokens: Mapping[str, Tokens] = {}
         self.authenticators: Asked | None = None
+        # Of clients that name no realm (see `assigned_realm`); "": they must name one.
+        self.assigned_realm = ""
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)

@@ -37,10 +37,19 @@ class Role(Struct, gc=False):
     features: dict[str, Any] | UnsetType = UNSET
 
 
+class Roles(Struct, gc=False):
+    """HELLO.Details.roles. Other roles than these are ignored (WAMP #extensibility)."""
+
+    publisher: Role | UnsetType = UNSET
+    subscriber: Role | UnsetType = UNSET
+    caller: Role | UnsetType = UNSET
+    callee: Role | UnsetType = UNSET
+
+
 class Details(Struct, gc=False):
     """HELLO.Details, as far as the router uses them."""
 
-    roles: dict[str, Role]
+    roles: Roles
     authmethods: list[str] | None = None
     authid: str | None = None
     authextra: dict[str, Any] | None = None
@@ -49,7 +58,7 @@ class Details(Struct, gc=False):
 def read_details(serializer: Serializer, message: Hello) -> Details:
     """Decode HELLO.Details. Raises ProtocolViolation, also if they name no role of a client."""
     details: Details = serializer.dictionary(bytes(message.details), Details, "HELLO.Details")
-    if not CLIENT_ROLES & details.roles.keys():
+    if all(getattr(details.roles, role) is UNSET for role in CLIENT_ROLES):
         raise ProtocolViolation(
             "HELLO.Details.roles: a client has at least one role of publisher, subscriber, caller, "
             "callee"
@@ -58,9 +67,12 @@ def read_details(serializer: Serializer, message: Hello) -> Details:
 
 
 def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
-    """Return the realm that the client joins. Raises NoSuchRealm or InvalidUri."""
+    """Return the realm that the client joins; name: None if it has named none, and is assigned none.
+
+    Raises NoSuchRealm or InvalidUri.
+    """
     if name is None:
-        raise NoSuchRealm("HELLO names no realm, and clients are assigned none")
+        raise NoSuchRealm("HELLO names no realm, and there are several to choose from")
     realm = realms.get(name)
     if realm is None:
         check_topic(name, reserved_ok=True)
@@ -89,8 +101,8 @@ def claim_of(
 
 def _features(details: Details, role: str) -> dict[str, Any]:
     """Return the features that the client announces for a role, with their values."""
-    announced = details.roles.get(role)
-    if announced is None or announced.features is UNSET:
+    announced: Role | UnsetType = getattr(details.roles, role)
+    if announced is UNSET or announced.features is UNSET:
         return {}
     return announced.features
 

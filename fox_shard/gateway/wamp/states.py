@@ -114,9 +114,12 @@ class WampConversation(WampSession):
         """Handle [HELLO, Realm|uri, Details|dict]."""
         announced = hello.read_details(self.serializer, message)
         router = self.router
-        router.open_realm(message.realm)
+        name = message.realm
+        if name is None:
+            name = router.authentication.assigned_realm or None
+        router.open_realm(name)
         try:
-            self.realm = hello.find_realm(router.realms, message.realm)
+            self.realm = hello.find_realm(router.realms, name)
             claim = hello.claim_of(
                 self.realm, announced, self.connection, self._transport, router.wall
             )

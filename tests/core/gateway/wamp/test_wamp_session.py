@@ -72,6 +72,7 @@ def test_hello_is_answered_by_welcome(subprotocol):
         ([1, "realm1", {"roles": {}}], VIOLATION, "at least one role", "WAMP #client-role"),
         ([1, "realm1", {"roles": {"cook": {}}}], VIOLATION, "at least one", "WAMP #client-role"),
         ([1, "realm1", {"roles": ["callee"]}], VIOLATION, "roles", "WAMP #client-role"),
+        ([1, "realm1", {"roles": {"cook": 7}}], VIOLATION, "at least one", "WAMP #client-role"),
         ([1, "realm1", {"roles": {"callee": 1}}], VIOLATION, "roles", "WAMP #client-role"),
         (
             [1, "realm1", {"roles": {"callee": {"features": []}}}],
@@ -94,6 +95,26 @@ def test_a_bad_hello_is_answered_by_abort(hello, reason, says, source):
     assert client.hung_up == 1
     assert client.asked == []
     assert client.send([1, "realm1", DETAILS]) == []
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+def test_a_client_that_names_no_realm_is_told_in_which_one_it_is(subprotocol):
+    client = Client(subprotocol)
+    client.gateway.authentication.assigned_realm = "realm1"
+    ((kind, _, details),) = client.send([1, None, DETAILS])
+    assert (kind, details["realm"]) == (2, "realm1")
+    assert client.session.realm is client.gateway.realms["realm1"]
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize("stranger", [{}, 7, None, ["x"], {"features": 7}])
+def test_roles_that_the_router_does_not_know_are_ignored(stranger, subprotocol):
+    """WAMP #extensibility: so are other attributes of HELLO."""
+    roles = {"callee": {"features": {"call_canceling": True}, "more": 1}, "cook": stranger}
+    client = Client(subprotocol)
+    ((kind, *_),) = client.send([1, "realm1", {"roles": roles, "resumable": [1], "x": None}])
+    assert kind == 2
+    assert client.session._abilities == CANCELING
 
 
 @pytest.mark.parametrize("authmethods", [None, [], ["anonymous"], ["ticket", "anonymous"]])
