@@ -67,7 +67,7 @@ def read_details(serializer: Serializer, message: Hello) -> Details:
 
 
 def find_realm(realms: dict[str, Realm], name: str | None) -> Realm:
-    """Return the realm that the client joins; name: None if it has named none, and is assigned none.
+    """Return the realm that the client joins. name: None if it names none, and is assigned none.
 
     Raises NoSuchRealm or InvalidUri.
     """

@@ -236,7 +236,8 @@ SPEC_REGISTRATIONS = [
         ("a1.b2.c3.d98.e74", 2),
         ("a1.b2.c3.d4.e325", 3),
         ("a1.b2.c55.d4.e5", 4),
-        # The specification's example has c3 here, but its own step 2 gives that to prefix 3.
+        # The specification's example has c33 here, which prefix 2 matches, too, as prefixes count
+        # in characters (WAMP #prefix-matching); so the wildcard of 5 is c9 here.
         ("a1.b2.c9.d4.e5", 5),
         ("a1.b2.c88.d4.e5.f6.g7", 6),
         ("a2.b2.c2.d2.e2", None),

@@ -234,6 +234,22 @@ def test_a_name_is_escaped_in_what_scram_signs():
     assert_welcome(messages, authid="a=b,c", method="wamp-scram")
 
 
+@pytest.mark.cites("advanced.authentication_scram.4")
+def test_a_name_is_normalized_in_what_scram_signs():
+    """RFC 4013: the soft hyphen maps to nothing, and composed letters are meant."""
+    raw, prepared = "pe\u00adte\u0301r", "pet\u00e9r"
+    odd = type(peter())(name=raw, realm="realm1", role="dev", scram=peter().scram)
+    client = client_of(only=Users([odd]))
+    for signed_name in (raw, prepared):
+        extra = challenged(client, "wamp-scram", name=raw, nonce=NONCE)
+        proof, _ = scram_proof(signed_name, extra)
+        messages = answer(client, proof, {"nonce": extra["nonce"]})
+        if signed_name == raw:
+            assert_failed(client, messages)
+            client = again(client)
+    assert_welcome(messages, authid=raw, method="wamp-scram")
+
+
 def test_scram_as_autobahn_speaks_it():
     client = client_of()
     autobahn = AuthScram(authid="peter", password=PASSWORD)
@@ -493,10 +509,11 @@ def test_a_connection_that_is_lost_while_a_password_is_checked_leaves_nothing():
     assert (client.received(), client.asked) == ([], [])
 
 
+@pytest.mark.parametrize("method", ["ticket", "wampcra", "wamp-scram", "scram"])
 @pytest.mark.cites("advanced.authentication_scram.13")
-def test_an_answer_must_come_in_time():
+def test_an_answer_must_come_in_time(method):
     client = client_of()
-    challenged(client, "ticket")
+    challenged(client, method, nonce=NONCE)
     client.gateway.pass_time(10.0)
     ((kind, details, uri),) = client.received()
     assert (kind, uri) == (3, VIOLATION)

@@ -42,9 +42,7 @@ def parts(harness, shard=0):
     return [(one.flags, one.args) for one in harness.got(f"shard-{shard}", Call)]
 
 
-@pytest.mark.cites(
-    "advanced.rpc_progressive_call_invocations.13", "advanced.rpc_progressive_call_invocations.14"
-)
+@pytest.mark.cites("advanced.rpc_progressive_call_invocations.14")
 def test_all_parts_are_as_the_first_but_for_their_arguments(harness):
     session, procedure = harness.session(), harness.topic(0)
     begin(harness, session, procedure)

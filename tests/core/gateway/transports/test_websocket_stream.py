@@ -181,6 +181,7 @@ def test_fragments_and_pings_of_the_library_are_understood(offer):
     ],
 )
 @pytest.mark.parametrize("step", [1, 1000000])
+@pytest.mark.cites("basic.building_blocks.14")
 def test_a_violation_is_answered_with_its_close_code_and_ends_the_session(data, code, source, step):
     server, _ = connected()
     written = server.feed(masked(b"[1]"))

@@ -93,7 +93,7 @@ def test_an_event_has_details_of_its_topic_and_publisher(
         (RAW, b"text\xff", b"", None),
     ],
 )
-@pytest.mark.cites("basic.building_blocks.9")
+@pytest.mark.cites("basic.building_blocks.9", "basic.building_blocks.10")
 def test_an_event_is_transcoded_to_the_serializer_of_the_client(
     encoding, args, kwargs, arguments, subprotocol
 ):
@@ -118,6 +118,7 @@ def test_an_event_that_cannot_be_transcoded_is_dropped():
     assert [message[0] for message in client.received()] == [33, 36]
 
 
+@pytest.mark.cites("advanced.transport_rawsocket.1", "advanced.transport_rawsocket.11")
 def test_an_event_longer_than_the_client_accepts_is_dropped():
     """WAMP #rawsocket: drop the event."""
     client = joined(limit=512)
@@ -411,7 +412,11 @@ def test_results_and_errors_reach_the_caller(subprotocol):
         (JSON, b'["%b"]' % (b"x" * 600), 512, "wamp.error.payload_size_exceeded"),
     ],
 )
-@pytest.mark.cites("advanced.rpc_progressive_call_results.4")
+@pytest.mark.cites(
+    "advanced.rpc_progressive_call_results.4",
+    "advanced.transport_rawsocket.1",
+    "advanced.transport_rawsocket.11",
+)
 def test_a_call_always_ends(encoding, args, limit, uri):
     """A result that cannot be sent becomes an error (WAMP #rpc-progressive-call-results)."""
     client = joined(**({"limit": limit} if limit else {}))
@@ -430,7 +435,6 @@ def test_an_error_longer_than_the_client_accepts_is_sent_without_its_sentence():
     assert client.received() == [[8, 16, 5, {}, "wamp.error.unavailable"]]
 
 
-@pytest.mark.cites("basic.building_blocks.10")
 def test_arguments_of_a_client_come_back_unchanged():
     client = joined("wamp.2.msgpack")
     args = ENCODE["wamp.2.msgpack"](["x", b"\x00\xff"])

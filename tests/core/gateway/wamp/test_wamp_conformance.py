@@ -4,6 +4,9 @@ import pytest
 from gateway_harness import GatewayHarness
 from wamp_client import ROLES, Client, joined
 
+from fox_shard.backplane.frames import Leave, Subscribe, Subscribed, Unsubscribe
+from fox_shard.topics.pattern import Pattern
+
 BROKER = (
     "event_history",
     "event_retention",
@@ -79,6 +82,27 @@ def test_ids_of_sessions_are_random():
     assert all(1 <= one <= 2**53 for one in ids)
     eighths = [sum(one >> 50 == eighth for one in ids) for eighth in range(8)]
     assert min(eighths) > 20
+
+
+@pytest.mark.cites("basic.building_blocks.18", "basic.building_blocks.20")
+def test_a_session_that_ends_leaves_its_subscriptions_and_the_shards_are_told():
+    """WAMP #protocol-errors: all subscriptions and registrations are disposed of."""
+    harness = GatewayHarness(shards=1)
+    session, other = harness.session(), harness.session()
+    harness.subscribe(session, "=a.b")
+    harness.subscribe(other, "=c.d")
+    for number, one in enumerate((session, other)):
+        pattern = Pattern.parse(f"=p.{number}")
+        harness.gateway.requests.register(
+            one, 2, pattern, "single", 0, force=False, disclose=False, reroutes=False
+        )
+    asked = {frame.pattern: frame for frame in harness.got("shard-0", Subscribe)}
+    harness.say("shard-0", *(Subscribed(frame.token) for frame in asked.values()))
+    harness.gateway.requests.session_ended(session, "wamp.error.protocol_violation")
+    told = harness.got("shard-0", Leave | Unsubscribe)
+    assert [one.pattern for one in told if isinstance(one, Unsubscribe)] == ["=a.b"]
+    assert [one.session for one in told if isinstance(one, Leave)] == [session.id]
+    # With its Leave, a session's registrations end: see test_registrar.
 
 
 @pytest.mark.parametrize("announced", [True, False])

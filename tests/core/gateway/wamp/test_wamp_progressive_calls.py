@@ -30,6 +30,9 @@ def answer(client, request, *, progress=False):
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.cites(
+    "advanced.rpc_progressive_call_invocations.13", "advanced.rpc_progressive_call_invocations.14"
+)
 def test_calls_with_the_request_of_an_open_call_are_its_parts(subprotocol):
     client = caller(subprotocol)
     encode, encoding = ENCODE[subprotocol], ENCODING[subprotocol]

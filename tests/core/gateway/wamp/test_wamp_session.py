@@ -108,6 +108,7 @@ def test_a_client_that_names_no_realm_is_told_in_which_one_it_is(subprotocol):
 
 @pytest.mark.parametrize("subprotocol", ALL)
 @pytest.mark.parametrize("stranger", [{}, 7, None, ["x"], {"features": 7}])
+@pytest.mark.cites("basic.messages.5")
 def test_roles_that_the_router_does_not_know_are_ignored(stranger, subprotocol):
     """WAMP #extensibility: so are other attributes of HELLO."""
     roles = {"callee": {"features": {"call_canceling": True}, "more": 1}, "cook": stranger}

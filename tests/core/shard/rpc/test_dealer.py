@@ -365,7 +365,7 @@ def test_a_call_that_ended_in_time_does_not_time_out(ended_by, harness):
 
 
 @pytest.mark.parametrize("leaves", ["session", "gateway"])
-@pytest.mark.cites("advanced.rpc_progressive_call_results.2", "basic.remote_procedure_call.1")
+@pytest.mark.cites("basic.remote_procedure_call.1")
 def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
     offer(harness, 11, gateway="gateway-2", concurrency=1)
     harness.say(CALLER, call(1, 5), call(1, 6))

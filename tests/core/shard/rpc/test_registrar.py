@@ -119,6 +119,7 @@ def test_waiting_calls_go_to_the_other_callees_when_one_unregisters(harness):
     assert [one.callee for one in harness.got(CALLEE, Invocation)] == [11, 12]
 
 
+@pytest.mark.cites("basic.building_blocks.18", "basic.building_blocks.20")
 def test_a_session_that_leaves_loses_all_its_registrations(harness):
     patterns = ["=p.q", "=p.r", "^p"]
     harness.say(CALLEE, *(register(11, pattern) for pattern in patterns))
@@ -130,6 +131,7 @@ def test_a_session_that_leaves_loses_all_its_registrations(harness):
 # force_reregister (WAMP #rpc-registration-revocation)
 
 
+@pytest.mark.cites("advanced.rpc_registration_revocation.3")
 def test_a_forced_registration_takes_the_procedure_over(harness):
     harness.say(CALLEE, register(11, invoke="roundrobin"), register(12, invoke="roundrobin"))
     harness.say(CALLER, register(13, invoke="single", force=True))
