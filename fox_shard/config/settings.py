@@ -31,9 +31,10 @@ class Gateway(Struct, frozen=True, kw_only=True):
     that wait in a gateway for earlier ones of their senders. max_message_size: bytes of one
     incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
     its components. max_subscriptions, max_registrations, max_calls, max_invocations,
-    max_abandoned_invocations, max_testaments: of one session at a time. testament_bytes: of all its
-    testaments together. max_consultations: questions of one gateway process to procedures and
-    Python functions that decide something for it. max_inquiries: calls of one session for which
+    max_abandoned_invocations, max_testaments: of one session at a time. interrupt_timeout: seconds
+    after an INTERRUPT for which a callee that need not answer counts as busy. testament_bytes: of
+    all its testaments together. max_consultations: questions of one gateway process to procedures
+    and Python functions that decide something for it. max_inquiries: calls of one session for which
     shards are asked at once; further ones wait. answer_bytes: of the items in the answer to such a
     call. batch_messages: in one batch of a batched WebSocket. handshake_timeout: seconds for HELLO,
     CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
@@ -61,6 +62,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_calls: Count = 100_000
     max_invocations: Count = 100_000
     max_abandoned_invocations: Count = 1_000
+    interrupt_timeout: Seconds = 10.0
     max_testaments: Annotated[int, Meta(ge=0, le=1000)] = 100
     testament_bytes: Annotated[int, Meta(ge=1 << 10, le=1 << 28)] = 1 << 18
     max_consultations: Count = 1_000

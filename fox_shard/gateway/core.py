@@ -215,7 +215,14 @@ class Gateway:
         )
         self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
         self.registrations = Registrations(
-            self.links, self.ordering, self.sessions, limits, self.reductions, self, memberships
+            self.links,
+            self.ordering,
+            self.sessions,
+            limits,
+            self.reductions,
+            self,
+            memberships,
+            self.timers,
         )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,

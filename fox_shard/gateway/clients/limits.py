@@ -61,6 +61,7 @@ class Limits:
         "_counts",
         "abandoned",
         "calls",
+        "interrupt_timeout",
         "invocations",
         "meta_events",
         "outbound",
@@ -75,6 +76,8 @@ class Limits:
         self.invocations = settings.max_invocations
         self.meta_events = settings.meta_event_backlog
         self.abandoned = settings.max_abandoned_invocations
+        # Seconds.
+        self.interrupt_timeout = settings.interrupt_timeout
         # Bytes.
         self.outbound = settings.outbound_limit
         self._counts = counts

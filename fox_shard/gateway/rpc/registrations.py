@@ -26,6 +26,7 @@ from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.rpc.abandoned import Abandoned
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.sessions.memberships import REGISTRATION, Facts, Memberships
@@ -105,6 +106,7 @@ class Registrations:
         reductions: Reductions,
         clock: Clock,
         memberships: Memberships,
+        timers: Timers,
     ) -> None:
         """links: to the shards, by number. memberships: is told who registers."""
         self._clock = clock
@@ -125,7 +127,9 @@ class Registrations:
         self._open: set[tuple[int, int]] = set()
         # (shard, its number for the invocation) -> interrupt of an invocation that is held back.
         self._interrupted: dict[tuple[int, int], Interrupt] = {}
-        self._abandoned = Abandoned(limits.abandoned)
+        self._abandoned = Abandoned(
+            limits.abandoned, limits.interrupt_timeout, timers, self._give_up
+        )
         # Session id -> request of an unanswered UNREGISTER -> the shard that is asked.
         self._unregistering: dict[int, dict[int, int]] = {}
 
@@ -372,16 +376,19 @@ class Registrations:
             self._interrupted.clear()
 
     def _interrupt(self, session: Session, request: int, frame: Interrupt) -> None:
-        """Tell the callee to stop; give up the oldest of very many that it did not answer."""
-        if frame.mode != "skip":
-            session.interrupt(request, frame)
+        """Tell the callee to stop; what it does not answer is given up in the end (`Abandoned`)."""
+        told = frame.mode != "skip" and session.interrupt(request, frame)
         if frame.over:
             self._end(session, request)
             return
         if frame.mode == "kill" or request not in (session.invocations or ()):
             return
-        oldest = self._abandoned.add(session.id, request)
-        out = self._end(session, oldest) if oldest else None
+        self._abandoned.add(session.id, request, self._clock.now, told=told)
+
+    def _give_up(self, callee: int, request: int) -> None:
+        """Take an invocation for answered, of which nobody waits for the answer."""
+        session = self._sessions.get(callee)
+        out = self._end(session, request) if session is not None else None
         if out is not None:
             self._fail(*out, Canceled("the callee did not answer"))
 

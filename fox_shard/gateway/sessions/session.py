@@ -178,8 +178,8 @@ class Session(ABC):
         """Invoke the client as a reducer. request: as in `invocation`."""
         raise NotImplementedError
 
-    def interrupt(self, request: int, interrupt: Interrupt) -> None:
-        """Tell the client to stop the invocation with that id."""
+    def interrupt(self, request: int, interrupt: Interrupt) -> bool:
+        """Tell the client to stop the invocation with that id; return whether it was told."""
         raise NotImplementedError
 
     def result(self, result: Result) -> None:

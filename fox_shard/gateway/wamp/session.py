@@ -339,7 +339,7 @@ class WampSession(Session):
         except Refusal as refusal:
             self.fail(request, refusal)
 
-    def interrupt(self, request: int, interrupt: Interrupt) -> None:
+    def interrupt(self, request: int, interrupt: Interrupt) -> bool:
         """Send [INTERRUPT, INVOCATION.Request|id, Options|dict] (WAMP #rpc-call-canceling).
 
         A callee that has not announced canceling is not interrupted, as in mode `skip`. In mode
@@ -347,9 +347,10 @@ class WampSession(Session):
         """
         if self._abilities & CANCELING:
             options = {"mode": interrupt.mode, "reason": interrupt.reason}
-            self.send((wamp.INTERRUPT, request, options))
-        elif interrupt.mode == "kill":
+            return self.send((wamp.INTERRUPT, request, options))
+        if interrupt.mode == "kill":
             self.router.invocation_error(self, request, interrupt.reason, 0, b"", b"")
+        return False
 
     def result(self, result: Result) -> None:
         """Send [RESULT, CALL.Request|id, Details|dict, …]."""

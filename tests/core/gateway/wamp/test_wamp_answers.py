@@ -363,7 +363,7 @@ def test_an_event_that_its_reducer_cannot_receive_fails(frame, limit, uri):
 def test_an_interrupt_has_its_mode_and_reason(mode):
     """WAMP #rpc-call-canceling."""
     client = joined(roles=CANCELABLE)
-    client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.timeout"))
+    assert client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.timeout"))
     assert client.received() == [[69, 3, {"mode": mode, "reason": "wamp.error.timeout"}]]
     assert client.asked == []
 
@@ -378,7 +378,7 @@ def test_an_interrupt_has_its_mode_and_reason(mode):
 def test_a_callee_that_cannot_be_canceled_is_skipped(mode, asked):
     """WAMP #rpc-call-canceling: if the callee does not support canceling, the mode is skip."""
     client = joined()
-    client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.canceled"))
+    assert not client.session.interrupt(3, Interrupt(1, SESSION, mode, "wamp.error.canceled"))
     assert client.received() == []
     assert client.asked == asked
 
