@@ -35,9 +35,12 @@ class Attributes(Struct, frozen=True, gc=False):
 def attributes_of(options: dict[str, Any]) -> Attributes | None:
     """Return what is passed on of a message's options; None: nothing.
 
+    Attributes of payload passthru that are empty count as absent: a scheme that is not empty is
+    what makes the mode.
+
     Raises InvalidArgument, LimitExceeded.
     """
-    passthru = {name: options[name] for name in PASSTHRU if options.get(name) is not None}
+    passthru = {name: options[name] for name in PASSTHRU if options.get(name) not in (None, "")}
     for name, value in passthru.items():
         if not isinstance(value, str):
             raise InvalidArgument(f"the option {name}: a string, not {type(value).__name__}")

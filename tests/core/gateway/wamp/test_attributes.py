@@ -26,12 +26,15 @@ PPT = {"ppt_scheme": "x_mine", "ppt_serializer": "cbor", "ppt_cipher": "c", "ppt
         ({"_abc": 1, "x_b": [2], "_ab": 3, "X_c": 4, "_aBc": 5}, {"_abc": 1, "x_b": [2]}),
         ({**PPT, "retain": True}, PPT),
         ({"ppt_scheme": "mqtt", "ppt_keyid": None}, {"ppt_scheme": "mqtt"}),
+        ({"ppt_scheme": "mqtt", "ppt_keyid": ""}, {"ppt_scheme": "mqtt"}),
+        ({"ppt_scheme": ""}, None),
+        ({"ppt_scheme": "", "ppt_serializer": "", "ppt_cipher": None, "_abc": 1}, {"_abc": 1}),
     ],
 )
 def test_custom_attributes_and_those_of_passthru_are_passed_on(options, passed):
     found = attributes_of(options)
     assert (found and msgpack.decode(found.packed)) == passed
-    assert (found is not None and found.passthru) == ("ppt_scheme" in options)
+    assert (found is not None and found.passthru) == bool(options.get("ppt_scheme"))
     assert found is None or is_passthru(found.packed) == found.passthru
 
 
@@ -136,6 +139,16 @@ def test_a_passthru_message_is_passed_on_if_its_role_was_announced(message, name
     invoked(unable)
     (abort,) = unable.send(message)
     assert (abort[0], abort[2]) == (3, "wamp.error.protocol_violation")
+
+
+def test_a_message_with_an_empty_scheme_is_an_ordinary_one():
+    """It needs no announcement, and its arguments are not counted."""
+    client = able(UNABLE)
+    invoked(client)
+    empty = {"ppt_scheme": "", "ppt_serializer": ""}
+    for message in ([16, 1, empty, "t", [1, 2]], [48, 1, empty, "p", []], [70, 1, empty, [1, 2]]):
+        assert client.send(message) == []
+    assert [name for name, *_ in client.asked] == ["publish", "call", "yield_"]
 
 
 @pytest.mark.parametrize("message", [[70, 1, SECRET, [b"a"]], [8, 68, 1, SECRET, "com.e", [b"a"]]])
