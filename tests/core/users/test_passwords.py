@@ -39,7 +39,12 @@ def test_passwords_are_normalized_as_saslprep_does(text, prepared, source):
 
 @pytest.mark.cites("advanced.authentication_scram.4")
 def test_one_password_may_be_typed_in_both_compositions():
-    assert matches(verifier_of("caf\u00e9", SALT), "cafe\u0301")
+    one, other = "caf\u00e9", "cafe\u0301"
+    assert matches(verifier_of(one, SALT), other)
+    assert matches(verifier_of(other, SALT), one)
+    for kdf in ("argon2id13", "pbkdf2"):
+        keys = [scram_of(text, kdf, SALT) for text in (one, other)]
+        assert len({(each.stored_key, each.server_key) for each in keys}) == 1
 
 
 def test_scram_keys_for_autobahn_are_those_that_autobahn_derives(monkeypatch):
