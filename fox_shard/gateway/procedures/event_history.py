@@ -9,6 +9,7 @@ from typing import Any, final
 
 from msgspec import msgpack
 
+from fox_shard.backplane.attributes import NO_ATTRIBUTES, read
 from fox_shard.backplane.frames import Event, HistoryPage, ReadHistory, Result, sent_bytes
 from fox_shard.documents.filters import Filter
 from fox_shard.documents.payloads import decode, decode_exactly, document, encode
@@ -20,7 +21,6 @@ from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
-from fox_shard.gateway.wamp.attributes import NO_ATTRIBUTES, read
 from fox_shard.gateway.wamp.event_encoder import details_of
 from fox_shard.topics.pattern import EXACT, Pattern
 

@@ -6,6 +6,7 @@ Owns: which shard answers which call. Never: a wire format; callees (see `regist
 from collections.abc import Callable
 from typing import final
 
+from fox_shard.backplane.attributes import is_passthru
 from fox_shard.backplane.frames import (
     CONTINUES,
     Call,
@@ -108,7 +109,8 @@ class Calls:
         if calls is None:
             calls = session.calls = {}
         local = procedure in self.local_procedures
-        refusal = self._why_not(calls, procedure, flags, local=local)
+        passthru = attributes is not None and is_passthru(attributes)
+        refusal = self._why_not(calls, procedure, flags, local=local, passthru=passthru)
         if refusal is not None:
             session.call_error(call_error(session.id, request, refusal))
             return
@@ -152,13 +154,14 @@ class Calls:
         session.traffic.calls += 1
 
     def _why_not(
-        self, calls: dict[int, int], procedure: str, flags: int, *, local: bool
+        self, calls: dict[int, int], procedure: str, flags: int, *, local: bool, passthru: bool
     ) -> Refusal | None:
         """Return why a session cannot make one more call; None: it can. calls: its others."""
         if len(calls) >= self._limits.calls:
             return self._limits.refuse("max_calls", "unanswered calls", self._limits.calls)
-        if flags & CONTINUES and (local or procedure.startswith(OF_COORDINATOR)):
-            return FeatureNotSupported(f"{procedure} takes no progressive call invocations")
+        if (passthru or flags & CONTINUES) and (local or procedure.startswith(OF_COORDINATOR)):
+            what = "payload passthru mode" if passthru else "progressive call invocations"
+            return FeatureNotSupported(f"{procedure} is the router's own, and takes no {what}")
         return None
 
     def _fence(self, session: Session, shard: int) -> Fence | None:

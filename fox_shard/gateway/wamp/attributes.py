@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct, msgpack
 
+from fox_shard.backplane.attributes import SCHEME
 from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
 from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument, LimitExceeded
@@ -16,10 +17,6 @@ from fox_shard.errors import InvalidArgument, LimitExceeded
 ATTRIBUTE_BYTES: Final = 1 << 14
 """Bytes of all attributes of a message in MessagePack."""
 
-NO_ATTRIBUTES: Final = b"\x80"
-"""An empty dict in MessagePack."""
-
-SCHEME: Final = "ppt_scheme"
 PASSTHRU: Final = (SCHEME, "ppt_serializer", "ppt_cipher", "ppt_keyid")
 
 _CUSTOM: Final = re.compile("_[a-z0-9_]{3,}|x_[a-z0-9_]+")
@@ -73,14 +70,3 @@ def check_passthru_payload(encoding: int, args: bytes, kwargs: bytes) -> None:
         raise InvalidArgument(
             f"with {SCHEME}, the payload is the only argument, and there are no keyword arguments"
         )
-
-
-def is_passthru(packed: bytes) -> bool:
-    """Whether these attributes, from a frame, are those of a payload that is passed through."""
-    return SCHEME in read(packed)
-
-
-def read(packed: bytes) -> dict[str, Any]:
-    """Return the attributes in a frame."""
-    attributes: dict[str, Any] = msgpack.decode(packed)
-    return attributes

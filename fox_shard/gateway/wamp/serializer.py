@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Final
 
 from msgspec import Raw, msgpack
 
+from fox_shard.backplane.attributes import read
 from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.documents.payloads import MSGPACK, as_value
 from fox_shard.errors import InvalidPayload, ProtocolViolation
-from fox_shard.gateway.wamp.attributes import read
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
 from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder, OptionsReaders
 

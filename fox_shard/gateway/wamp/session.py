@@ -7,6 +7,7 @@ Owns: every message that the router sends once the session is open. Never: what 
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+from fox_shard.backplane.attributes import is_passthru
 from fox_shard.backplane.frames import (
     ANONYMOUS,
     CALLER_PASSTHRU,
@@ -33,7 +34,6 @@ from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.attributes import is_passthru
 from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder_of
 from fox_shard.gateway.wamp.hello import (
     CANCELING,

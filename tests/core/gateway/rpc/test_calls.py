@@ -1,6 +1,8 @@
 """Callers: the limit of unanswered calls, and shards without credit."""
 
+import pytest
 from gateway_harness import GatewayHarness
+from msgspec import msgpack
 
 from fox_shard.backplane.frames import CONTINUES, Call, Report, Result
 from fox_shard.documents.payloads import JSON
@@ -24,6 +26,26 @@ def test_a_session_has_so_many_unanswered_calls_and_no_more():
     harness.gateway.send_report(harness.now)
     (report,) = harness.got("coordinator", Report)
     assert report.counters["gateway-0.refused.max_calls"] == 1
+
+
+@pytest.mark.parametrize(
+    "procedure", ["wamp.session.get", "wamp.registration.get", "fox.schema.get"]
+)
+@pytest.mark.cites("advanced.payload_passthru_mode.4")
+def test_the_routers_own_procedures_read_no_payload_in_passthru_mode(procedure):
+    """They are callees without the mode; custom attributes do not trouble them."""
+    harness = GatewayHarness(shards=1)
+    session = harness.session()
+    for request, attributes in enumerate(({"ppt_scheme": "x_mine"}, {"x_mine": "ppt_scheme"}), 1):
+        harness.gateway.requests.call(
+            session, request, procedure, 0, 0, JSON, b"[7]", b"", None, msgpack.encode(attributes)
+        )
+    refused = ("call_error", 1, "wamp.error.feature_not_supported")
+    told = session.take()
+    assert told[0] == refused
+    assert refused not in told[1:]
+    asked = harness.got("coordinator", Call)
+    assert [one.request for one in asked] == ([] if "registration" in procedure else [2])
 
 
 def test_a_caller_is_not_read_while_the_shard_has_no_credit():

@@ -4,6 +4,7 @@ import pytest
 from msgspec import msgpack
 from wamp_client import ALL, joined, subscription
 
+from fox_shard.backplane.attributes import is_passthru
 from fox_shard.backplane.frames import CALLER_PASSTHRU, Call, CallError, Event, Publish, Result
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, encode
 from fox_shard.errors import InvalidArgument, LimitExceeded
@@ -11,7 +12,6 @@ from fox_shard.gateway.wamp.attributes import (
     ATTRIBUTE_BYTES,
     attributes_of,
     check_passthru_payload,
-    is_passthru,
 )
 from fox_shard.gateway.wamp.serializers import Json
 
