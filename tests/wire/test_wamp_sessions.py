@@ -36,6 +36,11 @@ async def test_a_session_is_welcomed(wamp, transport, serializer):
     assert set(session._router_roles) == ROUTER_ROLES
 
 
+async def test_autobahn_may_leave_the_realm_to_the_router(wamp):
+    session = await wamp.join(realm=None)
+    assert session.details.realm == "realm1"
+
+
 @pytest.mark.parametrize(("transport", "serializer"), KINDS)
 async def test_goodbye_is_answered(wamp, transport, serializer):
     session = await wamp.join(transport, serializer)
