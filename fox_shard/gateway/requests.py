@@ -26,6 +26,7 @@ from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.pubsub.pending import PendingSubscription
+from fox_shard.gateway.pubsub.publish_rate import PublishRate
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
@@ -58,6 +59,7 @@ class Requests:
         "_clock",
         "_guard",
         "_ordering",
+        "_publish_rate",
         "_publishing",
         "_reductions",
         "_registrations",
@@ -157,6 +159,14 @@ class Requests:
             self.call = guard.call
             self.register = guard.register
             self.register_reducer = guard.register_reducer
+        self._publish_rate: PublishRate | None = None
+        if settings.publish_rate:
+            # This stands before the guard: publishes that it refuses count, too.
+            rate = PublishRate(
+                settings, limit_counts, turns, timers, clock, self.publish, self.publish_all
+            )
+            self._publish_rate = rate
+            self.publish, self.publish_all = rate.publish, rate.publish_all
         self.unregister = registrations.unregister
         self.yield_ = registrations.yield_
         self.invocation_error = registrations.invocation_error
@@ -215,6 +225,8 @@ class Requests:
             self._authorizers.session_ended(session)
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.release(session.connection)
+            if self._publish_rate is not None:
+                self._publish_rate.session_ended(session)
             self._unstored_waiters.session_ended(session.id)
             incomplete = self._subscribe_requests.withdraw_all(session)
             self._leave(session, incomplete)

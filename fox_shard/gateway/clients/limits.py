@@ -29,6 +29,8 @@ NAMES = (
     "batch_messages",
     "max_filters",
     "outbound_limit",
+    # How often sessions were not read because they published too fast.
+    "publish_rate",
     "handshake_timeout",
     "message_timeout",
     "ping_interval",

@@ -234,6 +234,7 @@ class Channel(asyncio.Protocol):
         self.connection.transport = None
         if self.connection.backlog:
             # What came before is handled first: there may be a goodbye in it.
+            self._listeners.host.turns.client_gone(self.connection)
             self.connection.defer(lambda _now: self._end_receiver())
         else:
             self._end_receiver()
