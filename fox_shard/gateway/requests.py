@@ -29,6 +29,7 @@ from fox_shard.gateway.pubsub.pending import PendingSubscription
 from fox_shard.gateway.pubsub.publish_rate import PublishRate
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
+from fox_shard.gateway.pubsub.slow_consumers import SlowConsumers
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -65,6 +66,7 @@ class Requests:
         "_registrations",
         "_registry",
         "_roles",
+        "_slow_consumers",
         "_subscribe_requests",
         "_subscriptions",
         "_token_expiry",
@@ -108,6 +110,7 @@ class Requests:
         backpressure: Backpressure,
         publishing: Publishing,
         unstored_waiters: UnstoredWaiters,
+        slow_consumers: SlowConsumers,
         subscribe_requests: SubscribeRequests,
         subscriptions: dict[str, Subscriptions],
         calls: Calls,
@@ -133,6 +136,7 @@ class Requests:
         self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
+        self._slow_consumers = slow_consumers
         self._subscribe_requests = subscribe_requests
         self._subscriptions = subscriptions
         self._calls = calls
@@ -225,6 +229,7 @@ class Requests:
             self._authorizers.session_ended(session)
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.release(session.connection)
+            self._slow_consumers.session_ended(session)
             if self._publish_rate is not None:
                 self._publish_rate.session_ended(session)
             self._unstored_waiters.session_ended(session.id)

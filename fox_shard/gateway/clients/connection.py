@@ -55,12 +55,14 @@ class Connection:
         "access",
         "backlog",
         "bearer",
+        "behind",
         "budget",
         "closing",
         "debt",
         "dirty",
         "gone",
         "held_by",
+        "missed",
         "out",
         "owner",
         "paused",
@@ -107,6 +109,10 @@ class Connection:
         # The session, from its beginning to its end.
         self.owner: Endable | None = None
         self.traffic = Traffic()
+        # Whether events for it are dropped, because it reads too slowly; and how many were, since
+        # this was last logged (see `pubsub.slow_consumers`).
+        self.behind = False
+        self.missed = 0
         # Returns how many bytes were written and have not left; set by the transport.
         self.waiting: Callable[[], int] = lambda: 0
 
