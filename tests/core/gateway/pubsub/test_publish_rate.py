@@ -3,6 +3,7 @@
 import pytest
 
 from fox_shard.config import Gateway as Settings
+from fox_shard.config import Role
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.pubsub.publish_rate import Bucket
 from fox_shard.testing.clients import MqttClient, WampClient
@@ -197,6 +198,36 @@ def test_without_a_rate_nothing_stands_in_the_way():
     publishing = made.gateway(0).requests._publishing
     assert made.gateway(0).requests.publish == publishing.publish
     assert made.gateway(0).requests.publish_all == publishing.publish_all
+
+
+def test_a_session_waits_for_its_rate_and_for_its_authorizer_and_loses_no_order():
+    """Both hold the connection; the rate counts before the authorizer is asked."""
+    role = Role(name="anonymous", authorizer="rules:may", authorizer_cache=0.0)
+    made = World(
+        1,
+        shards=2,
+        gateways=1,
+        roles=(role,),
+        settings=Settings(publish_rate=RATE, publish_burst=BURST),
+    )
+    made.functions["rules:may"] = lambda _session, _action, uri: "secret" not in uri
+    made.run_until(lambda: made.linked)
+    reader, client, mqtt_client = WampClient(made, 0), WampClient(made, 0), MqttClient(made, 0)
+    made.run_until(lambda: reader.session and client.session and mqtt_client.connected)
+    request = reader.subscribe("a.", match="prefix")
+    made.run_until(lambda: reader.answer(33, request))
+    began = made.now
+    with client.wire.together(), mqtt_client.wire.together():
+        for number in range(30):
+            topic = f"a.{'secret' if number % 3 == 2 else number}"
+            client.publish(topic, number, acknowledge=True)
+            mqtt_client.publish(f"a/b{number // 4}", b"%d" % (100 + number), 1)
+    made.run_until(lambda: len(client.of(17)) == 20 and len(client.of(8)) == 10, 20.0)
+    made.run_until(lambda: len(mqtt_client.acknowledged) == 30, 20.0)
+    assert made.now - began > (30 - BURST) / RATE - 0.2
+    for first, due in ((0, [n for n in range(30) if n % 3 != 2]), (100, [*range(100, 130)])):
+        assert [event for event in reader.events if first <= event < first + 100] == due
+    assert made.gateway(0).turns.idle
 
 
 def test_calls_do_not_count():
