@@ -11,7 +11,7 @@ gets comes in order; and it misses nothing in state streams, after a cursor or a
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
-from typing import Any, final
+from typing import Any, Final, final
 
 from fox_shard.config import Gateway, History
 from fox_shard.testing.clients import MqttClient, WampClient
@@ -22,6 +22,9 @@ from fox_shard.topics.topic import to_mqtt
 
 TIMES = 40
 """How many events each publisher publishes."""
+
+OPTIONS: Final[dict[str, dict[str, Any]]] = {"state": {"retained": True}, "after": {"after": 0}}
+"""Kind of a client that is promised to miss nothing → options of its subscription."""
 
 HISTORY = (History(topic="s.", match="prefix"),)
 
@@ -49,9 +52,7 @@ class Slow:
             self.wire = wamp.wire
             self.got = lambda: list(wamp.events)
             world.run_until(lambda: bool(wamp.session))
-            options: dict[str, Any] = {"state": {"retained": True}, "after": {"after": 0}}.get(
-                kind, {}
-            )
+            options = OPTIONS.get(kind, {})
             wamp.subscribe("s.", match="prefix", **options)
 
     def fall_behind(self) -> None:
@@ -126,7 +127,7 @@ def _check(world: World, slow: Sequence[Slow], retained: list[int]) -> None:
     for one in slow:
         got = one.got()
         # State streams and followers have an order for each topic only, the others for a publisher.
-        key = _topic_of if one.kind in ("state", "after") else _publisher_of
+        key = _topic_of if one.kind in OPTIONS else _publisher_of
         for source in {key(value) for value in got}:
             mine = [value for value in got if key(value) == source]
             world.check(mine == sorted({*mine}), f"{one.kind} got {mine}")
