@@ -46,6 +46,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     subscriptions and registrations that began or ended, and of which the coordinator has not stored
     that, of one gateway process. drain_timeout: seconds for writing to clients at shutdown.
     allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
+    publish_rate, publish_burst: messages that one session may publish in a second, and after a
+    pause at once; a rate of 0: no limit. slow_consumer: what becomes of a client for which more
+    than outbound_limit waits: it is disconnected, or events for it are dropped.
     """
 
     websocket: OptionalAddress = Address("127.0.0.1", 8080)
@@ -53,6 +56,9 @@ class Gateway(Struct, frozen=True, kw_only=True):
     mqtt: OptionalAddress = Address("127.0.0.1", 1883)
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
     slow_timeout: Seconds = 5.0
+    slow_consumer: Literal["disconnect", "drop"] = "disconnect"
+    publish_rate: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    publish_burst: Count = 1_000
     held_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
@@ -80,6 +86,11 @@ class Gateway(Struct, frozen=True, kw_only=True):
     meta_event_backlog: Count = 100_000
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()
+
+    @property
+    def drops_events(self) -> bool:
+        """Whether events for a client that reads too slowly are dropped."""
+        return self.slow_consumer == "drop"
 
 
 class Backplane(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ COUNTERS: Final = {
     "bytes_out": "$SYS.broker.bytes.sent",
     "publishes": "$SYS.broker.publish.messages.received",
     "deliveries": "$SYS.broker.publish.messages.sent",
+    "dropped_events": "$SYS.broker.publish.messages.dropped",
 }
 """Last component of a counter's name → topic of its total since the coordinator's start."""
 

@@ -13,6 +13,7 @@ from typing import Any, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.gateway.authorization.answers import NAMES, Answers, Question, read_answer
+from fox_shard.gateway.clients.connection import ADVICE
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.consulting.outcomes import Advice, Function, NoAdvice, adviser
@@ -93,7 +94,7 @@ class Authorizers:
             answers.consultation = consultation
             if not answers.holds:
                 answers.holds = True
-                session.connection.await_advice()
+                session.connection.hold(ADVICE)
 
     def _told(
         self,
@@ -134,4 +135,4 @@ class Authorizers:
     def _release(self, session: Session, answers: Answers) -> None:
         if answers.holds:
             answers.holds = False
-            self._turns.advised(session.connection)
+            self._turns.release(session.connection, ADVICE)

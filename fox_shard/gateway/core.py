@@ -50,6 +50,7 @@ from fox_shard.gateway.procedures.table_rows import TableRows
 from fox_shard.gateway.procedures.testaments import Testaments
 from fox_shard.gateway.pubsub.fanout import Fanout
 from fox_shard.gateway.pubsub.publishing import Publishing
+from fox_shard.gateway.pubsub.slow_consumers import SlowConsumers
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -274,6 +275,8 @@ class Gateway:
         self._unreleased = self.ordering.unfinished
         # Whether another turn should follow at once.
         self.busy = False
+        slow_consumers = SlowConsumers(settings, self.notices, self.timers, self)
+        self.fell_behind, self.caught_up = slow_consumers.fell_behind, slow_consumers.caught_up
         on_demand = RealmsOnDemand(
             auth.realms_on_demand,
             self.realms,
@@ -297,6 +300,7 @@ class Gateway:
                 self.links, self.ordering, self._backpressure, self._unstored_waiters
             ),
             unstored_waiters=self._unstored_waiters,
+            slow_consumers=slow_consumers,
             subscribe_requests=self.subscribe_requests,
             subscriptions=self.subscriptions,
             calls=self.calls,
@@ -318,6 +322,7 @@ class Gateway:
             stored=settings.store != "memory",
             has_schema=bool(settings.schema),
         )
+        realm.count_dropped_event = lambda: self.limit_counts.add("slow_consumer")
         subscriptions = Subscriptions(realm, self.links, self, self._memberships)
         self.subscriptions[name] = subscriptions
         self._fanouts[name] = Fanout(

@@ -26,8 +26,10 @@ from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.pubsub.pending import PendingSubscription
+from fox_shard.gateway.pubsub.publish_rate import PublishRate
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.pubsub.rows import find_row
+from fox_shard.gateway.pubsub.slow_consumers import SlowConsumers
 from fox_shard.gateway.pubsub.subscribing import SubscribeRequests
 from fox_shard.gateway.pubsub.subscriptions import Subscriptions
 from fox_shard.gateway.pubsub.unstored_waiters import UnstoredWaiters
@@ -58,11 +60,13 @@ class Requests:
         "_clock",
         "_guard",
         "_ordering",
+        "_publish_rate",
         "_publishing",
         "_reductions",
         "_registrations",
         "_registry",
         "_roles",
+        "_slow_consumers",
         "_subscribe_requests",
         "_subscriptions",
         "_token_expiry",
@@ -106,6 +110,7 @@ class Requests:
         backpressure: Backpressure,
         publishing: Publishing,
         unstored_waiters: UnstoredWaiters,
+        slow_consumers: SlowConsumers,
         subscribe_requests: SubscribeRequests,
         subscriptions: dict[str, Subscriptions],
         calls: Calls,
@@ -131,6 +136,7 @@ class Requests:
         self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
+        self._slow_consumers = slow_consumers
         self._subscribe_requests = subscribe_requests
         self._subscriptions = subscriptions
         self._calls = calls
@@ -157,6 +163,14 @@ class Requests:
             self.call = guard.call
             self.register = guard.register
             self.register_reducer = guard.register_reducer
+        self._publish_rate: PublishRate | None = None
+        if settings.publish_rate:
+            # This stands before the guard: publishes that it refuses count, too.
+            rate = PublishRate(
+                settings, limit_counts, turns, timers, clock, self.publish, self.publish_all
+            )
+            self._publish_rate = rate
+            self.publish, self.publish_all = rate.publish, rate.publish_all
         self.unregister = registrations.unregister
         self.yield_ = registrations.yield_
         self.invocation_error = registrations.invocation_error
@@ -215,6 +229,9 @@ class Requests:
             self._authorizers.session_ended(session)
         if self._registry.session_ended(session, self._ordering, reason, graceful=graceful):
             self._backpressure.release(session.connection)
+            self._slow_consumers.session_ended(session)
+            if self._publish_rate is not None:
+                self._publish_rate.session_ended(session)
             self._unstored_waiters.session_ended(session.id)
             incomplete = self._subscribe_requests.withdraw_all(session)
             self._leave(session, incomplete)

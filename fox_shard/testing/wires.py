@@ -163,6 +163,7 @@ class Wire:
     def _end(self) -> None:
         self._gateway.now = self._timing.now
         if self.connection.backlog:
+            self._gateway.turns.client_gone(self.connection)
             self.connection.defer(self.connection.receiver.connection_lost)
         else:
             self.connection.receiver.connection_lost(self._timing.now)

@@ -74,6 +74,8 @@ class Shell:
         self.limit_counts = LimitCounts(NAMES)
         self.notices = []
         self.receivers, self.found_slow, self.refusals = [], [], []
+        # Whether clients lose events instead of their sessions, and who fell behind or caught up.
+        self.drops, self.behind = False, []
         self.linked, self.scheduled = True, False
         echo = partial(receiver, self)
         self.listeners = Listeners(self, {"mqtt": echo, "websocket": echo}, self.schedule_flush)
@@ -84,6 +86,14 @@ class Shell:
     def slow(self, connection):
         self.found_slow.append(connection)
         connection.write(b"too slow")
+
+    def fell_behind(self, connection):
+        connection.behind = self.drops
+        self.behind.append(True)
+
+    def caught_up(self, connection):
+        connection.behind = False
+        self.behind.append(False)
 
     def schedule_flush(self):
         if not self.scheduled:
@@ -355,6 +365,58 @@ def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch)
             await until(lambda: shell.receivers and shell.receivers[0].got)
             shell.receivers[0].connection.write(b"one more")
             assert shell.found_slow == []
+            shell.schedule_flush()
+            await until(lambda: shell.found_slow)
+            await until(lambda: len(shell.listeners) == 0)
+            writer.transport.abort()
+
+    run(main())
+
+
+def test_a_client_that_loses_events_is_not_slow_however_long_it_does_not_read(run, monkeypatch):
+    judgements = []
+    judge_later = channel_module.Channel._judge_later
+
+    def note(channel, slowness):
+        judge_later(channel, slowness)
+        judgements.append(channel)
+        slowness._since -= 3600.0
+
+    monkeypatch.setattr(channel_module.Channel, "_judge_later", note)
+
+    async def main():
+        async with running() as shell:
+            shell.drops = True
+            reader, writer = await shell.connect()
+            writer.transport.pause_reading()
+            writer.write(b"*")
+            await until(lambda: shell.behind)
+            connection = shell.receivers[0].connection
+            channel = connection.transport
+            assert connection.behind
+            await until(lambda: len(judgements) > 2)
+            assert shell.found_slow == []
+            writer.transport.resume_reading()
+            assert len(await reader.readexactly(2 + 1000 * LIMIT)) == 2 + 1000 * LIMIT
+            await until(lambda: shell.behind == [True, False])
+            assert channel.slowness is None
+            assert shell.found_slow == []
+            writer.close()
+
+    run(main())
+
+
+def test_a_client_that_loses_events_is_slow_if_far_too_much_waits_all_the_same(run, monkeypatch):
+    monkeypatch.setattr(channel_module, "CLOSE_TIMEOUT", 0.01)
+
+    async def main():
+        async with running() as shell:
+            shell.drops = True
+            _, writer = await shell.connect()
+            writer.transport.pause_reading()
+            writer.write(b"*")
+            await until(lambda: shell.behind)
+            shell.receivers[0].connection.write(b"an acknowledgement")
             shell.schedule_flush()
             await until(lambda: shell.found_slow)
             await until(lambda: len(shell.listeners) == 0)

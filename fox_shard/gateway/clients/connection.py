@@ -35,7 +35,13 @@ BACKLOG = 2
 """Why a connection is paused: not all that came is handled yet (see `Turns`)."""
 
 ADVICE = 4
-"""Why a connection is paused: an authorizer was asked whether a request is allowed."""
+"""Why a connection is held: an authorizer was asked whether a request is allowed."""
+
+RATE = 8
+"""Why a connection is held: its session publishes faster than `gateway.publish_rate`."""
+
+HELD = ADVICE | RATE
+"""Why a connection is held: it is not read, and what was read already waits, too."""
 
 UNLIMITED = 1 << 62
 """The budget of whoever is not called by `Turns`."""
@@ -49,11 +55,14 @@ class Connection:
         "access",
         "backlog",
         "bearer",
+        "behind",
         "budget",
         "closing",
         "debt",
         "dirty",
+        "gone",
         "held_by",
+        "missed",
         "out",
         "owner",
         "paused",
@@ -76,18 +85,20 @@ class Connection:
         self.out: list[bytes] = []
         self.closing = False
         self.paused = False
-        # Why it is paused: bits of CREDIT, BACKLOG and ADVICE.
+        # Why it is paused: bits of CREDIT, BACKLOG, ADVICE and RATE.
         self.held_by = 0
         # The units that it may still use in this turn, those that it has used too many, and what
         # is left to do with its bytes, in order (see `Turns`).
         self.budget = UNLIMITED
         self.debt = 0
-        # The units that were left when it began to wait for advice.
+        # The units that were left when it was held.
         self.unused = 0
         self.backlog: list[Callable[[float], None]] = []
         self.transport: object = None
         # How it came; None in the simulator.
         self.access: Access | None = None
+        # Whether the client has gone, and only what it sent before is left.
+        self.gone = False
         # The token in the request for a WebSocket, until the client says who it is.
         self.bearer = ""
         # Sets the client's address, which its proxy names; returns whether it is let in. None: no
@@ -98,6 +109,10 @@ class Connection:
         # The session, from its beginning to its end.
         self.owner: Endable | None = None
         self.traffic = Traffic()
+        # Whether events for it are dropped, because it reads too slowly; and how many were, since
+        # this was last logged (see `pubsub.slow_consumers`).
+        self.behind = False
+        self.missed = 0
         # Returns how many bytes were written and have not left; set by the transport.
         self.waiting: Callable[[], int] = lambda: 0
 
@@ -122,7 +137,8 @@ class Connection:
     def pause(self, *, paused: bool, why: int = CREDIT) -> None:
         """Stop reading, so that TCP pushes back on the client, or go on reading.
 
-        It is read again when there is no reason left not to. why: CREDIT, BACKLOG or ADVICE.
+        It is read again when there is no reason left not to. why: CREDIT or BACKLOG; see `hold`
+        for the others.
         """
         self.held_by = self.held_by | why if paused else self.held_by & ~why
         if self.paused is not (self.held_by != 0):
@@ -133,13 +149,17 @@ class Connection:
         """Call `rest(now)` in a later turn, before anything else that comes from this client."""
         self.backlog.append(rest)
 
-    def await_advice(self) -> None:
-        """Let all that comes from this client wait, until `Turns.advised`."""
-        self.pause(paused=True, why=ADVICE)
+    def hold(self, why: int, rest: Callable[[float], None] | None = None) -> None:
+        """Let all that comes from this client wait, until `Turns.release`.
+
+        why: ADVICE or RATE. rest: what goes on first then.
+        """
+        self.pause(paused=True, why=why)
         # Whoever reads sees that there is no budget, and defers the rest.
-        self.unused, self.budget = max(0, self.budget), 0
+        self.unused += max(0, self.budget)
+        self.budget = 0
         # With a backlog, what comes next is deferred as well.
-        self.defer(_nothing)
+        self.defer(rest or _nothing)
 
 
 def _nothing(_now: float) -> None:

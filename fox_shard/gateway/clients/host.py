@@ -85,5 +85,14 @@ class SocketHost(Protocol):
     def slow(self, connection: Connection) -> None:
         """End the client's session: more than `settings.outbound_limit` bytes wait for it."""
 
+    def fell_behind(self, connection: Connection) -> None:
+        """Note that more than `settings.outbound_limit` bytes wait for the client.
+
+        If events for it are dropped from now on, `connection.behind` is set.
+        """
+
+    def caught_up(self, connection: Connection) -> None:
+        """Note that nothing waits for the client any more. Idempotent."""
+
     def client_refused(self, connection: Connection) -> None:
         """Log that the client got no session, as `connection.refused` says."""

@@ -29,6 +29,10 @@ NAMES = (
     "batch_messages",
     "max_filters",
     "outbound_limit",
+    # Events that were dropped because their receivers read too slowly.
+    "slow_consumer",
+    # How often sessions were not read because they published too fast.
+    "publish_rate",
     "handshake_timeout",
     "message_timeout",
     "ping_interval",

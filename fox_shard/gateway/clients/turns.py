@@ -19,7 +19,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-from fox_shard.gateway.clients.connection import ADVICE, BACKLOG, CREDIT, UNLIMITED, Connection
+from fox_shard.gateway.clients.connection import (
+    BACKLOG,
+    CREDIT,
+    HELD,
+    RATE,
+    UNLIMITED,
+    Connection,
+)
 
 TURN = 20_000
 """Units that all clients may cause in one turn."""
@@ -64,7 +71,7 @@ class Turns:
         self._skipped: list[Connection] = []
         # How many of them share this turn.
         self._sharing = 0
-        # Those among them that published to a shard without credit, or wait for advice.
+        # Those among them that published to a shard without credit, or are held.
         self._stalled: list[Connection] = []
         self._chores: deque[Chore] = deque()
         # When the rest after a turn that took too long is over.
@@ -122,7 +129,7 @@ class Turns:
             # During the rest, too: it ends with an alarm only if somebody waits for that.
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
-                if connection.held_by & (CREDIT | ADVICE):
+                if connection.held_by & (CREDIT | HELD):
                     self._stalled.append(connection)
                 else:
                     self._queue.append(connection)
@@ -140,7 +147,7 @@ class Turns:
 
     def go_on(self, connection: Connection, now: float) -> None:
         """Go on with what a connection has left, unless the units of this turn are used up."""
-        if connection.held_by & (CREDIT | ADVICE):
+        if connection.held_by & (CREDIT | HELD):
             self._stalled.append(connection)
             return
         if self._left <= 0:
@@ -164,13 +171,21 @@ class Turns:
         connection.budget = UNLIMITED
         connection.backlog.clear()
 
-    def advised(self, connection: Connection) -> None:
-        """Let a connection go on that has waited for advice (see `Connection.await_advice`)."""
-        connection.budget, connection.unused = UNLIMITED, 0
-        connection.pause(paused=False, why=ADVICE)
-        if connection.backlog and not connection.held_by & BACKLOG:
-            # It began to wait outside of its turns.
+    def release(self, connection: Connection, why: int) -> None:
+        """Let a connection go on that was held for this reason (see `Connection.hold`)."""
+        connection.pause(paused=False, why=why)
+        if not connection.held_by & HELD:
+            connection.budget += connection.unused
+            connection.unused = 0
+        outside = connection.budget > UNLIMITED >> 1
+        if connection.backlog and outside and not connection.held_by & BACKLOG:
+            # It was held outside of its turns, so `_settle` does not see to it.
             self._wait(connection)
+
+    def client_gone(self, connection: Connection) -> None:
+        """Note that the client has gone: what it sent before is not held back by its rate."""
+        connection.gone = True
+        self.release(connection, RATE)
 
     def do_chores(self) -> None:
         """Do parts of the chores, each of which counts as a slice."""

@@ -145,7 +145,8 @@ class OutboundPublishes:
         queueing: dict[object, None],
         owner: object,
     ) -> None:
-        """window: 1 to 65535. queueing: has the owner while something is queued."""
+        """window: 1 to 65535. queueing: has the owner while something is queued, or
+        events for it are dropped."""
         self._queueing = queueing
         self._owner = owner
         self._connection = connection
@@ -167,6 +168,10 @@ class OutboundPublishes:
     def queues(self) -> bool:
         """Whether something is queued, so that whatever follows must be queued as well."""
         return bool(self._waiting)
+
+    def has_room(self, event: Event, limit: int) -> bool:
+        """Whether an event may be queued so that the queued bytes do not exceed the limit."""
+        return self._queued + _size_of(event) <= limit
 
     def send(self, event: Event, header: int, *, counted: bool = True) -> int:
         """Send an event, or queue it while the window is full; return the bytes queued.
@@ -270,7 +275,7 @@ class OutboundPublishes:
             self._queued -= size
             self.send(event, header)
         self._waiting = waiting
-        if not waiting:
+        if not (waiting or self._connection.behind):
             self._queueing.pop(self._owner, None)
 
     def receive(self, packet_id: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.clients.connection import ADVICE
+from fox_shard.gateway.clients.connection import HELD
 from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
@@ -177,7 +177,7 @@ class Reader:
                             connection.budget = budget
                             publish_run(session, run_topic, run_flags, run, packet_ids)
                             packet_ids = []
-                            if connection.held_by & ADVICE:
+                            if connection.held_by & HELD:
                                 budget = 0
                                 break
                         run_topic, run_flags = topic, flags
@@ -199,7 +199,7 @@ class Reader:
                         connection.budget = budget
                         publish_run(session, run_topic, run_flags, run, packet_ids)
                         packet_ids = []
-                        if connection.held_by & ADVICE:
+                        if connection.held_by & HELD:
                             budget = 0
                             break
                     connection.budget = budget - PACKET

@@ -429,16 +429,35 @@ class MqttSession(Session):
         self._check_queue(outbound.send_all(events, QOS0 | quality << 1))
 
     def deliver_encoded(self, event: Event, chunk: bytes) -> None:
-        """Send an event at QoS 0, behind deliveries that are queued."""
+        """Send an event at QoS 0, behind deliveries that are queued, or drop it (see `Session`)."""
         outbound = self.outbound
-        if outbound is not None and outbound.queues:
-            self._check_queue(outbound.send(event, QOS0))
-        else:
+        if self.connection.behind:
+            self.drop_event()
+        elif outbound is None or not outbound.queues:
             self.connection.write(chunk)
+        elif not self._has_room(outbound, event):
+            self.drop_event()
+        else:
+            self._check_queue(outbound.send(event, QOS0))
+
+    def _has_room(self, outbound: OutboundPublishes, event: Event) -> bool:
+        """Whether an event at QoS 0 may be queued, or else is dropped."""
+        settings = self.router.settings
+        return not settings.drops_events or outbound.has_room(event, settings.outbound_limit)
+
+    @property
+    def queues(self) -> bool:
+        """Whether deliveries are queued until earlier ones are confirmed."""
+        return self.outbound is not None and self.outbound.queues
 
     def _check_queue(self, queued: int) -> None:
-        """End the session if too many bytes are queued: the client does not acknowledge."""
-        if queued > self.router.settings.outbound_limit:
+        """End the session if too many bytes are queued: the client does not acknowledge.
+
+        Where events at QoS 0 are dropped, those at QoS 1 and 2 have as much room again for
+        themselves.
+        """
+        settings = self.router.settings
+        if queued > settings.outbound_limit * (2 if settings.drops_events else 1):
             self.router.slow(self.connection)
 
     def begin_outbound(self) -> OutboundPublishes:

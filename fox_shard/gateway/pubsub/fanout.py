@@ -203,8 +203,12 @@ class Fanout:
         for removed, group in receivers.items():
             chunk = b"" if removed is None else encoder.selected(selected, subscription, removed)
             if chunk:
+                may_drop = self._queueing and not subscription.is_gapless
                 for session in group:
-                    session.connection.write(chunk)
+                    if may_drop and session.connection.behind:
+                        session.drop_event()
+                    else:
+                        session.connection.write(chunk)
                 self._realm.deliveries += len(group)
 
     def _deliver_to(self, event: Event, plan: Plan, allowed: Allowed) -> None:
@@ -258,7 +262,11 @@ class Fanout:
             self._realm.assured += 1
             session.deliver(event, pending.granted_qos)
         elif chunk := session.encoder.event(event, pending.subscription):
-            session.deliver_encoded(event, chunk)
+            if pending.subscription.is_gapless:
+                # Only WAMP has such subscriptions, so nothing is queued.
+                session.connection.write(chunk)
+            else:
+                session.deliver_encoded(event, chunk)
 
 
 def _gets_it_otherwise(session: Session, plan: Plan) -> bool:

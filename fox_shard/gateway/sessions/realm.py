@@ -4,6 +4,7 @@ Owns: the caches that tell which shard a topic or procedure belongs to; the defi
 Never: frames.
 """
 
+from collections.abc import Callable
 from typing import Final, final
 
 from fox_shard.backplane.placement import Placement
@@ -44,7 +45,9 @@ class Realm:
         "_texts",
         "assured",
         "awaits_tables",
+        "count_dropped_event",
         "deliveries",
+        "dropped_events",
         "headers",
         "mqtt_routes",
         "name",
@@ -86,8 +89,13 @@ class Realm:
         # Shard -> the version that it has told; and the texts of these versions.
         self._announced: dict[int, int] = {}
         self._texts: dict[int, str] = {}
-        # The sessions that have queued deliveries, behind which others must queue up.
+        # The sessions that have queued deliveries, behind which others must queue up, and those for
+        # which events are dropped (see `pubsub.slow_consumers`).
         self.queueing: dict[object, None] = {}
+        # Called for each event that is dropped because its receiver reads too slowly. They are
+        # among the deliveries, too, as long as they have not been reported.
+        self.count_dropped_event: Callable[[], None] = _nothing
+        self.dropped_events = 0
         # All deliveries, those among them at quality of service 1 or 2, which take longer (see
         # `DeliveryBudget`), and all that the last report to the coordinator knew of.
         self.deliveries = self.assured = self._reported = 0
@@ -95,7 +103,11 @@ class Realm:
 
     def take_counts(self) -> dict[str, int]:
         """Return what was counted since the last call, by the metrics' names."""
-        counts = {f"{self.name}.deliveries": self.deliveries - self._reported}
+        dropped, self.dropped_events = self.dropped_events, 0
+        counts = {
+            f"{self.name}.deliveries": self.deliveries - self._reported - dropped,
+            f"{self.name}.dropped_events": dropped,
+        }
         self._reported = self.deliveries
         for total in ("publishes", "calls"):
             counts[f"{self.name}.{total}"] = 0
@@ -106,6 +118,11 @@ class Realm:
             for what, count in taken.items():
                 counts[f"{self.name}.{protocol}.{what}"] = count
         return counts
+
+    def drop_event(self) -> None:
+        """Count an event that a session does not get because it reads too slowly."""
+        self.dropped_events += 1
+        self.count_dropped_event()
 
     def route(self, topic: str) -> Route:
         """Return a new route to the topic (in canonical form, already validated).
@@ -151,3 +168,7 @@ class Realm:
                 self._shards.clear()
             shard = self._shards[key] = self.placement.shard_of(self.name, key)
         return shard
+
+
+def _nothing() -> None:
+    """Count nothing: the realm belongs to no gateway yet."""

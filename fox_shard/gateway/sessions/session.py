@@ -127,12 +127,26 @@ class Session(ABC):
             self.deliver(event, granted_qos)
 
     def deliver_encoded(self, event: Event, chunk: bytes) -> None:
-        """Send an event at quality of service 0, behind deliveries that are queued.
+        """Send an event at quality of service 0, behind deliveries that are queued, or drop it.
 
-        chunk: its bytes, by the session's encoder. A session that has no queue needs no call of
-        this method (see `Realm.queueing`): the bytes may be written to its connection.
+        chunk: its bytes, by the session's encoder. A session that has no queue, and reads fast
+        enough, needs no call of this method (see `Realm.queueing`): the bytes may be written to its
+        connection.
         """
-        self.connection.write(chunk)
+        if self.connection.behind:
+            self.drop_event()
+        else:
+            self.connection.write(chunk)
+
+    def drop_event(self) -> None:
+        """Count an event that is not sent because the client reads too slowly."""
+        self.connection.missed += 1
+        self.realm.drop_event()
+
+    @property
+    def queues(self) -> bool:
+        """Whether deliveries are queued until earlier ones are confirmed."""
+        return False
 
     @abstractmethod
     def published(self, requests: list[int], publications: list[int]) -> None:

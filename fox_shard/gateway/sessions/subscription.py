@@ -63,6 +63,15 @@ class Subscription:
         return self.is_snapshot or (self.selector is not None and self.selector.state)
 
     @property
+    def is_gapless(self) -> bool:
+        """Whether its subscriber is promised to miss nothing: a key's change, or a recorded event.
+
+        If the subscriber reads too slowly, its session ends, but no event is dropped.
+        """
+        selector = self.selector
+        return self.is_snapshot or (selector is not None and (selector.state or selector.follow))
+
+    @property
     def is_plain(self) -> bool:
         """Whether the subscription is to all events, as they happen."""
         return self.selector is None and not self.is_snapshot

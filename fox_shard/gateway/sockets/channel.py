@@ -234,6 +234,7 @@ class Channel(asyncio.Protocol):
         self.connection.transport = None
         if self.connection.backlog:
             # What came before is handled first: there may be a goodbye in it.
+            self._listeners.host.turns.client_gone(self.connection)
             self.connection.defer(lambda _now: self._end_receiver())
         else:
             self._end_receiver()
@@ -261,10 +262,12 @@ class Channel(asyncio.Protocol):
         self.slowness = Slowness(
             settings.outbound_limit, settings.slow_timeout, self._taken(), self._listeners.clock()
         )
+        self._listeners.host.fell_behind(self.connection)
         self._judge_later(self.slowness)
 
     def resume_writing(self) -> None:
         self.slowness = None
+        self._listeners.host.caught_up(self.connection)
 
     def _taken(self) -> int:
         return self.written - self.socket.get_write_buffer_size()
@@ -278,7 +281,10 @@ class Channel(asyncio.Protocol):
         if self.slowness is not slowness or self.connection.transport is None:
             return
         waiting = self.socket.get_write_buffer_size()
-        if slowness.is_slow(waiting, self._taken(), self._listeners.update_clock()):
+        if self.connection.behind:
+            # It loses events instead. If what it may not lose becomes too much, `write` ends it.
+            self._judge_later(slowness)
+        elif slowness.is_slow(waiting, self._taken(), self._listeners.update_clock()):
             self.end_slow()
         else:
             self._judge_later(slowness)

@@ -13,7 +13,7 @@ from typing import Final, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.clients.connection import ADVICE, Connection
+from fox_shard.gateway.clients.connection import HELD, Connection
 from fox_shard.gateway.transports.receivers import MESSAGE, Frame, MessageReceiver
 
 SUFFIX: Final = ".batched"
@@ -94,7 +94,7 @@ class BatchReceiver:
     def _hand_over(self, messages: list[bytes], now: float) -> None:
         connection = self._connection
         for index, message in enumerate(messages):
-            if connection.held_by & ADVICE:
+            if connection.held_by & HELD:
                 connection.defer(partial(self._hand_over, messages[index:]))
                 return
             self._session.message(message, now)

@@ -37,6 +37,7 @@ def test_the_first_news_has_every_topic():
         "bytes.sent": b"0",
         "publish.messages.received": b"0",
         "publish.messages.sent": b"0",
+        "publish.messages.dropped": b"0",
         "subscriptions.count": b"0",
         "retained messages.count": b"0",
     }

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from fox_shard.gateway.clients.connection import CREDIT, UNLIMITED, Connection
+from fox_shard.gateway.clients.connection import ADVICE, CREDIT, RATE, UNLIMITED, Connection
 from fox_shard.gateway.clients.turns import FEW, HEAVY, REST, SLICE, Turns
 
 
@@ -251,7 +251,7 @@ class Asking(Worker):
                 return
             self.done.append((self.name, data[at : at + 1]))
             if data[at : at + 1] == b"?":
-                self.connection.await_advice()
+                self.connection.hold(ADVICE)
 
 
 def test_a_client_that_waits_for_advice_goes_on_where_it_stopped_and_takes_no_units(turns):
@@ -266,7 +266,7 @@ def test_a_client_that_waits_for_advice_goes_on_where_it_stopped_and_takes_no_un
     take_turn(turns)
     assert len(done) == 2 + FEW + 1
     assert not turns.busy
-    turns.advised(asking.connection)
+    turns.release(asking.connection, ADVICE)
     take_turn(turns)
     assert done[-2:] == [("asking", b"b"), ("asking", b"c")]
     assert turns.idle
@@ -278,7 +278,70 @@ def test_a_client_that_began_to_wait_outside_of_its_turns_goes_on(turns):
     asking = Asking(done, "asking")
     asking.receive(b"?ab", 0.0)
     assert done == [("asking", b"?")]
-    turns.advised(asking.connection)
+    turns.release(asking.connection, ADVICE)
     take_turn(turns)
     assert done == [("asking", b"?"), ("asking", b"a"), ("asking", b"b")]
     assert asking.connection.budget == UNLIMITED
+
+
+def test_a_client_that_is_held_for_two_reasons_goes_on_after_both(turns):
+    done = []
+    asking = Asking(done, "asking")
+    turns.receive(asking.connection, b"?ab", 0.0)
+    asking.connection.hold(RATE)
+    turns.release(asking.connection, ADVICE)
+    take_turn(turns)
+    assert done == [("asking", b"?")]
+    assert asking.connection.paused
+    turns.release(asking.connection, RATE)
+    take_turn(turns)
+    assert done == [("asking", b"?"), ("asking", b"a"), ("asking", b"b")]
+    assert turns.idle
+    assert not asking.connection.paused
+
+
+def test_a_client_that_was_held_outside_of_its_turns_for_two_reasons_goes_on(turns):
+    done = []
+    asking = Asking(done, "asking")
+    asking.receive(b"?a", 0.0)
+    asking.connection.hold(RATE, lambda _now: done.append("rest"))
+    for why in (RATE, ADVICE):
+        assert len(done) == 1
+        turns.release(asking.connection, why)
+        take_turn(turns)
+    assert done == [("asking", b"?"), ("asking", b"a"), "rest"]
+    assert asking.connection.budget == UNLIMITED
+    assert asking.connection.unused == 0
+    assert not asking.connection.paused
+
+
+def test_a_client_that_is_released_in_its_own_turn_goes_on_once(turns):
+    done = []
+
+    class Released(Asking):
+        def receive(self, data, now):
+            super().receive(data, now)
+            turns.release(self.connection, ADVICE)
+
+    released, other = Released(done, "released"), Worker(done, "other", cost=1)
+    turns.receive(released.connection, b"?a", 0.0)
+    assert done == [("released", b"?")]
+    assert turns._queue == [released.connection]
+    # It has used no units, and got none.
+    turns.receive(other.connection, b"x" * 5000, 0.0)
+    assert len(done) == 1 + turns.units
+    while turns.busy:
+        take_turn(turns)
+    assert ("released", b"a") in done
+
+
+def test_of_a_client_that_has_gone_everything_is_handled_although_it_was_too_fast(turns):
+    done = []
+    worker = Worker(done, "a")
+    worker.connection.hold(RATE)
+    turns.receive(worker.connection, b"\1\2", 0.0)
+    turns.client_gone(worker.connection)
+    worker.connection.defer(worker.connection_lost)
+    take_turn(turns)
+    assert done == [("a", 1), ("a", 2), ("a", "lost")]
+    assert worker.connection.gone

@@ -217,6 +217,38 @@ def test_events_sent_from_the_queue_no_longer_count_as_waiting():
     assert not client.closed
 
 
+def dropping():
+    """Return a client with a full window and 3 of 4 KiB queued, whose events may be dropped."""
+    client = connected(FakeGateway(outbound_limit=1 << 12, slow_consumer="drop"))
+    deliver(client, *[event("a", bytes(1000))] * 6)
+    return client
+
+
+def test_where_events_are_dropped_the_queue_has_room_for_events_at_qos_0_up_to_the_limit():
+    client = dropping()
+    deliver(client, event("a", b"small", 0))
+    for size in (1000, 10_000):
+        deliver(client, event("a", bytes(size), 0))
+    assert client.session.realm.dropped_events == 2
+    assert not client.closed
+    for packet_id in (1, 2, 3):
+        client.send(mqtt.Puback(packet_id))
+    *_, last = client.received()
+    assert last == mqtt.Publish("a", b"small", 0)
+    assert deliver(client, event("a", bytes(10_000), 0))
+    assert client.session.realm.dropped_events == 2
+
+
+def test_where_events_are_dropped_those_at_qos_1_may_have_twice_the_limit():
+    client = dropping()
+    deliver(client, *[event("a", bytes(1000), 0)] * 10)
+    deliver(client, *[event("a", bytes(1000))] * 4)
+    assert not client.closed
+    deliver(client, event("a", bytes(1000)))
+    assert client.closed
+    assert client.calls == [("slow",), ENDED]
+
+
 def test_an_idle_session_keeps_no_state_in_flight():
     client = connected()
     deliver(client, event())

@@ -113,7 +113,7 @@ def test_the_rest_of_a_batch_waits_if_a_message_waits_for_advice():
         def message(self, data, now):
             super().message(data, now)
             if data == b"ask":
-                connection.await_advice()
+                connection.hold(ADVICE)
 
     session = Asking()
     receiver = BatchReceiver(
