@@ -63,10 +63,7 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
             continue
         costs, errors = _alternating(scenario, capable, terms, rounds)
         failed += errors
-        for server in capable:
-            if costs[server.name]:
-                print(report.row(scenario.name, server.name, report.middle(costs[server.name])))
-                results.append(report.as_json(scenario.name, server.name, costs[server.name]))
+        results += _shown(scenario, capable, costs, split=options.split)
         rows = _comparisons(scenario, capable, costs)
         failed += any(row.target is not None and row.ratio > row.target for row in rows)
         for row in rows:
@@ -78,6 +75,19 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
     return 1 if failed else 0
+
+
+def _shown(
+    scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]], *, split: bool
+) -> Iterator[dict[str, Any]]:
+    """Print a row for each server that could be measured, and yield the rows for --json."""
+    for server in servers:
+        if costs[server.name]:
+            middle = report.middle(costs[server.name])
+            print(report.row(scenario.name, server.name, middle))
+            if split:
+                print(f"{'':<26}{report.split(server.kinds, middle)}")
+            yield report.as_json(scenario.name, server.name, costs[server.name])
 
 
 def _alternating(
@@ -189,6 +199,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--place", choices=("apart", "same", "any"), default="apart")
+    parser.add_argument("--split", action="store_true", help="CPU by kind of process, too")
     parser.add_argument("--nap", type=float, default=0.0, help=_NAP_HELP)
     parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")

@@ -11,18 +11,23 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """A moment of a run. broker, generator: CPU seconds of all threads since their start."""
+    """A moment of a run. broker, generator: CPU seconds of all threads since their start.
+
+    each: those of each of the broker's processes.
+    """
 
     clock: float
     broker: float
     generator: float
     messages: int
+    each: tuple[float, ...] = ()
 
 
 class Cost(NamedTuple):
     """The result of a run: rate in messages/s, CPU in µs per message, latency in ms.
 
-    p50, p99: None if the scenario does not measure latency.
+    p50, p99: None if the scenario does not measure latency. each: CPU in µs per message of each of
+    the broker's processes.
     """
 
     rate: float
@@ -30,6 +35,7 @@ class Cost(NamedTuple):
     generator: float
     p50: float | None = None
     p99: float | None = None
+    each: tuple[float, ...] = ()
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -43,7 +49,8 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def sample(pids: Iterable[int], messages: int) -> Sample:
     """Take a sample now. pids: the broker's processes. messages: received so far."""
-    return Sample(time.perf_counter(), cpu_seconds(pids), time.process_time(), messages)
+    each = tuple(cpu_seconds([pid]) for pid in pids)
+    return Sample(time.perf_counter(), sum(each), time.process_time(), messages, each)
 
 
 def cost(before: Sample, after: Sample) -> Cost:
@@ -53,6 +60,9 @@ def cost(before: Sample, after: Sample) -> Cost:
         rate=messages / (after.clock - before.clock),
         broker=(after.broker - before.broker) * 1e6 / messages,
         generator=(after.generator - before.generator) * 1e6 / messages,
+        each=tuple(
+            (now - then) * 1e6 / messages for then, now in zip(before.each, after.each, strict=True)
+        ),
     )
 
 

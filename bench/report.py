@@ -21,6 +21,7 @@ def middle(costs: Sequence[Cost]) -> Cost:
         generator=median(cost.generator for cost in costs),
         p50=_median_or_none([cost.p50 for cost in costs]),
         p99=_median_or_none([cost.p99 for cost in costs]),
+        each=tuple(map(median, zip(*(cost.each for cost in costs), strict=True))),
     )
 
 
@@ -35,6 +36,14 @@ def row(scenario: str, server: str, cost: Cost) -> str:
         f"{scenario:<26}{server:<11}{cost.rate:>10,.0f}{_figure(cost.p50, 8)}{_figure(cost.p99, 8)}"
         f"{cost.broker:>9.3f}{cost.generator:>8.3f}"
     )
+
+
+def split(kinds: Sequence[str], cost: Cost) -> str:
+    """Return the CPU per message by kind of process. kinds: that of each process."""
+    sums: dict[str, float] = {}
+    for kind, used in zip(kinds, cost.each, strict=True):
+        sums[kind] = sums.get(kind, 0.0) + used
+    return ", ".join(f"{kind} {used:.3f} µs" for kind, used in sums.items())
 
 
 def ratio(ours: Cost, theirs: Cost) -> float:

@@ -61,6 +61,11 @@ class Server:
         return [process.pid for process in self._processes]
 
     @property
+    def kinds(self) -> list[str]:
+        """What each process is, in the order of `pids`."""
+        return [self.name] * len(self._processes)
+
+    @property
     def gateways(self) -> list[int]:
         """The ids of the processes that share the ports; empty if there is just one process."""
         return []
@@ -165,6 +170,11 @@ class FoxShard(Server):
         """Return how often traced shards waited for the disk between two times (since 1970)."""
         found = [sync for file in self.folder.glob("*.syncs") for sync in syncs.read(file)]
         return sum(began <= sync.began and sync.ended <= ended for sync in found)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What each process is, in the order of `pids`."""
+        return [worker[0] for worker in self._workers]
 
     @property
     def gateways(self) -> list[int]:

@@ -33,6 +33,15 @@ def test_the_median_is_taken_of_each_figure():
     assert report.middle([Cost(1, 2, 3)]) == Cost(1, 2, 3)
 
 
+def test_the_cost_of_each_process_is_added_up_by_kind():
+    before, after = Sample(0, 3.0, 0, 0, (1.0, 2.0, 0.0)), Sample(1, 6.0, 0, 1000, (2.0, 3.0, 1.0))
+    measured = cost(before, after)
+    assert measured.each == pytest.approx((1000, 1000, 1000))
+    middle = report.middle([measured, measured._replace(each=(10.0, 20.0, 5.0))])
+    said = report.split(["shard", "gateway", "gateway"], middle)
+    assert said == "shard 505.000 µs, gateway 1012.500 µs"
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "target", "text"),
     [
