@@ -33,8 +33,8 @@ from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.limits import NAMES, Limits
-from fox_shard.gateway.clients.refusal_log import RefusalLog
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
@@ -111,11 +111,11 @@ class Gateway:
         self.turns = Turns()
         self.admission = Admission()
         self.limit_counts = LimitCounts(NAMES)
-        self._refusal_log = RefusalLog()
         realms = [*realms]
         roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
         self.notices: list[Notice] = []
+        self._refusals = LimitedLines("client_refused", self.notices, self.timers)
         self.links: list[Link] = []
         user_keys = self.user_keys = UserKeys(
             realms,
@@ -308,6 +308,7 @@ class Gateway:
             reductions=self.reductions,
             roles=roles,
             consultations=self.consultations,
+            notices=self.notices,
             open_realm=on_demand.open,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
@@ -353,17 +354,9 @@ class Gateway:
         self._end_removed.look()
 
     def client_refused(self, connection: Connection) -> None:
-        """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
-        line = self._refusal_log.refused(connection.peer, connection.refused, self.now)
-        if line is not None:
-            self.notices.append(("client_refused", line))
-        elif self._refusal_log.suppressed == 1:
-            self.timers.at(self.now + 1.0, self._log_suppressed)
-
-    def _log_suppressed(self, now: float) -> None:
-        line = self._refusal_log.remaining(now)
-        if line is not None:
-            self.notices.append(("client_refused", line))
+        """Log that the client got no session, as `connection.refused` says."""
+        reason = connection.refused[:MAX_REASON]
+        self._refusals.add({"address": connection.peer, "reason": reason}, self.now)
 
     @property
     def incarnation(self) -> int:

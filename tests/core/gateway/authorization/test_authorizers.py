@@ -6,6 +6,7 @@ import pytest
 from test_doors import NOT_AUTHORIZED, ask, inject, opened
 
 from fox_shard.config import Role, Rule
+from fox_shard.gateway.clients.limited_lines import FIRST
 from fox_shard.gateway.mqtt.codec import encode
 from fox_shard.gateway.mqtt.packets import Disconnect, Publish, Will
 from fox_shard.testing.clients import MqttClient, WampClient
@@ -189,6 +190,10 @@ def authorizer(made, answers=lambda *args: True):
     return client, questions
 
 
+def failures(made):
+    return [fields for _, event, fields in made.logged if event == "authorizer_failed"]
+
+
 REGISTERS = (Rule(uri="com.authorize", allow=("register",)),)
 
 
@@ -274,6 +279,61 @@ def test_too_many_questions_are_refused_in_order():
     requests = [client.publish("a.b", number, acknowledge=True) for number in range(50)]
     made.run_until(lambda: len(client.of(8)) == 50)
     assert [(one[2], one[4]) for one in client.of(8)] == [(one, FAILED) for one in requests]
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        (
+            [8, INVOCATION, 0, {}, "app.error.broken", ["no\nidea"]],
+            {"why": "error", "error": "app.error.broken"},
+        ),
+        ([YIELD, 0, {}, ["yes"]], {"why": "unreadable"}),
+        ([YIELD, 0, {}], {"why": "unreadable"}),
+        (None, {"why": "timeout"}),
+        ("nobody", {"why": "no_callee", "error": "wamp.error.no_such_procedure"}),
+    ],
+)
+def test_an_authorizer_that_fails_is_logged(answer, more):
+    made = world(authorizer="com.authorize", rules=REGISTERS)
+
+    def invoked(message):
+        if message[0] == INVOCATION and answer is not None:
+            at = 2 if answer[0] == 8 else 1
+            callee.send([*answer[:at], message[1], *answer[at + 1 :]])
+
+    if answer != "nobody":
+        callee = WampClient(made, 1, "realm1", invoked)
+        made.run_until(lambda: callee.session)
+        request = callee.register("com.authorize")
+        made.run_until(lambda: callee.answer(REGISTERED, request))
+    client = opened(made)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True)) == FAILED
+    made.run(0.1)
+    [fields] = failures(made)
+    assert {"realm": "realm1", "authorizer": "com.authorize", **more}.items() <= fields.items()
+    assert fields["reason"].isprintable()
+
+
+def test_an_authorizer_that_answers_is_not_logged():
+    made = world(Asked())
+    client = opened(made)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
+    assert ask(made, client, client.publish("a.secret", 1, acknowledge=True)) == NOT_AUTHORIZED
+    made.run(0.1)
+    assert not failures(made)
+
+
+def test_a_flood_of_failures_leaves_few_lines():
+    made = world(lambda *args: None)
+    client = opened(made)
+    for number in range(FIRST + 100):
+        client.publish("a.b", number)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True)) == FAILED
+    made.run(2)
+    lines = failures(made)
+    assert len(lines) <= FIRST + 3
+    assert sum(1 + one.get("suppressed", 0) for one in lines) == FIRST + 101
 
 
 TABLE = {"type": "object", "properties": {"n": {"type": "string"}}, "primary_key": ["n"]}
