@@ -62,7 +62,7 @@ class Authorizers:
                 "authrole": session.authrole,
                 **more,
             }
-            session.answers = Answers(details, self._clock)
+            session.answers = Answers(details, session.permissions.authorizer, self._clock)
 
     def session_ended(self, session: Session) -> None:
         """Drop all that waits for an answer."""

@@ -4,7 +4,7 @@ Owns: the rules, the authorizer's answers, and what must be true of frames and o
 what clients do (see `authorizer_scenarios`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, Final, final
 
@@ -12,7 +12,7 @@ from msgspec import json
 
 from fox_shard.backplane.frames import Batch, Call, Publish, Register, Subscribe, Will
 from fox_shard.config import Rule
-from fox_shard.testing.authorizer_client import PROCEDURE, Questions
+from fox_shard.testing.authorizer_client import ERROR, PROCEDURE, Authorizer, Questions
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
 from fox_shard.testing.recording_wamp_client import RecordingWampClient
@@ -204,6 +204,15 @@ class AuthorizerChecks:
         if self._faults and at < self.recovered:
             right = right or bool(refused)
         self._world.check(right, f"to {action} {uri} was answered with {refused or 'yes'!r}")
+
+    def check_own_requests(self, authorizers: Sequence[Authorizer]) -> None:
+        """Check that what authorizers themselves ask for, and no rule decides, is refused."""
+        for authorizer in authorizers:
+            client = authorizer.client
+            for request in authorizer.requests:
+                error = client.answer(ERROR, request)
+                right = authorizer.gone or (error is not None and error[4] == NOT_AUTHORIZED)
+                self._world.check(right, f"{client.session} serves the authorizer, and got {error}")
 
     def check_kept(self) -> None:
         """Check that nothing was asked again for which an answer was to be kept."""

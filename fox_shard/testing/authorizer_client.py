@@ -12,7 +12,7 @@ from fox_shard.testing.clients import WampClient
 from fox_shard.testing.world import World
 
 PROCEDURE: Final = "auth.may"
-WELCOME, ERROR, REGISTERED, INVOCATION, INTERRUPT, YIELD = 2, 8, 65, 68, 69, 70
+WELCOME, ERROR, REGISTER, REGISTERED, INVOCATION, INTERRUPT, YIELD = 2, 8, 64, 65, 68, 69, 70
 AGAIN: Final = 0.2
 """Seconds after which a refused registration is tried again."""
 
@@ -63,6 +63,8 @@ class Authorizer:
 
     def __init__(self, questions: Questions, gateway: int) -> None:
         self._questions = questions
+        # Publishes that no rule allows.
+        self.requests: list[int] = []
         self.client = WampClient(questions.world, gateway, on_message=self._message)
 
     @property
@@ -78,7 +80,7 @@ class Authorizer:
     def _message(self, message: list[Any]) -> None:
         if message[0] == WELCOME:
             self._register()
-        elif message[0] == ERROR:
+        elif message[0] == ERROR and message[1] == REGISTER:
             # The procedure's shard is down.
             world = self._questions.world
             world.at(world.now + AGAIN, self._register)
@@ -96,6 +98,9 @@ class Authorizer:
         rng, world = questions.rng, questions.world
         details, uri, action, _ = message[4]
         answer = questions.answer(details["session"], action, uri)
+        if rng.random() < 0.2:
+            # Nobody is asked about this one, as only its own session could answer.
+            self.requests.append(self.client.publish("open.a", acknowledge=True))
         what = rng.random()
         reply: list[Any] = [YIELD, request, {}, [answer]]
         if questions.good:

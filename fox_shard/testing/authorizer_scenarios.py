@@ -295,6 +295,7 @@ class Cast:
         run.end(expected=(*expected, FAILED) if self.faults else expected)
         self.checks.check_answers()
         self.checks.check_kept()
+        self.checks.check_own_requests(self.authorizers)
         check_invocation_order(world, run.wamp_clients, run.wamp_clients)
         for node in world.nodes.values():
             if isinstance(node, Gateway):

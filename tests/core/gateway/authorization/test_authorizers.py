@@ -209,6 +209,55 @@ def test_a_procedure_is_asked():
     assert (details["realm"], details["session"]) == ("realm1", client.session)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [("com.authorize", "exact"), ("com.", "prefix"), (".authorize", "wildcard")],
+)
+def test_nobody_is_asked_about_the_session_that_serves_the_authorizer(pattern, match):
+    made = world(
+        authorizer="com.authorize", rules=[Rule(uri=pattern, match=match, allow=("register",))]
+    )
+    answers = [True]
+
+    def invoked(message):
+        # A request while it handles an invocation, and one when it does not.
+        if message[0] == INVOCATION:
+            answers.append(callee.publish("a.b", 1, acknowledge=True))
+            callee.send([YIELD, message[1], {}, [True]])
+
+    callee = WampClient(made, 1, "realm1", invoked)
+    made.run_until(lambda: callee.session)
+    # The registration need not be confirmed.
+    with callee.wire.together():
+        registered = callee.register(pattern, match=match)
+        early = callee.publish("a.b", 1, acknowledge=True)
+    assert ask(made, callee, early) == NOT_AUTHORIZED
+    made.run_until(lambda: callee.answer(REGISTERED, registered))
+    client = opened(made)
+    began = made.now
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
+    assert ask(made, callee, answers[1]) == NOT_AUTHORIZED
+    assert ask(made, callee, callee.call("a.b")) == NOT_AUTHORIZED
+    assert made.now < began + 1
+    # A second registration is refused, and changes nothing.
+    again = callee.register(pattern, match=match)
+    assert ask(made, callee, again) == "wamp.error.procedure_already_exists"
+    assert ask(made, callee, callee.publish("a.b", 1, acknowledge=True)) == NOT_AUTHORIZED
+    # Without the registration, it is a session like any other.
+    unregister = callee.request(66, callee.answer(REGISTERED, registered)[2])
+    assert ask(made, callee, unregister)[0] == 67
+    assert ask(made, callee, callee.publish("a.b", 1, acknowledge=True)) == FAILED
+
+
+def test_a_registration_that_is_refused_serves_nothing():
+    made = world(authorizer="com.authorize", rules=REGISTERS)
+    authorizer(made)
+    client = opened(made)
+    refused = client.register("com.authorize")
+    assert ask(made, client, refused) == "wamp.error.procedure_already_exists"
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
+
+
 def test_no_answer_in_time_is_a_refusal_and_others_go_on_meanwhile():
     made = world(
         authorizer="com.authorize",
