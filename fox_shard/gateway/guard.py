@@ -15,6 +15,7 @@ from fox_shard.backplane.frames import (
     CONDITION,
     DISCLOSE,
     DISCLOSE_CALLER,
+    UNSEEN,
     Audience,
     Identity,
     Publish,
@@ -39,7 +40,7 @@ from fox_shard.gateway.authorization.rules import (
 from fox_shard.gateway.authorization.trust import with_trust_level
 from fox_shard.gateway.authorizers import Authorizers, Retry
 from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.rows import find_row
+from fox_shard.gateway.pubsub.rows import Row, find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
@@ -51,10 +52,13 @@ COUNTED: Final = "not_authorized"
 """The name under which refusals are counted."""
 
 
-def check_publish(permissions: Permissions, answers: Answers | None, topic: str, flags: int) -> int:
+def check_publish(
+    permissions: Permissions, answers: Answers | None, topic: str, flags: int, named: str = ""
+) -> int:
     """Return the decision about a topic; raise a refusal unless it allows the publish.
 
-    Raises NotAuthorized, AuthorizationFailed, Undecided.
+    named: the topic that the refusal names; "": this one. Raises NotAuthorized,
+    AuthorizationFailed, Undecided.
 
     A condition tells whether the key meets it, so it needs the permission to subscribe, too.
     """
@@ -66,29 +70,47 @@ def check_publish(permissions: Permissions, answers: Answers | None, topic: str,
         if decision and flags & CONDITION:
             decision |= answers.decide(SUBSCRIBE, topic)
     if not decision & PUBLISH:
-        raise permissions.refusal(PUBLISH, topic)
+        raise permissions.refusal(PUBLISH, named or topic)
     if flags & CONDITION and not decision & SUBSCRIBE:
         raise permissions.refusal(SUBSCRIBE, topic)
     return decision
 
 
-def check_table(session: Session, route: Route) -> None:
-    """Raise a refusal if the session may not publish to a row of the route's table at all.
+def check_row(
+    session: Session,
+    permissions: Permissions,
+    route: Route,
+    flags: int,
+    encoding: int,
+    args: bytes,
+    kwargs: bytes,
+    retain: RetainOptions | None,
+) -> tuple[Row, int]:
+    """Return the row that a publish is about, and the decision about its topic.
 
-    Other refusals tell the fields of the table's key, so they come later. Raises Undecided, too.
-
-    route: with a table.
+    route: with a table. Raises a refusal unless the publish is allowed, and Undecided. Whoever may
+    publish to no row must not learn whether there is a table, or of which fields its key is made.
     """
-    table, permissions = route.table, session.permissions
+    table, answers = route.table, session.answers
     assert table is not None
-    if permissions is None:
-        return
     if route.topic != table.name:
-        check_publish(permissions, session.answers, route.topic, 0)
-        return
+        check_publish(permissions, answers, route.topic, 0)
+        row = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
+        return row, check_publish(permissions, answers, route.topic, flags)
     session.connection.budget -= permissions.cost(PUBLISH, table.rows)
-    # What is undecided, the authorizer decides about the row.
-    permissions.check_any(PUBLISH, table.rows, rest=bool(permissions.authorizer))
+    knows = permissions.extent(PUBLISH, table.rows) is not Extent.NOTHING
+    if not (knows or permissions.authorizer):
+        raise permissions.refusal(PUBLISH, table.name)
+    try:
+        row = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
+    except Refusal:
+        if not knows:
+            # There is no row that the authorizer could be asked about.
+            check_publish(permissions, answers, table.name, 0)
+        raise
+    # The topic of the row counts, which is made of the document.
+    named = "" if knows else table.name
+    return row, check_publish(permissions, answers, row.route.topic, flags, named)
 
 
 @final
@@ -120,7 +142,7 @@ class Guard:
         self._registrations = registrations
         self._reductions = reductions
 
-    def publish(
+    def publish(  # noqa: C901 (a function less in the way of each publish)
         self,
         session: Session,
         route: Route,
@@ -146,13 +168,13 @@ class Guard:
             if retry and self._authorizers.waits(session, retry):
                 return
             try:
-                if route.table is not None:
-                    check_table(session, route)
-                    # The topic of the row counts, which may be made of the document.
-                    route, flags = find_row(
-                        session.realm, route, flags, encoding, args, kwargs, retain
+                if route.table is None:
+                    decision = check_publish(permissions, answers, route.topic, flags)
+                else:
+                    row, decision = check_row(
+                        session, permissions, route, flags, encoding, args, kwargs, retain
                     )
-                decision = check_publish(permissions, answers, route.topic, flags)
+                    route, flags = row
             except Undecided as undecided:
                 assert retry is not None
                 self._authorizers.ask(session, undecided.question, retry)
@@ -165,6 +187,8 @@ class Guard:
                 publisher = Identity(session.authid, session.authrole)
             if decision > NO_TRUST_LEVEL:
                 attributes = with_trust_level(attributes, decision)
+            if retain is not None and retain.patch and not decision & SUBSCRIBE:
+                flags |= UNSEEN
         self._publishing.publish(
             session,
             route,
@@ -241,10 +265,13 @@ class Guard:
             return False
         return True
 
-    def may_subscribe(self, session: Session, request: int, pattern: Pattern, retry: Retry) -> bool:
+    def may_subscribe(
+        self, session: Session, request: int, pattern: Pattern, named: Pattern, retry: Retry
+    ) -> bool:
         """Whether the session may subscribe to anything that the pattern matches.
 
-        If not, it is told so. If it may subscribe to a part, it gets that part.
+        named: what it has asked for, perhaps a table of which the pattern is all rows. If not, it
+        is told so. If it may subscribe to a part, it gets that part.
         If an authorizer is asked, it may not for now, and `retry` is called later.
         """
         permissions = session.permissions
@@ -254,17 +281,23 @@ class Guard:
             if self._authorizers.waits(session, retry):
                 return False
             if permissions.asks_about(pattern):
-                return self._may_subscribe(session, session.answers, request, pattern, retry)
+                return self._may_subscribe(session, session.answers, request, pattern, named, retry)
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         if permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING:
             return True
         self._counts.add(COUNTED)
-        refusal = permissions.refusal(SUBSCRIBE, pattern.shown[0])
+        refusal = permissions.refusal(SUBSCRIBE, named.shown[0])
         session.not_subscribed(request, refusal.uri, refusal.message, 0)
         return False
 
     def _may_subscribe(
-        self, session: Session, answers: Answers, request: int, pattern: Pattern, retry: Retry
+        self,
+        session: Session,
+        answers: Answers,
+        request: int,
+        pattern: Pattern,
+        named: Pattern,
+        retry: Retry,
     ) -> bool:
         """Whether the authorizer allows a pattern, of which rules decide only a part, if any."""
         permissions = session.permissions
@@ -272,7 +305,7 @@ class Guard:
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         try:
             if not answers.decide(*_question(SUBSCRIBE, pattern)) & SUBSCRIBE:
-                raise permissions.refusal(SUBSCRIBE, pattern.shown[0])
+                raise permissions.refusal(SUBSCRIBE, named.shown[0])
         except Undecided as undecided:
             self._authorizers.ask(session, undecided.question, retry)
             return False

@@ -297,10 +297,10 @@ class Requests:
         options: SubscribeOptions,
     ) -> None:
         """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
-        pattern = session.realm.rows_of(pattern)
+        named, pattern = pattern, session.realm.rows_of(pattern)
         if self._guard is not None:
-            retry = partial(self.subscribe, session, request, pattern, granted_qos, options)
-            if not self._guard.may_subscribe(session, request, pattern, retry):
+            retry = partial(self.subscribe, session, request, named, granted_qos, options)
+            if not self._guard.may_subscribe(session, request, pattern, named, retry):
                 return
         self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
 
