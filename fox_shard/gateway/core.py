@@ -10,7 +10,7 @@ that arrive become bytes in the buffers of connections, which are then in `dirty
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import Batch, Frame, Report
+from fox_shard.backplane.frames import Batch, Frame, LoginFailed, Report
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
@@ -136,6 +136,7 @@ class Gateway:
         }
         self.authentication.users = users
         self.authentication.assigned_realm = assigned_realm(realms)
+        self.authentication.tell_others = self._login_failed
         if users is None and asks_for_proof(realms):
             self.authentication.users = Users(())
         self._all_links = Links(
@@ -263,6 +264,7 @@ class Gateway:
             registry=self.registry,
             realms=self.realms,
             user_keys=user_keys,
+            login_failed=self.authentication.failed_elsewhere,
         )
         self.arrivals = Arrivals(
             {number: self._link(number) for number in self._numbers.values()},
@@ -466,6 +468,11 @@ class Gateway:
         self.timers.run(now)
         self._all_links.tick(now)
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
+
+    def _login_failed(self, network: str) -> None:
+        """Tell the other gateways, if the coordinator is there; without it, each counts alone."""
+        if self.coordinator.open:
+            self.coordinator.send(LoginFailed(network))
 
     def _disowned(self, now: float) -> None:
         """End all sessions, and go on in a new incarnation.
