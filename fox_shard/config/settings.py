@@ -182,9 +182,9 @@ class Auth(Struct, frozen=True, kw_only=True):
     realms that a gateway makes because clients want to join them, besides the configured ones.
 
     max_failures: failed attempts from one address in a minute, at all gateways together; as many
-    may come at once. max_waiting: passwords that wait to be checked in one gateway. authenticator_timeout:
-    seconds in which the authenticator of a realm has to answer. max_key_users, key_user_bytes:
-    users in keys, of all realms, at one gateway, and their bytes.
+    may come at once. max_waiting: passwords that wait to be checked in one gateway.
+    authenticator_timeout: seconds in which the authenticator of a realm has to answer.
+    max_key_users, key_user_bytes: users in keys, of all realms, at one gateway, and their bytes.
     """
 
     open: bool = False

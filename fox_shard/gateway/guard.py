@@ -12,7 +12,6 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
-    CONDITION,
     DISCLOSE,
     DISCLOSE_CALLER,
     UNSEEN,
@@ -26,7 +25,6 @@ from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.errors import NotAuthorized, Refusal
 from fox_shard.gateway.authorization.answers import Answers, Question, Undecided
-from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.authorization.rules import (
     CALL,
     DISCLOSED,
@@ -39,8 +37,8 @@ from fox_shard.gateway.authorization.rules import (
 )
 from fox_shard.gateway.authorization.trust import with_trust_level
 from fox_shard.gateway.authorizers import Authorizers, Retry
+from fox_shard.gateway.pubsub.permitted import check_publish, check_row
 from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.rows import Row, find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
@@ -50,67 +48,6 @@ from fox_shard.topics.pattern import EXACT, Pattern
 
 COUNTED: Final = "not_authorized"
 """The name under which refusals are counted."""
-
-
-def check_publish(
-    permissions: Permissions, answers: Answers | None, topic: str, flags: int, named: str = ""
-) -> int:
-    """Return the decision about a topic; raise a refusal unless it allows the publish.
-
-    named: the topic that the refusal names; "": this one. Raises NotAuthorized,
-    AuthorizationFailed, Undecided.
-
-    A condition tells whether the key meets it, so it needs the permission to subscribe, too.
-    """
-    decision = permissions.kept.get(topic)
-    if decision is None:
-        decision = permissions.decide(topic)
-    if decision & UNDECIDED and answers is not None:
-        decision = answers.decide(PUBLISH, topic)
-        if decision and flags & CONDITION:
-            decision |= answers.decide(SUBSCRIBE, topic)
-    if not decision & PUBLISH:
-        raise permissions.refusal(PUBLISH, named or topic)
-    if flags & CONDITION and not decision & SUBSCRIBE:
-        raise permissions.refusal(SUBSCRIBE, topic)
-    return decision
-
-
-def check_row(
-    session: Session,
-    permissions: Permissions,
-    route: Route,
-    flags: int,
-    encoding: int,
-    args: bytes,
-    kwargs: bytes,
-    retain: RetainOptions | None,
-) -> tuple[Row, int]:
-    """Return the row that a publish is about, and the decision about its topic.
-
-    route: with a table. Raises a refusal unless the publish is allowed, and Undecided. Whoever may
-    publish to no row must not learn whether there is a table, or of which fields its key is made.
-    """
-    table, answers = route.table, session.answers
-    assert table is not None
-    if route.topic != table.name:
-        check_publish(permissions, answers, route.topic, 0)
-        row = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
-        return row, check_publish(permissions, answers, route.topic, flags)
-    session.connection.budget -= permissions.cost(PUBLISH, table.rows)
-    knows = permissions.extent(PUBLISH, table.rows) is not Extent.NOTHING
-    if not (knows or permissions.authorizer):
-        raise permissions.refusal(PUBLISH, table.name)
-    try:
-        row = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
-    except Refusal:
-        if not knows:
-            # There is no row that the authorizer could be asked about.
-            check_publish(permissions, answers, table.name, 0)
-        raise
-    # The topic of the row counts, which is made of the document.
-    named = "" if knows else table.name
-    return row, check_publish(permissions, answers, row.route.topic, flags, named)
 
 
 @final

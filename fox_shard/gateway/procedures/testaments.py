@@ -26,7 +26,7 @@ from fox_shard.documents.payloads import NONE, check_patch, decode, decode_exact
 from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.authorization.rules import DISCLOSED
 from fox_shard.gateway.clients.limits import Limits
-from fox_shard.gateway.guard import check_publish, check_row
+from fox_shard.gateway.pubsub.permitted import check_publish, check_row
 from fox_shard.gateway.pubsub.rows import Row, find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.realm import Route
