@@ -181,10 +181,10 @@ class Auth(Struct, frozen=True, kw_only=True):
     open: listeners may be open to the network although anybody may do everything. realms_on_demand:
     realms that a gateway makes because clients want to join them, besides the configured ones.
 
-    max_failures: failed attempts from one address, at one gateway, in a minute; as many may come at
-    once. max_waiting: passwords that wait to be checked in one gateway. authenticator_timeout:
-    seconds in which the authenticator of a realm has to answer. max_key_users, key_user_bytes:
-    users in keys, of all realms, at one gateway, and their bytes.
+    max_failures: failed attempts from one address in a minute, at all gateways together; as many
+    may come at once. max_waiting: passwords that wait to be checked in one gateway.
+    authenticator_timeout: seconds in which the authenticator of a realm has to answer.
+    max_key_users, key_user_bytes: users in keys, of all realms, at one gateway, and their bytes.
     """
 
     open: bool = False

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
-from fox_shard.backplane.frames import Batch, Publish
+from fox_shard.backplane.frames import Batch, LoginFailed, Publish
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -142,7 +142,10 @@ class CoordinatorNode:
         name = batch.source
         link = self._links.by_name.get(name) or self._links.add(name, now)
         for frame in self._links.receive(link, batch, size, now):
-            self._perform(self.core.receive(name, frame, now))
+            if type(frame) is LoginFailed:
+                self._tell_others(name, frame)
+            else:
+                self._perform(self.core.receive(name, frame, now))
         self.deadline.by(self.core.schemas.next_expiry)
         self.deadline.by(self.core.memberships.next_expiry)
         link.delivered = link.received
@@ -152,6 +155,12 @@ class CoordinatorNode:
             self._confirm_durable()
         elif link.reliable_indexes:
             self._keep_watermark(link)
+
+    def _tell_others(self, gateway: str, frame: LoginFailed) -> None:
+        """Tell all gateways but that one, each of which counts for itself."""
+        for name, link in self._links.by_name.items():
+            if not link.connects and link.open and name != gateway:
+                link.send(frame)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
         """Begin a pair: a gateway replays its sessions, a shard gets schemas and `$SYS` topics.

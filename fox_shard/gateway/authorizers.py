@@ -9,18 +9,21 @@ its backlog. Other sessions go on.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.gateway.authorization.answers import NAMES, Answers, Question, read_answer
 from fox_shard.gateway.clients.connection import ADVICE
+from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
-from fox_shard.gateway.consulting.outcomes import Advice, Function, NoAdvice, adviser
+from fox_shard.gateway.consulting.outcomes import Advice, Function, NoAdvice, adviser, one_line
 from fox_shard.gateway.sessions.session import Session
 
 FAILED = "authorization_failed"
 """The name under which questions without an answer are counted."""
+
+NO_ANSWER: Final = NoAdvice("unreadable", "the answer is neither true or false nor has `allow`")
 
 Retry = Callable[[], None]
 """Carries out a request, from its beginning, by the answers that there are by then."""
@@ -30,7 +33,7 @@ Retry = Callable[[], None]
 class Authorizers:
     """The authorizers of all roles, for one gateway."""
 
-    __slots__ = ("_clock", "_consultations", "_counts", "_turns")
+    __slots__ = ("_clock", "_consultations", "_counts", "_lines", "_new_lines", "_turns")
 
     def __init__(
         self,
@@ -38,12 +41,16 @@ class Authorizers:
         counts: LimitCounts,
         turns: Turns,
         clock: Callable[[], float],
+        new_lines: Callable[[], LimitedLines],
     ) -> None:
-        """clock: the time in monotonic seconds."""
+        """clock: the time in monotonic seconds. new_lines: makes those about one authorizer."""
         self._consultations = consultations
         self._counts = counts
         self._turns = turns
         self._clock = clock
+        self._new_lines = new_lines
+        # By realm and authorizer: the failures of one do not hide those of another.
+        self._lines: dict[tuple[str, str], LimitedLines] = {}
 
     def session_opened(self, session: Session, more: dict[str, Any]) -> None:
         """Note what the authorizer is told of a session, if its role has one."""
@@ -55,7 +62,7 @@ class Authorizers:
                 "authrole": session.authrole,
                 **more,
             }
-            session.answers = Answers(details, self._clock)
+            session.answers = Answers(details, session.permissions.authorizer, self._clock)
 
     def session_ended(self, session: Session) -> None:
         """Drop all that waits for an answer."""
@@ -106,9 +113,8 @@ class Authorizers:
         outcome: Advice | NoAdvice,
     ) -> None:
         answers.asks, answers.consultation = False, None
-        read = read_answer(outcome.value, question[0]) if isinstance(outcome, Advice) else None
+        read = self._read(session, question[0], outcome)
         if read is None:
-            self._counts.add(FAILED)
             answers.note(question, None, 0)
         else:
             decision, cache = read
@@ -116,6 +122,27 @@ class Authorizers:
         self._go_on(answers, retry)
         if not (answers.asks or answers.draining):
             self._release(session, answers)
+
+    def _read(
+        self, session: Session, action: int, outcome: Advice | NoAdvice
+    ) -> tuple[int, bool] | None:
+        """Read an answer (see `read_answer`). None, counted and logged: there is none."""
+        if isinstance(outcome, Advice):
+            read = read_answer(outcome.value, action)
+            if read is not None:
+                return read
+            outcome = NO_ANSWER
+        self._counts.add(FAILED)
+        assert session.permissions is not None
+        who = session.realm.name, session.permissions.authorizer
+        lines = self._lines.get(who)
+        if lines is None:
+            lines = self._lines[who] = self._new_lines()
+        fields: dict[str, object] = {"realm": who[0], "authorizer": who[1], "why": outcome.why}
+        if outcome.uri:
+            fields["error"] = one_line(outcome.uri[:MAX_REASON])
+        lines.add(fields | {"reason": one_line(outcome.message[:MAX_REASON])}, self._clock())
+        return None
 
     def _go_on(self, answers: Answers, retry: Retry) -> None:
         """Carry out a request, and then those that waited behind it, until one asks again."""

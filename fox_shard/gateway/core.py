@@ -10,7 +10,7 @@ that arrive become bytes in the buffers of connections, which are then in `dirty
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.frames import Batch, Frame, Report
+from fox_shard.backplane.frames import Batch, Frame, LoginFailed, Report
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
@@ -33,8 +33,8 @@ from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.clients.admission import Admission
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.limits import NAMES, Limits
-from fox_shard.gateway.clients.refusal_log import RefusalLog
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
@@ -111,11 +111,11 @@ class Gateway:
         self.turns = Turns()
         self.admission = Admission()
         self.limit_counts = LimitCounts(NAMES)
-        self._refusal_log = RefusalLog()
         realms = [*realms]
         roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
         self.notices: list[Notice] = []
+        self._refusals = LimitedLines("client_refused", self.notices, self.timers)
         self.links: list[Link] = []
         user_keys = self.user_keys = UserKeys(
             realms,
@@ -136,6 +136,7 @@ class Gateway:
         }
         self.authentication.users = users
         self.authentication.assigned_realm = assigned_realm(realms)
+        self.authentication.tell_others = self._login_failed
         if users is None and asks_for_proof(realms):
             self.authentication.users = Users(())
         self._all_links = Links(
@@ -263,6 +264,7 @@ class Gateway:
             registry=self.registry,
             realms=self.realms,
             user_keys=user_keys,
+            login_failed=self.authentication.failed_elsewhere,
         )
         self.arrivals = Arrivals(
             {number: self._link(number) for number in self._numbers.values()},
@@ -308,6 +310,7 @@ class Gateway:
             reductions=self.reductions,
             roles=roles,
             consultations=self.consultations,
+            notices=self.notices,
             open_realm=on_demand.open,
         )
         # Returns how many bytes wait for clients to read them; set by the shell.
@@ -353,17 +356,9 @@ class Gateway:
         self._end_removed.look()
 
     def client_refused(self, connection: Connection) -> None:
-        """Log that the client got no session, as `connection.refused` says (see `RefusalLog`)."""
-        line = self._refusal_log.refused(connection.peer, connection.refused, self.now)
-        if line is not None:
-            self.notices.append(("client_refused", line))
-        elif self._refusal_log.suppressed == 1:
-            self.timers.at(self.now + 1.0, self._log_suppressed)
-
-    def _log_suppressed(self, now: float) -> None:
-        line = self._refusal_log.remaining(now)
-        if line is not None:
-            self.notices.append(("client_refused", line))
+        """Log that the client got no session, as `connection.refused` says."""
+        reason = connection.refused[:MAX_REASON]
+        self._refusals.add({"address": connection.peer, "reason": reason}, self.now)
 
     @property
     def incarnation(self) -> int:
@@ -473,6 +468,11 @@ class Gateway:
         self.timers.run(now)
         self._all_links.tick(now)
         self.deadline.at = min(self._all_links.next_tick(), self.timers.next())
+
+    def _login_failed(self, network: str) -> None:
+        """Tell the other gateways, if the coordinator is there; without it, each counts alone."""
+        if self.coordinator.open:
+            self.coordinator.send(LoginFailed(network))
 
     def _disowned(self, now: float) -> None:
         """End all sessions, and go on in a new incarnation.

@@ -4,6 +4,7 @@ Owns: which part of the gateway handles which frame, and grouping events into ru
 frame causes.
 """
 
+from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.frames import (
@@ -22,6 +23,7 @@ from fox_shard.backplane.frames import (
     Invocation,
     Joined,
     Kill,
+    LoginFailed,
     NotSubscribed,
     Paused,
     Publish,
@@ -76,6 +78,7 @@ class Dispatcher:
         "_calls",
         "_fanouts",
         "_inquiries",
+        "_login_failed",
         "_memberships",
         "_ordering",
         "_realms",
@@ -113,8 +116,13 @@ class Dispatcher:
         registry: SessionRegistry,
         realms: dict[str, Realm],
         user_keys: UserKeys,
+        login_failed: Callable[[str], None],
     ) -> None:
-        """shards: their number. subscriptions, fanouts, realms: by the realm's name."""
+        """shards: their number. subscriptions, fanouts, realms: by the realm's name.
+
+        login_failed: is told of failures at other gateways.
+        """
+        self._login_failed = login_failed
         self._realms = realms
         self._user_keys = user_keys
         self._sessions = sessions
@@ -266,6 +274,8 @@ class Dispatcher:
                 session = self._sessions.get(frame.session)
                 if session is not None:
                     session.end(frame.reason, frame.message)
+            case LoginFailed():
+                self._login_failed(frame.network)
             case _:
                 pass  # SyncEnd: shards replay no state to gateways
 

@@ -12,9 +12,9 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
-    CONDITION,
     DISCLOSE,
     DISCLOSE_CALLER,
+    UNSEEN,
     Audience,
     Identity,
     Publish,
@@ -25,7 +25,6 @@ from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.errors import NotAuthorized, Refusal
 from fox_shard.gateway.authorization.answers import Answers, Question, Undecided
-from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.authorization.rules import (
     CALL,
     DISCLOSED,
@@ -38,8 +37,8 @@ from fox_shard.gateway.authorization.rules import (
 )
 from fox_shard.gateway.authorization.trust import with_trust_level
 from fox_shard.gateway.authorizers import Authorizers, Retry
+from fox_shard.gateway.pubsub.permitted import check_publish, check_row
 from fox_shard.gateway.pubsub.publishing import Publishing
-from fox_shard.gateway.pubsub.rows import find_row
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.rpc.registrations import Registrations
@@ -49,46 +48,6 @@ from fox_shard.topics.pattern import EXACT, Pattern
 
 COUNTED: Final = "not_authorized"
 """The name under which refusals are counted."""
-
-
-def check_publish(permissions: Permissions, answers: Answers | None, topic: str, flags: int) -> int:
-    """Return the decision about a topic; raise a refusal unless it allows the publish.
-
-    Raises NotAuthorized, AuthorizationFailed, Undecided.
-
-    A condition tells whether the key meets it, so it needs the permission to subscribe, too.
-    """
-    decision = permissions.kept.get(topic)
-    if decision is None:
-        decision = permissions.decide(topic)
-    if decision & UNDECIDED and answers is not None:
-        decision = answers.decide(PUBLISH, topic)
-        if decision and flags & CONDITION:
-            decision |= answers.decide(SUBSCRIBE, topic)
-    if not decision & PUBLISH:
-        raise permissions.refusal(PUBLISH, topic)
-    if flags & CONDITION and not decision & SUBSCRIBE:
-        raise permissions.refusal(SUBSCRIBE, topic)
-    return decision
-
-
-def check_table(session: Session, route: Route) -> None:
-    """Raise a refusal if the session may not publish to a row of the route's table at all.
-
-    Other refusals tell the fields of the table's key, so they come later. Raises Undecided, too.
-
-    route: with a table.
-    """
-    table, permissions = route.table, session.permissions
-    assert table is not None
-    if permissions is None:
-        return
-    if route.topic != table.name:
-        check_publish(permissions, session.answers, route.topic, 0)
-        return
-    session.connection.budget -= permissions.cost(PUBLISH, table.rows)
-    # What is undecided, the authorizer decides about the row.
-    permissions.check_any(PUBLISH, table.rows, rest=bool(permissions.authorizer))
 
 
 @final
@@ -120,7 +79,7 @@ class Guard:
         self._registrations = registrations
         self._reductions = reductions
 
-    def publish(
+    def publish(  # noqa: C901 (a function less in the way of each publish)
         self,
         session: Session,
         route: Route,
@@ -146,13 +105,13 @@ class Guard:
             if retry and self._authorizers.waits(session, retry):
                 return
             try:
-                if route.table is not None:
-                    check_table(session, route)
-                    # The topic of the row counts, which may be made of the document.
-                    route, flags = find_row(
-                        session.realm, route, flags, encoding, args, kwargs, retain
+                if route.table is None:
+                    decision = check_publish(permissions, answers, route.topic, flags)
+                else:
+                    row, decision = check_row(
+                        session, permissions, route, flags, encoding, args, kwargs, retain
                     )
-                decision = check_publish(permissions, answers, route.topic, flags)
+                    route, flags = row
             except Undecided as undecided:
                 assert retry is not None
                 self._authorizers.ask(session, undecided.question, retry)
@@ -165,6 +124,8 @@ class Guard:
                 publisher = Identity(session.authid, session.authrole)
             if decision > NO_TRUST_LEVEL:
                 attributes = with_trust_level(attributes, decision)
+            if retain is not None and retain.patch and not decision & SUBSCRIBE:
+                flags |= UNSEEN
         self._publishing.publish(
             session,
             route,
@@ -241,10 +202,13 @@ class Guard:
             return False
         return True
 
-    def may_subscribe(self, session: Session, request: int, pattern: Pattern, retry: Retry) -> bool:
+    def may_subscribe(
+        self, session: Session, request: int, pattern: Pattern, named: Pattern, retry: Retry
+    ) -> bool:
         """Whether the session may subscribe to anything that the pattern matches.
 
-        If not, it is told so. If it may subscribe to a part, it gets that part.
+        named: what it has asked for, perhaps a table of which the pattern is all rows. If not, it
+        is told so. If it may subscribe to a part, it gets that part.
         If an authorizer is asked, it may not for now, and `retry` is called later.
         """
         permissions = session.permissions
@@ -254,17 +218,23 @@ class Guard:
             if self._authorizers.waits(session, retry):
                 return False
             if permissions.asks_about(pattern):
-                return self._may_subscribe(session, session.answers, request, pattern, retry)
+                return self._may_subscribe(session, session.answers, request, pattern, named, retry)
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         if permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING:
             return True
         self._counts.add(COUNTED)
-        refusal = permissions.refusal(SUBSCRIBE, pattern.shown[0])
+        refusal = permissions.refusal(SUBSCRIBE, named.shown[0])
         session.not_subscribed(request, refusal.uri, refusal.message, 0)
         return False
 
     def _may_subscribe(
-        self, session: Session, answers: Answers, request: int, pattern: Pattern, retry: Retry
+        self,
+        session: Session,
+        answers: Answers,
+        request: int,
+        pattern: Pattern,
+        named: Pattern,
+        retry: Retry,
     ) -> bool:
         """Whether the authorizer allows a pattern, of which rules decide only a part, if any."""
         permissions = session.permissions
@@ -272,7 +242,7 @@ class Guard:
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         try:
             if not answers.decide(*_question(SUBSCRIBE, pattern)) & SUBSCRIBE:
-                raise permissions.refusal(SUBSCRIBE, pattern.shown[0])
+                raise permissions.refusal(SUBSCRIBE, named.shown[0])
         except Undecided as undecided:
             self._authorizers.ask(session, undecided.question, retry)
             return False

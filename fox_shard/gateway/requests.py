@@ -12,6 +12,7 @@ from functools import partial
 from typing import final
 
 from fox_shard.backplane.limit_counts import LimitCounts
+from fox_shard.backplane.node import Notice
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
@@ -21,6 +22,7 @@ from fox_shard.gateway.authorizers import Authorizers
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
+from fox_shard.gateway.clients.limited_lines import LimitedLines
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
@@ -118,9 +120,10 @@ class Requests:
         reductions: Reductions,
         roles: Roles,
         consultations: Consultations,
+        notices: list[Notice],
         open_realm: Callable[[str | None], None],
     ) -> None:
-        """realms, subscriptions: by the realm's name."""
+        """realms, subscriptions: by the realm's name. notices: for the log."""
         self.settings = settings
         self.mqtt = mqtt
         self.realms = realms
@@ -154,7 +157,13 @@ class Requests:
         self._guard: Guard | None = None
         self._authorizers: Authorizers | None = None
         if roles.in_use:
-            authorizers = Authorizers(consultations, limit_counts, turns, lambda: clock.now)
+            authorizers = Authorizers(
+                consultations,
+                limit_counts,
+                turns,
+                lambda: clock.now,
+                lambda: LimitedLines("authorizer_failed", notices, timers),
+            )
             guard = Guard(limit_counts, publishing, calls, registrations, reductions, authorizers)
             self._guard = guard
             self._authorizers = authorizers
@@ -288,10 +297,10 @@ class Requests:
         options: SubscribeOptions,
     ) -> None:
         """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
-        pattern = session.realm.rows_of(pattern)
+        named, pattern = pattern, session.realm.rows_of(pattern)
         if self._guard is not None:
-            retry = partial(self.subscribe, session, request, pattern, granted_qos, options)
-            if not self._guard.may_subscribe(session, request, pattern, retry):
+            retry = partial(self.subscribe, session, request, named, granted_qos, options)
+            if not self._guard.may_subscribe(session, request, pattern, named, retry):
                 return
         self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
 

@@ -9,22 +9,16 @@ Threads are daemons: a function that hangs does not hold up the end of the gatew
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, Final, final
+from typing import Any, final
 
 from fox_shard.config import Config
 from fox_shard.gateway.consulting.functions import AT_ONCE, FunctionCall
-from fox_shard.gateway.consulting.outcomes import Advice, NoAdvice, one_line
+from fox_shard.gateway.consulting.outcomes import Advice, NoAdvice
 from fox_shard.gateway.core import Gateway
 from fox_shard.worker.functions import FAILED, MAX_TEXT
-
-_log = logging.getLogger("fox")
-
-REPEAT: Final = 10.0
-"""Seconds between two log lines about failures of one function."""
 
 Function = Callable[..., Any]
 
@@ -64,7 +58,6 @@ class FunctionThreads:
         self._queue: SimpleQueue[FunctionCall] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._async_loop: asyncio.AbstractEventLoop | None = None
-        self._logged: dict[str, float] = {}
 
     def begin(self) -> None:
         """Begin to make the calls that are due."""
@@ -113,10 +106,6 @@ class FunctionThreads:
 
     def _finished(self, call: FunctionCall, outcome: Advice | NoAdvice) -> None:
         now = self._loop.time()
-        if isinstance(outcome, NoAdvice) and self._logged.get(call.name, 0.0) <= now:
-            self._logged[call.name] = now + REPEAT
-            why = {"function": call.name, "reason": one_line(outcome.message)}
-            _log.warning("function_failed", extra={"fox": {"process": self._gateway.name, **why}})
         self._gateway.now = now
         self._calls.finished(call, outcome)
         self._schedule_flush()

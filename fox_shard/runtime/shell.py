@@ -39,7 +39,7 @@ Measured beside a spinning main thread: a single commit takes 2 ms instead of 11
 TROUBLES = ("refused", "store_failed", "certificate_not_read", "certificate_expired")
 """Notices that somebody has to do something about."""
 
-WARNINGS = ("stood_still", "renewed", "clock")
+WARNINGS = ("stood_still", "renewed", "clock", "authorizer_failed")
 """Notices that explain what clients may have noticed."""
 
 ALONE = 8

@@ -3,6 +3,7 @@
 Owns: the packets for each request, the records. Never: the checks (see `checks`).
 """
 
+from collections.abc import Sequence
 from typing import final
 
 from msgspec import json
@@ -35,7 +36,8 @@ class RecordingMqttClient(RecordingClient):
         self.client_id = client_id
         self._since = world.now
         self._publishing: dict[int, PublicationRecord] = {}
-        self._subscribing: dict[int, SubscriptionRecord] = {}
+        # Those of SUBSCRIBE, or the one of UNSUBSCRIBE.
+        self._subscribing: dict[int, list[SubscriptionRecord]] = {}
         packet = will and mqtt.Will(to_mqtt(will[0]), json.encode([name, WILL]), will[1])
         self.client = MqttClient(world, gateway, client_id, self._packet, will=packet)
 
@@ -105,15 +107,21 @@ class RecordingMqttClient(RecordingClient):
 
     def subscribe(self, filter_: str, qos: int = 0) -> SubscriptionRecord:
         """Subscribe to a filter in MQTT notation."""
-        pattern = Pattern.mqtt(filter_)
-        subscription = SubscriptionRecord(
-            self.name, pattern, self.world.now, replay=True, granted_qos=qos
-        )
-        self.subscriptions.append(subscription)
-        packet_id = self.client.subscribe(filter_, qos=qos)
-        self._subscribing[packet_id] = subscription
-        self.waiting[packet_id] = f"subscribe {filter_}"
-        return subscription
+        return self.subscribe_all([filter_], qos)[0]
+
+    def subscribe_all(self, filters: Sequence[str], qos: int) -> list[SubscriptionRecord]:
+        """Subscribe to filters, all in one packet."""
+        subscriptions = [
+            SubscriptionRecord(
+                self.name, Pattern.mqtt(one), self.world.now, replay=True, granted_qos=qos
+            )
+            for one in filters
+        ]
+        self.subscriptions += subscriptions
+        packet_id = self.client.subscribe(*filters, qos=qos)
+        self._subscribing[packet_id] = subscriptions
+        self.waiting[packet_id] = f"subscribe {filters}"
+        return subscriptions
 
     def unsubscribe(self, subscription: SubscriptionRecord) -> None:
         """End all subscriptions with that pattern."""
@@ -122,7 +130,7 @@ class RecordingMqttClient(RecordingClient):
                 other.ended = self.world.now
         packet_id = self.client.unsubscribe(_filter(subscription.pattern))
         self.waiting[packet_id] = f"unsubscribe {subscription.pattern.text}"
-        self._subscribing[packet_id] = subscription
+        self._subscribing[packet_id] = [subscription]
 
     def leave(self, *, graceful: bool) -> None:
         """End the session; see `RecordingClient`."""
@@ -136,11 +144,16 @@ class RecordingMqttClient(RecordingClient):
     def _packet(self, packet: mqtt.Packet) -> None:
         now = self.world.now
         match packet:
-            case mqtt.Suback(packet_id):
-                self._subscribing.pop(packet_id).confirmed = now
+            case mqtt.Suback(packet_id, codes):
+                subscriptions = self._subscribing.pop(packet_id)
+                for subscription, code in zip(subscriptions, codes, strict=True):
+                    if code == mqtt.FAILURE:
+                        subscription.refused = "failure"
+                    else:
+                        subscription.confirmed = now
                 self._answered(packet_id)
             case mqtt.Unsuback(packet_id):
-                self._end(self._subscribing.pop(packet_id).pattern)
+                self._end(self._subscribing.pop(packet_id)[0].pattern)
                 self._answered(packet_id)
             case mqtt.Puback(packet_id) | mqtt.Pubcomp(packet_id):
                 self._publishing[packet_id].answers.append(now)
@@ -157,7 +170,8 @@ class RecordingMqttClient(RecordingClient):
                 subscription.over = self.world.now
 
     def _message(self, topic: str, payload: bytes, qos: int, *, retained: bool) -> None:
-        if not any(w.over is None and w.pattern.matches(topic) for w in self.subscriptions):
+        active = [one for one in self.subscriptions if one.over is None and not one.refused]
+        if not any(one.pattern.matches(topic) for one in active):
             self.add_violation(f"an event on {topic}, to which I am not subscribed")
         args = json.decode(payload) if payload else []
         self._event(None, topic, args, retained=retained, qos=qos)

@@ -141,7 +141,7 @@ class RecordingWampClient(RecordingClient):
     ) -> RegistrationRecord:
         """Register a procedure or pattern. concurrency: 0 for no limit."""
         registration = RegistrationRecord(
-            self.name, Pattern.wamp(procedure, match), invoke, concurrency
+            self.name, Pattern.wamp(procedure, match), invoke, concurrency, self.world.now
         )
         self.registrations.append(registration)
         options: dict[str, Any] = {"match": match, "invoke": invoke}
@@ -188,6 +188,9 @@ class RecordingWampClient(RecordingClient):
                 self._answered(request)
                 self._final(record, "error", uri)
             case RegistrationRecord():
+                self._answered(request)
+                record.refused = uri
+            case SubscriptionRecord() if message[1] == SUBSCRIBE:
                 self._answered(request)
                 record.refused = uri
             case _:

@@ -40,7 +40,8 @@ class SubscriptionRecord:
     """A subscription.
 
     asked, confirmed, ended, over: the times of SUBSCRIBE, its answer, UNSUBSCRIBE, and its answer.
-    replay: keys were requested. granted_qos: 0 for WAMP.
+    replay: keys were requested. granted_qos: 0 for WAMP. refused: the error URI, or, in MQTT, that
+    the return code was a failure.
     """
 
     subscriber: str
@@ -51,6 +52,7 @@ class SubscriptionRecord:
     confirmed: float | None = None
     ended: float | None = None
     over: float | None = None
+    refused: str = ""
 
 
 @dataclass(slots=True)
@@ -116,14 +118,16 @@ class Plan:
 class RegistrationRecord:
     """A registration.
 
-    concurrency: 0 for no limit. refused: the error URI. outstanding: request ids of the invocations
-    that the callee has not answered; most_outstanding: the highest number of them at any time.
+    concurrency: 0 for no limit. asked: the time of REGISTER. refused: the error URI. outstanding:
+    request ids of the invocations that the callee has not answered; most_outstanding: the highest
+    number of them at any time.
     """
 
     callee: str
     pattern: Pattern
     invoke: str
     concurrency: int
+    asked: float
     id: int = 0
     confirmed: float | None = None
     ended: float | None = None

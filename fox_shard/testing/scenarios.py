@@ -8,6 +8,7 @@ from typing import Final
 
 from fox_shard.testing import (
     authorization_scenarios,
+    authorizer_scenarios,
     fault_scenarios,
     history_scenarios,
     key_scenarios,
@@ -58,6 +59,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         session_scenarios.presence_of_taken_over_clients,
         session_scenarios.coordinator_remembers,
         authorization_scenarios.narrowed,
+        authorizer_scenarios.authorizers,
+        authorizer_scenarios.authorizers_under_faults,
         user_scenarios.users_in_keys,
         meta_scenarios.known,
         meta_scenarios.known_after_faults,

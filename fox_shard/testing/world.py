@@ -107,6 +107,8 @@ class World:
         self.rng = Random(seed)
         self.timing = Timing(self.rng, max_delay)
         self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
+        # (process, event, fields) of the log's latest lines.
+        self.logged: deque[tuple[str, str, dict[str, object]]] = deque(maxlen=1000)
         self._queue_limit = queue_limit
         self._limits, self._settings = limits, settings
         self._reducer = reducer or Reducers()
@@ -435,6 +437,7 @@ class World:
         write = None if node.journal is None else node.journal.take(self.now)
         if write is not None:
             self.disks[name].write(write)
+        self.logged += [(name, *notice) for notice in node.notices]
         node.notices.clear()
         if isinstance(node, Gateway):
             self._check_passwords(node)

@@ -44,6 +44,10 @@ COMPUTED = 4096
 WILL = 8192
 """The publication is a will with the number `request` (see `Will`); its shard has a copy."""
 
+UNSEEN = 16384
+"""The publisher may not see the key that `RetainOptions.patch` changes, so a refusal must tell
+nothing of what is stored. Set by the gateway."""
+
 
 class Fence(Struct, array_like=True, gc=False):
     """The frames that must have arrived before an event or invocation may be delivered.

@@ -118,6 +118,15 @@ class StoreFailure(Struct, array_like=True, tag=45, gc=False):
     reason: str
 
 
+class LoginFailed(Struct, array_like=True, tag=52, gc=False):
+    """A client has failed to prove who it is: gateway to coordinator, which tells other gateways.
+
+    network: its address, or the /64 of an IPv6 address (see `FailureLimit`). Not answered.
+    """
+
+    network: str
+
+
 SessionFrame: TypeAlias = (
     Join
     | Leave
@@ -129,5 +138,6 @@ SessionFrame: TypeAlias = (
     | Joined
     | DropWills
     | WillsStored
+    | LoginFailed
 )
 """The frames of this module, in the order of their tags."""

@@ -312,6 +312,8 @@ class Authentication:
         self.failures = 0
         self._anonymous = frozenset(anonymous)
         self._failure_limit = FailureLimit(settings.max_failures)
+        # Called with the network of a client that has failed.
+        self.tell_others: Callable[[str], None] = lambda network: None
         self._rng = rng
         self._clock = clock
 
@@ -434,9 +436,13 @@ class Authentication:
             raise TooManyFailures("too many attempts from this address have failed: try later")
 
     def failed(self, address: str) -> None:
-        """Count a failure."""
+        """Count a failure, and let the other gateways count it."""
         self.failures += 1
-        self._failure_limit.failed(address, self._clock())
+        self.tell_others(self._failure_limit.failed(address, self._clock()))
+
+    def failed_elsewhere(self, network: str) -> None:
+        """Count a failure at another gateway."""
+        self._failure_limit.failed_elsewhere(network, self._clock())
 
     def _is_possible(self, method: str, claim: Claim, users: Users) -> bool:
         """Whether the client may use the method, if it is the user that it says it is."""

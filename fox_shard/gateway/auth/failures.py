@@ -1,4 +1,4 @@
-"""How often clients of one address may fail to prove who they are.
+"""How often clients of one address may fail to prove who they are, at any gateway.
 
 Owns: counting failures. Never: what a failure is, the clock.
 """
@@ -28,9 +28,14 @@ class FailureLimit:
         """Return whether clients of that address may try."""
         return self._left(_network(address), now) >= 1.0
 
-    def failed(self, address: str, now: float) -> None:
-        """Count a failure."""
+    def failed(self, address: str, now: float) -> str:
+        """Count a failure at this gateway; return what others are to count (`failed_elsewhere`)."""
         network = _network(address)
+        self.failed_elsewhere(network, now)
+        return network
+
+    def failed_elsewhere(self, network: str, now: float) -> None:
+        """Count a failure at another gateway."""
         left = max(0.0, self._left(network, now) - 1.0)
         self._addresses[network] = (left, now)
         self._addresses.move_to_end(network)

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from fox_shard.errors import AuthorizationFailed
+from fox_shard.errors import AuthorizationFailed, NotAuthorized
 from fox_shard.gateway.authorization.rules import ACTIONS, DISCLOSED
 from fox_shard.gateway.consulting.consultations import Consultation
+from fox_shard.topics.pattern import Pattern
 
 MOST_KEPT: Final = 100
 """The most answers that are kept for a session; the oldest one goes first."""
@@ -38,13 +39,18 @@ class Answers:
 
     details: of the session, for its authorizer. asks: whether a request waits for an answer;
     others of the session wait behind it.
+
+    A session that serves its own authorizer could not answer while it waits for an answer, so
+    nobody is asked about it: only rules, and answers that are kept, allow it anything.
     """
 
     __slots__ = (
+        "_authorizer",
         "_characters",
         "_clock",
         "_kept",
         "_once",
+        "_serves",
         "asks",
         "consultation",
         "details",
@@ -53,9 +59,14 @@ class Answers:
         "waiting",
     )
 
-    def __init__(self, details: dict[str, Any], clock: Callable[[], float]) -> None:
-        """clock: the time in monotonic seconds."""
+    def __init__(
+        self, details: dict[str, Any], authorizer: str, clock: Callable[[], float]
+    ) -> None:
+        """authorizer: its name. clock: the time in monotonic seconds."""
         self.details = details
+        self._authorizer = authorizer
+        # Ids of the session's registrations that the authorizer's name matches.
+        self._serves: set[int] = set()
         self._clock = clock
         # Question -> (decision, until when).
         self._kept: dict[Question, tuple[int, float]] = {}
@@ -71,7 +82,7 @@ class Answers:
     def decide(self, action: int, uri: str, match: str = "") -> int:
         """Return the action's bit, perhaps with DISCLOSED, if it is allowed, or else 0.
 
-        Raises Undecided, AuthorizationFailed.
+        Raises Undecided, AuthorizationFailed, NotAuthorized.
         """
         question = (action, uri, match)
         if question in self._once:
@@ -81,8 +92,22 @@ class Answers:
             return decision
         kept = self._kept.get(question)
         if kept is None or kept[1] <= self._clock():
+            if self._serves:
+                raise NotAuthorized(
+                    f"no rule says that you may {NAMES[action]} here, and nobody is asked about "
+                    "who serves the authorizer"
+                )
             raise Undecided(question)
         return kept[0]
+
+    def registers(self, pattern: Pattern, registration: int) -> None:
+        """Note that the session registers a procedure or pattern, perhaps its authorizer."""
+        if pattern.matches(self._authorizer):
+            self._serves.add(registration)
+
+    def unregistered(self, registration: int) -> None:
+        """Note that the session does not have a registration any more, or will not have it."""
+        self._serves.discard(registration)
 
     def note(self, question: Question, decision: int | None, seconds: float) -> None:
         """Note an answer for the request that waits for it, and for that long for others."""

@@ -19,15 +19,17 @@ from fox_shard.backplane.frames import (
     Identity,
     Publish,
     Result,
+    RetainOptions,
 )
 from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import NONE, check_patch, decode, decode_exactly, encode, is_empty
 from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.authorization.rules import DISCLOSED
 from fox_shard.gateway.clients.limits import Limits
-from fox_shard.gateway.guard import check_publish, check_table
-from fox_shard.gateway.pubsub.rows import find_row
+from fox_shard.gateway.pubsub.permitted import check_publish, check_row
+from fox_shard.gateway.pubsub.rows import Row, find_row
 from fox_shard.gateway.rpc.calls import Calls
+from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.uris import check_length
 from fox_shard.gateway.sessions.wills import DESTROYED, DETACHED, Wills, size_of
@@ -125,18 +127,13 @@ class Testaments:
         route = realm.route(topic)
         if route.table is not None:
             flags |= RETAIN
-        elif publish_options.lacks_retain:
-            raise InvalidArgument(f"{ADD}: publish_options: {publish_options.lacks_retain}")
         named = b"" if realm.headers else kwargs
         empty = is_empty(encoding, args, named)
         if flags & RETAIN and empty:
             flags |= EMPTY
         if retain is not None and retain.patch and not empty:
             check_patch(encoding, args, named)
-        if route.table is not None:
-            check_table(session, route)
-            route, flags = find_row(realm, route, flags, encoding, args, kwargs, retain)
-        flags |= _disclosure(session, route.topic, flags)
+        route, flags = _allowed(session, route, flags, encoding, args, kwargs, retain)
         return Publish(
             realm.name,
             route.topic,
@@ -175,12 +172,30 @@ class Testaments:
             raise self._limits.refuse("testament_bytes", "bytes of testaments", most_bytes)
 
 
-def _disclosure(session: Session, topic: str, flags: int) -> int:
-    """Return DISCLOSE if the session's role discloses it, or else 0. Raises NotAuthorized."""
-    if session.permissions is None:
-        return 0
-    decision = check_publish(session.permissions, session.answers, topic, flags)
-    return DISCLOSE if decision & DISCLOSED else 0
+def _allowed(
+    session: Session,
+    route: Route,
+    flags: int,
+    encoding: int,
+    args: bytes,
+    kwargs: bytes,
+    retain: RetainOptions | None,
+) -> Row:
+    """Return where a testament is published to, and its flags. Raises Refusal, Undecided.
+
+    The session is disclosed if its role discloses it.
+    """
+    permissions = session.permissions
+    if permissions is None:
+        return find_row(session.realm, route, flags, encoding, args, kwargs, retain)
+    if route.table is None:
+        decision = check_publish(permissions, session.answers, route.topic, flags)
+        row = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
+    else:
+        row, decision = check_row(
+            session, permissions, route, flags, encoding, args, kwargs, retain
+        )
+    return Row(row.route, row.flags | DISCLOSE) if decision & DISCLOSED else row
 
 
 def empty_result(session: int, request: int) -> Result:

@@ -80,7 +80,7 @@ class Publishing:
         attributes: bytes | None = None,
     ) -> None:
         """Publish to a topic. With ACKNOWLEDGE in the flags, `published` or `refused` answers."""
-        if route.table is not None:
+        if route.table is not None or (retain is not None and not flags & RETAIN):
             try:
                 route, flags = find_row(session.realm, route, flags, encoding, args, kwargs, retain)
             except Refusal as refusal:

@@ -1,6 +1,7 @@
 """Publishes to the topics of tables: each becomes a publish to the topic of its row.
 
-Owns: finding the row. Never: whether the row is valid, which its shard decides.
+Owns: finding the row, and which options only a key may have. Never: whether the row is valid, which
+its shard decides.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from fox_shard.tables.table import Table
 
 
 class Row(NamedTuple):
-    """Where a row is published to, and the flags: it becomes a key, whatever the client wants."""
+    """Where a publish goes, and its flags. A row becomes a key, whatever the client wants."""
 
     route: Route
     flags: int
@@ -29,12 +30,15 @@ def find_row(
     kwargs: bytes,
     retain: RetainOptions | None = None,
 ) -> Row:
-    """Return the row that a publish to a table, or to the topic of a row, is about.
+    """Return the row that a publish is about, if it is to a table, or to the topic of a row.
 
-    route: with a table. Raises Refusal.
+    Any other publish is about its topic, and must not have options that only a key may have. Raises
+    Refusal.
     """
     table = route.table
-    assert table is not None
+    if table is None:
+        _check_retained(flags, retain)
+        return Row(route, flags)
     if table.aggregate is not None:
         raise NotAuthorized(f"{table.name} is an aggregate: publish to the tables that feed it")
     if retain is not None and retain.sequence:
@@ -46,6 +50,23 @@ def find_row(
     if is_empty(encoding, args, named):
         flags |= EMPTY
     return Row(route, flags | RETAIN)
+
+
+def _check_retained(flags: int, retain: RetainOptions | None) -> None:
+    """Raise InvalidArgument for options of keys, if the publish makes no key.
+
+    As rows are always retained, this mistake tells that there is no table. So it must be looked for
+    only where the publish is allowed.
+    """
+    if retain is None or flags & RETAIN:
+        return
+    for name, given, rule in (
+        ("weak", retain.weak, "is about a key"),
+        ("will", retain.will is not None, "is about a key"),
+        ("patch", retain.patch, "changes a key"),
+    ):
+        if given:
+            raise InvalidArgument(f"the option {name} {rule}: it needs the option retain")
 
 
 def _topic(table: Table, encoding: int, args: bytes, kwargs: bytes) -> str:

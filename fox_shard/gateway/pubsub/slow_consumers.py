@@ -15,7 +15,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Clock
-from fox_shard.gateway.clients.refusal_log import RefusalLog
+from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.session import Session
 
@@ -27,17 +27,15 @@ LINE: Final = "events_dropped"
 class SlowConsumers:
     """The sessions of one gateway that are behind."""
 
-    __slots__ = ("_clock", "_drops", "_log", "_notices", "_timers")
+    __slots__ = ("_clock", "_drops", "_lines")
 
     def __init__(
         self, settings: Settings, notices: list[Notice], timers: Timers, clock: Clock
     ) -> None:
         """notices: lines for the log."""
         self._drops = settings.drops_events
-        self._notices = notices
-        self._timers = timers
         self._clock = clock
-        self._log = RefusalLog()
+        self._lines = LimitedLines(LINE, notices, timers)
 
     def fell_behind(self, connection: Connection) -> None:
         """Drop events for a client from now on, if that is the policy and it has a session."""
@@ -69,13 +67,8 @@ class SlowConsumers:
 
     def _note(self, session: Session, missed: int) -> None:
         about = f"session {session.id} ({session.authid!r}) missed {missed} events"
-        line = self._log.refused(session.connection.peer, about, self._clock.now)
-        if line is not None:
-            self._notices.append((LINE, line))
-        elif self._log.suppressed == 1:
-            self._timers.at(self._clock.now + 1.0, self._note_suppressed)
-
-    def _note_suppressed(self, now: float) -> None:
-        line = self._log.remaining(now)
-        if line is not None:
-            self._notices.append((LINE, line))
+        fields: dict[str, object] = {
+            "address": session.connection.peer,
+            "reason": about[:MAX_REASON],
+        }
+        self._lines.add(fields, self._clock.now)

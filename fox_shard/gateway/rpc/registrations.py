@@ -193,6 +193,8 @@ class Registrations:
         of_session = self._early.setdefault(session.id, {})
         of_session.setdefault(frame.registration, PendingRegistrations()).requests += 1
         session.shards |= 1 << shard
+        if session.answers is not None:
+            session.answers.registers(pattern, frame.registration)
         link.send(frame)
 
     def registered(self, frame: Registered) -> None:
@@ -247,6 +249,8 @@ class Registrations:
 
     def _remove(self, session: Session, registration: int) -> None:
         if (session.registrations or {}).pop(registration, None) is not None:
+            if session.answers is not None:
+                session.answers.unregistered(registration)
             self._memberships.ended(session.realm.name, REGISTRATION, session.id, registration)
 
     def memberships(self, realm: str) -> Iterator[Facts | None]:
@@ -283,6 +287,10 @@ class Registrations:
             session.refused(frame)
         if register is not None:
             self._release_early(register)
+            if session is not None and session.answers is not None:
+                others = (session.registrations or (), self._early.get(frame.session, ()))
+                if not any(register.registration in ids for ids in others):
+                    session.answers.unregistered(register.registration)
 
     def revoked(self, frame: Revoked) -> None:
         """Tell the session that another callee has taken its procedure over."""

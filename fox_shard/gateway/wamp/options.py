@@ -61,16 +61,11 @@ class RawPublishOptions(Struct, gc=False):
 
 
 class PublishOptions(Struct, frozen=True, gc=False):
-    """PUBLISH.Options, validated. flags, audience, retain: as in `frames.Publish`.
-
-    lacks_retain: why these options are refused unless the topic is one of a row, which is always
-    retained; "": they are not.
-    """
+    """PUBLISH.Options, validated. flags, audience, retain: as in `frames.Publish`."""
 
     flags: int
     audience: frames.Audience | None
     retain: frames.RetainOptions | None
-    lacks_retain: str
     attributes: Attributes | None = None
 
     @classmethod
@@ -101,7 +96,7 @@ class PublishOptions(Struct, frozen=True, gc=False):
         if retain is not None and (retain.when is not None or retain.when_id is not None):
             flags |= frames.CONDITION
         audience = frames.Audience(*lists) if limited else None
-        return cls(flags, audience, retain, _lacks_retain(wire), attributes)
+        return cls(flags, audience, retain, attributes)
 
 
 def _check_lists(lists: tuple[list[int] | list[str] | None, ...]) -> None:
@@ -151,20 +146,6 @@ def _check_combinations(wire: RawPublishOptions) -> None:
         raise InvalidArgument(
             "the option sequence makes a new key: it excludes when, when_id and patch"
         )
-
-
-def _lacks_retain(wire: RawPublishOptions) -> str:
-    """Return a sentence about an option that needs `retain`, if that is absent; "": none does."""
-    if wire.retain is not False or wire.sequence:
-        return ""
-    for name, given, rule in (
-        ("weak", wire.weak, "is about a key"),
-        ("will", wire.will is not UNSET, "is about a key"),
-        ("patch", wire.patch, "changes a key"),
-    ):
-        if given:
-            return f"the option {name} {rule}: it needs the option retain"
-    return ""
 
 
 def _will(value: object) -> bytes:

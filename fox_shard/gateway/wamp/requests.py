@@ -106,7 +106,7 @@ def publish(session: WampSession, message: Publish) -> None:
         if attributes is not None and attributes.passthru:
             session.check_passthru("publisher")
             check_passthru_payload(serializer.encoding, args, kwargs)
-        if flags & RETAIN or options.lacks_retain or route.table is not None:
+        if flags & RETAIN or route.table is not None or (retain is not None and retain.patch):
             named = b"" if realm.headers else kwargs
             flags, audience = _check_key(session, message, route, options, args, named)
     except Refusal as refusal:
@@ -143,13 +143,12 @@ def _check_key(
 ) -> tuple[int, Audience | None]:
     """Check a publish that becomes a key; return its flags and audience. Raises Refusal.
 
-    It has the option `retain`, or is about a row, which is always retained.
+    It has the option `retain`, or is about a row, which is always retained, or is a patch that
+    lacks `retain`, which is told later: whether that is wrong tells whether there is a table.
     """
-    if options.lacks_retain and route.table is None:
-        raise InvalidArgument(options.lacks_retain)
     retain, audience, encoding = options.retain, options.audience, session.serializer.encoding
     empty = is_empty(encoding, args, kwargs)
-    flags = options.flags | RETAIN | (EMPTY if empty else 0)
+    flags = options.flags | (EMPTY if empty else 0) | (RETAIN if route.table is not None else 0)
     if retain is None:
         return flags, audience
     if retain.patch and not empty:

@@ -13,11 +13,19 @@ from typing import final
 
 from msgspec.structs import replace
 
-from fox_shard.backplane.frames import CONDITION, EMPTY, RETAIN, Event, Publish, RetainOptions
+from fox_shard.backplane.frames import (
+    CONDITION,
+    EMPTY,
+    RETAIN,
+    UNSEEN,
+    Event,
+    Publish,
+    RetainOptions,
+)
 from fox_shard.config import Keys as Limits
 from fox_shard.documents.merge_patch import merged
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE, encode
-from fox_shard.errors import InvalidPayload, LimitExceeded
+from fox_shard.errors import InvalidPayload, LimitExceeded, Refusal
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.history.histories import Histories
@@ -28,6 +36,7 @@ from fox_shard.shard.keys.observer import KeyObserver, Nobody
 from fox_shard.shard.keys.owners import Owners
 from fox_shard.shard.keys.realm import Realm, Realms
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
+from fox_shard.shard.keys.unseen import without_contents
 from fox_shard.shard.rows import KeyRef
 from fox_shard.store.journal import Journal
 from fox_shard.topics.ids import MAX_ID
@@ -159,9 +168,10 @@ class RetainedKeys:
             return Event(self._clock.next(), publish)
         if retain is not None and not publish.flags & EMPTY:
             self._check_owned(publish, retain)
-            if retain.patch:
-                self._patch(publish)
-        self.check(publish)
+        if retain is not None and retain.patch and not publish.flags & EMPTY:
+            self._patch(publish)
+        else:
+            self.check(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -228,6 +238,21 @@ class RetainedKeys:
         return None if key is None or _is_private(key) else key
 
     def _patch(self, publish: Publish) -> None:
+        """Replace the publish's document by the key's, patched with it, and check the result.
+
+        Raises InvalidPayload or LimitExceeded, or what `check` raises; with UNSEEN in the flags,
+        without a word about what was stored.
+        """
+        try:
+            self._merge(publish)
+            self.check(publish)
+        except Refusal as refusal:
+            if not publish.flags & UNSEEN:
+                raise
+            raise without_contents(refusal) from None
+        publish.flags &= ~UNSEEN
+
+    def _merge(self, publish: Publish) -> None:
         """Replace the publish's document by the key's, patched with it (RFC 7386).
 
         Raises InvalidPayload if the publish has no document, or a payload cannot be read, and

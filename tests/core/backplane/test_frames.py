@@ -44,7 +44,7 @@ TAGS = {
     "MembershipEnded": 59, "Hello": 60, "SyncEnd": 61,
     "Again": 9, "Settled": 16, "StoreFailure": 45, "SelectedEvent": 17, "Recorded": 18,
     "CaughtUp": 19, "More": 30, "NotSubscribed": 31, "SessionAlive": 46, "Joined": 47,
-    "DropWills": 48, "WillsStored": 49,
+    "DropWills": 48, "WillsStored": 49, "LoginFailed": 52,
     "ReadHistory": 32, "HistoryPage": 33, "Paused": 34, "Fold": 70, "RouterPublish": 71,
     "RegisterReducer": 90, "UnregisterReducer": 91, "Reduce": 92, "Reduced": 93, "NotReduced": 94,
     "FoldsHeld": 95,

@@ -10,8 +10,8 @@ from wamp_client import ALL, FakeGateway, joined
 from fox_shard.config import Auth
 from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.limited_lines import FIRST, MAX_REASON
 from fox_shard.gateway.clients.limits import NAMES
-from fox_shard.gateway.clients.refusal_log import FIRST
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.transports.factories import makers
 
@@ -103,7 +103,7 @@ def test_a_flood_of_refused_clients_leaves_few_lines():
     gateway = harness.gateway
     for number in range(FIRST + 100):
         connection = Connection([], f"10.0.0.1:{number}")
-        connection.refused = "no such realm"
+        connection.refused = "no such realm" * 100
         gateway.client_refused(connection)
     lines = [fields for name, fields in gateway.notices if name == "client_refused"]
     assert len(lines) == FIRST
@@ -111,6 +111,7 @@ def test_a_flood_of_refused_clients_leaves_few_lines():
     lines = [fields for name, fields in gateway.notices if name == "client_refused"]
     assert len(lines) == FIRST + 1
     assert lines[-1]["suppressed"] == 99
+    assert len(lines[-1]["reason"]) == MAX_REASON
 
 
 def test_the_names_are_those_of_settings_and_are_documented():

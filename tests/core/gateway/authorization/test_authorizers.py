@@ -6,6 +6,7 @@ import pytest
 from test_doors import NOT_AUTHORIZED, ask, inject, opened
 
 from fox_shard.config import Role, Rule
+from fox_shard.gateway.clients.limited_lines import FIRST
 from fox_shard.gateway.mqtt.codec import encode
 from fox_shard.gateway.mqtt.packets import Disconnect, Publish, Will
 from fox_shard.testing.clients import MqttClient, WampClient
@@ -189,6 +190,10 @@ def authorizer(made, answers=lambda *args: True):
     return client, questions
 
 
+def failures(made):
+    return [fields for _, event, fields in made.logged if event == "authorizer_failed"]
+
+
 REGISTERS = (Rule(uri="com.authorize", allow=("register",)),)
 
 
@@ -202,6 +207,55 @@ def test_a_procedure_is_asked():
     details, uri, action, options = questions[1]
     assert (uri, action, options) == ("a.secret", "subscribe", {"match": "wildcard"})
     assert (details["realm"], details["session"]) == ("realm1", client.session)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [("com.authorize", "exact"), ("com.", "prefix"), (".authorize", "wildcard")],
+)
+def test_nobody_is_asked_about_the_session_that_serves_the_authorizer(pattern, match):
+    made = world(
+        authorizer="com.authorize", rules=[Rule(uri=pattern, match=match, allow=("register",))]
+    )
+    answers = [True]
+
+    def invoked(message):
+        # A request while it handles an invocation, and one when it does not.
+        if message[0] == INVOCATION:
+            answers.append(callee.publish("a.b", 1, acknowledge=True))
+            callee.send([YIELD, message[1], {}, [True]])
+
+    callee = WampClient(made, 1, "realm1", invoked)
+    made.run_until(lambda: callee.session)
+    # The registration need not be confirmed.
+    with callee.wire.together():
+        registered = callee.register(pattern, match=match)
+        early = callee.publish("a.b", 1, acknowledge=True)
+    assert ask(made, callee, early) == NOT_AUTHORIZED
+    made.run_until(lambda: callee.answer(REGISTERED, registered))
+    client = opened(made)
+    began = made.now
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
+    assert ask(made, callee, answers[1]) == NOT_AUTHORIZED
+    assert ask(made, callee, callee.call("a.b")) == NOT_AUTHORIZED
+    assert made.now < began + 1
+    # A second registration is refused, and changes nothing.
+    again = callee.register(pattern, match=match)
+    assert ask(made, callee, again) == "wamp.error.procedure_already_exists"
+    assert ask(made, callee, callee.publish("a.b", 1, acknowledge=True)) == NOT_AUTHORIZED
+    # Without the registration, it is a session like any other.
+    unregister = callee.request(66, callee.answer(REGISTERED, registered)[2])
+    assert ask(made, callee, unregister)[0] == 67
+    assert ask(made, callee, callee.publish("a.b", 1, acknowledge=True)) == FAILED
+
+
+def test_a_registration_that_is_refused_serves_nothing():
+    made = world(authorizer="com.authorize", rules=REGISTERS)
+    authorizer(made)
+    client = opened(made)
+    refused = client.register("com.authorize")
+    assert ask(made, client, refused) == "wamp.error.procedure_already_exists"
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
 
 
 def test_no_answer_in_time_is_a_refusal_and_others_go_on_meanwhile():
@@ -274,6 +328,61 @@ def test_too_many_questions_are_refused_in_order():
     requests = [client.publish("a.b", number, acknowledge=True) for number in range(50)]
     made.run_until(lambda: len(client.of(8)) == 50)
     assert [(one[2], one[4]) for one in client.of(8)] == [(one, FAILED) for one in requests]
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        (
+            [8, INVOCATION, 0, {}, "app.error.broken", ["no\nidea"]],
+            {"why": "error", "error": "app.error.broken"},
+        ),
+        ([YIELD, 0, {}, ["yes"]], {"why": "unreadable"}),
+        ([YIELD, 0, {}], {"why": "unreadable"}),
+        (None, {"why": "timeout"}),
+        ("nobody", {"why": "no_callee", "error": "wamp.error.no_such_procedure"}),
+    ],
+)
+def test_an_authorizer_that_fails_is_logged(answer, more):
+    made = world(authorizer="com.authorize", rules=REGISTERS)
+
+    def invoked(message):
+        if message[0] == INVOCATION and answer is not None:
+            at = 2 if answer[0] == 8 else 1
+            callee.send([*answer[:at], message[1], *answer[at + 1 :]])
+
+    if answer != "nobody":
+        callee = WampClient(made, 1, "realm1", invoked)
+        made.run_until(lambda: callee.session)
+        request = callee.register("com.authorize")
+        made.run_until(lambda: callee.answer(REGISTERED, request))
+    client = opened(made)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True)) == FAILED
+    made.run(0.1)
+    [fields] = failures(made)
+    assert {"realm": "realm1", "authorizer": "com.authorize", **more}.items() <= fields.items()
+    assert fields["reason"].isprintable()
+
+
+def test_an_authorizer_that_answers_is_not_logged():
+    made = world(Asked())
+    client = opened(made)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True))[0] == PUBLISHED
+    assert ask(made, client, client.publish("a.secret", 1, acknowledge=True)) == NOT_AUTHORIZED
+    made.run(0.1)
+    assert not failures(made)
+
+
+def test_a_flood_of_failures_leaves_few_lines():
+    made = world(lambda *args: None)
+    client = opened(made)
+    for number in range(FIRST + 100):
+        client.publish("a.b", number)
+    assert ask(made, client, client.publish("a.b", 1, acknowledge=True)) == FAILED
+    made.run(2)
+    lines = failures(made)
+    assert len(lines) <= FIRST + 3
+    assert sum(1 + one.get("suppressed", 0) for one in lines) == FIRST + 101
 
 
 TABLE = {"type": "object", "properties": {"n": {"type": "string"}}, "primary_key": ["n"]}

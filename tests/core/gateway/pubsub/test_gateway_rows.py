@@ -137,6 +137,25 @@ def test_aggregates_and_sequences_are_refused(harness, session):
     assert is_refused(session, "wamp.error.invalid_argument")
 
 
+@pytest.mark.parametrize("topic", ["com.topic", "rule", "rooms.a"])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"patch": True}, "the option patch changes a key: it needs the option retain"),
+        ({"weak": True}, "the option weak is about a key: it needs the option retain"),
+        ({"will": b"1"}, "the option will is about a key: it needs the option retain"),
+    ],
+)
+def test_other_keys_need_retain(harness, session, topic, options, sentence):
+    retain, told = RetainOptions(**options), []
+    session.refused = lambda frame: told.append((frame.uri, frame.message))
+    assert publish(harness, session, topic, b'[{"id": "a"}]', retain=retain) == []
+    assert told == [("wamp.error.invalid_argument", sentence)]
+    flags = ACKNOWLEDGE | RETAIN
+    ((_, frame),) = publish(harness, session, topic, b"[{}]", flags=flags, retain=retain)
+    assert (frame.topic, frame.retain) == (topic, retain)
+
+
 def test_other_topics_go_where_they_went(harness, session):
     for topic in ("rule", "rooms", "x.room"):
         ((_, frame),) = publish(harness, session, topic, b"[5]")

@@ -4,7 +4,7 @@ import pytest
 
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import History
-from fox_shard.gateway.clients.refusal_log import FIRST
+from fox_shard.gateway.clients.limited_lines import FIRST
 from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.world import World
 
