@@ -93,6 +93,17 @@ def owner(pids: Iterable[int], client: tuple[str, int], server: tuple[str, int])
     return None
 
 
+def clients(pid: int, server: tuple[str, int]) -> list[tuple[str, int]]:
+    """Return the process's ends of its IPv4 connections to a server: (host, port)."""
+    links = {_target(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [
+        (server[0], int(row[1].rpartition(":")[2], 16))
+        for row in rows
+        if row[2] == _hex(server) and f"socket:[{row[9]}]" in links
+    ]
+
+
 def listening(port: int) -> int:
     """Return the number of sockets that listen on an IPv4 port (SO_REUSEPORT: one per gateway)."""
     mark = f":{port:04X}"

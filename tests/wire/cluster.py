@@ -15,15 +15,20 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from bench.measure import listening, owner
+from bench.measure import clients, listening, owner
 from bench.ports import free_port
+from fox_shard.backplane.placement import Placement
 
 ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "conf" / "fox.toml"
 START = 30.0
 """Seconds a broker has to start."""
 
 END = 15.0
 """Seconds a process has to end."""
+
+SHOWN = 6000
+"""Characters of the end of each log that are shown when a test has failed."""
 
 BAD_SIGNS = ("Traceback", " CRITICAL ", "unreadable_batch")
 """Texts that no log may contain, whatever clients do."""
@@ -53,10 +58,23 @@ def ask_health(run_dir, name):
         return {}
 
 
+def write_config(folder, text, **modules):
+    """Write a configuration file into `folder`, and Python modules where a server finds them.
+
+    modules: their texts by name. Returns the file's path.
+    """
+    conf = folder / "conf"
+    conf.mkdir()
+    for name, module in modules.items():
+        (folder / f"{name}.py").write_text(module)
+    (conf / "fox.toml").write_text(text)
+    return conf / "fox.toml"
+
+
 class Places:
     """The ports and folders of one broker, and the environment variables that name them."""
 
-    def __init__(self, gateways, shards):
+    def __init__(self, gateways=2, shards=4):
         self.folder = Path(
             tempfile.mkdtemp(prefix="fox-")
         )  # short, because the paths of UNIX sockets are
@@ -72,14 +90,27 @@ class Places:
     def shard_names(self):
         return [f"shard-{number}" for number in range(self.shards)]
 
+    def shard_of(self, uri):
+        """Return the number of the shard that owns a topic or procedure of realm1."""
+        return Placement(self.shards).shard_of("realm1", uri)
+
+    def on_shard(self, number, stem):
+        """Return a topic or procedure `<stem>.n<count>` that belongs to that shard."""
+        names = (f"{stem}.n{count}" for count in range(1000))
+        return next(name for name in names if self.shard_of(name) == number)
+
+    def on_each_shard(self, stem):
+        """Return topics or procedures, one on each shard, in the order of the shards."""
+        return [self.on_shard(number, stem) for number in range(self.shards)]
+
+    @property
+    def gateway_names(self):
+        return [f"gateway-{number}" for number in range(self.gateways)]
+
     @property
     def names(self):
         """The names of all processes, in the order in which to start them."""
-        return [
-            *self.shard_names,
-            "coordinator",
-            *(f"gateway-{number}" for number in range(self.gateways)),
-        ]
+        return [*self.shard_names, "coordinator", *self.gateway_names]
 
     def environment(self, **more):
         listeners = {
@@ -116,34 +147,52 @@ class Places:
 
 
 class Cluster(Places):
-    """A broker whose processes are started without supervisord, and ended only by `stop`."""
+    """A broker whose processes are started without supervisord, and ended only by `stop`.
 
-    def __init__(self, gateways=2, shards=4, config="conf/fox.toml", **settings):
-        """config: the configuration file. settings: further environment variables."""
+    The end of `with` is `end`, or, after an error, `stop`.
+    """
+
+    def __init__(self, gateways=2, shards=4, config=CONFIG, **settings):
+        """config: the configuration file, also of commands that get `settings`.
+
+        settings: further environment variables.
+        """
         super().__init__(gateways, shards)
-        self.config = config
-        self.settings = {"FOX_GATEWAYS": str(gateways), "FOX_SHARDS": str(shards), **settings}
+        self.settings = {
+            "FOX_CONFIG": str(config),
+            "FOX_GATEWAYS": str(gateways),
+            "FOX_SHARDS": str(shards),
+            **settings,
+        }
         self.processes = {}
         for name in self.names:
             self.start(name)
         try:
             self.await_ready(unless=self._all_run)
         except BaseException:
-            print(self.log())
+            print(self.log(most=SHOWN))
             self.stop()
             raise
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        if error is None:
+            self.end()
+        else:
+            self.stop()
+
     @property
     def gateway_pids(self):
-        return [self.processes[f"gateway-{number}"].pid for number in range(self.gateways)]
+        return [self.processes[name].pid for name in self.gateway_names]
 
     def pids(self):
         return [process.pid for process in self.processes.values()]
 
     def command(self, name):
         """Return the command that starts the process."""
-        config = str(self.settings.get("FOX_CONFIG", self.config))
-        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", config]
+        return [sys.executable, "-m", "fox_shard", *name.split("-")]
 
     def start(self, name):
         """Start one process, for the first time or again."""
@@ -163,6 +212,18 @@ class Cluster(Places):
         process.kill()
         process.wait(END)
 
+    def finish(self, name):
+        """End one process with SIGTERM, for the rest of the broker's life; return its exit code."""
+        process = self.processes.pop(name)
+        process.terminate()
+        return process.wait(END)
+
+    def restart(self, *names):
+        """Kill these processes with SIGKILL, and start each again at once."""
+        for name in names:
+            self.kill(name)
+            self.start(name)
+
     def health(self, name):
         return ask_health(self.run_dir, name)
 
@@ -170,17 +231,25 @@ class Cluster(Places):
         """Return the number of the gateway that a client, (host, port), is connected to."""
         return self.gateway_of(self.gateway_pids, client, self.ports[kind])
 
+    def gateway_of_program(self, pid):
+        """Return the number of the gateway that a process is connected to by WebSocket."""
+        (client,) = clients(pid, ("127.0.0.1", self.websocket))
+        return self.gateway_at(client, "websocket")
+
     def sizes(self):
         """Return the length of each log: {path: bytes}."""
         return {path: path.stat().st_size for path in self.folder.glob("*.log")}
 
-    def log(self, since=()):
-        """Return what has been added to the logs since they had these sizes."""
+    def log(self, since=(), most=None):
+        """Return what has been added to the logs since they had these sizes.
+
+        most: characters of each log, which are its last ones; None: all.
+        """
         since = dict(since)
         parts = []
         for path in sorted(self.folder.glob("*.log")):
             text = path.read_bytes()[since.get(path, 0) :].decode(errors="replace")
-            parts.append(f"--- {path.name}\n{text[-6000:]}")
+            parts.append(f"--- {path.name}\n{text if most is None else text[-most:]}")
         return "\n".join(parts)
 
     def check(self, since):
@@ -188,7 +257,7 @@ class Cluster(Places):
         self._all_run()
         news = self.log(since)
         found = [sign for sign in BAD_SIGNS if sign in news]
-        assert not found, f"{found} in the log:\n{news}"
+        assert not found, f"{found} in the log:\n{self.log(since, SHOWN)}"
 
     def _all_run(self):
         ended = {

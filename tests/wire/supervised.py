@@ -20,11 +20,16 @@ SUPERVISORD = ("supervisor.supervisord", "-n", "-c", "conf/fox.conf")
 class Supervised(Places):
     """supervisord and its children, whose output is in the file `said`."""
 
-    def __init__(self, gateways, shards, starts=FOX_RUN, await_ready=True, **settings):
-        """starts: the command that starts it. settings: further environment variables."""
+    def __init__(
+        self, gateways=2, shards=4, config=None, starts=FOX_RUN, await_ready=True, **settings
+    ):
+        """config: the configuration file, instead of the copy in conf/.
+
+        starts: the command that starts it. settings: further environment variables.
+        """
         super().__init__(gateways, shards)
         self.starts = starts
-        self.settings = settings
+        self.settings = settings if config is None else {"FOX_CONFIG": str(config), **settings}
         conf = self.folder / "conf"
         shutil.copytree(ROOT / "conf", conf)
         (self.folder / "run").mkdir()

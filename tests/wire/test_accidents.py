@@ -26,8 +26,6 @@ from raw_wamp import (
 )
 from threads import Thread
 
-from fox_shard.backplane.placement import Placement
-
 PEER_TIMEOUT = 1.5
 """Seconds. On a busy machine, a gateway that gets no turn for so long ends its sessions."""
 
@@ -35,14 +33,9 @@ PEER_TIMEOUT = 1.5
 @pytest.fixture(scope="module")
 def fragile():
     """A broker that every test leaves running and linked."""
-    cluster = Cluster(
-        gateways=2,
-        shards=2,
-        FOX_BACKPLANE_PEER_TIMEOUT=str(PEER_TIMEOUT),
-        FOX_BACKPLANE_HEARTBEAT="0.1",
-    )
-    yield cluster
-    cluster.end()
+    timing = {"FOX_BACKPLANE_PEER_TIMEOUT": str(PEER_TIMEOUT), "FOX_BACKPLANE_HEARTBEAT": "0.1"}
+    with Cluster(**timing) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -57,13 +50,6 @@ def devices(fragile):
     peers = MqttPeers(fragile)
     yield peers
     peers.close()
-
-
-def on_shard(number, stem):
-    """Return a topic or procedure that belongs to that shard, of two."""
-    place = Placement(2)
-    names = (f"{stem}.n{count}" for count in range(1000))
-    return next(name for name in names if place.shard_of("realm1", name) == number)
 
 
 def call(caller, procedure, *args):
@@ -136,7 +122,7 @@ def test_a_gateway_that_hung_too_long_ends_its_sessions_and_serves_new_ones(
 @pytest.mark.parametrize("accident", ["killed", "hanging"])
 def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
     """Events arrive at least once, and each publisher's events in order."""
-    topic, count = on_shard(1, "accident.topic"), 3000
+    topic, count = fragile.on_shard(1, "accident.topic"), 3000
     publisher, subscriber = clients(0), clients(1)
     subscriber.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
     acknowledged = []
@@ -149,8 +135,7 @@ def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
     thread = Thread(publish)
     await_true("some are acknowledged", lambda: len(acknowledged) > 100)
     if accident == "killed":
-        fragile.kill("shard-1")
-        fragile.start("shard-1")
+        fragile.restart("shard-1")
     else:
         with hanging(fragile, "shard-1"):
             await_true("it is missed", lambda: links(fragile, "gateway-0").get("shard-1") is False)
@@ -166,7 +151,7 @@ def test_no_acknowledged_event_is_lost_with_a_shard(fragile, clients, accident):
 
 
 def test_calls_in_flight_at_a_killed_shard_are_answered(fragile, clients):
-    procedure = on_shard(1, "accident.answered")
+    procedure = fragile.on_shard(1, "accident.answered")
     callee, caller = clients(0), clients(1)
     callee.do(REGISTER, {}, procedure, answer=REGISTERED)
     for _ in range(10):
@@ -188,7 +173,7 @@ def test_calls_in_flight_at_a_killed_shard_are_answered(fragile, clients):
 
 
 def test_subscriptions_of_all_kinds_and_wills_outlive_a_killed_shard(fragile, clients, devices):
-    topics = [on_shard(number, "accident.kinds") for number in (0, 1)]
+    topics = fragile.on_each_shard("accident.kinds")
     subscriber, publisher = clients(0), clients(1)
     for match, pattern in [("exact", topics[1]), ("prefix", "accident.kinds")]:
         subscriber.do(SUBSCRIBE, {"match": match}, pattern, answer=SUBSCRIBED)
@@ -199,13 +184,13 @@ def test_subscriptions_of_all_kinds_and_wills_outlive_a_killed_shard(fragile, cl
         gateway=1,
         will={"topic": topics[1].replace(".", "/"), "payload": '"will"', "qos": 1},
     )
-    fragile.kill("shard-1")
-    fragile.start("shard-1")
+    fragile.restart("shard-1")
     fragile.await_ready()
     for topic in topics:
         publisher.do(PUBLISH, {"acknowledge": True}, topic, ["new"], answer=PUBLISHED)
-    assert [subscriber.receive()[4] for _ in range(3)] == [["new"]] * 3
-    assert [payload for _, payload, _, _ in device.take(2)] == [b'"new"'] * 2
+    # One for each topic, and one more for the exact subscription.
+    assert [subscriber.receive()[4] for _ in range(5)] == [["new"]] * 5
+    assert [payload for _, payload, _, _ in device.take(4)] == [b'"new"'] * 4
     mortal.cut()
     assert device.take(1)[0][1] == b'"will"'
 
@@ -242,8 +227,8 @@ def test_publishing_and_calling_go_on_without_the_coordinator(fragile, clients):
 
 
 def test_no_event_is_lost_when_the_shards_restart_one_by_one_under_load(fragile, clients):
-    """Both shards die, one after the other, while events pass through both of them."""
-    topics = [on_shard(number, "accident.rolling") for number in (0, 1)]
+    """All shards die, one after the other, while events pass through all of them."""
+    topics = fragile.on_each_shard("accident.rolling")
     publisher, subscriber = clients(0), clients(1)
     subscriber.do(SUBSCRIBE, {"match": "prefix"}, "accident.rolling", answer=SUBSCRIBED)
     count, acknowledged = 2000, []
@@ -251,15 +236,15 @@ def test_no_event_is_lost_when_the_shards_restart_one_by_one_under_load(fragile,
     def publish():
         for number in range(count):
             options = {"acknowledge": True}
-            publisher.do(PUBLISH, options, topics[number % 2], [number], answer=PUBLISHED)
+            topic = topics[number % len(topics)]
+            publisher.do(PUBLISH, options, topic, [number], answer=PUBLISHED)
             acknowledged.append(number)
 
     thread = Thread(publish)
-    for number in (0, 1):
+    for shard in fragile.shard_names:
         before = len(acknowledged)
         await_true("it goes on", lambda before=before: len(acknowledged) > before + 50)
-        fragile.kill(f"shard-{number}")
-        fragile.start(f"shard-{number}")
+        fragile.restart(shard)
     thread.done()
     fragile.await_ready()
     got = []
@@ -268,29 +253,33 @@ def test_no_event_is_lost_when_the_shards_restart_one_by_one_under_load(fragile,
     assert sorted(set(got)) == list(range(count))
 
 
-def test_a_gateway_accepts_no_session_until_all_shards_are_linked(own_cluster):
+def test_a_gateway_accepts_no_session_until_all_shards_are_linked(fragile):
     """So no client sees a half-empty key space."""
-    cluster = own_cluster(gateways=1, shards=2)
-    cluster.kill("shard-1")
-    await_true("it is missed", lambda: links(cluster, "gateway-0").get("shard-1") is False)
+    fragile.kill("shard-1")
+    for gateway in fragile.gateway_names:
+        await_true(
+            f"{gateway} misses it",
+            lambda gateway=gateway: links(fragile, gateway).get("shard-1") is False,
+        )
     joined = []
 
     def join():
-        with closing(RawWamp(cluster.rawsocket)) as client:
+        with closing(RawWamp(fragile.rawsocket)) as client:
             joined.append(client.session)
 
     thread = Thread(join)
     assert not joined
-    cluster.start("shard-1")
+    fragile.start("shard-1")
     thread.done()
     assert joined
+    fragile.await_ready()
 
 
 def test_publishes_that_a_gateway_had_not_sent_when_it_hung_too_long_have_no_effect(
     fragile, clients
 ):
     """Its sessions have ended, and other sessions may have published newer values since."""
-    topic, elsewhere = on_shard(1, "accident.stale"), on_shard(0, "accident.stale")
+    elsewhere, topic, *_ = fragile.on_each_shard("accident.stale")
     retain = {"acknowledge": True, "retain": True}
     stale, neighbour, writer = clients(1), clients(1), clients(0)
     fragile.kill("shard-1")

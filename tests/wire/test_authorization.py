@@ -5,16 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from autobahn.wamp.auth import AuthTicket
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
-from cluster import ROOT, Cluster
-from mqtt_peers import MqttPeers
-from wamp_peers import WampPeers
+from cluster import ROOT, Cluster, write_config
+from user_file import UserFile, ticket
 
 from bench.ports import free_port
 
-PASSWORD = "s3cret"
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 ACKNOWLEDGED = PublishOptions(acknowledge=True)
 
@@ -62,39 +59,16 @@ allow = ["call"]
 
 
 @pytest.fixture(scope="module")
-def guarded_cluster(tmp_path_factory):
+def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
-    (folder / "conf").mkdir()
-    config, users = folder / "conf" / "fox.toml", folder / "users.toml"
-    config.write_text(CONFIG)
-    subprocess.run(
-        f"{sys.executable} -m fox_shard user add olga --realm realm1 --role operator".split(),
-        cwd=ROOT,
-        env={"FOX_USERS": str(users), "PATH": "/usr/bin:/bin"},
-        input=PASSWORD + "\n",
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    cluster = Cluster(gateways=2, shards=2, FOX_CONFIG=str(config), FOX_USERS=str(users))
-    yield cluster
-    cluster.end()
-
-
-@pytest.fixture
-def wamp(guarded_cluster):
-    return WampPeers(guarded_cluster)
-
-
-@pytest.fixture
-def mqtt(guarded_cluster):
-    peers = MqttPeers(guarded_cluster)
-    yield peers
-    peers.close()
+    users = UserFile(folder)
+    users.add("olga", "operator")
+    with Cluster(config=write_config(folder, CONFIG), FOX_USERS=str(users.path)) as cluster:
+        yield cluster
 
 
 def olga():
-    return AuthTicket(authid="olga", ticket=PASSWORD)
+    return ticket(name="olga")
 
 
 async def test_wamp_clients_of_both_gateways_obey_their_roles(wamp):
@@ -138,7 +112,7 @@ async def test_wamp_clients_of_both_gateways_obey_their_roles(wamp):
     assert await operator.call("wamp.session.count") >= 2
 
 
-async def test_mqtt_clients_of_both_gateways_obey_their_roles(wamp, mqtt, guarded_cluster):
+async def test_mqtt_clients_of_both_gateways_obey_their_roles(wamp, mqtt, cluster):
     operator = await wamp.join(gateway=0, authenticator=olga())
     reports = await operator.events("reports.mqtt")
     kept = PublishOptions(acknowledge=True, retain=True)
@@ -160,7 +134,7 @@ async def test_mqtt_clients_of_both_gateways_obey_their_roles(wamp, mqtt, guarde
     got = [(await reports.get())[0] for _ in range(6)]
     assert len(got) == 6
     for name in ("gateway-0", "gateway-1"):
-        counted = guarded_cluster.health(name)["refused"]["not_authorized"]
+        counted = cluster.health(name)["refused"]["not_authorized"]
         # Four filters and three publishes; the other test counts as well.
         assert counted >= 7
 

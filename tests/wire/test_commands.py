@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 
 import paho.mqtt.publish
 import pytest
-from cluster import ROOT, await_true
+from cluster import ROOT, Cluster, await_true
 from programs import FOX, AtTerminal, Fox, alive
 from raw_wamp import PUBLISH, PUBLISHED, RawWamp
 
@@ -379,26 +379,34 @@ def test_a_command_that_ignores_sigterm_is_killed_with_its_children(fox):
             await_true(f"{pid} is dead", lambda pid=pid: not alive(int(pid)))
 
 
-def test_a_lock_is_lost_with_its_gateway(own_cluster):
-    cluster = own_cluster(gateways=1, shards=1)
-    fox = Fox(cluster)
+@pytest.fixture(scope="module")
+def mortal():
+    """A broker whose processes are killed; every test leaves it running and linked."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+def test_a_lock_is_lost_with_its_gateway(mortal):
+    fox = Fox(mortal)
     with fox.start("lock", "a.lock", "--", *HOLD) as lock:
         fence, command = lock.lines(2)
-        cluster.kill("gateway-0")
+        gateway = f"gateway-{mortal.gateway_of_program(lock.pid)}"
+        mortal.kill(gateway)
         code, _, err = lock.end()
         assert code == LOST
         assert err.startswith("fox: The lock a.lock is lost: The connection to ws://")
         assert not alive(int(command))
-    cluster.start("gateway-0")
-    cluster.await_ready()
+    mortal.start(gateway)
+    mortal.await_ready()
     assert int(fox.prints("lock", "a.lock", "--", "sh", "-c", "echo $FOX_FENCE")) > int(fence)
 
 
-def test_a_lock_is_lost_when_its_gateway_stands_still(own_cluster):
-    cluster = own_cluster(gateways=1, shards=1, FOX_BACKPLANE_PEER_TIMEOUT="2.0")
-    with Fox(cluster).start("lock", "a.lock", "--", *HOLD) as lock:
+def test_a_lock_is_lost_when_its_gateway_stands_still(mortal):
+    """The command gives the gateway up before the shards do, who are more patient here."""
+    patience = {"FOX_BACKPLANE_PEER_TIMEOUT": "2.0"}
+    with Fox(mortal).start("lock", "a.lock", "--", *HOLD, **patience) as lock:
         _, command = lock.lines(2)
-        gateway = cluster.processes["gateway-0"]
+        gateway = mortal.processes[f"gateway-{mortal.gateway_of_program(lock.pid)}"]
         gateway.send_signal(signal.SIGSTOP)
         try:
             code, _, err = lock.end()
@@ -407,16 +415,15 @@ def test_a_lock_is_lost_when_its_gateway_stands_still(own_cluster):
         assert code == LOST
         assert "does not answer any more" in err
         assert not alive(int(command))
+    mortal.await_ready()
 
 
-def test_a_lock_outlives_its_shard(own_cluster):
-    cluster = own_cluster(gateways=1, shards=1)
-    fox = Fox(cluster)
+def test_a_lock_outlives_its_shard(mortal):
+    fox = Fox(mortal)
     with fox.start("lock", "a.lock", "--", *HOLD) as lock:
         lock.lines(2)
-        cluster.kill("shard-0")
-        cluster.start("shard-0")
-        cluster.await_ready()
+        mortal.restart(f"shard-{mortal.shard_of('a.lock')}")
+        mortal.await_ready()
         assert fox.run("lock", "a.lock", "--no-wait", "--", "true")[0] == LOST
         lock.say()
         assert lock.end() == (0, "", "")

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import pytest
-from cluster import Cluster, await_true
+from cluster import Cluster, await_true, write_config
 from raw_wamp import (
     CALL,
     ERROR,
@@ -16,8 +16,6 @@ from raw_wamp import (
     at_gateway,
 )
 
-from fox_shard.backplane.placement import Placement
-
 GET_EVENTS = "wamp.subscription.get_events"
 CONFIG = """
 [[realm]]
@@ -29,22 +27,11 @@ max_events = 40
 """
 
 
-class Recording(Cluster):
-    """A broker whose configuration has a history rule."""
-
-    def command(self, name):
-        path = self.folder / "conf" / "fox.toml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(CONFIG)
-        command = super().command(name)
-        return [*command[: command.index("--config")], "--config", str(path)]
-
-
 @pytest.fixture(scope="module")
-def cluster():
-    broker = Recording(gateways=2, shards=2)
-    yield broker
-    broker.end()
+def cluster(tmp_path_factory):
+    config = write_config(tmp_path_factory.mktemp("recording"), CONFIG)
+    with Cluster(config=config) as cluster:
+        yield cluster
 
 
 def subscribe(client, topic):
@@ -131,9 +118,7 @@ def test_a_rule_limits_the_events_that_are_kept(cluster):
         found = numbers(events(reader, subscription))
         assert found == list(range(100 - len(found), 100))
         assert 40 <= len(found) <= 45
-        shard = Placement(2).shard_of("realm1", "log.many")
-        cluster.kill(f"shard-{shard}")
-        cluster.start(f"shard-{shard}")
+        cluster.restart(f"shard-{cluster.shard_of('log.many')}")
         cluster.await_ready()
         assert numbers(events(reader, subscription)) == found
 
@@ -155,7 +140,7 @@ def followed(client, count):
 
 
 def test_a_follower_goes_from_the_history_to_live_events_without_a_gap(cluster):
-    """While 2,000 events are published on both shards, each follower gets each of them once."""
+    """While 2,000 events are published on all shards, each follower gets each of them once."""
     count, topics = 2000, [f"flow.{n}" for n in range(20)]
     with closing(at_gateway(cluster, 0)) as writer:
         for number in range(count):
@@ -191,10 +176,8 @@ def test_a_follower_misses_no_event_of_a_shard_that_was_killed(cluster):
         follow(follower, "log.deadly.", 0)
         assert [number for _, number in followed(follower, 1)] == [0]
         for number in range(1, 4):
-            shard = Placement(2).shard_of("realm1", "log.deadly.a")
             publish(writer, "log.deadly.a", number)
-            cluster.kill(f"shard-{shard}")
-            cluster.start(f"shard-{shard}")
+            cluster.restart(f"shard-{cluster.shard_of('log.deadly.a')}")
         cluster.await_ready()
         publish(writer, "log.deadly.a", 4)
         assert [number for _, number in followed(follower, 4)] == [1, 2, 3, 4]

@@ -12,11 +12,9 @@ from pathlib import Path
 import browser
 import node
 import pytest
-from autobahn.wamp.auth import AuthTicket
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
 from cluster import Cluster
-from test_users import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile
-from wamp_peers import WampPeers
+from user_file import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
 
 from bench.ports import free_port
 from fox_shard.backplane.placement import Placement
@@ -101,11 +99,9 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page_cluster(place):
-    users = str(place.users.path)
-    cluster = Cluster(gateways=2, shards=SHARDS, config=place.config, FOX_USERS=users)
-    yield cluster
-    cluster.end()
+def cluster(place):
+    with Cluster(config=place.config, FOX_USERS=str(place.users.path)) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +109,6 @@ def chromium(place):
     chromium = browser.Browser(place.certificate, (FRIEND, STRANGER))
     yield chromium
     chromium.close()
-
-
-@pytest.fixture
-def wamp(page_cluster):
-    return WampPeers(page_cluster)
 
 
 def on_each_shard(stem):
@@ -150,8 +141,7 @@ class Visit:
         """Join a session at each gateway, which gets events and serves a call; set the keys."""
         self._events = []
         for gateway, procedure in enumerate(self.plan["theirs"]):
-            login = AuthTicket(authid="olga", ticket=PASSWORD)
-            peer = await self._wamp.join(gateway=gateway, authenticator=login)
+            peer = await self._wamp.join(gateway=gateway, authenticator=ticket(name="olga"))
             topics = SubscribeOptions(match="prefix")
             self._events.append(await peer.events(f"{self.stem}.topic", topics))
             steps = self._steps(peer, f"from {gateway}")

@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 from autobahn.wamp.types import RegisterOptions, SubscribeOptions
+from cluster import Cluster
 from wamp_peers import WampPeers
 
 STEPS = {
@@ -44,9 +45,11 @@ async def take(queue, count, wanted):
     return found
 
 
-@pytest.fixture
-def events_cluster(own_cluster):
-    return own_cluster(gateways=2, shards=2)
+@pytest.fixture(scope="module")
+def events_cluster():
+    """A broker whose processes are killed; every test leaves it running and linked."""
+    with Cluster() as cluster:
+        yield cluster
 
 
 async def test_listeners_are_told_once_of_what_a_killed_gateway_ends(events_cluster):
@@ -81,8 +84,7 @@ async def test_listeners_are_told_once_of_what_a_killed_gateway_ends(events_clus
             ("on_create", there, wild.id),
             ("on_subscribe", there, wild.id),
         ]
-        events_cluster.kill("gateway-1")
-        events_cluster.start("gateway-1")
+        events_cluster.restart("gateway-1")
         ended = await take(registrations, 3, {both.id, one.id})
         assert sorted(ended) == sorted(
             [
@@ -104,6 +106,7 @@ async def test_listeners_are_told_once_of_what_a_killed_gateway_ends(events_clus
             ("on_unregister", here, both.id),
             ("on_delete", here, both.id),
         ]
+    events_cluster.await_ready()
 
 
 async def test_listeners_are_told_once_of_what_happens_without_the_coordinator(events_cluster):
@@ -124,15 +127,16 @@ async def test_listeners_are_told_once_of_what_happens_without_the_coordinator(e
             ("on_create", mine, second.id),
             ("on_subscribe", mine, second.id),
         ]
-        events_cluster.kill("shard-0")
-        events_cluster.kill("shard-1")
-        events_cluster.start("shard-0")
-        events_cluster.start("shard-1")
+        for shard in events_cluster.shard_names:
+            events_cluster.kill(shard)
+        for shard in events_cluster.shard_names:
+            events_cluster.start(shard)
         await second.unsubscribe()
         assert await take(events, 2, {first.id, second.id}) == [
             ("on_unsubscribe", mine, second.id),
             ("on_delete", mine, second.id),
         ]
+    events_cluster.await_ready()
 
 
 async def test_created_is_described_as_by_the_procedure(wamp, mqtt):

@@ -7,7 +7,6 @@ to different shards (WAMP #ordering-guarantees, for several topics at once).
 from contextlib import ExitStack, closing
 
 import pytest
-from cluster import Cluster
 from raw_wamp import (
     CALL,
     EVENT,
@@ -28,13 +27,6 @@ EVENTS, TOPICS = 100_000, 50
 CALLS, PROCEDURES = 20_000, 20
 CHUNK = 500
 """Messages in one write."""
-
-
-@pytest.fixture(scope="module")
-def big_cluster():
-    cluster = Cluster(gateways=2, shards=4)
-    yield cluster
-    cluster.end()
 
 
 def blast(client, frames):
@@ -70,16 +62,16 @@ def subscribed(cluster, gateway, serializer, uris, match="exact"):
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
 @pytest.mark.cites("basic.ordering.1")
-def test_no_event_is_out_of_order_or_missing(big_cluster, serializer):
+def test_no_event_is_out_of_order_or_missing(cluster, serializer):
     uris = [f"order.{number}.x" for number in range(TOPICS)]
     with ExitStack() as stack:
         receivers = [
-            subscribed(big_cluster, 1, serializer, uris),
-            subscribed(big_cluster, 1, serializer, ["order..x"], "wildcard"),
-            subscribed(big_cluster, 0, serializer, ["order"], "prefix"),
+            subscribed(cluster, 1, serializer, uris),
+            subscribed(cluster, 1, serializer, ["order..x"], "wildcard"),
+            subscribed(cluster, 0, serializer, ["order"], "prefix"),
         ]
         threads = [Thread(expect_in_order, *receiver) for receiver in receivers]
-        publisher = stack.enter_context(closing(at_gateway(big_cluster, 0, serializer)))
+        publisher = stack.enter_context(closing(at_gateway(cluster, 0, serializer)))
         for client, _ in receivers:
             stack.callback(client.close)
         frames = [
@@ -91,13 +83,13 @@ def test_no_event_is_out_of_order_or_missing(big_cluster, serializer):
             thread.done()
 
 
-def test_no_event_overtakes_an_acknowledged_one(big_cluster):
+def test_no_event_overtakes_an_acknowledged_one(cluster):
     """Every tenth event is acknowledged, and so a reliable frame; the others are plain frames."""
     count = 20_000
     uris = [f"mixed.{number}.x" for number in range(TOPICS)]
     with ExitStack() as stack:
-        client, _ = subscribed(big_cluster, 1, "msgpack", ["mixed"], "prefix")
-        publisher = at_gateway(big_cluster, 0)
+        client, _ = subscribed(cluster, 1, "msgpack", ["mixed"], "prefix")
+        publisher = at_gateway(cluster, 0)
         stack.callback(client.close)
         stack.callback(publisher.close)
 
@@ -132,11 +124,11 @@ def test_no_event_overtakes_an_acknowledged_one(big_cluster):
 
 @pytest.mark.parametrize("patterns", [False, True], ids=["exact", "patterns"])
 @pytest.mark.cites("basic.ordering.1")
-def test_no_call_is_out_of_order_or_missing(big_cluster, patterns):
+def test_no_call_is_out_of_order_or_missing(cluster, patterns):
     """One callee has all procedures. patterns: half are registered by pattern, and so forwarded."""
     kind = "mixed" if patterns else "exact"
     uris = [f"ordercalls.{kind}{number}.go" for number in range(PROCEDURES)]
-    callee, caller = at_gateway(big_cluster, 1), at_gateway(big_cluster, 0)
+    callee, caller = at_gateway(cluster, 1), at_gateway(cluster, 0)
     with closing(callee), closing(caller):
         for number, uri in enumerate(uris):
             by_pattern = patterns and number % 2

@@ -17,9 +17,8 @@ from raw_wamp import EVENT, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gatewa
 @pytest.fixture(scope="module")
 def patient():
     """A broker with the default timeouts."""
-    cluster = Cluster(gateways=2, shards=2)
-    yield cluster
-    cluster.end()
+    with Cluster() as cluster:
+        yield cluster
 
 
 def stop_for(cluster, names, seconds):

@@ -156,7 +156,7 @@ def test_the_examples_of_reducers_and_tables_work(tmp_path):
     text = (conf / "fox.toml").read_text().replace('schema = ""', 'schema = "schema.json"')
     sections = [line for line in reducers if line not in commands]
     (tmp_path / "fox.toml").write_text("\n".join([text, *sections]))
-    broker = Supervised(gateways=2, shards=2, FOX_CONFIG=str(tmp_path / "fox.toml"))
+    broker = Supervised(config=tmp_path / "fox.toml")
 
     def printed_by(command):
         done = broker.fox(*shlex.split(command)[1:])

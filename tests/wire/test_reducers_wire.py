@@ -142,16 +142,30 @@ def test_the_seeds_example_runs_as_it_is_printed(cluster):
 
 async def test_reducers_are_listed_by_the_command(cluster, wamp):
     reducing = await wamp.join()
-    await reducing.register(add, "listed.a", ReducerOptions(durable="mine", mission="listed.sum"))
-    await reducing.publish("listed.a", 5, options=ACKNOWLEDGE)
+    await reducing.register(
+        add, "fold.listed.a", ReducerOptions(durable="mine", mission="fold.listed.sum")
+    )
+    await reducing.publish("fold.listed.a", 5, options=ACKNOWLEDGE)
     listed = await asyncio.to_thread(Fox(cluster).prints, "reducers", "--json")
     (found,) = [one for one in map(json.loads, listed.splitlines()) if one["durable"] == "mine"]
-    assert (found["pattern"], found["mission"], found["instances"]) == ("listed.a", "listed.sum", 1)
+    assert (found["pattern"], found["mission"], found["instances"]) == (
+        "fold.listed.a",
+        "fold.listed.sum",
+        1,
+    )
     table = await asyncio.to_thread(Fox(cluster).prints, "reducers")
     assert table.splitlines()[0].split()[:3] == ["PATTERN", "FOLDED", "BY"]
-    assert "listed.a" in table
+    assert "fold.listed.a" in table
     await reducing.bye()
-    remove = ("reducers", "--remove", "mine", "--pattern", "listed.a", "--mission", "listed.sum")
+    remove = (
+        "reducers",
+        "--remove",
+        "mine",
+        "--pattern",
+        "fold.listed.a",
+        "--mission",
+        "fold.listed.sum",
+    )
     await asyncio.to_thread(Fox(cluster).prints, *remove)
     listed = await asyncio.to_thread(Fox(cluster).prints, "reducers", "--json")
-    assert "listed.a" not in listed
+    assert "fold.listed.a" not in listed

@@ -38,7 +38,7 @@ class Encrypted:
         config = folder / "fox.toml"
         text = (ROOT / "conf" / "fox.toml").read_text()
         config.write_text(text + SECTION.format(port=self.port))
-        self.broker = Supervised(gateways=2, shards=1, FOX_CONFIG=str(config))
+        self.broker = Supervised(config=config)
 
     def shown(self):
         """Return the certificate that one of the gateways shows."""

@@ -10,7 +10,6 @@ from mqtt_peers import MqttPeer
 from raw_wamp import GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
 
 from fox_shard import __version__
-from fox_shard.backplane.placement import Placement
 
 CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"
 CONNACK = b"\x20\x02\x00\x00"
@@ -136,45 +135,45 @@ def test_messages_and_bytes_are_counted_by_realm_and_protocol(own_cluster, liste
 
 def test_processes_report_their_sessions_subscriptions_keys_and_buffers(own_cluster, listener):
     cluster = own_cluster(
-        gateways=1,
-        shards=2,
         FOX_STATSD_ADDRESS=listener.address,
         FOX_STATSD_INTERVAL="0.1",
         FOX_MQTT_SYS_INTERVAL="0",
     )
     device = MqttPeer(("127.0.0.1", cluster.mqtt), "keeper")
+    number = cluster.gateway_at(device.place, "mqtt")
+    here, there = f"gateway-{number}", f"gateway-{1 - number}"
     try:
         device.subscribe("a/#", "b")
         for number in range(20):
             device.publish(f"a/{number}", b"x", qos=1, retain=True)
         device.take(20)
-        placement = Placement(2)
-        keys_of = Counter(
-            f"shard-{placement.shard_of('realm1', f'a.{number}')}" for number in range(20)
-        )
+        keys_of = Counter(f"shard-{cluster.shard_of(f'a.{number}')}" for number in range(20))
+        assert set(keys_of) == set(cluster.shard_names)
         listener.await_gauges(
             {
-                "gateway-0.sessions": 1,
-                "gateway-0.subscriptions": 2,
-                "gateway-0.client_buffers": 0,
-                "gateway-0.link_buffers": 0,
+                f"{here}.sessions": 1,
+                f"{there}.sessions": 0,
+                f"{here}.subscriptions": 2,
+                f"{there}.subscriptions": 0,
+                f"{here}.client_buffers": 0,
+                f"{here}.link_buffers": 0,
                 **{f"{shard}.keys": keys for shard, keys in keys_of.items()},
-                "shard-0.queue_depth": 0,
-                "shard-1.queue_depth": 0,
+                **{f"{shard}.queue_depth": 0 for shard in cluster.shard_names},
             }
         )
-        for shard in ("shard-0", "shard-1"):
+        # A shard's counters come with its gauges.
+        for shard in cluster.shard_names:
             assert listener.counters[f"{shard}.frames"] >= listener.counters[f"{shard}.batches"] > 0
-        assert listener.counters["gateway-0.slow_consumers"] == 0
-        assert listener.counters["gateway-0.dropped"] == 0
+        assert listener.counters[f"{here}.slow_consumers"] == 0
+        assert listener.counters[f"{here}.dropped"] == 0
         # The topic is reserved: only the router publishes there.
         device.publish("$SYS/broker/version", b"x")
-        listener.await_counters({"gateway-0.dropped": 1})
+        listener.await_counters({f"{here}.dropped": 1})
         device.unsubscribe("b")
-        listener.await_gauges({"gateway-0.subscriptions": 1})
+        listener.await_gauges({f"{here}.subscriptions": 1})
     finally:
         device.close()
-    listener.await_gauges({"gateway-0.sessions": 0, "gateway-0.subscriptions": 0})
+    listener.await_gauges({f"{here}.sessions": 0, f"{here}.subscriptions": 0})
     cluster.check(())
 
 
@@ -230,9 +229,7 @@ def test_sys_topics_report_the_metrics_of_the_broker(broker, watcher):
 
 def test_sys_topics_are_published_again_after_their_shards_were_killed(broker, watcher):
     watcher.await_value("version", bool)
-    for shard in broker.shard_names:
-        broker.kill(shard)
-        broker.start(shard)
+    broker.restart(*broker.shard_names)
     broker.await_ready()
     watcher.values.clear()
     watcher.await_value("version", lambda value: value == f"fox-shard version {__version__}")

@@ -19,13 +19,14 @@ AT_A_TIME = 500
 
 @pytest.fixture
 def start(tmp_path):
-    """Start brokers on this test's data folder, `start(shards)`; all of them end with the test."""
+    """Start brokers on this test's data folder, `start(shards)`; all of them end with the test.
+
+    The numbers of shards are what is tested here: the first test has four among others.
+    """
     made = []
 
-    def start(shards, gateways=1, data_dir=tmp_path / "data", **settings):
-        made.append(
-            Cluster(gateways=gateways, shards=shards, FOX_DATA_DIR=str(data_dir), **settings)
-        )
+    def start(shards, data_dir=tmp_path / "data", **settings):
+        made.append(Cluster(shards=shards, FOX_DATA_DIR=str(data_dir), **settings))
         return made[-1]
 
     yield start
@@ -90,7 +91,7 @@ def test_all_keys_keep_their_ids_under_any_number_of_shards(start):
     assert keys_of(cluster) == keys
     cluster.end()
     for count, shards in enumerate((3, 1, 4), 1):
-        cluster = start(shards, gateways=2)
+        cluster = start(shards)
         assert keys_of(cluster) == keys
         highest = max(publication for _, publication in keys.values())
         new = publish(cluster, range(count * FEW, count * FEW + 10))
@@ -106,7 +107,7 @@ def spawn(cluster, name, shards):
     """Start a process of that broker, which has ended, with another number of shards."""
     environment = cluster.environment(**{**cluster.settings, "FOX_SHARDS": str(shards)})
     return subprocess.Popen(
-        [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", "conf/fox.toml"],
+        cluster.command(name),
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -156,7 +157,8 @@ def test_a_resharding_that_is_killed_is_done_again(start, tmp_path):
 def test_no_resharding_begins_while_a_shard_still_runs(start, tmp_path):
     cluster = start(2)
     keys = publish(cluster, range(FEW))
-    for name in ("gateway-0", "coordinator", "shard-0"):
+    stopped = [*cluster.gateway_names, "coordinator", "shard-0"]
+    for name in stopped:
         cluster.processes[name].terminate()
         assert cluster.processes[name].wait(END) == 0
     before = (tmp_path / "data" / "manifest.json").read_bytes()
@@ -173,7 +175,7 @@ def test_no_resharding_begins_while_a_shard_still_runs(start, tmp_path):
     assert "waiting_for_resharding" in waiting.stderr.readline()
     waiting.terminate()
     waiting.communicate(timeout=END)
-    for name in ("shard-0", "coordinator", "gateway-0"):
+    for name in reversed(stopped):
         cluster.start(name)
     cluster.await_ready()
     assert keys_of(cluster) == keys

@@ -32,10 +32,11 @@ from fox_shard.backplane.placement import Placement
 
 UNAVAILABLE = "fox.error.unavailable_store"
 RETAIN = {"acknowledge": True, "retain": True}
-PLACE = Placement(2)
+SHARDS = 4
+PLACE = Placement(SHARDS)
 TOPICS = [
     next(t for t in map("trouble.t{}".format, range(100)) if PLACE.shard_of("realm1", t) == shard)
-    for shard in (0, 1)
+    for shard in range(SHARDS)
 ]
 """One topic of each shard."""
 
@@ -52,9 +53,9 @@ def disk():
 @pytest.fixture(scope="module")
 def cluster(disk):
     """A broker with its data on the small disk, which writes only when a test publishes."""
-    made = Cluster(FOX_DATA_DIR=str(disk.folder / "data"), FOX_MQTT_SYS_INTERVAL="0")
-    yield made
-    made.end()
+    data_dir = str(disk.folder / "data")
+    with Cluster(shards=SHARDS, FOX_DATA_DIR=data_dir, FOX_MQTT_SYS_INTERVAL="0") as made:
+        yield made
 
 
 @pytest.fixture
@@ -170,11 +171,11 @@ def test_health_reports_a_full_disk(cluster, full, client):
     done = fox(cluster, "health")
     assert done.returncode == 1
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    for number in (0, 1):
-        line = lines[f"shard-{number}"]
-        assert "status=degraded" in line
-        assert f"shard-{number}.sqlite: database or disk is full" in line
-    assert "status=degraded" in lines["gateway-0"]
+    for shard in cluster.shard_names:
+        assert "status=degraded" in lines[shard]
+        assert f"{shard}.sqlite: database or disk is full" in lines[shard]
+    for gateway in cluster.gateway_names:
+        assert "status=degraded" in lines[gateway]
     # The gateway serves everything that needs no store.
     with urllib.request.urlopen(f"http://127.0.0.1:{cluster.websocket}/healthz") as answer:
         assert answer.status == 200
@@ -203,11 +204,11 @@ def test_a_shard_starts_on_a_full_disk_with_all_acknowledged_keys(cluster, full,
     full.fill()
     for topic in TOPICS:
         assert attempt(client, topic, "refused") == UNAVAILABLE
-    for number in (0, 1):
-        cluster.kill(f"shard-{number}")
-    for number in (0, 1):
-        cluster.start(f"shard-{number}")
-    for name in ("gateway-0", "gateway-1"):
+    for shard in cluster.shard_names:
+        cluster.kill(shard)
+    for shard in cluster.shard_names:
+        cluster.start(shard)
+    for name in cluster.gateway_names:
         await_true(f"{name} is linked", lambda name=name: all(links(cluster, name).values()))
     assert keys_of(cluster) == dict.fromkeys(TOPICS, "safe")
     for topic in TOPICS:
@@ -245,13 +246,13 @@ def test_a_shard_refuses_a_full_disk_in_one_sentence():
 
 
 def refused_start(data_dir):
-    """Start shard-0 of 2 in that folder; return the sentence with which it refuses to."""
-    places = Places(gateways=1, shards=2)
+    """Start shard-0 of all in that folder; return the sentence with which it refuses to."""
+    places = Places(shards=SHARDS)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "fox_shard", "shard", "0", "--config", "conf/fox.toml"],
             cwd=ROOT,
-            env=places.environment(FOX_DATA_DIR=str(data_dir)),
+            env=places.environment(FOX_DATA_DIR=str(data_dir), FOX_SHARDS=str(SHARDS)),
             capture_output=True,
             text=True,
             timeout=30,
@@ -274,14 +275,14 @@ KEYS = 300
 def files(request, tmp_path_factory):
     """A data folder with keys, of a broker that was stopped, or killed, which leaves a log."""
     data_dir = tmp_path_factory.mktemp("data")
-    cluster = Cluster(gateways=1, shards=2, FOX_DATA_DIR=str(data_dir))
+    cluster = Cluster(shards=SHARDS, FOX_DATA_DIR=str(data_dir))
     with closing(at_gateway(cluster, 0)) as client:
         for number in range(KEYS):
             topic = f"trouble.k{number}"
             assert attempt(client, topic, "x" * 200) == ""
     if request.param == "killed":
-        for number in (0, 1):
-            cluster.kill(f"shard-{number}")
+        for shard in cluster.shard_names:
+            cluster.kill(shard)
     cluster.stop()
     return data_dir
 
@@ -341,13 +342,9 @@ def test_a_damaged_log_counts_up_to_where_it_is_damaged(files, tmp_path):
     shutil.copytree(files, data_dir)
     for log in data_dir.glob("generation-1/*.sqlite-wal"):
         log.write_bytes(cut_off(log.read_bytes()))
-    cluster = Cluster(gateways=2, shards=2, FOX_DATA_DIR=str(data_dir))
-    try:
+    with Cluster(shards=SHARDS, FOX_DATA_DIR=str(data_dir)) as cluster:
         found = keys_of(cluster)
-        cluster.check(())
-    finally:
-        cluster.stop()
-    for shard in (0, 1):
+    for shard in range(SHARDS):
         topics = [f"trouble.k{number}" for number in range(KEYS)]
         topics = [topic for topic in topics if PLACE.shard_of("realm1", topic) == shard]
         there = [topic for topic in topics if topic in found]

@@ -29,33 +29,17 @@ from raw_wamp import (
 )
 from supervised import Supervised
 
-from fox_shard.backplane.placement import Placement
-
 
 @pytest.fixture(scope="module")
 def supervised():
-    broker = Supervised(gateways=1, shards=3)
+    broker = Supervised()
     yield broker
     if broker.supervisord.poll() is None:
         broker.stop()
 
 
-def on_shard(number, stem):
-    """Return a topic or procedure that belongs to that one of three shards."""
-    placement = Placement(3)
-    names = (f"{stem}.n{count}" for count in range(1000))
-    return next(name for name in names if placement.shard_of("realm1", name) == number)
-
-
 def test_fox_conf_sets_the_numbers_of_processes(supervised):
-    assert set(supervised.children()) == {
-        "coordinator",
-        "gateway-0",
-        "shard-0",
-        "shard-1",
-        "shard-2",
-        "worker",
-    }
+    assert set(supervised.children()) == {*supervised.names, "worker"}
 
 
 def test_health_reports_all_processes(supervised):
@@ -63,10 +47,8 @@ def test_health_reports_all_processes(supervised):
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "gateway-0",
-        "shard-0",
-        "shard-1",
-        "shard-2",
+        *supervised.gateway_names,
+        *supervised.shard_names,
         "coordinator",
     ]
     assert all("status=ok" in line for line in lines)
@@ -118,11 +100,9 @@ def test_a_mistake_in_the_settings_is_reported_in_one_sentence(supervised, name,
 
 def test_a_killed_shard_comes_back_and_the_service_goes_on(supervised):
     """Meanwhile calls are answered `wamp.error.unavailable`, and publishes wait."""
-    topic, procedure, other = (
-        on_shard(1, "killed.topic"),
-        on_shard(1, "killed.procedure"),
-        on_shard(2, "killed.other"),
-    )
+    topic = supervised.on_shard(1, "killed.topic")
+    procedure = supervised.on_shard(1, "killed.procedure")
+    other = supervised.on_shard(2, "killed.other")
     with ExitStack() as stack:
         callee, caller, second = (RawWamp(supervised.rawsocket) for _ in range(3))
         for client in (callee, caller, second):
@@ -201,15 +181,18 @@ def test_a_taken_port_is_reported_in_one_sentence(supervised):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "fox_shard", "gateway", "1"],
+            [sys.executable, "-m", "fox_shard", "gateway", str(supervised.gateways)],
             cwd=supervised.folder,
-            env=supervised.environment(FOX_GATEWAYS="2") | {"FOX_SHARDS": "3"}
-            | {"FOX_GATEWAY_WEBSOCKET": address},
+            env=supervised.environment(
+                FOX_GATEWAYS=str(supervised.gateways + 1),
+                FOX_SHARDS=str(supervised.shards),
+                FOX_GATEWAY_WEBSOCKET=address,
+            ),
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
-        )  # fmt: skip
+        )
     assert done.returncode == 1
     sentences = [line for line in done.stderr.splitlines() if " INFO " not in line]
     assert sentences == [f"fox: Cannot listen at {address}: Address already in use."]

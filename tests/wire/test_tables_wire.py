@@ -34,7 +34,7 @@ def server(tmp_path, schema, **arguments):
     text = (ROOT / "conf" / "fox.toml").read_text()
     config = tmp_path / "fox.toml"
     config.write_text(re.sub(r'^schema = ""', f'schema = "{file.name}"', text, flags=re.M))
-    broker = Supervised(**{"gateways": 2, "shards": 2, "FOX_CONFIG": str(config), **arguments})
+    broker = Supervised(config=config, **arguments)
     try:
         yield broker, file
     finally:
@@ -169,7 +169,7 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
 
 
 def test_a_dump_brings_the_schema_and_its_aggregates_into_an_empty_folder(tmp_path):
-    broker = Supervised(gateways=1, shards=2)
+    broker = Supervised()
     try:
         client = RawWamp(broker.rawsocket)
         assert client.do(CALL, {}, "fox.schema.set", [SCHEMA], answer=RESULT)[3] == [1]

@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 from autobahn.wamp.types import PublishOptions, SubscribeOptions
-from cluster import Cluster
 from raw_wamp import CALL, EVENT, RESULT, SUBSCRIBE, SUBSCRIBED, at_gateway
 
 ADD = "wamp.session.add_testament"
@@ -59,16 +58,14 @@ async def test_the_publish_options_of_a_testament_are_honoured(wamp):
     assert (await details[1].get())[0] == ("end",)
 
 
-def test_testaments_of_a_killed_gateway_are_published_once():
-    cluster = Cluster(gateways=2, shards=4)
-    try:
+def test_testaments_of_a_killed_gateway_are_published_once(own_cluster):
+    with own_cluster() as cluster:
         topics = [f"testament.killed.{number}" for number in range(8)]
         with closing(at_gateway(cluster, 0)) as watcher, closing(at_gateway(cluster, 1)) as client:
             watcher.do(SUBSCRIBE, {"match": "prefix"}, "testament.killed", answer=SUBSCRIBED)
             for topic in topics:
                 client.do(CALL, {}, ADD, [topic, [topic], {}], answer=RESULT)
-            cluster.kill("gateway-1")
-            cluster.start("gateway-1")
+            cluster.restart("gateway-1")
             cluster.await_ready()
             got = [watcher.receive() for _ in topics]
             assert sorted(event[4][0] for event in got) == topics
@@ -78,8 +75,6 @@ def test_testaments_of_a_killed_gateway_are_published_once():
                 late.send(6, {}, "wamp.close.close_realm")
                 event = watcher.receive()
                 assert (event[0], event[4]) == (EVENT, ["late"])
-    finally:
-        cluster.end()
 
 
 async def test_a_session_that_is_killed_leaves_its_testaments(wamp):

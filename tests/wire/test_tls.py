@@ -20,8 +20,8 @@ from autobahn.wamp.serializer import JsonSerializer
 from cluster import ROOT, Cluster, await_true
 from mqtt_peers import PATIENCE, PahoClient
 from paho.mqtt.enums import CallbackAPIVersion
-from test_users import PRIVATE_KEY, UserFile, ticket
-from wamp_peers import Peer, WampPeers
+from user_file import PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
+from wamp_peers import Peer
 
 from bench.ports import free_port
 
@@ -86,7 +86,7 @@ class Place:
         self.users.add("peter", "dev")
         self.users.add("sensor", "device")
         self.users.fox(
-            "key", "bot", "--realm", "realm1", "--role", "machine", "--pubkey", node_key()
+            "key", "bot", "--realm", "realm1", "--role", "machine", "--pubkey", PUBLIC_KEY
         )
 
     def context(self, **settings):
@@ -96,29 +96,15 @@ class Place:
         return context
 
 
-def node_key():
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(PRIVATE_KEY))
-    return key.public_key().public_bytes_raw().hex()
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def tls_cluster(place):
-    users = str(place.users.path)
-    cluster = Cluster(gateways=2, shards=2, config=place.config, FOX_USERS=users)
-    yield cluster
-    cluster.end()
-
-
-@pytest.fixture
-def wamp(tls_cluster):
-    return WampPeers(tls_cluster)
+def cluster(place):
+    with Cluster(config=place.config, FOX_USERS=str(place.users.path)) as cluster:
+        yield cluster
 
 
 async def join(wamp, place, kind, context, authenticator):
@@ -216,7 +202,7 @@ class Paho:
 @pytest.mark.parametrize(
     "login", [{"user": "peter", "password": "s3cret"}, {"certificate": "sensor"}]
 )
-async def test_paho_logs_in_over_mqtts(tls_cluster, wamp, place, login):
+async def test_paho_logs_in_over_mqtts(cluster, wamp, place, login):
     watcher = await join(wamp, place, "wss", place.context(), ticket())
     joins = await watcher.events("wamp.session.on_join")
     paho = Paho(place, place.ports["mqtts"], place.authority.path, **login)
@@ -238,7 +224,7 @@ async def first_byte(port, context):
     return await reader.readexactly(1)
 
 
-async def test_a_wrong_authority_is_refused_on_both_sides(tls_cluster, place, tmp_path):
+async def test_a_wrong_authority_is_refused_on_both_sides(cluster, place, tmp_path):
     other = Authority(tmp_path, "other")
     other.sign("sensor", "sensor", names=())
     trusting = ssl.create_default_context(cafile=other.path)
@@ -250,11 +236,11 @@ async def test_a_wrong_authority_is_refused_on_both_sides(tls_cluster, place, tm
         await first_byte(place.ports["mqtts"], context)
     await_true(
         "the log says why",
-        lambda: "client's certificate is not accepted" in tls_cluster.log(),
+        lambda: "client's certificate is not accepted" in cluster.log(),
     )
 
 
-async def test_old_versions_of_tls_are_refused(tls_cluster, place):
+async def test_old_versions_of_tls_are_refused(cluster, place):
     context = place.context()
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1"):
@@ -265,7 +251,7 @@ async def test_old_versions_of_tls_are_refused(tls_cluster, place):
         await asyncio.open_connection("localhost", place.ports["mqtts"], ssl=context)
 
 
-async def test_sighup_renews_the_certificate_and_no_session_ends(tls_cluster, wamp, place):
+async def test_sighup_renews_the_certificate_and_no_session_ends(cluster, wamp, place):
     peer = await join(wamp, place, "wss", place.context(), ticket())
 
     def shown():
@@ -275,7 +261,7 @@ async def test_sighup_renews_the_certificate_and_no_session_ends(tls_cluster, wa
                 return encrypted.getpeercert(binary_form=True)
 
     def hang_up():
-        for pid in tls_cluster.gateway_pids:
+        for pid in cluster.gateway_pids:
             os.kill(pid, signal.SIGHUP)
 
     before = shown()
@@ -287,7 +273,7 @@ async def test_sighup_renews_the_certificate_and_no_session_ends(tls_cluster, wa
     good = (place.folder / "server.key").read_bytes()
     (place.folder / "server.key").write_text("nonsense")
     hang_up()
-    await_true("the log says why", lambda: "certificate_not_read" in tls_cluster.log())
+    await_true("the log says why", lambda: "certificate_not_read" in cluster.log())
     assert shown() == after
     (place.folder / "server.key").write_bytes(good)
     hang_up()
@@ -298,7 +284,7 @@ async def test_sighup_renews_the_certificate_and_no_session_ends(tls_cluster, wa
 
 
 @pytest.mark.parametrize(("scheme", "path"), [("mqtts", ""), ("wss", "/mqtt")])
-def test_a_node_client_speaks_mqtt_over_tls(tls_cluster, place, scheme, path):
+def test_a_node_client_speaks_mqtt_over_tls(cluster, place, scheme, path):
     node.modules()
     program = f"""
     const mqtt = require('mqtt');
@@ -347,7 +333,7 @@ def fox(*arguments, place, ca=None, user="peter"):
     )
 
 
-def test_fox_speaks_tls_and_says_when_a_certificate_is_not_trusted(tls_cluster, place):
+def test_fox_speaks_tls_and_says_when_a_certificate_is_not_trusted(cluster, place):
     url = f"wss://localhost:{place.ports['wss']}/ws"
     run = fox("put", "tls.key", "21", "--url", url, place=place, ca=place.authority.path)
     assert run.returncode == 0, run.stderr
@@ -360,7 +346,7 @@ def test_fox_speaks_tls_and_says_when_a_certificate_is_not_trusted(tls_cluster, 
     assert {path.name for path in place.folder.glob("w*")} == {"w0.sock", "w1.sock"}
 
 
-def test_fox_is_the_user_of_the_certificate_that_it_shows(tls_cluster, place):
+def test_fox_is_the_user_of_the_certificate_that_it_shows(cluster, place):
     call = ("call", "wamp.session.list", "--url", f"wss://localhost:{place.ports['wss']}/ws")
     shared = {"place": place, "ca": place.authority.path, "user": None}
     certificate, key = str(place.folder / "sensor.pem"), str(place.folder / "sensor.key")
@@ -372,12 +358,12 @@ def test_fox_is_the_user_of_the_certificate_that_it_shows(tls_cluster, place):
     assert fox(*call, **shared).returncode == 69  # nobody is let in without a user
 
 
-def test_the_client_that_a_proxy_names_is_the_one_in_the_log(tls_cluster, place):
+def test_the_client_that_a_proxy_names_is_the_one_in_the_log(cluster, place):
     with closing(socket.create_connection(("127.0.0.1", place.ports["proxied"]))) as proxy:
         proxy.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 1883\r\n")
         proxy.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")
         assert proxy.recv(4) == b"\x20\x02\x00\x05"
-    await_true("the log names it", lambda: "address=192.0.2.7:4711" in tls_cluster.log())
+    await_true("the log names it", lambda: "address=192.0.2.7:4711" in cluster.log())
     request = (
         b"GET /ws HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -397,7 +383,7 @@ def test_the_client_that_a_proxy_names_is_the_one_in_the_log(tls_cluster, place)
             assert answer.split(b" ")[1] == status, (headers, answer)
             if status == b"101" and b"Origin" not in headers:
                 proxy.sendall(b"\x81\x85" + bytes(4) + b"hello")
-                await_true("the log names it", lambda: "address=192.0.2.8:0" in tls_cluster.log())
+                await_true("the log names it", lambda: "address=192.0.2.8:0" in cluster.log())
 
 
 @pytest.mark.parametrize(

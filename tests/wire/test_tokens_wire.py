@@ -5,14 +5,12 @@ import json
 import time
 
 import pytest
-from autobahn.wamp.auth import AuthTicket
-from cluster import Cluster, await_true
-from mqtt_peers import MqttPeers, Refused
+from cluster import Cluster, await_true, write_config
+from mqtt_peers import Refused
 from token_samples import AUDIENCE, ISSUER, key_set, token
-from wamp_peers import WampPeers
+from user_file import FAILED, ticket
 from websockets.sync.client import connect
 
-FAILED = "wamp.error.authentication_failed"
 CONFIG = f"""
 [[realm]]
 name = "realm1"
@@ -27,35 +25,16 @@ leeway = 0
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("token") / "conf"
-    folder.mkdir()
-    path = folder / "jwks.json"
+    config = write_config(tmp_path_factory.mktemp("token"), CONFIG)
+    path = config.with_name("jwks.json")
     path.write_bytes(key_set(("rsa", "a", 0), ("ec", "c", 0)))
-    (folder / "fox.toml").write_text(CONFIG)
     return path
 
 
 @pytest.fixture(scope="module")
 def cluster(keys):
-    cluster = Cluster(gateways=2, shards=2, config=str(keys.with_name("fox.toml")))
-    yield cluster
-    cluster.end()
-
-
-@pytest.fixture
-def wamp(cluster):
-    return WampPeers(cluster)
-
-
-@pytest.fixture
-def mqtt(cluster):
-    peers = MqttPeers(cluster)
-    yield peers
-    peers.close()
-
-
-def ticket(token, name="peter"):
-    return AuthTicket(authid=name, ticket=token)
+    with Cluster(config=keys.with_name("fox.toml")) as cluster:
+        yield cluster
 
 
 def right(**more):

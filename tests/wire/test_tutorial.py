@@ -70,7 +70,7 @@ class Newcomer:
         (self.folder / "schema.json").write_text((CONF / "schema.json").read_text())
         config = self.folder / "fox.toml"
         config.write_text(changed((CONF / "fox.toml").read_text(), self.settings))
-        self.broker = Supervised(gateways=2, shards=2, FOX_CONFIG=str(config))
+        self.broker = Supervised(config=config)
         os.symlink(Path(sys.executable).parent.parent, self.broker.folder / ".venv")
 
     def follow(self):
@@ -129,7 +129,7 @@ class Newcomer:
     @property
     def environment(self):
         # The numbers of processes are in conf/fox.conf.
-        return {**self.broker.environment(), "FOX_SHARDS": "2"}
+        return {**self.broker.environment(), "FOX_SHARDS": str(self.broker.shards)}
 
 
 def test_the_tutorial_works_as_it_is_printed(tmp_path):

@@ -6,48 +6,13 @@ import sys
 from contextlib import closing
 
 import pytest
-from autobahn.wamp.auth import AuthCryptoSign, AuthScram, AuthTicket, AuthWampCra
+from autobahn.wamp.auth import AuthCryptoSign, AuthScram, AuthWampCra
 from autobahn.wamp.types import RegisterOptions
-from cluster import ROOT, Cluster, await_true
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from mqtt_peers import MqttPeers, Refused
+from cluster import ROOT, Cluster, await_true, write_config
+from mqtt_peers import Refused
 from raw_wamp import CALL, PUBLISH, PUBLISHED, RESULT, RawWamp
-from wamp_peers import KINDS, WampPeers
-
-PASSWORD = "s3cret"
-PRIVATE_KEY = "4d57d97a68f555696620a6d849c0ce582568518d729eb753dc7c732de2804510"
-PUBLIC_KEY = (
-    Ed25519PrivateKey.from_private_bytes(bytes.fromhex(PRIVATE_KEY))
-    .public_key()
-    .public_bytes_raw()
-    .hex()
-)
-FAILED = "wamp.error.authentication_failed"
-
-
-class UserFile:
-    """A file with users, which `fox user` changes."""
-
-    def __init__(self, folder):
-        self.path = folder / "users.toml"
-
-    def fox(self, *arguments, line=""):
-        command = [sys.executable, "-m", "fox_shard", "user", *arguments]
-        run = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={"FOX_USERS": str(self.path), "PATH": "/usr/bin:/bin"},
-            input=line,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-        return run.stdout
-
-    def add(self, name, role, *more):
-        self.fox("add", name, "--realm", "realm1", "--role", role, *more, line=PASSWORD + "\n")
+from user_file import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
+from wamp_peers import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +25,9 @@ def user_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def user_cluster(user_file):
-    cluster = Cluster(gateways=2, shards=4, FOX_USERS=str(user_file.path))
-    yield cluster
-    cluster.end()
-
-
-@pytest.fixture
-def wamp(user_cluster):
-    return WampPeers(user_cluster)
-
-
-@pytest.fixture
-def mqtt(user_cluster):
-    peers = MqttPeers(user_cluster)
-    yield peers
-    peers.close()
-
-
-def ticket(password=PASSWORD, name="peter"):
-    return AuthTicket(authid=name, ticket=password)
+def cluster(user_file):
+    with Cluster(FOX_USERS=str(user_file.path)) as cluster:
+        yield cluster
 
 
 METHODS = {
@@ -166,7 +114,7 @@ def test_paho_is_refused_with_one_code(mqtt, user, password):
         mqtt.connect("device", user=user, password=password)
 
 
-async def test_identities_are_disclosed(user_cluster, wamp):
+async def test_identities_are_disclosed(cluster, wamp):
     peter = await wamp.join(authenticator=ticket(), gateway=0)
 
     def whoami(details):
@@ -177,7 +125,7 @@ async def test_identities_are_disclosed(user_cluster, wamp):
 
     def speak():
         login = ("mary@example.com", PASSWORD)
-        with closing(RawWamp(user_cluster.rawsocket, login=login)) as mary:
+        with closing(RawWamp(cluster.rawsocket, login=login)) as mary:
             options = {"disclose_me": True}
             _, _, _, args = mary.ask(CALL, 1, options, "users.whoami", answer=RESULT)
             options["acknowledge"] = True
@@ -197,14 +145,14 @@ async def test_identities_are_disclosed(user_cluster, wamp):
 
 
 async def test_a_new_user_may_come_and_the_sessions_of_a_removed_one_end(
-    user_cluster, user_file, wamp, mqtt
+    cluster, user_file, wamp, mqtt
 ):
-    before = user_cluster.sizes()
+    before = cluster.sizes()
     await asyncio.to_thread(user_file.add, "guest", "guest")
     await asyncio.to_thread(
         await_true,
         "both gateways have read the file",
-        lambda: user_cluster.log(before).count(" users_read ") == 2,
+        lambda: cluster.log(before).count(" users_read ") == 2,
     )
     guests = [await wamp.join(authenticator=ticket(name="guest"), gateway=n) for n in (0, 1)]
     device = await asyncio.to_thread(
@@ -223,8 +171,8 @@ async def test_a_new_user_may_come_and_the_sessions_of_a_removed_one_end(
     assert "guest" not in user_file.fox("list")
 
 
-def test_our_own_commands_log_in(user_cluster, user_file):
-    url = f"ws://127.0.0.1:{user_cluster.websocket}/ws"
+def test_our_own_commands_log_in(cluster, user_file):
+    url = f"ws://127.0.0.1:{cluster.websocket}/ws"
 
     def run(*arguments, password):
         command = [sys.executable, "-m", "fox_shard", *arguments, "--url", url]
@@ -243,23 +191,14 @@ def test_our_own_commands_log_in(user_cluster, user_file):
     assert "not open to anonymous" in run("get", "users.key", password="").stderr
 
 
-class WithFunction(Cluster):
-    """A broker with users, and with a reducer that is a Python function."""
-
-    def command(self, name):
-        path = self.folder / "conf" / "fox.toml"
-        if not path.exists():
-            path.parent.mkdir()
-            reducer = 'pattern = "a.#"\nfunction = "folding:first"'
-            path.write_text(f'[[realm]]\nname = "realm1"\n[[realm.reducer]]\n{reducer}\n')
-            function = "def first(args, kwargs, details):\n    return args[0]\n"
-            (self.folder / "folding.py").write_text(function)
-        return [sys.executable, "-m", "fox_shard", *name.split("-"), "--config", str(path)]
-
-
-def test_the_worker_is_let_in_although_there_are_users(user_file):
-    cluster = WithFunction(gateways=2, shards=2, FOX_USERS=str(user_file.path))
-    try:
+def test_the_worker_is_let_in_although_there_are_users(user_file, tmp_path):
+    reducer = 'pattern = "a.#"\nfunction = "folding:first"'
+    config = write_config(
+        tmp_path,
+        f'[[realm]]\nname = "realm1"\n[[realm.reducer]]\n{reducer}\n',
+        folding="def first(args, kwargs, details):\n    return args[0]\n",
+    )
+    with Cluster(config=config, FOX_USERS=str(user_file.path)) as cluster:
         cluster.start("worker")
         await_true("the worker is well", lambda: cluster.health("worker").get("status") == "ok")
         with closing(RawWamp(cluster.rawsocket, login=("peter", PASSWORD))) as peter:
@@ -269,8 +208,6 @@ def test_the_worker_is_let_in_although_there_are_users(user_file):
         shown = [seen[key] for key in ("authid", "authrole", "authmethod")]
         assert shown == ["fox.worker", "worker", "cryptosign"]
         assert (cluster.run_dir / "worker.key").stat().st_mode & 0o777 == 0o600
-    finally:
-        cluster.end()
 
 
 def test_a_gateway_does_not_start_with_a_file_that_it_cannot_read(tmp_path):

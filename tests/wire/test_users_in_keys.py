@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from autobahn.wamp.auth import AuthScram, AuthTicket
+from autobahn.wamp.auth import AuthScram
 from autobahn.wamp.types import PublishOptions
-from cluster import Cluster
+from cluster import Cluster, write_config
 from mqtt_peers import MqttPeers, Refused
-from test_users import PASSWORD, UserFile
+from user_file import PASSWORD, UserFile, ticket
 from wamp_peers import WampPeers
 
 CONFIG = """
@@ -34,24 +34,19 @@ RETAIN = PublishOptions(acknowledge=True, retain=True)
 
 
 async def test_a_key_makes_a_user_at_both_gateways_until_it_is_erased(tmp_path):
-    (tmp_path / "conf").mkdir()
-    config = tmp_path / "conf" / "fox.toml"
-    config.write_text(CONFIG)
     file = UserFile(tmp_path)
     file.add("root", "admin")
     printed = file.fox(
         *["add", "ann", "--realm", "realm1", "--role", "device", "--print"], line=PASSWORD + "\n"
     )
     document = json.loads(printed)
-    cluster = Cluster(gateways=2, shards=2, FOX_CONFIG=str(config), FOX_USERS=str(file.path))
+    cluster = Cluster(config=write_config(tmp_path, CONFIG), FOX_USERS=str(file.path))
     mqtt = MqttPeers(cluster)
     try:
         async with WampPeers(cluster) as wamp:
-            root = await wamp.join(
-                authenticator=AuthTicket(authid="root", ticket=PASSWORD), gateway=0
-            )
+            root = await wamp.join(authenticator=ticket(name="root"), gateway=0)
             with pytest.raises(ConnectionError, match="authentication_failed"):
-                await wamp.join(authenticator=AuthTicket(authid="ann", ticket=PASSWORD), gateway=1)
+                await wamp.join(authenticator=ticket(name="ann"), gateway=1)
             await root.publish("com.example.users.ann", document, options=RETAIN)
             ann = await wamp.join(
                 authenticator=AuthScram(authid="ann", password=PASSWORD), gateway=1

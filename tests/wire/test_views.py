@@ -116,15 +116,14 @@ def test_a_state_stream_follows_the_keys_of_both_gateways_and_protocols(cluster,
 
 
 def test_a_state_stream_is_complete_after_a_shard_was_killed(own_cluster):
-    cluster = own_cluster(gateways=2, shards=2)
+    cluster = own_cluster()
     prefix = "views.killed."
     with closing(at_gateway(cluster, 0)) as writer, closing(at_gateway(cluster, 1)) as one:
         for number in range(20):
             write(writer, f"{prefix}{number}", number)
         view = View(one, prefix, retained=True).subscribed()
         view.until(*map(str, range(20)))
-        cluster.kill("shard-0")
-        cluster.start("shard-0")
+        cluster.restart("shard-0")
         for number in range(20):
             write(writer, f"{prefix}{number}", *([-number] if number % 3 else []))
         cluster.await_ready()
@@ -202,13 +201,10 @@ LIMIT = 2 << 20
 @pytest.fixture(scope="module")
 def full():
     """A broker with many keys `many.…`, each a number and a payload; no key is added or erased."""
-    cluster = Cluster(gateways=2, shards=2, FOX_GATEWAY_OUTBOUND_LIMIT=str(LIMIT))
-    try:
+    with Cluster(FOX_GATEWAY_OUTBOUND_LIMIT=str(LIMIT)) as cluster:
         with closing(at_gateway(cluster, 0)) as writer:
             publish_all(writer, range(KEYS), retain=True)
         yield cluster
-    finally:
-        cluster.end()
 
 
 def publish_all(client, numbers, **options):

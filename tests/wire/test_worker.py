@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from cluster import END, Cluster, ask_health, await_true
+from cluster import END, Cluster, ask_health, await_true, write_config
 from programs import Fox
 
 CONFIGURATION = """
@@ -63,24 +63,12 @@ def odd(args, kwargs, details):
 """
 
 
-class Folding(Cluster):
-    """A broker whose configuration has reducers."""
-
-    def command(self, name):
-        path = self.folder / "conf" / "fox.toml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(CONFIGURATION)
-        (self.folder / "folding.py").write_text(MODULE)
-        command = super().command(name)
-        return [*command[: command.index("--config")], "--config", str(path)]
-
-
 @pytest.fixture(scope="module")
-def cluster():
-    broker = Folding(gateways=2, shards=2)
-    broker.start("worker")
-    yield broker
-    broker.end()
+def cluster(tmp_path_factory):
+    config = write_config(tmp_path_factory.mktemp("folding"), CONFIGURATION, folding=MODULE)
+    with Cluster(config=config) as cluster:
+        cluster.start("worker")
+        yield cluster
 
 
 def well(cluster):
@@ -164,11 +152,10 @@ def test_the_worker_comes_back_and_goes_on(cluster):
 
 def worker_of(folder, text, **settings):
     """Run a worker with that configuration to its end; return its exit code and error."""
-    (folder / "conf").mkdir()
-    (folder / "conf" / "fox.toml").write_text(text)
+    config = write_config(folder, text)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FOX_")}
     done = subprocess.run(
-        [sys.executable, "-m", "fox_shard", "worker", "--config", folder / "conf" / "fox.toml"],
+        [sys.executable, "-m", "fox_shard", "worker", "--config", config],
         env={**environment, **settings},
         capture_output=True,
         text=True,
@@ -197,12 +184,11 @@ def test_a_function_that_cannot_be_loaded_is_told_in_one_sentence(tmp_path, func
     assert len(error.splitlines()) == 1
 
 
-def test_without_functions_the_worker_waits_to_be_stopped():
-    cluster = Cluster(gateways=1, shards=1)
+def test_without_functions_the_worker_waits_to_be_stopped(shared_cluster):
+    shared_cluster.start("worker")
     try:
-        cluster.start("worker")
-        well(cluster)
-        assert "worker" not in Fox(cluster).prints("health")
+        well(shared_cluster)
+        assert "worker" not in Fox(shared_cluster).prints("health")
     finally:
-        codes = cluster.stop()
-    assert set(codes.values()) == {0}
+        code = shared_cluster.finish("worker")
+    assert code == 0
