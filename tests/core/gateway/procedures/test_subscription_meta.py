@@ -1,7 +1,11 @@
-"""`wamp.subscription.…`, as gateways answer them (WAMP #subscription-metapi)."""
+"""`wamp.subscription.…`, as gateways answer them (WAMP #subscription-metapi).
+
+What holds for registrations as well is in test_meta_procedures.py.
+"""
 
 import pytest
 from gateway_harness import REALM, GatewayHarness
+from meta_calls import MetaCalls
 from msgspec import msgpack
 
 from fox_shard.backplane.frames import (
@@ -17,94 +21,22 @@ from fox_shard.backplane.meta_api import (
     MATCHING_SUBSCRIPTIONS,
     SUBSCRIBER_COUNT,
     SUBSCRIBERS,
-    SUBSCRIPTION,
-    SUBSCRIPTIONS,
-    IdLists,
     SubscriptionState,
     decode_count,
     decode_ids,
     id_key,
 )
-from fox_shard.documents import payloads
 from fox_shard.gateway.procedures import subscribers
 from fox_shard.topics.ids import pattern_id
 
 
-class Calling:
-    """A session that calls meta procedures, and two shards that answer."""
-
-    def __init__(self, **settings):
-        self.harness = GatewayHarness(2, **settings)
-        self.session = self.harness.session()
-        self.answers = []
-        self.session.result = self.session.call_error = self.answers.append
-
-    def call(self, name, *args):
-        encoded = payloads.encode(list(args), {}, payloads.JSON)
-        self.harness.gateway.requests.call(
-            self.session, 1, f"wamp.subscription.{name}", 0, 0, payloads.JSON, *encoded, None
-        )
-        self.harness.turns()
-
-    def asked(self):
-        return {n: one for n in (0, 1) for one in self.harness.got(f"shard-{n}", Inquiry)}
-
-    def answer(self, found=(), by=0):
-        """Let all shards that were asked answer, `by` with the items; return what was asked."""
-        asked = self.asked()
-        for shard, frame in asked.items():
-            items = [*found] if shard == by or len(asked) == 1 else []
-            self.harness.say(f"shard-{shard}", InquiryPage(frame.token, items, b""))
-        return {(shard, one.kind, one.body) for shard, one in asked.items()}
-
-    def relayed(self, shard=1):
-        return self.harness.got(f"shard-{shard}", RelayedInquiry)
-
-    def page(self, frame, value=None, *, more=b"", **refusal):
-        items = [] if value is None else [(id_key(value[0]), msgpack.encode(value))]
-        page = InquiryPage(frame.inquiry.token, items, more, **refusal)
-        self.harness.say("shard-1", RelayedPage(frame.gateway, page))
-
-    @property
-    def result(self):
-        (answer,) = self.answers
-        self.answers.clear()
-        (value,), _ = payloads.decode(answer.encoding, answer.args, answer.kwargs)
-        return getattr(answer, "uri", value)
-
-
 @pytest.fixture
 def calling():
-    return Calling()
+    return MetaCalls("subscription")
 
 
 STATE = SubscriptionState(7, 1_800_000_000.0, "^a.", 1, ["gateway-1", "gateway-0"])
 FOUND = (id_key(7), msgpack.encode(STATE))
-
-
-def test_list_gathers_the_ids_of_all_shards(calling):
-    calling.call("list")
-    for shard, lists in ((0, IdLists([5, 1], [2], [])), (1, IdLists([3], [], [4]))):
-        (asked,) = calling.harness.got(f"shard-{shard}", Inquiry)
-        assert (asked.kind, asked.realm) == (SUBSCRIPTIONS, REALM)
-        page = InquiryPage(asked.token, [(id_key(1), msgpack.encode(lists))], b"")
-        calling.harness.say(f"shard-{shard}", page)
-    assert calling.result == {"exact": [5, 1, 3], "prefix": [2], "wildcard": [4]}
-
-
-@pytest.mark.parametrize(
-    ("args", "text"),
-    [(["a.b"], "=a.b"), (["a.", {"match": "prefix"}], "^a."), (["a.+"], "=a.+")],
-)
-def test_lookup_asks_the_home_of_the_pattern(calling, args, text):
-    id_ = pattern_id(REALM, "subscription", text)
-    home = calling.harness.realm.shard_of(text.removeprefix("="))
-    calling.call("lookup", *args)
-    assert calling.answer() == {(home, SUBSCRIPTION, id_key(id_))}
-    assert calling.result is None
-    calling.call("lookup", *args)
-    calling.answer([FOUND])
-    assert calling.result == id_
 
 
 def test_match_asks_all_shards(calling):
@@ -115,13 +47,6 @@ def test_match_asks_all_shards(calling):
     calling.call("match", "a.b")
     calling.answer()
     assert calling.result is None
-
-
-def test_get_returns_the_details(calling):
-    calling.call("get", 7)
-    assert calling.answer([FOUND], by=1) == {(n, SUBSCRIPTION, id_key(7)) for n in (0, 1)}
-    created = "2027-01-15T08:00:00.000Z"
-    assert calling.result == {"id": 7, "created": created, "uri": "a.", "match": "prefix"}
 
 
 def test_subscribers_are_asked_of_the_gateways_that_have_some(calling):
@@ -176,32 +101,8 @@ def test_the_last_subscriber_leaves_meanwhile(calling, procedure):
     assert calling.result == "wamp.error.no_such_subscription"
 
 
-@pytest.mark.parametrize("procedure", ["get", "list_subscribers", "count_subscribers"])
-def test_an_unknown_subscription_is_an_error(calling, procedure):
-    calling.call(procedure, 7)
-    calling.answer()
-    assert calling.result == "wamp.error.no_such_subscription"
-
-
-@pytest.mark.parametrize(
-    ("procedure", "args", "error"),
-    [
-        ("list", [1], "invalid_argument"),
-        ("lookup", [], "invalid_argument"),
-        ("match", ["a b"], "invalid_uri"),
-        ("get", ["x"], "invalid_argument"),
-        ("list_subscribers", [1, 2], "invalid_argument"),
-        ("count_subscribers", [], "invalid_argument"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_any_shard_is_asked(calling, procedure, args, error):
-    calling.call(procedure, *args)
-    assert calling.result == f"wamp.error.{error}"
-    assert calling.asked() == {}
-
-
 def test_an_answer_that_would_be_too_long_is_refused():
-    calling = Calling(answer_bytes=10)
+    calling = MetaCalls("subscription", answer_bytes=10)
     calling.call("list_subscribers", 7)
     calling.answer([FOUND])
     for frame in calling.relayed():
