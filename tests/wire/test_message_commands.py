@@ -118,12 +118,15 @@ def test_sessions_are_listed_and_ended(cluster, fox):
     device.loop_start()
     try:
         client = RawWamp(cluster.rawsocket)
-        await_true(
-            "the session is listed", lambda: str(client.session) in fox.prints("sessions", "ls")
-        )
-        listed = [json.loads(line) for line in fox.prints("sessions", "ls", "--json").splitlines()]
-        protocols = {session["session"]: session["transport"]["protocol"] for session in listed}
-        assert "mqtt.3.1.1" in protocols.values()
+
+        def are_listed():
+            said = fox.prints("sessions", "ls", "--json").splitlines()
+            listed = [json.loads(line) for line in said]
+            protocols = {session["session"]: session["transport"]["protocol"] for session in listed}
+            return client.session in protocols and "mqtt.3.1.1" in protocols.values()
+
+        await_true("both are listed", are_listed)
+        assert str(client.session) in fox.prints("sessions", "ls")
         assert fox.prints("sessions", "end", client.session, "--reason", "cli.over") == ""
         assert client.receive()[2] == "cli.over"
         client.close()
