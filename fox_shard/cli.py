@@ -17,6 +17,7 @@ from fox_shard import __version__
 from fox_shard.config import Config, ConfigError, Origins, load_with_origins
 from fox_shard.config.counts import counts_of, fox_conf_of
 from fox_shard.remote import arguments, contexts
+from fox_shard.runtime.sentences import tell
 
 __all__ = ["main"]
 
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return contexts.run(options, os.environ)
         return _run(options, os.environ)
     except (ConfigError, contexts.ContextError) as error:
-        print(f"fox: {error}", file=sys.stderr)
+        tell(f"fox: {error}")
         return CONFIG_MISTAKE
 
 

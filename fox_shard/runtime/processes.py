@@ -8,7 +8,6 @@ import asyncio
 import logging
 import resource
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -38,6 +37,7 @@ from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
+from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.shell import Shell, new_incarnation
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.token_keys import TokenKeysFileError
@@ -89,7 +89,7 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
     except REFUSALS as error:
-        print(f"fox: {error}", file=sys.stderr)
+        tell(f"fox: {error}")
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
             supervisor.stop(Path(config.run_dir), str(error))

@@ -5,7 +5,6 @@ supervisord's exit code. Never: the processes, which supervisord starts and look
 """
 
 import os
-import sys
 from pathlib import Path
 
 from supervisor import supervisord
@@ -18,6 +17,7 @@ from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.gateway.sockets.tls_contexts import TlsContexts
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
+from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.supervision import identity_of, peer_of, refusal_of
 from fox_shard.store.layout import Layout
 from fox_shard.store.store import StoreError
@@ -36,15 +36,15 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         read_schemas(config)
         openness = check_openness(config)
     except (AlreadyRuns, CertificateError, ListenError, SchemaFileError, StoreError) as error:
-        print(f"fox: {error}", file=sys.stderr)
+        tell(f"fox: {error}")
         return 1
     if openness:
-        print(openness, file=sys.stderr)
+        tell(openness)
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
     refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))
     if refusal:
-        print(f"fox: The server has stopped: {refusal}", file=sys.stderr)
+        tell(f"fox: The server has stopped: {refusal}")
     return 1 if refusal else 0
 
 

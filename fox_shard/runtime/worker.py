@@ -23,6 +23,7 @@ from fox_shard.client.login import Key
 from fox_shard.config import Config, ConfigError
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.worker_key import WORKER, worker_key
 from fox_shard.worker.functions import MissingFunction, load, python_reducers
@@ -50,10 +51,10 @@ def run_worker(config: Config, folder: Path) -> int:
         lock = hold_name(config, NAME)
         instances = _instances(config, folder)
     except AlreadyRunning as error:
-        print(f"fox: {error}", file=sys.stderr)
+        tell(f"fox: {error}")
         return 1
     except MissingFunction as error:
-        print(f"fox: {error}", file=sys.stderr)
+        tell(f"fox: {error}")
         if supervisor is not None:
             supervisor.stop(Path(config.run_dir), str(error))
         return 1
