@@ -21,8 +21,11 @@ from fox_shard.backplane.placement import Placement
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "conf" / "fox.toml"
-START = 30.0
-"""Seconds a broker has to start."""
+START = 60.0
+"""Seconds a broker has to start, on a busy machine, too."""
+
+ANSWER = 10.0
+"""Seconds a process has to answer a question about its health."""
 
 END = 15.0
 """Seconds a process has to end."""
@@ -50,7 +53,7 @@ def ask_health(run_dir, name):
     """Return the health report of a process, {} if it gives none."""
     try:
         with closing(socket.socket(socket.AF_UNIX)) as sock:
-            sock.settimeout(2)
+            sock.settimeout(ANSWER)
             sock.connect(str(run_dir / f"{name}.health"))
             with sock.makefile() as answer:
                 return json.loads(answer.read())
@@ -235,6 +238,15 @@ class Cluster(Places):
         """Return the number of the gateway that a process is connected to by WebSocket."""
         (client,) = clients(pid, ("127.0.0.1", self.websocket))
         return self.gateway_at(client, "websocket")
+
+    def waiting_publishes(self):
+        """Return the number of publishes that wait in all shards."""
+        return sum(self.health(shard).get("waiting_publishes", 0) for shard in self.shard_names)
+
+    def all_gateways_said(self, text, since):
+        """Whether the log of each gateway has got the text since the logs had these sizes."""
+        logs = [self.folder / f"{gateway}.log" for gateway in self.gateway_names]
+        return all(text.encode() in path.read_bytes()[since[path] :] for path in logs)
 
     def sizes(self):
         """Return the length of each log: {path: bytes}."""

@@ -9,8 +9,8 @@ from cluster import SHOWN, Cluster
 from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
 
-PATIENCE = 40.0
-"""Seconds for one async test."""
+PATIENCE = 90.0
+"""Seconds for one async test, on a busy machine, too."""
 
 PROMISES = {
     "test_abuse": "a client that sends nonsense, or reads nothing, harms only itself",

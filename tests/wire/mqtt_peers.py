@@ -12,7 +12,7 @@ from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import MQTTv31, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 TRIES = 64
 
 __all__ = ["PATIENCE", "MQTTv31", "MQTTv311", "MqttPeer", "MqttPeers", "Refused"]

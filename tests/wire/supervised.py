@@ -79,7 +79,7 @@ class Supervised(Places):
             env={name: value for name, value in self.environment().items() if name != "FOX_SHARDS"},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 
@@ -101,7 +101,10 @@ class Supervised(Places):
         pid = self.supervisord.pid
         found = {}
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            try:
+                command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # the child has just ended
             if "fox_shard" in command:  # otherwise the child is just being started
                 kind, number = command[command.index("fox_shard") + 1 :][:2]
                 found[f"{kind}-{number}" if number.isdecimal() else kind] = int(child)

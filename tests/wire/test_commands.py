@@ -300,14 +300,14 @@ def test_lock_names_the_holder_if_it_does_not_wait(fox):
     assert fox.prints("lock", "cmdlock.held", "--timeout", "9", "--", "echo", "yes") == "yes\n"
 
 
-def test_an_interrupted_waiter_leaves_the_queue(fox):
+def test_an_interrupted_waiter_leaves_the_queue(cluster, fox):
     with fox.start("lock", "cmdlock.leave", "--", *HOLD) as holder:
         holder.lines(2)
         with fox.start("lock", "cmdlock.leave", "--", "echo", "no") as waiting:
-            # By the time that a later waiter gives up, this one is in the queue.
-            fox.run("lock", "cmdlock.leave", "--timeout", "0.5", "--", "true")
+            await_true("it is in the queue", lambda: cluster.waiting_publishes() == 1)
             waiting.signal(signal.SIGINT)
             assert waiting.end() == (130, "", "")
+        await_true("it has left the queue", lambda: cluster.waiting_publishes() == 0)
         holder.say()
         holder.end()
     assert fox.prints("lock", "cmdlock.leave", "--no-wait", "--", "echo", "free") == "free\n"

@@ -13,7 +13,7 @@ import browser
 import node
 import pytest
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
-from cluster import Cluster
+from cluster import Cluster, await_true
 from user_file import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
 
 from bench.ports import free_port
@@ -230,7 +230,10 @@ def test_a_page_of_another_origin_is_refused(place, wamp, chromium, library, fai
     before = wamp.cluster.sizes()
     assert chromium.visit(place.page(STRANGER), library, plan) == {"refused": failure}
     origin = place.page(STRANGER).rstrip("/")
-    assert f"Pages of {origin} may not connect" in wamp.cluster.log(before)
+    await_true(
+        "the log says why",
+        lambda: f"Pages of {origin} may not connect" in wamp.cluster.log(before),
+    )
 
 
 async def test_a_page_of_an_allowed_origin_gets_in(place, wamp, chromium):

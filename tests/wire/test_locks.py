@@ -11,8 +11,6 @@ import pytest
 from cluster import Cluster, await_true
 from raw_wamp import ERROR, PUBLISH, PUBLISHED, at_gateway
 
-from fox_shard.backplane.placement import Placement
-
 LOCK = {"acknowledge": True, "retain": True, "when": None, "weak": True, "watch": True}
 CLIENT = Path(__file__).with_name("lock_client.py")
 
@@ -20,10 +18,8 @@ CLIENT = Path(__file__).with_name("lock_client.py")
 @pytest.fixture(scope="module")
 def keeper():
     """A broker that every test leaves running and linked."""
-    cluster = Cluster()
-    yield cluster
-    cluster.check(())
-    assert set(cluster.stop().values()) == {0}
+    with Cluster() as cluster:
+        yield cluster
 
 
 def ask_for(client, key):
@@ -50,23 +46,14 @@ def release(client, key, token):
     client.do(PUBLISH, options, key, [], answer=PUBLISHED)
 
 
-def waiting(cluster):
-    """Return the number of waiting publishes in all shards."""
-    shards = (cluster.health(f"shard-{n}") for n in range(cluster.shards))
-    return sum(health.get("waiting_publishes", 0) for health in shards)
-
-
 def await_durable(cluster, client):
     """Until whatever the client has sent is on disk: each shard commits in order of arrival."""
-    shard_of = Placement(cluster.shards).shard_of
-    topics = {shard_of("realm1", f"mark.{n}"): f"mark.{n}" for n in range(100)}
-    assert len(topics) == cluster.shards
-    for topic in topics.values():
+    for topic in cluster.on_each_shard("mark"):
         client.do(PUBLISH, {"acknowledge": True, "retain": True}, topic, [1], answer=PUBLISHED)
 
 
 def await_waiting(cluster, many):
-    await_true(f"{many} wait", lambda: waiting(cluster) == many)
+    await_true(f"{many} wait", lambda: cluster.waiting_publishes() == many)
 
 
 def test_a_lock_goes_from_hand_to_hand_over_two_gateways(keeper):
@@ -137,7 +124,7 @@ def test_the_next_process_in_line_gets_the_lock_of_a_killed_one(keeper):
             said, token = queue[0].says()
             assert said == "held"
             tokens.append(int(token))
-            assert waiting(keeper) == len(queue) - 1
+            assert keeper.waiting_publishes() == len(queue) - 1
             holder = queue.pop(0)
             if turn % 2:
                 holder.stdin.write("release\n")
@@ -167,7 +154,7 @@ def test_waiting_sessions_keep_their_places_when_shards_are_killed(keeper):
                 keeper.kill(shard)
                 keeper.start(shard)
             keeper.await_ready()
-            assert waiting(keeper) == 2
+            assert keeper.waiting_publishes() == 2
         release(clients[0], key, tokens[0])
         tokens.append(wait_for(clients[1], requests[0]))
         clients[1].close()
@@ -223,4 +210,4 @@ def test_the_locks_of_a_killed_gateways_sessions_become_free(keeper):
         assert wait_for(last, request) > token
         keeper.start("gateway-0")
         keeper.await_ready()
-        assert waiting(keeper) == 0
+        assert keeper.waiting_publishes() == 0

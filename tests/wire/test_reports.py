@@ -61,7 +61,7 @@ class Listener:
             return all(self.counters[name] >= value for name, value in expected.items())
 
         try:
-            await_true("it is counted", there, 10.0)
+            await_true("it is counted", there)
         finally:
             assert {name: self.counters[name] for name in expected} == expected
 
@@ -70,7 +70,7 @@ class Listener:
             self.read()
             return all(self.gauges.get(name) == value for name, value in expected.items())
 
-        await_true(f"the gauges are {expected}", there, 10.0)
+        await_true(f"the gauges are {expected}", there)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ class Watcher:
                 self.at_first.setdefault(name, bool(message.retain))
             return topic in self.values and right(self.values[topic])
 
-        await_true(f"$SYS/broker/{topic} is right", look, 15.0)
+        await_true(f"$SYS/broker/{topic} is right", look)
 
 
 @pytest.fixture

@@ -134,11 +134,11 @@ def test_fox_config_names_the_configuration_of_all_processes(starts, tmp_path):
 def test_the_server_says_once_that_it_is_ready_and_where_it_listens():
     with server() as broker:
         await_said(broker, "INFO    ready ")
-        last = broker.said.read_text().splitlines()[-1]
+        (line,) = lines_with(broker, " ready ")
         assert re.fullmatch(
             rf".* INFO    ready websocket=127.0.0.1:{broker.websocket} "
             rf"rawsocket=127.0.0.1:{broker.rawsocket} mqtt=127.0.0.1:{broker.mqtt}",
-            last,
+            line,
         )
         broker.await_ready()
         # The coordinator writes that line, but not again after a restart of itself alone.

@@ -168,6 +168,11 @@ def test_an_mqtt_client_is_disconnected_instead_of_getting_an_acknowledgement(
 def test_health_reports_a_full_disk(cluster, full, client):
     for topic in TOPICS:
         assert attempt(client, topic) == UNAVAILABLE
+    for gateway in cluster.gateway_names:
+        await_true(
+            f"{gateway} knows of all shards",
+            lambda gateway=gateway: len(cluster.health(gateway).get("stores", ())) == SHARDS,
+        )
     done = fox(cluster, "health")
     assert done.returncode == 1
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}

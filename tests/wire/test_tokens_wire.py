@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from cluster import Cluster, await_true, write_config
@@ -98,9 +99,12 @@ def test_paho_is_refused_with_a_wrong_one(mqtt):
 
 
 async def test_a_session_ends_with_its_token(wamp, mqtt):
-    short = right(exp=int(time.time()) + 3)
-    session = await wamp.join(authenticator=ticket(short))
-    device = await asyncio.to_thread(mqtt.connect, "short", user="peter", password=short)
+    for life in (3, 10, 30):  # a busy machine may need more time for both logins
+        short = right(exp=int(time.time()) + life)
+        with suppress(ConnectionError, Refused):
+            session = await wamp.join(authenticator=ticket(short))
+            device = await asyncio.to_thread(mqtt.connect, "short", user="peter", password=short)
+            break
     details = await session.left
     assert (details.reason, details.message) == (
         "fox.close.token_expired",
@@ -115,7 +119,7 @@ async def test_new_keys_are_read_while_the_server_runs(cluster, keys, wamp):
     await asyncio.to_thread(
         await_true,
         "both gateways have read the keys",
-        lambda: cluster.log(before).count(" token_keys_read ") == 2,
+        lambda: cluster.all_gateways_said(" token_keys_read ", before),
     )
     session = await wamp.join(authenticator=ticket(right(kid="b", number=2)))
     assert session.details.authid == "peter"

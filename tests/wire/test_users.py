@@ -152,7 +152,7 @@ async def test_a_new_user_may_come_and_the_sessions_of_a_removed_one_end(
     await asyncio.to_thread(
         await_true,
         "both gateways have read the file",
-        lambda: cluster.log(before).count(" users_read ") == 2,
+        lambda: cluster.all_gateways_said(" users_read ", before),
     )
     guests = [await wamp.join(authenticator=ticket(name="guest"), gateway=n) for n in (0, 1)]
     device = await asyncio.to_thread(

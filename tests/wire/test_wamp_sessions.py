@@ -133,10 +133,12 @@ async def test_on_join_and_on_leave_announce_mqtt_clients_even_when_they_are_cut
     joins = await watcher.events("wamp.session.on_join")
     leaves = await watcher.events("wamp.session.on_leave")
     device = await asyncio.to_thread(mqtt.connect, "watched", gateway=1)
+    peer = "{}:{}".format(*device.place)
     while True:
         (details,), _, _ = await joins.get()
-        if details["transport"]["protocol"] == "mqtt.3.1.1":
+        if details["transport"]["peer"] == peer:
             break
+    assert details["transport"]["protocol"] == "mqtt.3.1.1"
     await asyncio.to_thread(device.cut)
     while (await leaves.get())[0][0] != details["session"]:
         pass

@@ -8,7 +8,7 @@ import threading
 from contextlib import closing, contextmanager
 
 import pytest
-from cluster import END, ROOT
+from cluster import END, ROOT, START
 from raw_wamp import EVENT, PUBLISH, SUBSCRIBE, SUBSCRIBED, at_gateway
 from threads import Thread
 
@@ -62,7 +62,7 @@ def zmqtap(cluster, *arguments):
         stderr=subprocess.PIPE,
         text=True,
     )
-    timer = threading.Timer(30, tap.kill)
+    timer = threading.Timer(START, tap.kill)
     timer.start()
     try:
         yield tap.stdout
@@ -166,7 +166,7 @@ def attached(cluster, processes):
         stderr=subprocess.PIPE,
         text=True,
     )
-    timer = threading.Timer(30, tap.kill)
+    timer = threading.Timer(START, tap.kill)
     timer.start()
     with tap:
         yield lambda: tap.stderr.readline().rstrip()
