@@ -231,6 +231,7 @@ async def _shard(number: int, config: Config) -> None:
             identity=opened.store.identity,
             rows=opened.store.scan(),
             realms=config.realms,
+            realm_limits=config.limits,
             is_working=working_peers(Path(config.run_dir), config.backplane),
         )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]

@@ -27,7 +27,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Keys, Realm, Rpc
+from fox_shard.config import Keys, Realm, RealmLimits, Rpc
 from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
 from fox_shard.shard.backlog import Backlog
@@ -71,6 +71,8 @@ from fox_shard.shard.tables.states import TableStates
 from fox_shard.shard.tables.tables import Tables
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
+
+REALM_LIMITS = RealmLimits()
 
 WAITED_FOR = 6
 """How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
@@ -142,6 +144,7 @@ class Shard:
         identity: int = 0,
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
+        realm_limits: RealmLimits = REALM_LIMITS,
         is_working: IsWorking = unknown,
         turn_units: int = TURN_UNITS,
     ) -> None:
@@ -150,8 +153,8 @@ class Shard:
         rpc, limits, reducer: settings. max_message_size: bytes of a client's message, and of a
         patched or reduced key. now: monotonic seconds; wall: seconds since 1970. identity: of the
         store; 0: it ends with the incarnation. rows: (key, value) of the store, in the order of
-        keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget of a
-        turn.
+        keys. realms: the configured ones. realm_limits: of those without limits of their own.
+        is_working: see `Links`. turn_units: the budget of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -184,7 +187,7 @@ class Shard:
         self._ceiling_ticket = 0
         settings = tuple(realms)
         self.budget = Budget(turn_units)
-        realm_table = Realms(settings, self.budget)
+        realm_table = Realms(settings, realm_limits, terms.shards, self.budget)
         indexes = RealmIndexes(realm_table)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal, self.budget)

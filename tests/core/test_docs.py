@@ -57,7 +57,7 @@ def default_of(setting: Setting) -> str:
 def range_of(setting: Setting) -> set[str]:
     match msgspec.inspect.type_info(setting.kind):
         case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high):
-            return {f"{low:.10g} to {high:.10g}"}
+            return {f"{low:.15g} to {high:.15g}"}
         case msgspec.inspect.LiteralType(values=values):
             return set(values)
         case _:

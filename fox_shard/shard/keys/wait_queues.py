@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import final
 
-from fox_shard.backplane.frames import Event, Publish, sent_bytes
+from fox_shard.backplane.frames import Event, Publish, audience_bytes, sent_bytes
 from fox_shard.config import Keys as Limits
 from fox_shard.errors import LimitExceeded
 from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
@@ -204,12 +204,5 @@ def _size(publish: Publish) -> int:
     if retain is not None:
         size += len(retain.when or b"") + len(retain.will or b"")
     if audience is not None:
-        size += 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
-        for names in (
-            audience.exclude_authid,
-            audience.exclude_authrole,
-            audience.eligible_authid,
-            audience.eligible_authrole,
-        ):
-            size += sum(map(len, names or ()))
+        size += audience_bytes(audience)
     return size

@@ -18,6 +18,8 @@ LIMITS = (
     "conditions_per_key",
     "waiting_bytes",
     "owned_per_session",
+    "max_keys",
+    "max_key_bytes",
     "max_message_size",
     "outbox_limit",
     "reducer_queue_limit",

@@ -11,6 +11,7 @@ from fox_shard.config import Realm as Settings
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.conditions import ParsedCondition, conditions_hold
 from fox_shard.shard.keys.documents import DecodedDocuments
+from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.shard.keys.realm import Realm
 from fox_shard.shard.keys.wait_queues import WaitQueues
 from fox_shard.shard.rows import Waiter
@@ -19,7 +20,7 @@ REF = (REALM, "a.b")
 NO_KEY = {"when": msgpack.encode(None)}
 ON = {"when": msgpack.encode({"state": "on"})}
 ANYTHING = {"when": msgpack.encode({})}
-DOCUMENTS = Realm(Settings(name=REALM), DecodedDocuments(Budget())).document_of
+DOCUMENTS = Realm(Settings(name=REALM), DecodedDocuments(Budget()), KeyQuota()).document_of
 
 
 def waiter(arrival, condition, *, session=1, topic="a.b"):
@@ -135,7 +136,9 @@ def test_a_private_key_meets_the_conditions_of_its_owner_alone(condition, queues
 def test_keyword_arguments_that_are_headers_are_not_in_the_document(queues):
     queues.add(waiter(1, ON))
     value = key(7, b"[]", kwargs=b'{"state":"on"}')
-    headers = Realm(Settings(name=REALM, kwargs_are_headers=True), DecodedDocuments(Budget()))
+    headers = Realm(
+        Settings(name=REALM, kwargs_are_headers=True), DecodedDocuments(Budget()), KeyQuota()
+    )
     assert queues.take(REF, value, headers.document_of) is None
     assert queues.take(REF, value, DOCUMENTS).arrival == 1
 
