@@ -10,6 +10,7 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
@@ -55,6 +56,7 @@ from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.meta_listeners import MetaListeners
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.recovery import Recovery
 from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.releases import Releases
@@ -189,6 +191,7 @@ class Shard:
         self.budget = Budget(turn_units)
         realm_table = Realms(settings, realm_limits, terms.shards, self.budget)
         indexes = RealmIndexes(realm_table)
+        queue_quotas = QueueQuotas(settings, realm_limits)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
@@ -271,9 +274,17 @@ class Shard:
             limits,
             validation,
             self.budget,
+            queue_quotas,
         )
         self.dealer = Dealer(
-            number, self._placement, self.peers.get, rpc, rng, self.deadline, self.budget
+            number,
+            self._placement,
+            self.peers.get,
+            rpc,
+            rng,
+            self.deadline,
+            self.budget,
+            queue_quotas,
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
         RegistrationReports(self.dealer, self.inquiries)
@@ -643,18 +654,21 @@ class Shard:
         if coordinator is not None:
             stored_publishes, seconds = self.journal.take_times()
             refusals = self.stored_publishes.refusals
-            counters = {
-                f"{self.name}.batches": self._batches,
-                f"{self.name}.frames": self._frames,
-                f"{self.name}.commits": stored_publishes,
-                f"{self.name}.dropped": refusals.dropped,
-                f"{self.name}.limit_exceeded": refusals.limit_exceeded,
-                **self.reducers.take_counts(self.name),
-                **self.tables.take_counts(self.name),
-            }
+            counters = Counter(
+                {
+                    f"{self.name}.batches": self._batches,
+                    f"{self.name}.frames": self._frames,
+                    f"{self.name}.commits": stored_publishes,
+                    f"{self.name}.dropped": refusals.dropped,
+                    f"{self.name}.limit_exceeded": refusals.limit_exceeded,
+                    **self.reducers.take_counts(self.name),
+                    **self.tables.take_counts(self.name),
+                }
+            )
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
             for limit_counts in self._limit_counts():
+                # Added up: calls and publishes may have exceeded the same limit.
                 counters.update(limit_counts.take(self.name))
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
@@ -679,9 +693,11 @@ class Shard:
         trouble: dict[str, object] = {}
         if self.journal.failing:
             trouble["store"] = self.journal.failing
-        counted = [counts.totals() for counts in self._limit_counts()]
-        if refused := {limit: count for counts in counted for limit, count in counts.items()}:
-            trouble["refused"] = refused
+        refused = Counter[str]()
+        for counts in self._limit_counts():
+            refused.update(counts.totals())
+        if refused:
+            trouble["refused"] = dict(refused)
         return {
             "name": self.name,
             "status": status,

@@ -14,6 +14,7 @@ from fox_shard.shard.keys.documents import DecodedDocuments
 from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.shard.keys.realm import Realm
 from fox_shard.shard.keys.wait_queues import WaitQueues
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.rows import Waiter
 
 REF = (REALM, "a.b")
@@ -35,7 +36,7 @@ def key(publication=7, args=b'[{"state":"on"}]', *, session=9, private=False, kw
 
 @pytest.fixture
 def queues():
-    return WaitQueues()
+    return WaitQueues(QueueQuotas())
 
 
 def take_all(queues, value):
@@ -234,7 +235,7 @@ def first_of(waiters, value):
 )
 @given(st.lists(STEPS, max_size=40))
 def test_the_queues_agree_with_one_list(steps):
-    queues, waiters = WaitQueues(), []
+    queues, waiters = WaitQueues(QueueQuotas()), []
     for arrival, (step, what, more) in enumerate(steps):
         if step == "add":
             one = waiter(arrival, what, session=more)
