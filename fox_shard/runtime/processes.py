@@ -126,6 +126,8 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
         rng=SystemRandom(),
         now=asyncio.get_running_loop().time(),
         wall=time.time(),
+        gateways=config.gateways,
+        realm_limits=config.limits,
         is_working=working_peers(Path(config.run_dir), config.backplane),
         auth=config.auth,
         users=logins.users,

@@ -122,6 +122,7 @@ def test_the_names_are_those_of_settings_and_are_documented():
         "not_authorized",
         "invalid_key_users",
         "authorization_failed",
+        "realm_max_subscriptions",
     }
     documented = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in documented] == []
