@@ -96,6 +96,7 @@ def reported():
     # A limit is reported when it has refused something.
     world.nodes["gateway-0"].limit_counts.add("max_filters")
     world.nodes["shard-0"].dealer.limit_counts.add("queue_limit")
+    world.nodes["coordinator"].core.schema_calls.limit_counts.add("schema_calls")
     for name, node in world.nodes.items():
         node.send_report(world.now)
         world.turn(name)
