@@ -102,6 +102,9 @@ class RecordingSession(Session):
     def not_subscribed(self, request, uri, message, oldest):
         self.told.append(("not subscribed", request, uri, oldest))
 
+    def unsubscribed_early(self, request, subscription):
+        self.told.append(("unsubscribed early", request, subscription.pattern.text))
+
     def subscription_revoked(self, subscription, reason):
         self.told.append(("subscription revoked", subscription.pattern.text))
 
