@@ -117,6 +117,7 @@ class Shard:
         "outbox",
         "outcomes",
         "peers",
+        "queue_quotas",
         "recovery",
         "reducers",
         "registrar",
@@ -191,7 +192,7 @@ class Shard:
         self.budget = Budget(turn_units)
         realm_table = Realms(settings, realm_limits, terms.shards, self.budget)
         indexes = RealmIndexes(realm_table)
-        queue_quotas = QueueQuotas(settings, realm_limits)
+        self.queue_quotas = QueueQuotas(settings, realm_limits)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
@@ -274,7 +275,7 @@ class Shard:
             limits,
             validation,
             self.budget,
-            queue_quotas,
+            self.queue_quotas,
         )
         self.dealer = Dealer(
             number,
@@ -284,7 +285,7 @@ class Shard:
             rng,
             self.deadline,
             self.budget,
-            queue_quotas,
+            self.queue_quotas,
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
         RegistrationReports(self.dealer, self.inquiries)

@@ -29,6 +29,11 @@ class QueueQuotas:
         # The bytes of each realm that has any.
         self._waiting: dict[str, int] = {}
 
+    @property
+    def size(self) -> int:
+        """The bytes of all realms that wait."""
+        return sum(self._waiting.values())
+
     def waiting(self, realm: str) -> int:
         """Return how many bytes of the realm wait."""
         return self._waiting.get(realm, 0)

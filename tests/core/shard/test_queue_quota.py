@@ -62,7 +62,7 @@ def refused(harness):
 
 def waiting(harness):
     """Return how many bytes of the realm wait, as they are counted, and as they are."""
-    quotas = harness.shard.dealer.kept._quotas.waiting(REALM)
+    quotas = harness.shard.queue_quotas.waiting(REALM)
     held = harness.shard.stored_publishes.conditional.waiting.size
     return quotas, held + harness.shard.dealer.kept.queued_bytes
 
