@@ -10,19 +10,16 @@ but is never refused: it follows from what clients have written before, and must
 
 from typing import Final, final
 
-from fox_shard.backplane.frames import (
-    COMPUTED,
-    EMPTY,
-    Event,
-    Publish,
-    audience_bytes,
-    sent_bytes,
-)
+from fox_shard.backplane.frames import COMPUTED, EMPTY, Event, Publish, audience_bytes
 from fox_shard.config import RealmLimits, share
 from fox_shard.errors import LimitExceeded
 
 OVERHEAD: Final = 500
 """Bytes that each key counts for in addition to what its client has sent."""
+
+LARGEST: Final = 1 << 30
+"""Bytes that no key has, as a message has a quarter of that at most. As long as so many are free,
+nothing has to be added up for a publish."""
 
 NO_OWN_LIMITS: Final = RealmLimits()
 
@@ -47,11 +44,10 @@ class KeyQuota:
         """Count a key whose value is replaced. before, after: None: there is no key."""
         if topic.startswith(UNCOUNTED):
             return
+        self.count += (after is not None) - (before is not None)
         if before is not None:
-            self.count -= 1
             self.size -= size_of(before.publish)
         if after is not None:
-            self.count += 1
             self.size += size_of(after.publish)
 
     def check(self, publish: Publish, key: Event | None) -> None:
@@ -67,7 +63,7 @@ class KeyQuota:
                 f"the realm has {self.count} keys at this shard, whose share of max_keys "
                 f"({self._limits.max_keys}) is {self._most}: erase some of them first"
             ).beyond("max_keys")
-        if self._most_bytes:
+        if self._most_bytes and self.size + LARGEST > self._most_bytes:
             grows = size_of(publish) - (0 if key is None else size_of(key.publish))
             if grows > 0 and self.size + grows > self._most_bytes:
                 raise LimitExceeded(
@@ -82,7 +78,10 @@ def size_of(publish: Publish) -> int:
 
     Those of its will are among them, so that a will that is published makes no key larger.
     """
-    size = OVERHEAD + len(publish.topic) + sent_bytes(publish)
-    if publish.retain is not None and publish.retain.will is not None:
-        size += len(publish.retain.will)
-    return size if publish.audience is None else size + audience_bytes(publish.audience)
+    size = OVERHEAD + len(publish.topic) + len(publish.args) + len(publish.kwargs)
+    attributes, retain, audience = publish.attributes, publish.retain, publish.audience
+    if attributes is not None:
+        size += len(attributes)
+    if retain is not None and retain.will is not None:
+        size += len(retain.will)
+    return size if audience is None else size + audience_bytes(audience)

@@ -5,8 +5,17 @@ from msgspec import msgpack
 from shard_harness import REALM, REALM_LIMITS, ShardHarness, leave, publish
 from test_key_limits import IF, KEEP, answers, keys, owned, patch, say, waits
 
-from fox_shard.backplane.frames import EMPTY, RETAIN, Audience, Publish, RetainOptions, SessionAlive
+from fox_shard.backplane.frames import (
+    EMPTY,
+    RETAIN,
+    Audience,
+    Publish,
+    RetainOptions,
+    SessionAlive,
+    Will,
+)
 from fox_shard.config import Realm, RealmLimits, Reducer
+from fox_shard.shard import rows
 from fox_shard.shard.keys.quota import OVERHEAD
 
 EXCEEDED = "fox.error.limit_exceeded"
@@ -140,6 +149,16 @@ def test_the_will_of_a_key_is_published_however_full_the_realm_is():
     assert keys(harness) == {"a.1": msgpack.encode(["gone"])}
 
 
+def test_the_will_of_a_session_that_finds_no_room_is_dropped_and_counted():
+    harness = made(max_keys=1)
+    wills = [publish(topic, flags=RETAIN, args=b"[2]") for topic in ("a.2", "a.1")]
+    say(harness, put(1), *(Will(will, number) for number, will in enumerate(wills)))
+    say(harness, leave(1, graceful=False))
+    assert keys(harness) == {"a.1": b"[2]"}
+    assert harness.shard.health()["refused"] == {"max_keys": 1}
+    assert not [row for row in harness.disk.rows if row.startswith(rows.WILL)]
+
+
 def test_a_waiting_publish_that_finds_no_room_when_it_is_let_through_is_refused():
     harness = made(max_keys=1)
     say(harness, put(1), waits(2, topic="a.1"), waits(3, topic="a.1", when_id=0))
@@ -205,9 +224,9 @@ def test_a_shard_that_has_more_than_its_share_refuses_new_keys_only():
     """As after fewer shards, or with a lower limit."""
     harness = made()
     say(harness, *(put(number, f"a.{number}") for number in range(1, 6)))
-    rows = harness.disk.rows
+    stored = harness.disk.rows
     harness = made(max_keys=2, max_key_bytes=2 * EACH)
-    harness.disk.rows = rows
+    harness.disk.rows = stored
     harness.restart()
     harness.turns()
     answers(harness)
