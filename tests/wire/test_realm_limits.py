@@ -1,5 +1,6 @@
 """Limits of realms, with real processes: keys, subscriptions, and calls that wait."""
 
+from collections import Counter
 from contextlib import closing
 
 import pytest
@@ -16,6 +17,8 @@ from raw_wamp import (
     SUBSCRIBED,
     RawWamp,
 )
+
+from fox_shard.backplane.placement import Placement
 
 CONFIG = """
 [limits]
@@ -39,13 +42,26 @@ EXCEEDED, FULL = "fox.error.limit_exceeded", "fox.error.queue_full"
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def start(tmp_path):
+    """Start brokers on one data folder, one after another: `start(shards)`."""
     config = tmp_path / "conf" / "fox.toml"
     config.parent.mkdir()
     config.write_text(CONFIG)
-    cluster = Cluster(gateways=2, shards=SHARDS, config=str(config))
-    yield cluster
-    cluster.stop()
+    made = []
+
+    def start(shards, gateways=1):
+        data = str(tmp_path / "data")
+        made.append(Cluster(gateways, shards, config=str(config), FOX_DATA_DIR=data))
+        return made[-1]
+
+    yield start
+    for cluster in made:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(start):
+    return start(SHARDS, gateways=2)
 
 
 def ask(client, kind, options, *rest):
@@ -110,3 +126,21 @@ def test_subscriptions_and_waiting_calls_are_limited_too(cluster):
             assert [(one[2], one[4]) for one in errors] == [(4, FULL), (5, FULL)]
         await_true("the refusals are counted", lambda: refused(cluster).get("max_queue_bytes") == 2)
         assert refused(cluster)["realm_max_subscriptions"] == 2
+
+
+def test_after_resharding_all_keys_stay_and_a_full_shard_refuses_new_ones(start):
+    many = start(6)  # one key at each shard
+    topics = [f"moved.k{number}" for number in range(100)]
+    with closing(RawWamp(many.rawsocket)) as client:
+        kept = [topic for topic in topics if not put(client, topic, 1)]
+    many.end()
+    few = start(2)  # three keys at each, but one has more now
+    share, owner = 3, Placement(2).shard_of
+    moved = Counter(owner("realm1", topic) for topic in kept)
+    assert (len(kept), max(moved.values()) > share) == (KEYS, True)
+    with closing(RawWamp(few.rawsocket)) as client:
+        assert [put(client, topic, 2) for topic in kept] == [""] * KEYS
+        new = [topic for topic in topics if topic not in kept and not put(client, topic, 2)]
+        assert len(new) == share - min(moved.values())
+        assert [put(client, topic) for topic in kept + new] == [""] * (KEYS + len(new))
+        assert [put(client, topic, 3) for topic in topics].count("") == 2 * share
