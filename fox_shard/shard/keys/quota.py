@@ -54,22 +54,23 @@ class KeyQuota:
         """Raise LimitExceeded if the publish would make one key, or some bytes, too many.
 
         key: the present value of the key that the publish changes; None: there is none. Whatever
-        the quota, a key may be erased, and be replaced by a value that is not larger.
+        the quota, a key may be erased, and be replaced by a value that is not larger. The errors
+        do not tell how large the key is, which the publisher may not be allowed to see.
         """
         if publish.flags & (EMPTY | COMPUTED) or publish.topic.startswith(UNCOUNTED):
             return
         if key is None and self._most and self.count >= self._most:
             raise LimitExceeded(
-                f"the realm has {self.count} keys at this shard, whose share of max_keys "
-                f"({self._limits.max_keys}) is {self._most}: erase some of them first"
+                f"the realm has {self._most} keys at this shard, its share of max_keys "
+                f"({self._limits.max_keys}), or more: erase some of them first"
             ).beyond("max_keys")
         if self._most_bytes and self.size + LARGEST > self._most_bytes:
             grows = size_of(publish) - (0 if key is None else size_of(key.publish))
             if grows > 0 and self.size + grows > self._most_bytes:
                 raise LimitExceeded(
-                    f"the realm's keys at this shard have {self.size} bytes, {grows} are too many: "
-                    f"its share of max_key_bytes ({self._limits.max_key_bytes}) is "
-                    f"{self._most_bytes}; erase some keys first"
+                    "the realm's keys at this shard would have more than "
+                    f"{self._most_bytes} bytes, its share of max_key_bytes "
+                    f"({self._limits.max_key_bytes}): erase some of them first"
                 ).beyond("max_key_bytes")
 
 

@@ -166,7 +166,7 @@ class RetainedKeys:
             self._patch(publish)
         else:
             self.check(publish)
-            self._check_quota(publish)
+        self._check_quota(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -241,7 +241,6 @@ class RetainedKeys:
         try:
             self._merge(publish)
             self.check(publish)
-            self._check_quota(publish)
         except Refusal as refusal:
             if not publish.flags & UNSEEN:
                 raise

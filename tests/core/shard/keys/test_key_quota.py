@@ -1,5 +1,7 @@
 """How many keys a realm may have, and how large they may be (semantics: limits of a realm)."""
 
+import re
+
 import pytest
 from msgspec import msgpack
 from shard_harness import REALM, REALM_LIMITS, ShardHarness, leave, publish
@@ -10,6 +12,7 @@ from fox_shard.backplane.frames import (
     RETAIN,
     Audience,
     Publish,
+    Refused,
     RetainOptions,
     SessionAlive,
     Will,
@@ -254,3 +257,13 @@ def test_refusals_are_counted_by_their_limits():
     say(harness, put(4, "a.1", b"[1000]"))
     assert answers(harness) == {1: "", 2: EXCEEDED, 4: EXCEEDED}
     assert harness.shard.health()["refused"] == {"max_keys": 2, "max_key_bytes": 1}
+
+
+def test_refusals_tell_nothing_of_how_many_keys_there_are_nor_how_large_they_are():
+    for limits in ({"max_keys": 2}, {"max_key_bytes": 2 * EACH}):
+        harness = made(**limits)
+        say(harness, put(1), put(2, "a.2", b"[9]"), put(3, "a.3"), put(4, "a.2", b"[123456]"))
+        refusals = harness.got("gateway-0", Refused)
+        assert refusals
+        numbers = {int(n) for one in refusals for n in re.findall(r"\d+", one.message)}
+        assert numbers == set(limits.values())
