@@ -9,6 +9,7 @@ from fox_shard.config.jwt import Algorithm, Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, load, load_with_origins, parse
+from fox_shard.config.realm_limits import RealmLimits, share
 from fox_shard.config.settings import (
     SETTINGS,
     Action,
@@ -49,6 +50,7 @@ __all__ = [
     "Mqtt",
     "Origins",
     "Realm",
+    "RealmLimits",
     "Reducer",
     "Reducers",
     "Role",
@@ -61,4 +63,5 @@ __all__ = [
     "load",
     "load_with_origins",
     "parse",
+    "share",
 ]

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from fox_shard.config.jwt import Algorithms
+from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber
 from fox_shard.config.settings import Actions, AuthenticatorMethods, OptionalAddress, WebOrigins
 
 
@@ -30,6 +31,8 @@ _WORDS: Final = (
         AuthenticatorMethods,
         'a list of "ticket", "wampcra", "cryptosign", "tls" and "anonymous", or some of them',
     ),
+    (OptionalNumber, "a whole number from 0 to 1000000000"),
+    (OptionalBytes, "a whole number from 0 to 17592186044416"),
 )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from fox_shard.config.address import Address, UnixPath
 from fox_shard.config.reader import Origins
+from fox_shard.config.realm_limits import RealmLimits
 from fox_shard.config.settings import SETTINGS, Config, Setting
 
 
@@ -26,6 +27,8 @@ def render(config: Config, origins: Origins) -> str:
         headers = f"kwargs_are_headers = {json.dumps(realm.kwargs_are_headers)}"
         schema = f"schema = {json.dumps(realm.schema, ensure_ascii=False)}"
         blocks.append(["[[realm]]", f"name = {name}", f'store = "{realm.store}"', schema, headers])
+        own = ((limit, getattr(realm, limit)) for limit in RealmLimits.__struct_fields__)
+        blocks[-1] += [f"{limit} = {value}" for limit, value in own if value is not None]
         if realm.jwt is not None:
             blocks.append(_section("[realm.jwt]", realm.jwt))
         blocks += [_section("[[realm.history]]", rule) for rule in realm.history]

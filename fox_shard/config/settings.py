@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from fox_shard.config.address import Address
 from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
+from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber, RealmLimits
 
 OptionalAddress = Address | None
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
@@ -310,7 +311,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     everything. jwt: whose tokens let clients in; None: nobody's. authenticator: says who clients
     are that are not in the file with the users: a Python function (`module:function`) or a
     procedure; "": nobody. authenticator_realm: of the procedure; "": this one.
-    authenticator_methods: for which it is asked.
+    authenticator_methods: for which it is asked. max_…: instead of those of [limits].
     """
 
     name: str
@@ -322,10 +323,21 @@ class Realm(Struct, frozen=True, kw_only=True):
     authenticator: str = ""
     authenticator_realm: str = ""
     authenticator_methods: AuthenticatorMethods = ("ticket",)
+    max_keys: OptionalNumber = None
+    max_key_bytes: OptionalBytes = None
+    max_subscriptions: OptionalNumber = None
+    max_queue_bytes: OptionalBytes = None
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
     role: tuple[Role, ...] = ()
     jwt: Jwt | None = None
+
+    def limits(self, others: RealmLimits) -> RealmLimits:
+        """Return the realm's limits. others: those of [limits]."""
+        own = {name: getattr(self, name) for name in others.__struct_fields__}
+        return msgspec.structs.replace(
+            others, **{name: limit for name, limit in own.items() if limit is not None}
+        )
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -345,6 +357,7 @@ class Config(Struct, frozen=True, kw_only=True):
     rpc: Rpc = Rpc()
     keys: Keys = Keys()
     reducer: Reducers = Reducers()
+    limits: RealmLimits = RealmLimits()
     mqtt: Mqtt = Mqtt()
     auth: Auth = Auth()
     statsd: Statsd = Statsd()

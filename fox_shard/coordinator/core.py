@@ -172,6 +172,8 @@ class Coordinator:
 
     def flush(self, now: float) -> list[Value]:
         """Return the metrics for StatsD; called once per `statsd.interval`."""
+        own = Report(self.schema_calls.limit_counts.take("coordinator"), {})
+        self._metrics.report("coordinator", own, now)
         return self._metrics.flush(self._sessions.counts(), now)
 
     def _join(self, gateway: str, join: Join) -> Effects:

@@ -307,7 +307,11 @@ class CoordinatorNode:
         """Return the health report of this process; see `Node`."""
         peers = self._links.states()
         well = all(peers.values()) and not self.journal.failing
-        trouble = {"store": self.journal.failing} if self.journal.failing else {}
+        trouble: dict[str, object] = {}
+        if self.journal.failing:
+            trouble["store"] = self.journal.failing
+        if refused := self.core.schema_calls.limit_counts.totals():
+            trouble["refused"] = refused
         return {
             "name": self.name,
             "status": "ok" if well else "degraded",

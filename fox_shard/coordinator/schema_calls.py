@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final, final
 
 from fox_shard.backplane.frames import Call
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import call_error
 from fox_shard.coordinator.schemas import Effects, Schemas
 from fox_shard.errors import Canceled, QueueFull
@@ -23,10 +24,12 @@ MOST_WAITING: Final = 100
 class SchemaCalls:
     """The calls that wait, in the order in which they came."""
 
-    __slots__ = ("_schemas", "_waiting")
+    __slots__ = ("_schemas", "_waiting", "limit_counts")
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
+        # The limit is no setting.
+        self.limit_counts = LimitCounts(("schema_calls",))
         self._waiting: deque[tuple[str, Call]] = deque()
 
     @property
@@ -37,6 +40,7 @@ class SchemaCalls:
     def add(self, gateway: str, call: Call) -> Effects:
         """Let a call wait for its turn, or refuse it."""
         if len(self._waiting) + self._schemas.waiting >= MOST_WAITING:
+            self.limit_counts.add("schema_calls")
             full = QueueFull(f"{MOST_WAITING} calls of {call.procedure} and others wait already.")
             return [(gateway, call_error(call.session, call.request, full))]
         self._waiting.append((gateway, call))

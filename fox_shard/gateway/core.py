@@ -18,7 +18,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Auth, Mqtt, asks_for_proof
+from fox_shard.config import Auth, Mqtt, RealmLimits, asks_for_proof, share
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.config import Reducers as ReducerSettings
@@ -69,7 +69,7 @@ from fox_shard.gateway.sessions.removed_users import RemovedUsers
 from fox_shard.store.journal import Journal
 from fox_shard.users.user import Users
 
-NO_AUTH = Auth()
+NO_AUTH, REALM_LIMITS = Auth(), RealmLimits()
 
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
@@ -92,6 +92,8 @@ class Gateway:
         rng: RandomSource,
         now: float,
         wall: float,
+        gateways: int = 1,
+        realm_limits: RealmLimits = REALM_LIMITS,
         is_working: IsWorking = unknown,
         auth: Auth = NO_AUTH,
         users: Users | None = None,
@@ -99,9 +101,11 @@ class Gateway:
         """number: 0..gateways-1. rng: for session ids, epochs, incarnations and nonces.
 
         users: None: there are none, and all clients are anonymous, unless a realm has tokens.
-        now: monotonic seconds. wall: seconds since 1970. is_working: see `Links`.
+        now: monotonic seconds. wall: seconds since 1970. gateways: how many there are.
+        realm_limits: of realms without limits of their own. is_working: see `Links`.
         """
         self.name = f"gateway-{number}"
+        self._gateways, self._realm_limits = gateways, realm_limits
         self.settings = settings
         self.now = now
         self._wall_offset = wall - now
@@ -324,6 +328,9 @@ class Gateway:
             headers=settings.kwargs_are_headers,
             stored=settings.store != "memory",
             has_schema=bool(settings.schema),
+            max_subscriptions=share(
+                settings.limits(self._realm_limits).max_subscriptions, self._gateways
+            ),
         )
         realm.count_dropped_event = lambda: self.limit_counts.add("slow_consumer")
         subscriptions = Subscriptions(realm, self.links, self, self._memberships)

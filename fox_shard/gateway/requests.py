@@ -314,4 +314,7 @@ class Requests:
 
     def _unsubscribe(self, session: Session, name: str) -> bool:
         incomplete = self._subscribe_requests.withdraw(session, name)
+        for pending in incomplete:
+            if not pending.confirmed:
+                session.unsubscribed_early(pending.request, pending.subscription)
         return self._subscriptions[session.realm.name].unsubscribe(session, name, incomplete)

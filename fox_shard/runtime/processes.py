@@ -126,6 +126,8 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
         rng=SystemRandom(),
         now=asyncio.get_running_loop().time(),
         wall=time.time(),
+        gateways=config.gateways,
+        realm_limits=config.limits,
         is_working=working_peers(Path(config.run_dir), config.backplane),
         auth=config.auth,
         users=logins.users,
@@ -231,6 +233,7 @@ async def _shard(number: int, config: Config) -> None:
             identity=opened.store.identity,
             rows=opened.store.scan(),
             realms=config.realms,
+            realm_limits=config.limits,
             is_working=working_peers(Path(config.run_dir), config.backplane),
         )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]

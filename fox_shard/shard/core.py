@@ -10,6 +10,7 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
@@ -27,7 +28,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Keys, Realm, Rpc
+from fox_shard.config import Keys, Realm, RealmLimits, Rpc
 from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
 from fox_shard.shard.backlog import Backlog
@@ -55,6 +56,7 @@ from fox_shard.shard.pubsub.history_pages import HistoryPages
 from fox_shard.shard.pubsub.meta_listeners import MetaListeners
 from fox_shard.shard.pubsub.realms import RealmIndexes
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.recovery import Recovery
 from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.releases import Releases
@@ -71,6 +73,8 @@ from fox_shard.shard.tables.states import TableStates
 from fox_shard.shard.tables.tables import Tables
 from fox_shard.shard.tables.validation import Validation
 from fox_shard.store.journal import Journal
+
+REALM_LIMITS = RealmLimits()
 
 WAITED_FOR = 6
 """How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
@@ -113,6 +117,7 @@ class Shard:
         "outbox",
         "outcomes",
         "peers",
+        "queue_quotas",
         "recovery",
         "reducers",
         "registrar",
@@ -142,6 +147,7 @@ class Shard:
         identity: int = 0,
         rows: Iterable[tuple[bytes, bytes]] = (),
         realms: Iterable[Realm] = (),
+        realm_limits: RealmLimits = REALM_LIMITS,
         is_working: IsWorking = unknown,
         turn_units: int = TURN_UNITS,
     ) -> None:
@@ -150,8 +156,8 @@ class Shard:
         rpc, limits, reducer: settings. max_message_size: bytes of a client's message, and of a
         patched or reduced key. now: monotonic seconds; wall: seconds since 1970. identity: of the
         store; 0: it ends with the incarnation. rows: (key, value) of the store, in the order of
-        keys. realms: the configured ones. is_working: see `Links`. turn_units: the budget of a
-        turn.
+        keys. realms: the configured ones. realm_limits: of those without limits of their own.
+        is_working: see `Links`. turn_units: the budget of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -184,8 +190,9 @@ class Shard:
         self._ceiling_ticket = 0
         settings = tuple(realms)
         self.budget = Budget(turn_units)
-        realm_table = Realms(settings, self.budget)
+        realm_table = Realms(settings, realm_limits, terms.shards, self.budget)
         indexes = RealmIndexes(realm_table)
+        self.queue_quotas = QueueQuotas(settings, realm_limits)
         self._unannounced = UnannouncedChanges(self.journal)
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
@@ -268,9 +275,17 @@ class Shard:
             limits,
             validation,
             self.budget,
+            self.queue_quotas,
         )
         self.dealer = Dealer(
-            number, self._placement, self.peers.get, rpc, rng, self.deadline, self.budget
+            number,
+            self._placement,
+            self.peers.get,
+            rpc,
+            rng,
+            self.deadline,
+            self.budget,
+            self.queue_quotas,
         )
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
         RegistrationReports(self.dealer, self.inquiries)
@@ -640,18 +655,21 @@ class Shard:
         if coordinator is not None:
             stored_publishes, seconds = self.journal.take_times()
             refusals = self.stored_publishes.refusals
-            counters = {
-                f"{self.name}.batches": self._batches,
-                f"{self.name}.frames": self._frames,
-                f"{self.name}.commits": stored_publishes,
-                f"{self.name}.dropped": refusals.dropped,
-                f"{self.name}.limit_exceeded": refusals.limit_exceeded,
-                **self.reducers.take_counts(self.name),
-                **self.tables.take_counts(self.name),
-            }
+            counters = Counter(
+                {
+                    f"{self.name}.batches": self._batches,
+                    f"{self.name}.frames": self._frames,
+                    f"{self.name}.commits": stored_publishes,
+                    f"{self.name}.dropped": refusals.dropped,
+                    f"{self.name}.limit_exceeded": refusals.limit_exceeded,
+                    **self.reducers.take_counts(self.name),
+                    **self.tables.take_counts(self.name),
+                }
+            )
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
             for limit_counts in self._limit_counts():
+                # Added up: calls and publishes may have exceeded the same limit.
                 counters.update(limit_counts.take(self.name))
             gauges = {
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
@@ -676,9 +694,11 @@ class Shard:
         trouble: dict[str, object] = {}
         if self.journal.failing:
             trouble["store"] = self.journal.failing
-        counted = [counts.totals() for counts in self._limit_counts()]
-        if refused := {limit: count for counts in counted for limit, count in counts.items()}:
-            trouble["refused"] = refused
+        refused = Counter[str]()
+        for counts in self._limit_counts():
+            refused.update(counts.totals())
+        if refused:
+            trouble["refused"] = dict(refused)
         return {
             "name": self.name,
             "status": status,

@@ -12,24 +12,28 @@ from functools import partial
 from random import Random
 from typing import Any, final
 
-from fox_shard.config import Gateway, Keys
+from msgspec import json
+
+from fox_shard.config import Gateway, Keys, RealmLimits, share
 from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
-from fox_shard.testing.faults import kill_a_shard, relink
+from fox_shard.testing.faults import fail_disk, kill_a_shard, relink
+from fox_shard.testing.filler import EXCEEDED, Filler
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.records import Plan
 from fox_shard.testing.rpc_checks import QUEUE_FULL
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
+from fox_shard.topics.pattern import Pattern
 
 SUBSCRIBED = 33
-EXCEEDED = "fox.error.limit_exceeded"
 UNAVAILABLE = "wamp.error.unavailable"
 """The error of registrations and calls whose shard dies."""
 
 GATEWAY = Gateway(max_subscriptions=5, max_registrations=4, max_calls=9)
 KEYS = Keys(conditions_per_key=3, waiting_per_key=8, waiting_per_session=6, owned_per_session=5)
 QUEUE_LIMIT = 3
+REALM = RealmLimits(max_keys=12, max_key_bytes=8400, max_subscriptions=9)
 
 REQUESTS = 60
 """How many requests each greedy client makes."""
@@ -162,6 +166,99 @@ def greedy_clients(seed: int) -> None:
     run.end()
     _check_nothing_is_kept(world)
     run.leave()
+
+
+def full_realms(seed: int) -> None:
+    """Clients fill a realm with keys and subscriptions, while shards die and disks fail."""
+    rng = Random(f"world {seed}")
+    run = Run(
+        World(
+            seed,
+            gateways=rng.choice((1, 2)),
+            shards=rng.choice((1, 2, 3)),
+            max_delay=rng.choice((0.005, 0.02)),
+            unstored=rng.choice(((), (), ("realm1",))),
+            realm_limits=REALM,
+        )
+    )
+    world, rng = run.world, run.rng
+    fillers = [Filler(world, rng.randrange(world.gateways), f"f{n}", rng) for n in range(3)]
+    clients = [WampClient(world, 0, "realm2"), *(one.client for one in fillers)]
+    world.run_until(lambda: all(one.session for one in clients))
+    parts: list[list[Action]] = [[one.ask] * REQUESTS for one in fillers]
+    parts += [[partial(_check_room, world)] * REQUESTS, *_faults(run)]
+    run.interleave(parts, rng.choice((0.001, 0.01, 0.03)))
+    if not run.smooth:
+        relink(world)
+    world.run(4)
+    _check_values(run, fillers)
+    _check_fills(world, clients[0], 60)
+    # What has been erased leaves all the room, and no more than that.
+    for one in fillers:
+        one.erase_all()
+    world.run(2)
+    _check_values(run, fillers)
+    most = world.terms.shards * share(REALM.max_keys, world.terms.shards)
+    _check_fills(world, clients[1], most)
+    for client in clients:
+        client.drop()
+    run.end()
+    run.leave()
+
+
+def _faults(run: Run) -> list[list[Action]]:
+    """Return the faults of a run with full realms, often none."""
+    world, rng = run.world, run.rng
+    shards = [name for name in world.names if name.startswith("shard")]
+    if rng.random() < 0.3:
+        return []
+    run.smooth = False
+    kills: list[Action] = [partial(kill_a_shard, world, rng)] * rng.choice((0, 1, 3))
+    if world.realms[0].store == "memory":
+        kills = []  # What was in memory is lost with its shard.
+    fails: list[Action] = [partial(fail_disk, world, rng.choice(shards), rng.choice((0.05, 2.5)))]
+    return [kills, fails * rng.choice((0, 1))]
+
+
+def _check_room(world: World) -> None:
+    """Check that no process has more of the realm than its share, if it runs."""
+    for shard in _shards(world):
+        quota = shard.retained_keys.realms["realm1"].keys.quota
+        keys = share(REALM.max_keys, world.terms.shards)
+        size = share(REALM.max_key_bytes, world.terms.shards)
+        world.check(quota.count <= keys, f"{shard.name} has {quota.count} keys of {keys}")
+        world.check(quota.size <= size, f"{shard.name} has {quota.size} bytes of {size}")
+    for number in world.running_gateways:
+        realm = world.gateway(number).subscriptions["realm1"]
+        most = share(REALM.max_subscriptions, world.gateways)
+        world.check(realm.count <= most, f"gateway-{number} has {realm.count} subscriptions")
+
+
+def _check_values(run: Run, fillers: list[Filler]) -> None:
+    """Check that the keys are those that the answers say."""
+    world = run.world
+    _check_room(world)
+    values = [one.values(failing=not run.smooth) for one in fillers]
+    expected = {topic: value for one in values for topic, value in one.items()}
+    found = {
+        topic: json.decode(key.publish.args)[0]
+        for shard in _shards(world)
+        for realm in (shard.retained_keys.realms["realm1"],)
+        for topic in realm.keys.topics(Pattern.wamp("key", "prefix"))
+        if (key := realm.keys.get(topic)) is not None
+    }
+    world.check(found == expected, f"there is {found}, and there was granted {expected}")
+
+
+def _check_fills(world: World, client: WampClient, most: int) -> None:
+    """Check that the client's realm, which is empty, takes just so many keys of sixty."""
+    requests = [client.publish(f"again.{n}", n, acknowledge=True, retain=True) for n in range(60)]
+    world.run(2)
+    refused = {answer[4] for one in requests if (answer := client.answer(8, one))}
+    granted = sum(1 for one in requests if client.answer(17, one))
+    world.check(refused <= {EXCEEDED}, f"publishes were refused: {refused}")
+    world.check(granted == most, f"an empty realm took {granted} keys, not {most}")
+    _check_room(world)
 
 
 def _world(seed: int) -> World:

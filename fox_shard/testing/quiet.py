@@ -10,6 +10,7 @@ from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.gateway.core import Gateway
 from fox_shard.shard import rows
 from fox_shard.shard.core import Shard
+from fox_shard.shard.keys.quota import size_of
 from fox_shard.shard.links.peer import Kind
 from fox_shard.testing.world import World
 from fox_shard.topics.ids import MAX_ID
@@ -73,6 +74,20 @@ def _of_shard(shard: Shard) -> Iterator[str]:
         yield f"{shard.name} kept procedures without callees: {patterns}"
     if not shard.reducers.idle:
         yield f"{shard.name} was reducing"
+    yield from _of_quotas(shard)
+
+
+def _of_quotas(shard: Shard) -> Iterator[str]:
+    """Yield sentences about differences between what there is and what counts for limits."""
+    for realm in shard.retained_keys.realms:
+        keys = [event.publish for event in realm.keys.durable(EVERYTHING)]
+        there = len(keys), sum(map(size_of, keys))
+        counted = realm.keys.quota.count, realm.keys.quota.size
+        if counted != there:
+            yield f"{shard.name} counted {counted} keys and bytes in {realm.name}, not {there}"
+    waiting = shard.dealer.kept.queued_bytes + shard.stored_publishes.conditional.waiting.size
+    if shard.queue_quotas.size != waiting:
+        yield f"{shard.name} counted {shard.queue_quotas.size} bytes that waited, not {waiting}"
 
 
 def _of_store(shard: Shard, stored: dict[bytes, bytes]) -> Iterator[str]:
@@ -132,6 +147,11 @@ def _of_sessions(gateway: Gateway) -> Iterator[str]:
     for session in gateway.sessions.values():
         if session.connection.paused:
             yield f"{gateway.name} did not read session {session.id}"
+    for name, realm in gateway.subscriptions.items():
+        sessions = [one for one in gateway.sessions.values() if one.realm.name == name]
+        there = sum(len(one.subscriptions or {}) for one in sessions)
+        if (realm.count, realm.incomplete) != (there, 0):
+            yield f"{gateway.name} counted {realm.count} + {realm.incomplete} subscriptions"
 
 
 def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:

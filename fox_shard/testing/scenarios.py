@@ -102,6 +102,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         limit_scenarios.greedy_clients,
         rate_scenarios.publishers_are_too_fast,
         slow_scenarios.slow_consumers,
+        limit_scenarios.full_realms,
         lock_scenarios.locks,
         lock_scenarios.locks_in_memory,
         lock_scenarios.locks_on_a_failing_disk,

@@ -14,10 +14,12 @@ from functools import partial
 from random import Random
 from typing import final
 
+import msgspec
+
 from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, decode
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Auth, Keys, Mqtt, Reducers, Role, Rpc
+from fox_shard.config import Auth, Keys, Mqtt, RealmLimits, Reducers, Role, Rpc
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Realm as RealmSettings
@@ -56,7 +58,7 @@ Entry = tuple[float, str, str | Batch]
 """(time, what happened, ""), or (time, receiving process, batch)."""
 
 
-KEYS, SETTINGS, AUTH = Keys(), GatewaySettings(), Auth()
+KEYS, SETTINGS, AUTH, REALM_LIMITS = Keys(), GatewaySettings(), Auth(), RealmLimits()
 
 
 @final
@@ -90,6 +92,7 @@ class World:
         auth: Auth = AUTH,
         user_keys: str = "",
         authenticator: str = "",
+        realm_limits: RealmLimits = REALM_LIMITS,
     ) -> None:
         """Start all processes.
 
@@ -100,6 +103,7 @@ class World:
         configured ones, by realm; also for the coordinator's next starts. users: None: all clients
         are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of the
         keys with users, of the first realm; "": none.
+        realm_limits: of the first realm.
         authenticator: of the first realm; a procedure is one of the last realm, which is open to
         anonymous clients then.
         """
@@ -124,6 +128,7 @@ class World:
                 role=roles,
                 users=user_keys if name == realms[0] else "",
                 authenticator=authenticator if name == realms[0] else "",
+                **(msgspec.structs.asdict(realm_limits) if name == realms[0] else {}),
                 authenticator_realm=realms[-1] if ":" not in authenticator else "",
                 anonymous=bool(authenticator) and name == realms[-1] != realms[0],
             )
@@ -223,6 +228,7 @@ class World:
                 int(number),
                 realms=self.realms,
                 settings=self._settings,
+                gateways=self.gateways,
                 mqtt=Mqtt(),
                 reducer=self._reducer,
                 terms=self.terms,

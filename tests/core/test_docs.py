@@ -57,7 +57,7 @@ def default_of(setting: Setting) -> str:
 def range_of(setting: Setting) -> set[str]:
     match msgspec.inspect.type_info(setting.kind):
         case msgspec.inspect.IntType(ge=low, le=high) | msgspec.inspect.FloatType(ge=low, le=high):
-            return {f"{low:.10g} to {high:.10g}"}
+            return {f"{low:.15g} to {high:.15g}"}
         case msgspec.inspect.LiteralType(values=values):
             return set(values)
         case _:
@@ -96,6 +96,7 @@ def reported():
     # A limit is reported when it has refused something.
     world.nodes["gateway-0"].limit_counts.add("max_filters")
     world.nodes["shard-0"].dealer.limit_counts.add("queue_limit")
+    world.nodes["coordinator"].core.schema_calls.limit_counts.add("schema_calls")
     for name, node in world.nodes.items():
         node.send_report(world.now)
         world.turn(name)

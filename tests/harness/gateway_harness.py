@@ -15,7 +15,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Auth, Mqtt, Reducers
+from fox_shard.config import Auth, Mqtt, RealmLimits, Reducers
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Realm as RealmSettings
 from fox_shard.deadline import Deadline
@@ -29,6 +29,7 @@ from fox_shard.topics.pattern import Pattern
 
 REALM = "realm1"
 WALL = 1_800_000_000.0
+REALM_LIMITS = RealmLimits()
 
 
 class FakeEncoder:
@@ -100,6 +101,9 @@ class RecordingSession(Session):
 
     def not_subscribed(self, request, uri, message, oldest):
         self.told.append(("not subscribed", request, uri, oldest))
+
+    def unsubscribed_early(self, request, subscription):
+        self.told.append(("unsubscribed early", request, subscription.pattern.text))
 
     def subscription_revoked(self, subscription, reason):
         self.told.append(("subscription revoked", subscription.pattern.text))
@@ -198,6 +202,8 @@ class GatewayHarness:
         user_keys="",
         roles=(),
         auth=None,
+        gateways=1,
+        realm_limits=REALM_LIMITS,
         **settings,
     ):
         self.terms = LinkSettings(shards=shards, credit=credit)
@@ -223,6 +229,8 @@ class GatewayHarness:
             now=self.now,
             wall=WALL,
             users=users,
+            gateways=gateways,
+            realm_limits=realm_limits,
         )
         self.realm = self.gateway.realms[REALM]
         self.peers = {}

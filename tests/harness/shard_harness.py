@@ -18,13 +18,14 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Keys, Realm, Reducers, Rpc
+from fox_shard.config import Keys, Realm, RealmLimits, Reducers, Rpc
 from fox_shard.documents import payloads
 from fox_shard.shard.core import Shard
 from fox_shard.topics.ids import pattern_id
 
 REALM = "realm1"
 RPC, KEYS, REDUCERS = Rpc(queue_limit=3), Keys(), Reducers()
+REALM_LIMITS = RealmLimits()
 WALL = 1_800_000_000.0
 
 
@@ -80,11 +81,13 @@ class ShardHarness:
         absent=(),
         unstored=(),
         realms=(),
+        realm_limits=REALM_LIMITS,
     ):
         """linked: whether all peers have linked before the test begins; they replay nothing.
 
         rpc, limits, reducer: settings. max_message_size, credit: bytes. absent: names of peers that
-        do not start. unstored: names of realms that are kept in memory. realms: settings of realms.
+        do not start. unstored: names of realms that are kept in memory. realms, realm_limits:
+        settings of realms, and of [limits].
         """
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.placement = Placement(shards)
@@ -108,6 +111,7 @@ class ShardHarness:
             wall=WALL + self.now + self.wrong_by,
             rows=sorted(self.disk.rows.items()),
             is_working=lambda peer, incarnation, now: peer in self.working,
+            realm_limits=realm_limits,
             realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)

@@ -80,6 +80,7 @@ from fox_shard.backplane.frames.publishing import (
     Published,
     Refused,
     RetainOptions,
+    audience_bytes,
     qos,
     sent_bytes,
 )
@@ -231,5 +232,6 @@ __all__ = [  # noqa: RUF022 - frames in the order of their tags
     "CONTINUES",
     "CONTINUATION",
     "qos",
+    "audience_bytes",
     "sent_bytes",
 ]

@@ -190,6 +190,19 @@ def sent_bytes(publish: Publish) -> int:
     return size if attributes is None else size + len(attributes)
 
 
+def audience_bytes(audience: Audience) -> int:
+    """Return the bytes of the lists, of what the publisher has sent."""
+    size = 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
+    for names in (
+        audience.exclude_authid,
+        audience.exclude_authrole,
+        audience.eligible_authid,
+        audience.eligible_authrole,
+    ):
+        size += sum(map(len, names or ()))
+    return size
+
+
 def qos(flags: int) -> int:
     """Return the MQTT QoS in `Publish.flags`: 0, 1 or 2."""
     return (flags >> 4) & 3

@@ -19,6 +19,8 @@ NAMES = (
     "topic_length",
     "topic_components",
     "max_subscriptions",
+    # Of all sessions of a realm (section [limits]).
+    "realm_max_subscriptions",
     "max_registrations",
     "max_calls",
     "max_invocations",
@@ -99,6 +101,14 @@ class Limits:
         """Count a refusal, and return it. what: what there are too many of, in the plural."""
         self._counts.add(setting)
         return LimitExceeded(f"a session may have {limit} {what} at a time")
+
+    def refuse_in_realm(self, share: int) -> LimitExceeded:
+        """Count a refusal because the realm has too many subscriptions, and return it."""
+        self._counts.add("realm_max_subscriptions")
+        return LimitExceeded(
+            f"the realm has {share} subscriptions at this gateway, its share of max_subscriptions: "
+            "unsubscribe from some first"
+        )
 
     def refuse_change(self) -> LimitExceeded:
         """Count a refusal because of `meta_event_backlog`, and return it."""

@@ -363,6 +363,9 @@ class MqttSession(Session):
         if granted_qos is not None:
             self.more_keys(retained, subscription, granted_qos)
 
+    def unsubscribed_early(self, request: int, subscription: Subscription) -> None:
+        """Do nothing: `unsubscribe` has sent the SUBACK."""
+
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
         """Give the filter the return code 0x80, and send the SUBACK if it was the last."""
         if self._subscribing is not None:

@@ -65,6 +65,7 @@ class PendingSubscription:
 
     __slots__ = (
         "confirmed",
+        "counted",
         "created",
         "granted_qos",
         "held",
@@ -113,6 +114,8 @@ class PendingSubscription:
             if options.replays
             else {}
         )
+        # Whether it is one of `Subscriptions.incomplete`.
+        self.counted = False
         # Whether all shards have confirmed, and the session has been told.
         self.confirmed = False
         # Before that: keys as each shard sent them, and live events of shards that have confirmed.

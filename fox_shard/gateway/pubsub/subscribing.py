@@ -155,17 +155,22 @@ class SubscribeRequests:
             refusal = self._limits.refuse_change()
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
             return
-        if self._has_too_many(session, pattern, len(options.filter)):
+        # The filter is a part of the subscription's name, in hexadecimal.
+        size = len(pattern.text) + 2 * len(options.filter)
+        if self._has_too_many(session, pattern, size):
             refusal = self._limits.refuse(
                 "max_subscriptions", "subscriptions", self._limits.subscriptions
             )
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
             return
+        subscriptions = self._subscriptions[session.realm.name]
+        if not subscriptions.has_room(session, pattern, size):
+            refusal = self._limits.refuse_in_realm(session.realm.max_subscriptions)
+            session.not_subscribed(request, refusal.uri, refusal.message, 0)
+            return
         self._next_token += 1
         token = self._next_token
-        pending = self._subscriptions[session.realm.name].subscribe(
-            token, session, request, pattern, granted_qos, options
-        )
+        pending = subscriptions.subscribe(token, session, request, pattern, granted_qos, options)
         if pending is not None:
             self._pending[token] = pending
             mine = self._of_session.get(session.id)
@@ -173,10 +178,9 @@ class SubscribeRequests:
                 mine = self._of_session[session.id] = _Incomplete()
             mine.add(pending)
 
-    def _has_too_many(self, session: Session, pattern: Pattern, size_of_filter: int) -> bool:
+    def _has_too_many(self, session: Session, pattern: Pattern, size: int) -> bool:
         """Whether the session may not subscribe to this pattern, too, as it has so many already."""
-        # The filter is a part of the subscription's name, in hexadecimal.
-        limit = self._limits.of(self._limits.subscriptions, len(pattern.text) + 2 * size_of_filter)
+        limit = self._limits.of(self._limits.subscriptions, size)
         mine = self._of_session.get(session.id)
         unconfirmed = 0
         if mine is not None:

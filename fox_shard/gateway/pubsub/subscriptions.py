@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.authorization.permissions import Permissions
 from fox_shard.gateway.clients.host import Clock
+from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.pubsub.members import Members
 from fox_shard.gateway.pubsub.pending import PendingSubscription, narrowing
 from fox_shard.gateway.pubsub.subscribers import Subscribers
@@ -66,6 +67,7 @@ class Subscriptions:
         "_trie",
         "by_id",
         "count",
+        "incomplete",
         "plans",
     )
 
@@ -83,8 +85,8 @@ class Subscriptions:
         self.plans: MatchCache[Plan] = MatchCache(PLANS_LIMIT)
         # Shard -> the id up to which all its events have come.
         self._settled: dict[int, int] = {}
-        # The sum of all sessions' numbers of subscriptions.
-        self.count = 0
+        # The sum of all sessions' numbers of subscriptions, and of those that they wait for.
+        self.count = self.incomplete = 0
 
     def _shards(self, pattern: Pattern) -> Iterable[int]:
         if pattern.is_exact:
@@ -128,7 +130,25 @@ class Subscriptions:
         for shard in pending.unconfirmed_shards:
             if self._links[shard].open:
                 self._links[shard].send(pending.subscribe(shard))
+        pending.counted = True
+        self.incomplete += 1
         return pending
+
+    def _uncount(self, pending: PendingSubscription) -> None:
+        """Note that the subscription is not waited for any more. Idempotent."""
+        self.incomplete -= pending.counted
+        pending.counted = False
+
+    def has_room(self, session: Session, pattern: Pattern, size: int) -> bool:
+        """Whether the realm has room at this gateway for one more subscription of the session.
+
+        size: characters of the pattern and the filter, see `Limits.of`. A session may always
+        subscribe again, in another way, to what it has subscribed to.
+        """
+        limit = self._realm.max_subscriptions
+        if not limit or self.count + self.incomplete < Limits.of(limit, size):
+            return True
+        return session.subscriptions is not None and pattern.text in session.subscriptions
 
     def _find(self, pattern: Pattern, options: SubscribeOptions) -> Subscribers:
         subscription = Subscription(self._realm.name, pattern, options)
@@ -179,6 +199,7 @@ class Subscriptions:
                 # The session has been a member all along, and has got these events.
                 held = []
             self._activate(session, subscribers, pending.granted_qos, pending.narrowed_by)
+            self._uncount(pending)
         if held and retained:
             # A restarted shard may have sent again an event that is older than the key.
             keys = {event.publish.topic: event.publication for event in retained}
@@ -193,6 +214,7 @@ class Subscriptions:
         elif pending.options.after is not None:
             subscribers = self._by_name[pending.subscription.name]
             del subscribers.pending[pending.token]
+            self._uncount(pending)
             self._activate(pending.session, subscribers, pending.granted_qos, pending.narrowed_by)
         return pending.options.snapshot
 
@@ -200,6 +222,7 @@ class Subscriptions:
         """Remove a pending subscription that has ended or was refused."""
         subscribers = self._by_name[pending.subscription.name]
         del subscribers.pending[pending.token]
+        self._uncount(pending)
         if pending.confirmed:
             self._ended(pending.session, subscribers)
         self.plans.drop(pending.subscription.pattern)
@@ -227,6 +250,7 @@ class Subscriptions:
         if subscribers is None:
             return False
         for pending in incomplete:
+            self._uncount(pending)
             # One that is confirmed, and whose replay goes on, is not there any more.
             subscribers.pending.pop(pending.token, None)
         had = session.subscriptions is not None and name in session.subscriptions
@@ -292,6 +316,7 @@ class Subscriptions:
         """
         left = []
         for pending in incomplete:
+            self._uncount(pending)
             subscribers = self._by_name.get(pending.subscription.name)
             if subscribers is not None and pending.token in subscribers.pending:
                 del subscribers.pending[pending.token]

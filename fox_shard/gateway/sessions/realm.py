@@ -49,6 +49,7 @@ class Realm:
         "deliveries",
         "dropped_events",
         "headers",
+        "max_subscriptions",
         "mqtt_routes",
         "name",
         "placement",
@@ -68,12 +69,15 @@ class Realm:
         headers: bool = False,
         stored: bool = True,
         has_schema: bool = False,
+        max_subscriptions: int = 0,
     ) -> None:
         """headers: keyword arguments are not part of documents. stored: keys are on disk.
 
         has_schema: the configuration names a schema, so there are tables to be learnt.
+        max_subscriptions: of all sessions of the gateway; 0: no limit.
         """
         self.name = name
+        self.max_subscriptions = max_subscriptions
         self.headers = headers
         self.stored = stored
         self.placement = placement

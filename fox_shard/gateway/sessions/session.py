@@ -168,6 +168,10 @@ class Session(ABC):
         """Tell the client that it cannot subscribe. oldest: see `frames.NotSubscribed`."""
         raise NotImplementedError
 
+    def unsubscribed_early(self, request: int, subscription: Subscription) -> None:
+        """Answer a request to subscribe that UNSUBSCRIBE has made void before it was confirmed."""
+        raise NotImplementedError
+
     def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
         """Tell the client that nothing more comes for the subscription. reason: a URI."""
         raise NotImplementedError

@@ -276,7 +276,7 @@ class RegisterOptions(Struct, frozen=True, gc=False):
     disclose_caller: bool = False
     reducer: bool = False
     mission: str = ""
-    durable: Annotated[str, Meta(max_length=DURABLE_LENGTH)] = ""
+    durable: str = ""
 
 
 class CancelOptions(Struct, frozen=True, gc=False):

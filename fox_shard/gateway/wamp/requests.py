@@ -55,7 +55,7 @@ from fox_shard.gateway.wamp.messages import (
     Unsubscribe,
     Yield,
 )
-from fox_shard.gateway.wamp.options import PublishOptions
+from fox_shard.gateway.wamp.options import DURABLE_LENGTH, PublishOptions
 from fox_shard.gateway.wamp.session import WampSession
 from fox_shard.gateway.wamp.unread import UnreadRequest
 from fox_shard.topics.pattern import Pattern
@@ -315,6 +315,9 @@ def register(session: WampSession, message: Register) -> None:
             check_topic(options.mission)
         if (options.mission or options.durable) and not options.reducer:
             raise InvalidArgument("the options mission and durable need the option reducer")
+        if len(options.durable) > DURABLE_LENGTH:
+            sentence = f"the option durable has more than {DURABLE_LENGTH} characters"
+            raise InvalidArgument(sentence).beyond("option_size")
     except Refusal as refusal:
         session.refuse(REGISTER, message.request, refusal)
         return

@@ -196,6 +196,10 @@ class WampSession(Session):
         """Send [ERROR, SUBSCRIBE, Request|id, Details|dict, Error|uri, [message], {oldest}]."""
         self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
 
+    def unsubscribed_early(self, request: int, subscription: Subscription) -> None:
+        """Send [SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id]; UNSUBSCRIBED follows."""
+        self.send((wamp.SUBSCRIBED, request, subscription.id))
+
     def subscription_revoked(self, subscription: Subscription, reason: str) -> None:
         """Send [UNSUBSCRIBED, 0, Details|dict] (WAMP #pubsub-subscription-revocation)."""
         if self.subscribed_to is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import final
 
 from fox_shard.backplane.frames import Event
+from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.topics.keytree import KeyTree
 from fox_shard.topics.pattern import Pattern
 
@@ -32,9 +33,11 @@ class UncommittedKey:
 class Keyspace:
     """The keys of one realm on one shard, by topic; None stands for no key."""
 
-    __slots__ = ("_tree", "_uncommitted", "_values")
+    __slots__ = ("_tree", "_uncommitted", "_values", "quota")
 
-    def __init__(self) -> None:
+    def __init__(self, quota: KeyQuota) -> None:
+        """quota: counts the keys, as they are after all changes that have not failed yet."""
+        self.quota = quota
         self._values: dict[str, Event] = {}
         self._tree = KeyTree()
         self._uncommitted: dict[str, UncommittedKey] = {}
@@ -62,11 +65,14 @@ class Keyspace:
 
     def set(self, topic: str, event: Event | None) -> None:
         """Set the key's value without a transaction; None: erase the key."""
+        before = self._values.get(topic)
+        self.quota.replaced(topic, before, event)
         if event is not None:
-            if topic not in self._values:
+            if before is None:
                 self._tree.add(topic)
             self._values[topic] = event
-        elif self._values.pop(topic, None) is not None:
+        elif before is not None:
+            del self._values[topic]
             self._tree.discard(topic)
 
     def change(self, topic: str, event: Event | None, ticket: int) -> None:

@@ -9,10 +9,12 @@ from typing import Any, final
 
 from fox_shard.backplane.frames import Publish
 from fox_shard.config import Realm as Settings
+from fox_shard.config import RealmLimits
 from fox_shard.documents.filters import Document
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.documents import DecodedDocuments
 from fox_shard.shard.keys.keyspace import Keyspace
+from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.topics.trie import Trie
 
 
@@ -34,11 +36,11 @@ class Realm:
         "subscribers",
     )
 
-    def __init__(self, settings: Settings, documents: DecodedDocuments) -> None:
+    def __init__(self, settings: Settings, documents: DecodedDocuments, quota: KeyQuota) -> None:
         self.name = settings.name
         self.stored = settings.store != "memory"
         self.headers = settings.kwargs_are_headers
-        self.keys = Keyspace()
+        self.keys = Keyspace(quota)
         self._documents = documents
         # The number of state selectors; 0: changes need not be noted as unannounced.
         self.state_selectors = 0
@@ -69,13 +71,18 @@ class Realm:
 class Realms:
     """All realms of one shard, by name. documents: those that are decoded."""
 
-    __slots__ = ("_known", "_settings", "documents")
+    __slots__ = ("_known", "_limits", "_settings", "_shards", "documents")
 
-    def __init__(self, settings: Iterable[Settings], budget: Budget) -> None:
+    def __init__(
+        self, settings: Iterable[Settings], limits: RealmLimits, shards: int, budget: Budget
+    ) -> None:
         """settings: those of the configured realms; all other realms have the defaults.
 
-        budget: the turn's.
+        limits: of realms that have none of their own. shards: how many there are. budget: the
+        turn's.
         """
+        self._limits = limits
+        self._shards = shards
         self._settings = {realm.name: realm for realm in settings}
         # The realms that have been used.
         self._known: dict[str, Realm] = {}
@@ -85,7 +92,8 @@ class Realms:
         realm = self._known.get(name)
         if realm is None:
             settings = self._settings.get(name) or Settings(name=name)
-            realm = self._known[name] = Realm(settings, self.documents)
+            quota = KeyQuota(settings.limits(self._limits), self._shards)
+            realm = self._known[name] = Realm(settings, self.documents, quota)
         return realm
 
     def __iter__(self) -> Iterator[Realm]:

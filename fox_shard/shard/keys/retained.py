@@ -40,14 +40,10 @@ from fox_shard.shard.keys.unseen import without_contents
 from fox_shard.shard.rows import KeyRef
 from fox_shard.store.journal import Journal
 from fox_shard.topics.ids import MAX_ID
-from fox_shard.topics.pattern import Pattern
 from fox_shard.topics.topic import in_sequence
 
 EXPIRED_AT_ONCE = ENDED_AT_ONCE = 1000
 """The most keys that expire, or end with their sessions, in one step."""
-
-SYS_TOPICS = Pattern.wamp("$SYS.#")
-"""The server's own keys, which are not counted."""
 
 WRITABLE = (JSON, MSGPACK, CBOR)
 """The encodings in which a patched document can be written."""
@@ -133,9 +129,7 @@ class RetainedKeys:
     @property
     def keys_held(self) -> int:
         """The number of keys in all realms, less the server's own."""
-        return sum(
-            len(realm.keys) - sum(1 for _ in realm.keys.topics(SYS_TOPICS)) for realm in self.realms
-        )
+        return sum(realm.keys.quota.count for realm in self.realms)
 
     def key(self, ref: KeyRef) -> Event | None:
         """Return the key's current value, durable or not; None: there is no such key."""
@@ -172,6 +166,7 @@ class RetainedKeys:
             self._patch(publish)
         else:
             self.check(publish)
+        self._check_quota(publish)
         event = Event(self._clock.next(), publish)
         if retain is not None:
             if retain.sequence:
@@ -286,6 +281,15 @@ class RetainedKeys:
                 f"the session has {limit} keys at this shard that end with it, the most that it "
                 "may have (keys.owned_per_session): erase some of them first"
             ).beyond("owned_per_session")
+
+    def _check_quota(self, publish: Publish) -> None:
+        """Raise LimitExceeded if the realm would have too many keys, or too large ones."""
+        if not changes_key(publish):
+            return
+        keys, retain = self.realms[publish.realm].keys, publish.retain
+        # The next key of a sequence is always a new one.
+        sequence = retain is not None and retain.sequence
+        keys.quota.check(publish, None if sequence else keys.get(publish.topic))
 
     def _retained_options(
         self, publish: Publish, retain: RetainOptions, gateway: str, incarnation: int

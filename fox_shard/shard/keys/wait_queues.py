@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import final
 
-from fox_shard.backplane.frames import Event, Publish, sent_bytes
+from fox_shard.backplane.frames import Event, Publish, audience_bytes, sent_bytes
 from fox_shard.config import Keys as Limits
 from fox_shard.errors import LimitExceeded
 from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
 from fox_shard.shard.keys.documents import Documents
+from fox_shard.shard.queue_quota import LIMIT, QueueQuotas
 from fox_shard.shard.rows import Condition, KeyRef, Waiter
 
 
@@ -45,9 +46,11 @@ Queues = dict[Condition, Queue]
 class WaitQueues:
     """The waiters of one shard. size: their bytes."""
 
-    __slots__ = ("_at_key", "_by_document", "_by_id", "_sessions", "size")
+    __slots__ = ("_at_key", "_by_document", "_by_id", "_quotas", "_sessions", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, quotas: QueueQuotas) -> None:
+        """quotas: of the realms, for all that waits at the shard."""
+        self._quotas = quotas
         # Waiters for a document (or for the absence of a key), and for a publication id alone.
         self._by_document: dict[KeyRef, Queues] = {}
         self._by_id: dict[KeyRef, Queues] = {}
@@ -76,7 +79,12 @@ class WaitQueues:
         queue.waiters[waiter.arrival] = waiter
         self._sessions.setdefault(waiter.publish.session, {})[waiter.arrival] = waiter
         self._at_key[waiter.ref] = self._at_key.get(waiter.ref, 0) + 1
-        self.size += _size(waiter.publish)
+        self._count(waiter, 1)
+
+    def _count(self, waiter: Waiter, one: int) -> None:
+        size = one * _size(waiter.publish)
+        self.size += size
+        self._quotas.add(waiter.ref[0], size)
 
     def check_room(self, publish: Publish, limits: Limits) -> None:
         """Raise LimitExceeded if the publish would be one waiter too many."""
@@ -113,6 +121,9 @@ class WaitQueues:
             if full:
                 sentence = f"{what} (keys.{limit}): publish again later"
                 raise LimitExceeded(sentence).beyond(limit)
+        excess = self._quotas.excess(publish.realm, _size(publish))
+        if excess:
+            raise LimitExceeded(f"{excess}: publish again later").beyond(LIMIT)
 
     def put_back(self, waiter: Waiter) -> None:
         """Undo `take`: the waiter has its place in the queue again."""
@@ -182,7 +193,7 @@ class WaitQueues:
         self._at_key[waiter.ref] -= 1
         if not self._at_key[waiter.ref]:
             del self._at_key[waiter.ref]
-        self.size -= _size(waiter.publish)
+        self._count(waiter, -1)
         return True
 
     def session_ended(self, session: int) -> list[Waiter]:
@@ -204,12 +215,5 @@ def _size(publish: Publish) -> int:
     if retain is not None:
         size += len(retain.when or b"") + len(retain.will or b"")
     if audience is not None:
-        size += 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
-        for names in (
-            audience.exclude_authid,
-            audience.exclude_authrole,
-            audience.eligible_authid,
-            audience.eligible_authrole,
-        ):
-            size += sum(map(len, names or ()))
+        size += audience_bytes(audience)
     return size

@@ -24,6 +24,7 @@ from fox_shard.shard.links.outcomes import PARKED, Outcomes
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.publishing.commit_queue import CommitQueue
 from fox_shard.shard.publishing.effects import Granted, Parked
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.rows import KeyRef, Waiter
 
 CONDITIONS_PER_UNIT = 4
@@ -58,8 +59,12 @@ class ConditionalPublishes:
         outcomes: Outcomes,
         limits: Limits,
         budget: Budget,
+        quotas: QueueQuotas,
     ) -> None:
-        """budget: the turn's, which pays for comparing keys with conditions."""
+        """budget: the turn's, which pays for comparing keys with conditions.
+
+        quotas: of the realms, for publishes that wait.
+        """
         self._budget = budget
         self._limits = limits
         self._realms = retained_keys.realms
@@ -68,7 +73,7 @@ class ConditionalPublishes:
         self._commit_queue = commit_queue
         self._outcomes = outcomes
         self._journal = outcomes.journal
-        self.waiting = WaitQueues()
+        self.waiting = WaitQueues(quotas)
         # Keys to be looked at later, in order; None: nothing is put off.
         self._put_off: dict[KeyRef, None] | None = {}
         # Waiters that were let through in transactions that are not durable yet, by session and

@@ -18,6 +18,9 @@ LIMITS = (
     "conditions_per_key",
     "waiting_bytes",
     "owned_per_session",
+    "max_keys",
+    "max_key_bytes",
+    "max_queue_bytes",
     "max_message_size",
     "outbox_limit",
     "reducer_queue_limit",
@@ -46,10 +49,14 @@ class Refusals:
         self.limit_counts = LimitCounts(LIMITS)
         self.dropped = self.limit_exceeded = 0
 
-    def refuse(self, publish: Publish, error: Refusal) -> list[Refused]:
-        """Refuse the publish with that error."""
+    def count(self, error: Refusal) -> None:
+        """Count a publish that is refused with that error, if a limit is the reason."""
         self.limit_exceeded += isinstance(error, LimitExceeded)
         self.limit_counts.add(error.limit)
+
+    def refuse(self, publish: Publish, error: Refusal) -> list[Refused]:
+        """Refuse the publish with that error."""
+        self.count(error)
         if publish.flags & ACKNOWLEDGE:
             return [refused(Publish, publish.session, publish.request, error)]
         self.dropped += 1

@@ -59,6 +59,7 @@ from fox_shard.shard.publishing.refusals import Refusals
 from fox_shard.shard.publishing.resent import ResentPublishes
 from fox_shard.shard.publishing.settled import SettledEvents
 from fox_shard.shard.pubsub.broker import Broker
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.reducers.reducers import Reducers
 from fox_shard.shard.rows import KeyRef, Waiter
 from fox_shard.shard.tables.tables import Tables
@@ -121,8 +122,9 @@ class StoredPublishes:
         limits: Limits,
         validation: Validation,
         budget: Budget,
+        quotas: QueueQuotas,
     ) -> None:
-        """peers: all peers, by name. budget: the turn's."""
+        """peers: all peers, by name. budget: the turn's. quotas: of the realms, for what waits."""
         self._budget = budget
         self._broker = broker
         self._retained_keys = retained_keys
@@ -139,7 +141,7 @@ class StoredPublishes:
         self.commit_queue = CommitQueue()
         self._waiting = self.commit_queue.waiting
         self.conditional = ConditionalPublishes(
-            retained_keys, clock, self.commit_queue, outcomes, limits, budget
+            retained_keys, clock, self.commit_queue, outcomes, limits, budget, quotas
         )
         self.grants = Grants(broker, peers, outcomes.journal)
         self.refusals = Refusals()
@@ -409,6 +411,7 @@ class StoredPublishes:
         try:
             effect = self._apply(waiter, publish, 0, [], stored=stored, recorded=stored)
         except Refusal as error:
+            self.refusals.count(error)
             self.conditional.refuse(waiter, error)
             return True
         return isinstance(effect, KeyChange)

@@ -43,10 +43,14 @@ from fox_shard.errors import (
 )
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.rpc.forwarded_parts import ForwardedParts
 from fox_shard.shard.rpc.forwarding import Forwarding
 from fox_shard.shard.rpc.procedures import Callee, PendingCall, Procedure, Procedures
 from fox_shard.shard.rpc.waiting import KeptCalls
+
+LIMITS = ("queue_limit", "queue_bytes", "max_queue_bytes", "queued_parts", "reroutes")
+"""The limits of calls that are counted, by their settings."""
 
 
 @final
@@ -82,11 +86,12 @@ class Dealer:
         rng: RandomSource,
         deadline: Deadline,
         budget: Budget,
+        quotas: QueueQuotas,
     ) -> None:
         """peer: finds a peer by its name. settings: the limits of calls.
 
         rng: chooses callees for the policy `random`. deadline: is told of timeouts. budget: the
-        turn's.
+        turn's. quotas: of the realms, for calls that wait.
         """
         self._budget = budget
         # Callees that have left while they were busy, until their calls are refused.
@@ -97,7 +102,7 @@ class Dealer:
         self._settings = settings
         self._rng = rng
         self._deadline = deadline
-        self.limit_counts = LimitCounts(("queue_limit", "queue_bytes", "queued_parts", "reroutes"))
+        self.limit_counts = LimitCounts(LIMITS)
         self._next_invocation = 0
         self._timeouts: list[tuple[float, int]] = []
         self.realms: dict[str, Procedures] = {}
@@ -105,7 +110,7 @@ class Dealer:
         # busy, even if it has been answered.
         self._callers: dict[int, dict[int, PendingCall]] = {}
         self._invocations: dict[int, PendingCall] = {}
-        self.kept = KeptCalls(settings)
+        self.kept = KeptCalls(settings, quotas)
         self.forwarding = Forwarding(shard)
         self._parts = ForwardedParts()
 
@@ -235,7 +240,7 @@ class Dealer:
             self._time_out_at(pending, now + call.timeout / 1000)
         if callee is None:
             procedure.queue[pending.id] = pending
-            self.kept.wait(call)
+            self.kept.wait(call, procedure)
         else:
             pending.waiting = None
             self._invoke(pending, call, callee)

@@ -9,6 +9,7 @@ from typing import Final, final
 from fox_shard.backplane.frames import Call
 from fox_shard.config import Rpc
 from fox_shard.errors import QueueFull
+from fox_shard.shard.queue_quota import LIMIT, QueueQuotas
 from fox_shard.shard.rpc.procedures import PendingCall, Procedure
 
 OVERHEAD: Final = 500
@@ -23,10 +24,12 @@ class KeptCalls:
     the bytes of calls that a callee has, and that may be rerouted.
     """
 
-    __slots__ = ("_settings", "copied_bytes", "queued", "queued_bytes")
+    __slots__ = ("_quotas", "_settings", "copied_bytes", "queued", "queued_bytes")
 
-    def __init__(self, settings: Rpc) -> None:
+    def __init__(self, settings: Rpc, quotas: QueueQuotas) -> None:
+        """quotas: of the realms, for all that waits at the shard."""
         self._settings = settings
+        self._quotas = quotas
         self.queued = self.queued_bytes = self.copied_bytes = 0
 
     def full(self, call: Call, procedure: Procedure) -> QueueFull | None:
@@ -34,31 +37,37 @@ class KeptCalls:
         if len(procedure.queue) >= self._settings.queue_limit:
             waiting = f"{len(procedure.queue)} calls wait for {call.procedure} already"
             return _full("queue_limit", waiting)
-        return self._too_many_bytes(call)
+        return self._too_many_bytes(call, procedure.realm)
 
     def full_for_more(self, call: Call, pending: PendingCall) -> QueueFull | None:
         """Return why one more part of a progressive call cannot wait; None: it can."""
         limit = self._settings.queued_parts
         if len(pending.more or ()) >= limit:
             return _full("queued_parts", f"{limit} further parts of the call wait already")
-        return self._too_many_bytes(call)
+        return self._too_many_bytes(call, pending.procedure.realm)
 
-    def _too_many_bytes(self, call: Call) -> QueueFull | None:
-        if self.queued_bytes + _size(call) > self._settings.queue_bytes:
+    def _too_many_bytes(self, call: Call, realm: str) -> QueueFull | None:
+        size = _size(call)
+        if self.queued_bytes + size > self._settings.queue_bytes:
             return _full("queue_bytes", f"{self.queued_bytes} bytes of calls wait already")
-        return None
+        excess = self._quotas.excess(realm, size)
+        return _full(LIMIT, excess) if excess else None
 
-    def wait(self, call: Call) -> None:
+    def wait(self, call: Call, procedure: Procedure) -> None:
         """Note that the call waits for a callee."""
         self.queued += 1
-        self.queued_bytes += _size(call)
+        self._count(_size(call), procedure)
+
+    def _count(self, size: int, procedure: Procedure) -> None:
+        self.queued_bytes += size
+        self._quotas.add(procedure.realm, size)
 
     def wait_for_more(self, call: Call, pending: PendingCall) -> None:
         """Let one more part of a progressive call wait behind its first."""
         if pending.more is None:
             pending.more = []
         pending.more.append(call)
-        self.queued_bytes += _size(call)
+        self._count(_size(call), pending.procedure)
 
     def taken(self, pending: PendingCall) -> list[Call]:
         """Note that the call does not wait any more; return its parts."""
@@ -67,7 +76,7 @@ class KeptCalls:
         parts = [call, *(pending.more or ())]
         pending.waiting = pending.more = None
         self.queued -= 1
-        self.queued_bytes -= sum(map(_size, parts))
+        self._count(-sum(map(_size, parts)), pending.procedure)
         return parts
 
     def copy(self, call: Call, pending: PendingCall) -> None:

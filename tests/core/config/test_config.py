@@ -15,10 +15,12 @@ from fox_shard.config import (
     ConfigError,
     History,
     Realm,
+    RealmLimits,
     Role,
     Rule,
     load,
     parse,
+    share,
 )
 from fox_shard.config.rendering import render
 from fox_shard.errors import InvalidUri
@@ -177,8 +179,8 @@ def test_the_store_of_a_realm_is_read():
         (
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
-            "users, [gateway], [backplane], [rpc], [keys], [reducer], [mqtt], [auth], [statsd], "
-            "[log].",
+            "users, [gateway], [backplane], [rpc], [keys], [reducer], [limits], [mqtt], [auth], "
+            "[statsd], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -222,8 +224,17 @@ def test_the_store_of_a_realm_is_read():
             REALM + "userss = 1",
             "fox.toml: realm[0]: there is no setting userss; "
             "there are name, store, schema, kwargs_are_headers, anonymous, users, "
-            "authenticator, authenticator_realm, authenticator_methods, history, reducer, role, "
-            "jwt.",
+            "authenticator, authenticator_realm, authenticator_methods, max_keys, max_key_bytes, "
+            "max_subscriptions, max_queue_bytes, history, reducer, role, jwt.",
+        ),
+        (
+            REALM + "max_keys = -1",
+            "fox.toml: realm[0].max_keys must be a whole number from 0 to 1000000000, not -1.",
+        ),
+        (
+            REALM + "max_key_bytes = 0.5",
+            "fox.toml: realm[0].max_key_bytes must be a whole number from 0 to 17592186044416, "
+            "not 0.5.",
         ),
         (
             REALM + "authenticator = 'wamp.authenticate'",
@@ -515,7 +526,7 @@ def test_the_configuration_that_render_prints_reads_back_the_same():
     text = (
         '[mqtt]\nrealm = "r2"\n[[realm]]\nname = "r1"\nstore = "memory"\n'
         'kwargs_are_headers = true\nschema = "schema.json"\n'
-        '[[realm]]\nname = "r2"\n[[realm.history]]\ntopic = "ü.#"\nmax_age = 5\n'
+        '[[realm]]\nname = "r2"\nmax_keys = 0\n[[realm.history]]\ntopic = "ü.#"\nmax_age = 5\n'
     )
     config, origins = parse(text, {"FOX_GATEWAY_MQTT": "[::1]:1"}, folder=FOLDER, name="fox.toml")
     printed = render(config, origins)
@@ -590,3 +601,17 @@ def test_a_realm_has_reducers():
     assert (one.pattern, one.function, one.field) == ("invoices.#", "sum", "amount")
     assert (one.destination, one.limit, one.is_built_in) == ("totals", 100, True)
     assert (other.match, other.concurrency, other.is_built_in) == ("prefix", 3, False)
+
+
+def test_a_realm_has_the_limits_of_the_section_limits_or_its_own():
+    config = read(
+        "[limits]\nmax_keys = 5\nmax_subscriptions = 7\n"
+        '[[realm]]\nname = "realm1"\n[[realm]]\nname = "r2"\nmax_keys = 0\nmax_key_bytes = 9'
+    )
+    first, second = (realm.limits(config.limits) for realm in config.realms)
+    assert first == config.limits == RealmLimits(max_keys=5, max_subscriptions=7)
+    assert second == RealmLimits(max_keys=0, max_key_bytes=9, max_subscriptions=7)
+
+
+def test_a_process_has_its_share_of_a_limit_rounded_up():
+    assert [share(limit, 3) for limit in (0, 1, 3, 4)] == [0, 1, 1, 2]

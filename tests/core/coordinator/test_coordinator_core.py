@@ -26,6 +26,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator.core import Coordinator
+from fox_shard.coordinator.schema_calls import MOST_WAITING
 from fox_shard.documents import payloads
 
 PLACEMENT = Placement(4)
@@ -571,3 +572,12 @@ def test_reports_of_gateways_and_shards_are_summed():
     assert ("buffers", 10, "g") in coordinator.flush(2.0)
     coordinator.gateway_gone("gateway-0", 2.0)
     assert ("buffers", 0, "g") in coordinator.flush(3.0)
+
+
+def test_refused_calls_are_reported():
+    coordinator = coordinator_of(PLACEMENT, realms=["realm1"])
+    for request in range(MOST_WAITING + 2):
+        frame = Call("realm1", "fox.schema.get", 5, request, 1, 0, 0, payloads.MSGPACK, b"\x90")
+        coordinator.receive("gateway-0", frame, 0.0)
+    assert ("coordinator.refused.schema_calls", 2, "c") in coordinator.flush(1.0)
+    assert [name for name, _, _ in coordinator.flush(2.0) if "refused" in name] == []

@@ -1,4 +1,4 @@
-"""What waits in the coordinator for a shard that is down is bounded."""
+"""What waits in the coordinator is bounded, and its health tells what was refused."""
 
 from random import Random
 
@@ -63,3 +63,10 @@ def test_gateways_keep_their_frames_while_too_much_waits_for_a_shard():
     site.start("shard-0")
     site.pass_time(2)
     assert gateway.link.reliably_sent == gateway.link.forgotten
+
+
+def test_the_health_tells_which_limits_have_refused_something():
+    node = Site().node
+    assert "refused" not in node.health()
+    node.core.schema_calls.limit_counts.add("schema_calls")
+    assert node.health()["refused"] == {"schema_calls": 1}

@@ -42,6 +42,7 @@ def test_more_than_a_hundred_do_not_wait():
         "fox.error.queue_full",
         1000,
     )
+    assert calls.limit_counts.totals() == {"schema_calls": 1}
 
 
 def test_a_call_is_canceled_while_it_waits_and_while_its_schema_is_under_way():

@@ -36,6 +36,7 @@ def nested(levels):
         ([48, 1, {}, "a.b", nested(DEEP)], "nesting"),
         ([16, 1, {"eligible": [1] * 1001}, "a.b"], "option_size"),
         ([32, 1, {"filter": {"a": "x" * 20_000}}, "a.b"], "option_size"),
+        ([64, 1, {"reducer": True, "durable": "x" * 257}, "a.b"], "option_size"),
     ],
 )
 def test_a_refused_wamp_request_is_counted(message, limit, subprotocol):
@@ -122,6 +123,7 @@ def test_the_names_are_those_of_settings_and_are_documented():
         "not_authorized",
         "invalid_key_users",
         "authorization_failed",
+        "realm_max_subscriptions",
     }
     documented = (Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [name for name in NAMES if f"`{name}`" not in documented] == []

@@ -316,7 +316,7 @@ def test_only_the_subscription_that_is_named_is_given_up(harness):
     assert harness.gateway.requests.unsubscribe(session, "*#")
     assert [frame.token for frame in harness.got("shard-0", More)] == [other.token]
     confirm(harness, asked)
-    assert told(session) == ["subscribed"]
+    assert told(session) == ["unsubscribed early", "subscribed"]
 
 
 def test_a_session_cannot_give_up_a_subscription_that_it_does_not_have(harness):
@@ -746,6 +746,19 @@ def test_events_that_are_held_for_many_subscriptions_of_one_session_are_delivere
         harness.turns()
     assert session.written == [f"m:{number}" for number in range(1, 41)]
     assert compared == []
+
+
+def test_a_request_that_an_unsubscribe_makes_void_is_answered(harness):
+    """As a session may ask twice for a subscription, and end it when it is granted once."""
+    session = harness.session()
+    harness.subscribe(session, "=a", request=1)
+    harness.subscribe(session, "=a", request=2, replay=True)
+    assert harness.gateway.requests.unsubscribe(session, "=a")
+    early = [("unsubscribed early", 1, "=a"), ("unsubscribed early", 2, "=a")]
+    assert session.take() == early
+    harness.subscribe(session, "=a", request=3)
+    harness.gateway.requests.session_ended(session, "gone")
+    assert session.take() == []
 
 
 # Limits

@@ -7,7 +7,7 @@ from wamp_client import ALL, ENCODE, SESSION, joined
 from fox_shard.backplane import frames
 from fox_shard.backplane.frames import Audience, Identity, RetainOptions
 from fox_shard.documents.payloads import CBOR, JSON, MSGPACK, NONE
-from fox_shard.gateway.sessions.subscription import SubscribeOptions
+from fox_shard.gateway.sessions.subscription import SubscribeOptions, Subscription
 from fox_shard.gateway.wamp.option_readers import CACHE_ENTRIES, CACHED_BYTES
 from fox_shard.tables.schema import TableSet
 from fox_shard.topics.pattern import Pattern
@@ -475,6 +475,14 @@ def test_an_unsubscribe_reaches_the_gateway_with_the_name_of_the_subscription():
         assert head == [8, 34, 10, {}, "wamp.error.no_such_subscription"]
     client = joined()
     assert client.send([34, 10, 5])[0][4] == "wamp.error.no_such_subscription"
+
+
+def test_a_subscribe_that_an_unsubscribe_makes_void_is_granted_and_over():
+    client = joined()
+    subscription = Subscription("realm1", Pattern.parse("=com.a"), SubscribeOptions())
+    client.session.unsubscribed_early(3, subscription)
+    assert client.received() == [[33, 3, subscription.id]]
+    assert client.send([34, 9, subscription.id])[0][4] == "wamp.error.no_such_subscription"
 
 
 # CALL, CANCEL

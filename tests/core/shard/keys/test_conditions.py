@@ -19,6 +19,7 @@ from fox_shard.config import Realm as Settings
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys import conditions
 from fox_shard.shard.keys.documents import DecodedDocuments
+from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.shard.keys.realm import Realm
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -28,7 +29,9 @@ FAILED = "fox.error.condition_failed"
 
 
 def conditions_hold(retain, key, session=0, *, headers=False):
-    realm = Realm(Settings(name=REALM, kwargs_are_headers=headers), DecodedDocuments(Budget()))
+    realm = Realm(
+        Settings(name=REALM, kwargs_are_headers=headers), DecodedDocuments(Budget()), KeyQuota()
+    )
     return conditions.conditions_hold(retain, key, session, realm.document_of)
 
 

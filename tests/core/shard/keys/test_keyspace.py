@@ -7,6 +7,7 @@ from shard_harness import publish
 
 from fox_shard.backplane.frames import Event
 from fox_shard.shard.keys.keyspace import Keyspace
+from fox_shard.shard.keys.quota import KeyQuota, size_of
 from fox_shard.topics.pattern import Pattern
 
 ALL = Pattern.mqtt("#")
@@ -18,7 +19,7 @@ def event(number, topic="a.b"):
 
 @pytest.fixture
 def keys():
-    return Keyspace()
+    return Keyspace(KeyQuota())
 
 
 def durable(keys, pattern=ALL):
@@ -106,7 +107,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=40), st.randoms(use_true_random=False))
 def test_keys_agree_with_a_list_of_all_states(steps, rng):
     """`states` has the durable state first, then one for each transaction, the present one last."""
-    keys = Keyspace()
+    keys = Keyspace(KeyQuota())
     first, states, changing = 0, [{}, {}], []
 
     def update(state, topic, value):
@@ -142,7 +143,8 @@ def test_keys_agree_with_a_list_of_all_states(steps, rng):
         assert {topic: keys.get(topic) for topic in TOPICS} == {
             topic: states[-1].get(topic) for topic in TOPICS
         }
-        assert len(keys) == len(states[-1])
+        assert len(keys) == keys.quota.count == len(states[-1])
+        assert keys.quota.size == sum(size_of(one.publish) for one in states[-1].values())
         for pattern in PATTERNS:
             shown = list(keys.durable(pattern))
             assert sorted(one.publish.topic for one in shown) == sorted(

@@ -11,15 +11,17 @@ from fox_shard.config import Realm as Settings
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.keys.conditions import ParsedCondition, conditions_hold
 from fox_shard.shard.keys.documents import DecodedDocuments
+from fox_shard.shard.keys.quota import KeyQuota
 from fox_shard.shard.keys.realm import Realm
 from fox_shard.shard.keys.wait_queues import WaitQueues
+from fox_shard.shard.queue_quota import QueueQuotas
 from fox_shard.shard.rows import Waiter
 
 REF = (REALM, "a.b")
 NO_KEY = {"when": msgpack.encode(None)}
 ON = {"when": msgpack.encode({"state": "on"})}
 ANYTHING = {"when": msgpack.encode({})}
-DOCUMENTS = Realm(Settings(name=REALM), DecodedDocuments(Budget())).document_of
+DOCUMENTS = Realm(Settings(name=REALM), DecodedDocuments(Budget()), KeyQuota()).document_of
 
 
 def waiter(arrival, condition, *, session=1, topic="a.b"):
@@ -34,7 +36,7 @@ def key(publication=7, args=b'[{"state":"on"}]', *, session=9, private=False, kw
 
 @pytest.fixture
 def queues():
-    return WaitQueues()
+    return WaitQueues(QueueQuotas())
 
 
 def take_all(queues, value):
@@ -135,7 +137,9 @@ def test_a_private_key_meets_the_conditions_of_its_owner_alone(condition, queues
 def test_keyword_arguments_that_are_headers_are_not_in_the_document(queues):
     queues.add(waiter(1, ON))
     value = key(7, b"[]", kwargs=b'{"state":"on"}')
-    headers = Realm(Settings(name=REALM, kwargs_are_headers=True), DecodedDocuments(Budget()))
+    headers = Realm(
+        Settings(name=REALM, kwargs_are_headers=True), DecodedDocuments(Budget()), KeyQuota()
+    )
     assert queues.take(REF, value, headers.document_of) is None
     assert queues.take(REF, value, DOCUMENTS).arrival == 1
 
@@ -231,7 +235,7 @@ def first_of(waiters, value):
 )
 @given(st.lists(STEPS, max_size=40))
 def test_the_queues_agree_with_one_list(steps):
-    queues, waiters = WaitQueues(), []
+    queues, waiters = WaitQueues(QueueQuotas()), []
     for arrival, (step, what, more) in enumerate(steps):
         if step == "add":
             one = waiter(arrival, what, session=more)

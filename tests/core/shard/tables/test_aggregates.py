@@ -6,7 +6,10 @@ import pytest
 from table_shards import TableShards
 
 from fox_shard.backplane.frames import Contribution, RetainOptions
+from fox_shard.config import RealmLimits
 from fox_shard.shard import rows
+from fox_shard.shard.keys.quota import KeyQuota
+from fox_shard.testing.ledger import REALM
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
@@ -339,3 +342,29 @@ def test_groups_that_cannot_be_written_are_noted_once_however_long_the_store_fai
     assert Counted.looks == len(build.groups)
     shards.check_aggregates()
     assert not build.unwritten
+
+
+def test_rows_need_room_in_the_realm_and_aggregates_follow_from_them(shards):
+    """The aggregates count as keys, so they take room, but they are written whatever there is."""
+    quotas = []
+    for node in shards.nodes:
+        quota = node.retained_keys.realms[REALM].keys.quota = KeyQuota(RealmLimits(max_keys=4))
+        quotas.append(quota)
+    refused = [
+        shards.put("sale", {"id": f"s{number}", "shop": f"g{number}", "n": 1})
+        for number in range(20)
+    ]
+    assert set(refused) == {"", "fox.error.limit_exceeded"}
+    shards.check_aggregates()
+    rows, groups = len(shards.rows("sale")), len(shards.rows("total"))
+    assert (rows, groups) == (8, 8)
+    assert sum(quota.count for quota in quotas) == 16
+    # Rows can still change their groups and end.
+    sale(shards, "s0", "other", 2)
+    shards.check_aggregates()
+    assert (total(shards, "other"), total(shards, "g0")) == ((2, 1), None)
+    for number in range(20):
+        shards.delete("sale", f"s{number}")
+    shards.check_aggregates()
+    assert [quota.count for quota in quotas] == [0, 0]
+    sale(shards, "s4", "g0", 1)
