@@ -168,7 +168,8 @@ class Gateway:
         # Whether the links to all shards are open, and the tables known. If not, no new client is
         # let in, for it would see only some of the keys.
         self.linked = False
-        self._backpressure = Backpressure(self.links)
+        peers = {number: self._link(number) for number in self._numbers.values()}
+        self._backpressure = Backpressure(peers)
         self._congested = self._backpressure.congested
 
         self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
@@ -219,7 +220,9 @@ class Gateway:
             own_calls,
             self._backpressure,
         )
-        self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
+        self.reductions = Reductions(
+            self.links, self.sessions, limits, self, self.timers, reducer, self._backpressure
+        )
         self.registrations = Registrations(
             self.links,
             self.ordering,
@@ -229,6 +232,7 @@ class Gateway:
             self,
             memberships,
             self.timers,
+            self._backpressure,
         )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
@@ -238,10 +242,16 @@ class Gateway:
             self.timers,
             limits,
             memberships,
+            self._backpressure,
             self.slow,
         )
         self.inquiries = Inquiries(
-            self.links, self.calls, self.sessions, settings, self.limit_counts
+            self.links,
+            self.calls,
+            self.sessions,
+            settings,
+            self.limit_counts,
+            self._backpressure,
         )
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
@@ -249,7 +259,7 @@ class Gateway:
         SubscriptionMeta(self.inquiries, self.calls)
         TableRows(self.inquiries, self.calls)
         TableList(self.inquiries, self.calls)
-        Testaments(self.registry.wills, self.calls, settings, limits)
+        Testaments(self.registry.wills, self.calls, settings, limits, self._backpressure)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -271,7 +281,7 @@ class Gateway:
             login_failed=self.authentication.failed_elsewhere,
         )
         self.arrivals = Arrivals(
-            {number: self._link(number) for number in self._numbers.values()},
+            peers,
             self.budget,
             self._all_links.receive,
             self._dispatcher.handle,
@@ -519,10 +529,10 @@ class Gateway:
 
     def _out_of_credit(self) -> bool:
         credit = self._credit
-        for link in self.links:  # noqa: SIM110 - a generator costs more than the loop, every turn
+        for link in self.links:
             if link.in_flight > credit:
                 return True
-        return False
+        return self.coordinator.in_flight > credit
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator, if it is linked."""

@@ -29,7 +29,7 @@ class Endable(Protocol):
 
 
 CREDIT = 1
-"""Why a connection is paused: it published to a shard that has no credit."""
+"""Why a connection is paused: its client sent something to a shard that has no credit."""
 
 BACKLOG = 2
 """Why a connection is paused: not all that came is handled yet (see `Turns`)."""

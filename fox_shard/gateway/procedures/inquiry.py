@@ -32,6 +32,7 @@ from fox_shard.backplane.refusals import call_error
 from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import JSON, MSGPACK, encode
 from fox_shard.errors import Refusal, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
 
@@ -171,6 +172,7 @@ class Inquiries:
 
     __slots__ = (
         "_at_once",
+        "_backpressure",
         "_calls",
         "_counts",
         "_links",
@@ -188,8 +190,10 @@ class Inquiries:
         sessions: dict[int, Session],
         settings: Settings,
         counts: LimitCounts,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number. settings: the limits. counts: of refused answers."""
+        self._backpressure = backpressure
         # An answer may have some MiB, and a session very many unanswered calls.
         self._at_once = settings.max_inquiries
         self._max_bytes = settings.answer_bytes
@@ -244,6 +248,8 @@ class Inquiries:
         self._token += 1
         self._open[self._token] = OpenInquiry(question, sources, self._max_bytes)
         self._go_on(self._token)
+        for source in sources:
+            self._backpressure.sent(question.session.connection, source.shard)
 
     def _go_on_with(self, session: Session, mine: "SessionInquiries") -> None:
         """Ask what the session's next questions ask, and forget a session that has none."""

@@ -24,6 +24,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
@@ -82,6 +83,7 @@ class Registrations:
 
     __slots__ = (
         "_abandoned",
+        "_backpressure",
         "_clock",
         "_early",
         "_interrupted",
@@ -107,8 +109,10 @@ class Registrations:
         clock: Clock,
         memberships: Memberships,
         timers: Timers,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number. memberships: is told who registers."""
+        self._backpressure = backpressure
         self._clock = clock
         self._memberships = memberships
         memberships.source(REGISTRATION, self.memberships)
@@ -196,6 +200,7 @@ class Registrations:
         if session.answers is not None:
             session.answers.registers(pattern, frame.registration)
         link.send(frame)
+        self._backpressure.sent(session.connection, shard)
 
     def registered(self, frame: Registered) -> None:
         """Confirm a registration, and keep it to replay it to the shard."""
@@ -245,6 +250,7 @@ class Registrations:
             return
         self._unregistering.setdefault(session.id, {})[request] = shard
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
+        self._backpressure.sent(session.connection, shard)
         self._remove(session, registration)
 
     def _remove(self, session: Session, registration: int) -> None:
@@ -432,6 +438,8 @@ class Registrations:
         self._links[shard].outbox.append(
             Yield(invocation, progress, encoding, args, kwargs, attributes)
         )
+        if self._backpressure.congested:
+            self._backpressure.sent(session.connection, shard)
 
     def invocation_error(
         self,
@@ -457,6 +465,7 @@ class Registrations:
         self._links[shard].send(
             InvocationError(invocation, uri, encoding, args, kwargs, attributes, reroute)
         )
+        self._backpressure.sent(session.connection, shard)
 
     # Ends
 
