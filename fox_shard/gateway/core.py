@@ -71,6 +71,9 @@ from fox_shard.users.user import Users
 
 NO_AUTH, REALM_LIMITS = Auth(), RealmLimits()
 
+CLOCK_STEP = 0.5
+"""Seconds by which the time of day may differ from what it was to be, unnoticed."""
+
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
 
@@ -108,7 +111,7 @@ class Gateway:
         self._gateways, self._realm_limits = gateways, realm_limits
         self.settings = settings
         self.now = now
-        self._wall_offset = wall - now
+        self._wall_offset = self._noted_offset = wall - now
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
         self.dirty: list[Connection] = []
@@ -391,6 +394,9 @@ class Gateway:
         """
         self.now = self.subscribe_requests.now = now
         self._wall_offset = wall - now
+        if abs(self._wall_offset - self._noted_offset) > CLOCK_STEP:
+            self._noted_offset = self._wall_offset
+            self.requests.clock_set()
         shard = self._numbers[batch.source]
         self.arrivals.receive(shard, batch, size, now)
         if not self.linked:
