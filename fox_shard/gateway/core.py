@@ -26,6 +26,7 @@ from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.assigned_realm import assigned_realm
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.awaited_users import AwaitedUsers
 from fox_shard.gateway.auth.dynamic import Authenticators
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.auth.user_keys import UserKeys
@@ -141,6 +142,9 @@ class Gateway:
             for one in realms
             if one.jwt is not None
         }
+        self.authentication.awaited = AwaitedUsers(
+            user_keys, self.authentication, self.turns.add_chore
+        )
         self.authentication.users = users
         self.authentication.assigned_realm = assigned_realm(realms)
         self.authentication.tell_others = self._login_failed
@@ -418,7 +422,6 @@ class Gateway:
         self.linked = all(link.open for link in self.links) and not any(
             realm.awaits_tables for realm in self.realms.values()
         )
-        self.linked = self.linked and self.user_keys.complete
 
     # Pairs begin and end
 
