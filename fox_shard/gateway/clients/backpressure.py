@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import final
 
 from fox_shard.backplane.link import Link
-from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.connection import ANSWERS, Connection
 
 
 @final
@@ -68,3 +68,4 @@ class Backpressure:
         for paused in (*self._paused.values(), *self._until_broken.values()):
             paused.pop(connection, None)
         connection.pause(paused=False)
+        connection.pause(paused=False, why=ANSWERS)
