@@ -75,6 +75,12 @@ NO_AUTH, REALM_LIMITS = Auth(), RealmLimits()
 CLOCK_STEP = 0.5
 """Seconds by which the time of day may differ from what it was to be, unnoticed."""
 
+FLOOD = 8
+"""How many times its credit may be on its way to a shard before new clients have to wait.
+
+Each client is stopped when there is no credit, but has sent something by then, and may come again.
+"""
+
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
 
@@ -168,12 +174,14 @@ class Gateway:
         ]
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
+        # Whether so much is on its way to a shard that no new client is let in.
+        self._flooded = False
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.journal: Journal | None = None
         # Whether the links to all shards are open, and the tables known. If not, no new client is
-        # let in, for it would see only some of the keys.
+        # let in, for it would see only some of the keys. Nor is it while a shard is flooded.
         self.linked = False
         peers = {number: self._link(number) for number in self._numbers.values()}
         self._backpressure = Backpressure(peers)
@@ -419,8 +427,10 @@ class Gateway:
             self.deadline.by(now)
 
     def _update_linked(self) -> None:
-        self.linked = all(link.open for link in self.links) and not any(
-            realm.awaits_tables for realm in self.realms.values()
+        self.linked = (
+            not self._flooded
+            and all(link.open for link in self.links)
+            and not any(realm.awaits_tables for realm in self.realms.values())
         )
 
     # Pairs begin and end
@@ -523,6 +533,10 @@ class Gateway:
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
+            flooded = any(link.in_flight > FLOOD * self._credit for link in self.links)
+            if flooded is not self._flooded:
+                self._flooded = flooded
+                self._update_linked()
         return out
 
     def _limit_credit(self) -> None:

@@ -7,6 +7,7 @@ from fox_shard.backplane.frames import Reduce, Registered
 from fox_shard.documents.payloads import JSON
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.core import FLOOD
 from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
 
@@ -229,3 +230,20 @@ def test_a_callee_is_read_again_when_the_link_of_the_shard_breaks_to_which_it_se
     # The call has failed, so nothing is sent any more.
     yield_(harness, session, progress=True)
     assert not session.connection.paused
+
+
+def test_new_clients_wait_while_clients_that_come_and_go_flood_a_shard(harness):
+    """Each is not read any more when there is no credit, but has sent something by then."""
+    sent = 0
+    while harness.gateway.linked:
+        session = harness.session()
+        call(harness, session, "p.q", LARGE)
+        harness.turns()
+        harness.gateway.requests.session_ended(session, "gone")
+        sent += len(LARGE)
+        assert sent <= (FLOOD + 2) * 10_000 + len(LARGE)
+    assert sent > FLOOD * 10_000
+    for peer in harness.peers.values():
+        peer.silent = False
+    harness.pass_time(1)
+    assert harness.gateway.linked
