@@ -187,7 +187,14 @@ class Gateway:
         self._backpressure = Backpressure(peers)
         self._congested = self._backpressure.congested
 
-        self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
+        self.registry = SessionRegistry(
+            self.links,
+            self.coordinator,
+            rng,
+            self.notices,
+            settings.session_backlog,
+            self.limit_counts,
+        )
         self.sessions = self.registry.sessions
         self._end_removed = RemovedUsers(self.registry, self.authentication, self.turns.add_chore)
         self.realms: dict[str, Realm] = {}
@@ -446,7 +453,7 @@ class Gateway:
         """
         shard = self._numbers[link.peer]
         if shard == COORDINATOR:
-            link.resume(self.registry.joins())
+            self.registry.coordinator_opened()
             return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
