@@ -45,8 +45,10 @@ class Gateway(Struct, frozen=True, kw_only=True):
     finished their TLS handshake, or sent their PROXY header. max_connections,
     max_connections_per_address, connects_per_second: of one gateway process. meta_event_backlog:
     subscriptions and registrations that began or ended, and of which the coordinator has not stored
-    that, of one gateway process. drain_timeout: seconds for writing to clients at shutdown.
-    allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
+    that, of one gateway process. session_backlog: sessions that began or ended while the
+    coordinator is down, of which it is told later, of one gateway process. drain_timeout: seconds
+    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides
+    those of the listener itself; `*`: all.
     publish_rate, publish_burst: messages that one session may publish in a second, and after a
     pause at once; a rate of 0: no limit. slow_consumer: what becomes of a client for which more
     than outbound_limit waits: it is disconnected, or events for it are dropped.
@@ -85,6 +87,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     max_connections_per_address: Count = 50_000
     connects_per_second: Count = 5_000
     meta_event_backlog: Count = 100_000
+    session_backlog: Count = 100_000
     drain_timeout: Seconds = 2.0
     allowed_origins: WebOrigins = ()
 

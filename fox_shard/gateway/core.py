@@ -26,6 +26,7 @@ from fox_shard.deadline import Deadline
 from fox_shard.gateway.arrivals import Arrivals
 from fox_shard.gateway.auth.assigned_realm import assigned_realm
 from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.awaited_users import AwaitedUsers
 from fox_shard.gateway.auth.dynamic import Authenticators
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.auth.user_keys import UserKeys
@@ -71,6 +72,15 @@ from fox_shard.users.user import Users
 
 NO_AUTH, REALM_LIMITS = Auth(), RealmLimits()
 
+CLOCK_STEP = 0.5
+"""Seconds by which the time of day may differ from what it was to be, unnoticed."""
+
+FLOOD = 8
+"""How many times its credit may be on its way to a shard before new clients have to wait.
+
+Each client is stopped when there is no credit, but has sent something by then, and may come again.
+"""
+
 STOOD_STILL = "fox.close.stood_still"
 """Why sessions end if their gateway stood still until other processes declared it gone."""
 
@@ -108,7 +118,7 @@ class Gateway:
         self._gateways, self._realm_limits = gateways, realm_limits
         self.settings = settings
         self.now = now
-        self._wall_offset = wall - now
+        self._wall_offset = self._noted_offset = wall - now
         self.deadline = Deadline()
         self.timers = Timers(self.deadline)
         self.dirty: list[Connection] = []
@@ -138,6 +148,9 @@ class Gateway:
             for one in realms
             if one.jwt is not None
         }
+        self.authentication.awaited = AwaitedUsers(
+            user_keys, self.authentication, self.turns.add_chore
+        )
         self.authentication.users = users
         self.authentication.assigned_realm = assigned_realm(realms)
         self.authentication.tell_others = self._login_failed
@@ -161,17 +174,27 @@ class Gateway:
         ]
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
+        # Whether so much is on its way to a shard that no new client is let in.
+        self._flooded = False
         self._new_incarnation: Callable[[], int] = lambda: rng.randrange(1, 1 << 53)
         self._numbers = {peer.peer: shard for shard, peer in enumerate(self.links)}
         self._numbers["coordinator"] = COORDINATOR
         self.journal: Journal | None = None
         # Whether the links to all shards are open, and the tables known. If not, no new client is
-        # let in, for it would see only some of the keys.
+        # let in, for it would see only some of the keys. Nor is it while a shard is flooded.
         self.linked = False
-        self._backpressure = Backpressure(self.links)
+        peers = {number: self._link(number) for number in self._numbers.values()}
+        self._backpressure = Backpressure(peers)
         self._congested = self._backpressure.congested
 
-        self.registry = SessionRegistry(self.links, self.coordinator, rng, self.notices)
+        self.registry = SessionRegistry(
+            self.links,
+            self.coordinator,
+            rng,
+            self.notices,
+            settings.session_backlog,
+            self.limit_counts,
+        )
         self.sessions = self.registry.sessions
         self._end_removed = RemovedUsers(self.registry, self.authentication, self.turns.add_chore)
         self.realms: dict[str, Realm] = {}
@@ -219,7 +242,9 @@ class Gateway:
             own_calls,
             self._backpressure,
         )
-        self.reductions = Reductions(self.links, self.sessions, limits, self, self.timers, reducer)
+        self.reductions = Reductions(
+            self.links, self.sessions, limits, self, self.timers, reducer, self._backpressure
+        )
         self.registrations = Registrations(
             self.links,
             self.ordering,
@@ -229,6 +254,7 @@ class Gateway:
             self,
             memberships,
             self.timers,
+            self._backpressure,
         )
         self.subscribe_requests = SubscribeRequests(
             self.subscriptions,
@@ -238,10 +264,16 @@ class Gateway:
             self.timers,
             limits,
             memberships,
+            self._backpressure,
             self.slow,
         )
         self.inquiries = Inquiries(
-            self.links, self.calls, self.sessions, settings, self.limit_counts
+            self.links,
+            self.calls,
+            self.sessions,
+            settings,
+            self.limit_counts,
+            self._backpressure,
         )
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
@@ -249,7 +281,7 @@ class Gateway:
         SubscriptionMeta(self.inquiries, self.calls)
         TableRows(self.inquiries, self.calls)
         TableList(self.inquiries, self.calls)
-        Testaments(self.registry.wills, self.calls, settings, limits)
+        Testaments(self.registry.wills, self.calls, settings, limits, self._backpressure)
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
@@ -271,7 +303,7 @@ class Gateway:
             login_failed=self.authentication.failed_elsewhere,
         )
         self.arrivals = Arrivals(
-            {number: self._link(number) for number in self._numbers.values()},
+            peers,
             self.budget,
             self._all_links.receive,
             self._dispatcher.handle,
@@ -381,6 +413,9 @@ class Gateway:
         """
         self.now = self.subscribe_requests.now = now
         self._wall_offset = wall - now
+        if abs(self._wall_offset - self._noted_offset) > CLOCK_STEP:
+            self._noted_offset = self._wall_offset
+            self.requests.clock_set()
         shard = self._numbers[batch.source]
         self.arrivals.receive(shard, batch, size, now)
         if not self.linked:
@@ -399,10 +434,11 @@ class Gateway:
             self.deadline.by(now)
 
     def _update_linked(self) -> None:
-        self.linked = all(link.open for link in self.links) and not any(
-            realm.awaits_tables for realm in self.realms.values()
+        self.linked = (
+            not self._flooded
+            and all(link.open for link in self.links)
+            and not any(realm.awaits_tables for realm in self.realms.values())
         )
-        self.linked = self.linked and self.user_keys.complete
 
     # Pairs begin and end
 
@@ -417,7 +453,7 @@ class Gateway:
         """
         shard = self._numbers[link.peer]
         if shard == COORDINATOR:
-            link.resume(self.registry.joins())
+            self.registry.coordinator_opened()
             return
         frames: list[Frame] = []
         for subscriptions in self.subscriptions.values():
@@ -504,6 +540,10 @@ class Gateway:
         out = self._all_links.flush(now)
         if self._congested or self._all_links.held or (out and self._out_of_credit()):
             self._backpressure.update()
+            flooded = any(link.in_flight > FLOOD * self._credit for link in self.links)
+            if flooded is not self._flooded:
+                self._flooded = flooded
+                self._update_linked()
         return out
 
     def _limit_credit(self) -> None:
@@ -519,10 +559,10 @@ class Gateway:
 
     def _out_of_credit(self) -> bool:
         credit = self._credit
-        for link in self.links:  # noqa: SIM110 - a generator costs more than the loop, every turn
+        for link in self.links:
             if link.in_flight > credit:
                 return True
-        return False
+        return self.coordinator.in_flight > credit
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator, if it is linked."""

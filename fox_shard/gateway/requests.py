@@ -77,6 +77,7 @@ class Requests:
         "authentication",
         "call",
         "cancel",
+        "clock_set",
         "continue_call",
         "dropped",
         "give_up_call",
@@ -133,9 +134,8 @@ class Requests:
         self._turns = turns
         self._clock = clock
         self._registry = registry
-        self._token_expiry = TokenExpiry(
-            registry.sessions, timers, turns.add_chore, lambda: clock.now
-        )
+        self._token_expiry = TokenExpiry(registry.sessions, timers, turns.add_chore, clock)
+        self.clock_set = self._token_expiry.clock_set
         self._ordering = ordering
         self._backpressure = backpressure
         self._unstored_waiters = unstored_waiters
@@ -221,8 +221,7 @@ class Requests:
             wall=self._clock.wall,
         )
         if session.expires is not None:
-            now = self._clock.now
-            self._token_expiry.add(session, now + session.expires - self._clock.wall)
+            self._token_expiry.add(session, session.expires)
         if self._authorizers is not None:
             more = {
                 "authmethod": authmethod,

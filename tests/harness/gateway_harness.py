@@ -58,13 +58,16 @@ class FakeEncoder:
 class RecordingSession(Session):
     """A session that records each call of the gateway in `told`, as (name, arguments …)."""
 
-    def __init__(self, realm, encoder, id_=0, *, dirty=None, authid="user", authrole="role"):
+    def __init__(
+        self, realm, encoder, id_=0, *, dirty=None, authid="user", authrole="role", expires=None
+    ):
         super().__init__(Connection([] if dirty is None else dirty, "peer"))
         self.realm = realm
         self.encoder = encoder
         self.id = id_
         self.authid = authid
         self.authrole = authrole
+        self.expires = expires
         self.told = []
         self.gateway = None
         self.connection.owner = self
@@ -208,6 +211,8 @@ class GatewayHarness:
     ):
         self.terms = LinkSettings(shards=shards, credit=credit)
         self.now = 100.0
+        # Seconds by which somebody has set the machine's clock.
+        self.wrong_by = 0.0
         self.gateway = Gateway(
             0,
             realms=[
@@ -267,7 +272,7 @@ class GatewayHarness:
             link.tick(self.now)
             if not peer.silent and (link.outbox or link.urgent):
                 for data in link.flush(self.now):
-                    wall = WALL + self.now - 100.0
+                    wall = WALL + self.now - 100.0 + self.wrong_by
                     self.gateway.receive(decode(data), len(data), self.now, wall)
 
     def turns(self, many=4):

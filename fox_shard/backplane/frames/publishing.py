@@ -183,23 +183,31 @@ class Refused(Struct, array_like=True, tag=4, gc=False):
     publication: int = -1
 
 
+LISTED_BYTES: Final = 50
+"""Bytes that each element of a list of receivers takes, besides its characters."""
+
+
 def sent_bytes(publish: Publish) -> int:
     """Return the bytes of what the publisher has sent, besides the topic."""
-    attributes = publish.attributes
     size = len(publish.args) + len(publish.kwargs)
-    return size if attributes is None else size + len(attributes)
+    if publish.attributes is not None:
+        size += len(publish.attributes)
+    if publish.retain is not None:
+        size += len(publish.retain.when or b"") + len(publish.retain.will or b"")
+    return size if publish.audience is None else size + audience_bytes(publish.audience)
 
 
 def audience_bytes(audience: Audience) -> int:
     """Return the bytes of the lists, of what the publisher has sent."""
-    size = 8 * (len(audience.exclude or ()) + len(audience.eligible or ()))
+    size = LISTED_BYTES * (len(audience.exclude or ()) + len(audience.eligible or ()))
     for names in (
         audience.exclude_authid,
         audience.exclude_authrole,
         audience.eligible_authid,
         audience.eligible_authrole,
     ):
-        size += sum(map(len, names or ()))
+        if names:
+            size += LISTED_BYTES * len(names) + sum(map(len, names))
     return size
 
 

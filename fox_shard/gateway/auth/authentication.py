@@ -70,7 +70,7 @@ class TooManyFailures(Refusal):
 
 
 class Busy(Refusal):
-    """Nobody can be let in for now: too many passwords wait (`auth.max_waiting`), or users do."""
+    """Nobody can be let in for now: too many passwords wait (`auth.max_waiting`)."""
 
     uri = "wamp.error.unavailable"
     reason = 0x89
@@ -135,12 +135,18 @@ Prepared = Callable[[Authenticated | Refusal | None], None]
 class Attempt(Protocol):
     """A client that is asked to prove who it is: the challenge, then one answer.
 
-    method, extra: of CHALLENGE. session: the id that the session is to have, 0: any.
+    method, extra: of CHALLENGE. session: the id that the session is to have, 0: any. They count
+    when the challenge is made.
     """
 
-    method: str
-    extra: dict[str, Any]
-    session: int
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def extra(self) -> dict[str, Any]: ...
+
+    @property
+    def session(self) -> int: ...
 
     def prepare(self, done: Prepared) -> None:
         """Make the challenge, and call `done` with None, now or later.
@@ -157,6 +163,16 @@ class Attempt(Protocol):
     @property
     def description(self) -> str:
         """The attempt in words, for the log."""
+
+
+class Awaited(Protocol):
+    """The clients that wait for the users of their realms (see `awaited_users`)."""
+
+    def waits(self, realm: str) -> bool:
+        """Whether a client of the realm has to wait."""
+
+    def attempt(self, claim: Claim) -> Attempt:
+        """Return the attempt of a client that has to wait."""
 
 
 class Asked(Protocol):
@@ -306,6 +322,7 @@ class Authentication:
         # Realm -> what it believes of tokens. Where there is any, there are users, perhaps none.
         self.tokens: Mapping[str, Tokens] = {}
         self.authenticators: Asked | None = None
+        self.awaited: Awaited | None = None
         # Of clients that name no realm (see `assigned_realm`); "": they must name one.
         self.assigned_realm = ""
         # Counted since the last report.
@@ -355,7 +372,7 @@ class Authentication:
     def begin(self, claim: Claim) -> Authenticated | Attempt:
         """Return who the client is, if that needs no proof, or the attempt to prove it.
 
-        Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed, Busy.
+        Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed.
         """
         methods = (*claim.methods[:OFFERED],) or (ANONYMOUS,)
         users = self.users_of(claim.realm)
@@ -363,8 +380,8 @@ class Authentication:
             if ANONYMOUS in methods:
                 return NOBODY
             raise NoMatchingAuthMethod(f"the only authmethod here is {ANONYMOUS!r}")
-        if self._user_keys is not None and not self._user_keys.is_complete(claim.realm):
-            raise Busy("the users of this realm are being read: try again")
+        if self.awaited is not None and self.awaited.waits(claim.realm):
+            return self.awaited.attempt(claim)
         if claim.name is not None and len(claim.name) > NAME_LENGTH:
             self.failed(claim.address)
             raise AuthenticationFailed()

@@ -4,8 +4,9 @@ Owns: the gateway's own subscriptions to these keys, and what each frame about t
 what a document may contain (see `users.keyed`), what becomes of sessions, other keys.
 
 Each shard is asked for its keys when its link opens, and sends the changes from then on. At the end
-of the replay, users of that shard that it has not shown are gone. Until then, nobody can log in to
-the realms concerned. Frames of one shard come in order, so each is right when it comes.
+of the replay, users of that shard that it has not shown are gone. Until then, clients of the realms
+concerned wait (see `awaited_users`). Frames of one shard come in order, so each is right when it
+comes.
 """
 
 from collections.abc import Callable, Iterable
@@ -86,6 +87,7 @@ class UserKeys:
         "_patterns",
         "_replays",
         "_unread",
+        "on_complete",
         "realms",
         "users",
     )
@@ -102,8 +104,10 @@ class UserKeys:
     ) -> None:
         """links: to the shards, by number, as soon as there are any. shards: their number.
 
-        on_gone: called after users have been removed, or have got other roles.
+        on_gone: called after users have been removed, or have got other roles. on_complete: called
+        with a realm when all its users are known.
         """
+        self.on_complete: Callable[[str], None] = lambda _realm: None
         self._links = links
         self._counts = counts
         self._notices = notices
@@ -126,11 +130,6 @@ class UserKeys:
     def is_complete(self, realm: str) -> bool:
         """Whether all users of the realm are known, in so far as they are in keys."""
         return not self._unread.get(realm)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the users of all realms are known."""
-        return not any(self._unread.values())
 
     def subscriptions(self) -> set[tuple[str, str, int]]:
         """Return (realm, text of the pattern, selector) of the gateway's own subscriptions."""
@@ -183,6 +182,8 @@ class UserKeys:
         self._unread[realm].pop(replay.shard, None)
         if replay.unseen:
             self._on_gone()
+        if not self._unread[realm]:
+            self.on_complete(realm)
 
     def selected(self, frame: SelectedEvent, shard: int) -> None:
         """Take a change of a key, if it is one of these."""

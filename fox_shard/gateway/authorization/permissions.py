@@ -45,7 +45,8 @@ class Permissions:
     """The permissions of one role, which all its sessions share.
 
     kept: topic -> decision. A hot caller looks there first, which saves a call, and then calls
-    `decide`.
+    `decide`. readable_tables: which tables its sessions may know of, and of which tables these were
+    chosen; maintained by `ReadableTables`.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Permissions:
         "authorizer",
         "cache",
         "kept",
+        "readable_tables",
         "role",
         "timeout",
     )
@@ -67,6 +69,7 @@ class Permissions:
         self._rules = RuleSet(role.rule, has_authorizer=bool(role.authorizer))
         self.kept: dict[str, int] = {}
         self._extents: dict[tuple[str, int, bool], Extent] = {}
+        self.readable_tables: tuple[object, frozenset[str]] | None = None
         # Of all topics and patterns that are kept.
         self._characters = 0
 

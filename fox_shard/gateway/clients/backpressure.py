@@ -1,45 +1,71 @@
-"""Connections that are not read because a shard has no credit.
+"""Connections that are not read because a shard, or the coordinator, has no credit.
 
-Owns: the shards without credit, and the connections that published to them. Never: reading.
+Owns: the peers without credit, and the connections of clients that sent them something. Never:
+reading.
+
+Publishes wait for a shard that is down, so their publisher waits as well. Everything else that a
+client sends is answered or forgotten when a peer goes down, so there is nothing to wait for then.
 """
 
+from collections.abc import Mapping
 from typing import final
 
 from fox_shard.backplane.link import Link
-from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.connection import ANSWERS, Connection
 
 
 @final
 class Backpressure:
-    """Pauses clients that publish to congested shards (`Link.congested`): TCP slows them down."""
+    """Pauses clients of congested peers (`Link.congested`): TCP slows them down."""
 
-    __slots__ = ("_links", "_paused", "congested")
+    __slots__ = ("_links", "_paused", "_until_broken", "congested")
 
-    def __init__(self, links: list[Link]) -> None:
-        """links: to the shards, by number."""
+    def __init__(self, links: Mapping[int, Link]) -> None:
+        """links: by the peer's number."""
         self._links = links
+        # Peer -> connections that wait until it has credit; and those that wait only until its link
+        # breaks, if that comes first.
         self._paused: dict[int, dict[Connection, None]] = {}
-        # Shards without credit or without a link.
-        self.congested = set(range(len(links)))
+        self._until_broken: dict[int, dict[Connection, None]] = {}
+        # Peers without credit or without a link.
+        self.congested = set(links)
 
-    def pause(self, connection: Connection, shard: int) -> None:
-        """Stop reading a connection that published to a congested shard, until there is credit."""
+    def pause(self, connection: Connection, peer: int) -> None:
+        """Stop reading a connection that published to a congested peer, until there is credit."""
         connection.pause(paused=True)
-        self._paused.setdefault(shard, {})[connection] = None
+        self._paused.setdefault(peer, {})[connection] = None
+
+    def sent(self, connection: Connection, peer: int) -> None:
+        """Note that a client's request was sent to a peer, in a frame that waits for no new pair.
+
+        If the peer is congested, the connection is not read until there is credit, or no link.
+        """
+        if peer in self.congested and self._links[peer].open:
+            connection.pause(paused=True)
+            self._until_broken.setdefault(peer, {})[connection] = None
 
     def update(self) -> None:
-        """Update `congested`, and resume the connections that no longer wait for any shard."""
-        for shard, link in enumerate(self._links):
-            if link.congested:
-                self.congested.add(shard)
-            elif shard in self.congested:
-                self.congested.discard(shard)
-                for connection in self._paused.pop(shard, ()):
-                    if not any(connection in others for others in self._paused.values()):
-                        connection.pause(paused=False)
+        """Update `congested`, and resume the connections that no longer wait for any peer."""
+        for peer, link in self._links.items():
+            if not link.congested:
+                if peer in self.congested:
+                    self.congested.discard(peer)
+                    self._resume(self._paused.pop(peer, {}))
+                    self._resume(self._until_broken.pop(peer, {}))
+                continue
+            self.congested.add(peer)
+            if not link.open and peer in self._until_broken:
+                self._resume(self._until_broken.pop(peer))
+
+    def _resume(self, connections: dict[Connection, None]) -> None:
+        waits = (*self._paused.values(), *self._until_broken.values())
+        for connection in connections:
+            if not any(connection in others for others in waits):
+                connection.pause(paused=False)
 
     def release(self, connection: Connection) -> None:
         """Read on after the session's end, so that the client's answer to it is read."""
-        for paused in self._paused.values():
+        for paused in (*self._paused.values(), *self._until_broken.values()):
             paused.pop(connection, None)
         connection.pause(paused=False)
+        connection.pause(paused=False, why=ANSWERS)

@@ -29,7 +29,7 @@ class Endable(Protocol):
 
 
 CREDIT = 1
-"""Why a connection is paused: it published to a shard that has no credit."""
+"""Why a connection is paused: its client sent something to a shard that has no credit."""
 
 BACKLOG = 2
 """Why a connection is paused: not all that came is handled yet (see `Turns`)."""
@@ -42,6 +42,12 @@ RATE = 8
 
 HELD = ADVICE | RATE
 """Why a connection is held: it is not read, and what was read already waits, too."""
+
+ANSWERS = 16
+"""Why a connection is paused: many of its client's calls wait until earlier ones are answered."""
+
+STALLED = CREDIT | HELD | ANSWERS
+"""Reasons for which what came already waits as well, besides its turn."""
 
 UNLIMITED = 1 << 62
 """The budget of whoever is not called by `Turns`."""
@@ -85,7 +91,7 @@ class Connection:
         self.out: list[bytes] = []
         self.closing = False
         self.paused = False
-        # Why it is paused: bits of CREDIT, BACKLOG, ADVICE and RATE.
+        # Why it is paused: bits of CREDIT, BACKLOG, ADVICE, RATE and ANSWERS.
         self.held_by = 0
         # The units that it may still use in this turn, those that it has used too many, and what
         # is left to do with its bytes, in order (see `Turns`).
@@ -137,8 +143,8 @@ class Connection:
     def pause(self, *, paused: bool, why: int = CREDIT) -> None:
         """Stop reading, so that TCP pushes back on the client, or go on reading.
 
-        It is read again when there is no reason left not to. why: CREDIT or BACKLOG; see `hold`
-        for the others.
+        It is read again when there is no reason left not to. why: CREDIT, BACKLOG or ANSWERS; see
+        `hold` for the others.
         """
         self.held_by = self.held_by | why if paused else self.held_by & ~why
         if self.paused is not (self.held_by != 0):

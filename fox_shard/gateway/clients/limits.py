@@ -43,6 +43,7 @@ NAMES = (
     "max_connections_per_address",
     "connects_per_second",
     "meta_event_backlog",
+    "session_backlog",
     "max_failures",
     "max_waiting",
     "realms_on_demand",

@@ -21,9 +21,9 @@ from typing import final
 
 from fox_shard.gateway.clients.connection import (
     BACKLOG,
-    CREDIT,
     HELD,
     RATE,
+    STALLED,
     UNLIMITED,
     Connection,
 )
@@ -71,7 +71,7 @@ class Turns:
         self._skipped: list[Connection] = []
         # How many of them share this turn.
         self._sharing = 0
-        # Those among them that published to a shard without credit, or are held.
+        # Those among them that wait for something else than their turn.
         self._stalled: list[Connection] = []
         self._chores: deque[Chore] = deque()
         # When the rest after a turn that took too long is over.
@@ -129,7 +129,7 @@ class Turns:
             # During the rest, too: it ends with an alarm only if somebody waits for that.
             stalled, self._stalled = self._stalled, []
             for connection in stalled:
-                if connection.held_by & (CREDIT | HELD):
+                if connection.held_by & STALLED:
                     self._stalled.append(connection)
                 else:
                     self._queue.append(connection)
@@ -147,7 +147,7 @@ class Turns:
 
     def go_on(self, connection: Connection, now: float) -> None:
         """Go on with what a connection has left, unless the units of this turn are used up."""
-        if connection.held_by & (CREDIT | HELD):
+        if connection.held_by & STALLED:
             self._stalled.append(connection)
             return
         if self._left <= 0:

@@ -189,12 +189,13 @@ class MqttSession(Session):
             return
         self.connection.pause(paused=True)
         self._attempt = begun
-        self.id = begun.session
         begun.prepare(self._prepared)
 
     def _prepared(self, outcome: Authenticated | Refusal | None) -> None:
         """Have the password checked, unless there is nothing to check, or the client has left."""
         attempt, packet = self._attempt, self._connect
+        if attempt is not None:
+            self.id = attempt.session
         if outcome is not None:
             self._verified(outcome)
         elif attempt is not None and packet is not None:

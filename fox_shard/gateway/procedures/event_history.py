@@ -40,6 +40,7 @@ class HistoryQuestion:
         "request",
         "reverse",
         "session",
+        "weight",
     )
 
     def __init__(
@@ -56,6 +57,7 @@ class HistoryQuestion:
         self.limit = query.limit
         self.reverse = query.reverse
         self.query = query
+        self.weight = len(query.topic or "")
         self.pattern = subscription.pattern
         self._encoding = encoding
         self._subscription = subscription

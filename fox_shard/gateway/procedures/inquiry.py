@@ -32,8 +32,16 @@ from fox_shard.backplane.refusals import call_error
 from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import JSON, MSGPACK, encode
 from fox_shard.errors import Refusal, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
+from fox_shard.gateway.clients.connection import ANSWERS
 from fox_shard.gateway.rpc.calls import Calls
 from fox_shard.gateway.sessions.session import Session
+
+WAITING_BYTES = 1 << 20
+"""Bytes of a session's questions beyond which its client is not read, until some are asked."""
+
+QUESTION_BYTES = 2000
+"""Bytes that each of them counts for in addition to its own."""
 
 T = TypeVar("T")
 P = TypeVar("P", contravariant=True)
@@ -74,13 +82,14 @@ class Question(Protocol[T, P]):
     """What one call asks of the shards, in pages of type P, and how their items become its answer.
 
     session, request: of the call. limit: how many items the answer has at most. reverse: the items
-    with the highest keys come first.
+    with the highest keys come first. weight: the bytes that the client has sent for it.
     """
 
     session: Session
     request: int
     limit: int
     reverse: bool
+    weight: int
 
     def ask(self, token: int, source: Source, limit: int) -> Frame:
         """Return the frame that asks the source for its next page. limit: items of the page."""
@@ -171,6 +180,7 @@ class Inquiries:
 
     __slots__ = (
         "_at_once",
+        "_backpressure",
         "_calls",
         "_counts",
         "_links",
@@ -188,8 +198,10 @@ class Inquiries:
         sessions: dict[int, Session],
         settings: Settings,
         counts: LimitCounts,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number. settings: the limits. counts: of refused answers."""
+        self._backpressure = backpressure
         # An answer may have some MiB, and a session very many unanswered calls.
         self._at_once = settings.max_inquiries
         self._max_bytes = settings.answer_bytes
@@ -221,7 +233,10 @@ class Inquiries:
         self._check_open(sources)
         mine = self._of_sessions.setdefault(question.session, SessionInquiries())
         mine.waiting.append((question, sources))
+        mine.weight += QUESTION_BYTES + question.weight
         self._go_on_with(question.session, mine)
+        if mine.weight > WAITING_BYTES:
+            question.session.connection.pause(paused=True, why=ANSWERS)
 
     def ask_further(self, question: Question[T, P], sources: list[Source]) -> None:
         """Ask these shards and gateways, to answer a call for which others have answered before.
@@ -244,6 +259,8 @@ class Inquiries:
         self._token += 1
         self._open[self._token] = OpenInquiry(question, sources, self._max_bytes)
         self._go_on(self._token)
+        for source in sources:
+            self._backpressure.sent(question.session.connection, source.shard)
 
     def _go_on_with(self, session: Session, mine: "SessionInquiries") -> None:
         """Ask what the session's next questions ask, and forget a session that has none."""
@@ -252,6 +269,7 @@ class Inquiries:
         mine.is_going_on = True
         while mine.waiting and mine.open < self._at_once:
             question, sources = mine.waiting.popleft()
+            mine.weight -= QUESTION_BYTES + question.weight
             try:
                 self._check_open(sources)
             except Unavailable as down:
@@ -259,6 +277,8 @@ class Inquiries:
                 continue
             self._begin(question, sources, mine)
         mine.is_going_on = False
+        if mine.weight <= WAITING_BYTES and session.connection.held_by & ANSWERS:
+            session.connection.pause(paused=False, why=ANSWERS)
         if not mine.open:
             del self._of_sessions[session]
 
@@ -268,6 +288,7 @@ class Inquiries:
         mine.open -= 1
         if self._sessions.get(session.id) is not session:
             mine.waiting.clear()
+            mine.weight = 0
         self._go_on_with(session, mine)
 
     def page(self, page: Page, source: Source) -> None:
@@ -335,13 +356,14 @@ class SessionInquiries:
     """The inquiries of one session.
 
     open: how many are under way. waiting: questions that have not been asked, with their sources.
-    is_going_on: `Inquiries` is asking them, and need not be told again that it may.
+    weight: their bytes. is_going_on: `Inquiries` is asking them, and need not be told again that it
+    may.
     """
 
-    __slots__ = ("is_going_on", "open", "waiting")
+    __slots__ = ("is_going_on", "open", "waiting", "weight")
 
     def __init__(self) -> None:
-        self.open = 0
+        self.open = self.weight = 0
         self.waiting: deque[tuple[Question[Any, Any], list[Source]]] = deque()
         self.is_going_on = False
 
@@ -366,6 +388,7 @@ class InquiryQuestion:
         "request",
         "reverse",
         "session",
+        "weight",
     )
 
     def __init__(
@@ -393,6 +416,7 @@ class InquiryQuestion:
         self._encoding = encoding or JSON
         self._kind = kind
         self._body = body
+        self.weight = len(body)
         self._answer = answer
         # Where the next page of each source begins.
         self._starts: dict[Source, bytes] = {}

@@ -25,6 +25,7 @@ from fox_shard.config import Gateway as Settings
 from fox_shard.documents.payloads import NONE, check_patch, decode, decode_exactly, encode, is_empty
 from fox_shard.errors import InvalidArgument
 from fox_shard.gateway.authorization.rules import DISCLOSED
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.pubsub.permitted import check_publish, check_row
 from fox_shard.gateway.pubsub.rows import Row, find_row
@@ -67,10 +68,18 @@ class FlushOptions(Struct, forbid_unknown_fields=True):
 class Testaments:
     """Answers the two procedures to one gateway's sessions."""
 
-    __slots__ = ("_calls", "_limits", "_options", "_settings", "_wills")
+    __slots__ = ("_backpressure", "_calls", "_limits", "_options", "_settings", "_wills")
 
-    def __init__(self, wills: Wills, calls: Calls, settings: Settings, limits: Limits) -> None:
+    def __init__(
+        self,
+        wills: Wills,
+        calls: Calls,
+        settings: Settings,
+        limits: Limits,
+        backpressure: Backpressure,
+    ) -> None:
         self._wills = wills
+        self._backpressure = backpressure
         self._calls = calls
         self._settings = settings
         self._limits = limits
@@ -94,6 +103,7 @@ class Testaments:
         self._check_limits(session, will)
         shard = session.realm.shard_of(will.topic)
         self._wills.add_testament(session, shard, will, SCOPES[options.scope or DEFAULT], request)
+        self._backpressure.sent(session.connection, shard)
 
     def flush(
         self, session: Session, request: int, encoding: int, args: bytes, kwargs: bytes
@@ -163,12 +173,16 @@ class Testaments:
         return options
 
     def _check_limits(self, session: Session, will: Publish) -> None:
-        """Raise LimitExceeded if the session would have too many testaments."""
+        """Raise LimitExceeded if the session would have too many testaments.
+
+        As many again may be on their way to shards that have yet to drop them.
+        """
         number, size = self._wills.testaments(session)
+        dropping, bytes_dropping = self._wills.dropping(session)
         most, most_bytes = self._settings.max_testaments, self._settings.testament_bytes
-        if number >= most:
+        if number >= most or dropping > most:
             raise self._limits.refuse("max_testaments", "testaments", most)
-        if size + size_of(will) > most_bytes:
+        if size + size_of(will) > most_bytes or bytes_dropping > most_bytes:
             raise self._limits.refuse("testament_bytes", "bytes of testaments", most_bytes)
 
 

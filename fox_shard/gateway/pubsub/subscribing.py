@@ -22,6 +22,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
@@ -88,6 +89,7 @@ class SubscribeRequests:
     """The incomplete subscriptions of one gateway, in all realms."""
 
     __slots__ = (
+        "_backpressure",
         "_delivered",
         "_fanouts",
         "_limits",
@@ -114,12 +116,14 @@ class SubscribeRequests:
         timers: Timers,
         limits: Limits,
         memberships: Memberships,
+        backpressure: Backpressure,
         slow: Callable[[Connection], None],
     ) -> None:
         """subscriptions, fanouts: by the realm's name. links: to the shards, by number.
 
         slow: ends the session of a connection for which too much waits.
         """
+        self._backpressure = backpressure
         self._slow_client = slow
         self._subscriptions = subscriptions
         self._fanouts = fanouts
@@ -177,6 +181,8 @@ class SubscribeRequests:
             if mine is None:
                 mine = self._of_session[session.id] = _Incomplete()
             mine.add(pending)
+            for shard in pending.unconfirmed_shards:
+                self._backpressure.sent(session.connection, shard)
 
     def _has_too_many(self, session: Session, pattern: Pattern, size: int) -> bool:
         """Whether the session may not subscribe to this pattern, too, as it has so many already."""

@@ -148,9 +148,7 @@ class Calls:
             self._open_calls.begin(shard, frame)
         number = link.send(frame)
         calls[request] = shard
-        if shard != COORDINATOR:
-            self._sent(session, shard, number)
-            session.shards |= 1 << shard
+        self._sent(session, shard, number)
         session.traffic.calls += 1
 
     def _why_not(
@@ -191,10 +189,11 @@ class Calls:
         session.traffic.calls += 1
 
     def _sent(self, session: Session, shard: int, number: int) -> None:
-        """Note what was sent last, and do not read the caller on while the shard has no credit."""
-        session.last_seq = number
-        if shard in self._backpressure.congested:
-            self._backpressure.pause(session.connection, shard)
+        """Note what was sent, and do not read the caller on while the shard has no credit."""
+        if shard != COORDINATOR:
+            session.last_seq = number
+            session.shards |= 1 << shard
+        self._backpressure.sent(session.connection, shard)
 
     def give_up(self, session: Session, request: int, refusal: Refusal) -> None:
         """Cancel a call, one of whose parts is refused, and answer it with that error."""
@@ -231,9 +230,10 @@ class Calls:
             return
         if shard == COORDINATOR:
             self._coordinator.send(Cancel(session.id, request, mode))
-            return
-        self._canceled[session.id, request] = mode
-        self._links[shard].send(Cancel(session.id, request, mode))
+        else:
+            self._canceled[session.id, request] = mode
+            self._links[shard].send(Cancel(session.id, request, mode))
+        self._backpressure.sent(session.connection, shard)
 
     def call_moved(self, frame: CallMoved) -> None:
         """Note that another shard answers the call."""

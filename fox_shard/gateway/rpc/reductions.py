@@ -26,6 +26,7 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.config import Reducers as Settings
 from fox_shard.errors import ProcedureAlreadyExists, Refusal, Timeout, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
@@ -79,6 +80,7 @@ class Reductions:
     """The reducers of one gateway's sessions."""
 
     __slots__ = (
+        "_backpressure",
         "_clock",
         "_instances",
         "_limits",
@@ -99,8 +101,10 @@ class Reductions:
         clock: Clock,
         timers: Timers,
         settings: Settings,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number."""
+        self._backpressure = backpressure
         self._clock = clock
         self._links = links
         self._sessions = sessions
@@ -293,6 +297,7 @@ class Reductions:
             return
         if self._end(session, request) is not None:
             self._links[running.shard].outbox.append(Reduced(running.number, encoding, args))
+            self._backpressure.sent(session.connection, running.shard)
         self._serve(running.instance)
 
     def error(
@@ -305,6 +310,7 @@ class Reductions:
         if self._end(session, request) is not None:
             frame = NotReduced(running.number, uri, encoding, args, kwargs)
             self._links[running.shard].send(frame)
+            self._backpressure.sent(session.connection, running.shard)
         self._serve(running.instance)
 
     def _time_out(self, now: float) -> None:

@@ -24,10 +24,12 @@ from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.errors import Canceled, NoSuchRegistration, Refusal, Unavailable
+from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.rpc.abandoned import Abandoned
+from fox_shard.gateway.rpc.early_invocations import EarlyInvocations
 from fox_shard.gateway.rpc.reductions import Reductions
 from fox_shard.gateway.sessions.memberships import REGISTRATION, Facts, Memberships
 from fox_shard.gateway.sessions.ordering import Ordering
@@ -61,27 +63,12 @@ def _facts(register: Register) -> Facts:
 
 
 @final
-class PendingRegistrations:
-    """One session's unanswered registrations of one procedure, and what came before the answers.
-
-    requests: the number of registrations. invocations: each with the shard it came from. revoked:
-    each revokes the first of the registrations that is then confirmed.
-    """
-
-    __slots__ = ("invocations", "requests", "revoked")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.invocations: list[tuple[Invocation, int]] = []
-        self.revoked: list[Revoked] = []
-
-
-@final
 class Registrations:
     """The registrations and invocations of one gateway's sessions."""
 
     __slots__ = (
         "_abandoned",
+        "_backpressure",
         "_clock",
         "_early",
         "_interrupted",
@@ -107,8 +94,10 @@ class Registrations:
         clock: Clock,
         memberships: Memberships,
         timers: Timers,
+        backpressure: Backpressure,
     ) -> None:
         """links: to the shards, by number. memberships: is told who registers."""
+        self._backpressure = backpressure
         self._clock = clock
         self._memberships = memberships
         memberships.source(REGISTRATION, self.memberships)
@@ -119,8 +108,7 @@ class Registrations:
         self._sessions = sessions
         # Session id -> request -> registration that is not confirmed.
         self._registering: dict[int, dict[int, Register]] = {}
-        # Session id -> registration id -> what came before it was confirmed.
-        self._early: dict[int, dict[int, PendingRegistrations]] = {}
+        self._early = EarlyInvocations(limits)
         # (shard, its number for the invocation) -> the session's number for it.
         self._requests: dict[tuple[int, int], int] = {}
         # Those among them of which further parts follow.
@@ -190,12 +178,12 @@ class Registrations:
             reroutes=reroutes,
         )
         self._registering.setdefault(session.id, {})[request] = frame
-        of_session = self._early.setdefault(session.id, {})
-        of_session.setdefault(frame.registration, PendingRegistrations()).requests += 1
+        self._early.asked(session.id, frame.registration)
         session.shards |= 1 << shard
         if session.answers is not None:
             session.answers.registers(pattern, frame.registration)
         link.send(frame)
+        self._backpressure.sent(session.connection, shard)
 
     def registered(self, frame: Registered) -> None:
         """Confirm a registration, and keep it to replay it to the shard."""
@@ -213,16 +201,10 @@ class Registrations:
 
     def _release_early(self, register: Register) -> None:
         """Handle what came before a registration was answered. register.replay: it is confirmed."""
-        early = self._early.get(register.session, {}).get(register.registration)
-        if early is None:
-            return
-        early.requests -= 1
-        if not early.requests:
-            _pop(self._early, register.session, register.registration)
-        elif not register.replay:
+        early = self._early.answered(register.session, register.registration)
+        if early is None or (early.requests and not register.replay):
             return  # refused: what came is for another request
-        invocations, early.invocations = early.invocations, []
-        for invocation, shard in invocations:
+        for invocation, shard in self._early.take(early):
             self.invoke(invocation, shard)
         if early.revoked and register.replay:
             self.revoked(early.revoked.pop(0))
@@ -245,6 +227,7 @@ class Registrations:
             return
         self._unregistering.setdefault(session.id, {})[request] = shard
         link.send(Unregister(register.realm, session.id, request, register.pattern, registration))
+        self._backpressure.sent(session.connection, shard)
         self._remove(session, registration)
 
     def _remove(self, session: Session, registration: int) -> None:
@@ -288,8 +271,8 @@ class Registrations:
         if register is not None:
             self._release_early(register)
             if session is not None and session.answers is not None:
-                others = (session.registrations or (), self._early.get(frame.session, ()))
-                if not any(register.registration in ids for ids in others):
+                others = self._early.of(frame.session, register.registration)
+                if others is None and register.registration not in (session.registrations or ()):
                     session.answers.unregistered(register.registration)
 
     def revoked(self, frame: Revoked) -> None:
@@ -297,7 +280,7 @@ class Registrations:
         session = self._sessions.get(frame.session)
         if session is None:
             return
-        early = self._early.get(frame.session, {}).get(frame.registration)
+        early = self._early.of(frame.session, frame.registration)
         if early is not None and frame.registration not in (session.registrations or ()):
             early.revoked.append(frame)
             return
@@ -314,6 +297,7 @@ class Registrations:
         """
         session = self._sessions.get(frame.callee)
         if session is None:
+            self._interrupted.pop((shard, frame.invocation), None)
             self._fail(shard, frame.invocation, Canceled("the callee left before it answered"))
             return
         if self._early and self._hold(session, frame, shard):
@@ -327,6 +311,7 @@ class Registrations:
             refusal = self._limits.refuse(
                 "max_invocations", "unanswered invocations", self._limits.invocations
             )
+            self._interrupted.pop((shard, frame.invocation), None)
             self._fail(shard, frame.invocation, refusal)
             return
         session.next_invocation += 1
@@ -345,11 +330,16 @@ class Registrations:
             self._open.add(out)
 
     def _hold(self, session: Session, frame: Invocation, shard: int) -> bool:
-        """Hold an invocation back if its registration is not confirmed; return whether it is."""
-        early = self._early.get(session.id, {}).get(frame.registration)
+        """Hold an invocation back, or refuse it, if its registration is not confirmed.
+
+        Returns whether that is so.
+        """
+        early = self._early.of(session.id, frame.registration)
         if early is None or frame.registration in (session.registrations or ()):
             return False
-        early.invocations.append((frame, shard))
+        refusal = self._early.keep(early, frame, shard)
+        if refusal is not None:
+            self._fail(shard, frame.invocation, refusal)
         return True
 
     def _continue(self, session: Session, frame: Invocation, shard: int) -> None:
@@ -369,7 +359,7 @@ class Registrations:
     def interrupt(self, frame: Interrupt, shard: int) -> None:
         """Pass an interrupt on to the callee, unless the invocation is over.
 
-        While invocations are held back, an interrupt may be for one of them, and is kept for it.
+        An interrupt of an invocation that is held back is kept for it.
         """
         session = self._sessions.get(frame.callee)
         if session is None:
@@ -378,10 +368,9 @@ class Registrations:
         if request is not None and request in (session.invocations or ()):
             self._interrupt(session, request, frame)
             return
-        if self._ordering.held_frames or self._early:
-            self._interrupted[shard, frame.invocation] = frame
-        else:
-            self._interrupted.clear()
+        out = (shard, frame.invocation)
+        if out in self._ordering.held_invocations or out in self._early.kept:
+            self._interrupted[out] = frame
 
     def _interrupt(self, session: Session, request: int, frame: Interrupt) -> None:
         """Tell the callee to stop; what it does not answer is given up in the end (`Abandoned`)."""
@@ -432,6 +421,8 @@ class Registrations:
         self._links[shard].outbox.append(
             Yield(invocation, progress, encoding, args, kwargs, attributes)
         )
+        if self._backpressure.congested:
+            self._backpressure.sent(session.connection, shard)
 
     def invocation_error(
         self,
@@ -457,6 +448,7 @@ class Registrations:
         self._links[shard].send(
             InvocationError(invocation, uri, encoding, args, kwargs, attributes, reroute)
         )
+        self._backpressure.sent(session.connection, shard)
 
     # Ends
 
@@ -468,16 +460,13 @@ class Registrations:
         for out in (session.invocations or {}).values():
             self._requests.pop(out, None)
             self._open.discard(out)
-        for early in self._early.pop(session.id, {}).values():
-            # `invoke` answers them, since the callee has left.
-            for invocation, shard in early.invocations:
-                self.invoke(invocation, shard)
+        for invocation, shard in self._early.session_ended(session.id):
+            # `invoke` answers it, since the callee has left.
+            self.invoke(invocation, shard)
 
     def link_broken(self, shard: int) -> None:
         """Drop the invocations of that shard, and answer the requests to it: the pair has ended."""
-        for of_session in self._early.values():
-            for early in of_session.values():
-                early.invocations = [one for one in early.invocations if one[1] != shard]
+        self._early.link_broken(shard)
         for key in [key for key in self._interrupted if key[0] == shard]:
             del self._interrupted[key]
         for session in list(self._sessions.values()):

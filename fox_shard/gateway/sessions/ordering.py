@@ -14,19 +14,19 @@ That may take long if a named shard is down. So a sender is not read while a fen
 shard that is down; and the bytes that are held back are counted (see `Gateway`).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import final
 
 from fox_shard.backplane.frames import (
-    Call,
     Event,
     Fence,
     FencePassed,
     FenceQuery,
     Invocation,
-    Publish,
     SelectedEvent,
+    sent_bytes,
 )
 from fox_shard.backplane.link import Link
 from fox_shard.gateway.clients.connection import Connection
@@ -38,7 +38,7 @@ MARKS_LIMIT = 10_000
 """Entries of `_passed`. Beyond that all are dropped, since those of ended pairs would stay."""
 
 OVERHEAD = 1000
-"""Bytes that each frame that is held back counts for in addition to its payload."""
+"""Bytes that each frame that is held back counts for in addition to what its sender decides on."""
 
 HeldFrame = Event | SelectedEvent | Invocation
 HeldEntry = tuple[int, int, int, HeldFrame, Fence | None]
@@ -66,6 +66,7 @@ class Ordering:
         "held_bytes",
         "held_events",
         "held_frames",
+        "held_invocations",
         "unfinished",
     )
 
@@ -90,6 +91,8 @@ class Ordering:
         self.held_frames: dict[int, list[HeldEntry]] = {}
         # The events among them, for subscriptions that must not begin before they are delivered.
         self.held_events = HeldEvents()
+        # (shard, its number for the invocation) -> how many of its parts are held back.
+        self.held_invocations: Counter[tuple[int, int]] = Counter()
         self.held_bytes = 0
         # Frames with the same order (one was sent again) are released in the order of arrival.
         self._arrivals = 0
@@ -175,7 +178,9 @@ class Ordering:
         self._arrivals += 1
         heappush(held_frames, (order, self._arrivals, shard, frame, fence))
         self.held_bytes += _size(frame)
-        if not isinstance(frame, Invocation):
+        if isinstance(frame, Invocation):
+            self.held_invocations[shard, frame.invocation] += 1
+        else:
             self.held_events.add(frame, shard)
         if fence is not None:
             self._want(fence, sender)
@@ -183,6 +188,8 @@ class Ordering:
 
     def link_broken(self, shard: int) -> None:
         """Drop that shard's invocations, since the pair has ended: nobody awaits their results."""
+        for key in [key for key in self.held_invocations if key[0] == shard]:
+            del self.held_invocations[key]
         for sender, held_frames in list(self.held_frames.items()):
             kept = [one for one in held_frames if one[2] != shard or type(one[3]) is not Invocation]
             if len(kept) < len(held_frames):
@@ -244,9 +251,16 @@ class Ordering:
                 return
             _, _, shard, frame, _ = heappop(held_frames)
             self.held_bytes -= _size(frame)
+            if isinstance(frame, Invocation):
+                self._released(shard, frame.invocation)
             self._deliver(frame, shard)
             self._budget.spend(1)
         del self.held_frames[sender]
+
+    def _released(self, shard: int, invocation: int) -> None:
+        self.held_invocations[shard, invocation] -= 1
+        if not self.held_invocations[shard, invocation]:
+            del self.held_invocations[shard, invocation]
 
     def release_more(self) -> None:
         """Deliver what earlier turns have left, as far as this turn's budget reaches."""
@@ -265,12 +279,12 @@ class Ordering:
 
 def _size(frame: HeldFrame) -> int:
     """Return the bytes that a frame counts for."""
-    sent: Call | Publish
     if isinstance(frame, Invocation):
-        sent = frame.call
-    else:
-        sent = (frame if isinstance(frame, Event) else frame.event).publish
-    return OVERHEAD + len(sent.args) + len(sent.kwargs) + len(sent.attributes or b"")
+        call = frame.call
+        attributes = call.attributes or b""
+        return OVERHEAD + len(call.procedure) + len(call.args) + len(call.kwargs) + len(attributes)
+    publish = (frame if isinstance(frame, Event) else frame.event).publish
+    return OVERHEAD + len(publish.topic) + sent_bytes(publish)
 
 
 def _sizes(held_frames: list[HeldEntry]) -> int:

@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import (
     Publish,
     SessionAlive,
 )
+from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.random_source import RandomSource
@@ -41,12 +42,15 @@ class SessionRegistry:
     __slots__ = (
         "_clients",
         "_coordinator",
+        "_counts",
         "_joins",
         "_leaving",
+        "_limit",
         "_links",
         "_notices",
         "_rng",
         "_unpassed",
+        "_untold",
         "_waiting",
         "sessions",
         "wills",
@@ -58,8 +62,16 @@ class SessionRegistry:
         coordinator: Link,
         rng: RandomSource,
         notices: list[Notice],
+        limit: int,
+        counts: LimitCounts,
     ) -> None:
-        """links: to the shards, by number. rng: draws session ids. notices: for the log."""
+        """links: to the shards, by number. rng: draws session ids. notices: for the log.
+
+        limit: news that may wait for a coordinator that is down (`gateway.session_backlog`).
+        counts: of sessions that it is not told of, because they have ended before it is back.
+        """
+        self._limit = limit
+        self._counts = counts
         self._links = links
         self._coordinator = coordinator
         self._rng = rng
@@ -71,6 +83,8 @@ class SessionRegistry:
         self._joins: dict[int, Join] = {}
         # Sessions that wait for `Joined`.
         self._waiting: dict[int, Session] = {}
+        # Those of which the coordinator is told when it is back, if they last as long.
+        self._untold: dict[int, Join] = {}
         # Sessions that have ended and of which the coordinator has not been told -> (shards where
         # they have frames under way, graceful).
         self._leaving: dict[int, tuple[set[int], bool]] = {}
@@ -129,7 +143,12 @@ class SessionRegistry:
             replay=False,
         )
         self._joins[session.id] = join
-        self._coordinator.send_reliable(join)
+        coordinator = self._coordinator
+        backlog = coordinator.reliably_sent - coordinator.forgotten
+        if backlog >= self._limit and not coordinator.open:
+            self._untold[session.id] = join
+        else:
+            coordinator.send_reliable(join)
         who = {"session": session.id, "realm": realm, "protocol": protocol, "peer": peer}
         self._notices.append(("session_joined", who))
         if client and self._coordinator.open:
@@ -140,6 +159,13 @@ class SessionRegistry:
     def join_of(self, session: int) -> Join | None:
         """Return what the coordinator was told of an open session; None: it has ended."""
         return self._joins.get(session) if session in self.sessions else None
+
+    def coordinator_opened(self) -> None:
+        """Remind the coordinator of all open sessions, and tell it of those it has not heard of."""
+        self._coordinator.resume(self.joins())
+        untold, self._untold = self._untold, {}
+        for join in untold.values():
+            self._coordinator.send_reliable(join)
 
     def joined(self, frame: Joined) -> None:
         """Admit a session, which is now the only one with its MQTT client id."""
@@ -204,7 +230,10 @@ class SessionRegistry:
         shards, graceful = self._leaving[session]
         if not shards:
             del self._leaving[session], self._joins[session]
-            self._coordinator.send_reliable(Leave(session, graceful))
+            if self._untold.pop(session, None) is None:
+                self._coordinator.send_reliable(Leave(session, graceful))
+            else:
+                self._counts.add("session_backlog")
 
     def passed(self, answer: FencePassed, shard: int) -> None:
         """Tell the coordinator of ended sessions whose frames have had their effects."""

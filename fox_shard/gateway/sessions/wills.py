@@ -37,15 +37,18 @@ class SessionWills:
     """The wills of one session.
 
     publishes: shard, will and its bytes, by number. unconfirmed: by request of the call, what each
-    shard has not confirmed yet. size: bytes of all testaments. last: the last number of a testament
-    in each scope.
+    shard has not confirmed yet. size: bytes of all testaments. dropped: by request of the call,
+    number and bytes of testaments that shards have yet to drop, and in `dropping` their sums: their
+    frames may still wait for a shard. last: the last number of a testament in each scope.
     """
 
-    __slots__ = ("last", "publishes", "size", "unconfirmed")
+    __slots__ = ("dropped", "dropping", "last", "publishes", "size", "unconfirmed")
 
     def __init__(self) -> None:
         self.publishes: dict[int, tuple[int, Publish, int]] = {}
         self.unconfirmed: dict[int, dict[int, Will | DropWills]] = {}
+        self.dropped: dict[int, tuple[int, int]] = {}
+        self.dropping = (0, 0)
         self.size = 0
         self.last = {scope: scope.start - 1 for scope in (DETACHED, DESTROYED)}
 
@@ -77,6 +80,11 @@ class Wills:
         """Return the number of the session's testaments, and their bytes."""
         wills = self._sessions.get(session.id)
         return (len(wills.publishes), wills.size) if wills is not None else (0, 0)
+
+    def dropping(self, session: Session) -> tuple[int, int]:
+        """Return the number of testaments that shards have yet to drop, and their bytes."""
+        wills = self._sessions.get(session.id)
+        return (0, 0) if wills is None else wills.dropping
 
     def add_testament(
         self, session: Session, shard: int, publish: Publish, scope: range, request: int
@@ -111,6 +119,7 @@ class Wills:
         if wills is None or not numbers:
             return False
         dropped: dict[int, Will | DropWills] = {}
+        before = wills.size
         for number in numbers:
             shard, _, size = wills.publishes.pop(number)
             wills.size -= size
@@ -118,6 +127,8 @@ class Wills:
             assert isinstance(frame, DropWills)
             frame.numbers.append(number)
         wills.unconfirmed[request] = dropped
+        count, size = wills.dropped[request] = (len(numbers), before - wills.size)
+        wills.dropping = (wills.dropping[0] + count, wills.dropping[1] + size)
         for shard, frame in sorted(dropped.items()):
             self._send(session, shard, frame)
         return True
@@ -132,6 +143,8 @@ class Wills:
         if waiting:
             return False
         del wills.unconfirmed[frame.request]
+        count, size = wills.dropped.pop(frame.request, (0, 0))
+        wills.dropping = (wills.dropping[0] - count, wills.dropping[1] - size)
         return True
 
     def session_ended(

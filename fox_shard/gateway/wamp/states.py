@@ -139,12 +139,13 @@ class WampConversation(WampSession):
             self._welcome(begun)
             return
         self._attempt = begun
-        self.id = begun.session
         self._handlers = VERIFYING
         begun.prepare(self._prepared)
 
     def _prepared(self, outcome: Authenticated | Refusal | None) -> None:
         """Send the challenge, unless there is nothing to prove, or the client has left."""
+        if self._attempt is not None:
+            self.id = self._attempt.session
         if outcome is not None:
             self._verified(outcome)
         elif self._handlers is VERIFYING and self._attempt is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import final
 
-from fox_shard.backplane.frames import Event, Publish, audience_bytes, sent_bytes
+from fox_shard.backplane.frames import Event, Publish, sent_bytes
 from fox_shard.config import Keys as Limits
 from fox_shard.errors import LimitExceeded
 from fox_shard.shard.keys.conditions import ParsedCondition, is_shown
@@ -210,10 +210,4 @@ OVERHEAD = 500
 
 def _size(publish: Publish) -> int:
     """Return the bytes of a waiting publish."""
-    retain, audience = publish.retain, publish.audience
-    size = OVERHEAD + len(publish.topic) + sent_bytes(publish)
-    if retain is not None:
-        size += len(retain.when or b"") + len(retain.will or b"")
-    if audience is not None:
-        size += audience_bytes(audience)
-    return size
+    return OVERHEAD + len(publish.topic) + sent_bytes(publish)

@@ -2,6 +2,7 @@
 
 import mqtt_gateway
 import pytest
+from gateway_harness import WALL, GatewayHarness
 from token_samples import pem, settings, token
 from user_samples import PASSWORD, check_passwords, users
 from wamp_client import ROLES, Client
@@ -203,7 +204,16 @@ class Bearer:
 class Expiring:
     def __init__(self):
         self.now, self.timers, self.chores, self.sessions = 0.0, Timers(Deadline()), [], {}
-        self.expiry = TokenExpiry(self.sessions, self.timers, self.chores.append, lambda: self.now)
+        self.offset = 0.0
+        self.expiry = TokenExpiry(self.sessions, self.timers, self.chores.append, self)
+
+    @property
+    def wall(self):
+        return self.now + self.offset
+
+    def set_clock(self, offset):
+        self.offset = offset
+        self.expiry.clock_set()
 
     def add(self, id_, when):
         self.sessions[id_] = Bearer(id_)
@@ -226,6 +236,41 @@ def test_a_session_ends_when_its_token_expires():
         expiring.add(id_, when)
     del expiring.sessions[3]
     assert [expiring.turn(now) for now in (9.0, 10.0, 20.0, 29.0, 30.0)] == [[], [2], [], [], [1]]
+
+
+def test_a_clock_that_is_put_forward_ends_sessions_earlier():
+    expiring = Expiring()
+    expiring.add(1, 1000.0)
+    assert expiring.turn(9.0) == []
+    expiring.set_clock(980.0)
+    assert [expiring.turn(now) for now in (10.0, 19.9, 20.0)] == [[], [], [1]]
+
+
+def test_a_clock_that_is_put_back_lets_sessions_go_on():
+    expiring = Expiring()
+    expiring.set_clock(980.0)
+    expiring.add(1, 1000.0)
+    assert expiring.turn(9.0) == []
+    expiring.set_clock(970.0)
+    assert [expiring.turn(now) for now in (20.0, 29.9, 30.0)] == [[], [], [1]]
+
+
+@pytest.mark.parametrize(("set_by", "after"), [(0.0, 3600), (3000.0, 600), (-600.0, 4200)])
+def test_the_clock_that_counts_is_the_one_that_there_is(set_by, after):
+    one = GatewayHarness(shards=1)
+    session = one.session(expires=WALL + 3600)
+    one.pass_time(1.0)
+    one.wrong_by = set_by
+
+    def ended():
+        one.gateway.turns.begin(one.now)
+        one.gateway.turns.do_chores()
+        return ("end", TOKEN_EXPIRED) in session.take()
+
+    one.pass_time(after - 5.0, step=1.0)
+    assert not ended()
+    one.pass_time(6.0)
+    assert ended()
 
 
 def test_many_sessions_end_a_few_at_a_time():

@@ -6,7 +6,13 @@ from gateway_harness import REALM, GatewayHarness
 from fox_shard.backplane.frames import Inquiry, InquiryPage
 from fox_shard.documents import payloads
 from fox_shard.errors import InvalidArgument
-from fox_shard.gateway.procedures.inquiry import InquiryQuestion
+from fox_shard.gateway.procedures.inquiry import (
+    QUESTION_BYTES,
+    WAITING_BYTES,
+    InquiryQuestion,
+)
+from fox_shard.testing.clients import WampClient
+from fox_shard.testing.world import World
 
 PROCEDURE = "fox.test.list"
 
@@ -267,3 +273,59 @@ def call(asking, session, request):
 
 def say(asking, inquired):
     asking.harness.say("shard-0", InquiryPage(inquired.token, [(b"a", b"0")]))
+
+
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(0, WAITING_BYTES // QUESTION_BYTES + 1), (100_000, WAITING_BYTES // 100_000 + 1)],
+)
+def test_a_client_is_not_read_while_very_many_of_its_calls_wait(size, most):
+    asking = Asking(shards=1, max_inquiries=1)
+    other = asking.harness.session()
+    asking.call("x" * size)
+    called = 0
+    while not asking.session.connection.paused:
+        asking.call("x" * size)
+        called += 1
+        assert called <= most
+    assert called > most // 2
+    assert not other.connection.paused
+    while asking.session.connection.paused:
+        asking.answer(0)
+    mine = asking.gateway.inquiries._of_sessions[asking.session]
+    assert WAITING_BYTES - QUESTION_BYTES - size - 100 < mine.weight <= WAITING_BYTES
+    assert len(asking.answers) < 3
+
+
+@pytest.mark.parametrize("ends", ["session", "shard"])
+def test_a_client_is_read_on_when_its_calls_wait_no_more(ends):
+    asking = Asking(shards=1, max_inquiries=1)
+    while not asking.session.connection.paused:
+        asking.call("x" * 100_000)
+    if ends == "session":
+        asking.gateway.requests.session_ended(asking.session, "gone")
+    else:
+        asking.harness.kill("shard-0")
+    assert not asking.session.connection.paused
+    if ends == "session":
+        asking.answer(0)
+    assert not asking.session.connection.paused
+    assert asking.gateway.inquiries.idle
+
+
+def test_all_calls_of_a_client_are_answered_that_makes_very_many_at_once():
+    world = World(1, gateways=1, shards=2)
+    world.run_until(lambda: world.linked)
+    client = WampClient(world, 0)
+    world.run_until(lambda: client.session)
+    with client.wire.together():
+        requests = [client.call("wamp.registration.list") for _ in range(8000)]
+    inquiries, most = world.gateway(0).inquiries, 0
+    while len(client.of(50)) < len(requests):
+        world.run(0.05)
+        [mine] = inquiries._of_sessions.values() or [None]
+        most = max(most, len(mine.waiting) if mine is not None else 0)
+        assert world.now < 1000
+    assert [message[1] for message in client.of(50)] == requests
+    # What a turn's budget pays for of what was read already comes on top.
+    assert 100 < most < 3000

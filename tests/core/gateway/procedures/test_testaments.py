@@ -251,6 +251,26 @@ def test_number_and_bytes_of_testaments_are_limited(settings, counted):
     assert one.answers == ["fox.error.limit_exceeded"]
 
 
+@pytest.mark.parametrize("settings", [{"max_testaments": 2}, {"testament_bytes": 2048}])
+def test_testaments_that_a_shard_has_yet_to_drop_are_limited_too(settings):
+    one = Caller(shards=1, **settings)
+    one.harness.kill("shard-0")
+    for _ in range(10):
+        one.add("a", "x" * 800)
+        one.add("a", "x" * 800)
+        one.call(FLUSH)
+    refused = one.answers.count("fox.error.limit_exceeded")
+    # As many again as a session may have, and those that are flushed last.
+    assert len(one.harness.gateway.registry.wills.replay(0)) == 4 + 2
+    assert refused == 20 - 4
+    one.harness.join("shard-0", incarnation=2)
+    one.harness.pass_time(1)
+    one.store()
+    one.answers.clear()
+    one.add("a", "x" * 800)
+    assert one.answers == []
+
+
 def test_after_a_standstill_only_the_shards_publish():
     one = Caller(shards=1)
     one.add("a", 1)

@@ -1,9 +1,16 @@
 """Callees: what one session decides costs steps in proportion, never a product."""
 
 import pytest
-from gateway_harness import GatewayHarness, invocation
+from gateway_harness import GatewayHarness, fence, invocation
 
-from fox_shard.backplane.frames import Interrupt, InvocationError, Register, Registered, Yield
+from fox_shard.backplane.frames import (
+    FencePassed,
+    Interrupt,
+    InvocationError,
+    Register,
+    Registered,
+    Yield,
+)
 from fox_shard.topics.pattern import Pattern
 
 
@@ -143,3 +150,72 @@ def test_nothing_is_kept_of_abandoned_invocations_that_are_over():
     assert not harness.gateway.registrations.idle
     harness.kill("shard-0")
     assert harness.gateway.registrations.idle
+
+
+# What is kept for invocations that come too early
+
+
+def held_back(harness, callee, numbers):
+    """Let invocations arrive that wait until shard-1 answers; return the answer's frame."""
+    mark = fence((1, 7, 5))
+    for number in numbers:
+        harness.say("shard-0", invocation(number, callee.id, order=number, fence=mark))
+    return FencePassed("gateway-1", 7, 5)
+
+
+def test_an_interrupt_is_kept_for_an_invocation_that_is_held_back_and_for_no_other():
+    harness = GatewayHarness(shards=2)
+    callee = harness.session()
+    answer = held_back(harness, callee, (1, 2))
+    for number in range(2, 100):
+        harness.say("shard-0", Interrupt(number, callee.id, "killnowait", "wamp.error.canceled"))
+    assert [*harness.gateway.registrations._interrupted] == [(0, 2)]
+    harness.say("shard-1", answer)
+    assert callee.take() == [
+        ("invocation", 1, 1),
+        ("invocation", 2, 1),
+        ("interrupt", 2, "killnowait"),
+    ]
+    assert harness.gateway.registrations._interrupted == {}
+    assert not harness.gateway.ordering.held_invocations
+
+
+@pytest.mark.parametrize("ends", ["callee", "shard"])
+def test_no_interrupt_is_kept_of_invocations_that_are_not_delivered(ends):
+    harness = GatewayHarness(shards=2)
+    callee = harness.session()
+    answer = held_back(harness, callee, (1,))
+    harness.say("shard-0", Interrupt(1, callee.id, "killnowait", "wamp.error.canceled"))
+    if ends == "callee":
+        harness.gateway.requests.session_ended(callee, "gone")
+        harness.say("shard-1", answer)
+    else:
+        harness.kill("shard-0")
+    assert harness.gateway.registrations._interrupted == {}
+    assert not harness.gateway.ordering.held_invocations
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "limit"),
+    [
+        ({"max_invocations": 3}, 3, "max_invocations"),
+        ({"outbound_limit": 1 << 16}, 7, "outbound_limit"),
+    ],
+)
+def test_calls_that_wait_for_a_registration_are_limited(settings, kept, limit):
+    harness = GatewayHarness(shards=1, **settings)
+    callee = harness.session()
+    register(harness, callee, "=p.q")
+    (asked,) = harness.got("shard-0", Register)
+    for number in range(1, 11):
+        frame = invocation(number, callee.id, registration=asked.registration, order=number)
+        frame.call.args = b'["%s"]' % (b"x" * 10_000)
+        harness.say("shard-0", frame)
+    failed = [frame.invocation for frame in harness.got("shard-0", InvocationError)]
+    assert failed == [*range(kept + 1, 11)]
+    assert harness.gateway.limit_counts.totals() == {limit: 10 - kept}
+    harness.say("shard-0", Interrupt(1, callee.id, "killnowait", "wamp.error.canceled"))
+    harness.say("shard-0", Registered(callee.id, 1, asked.registration))
+    told = [("registered", 1, asked.registration), ("invocation", 1, 1)]
+    assert callee.take()[:3] == [*told, ("interrupt", 1, "killnowait")]
+    assert not harness.gateway.registrations._early.kept

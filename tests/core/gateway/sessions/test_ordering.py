@@ -14,7 +14,7 @@ from gateway_harness import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fox_shard.backplane.frames import Fence, FencePassed, FenceQuery
+from fox_shard.backplane.frames import Audience, Fence, FencePassed, FenceQuery
 from fox_shard.gateway.sessions.budget import DeliveryBudget
 from fox_shard.gateway.sessions.ordering import MARKS_LIMIT, Ordering
 from fox_shard.topics.pattern import Pattern
@@ -379,3 +379,16 @@ def test_what_is_held_back_is_counted_in_bytes(harness):
     harness.fence_passed(1, 5)
     assert harness.delivered == [1, 2]
     assert harness.ordering.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("audience", "size"),
+    [
+        (Audience(eligible=[*range(1000)]), 50_000),
+        (Audience(exclude_authid=["x" * 16] * 1000), 66_000),
+    ],
+)
+def test_lists_of_receivers_are_counted(harness, audience, size):
+    frame = event(1, fence=fence((1, 7, 5)), audience=audience)
+    assert harness.ordering.hold(frame, 0, SENDER, 1, frame.publish.fence)
+    assert harness.ordering.held_bytes > size
