@@ -1,0 +1,1 @@
+"""The whole server in one process, joined without sockets: `FoxRouter` and `fox serve`."""
