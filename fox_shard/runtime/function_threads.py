@@ -55,7 +55,7 @@ class FunctionThreads:
         self._functions = functions
         self._schedule_flush = schedule_flush
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[FunctionCall] = SimpleQueue()
+        self._queue: SimpleQueue[FunctionCall | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._async_loop: asyncio.AbstractEventLoop | None = None
 
@@ -66,9 +66,16 @@ class FunctionThreads:
                 self._start()
             self._queue.put(call)
 
+    def stop(self) -> None:
+        """Make no further calls. The threads end with the calls that they have begun."""
+        for _ in self._threads:
+            self._queue.put(None)
+        if self._async_loop is not None:
+            self._async_loop.call_soon_threadsafe(self._async_loop.stop)
+
     def _start(self) -> None:
         self._async_loop = asyncio.new_event_loop()
-        bodies = [self._async_loop.run_forever] + [self._run] * AT_ONCE
+        bodies = [self._run_async] + [self._run] * AT_ONCE
         for number, body in enumerate(bodies):
             thread = threading.Thread(target=body, name=f"function {number}", daemon=True)
             self._threads.append(thread)
@@ -76,9 +83,13 @@ class FunctionThreads:
 
     # In the threads
 
+    def _run_async(self) -> None:
+        assert self._async_loop is not None
+        self._async_loop.run_forever()
+        self._async_loop.close()
+
     def _run(self) -> None:
-        while True:
-            call = self._queue.get()
+        while (call := self._queue.get()) is not None:
             outcome = self._call(call)
             try:
                 self._loop.call_soon_threadsafe(self._finished, call, outcome)

@@ -8,44 +8,35 @@ import asyncio
 import logging
 import resource
 import signal
-import time
 from collections.abc import Coroutine
 from pathlib import Path
-from random import SystemRandom
 from typing import Any
 
 import uvloop
 
-from fox_shard.backplane.terms import LinkSettings
+from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
-from fox_shard.coordinator.node import CoordinatorNode
-from fox_shard.coordinator.statsd import Sender
 from fox_shard.datadir import opening
-from fox_shard.gateway.core import Gateway
-from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
 from fox_shard.gateway.sockets.certificates import CertificateError
-from fox_shard.gateway.sockets.listeners import Listeners
 from fox_shard.gateway.sockets.listening import ListenError
-from fox_shard.gateway.sockets.ports import Claims
-from fox_shard.gateway.sockets.tls_contexts import TlsContexts
-from fox_shard.gateway.transports.factories import makers
+from fox_shard.runtime.client_side import ClientSide, load_functions
+from fox_shard.runtime.cores import make_coordinator, make_gateway, make_shard, new_incarnation
 from fox_shard.runtime.descriptors import watch_descriptors
-from fox_shard.runtime.function_threads import FunctionThreads, consulted_functions
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
+from fox_shard.runtime.metrics import send_metrics
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.sentences import tell
-from fox_shard.runtime.shell import Shell, new_incarnation
+from fox_shard.runtime.shell import Shell
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.token_keys import TokenKeysFileError
 from fox_shard.runtime.watchdog import working_peers
-from fox_shard.shard.core import Shard
 from fox_shard.store.store import StoreError
 from fox_shard.users.file import UsersFileError
-from fox_shard.worker.functions import MissingFunction, find
+from fox_shard.worker.functions import MissingFunction
 
 _log = logging.getLogger("fox")
 
@@ -97,40 +88,16 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
     return 0
 
 
-def _terms(config: Config, generation: int) -> LinkSettings:
-    return LinkSettings(
-        shards=config.shards,
-        generation=generation,
-        credit=config.backplane.credit,
-        outbox_limit=config.backplane.outbox_limit,
-        heartbeat=config.backplane.heartbeat,
-        peer_timeout=config.backplane.peer_timeout,
-    )
-
-
 async def _gateway(number: int, config: Config, folder: Path) -> None:
     _prepare_for_clients(config)
     name, incarnation = f"gateway-{number}", new_incarnation()
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
     logins = Logins(config, name)
-    functions = {one: find(one, folder, what) for one, what in consulted_functions(config)}
-    gateway = Gateway(
-        number,
-        realms=config.realms,
-        settings=config.gateway,
-        mqtt=config.mqtt,
-        reducer=config.reducer,
-        terms=_terms(config, generation),
-        incarnation=incarnation,
-        rng=SystemRandom(),
-        now=asyncio.get_running_loop().time(),
-        wall=time.time(),
-        gateways=config.gateways,
-        realm_limits=config.limits,
-        is_working=working_peers(Path(config.run_dir), config.backplane),
-        auth=config.auth,
-        users=logins.users,
+    functions = load_functions(config, folder)
+    loop = asyncio.get_running_loop()
+    gateway = make_gateway(
+        number, config, generation, incarnation, logins.users, loop.time(), _working(config)
     )
     shell = Shell(
         gateway,
@@ -140,73 +107,19 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
         listens=False,
         connects=[link.peer for link in (*gateway.links, gateway.coordinator)],
     )
-    listeners = Listeners(gateway, makers(gateway, gateway.requests), shell.schedule_flush)
-    gateway.client_buffers = listeners.buffered
-    logins.start(gateway, shell.schedule_flush)
-    function_threads = FunctionThreads(gateway, functions, shell.schedule_flush)
-    linked = asyncio.Event()
-
-    def after_flush() -> None:
-        logins.check_passwords()
-        function_threads.begin()
-        listeners.perform(gateway.dirty)
-        if gateway.linked:
-            listeners.serve_queued()
-            linked.set()
-        if gateway.busy:
-            shell.schedule_flush()
-
-    shell.after_flush = after_flush
-    watch_descriptors(name, asyncio.get_running_loop())
-    await _serve(gateway, shell, listeners, linked)
-    logins.stop()
-    await _end(shell)
-
-
-async def _serve(
-    gateway: Gateway, shell: Shell, listeners: Listeners, linked: asyncio.Event
-) -> None:
-    """Let clients in as soon as the gateway is linked, until it is told to stop."""
-    contexts = _certificates(shell)
+    clients = ClientSide(gateway, number, config, logins, functions, shell.schedule_flush)
+    shell.after_flush = clients.after_flush
+    shell.more_health = lambda: {"listening": clients.listening} if clients.listening else {}
+    loop.add_signal_handler(signal.SIGHUP, clients.reload_certificates)
+    watch_descriptors(name, loop)
     await shell.start()
-    await _either(linked.wait(), shell.stopping.wait())
+    await _either(clients.linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
-        await _listen(shell, listeners, contexts)
+        await clients.listen()
     await shell.stopping.wait()
-    listeners.stop_accepting()
-    await _say_goodbye(gateway, listeners, shell.config.gateway.drain_timeout)
-
-
-def _certificates(shell: Shell) -> TlsContexts:
-    """Read the listeners' certificates, now and at each SIGHUP. Raises CertificateError.
-
-    Connections that there are keep what they have.
-    """
-    contexts = TlsContexts(shell.config.listeners)
-    shell.node.notices += contexts.expired(time.time())
-
-    def reload() -> None:
-        shell.node.notices += contexts.reload()
-        shell.schedule_flush()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-    return contexts
-
-
-async def _listen(shell: Shell, listeners: Listeners, contexts: TlsContexts) -> None:
-    """Let clients in, and say where."""
-    config, number = shell.config, int(shell.node.name.rpartition("-")[2])
-    claims = Claims(config.run_dir)
-    await listeners.open(config.gateway, claims, config.listeners, contexts, number)
-    shell.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
-    _log.info("listening", extra={"fox": {"process": shell.node.name, **shell.listening}})
-
-
-async def _say_goodbye(gateway: Gateway, listeners: Listeners, grace: float) -> None:
-    """End all sessions, and close each connection when all is written, or after `grace` seconds."""
-    gateway.end_sessions(SHUTTING_DOWN, "the router is shutting down")
-    listeners.schedule_flush()
-    await listeners.close_all(grace)
+    await clients.say_goodbye()
+    clients.stop()
+    await _end(shell)
 
 
 async def _shard(number: int, config: Config) -> None:
@@ -217,25 +130,9 @@ async def _shard(number: int, config: Config) -> None:
     opened, generation = await opening.open_shard(
         number, config, lambda ticket, why: shell.committed(ticket, why)
     )
-    with opening.loading(name):
-        shard = Shard(
-            number,
-            gateways=config.gateways,
-            terms=_terms(config, generation),
-            rpc=config.rpc,
-            limits=config.keys,
-            reducer=config.reducer,
-            max_message_size=config.gateway.max_message_size,
-            incarnation=incarnation,
-            rng=SystemRandom(),
-            now=loop.time(),
-            wall=time.time(),
-            identity=opened.store.identity,
-            rows=opened.store.scan(),
-            realms=config.realms,
-            realm_limits=config.limits,
-            is_working=working_peers(Path(config.run_dir), config.backplane),
-        )
+    shard = make_shard(
+        number, config, generation, incarnation, opened.store, loop.time(), _working(config)
+    )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(
         shard, config, incarnation, lock, listens=True, connects=higher, store=opened.store
@@ -248,37 +145,19 @@ async def _shard(number: int, config: Config) -> None:
 async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
-    realms = [realm.name for realm in config.realms]
     schemas = read_schemas(config)
     lock = hold_name(config, "coordinator")
     opened, generation = await opening.open_coordinator(
         config, lambda ticket, why: shell.committed(ticket, why)
     )
-    with opening.loading("the coordinator"):
-        hub = CoordinatorNode(
-            terms=_terms(config, generation),
-            incarnation=incarnation,
-            rng=SystemRandom(),
-            now=loop.time(),
-            realms=realms,
-            sys_interval=config.mqtt.sys_interval,
-            schemas=schemas,
-            identity=opened.store.identity,
-            stored=opened.store.scan(),
-            is_working=working_peers(Path(config.run_dir), config.backplane),
-        )
+    hub = make_coordinator(
+        config, generation, incarnation, opened.store, schemas, loop.time(), _working(config)
+    )
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
     await shell.start()
     ready = asyncio.create_task(announce_ready(config, supervisor))
-    if config.statsd.address is None:
-        await shell.stopping.wait()
-    else:
-        sender = Sender(config.statsd.address, config.statsd.prefix, realms)
-        while not shell.stopping.is_set():
-            await _either(shell.stopping.wait(), asyncio.sleep(config.statsd.interval))
-            await sender.send(hub.metrics(loop.time()))
-        sender.close()
+    await send_metrics(hub, config, shell.stopping)
     ready.cancel()
     await _end(shell)
 
@@ -295,6 +174,10 @@ async def _end(shell: Shell) -> None:
     await shell.stop()
     if shell.failure is not None:
         raise SystemExit(1)
+
+
+def _working(config: Config) -> IsWorking:
+    return working_peers(Path(config.run_dir), config.backplane)
 
 
 def _prepare_for_clients(config: Config) -> None:

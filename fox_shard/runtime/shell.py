@@ -8,22 +8,21 @@ import asyncio
 import gc
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, final
-
-import msgspec
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
 from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.metrics import report_interval
+from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
 
@@ -36,22 +35,11 @@ SWITCH_INTERVAL = 0.0005
 Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
 """
 
-TROUBLES = ("refused", "store_failed", "certificate_not_read", "certificate_expired")
-"""Notices that somebody has to do something about."""
-
-WARNINGS = ("stood_still", "renewed", "clock", "authorizer_failed")
-"""Notices that explain what clients may have noticed."""
-
 ALONE = 8
 """Turns with one cause each after which a batch is taken to have come by itself."""
 
 SOONEST = 0.001
 """Seconds until the next tick, at the least."""
-
-
-def new_incarnation() -> int:
-    """A random number that names this run of a process."""
-    return secrets.randbits(52) + 1
 
 
 @final
@@ -90,11 +78,10 @@ class Shell:
         self._report_interval = report_interval(config)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
-        # Of a gateway's listeners, each with its address, from when they are open.
-        self.listening: dict[str, str] = {}
-        self._health_path = run_dir / f"{node.name}.health"
-        self._health: asyncio.Server | None = None
         self._share = CoreShare(self._loop.time(), time.process_time())
+        # What the answer about the process's health has besides the node's.
+        self.more_health: Callable[[], dict[str, object]] = dict
+        self._health = HealthSocket(run_dir, node.name, self._answer_health)
         self._watchdog = Watchdog(
             node.name, lambda: node.incarnation, run_dir, config.backplane, self._loop
         )
@@ -117,9 +104,7 @@ class Shell:
         for descriptor in self.wire.descriptors:
             self._loop.add_reader(descriptor, self._read, descriptor)
         self._loop.add_reader(self.wire.tap.fileno(), self.wire.tap.on_readable)
-        with suppress(FileNotFoundError):
-            self._health_path.unlink()
-        self._health = await asyncio.start_unix_server(self._answer_health, self._health_path)
+        await self._health.open()
         if self._report_interval:
             self._loop.call_later(self._report_interval, self._report)
         self._loop.call_later(PERIOD, self._sample_share)
@@ -150,9 +135,7 @@ class Shell:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._health is not None:
-            self._health.close()
-            self._health_path.unlink(missing_ok=True)
+        self._health.close()
         for descriptor in (*self.wire.descriptors, self.wire.tap.fileno()):
             self._loop.remove_reader(descriptor)
         self.wire.close()
@@ -216,7 +199,7 @@ class Shell:
                 self._store.write(write.ticket, write.changes, resume=write.resume)
         self.after_flush()
         if self.node.notices:
-            self._log_notices()
+            log_notices(self.node)
         if self.wire.read_on():
             self.schedule_flush()
         self._arm(now)
@@ -229,11 +212,6 @@ class Shell:
         if self.node.journal is not None:
             self.node.journal.outcome(ticket, why, self._loop.time())
             self.schedule_flush()
-
-    def _log_notices(self) -> None:
-        for event, fields in self.node.notices:
-            _log.log(_level(event), event, extra={"fox": {"process": self.node.name, **fields}})
-        self.node.notices.clear()
 
     def _arm(self, now: float) -> None:
         due = self.node.deadline.at
@@ -258,31 +236,6 @@ class Shell:
         self._share.sample(self._loop.time(), time.process_time())
         self._loop.call_later(PERIOD, self._sample_share)
 
-    async def _answer_health(
-        self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Whoever connects is told, in one line of JSON."""
+    def _answer_health(self) -> dict[str, object]:
         share = self._share.value(self._loop.time(), time.process_time())
-        health = {**self.node.health(), "cores": share, "pid": os.getpid()}
-        if self.listening:
-            health["listening"] = self.listening
-        writer.write(msgspec.json.encode(health) + b"\n")
-        with suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
-
-def _level(event: str) -> int:
-    if event in TROUBLES:
-        return logging.ERROR
-    if event in WARNINGS:
-        return logging.WARNING
-    return logging.DEBUG if event.startswith("session_") else logging.INFO
-
-
-def report_interval(config: Config) -> float:
-    """Seconds between two reports to the coordinator; 0: nobody wants them."""
-    wanted = [float(config.mqtt.sys_interval)] if config.mqtt.sys_interval else []
-    if config.statsd.address is not None:
-        wanted.append(config.statsd.interval)
-    return min(wanted, default=0.0)
+        return {**self.node.health(), "cores": share, **self.more_health()}

@@ -16,11 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from fox_shard.client.address import url_of
 from fox_shard.client.login import Key
 from fox_shard.config import Config, ConfigError
+from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.sentences import tell
@@ -86,17 +85,8 @@ async def _run(config: Config, instances: list[RealmInstance]) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    path = Path(config.run_dir) / f"{NAME}.health"
-    with suppress(FileNotFoundError):
-        path.unlink()
-
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(msgspec.json.encode(_health(instances)) + b"\n")
-        with suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_unix_server(answer, path)
+    health = HealthSocket(Path(config.run_dir), NAME, lambda: _health(instances))
+    await health.open()
     threads = [threading.Thread(target=one.run, daemon=True) for one in instances]
     for thread in threads:
         thread.start()
@@ -110,8 +100,7 @@ async def _run(config: Config, instances: list[RealmInstance]) -> int:
         one.stop()
     for thread in threads:
         await asyncio.to_thread(thread.join, LEAVING)
-    server.close()
-    path.unlink(missing_ok=True)
+    health.close()
     if failure:
         _log.error("failed", extra={"fox": {"process": NAME, "reason": failure}})
     _log.info("stopped", extra={"fox": {"process": NAME}})
@@ -122,4 +111,4 @@ def _health(instances: list[RealmInstance]) -> dict[str, object]:
     """Return the state for health checks, in the form of `Node.health`."""
     well = all(one.registered for one in instances)
     status = "ok" if well else "unavailable"
-    return {"name": NAME, "status": status, "realms": len(instances), "pid": os.getpid()}
+    return {"name": NAME, "status": status, "realms": len(instances)}

@@ -1,0 +1,129 @@
+"""The cores, as the configuration wants them.
+
+Owns: which setting is which argument of a core. Never: what runs a core (see `shell`).
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from random import SystemRandom
+
+from fox_shard.backplane.links import IsWorking
+from fox_shard.backplane.terms import LinkSettings
+from fox_shard.config import Config
+from fox_shard.coordinator.node import CoordinatorNode
+from fox_shard.datadir.opening import loading
+from fox_shard.gateway.core import Gateway
+from fox_shard.shard.core import Shard
+from fox_shard.store.store import Store
+from fox_shard.users.user import Users
+
+
+def new_incarnation() -> int:
+    """A random number that names this run of a process."""
+    return secrets.randbits(52) + 1
+
+
+def _terms(config: Config, generation: int) -> LinkSettings:
+    return LinkSettings(
+        shards=config.shards,
+        generation=generation,
+        credit=config.backplane.credit,
+        outbox_limit=config.backplane.outbox_limit,
+        heartbeat=config.backplane.heartbeat,
+        peer_timeout=config.backplane.peer_timeout,
+    )
+
+
+def make_gateway(
+    number: int,
+    config: Config,
+    generation: int,
+    incarnation: int,
+    users: Users | None,
+    now: float,
+    is_working: IsWorking,
+) -> Gateway:
+    """Return gateway `number`. generation: of the layout. users, is_working: see `Gateway`.
+
+    now: monotonic seconds.
+    """
+    return Gateway(
+        number,
+        realms=config.realms,
+        settings=config.gateway,
+        mqtt=config.mqtt,
+        reducer=config.reducer,
+        terms=_terms(config, generation),
+        incarnation=incarnation,
+        rng=SystemRandom(),
+        now=now,
+        wall=time.time(),
+        gateways=config.gateways,
+        realm_limits=config.limits,
+        is_working=is_working,
+        auth=config.auth,
+        users=users,
+    )
+
+
+def make_shard(
+    number: int,
+    config: Config,
+    generation: int,
+    incarnation: int,
+    store: Store,
+    now: float,
+    is_working: IsWorking,
+) -> Shard:
+    """Return shard `number` with all that is in the store, which takes seconds for many rows.
+
+    generation, now, is_working: see `make_gateway`. Raises StoreError.
+    """
+    with loading(f"shard-{number}"):
+        return Shard(
+            number,
+            gateways=config.gateways,
+            terms=_terms(config, generation),
+            rpc=config.rpc,
+            limits=config.keys,
+            reducer=config.reducer,
+            max_message_size=config.gateway.max_message_size,
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=now,
+            wall=time.time(),
+            identity=store.identity,
+            rows=store.scan(),
+            realms=config.realms,
+            realm_limits=config.limits,
+            is_working=is_working,
+        )
+
+
+def make_coordinator(
+    config: Config,
+    generation: int,
+    incarnation: int,
+    store: Store,
+    schemas: Mapping[str, str],
+    now: float,
+    is_working: IsWorking,
+) -> CoordinatorNode:
+    """Return the coordinator with all that is in its store.
+
+    schemas: see `read_schemas`. generation, now, is_working: see `make_gateway`. Raises StoreError.
+    """
+    with loading("the coordinator"):
+        return CoordinatorNode(
+            terms=_terms(config, generation),
+            incarnation=incarnation,
+            rng=SystemRandom(),
+            now=now,
+            realms=[realm.name for realm in config.realms],
+            sys_interval=config.mqtt.sys_interval,
+            schemas=schemas,
+            identity=store.identity,
+            stored=store.scan(),
+            is_working=is_working,
+        )

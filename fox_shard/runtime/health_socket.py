@@ -1,0 +1,44 @@
+"""The socket in the run directory at which a process answers how it is.
+
+Owns: the socket, and the form of an answer. Never: what makes a process healthy; questions (see
+`health`).
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import final
+
+import msgspec
+
+
+@final
+class HealthSocket:
+    """The UNIX socket `<run_dir>/<name>.health`: whoever connects is told, in a line of JSON."""
+
+    def __init__(self, run_dir: Path, name: str, ask: Callable[[], Mapping[str, object]]) -> None:
+        """ask: returns the answer, to which the id of the process is added."""
+        self._path = run_dir / f"{name}.health"
+        self._ask = ask
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Begin to answer. The socket that an earlier process has left behind goes."""
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        self._server = await asyncio.start_unix_server(self._answer, self._path)
+
+    def close(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._path.unlink(missing_ok=True)
+
+    async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(msgspec.json.encode({**self._ask(), "pid": os.getpid()}) + b"\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
