@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from fox_shard import __version__
 from fox_shard.config import Config, ConfigError, Origins, load_with_origins
 from fox_shard.config.counts import counts_of, fox_conf_of
 from fox_shard.remote import arguments, contexts
 from fox_shard.runtime.sentences import tell
+from fox_shard.version import __version__
 
 __all__ = ["main"]
 
@@ -25,6 +25,9 @@ Member = Literal["gateway", "shard"]
 
 UPKEEP = ("reshard", "dump", "load")
 """Subcommands that work on the data folder."""
+
+CLUSTER = ("run", "gateway", "shard", "coordinator", "worker")
+"""Subcommands that are processes of a server of several processes, or start them."""
 
 VERSION = f"fox-shard {__version__}"
 
@@ -52,6 +55,7 @@ State, at a running server
 Operation
   init        make a folder in which a server can run
   run         run the whole server, as supervisord, in the foreground
+  serve       run the whole server in one process, in the foreground
   health      exit 0 if the running server is well
   sessions    sessions: list, end
   tap         show the frames that the processes exchange (zmqtap)
@@ -101,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "context":
             return contexts.run(options, os.environ)
-        return _run(options, os.environ)
+        return _serve(options) if options.command == "serve" else _run(options, os.environ)
     except (ConfigError, contexts.ContextError) as error:
         tell(f"fox: {error}")
         return CONFIG_MISTAKE
@@ -141,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser(
         "run", parents=[common], help="run the whole server, as supervisord, in the foreground"
+    )
+    commands.add_parser(
+        "serve", parents=[common], help="run the whole server in one process, with one shard"
     )
     for member in ("gateway", "shard"):
         command = commands.add_parser(member, parents=[common], help=f"run {member} N (from 0)")
@@ -248,6 +255,12 @@ def _add_user(
     )
 
 
+def _serve(options: argparse.Namespace) -> int:
+    from fox_shard.embedded.serving import run_serve
+
+    return run_serve(options.config)
+
+
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     filled = contexts.fill(options, environ) if options.command in arguments.COMMANDS else ""
     config, origins = _configuration(options, environ)
@@ -311,7 +324,10 @@ def _configuration(
     if options.command in arguments.COMMANDS and arguments.say_where(options):
         return Config(), {}
     path = _config_file(options, environ)
-    return load_with_origins(path, {**counts_of(fox_conf_of(path)), **environ})
+    # Without any file there may be a server, too (`fox serve`), but not these.
+    named = options.config or environ.get("FOX_CONFIG") or options.command in CLUSTER
+    variables = {**counts_of(fox_conf_of(path)), **environ}
+    return load_with_origins(path, variables, required=bool(named))
 
 
 def _config_file(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:

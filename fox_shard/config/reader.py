@@ -9,6 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ from fox_shard.config.settings import (
 Origins = dict[str, str]
 """Path of a setting → source of its value: `default`, the file's name, or the variable's name."""
 
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
+
 _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS.values()))
 _VARIABLES = {setting.variable: setting for setting in SETTINGS.values()}
 
@@ -44,14 +47,27 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return load_with_origins(path, environ)[0]
 
 
-def load_with_origins(path: Path, environ: Mapping[str, str]) -> tuple[Config, Origins]:
-    """Do the same as `load`, and return the source of each value as well."""
+def load_with_origins(
+    path: Path,
+    environ: Mapping[str, str],
+    settings: Mapping[str, object] = NO_SETTINGS,
+    *,
+    required: bool = True,
+) -> tuple[Config, Origins]:
+    """Do the same as `load`, and return the source of each value as well.
+
+    settings: by path, such as `gateway.mqtt`; these override the variables. required: otherwise a
+    file that does not exist is as good as an empty one.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"Cannot read the configuration file {path}: {reason}.") from error
-    config, origins = parse(text, environ, folder=path.absolute().parent.parent, name=str(path))
+        if required or not isinstance(error, FileNotFoundError):
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"Cannot read the configuration file {path}: {reason}.") from error
+        text = ""
+    folder = path.absolute().parent.parent
+    config, origins = parse(text, environ, settings, folder=folder, name=str(path))
     folder = path.absolute().parent
     config = replace(config, listeners=with_files(config.listeners, folder))
     return replace(config, realms=tuple(_with_files(one, folder) for one in config.realms)), origins
@@ -69,12 +85,18 @@ def _with_files(realm: Realm, folder: Path) -> Realm:
 
 
 def parse(
-    text: str, environ: Mapping[str, str], *, folder: Path, name: str
+    text: str,
+    environ: Mapping[str, str],
+    settings: Mapping[str, object] = NO_SETTINGS,
+    *,
+    folder: Path,
+    name: str,
 ) -> tuple[Config, Origins]:
     """Build the configuration from TOML text and FOX_ variables.
 
-    folder: absolute path, to which data_dir, run_dir and users are relative. name: the name of the
-    text in errors. Raises ConfigError for the first mistake found.
+    settings: see `load_with_origins`. folder: absolute path, to which data_dir, run_dir and users
+    are relative. name: the name of the text in errors. Raises ConfigError for the first mistake
+    found.
     """
     try:
         document = tomllib.loads(text)
@@ -91,6 +113,10 @@ def parse(
         where = f"Environment variable {setting.variable}"
         values[setting.path] = _convert(setting, raw, where, strict=False)
         origins[setting.path] = setting.variable
+    for given, raw in settings.items():
+        setting = _known(given, "settings")
+        values[given] = _convert(setting, raw, f"settings: {given}", strict=True)
+        origins[given] = "settings"
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
     config = _build(values, realms)

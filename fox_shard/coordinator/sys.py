@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, final
 
-from fox_shard import __version__
 from fox_shard.backplane.frames import Report
 from fox_shard.deadline import NEVER
+from fox_shard.version import __version__
 
 COUNTERS: Final = {
     "messages_in": "$SYS.broker.messages.received",

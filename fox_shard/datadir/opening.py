@@ -61,6 +61,17 @@ def is_in_memory(config: Config) -> bool:
     return len(unstored(config)) == len(config.realms)
 
 
+def refuse_other_layout(config: Config) -> None:
+    """Raise StoreError if what is stored is for another number of shards than there are."""
+    folder = Path(config.data_dir)
+    layout = None if is_in_memory(config) else Layout.read(folder)
+    if layout is not None and layout.shards != config.shards:
+        raise StoreError(
+            f"The data in {folder} is for {layout.shards} shards, and a server in one process has "
+            "one: move the keys with `fox reshard --to 1`, or start the server with `fox run`."
+        )
+
+
 async def generation(config: Config, process: str) -> int:
     """Return the layout's generation, once it is for the configured number of shards.
 

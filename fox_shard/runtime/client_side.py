@@ -104,6 +104,11 @@ class ClientSide:
         self._listeners.schedule_flush()
         await self._listeners.close_all(self._config.gateway.drain_timeout)
 
+    async def cut_off(self) -> None:
+        """Let nobody in any more, and close all connections as they are."""
+        self._listeners.stop_accepting()
+        await self._listeners.close_all(0.0)
+
     def stop(self) -> None:
         """End what is beside the event loop; checks that have begun are waited for."""
         self._logins.stop()

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fox_shard.config import Config
 from fox_shard.runtime.name_lock import is_held
@@ -24,12 +24,18 @@ _WHY_ONE = {
 HEALTH_TIMEOUT = 2.0
 """Seconds a process has to answer."""
 
+ROUTER: Final = "router"
+"""The name under which a server in one process answers, and holds its lock."""
+
+NODES: Final = ("gateway-0", "shard-0", "coordinator")
+"""What a server in one process consists of; each answers under its own name, as a process does."""
+
 
 def check_health(config: Config) -> int:
     """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
     healthy = True
     shares: dict[str, float] = {}
-    for name in process_names(config):
+    for name in _names(config):
         health = _ask(Path(config.run_dir), name)
         healthy &= health.get("status") == "ok"
         links = health.pop("links", {})
@@ -68,6 +74,12 @@ def shortages(shares: Mapping[str, float], cores: int) -> Iterator[str]:
             yield f"All {kind}s are busy: one more would help (see {setting} in conf/fox.conf)."
         elif of_kind and max(of_kind) >= BUSY:
             yield f"One {kind} is busy, others are not: {_WHY_ONE[kind]}"
+
+
+def _names(config: Config) -> list[str]:
+    """Of all that is asked: the nodes of a server in one process, or else the processes."""
+    alone = _ask(Path(config.run_dir), ROUTER)
+    return process_names(config) if alone["status"] == "down" else list(alone.get("nodes", NODES))
 
 
 def process_names(config: Config) -> list[str]:

@@ -17,8 +17,6 @@ import uvloop
 from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
 from fox_shard.datadir import opening
-from fox_shard.gateway.sockets.certificates import CertificateError
-from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.cores import make_coordinator, make_gateway, make_shard, new_incarnation
 from fox_shard.runtime.descriptors import watch_descriptors
@@ -28,29 +26,14 @@ from fox_shard.runtime.metrics import send_metrics
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.readiness import announce_ready
-from fox_shard.runtime.schemas import SchemaFileError, read_schemas
+from fox_shard.runtime.refusals import REFUSALS
+from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.shell import Shell
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
-from fox_shard.runtime.token_keys import TokenKeysFileError
 from fox_shard.runtime.watchdog import working_peers
-from fox_shard.store.store import StoreError
-from fox_shard.users.file import UsersFileError
-from fox_shard.worker.functions import MissingFunction
 
 _log = logging.getLogger("fox")
-
-REFUSALS = (
-    AlreadyRunning,
-    CertificateError,
-    ListenError,
-    MissingFunction,
-    SchemaFileError,
-    StoreError,
-    TokenKeysFileError,
-    UsersFileError,
-)
-"""Why a process does not start, each in one sentence."""
 
 
 def run_gateway(number: int, config: Config, folder: Path) -> int:

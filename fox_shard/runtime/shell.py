@@ -5,7 +5,6 @@ node has for others and for its store goes out. Never: what a node decides.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
 from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.garbage import settle_garbage
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.notices import log_notices
@@ -108,12 +108,7 @@ class Shell:
         if self._report_interval:
             self._loop.call_later(self._report_interval, self._report)
         self._loop.call_later(PERIOD, self._sample_share)
-        # What lives now lives as long as the process.
-        gc.collect()
-        gc.freeze()
-        # Objects that stay are looked at twice, whatever the numbers are; here 100,000 at once. A
-        # million at once, when keys or rows come in, would be a pause of hundreds of milliseconds.
-        gc.set_threshold(20_000, 5, 1000)
+        settle_garbage()
         if self._store is not None:
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()

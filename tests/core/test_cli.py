@@ -148,7 +148,7 @@ def test_health_does_not_import_large_modules():
     assert "fox_shard.runtime.health" in modules
     assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
     of_ours = {name.split(".")[1] for name in modules if name.startswith("fox_shard.")}
-    assert of_ours == {"cli", "config", "remote", "runtime"}
+    assert of_ours == {"cli", "config", "remote", "runtime", "version"}
 
 
 def test_the_default_file_is_used_if_no_other_is_named(folder, monkeypatch, capsys):

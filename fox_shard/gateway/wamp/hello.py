@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from fox_shard import __version__
 from fox_shard.errors import NoSuchRealm, ProtocolViolation
 from fox_shard.gateway.auth.authentication import Authenticated, Claim
 from fox_shard.gateway.clients.connection import Connection
@@ -15,6 +14,7 @@ from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.topics.topic import check_topic
+from fox_shard.version import __version__
 
 PROGRESS: Final = 1
 CANCELING: Final = 2

@@ -1,0 +1,59 @@
+"""`fox serve`: a process of its own for a server in one process.
+
+Owns: what such a process does for itself: signals, log, limits, garbage. Never: the server (see
+`router`).
+"""
+
+import asyncio
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from fox_shard.embedded.router import FoxRouter, RouterError
+from fox_shard.runtime.descriptors import watch_descriptors
+from fox_shard.runtime.garbage import settle_garbage
+from fox_shard.runtime.logs import set_up_logging
+from fox_shard.runtime.sentences import tell
+from fox_shard.runtime.shell import SWITCH_INTERVAL
+
+
+def run_serve(file: Path | None) -> int:
+    """Run the server until SIGTERM or SIGINT. Returns the exit code.
+
+    file: the configuration file; None: see `FoxRouter`. Raises ConfigError.
+    """
+    router = FoxRouter(file)
+    set_up_logging(router.config)
+    # Each client is a file.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(router))
+        except RouterError as error:
+            tell(f"fox: {error}")
+            return 1
+    return 0
+
+
+async def _serve(router: FoxRouter) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await router.start()
+    loop.add_signal_handler(signal.SIGHUP, router.reload_certificates)
+    if router.openness:
+        tell(router.openness)
+    watch_descriptors("router", loop)
+    settle_garbage()
+    waits = [asyncio.create_task(one) for one in (stopped.wait(), router.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for one in waits:
+        one.cancel()
+    await router.stop()
+    await router.wait()

@@ -1,0 +1,159 @@
+"""The shell around a junction: event loop, time, stores.
+
+Owns: when the joined nodes take their turns, and their transactions' way to the stores and back.
+Never: what a node decides; the process and its signals, which belong to the application.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, final
+
+from fox_shard.embedded.junction import Junction
+from fox_shard.runtime.notices import log_notices
+from fox_shard.store.store import Store
+
+SOONEST: Final = 0.001
+"""Seconds until the next tick, at the least."""
+
+
+@final
+class JunctionShell:
+    """Runs joined nodes in the running event loop, from `start` to `stop`.
+
+    after_turn: called at the end of each turn, before the notices are logged. on_failure: called
+    with an exception that nobody expected, after which the nodes take no further turn, because
+    their state can no longer be trusted.
+    """
+
+    def __init__(
+        self, junction: Junction, stores: Mapping[str, Store], report_interval: float
+    ) -> None:
+        """stores: of the nodes that have journals, by name, with `committed` as `on_outcome`.
+
+        report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
+        """
+        self._junction = junction
+        self._stores = dict(stores)
+        self._report_interval = report_interval
+        self._loop = asyncio.get_running_loop()
+        self._journals = {
+            node.name: node.journal for node in junction.nodes if node.journal is not None
+        }
+        self.after_turn: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[Exception], None] = lambda error: None
+        self._scheduled = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._reports: asyncio.TimerHandle | None = None
+        # Set at the end of each turn.
+        self._turned = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to turn."""
+        self._tick()
+        if self._report_interval:
+            self._report_later()
+
+    def schedule(self, name: str) -> None:
+        """Let the node of that name take part in a turn, soon."""
+        self._junction.stir(name)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def committed(self, name: str, ticket: int, why: str) -> None:
+        """Pass on the outcome of a transaction (see `OnOutcome`); from any thread."""
+        self._loop.call_soon_threadsafe(self._committed, name, ticket, why)
+
+    def _committed(self, name: str, ticket: int, why: str) -> None:
+        self._guard(lambda: self._journals[name].outcome(ticket, why, self._loop.time()))
+        self.schedule(name)
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Do something with the nodes. What it raises ends all turns."""
+        if self._stopped:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the nodes cannot be trusted
+            self._stopped = True
+            self._turned.set()
+            self.on_failure(error)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._guard(self._take_turn)
+
+    def _take_turn(self) -> None:
+        now = self._loop.time()
+        for name, write in self._junction.turn(now, time.time()):
+            store = self._stores.get(name)
+            if store is not None:
+                store.write(write.ticket, write.changes, resume=write.resume)
+        self.after_turn()
+        for node in self._junction.nodes:
+            if node.notices:
+                log_notices(node)
+        if self._junction.busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+        self._turned.set()
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        due = self._junction.due
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._guard(lambda: self._junction.tick(self._loop.time()))
+        self._turn()
+
+    def _report_later(self) -> None:
+        self._reports = self._loop.call_later(self._report_interval, self._report)
+
+    def _report(self) -> None:
+        for node in self._junction.nodes:
+            self._guard(partial(node.send_report, self._loop.time()))
+            self.schedule(node.name)
+        self._report_later()
+
+    # The end
+
+    async def settle(self, limit: float) -> None:
+        """Go on until all is handled and on the disk, but no longer than `limit` seconds."""
+        for journal in self._journals.values():
+            journal.interval = 0.0
+        for node in self._junction.nodes:
+            self.schedule(node.name)
+        try:
+            async with asyncio.timeout(limit):
+                while not (self._stopped or self._is_settled()):
+                    self._turned.clear()
+                    await self._turned.wait()
+        except TimeoutError:
+            pass
+
+    def _is_settled(self) -> bool:
+        idle = all(journal.idle for journal in self._journals.values())
+        return idle and not (self._scheduled or self._junction.busy)
+
+    async def stop(self) -> None:
+        """Write what is left to the stores, tell the nodes what has become of it, and end."""
+        stores, self._stores = self._stores, {}
+        # Closing waits for the disk; outcomes come as long as it lasts, and then one more turn.
+        for store in stores.values():
+            await asyncio.to_thread(store.close)
+        await asyncio.sleep(0)
+        self._stopped = True
+        for timer in (self._timer, self._reports):
+            if timer is not None:
+                timer.cancel()
