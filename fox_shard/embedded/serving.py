@@ -7,17 +7,15 @@ Owns: what such a process does for itself: signals, log, limits, garbage. Never:
 import asyncio
 import resource
 import signal
-import sys
 from pathlib import Path
 
 import uvloop
 
 from fox_shard.embedded.router import FoxRouter, RouterError
 from fox_shard.runtime.descriptors import watch_descriptors
-from fox_shard.runtime.garbage import settle_garbage
+from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.sentences import tell
-from fox_shard.runtime.shell import SWITCH_INTERVAL
 
 
 def run_serve(file: Path | None) -> int:
@@ -30,7 +28,7 @@ def run_serve(file: Path | None) -> int:
     # Each client is a file.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    share_with_store()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(router))

@@ -99,15 +99,19 @@ class ClientSide:
 
         Connections that have not taken everything within `gateway.drain_timeout` are cut off.
         """
-        self._listeners.stop_accepting()
+        self._stop_accepting()
         self._gateway.end_sessions(SHUTTING_DOWN, "the router is shutting down")
         self._listeners.schedule_flush()
         await self._listeners.close_all(self._config.gateway.drain_timeout)
 
     async def cut_off(self) -> None:
         """Let nobody in any more, and close all connections as they are."""
-        self._listeners.stop_accepting()
+        self._stop_accepting()
         await self._listeners.close_all(0.0)
+
+    def _stop_accepting(self) -> None:
+        self._listeners.stop_accepting()
+        self.listening = {}
 
     def stop(self) -> None:
         """End what is beside the event loop; checks that have begun are waited for."""

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,8 +18,8 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.config import Config
 from fox_shard.runtime.core_share import PERIOD, CoreShare
-from fox_shard.runtime.garbage import settle_garbage
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.watchdog import Watchdog
@@ -28,12 +27,6 @@ from fox_shard.store.store import Store
 
 _log = logging.getLogger("fox")
 
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a busy turn lets the store's thread go on (Python's default: 0.005).
-
-Measured beside a spinning main thread: a single commit takes 2 ms instead of 11.
-"""
 
 ALONE = 8
 """Turns with one cause each after which a batch is taken to have come by itself."""
@@ -110,7 +103,7 @@ class Shell:
         self._loop.call_later(PERIOD, self._sample_share)
         settle_garbage()
         if self._store is not None:
-            sys.setswitchinterval(SWITCH_INTERVAL)
+            share_with_store()
         self._tick()
         self._watchdog.start()
         _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})

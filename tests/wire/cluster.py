@@ -168,7 +168,7 @@ class Cluster(Places):
             **settings,
         }
         self.processes = {}
-        for name in self.names:
+        for name in self.started:
             self.start(name)
         try:
             self.await_ready(unless=self._all_run)
@@ -185,6 +185,11 @@ class Cluster(Places):
             self.end()
         else:
             self.stop()
+
+    @property
+    def started(self):
+        """The names of the processes to start, in order."""
+        return self.names
 
     @property
     def gateway_pids(self):

@@ -25,6 +25,7 @@ PROMISES = {
     "test_readme": "the examples of README.md",
     "test_reports": "StatsD and `$SYS`",
     "test_reshard_wire": "a change of the number of shards",
+    "test_served": "the same promises from one process",
     "test_shared_keys": "conditions, expiry, weak keys",
     "test_store_trouble": "full disks and damaged files",
     "test_supervisord": "a process that ends is restarted",

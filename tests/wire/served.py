@@ -1,0 +1,39 @@
+"""The broker in one process, as `fox serve` starts it.
+
+Owns: its process. Never: clients.
+"""
+
+import sys
+
+from cluster import Cluster
+
+ROUTER = "router"
+
+
+class Served(Cluster):
+    """`fox serve` with a configuration file, in a folder of its own."""
+
+    def __init__(self, config="conf/fox.toml", **settings):
+        super().__init__(gateways=1, shards=1, config=config, **settings)
+
+    @property
+    def started(self):
+        return [ROUTER]
+
+    @property
+    def gateway_pids(self):
+        return [self.processes[ROUTER].pid]
+
+    def command(self, name):
+        config = str(self.settings.get("FOX_CONFIG", self.config))
+        return [sys.executable, "-m", "fox_shard", "serve", "--config", config]
+
+    @property
+    def router(self):
+        return self.processes[ROUTER]
+
+    def restart(self):
+        """Kill the process with SIGKILL, start it again, and wait until it is ready."""
+        self.kill(ROUTER)
+        self.start(ROUTER)
+        self.await_ready(unless=self._all_run)
