@@ -148,7 +148,7 @@ def test_what_is_acknowledged_survives_kill_and_restart(served):
         writers = [threading.Thread(target=write, args=(name,)) for name in range(3)]
         for writer in writers:
             writer.start()
-        await_true("much is acknowledged", lambda: sum(counts.values()) > 1000)
+        await_true("much is acknowledged", lambda counts=counts: sum(counts.values()) > 1000)
         served.kill(ROUTER)
         stop.set()
         for writer in writers:
