@@ -15,7 +15,7 @@ from bench.loop import Closed
 from bench.measure import Cost
 from bench.payload import Miscount
 from bench.scenarios import SCENARIOS, Scenario, Terms
-from bench.servers import FoxShard, FoxWamp, Missing, Mosquitto, Server
+from bench.servers import FoxServe, FoxShard, FoxWamp, Missing, Mosquitto, Server
 
 _NAP_HELP = "the generator naps for this share of a window's time, e.g. 0.4 (0: never)"
 
@@ -29,7 +29,9 @@ def main() -> int:
     idle.raise_descriptor_limit()
     makers: list[Callable[[], Server]] = [Mosquitto, FoxWamp] if options.peers else []
     if options.server:
-        makers = [maker for maker in (Mosquitto, FoxWamp) if maker.name in options.server]
+        others: list[type[FoxServe] | type[Mosquitto] | type[FoxWamp]]
+        others = [FoxServe, Mosquitto, FoxWamp]
+        makers = [maker for maker in others if maker.name in options.server]
     if not options.server or FoxShard.name in options.server:
         makers.insert(0, lambda: FoxShard(options.gateways, options.shards, traced=options.syncs))
     with ExitStack() as stack:

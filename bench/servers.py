@@ -182,6 +182,22 @@ class FoxShard(Server):
         return self.pids[-self._gateways :]
 
 
+class FoxServe(FoxShard):
+    """Our broker in one process: `fox serve`."""
+
+    name = "fox-serve"
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def begin(self) -> None:
+        """Start the process with the existing data; return when it serves."""
+        command = [sys.executable, "-m", "fox_shard", "serve", "--config", str(self._file)]
+        self._spawn("serve", command, self._environment)
+        for address in (self.mqtt, self.wamp):
+            self._await_listeners(address[1], 1)
+
+
 class Mosquitto(Server):
     """Debian's mosquitto, without a log and without limits on queues and messages in flight."""
 
