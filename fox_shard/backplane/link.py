@@ -30,6 +30,7 @@ from fox_shard.backplane.frames import (
     Will,
     encode,
 )
+from fox_shard.backplane.parcel import parcel_of
 from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
@@ -232,23 +233,24 @@ class Link:
         outbox = self.outbox
         if not self.hold_credit:
             self._unreturned = 0
-        data = encode(
-            Batch(
-                self.name,
-                self.epoch,
-                self.peer_epoch,
-                self.sent + 1,
-                self.received - self.unhandled,
-                self.delivered,
-                self.durable,
-                self.prompt,
-                self._rseq + 1,
-                self.reliable,
-                outbox,
-                self._acked,
-                self.hold_credit,
-            )
+        batch = Batch(
+            self.name,
+            self.epoch,
+            self.peer_epoch,
+            self.sent + 1,
+            self.received - self.unhandled,
+            self.delivered,
+            self.durable,
+            self.prompt,
+            self._rseq + 1,
+            self.reliable,
+            outbox,
+            self._acked,
+            self.hold_credit,
         )
+        data = encode(batch)
+        if self.settings.hands_over:
+            data = parcel_of(data, batch)
         if outbox:
             self.sent += len(outbox)
             self._in_flight.append((self.sent, len(data)))

@@ -12,7 +12,8 @@ from msgspec import Struct
 class LinkSettings(Struct, frozen=True):
     """The layout that both ends must agree on, and the limits of a link.
 
-    shards, generation: the layout. heartbeat, peer_timeout: seconds.
+    shards, generation: the layout. heartbeat, peer_timeout: seconds. hands_over: the peers are in
+    this process, and get batches as they are (see `parcel`).
     """
 
     shards: int
@@ -24,6 +25,7 @@ class LinkSettings(Struct, frozen=True):
     add to them are refused."""
     heartbeat: float = 1.0
     peer_timeout: float = 5.0
+    hands_over: bool = False
 
 
 class LinkEvent(Enum):

@@ -12,8 +12,8 @@ lasts as long as the process.
 from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
-from fox_shard.backplane.frames import decode
 from fox_shard.backplane.node import Node
+from fox_shard.backplane.parcel import batch_of
 from fox_shard.store.write import Write
 
 ROUNDS: Final = 4
@@ -78,7 +78,7 @@ class Junction:
                     continue
                 stirred.discard(name)
                 for peer, data in node.flush(now):
-                    self._by_name[peer].receive(decode(data), len(data), now, wall)
+                    self._by_name[peer].receive(batch_of(data), len(data), now, wall)
                     stirred.add(peer)
                 if node.journal is not None:
                     write = node.journal.take(now)

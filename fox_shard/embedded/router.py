@@ -21,7 +21,13 @@ from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.junction import Junction
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.runtime.client_side import ClientSide, load_functions
-from fox_shard.runtime.cores import make_coordinator, make_gateway, make_shard, new_incarnation
+from fox_shard.runtime.cores import (
+    link_settings,
+    make_coordinator,
+    make_gateway,
+    make_shard,
+    new_incarnation,
+)
 from fox_shard.runtime.health import NODES, ROUTER
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.logins import Logins
@@ -162,15 +168,16 @@ class FoxRouter:
         stores["coordinator"] = of_coordinator.store
         logins = Logins(config, "gateway-0")
         functions = load_functions(config, folder)
+        terms = link_settings(config, generation, hands_over=True)
         gateway = make_gateway(
-            0, config, generation, new_incarnation(), logins.users, loop.time(), _always
+            0, config, terms, new_incarnation(), logins.users, loop.time(), _always
         )
         # There may be millions of rows.
         shard = await asyncio.to_thread(
             make_shard,
             0,
             config,
-            generation,
+            terms,
             new_incarnation(),
             of_shard.store,
             loop.time(),
@@ -179,7 +186,7 @@ class FoxRouter:
         coordinator = await asyncio.to_thread(
             make_coordinator,
             config,
-            generation,
+            terms,
             new_incarnation(),
             of_coordinator.store,
             schemas,

@@ -24,7 +24,8 @@ def new_incarnation() -> int:
     return secrets.randbits(52) + 1
 
 
-def _terms(config: Config, generation: int) -> LinkSettings:
+def link_settings(config: Config, generation: int, *, hands_over: bool = False) -> LinkSettings:
+    """Return the settings of all links. generation: of the layout. hands_over: see there."""
     return LinkSettings(
         shards=config.shards,
         generation=generation,
@@ -32,19 +33,20 @@ def _terms(config: Config, generation: int) -> LinkSettings:
         outbox_limit=config.backplane.outbox_limit,
         heartbeat=config.backplane.heartbeat,
         peer_timeout=config.backplane.peer_timeout,
+        hands_over=hands_over,
     )
 
 
 def make_gateway(
     number: int,
     config: Config,
-    generation: int,
+    terms: LinkSettings,
     incarnation: int,
     users: Users | None,
     now: float,
     is_working: IsWorking,
 ) -> Gateway:
-    """Return gateway `number`. generation: of the layout. users, is_working: see `Gateway`.
+    """Return gateway `number`. users, is_working: see `Gateway`.
 
     now: monotonic seconds.
     """
@@ -54,7 +56,7 @@ def make_gateway(
         settings=config.gateway,
         mqtt=config.mqtt,
         reducer=config.reducer,
-        terms=_terms(config, generation),
+        terms=terms,
         incarnation=incarnation,
         rng=SystemRandom(),
         now=now,
@@ -70,7 +72,7 @@ def make_gateway(
 def make_shard(
     number: int,
     config: Config,
-    generation: int,
+    terms: LinkSettings,
     incarnation: int,
     store: Store,
     now: float,
@@ -78,13 +80,13 @@ def make_shard(
 ) -> Shard:
     """Return shard `number` with all that is in the store, which takes seconds for many rows.
 
-    generation, now, is_working: see `make_gateway`. Raises StoreError.
+    now, is_working: see `make_gateway`. Raises StoreError.
     """
     with loading(f"shard-{number}"):
         return Shard(
             number,
             gateways=config.gateways,
-            terms=_terms(config, generation),
+            terms=terms,
             rpc=config.rpc,
             limits=config.keys,
             reducer=config.reducer,
@@ -103,7 +105,7 @@ def make_shard(
 
 def make_coordinator(
     config: Config,
-    generation: int,
+    terms: LinkSettings,
     incarnation: int,
     store: Store,
     schemas: Mapping[str, str],
@@ -112,11 +114,11 @@ def make_coordinator(
 ) -> CoordinatorNode:
     """Return the coordinator with all that is in its store.
 
-    schemas: see `read_schemas`. generation, now, is_working: see `make_gateway`. Raises StoreError.
+    schemas: see `read_schemas`. now, is_working: see `make_gateway`. Raises StoreError.
     """
     with loading("the coordinator"):
         return CoordinatorNode(
-            terms=_terms(config, generation),
+            terms=terms,
             incarnation=incarnation,
             rng=SystemRandom(),
             now=now,

@@ -18,7 +18,13 @@ from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
 from fox_shard.datadir import opening
 from fox_shard.runtime.client_side import ClientSide, load_functions
-from fox_shard.runtime.cores import make_coordinator, make_gateway, make_shard, new_incarnation
+from fox_shard.runtime.cores import (
+    link_settings,
+    make_coordinator,
+    make_gateway,
+    make_shard,
+    new_incarnation,
+)
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.logs import set_up_logging
@@ -79,8 +85,9 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
     logins = Logins(config, name)
     functions = load_functions(config, folder)
     loop = asyncio.get_running_loop()
+    terms = link_settings(config, generation)
     gateway = make_gateway(
-        number, config, generation, incarnation, logins.users, loop.time(), _working(config)
+        number, config, terms, incarnation, logins.users, loop.time(), _working(config)
     )
     shell = Shell(
         gateway,
@@ -113,8 +120,9 @@ async def _shard(number: int, config: Config) -> None:
     opened, generation = await opening.open_shard(
         number, config, lambda ticket, why: shell.committed(ticket, why)
     )
+    terms = link_settings(config, generation)
     shard = make_shard(
-        number, config, generation, incarnation, opened.store, loop.time(), _working(config)
+        number, config, terms, incarnation, opened.store, loop.time(), _working(config)
     )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(
@@ -133,8 +141,9 @@ async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
     opened, generation = await opening.open_coordinator(
         config, lambda ticket, why: shell.committed(ticket, why)
     )
+    terms = link_settings(config, generation)
     hub = make_coordinator(
-        config, generation, incarnation, opened.store, schemas, loop.time(), _working(config)
+        config, terms, incarnation, opened.store, schemas, loop.time(), _working(config)
     )
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)

@@ -34,7 +34,7 @@ class JoinedServer:
     def start(self):
         """Start the process, for the first time or again."""
         self.life += 1
-        terms = LinkSettings(shards=1)
+        terms = LinkSettings(shards=1, hands_over=True)
         realms = [Realm(name="realm1")]
         both = {"terms": terms, "now": self.now, "is_working": lambda peer, incarnation, now: True}
         self.gateway = Gateway(

@@ -10,6 +10,7 @@ will's topic keeps a copy, which it publishes if the gateway is gone.
 from typing import Final, final
 
 from msgspec import msgpack
+from msgspec.structs import replace
 
 from fox_shard.backplane.frames import (
     RELIABLE_EVENT,
@@ -172,7 +173,8 @@ class Wills:
         """Publish wills of a session that has ended, behind all that it has sent."""
         for shard, will in due:
             session.order += 1
-            will.order = session.order
+            # The shard may have this very object as its copy.
+            will = replace(will, order=session.order)
             if session.last_shard != shard or session.unconfirmed is not None:
                 will.fence = ordering.fence(session, shard)
             self._links[shard].send_reliable(will)
