@@ -19,16 +19,23 @@ PATH_LENGTH: Final = 107
 
 
 class Address(Struct, frozen=True):
-    """A host name or IP address (IPv6 without brackets) and a port from 1 to 65535."""
+    """A host name or IP address (IPv6 without brackets) and a port from 1 to 65535.
+
+    Port 0: of a listener in one process only, any that is free.
+    """
 
     host: str
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse "host:port" or "[ipv6]:port". Raises ValueError if the text is neither."""
+    def parse(cls, text: str, lowest: int = 1) -> Self:
+        """Parse "host:port" or "[ipv6]:port". Raises ValueError if the text is neither.
+
+        lowest: the lowest port that may be.
+        """
         host, colon, port = text.rpartition(":")
-        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        is_number = bool(colon) and re.fullmatch(r"[0-9]{1,5}", port) is not None
+        if not is_number or not lowest <= int(port) <= 65535:
             raise ValueError(f"{text!r} has no port from 1 to 65535")
         if host.startswith("[") and host.endswith("]"):
             try:

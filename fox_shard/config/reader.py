@@ -8,6 +8,7 @@ Never: the process's own environment, which is an argument; files, except in `lo
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +57,8 @@ def load_with_origins(
 ) -> tuple[Config, Origins]:
     """Do the same as `load`, and return the source of each value as well.
 
-    settings: by path, such as `gateway.mqtt`; these override the variables. required: otherwise a
+    settings: by path, such as `gateway.mqtt`; these override the variables, and may name the
+    port 0 for a listener. required: otherwise a
     file that does not exist is as good as an empty one.
     """
     try:
@@ -115,7 +117,7 @@ def parse(
         origins[setting.path] = setting.variable
     for given, raw in settings.items():
         setting = _known(given, "settings")
-        values[given] = _convert(setting, raw, f"settings: {given}", strict=True)
+        values[given] = _given(setting, raw, f"settings: {given}")
         origins[given] = "settings"
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
@@ -226,10 +228,18 @@ def _convert(setting: Setting, raw: object, where: str, *, strict: bool) -> obje
         refuse(where, expected(setting.kind), raw, error)
 
 
-def _optional_address(raw: object) -> Address | None:
+def _given(setting: Setting, raw: object, where: str) -> object:
+    """Convert a setting of a program's own server, whose listeners may have any free port (0)."""
+    if setting.section == "gateway" and setting.kind == OptionalAddress:
+        with suppress(ValueError):
+            return _optional_address(raw, lowest=0)
+    return _convert(setting, raw, where, strict=True)
+
+
+def _optional_address(raw: object, lowest: int = 1) -> Address | None:
     if not isinstance(raw, str):
         raise ValueError(f"expected text, got {raw!r}")
-    return None if raw in ("", "off") else Address.parse(raw)
+    return None if raw in ("", "off") else Address.parse(raw, lowest)
 
 
 def _check_combinations(config: Config) -> None:
@@ -252,7 +262,7 @@ def _check_listeners(gateway: Gateway, more: tuple[Listener, ...]) -> None:
         address = getattr(gateway, key)
         if address is None:
             continue
-        if other := taken.get(address):
+        if address.port and (other := taken.get(address)):
             raise ConfigError(f"gateway.{other} and gateway.{key} are both {address}.")
         taken[address] = key
     for index, listener in enumerate(more):

@@ -37,7 +37,7 @@ def listening_sockets(address: Address, claims: Claims | None = None) -> list[so
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, kind, protocol, _, place in dict.fromkeys(found):
-            if claims is not None:
+            if claims is not None and address.port:
                 claims.add(str(place[0]), address.port)
             bound = socket.socket(family, kind, protocol)
             sockets.append(bound)

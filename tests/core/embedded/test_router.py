@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from raw_wamp import GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
 
-from bench.ports import free_port
 from fox_shard import ConfigError, FoxRouter, RouterError
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.store.layout import Layout
@@ -34,8 +33,8 @@ def settings(folder, **more):
         "data_dir": folder / "data",
         "run_dir": folder / "run",
         "users": folder / "users.toml",
-        "gateway.websocket": f"127.0.0.1:{free_port()}",
-        "gateway.rawsocket": f"127.0.0.1:{free_port()}",
+        "gateway.websocket": "127.0.0.1:0",
+        "gateway.rawsocket": "127.0.0.1:0",
         "gateway.mqtt": "off",
         **more,
     }
@@ -154,6 +153,7 @@ def test_a_router_starts_once_and_may_be_stopped_twice(folder):
         ("none.toml", {}, "^Cannot read the configuration file none.toml: "),
         (None, {"gateway.mqt": "off"}, "^settings: there is no setting gateway.mqt; did you mean"),
         (None, {"gateway.mqtt": "nonsense"}, "^settings: gateway.mqtt must be "),
+        (None, {"statsd.address": "127.0.0.1:0"}, "^settings: statsd.address must be "),
         (None, {"log.level": 3}, "^settings: log.level must be "),
     ],
 )
@@ -203,6 +203,20 @@ def test_data_for_more_shards_is_refused_with_the_way_out(folder):
     async def application():
         with pytest.raises(RouterError, match=r"is for 4 shards, .* `fox reshard --to 1`"):
             await FoxRouter(settings=settings(folder)).start()
+
+    asyncio.run(application())
+
+
+def test_a_reducer_in_python_is_refused_because_there_is_no_worker(folder):
+    conf = folder / "conf"
+    conf.mkdir()
+    (conf / "fox.toml").write_text(
+        '[[realm]]\nname = "realm1"\n[[realm.reducer]]\npattern = "a"\nfunction = "words:count"\n'
+    )
+
+    async def application():
+        with pytest.raises(RouterError, match=r"words:count .* needs a worker: .* `fox run`"):
+            await FoxRouter(conf / "fox.toml", settings(folder)).start()
 
     asyncio.run(application())
 
