@@ -4,25 +4,41 @@
 imported when it is first used, because most commands of `fox` do without.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fox_shard.version import __version__
 
 if TYPE_CHECKING:
     from fox_shard.config import ConfigError as ConfigError
+    from fox_shard.embedded.errors import Refused as Refused
+    from fox_shard.embedded.errors import RouterError as RouterError
+    from fox_shard.embedded.registrations import Result as Result
     from fox_shard.embedded.router import FoxRouter as FoxRouter
-    from fox_shard.embedded.router import RouterError as RouterError
+    from fox_shard.embedded.subscriptions import Event as Event
 
-__all__ = ["ConfigError", "FoxRouter", "RouterError", "__version__"]
+__all__ = [
+    "ConfigError",
+    "Event",
+    "FoxRouter",
+    "Refused",
+    "Result",
+    "RouterError",
+    "__version__",
+]
+
+_MODULES = {
+    "ConfigError": "config",
+    "Event": "embedded.subscriptions",
+    "FoxRouter": "embedded.router",
+    "Refused": "embedded.errors",
+    "Result": "embedded.registrations",
+    "RouterError": "embedded.errors",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in ("FoxRouter", "RouterError"):
-        from fox_shard.embedded import router
-
-        return getattr(router, name)
-    if name == "ConfigError":
-        from fox_shard.config import ConfigError
-
-        return ConfigError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

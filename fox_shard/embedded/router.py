@@ -12,14 +12,18 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Any, Final, Self, final
 
 from fox_shard.config import Config
 from fox_shard.config.reader import NO_SETTINGS
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import configure
+from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.local_connection import LocalConnection
+from fox_shard.embedded.realm import RouterRealm
 from fox_shard.embedded.shell import JunctionShell
+from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.cores import (
     link_settings,
@@ -42,10 +46,6 @@ _log = logging.getLogger("fox")
 
 SETTLING: Final = 5.0
 """Seconds that the end of the router waits for what is not on the disk yet."""
-
-
-class RouterError(Exception):
-    """The router cannot start, or cannot go on; the message is one sentence."""
 
 
 @final
@@ -78,6 +78,9 @@ class FoxRouter:
         # What is to be undone at the end, in reverse order.
         self._undo = AsyncExitStack()
         self._shell: JunctionShell
+        self._gateway: Gateway
+        # The sessions of the application itself, by realm, and those of them that have ended.
+        self._realms: dict[str, RouterRealm] = {}
         self._clients: ClientSide
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
@@ -198,7 +201,8 @@ class FoxRouter:
         self._clients = ClientSide(
             gateway, 0, config, logins, functions, partial(shell.schedule, gateway.name)
         )
-        shell.after_turn = self._clients.after_flush
+        self._gateway = gateway
+        shell.after_turn = self._after_turn
         # From here on the shell closes the stores.
         unused_stores.pop_all()
         self._undo.push_async_callback(shell.stop)
@@ -221,6 +225,30 @@ class FoxRouter:
             socket = HealthSocket(run_dir, name, answer)
             await socket.open()
             self._undo.callback(socket.close)
+
+    def _after_turn(self) -> None:
+        for realm in self._realms.values():
+            realm.collect()
+        self._clients.after_flush()
+
+    def realm(self, name: str) -> RouterRealm:
+        """Return the application's own session in that realm; the same one until it has ended.
+
+        Raises RouterError if the router does not run.
+        """
+        if not self._started or self._ending is not None:
+            raise RouterError("The router does not run.")
+        realm = self._realms.get(name)
+        if realm is None or realm.over:
+            limit = self.config.gateway.outbound_limit
+            realm = self._realms[name] = RouterRealm(name, self._connect, limit)
+        return realm
+
+    def _connect(
+        self, on_message: Callable[[list[Any], int], None], on_closed: Callable[[], None]
+    ) -> LocalConnection:
+        schedule = partial(self._shell.schedule, self._gateway.name)
+        return LocalConnection(self._gateway, schedule, on_message, on_closed)
 
     def reload_certificates(self) -> None:
         """Read the listeners' certificates again, for new connections."""
@@ -257,9 +285,13 @@ class FoxRouter:
     async def _let_clients_go(self) -> None:
         if self._failure is not None:
             await self._clients.cut_off()
+            for realm in self._realms.values():
+                realm.fail("The router has failed.")
             return
         await self._clients.say_goodbye()
         await self._shell.settle(SETTLING)
+        for realm in self._realms.values():
+            realm.close()
 
     def _failed(self, error: Exception) -> None:
         """An exception nobody expected: nothing that the nodes know can be trusted any more."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvloop
 
-from fox_shard.embedded.router import FoxRouter, RouterError
+from fox_shard.embedded.errors import RouterError
+from fox_shard.embedded.router import FoxRouter
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.logs import set_up_logging

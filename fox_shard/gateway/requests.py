@@ -208,9 +208,11 @@ class Requests:
         client: str = "",
     ) -> bool:
         """Open a session, see `Router`."""
-        session.permissions = self._roles.permissions(
-            session.realm.name, session.authid, session.authrole
-        )
+        access = session.connection.access
+        if access is None or not access.application:
+            session.permissions = self._roles.permissions(
+                session.realm.name, session.authid, session.authrole
+            )
         may_begin = self._registry.session_opened(
             session,
             protocol=protocol,

@@ -128,6 +128,11 @@ class Authenticated(Struct, frozen=True):
 NOBODY: Final = Authenticated(ANONYMOUS, ANONYMOUS)
 """Who an anonymous client is."""
 
+APPLICATION: Final = Authenticated(
+    "fox.application", "application", "application", provider="application"
+)
+"""Who the application is in whose process the gateway runs. It need not prove anything."""
+
 Outcome = Callable[[Authenticated | Refusal], None]
 Prepared = Callable[[Authenticated | Refusal | None], None]
 
@@ -374,6 +379,8 @@ class Authentication:
 
         Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed.
         """
+        if claim.access is not None and claim.access.application:
+            return APPLICATION
         methods = (*claim.methods[:OFFERED],) or (ANONYMOUS,)
         users = self.users_of(claim.realm)
         if users is None:

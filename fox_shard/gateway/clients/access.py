@@ -20,13 +20,15 @@ class Access(Struct, frozen=True, kw_only=True, dict=True):
 
     proxied: a proxy that is trusted has named the client's address. user: the name in its
     certificate, which was verified; None: it has shown none. channel_binding: `tls-unique` (RFC
-    5929) of its connection; empty: there is none.
+    5929) of its connection; empty: there is none. application: it is the application in whose
+    process the gateway runs.
     """
 
     listener: Listener
     proxied: bool = False
     user: str | None = None
     channel_binding: bytes = b""
+    application: bool = False
 
     @property
     def is_local(self) -> bool:
