@@ -1,62 +1,70 @@
-"""The connection of an application to the gateway in its own process: messages without a socket.
+"""A connection to the gateway in the same process: messages without a socket.
 
-Owns: the way of messages in both directions, and when the application has to wait. Never: what a
-message means (see `session`).
+Owns: the way of messages in both directions, when the gateway is not ready for more, and whether
+the other end takes its messages too slowly. Never: what a message means.
 
-The gateway sees a client like any other, which speaks RawSocket and MessagePack. So the limits, the
-budget of a turn and the credit of shards hold for it, too.
+The gateway sees a client like any other, which speaks RawSocket. So the limits, the budget of a
+turn and the credit of shards hold for it, too.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Final, NamedTuple, final
 
-from msgspec import msgpack
-
-from fox_shard.config import Address, Listener
 from fox_shard.gateway.clients.access import Access
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.slowness import Slowness
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.transports.factories import makers
-from fox_shard.gateway.transports.rawsocket import IS_LONGEST, LONGEST, PING, PONG, frame
-
-HANDSHAKE: Final = b"\x7f\xf2\x00\x00"
-"""RawSocket: messages of up to 16 MiB, in MessagePack."""
+from fox_shard.gateway.transports.rawsocket import (
+    IS_LONGEST,
+    LONGEST,
+    MAGIC,
+    PING,
+    PONG,
+    SERIALIZERS,
+    frame,
+)
 
 HEAD: Final = 4
 """Bytes before each message, and of the gateway's answer to the handshake."""
 
-PEER: Final = "application"
+JUDGED: Final = 5
+"""How many times per `slow_timeout` it is looked at whether the other end is slow."""
 
-Message = list[Any]
+
+class Client(NamedTuple):
+    """The other end. on_message, on_closed: called from `LocalConnection.collect`.
+
+    peer: its address, "host:port". access: how it came. subprotocol: as of a WebSocket, which names
+    the serializer. on_message(message): a message of the gateway. on_closed(): the connection has
+    ended. waiting(): returns how many bytes of messages have not been taken yet.
+    """
+
+    peer: str
+    access: Access
+    subprotocol: str
+    on_message: Callable[[bytes], None]
+    on_closed: Callable[[], None]
+    waiting: Callable[[], int]
 
 
 @final
 class LocalConnection:
     """One connection, from its beginning to its end. All methods are for the event loop's thread.
 
-    closed: the gateway has ended it, or the application has.
+    closed: the gateway has ended it, or the other end has.
     """
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        schedule: Callable[[], None],
-        on_message: Callable[[Message, int], None],
-        on_closed: Callable[[], None],
-    ) -> None:
-        """schedule: lets a turn of the gateway follow.
-
-        on_message(message, bytes), on_closed(): called from `collect`.
-        """
+    def __init__(self, gateway: Gateway, client: Client, schedule: Callable[[], None]) -> None:
+        """schedule: lets a turn of the gateway follow, behind which `collect` is called."""
         self._gateway = gateway
+        self._client = client
         self._schedule = schedule
-        self._on_message = on_message
-        self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         # As RawSocket's handshake agrees on it: a power of 2.
         size = gateway.settings.max_message_size
-        self._longest = HEAD + min(LONGEST, 1 << size.bit_length() - 1)
+        self._longest = min(LONGEST, 1 << size.bit_length() - 1)
         self._received = b""
         self._greeted = False
         self.closed = False
@@ -64,32 +72,42 @@ class LocalConnection:
         self._waiting: list[bytes] = []
         self._writable = asyncio.Event()
         self._writable.set()
-        connection = self._connection = Connection(gateway.dirty, f"{PEER}:0")
-        listener = Listener(protocol="rawsocket", address=Address(PEER, 0))
-        connection.access = Access(listener=listener, application=True)
+        # All bytes of the gateway's messages; and while more of them wait than may.
+        self._total = 0
+        self._slowness: Slowness | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        connection = self._connection = Connection(gateway.dirty, client.peer)
+        connection.access = client.access
+        connection.waiting = client.waiting
         self._update_clock()
-        connection.receiver = makers(gateway, gateway.requests)["rawsocket"](connection)
-        self._hand_over(HANDSHAKE)
+        connection.receiver = makers(gateway, gateway.requests)["local"](connection)
+        number = next(key for key, name in SERIALIZERS.items() if name == client.subprotocol)
+        self._hand_over(bytes((MAGIC, 0xF0 | number, 0, 0)))
 
     def _update_clock(self) -> float:
         now = self._gateway.now = self._loop.time()
         return now
 
+    # To the gateway
+
     async def writable(self) -> None:
         """Wait while the gateway does not read, as a shard has no credit for it, or it is busy."""
         await self._writable.wait()
 
-    def send(self, *message: object) -> None:
+    def set_bearer(self, token: str) -> None:
+        """Note the token that came with the request for the connection; "": none."""
+        self._connection.bearer = token
+
+    def send(self, message: bytes) -> None:
         """Send a message, behind all others. Await `writable` first, unless it is an answer.
 
-        Raises TypeError, OverflowError if a value cannot be encoded, and ValueError if the message
-        is longer than the gateway takes.
+        Raises ValueError if the message is longer than the gateway takes.
         """
-        data = frame(msgpack.encode(message))
-        if len(data) > self._longest:
+        if len(message) > self._longest:
             raise ValueError(
-                f"a message has at most {self._longest - HEAD} bytes (gateway.max_message_size)"
+                f"a message has at most {self._longest} bytes (gateway.max_message_size)"
             )
+        data = frame(message)
         if self._connection.paused or self._waiting:
             self._waiting.append(data)
             self._writable.clear()
@@ -104,12 +122,14 @@ class LocalConnection:
         except BaseException:
             # As with a socket, an error that nobody expected ends this connection only.
             self._gateway.turns.failed(self._connection)
-            self._close()
+            self.close()
             raise
         self._schedule()
 
+    # From the gateway
+
     def collect(self) -> None:
-        """Take what the gateway has for the application. To be called at the end of each turn."""
+        """Take what the gateway has for the other end. To be called at the end of each turn."""
         connection = self._connection
         # What is said meanwhile counts, too: that the session ends.
         while connection.out:
@@ -118,8 +138,9 @@ class LocalConnection:
             connection.traffic.bytes_out += len(data)
             connection.out.clear()
             self._take(data)
+            self._watch()
         if connection.closing:
-            self._close()
+            self.close()
         elif not connection.paused:
             self._resume()
         else:
@@ -148,30 +169,66 @@ class LocalConnection:
             if received[at] == PING:
                 self._hand_over(bytes((PONG,)) + received[at + 1 : stop])
             elif received[at] != PONG:
-                self._on_message(msgpack.decode(received[at + HEAD : stop]), size)
+                self._total += size
+                self._client.on_message(received[at + HEAD : stop])
             at = stop
         self._received = received[at:]
 
-    def slow(self) -> None:
-        """End the session, because more waits for the application than it may."""
+    # Whether the other end is slow
+
+    def _watch(self) -> None:
+        settings, waiting = self._gateway.settings, self._client.waiting()
+        if self._slowness is not None:
+            if self._slowness.is_over(waiting):
+                self._end_slow()
+        elif waiting > settings.outbound_limit and not self.closed:
+            self._slowness = Slowness(
+                settings.outbound_limit,
+                settings.slow_timeout,
+                self._total - waiting,
+                self._loop.time(),
+            )
+            self._judge_later()
+
+    def _judge_later(self) -> None:
+        seconds = self._gateway.settings.slow_timeout / JUDGED
+        self._alarm = self._loop.call_later(seconds, self._judge)
+
+    def _judge(self) -> None:
+        slowness, waiting = self._slowness, self._client.waiting()
+        self._alarm = None
+        if slowness is None or self.closed:
+            return
+        if not waiting:
+            self._slowness = None
+        elif slowness.is_slow(waiting, self._total - waiting, self._loop.time()):
+            self._end_slow()
+        else:
+            self._judge_later()
+
+    def _end_slow(self) -> None:
+        self._slowness = None
         self._update_clock()
         self._gateway.slow(self._connection)
+        self._connection.close()
         self._schedule()
 
     def close(self) -> None:
         """End the connection, without a goodbye if none was said."""
-        self._close()
-
-    def _close(self) -> None:
         if self.closed:
             return
         self.closed = True
         self._waiting.clear()
         self._writable.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         now = self._update_clock()
+        if self._connection.refused:
+            self._gateway.client_refused(self._connection)
+            self._connection.refused = ""
         if self._connection.backlog:
             self._connection.defer(self._connection.receiver.connection_lost)
         else:
             self._connection.receiver.connection_lost(now)
         self._schedule()
-        self._on_closed()
+        self._client.on_closed()

@@ -9,8 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
+from msgspec import msgpack
+
+from fox_shard.config import Address, Listener
 from fox_shard.embedded.errors import Refused, RouterError
-from fox_shard.embedded.local_connection import LocalConnection, Message
+from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.embedded.registrations import (
     NOTHING,
     Function,
@@ -19,6 +22,7 @@ from fox_shard.embedded.registrations import (
     Result,
 )
 from fox_shard.embedded.subscriptions import EventFunction, Subscription, Subscriptions
+from fox_shard.gateway.clients.access import Access
 from fox_shard.gateway.wamp import messages as wamp
 
 ROLES: Final = {
@@ -36,8 +40,13 @@ ROLES: Final = {
     },
 }
 
-Connect = Callable[[Callable[[Message, int], None], Callable[[], None]], LocalConnection]
-"""Makes the connection, given `on_message` and `on_closed`."""
+PEER: Final = "application:0"
+
+ACCESS: Final = Access(
+    listener=Listener(protocol="rawsocket", address=Address("application", 0)), application=True
+)
+
+Connect = Callable[[Client], LocalConnection]
 
 
 @final
@@ -50,11 +59,9 @@ class RouterRealm:
     else TypeError, OverflowError or ValueError is raised.
     """
 
-    def __init__(self, name: str, connect: Connect, limit: int) -> None:
-        """limit: bytes of events that may wait for functions before the session is ended."""
+    def __init__(self, name: str, connect: Connect) -> None:
         self.name = name
         self._connect = connect
-        self._limit = limit
         self._connection: LocalConnection | None = None
         self._joined: asyncio.Future[None] | None = None
         self._why_over = ""
@@ -98,9 +105,9 @@ class RouterRealm:
         if options.get("acknowledge"):
             (publication,) = await self._ask(wamp.PUBLISH, options, *payload)
             return int(publication)
-        connection = await self._ready()
+        await self._ready()
         self._last_request += 1
-        connection.send(wamp.PUBLISH, self._last_request, options, *payload)
+        self._send(wamp.PUBLISH, self._last_request, options, *payload)
         return None
 
     async def call(
@@ -174,31 +181,39 @@ class RouterRealm:
 
         at_once: called with the first field, before anything that comes later. Raises Refused.
         """
-        connection = await self._ready()
+        await self._ready()
         self._last_request += 1
         request = self._last_request
-        connection.send(kind, request, *rest)
+        self._send(kind, request, *rest)
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._requests[request] = answer, at_once
         try:
             return await answer
         except asyncio.CancelledError:
             if kind == wamp.CALL and self._requests.pop(request, None) is not None:
-                connection.send(wamp.CANCEL, request, {"mode": "kill"})
+                self._send(wamp.CANCEL, request, {"mode": "kill"})
             raise
 
-    async def _ready(self) -> LocalConnection:
+    async def _ready(self) -> None:
         """Join if that has not happened, and wait until the gateway reads."""
         self._check()
         if self._connection is None:
             self._joined = asyncio.get_running_loop().create_future()
-            self._connection = self._connect(self._on_message, self._on_closed)
-            self._connection.send(wamp.HELLO, self.name, {"roles": ROLES, "agent": "FoxRouter"})
+            self._connection = self._connect(
+                Client(
+                    PEER,
+                    ACCESS,
+                    "wamp.2.msgpack",
+                    self._on_message,
+                    self._on_closed,
+                    lambda: self._subscriptions.waiting,
+                )
+            )
+            self._send(wamp.HELLO, self.name, {"roles": ROLES, "agent": "FoxRouter"})
         assert self._joined is not None
         await asyncio.shield(self._joined)
         await self._connection.writable()
         self._check()
-        return self._connection
 
     def _check(self) -> None:
         if self._why_over:
@@ -206,10 +221,10 @@ class RouterRealm:
 
     # What the router says
 
-    def _on_message(self, message: Message, size: int) -> None:
-        kind, *fields = message
+    def _on_message(self, message: bytes) -> None:
+        kind, *fields = msgpack.decode(message)
         if kind == wamp.EVENT:
-            fields.append(size)
+            fields.append(len(message))
         handle: Callable[..., None] = self._handlers.get(kind, self._on_answer)
         handle(*fields)
 
@@ -245,8 +260,6 @@ class RouterRealm:
     ) -> None:
         *payload, size = rest
         self._subscriptions.event(number, publication, details, payload, size)
-        if self._subscriptions.waiting > self._limit and self._connection is not None:
-            self._connection.slow()
 
     def _on_invocation(
         self,
@@ -274,8 +287,12 @@ class RouterRealm:
 
     def _answer(self, *message: object) -> None:
         """Send the answer to a call, unless the session has ended."""
-        if self._connection is not None and not self.over:
-            self._connection.send(*message)
+        if not self.over:
+            self._send(*message)
+
+    def _send(self, *message: object) -> None:
+        assert self._connection is not None
+        self._connection.send(msgpack.encode(message))
 
     # The session's beginning and end
 
@@ -293,8 +310,7 @@ class RouterRealm:
     def _goodbye(self, details: dict[str, Any], uri: str, *_: object) -> None:
         sentence = details.get("message", "")
         self._end(f"The session in {self.name} has ended ({uri}): {sentence}.")
-        assert self._connection is not None
-        self._connection.send(wamp.GOODBYE, {}, "wamp.close.goodbye_and_out")
+        self._send(wamp.GOODBYE, {}, "wamp.close.goodbye_and_out")
 
     def _on_closed(self) -> None:
         self._end(f"The session in {self.name} has ended.")
@@ -312,17 +328,3 @@ class RouterRealm:
                 answer.exception()  # Perhaps nobody awaits it any more.
         self._subscriptions.end_all()
         self._registrations.end_all()
-
-    def collect(self) -> None:
-        """Take what the gateway has for the application; see `LocalConnection.collect`."""
-        if self._connection is not None and not self._connection.closed:
-            self._connection.collect()
-
-    def fail(self, sentence: str) -> None:
-        """Let nobody wait any more, as the router does nothing more."""
-        self._end(sentence)
-
-    def close(self) -> None:
-        """End the session, without a goodbye if none was said."""
-        if self._connection is not None:
-            self._connection.close()

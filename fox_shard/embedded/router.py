@@ -8,11 +8,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Final, Self, final
 
 from fox_shard.config import Config
 from fox_shard.config.reader import NO_SETTINGS
@@ -20,7 +20,7 @@ from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.junction import Junction
-from fox_shard.embedded.local_connection import LocalConnection
+from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.embedded.realm import RouterRealm
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.gateway.core import Gateway
@@ -79,8 +79,10 @@ class FoxRouter:
         self._undo = AsyncExitStack()
         self._shell: JunctionShell
         self._gateway: Gateway
-        # The sessions of the application itself, by realm, and those of them that have ended.
+        # The sessions of the application itself, by realm.
         self._realms: dict[str, RouterRealm] = {}
+        # The connections without a socket.
+        self._local: set[LocalConnection] = set()
         self._clients: ClientSide
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
@@ -227,8 +229,10 @@ class FoxRouter:
             self._undo.callback(socket.close)
 
     def _after_turn(self) -> None:
-        for realm in self._realms.values():
-            realm.collect()
+        for connection in [*self._local]:
+            connection.collect()
+            if connection.closed:
+                self._local.discard(connection)
         self._clients.after_flush()
 
     def realm(self, name: str) -> RouterRealm:
@@ -240,15 +244,15 @@ class FoxRouter:
             raise RouterError("The router does not run.")
         realm = self._realms.get(name)
         if realm is None or realm.over:
-            limit = self.config.gateway.outbound_limit
-            realm = self._realms[name] = RouterRealm(name, self._connect, limit)
+            realm = self._realms[name] = RouterRealm(name, self._connect)
         return realm
 
-    def _connect(
-        self, on_message: Callable[[list[Any], int], None], on_closed: Callable[[], None]
-    ) -> LocalConnection:
-        schedule = partial(self._shell.schedule, self._gateway.name)
-        return LocalConnection(self._gateway, schedule, on_message, on_closed)
+    def _connect(self, client: Client) -> LocalConnection:
+        connection = LocalConnection(
+            self._gateway, client, partial(self._shell.schedule, self._gateway.name)
+        )
+        self._local.add(connection)
+        return connection
 
     def reload_certificates(self) -> None:
         """Read the listeners' certificates again, for new connections."""
@@ -285,13 +289,15 @@ class FoxRouter:
     async def _let_clients_go(self) -> None:
         if self._failure is not None:
             await self._clients.cut_off()
-            for realm in self._realms.values():
-                realm.fail("The router has failed.")
+            for connection in [*self._local]:
+                with suppress(Exception):
+                    # The gateway cannot be trusted any more.
+                    connection.close()
             return
         await self._clients.say_goodbye()
         await self._shell.settle(SETTLING)
-        for realm in self._realms.values():
-            realm.close()
+        for connection in [*self._local]:
+            connection.close()
 
     def _failed(self, error: Exception) -> None:
         """An exception nobody expected: nothing that the nodes know can be trusted any more."""

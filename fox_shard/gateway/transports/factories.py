@@ -23,6 +23,7 @@ Maker = Callable[[Connection], Receiver]
 def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     """Return, for each listener, the function that makes the first receiver of a connection.
 
+    "local": of connections without a socket, whose messages are framed as in RawSocket.
     host, router: the same gateway, as transports and as sessions see it.
     """
 
@@ -52,9 +53,10 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> Reader:
         return Reader(MqttSession(router, connection, frame, hangup))
 
-    by_websocket, by_rawsocket = wamp("websocket"), wamp("rawsocket")
+    by_websocket, by_rawsocket, locally = wamp("websocket"), wamp("rawsocket"), wamp("local")
     return {
         "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
         "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
+        "local": lambda connection: RawSocket(host, connection, locally),
         "mqtt": lambda connection: Reader(MqttSession(router, connection)),
     }

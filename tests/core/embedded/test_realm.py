@@ -248,7 +248,28 @@ async def test_the_application_may_do_everything_whatever_roles_there_are(router
     assert callers == [1]
 
 
-@in_router("", **{"gateway.outbound_limit": 65_536})
+@in_router("", **{"gateway.outbound_limit": 1 << 20})
+async def test_keys_come_at_the_pace_of_the_function(router):
+    """Far more of them than may wait for it."""
+    realm = router.realm("realm1")
+    keys = [f"com.example.n{number}" for number in range(3000)]
+    await asyncio.gather(
+        *(realm.publish(key, ["x" * 1000], acknowledge=True, retain=True) for key in keys)
+    )
+    found, done = [], asyncio.Event()
+
+    async def on_key(event):
+        await asyncio.sleep(0)
+        found.append(event.topic)
+        if len(found) == len(keys):
+            done.set()
+
+    await realm.subscribe("com.example", on_key, match="prefix", get_retained=True)
+    await done.wait()
+    assert sorted(found) == sorted(keys)
+
+
+@in_router("", **{"gateway.outbound_limit": 65_536, "gateway.slow_timeout": 0.5})
 async def test_a_function_that_does_not_keep_up_ends_the_session(router):
     realm, never = router.realm("realm1"), asyncio.Event()
     await realm.subscribe("com.example.any", lambda event: never.wait())
