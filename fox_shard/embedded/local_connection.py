@@ -188,6 +188,7 @@ class LocalConnection:
                 self._total - waiting,
                 self._loop.time(),
             )
+            self._gateway.fell_behind(self._connection)
             self._judge_later()
 
     def _judge_later(self) -> None:
@@ -201,6 +202,10 @@ class LocalConnection:
             return
         if not waiting:
             self._slowness = None
+            self._gateway.caught_up(self._connection)
+        elif self._connection.behind:
+            # It loses events instead. If what it may not lose becomes too much, `_watch` ends it.
+            self._judge_later()
         elif slowness.is_slow(waiting, self._total - waiting, self._loop.time()):
             self._end_slow()
         else:
@@ -227,6 +232,7 @@ class LocalConnection:
             self._gateway.client_refused(self._connection)
             self._connection.refused = ""
         if self._connection.backlog:
+            self._gateway.turns.client_gone(self._connection)
             self._connection.defer(self._connection.receiver.connection_lost)
         else:
             self._connection.receiver.connection_lost(now)
