@@ -13,8 +13,8 @@ ROUTER = "router"
 class Served(Cluster):
     """`fox serve` with a configuration file, in a folder of its own."""
 
-    def __init__(self, config="conf/fox.toml", **settings):
-        super().__init__(gateways=1, shards=1, config=config, **settings)
+    def __init__(self, **settings):
+        super().__init__(gateways=1, shards=1, **settings)
 
     @property
     def started(self):
@@ -25,8 +25,7 @@ class Served(Cluster):
         return [self.processes[ROUTER].pid]
 
     def command(self, name):
-        config = str(self.settings.get("FOX_CONFIG", self.config))
-        return [sys.executable, "-m", "fox_shard", "serve", "--config", config]
+        return [sys.executable, "-m", "fox_shard", "serve"]
 
     @property
     def router(self):
