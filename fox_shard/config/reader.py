@@ -125,6 +125,9 @@ def parse(
     found = read_listeners(listeners, name, folder, config.gateways)
     config = replace(config, listeners=found)
     _check_combinations(config)
+    # A program may use its own server without any.
+    if not settings:
+        _check_any_listener(config)
     return config, origins
 
 
@@ -270,5 +273,9 @@ def _check_listeners(gateway: Gateway, more: tuple[Listener, ...]) -> None:
             raise ConfigError(
                 f"gateway.{other} and listener[{index}].address are both {listener.address}."
             )
-    if not taken and not more:
+
+
+def _check_any_listener(config: Config) -> None:
+    gateway = config.gateway
+    if not (gateway.websocket or gateway.rawsocket or gateway.mqtt or config.listeners):
         raise ConfigError("gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.")

@@ -7,8 +7,8 @@ its log, which belong to the application.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Final, Self, final
 from fox_shard.config import Config
 from fox_shard.config.reader import NO_SETTINGS
 from fox_shard.datadir import opening
+from fox_shard.embedded.asgi import WampApplication
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.junction import Junction
@@ -244,10 +245,27 @@ class FoxRouter:
             raise RouterError("The router does not run.")
         realm = self._realms.get(name)
         if realm is None or realm.over:
-            realm = self._realms[name] = RouterRealm(name, self._connect)
+            realm = self._realms[name] = RouterRealm(name, self.connect)
         return realm
 
-    def _connect(self, client: Client) -> LocalConnection:
+    @property
+    def wamp(self) -> WampApplication:
+        """An ASGI application that lets WAMP clients in, at a path of a web application."""
+        return WampApplication(self)
+
+    @asynccontextmanager
+    async def lifespan(self, _application: object = None) -> AsyncIterator[None]:
+        """Run the router as long as a web application: a `lifespan` of Starlette, FastAPI."""
+        async with self:
+            yield
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The gateway, for what is in this package; None: the router does not run."""
+        return self._gateway if self._started and self._ending is None else None
+
+    def connect(self, client: Client) -> LocalConnection:
+        """Connect a client without a socket, for what is in this package."""
         connection = LocalConnection(
             self._gateway, client, partial(self._shell.schedule, self._gateway.name)
         )

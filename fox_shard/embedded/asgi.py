@@ -1,0 +1,200 @@
+"""WAMP at a path of an ASGI application: the web server's WebSockets become the router's clients.
+
+Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and who may open a WebSocket.
+Never: WebSockets themselves, which the web server speaks; what WAMP's messages mean.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, final
+
+from fox_shard.config import Address, Listener
+from fox_shard.embedded.local_connection import Client, LocalConnection
+from fox_shard.gateway.clients.access import Access, is_loopback
+from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
+from fox_shard.gateway.transports.origins import is_allowed
+from fox_shard.gateway.transports.rawsocket import SERIALIZERS
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+TEXT: Final = "wamp.2.json"
+"""The subprotocol whose messages are text; those of all others are binary."""
+
+NORMAL: Final = 1000
+WRONG_TYPE: Final = 1003
+POLICY: Final = 1008
+TOO_LONG: Final = 1009
+TRY_LATER: Final = 1013
+"""Codes with which a WebSocket is closed (RFC 6455 7.4.1, and IANA's list)."""
+
+
+class Clients(Protocol):
+    """The router, as the application sees it."""
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The gateway; None: the router does not run."""
+
+    def connect(self, client: Client) -> LocalConnection:
+        """Connect a client to the gateway."""
+
+
+class _Refused(Exception):
+    """The client is not let in: the code of the close, and a sentence."""
+
+
+@final
+class WampApplication:
+    """An ASGI application for the scope `websocket`, to be mounted at a path of your choice."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client until it, or the router, has closed the WebSocket."""
+        if scope["type"] == "http":
+            await _answer(send)
+            return
+        if scope["type"] != "websocket":
+            raise NotImplementedError(f"There is only WAMP here, nothing for {scope['type']}.")
+        await receive()  # websocket.connect
+        try:
+            conversation = self._begin(scope, send)
+        except _Refused as refused:
+            code, sentence = refused.args
+            await send({"type": "websocket.close", "code": code, "reason": sentence})
+            return
+        await send({"type": "websocket.accept", "subprotocol": conversation.subprotocol})
+        await conversation.run(receive)
+
+    def _begin(self, scope: Scope, send: Send) -> "_Conversation":
+        gateway = self._clients.gateway
+        if gateway is None or not gateway.linked:
+            raise _Refused(TRY_LATER, "The router does not run.")
+        headers = _headers(scope)
+        subprotocol = next(
+            (one for one in scope.get("subprotocols", ()) if one in SERIALIZERS.values()), ""
+        )
+        if not subprotocol:
+            names = ", ".join(SERIALIZERS.values())
+            raise _Refused(POLICY, f"Ask for one of the subprotocols {names}.")
+        server = scope.get("server") or ("", 0)
+        is_local = is_loopback(str(server[0]))
+        origins, hosts = headers.get("origin", []), headers.get("host", [""])
+        allowed = gateway.settings.allowed_origins
+        for origin in origins:
+            if not is_allowed(origin, hosts[0], allowed, is_local=is_local):
+                raise _Refused(
+                    POLICY,
+                    f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins.",
+                )
+        try:
+            bearer = bearer_of(headers.get("authorization", []))
+        except SeveralAuthorizations as error:
+            raise _Refused(POLICY, f"{error}.") from error
+        host, port = scope.get("client") or ("unix", 0)
+        now = asyncio.get_running_loop().time()
+        why = gateway.admission.admit(host, gateway.settings, now)
+        if why:
+            gateway.limit_counts.add(why)
+            raise _Refused(TRY_LATER, "There are too many connections.")
+        address = Address(str(server[0]), int(server[1] or 0))
+        access = Access(listener=Listener(protocol="websocket", address=address))
+        conversation = _Conversation(subprotocol, send, lambda: gateway.admission.leave(host))
+        conversation.connection = self._clients.connect(
+            Client(
+                f"{host}:{port}",
+                access,
+                subprotocol,
+                conversation.add,
+                conversation.end,
+                lambda: conversation.waiting,
+            )
+        )
+        conversation.connection.set_bearer(bearer)
+        return conversation
+
+
+@final
+class _Conversation:
+    """One client's WebSocket. waiting: bytes of messages that the web server has not taken yet."""
+
+    connection: LocalConnection
+
+    def __init__(self, subprotocol: str, send: Send, left: Callable[[], None]) -> None:
+        """left: called once, when the client is gone."""
+        self.subprotocol = subprotocol
+        self.waiting = 0
+        self._send = send
+        self._left = left
+        # None: there are no further messages.
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def add(self, message: bytes) -> None:
+        """Let a message of the router wait for the web server."""
+        self.waiting += len(message)
+        self._queue.put_nowait(message)
+
+    def end(self) -> None:
+        """Close the WebSocket when all is sent."""
+        self._queue.put_nowait(None)
+
+    async def run(self, receive: Receive) -> None:
+        """Pass messages on in both directions, until the WebSocket is closed."""
+        reading = asyncio.create_task(self._read(receive))
+        writing = asyncio.create_task(self._write())
+        try:
+            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+            code = reading.result() if reading.done() else NORMAL
+            self.connection.close()
+            # What the router has said last is still sent, unless the client is gone.
+            if code:
+                await writing
+                await self._send({"type": "websocket.close", "code": code})
+        except OSError:
+            pass  # So says the web server if the client is gone while something is sent.
+        finally:
+            reading.cancel()
+            writing.cancel()
+            self.connection.close()
+            self._left()
+
+    async def _read(self, receive: Receive) -> int:
+        """Read until the end; return the code with which to close, 0: the client has closed."""
+        while True:
+            await self.connection.writable()
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return 0
+            text, data = message.get("text"), message.get("bytes")
+            if (text is None) is (self.subprotocol == TEXT):
+                return WRONG_TYPE
+            try:
+                self.connection.send(text.encode() if text is not None else data or b"")
+            except ValueError:
+                return TOO_LONG
+
+    async def _write(self) -> None:
+        while (message := await self._queue.get()) is not None:
+            is_text = self.subprotocol == TEXT
+            content = {"text": message.decode()} if is_text else {"bytes": message}
+            await self._send({"type": "websocket.send", **content})
+            self.waiting -= len(message)
+
+
+def _headers(scope: Scope) -> dict[str, list[str]]:
+    """Return the values of each header, by its name in lower case."""
+    headers: dict[str, list[str]] = {}
+    for name, value in scope.get("headers", ()):
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
+
+
+async def _answer(send: Send) -> None:
+    """Answer a request in plain HTTP."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"upgrade", b"websocket")]
+    await send({"type": "http.response.start", "status": 426, "headers": headers})
+    await send({"type": "http.response.body", "body": b"Here is WAMP over WebSocket.\n"})
