@@ -149,11 +149,12 @@ def test_a_url_is_required_if_websocket_is_off(folder):
         target_of(config, None, None)
 
 
-def test_no_configuration_is_needed_with_url_and_realm(folder, asked):
+def test_no_configuration_is_needed_unless_one_is_named(folder, asked, capsys):
     (folder / "conf" / "fox.toml").unlink()
-    assert main(["get", "a", "--url", "ws://x/ws"]) == 2
-    assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r"]) == 0
+    assert main(["get", "a"]) == 0
+    assert main(["get", "a", "--url", "ws://x/ws"]) == 0
     assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r", "--config", "none"]) == 2
+    assert "none" in capsys.readouterr().err
 
 
 def test_keys_of_a_row_may_come_behind_options(asked):
