@@ -11,14 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from fox_shard.errors import Refusal
-from fox_shard.gateway.auth.authentication import (
-    Attempt,
-    Authenticated,
-    Authentication,
-    Claim,
-    Outcome,
-    Prepared,
-)
+from fox_shard.gateway.auth import login
+from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.claims import Attempt, Authenticated, Claim, Outcome, Prepared
 from fox_shard.gateway.auth.user_keys import UserKeys
 
 AT_ONCE: Final = 5
@@ -91,7 +86,7 @@ class AwaitedUsers:
 
 @final
 class AwaitingAttempt:
-    """An attempt (see `authentication.Attempt`) that waits for users, and then is another one."""
+    """An attempt (see `claims.Attempt`) that waits for users, and then is another one."""
 
     def __init__(self, awaited: AwaitedUsers, claim: Claim) -> None:
         self._awaited = awaited
@@ -126,7 +121,7 @@ class AwaitingAttempt:
         done, self._done = self._done, None
         assert done is not None
         try:
-            begun = self._awaited.authentication.begin(self._claim)
+            begun = login.begin(self._awaited.authentication, self._claim)
         except Refusal as refusal:
             self._reason = getattr(refusal, "about", "")
             done(refusal)

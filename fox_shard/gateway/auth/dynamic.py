@@ -15,19 +15,11 @@ from fox_shard.config import Realm
 from fox_shard.documents.payloads import MSGPACK, encode
 from fox_shard.errors import Canceled, NoAvailableCallee, QueueFull, Refusal
 from fox_shard.gateway.auth.answers import BadAnswer, Principal, read_answer
-from fox_shard.gateway.auth.authentication import (
-    ANONYMOUS,
-    NO_USERS,
-    Authenticated,
-    Authentication,
-    AuthenticationFailed,
-    Busy,
-    Claim,
-    Outcome,
-    Prepared,
-)
+from fox_shard.gateway.auth.authentication import NO_USERS, Authentication
 from fox_shard.gateway.auth.certificates import TLS, channel_id
+from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim, Outcome, Prepared
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, WampCraProof
+from fox_shard.gateway.auth.refusals import AuthenticationFailed, Busy
 from fox_shard.gateway.consulting.consultations import Consultation, Consultations
 from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser, one_line
 from fox_shard.users.passwords import LENGTH
@@ -109,7 +101,7 @@ class Authenticators:
 
 @final
 class DynamicAttempt:
-    """An attempt (see `authentication.Attempt`) that an authenticator decides.
+    """An attempt (see `claims.Attempt`) that an authenticator decides.
 
     With a ticket, the authenticator is asked after the client's answer; else before the challenge,
     for what the client has to prove, or, if there is nothing to prove, instead of it.

@@ -2,7 +2,7 @@
 
 Owns: challenges and checking their answers, of users that there are and of those that are not: the
 latter get the same challenges, whose answers are checked as well, and always wrong. Never: which
-method is chosen (see `authentication`), sessions, checking passwords (see `hashing`).
+method is chosen (see `login`), sessions, checking passwords (see `hashing`).
 """
 
 import hmac

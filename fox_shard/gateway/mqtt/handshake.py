@@ -7,13 +7,9 @@ Owns: the rules for client identifiers, realms and user names. Never: whether a 
 from typing import Final
 
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import (
-    ANONYMOUS,
-    AuthenticationFailed,
-    Claim,
-    NoMatchingAuthMethod,
-)
 from fox_shard.gateway.auth.certificates import TLS
+from fox_shard.gateway.auth.claims import ANONYMOUS, Claim
+from fox_shard.gateway.auth.refusals import AuthenticationFailed, NoMatchingAuthMethod
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode
 from fox_shard.gateway.mqtt.framing import split

@@ -14,12 +14,9 @@ from typing import Final, final
 from fox_shard.backplane.frames import Event, Refused, qos
 from fox_shard.documents.payloads import RAW
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import (
-    PROVIDER,
-    Attempt,
-    Authenticated,
-    AuthenticationFailed,
-)
+from fox_shard.gateway.auth import login
+from fox_shard.gateway.auth.claims import PROVIDER, Attempt, Authenticated
+from fox_shard.gateway.auth.refusals import AuthenticationFailed
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import handshake
 from fox_shard.gateway.mqtt import packets as mqtt
@@ -179,7 +176,7 @@ class MqttSession(Session):
                 self._transport,
                 with_users=with_users,
             )
-            begun = authentication.begin(claim)
+            begun = login.begin(authentication, claim)
         except Refusal as refusal:
             about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
             self._refuse(refusal, f"{name or _ANONYMOUS}{': ' if about else ''}{about}")

@@ -6,7 +6,8 @@ Owns: which sessions end, a part at a time. Never: who the users are (see `auth`
 from collections.abc import Callable
 from typing import Final, final
 
-from fox_shard.gateway.auth.authentication import ANONYMOUS, Authentication
+from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.claims import ANONYMOUS
 from fox_shard.gateway.sessions.registry import SessionRegistry
 
 USER_REMOVED: Final = "fox.close.user_removed"

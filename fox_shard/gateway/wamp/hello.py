@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import UNSET, Struct, UnsetType
 
 from fox_shard.errors import NoSuchRealm, ProtocolViolation
-from fox_shard.gateway.auth.authentication import Authenticated, Claim
+from fox_shard.gateway.auth.claims import Authenticated, Claim
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.realm import Realm
 from fox_shard.gateway.wamp.messages import CLIENT_ROLES, ROUTER_ROLES, Hello

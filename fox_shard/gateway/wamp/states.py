@@ -21,7 +21,9 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
 from fox_shard.errors import ProtocolViolation, Refusal
-from fox_shard.gateway.auth.authentication import Attempt, Authenticated, AuthenticationFailed
+from fox_shard.gateway.auth import login
+from fox_shard.gateway.auth.claims import Attempt, Authenticated
+from fox_shard.gateway.auth.refusals import AuthenticationFailed
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import CONNECTION_LOST
@@ -123,7 +125,7 @@ class WampConversation(WampSession):
             claim = hello.claim_of(
                 self.realm, announced, self.connection, self._transport, router.wall
             )
-            begun = router.authentication.begin(claim)
+            begun = login.begin(router.authentication, claim)
         except Refusal as refusal:
             about = refusal.about if isinstance(refusal, AuthenticationFailed) else ""
             self.abort(refusal.uri, refusal.message, about=about)

@@ -6,15 +6,11 @@ from user_samples import PASSWORD, users
 
 from fox_shard.backplane.frames import CaughtUp, Subscribe
 from fox_shard.config import Auth, Role
-from fox_shard.gateway.auth.authentication import (
-    ANONYMOUS,
-    NOBODY,
-    Authenticated,
-    AuthenticationFailed,
-    Claim,
-    NoMatchingAuthMethod,
-)
+from fox_shard.gateway.auth import login
 from fox_shard.gateway.auth.awaited_users import AT_ONCE, AwaitingAttempt
+from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim
+from fox_shard.gateway.auth.login import NOBODY
+from fox_shard.gateway.auth.refusals import AuthenticationFailed, NoMatchingAuthMethod
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.world import World
@@ -29,7 +25,7 @@ def harness():
 
 def begin(harness, method="wampcra", name="ann", realm=REALM):
     claim = Claim(realm=realm, methods=(method,), name=name, address="192.0.2.1")
-    return harness.gateway.authentication.begin(claim)
+    return login.begin(harness.gateway.authentication, claim)
 
 
 def waiting(harness, told, many, method="wampcra"):

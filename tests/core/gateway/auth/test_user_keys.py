@@ -20,13 +20,10 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.config import Auth, Realm, Role, Rule
 from fox_shard.documents import payloads
-from fox_shard.gateway.auth.authentication import (
-    ANONYMOUS,
-    Authenticated,
-    Claim,
-    StaticAttempt,
-)
+from fox_shard.gateway.auth import login
 from fox_shard.gateway.auth.awaited_users import AwaitingAttempt
+from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim
+from fox_shard.gateway.auth.static import StaticAttempt
 from fox_shard.gateway.auth.user_keys import MOST_LOGGED
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.topics.pattern import Pattern
@@ -79,7 +76,7 @@ def is_known(one, name, realm=REALM):
 
 def begin(one, name="ann", method="ticket", **more):
     claim = Claim(realm=REALM, methods=(method,), name=name, address="192.0.2.1", **more)
-    return one.gateway.authentication.begin(claim)
+    return login.begin(one.gateway.authentication, claim)
 
 
 def test_nobody_is_let_in_before_all_shards_have_shown_their_keys():
@@ -266,7 +263,7 @@ def test_without_a_file_only_realms_with_such_keys_ask_who_clients_are():
     read(one)
     authentication = one.gateway.authentication
     elsewhere = Claim(realm="other", methods=(ANONYMOUS,), name=None, address="192.0.2.1")
-    assert isinstance(authentication.begin(elsewhere), Authenticated)
+    assert isinstance(login.begin(authentication, elsewhere), Authenticated)
     assert isinstance(begin(one), StaticAttempt)
     assert authentication.lets_in("other", ANONYMOUS, ANONYMOUS, ANONYMOUS)
     assert not authentication.lets_in(REALM, ANONYMOUS, ANONYMOUS, ANONYMOUS)

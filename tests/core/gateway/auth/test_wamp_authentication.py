@@ -16,7 +16,8 @@ from user_samples import PASSWORD, PRIVATE_KEY, bot, check_passwords, mary, pete
 from wamp_client import ALL, ROLES, SESSION, Client
 
 from fox_shard.config import Auth
-from fox_shard.gateway.auth.authentication import METHODS, Authentication
+from fox_shard.gateway.auth.authentication import Authentication
+from fox_shard.gateway.auth.methods import METHODS
 from fox_shard.gateway.auth.proofs import CryptosignProof
 from fox_shard.users.user import Users
 

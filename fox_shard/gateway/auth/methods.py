@@ -1,0 +1,52 @@
+"""The authmethods that prove a user of the file, and for which of them a user has what they need.
+
+Owns: the names of methods, who the user is that a client claims to be. Never: which methods are
+possible for a client (see `login`), challenges (see `static`).
+"""
+
+from typing import Final
+
+from fox_shard.gateway.auth.certificates import TLS, certified_user
+from fox_shard.gateway.auth.claims import ANONYMOUS, Claim
+from fox_shard.gateway.auth.tokens import JWT
+from fox_shard.users.user import User, Users
+
+TICKET: Final = "ticket"
+METHODS: Final = (TICKET, "wampcra", "scram", "wamp-scram", "cryptosign", TLS)
+
+
+def user_of(method: str, claim: Claim, users: Users) -> User | None:
+    """Return the user that the client says it is; None if there is none."""
+    if method == TLS:
+        return certified_user(users, claim.realm, claim.name, claim.access)
+    if method != "cryptosign":
+        return users.find(claim.realm, claim.name or "")
+    user = users.find_by_key(claim.realm, claim.extra["pubkey"].lower())
+    named = user is not None and claim.name in (None, user.name)
+    return user if named else None
+
+
+def suits(method: str, claim: Claim, users: Users) -> bool:
+    """Whether the user, if there is one, has what the method needs."""
+    if method in (ANONYMOUS, JWT):
+        return True
+    user = user_of(method, claim, users)
+    if user is None:
+        # Nothing suits somebody whose key is unknown; a name that is unknown looks like any other.
+        return (
+            method not in ("cryptosign", TLS) and users.find(claim.realm, claim.name or "") is None
+        )
+    match method:
+        case "ticket":
+            return user.password is not None
+        case "wampcra":
+            return user.wampcra is not None
+        case "scram":
+            scram = user.scram
+            return scram is not None and (
+                scram.kdf == "pbkdf2" or scram.autobahn_stored_key is not None
+            )
+        case "wamp-scram":
+            return user.scram is not None
+        case _:
+            return True
