@@ -9,10 +9,10 @@ its backlog. Other sessions go on.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, cast, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
-from fox_shard.gateway.authorization.answers import NAMES, Answers, Question, read_answer
+from fox_shard.gateway.authorization.answers import NAMES, Answers, Question, Undecided, read_answer
 from fox_shard.gateway.clients.connection import ADVICE
 from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.turns import Turns
@@ -25,8 +25,7 @@ FAILED = "authorization_failed"
 
 NO_ANSWER: Final = NoAdvice("unreadable", "the answer is neither true or false nor has `allow`")
 
-Retry = Callable[[], None]
-"""Carries out a request, from its beginning, by the answers that there are by then."""
+Method = TypeVar("Method", bound=Callable[..., None])
 
 
 @final
@@ -74,16 +73,28 @@ class Authorizers:
             answers.consultation.cancel()
         self._release(session, answers)
 
-    def waits(self, session: Session, retry: Retry) -> bool:
-        """Whether a request must wait behind another one; `retry` is called then, in order."""
-        answers = session.answers
-        if answers is None or not answers.asks:
-            return False
-        answers.waiting.append(retry)
-        return True
+    def asking(self, method: Method) -> Method:
+        """Return a method that carries out the requests of `method`, now or later, in order.
 
-    def ask(self, session: Session, question: Question, retry: Retry) -> None:
-        """Ask the session's authorizer, and call `retry` when there is an answer, or none."""
+        method: of a session, its first argument; by the answers that there are by then. Raises
+        Undecided, before there is any effect, if one more is needed.
+        """
+
+        def carry_out(session: Session, *args: object, **kwargs: object) -> None:
+            answers = session.answers
+            if answers is None or not answers.asks:
+                try:
+                    method(session, *args, **kwargs)
+                except Undecided as undecided:
+                    again = partial(carry_out, session, *args, **kwargs)
+                    self._ask(session, undecided.question, again)
+            else:
+                answers.waiting.append(partial(carry_out, session, *args, **kwargs))
+
+        return cast(Method, carry_out)
+
+    def _ask(self, session: Session, question: Question, again: Callable[[], None]) -> None:
+        """Ask the session's authorizer, and call `again` when there is an answer, or none."""
         answers, permissions = session.answers, session.permissions
         assert answers is not None
         assert permissions is not None
@@ -95,7 +106,7 @@ class Authorizers:
         else:
             options = {"match": match} if match else {}
             args = [answers.details, uri, NAMES[action], options]
-        told = partial(self._told, session, answers, question, permissions.cache, retry)
+        told = partial(self._told, session, answers, question, permissions.cache, again)
         consultation = self._consultations.consult(whom, args, {}, permissions.timeout, told)
         if not consultation.over:
             answers.consultation = consultation
@@ -109,7 +120,7 @@ class Authorizers:
         answers: Answers,
         question: Question,
         seconds: float,
-        retry: Retry,
+        again: Callable[[], None],
         outcome: Advice | NoAdvice,
     ) -> None:
         answers.asks, answers.consultation = False, None
@@ -119,7 +130,7 @@ class Authorizers:
         else:
             decision, cache = read
             answers.note(question, decision, seconds if cache else 0)
-        self._go_on(answers, retry)
+        self._go_on(answers, again)
         if not (answers.asks or answers.draining):
             self._release(session, answers)
 
@@ -144,14 +155,14 @@ class Authorizers:
         lines.add(fields | {"reason": one_line(outcome.message[:MAX_REASON])}, self._clock())
         return None
 
-    def _go_on(self, answers: Answers, retry: Retry) -> None:
+    def _go_on(self, answers: Answers, again: Callable[[], None]) -> None:
         """Carry out a request, and then those that waited behind it, until one asks again."""
         if answers.draining:
             # The answer came at once, within a request that the loop below carries out.
-            retry()
+            again()
             return
         answers.draining = True
-        retry()
+        again()
         while not answers.asks:
             answers.request_done()
             if not answers.waiting:

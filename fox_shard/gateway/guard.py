@@ -1,13 +1,13 @@
 """The guard: requests of sessions in realms with roles, checked before they are carried out.
 
 Owns: which permissions a request needs, and how a session is told that it lacks one. Never: the
-rules (see `authorization`); carrying requests out.
+rules (see `authorization`); carrying requests out; asking an authorizer (see `asking_guard`): what
+neither a rule nor an answer decides raises Undecided, and has no effect yet.
 
 What a session gets is checked elsewhere: events when the receivers of a topic are found (see
 `pubsub.members`), keys, rows and history when they are shown (`pubsub.fanout.visible`).
 """
 
-from functools import partial
 from typing import Final, final
 
 from fox_shard.backplane.frames import (
@@ -24,7 +24,7 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.refusals import call_error, refused
 from fox_shard.errors import NotAuthorized, Refusal
-from fox_shard.gateway.authorization.answers import Answers, Question, Undecided
+from fox_shard.gateway.authorization.answers import Question, Undecided
 from fox_shard.gateway.authorization.rules import (
     CALL,
     DISCLOSED,
@@ -36,7 +36,6 @@ from fox_shard.gateway.authorization.rules import (
     Extent,
 )
 from fox_shard.gateway.authorization.trust import with_trust_level
-from fox_shard.gateway.authorizers import Authorizers, Retry
 from fox_shard.gateway.pubsub.permitted import check_publish, check_row
 from fox_shard.gateway.pubsub.publishing import Publishing
 from fox_shard.gateway.rpc.calls import Calls
@@ -55,7 +54,6 @@ class Guard:
     """The checks of one gateway. The methods are those of `Router`."""
 
     __slots__ = (
-        "_authorizers",
         "_calls",
         "_counts",
         "_publishing",
@@ -70,16 +68,14 @@ class Guard:
         calls: Calls,
         registrations: Registrations,
         reductions: Reductions,
-        authorizers: Authorizers,
     ) -> None:
-        self._authorizers = authorizers
         self._counts = counts
         self._publishing = publishing
         self._calls = calls
         self._registrations = registrations
         self._reductions = reductions
 
-    def publish(  # noqa: C901 (a function less in the way of each publish)
+    def publish(
         self,
         session: Session,
         route: Route,
@@ -96,26 +92,14 @@ class Guard:
         """Publish, if the session may. Hot."""
         permissions = session.permissions
         if permissions is not None:
-            answers = session.answers
-            # Made only where an authorizer may be asked.
-            retry = answers and partial(
-                self.publish, session, route, flags, request, encoding, args, kwargs, publisher,
-                audience, retain, attributes,
-            )  # fmt: skip
-            if retry and self._authorizers.waits(session, retry):
-                return
             try:
                 if route.table is None:
-                    decision = check_publish(permissions, answers, route.topic, flags)
+                    decision = check_publish(permissions, session.answers, route.topic, flags)
                 else:
                     row, decision = check_row(
                         session, permissions, route, flags, encoding, args, kwargs, retain
                     )
                     route, flags = row
-            except Undecided as undecided:
-                assert retry is not None
-                self._authorizers.ask(session, undecided.question, retry)
-                return
             except Refusal as refusal:
                 self._refuse_publish(session, flags, request, refusal)
                 return
@@ -150,23 +134,9 @@ class Guard:
         payloads: list[bytes],
     ) -> None:
         """Publish all payloads, if the session may."""
-        permissions, answers = session.permissions, session.answers
-        if permissions is not None and answers is not None and not answers.asks:
-            # One answer is for all of them. A refusal comes again below, for each.
-            try:
-                if route.table is None:
-                    check_publish(permissions, answers, route.topic, flags)
-            except Undecided as undecided:
-                retry = partial(
-                    self.publish_all, session, route, flags, request, encoding, payloads
-                )
-                self._authorizers.ask(session, undecided.question, retry)
-                return
-            except Refusal:
-                pass
+        permissions = session.permissions
         plain = permissions is None or (
-            (answers is None or not answers.asks)
-            and route.table is None
+            route.table is None
             and (decision := permissions.decide(route.topic)) & (PUBLISH | DISCLOSED) == PUBLISH
             and decision <= NO_TRUST_LEVEL
         )
@@ -184,18 +154,12 @@ class Guard:
         else:
             self._publishing.dropped += 1
 
-    def may_will(self, session: Session, topic: str, flags: int, retry: Retry) -> bool:
-        """Whether the session may set an MQTT will, which is a publish by it.
-
-        If an authorizer is asked, it may not for now, and `retry` is called later.
-        """
+    def may_will(self, session: Session, topic: str, flags: int) -> bool:
+        """Whether the session may set an MQTT will, which is a publish by it."""
         if session.permissions is None:
             return True
         try:
             check_publish(session.permissions, session.answers, topic, flags)
-        except Undecided as undecided:
-            self._authorizers.ask(session, undecided.question, retry)
-            return False
         except Refusal as refusal:
             self._count(refusal)
             self._publishing.dropped += 1
@@ -203,49 +167,25 @@ class Guard:
         return True
 
     def may_subscribe(
-        self, session: Session, request: int, pattern: Pattern, named: Pattern, retry: Retry
+        self, session: Session, request: int, pattern: Pattern, named: Pattern
     ) -> bool:
         """Whether the session may subscribe to anything that the pattern matches.
 
         named: what it has asked for, perhaps a table of which the pattern is all rows. If not, it
         is told so. If it may subscribe to a part, it gets that part.
-        If an authorizer is asked, it may not for now, and `retry` is called later.
         """
-        permissions = session.permissions
+        permissions, answers = session.permissions, session.answers
         if permissions is None:
             return True
-        if session.answers is not None:
-            if self._authorizers.waits(session, retry):
-                return False
-            if permissions.asks_about(pattern):
-                return self._may_subscribe(session, session.answers, request, pattern, named, retry)
-        session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
-        if permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING:
-            return True
-        self._counts.add(COUNTED)
-        refusal = permissions.refusal(SUBSCRIBE, named.shown[0])
-        session.not_subscribed(request, refusal.uri, refusal.message, 0)
-        return False
-
-    def _may_subscribe(
-        self,
-        session: Session,
-        answers: Answers,
-        request: int,
-        pattern: Pattern,
-        named: Pattern,
-        retry: Retry,
-    ) -> bool:
-        """Whether the authorizer allows a pattern, of which rules decide only a part, if any."""
-        permissions = session.permissions
-        assert permissions is not None
         session.connection.budget -= permissions.cost(SUBSCRIBE, pattern)
         try:
-            if not answers.decide(*_question(SUBSCRIBE, pattern)) & SUBSCRIBE:
+            if answers is not None and permissions.asks_about(pattern):
+                # Rules decide only a part, if any.
+                allowed = answers.decide(*_question(SUBSCRIBE, pattern)) & SUBSCRIBE > 0
+            else:
+                allowed = permissions.extent(SUBSCRIBE, pattern) is not Extent.NOTHING
+            if not allowed:
                 raise permissions.refusal(SUBSCRIBE, named.shown[0])
-        except Undecided as undecided:
-            self._authorizers.ask(session, undecided.question, retry)
-            return False
         except Refusal as refusal:
             self._count(refusal)
             session.not_subscribed(request, refusal.uri, refusal.message, 0)
@@ -271,40 +211,6 @@ class Guard:
         attributes: bytes | None = None,
     ) -> None:
         """Call a procedure, one of the server's own, too, if the session may."""
-        call = partial(
-            self._call, session, request, procedure, flags, timeout, encoding, args, kwargs, caller,
-            attributes,
-        )  # fmt: skip
-        if session.answers is None:
-            call()
-            return
-        retry = partial(
-            self.call, session, request, procedure, flags, timeout, encoding, args, kwargs, caller,
-            attributes,
-        )  # fmt: skip
-        if self._authorizers.waits(session, retry):
-            return
-        try:
-            call()
-        except Undecided as undecided:
-            # Perhaps the call is running, and its question is about a testament's topic.
-            self._calls.take_back(session, request)
-            self._authorizers.ask(session, undecided.question, retry)
-
-    def _call(
-        self,
-        session: Session,
-        request: int,
-        procedure: str,
-        flags: int,
-        timeout: int,
-        encoding: int,
-        args: bytes,
-        kwargs: bytes,
-        caller: Identity | None,
-        attributes: bytes | None,
-    ) -> None:
-        """Call a procedure, if the session may. Raises Undecided."""
         permissions, answers = session.permissions, session.answers
         if permissions is not None:
             try:
@@ -321,18 +227,23 @@ class Guard:
                 flags |= DISCLOSE_CALLER
             if decision > NO_TRUST_LEVEL:
                 attributes = with_trust_level(attributes, decision)
-        self._calls.call(
-            session,
-            request,
-            procedure,
-            flags,
-            timeout,
-            encoding,
-            args,
-            kwargs,
-            caller,
-            attributes,
-        )
+        try:
+            self._calls.call(
+                session,
+                request,
+                procedure,
+                flags,
+                timeout,
+                encoding,
+                args,
+                kwargs,
+                caller,
+                attributes,
+            )
+        except Undecided:
+            # The call is running, and the question is about a testament's topic.
+            self._calls.take_back(session, request)
+            raise
 
     def register(
         self,
@@ -347,11 +258,7 @@ class Guard:
         reroutes: bool = False,
     ) -> None:
         """Register a callee, if the session may register all that the pattern matches."""
-        retry = partial(
-            self.register, session, request, pattern, invoke, concurrency,
-            force=force, disclose=disclose, reroutes=reroutes,
-        )  # fmt: skip
-        if self._may_register(session, request, [(REGISTER, pattern)], retry):
+        if self._may_register(session, request, [(REGISTER, pattern)]):
             self._registrations.register(
                 session,
                 request,
@@ -383,23 +290,17 @@ class Guard:
             (SUBSCRIBE, keys),
             (PUBLISH, keys),
         ]
-        retry = partial(
-            self.register_reducer, session, request, pattern, mission, durable, invoke, concurrency,
-            force=force,
-        )  # fmt: skip
-        if self._may_register(session, request, needed, retry):
+        if self._may_register(session, request, needed):
             self._reductions.register(
                 session, request, pattern, mission, durable, invoke, concurrency, force=force
             )
 
     def _may_register(
-        self, session: Session, request: int, needed: list[tuple[int, Pattern]], retry: Retry
+        self, session: Session, request: int, needed: list[tuple[int, Pattern]]
     ) -> bool:
         permissions, answers = session.permissions, session.answers
         if permissions is None:
             return True
-        if self._authorizers.waits(session, retry):
-            return False
         try:
             for action, pattern in needed:
                 session.connection.budget -= permissions.cost(action, pattern)
@@ -409,9 +310,6 @@ class Guard:
                     allowed = answers.decide(*_question(action, pattern))
                     if not allowed & action:
                         raise permissions.refusal(action, pattern.shown[0])
-        except Undecided as undecided:
-            self._authorizers.ask(session, undecided.question, retry)
-            return False
         except Refusal as refusal:
             self._count(refusal)
             session.refused(refused(Register, session.id, request, refusal))

@@ -4,7 +4,8 @@ Owns: which part of the gateway carries out a request, and whether it may. Never
 what is asked of the shards.
 
 Where no realm has roles, all sessions may do everything. So most requests are bound methods of the
-parts that carry them out, which saves a call. Otherwise the `Guard` stands before these parts.
+parts that carry them out, which saves a call. Otherwise the `Guard` stands before these parts, and
+before the guard, where roles have authorizers, the `AskingGuard`.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Mqtt
 from fox_shard.errors import Refusal, SlowConsumer
+from fox_shard.gateway.asking_guard import AskingGuard
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.authorization.roles import Roles
 from fox_shard.gateway.authorizers import Authorizers
@@ -90,8 +92,10 @@ class Requests:
         "realms",
         "register",
         "register_reducer",
+        "set_will",
         "settings",
         "slow_consumers",
+        "subscribe",
         "timers",
         "unregister",
         "yield_",
@@ -152,26 +156,28 @@ class Requests:
         self.cancel, self.give_up_call = calls.cancel, calls.give_up
         self.register = registrations.register
         self.register_reducer = reductions.register
+        self.subscribe, self.set_will = self._subscribe, self._set_will
         self.open_realm = open_realm
         self._roles = roles
         self._guard: Guard | None = None
         self._authorizers: Authorizers | None = None
         if roles.in_use:
-            authorizers = Authorizers(
-                consultations,
-                limit_counts,
-                turns,
-                lambda: clock.now,
-                lambda: LimitedLines("authorizer_failed", notices, timers),
-            )
-            guard = Guard(limit_counts, publishing, calls, registrations, reductions, authorizers)
+            guard = Guard(limit_counts, publishing, calls, registrations, reductions)
             self._guard = guard
-            self._authorizers = authorizers
-            self.publish = guard.publish
-            self.publish_all = guard.publish_all
+            self.publish, self.publish_all = guard.publish, guard.publish_all
             self.call = guard.call
             self.register = guard.register
             self.register_reducer = guard.register_reducer
+            if roles.have_authorizers:
+                authorizers = Authorizers(
+                    consultations,
+                    limit_counts,
+                    turns,
+                    lambda: clock.now,
+                    lambda: LimitedLines("authorizer_failed", notices, timers),
+                )
+                self._authorizers = authorizers
+                self._ask_before(AskingGuard(guard, authorizers), authorizers)
         self._publish_rate: PublishRate | None = None
         if settings.publish_rate:
             # This stands before the guard: publishes that it refuses count, too.
@@ -186,6 +192,15 @@ class Requests:
         # Counted since the last report.
         self.slow_consumers = 0
         self.dropped = 0
+
+    def _ask_before(self, guard: AskingGuard, authorizers: Authorizers) -> None:
+        """Let requests wait for the answers of authorizers."""
+        self.publish, self.publish_all = guard.publish, guard.publish_all
+        self.call = guard.call
+        self.register = guard.register
+        self.register_reducer = guard.register_reducer
+        self.subscribe = authorizers.asking(self._subscribe)
+        self.set_will = authorizers.asking(self._set_will)
 
     @property
     def now(self) -> float:
@@ -267,7 +282,7 @@ class Requests:
                 "long: read faster, or subscribe to less",
             )
 
-    def set_will(
+    def _set_will(
         self, session: Session, route: Route, flags: int, encoding: int, args: bytes
     ) -> None:
         """Set what is published if the session ends ungracefully, see `Router`."""
@@ -277,10 +292,8 @@ class Requests:
             except Refusal:
                 self.dropped += 1
                 return
-        if self._guard is not None:
-            retry = partial(self.set_will, session, route, flags, encoding, args)
-            if not self._guard.may_will(session, route.topic, flags, retry):
-                return
+        if self._guard is not None and not self._guard.may_will(session, route.topic, flags):
+            return
         self._registry.set_will(session, route, flags, encoding, args)
 
     def take_dropped(self) -> int:
@@ -289,7 +302,7 @@ class Requests:
         self.dropped = self._publishing.dropped = 0
         return dropped
 
-    def subscribe(
+    def _subscribe(
         self,
         session: Session,
         request: int,
@@ -299,11 +312,9 @@ class Requests:
     ) -> None:
         """Subscribe, see `Router`; to all rows, if the pattern is the name of a table."""
         named, pattern = pattern, session.realm.rows_of(pattern)
-        if self._guard is not None:
-            retry = partial(self.subscribe, session, request, named, granted_qos, options)
-            if not self._guard.may_subscribe(session, request, pattern, named, retry):
-                return
-        self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
+        guard = self._guard
+        if guard is None or guard.may_subscribe(session, request, pattern, named):
+            self._subscribe_requests.subscribe(session, request, pattern, granted_qos, options)
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         """End a subscription, see `Router`."""

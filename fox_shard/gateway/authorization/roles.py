@@ -18,10 +18,11 @@ anonymous client's role."""
 class Roles:
     """The permissions of the roles of each realm.
 
-    in_use: whether any realm has roles; if not, nobody is ever refused.
+    in_use: whether any realm has roles; if not, nobody is ever refused. have_authorizers: whether
+    anybody is ever asked.
     """
 
-    __slots__ = ("_of_realm", "in_use")
+    __slots__ = ("_of_realm", "have_authorizers", "in_use")
 
     def __init__(self, realms: Iterable[Realm]) -> None:
         self._of_realm = {
@@ -30,6 +31,9 @@ class Roles:
             if realm.role
         }
         self.in_use = bool(self._of_realm)
+        self.have_authorizers = any(
+            role.authorizer for roles in self._of_realm.values() for role in roles.values()
+        )
 
     def permissions(self, realm: str, authid: str, authrole: str) -> Permissions | None:
         """Return what a session may do; None: everything, as the realm has no roles.

@@ -1,7 +1,7 @@
 """Whether a session may publish something, in a realm with roles.
 
 Owns: which permissions a publish needs, and what a refusal may tell. Never: the rules (see
-`authorization`), asking an authorizer (see `guard`).
+`authorization`), asking an authorizer (see `authorizers`).
 """
 
 from fox_shard.backplane.frames import CONDITION, RetainOptions

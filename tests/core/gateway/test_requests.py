@@ -5,6 +5,7 @@ import inspect
 import pytest
 from gateway_harness import GatewayHarness
 
+from fox_shard.gateway.asking_guard import AskingGuard
 from fox_shard.gateway.guard import Guard
 from fox_shard.gateway.sessions.router import Router
 
@@ -27,6 +28,10 @@ GUARDED = [name for name, _ in inspect.getmembers(Guard, inspect.isfunction) if 
 @pytest.mark.parametrize("name", GUARDED)
 def test_the_guard_has_the_same_signatures(name):
     assert shape(getattr(Guard, name)) == shape(getattr(Router, name))
+
+
+def test_all_guarded_requests_may_wait_for_an_authorizer():
+    assert {name for name in dir(AskingGuard) if name[0] != "_"} == set(GUARDED)
 
 
 def test_what_the_guard_lets_pass_needs_no_permission():
