@@ -340,7 +340,7 @@ class Shard:
                 self.stored_publishes,
                 self.tables.rebuilding,
                 self.subscriptions,
-                self.dealer,
+                self.dealer.left_callees,
                 history_pages,
             ],
         )
@@ -508,7 +508,7 @@ class Shard:
             peer.waiting.clear()
             peer.resent.clear()
             peer.link.watermark = peer.applied
-        for session in self.dealer.callers_of(peer):
+        for session in self.dealer.invocations.callers_of(peer):
             self.dealer.session_ended(peer, session)
         for session in self.registrar.sessions_of(peer):
             self.registrar.session_ended(session)
@@ -564,7 +564,7 @@ class Shard:
         self.clock.wall = now + self._time_of_day.offset
         self.links.turn(now)
         self.journal.tick(now)
-        self.dealer.expire(now)
+        self.dealer.invocations.expire(now)
         self.reducers.tick(now)
         if self.recovery.synced:
             self.stored_publishes.expire(now + self._time_of_day.offset)
@@ -573,7 +573,7 @@ class Shard:
         self.links.tick(now)
         due = [
             self.links.next_tick(),
-            self.dealer.next_timeout(),
+            self.dealer.invocations.next_timeout(),
             self.journal.next_tick(),
             self.reducers.next_due,
         ]
@@ -675,7 +675,7 @@ class Shard:
                 f"{self.name}.commit_microseconds": round(1e6 * seconds),
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
-                f"{self.name}.queue_depth": self.dealer.kept.queued,
+                f"{self.name}.queue_depth": self.dealer.invocations.kept.queued,
                 f"{self.name}.reducer_queue": self.reducers.queues.waiting,
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
@@ -683,7 +683,7 @@ class Shard:
 
     def _limit_counts(self) -> tuple[LimitCounts, ...]:
         publishes = self.stored_publishes.refusals.limit_counts
-        return publishes, self.dealer.limit_counts, self.reducers.instances.limit_counts
+        return publishes, self.dealer.invocations.limit_counts, self.reducers.instances.limit_counts
 
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
@@ -705,6 +705,6 @@ class Shard:
             "links": peers,
             "keys": self.retained_keys.keys_held,
             "waiting_publishes": len(self.stored_publishes.conditional.waiting),
-            "queued_calls": self.dealer.kept.queued,
+            "queued_calls": self.dealer.invocations.kept.queued,
             **trouble,
         }

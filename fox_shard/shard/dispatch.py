@@ -95,6 +95,7 @@ class Dispatcher:
         "_history_pages",
         "_inbox",
         "_inquiries",
+        "_invocations",
         "_outboxes",
         "_outcomes",
         "_owners",
@@ -147,6 +148,7 @@ class Dispatcher:
         self._owners = owners
         self._history_pages = history_pages
         self._dealer = dealer
+        self._invocations = dealer.invocations
         self._registrar = registrar
         self._reducers = reducers
         self._wills = wills
@@ -253,11 +255,11 @@ class Dispatcher:
             self._dealer.call(peer, frame, now)
             return
         if type(frame) is Yield:
-            self._dealer.yielded(frame, now)
+            self._invocations.yielded(frame, now)
             return
         match frame:
             case InvocationError():
-                self._dealer.invocation_error(frame)
+                self._invocations.invocation_error(frame)
             case Subscribe():
                 if frame.token and peer.caught_up:
                     self._stored_publishes.settled.announce(peer)

@@ -85,7 +85,9 @@ def _of_quotas(shard: Shard) -> Iterator[str]:
         counted = realm.keys.quota.count, realm.keys.quota.size
         if counted != there:
             yield f"{shard.name} counted {counted} keys and bytes in {realm.name}, not {there}"
-    waiting = shard.dealer.kept.queued_bytes + shard.stored_publishes.conditional.waiting.size
+    waiting = (
+        shard.dealer.invocations.kept.queued_bytes + shard.stored_publishes.conditional.waiting.size
+    )
     if shard.queue_quotas.size != waiting:
         yield f"{shard.name} counted {shard.queue_quotas.size} bytes that waited, not {waiting}"
 

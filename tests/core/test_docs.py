@@ -95,7 +95,7 @@ def reported():
     world.run_until(lambda: client.connected)
     # A limit is reported when it has refused something.
     world.nodes["gateway-0"].limit_counts.add("max_filters")
-    world.nodes["shard-0"].dealer.limit_counts.add("queue_limit")
+    world.nodes["shard-0"].dealer.invocations.limit_counts.add("queue_limit")
     world.nodes["coordinator"].core.schema_calls.limit_counts.add("schema_calls")
     for name, node in world.nodes.items():
         node.send_report(world.now)
@@ -167,6 +167,7 @@ STEPS = {
     "Listeners": "gateway/sockets/listeners.py",
     "Calls": "gateway/rpc/calls.py",
     "Dealer": "shard/rpc/dealer.py",
+    "Invocations": "shard/rpc/invocations.py",
 }
 
 

@@ -82,7 +82,7 @@ class Registrar:
         self._callees.setdefault(register.session, {})[callee] = None
         if not register.replay:
             replies.append(Registered(register.session, register.request, register.registration))
-        self._dealer.serve_queue(procedure)
+        self._dealer.invocations.serve_queue(procedure)
 
     def _procedure_for(self, register: Register) -> Procedure:
         """Return the procedure to which the callee may be added. Raises Refusal."""
@@ -150,20 +150,20 @@ class Registrar:
         self._retire(callee)
         procedure = callee.procedure
         if procedure.callees:
-            self._dealer.serve_queue(procedure)
+            self._dealer.invocations.serve_queue(procedure)
             return
         self._dealer.procedures(procedure.realm).discard(procedure)
         self._announce(procedure, gone=True)
-        self._dealer.last_callee_left(procedure)
+        self._dealer.invocations.last_callee_left(procedure)
 
     def session_ended(self, session: int) -> None:
         """End the registrations of a session, and fail the calls that it was busy with."""
         for callee in list(self._callees.get(session, ())):
-            self._dealer.callee_left(callee)
+            self._dealer.left_callees.callee_left(callee)
             self._remove(callee)
         # Those of which calls are still to be refused are among these now.
         for callee in list(self._retired.pop(session, ())):
-            self._dealer.callee_left(callee)
+            self._dealer.left_callees.callee_left(callee)
 
     def sessions_of(self, peer: Peer) -> list[int]:
         """Return the sessions of that gateway that have registrations or invocations here."""

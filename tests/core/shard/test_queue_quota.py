@@ -64,7 +64,7 @@ def waiting(harness):
     """Return how many bytes of the realm wait, as they are counted, and as they are."""
     quotas = harness.shard.queue_quotas.waiting(REALM)
     held = harness.shard.stored_publishes.conditional.waiting.size
-    return quotas, held + harness.shard.dealer.kept.queued_bytes
+    return quotas, held + harness.shard.dealer.invocations.kept.queued_bytes
 
 
 def test_calls_and_publishes_of_a_realm_share_the_bytes_that_may_wait():

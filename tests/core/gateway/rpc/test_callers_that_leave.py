@@ -45,5 +45,5 @@ def test_so_many_are_remembered_and_the_others_are_taken_for_answered(leaves, pa
     [session] = [one for one in world.gateway(0).sessions.values() if one.id == callee.session]
     assert len(session.invocations) == MOST
     dealers = [world.nodes[f"shard-{number}"].dealer for number in range(2)]
-    assert sum(len(dealer._invocations) for dealer in dealers) == MOST
-    assert [dealer._callers for dealer in dealers] == [{}, {}]
+    assert sum(len(dealer.invocations._invocations) for dealer in dealers) == MOST
+    assert [dealer.invocations._callers for dealer in dealers] == [{}, {}]

@@ -179,7 +179,7 @@ def test_calls_beyond_the_concurrency_wait_in_order(concurrency, harness):
     harness.say(CALLER, *(call(1, request) for request in range(1, 5)))
     seen = out = invocations(harness)
     assert len(out) == concurrency
-    assert harness.shard.dealer.kept.queued == 4 - concurrency
+    assert harness.shard.dealer.invocations.kept.queued == 4 - concurrency
     while out:
         harness.say(CALLEE, yield_(out[0]))
         out = invocations(harness)
@@ -206,7 +206,7 @@ def test_a_full_queue_refuses_at_once(harness):
     (error,) = harness.got(CALLER)
     assert (error.request, error.uri) == (5, "fox.error.queue_full")
     assert "3 calls wait for p.q already" in msgpack.decode(error.args)[0]
-    assert harness.shard.dealer.kept.queued == 3
+    assert harness.shard.dealer.invocations.kept.queued == 3
 
 
 def test_a_new_call_does_not_overtake_the_queue(harness):
@@ -267,7 +267,7 @@ def test_canceling_a_call_that_waits_drops_it(mode, harness):
     (first,) = invocations(harness)
     harness.say(CALLER, Cancel(1, 6, mode))
     assert ends(harness) == [(6, "wamp.error.canceled")]
-    assert harness.shard.dealer.kept.queued == 1
+    assert harness.shard.dealer.invocations.kept.queued == 1
     harness.say(CALLEE, yield_(first))
     assert [one.call.request for one in invocations(harness)] == [7]
 
@@ -306,7 +306,7 @@ def test_a_call_that_times_out_is_answered_and_interrupted(waits, harness):
     harness.say(CALLER, call(1, 5, timeout=1500))
     out = invocations(harness)
     assert len(out) == (not waits)
-    assert harness.shard.dealer.next_timeout() == pytest.approx(harness.now + 1.5)
+    assert harness.shard.dealer.invocations.next_timeout() == pytest.approx(harness.now + 1.5)
     harness.pass_time(1.25)
     assert ends(harness) == []
     harness.pass_time(0.5)
@@ -315,7 +315,7 @@ def test_a_call_that_times_out_is_answered_and_interrupted(waits, harness):
     assert msgpack.decode(error.args) == ["no result within 1500 ms"]
     expected = [Interrupt(one.invocation, 11, "killnowait", "wamp.error.timeout") for one in out]
     assert harness.got(CALLEE, Interrupt) == expected
-    assert harness.shard.dealer.kept.queued == 0
+    assert harness.shard.dealer.invocations.kept.queued == 0
 
 
 @pytest.mark.parametrize("flags", [PROGRESS, 0])
@@ -332,7 +332,7 @@ def test_a_timeout_counts_from_the_last_progressive_result(flags, harness):
         assert [answer.uri for answer in answers] == ["wamp.error.timeout"]
         return
     assert [answer.progress for answer in answers] == [True] * 3
-    assert len(harness.shard.dealer._timeouts) == 1
+    assert len(harness.shard.dealer.invocations._timeouts) == 1
     assert harness.shard.deadline.at <= harness.now + 1
     harness.pass_time(1.25)
     assert ends(harness) == [(5, "wamp.error.timeout")]
@@ -371,7 +371,7 @@ def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
     harness.say(CALLER, call(1, 5), call(1, 6))
     harness.say(CALLEE, call(2, 7))
     (invocation,) = invocations(harness, "gateway-2")
-    assert harness.shard.dealer.kept.queued == 2
+    assert harness.shard.dealer.invocations.kept.queued == 2
     if leaves == "session":
         harness.say(CALLER, leave(1))
     else:
@@ -379,7 +379,7 @@ def test_calls_of_a_caller_that_leaves_are_dropped(leaves, harness):
         harness.turns()
     interrupt = Interrupt(invocation.invocation, 11, "killnowait", "wamp.error.canceled")
     assert harness.got("gateway-2", Interrupt) == [interrupt]
-    assert harness.shard.dealer.kept.queued == 1
+    assert harness.shard.dealer.invocations.kept.queued == 1
     harness.say("gateway-2", yield_(invocation))
     assert [one.call.request for one in invocations(harness, "gateway-2")] == [7]
 
@@ -461,7 +461,11 @@ def test_waiting_calls_are_limited_in_bytes_over_all_procedures():
     running = {one.call.request: one for one in harness.got("gateway-1", Invocation)}
     harness.say("gateway-1", yield_(running[1]), yield_(running[2]))
     harness.say("gateway-0", leave(1))
-    assert harness.shard.dealer.kept.queued_bytes == harness.shard.dealer.kept.queued == 0
+    assert (
+        harness.shard.dealer.invocations.kept.queued_bytes
+        == harness.shard.dealer.invocations.kept.queued
+        == 0
+    )
 
 
 def test_the_arguments_of_a_running_call_are_not_kept():
@@ -469,5 +473,5 @@ def test_the_arguments_of_a_running_call_are_not_kept():
     harness.say("gateway-1", register(20))
     asked = large_call(1)
     harness.say("gateway-0", asked)
-    ((pending,),) = (calls.values() for calls in harness.shard.dealer._callers.values())
+    ((pending,),) = (calls.values() for calls in harness.shard.dealer.invocations._callers.values())
     assert pending.waiting is None

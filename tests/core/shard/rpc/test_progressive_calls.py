@@ -111,7 +111,7 @@ def test_parts_wait_with_their_call_and_go_to_one_callee(harness):
     (running,) = harness.got(CALLEE, Invocation)
     harness.say(CALLEE, yield_(running))
     assert [args for _, _, args in invoked(harness)] == [b"[0]", b"[1]", b"[2]"]
-    assert harness.shard.dealer.kept.queued == 1
+    assert harness.shard.dealer.invocations.kept.queued == 1
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_the_parts_that_wait_are_limited_in_number_and_in_bytes(settings, limit)
     harness.got(CALLEE)
     harness.say(CALLER, *(part(number) for number in range(6)))
     assert ends(harness) == [(5, "fox.error.queue_full")]
-    kept = harness.shard.dealer.kept
+    kept = harness.shard.dealer.invocations.kept
     assert (kept.queued, kept.queued_bytes) == (0, 0)
-    assert harness.shard.dealer.limit_counts.take("s") == {f"s.refused.{limit}": 1}
+    assert harness.shard.dealer.invocations.limit_counts.take("s") == {f"s.refused.{limit}": 1}
 
 
 # Ends

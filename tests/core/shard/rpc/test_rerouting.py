@@ -75,7 +75,7 @@ def test_the_policy_says_which_callee_is_asked_next(invoke, order, harness):
     assert asked(harness) == order
     assert ends(harness) == [(5, NONE_AVAILABLE)]
     assert harness.shard.dealer.idle
-    assert harness.shard.dealer.kept.copied_bytes == 0
+    assert harness.shard.dealer.invocations.kept.copied_bytes == 0
 
 
 @pytest.mark.cites("advanced.rpc_call_rerouting.2", "advanced.rpc_call_rerouting.3")
@@ -95,7 +95,7 @@ def test_the_caller_hears_only_of_the_result(harness):
     assert (second.callee, second.call) == (12, sent)
     harness.say(CALLEE, yield_(second))
     assert ends(harness) == [(5, None)]
-    assert harness.shard.dealer.kept.copied_bytes == 0
+    assert harness.shard.dealer.invocations.kept.copied_bytes == 0
 
 
 def test_a_call_is_rerouted_only_so_often():
@@ -104,7 +104,7 @@ def test_a_call_is_rerouted_only_so_often():
     harness.say(CALLER, call(1, 5))
     assert asked(harness) == [11, 12, 13]
     assert ends(harness) == [(5, NONE_AVAILABLE)]
-    assert harness.shard.dealer.limit_counts.totals() == {"reroutes": 1}
+    assert harness.shard.dealer.invocations.limit_counts.totals() == {"reroutes": 1}
 
 
 def test_a_callee_that_is_busy_is_not_available(harness):
@@ -159,7 +159,7 @@ def test_a_call_that_is_over_is_not_rerouted(gone, harness):
     assert harness.got(CALLEE, Invocation) == []
     assert ends(harness) == ([(5, NONE_AVAILABLE)] if gone == "last callee" else [])
     assert harness.shard.dealer.idle
-    assert harness.shard.dealer.kept.copied_bytes == 0
+    assert harness.shard.dealer.invocations.kept.copied_bytes == 0
 
 
 def test_a_rerouted_call_leaves_room_at_its_first_callee(harness):
