@@ -567,7 +567,7 @@ class Shard:
         self.dealer.invocations.expire(now)
         self.reducers.tick(now)
         if self.recovery.synced:
-            self.stored_publishes.expire(now + self._time_of_day.offset)
+            self.stored_publishes.ended_keys.expire(now + self._time_of_day.offset)
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)

@@ -330,7 +330,7 @@ class Dispatcher:
         self._registrar.session_ended(leave.session)
         self._reducers.instances.session_ended(leave.session)
         wills = [] if leave.wills_follow else self._wills.take(leave.session)
-        self._stored_publishes.session_ended(leave.session, replies)
+        self._stored_publishes.ended_keys.session_ended(leave.session, replies)
         if not leave.graceful:
             for will in wills:
                 self._budget.spend(STORED_UNITS)
@@ -342,7 +342,7 @@ class Dispatcher:
         No peer waits for the effects.
         """
         wills = self._wills.take(session)
-        self._stored_publishes.session_ended(session, [])
+        self._stored_publishes.ended_keys.session_ended(session, [])
         for will in wills:
             self._budget.spend(STORED_UNITS)
             self._stored_publishes.publish(None, will, 0, [])
@@ -360,13 +360,13 @@ class Dispatcher:
     def committed(self, ticket: int, now: float) -> None:
         """Release the effects that waited for this transaction, which is durable as all before."""
         self._definitions.committed(ticket)
-        for group in self._stored_publishes.committed(ticket):
+        for group in self._stored_publishes.commits.committed(ticket):
             self._release(group, [], now)
         self._stored_publishes.go_on_if_possible()
 
     def commit_failed(self, why: str, now: float) -> None:
         """Undo all transactions that are not durable, and refuse what caused them."""
-        for group, replies in self._stored_publishes.commit_failed(why):
+        for group, replies in self._stored_publishes.commits.commit_failed(why):
             self._release(group, replies, now)
 
     def _release(self, group: CommitGroup, replies: list[Frame], now: float) -> None:
@@ -375,7 +375,7 @@ class Dispatcher:
         self._commit_queue.peer = peer
         self._budget.spend(len(group.effects))
         for effect, _ in group.effects:
-            frame = self._stored_publishes.finish(effect, replies)
+            frame = self._stored_publishes.commits.finish(effect, replies)
             if frame is not None and peer is not None:
                 self._dispatch(peer, frame, replies, now)
         self._stored_publishes.send_grants()

@@ -160,6 +160,7 @@ STEPS = {
     "Recovery": "shard/recovery.py",
     "Broker": "shard/pubsub/broker.py",
     "StoredPublishes": "shard/publishing/stored.py",
+    "Commits": "shard/publishing/commits.py",
     "Dispatcher": "shard/dispatch.py",
     "Keyspace": "shard/keys/keyspace.py",
     "Deliveries": "shard/links/deliveries.py",

@@ -1,7 +1,8 @@
 """Publishes with `watch`, which wait until their conditions hold.
 
 Owns: when a waiter is let through, and the writing of rows of waiters and grants. Never: the order
-of the waiters (see `wait_queues`); what a publish does when it is let through (see `stored`).
+of the waiters (see `wait_queues`); what a publish does when it is let through (see `applying`); how
+far that goes in one turn (see `chains`).
 
 Each change of a key lets at most one publish through, the first of those whose condition holds;
 this publish may change the key in turn. While the store fails, changed keys are put off, to be
@@ -47,6 +48,7 @@ class ConditionalPublishes:
         "_realms",
         "_taken",
         "_undone",
+        "changed",
         "granted",
         "waiting",
     )
@@ -74,6 +76,8 @@ class ConditionalPublishes:
         self._outcomes = outcomes
         self._journal = outcomes.journal
         self.waiting = WaitQueues(quotas)
+        # Keys at which further waiters are to be let through, in order.
+        self.changed: dict[KeyRef, None] = {}
         # Keys to be looked at later, in order; None: nothing is put off.
         self._put_off: dict[KeyRef, None] | None = {}
         # Waiters that were let through in transactions that are not durable yet, by session and

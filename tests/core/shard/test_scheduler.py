@@ -149,7 +149,7 @@ def test_keys_that_expire_at_one_moment_are_erased_over_several_turns(monkeypatc
 
 @pytest.mark.parametrize("unstored", [(), (REALM,)])
 def test_a_long_chain_of_waiters_is_let_through_over_several_turns_in_order(unstored, monkeypatch):
-    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
+    monkeypatch.setattr("fox_shard.shard.publishing.chains.SLICE_UNITS", 10)
     harness = made(TURN_UNITS, unstored=unstored)
     harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
     anything = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
@@ -171,7 +171,7 @@ def test_a_long_chain_of_waiters_is_let_through_over_several_turns_in_order(unst
 
 def test_a_change_between_the_slices_of_a_chain_lets_at_most_one_more_through(monkeypatch):
     """What the rest of the chain waits for does not hold any more."""
-    monkeypatch.setattr("fox_shard.shard.publishing.stored.SLICE_UNITS", 10)
+    monkeypatch.setattr("fox_shard.shard.publishing.chains.SLICE_UNITS", 10)
     harness = made(TURN_UNITS)
     harness.say("gateway-0", *keeps(1, topic="a.b"), reliable=True)
     on = RetainOptions(watch=True, when=msgpack.encode({"go": 1}))
