@@ -56,16 +56,28 @@ Key = tuple[str, str]
 class Census:
     """One census.
 
-    shard: the owner of the events' topics. listening: the number that it waits for in `Listened`,
-    or gave last; 0: nobody listens, and the census ends at `until`. awaited: gateways that have not
-    told all memberships. ready: none is awaited, and changes are published. groups: the sessions of
-    each registration or subscription, by its id.
+    by_gateways: whether gateways tell what there is; sessions the coordinator knows itself, so
+    their census awaits nobody. shard: the owner of the events' topics. listening: the number that
+    it waits for in `Listened`, or gave last; 0: nobody listens, and the census ends at `until`.
+    awaited: gateways that have not told all memberships. ready: none is awaited, and changes are
+    published. groups: the sessions of each registration or subscription, by its id.
     """
 
-    __slots__ = ("awaited", "groups", "key", "listening", "number", "ready", "shard", "until")
+    __slots__ = (
+        "awaited",
+        "by_gateways",
+        "groups",
+        "key",
+        "listening",
+        "number",
+        "ready",
+        "shard",
+        "until",
+    )
 
     def __init__(self, key: Key, number: int) -> None:
         self.key = key
+        self.by_gateways = key[1] != SESSION
         self.number = number
         self.shard = ""
         self.listening = 0
@@ -160,7 +172,7 @@ class Memberships:
         begins = census is None
         if census is None:
             census = self._censuses[key] = Census(key, frame.number)
-            if frame.kind != SESSION:
+            if census.by_gateways:
                 census.awaited = dict(self._gateways)
             self._keep(census)
         census.shard, census.listening, census.until = shard, frame.number, inf
@@ -212,14 +224,11 @@ class Memberships:
     def gateway_opened(self, gateway: str) -> list[Frame]:
         """Return what a gateway must know when its link opens."""
         self._gateways[gateway] = None
-        for census in self._censuses.values():
-            if not (census.ready or census.key[1] == SESSION):
+        censuses = [census for census in self._censuses.values() if census.by_gateways]
+        for census in censuses:
+            if not census.ready:
                 census.awaited[gateway] = None
-        return [
-            TakeCensus(*census.key, census.number)
-            for census in self._censuses.values()
-            if census.key[1] != SESSION
-        ]
+        return [TakeCensus(*census.key, census.number) for census in censuses]
 
     def gateway_gone(self, gateway: str) -> None:
         """Expect nothing more of the gateway. Its sessions end, see `session_ended`."""
