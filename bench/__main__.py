@@ -124,6 +124,7 @@ def _comparisons(
             scenario.name, server.name, ours, report.middle(costs[server.name]), scenario.target
         )
         for server in servers[1:]
+        if server.name != FoxServe.name
     ]
 
 

@@ -157,6 +157,18 @@ def test_no_configuration_is_needed_unless_one_is_named(folder, asked, capsys):
     assert "none" in capsys.readouterr().err
 
 
+def test_no_configuration_is_read_with_url_and_realm(folder, asked):
+    (folder / "conf" / "fox.toml").write_text("nonsense")
+    assert main(["get", "a", "--url", "ws://x/ws"]) == 2
+    assert main(["get", "a", "--url", "ws://x/ws", "--realm", "r"]) == 0
+
+
+def test_a_server_of_several_processes_needs_its_file(folder, capsys):
+    (folder / "conf" / "fox.toml").unlink()
+    assert main(["run"]) == 2
+    assert "Cannot read the configuration file conf/fox.toml" in capsys.readouterr().err
+
+
 def test_keys_of_a_row_may_come_behind_options(asked):
     assert main(["table", "show", "sale", "--realm", "r", "a", "-5"]) == 0
     assert asked[0][0].key == ["a", "-5"]
