@@ -1,0 +1,94 @@
+"""The build of wheels and of `make compile`, with the hot modules compiled by mypyc if wanted.
+
+Owns: how modules are compiled. Never: which (pyproject.toml says that); other sources than those
+that are interpreted.
+
+FOX_COMPILE=1 compiles; all else about the package is in pyproject.toml.
+"""
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from fox_shard.compiled import MANIFEST, Manifest, digest  # noqa: E402
+
+LEVEL = "FOX_COMPILE_LEVEL"
+"""Variable with the C compiler's level of optimization."""
+
+
+def hot_modules() -> list[str]:
+    """Return the paths of the modules to compile, sorted."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["fox-shard"]["compile"]
+    found: set[str] = set()
+    for pattern in settings["modules"]:
+        paths = {str(path.relative_to(ROOT)) for path in ROOT.glob(f"{pattern}.py")}
+        if not paths:
+            raise SystemExit(f"pyproject.toml: tool.fox-shard.compile: {pattern} is no module")
+        found |= {path for path in paths if not path.endswith("__.py")}
+    return sorted(found - {f"{name}.py" for name in settings["interpreted"]})
+
+
+class BuildCompiled(build_ext):
+    """Compiles the C files of an extension at the same time, and writes what was compiled."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile what has changed, as much at a time as there are processors; then link."""
+
+        def compiled(source: str) -> str:
+            [made] = self.compiler.object_filenames([source], output_dir=self.build_temp)
+            if newer_group([source, *ext.depends], made):
+                self.compiler.compile(
+                    [source],
+                    output_dir=self.build_temp,
+                    include_dirs=ext.include_dirs,
+                    extra_postargs=ext.extra_compile_args,
+                )
+            return str(made)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ext.extra_objects = list(pool.map(compiled, [str(source) for source in ext.sources]))
+        ext.sources = []
+        super().build_extension(ext)
+
+    def run(self) -> None:
+        """Build all extensions, and say in a file of the package what was built from what."""
+        from mypy.version import __version__ as mypyc
+
+        super().run()
+        manifest = Manifest(
+            mypyc, sys.implementation.cache_tag, digest(ROOT / "fox_shard"), len(hot_modules())
+        )
+        package = Path(self.build_lib) / "fox_shard"
+        (package / MANIFEST).write_text(json.dumps(manifest._asdict()) + "\n")
+
+
+def compiled_modules() -> Sequence[Any]:
+    """Have mypyc write the C files of the hot modules."""
+    from mypyc.build import mypycify
+
+    return mypycify(
+        hot_modules(),
+        opt_level=os.environ.get(LEVEL, "2"),
+        debug_level="0",
+        multi_file=True,
+        target_dir="build/c",
+    )
+
+
+if __name__ == "__main__":
+    if os.environ.get("FOX_COMPILE") == "1":
+        setup(ext_modules=compiled_modules(), cmdclass={"build_ext": BuildCompiled})
+    else:
+        setup()
