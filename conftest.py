@@ -19,9 +19,12 @@ if TESTED_BUILD:
     # Before anything imports the package: here, and in the processes that tests start.
     folder = Path(TESTED_BUILD).absolute()
     sys.path.insert(0, str(folder))
-    from fox_shard.compiled import Build, use
+    from fox_shard.compiled import Build, Manifest, digest, use
 
-    use(Build("as tested", folder), os.environ)
+    manifest = Manifest.read(folder / "fox_shard")
+    if manifest is None or manifest.sources != digest(Path(__file__).parent / "fox_shard"):
+        pytest.exit(f"TESTED_BUILD: {folder} is no build of these sources: say `make compile`.", 4)
+    use(Build(str(manifest), folder), os.environ)
 
 # As much for each test. How long an example takes is no property of the code: a busy machine must
 # not fail a test.

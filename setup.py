@@ -9,7 +9,6 @@ FOX_COMPILE=1 compiles; all else about the package is in pyproject.toml.
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,22 +21,10 @@ from setuptools.modified import newer_group
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from fox_shard.compiled import MANIFEST, Manifest, digest  # noqa: E402
+from fox_shard.compiled import MANIFEST, Manifest, digest, hot_modules  # noqa: E402
 
 LEVEL = "FOX_COMPILE_LEVEL"
 """Variable with the C compiler's level of optimization."""
-
-
-def hot_modules() -> list[str]:
-    """Return the paths of the modules to compile, sorted."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["fox-shard"]["compile"]
-    found: set[str] = set()
-    for pattern in settings["modules"]:
-        paths = {str(path.relative_to(ROOT)) for path in ROOT.glob(f"{pattern}.py")}
-        if not paths:
-            raise SystemExit(f"pyproject.toml: tool.fox-shard.compile: {pattern} is no module")
-        found |= {path for path in paths if not path.endswith("__.py")}
-    return sorted(found - {f"{name}.py" for name in settings["interpreted"]})
 
 
 class BuildCompiled(build_ext):
@@ -68,7 +55,7 @@ class BuildCompiled(build_ext):
 
         super().run()
         manifest = Manifest(
-            mypyc, sys.implementation.cache_tag, digest(ROOT / "fox_shard"), len(hot_modules())
+            mypyc, sys.implementation.cache_tag, digest(ROOT / "fox_shard"), len(hot_modules(ROOT))
         )
         package = Path(self.build_lib) / "fox_shard"
         (package / MANIFEST).write_text(json.dumps(manifest._asdict()) + "\n")
@@ -79,7 +66,7 @@ def compiled_modules() -> Sequence[Any]:
     from mypyc.build import mypycify
 
     return mypycify(
-        hot_modules(),
+        hot_modules(ROOT),
         opt_level=os.environ.get(LEVEL, "2"),
         debug_level="0",
         multi_file=True,

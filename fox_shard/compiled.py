@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import tomllib
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -43,6 +44,25 @@ class Manifest(NamedTuple):
         return f"compiled (mypyc {self.mypyc}, {self.modules} modules)"
 
 
+def hot_modules(root: Path) -> list[str]:
+    """Return the paths of the modules to compile, as pyproject.toml in that folder says, sorted.
+
+    Raises ValueError if it names one that is not there.
+    """
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["fox-shard"]["compile"]
+    found: set[str] = set()
+    for pattern in settings["modules"]:
+        paths = {str(path.relative_to(root)) for path in root.glob(f"{pattern}.py")}
+        if not paths:
+            raise ValueError(f"pyproject.toml: tool.fox-shard.compile: there is no {pattern}.py")
+        found |= {path for path in paths if not path.endswith("__init__.py")}
+    left_out = {f"{name}.py" for name in settings["interpreted"]}
+    if unknown := left_out - found:
+        named = min(unknown)
+        raise ValueError(f"pyproject.toml: tool.fox-shard.compile: {named} is not in modules")
+    return sorted(found - left_out)
+
+
 def digest(package: Path) -> str:
     """Return a checksum of all sources of the package in this folder."""
     hashed = hashlib.sha256()
@@ -51,6 +71,11 @@ def digest(package: Path) -> str:
         hashed.update(f"{path.relative_to(package)} {len(text)}\n".encode())
         hashed.update(text)
     return hashed.hexdigest()
+
+
+def build_of_this_process() -> str:
+    """Return "compiled" or "interpreted", for logs."""
+    return "compiled" if (PACKAGE / MANIFEST).exists() else "interpreted"
 
 
 class Build(NamedTuple):

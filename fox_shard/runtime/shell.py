@@ -22,6 +22,7 @@ import msgspec
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
+from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config
 from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.watchdog import Watchdog
@@ -133,7 +134,8 @@ class Shell:
             sys.setswitchinterval(SWITCH_INTERVAL)
         self._tick()
         self._watchdog.start()
-        _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
+        about = {"pid": os.getpid(), "build": build_of_this_process()}
+        _log.info("started", extra={"fox": {"process": self.node.name, **about}})
 
     async def stop(self) -> None:
         """Store and send what is left, and let go of everything."""
