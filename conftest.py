@@ -24,6 +24,7 @@ if TESTED_BUILD:
     manifest = Manifest.read(folder / "fox_shard")
     if manifest is None or manifest.sources != digest(Path(__file__).parent / "fox_shard"):
         pytest.exit(f"TESTED_BUILD: {folder} is no build of these sources: say `make compile`.", 4)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for `python -m bench` and the examples
     use(Build(str(manifest), folder), os.environ)
 
 # As much for each test. How long an example takes is no property of the code: a busy machine must

@@ -74,8 +74,11 @@ def compiled_modules() -> Sequence[Any]:
     )
 
 
+# Commands that are run before anything of mypyc is installed.
+DESCRIBING = {"dist_info", "egg_info", "sdist"}
+
 if __name__ == "__main__":
-    if os.environ.get("FOX_COMPILE") == "1":
+    if os.environ.get("FOX_COMPILE") == "1" and DESCRIBING.isdisjoint(sys.argv):
         setup(ext_modules=compiled_modules(), cmdclass={"build_ext": BuildCompiled})
     else:
         setup()
