@@ -66,7 +66,7 @@ test: lint
 
 # The folder of what is tested; none: the sources, as by `make test`.
 TESTED_BUILD ?= build/compiled
-test-all: export SIMULATION_SECONDS ?= 90
+test-all: export SIMULATION_SECONDS ?= 60
 test-all: export TESTED_BUILD := $(TESTED_BUILD)
 test-all: $(if $(TESTED_BUILD),compile,setup)
 	$(PYTEST) -m "more or compiled" --junitxml=build/test-all.xml

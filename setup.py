@@ -24,7 +24,10 @@ sys.path.insert(0, str(ROOT))
 from fox_shard.compiled import MANIFEST, Manifest, digest, hot_modules  # noqa: E402
 
 LEVEL = "FOX_COMPILE_LEVEL"
-"""Variable with the C compiler's level of optimization."""
+"""Variable with the C compiler's level of optimization.
+
+2 takes almost twice as long as 1, and gains about a hundredth.
+"""
 
 
 class BuildCompiled(build_ext):
@@ -67,7 +70,7 @@ def compiled_modules() -> Sequence[Any]:
 
     return mypycify(
         hot_modules(ROOT),
-        opt_level=os.environ.get(LEVEL, "2"),
+        opt_level=os.environ.get(LEVEL, "1"),
         debug_level="0",
         multi_file=True,
         target_dir="build/c",
