@@ -2,13 +2,13 @@
 FROM python:3.12-slim
 
 WORKDIR /app
-COPY pyproject.toml README.md LICENSE MANIFEST.in ./
+COPY pyproject.toml setup.py README.md LICENSE MANIFEST.in ./
 COPY conf conf
+COPY tools tools
 COPY fox_shard fox_shard
 RUN pip install --no-cache-dir . \
- && rm -rf fox_shard build *.egg-info \
+ && rm -rf fox_shard setup.py build *.egg-info \
  && install -d -o 1000 -g 1000 data run
-COPY tools tools
 
 # Here `docker run -e FOX_SHARDS=8` sets the counts, and supervisord's own lines go to the log too.
 RUN sed -i \

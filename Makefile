@@ -1,8 +1,9 @@
 # make run          the server, in the foreground, until Ctrl-C
 # make test         what must pass before a change goes in: lint, types, import contracts, tests
-# make test-all     the rest of the tests, and more of the simulation; together they are all
+# make test-all     the rest of the tests, and more of the simulation, with the compiled build
 # make lint         ruff and its formatter, mypy, import contracts
 # make simulate     the simulated cluster under SEEDS=1000 seeds, from FIRST=0 on
+# make compile      build/compiled: the hot modules compiled by mypyc, which `make run` uses then
 # make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
@@ -29,7 +30,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime setup run test test-all lint simulate chaos bench bench-peers conformance clean
+.PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers conformance clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -63,9 +64,24 @@ test: export SIMULATION_SECONDS ?= 60
 test: lint
 	$(PYTEST) -m "not more" --junitxml=build/test.xml
 
-test-all: export SIMULATION_SECONDS ?= 90
-test-all: setup
-	$(PYTEST) -m more --junitxml=build/test-all.xml
+# The folder of what is tested; none: the sources, as by `make test`.
+TESTED_BUILD ?= build/compiled
+test-all: export SIMULATION_SECONDS ?= 60
+test-all: export TESTED_BUILD := $(TESTED_BUILD)
+test-all: $(if $(TESTED_BUILD),compile,setup)
+	$(PYTEST) -m "more or compiled" --junitxml=build/test-all.xml
+
+# C files that mypyc writes as before are not compiled again.
+compile: setup
+	@command -v $${CC:-cc} >/dev/null || { echo "make: there is no C compiler ($${CC:-cc}): without \
+	one the server runs interpreted, and make test-all TESTED_BUILD= tests it so" >&2; exit 1; }
+	@echo "make: compiling into build/compiled (a minute or two)"
+	@mkdir -p build && rm -rf build/compiled
+	@FOX_COMPILE=1 $(BIN)/python setup.py --quiet build --build-lib build/compiled \
+	  --build-temp build/objects >build/compile.log 2>&1 || { cat build/compile.log; exit 1; }
+	@# No wheel has the simulator, but make test-all runs it compiled.
+	@cp -R fox_shard/testing build/compiled/fox_shard/
+	@$(BIN)/python -m fox_shard version
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,15 +1,31 @@
 """Runs the Python blocks of README.md and docs/: documentation that is wrong fails.
 
-Has what holds for all tests: how much hypothesis tries, the seeds of the simulation, the order.
+Has what holds for all tests: how much hypothesis tries, the seeds of the simulation, the order; and
+what is tested: the sources, or the compiled build that TESTED_BUILD names.
 """
 
 import os
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+TESTED_BUILD = os.environ.get("TESTED_BUILD", "")
+if TESTED_BUILD:
+    # Before anything imports the package: here, and in the processes that tests start.
+    folder = Path(TESTED_BUILD).absolute()
+    sys.path.insert(0, str(folder))
+    from fox_shard.compiled import Build, Manifest, digest, use
+
+    manifest = Manifest.read(folder / "fox_shard")
+    if manifest is None or manifest.sources != digest(Path(__file__).parent / "fox_shard"):
+        pytest.exit(f"TESTED_BUILD: {folder} is no build of these sources: say `make compile`.", 4)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for `python -m bench` and the examples
+    use(Build(str(manifest), folder), os.environ)
 
 # As much for each test. How long an example takes is no property of the code: a busy machine must
 # not fail a test.

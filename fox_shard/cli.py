@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from fox_shard.config import Config, ConfigError, Origins, load_with_origins
 from fox_shard.config.counts import counts_of, fox_conf_of
@@ -28,8 +28,6 @@ UPKEEP = ("reshard", "dump", "load")
 
 CLUSTER = ("run", "gateway", "shard", "coordinator", "worker")
 """Subcommands that are processes of a server of several processes, or start them."""
-
-VERSION = f"fox-shard {__version__}"
 
 HELP = """\
 usage: fox COMMAND [options]
@@ -68,7 +66,7 @@ Operation
 This command
   context     remember servers by name
   completion  print a script that completes these commands in bash, zsh or tcsh
-  version     print the version
+  version     print the version, and whether it is compiled
 
 supervisord starts: gateway N, shard N, coordinator, worker.
 `fox COMMAND --help` says more of each.
@@ -91,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return tap(arguments_given[1:], "fox tap")
     options = arguments.parse(_parser(), argv)
     if options.command == "version":
-        print(VERSION)
+        print(_version())
         return 0
     if options.command == "init":
         from fox_shard.runtime.new_folder import make_folder
@@ -111,6 +109,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CONFIG_MISTAKE
 
 
+def _version() -> str:
+    from fox_shard.compiled import chosen
+
+    build = chosen(os.environ)
+    return f"fox-shard {__version__}, {build.words}" + (f" ({build.stale})" if build.stale else "")
+
+
+class _Version(argparse.Action):
+    """`--version`, which looks at the sources only if it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(_version())
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     """The parser of `fox`, whose help groups the commands by who needs them."""
 
@@ -120,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fox", usage="fox COMMAND [options]")
-    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument("--version", action=_Version, nargs=0)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
@@ -162,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument("--quiet", action="store_true", help="only check the configuration")
     # Its own parser has its arguments: see `main`.
     commands.add_parser("tap", help="show the frames that the processes exchange (zmqtap)")
-    commands.add_parser("version", help="print the version")
+    commands.add_parser("version", help="print the version, and whether it is compiled")
     completion = commands.add_parser(
         "completion",
         help="print a script that completes these commands",

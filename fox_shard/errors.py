@@ -183,6 +183,13 @@ class InvalidPayload(Refusal):
     reason = 0x99
 
 
+class PayloadSizeExceeded(Refusal):
+    """A message is longer than its receiver accepts."""
+
+    uri = "wamp.error.payload_size_exceeded"
+    reason = 0x95
+
+
 class QueueFull(Refusal):
     """The queue of calls is full (`rpc.queue_limit`, `rpc.queue_bytes`)."""
 

@@ -69,6 +69,10 @@ class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
             self.close()
             raise
 
+    def forget_error(self) -> None:
+        """Begin again: `error` is from now on that of what is sent."""
+        self.error = None
+
     def _send(self, data: str) -> None:
         """Send one datagram; called by the library.
 
@@ -105,7 +109,7 @@ class Sender:
         """
         try:
             client = await self._connected()
-            client.error = None
+            client.forget_error()
             self._send_all(client, values)
         except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a legal name
             self._failed(error)

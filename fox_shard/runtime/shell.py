@@ -16,6 +16,7 @@ from typing import TextIO, final
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
+from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config
 from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.health_socket import HealthSocket
@@ -106,7 +107,8 @@ class Shell:
             share_with_store()
         self._tick()
         self._watchdog.start()
-        _log.info("started", extra={"fox": {"process": self.node.name, "pid": os.getpid()}})
+        about = {"pid": os.getpid(), "build": build_of_this_process()}
+        _log.info("started", extra={"fox": {"process": self.node.name, **about}})
 
     async def stop(self) -> None:
         """Store and send what is left, and let go of everything."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from supervisor import supervisord
 
+from fox_shard import compiled
 from fox_shard.config import Address, Config
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.certificates import CertificateError
@@ -40,6 +41,10 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         return 1
     if openness:
         tell(openness)
+    build = compiled.chosen(os.environ)
+    if build.stale:
+        tell(f"fox: {build.stale}")
+    compiled.use(build, os.environ)
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
     refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))

@@ -16,7 +16,7 @@ peer. Frames that were handled but not recorded keep their places among the fram
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from typing import final
 
@@ -299,8 +299,14 @@ def in_order(peers: list[Peer], outcomes: Outcomes) -> Iterator[tuple[Peer, Arri
     for number, peer in enumerate(peers):
         arrivals, peer.resent = peer.resent, []
         streams.append(_ordered(number, peer, arrivals, outcomes))
-    ordered = merge(*streams, key=lambda one: one[:2])
-    return ((peers[number], arrival) for _, number, arrival in ordered)
+    return _with_peers(peers, merge(*streams, key=lambda one: one[:2]))
+
+
+def _with_peers(
+    peers: list[Peer], ordered: Iterable[tuple[int, int, Arrival]]
+) -> Iterator[tuple[Peer, Arrival]]:
+    for _, number, arrival in ordered:
+        yield peers[number], arrival
 
 
 def _ordered(

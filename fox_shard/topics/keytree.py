@@ -52,7 +52,9 @@ class KeyTree:
         The tree may change meanwhile: a topic that is added or removed then may or may not be
         yielded, all others are yielded once.
         """
-        return (topic for topic in self.steps(pattern) if topic is not None)
+        for topic in self.steps(pattern):
+            if topic is not None:
+                yield topic
 
     def steps(self, pattern: Pattern, start: str = "") -> Iterator[str | None]:
         """Yield the matching topics beyond `start`, and None for each step that finds none.

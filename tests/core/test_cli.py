@@ -1,5 +1,6 @@
 """The fox command: its configuration, the processes that it starts, and its refusals."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import fox_shard.remote
 from fox_shard import __version__
 from fox_shard.cli import _parser, main
+from fox_shard.compiled import chosen
 
 IN_FILE = "gateway.websocket in a/conf/fox.toml"
 
@@ -137,7 +139,10 @@ def test_both_ways_of_asking_print_the_version(capsys):
         main(["--version"])
     assert end.value.code == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first == second == f"fox-shard {__version__}"
+    build = chosen(os.environ)
+    assert first == second
+    assert first.startswith(f"fox-shard {__version__}, {build.words}")
+    assert first.endswith(f"({build.stale})" if build.stale else build.words)
 
 
 def test_health_does_not_import_large_modules():

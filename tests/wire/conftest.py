@@ -40,9 +40,15 @@ PROMISES = {
 """Promises with one file each, run by `make test`; other files here are left to `make test-all`."""
 
 
+COMPILED = ("test_chaos", "test_order", "test_translation", "test_wamp_calls")
+"""Promises that `make test-all` shows of the compiled build, too, besides all other files."""
+
+
 def pytest_itemcollected(item):
     if item.path.stem not in PROMISES:
         item.add_marker("more")
+    if item.path.stem in COMPILED:
+        item.add_marker("compiled")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cluster import END, ROOT, Places
 
+from fox_shard.compiled import INTERPRETED
+
 FOX_RUN = ("fox_shard", "run")
 SUPERVISORD = ("supervisor.supervisord", "-n", "-c", "conf/fox.conf")
 
@@ -53,7 +55,9 @@ class Supervised(Places):
     def environment(self, **more):
         # FOX_SHARDS here must not win over the line in fox.conf.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        more = {"PATH": path, "PYTHONPATH": str(ROOT), "FOX_SHARDS": "7", **self.settings, **more}
+        python = {"PATH": path, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))}
+        # What runs is what pytest has imported, not the build that `fox run` would choose.
+        more = {**python, INTERPRETED: "yes", "FOX_SHARDS": "7", **self.settings, **more}
         return super().environment(**more)
 
     def start(self, said=None):

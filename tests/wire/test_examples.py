@@ -30,7 +30,9 @@ def example(cluster):
             command += ["--mqtt-port", cluster.mqtt]
         if name == "invoices/till":
             command[2:] = ["--mqtt-port", cluster.mqtt]
-        return Program([*command, *arguments], os.environ)
+        # A program imports what is in its own folder.
+        environment = {name: os.environ[name] for name in os.environ if name != "PYTHONSAFEPATH"}
+        return Program([*command, *arguments], environment)
 
     return start
 

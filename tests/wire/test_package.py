@@ -13,7 +13,10 @@ from cluster import END, ROOT, Places
 INSTALLING = 300.0
 """Seconds for installing the package with everything that it needs."""
 
-SOURCES = ("LICENSE", "MANIFEST.in", "README.md", "conf", "fox_shard", "pyproject.toml", "setup.py")
+SOURCES = (
+    *("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"),
+    *("conf", "fox_shard", "tools"),
+)
 
 
 @pytest.fixture(scope="module")

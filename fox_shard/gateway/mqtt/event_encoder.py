@@ -109,7 +109,7 @@ class MqttEventEncoder:
             packet_id += 1
         return packets
 
-    def retained(self, event: Event) -> bytes:
+    def retained(self, event: Event, subscription: Subscription | None = None) -> bytes:
         """Encode the PUBLISH at QoS 0, framed, that shows a retained key [MQTT-3.3.1-8].
 
         Returns b"" if MQTT cannot express the event.

@@ -21,7 +21,7 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.mqtt import handshake
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import encode
-from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, MqttEventEncoder, event_encoder_of
+from fox_shard.gateway.mqtt.event_encoder import QOS0, Framing, event_encoder_of
 from fox_shard.gateway.mqtt.framing import MALFORMED
 from fox_shard.gateway.mqtt.inflight import (
     AWAITING_PUBACK,
@@ -74,8 +74,6 @@ class MqttSession(Session):
     )
 
     revocable = False
-
-    encoder: MqttEventEncoder
 
     def __init__(
         self,
@@ -380,7 +378,7 @@ class MqttSession(Session):
             if quality or (self.outbound is not None and self.outbound.queues):
                 header = QOS0 | quality << 1 | mqtt.RETAIN_FLAG
                 (self.outbound or self.begin_outbound()).send(event, header, counted=False)
-            elif chunk := self.encoder.retained(event):
+            elif chunk := self.encoder.retained(event, subscription):
                 self.connection.write(chunk)
 
     def _confirm(self, request: int) -> int | None:
@@ -464,8 +462,9 @@ class MqttSession(Session):
     def begin_outbound(self) -> OutboundPublishes:
         """Make the object that keeps deliveries until the client has acknowledged them."""
         window = self.router.mqtt.max_inflight
+        encoder = event_encoder_of(self._framing)
         self.outbound = OutboundPublishes(
-            self.connection, self.encoder, window, self.realm.queueing, self
+            self.connection, encoder, window, self.realm.queueing, self
         )
         return self.outbound
 

@@ -47,6 +47,9 @@ class EventEncoder(Protocol):
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
         """Encode events of one topic, without those that these clients cannot take."""
 
+    def retained(self, event: Event, subscription: Subscription) -> bytes:
+        """Encode an event that shows a retained key like `event`."""
+
     def selected(self, selected: SelectedEvent, subscription: Subscription, removed: str) -> bytes:
         """Encode a selected event like `event`. removed: why the key is gone, "" if it is not."""
 

@@ -226,8 +226,14 @@ class MessageStream:
             at = stop
         if at < end:
             self._keep(data[at:], now)
-        if self._partial is not None or self._fragments is not None or self._unfinished is not None:
+        if self._is_unfinished():
             self._watch(now)
+
+    def _is_unfinished(self) -> bool:
+        """Whether there is a part of a message, or was one a moment ago."""
+        return (
+            self._partial is not None or self._fragments is not None or self._unfinished is not None
+        )
 
     def _watch(self, now: float) -> None:
         """Watch whether the rest of a message comes in time."""

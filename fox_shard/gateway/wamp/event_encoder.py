@@ -5,7 +5,6 @@ Owns: EVENT. Never: who gets it.
 
 from collections.abc import Callable, Hashable
 from typing import Any, Final, final
-from weakref import WeakValueDictionary
 
 from fox_shard.backplane.frames import Event, Publish, SelectedEvent
 from fox_shard.documents.payloads import transcode
@@ -31,7 +30,7 @@ class WampEventEncoder:
     An event that these clients cannot take is encoded as b"", and they miss it.
     """
 
-    __slots__ = ("__weakref__", "_frame", "_limit", "_serializer", "per_subscription")
+    __slots__ = ("_frame", "_limit", "_serializer", "per_subscription")
 
     def __init__(self, serializer: Serializer, frame: Callable[[bytes], bytes], limit: int) -> None:
         """frame: wraps a message for the transport.
@@ -154,10 +153,8 @@ def details_of(publish: Publish, *, topic: bool) -> dict[str, Any]:
     return details
 
 
-# The encoders that sessions share; an encoder without sessions is dropped.
-_ENCODERS: Final[WeakValueDictionary[tuple[str, Hashable], WampEventEncoder]] = (
-    WeakValueDictionary()
-)
+# The encoders that sessions share: few, because serializers, framings and limits are.
+_ENCODERS: Final[dict[tuple[str, Hashable], WampEventEncoder]] = {}
 
 
 def event_encoder_of(

@@ -28,13 +28,13 @@ from fox_shard.backplane.frames import Call as CallFrame
 from fox_shard.backplane.refusals import call_error
 from fox_shard.documents.payloads import as_value, transcode
 from fox_shard.documents.payloads import encode as encode_payload
-from fox_shard.errors import FeatureNotSupported, ProtocolViolation, Refusal
+from fox_shard.errors import FeatureNotSupported, PayloadSizeExceeded, ProtocolViolation, Refusal
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.sessions.router import Router
 from fox_shard.gateway.sessions.session import Session
 from fox_shard.gateway.sessions.subscription import Subscription
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.gateway.wamp.event_encoder import WampEventEncoder, event_encoder_of
+from fox_shard.gateway.wamp.event_encoder import event_encoder_of
 from fox_shard.gateway.wamp.hello import (
     CANCELING,
     PARTS,
@@ -53,13 +53,6 @@ MAX_ERROR_TEXT: Final = 400
 
 REFUSED: Final = {1: wamp.PUBLISH, 5: wamp.SUBSCRIBE, 10: wamp.REGISTER, 12: wamp.UNREGISTER}
 """Tag of the refused frame → type code of the request."""
-
-
-class PayloadSizeExceeded(Refusal):
-    """A message is longer than its receiver accepts."""
-
-    uri = "wamp.error.payload_size_exceeded"
-    reason = 0x95
 
 
 NO_REQUESTS: set[int] = set()
@@ -85,8 +78,6 @@ class WampSession(Session):
         "subscribed_to",
         "unanswered",
     )
-
-    encoder: WampEventEncoder
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from typing import Any, Final, final
 from msgspec import Struct
 
 from fox_shard.backplane.frames import ANONYMOUS, CALLER_PASSTHRU, Identity
-from fox_shard.errors import ProtocolViolation, Refusal
+from fox_shard.errors import PayloadSizeExceeded, ProtocolViolation, Refusal
 from fox_shard.gateway.auth import login
 from fox_shard.gateway.auth.claims import Attempt, Authenticated
 from fox_shard.gateway.auth.refusals import AuthenticationFailed
@@ -31,7 +31,7 @@ from fox_shard.gateway.wamp import hello, requests
 from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
-from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, PayloadSizeExceeded, WampSession
+from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, WampSession
 from fox_shard.gateway.wamp.unread import UnreadRequest
 
 Handlers = dict[type[Struct], Callable[["WampConversation", Any], None]]

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
 from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import Final, final
 
@@ -91,8 +90,11 @@ class History:
     def _event_log(self, topic: str) -> EventLog:
         event_log = self._log_of_topic.get(topic)
         if event_log is None:
-            matching = (event_log for event_log in self._rules if event_log.pattern.matches(topic))
-            event_log = next(matching, self._traced)
+            event_log = self._traced
+            for ruled in self._rules:
+                if ruled.pattern.matches(topic):
+                    event_log = ruled
+                    break
             self._log_of_topic.put(topic, event_log)
         return event_log
 
@@ -191,8 +193,13 @@ class History:
 
         start: only higher ids. Events that are not durable yet are left out.
         """
-        found = self.steps_after(pattern, position, start)
-        return list(islice((event for _, event in found if event is not None), limit))
+        events: list[Event] = []
+        for _, event in self.steps_after(pattern, position, start):
+            if len(events) == limit:
+                break
+            if event is not None:
+                events.append(event)
+        return events
 
     def steps_after(self, pattern: Pattern, position: Cursor, start: int) -> Iterator[Step]:
         """Yield what `steps` yields beyond the position and `start`."""

@@ -142,7 +142,8 @@ class Builds:
 
     def __iter__(self) -> Iterator[Build]:
         """Iterate over the builds of all active schemas."""
-        return (build for builds in self._current.values() for build in builds.values())
+        for builds in self._current.values():
+            yield from builds.values()
 
     def of(self, realm: str, table: str) -> Build | None:
         """Return the build of an aggregate by the active schema."""
