@@ -40,7 +40,7 @@ PROMISES = {
 """Promises with one file each, run by `make test`; other files here are left to `make test-all`."""
 
 
-COMPILED = ("test_chaos", "test_order", "test_translation", "test_wamp_calls")
+COMPILED = ("test_order", "test_shared_keys", "test_translation", "test_wamp_calls")
 """Promises that `make test-all` shows of the compiled build, too, besides all other files."""
 
 
