@@ -269,6 +269,16 @@ def _add_user(
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from fox_shard import compiled
+
+    build = compiled.chosen(os.environ)
+    if build.stale:
+        tell(f"fox: {build.stale}")
+    if build.folder is not None:
+        # This process has imported the other build already.
+        compiled.use(build, os.environ)
+        named = [] if options.config is None else ["--config", str(options.config)]
+        os.execv(sys.executable, [sys.executable, "-m", "fox_shard", "serve", *named])
     from fox_shard.embedded.serving import run_serve
 
     return run_serve(options.config)

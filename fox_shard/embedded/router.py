@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, final
 
+from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config
 from fox_shard.config.reader import NO_SETTINGS
 from fox_shard.datadir import opening
@@ -143,6 +144,8 @@ class FoxRouter:
         await self._clients.listen()
         self._started = True
         await self._answer_health(junction)
+        about = {"process": ROUTER, "pid": os.getpid(), "build": build_of_this_process()}
+        _log.info("started", extra={"fox": about})
         _log.info("ready", extra={"fox": self._clients.listening})
 
     async def _linked_or_failed(self) -> None:

@@ -7,6 +7,7 @@ import traceback
 
 import pytest
 from cluster import ROOT
+from served import Served
 from supervised import Supervised
 
 import fox_shard
@@ -61,3 +62,13 @@ def test_fox_run_from_the_sources_chooses_the_compiled_build(variable, build, mo
         )
     finally:
         assert broker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "build"), [({}, "compiled"), ({"FOX_INTERPRETED": "1"}, "interpreted")]
+)
+def test_fox_serve_from_the_sources_chooses_the_compiled_build(variable, build, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with Served(**{"FOX_INTERPRETED": "", **variable}) as broker:
+        assert re.findall(r"\bstarted\b.*\bbuild=(\w+)", broker.log()) == [build]
