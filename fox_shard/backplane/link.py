@@ -77,6 +77,7 @@ class Link:
         "identity",
         "in_flight",
         "incarnation",
+        "known",
         "left_out",
         "lost_at",
         "missed",
@@ -133,6 +134,8 @@ class Link:
         self.peer_epoch = 0
         self.peer_incarnation = 0
         self.peer_identity = 0
+        # The incarnation of the peer with which this end's incarnation was last linked; 0: none.
+        self.known = 0
         self.open = False
         self.refusal = ""
         # When the pair ended, while the peer may come back; maintained by `Links`.
@@ -308,6 +311,7 @@ class Link:
         """Start over as a new incarnation without a store: no frame is sent again."""
         self.incarnation = self.identity = incarnation
         self.peer_gone()
+        self.known = 0
         self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 
@@ -442,6 +446,9 @@ class Link:
     def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
         if batch.target != self.epoch:
             return LinkEvent.NONE
+        if hello.refusal:
+            self.refusal = hello.refusal
+            return LinkEvent.REFUSED
         if hello.gone == self.incarnation:
             return LinkEvent.DISOWNED
         if hello.reply and not self.open:
@@ -469,6 +476,7 @@ class Link:
             shards,
             self.gone,
             self.missed,
+            self.known,
         )
         frames: list[Frame] = [hello]
         batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
@@ -480,7 +488,7 @@ class Link:
         if hello.identity != self.peer_identity:
             self.watermark = self.durable = self.peer_forgotten = 0
         self.peer_epoch = peer_epoch
-        self.peer_incarnation = hello.incarnation
+        self.peer_incarnation = self.known = hello.incarnation
         self.peer_identity = hello.identity
         self.missed_by_peer = hello.missed
         self.open = True

@@ -211,6 +211,10 @@ class Outcomes:
         """Note that the incarnation is gone, so that a restart does not let it in again."""
         self.journal.keep(rows.peer(name), rows.encode(rows.PeerRow(incarnation, GONE)))
 
+    def forget_gone(self, name: str) -> None:
+        """Delete that note: the process of this name has ended, and none will ever have it."""
+        self.journal.keep(rows.peer(name), None)
+
     def _drop(self, name: str) -> None:
         record = self._records.pop(name, None)
         if record is not None:

@@ -244,6 +244,11 @@ class Subscriptions:
             self._remove(peer, wanted)
         self._stale.pop(peer, None)
 
+    def forget(self, peer: Peer) -> None:
+        """Keep nothing of the peer, which is gone and will have no subscriptions."""
+        self._subscribed.pop(peer, None)
+        self._stale.pop(peer, None)
+
     # Replays
 
     def _new_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:
