@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from typing import final
 
 from fox_shard.backplane.attached import is_attached
+from fox_shard.backplane.departures import Departures, Running, none_run
 from fox_shard.backplane.frames import (
     Batch,
     Forward,
@@ -42,7 +43,7 @@ from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
-from fox_shard.shard.links.attached import AttachedGateways, Running, none_run
+from fox_shard.shard.links.attached import AttachedGateways
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
@@ -91,6 +92,7 @@ class Shard:
         "_backlog",
         "_batches",
         "_ceiling_ticket",
+        "_departures",
         "_dispatcher",
         "_fences",
         "_frames",
@@ -350,8 +352,14 @@ class Shard:
             ],
         )
         self._fences = fences
-        self._attached = AttachedGateways(
-            self.links, terms, self.outcomes, running, self._is_over, self._forget
+        self._attached = AttachedGateways(self.links, terms)
+        self._departures = Departures(
+            self.journal,
+            terms.heartbeat,
+            running,
+            self._is_over,
+            self._forget,
+            self.outcomes.keep_gone,
         )
         self._overloaded = False
         # Counted since the last report.
@@ -409,7 +417,7 @@ class Shard:
                 peer_of_name = self._add_peer(name, now)
             if peer_of_name is not None:
                 peer_of_name.link.gone = incarnation
-        self._attached.load({name: gone[name] for name in gone if is_attached(name)})
+        self._departures.load({name: gone[name] for name in gone if is_attached(name)})
 
     def _tell_time(self, wall: float, now: float) -> None:
         why = self._time_of_day.tell(wall, now)
@@ -436,7 +444,7 @@ class Shard:
     def _newcomer(self, batch: Batch, now: float) -> Peer | None:
         """Return the peer of a batch whose sender is not known; None: it is not let in."""
         name = batch.source
-        if is_attached(name) and not self.links.knocks(batch, self._attached.gone(name)):
+        if is_attached(name) and not self.links.knocks(batch, self._departures.gone(name)):
             return None
         return self._add_peer(name, now)
 
@@ -450,20 +458,20 @@ class Shard:
             return peer
         return self._add_peer(name, 0.0)
 
-    def _is_over(self, peer: Peer) -> bool:
+    def _is_over(self, name: str) -> bool:
         """Whether nothing waits for that attached gateway, which is gone, or for its sessions."""
+        peer = self.peers[name]
         busy = self.recovery.busy or self._releases.busy or not self.recovery.synced
         waits = peer.waiting or peer.resent or peer.fence_queries or not peer.deliveries.idle
-        name = peer.name
         sessions = self.wills.sessions_of(name) or (
             self.retained_keys.owners.sessions_of_other_incarnations(name, 0)
         )
         return peer.gone and not (busy or waits or sessions)
 
-    def _forget(self, peer: Peer) -> None:
+    def _forget(self, name: str) -> None:
         """Keep nothing of that attached gateway."""
-        name = peer.name
-        del self.peers[name]
+        peer = self.peers.pop(name)
+        self._attached.remove(peer)
         self.links.forget(name)
         self._outboxes.remove(peer)
         self._gateways.remove(peer)
@@ -526,7 +534,7 @@ class Shard:
         self._dispatcher.stirred = True
         peer = self.peers[link.peer]
         if peer.attached:
-            self._attached.opened(peer)
+            self._departures.returned(peer.name)
         known = before == link.peer_incarnation
         # Another numbering has begun if the peer has another identity.
         peer.applied = min(peer.applied, link.watermark)
@@ -570,7 +578,7 @@ class Shard:
         if peer.kind is Kind.GATEWAY:
             link.disown()
         if peer.attached:
-            self._attached.left(peer)
+            self._departures.left(peer.name, link.gone)
             self.recovery.attached_gone(now)
         elif peer.kind is Kind.GATEWAY:
             self.outcomes.keep_gone(peer.name, link.gone)
@@ -655,7 +663,7 @@ class Shard:
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
-        self._attached.tick(now)
+        self._departures.tick(now)
         due = [
             self.links.next_tick(),
             self.dealer.invocations.next_timeout(),
@@ -734,7 +742,7 @@ class Shard:
             for gateway in self._gateways:
                 gateway.link.hold_credit = overloaded
                 gateway.link.acknowledge_soon()
-        self._attached.limit(overloaded=overloaded, now=now)
+        self._attached.limit_credit(overloaded=overloaded, now=now)
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator."""
