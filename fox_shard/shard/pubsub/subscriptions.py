@@ -246,8 +246,8 @@ class Subscriptions:
 
     def forget(self, peer: Peer) -> None:
         """Keep nothing of the peer, which is gone and will have no subscriptions."""
-        self._subscribed.pop(peer, None)
-        self._stale.pop(peer, None)
+        for of_peers in (self._subscribed, self._stale, self._replays):
+            of_peers.pop(peer, None)
 
     # Replays
 
