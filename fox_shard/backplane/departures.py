@@ -9,18 +9,11 @@ all that has changed by then is durable, it is *forgotten*: there is no link any
 in the store, which says which incarnation is gone, stays while its process runs: it may come back.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import final
 
+from fox_shard.backplane.attached import Running
 from fox_shard.store.journal import Journal
-
-Running = Callable[[], Collection[str]]
-"""Returns the names of all attached gateways whose processes run."""
-
-
-def none_run() -> Collection[str]:
-    """Say that no attached gateway runs: a `Running`."""
-    return ()
 
 
 @final

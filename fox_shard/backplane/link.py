@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import final
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import (
     VERSION,
     Batch,
@@ -422,12 +423,17 @@ class Link:
     # The pair
 
     def _hello(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
+        if self.connects and hello.refusal:
+            self.refusal = hello.refusal
+            return LinkEvent.REFUSED
         if (hello.version, hello.generation, hello.shards) != self._layout():
             self.refusal = (
                 f"{self.peer} speaks protocol {hello.version}, layout {hello.generation} with "
                 f"{hello.shards} shards; this process {self._layout()}: stop all processes and "
                 "start them from one configuration"
             )
+            if is_attached(self.peer):
+                self._say_hello(batch.epoch, now, reply=False, refusal=self.refusal)
             return LinkEvent.REFUSED
         if self.connects:
             return self._hello_answered(batch, hello, now)
@@ -446,9 +452,6 @@ class Link:
     def _hello_answered(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
         if batch.target != self.epoch:
             return LinkEvent.NONE
-        if hello.refusal:
-            self.refusal = hello.refusal
-            return LinkEvent.REFUSED
         if hello.gone == self.incarnation:
             return LinkEvent.DISOWNED
         if hello.reply and not self.open:
@@ -465,7 +468,7 @@ class Link:
     def _layout(self) -> tuple[int, int, int]:
         return (VERSION, self.settings.generation, self.settings.shards)
 
-    def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
+    def _say_hello(self, target: int, now: float, *, reply: bool, refusal: str = "") -> None:
         version, generation, shards = self._layout()
         hello = Hello(
             self.incarnation,
@@ -477,6 +480,7 @@ class Link:
             self.gone,
             self.missed,
             self.known,
+            refusal,
         )
         frames: list[Frame] = [hello]
         batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)

@@ -68,6 +68,7 @@ class Links:
         "_settings",
         "_to_strangers",
         "by_name",
+        "forgotten",
         "held",
         "incarnation",
         "stood_still",
@@ -96,6 +97,8 @@ class Links:
         self.by_name: dict[str, Link] = {}
         # Answers to attached gateways that are not let in: (name, batch).
         self._to_strangers: list[tuple[str, bytes]] = []
+        # Names of attached gateways to which there is no link any more; the shell takes them.
+        self.forgotten: list[str] = []
         self._name = name
         self._owner = owner
         self._settings = settings
@@ -139,6 +142,7 @@ class Links:
     def forget(self, peer: str) -> None:
         """Drop the link to an attached gateway that is gone."""
         del self.by_name[peer]
+        self.forgotten.append(peer)
 
     def knocks(self, batch: Batch, gone: int) -> bool:
         """Return whether an attached gateway without a link is to be let in; else it is answered.
@@ -179,11 +183,17 @@ class Links:
         epoch = self._new_epoch()
         answer = Batch(self._name, epoch, batch.epoch, 0, 0, 0, 0, prompt=False, frames=[hello])
         self._to_strangers.append((batch.source, encode(answer)))
+        self.forgotten.append(batch.source)
 
     def await_incarnation(self, link: Link, incarnation: int, now: float) -> None:
         """Wait for that incarnation of the peer, which the store names, to come back or be gone."""
         link.peer_incarnation = incarnation
         link.lost_at = now
+
+    @property
+    def refusal(self) -> str:
+        """Why some peer does not let this process in, in words; "": none has refused."""
+        return next((link.refusal for link in self.by_name.values() if link.refusal), "")
 
     def states(self) -> dict[str, bool]:
         """Return, for each peer, whether the link is open."""

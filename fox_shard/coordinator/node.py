@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, final
 
-from fox_shard.backplane.attached import is_attached
-from fox_shard.backplane.departures import Departures, Running, none_run
+from fox_shard.backplane.attached import Running, is_attached, none_run
+from fox_shard.backplane.departures import Departures
 from fox_shard.backplane.frames import Batch, LoginFailed, Publish
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
@@ -157,6 +157,11 @@ class CoordinatorNode:
     def incarnation(self) -> int:
         """The number that names this life of the process, as its peers see it."""
         return self._links.incarnation
+
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self._links.forgotten
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process; see `Node`."""

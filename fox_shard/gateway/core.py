@@ -409,6 +409,16 @@ class Gateway:
         """The number that names this life of the process, as its peers see it."""
         return self._all_links.incarnation
 
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self._all_links.forgotten
+
+    @property
+    def refusal(self) -> str:
+        """Why a shard or the coordinator does not let this gateway in, in words; "": none."""
+        return self._all_links.refusal
+
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:

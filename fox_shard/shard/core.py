@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import final
 
-from fox_shard.backplane.attached import is_attached
-from fox_shard.backplane.departures import Departures, Running, none_run
+from fox_shard.backplane.attached import Running, is_attached, none_run
+from fox_shard.backplane.departures import Departures
 from fox_shard.backplane.frames import (
     Batch,
     Forward,
@@ -487,6 +487,11 @@ class Shard:
     def incarnation(self) -> int:
         """The number that names this life of the process, as its peers see it."""
         return self.links.incarnation
+
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self.links.forgotten
 
     # In
 

@@ -295,7 +295,7 @@ class World:
 
     def attach(self) -> int:
         """Start a gateway beyond the configured ones; return its number, for `gateway`."""
-        name = name_of(self.rng.getrandbits(64))
+        name = name_of(self.rng.getrandbits(48))
         self.attached.append(name)
         self.start(name)
         return self.gateways + len(self.attached) - 1
@@ -475,6 +475,7 @@ class World:
             self.disks[name].write(write)
         self.logged += [(name, *notice) for notice in node.notices]
         node.notices.clear()
+        node.forgotten.clear()
         if isinstance(node, Gateway):
             self._check_passwords(node)
             self._call_functions(node)

@@ -31,6 +31,7 @@ def gone(site):
 
 def nothing_left(site):
     site.node.notices.clear()
+    site.node.forgotten.clear()
     name = GUEST.encode()
     on_disk = [key for key, value in site.disk.rows.items() if name in key + value]
     return mentions(site.node, GUEST, [site]) + on_disk

@@ -26,7 +26,7 @@ def test_gateways_keep_their_frames_while_too_much_waits_for_a_shard():
 
 
 def test_the_health_tells_which_limits_have_refused_something():
-    node = Site().node
+    node = CoordinatorSite().node
     assert "refused" not in node.health()
     node.core.schema_calls.limit_counts.add("schema_calls")
     assert node.health()["refused"] == {"schema_calls": 1}

@@ -50,6 +50,7 @@ def timeout(harness):
 def nothing_left(harness, name=GUEST):
     """Return what the shard still keeps of that gateway, in memory and on its disk."""
     harness.shard.notices.clear()
+    harness.shard.forgotten.clear()
     on_disk = [key for key, value in harness.disk.rows.items() if name.encode() in key + value]
     return mentions(harness.shard, name, [harness]) + on_disk
 
