@@ -213,6 +213,22 @@ def test_one_that_stands_still_ends_its_own_sessions_only(server):
             assert event(again) == [1]
 
 
+def test_its_sessions_live_while_the_server_is_restarted():
+    with (
+        Cluster() as cluster,
+        attached(cluster, 1) as (one,),
+        closing(one.client()) as client,
+        closing(at_gateway(cluster, 0)) as publisher,
+    ):
+        topics = cluster.on_each_shard("restarted")
+        for topic in topics:
+            listen(client, topic)
+        cluster.restart(*cluster.shard_names, "coordinator")
+        for topic in topics:
+            publish(publisher, topic, topic)
+        assert sorted(event(client)[0] for _ in topics) == sorted(topics)
+
+
 def test_files_of_one_that_has_ended_are_gone(server):
     with attached(server, 1) as (one,):
         one.end(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from collections import deque
 
 import pytest
+from msgspec import structs
 
 from fox_shard.backplane.attached import is_attached, name_of
 from fox_shard.backplane.frames import decode
@@ -17,7 +18,7 @@ TIMEOUT = SETTINGS.attached_timeout
 class Node:
     """A shard, or an attached gateway, that notes what it is told and never replays state."""
 
-    def __init__(self, name, now, *, incarnation=1, connects=False):
+    def __init__(self, name, now, *, incarnation=1, connects=False, settings=SETTINGS):
         self.name = name
         self.told = []
         self.notices = []
@@ -26,7 +27,7 @@ class Node:
         self.links = Links(
             name,
             self,
-            settings=SETTINGS.for_attached() if connects else SETTINGS,
+            settings=settings.for_attached() if connects else settings,
             incarnation=incarnation,
             new_epoch=lambda: incarnation << 40,
             deadline=Deadline(),
@@ -206,6 +207,29 @@ def test_one_that_is_given_up_is_gone_at_once(cluster):
     cluster.run(1)
     assert "disowned" in gateway.told
     assert gateway.linked
+
+
+def test_one_of_another_layout_is_told_so(cluster):
+    """That happens to one that has been here when the server was restarted with more shards."""
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    more = structs.replace(SETTINGS, shards=2, generation=1)
+    cluster.nodes["shard-0"] = Node("shard-0", cluster.now, incarnation=2, settings=more)
+    cluster.run(1)
+    assert "layout 1 with 2 shards" in gateway.links.refusal
+    assert "refused" in [event for event, _ in gateway.notices]
+
+
+def test_a_refusal_is_over_when_the_gateway_is_let_in(cluster):
+    cluster.attach(1)
+    cluster.attach(2)
+    third = cluster.attach(3)
+    cluster.run(0.5)
+    assert third.links.refusal
+    cluster.shard.links.forget(name_of(1))
+    del cluster.nodes[name_of(1)]
+    cluster.run(0.5)
+    assert not third.links.refusal
 
 
 def test_a_broken_connection_to_a_forgotten_gateway_is_no_news(cluster):
