@@ -1,5 +1,6 @@
 """Gateways that are attached to a running server, and go again."""
 
+import asyncio
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ from raw_wamp import (
 
 from bench.ports import free_port
 from fox_shard.backplane.attached import PREFIX
+from fox_shard.embedded.attached import AttachedGateway
+from fox_shard.embedded.errors import RouterError
 from fox_shard.runtime.attached_names import running
 
 PATIENT = 30.0
@@ -234,6 +237,37 @@ def test_files_of_one_that_has_ended_are_gone(server):
         one.end(signal.SIGTERM)
         assert one.process.returncode == 0
         assert not list(server.run_dir.glob(f"{one.name}*"))
+
+
+async def test_an_application_has_one_in_its_own_event_loop(server):
+    port = free_port()
+    one = AttachedGateway(server.run_dir, {"FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{port}"})
+    before = signal.getsignal(signal.SIGTERM)
+    await one.start()
+    try:
+        assert one.listening == {"rawsocket": f"127.0.0.1:{port}"}
+        await asyncio.to_thread(talk, server, port)
+        health = await asyncio.to_thread(server.health, one.gateway.name)
+        assert health["status"] == "ok"
+    finally:
+        await one.stop()
+    assert one.failure is None
+    assert not list(server.run_dir.glob(f"{one.gateway.name}*"))
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def talk(server, port):
+    """Publish from a gateway of the server to a client at that port, and back."""
+    with closing(RawWamp(port)) as here, closing(at_gateway(server, 0)) as there:
+        for topic, reader, writer in (("app.a", here, there), ("app.b", there, here)):
+            listen(reader, topic)
+            publish(writer, topic, 1)
+            assert event(reader) == [1]
+
+
+async def test_an_application_is_told_why_it_has_none(tmp_path):
+    with pytest.raises(RouterError, match="No server has run in"):
+        await AttachedGateway(tmp_path, {}).start()
 
 
 def refused(run_dir, **settings):
