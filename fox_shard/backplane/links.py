@@ -247,6 +247,7 @@ class Links:
             link.break_off(now)
             self._broken(link, now)
         link.lost_at = None
+        self._deadline.by(now)
         self._owner.peer_gone(link, now)
 
     def renew(self, incarnation: int, now: float) -> None:

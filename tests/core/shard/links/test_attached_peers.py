@@ -213,6 +213,22 @@ def test_one_that_lets_too_much_wait_is_given_up():
     assert LinkEvent.DISOWNED in peer.changes
 
 
+def test_so_is_one_that_is_lost_when_too_much_waits_for_its_return():
+    harness = ShardHarness(gateways=1, attached_buffer=100_000)
+    attach(harness)
+    harness.say(GUEST, subscribe("*#"))
+    harness[GUEST].silent = harness[GUEST].deaf = True
+    harness.shard.connection_lost(GUEST, harness.now)
+    for number in range(10):
+        harness.say("gateway-0", big(number), reliable=True)
+    assert GUEST in harness.shard.peers
+    assert not harness.got("gateway-0", Published)
+    for number in range(10, 30):
+        harness.say("gateway-0", big(number), reliable=True)
+    assert GUEST not in harness.shard.peers
+    assert len(harness.got("gateway-0", Published)) == 30
+
+
 def test_an_acknowledgement_waits_only_so_long_for_one_that_stands_still(harness):
     peer = attach(harness)
     harness.say(GUEST, subscribe("*#"))
