@@ -76,8 +76,12 @@ class Departures:
         self._leaving[name] = None
 
     def returned(self, name: str) -> None:
-        """Note that the gateway is linked again, in another incarnation than was gone."""
+        """Note that the gateway is linked, perhaps again, in another incarnation than was gone.
+
+        Its process has given up the earlier one, and what the store has of it is about this one.
+        """
         self._leaving.pop(name, None)
+        self._noted.pop(name, None)
 
     def tick(self, now: float) -> None:
         """Forget those of which nothing is left; to be called at least once per heartbeat."""

@@ -88,6 +88,25 @@ def test_one_that_stood_still_while_the_coordinator_restarted_is_still_gone(site
     assert site.peers[GUEST].link.open
 
 
+def test_sessions_of_its_second_incarnation_end_though_the_coordinator_restarts(site):
+    gateway = site.start(GUEST)
+    site.pass_time(1)
+    gateway.silent = True
+    site.pass_time(gone(site))
+    again = site.start(GUEST, incarnation=2)
+    site.pass_time(1)
+    again.link.send_reliable(join(6))
+    site.pass_time(1)
+    assert site.node.core.session_count() == 1
+    site.kill(GUEST)
+    site.pass_time(2 * site.terms.heartbeat)
+    site.restart()
+    assert site.node.core.session_count() == 1
+    site.pass_time(gone(site))
+    assert site.node.core.session_count() == 0
+    assert nothing_left(site) == []
+
+
 def test_sessions_of_one_that_ended_with_the_coordinator_end_when_it_starts(site):
     gateway = site.start(GUEST)
     site.pass_time(1)
