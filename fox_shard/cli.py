@@ -103,6 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "context":
             return contexts.run(options, os.environ)
+        if options.command == "gateway" and _attaches(options):
+            from fox_shard.runtime.processes import run_attached_gateway
+
+            return run_attached_gateway(options.attach, os.environ)
         return _serve(options) if options.command == "serve" else _run(options, os.environ)
     except (ConfigError, contexts.ContextError) as error:
         tell(f"fox: {error}")
@@ -164,7 +168,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     for member in ("gateway", "shard"):
         command = commands.add_parser(member, parents=[common], help=f"run {member} N (from 0)")
-        command.add_argument("number", type=int, metavar="N")
+        attaches = member == "gateway"
+        command.add_argument("number", type=int, metavar="N", nargs="?" if attaches else None)
+        if attaches:
+            command.add_argument(
+                "--attach",
+                type=Path,
+                metavar="RUN_DIR",
+                help="run one more gateway beside the server with that run directory, with its "
+                "configuration; FOX_GATEWAY_… variables say where it listens",
+            )
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
     commands.add_parser("worker", parents=[common], help="run the reducers written in Python")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
@@ -316,6 +329,13 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return _run_process(options, config, _folder(options, environ))
 
 
+def _attaches(options: argparse.Namespace) -> bool:
+    """Return whether a gateway is to be attached. Raises ConfigError if that is not clear."""
+    if (options.number is None) is (options.attach is None):
+        raise ConfigError("Say which gateway: its number N, or --attach RUN_DIR.")
+    return options.attach is not None
+
+
 def _show_config(config: Config, origins: Origins, *, quiet: bool) -> int:
     if not quiet:
         from fox_shard.config.rendering import render
@@ -338,7 +358,7 @@ def _run_process(options: argparse.Namespace, config: Config, folder: Path) -> i
         case "shard":
             return run_shard(_number("shard", options.number, config), config)
         case _:
-            return run_coordinator(config)
+            return run_coordinator(config, folder)
 
 
 def _configuration(

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import final
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import (
     VERSION,
     Batch,
@@ -77,6 +78,7 @@ class Link:
         "identity",
         "in_flight",
         "incarnation",
+        "known",
         "left_out",
         "lost_at",
         "missed",
@@ -133,6 +135,8 @@ class Link:
         self.peer_epoch = 0
         self.peer_incarnation = 0
         self.peer_identity = 0
+        # The incarnation of the peer with which this end's incarnation was last linked; 0: none.
+        self.known = 0
         self.open = False
         self.refusal = ""
         # When the pair ended, while the peer may come back; maintained by `Links`.
@@ -308,6 +312,7 @@ class Link:
         """Start over as a new incarnation without a store: no frame is sent again."""
         self.incarnation = self.identity = incarnation
         self.peer_gone()
+        self.known = 0
         self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 
@@ -418,12 +423,17 @@ class Link:
     # The pair
 
     def _hello(self, batch: Batch, hello: Hello, now: float) -> LinkEvent:
+        if self.connects and hello.refusal:
+            self.refusal = hello.refusal
+            return LinkEvent.REFUSED
         if (hello.version, hello.generation, hello.shards) != self._layout():
             self.refusal = (
                 f"{self.peer} speaks protocol {hello.version}, layout {hello.generation} with "
                 f"{hello.shards} shards; this process {self._layout()}: stop all processes and "
                 "start them from one configuration"
             )
+            if is_attached(self.peer):
+                self._say_hello(batch.epoch, now, reply=False, refusal=self.refusal)
             return LinkEvent.REFUSED
         if self.connects:
             return self._hello_answered(batch, hello, now)
@@ -458,7 +468,7 @@ class Link:
     def _layout(self) -> tuple[int, int, int]:
         return (VERSION, self.settings.generation, self.settings.shards)
 
-    def _say_hello(self, target: int, now: float, *, reply: bool) -> None:
+    def _say_hello(self, target: int, now: float, *, reply: bool, refusal: str = "") -> None:
         version, generation, shards = self._layout()
         hello = Hello(
             self.incarnation,
@@ -469,6 +479,8 @@ class Link:
             shards,
             self.gone,
             self.missed,
+            self.known,
+            refusal,
         )
         frames: list[Frame] = [hello]
         batch = Batch(self.name, self.epoch, target, 0, 0, 0, 0, prompt=False, frames=frames)
@@ -480,7 +492,7 @@ class Link:
         if hello.identity != self.peer_identity:
             self.watermark = self.durable = self.peer_forgotten = 0
         self.peer_epoch = peer_epoch
-        self.peer_incarnation = hello.incarnation
+        self.peer_incarnation = self.known = hello.incarnation
         self.peer_identity = hello.identity
         self.missed_by_peer = hello.missed
         self.open = True

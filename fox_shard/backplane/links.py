@@ -15,7 +15,8 @@ until each peer that it connects to has said whether it has.
 from collections.abc import Callable
 from typing import Protocol, final
 
-from fox_shard.backplane.frames import Batch, Frame
+from fox_shard.backplane.attached import is_attached
+from fox_shard.backplane.frames import VERSION, Batch, Frame, Hello, encode
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
@@ -65,7 +66,9 @@ class Links:
         "_on_disowned",
         "_owner",
         "_settings",
+        "_to_strangers",
         "by_name",
+        "forgotten",
         "held",
         "incarnation",
         "stood_still",
@@ -92,6 +95,10 @@ class Links:
         must go on in another; None: the peers let every incarnation in again.
         """
         self.by_name: dict[str, Link] = {}
+        # Answers to attached gateways that are not let in: (name, batch).
+        self._to_strangers: list[tuple[str, bytes]] = []
+        # Names of attached gateways to which there is no link any more; the shell takes them.
+        self.forgotten: list[str] = []
         self._name = name
         self._owner = owner
         self._settings = settings
@@ -113,25 +120,80 @@ class Links:
     def add(self, peer: str, now: float, *, connects: bool = False, identity: int = 0) -> Link:
         """Make the link to that peer. connects: whether this process is the one that connects.
 
-        identity: see `Link`; 0: that of this process.
+        identity: see `Link`; 0: that of this process. An attached gateway is waited for, as if it
+        had just been lost, until the pair is open.
         """
+        attached = is_attached(peer)
         link = self.by_name[peer] = Link(
             self._name,
             peer,
             incarnation=self.incarnation,
-            settings=self._settings,
+            settings=self._settings.for_attached() if attached else self._settings,
             new_epoch=self._new_epoch,
             deadline=self._deadline,
             connects=connects,
             now=now,
             identity=identity or self._identity,
         )
+        if attached:
+            link.lost_at = now
         return link
+
+    def forget(self, peer: str) -> None:
+        """Drop the link to an attached gateway that is gone."""
+        del self.by_name[peer]
+        self.forgotten.append(peer)
+
+    def knocks(self, batch: Batch, gone: int) -> bool:
+        """Return whether an attached gateway without a link is to be let in; else it is answered.
+
+        batch: has come of it. gone: its incarnation that was declared gone, or 0. An incarnation
+        that was linked with this one of this process, but is not known any more, is gone, too.
+        """
+        hello = batch.frames[0] if batch.frames else None
+        if type(hello) is not Hello:
+            self._answer_stranger(batch)
+            return False
+        if hello.incarnation == gone or hello.known == self.incarnation:
+            self._answer_stranger(batch, gone=hello.incarnation)
+            return False
+        limit = self._settings.attached_gateways
+        if sum(map(is_attached, self.by_name)) >= limit:
+            why = (
+                f"there are {limit} attached gateways already, and no more are let in "
+                "(see backplane.attached_gateways)"
+            )
+            self._answer_stranger(batch, refusal=why)
+            return False
+        return True
+
+    def _answer_stranger(self, batch: Batch, gone: int = 0, refusal: str = "") -> None:
+        """Answer with a `Hello`: not of its pair, gone, or refused. It may knock again."""
+        settings, mine = self._settings, self.incarnation
+        hello = Hello(
+            mine,
+            mine,
+            reply=False,
+            version=VERSION,
+            generation=settings.generation,
+            shards=settings.shards,
+            gone=gone,
+            refusal=refusal,
+        )
+        epoch = self._new_epoch()
+        answer = Batch(self._name, epoch, batch.epoch, 0, 0, 0, 0, prompt=False, frames=[hello])
+        self._to_strangers.append((batch.source, encode(answer)))
+        self.forgotten.append(batch.source)
 
     def await_incarnation(self, link: Link, incarnation: int, now: float) -> None:
         """Wait for that incarnation of the peer, which the store names, to come back or be gone."""
         link.peer_incarnation = incarnation
         link.lost_at = now
+
+    @property
+    def refusal(self) -> str:
+        """Why some peer does not let this process in, in words; "": none has refused."""
+        return next((link.refusal for link in self.by_name.values() if link.refusal), "")
 
     def states(self) -> dict[str, bool]:
         """Return, for each peer, whether the link is open."""
@@ -168,16 +230,25 @@ class Links:
 
     def _broken(self, link: Link, now: float) -> None:
         link.lost_at = now
-        self._deadline.by(now + self._settings.peer_timeout)
+        self._deadline.by(now + link.settings.peer_timeout)
         self._notices.append(("lost", {"peer": link.peer}))
         self._owner.link_broken(link, now)
 
     def connection_lost(self, peer: str, now: float) -> None:
         """End the pair with that peer, because the connection to it is broken."""
-        link = self.by_name[peer]
+        link = self.by_name.get(peer)
+        if link is not None and link.open:
+            link.break_off(now)
+            self._broken(link, now)
+
+    def give_up(self, link: Link, now: float) -> None:
+        """Take the incarnation of an attached gateway for gone, although it may live."""
         if link.open:
             link.break_off(now)
             self._broken(link, now)
+        link.lost_at = None
+        self._deadline.by(now)
+        self._owner.peer_gone(link, now)
 
     def renew(self, incarnation: int, now: float) -> None:
         """Start over on all links as a new incarnation (see `Link.renew`)."""
@@ -253,8 +324,8 @@ class Links:
             self._give_up(now)
         for link in self.by_name.values():
             silent = link.is_silent(now)
-            gone = link.lost_at is not None and now >= link.lost_at + timeout
-            if (silent or gone) and self._is_working(link.peer, link.peer_incarnation, now):
+            gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
+            if (silent or gone) and self._is_excused(link, now):
                 # It is asked again in a second.
                 link.excuse(self._settings.heartbeat, now)
                 gone = False
@@ -264,13 +335,17 @@ class Links:
                 link.lost_at = None
                 self._owner.peer_gone(link, now)
 
+    def _is_excused(self, link: Link, now: float) -> bool:
+        """Whether the silent peer works. Others do not wait that long for an attached gateway."""
+        return not is_attached(link.peer) and self.is_working(link, now)
+
     def next_tick(self) -> float:
         """Return when `tick` is due: at least once per `heartbeat`."""
         links = self.by_name.values()
         due = min(link.next_tick() for link in links)
-        lost = [link.lost_at for link in links if link.lost_at is not None]
-        if lost:
-            due = min(due, min(lost) + self._settings.peer_timeout)
+        for link in links:
+            if link.lost_at is not None:
+                due = min(due, link.lost_at + link.settings.peer_timeout)
         return min(due, self._last_turn + self._settings.heartbeat)
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
@@ -280,7 +355,7 @@ class Links:
         self._last_turn = now
         if gap > self._settings.heartbeat:
             self._stood_still(gap, now)
-        out: list[tuple[str, bytes]] = []
+        out, self._to_strangers = self._to_strangers, []
         for name, link in self.by_name.items():
             if link.outbox or link.urgent:
                 for data in link.flush(now):

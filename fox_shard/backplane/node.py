@@ -25,6 +25,13 @@ class Node(Protocol):
         """The number that names this life of the process, as its peers see it."""
 
     @property
+    def forgotten(self) -> list[str]:
+        """Names of processes that are gone for good; the shell drops their routes, and the names.
+
+        To be looked at after each `flush`.
+        """
+
+    @property
     def journal(self) -> Journal | None:
         """The changes that the shell writes to the store once a turn; None: there is no store."""
 

@@ -7,13 +7,16 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class LinkSettings(Struct, frozen=True):
     """The layout that both ends must agree on, and the limits of a link.
 
     shards, generation: the layout. heartbeat, peer_timeout: seconds. hands_over: the peers are in
-    this process, and get batches as they are (see `parcel`).
+    this process, and get batches as they are (see `parcel`). attached_…: how many attached gateways
+    there may be (see `attached`), their `peer_timeout`, and the bytes that may be in flight to one
+    of them.
     """
 
     shards: int
@@ -26,6 +29,13 @@ class LinkSettings(Struct, frozen=True):
     heartbeat: float = 1.0
     peer_timeout: float = 5.0
     hands_over: bool = False
+    attached_gateways: int = 64
+    attached_timeout: float = 2.5
+    attached_buffer: int = 32 << 20
+
+    def for_attached(self) -> "LinkSettings":
+        """Return the settings of the links of an attached gateway, at both ends."""
+        return replace(self, peer_timeout=self.attached_timeout)
 
 
 class LinkEvent(Enum):
@@ -37,7 +47,8 @@ class LinkEvent(Enum):
     BROKEN = 2
     """The pair has ended."""
     REFUSED = 3
-    """The peer has another layout or protocol version (see `Link.refusal`)."""
+    """The peer has another layout or protocol version, or does not let this process in (see
+    `Link.refusal`)."""
     DISOWNED = 4
     """The peer has declared this process's incarnation gone, and does not let it in again."""
 

@@ -204,6 +204,10 @@ class Wire:
             self._routes.pop(peer, None)
             self._on_lost(peer)
 
+    def forget(self, peer: str) -> None:
+        """Drop the route to a peer that is gone for good."""
+        self._routes.pop(peer, None)
+
     def close(self) -> None:
         """Close the sockets; batches on their way get half a second to leave."""
         for socket in self._sockets.values():

@@ -18,7 +18,7 @@ PATH_LENGTH: Final = 107
 """Bytes of the longest path of a UNIX socket (unix(7))."""
 
 
-class Address(Struct, frozen=True):
+class Address(Struct, frozen=True, tag=True):
     """A host name or IP address (IPv6 without brackets) and a port from 1 to 65535.
 
     Port 0: of a listener in one process only, any that is free.
@@ -50,12 +50,12 @@ class Address(Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class UnixPath(Struct, frozen=True):
+class UnixPath(Struct, frozen=True, tag=True):
     """The absolute path of a UNIX socket, in which GATEWAY stands for the gateway's number."""
 
     path: str
 
-    def of_gateway(self, number: int) -> Self:
+    def of_gateway(self, number: int | str) -> Self:
         """Return the path at which gateway `number` listens."""
         return type(self)(self.path.replace(GATEWAY, str(number)))
 

@@ -109,11 +109,11 @@ def parse(
     values: dict[str, object] = {path: setting.default for path, setting in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, "default")
     for setting, raw in _from_document(document, name):
-        values[setting.path] = _convert(setting, raw, f"{name}: {setting.path}", strict=True)
+        values[setting.path] = convert(setting, raw, f"{name}: {setting.path}", strict=True)
         origins[setting.path] = name
-    for setting, raw in _from_environ(environ):
+    for setting, raw in from_environ(environ):
         where = f"Environment variable {setting.variable}"
-        values[setting.path] = _convert(setting, raw, where, strict=False)
+        values[setting.path] = convert(setting, raw, where, strict=False)
         origins[setting.path] = setting.variable
     for given, raw in settings.items():
         setting = _known(given, "settings")
@@ -179,7 +179,7 @@ _NO_SETTINGS = (
 """Variables of the command `fox`, which are about one client and not about the server."""
 
 
-def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
+def from_environ(environ: Mapping[str, str]) -> Iterator[tuple[Setting, str]]:
     """Yield the settings of FOX_ variables, sorted so that the first mistake is always the same.
 
     A FOX_ variable that names no setting may belong to something else (tests, the benchmark). But
@@ -220,7 +220,8 @@ def _listing(known: list[str]) -> str:
     return f"; there are {', '.join(known)}."
 
 
-def _convert(setting: Setting, raw: object, where: str, *, strict: bool) -> object:
+def convert(setting: Setting, raw: object, where: str, *, strict: bool) -> object:
+    """Return the setting's value. where: names its source. Raises ConfigError."""
     try:
         if setting.kind == OptionalAddress:
             return _optional_address(raw)
@@ -236,7 +237,7 @@ def _given(setting: Setting, raw: object, where: str) -> object:
     if setting.section == "gateway" and setting.kind == OptionalAddress:
         with suppress(ValueError):
             return _optional_address(raw, lowest=0)
-    return _convert(setting, raw, where, strict=True)
+    return convert(setting, raw, where, strict=True)
 
 
 def _optional_address(raw: object, lowest: int = 1) -> Address | None:
@@ -250,6 +251,11 @@ def _check_combinations(config: Config) -> None:
     if links.peer_timeout < 2 * links.heartbeat:
         raise ConfigError(
             f"backplane.peer_timeout ({links.peer_timeout:g} s) must be at least twice "
+            f"backplane.heartbeat ({links.heartbeat:g} s)."
+        )
+    if links.attached_patience < 2 * links.heartbeat:
+        raise ConfigError(
+            f"backplane.attached_timeout ({links.attached_timeout:g} s) must be at least twice "
             f"backplane.heartbeat ({links.heartbeat:g} s)."
         )
     if config.mqtt.realm not in (realm.name for realm in config.realms):

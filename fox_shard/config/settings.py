@@ -103,7 +103,10 @@ class Backplane(Struct, frozen=True, kw_only=True):
     credit: bytes in flight on one link. outbox_limit: bytes that a shard keeps for another shard,
     which may be down. heartbeat: seconds between signs of life. peer_timeout: seconds of silence
     after which a peer is gone. turn_timeout: seconds after which a process whose event loop is busy
-    with one turn ends itself.
+    with one turn ends itself. attached_gateways: how many there may be, besides the configured
+    ones. attached_timeout: seconds of silence after which such a one is lost, and, after as many
+    again, gone; 0: see `attached_patience`. attached_buffer: bytes in flight to one of them, at
+    which it is given up.
     """
 
     credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
@@ -111,6 +114,14 @@ class Backplane(Struct, frozen=True, kw_only=True):
     heartbeat: Seconds = 1.0
     peer_timeout: Seconds = 5.0
     turn_timeout: Annotated[float, Meta(ge=5.0, le=3600.0)] = 30.0
+    attached_gateways: Annotated[int, Meta(ge=0, le=1000)] = 64
+    attached_timeout: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
+    attached_buffer: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 25
+
+    @property
+    def attached_patience(self) -> float:
+        """The `attached_timeout` in effect: by default half of what others get."""
+        return self.attached_timeout or max(self.peer_timeout / 2, 2 * self.heartbeat)
 
 
 class Rpc(Struct, frozen=True, kw_only=True):

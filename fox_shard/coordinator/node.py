@@ -5,9 +5,11 @@ frames mean (see `core`).
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, final
 
+from fox_shard.backplane.attached import Running, is_attached, none_run
+from fox_shard.backplane.departures import Departures
 from fox_shard.backplane.frames import Batch, LoginFailed, Publish
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
@@ -47,12 +49,13 @@ class CoordinatorNode:
         identity: int = 0,
         stored: Iterable[tuple[bytes, bytes]] = (),
         is_working: IsWorking = unknown,
+        running: Running = none_run,
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
         realms, sys_interval, schemas: see `Coordinator`. identity, stored: the store's identity and
-        its rows. is_working: see `Links`. Raises ValueError for a row that this version does not
-        know.
+        its rows. is_working: see `Links`. running: tells which attached gateways run. Raises
+        ValueError for a row that this version does not know.
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
@@ -94,10 +97,14 @@ class CoordinatorNode:
         for shard in range(terms.shards):
             self._links.add(f"shard-{shard}", now, connects=True)
         self._outbox = Outbox(self.journal, self._links.by_name, rows)
-        self._load(read(stored), now)
+        self._attached_timeout = terms.attached_timeout
+        self._departures = Departures(
+            self.journal, terms.heartbeat, running, self._is_over, self._forget, self._note_gone
+        )
+        self._load(read(stored), running(), now)
 
-    def _load(self, stored: Stored, now: float) -> None:
-        """Take over the state before the restart.
+    def _load(self, stored: Stored, running: Collection[str], now: float) -> None:
+        """Take over the state before the restart. running: which attached gateways run.
 
         The sessions of a gateway that does not come back within `peer_timeout` have ended.
         """
@@ -106,8 +113,7 @@ class CoordinatorNode:
         sessions = [(entry.session, entry.gateway) for entry in stored.sessions]
         self.core.memberships.load(stored.censuses, stored.members, sessions)
         self.deadline.by(now)  # Memberships of sessions that are not known are to end.
-        for name, row in stored.gateways.items():
-            self._load_gateway(name, row, now)
+        self._load_gateways(stored.gateways, running, now)
         for realm, schema in stored.schemas.items():
             self.core.schemas.load(realm, schema)
         self.core.schemas.begin()
@@ -123,12 +129,27 @@ class CoordinatorNode:
             self.journal.keep(rows.last(shard), None)
         self.journal.keep(rows.GENERATION, rows.encode(self._generation))
 
-    def _load_gateway(self, name: str, row: rows.GatewayRow, now: float) -> None:
-        link = self._links.add(name, now)
+    def _load_gateways(
+        self, stored: Mapping[str, rows.GatewayRow], running: Collection[str], now: float
+    ) -> None:
+        gone = {
+            name: row.incarnation
+            for name, row in stored.items()
+            if is_attached(name) and row.watermark == rows.GONE
+        }
+        self._departures.load(dict(gone))
+        for name, row in stored.items():
+            if name not in gone:
+                ended = is_attached(name) and name not in running
+                self._load_gateway(name, row, now - self._attached_timeout if ended else now)
+
+    def _load_gateway(self, name: str, row: rows.GatewayRow, since: float) -> None:
+        """Wait for a gateway that has been here. since: monotonic seconds."""
+        link = self._links.add(name, since)
         if row.watermark == rows.GONE:
             link.gone = row.incarnation
             return
-        self._links.await_incarnation(link, row.incarnation, now)
+        self._links.await_incarnation(link, row.incarnation, since)
         link.peer_identity = row.incarnation
         link.watermark = link.durable = row.watermark
 
@@ -137,10 +158,17 @@ class CoordinatorNode:
         """The number that names this life of the process, as its peers see it."""
         return self._links.incarnation
 
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self._links.forgotten
+
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
         """Handle one batch of another process; see `Node`."""
         name = batch.source
-        link = self._links.by_name.get(name) or self._links.add(name, now)
+        link = self._links.by_name.get(name) or self._newcomer(batch, now)
+        if link is None:
+            return
         for frame in self._links.receive(link, batch, size, now):
             if type(frame) is LoginFailed:
                 self._tell_others(name, frame)
@@ -156,6 +184,30 @@ class CoordinatorNode:
         elif link.reliable_indexes:
             self._keep_watermark(link)
 
+    def _newcomer(self, batch: Batch, now: float) -> Link | None:
+        """Return the link for a batch whose sender is not known; None: it is not let in."""
+        name = batch.source
+        if is_attached(name) and not self._links.knocks(batch, self._departures.gone(name)):
+            return None
+        return self._links.add(name, now)
+
+    def _is_over(self, name: str) -> bool:
+        """Whether nothing waits for that attached gateway, which is gone, or for its sessions."""
+        link = self._links.by_name[name]
+        confirmed = all(one[1] != name for one in self._uncommitted_watermarks)
+        here = link.open or link.lost_at is not None
+        return confirmed and not (here or self.core.memberships.busy)
+
+    def _forget(self, name: str) -> None:
+        """Keep nothing of that attached gateway."""
+        self._links.forget(name)
+        self.notices.append(("forgotten", {"peer": name}))
+
+    def _note_gone(self, name: str, incarnation: int) -> None:
+        """Note that the gateway's incarnation is gone, and not let in again; 0: delete the note."""
+        row = rows.GatewayRow(incarnation, rows.GONE)
+        self.journal.keep(rows.gateway(name), rows.encode(row) if incarnation else None)
+
     def _tell_others(self, gateway: str, frame: LoginFailed) -> None:
         """Tell all gateways but that one, each of which counts for itself."""
         for name, link in self._links.by_name.items():
@@ -167,6 +219,7 @@ class CoordinatorNode:
 
         A gateway is told of which meta events it is to tell the causes.
         """
+        self._departures.returned(link.peer)
         if before not in (0, link.peer_incarnation):
             self._drop_incarnation(link, now)
         if not link.connects:
@@ -184,8 +237,10 @@ class CoordinatorNode:
         self._drop_incarnation(link, now)
         if not link.connects:
             link.disown()
-            row = rows.GatewayRow(link.gone, rows.GONE)
-            self.journal.keep(rows.gateway(link.peer), rows.encode(row))
+            if is_attached(link.peer):
+                self._departures.left(link.peer, link.gone)
+            else:
+                self._note_gone(link.peer, link.gone)
 
     def _drop_incarnation(self, link: Link, now: float) -> None:
         name = link.peer
@@ -268,6 +323,7 @@ class CoordinatorNode:
     def tick(self, now: float) -> None:
         """Do what is due: heartbeats, peers that did not come back, store retries, `$SYS`."""
         self._links.tick(now)
+        self._departures.tick(now)
         self.journal.tick(now)
         if now >= self.core.sys_due:
             self._send_if_open(self.core.sys_news(now))
@@ -306,7 +362,8 @@ class CoordinatorNode:
     def health(self) -> dict[str, object]:
         """Return the health report of this process; see `Node`."""
         peers = self._links.states()
-        well = all(peers.values()) and not self.journal.failing
+        linked = all(is_open for name, is_open in peers.items() if not is_attached(name))
+        well = linked and not self.journal.failing
         trouble: dict[str, object] = {}
         if self.journal.failing:
             trouble["store"] = self.journal.failing

@@ -10,6 +10,7 @@ that arrive become bytes in the buffers of connections, which are then in `dirty
 from collections.abc import Callable, Iterable
 from typing import final
 
+from fox_shard.backplane.attached import PREFIX, is_attached
 from fox_shard.backplane.frames import Batch, Frame, LoginFailed, Report
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
@@ -91,7 +92,7 @@ class Gateway:
 
     def __init__(  # noqa: PLR0915 - a line a field
         self,
-        number: int,
+        number: int | str,
         *,
         realms: Iterable[RealmSettings],
         settings: Settings,
@@ -108,7 +109,9 @@ class Gateway:
         auth: Auth = NO_AUTH,
         users: Users | None = None,
     ) -> None:
-        """number: 0..gateways-1. rng: for session ids, epochs, incarnations and nonces.
+        """number: 0..gateways-1, or what follows `gateway-` in the name of an attached one.
+
+        rng: for session ids, epochs, incarnations and nonces.
 
         users: None: there are none, and all clients are anonymous, unless a realm has tokens.
         now: monotonic seconds. wall: seconds since 1970. gateways: how many there are.
@@ -116,6 +119,8 @@ class Gateway:
         """
         self.name = f"gateway-{number}"
         self._gateways, self._realm_limits = gateways, realm_limits
+        # In the names of metrics, where those of attached gateways would become too many.
+        self._metrics_name = PREFIX if is_attached(self.name) else self.name
         self.settings = settings
         self.now = now
         self._wall_offset = self._noted_offset = wall - now
@@ -404,6 +409,16 @@ class Gateway:
         """The number that names this life of the process, as its peers see it."""
         return self._all_links.incarnation
 
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self._all_links.forgotten
+
+    @property
+    def refusal(self) -> str:
+        """Why a shard or the coordinator does not let this gateway in, in words; "": none."""
+        return self._all_links.refusal
+
     # From the links
 
     def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
@@ -572,20 +587,21 @@ class Gateway:
     def _report(self) -> Report:
         """Return the counters since the last report, and the gauges."""
         counters: dict[str, int] = {}
+        name = self._metrics_name
         for realm in self.realms.values():
             counters.update(realm.take_counts())
         requests = self.requests
-        counters[f"{self.name}.slow_consumers"] = requests.slow_consumers
-        counters[f"{self.name}.dropped"] = requests.take_dropped()
-        counters[f"{self.name}.authentication_failures"] = self.authentication.failures
+        counters[f"{name}.slow_consumers"] = requests.slow_consumers
+        counters[f"{name}.dropped"] = requests.take_dropped()
+        counters[f"{name}.authentication_failures"] = self.authentication.failures
         requests.slow_consumers = self.authentication.failures = 0
-        counters.update(self.limit_counts.take(self.name))
+        counters.update(self.limit_counts.take(name))
         in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
         gauges = {
-            f"{self.name}.sessions": len(self.sessions),
-            f"{self.name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
-            f"{self.name}.client_buffers": self.client_buffers(),
-            f"{self.name}.link_buffers": in_flight,
+            f"{name}.sessions": len(self.sessions),
+            f"{name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
+            f"{name}.client_buffers": self.client_buffers(),
+            f"{name}.link_buffers": in_flight,
         }
         return Report(counters, gauges)
 

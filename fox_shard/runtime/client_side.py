@@ -44,7 +44,7 @@ class ClientSide:
     def __init__(
         self,
         gateway: Gateway,
-        number: int,
+        number: int | str,
         config: Config,
         logins: Logins,
         functions: dict[str, Function],
@@ -52,7 +52,7 @@ class ClientSide:
     ) -> None:
         """Read the listeners' certificates. Raises CertificateError.
 
-        number: the gateway's. functions: see `load_functions`. schedule_flush: lets the gateway's
+        number: see `Gateway`. functions: see `load_functions`. schedule_flush: lets the gateway's
         turn end soon, upon which `after_flush` must be called.
         """
         self._gateway = gateway

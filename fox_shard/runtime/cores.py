@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from random import SystemRandom
 
+from fox_shard.backplane.attached import Running, none_run
 from fox_shard.backplane.links import IsWorking
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Config
@@ -33,12 +34,15 @@ def link_settings(config: Config, generation: int, *, hands_over: bool = False) 
         outbox_limit=config.backplane.outbox_limit,
         heartbeat=config.backplane.heartbeat,
         peer_timeout=config.backplane.peer_timeout,
+        attached_gateways=config.backplane.attached_gateways,
+        attached_timeout=config.backplane.attached_patience,
+        attached_buffer=config.backplane.attached_buffer,
         hands_over=hands_over,
     )
 
 
 def make_gateway(
-    number: int,
+    number: int | str,
     config: Config,
     terms: LinkSettings,
     incarnation: int,
@@ -46,9 +50,9 @@ def make_gateway(
     now: float,
     is_working: IsWorking,
 ) -> Gateway:
-    """Return gateway `number`. users, is_working: see `Gateway`.
+    """Return gateway `number`, or an attached one. users, is_working: see `Gateway`.
 
-    now: monotonic seconds.
+    number: see `Gateway`. terms: of the server's links. now: monotonic seconds.
     """
     return Gateway(
         number,
@@ -56,7 +60,7 @@ def make_gateway(
         settings=config.gateway,
         mqtt=config.mqtt,
         reducer=config.reducer,
-        terms=terms,
+        terms=terms.for_attached() if isinstance(number, str) else terms,
         incarnation=incarnation,
         rng=SystemRandom(),
         now=now,
@@ -77,10 +81,11 @@ def make_shard(
     store: Store,
     now: float,
     is_working: IsWorking,
+    running: Running = none_run,
 ) -> Shard:
     """Return shard `number` with all that is in the store, which takes seconds for many rows.
 
-    now, is_working: see `make_gateway`. Raises StoreError.
+    now, is_working: see `make_gateway`. running: see `Shard`. Raises StoreError.
     """
     with loading(f"shard-{number}"):
         return Shard(
@@ -100,6 +105,7 @@ def make_shard(
             realms=config.realms,
             realm_limits=config.limits,
             is_working=is_working,
+            running=running,
         )
 
 
@@ -111,10 +117,11 @@ def make_coordinator(
     schemas: Mapping[str, str],
     now: float,
     is_working: IsWorking,
+    running: Running = none_run,
 ) -> CoordinatorNode:
     """Return the coordinator with all that is in its store.
 
-    schemas: see `read_schemas`. now, is_working: see `make_gateway`. Raises StoreError.
+    schemas: see `read_schemas`. now, is_working, running: see `make_shard`. Raises StoreError.
     """
     with loading("the coordinator"):
         return CoordinatorNode(
@@ -128,4 +135,5 @@ def make_coordinator(
             identity=store.identity,
             stored=store.scan(),
             is_working=is_working,
+            running=running,
         )

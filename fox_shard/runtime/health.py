@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.config import Config
+from fox_shard.runtime.attached_names import running
 from fox_shard.runtime.name_lock import is_held
 
 BUSY = 0.85
@@ -35,11 +37,14 @@ def check_health(config: Config) -> int:
     """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
     healthy = True
     shares: dict[str, float] = {}
-    for name in _names(config):
-        health = _ask(Path(config.run_dir), name)
-        healthy &= health.get("status") == "ok"
+    run_dir = Path(config.run_dir)
+    attached = sorted(running(run_dir))
+    for name in (*_names(config), *attached):
+        health = _ask(run_dir, name)
+        # Attached gateways come and go, and the server is well without them.
+        healthy &= health.get("status") == "ok" or name in attached
         links = health.pop("links", {})
-        down = [peer for peer, is_open in links.items() if not is_open]
+        down = [peer for peer, up in links.items() if not (up or is_attached(peer))]
         for hidden in ("name", "pid", "listening"):
             health.pop(hidden, None)
         refused = health.pop("refused", {})

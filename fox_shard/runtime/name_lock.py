@@ -4,6 +4,7 @@ Owns: that no two processes of one name run at the same time. Never: what the pr
 """
 
 import fcntl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -35,15 +36,27 @@ def hold_name(config: Config, name: str) -> TextIO:
 
 
 def is_held(run_dir: Path, name: str) -> bool:
-    """Whether a process of that name runs; False if the system does not list its locks.
+    """Whether a process of that name runs; False if the system does not list its locks."""
+    return bool(held_files([run_dir / f"{name}.lock"]))
+
+
+def held_files(paths: Iterable[Path]) -> list[Path]:
+    """Return those of the lock files that are held; none if the system does not list its locks.
 
     Taking the lock would tell, too, but would be in the way of a process that starts just then.
     """
     try:
-        inode = (run_dir / f"{name}.lock").stat().st_ino
         locks = Path("/proc/locks").read_text()
     except OSError:
-        return False
+        return []
     # A line reads: number, kind, advisory or not, read or write, process, device and inode, range.
     fields = [line.split() for line in locks.splitlines()]
-    return any(one[1] == "FLOCK" and one[5].endswith(f":{inode}") for one in fields)
+    held = {one[5].rpartition(":")[2] for one in fields if one[1] == "FLOCK"}
+    return [path for path in paths if _inode(path) in held]
+
+
+def _inode(path: Path) -> str:
+    try:
+        return str(path.stat().st_ino)
+    except OSError:
+        return ""

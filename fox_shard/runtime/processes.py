@@ -8,15 +8,18 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import uvloop
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
 from fox_shard.datadir import opening
+from fox_shard.runtime.attached import leave_place, take_place
+from fox_shard.runtime.attached_names import running_in
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.cores import (
     link_settings,
@@ -35,6 +38,7 @@ from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.refusals import REFUSALS
 from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.sentences import tell
+from fox_shard.runtime.server_file import AttachError, Server, write_server
 from fox_shard.runtime.shell import Shell
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.watchdog import working_peers
@@ -51,20 +55,35 @@ def run_gateway(number: int, config: Config, folder: Path) -> int:
     return _run(config, _gateway(number, config, folder), supervisor)
 
 
+def run_attached_gateway(run_dir: Path, environ: Mapping[str, str]) -> int:
+    """Run a gateway beside the server of that run directory until it is told to stop.
+
+    environ: see `take_place`. Returns the exit code. Raises ConfigError.
+    """
+    return _turn(_attached_gateway(run_dir, environ), None, run_dir)
+
+
 def run_shard(number: int, config: Config) -> int:
     """Run shard `number` until it is told to stop. Returns the exit code."""
     supervisor = follow_supervisor()
     return _run(config, _shard(number, config), supervisor)
 
 
-def run_coordinator(config: Config) -> int:
-    """Run the coordinator until it is told to stop. Returns the exit code."""
+def run_coordinator(config: Config, folder: Path) -> int:
+    """Run the coordinator until it is told to stop. Returns the exit code.
+
+    folder: as for gateways; attached ones are told.
+    """
     supervisor = follow_supervisor()
-    return _run(config, _coordinator(config, supervisor), supervisor)
+    return _run(config, _coordinator(config, folder, supervisor), supervisor)
 
 
 def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor | None) -> int:
     set_up_logging(config)
+    return _turn(main, supervisor, Path(config.run_dir))
+
+
+def _turn(main: Coroutine[Any, Any, None], supervisor: Supervisor | None, run_dir: Path) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
@@ -72,16 +91,34 @@ def _run(config: Config, main: Coroutine[Any, Any, None], supervisor: Supervisor
         tell(f"fox: {error}")
         # One that runs already may be about to end: supervisord tries again.
         if supervisor is not None and not isinstance(error, AlreadyRunning):
-            supervisor.stop(Path(config.run_dir), str(error))
+            supervisor.stop(run_dir, str(error))
         return 1
     return 0
 
 
 async def _gateway(number: int, config: Config, folder: Path) -> None:
     _prepare_for_clients(config)
-    name, incarnation = f"gateway-{number}", new_incarnation()
+    name = f"gateway-{number}"
     lock = hold_name(config, name)
     generation = await opening.generation(config, name)
+    await _run_gateway(number, config, generation, folder, lock)
+
+
+async def _attached_gateway(run_dir: Path, environ: Mapping[str, str]) -> None:
+    place = take_place(run_dir, environ)
+    set_up_logging(place.config)
+    try:
+        _prepare_for_clients(place.config)
+        await _run_gateway(place.number, place.config, place.generation, place.folder, place.lock)
+    finally:
+        leave_place(place)
+
+
+async def _run_gateway(
+    number: int | str, config: Config, generation: int, folder: Path, lock: TextIO
+) -> None:
+    """Run a gateway until it is told to stop. Raises AttachError if it is attached, and refused."""
+    name, incarnation = f"gateway-{number}", new_incarnation()
     logins = Logins(config, name)
     functions = load_functions(config, folder)
     loop = asyncio.get_running_loop()
@@ -98,7 +135,13 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
         connects=[link.peer for link in (*gateway.links, gateway.coordinator)],
     )
     clients = ClientSide(gateway, number, config, logins, functions, shell.schedule_flush)
-    shell.after_flush = clients.after_flush
+
+    def after_flush() -> None:
+        clients.after_flush()
+        if is_attached(name) and gateway.refusal:
+            shell.stopping.set()
+
+    shell.after_flush = after_flush
     shell.more_health = lambda: {"listening": clients.listening} if clients.listening else {}
     loop.add_signal_handler(signal.SIGHUP, clients.reload_certificates)
     watch_descriptors(name, loop)
@@ -110,6 +153,10 @@ async def _gateway(number: int, config: Config, folder: Path) -> None:
     await clients.say_goodbye()
     clients.stop()
     await _end(shell)
+    if is_attached(name) and gateway.refusal:
+        raise AttachError(
+            f"The server of {config.run_dir} does not let this gateway in: {gateway.refusal}."
+        )
 
 
 async def _shard(number: int, config: Config) -> None:
@@ -121,8 +168,9 @@ async def _shard(number: int, config: Config) -> None:
         number, config, lambda ticket, why: shell.committed(ticket, why)
     )
     terms = link_settings(config, generation)
+    running = running_in(Path(config.run_dir))
     shard = make_shard(
-        number, config, terms, incarnation, opened.store, loop.time(), _working(config)
+        number, config, terms, incarnation, opened.store, loop.time(), _working(config), running
     )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(
@@ -133,7 +181,7 @@ async def _shard(number: int, config: Config) -> None:
     await _end(shell)
 
 
-async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
+async def _coordinator(config: Config, folder: Path, supervisor: Supervisor | None) -> None:
     loop = asyncio.get_running_loop()
     incarnation = new_incarnation()
     schemas = read_schemas(config)
@@ -142,9 +190,18 @@ async def _coordinator(config: Config, supervisor: Supervisor | None) -> None:
         config, lambda ticket, why: shell.committed(ticket, why)
     )
     terms = link_settings(config, generation)
+    run_dir = Path(config.run_dir)
     hub = make_coordinator(
-        config, terms, incarnation, opened.store, schemas, loop.time(), _working(config)
+        config,
+        terms,
+        incarnation,
+        opened.store,
+        schemas,
+        loop.time(),
+        _working(config),
+        running_in(run_dir),
     )
+    write_server(run_dir, Server(generation, str(folder), config))
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
     await shell.start()

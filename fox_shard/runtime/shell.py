@@ -183,6 +183,8 @@ class Shell:
         now = self._loop.time()
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
+        if self.node.forgotten:
+            self._forget()
         if self._store is not None and self.node.journal is not None:
             write = self.node.journal.take(now)
             if write is not None:
@@ -193,6 +195,11 @@ class Shell:
         if self.wire.read_on():
             self.schedule_flush()
         self._arm(now)
+
+    def _forget(self) -> None:
+        for peer in self.node.forgotten:
+            self.wire.forget(peer)
+        self.node.forgotten.clear()
 
     def committed(self, ticket: int, why: str) -> None:
         """The store's `on_outcome`; from any thread."""

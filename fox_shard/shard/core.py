@@ -11,9 +11,11 @@ finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import final
 
+from fox_shard.backplane.attached import Running, is_attached, none_run
+from fox_shard.backplane.departures import Departures
 from fox_shard.backplane.frames import (
     Batch,
     Forward,
@@ -41,6 +43,7 @@ from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
+from fox_shard.shard.links.attached import AttachedGateways
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
@@ -85,9 +88,11 @@ class Shard:
     """The core of one shard process, a `Node`."""
 
     __slots__ = (
+        "_attached",
         "_backlog",
         "_batches",
         "_ceiling_ticket",
+        "_departures",
         "_dispatcher",
         "_fences",
         "_frames",
@@ -149,6 +154,7 @@ class Shard:
         realms: Iterable[Realm] = (),
         realm_limits: RealmLimits = REALM_LIMITS,
         is_working: IsWorking = unknown,
+        running: Running = none_run,
         turn_units: int = TURN_UNITS,
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
@@ -157,7 +163,8 @@ class Shard:
         patched or reduced key. now: monotonic seconds; wall: seconds since 1970. identity: of the
         store; 0: it ends with the incarnation. rows: (key, value) of the store, in the order of
         keys. realms: the configured ones. realm_limits: of those without limits of their own.
-        is_working: see `Links`. turn_units: the budget of a turn.
+        is_working: see `Links`. running: tells which attached gateways run. turn_units: the budget
+        of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -290,7 +297,7 @@ class Shard:
         self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
         RegistrationReports(self.dealer, self.inquiries)
         self.wills = Wills(self.journal)
-        fences = Fences(lambda name: self.peers.get(name) or self._add_peer(name, 0.0))
+        fences = Fences(self._origin)
         history_pages = HistoryPages(histories, self.budget)
         self._dispatcher = Dispatcher(
             self.peers,
@@ -345,17 +352,45 @@ class Shard:
             ],
         )
         self._fences = fences
+        self._attached = AttachedGateways(self.links, terms)
+        self._departures = Departures(
+            self.journal,
+            terms.heartbeat,
+            running,
+            self._is_over,
+            self._forget,
+            self.outcomes.keep_gone,
+        )
         self._overloaded = False
         # Counted since the last report.
         self._batches = self._frames = 0
-        # A shard connects to the shards of higher numbers, and listens to all other peers.
-        for other in range(terms.shards):
-            if other != number:
-                self._add_peer(f"shard-{other}", now, connects=other > number)
+        running_now = running()
+        self._add_peers(gateways, running_now, now)
+        self._load(rows, running_now, now)
+        self._time_of_day.begin_at(self.clock.ceiling, now)
+        self.clock.advance(now + self._time_of_day.offset)
+        if self.clock.raise_ceiling():
+            self._store_ceiling()
+
+    def _add_peers(self, gateways: int, running: Collection[str], now: float) -> None:
+        """Add all peers that there must be. running: attached gateways, which come back.
+
+        A shard connects to the shards of higher numbers, and listens to all other peers.
+        """
+        for other in range(self._settings.shards):
+            if other != self.number:
+                self._add_peer(f"shard-{other}", now, connects=other > self.number)
         for gateway in range(gateways):
             self._add_peer(f"gateway-{gateway}", now)
+        for name in sorted(running):
+            self._add_peer(name, now)
+
+    def _load(
+        self, stored: Iterable[tuple[bytes, bytes]], running: Collection[str], now: float
+    ) -> None:
+        """Load the rows, and wait for the gateways that they name."""
         for name, incarnation in load(
-            rows,
+            stored,
             self.clock,
             self.retained_keys,
             self._unannounced,
@@ -372,13 +407,17 @@ class Shard:
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
             if peer.kind is Kind.GATEWAY:
-                self.links.await_incarnation(peer.link, incarnation, now)
-        for name, incarnation in self.outcomes.gone.items():
-            (self.peers.get(name) or self._add_peer(name, now)).link.gone = incarnation
-        self._time_of_day.begin_at(self.clock.ceiling, now)
-        self.clock.advance(now + self._time_of_day.offset)
-        if self.clock.raise_ceiling():
-            self._store_ceiling()
+                ended = peer.attached and name not in running
+                since = now - self._settings.attached_timeout if ended else now
+                self.links.await_incarnation(peer.link, incarnation, since)
+        gone = self.outcomes.gone
+        for name, incarnation in gone.items():
+            peer_of_name = self.peers.get(name)
+            if not (is_attached(name) or peer_of_name):
+                peer_of_name = self._add_peer(name, now)
+            if peer_of_name is not None:
+                peer_of_name.link.gone = incarnation
+        self._departures.load({name: gone[name] for name in gone if is_attached(name)})
 
     def _tell_time(self, wall: float, now: float) -> None:
         why = self._time_of_day.tell(wall, now)
@@ -396,7 +435,50 @@ class Shard:
         self._outboxes.add(peer)
         if peer.kind is Kind.GATEWAY:
             self._gateways.append(peer)
+        if peer.attached:
+            self._attached.add(peer)
+            link.missed = self.recovery.synced
+            link.hold_credit = self._overloaded
         return peer
+
+    def _newcomer(self, batch: Batch, now: float) -> Peer | None:
+        """Return the peer of a batch whose sender is not known; None: it is not let in."""
+        name = batch.source
+        if is_attached(name) and not self.links.knocks(batch, self._departures.gone(name)):
+            return None
+        return self._add_peer(name, now)
+
+    def _origin(self, name: str) -> Peer | None:
+        """Return the peer that a fence names; None: nothing is to come of it.
+
+        An attached gateway that runs is known: its clients come in after it is linked here.
+        """
+        peer = self.peers.get(name)
+        if peer is not None or is_attached(name):
+            return peer
+        return self._add_peer(name, 0.0)
+
+    def _is_over(self, name: str) -> bool:
+        """Whether nothing waits for that attached gateway, which is gone, or for its sessions."""
+        peer = self.peers[name]
+        busy = self.recovery.busy or self._releases.busy or not self.recovery.synced
+        waits = peer.waiting or peer.resent or peer.fence_queries or not peer.deliveries.idle
+        sessions = self.wills.sessions_of(name) or (
+            self.retained_keys.owners.sessions_of_other_incarnations(name, 0)
+        )
+        return peer.gone and not (busy or waits or sessions)
+
+    def _forget(self, name: str) -> None:
+        """Keep nothing of that attached gateway."""
+        peer = self.peers.pop(name)
+        self._attached.remove(peer)
+        self.links.forget(name)
+        self._outboxes.remove(peer)
+        self._gateways.remove(peer)
+        self.subscriptions.forget(peer)
+        self.wills.forget(peer)
+        self.retained_keys.owners.forget(name)
+        self.notices.append(("forgotten", {"peer": name}))
 
     def _other_shards(self) -> list[Peer]:
         return [peer for peer in self.peers.values() if peer.kind is Kind.SHARD]
@@ -406,14 +488,23 @@ class Shard:
         """The number that names this life of the process, as its peers see it."""
         return self.links.incarnation
 
+    @property
+    def forgotten(self) -> list[str]:
+        """See `Node`."""
+        return self.links.forgotten
+
     # In
 
-    def receive(self, batch: Batch, size: int, now: float, wall: float) -> None:
+    def receive(  # noqa: C901 - every batch comes here, and each call would cost
+        self, batch: Batch, size: int, now: float, wall: float
+    ) -> None:
         """Handle one batch.
 
         size: bytes on the wire. now: monotonic seconds; wall: seconds since 1970.
         """
-        peer = self.peers.get(batch.source) or self._add_peer(batch.source, now)
+        peer = self.peers.get(batch.source) or self._newcomer(batch, now)
+        if peer is None:
+            return
         frames = self.links.receive(peer.link, batch, size, now)
         if peer.deliveries.awaited:
             peer.deliveries.peer_confirmed()
@@ -447,6 +538,8 @@ class Shard:
         """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
         self._dispatcher.stirred = True
         peer = self.peers[link.peer]
+        if peer.attached:
+            self._departures.returned(peer.name)
         known = before == link.peer_incarnation
         # Another numbering has begun if the peer has another identity.
         peer.applied = min(peer.applied, link.watermark)
@@ -489,6 +582,10 @@ class Shard:
         self._drop_incarnation(peer)
         if peer.kind is Kind.GATEWAY:
             link.disown()
+        if peer.attached:
+            self._departures.left(peer.name, link.gone)
+            self.recovery.attached_gone(now)
+        elif peer.kind is Kind.GATEWAY:
             self.outcomes.keep_gone(peer.name, link.gone)
 
     def connection_lost(self, name: str, now: float) -> None:
@@ -571,6 +668,7 @@ class Shard:
         if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
             self.recovery.end(now)
         self.links.tick(now)
+        self._departures.tick(now)
         due = [
             self.links.next_tick(),
             self.dealer.invocations.next_timeout(),
@@ -595,7 +693,7 @@ class Shard:
         working = any(
             not peer.synced and self.links.is_working(peer.link, now)
             for peer in self.peers.values()
-            if peer.kind is not Kind.COORDINATOR
+            if peer.kind is not Kind.COORDINATOR and not peer.attached
         )
         return now + self._settings.heartbeat if working else due
 
@@ -606,7 +704,7 @@ class Shard:
         else:
             self.budget.begin_turn()
         self.retained_keys.realms.documents.clear()
-        self._limit_credit()
+        self._limit_credit(now)
         return self.links.flush(now)
 
     @property
@@ -632,22 +730,24 @@ class Shard:
         for gateway in self._gateways:
             gateway.reply(frame)
 
-    def _limit_credit(self) -> None:
+    def _limit_credit(self, now: float) -> None:
         """Give no credit to any gateway while one of them, or the store, is behind.
 
-        Gateways without credit stop reading from publishers, but always read from shards, and
-        shards read from all peers. So no circle of processes can wait for each other.
+        One that is attached holds back itself only. Gateways without credit stop reading from
+        publishers, but always read from shards, and shards read from all peers. So no circle of
+        processes can wait for each other.
         """
         credit = self._settings.credit
         overloaded = self.journal.waiting > credit
         for gateway in self._gateways:
-            if gateway.link.in_flight > credit:
+            if gateway.link.in_flight > credit and not gateway.attached:
                 overloaded = True
         if overloaded is not self._overloaded:
             self._overloaded = overloaded
             for gateway in self._gateways:
                 gateway.link.hold_credit = overloaded
                 gateway.link.acknowledge_soon()
+        self._attached.limit_credit(overloaded=overloaded, now=now)
 
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator."""
@@ -689,7 +789,8 @@ class Shard:
         """Return the state for health checks, in the form of `Node.health`."""
         peers = self.links.states()
         syncing = not self.recovery.synced
-        well = all(peers.values()) and not self.journal.failing
+        linked = all(is_open for name, is_open in peers.items() if not is_attached(name))
+        well = linked and not self.journal.failing
         status = "unavailable" if syncing else "ok" if well else "degraded"
         trouble: dict[str, object] = {}
         if self.journal.failing:

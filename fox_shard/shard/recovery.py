@@ -166,8 +166,18 @@ class Recovery:
         self.end_sessions(self._owners.sync_ended(peer.name))
 
     def _end_if_complete(self, now: float) -> None:
-        if all(peer.synced for peer in self._peers.values() if peer.kind is not Kind.COORDINATOR):
+        if all(peer.synced for peer in self._peers.values() if self.awaits(peer)):
             self.end(now)
+
+    @staticmethod
+    def awaits(peer: Peer) -> bool:
+        """Whether the sync waits for the peer's replay: not if an attached gateway is gone."""
+        return peer.kind is not Kind.COORDINATOR and not (peer.attached and peer.gone)
+
+    def attached_gone(self, now: float) -> None:
+        """End the sync if it waited only for that attached gateway, which is gone."""
+        if self.until is not None:
+            self._end_if_complete(now)
 
     def end(self, now: float) -> None:
         """Wait for no other peer, and begin to end the sync."""

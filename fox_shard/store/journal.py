@@ -126,6 +126,11 @@ class Journal:
         return bool(self._changes or self._kept)
 
     @property
+    def last_changed(self) -> int:
+        """The ticket of the last transaction that has any rows, durable or not."""
+        return self.ticket if self.changed else self.ticket - 1
+
+    @property
     def idle(self) -> bool:
         """Whether all changes are durable."""
         return not (self._changes or self._kept or self._under_way)

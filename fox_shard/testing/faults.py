@@ -70,7 +70,7 @@ def random_fault(run: Run) -> None:
 def relink(world: World) -> None:
     """Wait until all processes run and are linked. Raises AssertionError if that takes too long."""
     world.run(max(DOWN) + 0.5)
-    world.run_until(lambda: len(world.nodes) == len(world.names), 1)
+    world.run_until(lambda: all(name in world.nodes for name in world.names), 1)
     world.run_until(lambda: world.linked, world.terms.peer_timeout + RECOVERY)
 
 

@@ -34,7 +34,8 @@ class RecordingMqttClient(RecordingClient):
         super().__init__(world, gateway, name)
         self.will = will
         self.client_id = client_id
-        self._since = world.now
+        # When it connected.
+        self.since = world.now
         self._publishing: dict[int, PublicationRecord] = {}
         # Those of SUBSCRIBE, or the one of UNSUBSCRIBE.
         self._subscribing: dict[int, list[SubscriptionRecord]] = {}
@@ -88,9 +89,9 @@ class RecordingMqttClient(RecordingClient):
 
     @property
     def _gateway_was_killed(self) -> bool:
-        name, world = f"gateway-{self.gateway}", self.world
+        name, world = self.world.gateway_name(self.gateway), self.world
         times = [*world.killed.get(name, []), *world.pauses.get(name, [])]
-        return any(time >= self._since for time in times)
+        return any(time >= self.since for time in times)
 
     def publish(
         self, topic: str, qos: int = 0, *, retain: bool = False, empty: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fox_shard.testing import (
+    attached_scenarios,
     authorization_scenarios,
     authorizer_scenarios,
     fault_scenarios,
@@ -80,6 +81,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         pause_scenarios.the_machine_pauses,
         pause_scenarios.a_gateway_pauses,
         pause_scenarios.locks_while_processes_pause,
+        attached_scenarios.attached_gateways_under_load,
+        attached_scenarios.presence_at_attached_gateways,
+        attached_scenarios.a_slow_attached_gateway,
         store_scenarios.keys_survive,
         store_scenarios.everything_dies,
         store_scenarios.everything_returns,

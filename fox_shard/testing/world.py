@@ -16,6 +16,7 @@ from typing import final
 
 import msgspec
 
+from fox_shard.backplane.attached import is_attached, name_of
 from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, encode
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.parcel import batch_of
@@ -69,8 +70,9 @@ KEYS, SETTINGS, AUTH, REALM_LIMITS = Keys(), GatewaySettings(), Auth(), RealmLim
 class World:
     """One simulated cluster, with its disks and its clients' connections.
 
-    nodes: the running processes by name. names: of all processes. killed, pauses: per process, the
-    times when it was killed or paused.
+    nodes: the running processes by name. names: of all configured processes. attached: of all
+    gateways that were ever attached, in order. killed, pauses: per process, the times when it was
+    killed or paused.
     """
 
     def __init__(  # noqa: PLR0915 - a line a field
@@ -164,6 +166,7 @@ class World:
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
         self.names.append("coordinator")
+        self.attached: list[str] = []
         for name in self.names:
             self.start(name)
 
@@ -225,19 +228,20 @@ class World:
     # Processes
 
     def start(self, name: str) -> None:
-        """Start a process, for the first time or again."""
+        """Start a process, for the first time or again; an attached gateway only once."""
         kind, _, number = name.partition("-")
+        attached = is_attached(name)
         incarnation = self.rng.randrange(1, 1 << 52)
         rng = Random(self.rng.random())
         if kind == "gateway":
             gateway = self.nodes[name] = Gateway(
-                int(number),
+                number if attached else int(number),
                 realms=self.realms,
                 settings=self._settings,
                 gateways=self.gateways,
                 mqtt=Mqtt(),
                 reducer=self._reducer,
-                terms=self.terms,
+                terms=self.terms.for_attached() if attached else self.terms,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,
@@ -265,6 +269,7 @@ class World:
                 rows=disk.scan(),
                 realms=self.realms,
                 is_working=self._is_working,
+                running=self._running,
                 turn_units=self._turn_units,
             )
         else:
@@ -279,6 +284,7 @@ class World:
                 identity=disk.identity,
                 stored=disk.scan(),
                 is_working=self._is_working,
+                running=self._running,
             )
         self.note(f"{name} starts")
         node = self.nodes[name]
@@ -286,6 +292,22 @@ class World:
         if node.journal is not None:
             self._disk(name).open(lambda ticket, why: self._committed(node, ticket, why))
         self._arm(name)
+
+    def attach(self) -> int:
+        """Start a gateway beyond the configured ones; return its number, for `gateway`."""
+        name = name_of(self.rng.getrandbits(48))
+        self.attached.append(name)
+        self.start(name)
+        return self.gateways + len(self.attached) - 1
+
+    def gateway_name(self, number: int) -> str:
+        """Return the name of the gateway of that number, which is or was running."""
+        others = number - self.gateways
+        return f"gateway-{number}" if others < 0 else self.attached[others]
+
+    def _running(self) -> frozenset[str]:
+        """Return the names of the attached gateways whose processes run: a `Running`."""
+        return frozenset(name for name in self.attached if name in self.nodes)
 
     def _disk(self, name: str) -> Disk:
         disk = self.disks.get(name)
@@ -384,10 +406,11 @@ class World:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of processes that have a link with each other."""
+        names = [*sorted(self._running()), *self.names]
         return [
             (one, other)
-            for i, one in enumerate(self.names)
-            for other in self.names[i + 1 :]
+            for i, one in enumerate(names)
+            for other in names[i + 1 :]
             if not one[:7] == other[:7] == "gateway"
         ]
 
@@ -405,7 +428,7 @@ class World:
 
     def gateway(self, number: int) -> Gateway:
         """Return the core of that gateway, which must be running."""
-        node = self.nodes[f"gateway-{number}"]
+        node = self.nodes[self.gateway_name(number)]
         assert isinstance(node, Gateway)
         return node
 
@@ -417,8 +440,9 @@ class World:
 
     @property
     def running_gateways(self) -> list[int]:
-        """The numbers of the gateways that are running."""
-        return [number for number in range(self.gateways) if f"gateway-{number}" in self.nodes]
+        """The numbers of the gateways that are running, attached ones too."""
+        every = range(self.gateways + len(self.attached))
+        return [number for number in every if self.gateway_name(number) in self.nodes]
 
     @property
     def linked(self) -> bool:
@@ -451,6 +475,7 @@ class World:
             self.disks[name].write(write)
         self.logged += [(name, *notice) for notice in node.notices]
         node.notices.clear()
+        node.forgotten.clear()
         if isinstance(node, Gateway):
             self._check_passwords(node)
             self._call_functions(node)
@@ -535,7 +560,7 @@ class World:
 
         received: called with the gateway's bytes. closed: called when the gateway closes or dies.
         """
-        name = f"gateway-{gateway}"
+        name = self.gateway_name(gateway)
         when_awake = partial(self._when_awake, name)
         node = self.gateway(gateway)
         wire = Wire(self.timing, self.turn, node, when_awake, kind, received, closed)

@@ -37,8 +37,13 @@ def started(monkeypatch):
     processes.run_gateway = lambda number, config, _folder: (
         calls.append(("gateway", number, config)) or 0
     )
+    processes.run_attached_gateway = lambda run_dir, environ: (
+        calls.append(("attached", run_dir, environ)) or 0
+    )
     processes.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
-    processes.run_coordinator = lambda config: calls.append(("coordinator", None, config)) or 0
+    processes.run_coordinator = lambda config, folder: (
+        calls.append(("coordinator", None, config)) or 0
+    )
     health = ModuleType("fox_shard.runtime.health")
     health.check_health = lambda config: calls.append(("health", None, config)) or 1
     monkeypatch.setitem(sys.modules, "fox_shard.runtime.processes", processes)
@@ -62,6 +67,25 @@ def test_a_subcommand_starts_its_process_and_returns_its_exit_code(
     ((name, number, config),) = started
     assert (name, number) == call
     assert config.run_dir == str(folder / "run")
+
+
+def test_a_gateway_is_attached_to_the_server_of_a_run_directory(started, folder, monkeypatch):
+    """The configuration of this folder has nothing to do with it."""
+    (folder / "conf" / "fox.toml").write_text("nonsense")
+    monkeypatch.setenv("FOX_GATEWAY_MQTT", "127.0.0.1:9")
+    assert main(["gateway", "--attach", "there/run"]) == 0
+    ((name, run_dir, environ),) = started
+    assert (name, run_dir) == ("attached", Path("there/run"))
+    assert environ["FOX_GATEWAY_MQTT"] == "127.0.0.1:9"
+
+
+@pytest.mark.parametrize("arguments", [["gateway"], ["gateway", "1", "--attach", "run"]])
+def test_a_gateway_has_a_number_or_is_attached(arguments, started, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        "fox: Say which gateway: its number N, or --attach RUN_DIR.\n"
+    )
+    assert not started
 
 
 @pytest.mark.parametrize(
@@ -153,7 +177,7 @@ def test_health_does_not_import_large_modules():
     assert "fox_shard.runtime.health" in modules
     assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
     of_ours = {name.split(".")[1] for name in modules if name.startswith("fox_shard.")}
-    assert of_ours == {"cli", "config", "remote", "runtime", "version"}
+    assert of_ours == {"backplane", "cli", "config", "remote", "runtime", "version"}
 
 
 def test_the_default_file_is_used_if_no_other_is_named(folder, monkeypatch, capsys):

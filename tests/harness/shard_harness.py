@@ -4,6 +4,7 @@ from random import Random
 
 from fake_peer import FakePeer
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
     Call,
@@ -82,15 +83,18 @@ class ShardHarness:
         unstored=(),
         realms=(),
         realm_limits=REALM_LIMITS,
+        **terms,
     ):
         """linked: whether all peers have linked before the test begins; they replay nothing.
 
         rpc, limits, reducer: settings. max_message_size, credit: bytes. absent: names of peers that
         do not start. unstored: names of realms that are kept in memory. realms, realm_limits:
-        settings of realms, and of [limits].
+        settings of realms, and of [limits]. terms: see `LinkSettings`.
         """
-        self.terms = LinkSettings(shards=shards, credit=credit)
+        self.terms = LinkSettings(shards=shards, credit=credit, **terms)
         self.placement = Placement(shards)
+        # Names of the attached gateways whose processes run, linked or not.
+        self.running = set()
         self.now = 100.0
         # Names of peers that work, as the shard is told, even if they say nothing.
         self.working = set()
@@ -112,6 +116,7 @@ class ShardHarness:
             rows=sorted(self.disk.rows.items()),
             is_working=lambda peer, incarnation, now: peer in self.working,
             realm_limits=realm_limits,
+            running=lambda: frozenset(self.running),
             realms=[*realms, *(Realm(name=name, store="memory") for name in unstored)],
         )
         self.shard = self._start(77)
@@ -129,8 +134,12 @@ class ShardHarness:
         """Start a peer, for the first time or again. replay: the frames that it replays."""
         # The shard connects to shards of higher numbers.
         connects = not name.startswith("shard-")
+        terms = self.terms
+        if is_attached(name):
+            self.running.add(name)
+            terms = terms.for_attached()
         peer = FakePeer(
-            name, "shard-0", self.terms, self.now, connects=connects, incarnation=incarnation
+            name, "shard-0", terms, self.now, connects=connects, incarnation=incarnation
         )
         peer.replay = [*replay]
         self.peers[name] = peer
@@ -142,6 +151,7 @@ class ShardHarness:
     def kill(self, name):
         """End a peer; the shard hears of the broken connection."""
         del self.peers[name]
+        self.running.discard(name)
         self.shard.connection_lost(name, self.now)
 
     def restart(self, incarnation=78):

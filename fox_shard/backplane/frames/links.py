@@ -39,6 +39,8 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
     version, generation, shards: of the protocol and the layout; a mismatch is refused. gone: the
     receiver's incarnation that the sender has declared gone last and does not let in again, or 0.
     missed: the sender has started since the last pair, and ended its sync without the receiver.
+    known: the receiver's incarnation with which this incarnation of the sender was last linked, or
+    0. refusal: why the sender does not let the receiver in, in words.
     """
 
     incarnation: int
@@ -49,6 +51,8 @@ class Hello(Struct, array_like=True, tag=60, gc=False):
     shards: int
     gone: int = 0
     missed: bool = False
+    known: int = 0
+    refusal: str = ""
 
 
 class SyncEnd(Struct, array_like=True, tag=61, gc=False):

@@ -72,7 +72,7 @@ class Listeners:
         claims: Claims | None = None,
         more: Sequence[Listener] = (),
         contexts: TlsContexts | None = None,
-        number: int = 0,
+        number: int | str = 0,
     ) -> None:
         """Listen at the addresses of settings; `addresses` then has those that are open.
 
@@ -99,7 +99,11 @@ class Listeners:
             raise
 
     async def _open(
-        self, name: str, listener: Listener, accept: Callable[[], asyncio.Protocol], number: int
+        self,
+        name: str,
+        listener: Listener,
+        accept: Callable[[], asyncio.Protocol],
+        number: int | str,
     ) -> None:
         address = listener.address
         if isinstance(address, Address):

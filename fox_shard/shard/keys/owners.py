@@ -64,6 +64,11 @@ class Owners:
         """Return the sessions that the gateway has not named as alive: they have ended."""
         return sorted(self._unconfirmed_sessions.pop(gateway, ()))
 
+    def forget(self, gateway: str) -> None:
+        """Keep nothing of the gateway, which is gone and whose sessions have ended."""
+        self._unconfirmed_sessions.pop(gateway, None)
+        self._sessions.pop(gateway, None)
+
     @property
     def gateways(self) -> dict[str, int]:
         """The gateways that have sessions here, each with the incarnation of one of these."""

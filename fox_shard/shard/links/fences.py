@@ -7,8 +7,9 @@ Owns: the queries about peers that have yet to replay or to come back. Never: th
 from collections.abc import Callable
 from typing import final
 
-from fox_shard.backplane.frames import FenceQuery
+from fox_shard.backplane.frames import FencePassed, FenceQuery
 from fox_shard.shard.links.peer import Peer
+from fox_shard.topics.ids import MAX_ID
 
 
 @final
@@ -17,8 +18,11 @@ class Fences:
 
     __slots__ = ("_asked", "_peer", "synced")
 
-    def __init__(self, peer: Callable[[str], Peer]) -> None:
-        """peer: returns the peer of a name, and makes one if the name is new."""
+    def __init__(self, peer: Callable[[str], Peer | None]) -> None:
+        """peer: returns the peer of a name, and makes one if the name is new.
+
+        None: the name was that of an attached gateway of which nothing is to come.
+        """
         self._peer = peer
         # Queries in the batch that is being handled, with the peers that sent them.
         self._asked: list[tuple[Peer, FenceQuery]] = []
@@ -34,6 +38,9 @@ class Fences:
         asked, self._asked = self._asked, []
         for asker, ask in asked:
             origin = self._peer(ask.origin)
+            if origin is None:
+                asker.reply(FencePassed(ask.origin, ask.epoch, MAX_ID))
+                continue
             origin.fence_queries.append((asker.link, ask))
             absent = self.synced and origin.gone
             if absent or (origin.caught_up and not origin.waiting):

@@ -208,8 +208,12 @@ class Outcomes:
             self._drop(peer.name)
 
     def keep_gone(self, name: str, incarnation: int) -> None:
-        """Note that the incarnation is gone, so that a restart does not let it in again."""
-        self.journal.keep(rows.peer(name), rows.encode(rows.PeerRow(incarnation, GONE)))
+        """Note that the incarnation is gone, so that a restart does not let it in again.
+
+        incarnation: 0: delete the note.
+        """
+        row = rows.PeerRow(incarnation, GONE)
+        self.journal.keep(rows.peer(name), rows.encode(row) if incarnation else None)
 
     def _drop(self, name: str) -> None:
         record = self._records.pop(name, None)

@@ -7,6 +7,7 @@ from collections import deque
 from enum import Enum
 from typing import Final, final
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import FenceQuery, Frame
 from fox_shard.backplane.link import Link
 from fox_shard.shard.links.arrival import Arrival
@@ -32,6 +33,7 @@ class Peer:
 
     __slots__ = (
         "applied",
+        "attached",
         "caught_up",
         "deliveries",
         "fence_queries",
@@ -50,6 +52,8 @@ class Peer:
         self.link = link
         self.name = link.peer
         self.kind = Kind(link.peer.partition("-")[0])
+        # Whether this is a gateway beyond the configured ones, which comes and goes.
+        self.attached = is_attached(link.peer)
         self.deliveries = Deliveries(link, through_shards=self.kind is Kind.SHARD)
         # Whether the peer has finished its replay in the present pair.
         self.synced = False

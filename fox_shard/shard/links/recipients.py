@@ -51,6 +51,11 @@ class Outboxes:
         self._peers.append(peer)
         self._outboxes.append(peer.link.outbox)
 
+    def remove(self, peer: Peer) -> None:
+        """Remove a peer, between the turns."""
+        place = self._peers.index(peer)
+        del self._peers[place], self._outboxes[place]
+
     def sizes(self) -> list[int]:
         """Return how many frames wait for each peer, to be noted before the effects are sent."""
         return list(map(len, self._outboxes))

@@ -244,6 +244,11 @@ class Subscriptions:
             self._remove(peer, wanted)
         self._stale.pop(peer, None)
 
+    def forget(self, peer: Peer) -> None:
+        """Keep nothing of the peer, which is gone and will have no subscriptions."""
+        for of_peers in (self._subscribed, self._stale, self._replays):
+            of_peers.pop(peer, None)
+
     # Replays
 
     def _new_replay(self, peer: Peer, subscribe: Subscribe) -> Replay:

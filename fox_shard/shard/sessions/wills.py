@@ -112,6 +112,10 @@ class Wills:
         for session, number in self._stale.pop(peer, {}):
             self._remove(session, number)
 
+    def forget(self, peer: Peer) -> None:
+        """Keep nothing of the peer, which is gone and has no wills."""
+        self._stale.pop(peer, None)
+
     def sessions_of(self, gateway: str) -> list[int]:
         """Return the sessions of that gateway that have wills."""
         return [

@@ -1,5 +1,6 @@
 """How `fox health` prints what the processes answer."""
 
+import fcntl
 import json
 import socketserver
 import tempfile
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fox_shard.backplane.attached import name_of
 from fox_shard.runtime.health import check_health, shortages
 
 ANSWERS = {
@@ -55,6 +57,26 @@ def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, caps
         "shard-0      status=degraded not linked to coordinator",
         "coordinator  status=down",
     ]
+
+
+def test_attached_gateways_are_listed_and_do_not_count(run_dir, capsys):
+    config = SimpleNamespace(gateways=1, shards=0, run_dir=run_dir, realms=())
+    name = name_of(5)
+    links = {"shard-0": True, "coordinator": False, "gateway-x1": False}
+    server = answering(
+        Path(run_dir) / "coordinator.health", {"status": "ok", "links": {"gateway-x1": False}}
+    )
+    guest = answering(Path(run_dir) / f"{name}.health", {"status": "degraded", "links": links})
+    with (Path(run_dir) / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert check_health(config) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "coordinator  status=ok",
+        f"{name} status=degraded not linked to coordinator",
+    ]
+    for one in (server, guest):
+        one.shutdown()
+        one.server_close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,298 @@
+"""Gateways that are attached to a running server, and go again."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import pytest
+from cluster import END, ROOT, Cluster, await_true
+from raw_wamp import (
+    EVENT,
+    GOODBYE,
+    PUBLISH,
+    PUBLISHED,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    RawWamp,
+    at_gateway,
+)
+
+from bench.ports import free_port
+from fox_shard.backplane.attached import PREFIX
+from fox_shard.embedded.attached import AttachedGateway
+from fox_shard.embedded.errors import RouterError
+from fox_shard.runtime.attached_names import running
+
+PATIENT = 30.0
+"""Seconds for what takes a few timeouts of attached gateways, on a busy machine, too."""
+
+
+class Attached:
+    """An attached gateway with a RawSocket listener of its own."""
+
+    def __init__(self, cluster, **environ):
+        before = set(running(cluster.run_dir))
+        self.port = free_port()
+        settings = {"FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{self.port}", **environ}
+        self.process = attach(cluster.run_dir, settings, stderr=subprocess.DEVNULL)
+        self._cluster = cluster
+        (self.name,) = await_true("it has a name", lambda: running(cluster.run_dir) - before)
+
+    def await_open(self):
+        await_true("it listens", lambda: "listening" in self._cluster.health(self.name))
+        return self
+
+    def client(self):
+        return RawWamp(self.port)
+
+    def end(self, number):
+        self.process.send_signal(number)
+        self.process.wait(END)
+
+
+def attach(run_dir, settings=(), **options):
+    command = [sys.executable, "-m", "fox_shard", "gateway", "--attach", str(run_dir)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FOX_")}
+    return subprocess.Popen(command, cwd=ROOT, env={**environ, **dict(settings)}, **options)
+
+
+@contextmanager
+def attached(cluster, count, **environ):
+    """Start attached gateways; those that are left end with the test."""
+    gateways = [Attached(cluster, **environ) for _ in range(count)]
+    try:
+        yield [one.await_open() for one in gateways]
+    finally:
+        for one in gateways:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait(END)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Cluster() as cluster:
+        yield cluster
+
+
+def known(cluster):
+    """Return which attached gateways the shards and the coordinator know."""
+    names = [*cluster.shard_names, "coordinator"]
+    return {
+        (name, peer)
+        for name in names
+        for peer in cluster.health(name)["links"]
+        if peer.startswith(PREFIX)
+    }
+
+
+def listen(client, topic):
+    client.do(SUBSCRIBE, {}, topic, answer=SUBSCRIBED)
+
+
+def publish(client, topic, *args):
+    client.request += 1
+    client.send(PUBLISH, client.request, {"acknowledge": True}, topic, args)
+    while client.receive()[0] != PUBLISHED:
+        pass
+
+
+def event(client):
+    message = client.receive()
+    assert message[0] == EVENT
+    return message[4]
+
+
+def test_what_one_publishes_reaches_the_clients_of_all(server):
+    with (
+        attached(server, 2) as (one, other),
+        closing(at_gateway(server, 1)) as there,
+        closing(one.client()) as here,
+        closing(other.client()) as elsewhere,
+    ):
+        for client in (elsewhere, there):
+            listen(client, "attached.a")
+        publish(here, "attached.a", 1)
+        assert event(elsewhere) == event(there) == [1]
+        listen(here, "attached.b")
+        publish(there, "attached.b", 2)
+        assert event(here) == [2]
+
+
+def test_health_lists_them_and_does_not_depend_on_them(server):
+    def health():
+        command = [sys.executable, "-m", "fox_shard", "health"]
+        environ = server.environment(**server.settings)
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+
+    with attached(server, 1) as (one,):
+        told = health()
+        assert told.returncode == 0, told.stdout
+        assert f"{one.name} status=ok" in told.stdout
+        one.end(signal.SIGKILL)
+        told = health()
+        assert told.returncode == 0, told.stdout
+        assert one.name not in told.stdout
+
+
+def test_two_that_come_and_go_under_load_are_not_noticed_elsewhere(server):
+    """Every acknowledged event arrives in order, and nobody waits for long."""
+    since = server.sizes()
+    stopped = threading.Event()
+    slowest = 0.0
+    sent = 0
+
+    def load(publisher):
+        nonlocal slowest, sent
+        while not stopped.is_set():
+            began = time.monotonic()
+            publish(publisher, server.on_shard(sent % server.shards, "load"), sent)
+            slowest = max(slowest, time.monotonic() - began)
+            sent += 1
+
+    got = []
+
+    def read(subscriber):
+        while not got or got[-1] != "end":
+            message = subscriber.receive()
+            if message[0] == EVENT:
+                got.append(message[4][0])
+
+    with closing(at_gateway(server, 0)) as publisher, closing(at_gateway(server, 1)) as subscriber:
+        subscriber.do(SUBSCRIBE, {"match": "prefix"}, "load.", answer=SUBSCRIBED)
+        threads = [
+            threading.Thread(target=load, args=(publisher,), daemon=True),
+            threading.Thread(target=read, args=(subscriber,), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+            with attached(server, 2) as gateways:
+                clients = [one.client() for one in gateways]
+                for client in clients:
+                    client.do(SUBSCRIBE, {"match": "prefix"}, "load.", answer=SUBSCRIBED)
+                for client in clients:
+                    for _ in range(20):
+                        assert client.receive()[0] == EVENT
+                for one in gateways:
+                    one.end(how)
+                for client in clients:
+                    client.close()
+        stopped.set()
+        threads[0].join(PATIENT)
+        publish(publisher, "load.end", "end")
+        threads[1].join(PATIENT)
+        assert not any(thread.is_alive() for thread in threads)
+    assert got == [*range(sent), "end"]
+    assert slowest < PATIENT / 2
+    server.check(since)
+    await_true("all are forgotten", lambda: not known(server), PATIENT)
+
+
+def test_one_that_stands_still_ends_its_own_sessions_only(server):
+    with attached(server, 1) as (one,), closing(at_gateway(server, 0)) as publisher:
+        client = one.client()
+        with closing(client):
+            listen(client, "still.a")
+            one.process.send_signal(signal.SIGSTOP)
+            try:
+                for number in range(10):
+                    publish(publisher, "still.a", number)
+                await_true("it is forgotten", lambda: not known(server), PATIENT)
+            finally:
+                one.process.send_signal(signal.SIGCONT)
+            assert client.closed()[-1][0] in (GOODBYE, EVENT)
+        # It is let in again, in another incarnation.
+        await_true("it is linked", lambda: server.health(one.name).get("status") == "ok")
+        with closing(one.client()) as again:
+            listen(again, "still.b")
+            publish(publisher, "still.b", 1)
+            assert event(again) == [1]
+
+
+def test_its_sessions_live_while_the_server_is_restarted():
+    with (
+        Cluster() as cluster,
+        attached(cluster, 1) as (one,),
+        closing(one.client()) as client,
+        closing(at_gateway(cluster, 0)) as publisher,
+    ):
+        topics = cluster.on_each_shard("restarted")
+        for topic in topics:
+            listen(client, topic)
+        cluster.restart(*cluster.shard_names, "coordinator")
+        for topic in topics:
+            publish(publisher, topic, topic)
+        assert sorted(event(client)[0] for _ in topics) == sorted(topics)
+
+
+def test_files_of_one_that_has_ended_are_gone(server):
+    with attached(server, 1) as (one,):
+        one.end(signal.SIGTERM)
+        assert one.process.returncode == 0
+        assert not list(server.run_dir.glob(f"{one.name}*"))
+
+
+async def test_an_application_has_one_in_its_own_event_loop(server):
+    port = free_port()
+    one = AttachedGateway(server.run_dir, {"FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{port}"})
+    before = signal.getsignal(signal.SIGTERM)
+    await one.start()
+    try:
+        assert one.listening == {"rawsocket": f"127.0.0.1:{port}"}
+        await asyncio.to_thread(talk, server, port)
+        health = await asyncio.to_thread(server.health, one.gateway.name)
+        assert health["status"] == "ok"
+    finally:
+        await one.stop()
+    assert one.failure is None
+    assert not list(server.run_dir.glob(f"{one.gateway.name}*"))
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def talk(server, port):
+    """Publish from a gateway of the server to a client at that port, and back."""
+    with closing(RawWamp(port)) as here, closing(at_gateway(server, 0)) as there:
+        for topic, reader, writer in (("app.a", here, there), ("app.b", there, here)):
+            listen(reader, topic)
+            publish(writer, topic, 1)
+            assert event(reader) == [1]
+
+
+async def test_an_application_is_told_why_it_has_none(tmp_path):
+    with pytest.raises(RouterError, match="No server has run in"):
+        await AttachedGateway(tmp_path, {}).start()
+
+
+def refused(run_dir, **settings):
+    """Return what a gateway says that is not let in."""
+    process = attach(run_dir, settings, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (1, 2), said
+    (sentence,) = [line for line in said.splitlines() if line.startswith("fox: ")]
+    return sentence
+
+
+def test_without_a_server_it_says_so(tmp_path):
+    assert "No server has run in" in refused(tmp_path)
+
+
+def test_with_another_version_it_says_so(server, tmp_path):
+    form = json.loads((server.run_dir / "server.json").read_text())
+    (tmp_path / "server.json").write_text(json.dumps({**form, "protocol": 3, "version": "0.0"}))
+    assert "0.0 with protocol 3" in refused(tmp_path)
+
+
+def test_with_another_configuration_it_says_so(server):
+    assert "shards is 4 in the running server" in refused(server.run_dir, FOX_SHARDS="3")
+
+
+def test_beyond_the_limit_it_says_so():
+    with Cluster(1, 1, FOX_BACKPLANE_ATTACHED_GATEWAYS="1") as cluster, attached(cluster, 1):
+        assert "backplane.attached_gateways" in refused(cluster.run_dir)
