@@ -1,7 +1,15 @@
-"""A synchronous WAMP client, without threads and without an event loop."""
+"""WAMP clients: a blocking one, without threads and without an event loop; and one for asyncio."""
 
-from fox_shard.client.connection import CannotConnect, ConnectionLost, Failure, Unreachable
-from fox_shard.client.session import Event, Invocation, NoAnswer, Refused, Session, Subscription
+from fox_shard.client.event import Event
+from fox_shard.client.failures import (
+    CannotConnect,
+    ConnectionLost,
+    Failure,
+    NoAnswer,
+    Refused,
+    Unreachable,
+)
+from fox_shard.client.session import Invocation, Session, Subscription
 
 __all__ = [
     "CannotConnect",

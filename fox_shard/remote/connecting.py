@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
-from fox_shard.client.connection import SYSTEM, Tls
 from fox_shard.client.login import Certificate, Login, Password
+from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.config import Config, ConfigError
 
 DONE: Final = 0
