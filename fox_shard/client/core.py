@@ -201,7 +201,8 @@ class ClientCore:
     ) -> list[Effect]:
         """Answer an invocation with a result; with progress, others follow. ticket: see `Send`."""
         if request not in self._invocations:
-            return []
+            # Nobody waits for the answer any more.
+            return [Answered(ticket, [])] if ticket else []
         if not progress:
             self._invocations.discard(request)
         options = {"progress": True} if progress else {}

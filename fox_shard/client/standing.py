@@ -311,8 +311,9 @@ class Standing:
 
     def _check(self, item: _Subscription) -> list[Effect]:
         """Begin a snapshot that shows which keys of a state stream have gone."""
-        options = {name: item.options[name] for name in ("match", "filter") if name in item.options}
-        snapshot = {**options, "retained": True, "snapshot": True}
+        kept = [name for name in ("match", "filter") if name in item.options]
+        same: dict[str, Any] = {name: item.options[name] for name in kept}
+        snapshot: dict[str, Any] = {**same, "retained": True, "snapshot": True}
         check = _Subscription(
             0, item.pattern, snapshot, Backoff(self._chance), stays=False, checks=item
         )
