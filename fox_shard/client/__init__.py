@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fox_shard.client.event import Event
 from fox_shard.client.failures import (
-    CallError,
     CannotConnect,
     ConnectionLost,
     Failure,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallDetails",
-    "CallError",
     "CannotConnect",
     "ConnectionLost",
     "Event",

@@ -21,6 +21,9 @@ _log = logging.getLogger("fox.client")
 FAILED: Final = "wamp.error.runtime_error"
 CANCELED: Final = "wamp.error.canceled"
 
+MAX_TEXT: Final = 400
+"""Characters of an exception's text that callers are told."""
+
 Function = Callable[..., Any]
 
 
@@ -138,12 +141,12 @@ class Callee:
 
     async def _progress(self, request: int, parts: AsyncIterator[Any], *, wanted: bool) -> Result:
         """Send the parts, and return the empty result; or the last part, if none is wanted."""
-        last = Result([], {})
+        last = Result()
         async for part in parts:
             last = result_of(part)
             if wanted:
                 await self._send_part(request, last)
-        return Result([], {}) if wanted else last
+        return Result() if wanted else last
 
     async def _send_part(self, request: int, part: Result) -> None:
         """Send a progressive result; return when the next one may be sent."""
@@ -161,11 +164,11 @@ class Callee:
         self._engine.perform(core.yields(request, result.args, result.kwargs, progress=False))
 
     def _fail(self, procedure: Procedure, request: int, error: Exception) -> None:
-        """Answer with an error. What it says of the program is for the log only."""
+        """Answer with an error. Where it has happened is for the log only."""
         core = self._engine.core
         if isinstance(error, Refused):
-            self._engine.perform(core.refuses(request, error.uri, error.args, error.kwargs))
+            self._engine.perform(core.refuses(request, error.uri, error.arguments, error.kwargs))
             return
         _log.error("%s has failed.", procedure.name, exc_info=error)
-        sentence = f"The procedure has failed ({type(error).__name__})."
-        self._engine.perform(core.refuses(request, FAILED, [sentence], None))
+        text = f"{type(error).__name__}: {error}"[:MAX_TEXT]
+        self._engine.perform(core.refuses(request, FAILED, [text], None))

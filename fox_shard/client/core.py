@@ -6,7 +6,7 @@ clocks; how subscriptions and registrations outlive a connection (see `standing`
 Every method returns effects, in order. `now` is in monotonic seconds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Final, TypeAlias, final
 
@@ -24,7 +24,7 @@ from fox_shard.client.effects import (
     Progressed,
     Send,
 )
-from fox_shard.client.failures import CallError, ConnectionLost, Failure, Refused
+from fox_shard.client.failures import ConnectionLost, Failure, Refused
 from fox_shard.client.login import Login
 from fox_shard.client.standing import Standing
 from fox_shard.gateway.wamp import messages as wamp
@@ -54,7 +54,7 @@ ROLES: Final = {
     },
 }
 
-Kwargs: TypeAlias = dict[str, Any] | None
+Kwargs: TypeAlias = Mapping[str, Any] | None
 
 ERASED: Final = {"retain": True, "acknowledge": True}
 """The options with which a key is erased that nobody waits for any more."""
@@ -184,17 +184,17 @@ class ClientCore:
         """Subscribe. stays: over lost connections, too. Raises Failure (see `Standing`)."""
         return self._standing.subscribe(ticket, pattern, options, stays=stays)
 
-    def unsubscribe(self, ticket: int) -> list[Effect]:
-        """End a subscription; of one that is over, nothing is sent."""
-        return self._standing.unsubscribe(ticket)
+    def unsubscribe(self, ticket: int, answer: int = 0) -> list[Effect]:
+        """End a subscription. answer: the ticket that is told when the router has ended it."""
+        return self._standing.unsubscribe(ticket, answer)
 
     def register(self, ticket: int, procedure: str, options: dict[str, Any]) -> list[Effect]:
         """Register a procedure, for all sessions."""
         return self._standing.register(ticket, procedure, options)
 
-    def unregister(self, ticket: int) -> list[Effect]:
-        """End a registration; of one that is over, nothing is sent."""
-        return self._standing.unregister(ticket)
+    def unregister(self, ticket: int, answer: int = 0) -> list[Effect]:
+        """End a registration. answer: as for `unsubscribe`."""
+        return self._standing.unregister(ticket, answer)
 
     def yields(
         self, request: int, args: Sequence[Any], kwargs: Kwargs, *, progress: bool, ticket: int = 0
@@ -302,8 +302,7 @@ class ClientCore:
         self._forget(request)
         if not found.ticket:
             return []
-        kind = CallError if found.is_call else Refused
-        return [Failed(found.ticket, kind(uri, *_arguments(rest)))]
+        return [Failed(found.ticket, Refused(uri, *_arguments(rest)))]
 
     def _goodbye(self, why: str) -> list[Effect]:
         if self._leaving:
@@ -340,8 +339,8 @@ def _send(message: list[Any], ticket: int = 0) -> Send:
 
 def _payload(args: Sequence[Any], kwargs: Kwargs) -> list[Any]:
     if kwargs:
-        return [args, kwargs]
-    return [args] if args else []
+        return [list(args), dict(kwargs)]
+    return [list(args)] if args else []
 
 
 def _arguments(payload: list[Any]) -> tuple[list[Any], dict[str, Any]]:

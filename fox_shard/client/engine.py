@@ -285,6 +285,11 @@ class Engine:
             if asks:
                 self.buffer.answered()
 
+    async def ended(self, make: Make) -> None:
+        """End a subscription or registration; return when the router has, or there is none."""
+        if not self._stopping:
+            await self.answer(self.new_ticket(), make)
+
     def open_inbox(
         self, ticket: int, give_up: Callable[[], None], *, asks: bool = False
     ) -> Inbox[Any]:

@@ -3,12 +3,17 @@
 Owns: the exceptions of both clients, the blocking one and that of asyncio. Never: when they happen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 class Failure(Exception):
     """A failure of the session; the message is a sentence for the user."""
+
+    @property
+    def sentence(self) -> str:
+        """The sentence alone."""
+        return str(self)
 
 
 class Unreachable(Failure):
@@ -31,24 +36,23 @@ class NoAnswer(Failure):
 
 
 class Refused(Failure):
-    """The answer is ERROR. uri, args, kwargs: the error's; the message: its first argument."""
+    """A request is answered with an error; also raised by a program's function to say one.
+
+    uri: the error's. arguments, kwargs: those of the error; the first one is usually a sentence.
+    """
 
     def __init__(
-        self, uri: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        self, uri: str, arguments: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(*args)
+        super().__init__(f"{uri}: {arguments[0]}" if arguments else uri)
         self.uri = uri
-        self.kwargs: dict[str, Any] = kwargs or {}
+        self.arguments = arguments
+        self.kwargs: Mapping[str, Any] = kwargs or {}
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else self.uri
-
-
-class CallError(Refused):
-    """A call is answered with an error. A procedure that raises one answers so.
-
-    `raise CallError("com.example.stale", ["The lock is over."], {"holder": 7})`
-    """
+    @property
+    def sentence(self) -> str:
+        """The first argument, or else the URI."""
+        return str(self.arguments[0]) if self.arguments else self.uri
 
 
 class LockLost(Failure):

@@ -5,21 +5,20 @@ Owns: what programs call. Never: connections (see `engine`), messages (see `core
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, final, overload
+from typing import Any, Final, Self, TypeAlias, final
 
 from fox_shard.client.callee import Callee, Function, Procedure
 from fox_shard.client.engine import Engine
 from fox_shard.client.event import Event
 from fox_shard.client.failures import Failure
 from fox_shard.client.locking import Lock
-from fox_shard.client.results import value_of
+from fox_shard.client.results import NOTHING, Result
 from fox_shard.client.streams import EventStream, Parts
 
 _log = logging.getLogger("fox.client")
 
-Kwargs: TypeAlias = dict[str, Any] | None
 Handler: TypeAlias = Callable[[Event], Awaitable[object] | object]
 
 ROWS_AT_A_TIME: Final = 500
@@ -66,57 +65,33 @@ class Realm:
 
     # Events and keys
 
-    @overload
-    async def publish(
-        self,
-        topic: str,
-        args: Sequence[Any] = ...,
-        kwargs: Kwargs = ...,
-        *,
-        acknowledge: Literal[False],
-        **options: object,
-    ) -> None: ...
-
-    @overload
-    async def publish(
-        self,
-        topic: str,
-        args: Sequence[Any] = ...,
-        kwargs: Kwargs = ...,
-        *,
-        acknowledge: Literal[True] = ...,
-        **options: object,
-    ) -> int: ...
-
     async def publish(
         self,
         topic: str,
         args: Sequence[Any] = (),
-        kwargs: Kwargs = None,
-        *,
-        acknowledge: bool = True,
+        kwargs: Mapping[str, Any] = NOTHING,
         **options: object,
     ) -> int | None:
-        """Publish, and return the publication id, when all subscribers have been sent the event.
+        """Publish; return the publication id with `acknowledge=True`, else None once it is sent.
 
-        acknowledge: False: return None as soon as the event is sent; nobody says whether the router
-        has refused it.
+        Raises Refused with `acknowledge=True`. The client's own subscriptions get the event only
+        with `exclude_me=False`.
         """
         engine = self._engine
         await engine.ready()
         _check(args)
-        sent = {"acknowledge": True, **options} if acknowledge else options
+        acknowledged = bool(options.get("acknowledge"))
         ticket = engine.new_ticket()
         try:
             answer = await engine.answer(
                 ticket,
-                lambda ticket: engine.core.publish(ticket, topic, args, kwargs, sent),
-                asks=acknowledge,
+                lambda ticket: engine.core.publish(ticket, topic, args, kwargs, options),
+                asks=acknowledged,
             )
         except asyncio.CancelledError:
             engine.perform(engine.core.abandon(ticket))
             raise
-        return int(answer[0]) if acknowledge else None
+        return int(answer[0]) if acknowledged else None
 
     async def subscribe(self, pattern: str, function: Handler, **options: object) -> "Subscription":
         """Call a function with each Event, in order: the next one when it has returned.
@@ -158,11 +133,11 @@ class Realm:
             asked["filter"] = filter
         more = True
         while more:
-            (rows,), told = await self._call("fox.table.rows", [table, asked], None, {})
-            for row in rows:
+            page = await self.call("fox.table.rows", [table, asked])
+            for row in page.value:
                 yield row
-            asked["after"] = told["after"]
-            more = told["more"] and told["after"] is not None
+            asked["after"] = page.kwargs["after"]
+            more = page.kwargs["more"] and page.kwargs["after"] is not None
 
     def lock(self, name: str, value: object = True) -> Lock:  # noqa: FBT002 - the key's value
         """Hold a lock during a block: `async with realm.lock(name) as token:` (see `Lock`).
@@ -174,20 +149,39 @@ class Realm:
     # Procedures
 
     async def call(
-        self, procedure: str, args: Sequence[Any] = (), kwargs: Kwargs = None, **options: object
-    ) -> Any:  # noqa: ANN401 - whatever the callee answers
-        """Call a procedure, and return the only argument of its result.
+        self,
+        procedure: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = NOTHING,
+        **options: object,
+    ) -> Result:
+        """Call a procedure. Raises Refused with the callee's error, or the router's.
 
-        None if the result is empty; a Result if it has several arguments, or keyword arguments.
-        Whoever is canceled while waiting cancels the call. Raises CallError.
+        If the task that awaits the call is canceled, so is the call.
         """
-        return value_of(*await self._call(procedure, args, kwargs, options))
+        engine = self._engine
+        await engine.ready()
+        _check(args)
+        ticket = engine.new_ticket()
+        try:
+            answer = await engine.answer(
+                ticket, lambda ticket: engine.core.call(ticket, procedure, args, kwargs, options)
+            )
+        except asyncio.CancelledError:
+            engine.perform(engine.core.abandon(ticket))
+            raise
+        return Result(*answer)
 
     def stream(
-        self, procedure: str, args: Sequence[Any] = (), kwargs: Kwargs = None, **options: object
+        self,
+        procedure: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = NOTHING,
+        **options: object,
     ) -> Parts:
         """Call a procedure, and read its progressive results: `async for part in realm.stream(…)`.
 
+        Each part is a Result.
         The last result is the last part, unless it is empty.
         """
         _check(args)
@@ -199,8 +193,8 @@ class Realm:
         """Register a function: `function(*args, **kwargs)`, which returns the result.
 
         It may be a coroutine function, or an async generator, which yields progressive results.
-        Other functions run in the event loop, and must not block it. A CallError that it raises is
-        the answer; of any other exception the caller is told the type, and the log the rest.
+        Other functions run in the event loop, and must not block it. A Refused that it raises is
+        the answer; of any other exception the caller is told the type and text, the log the rest.
 
         details: the function gets a keyword argument `details` (CallDetails). With `reducer=True`
         it is called as `function(args, kwargs, details)`.
@@ -220,22 +214,6 @@ class Realm:
             registration.end()
             raise
         return registration
-
-    async def _call(
-        self, procedure: str, args: Sequence[Any], kwargs: Kwargs, options: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        engine = self._engine
-        await engine.ready()
-        _check(args)
-        ticket = engine.new_ticket()
-        try:
-            found = await engine.answer(
-                ticket, lambda ticket: engine.core.call(ticket, procedure, args, kwargs, options)
-            )
-        except asyncio.CancelledError:
-            engine.perform(engine.core.abandon(ticket))
-            raise
-        return found[0], found[1]
 
 
 @final
@@ -260,16 +238,16 @@ class Subscription:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.unsubscribe()
+        await self.unsubscribe()
 
-    def unsubscribe(self) -> None:
-        """End the subscription. A function that runs may finish."""
-        self._stream.end()
+    async def unsubscribe(self) -> None:
+        """Get no more events. A function that runs may finish; what waits for it is dropped."""
         self._handlers.discard(self)
+        await self._stream.ended()
 
     def stop(self) -> None:
         """End the subscription, and cancel the function."""
-        self.unsubscribe()
+        self._stream.end()
         self._task.cancel()
 
     async def _handle(self) -> None:
@@ -281,7 +259,8 @@ class Subscription:
         except Failure as error:
             _log.error("The subscription to %s is over: %s", self._pattern, error)
         finally:
-            self.unsubscribe()
+            self._stream.end()
+            self._handlers.discard(self)
 
     async def _handle_one(self, event: Event) -> None:
         try:
@@ -311,11 +290,13 @@ class Registration:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.unregister()
+        await self.unregister()
 
-    def unregister(self) -> None:
-        """End the registration. Calls that run are answered."""
-        self.end()
+    async def unregister(self) -> None:
+        """Take no more calls; those that have begun go on."""
+        engine = self._engine
+        await engine.ended(lambda answer: engine.core.unregister(self._ticket, answer))
+        self._forget()
 
     def end(self) -> None:
         """End the registration, confirmed or not."""

@@ -1,30 +1,28 @@
-"""Arguments of messages as values of programs.
+"""The result of a call.
 
-Owns: what a result is for whoever has called, and what a function has returned. Never: messages.
+Owns: its fields, and what becomes of what a function returns. Never: messages.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
-class Result(NamedTuple):
-    """A result with several arguments, or with keyword arguments.
+class Result(Struct, frozen=True):
+    """The result of a call; a function that is called may return one, too."""
 
-    A procedure that returns one answers with these.
-    """
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = NOTHING
 
-    args: list[Any]
-    kwargs: dict[str, Any]
-
-
-def value_of(args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - what a callee answers
-    """Return the only argument, None if there is none; else the whole result."""
-    if kwargs or len(args) > 1:
-        return Result(args, kwargs)
-    return args[0] if args else None
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - whatever the callee returns
+        """The first argument, None if there is none."""
+        return self.args[0] if self.args else None
 
 
 def result_of(value: object) -> Result:
     """Return what is answered by a function that returns `value`."""
-    if isinstance(value, Result):
-        return value
-    return Result([] if value is None else [value], {})
+    return value if isinstance(value, Result) else Result([value])

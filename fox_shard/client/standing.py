@@ -132,6 +132,8 @@ class Standing:
         self._registered: dict[int, _Registration] = {}
         # Identity of snapshots under way -> those that wait for their end.
         self._snapshots: dict[bytes, deque[_Subscription]] = {}
+        # Ids of UNSUBSCRIBE and UNREGISTER -> the tickets that are told of the answer.
+        self._ending: dict[int, int] = {}
         # What is asked again later -> when.
         self._later: dict[_Item, float] = {}
 
@@ -161,12 +163,13 @@ class Standing:
             self._later,
         ):
             memory.clear()
-        effects: list[Effect] = []
+        effects: list[Effect] = [Answered(ticket, []) for ticket in self._ending.values()]
+        self._ending.clear()
         for item in [*self._items.values()]:
             item.number = 0
             if isinstance(item, _Subscription) and not item.stays:
                 del self._items[item.ticket]
-                effects.append(_end(item, ConnectionLost(why)))
+                effects.append(_failure(item, ConnectionLost(why)))
         return effects
 
     def tick(self, now: float) -> list[Effect]:
@@ -202,29 +205,32 @@ class Standing:
         self._items[ticket] = item
         return self._request(item) if self._joined else []
 
-    def unsubscribe(self, ticket: int) -> list[Effect]:
-        """End a subscription, if it is not over."""
+    def unsubscribe(self, ticket: int, answer: int = 0) -> list[Effect]:
+        """End a subscription, if it is not over.
+
+        answer: the ticket that is told when that has happened; 0: nobody waits for it.
+        """
         item = self._items.pop(ticket, None)
         if not isinstance(item, _Subscription):
-            return []
+            return _done(answer)
         item.ended = True
         self._later.pop(item, None)
         for waiting in self._snapshots.values():
             if item in waiting:
                 waiting.remove(item)
-        return self._leave(item) if item.number else []
+        return self._leave(item, answer) if item.number else _done(answer)
 
-    def unregister(self, ticket: int) -> list[Effect]:
-        """End a registration, if it is not over."""
+    def unregister(self, ticket: int, answer: int = 0) -> list[Effect]:
+        """End a registration, if it is not over. answer: as for `unsubscribe`."""
         item = self._items.pop(ticket, None)
         if not isinstance(item, _Registration):
-            return []
+            return _done(answer)
         item.ended = True
         self._later.pop(item, None)
         if not item.number:
-            return []
-        self._registered.pop(item.number, None)
-        return [self._ask(wamp.UNREGISTER, item.number)[1]]
+            return _done(answer)
+        del self._registered[item.number]
+        return self._end(wamp.UNREGISTER, item.number, answer)
 
     # What the router says
 
@@ -258,6 +264,8 @@ class Standing:
         match message:
             case [wamp.SUBSCRIBED | wamp.REGISTERED, int(request), int(number)]:
                 return self._confirmed(request, number)
+            case [wamp.UNSUBSCRIBED | wamp.UNREGISTERED, int(request)] if request in self._ending:
+                return _done(self._ending.pop(request))
             case [wamp.UNSUBSCRIBED, 0, dict(details)]:
                 return self._revoked(details["subscription"], _reason(details))
             case [wamp.UNREGISTERED, 0, dict(details)]:
@@ -267,6 +275,8 @@ class Standing:
 
     def refused(self, request: int, error: Refused, now: float) -> list[Effect]:
         """Take an ERROR."""
+        if request in self._ending:
+            return _done(self._ending.pop(request))  # It was over already.
         item = self._asked.pop(request, None)
         if item is None or item.ended:
             return []
@@ -284,7 +294,7 @@ class Standing:
                 effects += self.unsubscribe(item.checks.ticket)
                 item = item.checks
         self._items.pop(item.ticket, None)
-        return [*effects, _end(item, error)]
+        return [*effects, _failure(item, error)]
 
     def _confirmed(self, request: int, number: int) -> list[Effect]:
         item = self._asked.pop(request, None)
@@ -380,7 +390,7 @@ class Standing:
         self._snapshots[item.identity] = waiting
         return effects
 
-    def _leave(self, item: _Subscription) -> list[Effect]:
+    def _leave(self, item: _Subscription, answer: int = 0) -> list[Effect]:
         """End a subscription; the router's one stays as long as others share it."""
         number, item.number = item.number, 0
         members = self._members[number]
@@ -391,13 +401,24 @@ class Standing:
             for other in self._asked.values()
         )
         if members or asked:
-            return effects
+            return effects + _done(answer)
         del self._members[number]
-        return [self._ask(wamp.UNSUBSCRIBE, number)[1], *effects]
+        return [*self._end(wamp.UNSUBSCRIBE, number, answer), *effects]
+
+    def _end(self, kind: int, number: int, answer: int) -> list[Effect]:
+        request, effect = self._ask(kind, number)
+        if answer:
+            self._ending[request] = answer
+        return [effect]
 
 
-def _end(item: _Item, error: Failure) -> Effect:
+def _failure(item: _Item, error: Failure) -> Effect:
     return Over(item.ticket, error) if item.confirmed else Failed(item.ticket, error)
+
+
+def _done(ticket: int) -> list[Effect]:
+    """Tell that something has ended, unless nobody waits for that."""
+    return [Answered(ticket, [])] if ticket else []
 
 
 def _reason(details: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ connection (see `standing`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -13,7 +13,7 @@ from fox_shard.client.engine import Engine
 from fox_shard.client.event import Event
 from fox_shard.client.failures import Failure
 from fox_shard.client.inbox import Inbox
-from fox_shard.client.results import value_of
+from fox_shard.client.results import Result
 
 
 @final
@@ -86,6 +86,14 @@ class EventStream:
         """Wait for the next event and return it. Raises StopAsyncIteration at the end."""
         return await self._inbox.get()
 
+    async def ended(self) -> None:
+        """End the subscription, and wait until the router has done so."""
+        ticket, self._ticket = self._ticket, 0
+        if ticket:
+            engine = self._engine
+            engine.close_inbox(ticket)
+            await engine.ended(lambda answer: engine.core.unsubscribe(ticket, answer))
+
     def end(self) -> None:
         """End the subscription. What has arrived and was not read is forgotten."""
         ticket, self._ticket = self._ticket, 0
@@ -98,7 +106,7 @@ class EventStream:
 class Parts:
     """The progressive results of a call, and the last one unless it is empty: `async for`, once.
 
-    Whoever stops reading cancels the call. Raises CallError.
+    Whoever stops reading cancels the call. Raises Refused.
     """
 
     def __init__(
@@ -106,13 +114,13 @@ class Parts:
         engine: Engine,
         procedure: str,
         args: Sequence[Any],
-        kwargs: dict[str, Any] | None,
+        kwargs: Mapping[str, Any],
         options: dict[str, Any],
     ) -> None:
         self._engine = engine
         self._call = (procedure, args, kwargs, {**options, "receive_progress": True})
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    async def __aiter__(self) -> AsyncIterator[Result]:
         engine = self._engine
         await engine.ready()
         ticket = engine.new_ticket()
@@ -124,7 +132,7 @@ class Parts:
                     found = await inbox.get()
                 except StopAsyncIteration:
                     return
-                yield value_of(*found)
+                yield Result(*found)
         finally:
             calling.cancel()
             engine.close_inbox(ticket)

@@ -11,16 +11,12 @@ from typing import Any, Final, final
 
 from msgspec import msgpack
 
+from fox_shard.client.failures import Refused
+from fox_shard.client.results import NOTHING, Result
 from fox_shard.config import Address, Listener
-from fox_shard.embedded.errors import Refused, RouterError
+from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.registrations import (
-    NOTHING,
-    Function,
-    Registration,
-    Registrations,
-    Result,
-)
+from fox_shard.embedded.registrations import Function, Registration, Registrations
 from fox_shard.embedded.subscriptions import EventFunction, Subscription, Subscriptions
 from fox_shard.gateway.clients.access import Access
 from fox_shard.gateway.wamp import messages as wamp

@@ -5,12 +5,11 @@ requests and their answers (see `realm`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, final
 
-from msgspec import Struct
-
-from fox_shard.embedded.errors import Refused
+from fox_shard.client.failures import Refused
+from fox_shard.client.results import result_of
 from fox_shard.embedded.subscriptions import outcome
 from fox_shard.gateway.wamp import messages as wamp
 
@@ -20,21 +19,7 @@ CANCELED: Final = "wamp.error.canceled"
 MAX_TEXT: Final = 400
 """Characters of an exception's text that callers are told."""
 
-NOTHING: Final[Mapping[str, Any]] = {}
-
 Function = Callable[..., object]
-
-
-class Result(Struct, frozen=True):
-    """The result of a call; a function that is called may return one, too."""
-
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = NOTHING
-
-    @property
-    def value(self) -> Any:  # noqa: ANN401 - whatever the callee returns
-        """The first argument, None if there is none."""
-        return self.args[0] if self.args else None
 
 
 @final
@@ -101,7 +86,7 @@ class Registrations:
     ) -> None:
         try:
             value = await outcome(function(*args, **kwargs))
-            result = value if isinstance(value, Result) else Result([value])
+            result = result_of(value)
             self._answer(wamp.YIELD, request, {}, list(result.args), dict(result.kwargs))
         except asyncio.CancelledError:
             self._answer(wamp.ERROR, wamp.INVOCATION, request, {}, CANCELED)

@@ -10,19 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, final
 
-from msgspec import Struct
+from fox_shard.client.event import Event, event_of
 
 _log = logging.getLogger("fox")
-
-
-class Event(Struct, frozen=True):
-    """One event. topic: where it was published. details: of EVENT, as `retained`, `publisher`."""
-
-    topic: str
-    publication: int
-    args: list[Any]
-    kwargs: dict[str, Any]
-    details: dict[str, Any]
 
 
 EventFunction = Callable[[Event], object]
@@ -65,10 +55,8 @@ class Subscription:
 
     def add(self, publication: int, details: dict[str, Any], payload: list[Any], size: int) -> None:
         """Let an event wait for the function. size: its bytes."""
-        args = payload[0] if payload else []
-        kwargs = payload[1] if len(payload) > 1 else {}
-        topic = details.get("topic", self._topic)
-        self._queue.put_nowait((Event(topic, publication, args, kwargs, details), size))
+        event = event_of(self._topic, publication, details, *payload[:2])
+        self._queue.put_nowait((event, size))
 
     def drop(self) -> int:
         """Drop what waits for the function; return how many bytes that are."""

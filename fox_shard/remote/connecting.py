@@ -91,7 +91,7 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
         tell(f"{error}{says} Does the server run?")
         return UNAVAILABLE
     except Failure as error:
-        tell(str(error))
+        tell(error.sentence)
         return NO if isinstance(error, Refused) else UNAVAILABLE
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT

@@ -16,7 +16,7 @@ from fox_shard.client.effects import (
     Progressed,
     Send,
 )
-from fox_shard.client.failures import CallError, ConnectionLost, Failure
+from fox_shard.client.failures import ConnectionLost, Failure, Refused
 from fox_shard.client.login import Password
 
 WAITS = {"acknowledge": True}
@@ -115,13 +115,14 @@ def test_an_error_has_its_uri_and_arguments():
     end.says(8, 48, 1, {}, "com.example.stale", ["It is over."], {"holder": 7})
     (failed,) = end.told
     error = failed.error
-    assert isinstance(error, CallError)
-    assert (error.uri, error.args, error.kwargs) == (
+    assert isinstance(error, Refused)
+    assert (error.uri, error.arguments, error.kwargs) == (
         "com.example.stale",
-        ("It is over.",),
+        ["It is over."],
         {"holder": 7},
     )
-    assert str(error) == "It is over."
+    assert str(error) == "com.example.stale: It is over."
+    assert error.sentence == "It is over."
 
 
 def test_a_call_that_nobody_waits_for_is_canceled_once_and_its_answer_ignored():
