@@ -114,10 +114,13 @@ class Callee:
         if task is not None:
             task.cancel()
 
-    def stop(self) -> None:
-        """Cancel all that run."""
-        for task in self._running.values():
+    async def stop(self) -> None:
+        """Cancel all that run, and wait until they have ended."""
+        running = [*self._running.values()]
+        for task in running:
             task.cancel()
+        if running:
+            await asyncio.wait(running)
 
     async def _await(
         self, procedure: Procedure, effect: Invoked, found: Awaitable[Any] | AsyncIterator[Any]
@@ -167,7 +170,12 @@ class Callee:
         """Answer with an error. Where it has happened is for the log only."""
         core = self._engine.core
         if isinstance(error, Refused):
-            self._engine.perform(core.refuses(request, error.uri, error.arguments, error.kwargs))
+            try:
+                effects = core.refuses(request, error.uri, error.arguments, error.kwargs)
+            except (TypeError, OverflowError, ValueError) as cannot_be_sent:
+                self._fail(procedure, request, cannot_be_sent)
+            else:
+                self._engine.perform(effects)
             return
         _log.error("%s has failed.", procedure.name, exc_info=error)
         text = f"{type(error).__name__}: {error}"[:MAX_TEXT]

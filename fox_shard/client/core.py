@@ -3,7 +3,8 @@
 Owns: the handshake, requests and their answers, whom a message is for. Never: sockets, tasks,
 clocks; how subscriptions and registrations outlive a connection (see `standing`).
 
-Every method returns effects, in order. `now` is in monotonic seconds.
+Every method returns effects, in order. `now` is in monotonic seconds. What cannot be encoded raises
+TypeError, OverflowError or ValueError, and then nothing has changed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from fox_shard.client.effects import (
     Progressed,
     Send,
 )
-from fox_shard.client.failures import ConnectionLost, Failure, Refused
+from fox_shard.client.failures import ConnectionLost, Refused
 from fox_shard.client.login import Login
 from fox_shard.client.standing import Standing
 from fox_shard.gateway.wamp import messages as wamp
@@ -81,9 +82,12 @@ class ClientCore:
         """login: None: as an anonymous client. chance: returns random numbers from 0 to 1."""
         self._realm = realm
         self._login = login
+        # Bytes of the longest message that can be sent.
+        self.longest: float = inf
         self.session = 0
         self._connected = False
-        self._leaving = False
+        # Why this client leaves; "": it does not.
+        self._leaving = ""
         self._next_request = 0
         # Request id -> request; ticket -> request id.
         self._requests: dict[int, _Request] = {}
@@ -105,7 +109,7 @@ class ClientCore:
         self._next_request = 0
         details = self._login.details if self._login is not None else {}
         hello = [wamp.HELLO, self._realm, {"roles": ROLES, "agent": "fox-shard", **details}]
-        return [_send(hello)]
+        return [self._send(hello)]
 
     def lost(self, why: str) -> list[Effect]:
         """Note that the connection is lost, and with it whatever is under way. why: a sentence."""
@@ -127,12 +131,12 @@ class ClientCore:
         """Do what is due."""
         return self._standing.tick(now) if self.session else []
 
-    def leave(self) -> list[Effect]:
-        """End the session; the router's answer is a `Hangup`."""
+    def leave(self, why: str) -> list[Effect]:
+        """End the session; the router's answer is a `Hangup`. why: a sentence for who waits."""
         if not self.session:
-            return [Hangup("The session was not open.")]
-        self._leaving = True
-        return [_send([wamp.GOODBYE, {}, "wamp.close.close_realm"])]
+            return [Hangup(why)]
+        self._leaving = why
+        return [self._send([wamp.GOODBYE, {}, "wamp.close.close_realm"])]
 
     # Requests
 
@@ -143,7 +147,7 @@ class ClientCore:
         acknowledged = options.get("acknowledge", False)
         request = self._number()
         message = [wamp.PUBLISH, request, options, topic, *_payload(args, kwargs)]
-        sent = _send(message, 0 if acknowledged else ticket)
+        sent = self._send(message, 0 if acknowledged else ticket)
         if acknowledged:
             self._note(request, _Request(ticket, topic, is_call=False))
         return [sent]
@@ -158,7 +162,7 @@ class ClientCore:
     ) -> list[Effect]:
         """Call a procedure."""
         request = self._number()
-        sent = _send([wamp.CALL, request, options, procedure, *_payload(args, kwargs)])
+        sent = self._send([wamp.CALL, request, options, procedure, *_payload(args, kwargs)])
         self._note(request, _Request(ticket, procedure, is_call=True))
         return [sent]
 
@@ -174,7 +178,7 @@ class ClientCore:
         found.ticket = 0
         if found.is_call:
             del self._requests[request]
-            return [_send([wamp.CANCEL, request, {"mode": "killnowait"}])]
+            return [self._send([wamp.CANCEL, request, {"mode": "killnowait"}])]
         found.erases = erase
         return []
 
@@ -203,17 +207,20 @@ class ClientCore:
         if request not in self._invocations:
             # Nobody waits for the answer any more.
             return [Answered(ticket, [])] if ticket else []
+        options = {"progress": True} if progress else {}
+        sent = self._send([wamp.YIELD, request, options, *_payload(args, kwargs)], ticket)
         if not progress:
             self._invocations.discard(request)
-        options = {"progress": True} if progress else {}
-        return [_send([wamp.YIELD, request, options, *_payload(args, kwargs)], ticket)]
+        return [sent]
 
     def refuses(self, request: int, uri: str, args: Sequence[Any], kwargs: Kwargs) -> list[Effect]:
         """Answer an invocation with an error."""
         if request not in self._invocations:
             return []
+        message = [wamp.ERROR, wamp.INVOCATION, request, {}, uri, *_payload(args, kwargs)]
+        sent = self._send(message)
         self._invocations.discard(request)
-        return [_send([wamp.ERROR, wamp.INVOCATION, request, {}, uri, *_payload(args, kwargs)])]
+        return [sent]
 
     # Messages
 
@@ -231,7 +238,7 @@ class ClientCore:
             case [wamp.CHALLENGE, method, dict(extra)] if (
                 self._login is not None and method == self._login.method
             ):
-                return [_send([wamp.AUTHENTICATE, self._login.signature(extra), {}])]
+                return [self._send([wamp.AUTHENTICATE, self._login.signature(extra), {}])]
             case [wamp.WELCOME, int(session), dict(details)]:
                 self.session = session
                 return [Joined(session, details), *self._standing.joined()]
@@ -281,7 +288,7 @@ class ClientCore:
             return [Answered(found.ticket, [publication])] if found.ticket else []
         # Nobody waits for the answer; if it is that the key is not ours any more, all is well.
         erased = {**ERASED, "when_id": publication}
-        return [_send([wamp.PUBLISH, self._number(), erased, found.topic])]
+        return [self._send([wamp.PUBLISH, self._number(), erased, found.topic])]
 
     def _invocation(
         self, request: int, number: int, details: dict[str, Any], payload: list[Any]
@@ -290,7 +297,7 @@ class ClientCore:
         if not ticket:
             # It has just been unregistered.
             uri, sentence = "wamp.error.no_such_procedure", "The procedure has been unregistered."
-            return [_send([wamp.ERROR, wamp.INVOCATION, request, {}, uri, [sentence]])]
+            return [self._send([wamp.ERROR, wamp.INVOCATION, request, {}, uri, [sentence]])]
         self._invocations.add(request)
         args, kwargs = _arguments(payload)
         return [Invoked(ticket, request, details, args, kwargs)]
@@ -306,16 +313,24 @@ class ClientCore:
 
     def _goodbye(self, why: str) -> list[Effect]:
         if self._leaving:
-            return [Hangup("The session is over.")]
+            return [Hangup(self._leaving)]
         return [
-            _send([wamp.GOODBYE, {}, "wamp.close.goodbye_and_out"]),
+            self._send([wamp.GOODBYE, {}, "wamp.close.goodbye_and_out"]),
             Hangup(f"The router has ended the session: {why}."),
         ]
 
     def _ask(self, kind: int, *fields: object) -> tuple[int, Effect]:
         """Make a request of `Standing`, and return its id."""
         request = self._number()
-        return request, _send([kind, request, *fields])
+        return request, self._send([kind, request, *fields])
+
+    def _send(self, message: list[Any], ticket: int = 0) -> Send:
+        data = msgspec.msgpack.encode(message)
+        if len(data) > self.longest:
+            raise ValueError(
+                f"a message has at most {self.longest} bytes (gateway.max_message_size)"
+            )
+        return Send(data, ticket)
 
     def _number(self) -> int:
         self._next_request += 1
@@ -328,13 +343,6 @@ class ClientCore:
     def _forget(self, request: int) -> None:
         found = self._requests.pop(request)
         self._by_ticket.pop(found.ticket, None)
-
-
-def _send(message: list[Any], ticket: int = 0) -> Send:
-    try:
-        return Send(msgspec.msgpack.encode(message), ticket)
-    except (TypeError, OverflowError, ValueError) as error:
-        raise Failure(f"This cannot be sent in MessagePack: {error}.") from error
 
 
 def _payload(args: Sequence[Any], kwargs: Kwargs) -> list[Any]:

@@ -41,6 +41,8 @@ UNSENT: Final = 1 << 18
 FAREWELL: Final = 2.0
 """Seconds for the last messages, and for the router's answer to GOODBYE."""
 
+ENDED: Final = "The client has ended."
+
 Make = Callable[[int], list[Effect]]
 """Asks the core for something, with a ticket."""
 
@@ -84,6 +86,8 @@ class Engine:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ever_joined = False
+        # Why there has never been a session.
+        self._failure: Unreachable | None = None
         self._performers: dict[type[Effect], Callable[[Any], None]] = {
             Send: self._send,
             Arrived: self._arrived,
@@ -99,49 +103,63 @@ class Engine:
         }
 
     @property
+    def over(self) -> bool:
+        """Whether the client has ended, or could not join at all."""
+        return self._stopping
+
+    @property
     def session(self) -> int:
         """The id of the present session; 0: there is none."""
         return self.core.session
 
     # From start to stop
 
+    def begin(self) -> None:
+        """Begin to connect and join, unless that has happened. Raises Failure after the end."""
+        if self._stopping:
+            raise self._failure or ConnectionLost(self._why or ENDED)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
     async def start(self) -> None:
         """Connect and join. Raises Unreachable."""
-        transport = await self._dial()
-        self._task = asyncio.create_task(self._run(transport))
-        joined = asyncio.create_task(self._joined.wait())
+        self.begin()
         try:
-            await asyncio.wait((joined, self._task), return_when=asyncio.FIRST_COMPLETED)
+            await self._joined.wait()
         except BaseException:
             await self.stop()
             raise
-        finally:
-            joined.cancel()
-        if not self._ever_joined:
-            await self._task
-            raise Unreachable(self._why)
+        if self._failure is not None:
+            raise self._failure
 
-    async def stop(self) -> None:
-        """Leave the realm and end everything."""
+    async def stop(self, why: str = ENDED, *, leaves: bool = True) -> None:
+        """Leave the realm and end everything. why: for who waits. leaves: say goodbye."""
         self._stopping = True
         task = self._task
         if task is None:
+            self._why = why
             return
-        if self.core.session:
-            self.perform(self.core.leave())
+        if self.core.session and leaves:
+            self.perform(self.core.leave(why))
             await asyncio.wait((task,), timeout=FAREWELL)
-        task.cancel()
+        if not task.done():
+            self._why = why
+            task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    async def _run(self, transport: Transport) -> None:
+    async def _run(self) -> None:
         """Serve connections, one after the other, until the client stops or cannot join at all."""
         try:
-            while True:
-                await self._serve(transport)
-                if self._stopping or not self._ever_joined:
-                    return
+            transport = await self._dial()
+            await self._serve(transport)
+            if not self._ever_joined:
+                raise Unreachable(self._why)
+            while not self._stopping:
                 transport = await self._connect_again()
+                await self._serve(transport)
+        except Unreachable as error:
+            self._failure, self._why = error, str(error)
         except Exception:
             _log.exception("The client has failed.")
             raise
@@ -161,6 +179,7 @@ class Engine:
     async def _serve(self, transport: Transport) -> None:
         """Serve a connection until it is lost."""
         self._hangup.clear()
+        self.core.longest = transport.longest
         writer = asyncio.create_task(self._write(transport))
         self.perform(self.core.opened())
         try:
@@ -226,7 +245,7 @@ class Engine:
         self._joined.set()
         if self._timer is not None:
             self._timer.cancel()
-        error = ConnectionLost(self._why or "The client has ended.")
+        error = self._failure or ConnectionLost(self._why or ENDED)
         self.perform(self.core.lost(str(error)))
         for future in self._futures.values():
             if not future.done():
@@ -241,18 +260,15 @@ class Engine:
         return next(self._tickets)
 
     async def ready(self) -> None:
-        """Wait until there is a session, and not too much to be sent. Raises ConnectionLost."""
+        """Wait until there is a session, and not too much to be sent. Raises Failure."""
+        self.begin()
         while not self.core.session or self._unsent > UNSENT:
-            self._refuse_if_over()
             await self._joined.wait()
-            self._refuse_if_over()
+            self.begin()
             if self._unsent > UNSENT:
                 self._drained.clear()
                 await self._drained.wait()
-
-    def _refuse_if_over(self) -> None:
-        if self._stopping:
-            raise ConnectionLost(self._why or "The client has ended.")
+                self.begin()
 
     async def answer(
         self,
@@ -267,7 +283,7 @@ class Engine:
         asks: the answer is a message, which may be behind others that have not been read. late:
         called with an answer that has come just before whoever waits for it was canceled.
         """
-        self._refuse_if_over()
+        self.begin()
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         effects = make(ticket)
         self._futures[ticket] = future

@@ -99,6 +99,11 @@ class Buffer:
         self._readable = asyncio.Event()
         self._readable.set()
 
+    @property
+    def held(self) -> int:
+        """The bytes that wait."""
+        return self._held
+
     async def has_room(self) -> None:
         """Wait until a further message may be read.
 

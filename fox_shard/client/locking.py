@@ -57,6 +57,8 @@ class Lock:
         assert task is not None
         self._cancelings = task.cancelling()
         self._watcher = asyncio.create_task(self._watch(task))
+        # The loss may be behind what the program does not read.
+        self._engine.buffer.asks()
         return self._token
 
     async def __aexit__(
@@ -65,6 +67,7 @@ class Lock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._engine.buffer.answered()
         self._watcher.cancel()
         self._changes.end()
         if self._lost is None:

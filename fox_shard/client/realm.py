@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, final
 
 from fox_shard.client.callee import Callee, Function, Procedure
-from fox_shard.client.engine import Engine
+from fox_shard.client.engine import ENDED, Engine
 from fox_shard.client.event import Event
 from fox_shard.client.failures import Failure
 from fox_shard.client.locking import Lock
@@ -52,16 +52,21 @@ class Realm:
         """What the router has said in WELCOME: `authid`, `authrole` …; of the last session."""
         return self._engine.details
 
+    @property
+    def over(self) -> bool:
+        """Whether the client has ended, or could not join at all."""
+        return self._engine.over
+
     async def start(self) -> None:
         """Connect and join. Raises Unreachable."""
         await self._engine.start()
 
-    async def stop(self) -> None:
-        """Leave the realm. Handlers and functions that run are canceled."""
-        self._callee.stop()
+    async def stop(self, why: str = ENDED, *, leaves: bool = True) -> None:
+        """Leave the realm; functions that run are canceled. why, leaves: as for `Engine.stop`."""
+        await self._engine.stop(why, leaves=leaves)
+        await self._callee.stop()
         for handler in [*self._handlers]:
-            handler.stop()
-        await self._engine.stop()
+            await handler.stop()
 
     # Events and keys
 
@@ -100,7 +105,7 @@ class Realm:
         """
         stream = EventStream(self._engine, pattern, options)
         await stream.begin()
-        subscription = Subscription(stream, pattern, function, self._handlers)
+        subscription = Subscription(self._engine, stream, pattern, function, self._handlers)
         self._handlers.add(subscription)
         return subscription
 
@@ -221,8 +226,14 @@ class Subscription:
     """A function that is called with events, until `unsubscribe`, also at the end of a block."""
 
     def __init__(
-        self, stream: EventStream, pattern: str, function: Handler, handlers: "set[Subscription]"
+        self,
+        engine: Engine,
+        stream: EventStream,
+        pattern: str,
+        function: Handler,
+        handlers: "set[Subscription]",
     ) -> None:
+        self._engine = engine
         self._stream = stream
         self._pattern = pattern
         self._function = function
@@ -240,15 +251,20 @@ class Subscription:
     ) -> None:
         await self.unsubscribe()
 
+    @property
+    def over(self) -> bool:
+        """Whether the function gets no more events: the router, or the client, has ended that."""
+        return self not in self._handlers
+
     async def unsubscribe(self) -> None:
         """Get no more events. A function that runs may finish; what waits for it is dropped."""
         self._handlers.discard(self)
         await self._stream.ended()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the subscription, and cancel the function."""
-        self._stream.end()
         self._task.cancel()
+        await asyncio.wait((self._task,))
 
     async def _handle(self) -> None:
         try:
@@ -257,7 +273,8 @@ class Subscription:
         except StopAsyncIteration:
             pass
         except Failure as error:
-            _log.error("The subscription to %s is over: %s", self._pattern, error)
+            if not self._engine.over:
+                _log.error("The subscription to %s is over: %s", self._pattern, error)
         finally:
             self._stream.end()
             self._handlers.discard(self)

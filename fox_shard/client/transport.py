@@ -15,6 +15,10 @@ class Transport(Protocol):
     few messages only. Other methods than `close` raise ConnectionLost once the connection is lost.
     """
 
+    @property
+    def longest(self) -> float:
+        """Bytes of the longest message that the other end takes; `inf`: nobody knows."""
+
     async def send(self, data: bytes) -> None:
         """Send a message; return as soon as the transport takes another one."""
 

@@ -16,7 +16,7 @@ from fox_shard.client.effects import (
     Progressed,
     Send,
 )
-from fox_shard.client.failures import ConnectionLost, Failure, Refused
+from fox_shard.client.failures import ConnectionLost, Refused
 from fox_shard.client.login import Password
 
 WAITS = {"acknowledge": True}
@@ -89,7 +89,7 @@ def test_who_sends_a_publish_without_acknowledgement_says_so():
 
 def test_what_cannot_be_encoded_is_not_sent():
     end = CoreEnd()
-    with pytest.raises(Failure, match="cannot be sent"):
+    with pytest.raises(TypeError):
         end.core.publish(1, "com.a", [object()], None, WAITS)
     end.lose()
     assert not [effect for effect in end.told if isinstance(effect, Failed)]
@@ -255,6 +255,19 @@ def test_a_registration_that_somebody_has_taken_over_is_over_for_good():
     assert not end.take_sent(64)
 
 
+def test_a_result_that_cannot_be_sent_leaves_the_invocation_to_be_answered():
+    end = callee()
+    end.says(68, 1, 33, {})
+    for value, error in ((object(), TypeError), (1 << 70, OverflowError)):
+        with pytest.raises(error):
+            end.core.yields(1, [value], None, progress=False)
+    end.core.longest = 100
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        end.core.yields(1, ["x" * 100], None, progress=False)
+    end.do("refuses", 1, "wamp.error.runtime_error", ["TypeError"], None)
+    assert end.take_sent() == [[8, 68, 1, {}, "wamp.error.runtime_error", ["TypeError"]]]
+
+
 # The end
 
 
@@ -273,9 +286,9 @@ def test_a_client_that_leaves_says_goodbye_and_hangs_up_at_the_answer():
     end = CoreEnd()
     end.take_told()
     end.take_sent()
-    end.do("leave")
+    end.do("leave", "It is late.")
     assert end.take_sent() == [[6, {}, "wamp.close.close_realm"]]
     assert end.take_told() == []
     end.says(6, {}, "wamp.close.goodbye_and_out")
     assert end.take_sent() == []
-    assert isinstance(end.take_told()[0], Hangup)
+    assert end.take_told() == [Hangup("It is late."), Lost("It is late.")]
