@@ -74,13 +74,18 @@ class Lock:
             await self._release()
         if self._lost is None:
             return
-        if self._canceled:
-            task = asyncio.current_task()
-            assert task is not None
-            if task.uncancel() > self._cancelings:
-                return  # Somebody else has canceled the block, too.
+        if self._is_canceled_by_others(error):
+            return
         if error is None or isinstance(error, asyncio.CancelledError | ConnectionLost):
             raise self._lost from error
+
+    def _is_canceled_by_others(self, error: BaseException | None) -> bool:
+        """Whether somebody wants the whole task to end, whatever becomes of the lock."""
+        if not self._canceled:
+            return isinstance(error, asyncio.CancelledError)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.uncancel() > self._cancelings
 
     async def _take(self) -> None:
         """Wait for the lock. Raises ConnectionLost, Refused."""
