@@ -375,3 +375,26 @@ def test_the_end_of_the_router_ends_the_session_and_all_that_waits():
 def test_there_is_no_realm_before_the_start():
     with pytest.raises(RouterError, match="does not run"):
         FoxRouter().realm("realm1")
+
+
+INVOICES = {
+    "invoice": {
+        "primary_key": ["number"],
+        "properties": {"number": {"type": "integer"}, "customer": {"type": "string"}},
+    }
+}
+
+
+@in_router()
+async def test_the_rows_of_a_table_come_page_by_page(router):
+    realm = router.realm("realm1")
+    await realm.call("fox.schema.set", [INVOICES])
+    numbers = range(1201)
+    for number in numbers:
+        row = {"number": number, "customer": "acme" if number % 2 else "other"}
+        await realm.publish("invoice", [row], acknowledge=number == numbers[-1])
+    assert sorted([row["number"] async for row in realm.rows("invoice")]) == [*numbers]
+    found = [row async for row in realm.rows("invoice", {"customer": "acme"})]
+    assert len(found) == 600
+    with pytest.raises(Refused):
+        await anext(realm.rows("nothing"))
